@@ -1,0 +1,155 @@
+"""What is collected: timeframes, series and the rules a candle obeys.
+
+Times are integer epoch milliseconds, UTC. A candle is named by its open time; it closes where the next one opens.
+This module is pure, and it never asks what time it is.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import attrs
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+_FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05; the epoch was a Thursday
+
+_SYMBOL = re.compile(r"[A-Z0-9-]+")
+
+
+@attrs.frozen
+class Timeframe:
+    """One of the exchange's intervals, with the arithmetic of its grid. Use `timeframe()` to get one.
+
+    Candles of a timeframe are numbered through: number 0 is the one that contains the epoch (for weeks: the one that
+    opens on Monday 1970-01-05). All other arithmetic follows from `number_at` and `open_of`, so weeks and months,
+    whose candles are not multiples of one length counted from the epoch, need no special cases elsewhere.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def step_ms(self) -> int | None:
+        """The length of every candle in ms; None for months, which differ."""
+        return _STEP_MS[self.name]
+
+    def number_at(self, ms: int) -> int:
+        """The number of the candle that contains the instant."""
+        step = _STEP_MS[self.name]
+        if step is None:
+            moment = datetime.fromtimestamp(ms // 1000, UTC)
+            return (moment.year - 1970) * 12 + moment.month - 1
+        return (ms - _origin_ms(self.name)) // step
+
+    def open_of(self, number: int) -> int:
+        """The open time of a numbered candle."""
+        step = _STEP_MS[self.name]
+        if step is None:
+            return _month_open_ms(number)
+        return _origin_ms(self.name) + number * step
+
+    def floor(self, ms: int) -> int:
+        """The open time of the candle that contains the instant."""
+        return self.open_of(self.number_at(ms))
+
+    def ceil(self, ms: int) -> int:
+        """The first open time at or after the instant."""
+        return self.open_of(self.number_at(ms - 1) + 1)
+
+    def shift(self, open_ms: int, candles: int) -> int:
+        """The open time so many candles later (earlier, when negative)."""
+        return self.open_of(self.number_at(open_ms) + candles)
+
+    def close(self, open_ms: int) -> int:
+        """The instant at which the candle opened at `open_ms` is complete: the next one's open time."""
+        return self.shift(open_ms, 1)
+
+    def count(self, start_ms: int, end_ms: int) -> int:
+        """How many candles open in the half-open span [start, end)."""
+        return max(0, self.number_at(end_ms - 1) - self.number_at(start_ms - 1))
+
+    def opens(self, start_ms: int, end_ms: int) -> Iterator[int]:
+        """The open times in the half-open span [start, end), oldest first."""
+        first = self.number_at(start_ms - 1) + 1
+        return (self.open_of(number) for number in range(first, first + self.count(start_ms, end_ms)))
+
+    def is_open(self, ms: int) -> bool:
+        """Whether a candle opens at exactly this instant."""
+        return self.floor(ms) == ms
+
+
+def _origin_ms(name: str) -> int:
+    return _FIRST_MONDAY_MS if name == "W" else 0
+
+
+@lru_cache(maxsize=4096)
+def _month_open_ms(number: int) -> int:
+    year, month = divmod(number, 12)
+    return int(datetime(1970 + year, month + 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+# The exchange's intervals (https://bybit-exchange.github.io/docs/v5/enum#interval), finest first.
+_STEP_MS: dict[str, int | None] = {
+    **{str(minutes): minutes * MINUTE_MS for minutes in (1, 3, 5, 15, 30, 60, 120, 240, 360, 720)},
+    "D": DAY_MS,
+    "W": 7 * DAY_MS,
+    "M": None,
+}
+TIMEFRAMES: dict[str, Timeframe] = {name: Timeframe(name) for name in _STEP_MS}
+_ALIASES = {"1440": "D"}
+
+
+def timeframe(text: str) -> Timeframe:
+    """The timeframe with the exchange's name (or `1440` for `D`).
+
+    Raises:
+        ValueError: the exchange has no such interval; the text lists those it has.
+    """
+    name = text.strip()
+    found = TIMEFRAMES.get(_ALIASES.get(name, name))
+    if found is None:
+        raise ValueError(f"{name!r} is not a timeframe of the exchange; it has {' '.join(TIMEFRAMES)}")
+    return found
+
+
+def symbol(text: str) -> str:
+    """The text itself, if it can be a symbol and therefore part of a file's name.
+
+    Raises:
+        ValueError: it holds anything but capital letters, digits and hyphens.
+    """
+    if not _SYMBOL.fullmatch(text):
+        raise ValueError(f"{text!r} is not a symbol: capital letters, digits and hyphens only")
+    return text
+
+
+@attrs.frozen(order=True)
+class Series:
+    """One symbol in one timeframe: what one file holds."""
+
+    symbol: str = attrs.field(converter=symbol)
+    timeframe: Timeframe = attrs.field(order=lambda tf: tuple(TIMEFRAMES).index(tf.name))
+
+    @property
+    def name(self) -> str:
+        """The name the series has in files, logs and the ledger, such as `BTCUSDT_60`."""
+        return f"{self.symbol}_{self.timeframe.name}"
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def named(cls, name: str) -> "Series":
+        """The series with that name.
+
+        Raises:
+            ValueError: it is not `<SYMBOL>_<TIMEFRAME>`.
+        """
+        head, _, tail = name.rpartition("_")
+        if tail not in TIMEFRAMES:
+            raise ValueError(f"{name!r} does not name a series: <SYMBOL>_<TIMEFRAME>")
+        return cls(head, TIMEFRAMES[tail])

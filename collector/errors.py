@@ -1,0 +1,71 @@
+"""What can go wrong, named for what the catcher should do about it.
+
+Every error that ends a command carries the exit status the command ends with, and its text is one sentence a user can
+act on. This module imports nothing.
+"""
+
+from collections.abc import Sequence
+
+
+class CollectorError(Exception):
+    """The root of everything we raise on purpose; its text is meant for a person."""
+
+    exit_status = 1
+
+
+class SettingsError(CollectorError):
+    """Somebody has to change the settings or the command line; every problem found is in `problems`."""
+
+    exit_status = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class StorageError(CollectorError):
+    """The disk refused; the files are intact, and nothing more can be written."""
+
+
+class DirectoryInUse(CollectorError):
+    """Another collector owns the data directory."""
+
+    exit_status = 4
+
+
+class ExchangeError(CollectorError):
+    """Anything that has to do with the exchange or the way to it."""
+
+    exit_status = 3
+
+
+class Unreachable(ExchangeError):
+    """Nobody answers. Wait and try again, or give up, as the command demands."""
+
+
+class Refused(ExchangeError):
+    """The exchange will not serve us, and waiting does not help (a geographic block, a wrong address)."""
+
+
+class Banned(ExchangeError):
+    """The exchange wants silence from this address; no request may start until the ban has passed."""
+
+
+class RequestError(ExchangeError):
+    """One request failed; others may do better."""
+
+
+class TryAgain(RequestError):
+    """The exchange or the network had a passing trouble."""
+
+
+class BadAnswer(TryAgain):
+    """The answer is not what was asked for; it says how. Never data, and perhaps better next time."""
+
+
+class Rejected(RequestError):
+    """The exchange understood the request and says it is wrong; asking again changes nothing."""
+
+
+class RequestFailed(RequestError):
+    """All tries of one request are used up; the last reason is the text."""
