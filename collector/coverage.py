@@ -1,0 +1,122 @@
+"""Spans of time and sets of them: what is held, absent, wanted, missing.
+
+All spans are half-open, [start, end), in integer epoch milliseconds. `Spans` is kept in one normal form (sorted,
+disjoint, never touching, never empty), so two sets that cover the same instants are equal. This module is pure: it
+knows neither candles nor files, and it never asks what time it is.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+
+@attrs.frozen(order=True)
+class Span:
+    """The instants from `start_ms` up to, but not including, `end_ms`; never empty."""
+
+    start_ms: int
+    end_ms: int = attrs.field()
+
+    @end_ms.validator
+    def _is_after_start(self, _: object, end_ms: int) -> None:
+        if end_ms <= self.start_ms:
+            raise ValueError(f"a span must end after it starts: [{self.start_ms}, {end_ms})")
+
+    def __contains__(self, ms: int) -> bool:
+        return self.start_ms <= ms < self.end_ms
+
+
+@attrs.frozen
+class Spans:
+    """A set of instants as disjoint spans in order of time. Build it with `Spans.of(...)`."""
+
+    _spans: tuple[Span, ...] = ()
+
+    @classmethod
+    def of(cls, *spans: Span) -> "Spans":
+        """The union of any spans, in any order, overlapping or not."""
+        return cls(tuple(_normal(sorted(spans))))
+
+    @classmethod
+    def between(cls, start_ms: int, end_ms: int) -> "Spans":
+        """One span, or the empty set where the end does not lie after the start."""
+        return cls((Span(start_ms, end_ms),)) if end_ms > start_ms else cls()
+
+    def __iter__(self) -> Iterator[Span]:
+        return iter(self._spans)
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def __getitem__(self, index: int) -> Span:
+        return self._spans[index]
+
+    def __contains__(self, ms: int) -> bool:
+        at = bisect_right(self._spans, ms, key=_start)
+        return at > 0 and ms < self._spans[at - 1].end_ms
+
+    def __or__(self, other: "Spans") -> "Spans":
+        if not self or not other:
+            return self or other
+        if self._spans[-1].end_ms < other._spans[0].start_ms:  # the common case: something new at the end
+            return Spans(self._spans + other._spans)
+        return Spans(tuple(_normal(sorted(self._spans + other._spans))))
+
+    def __sub__(self, other: "Spans") -> "Spans":
+        return Spans(tuple(_difference(self._spans, other._spans))) if other else self
+
+    def __and__(self, other: "Spans") -> "Spans":
+        return self - (self - other)
+
+    def within(self, start_ms: int, end_ms: int) -> "Spans":
+        """The part that lies in [start, end)."""
+        return self & Spans.between(start_ms, end_ms)
+
+    @property
+    def hull(self) -> Span:
+        """The one span from the first instant to the last.
+
+        Raises:
+            ValueError: the set is empty.
+        """
+        if not self._spans:
+            raise ValueError("an empty set has no hull")
+        return Span(self._spans[0].start_ms, self._spans[-1].end_ms)
+
+
+NOTHING = Spans()
+
+
+def _start(span: Span) -> int:
+    return span.start_ms
+
+
+def _normal(spans: Iterable[Span]) -> Iterator[Span]:
+    """Joins spans that overlap or touch; they come sorted."""
+    current: Span | None = None
+    for span in spans:
+        if current is None or span.start_ms > current.end_ms:
+            if current is not None:
+                yield current
+            current = span
+        elif span.end_ms > current.end_ms:
+            current = Span(current.start_ms, span.end_ms)
+    if current is not None:
+        yield current
+
+
+def _difference(kept: tuple[Span, ...], removed: tuple[Span, ...]) -> Iterator[Span]:
+    at = 0
+    for span in kept:
+        start = span.start_ms
+        while at < len(removed) and removed[at].end_ms <= start:
+            at += 1
+        ahead = at
+        while ahead < len(removed) and removed[ahead].start_ms < span.end_ms:
+            if removed[ahead].start_ms > start:
+                yield Span(start, removed[ahead].start_ms)
+            start = removed[ahead].end_ms
+            ahead += 1
+        if start < span.end_ms:
+            yield Span(start, span.end_ms)

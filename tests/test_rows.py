@@ -1,0 +1,103 @@
+"""Rows: what may become a line of a file, and what may not."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.candle import TIMEFRAMES, Timeframe, timeframe
+from collector.coverage import Span, Spans
+from collector.rows import NotACandle, Values, check_line, check_lines, coverage, rows_of
+
+T0 = 1_700_000_040_000 // 60_000 * 60_000
+MINUTE = timeframe("1")
+frames = st.sampled_from(list(TIMEFRAMES.values()))
+
+
+def candle(open_ms: int = T0, **changes: str) -> Values:
+    fields = {"open": "17071", "high": "17073", "low": "17027", "close": "17055.5", "volume": "268611", "turnover": "0"}
+    o, h, lo, c, v, t = (fields | changes).values()
+    return (str(open_ms), o, h, lo, c, v, t)
+
+
+def test_the_text_of_the_exchange_is_kept_to_the_letter() -> None:
+    rows = rows_of(MINUTE, [candle(volume="1.5000", turnover="0.00000123")])
+    assert rows.text == b"1700000040000,2023-11-14 22:14:00,17071,17073,17027,17055.5,1.5000,0.00000123\n"
+
+
+@given(frames, st.integers(864_000_000, 2_000_000_000_000), st.sets(st.integers(0, 40), min_size=1))
+def test_coverage_is_exactly_the_candles(frame: Timeframe, ms: int, places: set[int]) -> None:
+    opens = [frame.shift(frame.floor(ms), place) for place in sorted(places)]
+    assert coverage(frame, opens) == Spans.of(*(Span(each, frame.close(each)) for each in opens))
+
+
+@given(frames, st.integers(864_000_000, 2_000_000_000_000), st.integers(1, 30))
+def test_every_line_written_is_a_line_that_passes_the_check(frame: Timeframe, ms: int, count: int) -> None:
+    opens = [frame.shift(frame.floor(ms), place) for place in range(count)]
+    rows = rows_of(frame, [candle(each) for each in opens])
+    assert check_lines(frame, rows.text) == (opens, len(rows.text), None)
+    assert len(rows) == count
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"high": "1e5"}, "high '1e5' is not a plain decimal number"),
+        ({"high": "nan"}, "high 'nan' is not a plain decimal number"),
+        ({"low": "-1"}, "low '-1' is not a plain decimal number"),
+        ({"volume": "1_0"}, "volume '1_0' is not a plain decimal number"),
+        ({"close": "١٧٠٥٥"}, "close '١٧٠٥٥' is not a plain decimal number"),
+        ({"open": ""}, "open '' is not a number"),
+        ({"turnover": "1.2.3"}, "turnover '1.2.3' is not a number"),
+        ({"turnover": "9" * 400}, "too large to be true"),
+        ({"low": "0"}, "low 0 is not positive"),
+        ({"high": "17000"}, "high 17000 is below low 17027"),
+        ({"open": "17074"}, "open 17074 is not between"),
+        ({"close": "17026"}, "close 17026 is not between"),
+    ],
+)
+def test_values_that_are_no_candle_name_themselves(changes: dict[str, str], why: str) -> None:
+    with pytest.raises(NotACandle) as refused:
+        rows_of(MINUTE, [candle(T0), candle(T0 + 60_000, **changes)])
+    assert why in str(refused.value)
+    assert str(T0 + 60_000) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("times", "why"),
+    [
+        ([T0, T0], "there twice"),
+        ([T0 + 60_000, T0], "out of order"),
+        ([T0, T0 + 60_001], "off the grid"),
+        ([f"{T0}.0"], "is not a number"),
+        ([f"+{T0}"], "is not a number"),
+        ([f"0{T0}"], "is not a number"),
+    ],
+)
+def test_times_that_are_no_grid_name_themselves(times: list[object], why: str) -> None:
+    candles = [(str(time), *candle()[1:]) for time in times]
+    with pytest.raises(NotACandle, match=why):
+        rows_of(MINUTE, candles)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1", "7 columns instead of 8"),
+        (b"1700000040000,2023-11-14 22:15:00,1,1,1,1,1,1", "is not that of timestamp"),
+        (b"1700000040000,2023-11-14 22:14:00,1,1,1,x,1,1", "close 'x' is not a number"),
+        (b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1,1\r", "not a"),
+        (b"\0" * 60, "1 columns instead of 8"),
+        (b"", "1 columns instead of 8"),
+    ],
+)
+def test_a_line_we_would_not_have_written_names_itself(line: bytes, why: str) -> None:
+    with pytest.raises(NotACandle, match=why):
+        check_line(MINUTE, line)
+
+
+def test_the_good_part_ends_before_the_first_bad_line() -> None:
+    rows = rows_of(MINUTE, [candle(T0 + place * 60_000) for place in range(3)])
+    assert check_lines(MINUTE, rows.text[:-3])[2] == "the last line is not whole"
+    opens, good, why = check_lines(MINUTE, rows.text + rows.text)
+    assert (len(opens), good) == (3, len(rows.text))
+    assert why == f"timestamp {T0} does not come after {T0 + 120_000}"
