@@ -20,7 +20,7 @@ from rich.text import Text
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
-from .errors import SettingsError
+from collector.errors import SettingsError
 
 FILE_NAME = "collector.log"
 LEVELS = ("debug", "info", "warning", "error")

@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from . import values
-from .candle import TIMEFRAMES, Timeframe
-from .errors import SettingsError
+from collector import values
+from collector.candle import TIMEFRAMES, Timeframe
+from collector.errors import SettingsError
 
 DEFAULT_FILE = Path("settings.ini")
 _LEAST_BAN_WAIT_S = 600  # "wait at least 10 minutes": https://bybit-exchange.github.io/docs/v5/rate-limit

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from .candle import Timeframe, symbol, timeframe
+from collector.candle import Timeframe, symbol, timeframe
 
 T = TypeVar("T")
 

@@ -1,0 +1,194 @@
+"""Holds the code to its layout: who may import whom, and who may touch the outside world.
+
+The tables are the law and are meant to be read. A new module fails here until somebody decides where it belongs.
+"""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PRODUCT = Path(__file__).parent.parent / "collector"
+
+# Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
+# `sandbox.*` for whatever is in there.
+PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
+PURE |= {"bybit.dialect"}
+COMMON = PURE | {"settings", "logs", "vitals"}
+STATIONS = {"reconcile", "history", "live", "writer", "store", "ledger"}
+READERS = {"integrity", "feeder"}
+ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "__main__": {"cli"},
+    "__init__": PURE | READERS | {"settings", "service"},
+    "cli": ROOM | {"service", "demo", "sandbox", "sandbox.*"},
+    "demo": ROOM | {"service", "sandbox", "sandbox.*"},
+    "service": ROOM,
+    # the stations: each its own way to the outside, and no other station but the keepers of what is held
+    "reconcile": COMMON | {"ledger"},
+    "history": COMMON | {"bybit.rest"},
+    "live": COMMON | {"bybit.stream"},
+    "writer": COMMON | {"store", "ledger"},
+    "store": COMMON | {"inspection"},
+    "ledger": COMMON,
+    # the readers, and the reading they share with the store
+    "integrity": COMMON | {"inspection", "store", "ledger"},
+    "feeder": COMMON | {"inspection", "store"},
+    "inspection": PURE,
+    # the exchange's edge
+    "bybit": set(),
+    "bybit.rest": COMMON,
+    "bybit.stream": COMMON,
+    # what everybody may use
+    "settings": {"candle", "errors", "values"},
+    "values": {"candle"},
+    "logs": {"errors"},
+    "vitals": PURE,
+    "progress": PURE | {"vitals"},
+    **dict.fromkeys(PURE, PURE),
+    # the exchange in a box knows the language of the exchange and nothing of its clients
+    "sandbox": PURE | {"sandbox.*"},
+    "sandbox.*": PURE | {"sandbox", "sandbox.*"},
+}
+
+# All that a pure module may use besides other pure modules: nothing that waits, looks at a clock, opens or prints.
+PURE_MAY_USE = {"attrs", "bisect", "collections", "datetime", "decimal", "enum", "functools", "heapq", "itertools"}
+PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
+CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
+
+ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli"}}
+NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "__init__"}}
+
+
+def violations(module: str, source: str) -> list[str]:
+    """Everything a module's source does that its place in the layout forbids."""
+    if place(module) not in MAY_IMPORT:
+        return [f"{module} is not in the table of this test: decide where it belongs"]
+    tree = ast.parse(source)
+    imported = set(imports(module, tree))
+    ours = sorted({place(known(name)) for name in imported if is_ours(name)})
+    foreign = sorted({name.partition(".")[0] for name in imported if not is_ours(name)})
+    problems = [*wrong_way(place(module), ours), *not_here(place(module), foreign)]
+    if module in PURE:
+        problems += impure(foreign, sorted(set(called(tree))))
+    return [f"{module} {problem}" for problem in problems]
+
+
+def wrong_way(module: str, ours: list[str]) -> Iterator[str]:
+    for name in ours:
+        if name not in MAY_IMPORT[module]:
+            yield f"imports {name}; it may import {' '.join(sorted(MAY_IMPORT[module])) or 'nothing of ours'}"
+
+
+def not_here(module: str, foreign: list[str]) -> Iterator[str]:
+    for name in foreign:
+        if module not in ONLY_IN.get(name, {module}):
+            yield f"imports {name}: only {' '.join(sorted(ONLY_IN[name]))} may"
+        if module in NEVER_IN.get(name, ()):
+            yield f"imports {name}: it must work without"
+
+
+def impure(foreign: list[str], calls: list[str]) -> Iterator[str]:
+    yield from (f"imports {name}: a pure module may not" for name in foreign if name not in PURE_MAY_USE)
+    yield from (f"calls {name}: a pure module may not" for name in calls if name in CLOCKS_AND_FILES)
+
+
+def place(module: str) -> str:
+    return "sandbox.*" if module.startswith("sandbox.") else module
+
+
+def imports(module: str, tree: ast.AST) -> Iterator[str]:
+    """The full dotted name of everything imported, at the top or inside a function."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = home(module, node.level) if node.level else ""
+            yield from (".".join(filter(None, [base, node.module, alias.name])) for alias in node.names)
+
+
+def home(module: str, level: int) -> str:
+    """The package that so many leading dots mean in a module."""
+    steps = ["collector", *module.split(".")]
+    if module in ("bybit", "sandbox"):
+        steps.append("__init__")
+    return ".".join(steps[:-level])
+
+
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] == "collector"
+
+
+def known(name: str) -> str:
+    """The module that a full dotted name is, or is defined in."""
+    steps = name.split(".")[1:]
+    prefixes = [".".join(steps[:length]) for length in range(len(steps), 0, -1)]
+    modules = {*MAY_IMPORT, *product()}
+    return next((prefix for prefix in prefixes if prefix in modules), "__init__")
+
+
+def called(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def product() -> dict[str, Path]:
+    """Every module of the product by its name."""
+    paths = {".".join(path.relative_to(PRODUCT).with_suffix("").parts): path for path in PRODUCT.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for name, path in paths.items()}
+
+
+@pytest.mark.parametrize("module", sorted(product()))
+def test_every_module_keeps_to_its_place(module: str) -> None:
+    problems = violations(module, product()[module].read_text())
+    assert not problems, "\n".join(problems)
+
+
+def test_imports_run_one_way() -> None:
+    graph = {
+        module: {known(name) for name in imports(module, ast.parse(path.read_text())) if is_ours(name)}
+        for module, path in product().items()
+    }
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_nobody_but_the_commands_and_the_package_itself_imports_the_service() -> None:
+    assert {module for module, ours in MAY_IMPORT.items() if "service" in ours} == {"__init__", "cli", "demo"}
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "problem"),
+    [
+        ("coverage", "import trio", "coverage imports trio: a pure module may not"),
+        ("coverage", "def f():\n    import os.path", "coverage imports os: a pure module may not"),
+        ("coverage", "from time import time", "coverage imports time: a pure module may not"),
+        ("candle", "datetime.now(UTC)", "candle calls now: a pure module may not"),
+        ("rows", "open('x')", "rows calls open: a pure module may not"),
+        ("bybit.stream", "import httpx", "bybit.stream imports httpx: only bybit.rest may"),
+        ("sandbox.server", "import trio_websocket", "imports trio_websocket: only bybit.stream may"),
+        ("feeder", "from trio import run", "feeder imports trio: it must work without"),
+        ("live", "from collector.history import collect", "live imports history; it may import"),
+        ("live", "from .history import collect", "live imports history; it may import"),
+        ("live", "from . import history", "live imports history; it may import"),
+        ("live", "import collector.history as h", "live imports history; it may import"),
+        ("bybit.rest", "from ..service import run", "bybit.rest imports service; it may import"),
+        ("bybit", "from .rest import Rest", "bybit imports bybit.rest; it may import nothing of ours"),
+        ("writer", "from collector import service", "writer imports service; it may import"),
+        ("writer", "from collector import collect", "writer imports __init__; it may import"),
+        ("writer", "from collector.sandbox.market import Market", "writer imports sandbox.*; it may import"),
+        ("sandbox.server", "from collector.settings import Settings", "sandbox.server imports settings; it may import"),
+        ("utils", "", "utils is not in the table of this test: decide where it belongs"),
+    ],
+)
+def test_a_violation_is_seen_and_named(module: str, source: str, problem: str) -> None:
+    (found,) = violations(module, source)
+    assert problem in found
+
+
+def test_what_is_allowed_is_not_a_violation() -> None:
+    source = "import polars\nimport trio\nfrom . import store\nfrom collector.candle import Series"
+    assert violations("writer", source) == []
