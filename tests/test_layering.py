@@ -31,10 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reconcile": COMMON | {"ledger"},
     "history": COMMON | {"bybit.rest"},
     "live": COMMON | {"bybit.stream"},
-    "writer": COMMON | {"store", "ledger"},
+    "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"inspection"},
-    "ledger": COMMON,
-    # the readers, and the reading they share with the store
+    "ledger": COMMON | {"inspection"},
+    # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | {"inspection", "store", "ledger"},
     "feeder": COMMON | {"inspection", "store"},
     "inspection": PURE,
