@@ -293,7 +293,7 @@ def _belongs(key: str) -> str:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:
     names = {key: _variable(key) for key in _SECTION_OF}
     return _listed_means_wanted(
-        {key: _Given(environment[name], name) for key, name in names.items() if name in environment}
+        {key: _Given(environment[name].strip(), name) for key, name in names.items() if name in environment}
     )
 
 

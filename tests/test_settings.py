@@ -198,6 +198,10 @@ def test_who_lists_symbols_may_still_want_all_of_them() -> None:
     assert Settings.load(environment=environment).fetch_all_symbols
 
 
+def test_blanks_around_a_variable_s_value_mean_nothing() -> None:
+    assert Settings.load(environment={"COLLECTOR_MODE": " live "}).mode == "live"
+
+
 def test_a_problem_says_where_the_value_was_given() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load(environment={"COLLECTOR_MODE": "x"}, overrides={"days_to_fetch": "y"})
