@@ -1,0 +1,121 @@
+"""What the exchange says to a question: from a source, an instant and a query to the JSON of the reply.
+
+Pure: no clock, no network, no faults; those are put in from outside (`twist` may change a page of candles before it is
+written). Every reply has the envelope of https://bybit-exchange.github.io/docs/v5/guide, with `time` by the box's clock.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import attrs
+import msgspec
+
+from collector.candle import Timeframe
+from collector.sandbox.instruments import list_instruments
+from collector.sandbox.listing import Listing, Row, Source
+from collector.sandbox.prices import json_of
+from collector.sandbox.query import Asked, Dialect, Query, Refusal, read_kline
+
+KLINE = "/v5/market/kline"
+INSTRUMENTS = "/v5/market/instruments-info"
+TIME = "/v5/market/time"
+PATHS = (KLINE, INSTRUMENTS, TIME)
+
+
+@attrs.frozen
+class Page:
+    """Candles as they are about to be answered, newest first, and how they are labelled."""
+
+    category: str
+    symbol: str
+    timeframe: Timeframe
+    rows: list[Row]
+
+
+Twist = Callable[[Page, Asked], Page]
+"""A change to a page before it is answered: what a fault does to it."""
+
+
+@attrs.frozen
+class Answer:
+    """A reply in the exchange's envelope, and its retCode."""
+
+    code: int
+    body: bytes
+
+
+def kline(source: Source, dialect: Dialect, now_ms: int, query: Query, twist: Twist | None = None) -> Answer:
+    """Candles (docs: market/kline)."""
+    try:
+        asked = read_kline(query, source, dialect, now_ms)
+        rows = candles(source, dialect, now_ms, asked)
+    except Refusal as refusal:
+        return refused(refusal, now_ms)
+    rows.reverse()  # the exchange lists the newest first
+    page = Page(asked.listing.category, asked.listing.symbol, asked.timeframe, rows)
+    if twist is not None:
+        page = twist(page, asked)
+    result = f'{{"category":"{page.category}","symbol":"{page.symbol}","list":{json_of(page.rows)}}}'
+    return succeeded(result.encode(), now_ms)
+
+
+def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list[Row]:
+    """The candles that a question selects, oldest first, the one in progress included.
+
+    Start and end both count as included, and a start within a candle selects it. A start alone runs forward from there
+    (or from the first candle there is); otherwise it is the newest `limit` candles of the range, and what is older is
+    left out without a word.
+    """
+    listing, timeframe = asked.listing, asked.timeframe
+    start, end = asked.start_ms, asked.end_ms
+    if start is not None and (start > now_ms or (end is not None and start > end)):
+        if dialect.odd_range == "refuse":
+            raise Refusal("params error: start or end invalid")
+        return []
+    first, last = life(listing, timeframe, now_ms)
+    if start is not None:
+        first = max(first, timeframe.number_at(start))
+    if start is not None and end is None:
+        last = min(last, first + asked.limit - 1)
+    if end is not None:
+        last = min(last, timeframe.number_at(end))
+    first = max(first, last - asked.limit + 1)
+    if first > last:
+        return []
+    return source.rows(listing, timeframe, timeframe.open_of(first), timeframe.open_of(last) + 1, now_ms)
+
+
+def life(listing: Listing, timeframe: Timeframe, now_ms: int) -> tuple[int, int]:
+    """The numbers of the first and the last candle there is at the instant; none if they are the wrong way round."""
+    return timeframe.number_at(listing.listed_ms), timeframe.number_at(min(now_ms, listing.end_ms - 1))
+
+
+def instruments(source: Source, dialect: Dialect, now_ms: int, query: Query) -> Answer:
+    """The list of instruments (docs: market/instrument)."""
+    try:
+        result = list_instruments(source, dialect, now_ms, query)
+    except Refusal as refusal:
+        return refused(refusal, now_ms)
+    return succeeded(msgspec.json.encode(result), now_ms)
+
+
+def time(now_ns: int) -> Answer:
+    """The exchange's time (docs: market/time); its numbers are texts."""
+    result = f'{{"timeSecond":"{now_ns // 10**9}","timeNano":"{now_ns}"}}'
+    return succeeded(result.encode(), now_ns // 1_000_000)
+
+
+def succeeded(result: bytes, now_ms: int) -> Answer:
+    return Answer(0, b'{"retCode":0,"retMsg":"OK","result":%b,"retExtInfo":{},"time":%d}' % (result, now_ms))
+
+
+def refused(refusal: Refusal, now_ms: int) -> Answer:
+    """A business error; the HTTP status stays 200."""
+    envelope: Mapping[str, object] = {
+        "retCode": refusal.code,
+        "retMsg": refusal.message,
+        "result": refusal.result,
+        "retExtInfo": cast(object, {}),
+        "time": now_ms,
+    }
+    return Answer(refusal.code, msgspec.json.encode(envelope))

@@ -1,0 +1,80 @@
+"""The exchange's clock: where it starts and how fast it runs is ours to say. All the box tells about time comes from it.
+
+It runs on monotonic time, which is handed in, so that a test can move it by hand. Nothing else in the box asks what
+time it is, except for rate limits and bans, which count real seconds.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+
+class Clock:
+    """Exchange time: `start_ms` at the moment it is made, and from there `rate` times as fast as monotonic time.
+
+    A rate of 0 stands still; then `advance` moves it.
+    """
+
+    def __init__(
+        self, start_ms: int | None = None, rate: float = 1, monotonic_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
+        self._monotonic_ns = monotonic_ns
+        self._rate = _checked(rate)
+        self._base_ns = time.time_ns() if start_ms is None else start_ms * 1_000_000
+        self._since_ns = monotonic_ns()
+
+    def now_ns(self) -> int:
+        return self._base_ns + int((self._monotonic_ns() - self._since_ns) * self._rate)
+
+    def now_ms(self) -> int:
+        return self.now_ns() // 1_000_000
+
+    @property
+    def rate(self) -> float:
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        rate = _checked(rate)
+        self._rebase(self.now_ns())
+        self._rate = rate
+
+    def advance(self, ms: int) -> None:
+        """Jump forward, as if so much time had passed."""
+        if ms < 0:
+            raise ValueError("the exchange's clock does not run backwards")
+        self._rebase(self.now_ns() + ms * 1_000_000)
+
+    def seconds_until(self, ms: int) -> float:
+        """The real seconds until the clock shows the instant: 0 if it has passed, infinite while the clock stands."""
+        left_ns = ms * 1_000_000 - self.now_ns()
+        if left_ns <= 0:
+            return 0.0
+        return left_ns / 1e9 / self._rate if self._rate else math.inf
+
+    def _rebase(self, now_ns: int) -> None:
+        self._base_ns, self._since_ns = now_ns, self._monotonic_ns()
+
+
+def _checked(rate: float) -> float:
+    if not 0 <= rate < math.inf:
+        raise ValueError(f"a clock cannot run at {rate} times the real speed")
+    return rate
+
+
+def instant_ms(text: str) -> int:
+    """An instant from epoch milliseconds or from ISO text, which is UTC unless it says otherwise.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if text.strip().lstrip("-").isdigit():
+        return int(text)
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is no instant: epoch milliseconds or 2024-05-01T12:30") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,105 @@
+"""What clients did: the numbers by which a test proves good manners, or that nothing was asked for twice.
+
+Only remembers; it never decides anything, and asks no clock.
+"""
+
+from collections import Counter, defaultdict, deque
+
+import attrs
+
+WINDOW_S = 5.0  # the exchange's: its limit counts requests in any 5 s
+_ASKED = 5000  # windows kept per series; a backfill of a year of minutes takes 530
+
+
+@attrs.frozen
+class Window:
+    """One question for candles, as it was asked; None where the client left it out."""
+
+    start: int | None
+    end: int | None
+    limit: int | None
+
+
+class _Peak:
+    """The greatest number of events within any window, kept as they come."""
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque()
+        self.most = 0
+
+    def add(self, at_s: float) -> None:
+        self._recent.append(at_s)
+        while self._recent[0] <= at_s - WINDOW_S:
+            self._recent.popleft()
+        self.most = max(self.most, len(self._recent))
+
+
+class Counts:
+    """Requests, connections and questions since the box was opened (or since `clear`). Read the attributes freely."""
+
+    def __init__(self) -> None:
+        self.connections_open = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin to count anew; the connections that are open stay counted."""
+        self.requests = 0
+        self.by_path: Counter[str] = Counter()
+        self.by_outcome: Counter[str] = Counter()
+        self.during_ban = 0
+        self.connections = self.connections_open
+        self.cursors: Counter[str] = Counter()
+        self._asked: defaultdict[str, deque[Window]] = defaultdict(lambda: deque(maxlen=_ASKED))
+        self._peak = _Peak()
+        self._peaks: defaultdict[str, _Peak] = defaultdict(_Peak)
+
+    @property
+    def most_in_5s(self) -> int:
+        """The greatest number of requests in any 5 real seconds, over all clients."""
+        return self._peak.most
+
+    @property
+    def most_in_5s_by_address(self) -> dict[str, int]:
+        return {address: peak.most for address, peak in self._peaks.items()}
+
+    def asked(self, series: str, category: str = "linear") -> list[Window]:
+        """The windows asked of a series such as `BTCUSDT_60`, oldest first, the newest thousands."""
+        return list(self._asked.get(f"{category}/{series}", ()))
+
+    def request(self, address: str, path: str, at_s: float) -> None:
+        self.requests += 1
+        self.by_path[path] += 1
+        self._peak.add(at_s)
+        self._peaks[address].add(at_s)
+
+    def outcome(self, name: str) -> None:
+        """What became of a request: `ok`, the retCode of a refusal, or the name of a fault."""
+        self.by_outcome[name] += 1
+
+    def question(self, category: str, series: str, window: Window) -> None:
+        self._asked[f"{category}/{series}"].append(window)
+
+    def connection_opened(self) -> None:
+        self.connections += 1
+        self.connections_open += 1
+
+    def connection_closed(self) -> None:
+        self.connections_open -= 1
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it, for JSON."""
+        return {
+            "requests": self.requests,
+            "by_path": dict(self.by_path),
+            "by_outcome": dict(self.by_outcome),
+            "most_in_5s": self.most_in_5s,
+            "most_in_5s_by_address": self.most_in_5s_by_address,
+            "during_ban": self.during_ban,
+            "connections": self.connections,
+            "connections_open": self.connections_open,
+            "cursors": dict(self.cursors),
+            "asked": {
+                series: [[window.start, window.end, window.limit] for window in windows]
+                for series, windows in self._asked.items()
+            },
+        }

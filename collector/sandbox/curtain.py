@@ -1,0 +1,57 @@
+"""What clients are shown of a source: holes in its history, and closed candles that come late.
+
+A source itself, laid over another. Pure; which candles are missing is decided by the faults.
+"""
+
+import attrs
+
+from collector.candle import Timeframe
+from collector.sandbox.faults import Faults
+from collector.sandbox.listing import Category, Listing, Row, Source
+
+_UNFINAL_MS = 2000  # how long before its close a late candle stands still, when it is shown unfinal
+
+
+@attrs.frozen
+class Curtain:
+    """A source behind the faults that concern what exists. The truth is what it shows without the lag."""
+
+    source: Source
+    faults: Faults
+    seed: int
+    lag: bool = True
+
+    def listings(self, category: Category) -> dict[str, Listing]:
+        return self.source.listings(category)
+
+    def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
+        """As the source's own, without what is not there."""
+        rows = self.source.rows(listing, timeframe, start_ms, end_ms, now_ms)
+        if self.faults.holes or self.faults.hole_share:
+            rows = [row for row in rows if not self._absent(listing, timeframe, _at(row), now_ms)]
+        if self.lag and self.faults.rest_lag_ms:
+            rows = self._lagging(rows, listing, timeframe, now_ms)
+        return rows
+
+    def _absent(self, listing: Listing, timeframe: Timeframe, open_ms: int, now_ms: int) -> bool:
+        """A candle in progress is never a hole: the exchange shows it, and later has no closed one."""
+        if timeframe.close(open_ms) > now_ms:
+            return False
+        return self.faults.absent(self.seed, listing.category, listing.symbol, timeframe, open_ms)
+
+    def _lagging(self, rows: list[Row], listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
+        since_ms = now_ms - self.faults.rest_lag_ms
+        shown: list[Row] = []
+        for row in rows:
+            open_ms = _at(row)
+            close_ms = timeframe.close(open_ms)
+            if not since_ms < close_ms <= now_ms:
+                shown.append(row)
+            elif self.faults.lag_unfinal:
+                then_ms = max(open_ms, close_ms - _UNFINAL_MS)
+                shown += self.source.rows(listing, timeframe, open_ms, open_ms + 1, then_ms)
+        return shown
+
+
+def _at(row: Row) -> int:
+    return int(row.partition(",")[0])

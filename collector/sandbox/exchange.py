@@ -1,0 +1,213 @@
+"""The exchange in a box without its network: from a request to a reply, with limits, faults and counts in between.
+
+No I/O and no waiting: a reply says how long it should be held back and how it should break, and the server obeys.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Literal, cast
+
+import attrs
+import msgspec
+
+from collector.sandbox import answers, pages
+from collector.sandbox.answers import Answer, Page
+from collector.sandbox.clock import Clock, instant_ms
+from collector.sandbox.counts import Counts, Window
+from collector.sandbox.curtain import Curtain
+from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict, read_faults
+from collector.sandbox.limits import Doorman, Limits
+from collector.sandbox.listing import Source
+from collector.sandbox.query import Asked, Dialect, Query, Refusal, number, read_cursor, read_kline, read_query
+from collector.sandbox.truth import truth
+from collector.sandbox.twists import Scene, twisted
+
+Break = Literal["", "truncated", "dropped", "reset", "stalled"]
+_HOUR_MS = 3_600_000
+
+
+@attrs.frozen
+class Request:
+    """What a client sent. The target is the path with the query, as it stood in the request line."""
+
+    address: str
+    method: str
+    target: str
+    body: bytes = b""
+    has_body: bool = False
+
+
+@attrs.frozen
+class Reply:
+    """What to send back, how long to hold it, and how to break it."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json; charset=utf-8"
+    delay_s: float = 0.0
+    broken: Break = ""
+
+
+class Exchange:
+    """The state behind the address: source, clock, faults, limits and counts, all of them open to a test."""
+
+    def __init__(
+        self,
+        source: Source,
+        clock: Clock,
+        *,
+        seed: int = 0,
+        limits: Limits | None = None,
+        faults: Faults | None = None,
+        dialect: Dialect | None = None,
+        real_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.source = source
+        self.clock = clock
+        self.seed = seed
+        self.dialect = dialect or Dialect()
+        self.doorman = Doorman(limits or Limits())
+        self.mischief = Mischief(faults or Faults(), seed)
+        self.counts = Counts()
+        self._real_s = real_s
+
+    def respond(self, request: Request) -> Reply:
+        """The reply to a request; all that is remembered about it is remembered here."""
+        path, _, query_text = request.target.partition("?")
+        if path.startswith("/sandbox/"):  # the box's own paths: not counted, never faulted, open during a ban
+            return self._own(request, path, read_query(query_text))
+        now_s = self._real_s()
+        self.counts.request(request.address, path, now_s)
+        if self.doorman.banned(request.address, now_s):
+            self.counts.during_ban += 1
+            return self._page("banned", 403, pages.RATE_BAN)
+        if not self.doorman.admit(request.address, now_s):
+            return self._page("banned", 403, pages.RATE_BAN)
+        wrong = self._wrong(request, path)
+        if wrong is not None:
+            return wrong
+        verdict = self.mischief.judge(path)
+        if verdict.kind == "rate_ban":
+            self.doorman.ban(request.address, now_s)
+        reply = self._judged(path, read_query(query_text), verdict)
+        return attrs.evolve(reply, delay_s=verdict.delay_s) if verdict.delay_s else reply
+
+    def truth(
+        self, symbol: str, interval: str, start_ms: int, end_ms: int, category: str = "linear", header: bool = True
+    ) -> bytes:
+        """The bytes a CSV file of ours must hold for the closed candles that open in [start, end).
+
+        Closed by the box's clock; holes left out.
+
+        Raises:
+            ValueError: the box has no such symbol, or the exchange no such interval.
+        """
+        query = {"category": category, "symbol": symbol, "interval": interval}
+        try:
+            asked = read_kline(query, self.source, self.dialect, self.clock.now_ms())
+        except Refusal as refusal:
+            raise ValueError(refusal.message) from refusal
+        return truth(
+            self._curtain(lag=False), asked.listing, asked.timeframe, start_ms, end_ms, self.clock.now_ms(), header
+        )
+
+    def _curtain(self, lag: bool = True) -> Curtain:
+        return Curtain(self.source, self.mischief.faults, self.seed, lag)
+
+    def _wrong(self, request: Request, path: str) -> Reply | None:
+        """What the gateway itself refuses."""
+        if path not in answers.PATHS:
+            return self._page("not found", 404, pages.NOT_FOUND)
+        if request.method != "GET":
+            known = request.method in ("HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+            status, page = (405, pages.BAD_METHOD) if known else (400, pages.BAD_VERB)
+            return self._page("method", status, page)
+        if request.has_body:  # docs: a GET with a body, even an empty object, gets 403
+            return self._page("body", 403, pages.BAD_REQUEST)
+        return None
+
+    def _page(self, outcome: str, status: int, body: bytes) -> Reply:
+        self.counts.outcome(outcome)
+        return Reply(status, body, "text/html")
+
+    def _judged(self, path: str, query: Query, verdict: Verdict) -> Reply:
+        now_ns = self.clock.now_ns()
+        if verdict.kind in pages.REFUSALS:
+            status, body = pages.REFUSALS[verdict.kind]
+            return self._page(verdict.kind, status, body)
+        if verdict.kind in pages.CODES:
+            code, text = pages.CODES[verdict.kind]
+            self.counts.outcome(verdict.kind)
+            return Reply(200, answers.refused(Refusal(text, code=code), now_ns // 1_000_000).body)
+        answer = self._answer(path, query, now_ns, verdict.kind)
+        self.counts.outcome(verdict.kind or ("ok" if answer.code == 0 else str(answer.code)))
+        return _broken(answer.body, verdict.kind)
+
+    def _answer(self, path: str, query: Query, now_ns: int, kind: str | None) -> Answer:
+        now_ms = now_ns // 1_000_000
+        if path == answers.TIME:
+            return answers.time(now_ns)
+        if path == answers.INSTRUMENTS:
+            self._note_cursor(query)
+            return answers.instruments(self.source, self.dialect, now_ms, query)
+        self._note_question(query, now_ms)
+        curtain = self._curtain()
+
+        def twist(page: Page, asked: Asked) -> Page:
+            return twisted(str(kind), page, Scene(curtain, now_ms, asked))
+
+        return answers.kline(curtain, self.dialect, now_ms, query, twist if kind in TWISTS else None)
+
+    def _note_question(self, query: Query, now_ms: int) -> None:
+        try:
+            asked = read_kline(query, self.source, self.dialect, now_ms)
+            window = Window(asked.start_ms, asked.end_ms, number(query, "limit"))
+        except Refusal:
+            return
+        series = f"{asked.listing.symbol}_{asked.timeframe}"
+        self.counts.question(asked.listing.category, series, window)
+
+    def _note_cursor(self, query: Query) -> None:
+        try:
+            cursor = read_cursor(query)
+        except Refusal:
+            return
+        if cursor is not None:
+            self.counts.cursors[cursor[1]] += 1
+
+    def _own(self, request: Request, path: str, query: Query) -> Reply:
+        """The box's own paths."""
+        now_ms = self.clock.now_ms()
+        try:
+            if path == "/sandbox/counts":
+                return _json(self.counts.as_dict())
+            if path == "/sandbox/faults":
+                if request.method == "POST":
+                    self.mischief.faults = read_faults(request.body, self.mischief.faults)
+                return _json(self.mischief.faults.as_dict())
+            if path == "/sandbox/clock":
+                return _json({"now_ms": now_ms, "rate": self.clock.rate})
+            if path == "/sandbox/truth":
+                start, end = instant_ms(query.get("start", "0")), instant_ms(query.get("end", str(now_ms)))
+                interval, category = query.get("interval", ""), query.get("category", "linear")
+                return Reply(200, self.truth(query.get("symbol", ""), interval, start, end, category), "text/csv")
+        except ValueError as error:
+            return attrs.evolve(_json({"error": str(error)}), status=400)
+        names = ["/sandbox/counts", "/sandbox/faults", "/sandbox/clock", "/sandbox/truth"]
+        return attrs.evolve(_json({"error": f"only {' '.join(names)}"}), status=404)
+
+
+def _json(content: object) -> Reply:
+    return Reply(200, msgspec.json.encode(content))
+
+
+def _broken(body: bytes, kind: str | None) -> Reply:
+    """The reply as the faults below the exchange's own words make it."""
+    if kind == "old_time":
+        head, _, told = body.rpartition(b'"time":')
+        return Reply(200, b'%b"time":%d}' % (head, int(told[:-1]) - _HOUR_MS))
+    if kind == "malformed":
+        return Reply(200, body[: len(body) * 2 // 3])
+    if kind in ("truncated", "dropped", "reset", "stalled"):
+        return Reply(200, body, broken=cast(Break, kind))
+    return Reply(200, body)

@@ -1,0 +1,216 @@
+"""What goes wrong on purpose: a value that says how much of it, and the draw that decides for each request.
+
+Faults are drawn from the seed and the number of the request, so a run can be repeated. Pure: this module only decides;
+answers that lie are made in `twists`, and what breaks below HTTP in the server.
+"""
+
+from typing import Any
+
+import attrs
+import msgspec
+
+from collector.candle import TIMEFRAMES, Timeframe, symbol
+from collector.sandbox import noise
+from collector.sandbox.clock import instant_ms
+
+
+@attrs.frozen
+class Hole:
+    """Candles the exchange does not have: those of a symbol that open in [start, end), in one timeframe or in all."""
+
+    symbol: str
+    timeframe: str | None
+    start_ms: int
+    end_ms: int
+
+    @classmethod
+    def named(cls, text: str) -> "Hole":
+        """A hole from `SYMBOL[/TIMEFRAME]:start..end`, instants as ISO text or epoch ms.
+
+        Raises:
+            ValueError: it is written otherwise.
+        """
+        series, colon, span = text.partition(":")
+        start, dots, end = span.partition("..")
+        name, slash, timeframe = series.partition("/")
+        if not colon or not dots or (slash and timeframe not in TIMEFRAMES):
+            raise ValueError(f"{text!r} is no hole: SYMBOL[/TIMEFRAME]:start..end")
+        return cls(symbol(name), timeframe or None, instant_ms(start), instant_ms(end))
+
+    def __str__(self) -> str:
+        series = f"{self.symbol}/{self.timeframe}" if self.timeframe else self.symbol
+        return f"{series}:{self.start_ms}..{self.end_ms}"
+
+
+def _share(meaning: str) -> Any:
+    checks = [attrs.validators.ge(0), attrs.validators.le(1)]
+    return attrs.field(default=0.0, converter=float, validator=checks, metadata={"share": True, "help": meaning})
+
+
+def _number(default: float | None, meaning: str) -> Any:
+    return attrs.field(
+        default=default,
+        validator=attrs.validators.optional(attrs.validators.ge(0)),
+        metadata={"help": meaning},
+    )
+
+
+def _holes(given: Any) -> tuple[Hole, ...]:
+    return tuple(hole if isinstance(hole, Hole) else Hole.named(hole) for hole in given)
+
+
+@attrs.frozen(kw_only=True)
+class Faults:
+    """All that can go wrong over REST. Shares are of requests, from 0 to 1; their sum is at most 1."""
+
+    # Who is hit.
+    paths: tuple[str, ...] = attrs.field(
+        default=(), converter=tuple, metadata={"help": "only paths that contain one of these, such as kline"}
+    )
+    times: int | None = _number(None, "at most so many faults, then all goes well")
+    skip: int = _number(0, "let so many requests through first")
+
+    # Slow, or no answer at all.
+    latency_ms: float = _number(0, "wait so long before every answer")
+    jitter_ms: float = _number(0, "and up to so much longer")
+    dropped: float = _share("close the connection without an answer")
+    reset: float = _share("reset the connection without an answer")
+    stalled: float = _share("take the request and never answer")
+    stall_s: float = _number(30.0, "real seconds until a stalled connection is closed after all")
+    truncated: float = _share("stop in the middle of the body, short of its Content-Length, and close")
+
+    # Refusals.
+    too_many_visits: float = _share("retCode 10006, HTTP 200")
+    server_error: float = _share("retCode 10016, HTTP 200")
+    http_429: float = _share("HTTP 429")
+    http_5xx: float = _share("HTTP 502, an HTML page of the gateway")
+    rate_ban: float = _share("HTTP 403 access too frequent, and the address is banned")
+    ban_after: int | None = _number(None, "ban the address once, with the request after so many")
+    geo_block: float = _share("HTTP 403 of the content network: this country is blocked")
+
+    # Bodies that cannot be read, or answer something else.
+    malformed: float = _share("a body that is not JSON")
+    old_time: float = _share("an envelope time of an hour ago")
+    wrong_symbol: float = _share("another symbol's candles, labelled so")
+    wrong_category: float = _share("labelled with another category")
+    wrong_interval: float = _share("candles of a coarser or finer interval")
+    unsorted: float = _share("candles in another order than newest first")
+    duplicate: float = _share("one candle twice")
+    off_grid: float = _share("a candle that opens between two")
+    too_many_rows: float = _share("more candles than were asked for")
+    high_below_low: float = _share("high and low of a candle exchanged")
+    not_a_number: float = _share("a price that is no number")
+    outside: float = _share("a candle from outside the window asked for")
+
+    # What is not there, or not yet.
+    rest_lag_ms: float = _number(0, "a closed candle is missing so long after its close, in exchange time")
+    lag_unfinal: bool = attrs.field(
+        default=False, metadata={"help": "during the lag the candle is there, but not final"}
+    )
+    holes: tuple[Hole, ...] = attrs.field(
+        default=(), converter=_holes, metadata={"help": "candles the exchange does not have"}
+    )
+    hole_share: float = _share("share of all candles the exchange does not have, chosen by the seed")
+
+    def __attrs_post_init__(self) -> None:
+        total = sum(getattr(self, name) for name in KINDS)
+        if total > 1 + 1e-9:
+            raise ValueError(f"the shares of all faults add up to {total:g}, which is more than 1")
+
+    def hits(self, path: str) -> bool:
+        return not self.paths or any(part in path for part in self.paths)
+
+    def absent(self, seed: int, category: str, name: str, timeframe: Timeframe, open_ms: int) -> bool:
+        """Whether the candle is one the exchange does not have."""
+        for hole in self.holes:
+            if (
+                hole.symbol == name
+                and hole.start_ms <= open_ms < hole.end_ms
+                and hole.timeframe in (None, timeframe.name)
+            ):
+                return True
+        if not self.hole_share:
+            return False
+        key = noise.key_of(seed, "hole", category, name, timeframe.name)
+        return noise.share(key, str(open_ms)) < self.hole_share
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields, for JSON."""
+        return {**attrs.asdict(self, recurse=False), "holes": [str(hole) for hole in self.holes]}
+
+
+# Drawn with one number for each request, so the shares add up; a hole is a matter of the candle, not of the request.
+KINDS: tuple[str, ...] = tuple(
+    field.name for field in attrs.fields(Faults) if field.metadata.get("share") and field.name != "hole_share"
+)
+TWISTS = KINDS[KINDS.index("wrong_symbol") :]
+"""The kinds that change the candles of an answer; on other paths they do nothing."""
+
+
+def read_faults(body: bytes, before: Faults) -> Faults:
+    """The faults after a change: a JSON object with the fields to set; the others stay as they are.
+
+    Raises:
+        ValueError: it is no such object; the text says what is wrong with it.
+    """
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a JSON object: {error}") from error
+    unknown = fields.keys() - attrs.fields_dict(Faults).keys()
+    if unknown:
+        raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
+    try:
+        return attrs.evolve(before, **fields)
+    except TypeError as error:
+        raise ValueError(f"a value of the wrong type: {error}") from error
+
+
+@attrs.frozen
+class Verdict:
+    """What happens to one request: a wait, and at most one of `KINDS`."""
+
+    delay_s: float = 0.0
+    kind: str | None = None
+
+
+class Mischief:
+    """Faults at work: counts the requests since they were set, and draws."""
+
+    def __init__(self, faults: Faults, seed: int) -> None:
+        self._key = noise.key_of(seed, "faults")
+        self.faults = faults
+
+    @property
+    def faults(self) -> Faults:
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        """Set other faults; requests and faults are counted from here."""
+        self._faults = faults
+        self._seen = 0
+        self._made = 0
+
+    def judge(self, path: str) -> Verdict:
+        """Decide about a request that has come in."""
+        faults = self._faults
+        if not faults.hits(path):
+            return Verdict()
+        self._seen += 1
+        place = str(self._seen)
+        delay_s = (faults.latency_ms + faults.jitter_ms * noise.share(self._key, "jitter" + place)) / 1000
+        if faults.ban_after is not None and self._seen == faults.ban_after + 1:
+            return Verdict(delay_s, "rate_ban")
+        if self._seen <= faults.skip or (faults.times is not None and self._made >= faults.times):
+            return Verdict(delay_s)
+        kind = self._drawn(noise.share(self._key, place), path)
+        self._made += kind is not None
+        return Verdict(delay_s, kind)
+
+    def _drawn(self, number: float, path: str) -> str | None:
+        for kind in KINDS:
+            number -= getattr(self._faults, kind)
+            if number < 0:
+                return None if kind in TWISTS and not path.endswith("/kline") else kind
+        return None

@@ -1,0 +1,146 @@
+"""The list of instruments: rows, filters and pages as in https://bybit-exchange.github.io/docs/v5/market/instrument.
+
+Pure. Only texts where the exchange has texts: a client that reads a number where there is none must fail here too.
+"""
+
+from typing import Any, cast
+
+from collector.sandbox import query as asked
+from collector.sandbox.listing import CATEGORIES, FOREVER_MS, Category, Listing, Source, Status
+from collector.sandbox.prices import text
+from collector.sandbox.query import Dialect, Query, Refusal
+
+_STATUSES = ("PreLaunch", "Trading", "Delivering", "Closed")
+_EMPTY = {"category": "", "list": [], "nextPageCursor": ""}
+
+
+def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query) -> dict[str, Any]:
+    """The `result` of the reply.
+
+    Raises:
+        Refusal: a parameter is missing or makes no sense, or a linear or inverse symbol is unknown.
+    """
+    category = query.get("category", "")
+    if category == "option":  # served, and empty: the box has no options, but clients ask for them when they set up
+        return {"category": "option", "list": [], "nextPageCursor": ""}
+    if category not in CATEGORIES:
+        raise Refusal("Illegal category")
+    chosen = _chosen(source, cast(Category, category), now_ms, query)
+    if category == "spot":  # no pages: limit and cursor are ignored, and the key is not there
+        return {"category": "spot", "list": [spot_row(listing) for listing in chosen]}
+    size = asked.limit(query, dialect, 500)
+    after = asked.read_cursor(query)
+    left = chosen if after is None else [listing for listing in chosen if listing.symbol > after[0]]
+    page = left[:size]
+    more = len(left) > size or (dialect.last_cursor == "filled" and bool(page))
+    token = asked.cursor(page[0].symbol, page[-1].symbol) if more else ""
+    return {"category": category, "list": [contract_row(listing, now_ms) for listing in page], "nextPageCursor": token}
+
+
+def _chosen(source: Source, category: Category, now_ms: int, query: Query) -> list[Listing]:
+    listings = source.listings(category)
+    known = [listing for listing in listings.values() if listing.status(now_ms) is not None]
+    if symbol := query.get("symbol"):
+        known = [listing for listing in known if listing.symbol == symbol]
+        if not known and category != "spot":  # spot answers with an empty list instead
+            raise Refusal("params error: symbol invalid", _EMPTY)
+    base = query.get("baseCoin")
+    if base and category != "spot":
+        # With baseCoin both linear and inverse return the USDT, USDC and inverse contracts of the coin.
+        other = source.listings("inverse" if category == "linear" else "linear").values()
+        known += [listing for listing in other if listing.status(now_ms) is not None]
+        known = sorted((listing for listing in known if listing.base == base), key=lambda listing: listing.symbol)
+    status = query.get("status") or "Trading"  # the default leaves out everything else
+    if status not in _STATUSES:
+        raise Refusal("params error: status invalid")
+    kind = query.get("symbolType")
+    return [
+        listing
+        for listing in known
+        if listing.status(now_ms) == status and (not kind or category == "spot" or listing.symbol_type == kind)
+    ]
+
+
+def contract_row(listing: Listing, now_ms: int) -> dict[str, Any]:
+    """A linear or inverse instrument."""
+    tick, step = text(1, listing.price_decimals), text(1, listing.volume_decimals)
+    status = cast(Status, listing.status(now_ms))
+    most = listing.daily_volume // 100 + 1
+    return {
+        "symbol": listing.symbol,
+        "contractType": listing.contract,
+        "status": status,
+        "baseCoin": listing.base,
+        "quoteCoin": listing.quote,
+        "symbolType": listing.symbol_type,
+        "launchTime": str(listing.launch_ms),
+        "deliveryTime": str(listing.end_ms) if listing.end_ms < FOREVER_MS else "0",
+        "deliveryFeeRate": "",
+        "priceScale": str(listing.price_decimals),
+        "leverageFilter": {"minLeverage": "1", "maxLeverage": "100.00", "leverageStep": "0.01"},
+        "priceFilter": {
+            "minPrice": tick,
+            "maxPrice": text(listing.base_price * 20, listing.price_decimals),
+            "tickSize": tick,
+        },
+        "lotSizeFilter": {
+            "maxOrderQty": text(most, listing.volume_decimals),
+            "minOrderQty": step,
+            "qtyStep": step,
+            "postOnlyMaxOrderQty": text(most, listing.volume_decimals),
+            "maxMktOrderQty": text(most // 5 + 1, listing.volume_decimals),
+            "minNotionalValue": "5",
+        },
+        "unifiedMarginTrade": True,
+        "fundingInterval": 480,
+        "settleCoin": listing.settle,
+        "copyTrading": "none",
+        "upperFundingRate": "0.005",
+        "lowerFundingRate": "-0.005",
+        "isPreListing": status == "PreLaunch",
+        "preListingInfo": _pre_listing(listing) if status == "PreLaunch" else None,
+        "riskParameters": {"priceLimitRatioX": "0.05", "priceLimitRatioY": "0.1"},
+        "displayName": "",
+        "forbidUplWithdrawal": False,
+        "symbolId": sum(map(ord, listing.symbol)) * 7 + len(listing.symbol),
+    }
+
+
+def _pre_listing(listing: Listing) -> dict[str, Any]:
+    return {
+        "curAuctionPhase": "NotStarted",
+        "phases": [
+            {"phase": "NotStarted", "startTime": str(listing.announced_ms), "endTime": str(listing.listed_ms)},
+            {"phase": "ContinuousTrading", "startTime": str(listing.listed_ms), "endTime": ""},
+        ],
+        "auctionFeeInfo": {"auctionFeeRate": "0", "takerFeeRate": "0.001", "makerFeeRate": "0.0004"},
+        "skipCallAuction": False,
+    }
+
+
+def spot_row(listing: Listing) -> dict[str, Any]:
+    """A spot pair: no contractType, launchTime, priceScale or settleCoin."""
+    step = text(1, listing.volume_decimals)
+    most = text(listing.daily_volume // 100 + 1, listing.volume_decimals)
+    return {
+        "symbol": listing.symbol,
+        "baseCoin": listing.base,
+        "quoteCoin": listing.quote,
+        "innovation": "0",
+        "status": "Trading",
+        "marginTrading": "utaOnly",
+        "stTag": "0",
+        "lotSizeFilter": {
+            "basePrecision": step,
+            "quotePrecision": text(1, listing.turnover_decimals),
+            "minOrderQty": step,
+            "maxOrderQty": most,
+            "minOrderAmt": "5",
+            "maxOrderAmt": "4000000",
+            "maxLimitOrderQty": most,
+            "maxMarketOrderQty": most,
+            "postOnlyMaxLimitOrderSize": most,
+        },
+        "priceFilter": {"tickSize": text(1, listing.price_decimals)},
+        "riskParameters": {"priceLimitRatioX": "0.05", "priceLimitRatioY": "0.1"},
+    }

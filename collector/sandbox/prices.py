@@ -1,0 +1,74 @@
+"""How the exchange prints candles: from ticks and lots to decimal text, and to rows and lines.
+
+Prices and turnover carry no superfluous zeros (`17071`, `17055.5`), volumes carry the decimals of the lot size, and
+nothing is `0`. Pure, and exact: where a float takes part, the number has at most 15 digits, which a double keeps.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from operator import itemgetter
+
+from collector.sandbox.bars import Bar
+from collector.sandbox.listing import Listing, Row
+
+HEADER = b"timestamp,datetime,open,high,low,close,volume,turnover\n"
+_SAFE = 10**15  # a double holds every decimal of 15 digits
+
+
+def text(units: int, decimals: int) -> str:
+    """A number of 10^-decimals as the exchange prints a price: `170555, 1` is `17055.5`."""
+    whole, rest = divmod(units, 10**decimals)
+    return f"{whole}.{rest:0{decimals}d}".rstrip("0") if rest else str(whole)
+
+
+def lots(units: int, decimals: int) -> str:
+    """A volume: with all decimals of its lot size, but nothing is `0`."""
+    if not units or not decimals:
+        return str(units)
+    whole, rest = divmod(units, 10**decimals)
+    return f"{whole}.{rest:0{decimals}d}"
+
+
+def rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -> list[Row]:
+    """The bars as rows. The common case is printed by the fast formatting of floats, the rest digit by digit."""
+    if not bars:
+        return []
+    tick, lot, coin = 10**listing.price_decimals, 10**listing.volume_decimals, 10**listing.turnover_decimals
+    lowest, highest = min(map(itemgetter(2), bars)), max(map(itemgetter(1), bars))
+    # %g turns to exponents below 1e-4, so the least number that occurs decides.
+    least = min((bar[5] for bar in bars if bar[5]), default=coin)
+    most = max(map(itemgetter(5), bars))
+    if lowest * 10_000 >= tick and highest < _SAFE and least * 10_000 >= coin and most < _SAFE:
+        line = f"%d,%.15g,%.15g,%.15g,%.15g,%.{listing.volume_decimals}f,%.15g"
+        still = "%d,%.15g,%.15g,%.15g,%.15g,0,0"
+        return [
+            line % (at, o / tick, h / tick, l / tick, c / tick, v / lot, t / coin)
+            if v
+            else still % (at, o / tick, h / tick, l / tick, c / tick)
+            for at, (o, h, l, c, v, t) in zip(opens, bars, strict=True)
+        ]
+    return exact_rows_of(listing, opens, bars)
+
+
+def exact_rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -> list[Row]:
+    """The same rows, digit by digit."""
+    price, volume, turnover = listing.price_decimals, listing.volume_decimals, listing.turnover_decimals
+    rows: list[Row] = []
+    for at, (*prices, v, t) in zip(opens, bars, strict=True):
+        texts = [text(units, price) for units in prices]
+        rows.append(",".join([str(at), *texts, lots(v, volume), text(t, turnover)]))
+    return rows
+
+
+def json_of(rows: Sequence[Row]) -> str:
+    """The rows as the exchange's JSON list of lists of strings, in the order given."""
+    return '[["' + "|".join(rows).replace(",", '","').replace("|", '"],["') + '"]]' if rows else "[]"
+
+
+def csv_of(rows: Iterable[Row]) -> bytes:
+    """The rows as lines of our CSV files, without the header."""
+    lines: list[str] = []
+    for row in rows:
+        at, _, rest = row.partition(",")
+        lines.append(f"{at},{datetime.fromtimestamp(int(at) // 1000, UTC):%Y-%m-%d %H:%M:%S},{rest}\n")
+    return "".join(lines).encode()

@@ -1,0 +1,124 @@
+"""Reading the questions of clients: query parameters as the exchange takes them, or the refusal it answers with.
+
+Pure. Refusals are business errors: HTTP 200 with a retCode (https://bybit-exchange.github.io/docs/v5/error).
+"""
+
+from collections.abc import Mapping
+from typing import Literal, cast
+from urllib.parse import parse_qs, parse_qsl, unquote
+
+import attrs
+
+from collector.candle import TIMEFRAMES, Timeframe
+from collector.sandbox.listing import CATEGORIES, Category, Listing, Source
+
+Query = Mapping[str, str]
+PARAMETER_ERROR = 10001
+
+
+@attrs.frozen
+class Dialect:
+    """What the exchange's documents leave open, settled one way or the other, so that clients can be tried with both."""
+
+    over_limit: Literal["clamp", "refuse"] = "clamp"  # a limit that is not in 1..1000
+    odd_range: Literal["empty", "refuse"] = "empty"  # start after end, or in the future
+    last_cursor: Literal["empty", "filled"] = "empty"  # whether a short last page carries a cursor; seen both ways
+    refused_result: Literal["empty", "shaped"] = "empty"  # `result` of a kline question for an unknown symbol
+
+
+class Refusal(Exception):
+    """The exchange refuses: its code, its text, and the `result` that goes with them."""
+
+    def __init__(self, message: str, result: object = None, code: int = PARAMETER_ERROR) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.result = {} if result is None else result
+
+
+@attrs.frozen
+class Asked:
+    """A question for candles, understood."""
+
+    listing: Listing
+    timeframe: Timeframe
+    start_ms: int | None
+    end_ms: int | None
+    limit: int
+
+
+def read_query(text: str) -> Query:
+    """The parameters of a URL; of a name given twice the first counts, an empty value is none."""
+    return dict(reversed(parse_qsl(text)))
+
+
+def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> Asked:
+    """The question for candles (docs: market/kline). Names other than these are ignored.
+
+    Raises:
+        Refusal: a parameter is missing or makes no sense.
+    """
+    category = query.get("category", "linear")
+    if category not in CATEGORIES:
+        raise Refusal("Illegal category")
+    interval = query.get("interval", "")
+    if interval not in TIMEFRAMES:
+        raise Refusal("Invalid period!")
+    symbol = query.get("symbol", "")
+    listing = source.listings(cast(Category, category)).get(symbol)
+    if listing is None or listing.status(now_ms) is None:
+        # The texts of the categories differ: this one of linear was seen, that of spot is known from its neighbours.
+        text = "Not supported symbols" if category == "spot" else "params error: symbol invalid"
+        shaped = {"category": "", "symbol": "", "list": []}
+        raise Refusal(text, shaped if dialect.refused_result == "shaped" else None)
+    return Asked(
+        listing,
+        TIMEFRAMES[interval],
+        number(query, "start"),
+        number(query, "end"),
+        limit(query, dialect, 200),
+    )
+
+
+def number(query: Query, name: str) -> int | None:
+    """A whole number, or None if it is not given.
+
+    Raises:
+        Refusal: it is no whole number.
+    """
+    text = query.get(name)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise Refusal(f"params error: {name} invalid") from None
+
+
+def limit(query: Query, dialect: Dialect, default: int) -> int:
+    """The page's length, from 1 to 1000."""
+    wanted = number(query, "limit")
+    if wanted is None:
+        return default
+    if not 1 <= wanted <= 1000 and dialect.over_limit == "refuse":
+        raise Refusal("params error: limit invalid")
+    return min(max(wanted, 1), 1000)
+
+
+def cursor(first: str, last: str) -> str:
+    """The exchange's page cursor: the first and last symbol of the page, already encoded for a URL."""
+    return f"first%3D{first}%26last%3D{last}"
+
+
+def read_cursor(query: Query) -> tuple[str, Literal["single", "double"]] | None:
+    """The symbol after which the page begins, and how often the token was encoded when it came back.
+
+    Clients that put the token into the URL as they got it encode it once, those that treat it as a parameter twice.
+    """
+    token = query.get("cursor")
+    if token is None:
+        return None
+    fields = parse_qs(unquote(token))
+    if "last" not in fields:
+        raise Refusal("params error: cursor invalid")
+    return fields["last"][0], "double" if "%" in token else "single"

@@ -1,0 +1,159 @@
+"""The exchange in a box on the network: listens, and gives every connection to the exchange inside.
+
+I/O only. `open_sandbox` is what tests and scripts enter; everything that runs belongs to it and ends with it.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+import trustme
+
+from collector.sandbox.clock import Clock, instant_ms
+from collector.sandbox.counts import Counts
+from collector.sandbox.exchange import Exchange
+from collector.sandbox.faults import Faults
+from collector.sandbox.http import Wire, serve_http
+from collector.sandbox.limits import Limits
+from collector.sandbox.listing import Source
+from collector.sandbox.market import Market
+from collector.sandbox.query import Dialect
+from collector.sandbox.universe import universe
+
+Instant = int | str
+"""Epoch milliseconds, or ISO text such as `2024-05-01T12:30`, UTC unless it says otherwise."""
+
+
+class Sandbox:
+    """An exchange that is being served. The faults can be replaced, the clock moved and the counts read at any time."""
+
+    def __init__(self, exchange: Exchange, host: str, port: int, tls: bool) -> None:
+        self.exchange = exchange
+        self.host = host
+        self.port = port
+        self.url = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def source(self) -> Source:
+        return self.exchange.source
+
+    @property
+    def clock(self) -> Clock:
+        return self.exchange.clock
+
+    @property
+    def counts(self) -> Counts:
+        return self.exchange.counts
+
+    @property
+    def faults(self) -> Faults:
+        return self.exchange.mischief.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self.exchange.mischief.faults = faults
+
+    def truth(
+        self, symbol: str, interval: str, start: Instant, end: Instant, category: str = "linear", header: bool = True
+    ) -> bytes:
+        """The bytes a CSV file of ours must hold for the closed candles that open in [start, end)."""
+        return self.exchange.truth(symbol, interval, _ms(start), _ms(end), category, header)
+
+
+def build_exchange(
+    *,
+    seed: int = 1,
+    symbols: Iterable[str] | None = None,
+    count: int | None = None,
+    listed: Mapping[str, Instant] | None = None,
+    delisted: Mapping[str, Instant] | None = None,
+    start_time: Instant | None = None,
+    rate: float = 1,
+    clock: Clock | None = None,
+    faults: Faults | None = None,
+    limits: Limits | None = None,
+    dialect: Dialect | None = None,
+) -> Exchange:
+    """An exchange without a network.
+
+    Args:
+        seed: all prices, volumes and faults follow from it.
+        symbols: what is listed, as `BTCUSDT` or `spot:BTCUSDT`; by default the usual small exchange.
+        count: how many linear symbols there are in all, made-up ones among them.
+        listed, delisted: by symbol, when trading begins or ends.
+        start_time: what the exchange's clock shows at first; by default the real time.
+        rate: how fast the clock runs; 0 is frozen.
+        clock: a clock of your own instead of these two.
+
+    Raises:
+        ValueError: a name, an instant or a number makes no sense.
+    """
+    clock = clock or Clock(None if start_time is None else _ms(start_time), rate)
+    listings = universe(seed, clock.now_ms(), symbols, count, _instants(listed), _instants(delisted))
+    market = Market(seed, listings)
+    return Exchange(market, clock, seed=seed, limits=limits, faults=faults, dialect=dialect)
+
+
+@asynccontextmanager
+async def open_sandbox(
+    exchange: Exchange, *, host: str = "127.0.0.1", port: int = 0, tls: bool = False, ca_file: Path | None = None
+) -> AsyncIterator[Sandbox]:
+    """Serve an exchange; it answers once this is entered, and its connections are closed when it is left.
+
+    Args:
+        exchange: from `build_exchange`, or made by hand.
+        port: 0 takes one that is free.
+        tls: speak TLS with a certificate for the host, signed by an authority made for this run.
+        ca_file: where that authority's certificate is written (PEM), for clients to trust.
+
+    Raises:
+        OSError: the port is taken, or the file cannot be written.
+    """
+    context = _tls_context(host, ca_file) if tls else None
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    bound = listeners[0].socket.getsockname()[1]
+    wire = Wire(exchange.respond, exchange.clock.now_ms, lambda: exchange.mischief.faults.stall_s)
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_listeners, partial(_connection, exchange.counts, wire, context), listeners)
+        await nursery.start(serve)
+        yield Sandbox(exchange, host, bound, tls)
+        nursery.cancel_scope.cancel()
+
+
+async def _connection(counts: Counts, wire: Wire, context: ssl.SSLContext | None, raw: trio.SocketStream) -> None:
+    stream: trio.abc.Stream = raw
+    if context is not None:
+        stream = trio.SSLStream(raw, context, server_side=True, https_compatible=True)
+    counts.connection_opened()
+    try:
+        address = str(raw.socket.getpeername()[0])
+        await serve_http(stream, address, wire)
+    except OSError:  # the client was gone before it could be asked for its address
+        pass
+    finally:
+        counts.connection_closed()
+        with trio.move_on_after(1) as scope:
+            scope.shield = True
+            await trio.aclose_forcefully(raw) if context is None else await stream.aclose()
+
+
+def _tls_context(host: str, ca_file: Path | None) -> ssl.SSLContext:
+    authority = trustme.CA()
+    names = {host, "localhost", "127.0.0.1", "::1"} - {"0.0.0.0", "::"}
+    certificate = authority.issue_cert(*sorted(names))
+    if ca_file is not None:
+        authority.cert_pem.write_to_path(str(ca_file))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    return context
+
+
+def _instants(given: Mapping[str, Instant] | None) -> dict[str, int]:
+    return {name: _ms(instant) for name, instant in (given or {}).items()}
+
+
+def _ms(instant: Instant) -> int:
+    return instant if isinstance(instant, int) else instant_ms(instant)

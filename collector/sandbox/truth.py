@@ -1,0 +1,18 @@
+"""The bytes a faithful collector must have on disk: the box's own word on what is true.
+
+Pure. The format is that of our CSV files: open time in ms, the same instant as text, and the exchange's six texts.
+"""
+
+from collector.candle import Timeframe
+from collector.sandbox.listing import Listing, Source
+from collector.sandbox.prices import HEADER, csv_of
+
+
+def truth(
+    source: Source, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int, header: bool = True
+) -> bytes:
+    """The closed candles that open in [start, end), oldest first, with the header line unless told otherwise."""
+    start_ms = max(start_ms, timeframe.floor(listing.listed_ms))
+    end_ms = min(end_ms, timeframe.floor(now_ms))  # what opens before this one is closed
+    rows = source.rows(listing, timeframe, start_ms, end_ms, now_ms) if start_ms < end_ms else []
+    return (HEADER if header else b"") + csv_of(rows)

@@ -1,0 +1,130 @@
+"""Answers that are not what was asked for: each function takes an honest page of candles and returns a false one.
+
+Pure. They exist to prove that a client checks what it is given; each does exactly one thing.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from collector.candle import TIMEFRAMES
+from collector.sandbox.answers import Page
+from collector.sandbox.listing import Row, Source
+from collector.sandbox.query import Asked
+
+
+@attrs.frozen
+class Scene:
+    """Where a page comes from: what other pages can be made of."""
+
+    source: Source
+    now_ms: int
+    asked: Asked
+
+
+def twisted(kind: str, page: Page, scene: Scene) -> Page:
+    """The page as the fault makes it."""
+    return _TWISTS[kind](page, scene)
+
+
+def _wrong_symbol(page: Page, scene: Scene) -> Page:
+    others = [
+        listing
+        for listing in scene.source.listings(scene.asked.listing.category).values()
+        if listing.symbol != page.symbol and listing.listed_ms < scene.now_ms
+    ]
+    if not others or not page.rows:
+        return attrs.evolve(page, symbol=page.symbol + "X")
+    start, end = _at(page.rows[-1]), _at(page.rows[0]) + 1
+    rows = scene.source.rows(others[0], page.timeframe, start, end, scene.now_ms)
+    return attrs.evolve(page, symbol=others[0].symbol, rows=rows[::-1])
+
+
+def _wrong_category(page: Page, scene: Scene) -> Page:
+    return attrs.evolve(page, category="spot" if page.category != "spot" else "linear")
+
+
+def _wrong_interval(page: Page, scene: Scene) -> Page:
+    names = list(TIMEFRAMES)
+    here = names.index(page.timeframe.name)
+    other = TIMEFRAMES[names[here + 1] if here == 0 else names[here - 1]]
+    if not page.rows:
+        return page
+    end = page.timeframe.close(_at(page.rows[0]))
+    start = max(_at(page.rows[-1]), other.shift(other.floor(end), -scene.asked.limit))
+    rows = scene.source.rows(scene.asked.listing, other, start, end, scene.now_ms)
+    return attrs.evolve(page, rows=rows[::-1])
+
+
+def _unsorted(page: Page, scene: Scene) -> Page:
+    middle = len(page.rows) // 2
+    return attrs.evolve(page, rows=page.rows[middle:] + page.rows[:middle])
+
+
+def _duplicate(page: Page, scene: Scene) -> Page:
+    middle = len(page.rows) // 2
+    return attrs.evolve(page, rows=page.rows[: middle + 1] + page.rows[middle:])
+
+
+def _off_grid(page: Page, scene: Scene) -> Page:
+    return _with_row(page, lambda fields: [str(int(fields[0]) + 1000), *fields[1:]])
+
+
+def _too_many_rows(page: Page, scene: Scene) -> Page:
+    """Older candles than asked for follow, until there are more than the limit."""
+    if not page.rows:
+        return page
+    oldest = _at(page.rows[-1])
+    first = page.timeframe.shift(oldest, -(scene.asked.limit - len(page.rows) + 5))
+    older = scene.source.rows(scene.asked.listing, page.timeframe, first, oldest, scene.now_ms)
+    return attrs.evolve(page, rows=page.rows + older[::-1])
+
+
+def _high_below_low(page: Page, scene: Scene) -> Page:
+    """In the first candle whose high and low differ; if there is none, the high of the middle one becomes 0."""
+    for place, row in enumerate(page.rows):
+        fields = row.split(",")
+        if fields[2] != fields[3]:
+            fields[2], fields[3] = fields[3], fields[2]
+            return attrs.evolve(page, rows=[*page.rows[:place], ",".join(fields), *page.rows[place + 1 :]])
+    return _with_row(page, lambda fields: [*fields[:2], "0", *fields[3:]])
+
+
+def _not_a_number(page: Page, scene: Scene) -> Page:
+    return _with_row(page, lambda fields: [*fields[:4], "NaN", *fields[5:]])
+
+
+def _outside(page: Page, scene: Scene) -> Page:
+    """The oldest candle is one from a hundred candles earlier."""
+
+    def moved(fields: list[str]) -> list[str]:
+        return [str(page.timeframe.shift(int(fields[0]), -100 - scene.asked.limit)), *fields[1:]]
+
+    return _with_row(page, moved, len(page.rows) - 1)
+
+
+def _with_row(page: Page, change: Callable[[list[str]], list[str]], place: int | None = None) -> Page:
+    if not page.rows:
+        return page
+    at = len(page.rows) // 2 if place is None else place
+    rows = list(page.rows)
+    rows[at] = ",".join(change(rows[at].split(",")))
+    return attrs.evolve(page, rows=rows)
+
+
+def _at(row: Row) -> int:
+    return int(row.partition(",")[0])
+
+
+_TWISTS: dict[str, Callable[[Page, Scene], Page]] = {
+    "wrong_symbol": _wrong_symbol,
+    "wrong_category": _wrong_category,
+    "wrong_interval": _wrong_interval,
+    "unsorted": _unsorted,
+    "duplicate": _duplicate,
+    "off_grid": _off_grid,
+    "too_many_rows": _too_many_rows,
+    "high_below_low": _high_below_low,
+    "not_a_number": _not_a_number,
+    "outside": _outside,
+}
