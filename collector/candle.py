@@ -116,13 +116,18 @@ def timeframe(text: str) -> Timeframe:
     return found
 
 
+def is_symbol(text: str) -> bool:
+    """Whether the text can be a symbol, and therefore part of a file's name."""
+    return _SYMBOL.fullmatch(text) is not None
+
+
 def symbol(text: str) -> str:
-    """The text itself, if it can be a symbol and therefore part of a file's name.
+    """The text itself, if it can be a symbol.
 
     Raises:
         ValueError: it holds anything but capital letters, digits and hyphens.
     """
-    if not _SYMBOL.fullmatch(text):
+    if not is_symbol(text):
         raise ValueError(f"{text!r} is not a symbol: capital letters, digits and hyphens only")
     return text
 

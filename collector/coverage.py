@@ -7,6 +7,7 @@ knows neither candles nor files, and it never asks what time it is.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 import attrs
 
@@ -120,3 +121,13 @@ def _difference(kept: tuple[Span, ...], removed: tuple[Span, ...]) -> Iterator[S
             ahead += 1
         if start < span.end_ms:
             yield Span(start, span.end_ms)
+
+
+def moment_text(ms: int) -> str:
+    """An instant for a person to read, in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def span_texts(span: Span) -> dict[str, str]:
+    """A span for a log line."""
+    return {"start": moment_text(span.start_ms), "end": moment_text(span.end_ms)}

@@ -24,6 +24,10 @@ from collector.errors import SettingsError
 DEFAULT_FILE = Path("settings.ini")
 _LEAST_BAN_WAIT_S = 600  # "wait at least 10 minutes": https://bybit-exchange.github.io/docs/v5/rate-limit
 
+# Two addresses of the same books; regional sites and the testnet are others
+# (https://bybit-exchange.github.io/docs/v5/guide).
+_MAIN_SITES = ("api.bybit.com", "api.bytick.com")
+
 
 @attrs.frozen
 class _Wrong:
@@ -157,6 +161,14 @@ class Settings:
     def stream_url(self) -> str:
         """The address live candles really come from: `ws_url`, or the exchange's own for the category."""
         return self.ws_url or f"wss://stream.bybit.com/v5/public/{self.category}"
+
+    @property
+    def exchange(self) -> str:
+        """Whose candles these are: all addresses of one exchange have one name, other sites are other markets."""
+        host = urlsplit(self.rest_url).hostname or ""
+        if _is_loopback(self.rest_url):
+            return "sandbox"
+        return "bybit" if host in _MAIN_SITES else host
 
     @classmethod
     def load(

@@ -1,0 +1,173 @@
+"""The book: of every series, what is wanted, held, in flight and missing; of every symbol, when it begins.
+
+This is the coverage that flows back from the writer to the reconciler. It lives in memory and is pure; the ledger
+keeps a copy on disk. Nothing but the writer may say that a candle is held.
+"""
+
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from collector.candle import MINUTE_MS, Series
+from collector.coverage import NOTHING, Span, Spans
+from collector.missing import Missing, State, failed, left_out, next_due_ms, not_due, noted
+
+
+@attrs.define
+class Record:
+    """What is known of one series. All spans are on its timeframe's grid."""
+
+    wanted: Spans = NOTHING
+    held: Spans = NOTHING
+    in_flight: Spans = NOTHING
+    notes: tuple[Missing, ...] = ()
+
+
+@attrs.frozen
+class Beginning:
+    """What is known of a symbol's first candle.
+
+    `listed_before_ms` is an instant by which it was listed; `first_ms` the open of its first minute, once that was
+    asked for, at `asked_ms`.
+    """
+
+    listed_before_ms: int | None = None
+    first_ms: int | None = None
+    asked_ms: int = 0
+
+
+UNKNOWN = Beginning()
+
+
+@attrs.define
+class Book:
+    """Every series' record; `on_idle` is called whenever the last span in flight has landed."""
+
+    records: dict[Series, Record] = attrs.field(factory=dict)
+    beginnings: dict[str, Beginning] = attrs.field(factory=dict)
+    on_idle: Callable[[], None] = attrs.field(default=lambda: None)
+    candles_in_flight: int = 0
+    _flying: set[Series] = attrs.field(factory=set)
+
+    def __getitem__(self, series: Series) -> Record:
+        return self.records.setdefault(series, Record())
+
+    def __iter__(self) -> Iterator[tuple[Series, Record]]:
+        return iter(self.records.items())
+
+    def want(self, series: Series, span: Spans) -> None:
+        """From now on, these candles and no others are wanted of the series."""
+        record = self[series]
+        record.wanted = span
+        if record.notes:
+            record.notes = tuple(
+                attrs.evolve(note, span=part) for note in record.notes for part in span & Spans((note.span,))
+            )
+        self._note_before_listing(series)
+
+    def due(self, series: Series, now_ms: int) -> Spans:
+        """wanted - held - in flight - what is known to be absent or not to be asked for yet."""
+        record = self[series]
+        missing = record.wanted - record.held - record.in_flight
+        return missing - not_due(record.notes, now_ms) if missing else missing
+
+    def missing(self, series: Series) -> tuple[Missing, ...]:
+        """Every wanted candle that is not held, with its state: the contract's ledger of missing spans."""
+        record = self[series]
+        never_asked = record.wanted - record.held - Spans.of(*(note.span for note in record.notes))
+        pending = (Missing(span, State.PENDING, 0, 0, "not asked for yet") for span in never_asked)
+        return tuple(sorted((*record.notes, *pending), key=lambda note: note.span))
+
+    def next_due_ms(self, now_ms: int) -> int | None:
+        """The next moment at which a missing span is to be asked for again."""
+        moments = (next_due_ms(record.notes, now_ms) for record in self.records.values() if record.notes)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._flying
+
+    def ask(self, series: Series, spans: Spans) -> None:
+        """The spans were handed to the history pool."""
+        record = self[series]
+        self.candles_in_flight += _candles(series, spans - record.in_flight)
+        record.in_flight |= spans
+        self._flying.add(series)
+
+    def take_back(self, series: Series, spans: Spans) -> None:
+        """The spans were not asked for after all."""
+        self._landed(series, spans)
+
+    def answer(self, series: Series, asked: Span, covered: Spans, now_ms: int) -> None:
+        """The exchange answered for a span, and what it sent has been written."""
+        record = self[series]
+        span = Spans((asked,))
+        record.held |= covered
+        still_missing = (span - record.held) & record.wanted
+        if record.notes or still_missing:
+            record.notes = noted(record.notes, span, still_missing, lambda before, part: left_out(before, part, now_ms))
+            self._note_before_listing(series)
+        self._landed(series, span)
+
+    def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
+        """The request for a span failed for good: it goes back to the missing, with the reason."""
+        record = self[series]
+        span = Spans((asked,))
+        still_missing = (span - record.held) & record.wanted
+        record.notes = noted(record.notes, span, still_missing, lambda before, part: failed(before, part, now_ms, why))
+        self._landed(series, span)
+
+    def hold(self, series: Series, covered: Spans) -> None:
+        """Says anew what the file holds (it was read, trimmed or set aside)."""
+        self[series].held = covered
+
+    def needs_proof(self, series: Series, start_ms: int) -> bool:
+        """Whether nothing tells yet that the series goes back to the candle that opens at `start_ms`."""
+        beginning = self.beginnings.get(series.symbol, UNKNOWN)
+        record = self[series]
+        if beginning.first_ms is not None or (record.held and record.held[0].start_ms <= start_ms):
+            return False
+        listed_before = beginning.listed_before_ms
+        return listed_before is None or listed_before > series.timeframe.close(start_ms)
+
+    def listed_before(self, symbol: str, ms: int) -> None:
+        """A candle of the symbol that closes at `ms` exists."""
+        known = self.beginnings.get(symbol, UNKNOWN)
+        if known.listed_before_ms is None or ms < known.listed_before_ms:
+            self.beginnings[symbol] = attrs.evolve(known, listed_before_ms=ms)
+
+    def begins(self, symbol: str, first_ms: int, now_ms: int) -> None:
+        """The symbol's very first minute opens at `first_ms`: the exchange was asked."""
+        self.beginnings[symbol] = Beginning(first_ms + MINUTE_MS, first_ms, now_ms)
+        for series in self.records:
+            if series.symbol == symbol:
+                self._note_before_listing(series)
+
+    def _landed(self, series: Series, spans: Spans) -> None:
+        record = self[series]
+        self.candles_in_flight -= _candles(series, spans & record.in_flight)
+        record.in_flight -= spans
+        if not record.in_flight:
+            self._flying.discard(series)
+            if not self._flying:
+                self.on_idle()
+
+    def _note_before_listing(self, series: Series) -> None:
+        beginning = self.beginnings.get(series.symbol, UNKNOWN)
+        record = self[series]
+        if beginning.first_ms is None or not record.wanted:
+            return
+        first_ms = series.timeframe.floor(beginning.first_ms)
+        before = record.wanted.within(record.wanted.hull.start_ms, first_ms) - record.held
+        why = "the exchange has no earlier candle"
+        record.notes = noted(
+            record.notes,
+            before,
+            before,
+            lambda _, part: Missing(part, State.BEFORE_LISTING, 1, beginning.asked_ms, why),
+        )
+
+
+def _candles(series: Series, spans: Spans) -> int:
+    return sum(series.timeframe.count(span.start_ms, span.end_ms) for span in spans)

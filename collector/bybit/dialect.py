@@ -1,0 +1,323 @@
+"""How the exchange speaks over REST: questions as query parameters, answers as checked values or named errors.
+
+Pure: bytes in, values out. An answer that is not exactly what was asked for never becomes data. The rules are those of
+https://bybit-exchange.github.io/docs/v5/guide and the pages below `market/`; where the documentation is silent, the
+comment says what was seen.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import TypeVar
+
+import attrs
+import msgspec
+
+from collector.candle import TIMEFRAMES, Series, Timeframe
+from collector.coverage import Span
+from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
+from collector.planning import EARLIEST_MS, PAGE
+from collector.rows import NotACandle, Rows, Values, rows_of
+
+KLINE = "/v5/market/kline"
+INSTRUMENTS = "/v5/market/instruments-info"
+TIME = "/v5/market/time"
+
+Query = dict[str, str]
+T = TypeVar("T")
+
+
+@attrs.frozen
+class KlineAnswer:
+    """The candles of one window that were closed at the exchange's time `time_ms`, oldest first.
+
+    `asked` is the part of the window that was closed then; None when nothing of it was.
+    """
+
+    rows: Rows
+    asked: Span | None
+    time_ms: int
+
+
+@attrs.frozen
+class Instrument:
+    """One line of the exchange's list of symbols, as much of it as a collector needs."""
+
+    symbol: str
+    status: str
+    kind: str
+    base: str
+    quote: str
+    settle: str
+    launch_ms: int | None
+    delivery_ms: int | None
+
+
+@attrs.frozen
+class InstrumentsAnswer:
+    """One page of the list of symbols; `cursor` is empty on the last."""
+
+    instruments: tuple[Instrument, ...]
+    cursor: str
+    time_ms: int
+
+
+class _KlineResult(msgspec.Struct):
+    category: str = ""
+    symbol: str = ""
+    list: Sequence[Values] = ()
+
+
+class _KlineReply(msgspec.Struct):
+    retCode: int  # noqa: N815  (the exchange's names)
+    retMsg: str  # noqa: N815
+    time: int
+    result: _KlineResult
+
+
+class _InstrumentRow(msgspec.Struct):
+    symbol: str
+    status: str = "Trading"
+    contractType: str = ""  # noqa: N815
+    baseCoin: str = ""  # noqa: N815
+    quoteCoin: str = ""  # noqa: N815
+    settleCoin: str = ""  # noqa: N815
+    launchTime: str = ""  # noqa: N815
+    deliveryTime: str = ""  # noqa: N815
+
+
+class _InstrumentsResult(msgspec.Struct):
+    category: str = ""
+    list: Sequence[_InstrumentRow] = ()
+    nextPageCursor: str = ""  # noqa: N815
+
+
+class _InstrumentsReply(msgspec.Struct):
+    retCode: int  # noqa: N815
+    retMsg: str  # noqa: N815
+    time: int
+    result: _InstrumentsResult
+
+
+class _Envelope(msgspec.Struct):
+    retCode: int  # noqa: N815
+    retMsg: str = ""  # noqa: N815
+    time: int = 0
+
+
+_KLINE_REPLY = msgspec.json.Decoder(_KlineReply)
+_INSTRUMENTS_REPLY = msgspec.json.Decoder(_InstrumentsReply)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+def kline_query(category: str, series: Series, span: Span) -> Query:
+    """Asks for the candles that open in a span of at most a page; both ends of the exchange's range are inclusive."""
+    frame = series.timeframe
+    candles = frame.count(span.start_ms, span.end_ms)
+    if not 1 <= candles <= PAGE:
+        raise ValueError(f"a request holds 1 to {PAGE} candles, not {candles}")
+    first = frame.ceil(span.start_ms)
+    last = frame.shift(first, candles - 1)
+    return _kline_query(category, series) | {"start": str(first), "end": str(last), "limit": str(candles)}
+
+
+def first_candle_query(category: str, series: Series) -> Query:
+    """Asks for a series' very first candle: with a start alone, the exchange answers forward from its first candle."""
+    return _kline_query(category, series) | {"start": str(EARLIEST_MS), "limit": "1"}
+
+
+def instruments_query(category: str, cursor: str = "") -> Query:
+    """Asks for a page of the list of symbols. The default page of 500 is shorter than the list."""
+    return {"category": category, "limit": "1000"} | ({"cursor": cursor} if cursor else {})
+
+
+def parse_kline(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
+    """The closed candles of a reply to `kline_query`.
+
+    Raises:
+        BadAnswer: it is not an answer to this question; the text says why.
+        RequestError, Refused, Banned: the exchange gave another answer than candles (see `check_reply`).
+    """
+    reply = _decoded(_KLINE_REPLY, status, body)
+    _check_addressee(reply.result, category, series)
+    frame = series.timeframe
+    rows = reply.result.list
+    if len(rows) > frame.count(span.start_ms, span.end_ms):
+        raise BadAnswer(f"{len(rows)} rows came where {frame.count(span.start_ms, span.end_ms)} were asked for")
+    candles = _oldest_first(rows)
+    closed_ms = frame.floor(reply.time)  # candles that open before this instant are closed, the one at it is not
+    asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
+    checked = _checked(frame, candles, span)
+    if checked and checked.covered.hull.end_ms > closed_ms:
+        checked = _checked(frame, [candle for candle in candles if int(candle[0]) < closed_ms], span)
+    return KlineAnswer(checked, asked, reply.time)
+
+
+def parse_first_candle(status: int, body: bytes, category: str, series: Series) -> int | None:
+    """The open time of the one candle in a reply to `first_candle_query`; None when the series has none yet.
+
+    Raises:
+        BadAnswer, RequestError, Refused, Banned: as `parse_kline` does.
+    """
+    reply = _decoded(_KLINE_REPLY, status, body)
+    _check_addressee(reply.result, category, series)
+    if not reply.result.list:
+        return None
+    if len(reply.result.list) > 1:
+        raise BadAnswer(f"{len(reply.result.list)} rows came where 1 was asked for")
+    rows = _checked(series.timeframe, list(reply.result.list), Span(0, max(1, reply.time)))
+    return rows.covered.hull.start_ms
+
+
+def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAnswer:
+    """One page of the list of symbols. Raises as `parse_kline` does."""
+    reply = _decoded(_INSTRUMENTS_REPLY, status, body)
+    if reply.result.category != category:
+        raise BadAnswer(f"the list is of category {reply.result.category!r}, not {category!r}")
+    found = tuple(_instrument(row) for row in reply.result.list)
+    # A short last page can carry a cursor; the page after it is empty.
+    return InstrumentsAnswer(found, reply.result.nextPageCursor if found else "", reply.time)
+
+
+def parse_time(status: int, body: bytes) -> int:
+    """The exchange's time in ms. Raises as `parse_kline` does."""
+    check_reply(status, body)
+    return _envelope(body).time
+
+
+def _kline_query(category: str, series: Series) -> Query:
+    return {"category": category, "symbol": series.symbol, "interval": series.timeframe.name}
+
+
+def _check_addressee(result: _KlineResult, category: str, series: Series) -> None:
+    if not result.list and not result.symbol:
+        return  # nothing there; whether such a reply repeats the question is not documented
+    if result.symbol != series.symbol:
+        raise BadAnswer(f"the answer is for symbol {result.symbol!r}, not {series.symbol!r}")
+    if result.category != category:
+        raise BadAnswer(f"the answer is for category {result.category!r}, not {category!r}")
+
+
+def _oldest_first(rows: Sequence[Values]) -> list[Values]:
+    """The exchange sorts newest first; any other order fails the check of rising times that follows."""
+    return list(reversed(rows))
+
+
+def _checked(frame: Timeframe, candles: list[Values], span: Span) -> Rows:
+    try:
+        rows = rows_of(frame, candles)
+    except NotACandle as defect:
+        raise BadAnswer(str(defect)) from defect
+    if rows:
+        hull = rows.covered.hull
+        if hull.start_ms < span.start_ms or hull.end_ms > frame.ceil(span.end_ms):
+            raise BadAnswer(
+                f"candles from {hull.start_ms} to {hull.end_ms} lie outside {span.start_ms} to {span.end_ms}"
+            )
+        _check_interval(frame, rows)
+    return rows
+
+
+def _check_interval(frame: Timeframe, rows: Rows) -> None:
+    """The reply does not name its interval: rows that all stand apart, on a coarser grid, are of that interval."""
+    opens = [span.start_ms for span in rows.covered]
+    if len(opens) < 3 or len(opens) != len(rows):
+        return
+    names = list(TIMEFRAMES)
+    for name in names[names.index(frame.name) + 1 :]:
+        if all(map(TIMEFRAMES[name].is_open, opens)):
+            raise BadAnswer(f"the answer is for interval {name}, not {frame.name}")
+
+
+def _instrument(row: _InstrumentRow) -> Instrument:
+    return Instrument(
+        symbol=row.symbol,
+        status=row.status,
+        kind=row.contractType,
+        base=row.baseCoin,
+        quote=row.quoteCoin,
+        settle=row.settleCoin,
+        launch_ms=_ms(row.launchTime),
+        delivery_ms=_ms(row.deliveryTime),
+    )
+
+
+def _ms(text: str) -> int | None:
+    """Times of day zero and empty texts mean `none` in the list of symbols."""
+    return int(text) if text.isdecimal() and int(text) else None
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
+    """A reply whose retCode is 0. The envelope is looked at alone only when something is wrong with the whole."""
+    try:
+        if status == 200:
+            reply = decoder.decode(body)
+            if reply.retCode == 0:  # type: ignore[attr-defined]
+                return reply
+    except msgspec.DecodeError as error:
+        check_reply(status, body)
+        raise BadAnswer(f"the answer does not have the documented shape: {error}") from error
+    check_reply(status, body)
+    raise AssertionError("a reply that is not decoded is refused by check_reply")
+
+
+def _envelope(body: bytes) -> _Envelope:
+    try:
+        return _ENVELOPE.decode(body)
+    except msgspec.DecodeError as error:
+        raise BadAnswer(f"the answer is not the exchange's JSON: {error}; it begins {_glimpse(body)}") from error
+
+
+# What the codes ask of a client (https://bybit-exchange.github.io/docs/v5/error). 10001 is a parameter error, 10017 an
+# unknown route; codes not listed are taken for final, because asking the same again would get the same.
+_TRY_AGAIN_CODES = {10000, 10006, 10016, 429}
+_BAN_CODES = {10018}  # replaced by HTTP 403 in the documentation; clients still know it
+_REFUSED_CODES = {10009}  # a region the exchange does not serve
+
+
+def check_reply(status: int, body: bytes) -> None:
+    """Passes a successful reply and names the trouble with any other.
+
+    Raises:
+        TryAgain: a passing trouble (5xx, 429, retCodes 10000, 10006, 10016).
+        BadAnswer: the body is not what the exchange sends.
+        Banned: the address made too many requests; it must be silent for ten minutes at least.
+        Refused: the exchange does not serve this address at all.
+        Rejected: the request itself is wrong.
+    """
+    if status != 200:
+        raise _http_trouble(status, body)
+    reply = _envelope(body)
+    if reply.retCode == 0:
+        return
+    said = f"retCode {reply.retCode}: {reply.retMsg[:200]}"
+    if reply.retCode in _TRY_AGAIN_CODES:
+        raise TryAgain(said)
+    if reply.retCode in _BAN_CODES:
+        raise Banned(said)
+    if reply.retCode in _REFUSED_CODES:
+        raise Refused(f"the exchange does not serve this region ({said})")
+    raise Rejected(said)
+
+
+def _http_trouble(status: int, body: bytes) -> ExchangeError:
+    if status == 403:
+        return _forbidden(body)
+    if status == 429 or status >= 500:
+        return TryAgain(f"HTTP {status}")
+    if status in (400, 405):
+        return Rejected(f"HTTP {status}: {_glimpse(body)}")
+    return TryAgain(f"HTTP {status}, which the exchange never gives here: is the address right?")
+
+
+def _forbidden(body: bytes) -> Banned | Refused:
+    """A 403 is a geographic block, which its text names, or else the rate ban: silence is the safe reading."""
+    text = body.decode("utf-8", "replace").lower()
+    if "country" in text or "cloudfront" in text:
+        return Refused(
+            "the exchange refuses this country or network (HTTP 403 from its gateway); waiting will not help"
+        )
+    return Banned(f"HTTP 403: {_glimpse(body)}")
+
+
+def _glimpse(body: bytes) -> str:
+    return json.dumps(body[:80].decode("utf-8", "replace"))

@@ -1,0 +1,275 @@
+"""The way to the exchange over HTTP: the only module that knows httpx, and the only one that repeats requests.
+
+One budget paces the whole process, one client serves one request at a time (a client shared by many requests spends
+more time on its own pool than on the network), and a ban silences everything until it has passed. Nothing here looks
+into an answer: that is the dialect's work, done inside a try, so that a wrong answer is asked for again like a lost
+one.
+"""
+
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+
+import attrs
+import httpx
+import trio
+
+from collector.bybit import dialect
+from collector.bybit.dialect import Instrument, KlineAnswer, Query
+from collector.candle import TIMEFRAMES, Series
+from collector.coverage import Span
+from collector.errors import BadAnswer, Banned, Refused, RequestFailed, TryAgain, Unreachable
+from collector.logs import get_logger
+from collector.pacing import Budget, ExchangeClock, backoff_s, request_interval_s
+from collector.settings import Settings
+from collector.vitals import Vitals
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+_TRY_S = 30.0  # for one try: connect, send, and read the whole answer
+_CONNECT_S = 10.0
+
+
+class _NoAnswer(TryAgain):
+    """The network failed: there was no answer at all."""
+
+
+@attrs.define
+class Silence:
+    """The end of a rate ban, in local time, and where it is written down so that a restart respects it."""
+
+    until_ms: int
+    remember: Callable[[int], None]
+
+
+@attrs.define(eq=False)
+class Rest:
+    """The exchange's public market data over HTTP. Make it with `open_rest`; any number of tasks may use it at once.
+
+    Every method raises, after all its tries, `RequestFailed` (others may do better), `Unreachable` (nobody has answered
+    anybody since the first try), `Rejected` (the request is wrong) or `Refused` (we are not served).
+    """
+
+    _settings: Settings
+    _silence: Silence
+    _vitals: Vitals
+    _tls: ssl.SSLContext
+    _budget: Budget
+    _places: trio.CapacityLimiter
+    clock: ExchangeClock | None = None
+    _idle: list[httpx.AsyncClient] = attrs.field(factory=list)
+    _trying: set[trio.CancelScope] = attrs.field(factory=set)
+    _answered_at_s: float = 0.0
+
+    @property
+    def now_ms(self) -> int:
+        """The exchange's time, as far as it told us; 0 before its first answer."""
+        return self.clock.now_ms(trio.current_time()) if self.clock else 0
+
+    async def klines(self, series: Series, span: Span) -> KlineAnswer:
+        """The closed candles of a span of at most a page."""
+        category = self._settings.category
+        return await self._ask(
+            dialect.KLINE,
+            dialect.kline_query(category, series, span),
+            lambda status, body: dialect.parse_kline(status, body, category, series, span),
+        )
+
+    async def first_minute(self, symbol: str) -> int | None:
+        """The open time of a symbol's very first one-minute candle; None when it has none yet."""
+        category, series = self._settings.category, Series(symbol, TIMEFRAMES["1"])
+        return await self._ask(
+            dialect.KLINE,
+            dialect.first_candle_query(category, series),
+            lambda status, body: dialect.parse_first_candle(status, body, category, series),
+        )
+
+    async def instruments(self) -> list[Instrument]:
+        """Every symbol of the category that trades, in the exchange's order."""
+        category = self._settings.category
+        found: list[Instrument] = []
+        cursors = [""]
+        while True:
+            page = await self._ask(
+                dialect.INSTRUMENTS,
+                dialect.instruments_query(category, cursors[-1]),
+                lambda status, body: dialect.parse_instruments(status, body, category),
+            )
+            found += page.instruments
+            if page.cursor in ("", *cursors):
+                return found
+            cursors.append(page.cursor)
+
+    async def server_time(self) -> int:
+        """The exchange's time in ms; `clock` knows it afterwards."""
+        told_ms = await self._ask(dialect.TIME, {}, dialect.parse_time)
+        self._tell_time(told_ms)
+        return told_ms
+
+    async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
+        began_s = trio.current_time()
+        for tries in range(1, self._settings.bulk_max_retries + 1):
+            try:
+                return await self._try(path, query, parse)
+            except TryAgain as trouble:
+                self._vitals.trouble(_kind(trouble))
+                if tries == self._settings.bulk_max_retries:
+                    raise self._last_word(trouble, began_s, tries) from trouble
+                self._vitals.retries += 1
+                wait_s = backoff_s(tries, random.random())
+                log.debug("trying again", path=path, **query, why=str(trouble), tries=tries, wait_s=round(wait_s, 1))
+                if isinstance(trouble, _NoAnswer):
+                    log.info("no answer, trying again", url=self._settings.rest_url, why=str(trouble), tries=tries)
+            except Banned as ban:
+                self._vitals.trouble("ban")
+                if tries == self._settings.bulk_max_retries:
+                    raise RequestFailed(f"banned {tries} times in a row: {ban}") from ban
+                wait_s = 0.0  # the silence is kept before the next try, by everybody
+            await trio.sleep(wait_s)
+        raise AssertionError("the last try returns or raises")
+
+    def _last_word(self, trouble: TryAgain, began_s: float, tries: int) -> RequestFailed | Unreachable:
+        why = f"{trouble} (tried {tries} times)" if tries > 1 else str(trouble)
+        if isinstance(trouble, _NoAnswer) and self._answered_at_s <= began_s:
+            return Unreachable(f"the exchange at {self._settings.rest_url} cannot be reached: {why}")
+        return RequestFailed(why)
+
+    async def _try(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
+        """One request from its permit to its parsed answer."""
+        async with self._places:
+            await self._permit()
+            self._vitals.requests += 1
+            status, body = await self._get(path, query)
+            self._answered_at_s = trio.current_time()
+            try:
+                answer = parse(status, body)
+            except Banned as ban:
+                self._keep_silent(ban)
+                raise
+        if isinstance(answer, KlineAnswer):
+            self._tell_time(answer.time_ms)
+        return answer
+
+    async def _permit(self) -> None:
+        """Waits until a request may start: its turn in the budget, and no ban when the turn comes."""
+        while True:
+            start_s, self._budget = self._budget.reserve(trio.current_time())
+            await trio.sleep_until(start_s)
+            left_ms = self._silence.until_ms - _wall_ms()
+            if left_ms <= 0:
+                self._vitals.quiet_until_ms = 0
+                return
+            await trio.sleep(left_ms / 1000)
+
+    def _keep_silent(self, ban: Banned) -> None:
+        """Starts the silence, and stops every request that is on its way out."""
+        wait_ms = int(self._settings.ban_wait_s * 1000)
+        was_silent = self._silence.until_ms > _wall_ms()
+        self._silence.until_ms = _wall_ms() + wait_ms
+        self._silence.remember(self._silence.until_ms)
+        self._vitals.quiet_until_ms = self._silence.until_ms
+        for scope in self._trying:
+            scope.cancel()
+        if not was_silent:
+            self._vitals.bans += 1
+            log.warning("rate ban, all requests stop", said=str(ban), wait_s=self._settings.ban_wait_s)
+
+    async def _get(self, path: str, query: Query) -> tuple[int, bytes]:
+        client = self._idle.pop() if self._idle else self._new_client()
+        try:
+            with self._interruptible(), _mapped():
+                with trio.fail_after(_TRY_S):
+                    response = await client.get(path, params=query)
+                return response.status_code, response.content
+        finally:
+            self._idle.append(client)
+
+    @contextmanager
+    def _interruptible(self):  # type: ignore[no-untyped-def]
+        with trio.CancelScope() as scope:
+            self._trying.add(scope)
+            try:
+                yield
+            finally:
+                self._trying.discard(scope)
+        if scope.cancelled_caught:
+            raise Banned("another request was answered with a ban")
+
+    def _new_client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self._settings.rest_url,
+            verify=self._tls,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            timeout=httpx.Timeout(_TRY_S, connect=_CONNECT_S),
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"},
+        )
+
+    def _tell_time(self, told_ms: int) -> None:
+        now_s = trio.current_time()
+        self.clock = self.clock.told(told_ms, now_s) if self.clock else ExchangeClock(told_ms, now_s)
+
+
+@asynccontextmanager
+async def open_rest(settings: Settings, silence: Silence, vitals: Vitals) -> AsyncIterator[Rest]:
+    """A way to the exchange; closes its connections on leaving."""
+    in_flight = settings.bulk_batch_size
+    rest = Rest(
+        settings,
+        silence,
+        vitals,
+        httpx.create_ssl_context(),
+        Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight)),
+        trio.CapacityLimiter(in_flight),
+    )
+    # A clock that was set back must not turn ten minutes of silence into years.
+    silence.until_ms = min(silence.until_ms, _wall_ms() + int(settings.ban_wait_s * 1000))
+    if silence.until_ms > _wall_ms():
+        vitals.quiet_until_ms = silence.until_ms
+        log.warning("a rate ban from before is still on", wait_s=(silence.until_ms - _wall_ms()) // 1000)
+    try:
+        yield rest
+    finally:
+        with trio.move_on_after(2, shield=True):
+            for client in rest._idle:
+                await client.aclose()
+
+
+@contextmanager
+def _mapped():  # type: ignore[no-untyped-def]
+    """Their errors as ours, with a reason a person understands."""
+    try:
+        yield
+    except trio.TooSlowError as error:
+        raise _NoAnswer(f"no answer within {_TRY_S:.0f} s") from error
+    except httpx.ConnectError as error:
+        if isinstance(cause := _root(error), ssl.SSLCertVerificationError):
+            raise Refused(f"its TLS certificate cannot be trusted: {cause.verify_message}") from error
+        raise _NoAnswer(f"cannot connect: {cause}") from error
+    except httpx.TimeoutException as error:
+        raise _NoAnswer("no answer in time") from error
+    except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
+        raise BadAnswer(f"the answer broke off or cannot be decoded: {error}") from error
+    except httpx.TransportError as error:
+        raise _NoAnswer(f"the connection failed: {_root(error) or type(error).__name__}") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return error
+
+
+def _kind(trouble: TryAgain) -> str:
+    """A few words to count troubles by."""
+    if isinstance(trouble, BadAnswer):
+        return "wrong or broken answer"
+    return "no answer" if isinstance(trouble, _NoAnswer) else str(trouble).split(":")[0].split(",")[0]
+
+
+def _wall_ms() -> int:
+    """Local time; a ban is kept in it because it has to outlive the process."""
+    return time.time_ns() // 1_000_000

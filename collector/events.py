@@ -1,0 +1,33 @@
+"""What travels through the channel to the writer. Pure values; nothing else crosses from the producers to the files."""
+
+import attrs
+
+from collector.candle import Series
+from collector.coverage import Span
+from collector.rows import Rows
+
+
+@attrs.frozen
+class Answered:
+    """The exchange answered for all candles of a span: these rows, and no others.
+
+    `asked` is on the grid and holds closed candles only; `at_ms` is the exchange's time of the answer.
+    """
+
+    series: Series
+    asked: Span
+    rows: Rows
+    at_ms: int
+
+
+@attrs.frozen
+class GaveUp:
+    """Nobody will fetch this span now; whatever waits behind it need not wait any longer."""
+
+    series: Series
+    asked: Span
+    why: str
+    at_ms: int
+
+
+Event = Answered | GaveUp

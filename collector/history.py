@@ -1,0 +1,123 @@
+"""The history pool: a fixed number of workers that pull windows from the agenda, ask for them, and pass on the answers.
+
+Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else; only
+an exchange that cannot be reached, or refuses us, ends the pool. Nothing here knows files or decides what is missing.
+"""
+
+import attrs
+import trio
+
+from collector.book import Book
+from collector.bybit.dialect import KlineAnswer
+from collector.bybit.rest import Rest
+from collector.candle import Series
+from collector.coverage import NOTHING, Spans, moment_text, span_texts
+from collector.errors import Rejected, RequestFailed, Unreachable
+from collector.events import Answered, Event, GaveUp
+from collector.logs import get_logger
+from collector.planning import Agenda, Window
+from collector.vitals import Vitals
+
+log = get_logger(__name__)
+
+Out = trio.MemorySendChannel[Event]
+
+
+@attrs.define(eq=False)
+class History:
+    """The work to do and the workers doing it."""
+
+    _rest: Rest
+    _book: Book
+    _vitals: Vitals
+    _patient: bool  # wait for an exchange that cannot be reached, instead of raising
+    _agenda: Agenda = attrs.field(factory=Agenda)
+    _more: trio.Event = attrs.field(factory=trio.Event)
+
+    def fetch(self, series: Series, spans: Spans) -> None:
+        """Queues spans of a series; they count as in flight from now on."""
+        unproven = self._book.needs_proof(series, spans.hull.start_ms)
+        self._book.ask(series, spans)
+        self._agenda.add(series, spans, unproven=unproven)
+        self._wake()
+
+    async def work(self, workers: int, out: Out) -> None:
+        """Runs the pool until it is cancelled.
+
+        Raises:
+            Unreachable, Refused: nobody can be served.
+        """
+        with out:
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(self._worker, out.clone())
+
+    async def _worker(self, out: Out) -> None:
+        with out:
+            while True:
+                window = self._agenda.take()
+                if window is None:
+                    await self._more.wait()
+                    continue
+                await self._fetch(window, out)
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = trio.Event()
+
+    async def _fetch(self, window: Window, out: Out) -> None:
+        series, span = window.series, window.span
+        try:
+            answer = await self._answer(window)
+        except (Rejected, RequestFailed) as failure:
+            await self._give_up(series, Spans((span,)), str(failure), out)
+            if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
+                for other in self._agenda.series_of(series.symbol):
+                    await self._give_up(other, self._agenda.drop(other), str(failure), out)
+            return
+        finally:
+            if window.proves_start:
+                self._agenda.resume(series.symbol)
+                self._wake()
+        asked = Spans((answer.asked,)) if answer.asked else NOTHING
+        if answer.asked:
+            await out.send(Answered(series, answer.asked, answer.rows, answer.time_ms))
+        await self._give_up(series, Spans((span,)) - asked, "not closed yet by the exchange's clock", out)
+
+    async def _answer(self, window: Window) -> KlineAnswer:
+        while True:
+            try:
+                answer = await self._rest.klines(window.series, window.span)
+                if window.proves_start:
+                    await self._prove_start(window, answer.rows.covered)
+            except Unreachable as trouble:
+                if not self._patient:
+                    raise
+                log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
+            else:
+                return answer
+
+    async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:
+        for span in spans:
+            self._vitals.failed += 1
+            log.warning("given up for now", series=str(series), **span_texts(span), why=why)
+            await out.send(GaveUp(series, span, why, self._rest.now_ms))
+
+    async def _prove_start(self, window: Window, covered: Spans) -> None:
+        """Learns from a series' first window, or with one request more, when the symbol was listed.
+
+        A window that begins with its first candle proves that the symbol is older. Otherwise the candles before may be
+        missing, or the symbol may not have existed: then the exchange is asked for its very first candle.
+        """
+        series, start_ms = window.series, window.span.start_ms
+        if start_ms in covered:
+            self._book.listed_before(series.symbol, series.timeframe.close(start_ms))
+            return
+        first_ms = await self._rest.first_minute(series.symbol)
+        if first_ms is None:
+            raise RequestFailed("the exchange has no candle of this symbol yet")
+        self._book.begins(series.symbol, first_ms, self._rest.now_ms)
+        log.info("first candle found", symbol=series.symbol, at=moment_text(first_ms))
+        for each in self._agenda.series_of(series.symbol):
+            before = Spans.between(0, each.timeframe.floor(first_ms))
+            self._book.take_back(each, self._agenda.drop(each, before))

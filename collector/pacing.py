@@ -1,0 +1,64 @@
+"""When something may happen next: the request budget, back-off, and the exchange's clock.
+
+All of it is arithmetic on numbers handed in. Nothing here sleeps, asks what time it is, or draws a random number.
+"""
+
+import attrs
+
+WINDOW_S = 5.0
+WINDOW_REQUESTS = 600  # per IP; the answer to one more is a ban (https://bybit-exchange.github.io/docs/v5/rate-limit)
+
+# Timers fire a millisecond or two late. The schedule forgives that much, so that the mean rate is the one asked for;
+# what was lost to a longer delay is never made up for, so there are no bursts.
+TIMER_SLACK_S = 0.002
+
+_FIRST_WAIT_S = 1.0
+_LONGEST_WAIT_S = 16.0
+
+
+def request_interval_s(delay_ms: float, in_flight: int) -> float:
+    """The least time between two request starts.
+
+    It is the configured delay, or longer where that would break the exchange's limit. The exchange counts arrivals and
+    we can only space departures: at most the requests in flight can bunch up on the way, so that many are kept free.
+    """
+    return max(delay_ms / 1000, WINDOW_S / (WINDOW_REQUESTS - in_flight))
+
+
+@attrs.frozen
+class Budget:
+    """An even rhythm of request starts, for the whole process."""
+
+    interval_s: float
+    due_s: float = 0.0
+
+    def reserve(self, now_s: float) -> "tuple[float, Budget]":
+        """The moment at which the next request may start, and the budget after it."""
+        start_s = max(now_s, self.due_s)
+        due_s = max(self.due_s, start_s - TIMER_SLACK_S) + self.interval_s
+        return start_s, attrs.evolve(self, due_s=due_s)
+
+
+def backoff_s(tries: int, jitter: float) -> float:
+    """How long to wait after so many failed tries: about 1, 2, 4, 8, 16, 16... seconds.
+
+    Args:
+        tries: failed tries so far, 1 or more.
+        jitter: a random number in [0, 1); the wait lies between three quarters and five quarters of the round figure.
+    """
+    return min(_FIRST_WAIT_S * 2.0 ** min(tries - 1, 10), _LONGEST_WAIT_S) * (0.75 + jitter / 2)
+
+
+@attrs.frozen
+class ExchangeClock:
+    """The exchange's time: the newest it told us, carried on by our own monotonic clock."""
+
+    told_ms: int
+    told_at_s: float
+
+    def told(self, exchange_ms: int, now_s: float) -> "ExchangeClock":
+        """The clock after the exchange named its time; an older one (from a slow reply) changes nothing."""
+        return ExchangeClock(exchange_ms, now_s) if exchange_ms > self.now_ms(now_s) else self
+
+    def now_ms(self, now_s: float) -> int:
+        return self.told_ms + max(0, int((now_s - self.told_at_s) * 1000))

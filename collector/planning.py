@@ -1,0 +1,115 @@
+"""Which requests to make: spans cut into windows the exchange answers whole, series after series.
+
+A window is asked with explicit first and last candle and never spans more candles than a page holds, because the
+exchange drops the oldest rows of a wider one without a word. This module is pure; it does not know what is missing
+(that is the book's), only what it was handed.
+"""
+
+from collections.abc import Iterator
+
+import attrs
+
+from collector.candle import DAY_MS, Series, Timeframe
+from collector.coverage import NOTHING, Span, Spans
+
+PAGE = 1000  # the most rows one reply holds (https://bybit-exchange.github.io/docs/v5/market/kline, `limit`)
+NEWEST = 50  # rows that `mode = recent` fetches and `limit_to_50_entries` keeps
+
+
+@attrs.frozen
+class Window:
+    """One request to come: the candles of a series that open in a span.
+
+    `proves_start` marks the first window of a series whose listing date is not known yet: its answer tells.
+    """
+
+    series: Series
+    span: Span
+    proves_start: bool = False
+
+    @property
+    def candles(self) -> int:
+        return self.series.timeframe.count(self.span.start_ms, self.span.end_ms)
+
+
+# The exchange opened in 2018; nothing it has is older, and a start before a listing is clamped to the first candle.
+EARLIEST_MS = 1_483_228_800_000  # 2017-01-01
+
+
+def wanted(frame: Timeframe, now_ms: int, days: int, *, newest_only: bool) -> Spans:
+    """The closed candles to have of a series: those of the last `days`, or only the newest.
+
+    The candle that contains the first instant is wanted whole, so that coarse timeframes reach as far as fine ones.
+    """
+    end = frame.floor(now_ms)
+    start = frame.shift(end, -NEWEST) if newest_only else frame.floor(max(EARLIEST_MS, now_ms - days * DAY_MS))
+    return Spans.between(start, end)
+
+
+def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Span]:
+    """Cuts spans into disjoint windows of at most `page` candles, oldest first; together they cover every candle."""
+    for span in spans:
+        start = timeframe.ceil(span.start_ms)
+        while start < span.end_ms:
+            end = min(timeframe.shift(start, page), timeframe.ceil(span.end_ms))
+            yield Span(start, end)
+            start = end
+
+
+@attrs.define
+class Agenda:
+    """The spans that wait for a worker, in the order they were added: one series is handed out before the next begins.
+
+    A symbol whose listing date is unknown gives out the first window of one series and then nothing until `resume`
+    is called for it: that answer decides whether the windows after it are worth a request.
+    """
+
+    _waiting: dict[Series, Spans] = attrs.field(factory=dict)
+    _unproven: set[Series] = attrs.field(factory=set)
+    _paused: set[str] = attrs.field(factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, series: Series, spans: Spans, *, unproven: bool = False) -> None:
+        """Queues spans of a series; `unproven` when nothing tells yet that the series goes back as far as they do."""
+        if spans:
+            self._waiting[series] = self._waiting.get(series, NOTHING) | spans
+            if unproven:
+                self._unproven.add(series)
+
+    def take(self) -> Window | None:
+        """The next window to ask for, or None while there is nothing that may be asked."""
+        series = next((each for each in self._waiting if each.symbol not in self._paused), None)
+        if series is None:
+            return None
+        span = next(windows(series.timeframe, self._waiting[series]))
+        self._drop(series, Spans((span,)))
+        proves_start = series in self._unproven
+        if proves_start:
+            self._unproven.discard(series)
+            self._paused.add(series.symbol)
+        return Window(series, span, proves_start)
+
+    def resume(self, symbol: str) -> None:
+        """The listing date of the symbol is known (or cannot be found out now): hand out its windows again."""
+        self._paused.discard(symbol)
+        self._unproven -= {series for series in self._unproven if series.symbol == symbol}
+
+    def series_of(self, symbol: str) -> list[Series]:
+        """The symbol's series that have something waiting."""
+        return [series for series in self._waiting if series.symbol == symbol]
+
+    def drop(self, series: Series, spans: Spans | None = None) -> Spans:
+        """Takes spans back (None: all) before they were handed out; returns those that were still waiting."""
+        waiting = self._waiting.get(series, NOTHING)
+        dropped = waiting if spans is None else waiting & spans
+        self._drop(series, dropped)
+        return dropped
+
+    def _drop(self, series: Series, spans: Spans) -> None:
+        rest = self._waiting.get(series, NOTHING) - spans
+        if rest:
+            self._waiting[series] = rest
+        else:
+            self._waiting.pop(series, None)

@@ -1,0 +1,92 @@
+"""The reconciler: the one place that decides what to fetch.
+
+    missing = wanted - held - absent - in flight
+
+Whenever it is woken it subtracts span sets and hands what is missing to the history pool. It fetches nothing itself and
+never sees a candle.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import attrs
+import trio
+
+from collector.book import Book
+from collector.candle import MINUTE_MS, Series
+from collector.coverage import Spans
+from collector.errors import RequestFailed, Unreachable
+from collector.logs import get_logger
+from collector.planning import wanted
+from collector.settings import Settings
+
+log = get_logger(__name__)
+
+# After its close a candle may still change for about a second (confirmations were seen 0.2 to 1.0 s late), so nothing
+# is asked for earlier than this after the minute's end.
+SETTLE_MS = 2_000
+
+
+@attrs.define(eq=False)
+class Reconciler:
+    """Keeps what is held equal to what is wanted."""
+
+    _settings: Settings
+    _every_series: Sequence[Series]
+    _book: Book
+    _server_time: Callable[[], Awaitable[int]]
+    _fetch: Callable[[Series, Spans], None]
+
+    async def reconcile_once(self) -> None:
+        """Fetches what is missing now, and returns when it is held or cannot be had at the moment.
+
+        What closes in the meantime is not waited for, or a fast market would never let it end.
+        """
+        now_ms = await self._settled_time()
+        self._want(now_ms)
+        while self._fetch_due(now_ms):
+            await self._until_idle()
+
+    async def reconcile(self) -> None:
+        """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
+        while True:
+            try:
+                now_ms = await self._settled_time()
+            except (Unreachable, RequestFailed) as trouble:
+                log.warning("the exchange does not answer, trying on", why=str(trouble))
+                continue
+            self._want(now_ms)
+            self._fetch_due(now_ms)
+            await trio.sleep((self._next_ms(now_ms) - now_ms) / 1000)
+
+    async def _settled_time(self) -> int:
+        """The exchange's time; the candles that had closed by then have their last values when this returns."""
+        now_ms = await self._server_time()
+        since_close_ms = now_ms % MINUTE_MS
+        if since_close_ms < SETTLE_MS:
+            await trio.sleep((SETTLE_MS - since_close_ms) / 1000)
+        return now_ms
+
+    def _want(self, now_ms: int) -> None:
+        newest_only = self._settings.mode == "recent" or self._settings.limit_to_50_entries
+        for series in self._every_series:
+            span = wanted(series.timeframe, now_ms, self._settings.days_to_fetch, newest_only=newest_only)
+            self._book.want(series, span)
+
+    def _fetch_due(self, now_ms: int) -> bool:
+        """Hands what is missing to the pool; whether there was anything."""
+        every_due = [(series, self._book.due(series, now_ms)) for series in self._every_series]
+        for series, due in every_due:
+            if due:
+                self._fetch(series, due)
+        return any(due for _, due in every_due)
+
+    async def _until_idle(self) -> None:
+        idle = trio.Event()
+        self._book.on_idle = idle.set
+        if not self._book.idle:
+            await idle.wait()
+
+    def _next_ms(self, now_ms: int) -> int:
+        """When to look again: when the next minute has closed and settled, or something missing falls due."""
+        next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + SETTLE_MS
+        return min(next_close_ms, self._book.next_due_ms(now_ms) or next_close_ms)

@@ -1,0 +1,217 @@
+"""The nursery tree: who runs, who outlives whom, and how it ends.
+
+    outer nursery      a deadline is set on it when draining starts
+    ├─ writer          ends when its channel ends; its crash ends everything
+    └─ inner nursery   producers; cancelled by a stop, or when there is nothing left to do
+       ├─ history      the pool of requests
+       ├─ reconcile    decides what they ask for
+       └─ watch        shows progress; reads only
+
+Everything that runs in the background is to be seen here. Signals are the command line's business.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import attrs
+import trio
+
+from collector.book import Book
+from collector.bybit.dialect import Instrument
+from collector.bybit.rest import Rest, Silence, open_rest
+from collector.candle import Series, is_symbol
+from collector.errors import CollectorError, SettingsError
+from collector.events import Event
+from collector.history import History
+from collector.ledger import open_ledger
+from collector.logs import get_logger
+from collector.missing import Missing, State
+from collector.planning import NEWEST
+from collector.reconcile import Reconciler
+from collector.settings import Settings
+from collector.store import Store
+from collector.vitals import Vitals
+from collector.writer import CHANNEL, Writer
+
+log = get_logger(__name__)
+
+_DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
+
+
+@attrs.frozen
+class Outcome:
+    """What a collection came to.
+
+    `missing` has every wanted candle that is not in a file and not known to be absent for good; `unknown` the symbols
+    that were asked for and are not listed.
+    """
+
+    vitals: Vitals
+    seconds: float
+    series: int
+    missing: tuple[tuple[Series, Missing], ...]
+    unknown: tuple[str, ...]
+    stopped: bool
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.unknown
+
+
+Watch = Callable[[Vitals, Book], Awaitable[None]]
+
+
+async def collect(
+    settings: Settings,
+    symbols: Iterable[str] | None = None,
+    timeframes: Iterable[str] | None = None,
+    days: int | None = None,
+    mode: str | None = None,
+) -> Outcome:
+    """Collects history into the files of `settings.data_dir`, and returns when nothing more can be had at the moment.
+
+    Runs under trio. Cancelling it is safe at any moment: the files hold whole rows, and the next call goes on.
+
+    Args:
+        settings: everything else; `Settings.load()` reads a file.
+        symbols: collect these, whatever the settings list.
+        timeframes: the exchange's names, such as `["1", "60", "D"]`.
+        days: how far back.
+        mode: `full` or `recent` (the 50 newest candles of each series).
+
+    Raises:
+        SettingsError: something has to be changed first.
+        DirectoryInUse: another collector owns the directory.
+        Unreachable, Refused: the exchange cannot be reached, or does not serve us.
+        StorageError: the disk refuses.
+    """
+    changes: dict[str, object] = {"symbols": symbols, "timeframes": timeframes, "days_to_fetch": days, "mode": mode}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if symbols is not None:
+        changes["fetch_all_symbols"] = False
+    return await serve(attrs.evolve(settings, **changes), once=True)
+
+
+async def serve(
+    settings: Settings,
+    *,
+    once: bool,
+    stop: trio.Event | None = None,
+    watch: Watch | None = None,
+    allow_trim: bool = False,
+) -> Outcome:
+    """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does."""
+    try:
+        return await _serve(settings, once, stop or trio.Event(), watch, allow_trim)
+    except BaseExceptionGroup as group:
+        cause = _cause(group)
+        if cause is None:
+            raise
+    raise cause
+
+
+async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch | None, allow_trim: bool) -> Outcome:
+    began_s = trio.current_time()
+    book, vitals = Book(), Vitals()
+    every_series: list[Series] = []
+    unknown: list[str] = []
+    with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
+        marks = ledger.load(book)
+        silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
+        async with open_rest(settings, silence, vitals) as rest, trio.open_nursery() as outer:
+            async with trio.open_nursery() as inner:
+                inner.start_soon(_cancel_when, stop, inner.cancel_scope)
+                if watch:
+                    inner.start_soon(watch, vitals, book)
+                found, unknown[:] = await _symbols(settings, rest)
+                every_series += [Series(each, frame) for each in found for frame in settings.timeframes]
+                every_series.sort()
+                store = Store(settings.data_dir)
+                if settings.limit_to_50_entries and not allow_trim:
+                    _refuse_to_trim(store, every_series)
+                writer = Writer(store, ledger, book, vitals, settings, marks)
+                await writer.open_files(every_series)
+                send, receive = trio.open_memory_channel[Event](CHANNEL)
+                outer.start_soon(writer.write, receive)
+                history = History(rest, book, vitals, patient=not once)
+                inner.start_soon(history.work, settings.bulk_batch_size, send)
+                reconciler = Reconciler(settings, every_series, book, rest.server_time, history.fetch)
+                if once:
+                    await reconciler.reconcile_once()
+                    inner.cancel_scope.cancel()
+                else:
+                    await reconciler.reconcile()
+            outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
+    missing = tuple((series, note) for series in every_series for note in book.missing(series) if _is_open(note))
+    seconds = trio.current_time() - began_s
+    return Outcome(vitals, seconds, len(every_series), missing, tuple(unknown), stop.is_set())
+
+
+async def list_symbols(settings: Settings) -> list[Instrument]:
+    """What the exchange lists in the category of the settings. Raises as `collect` does; touches no file."""
+    async with open_rest(settings, Silence(0, lambda _: None), Vitals()) as rest:
+        return await rest.instruments()
+
+
+async def _symbols(settings: Settings, rest: Rest) -> tuple[list[str], list[str]]:
+    """The symbols to collect, and those asked for that the exchange does not list.
+
+    Raises:
+        SettingsError: nothing is left to collect.
+    """
+    listed = {instrument.symbol for instrument in await rest.instruments()}
+    where = f"{settings.category} at {settings.rest_url}"
+    if settings.fetch_all_symbols:
+        found = [name for name in sorted(listed) if is_symbol(name)]
+        for name in listed.difference(found):
+            log.warning("symbol left out, it cannot be part of a file name", symbol=name)
+        if not found:
+            raise SettingsError([f"[exchange] category: no symbol trades in {where}"])
+        return found, []
+    unknown = [name for name in settings.symbols if name not in listed]
+    found = [name for name in settings.symbols if name in listed]
+    if not found:
+        raise SettingsError([f"[collection] symbols: {', '.join(unknown)} is not among those that trade in {where}"])
+    for name in unknown:
+        log.warning("symbol left out, it does not trade here", symbol=name, where=where)
+    return found, unknown
+
+
+def _refuse_to_trim(store: Store, every_series: Sequence[Series]) -> None:
+    """The 50-row limit never destroys history by accident.
+
+    Raises:
+        SettingsError: a file holds more rows than the limit would leave.
+    """
+    counted = [(store.path(series), store.count_rows(series)) for series in every_series]
+    long = [f"{path} holds {rows} rows" for path, rows in counted if rows > NEWEST]
+    if long:
+        more = f" (and {len(long) - 3} files more)" if len(long) > 3 else ""
+        raise SettingsError(
+            [
+                f"[collection] limit_to_50_entries: {', '.join(long[:3])}{more}, and the limit would leave {NEWEST}; "
+                "switch it off, or allow it with --allow-trim"
+            ]
+        )
+
+
+def _is_open(note: Missing) -> bool:
+    """Whether it may still come: what the exchange is known not to have is no failure."""
+    return note.state in (State.PENDING, State.RETRYING)
+
+
+async def _cancel_when(stop: trio.Event, scope: trio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> CollectorError | None:
+    """The one error that explains a group of ours: a writer that fails takes its senders with it, as an echo."""
+    foreign = group.split((CollectorError, trio.BrokenResourceError))[1]
+    ours = group.subgroup(CollectorError)
+    if foreign is not None or ours is None:
+        return None
+    error: BaseException = ours
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, CollectorError)
+    return error

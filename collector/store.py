@@ -1,0 +1,324 @@
+"""The files: one CSV per series, and the only code that changes them.
+
+A file never lies: it holds whole lines, in order, as the exchange sent them. Rows that continue a file are added with
+one write; rows that belong before its end are put in place by writing a copy beside it and renaming that over it, where
+all bytes that do not change are copied and never parsed. A file this collector would not have written is never
+overwritten; it is set aside. Everything here blocks, and belongs in a thread where it takes long. What it must never do
+is decide what to fetch.
+"""
+
+import errno
+import mmap
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from collector.candle import Series, Timeframe
+from collector.coverage import NOTHING, Spans
+from collector.errors import StorageError
+from collector.inspection import Bytes, Mark, NotOurs, inspect
+from collector.merging import Revision, merge
+from collector.rows import HEADER, Rows, coverage, open_of_line
+
+_CHUNK = 1024 * 1024
+_NEW = ".new"
+
+
+class FileChangedError(Exception):
+    """Somebody else changed the file since it was read; it has to be read again."""
+
+
+@attrs.frozen
+class Finding:
+    """Something that was wrong with a file at its opening, and what was done about it."""
+
+    file: str
+    what: str
+
+
+class Disk:
+    """The calls that can fail for lack of space or a broken disk: the seam where tests inject those faults."""
+
+    def write(self, file: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+
+    def sync(self, file: int) -> None:
+        os.fsync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+
+@attrs.define
+class SeriesFile:
+    """One open series: what its file holds. Methods raise `StorageError`, and leave the file as it was if they do."""
+
+    path: Path
+    timeframe: Timeframe
+    disk: Disk
+    size: int = 0
+    held: Spans = NOTHING
+
+    @property
+    def end_ms(self) -> int:
+        """The instant up to which the file reaches: the close of its last candle; 0 while it holds none."""
+        return self.held[-1].end_ms if self.held else 0
+
+    @property
+    def rows(self) -> int:
+        return sum(self.timeframe.count(span.start_ms, span.end_ms) for span in self.held)
+
+    def append(self, rows: Rows) -> None:
+        """Adds rows that lie after everything the file holds: one write, whatever the file's length."""
+        if rows.covered[0].start_ms < self.end_ms:
+            raise ValueError("rows that do not continue a file cannot be appended")
+        text = rows.text if self.size else HEADER + rows.text
+        with _storage(self.path):
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._expect_size(os.fstat(file).st_size)
+                self._write_whole(file, text)
+            finally:
+                os.close(file)
+        self.size += len(text)
+        self.held |= rows.covered
+
+    def insert(self, pages: Sequence[Rows], keep: int | None = None) -> tuple[Revision, ...]:
+        """Puts rows where they belong, before, between or over those the file holds; later pages win over earlier ones.
+
+        Args:
+            pages: rows in any order, overlapping or not.
+            keep: leave only so many of the newest rows.
+
+        Returns:
+            The rows that were replaced because the new ones say something else.
+        """
+        with _storage(self.path):
+            self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
+            with _mapped(self.path) as old:
+                edits, revisions = self._edits(old, pages)
+                covered = Spans.of(*self.held, *(span for page in pages for span in page.covered))
+                parts: Iterable[bytes] = _edited(old, edits)
+                if keep is not None:
+                    lines = b"".join(parts)[len(HEADER) :].splitlines(keepends=True)[-keep:]
+                    parts = [HEADER, *lines]
+                    covered = coverage(self.timeframe, [open_of_line(line) for line in lines])
+                elif not edits:
+                    return ()
+                self.size = self._replace(parts)
+        self.held = covered
+        return revisions
+
+    def sync(self) -> None:
+        """Returns once everything written has reached the disk."""
+        with _storage(self.path):
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.disk.sync(file)
+            finally:
+                os.close(file)
+
+    def mark(self) -> Mark | None:
+        """What to remember of the file so that it need not be read again; None while it holds nothing."""
+        if not self.held:
+            return None
+        last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
+        return Mark(self.size, self.held[0].start_ms, last_ms, self.held)
+
+    def _expect_size(self, size: int) -> None:
+        if size != self.size:
+            raise FileChangedError(f"{self.path.name} has {size} bytes where {self.size} were written")
+
+    def _write_whole(self, file: int, text: bytes) -> None:
+        """All of the text or nothing of it."""
+        try:
+            self.disk.write(file, text)
+        except OSError:
+            os.ftruncate(file, self.size)
+            raise
+
+    def _edits(self, old: Bytes, pages: Sequence[Rows]) -> tuple[list["_Edit"], tuple[Revision, ...]]:
+        """Where the pages go, in order of place. Pages that cover the same stretch are merged first."""
+        edits: list[_Edit] = []
+        revisions: tuple[Revision, ...] = ()
+        for text, start_ms, end_ms in _disjoint(pages):
+            first, behind = _offset(old, start_ms), _offset(old, end_ms)
+            before = bytes(old[first:behind])
+            merged = merge(before, text)
+            revisions += merged.revisions
+            if merged.text != before:
+                edits.append(_Edit(first, behind, merged.text))
+        return edits, revisions
+
+    def _replace(self, parts: Iterable[bytes]) -> int:
+        """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size."""
+        new = self.path.with_name(self.path.name + _NEW)
+        try:
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                for part in parts:
+                    self.disk.write(file, part)
+                size = os.fstat(file).st_size
+                self.disk.sync(file)
+            finally:
+                os.close(file)
+            self.disk.rename(new, self.path)
+            _sync_directory(self.disk, self.path.parent)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        return size
+
+
+@attrs.define
+class Store:
+    """The files of a data directory."""
+
+    directory: Path
+    disk: Disk = attrs.field(factory=Disk)
+
+    def path(self, series: Series) -> Path:
+        return self.directory / f"{series.name}.csv"
+
+    def open(self, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
+        """Finds out what a file holds, mends the traces of a crash, and sets aside what is not ours.
+
+        With a mark that still fits, only what came after it is read.
+        """
+        path = self.path(series)
+        with _storage(path):
+            path.with_name(path.name + _NEW).unlink(missing_ok=True)
+            if not path.exists():
+                return SeriesFile(path, series.timeframe, self.disk), None
+            try:
+                with _mapped(path) as data:
+                    found, length = inspect(series.timeframe, data, mark), len(data)
+            except NotOurs as foreign:
+                what = f"is not ours ({foreign}): set aside as {_set_aside(path).name} and fetched anew"
+                return SeriesFile(path, series.timeframe, self.disk), Finding(path.name, what)
+            if found.size == length:
+                return SeriesFile(path, series.timeframe, self.disk, length, found.held), None
+            self._cut(path, found.size)
+        what = f"cut back by {length - found.size} bytes to its last good row ({found.why})"
+        return SeriesFile(path, series.timeframe, self.disk, found.size, found.held), Finding(path.name, what)
+
+    def count_rows(self, series: Series) -> int:
+        """How many rows a file holds, without looking at them."""
+        path = self.path(series)
+        with _storage(path):
+            if not path.exists():
+                return 0
+            with _mapped(path) as data:
+                return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
+
+    def _cut(self, path: Path, size: int) -> None:
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(file, size)
+            self.disk.sync(file)
+        finally:
+            os.close(file)
+
+
+@attrs.frozen
+class _Edit:
+    """Bytes from `first` up to `behind` give way to `text`."""
+
+    first: int
+    behind: int
+    text: bytes
+
+
+def _disjoint(pages: Sequence[Rows]) -> Iterator[tuple[bytes, int, int]]:
+    """The pages as stretches of text that do not reach into one another, oldest first, each with its span."""
+    ordered = sorted(pages, key=lambda page: page.covered.hull.start_ms)
+    group: list[Rows] = []
+    for page in ordered:
+        if group and page.covered.hull.start_ms >= max(each.covered.hull.end_ms for each in group):
+            yield _joined(group, pages)
+            group = []
+        group.append(page)
+    if group:
+        yield _joined(group, pages)
+
+
+def _joined(group: list[Rows], arrival: Sequence[Rows]) -> tuple[bytes, int, int]:
+    text = b""
+    for page in arrival:  # later arrivals win
+        if any(page is each for each in group):
+            text = merge(text, page.text).text if text else page.text
+    hulls = [page.covered.hull for page in group]
+    return text, min(hull.start_ms for hull in hulls), max(hull.end_ms for hull in hulls)
+
+
+def _offset(data: Bytes, open_ms: int) -> int:
+    """Where the first row stands that opens at or after the instant, by bisection; the end when there is none."""
+    low, high = len(HEADER), len(data)
+    while low < high:
+        middle = (low + high) // 2
+        start = max(len(HEADER), data.rfind(b"\n", 0, middle) + 1)
+        if open_of_line(data[start : start + 24]) < open_ms:
+            low = data.find(b"\n", middle) + 1
+        else:
+            high = start
+    return low
+
+
+def _edited(old: Bytes, edits: list[_Edit]) -> Iterator[bytes]:
+    """The old bytes with the edits in their places, in pieces; an empty file gets its header."""
+    if not len(old):
+        yield HEADER
+    at = 0
+    for edit in edits:
+        yield from _chunks(old, at, edit.first)
+        yield edit.text
+        at = edit.behind
+    yield from _chunks(old, at, len(old))
+
+
+def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
+    for at in range(start, end, _CHUNK):
+        yield data[at : min(at + _CHUNK, end)]
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[Bytes]:
+    """The bytes of a file without reading them all; empty for one that does not exist or is empty."""
+    if not path.exists() or not path.stat().st_size:
+        yield b""
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _set_aside(path: Path) -> Path:
+    """Gives a file that is not ours a name that says so and that nobody takes for a series."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.set-aside-{number}")).exists():
+        number += 1
+    return path.rename(aside)
+
+
+def _sync_directory(disk: Disk, directory: Path) -> None:
+    file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        disk.sync(file)
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    """The system's errors as one sentence about the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(f"the disk is full: {path} could not be written; what it holds is intact") from error
+        reason = error.strerror or str(error)
+        raise StorageError(f"{path} could not be read or written ({reason}); what it holds is intact") from error
