@@ -1,7 +1,7 @@
 """What the exchange says to a question: from a source, an instant and a query to the JSON of the reply.
 
 Pure: no clock, no network, no faults; those are put in from outside (`twist` may change a page of candles before it is
-written). Every reply has the envelope of https://bybit-exchange.github.io/docs/v5/guide, with `time` by the box's clock.
+written). Every reply has the envelope of https://bybit-exchange.github.io/docs/v5/guide, its `time` by the box's clock.
 """
 
 from collections.abc import Callable, Mapping

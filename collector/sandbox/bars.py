@@ -11,8 +11,8 @@ WIDEST_DRAW = 65_536
 DRAWS_PER_PART = 5  # whether it trades, where it closes, how much of the volume, both wicks
 
 
-# One candle in ticks and lots: open, high, low, close, volume, turnover. A bar nobody traded in has one price, and volume
-# and turnover 0. A plain tuple where other values are attrs classes: a page is made of thousands of them.
+# One candle in ticks and lots: open, high, low, close, volume, turnover. A bar nobody traded in has one price, and
+# volume and turnover 0. A plain tuple where other values are attrs classes: a page is made of thousands of them.
 Bar = tuple[int, int, int, int, int, int]
 
 
@@ -70,9 +70,9 @@ def _traded(bar: Bar, parts: int, draws: Sequence[int], coin: int) -> list[Bar]:
     volumes = _shares(volume, parts, draws[3 * parts : 4 * parts])
     prices = zip(volumes, opens, highs, lows, closes, strict=True)
     if coin:
-        turnovers = [4 * coin * v // (o + h + l + c) for v, o, h, l, c in prices]
+        turnovers = [4 * coin * v // (first + top + foot + last) for v, first, top, foot, last in prices]
     else:
-        turnovers = [v * (o + h + l + c) >> 2 for v, o, h, l, c in prices]
+        turnovers = [v * (first + top + foot + last) >> 2 for v, first, top, foot, last in prices]
     _settle(bar, highs, lows, volumes, turnovers, coin)
     return list(zip(opens, highs, lows, closes, volumes, turnovers, strict=True))
 

@@ -1,4 +1,4 @@
-"""The exchange's clock: where it starts and how fast it runs is ours to say. All the box tells about time comes from it.
+"""The exchange's clock: where it starts and how fast it runs is ours to say. All the box says of time comes from it.
 
 It runs on monotonic time, which is handed in, so that a test can move it by hand. Nothing else in the box asks what
 time it is, except for rate limits and bans, which count real seconds.

@@ -42,9 +42,13 @@ class Hole:
         return f"{series}:{self.start_ms}..{self.end_ms}"
 
 
+def _part(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name} is a share, from 0 to 1; it cannot be {value:g}")
+
+
 def _share(meaning: str) -> Any:
-    checks = [attrs.validators.ge(0), attrs.validators.le(1)]
-    return attrs.field(default=0.0, converter=float, validator=checks, metadata={"share": True, "help": meaning})
+    return attrs.field(default=0.0, converter=float, validator=_part, metadata={"share": True, "help": meaning})
 
 
 def _number(default: float | None, meaning: str) -> Any:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from http import HTTPStatus
 
 import attrs
 import h11
@@ -22,6 +23,7 @@ Upgrade = Callable[[trio.abc.Stream, h11.Request, bytes], Awaitable[None]]
 _CHUNK = 65_536
 _LONGEST_BODY = 1 << 20  # for the box's own paths; nothing of the exchange's takes a body
 _WORTH_PACKING = 1024  # below, packing costs more than it saves
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
 
@@ -41,6 +43,7 @@ async def serve_http(stream: trio.abc.Stream, address: str, wire: Wire) -> None:
     A client that breaks the protocol or the connection is gone, which is no error here.
     """
     connection = h11.Connection(h11.SERVER)
+    await trio.lowlevel.checkpoint()
     try:
         while await _exchange(connection, stream, address, wire):
             connection.start_next_cycle()
@@ -74,6 +77,7 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
 
 
 async def _next(connection: h11.Connection, stream: trio.abc.Stream) -> h11.Event | type[h11.PAUSED]:
+    await trio.lowlevel.checkpoint()  # a client that sends many requests at once must not keep the others waiting
     while True:
         event = connection.next_event()
         if event is not h11.NEED_DATA:
@@ -81,7 +85,7 @@ async def _next(connection: h11.Connection, stream: trio.abc.Stream) -> h11.Even
         if connection.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await stream.send_all(connection.send(go_on) or b"")
-        connection.receive_data(await stream.receive_some(_CHUNK))
+        connection.receive_data(bytes(await stream.receive_some(_CHUNK)))
 
 
 async def _body(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
@@ -104,7 +108,7 @@ def _written(connection: h11.Connection, reply: Reply, packed: bool, now_ms: int
         *([("Allow", "GET")] if reply.status == 405 else []),
         ("Connection", "keep-alive"),
     ]
-    head = connection.send(h11.Response(status_code=reply.status, headers=headers)) or b""
+    head = connection.send(h11.Response(status_code=reply.status, headers=headers, reason=_REASONS[reply.status])) or b""
     if reply.broken == "truncated":
         return head + body[: len(body) // 2]
     data = connection.send(h11.Data(data=body)) or b""
@@ -117,6 +121,7 @@ def _packed(body: bytes) -> bytes:
 
 
 async def _say_nothing(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> None:
+    await trio.lowlevel.checkpoint()
     if reply.broken == "stalled":
         with trio.move_on_after(wire.stall_s()):  # or until the client gives up
             while await stream.receive_some(_CHUNK):

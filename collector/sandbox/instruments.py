@@ -6,7 +6,7 @@ Pure. Only texts where the exchange has texts: a client that reads a number wher
 from typing import Any, cast
 
 from collector.sandbox import query as asked
-from collector.sandbox.listing import CATEGORIES, FOREVER_MS, Category, Listing, Source, Status
+from collector.sandbox.listing import FOREVER_MS, Category, Listing, Source, Status
 from collector.sandbox.prices import text
 from collector.sandbox.query import Dialect, Query, Refusal
 
@@ -20,12 +20,12 @@ def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query
     Raises:
         Refusal: a parameter is missing or makes no sense, or a linear or inverse symbol is unknown.
     """
-    category = query.get("category", "")
-    if category == "option":  # served, and empty: the box has no options, but clients ask for them when they set up
+    if (
+        query.get("category") == "option"
+    ):  # served, and empty: the box has no options, but clients ask for them when they set up
         return {"category": "option", "list": [], "nextPageCursor": ""}
-    if category not in CATEGORIES:
-        raise Refusal("Illegal category")
-    chosen = _chosen(source, cast(Category, category), now_ms, query)
+    category = asked.read_category(query.get("category", ""))
+    chosen = _chosen(source, category, now_ms, query)
     if category == "spot":  # no pages: limit and cursor are ignored, and the key is not there
         return {"category": "spot", "list": [spot_row(listing) for listing in chosen]}
     size = asked.limit(query, dialect, 500)

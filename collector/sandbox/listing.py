@@ -70,8 +70,8 @@ class Listing:
         return "Closed"
 
 
-# A candle as the exchange prints it, its seven fields joined by commas: open time in ms, open, high, low, close, volume,
-# turnover. One string, as thousands of them make one answer.
+# A candle as the exchange prints it, its seven fields joined by commas: open time in ms, open, high, low, close,
+# volume, turnover. One string, as thousands of them make one answer.
 Row = str
 
 

@@ -8,6 +8,7 @@ caches are bounded and change no answer.
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import pairwise
 
 import attrs
 
@@ -120,7 +121,7 @@ class Market:
         if len(run) == len(edges) - 1:
             return run
         cuts = [edge // length - base for edge in edges]
-        return [join(run[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+        return [join(run[a:b]) for a, b in pairwise(cuts)]
 
     def _run(self, listing: Listing, level: int, first: int, last: int) -> list[Bar]:
         """The bars numbered [first, last) of a level."""

@@ -42,10 +42,10 @@ def rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -> list
         line = f"%d,%.15g,%.15g,%.15g,%.15g,%.{listing.volume_decimals}f,%.15g"
         still = "%d,%.15g,%.15g,%.15g,%.15g,0,0"
         return [
-            line % (at, o / tick, h / tick, l / tick, c / tick, v / lot, t / coin)
-            if v
-            else still % (at, o / tick, h / tick, l / tick, c / tick)
-            for at, (o, h, l, c, v, t) in zip(opens, bars, strict=True)
+            line % (at, first / tick, top / tick, foot / tick, last / tick, volume / lot, turnover / coin)
+            if volume
+            else still % (at, first / tick, top / tick, foot / tick, last / tick)
+            for at, (first, top, foot, last, volume, turnover) in zip(opens, bars, strict=True)
         ]
     return exact_rows_of(listing, opens, bars)
 

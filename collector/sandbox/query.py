@@ -4,7 +4,7 @@ Pure. Refusals are business errors: HTTP 200 with a retCode (https://bybit-excha
 """
 
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Any, Literal
 from urllib.parse import parse_qs, parse_qsl, unquote
 
 import attrs
@@ -16,14 +16,22 @@ Query = Mapping[str, str]
 PARAMETER_ERROR = 10001
 
 
+def _one_of(*values: str) -> Any:
+    return attrs.field(default=values[0], validator=attrs.validators.in_(values))
+
+
 @attrs.frozen
 class Dialect:
-    """What the exchange's documents leave open, settled one way or the other, so that clients can be tried with both."""
+    """What the exchange's documents leave open, settled one way or the other; clients can be tried with both."""
 
-    over_limit: Literal["clamp", "refuse"] = "clamp"  # a limit that is not in 1..1000
-    odd_range: Literal["empty", "refuse"] = "empty"  # start after end, or in the future
-    last_cursor: Literal["empty", "filled"] = "empty"  # whether a short last page carries a cursor; seen both ways
-    refused_result: Literal["empty", "shaped"] = "empty"  # `result` of a kline question for an unknown symbol
+    over_limit: Literal["clamp", "refuse"] = _one_of("clamp", "refuse")  # a limit that is not in 1..1000
+    odd_range: Literal["empty", "refuse"] = _one_of("empty", "refuse")  # start after end, or in the future
+    last_cursor: Literal["empty", "filled"] = _one_of(
+        "empty", "filled"
+    )  # whether a short last page carries a cursor; seen both ways
+    refused_result: Literal["empty", "shaped"] = _one_of(
+        "empty", "shaped"
+    )  # `result` of a kline question for an unknown symbol
 
 
 class Refusal(Exception):
@@ -58,14 +66,12 @@ def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> A
     Raises:
         Refusal: a parameter is missing or makes no sense.
     """
-    category = query.get("category", "linear")
-    if category not in CATEGORIES:
-        raise Refusal("Illegal category")
+    category = read_category(query.get("category", "linear"))
     interval = query.get("interval", "")
     if interval not in TIMEFRAMES:
         raise Refusal("Invalid period!")
     symbol = query.get("symbol", "")
-    listing = source.listings(cast(Category, category)).get(symbol)
+    listing = source.listings(category).get(symbol)
     if listing is None or listing.status(now_ms) is None:
         # The texts of the categories differ: this one of linear was seen, that of spot is known from its neighbours.
         text = "Not supported symbols" if category == "spot" else "params error: symbol invalid"
@@ -78,6 +84,18 @@ def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> A
         number(query, "end"),
         limit(query, dialect, 200),
     )
+
+
+def read_category(text: str) -> Category:
+    """The category.
+
+    Raises:
+        Refusal: the box has none of this name.
+    """
+    for category in CATEGORIES:
+        if category == text:
+            return category
+    raise Refusal("Illegal category")
 
 
 def number(query: Query, name: str) -> int | None:

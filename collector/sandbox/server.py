@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import trio
 import trustme
@@ -18,9 +19,10 @@ from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
 from collector.sandbox.http import Wire, serve_http
 from collector.sandbox.limits import Limits
-from collector.sandbox.listing import Source
+from collector.sandbox.listing import Category, Source
 from collector.sandbox.market import Market
 from collector.sandbox.query import Dialect
+from collector.sandbox.replay import Replay
 from collector.sandbox.universe import universe
 
 Instant = int | str
@@ -63,55 +65,76 @@ class Sandbox:
         return self.exchange.truth(symbol, interval, _ms(start), _ms(end), category, header)
 
 
-def build_exchange(
-    *,
-    seed: int = 1,
-    symbols: Iterable[str] | None = None,
-    count: int | None = None,
-    listed: Mapping[str, Instant] | None = None,
-    delisted: Mapping[str, Instant] | None = None,
-    start_time: Instant | None = None,
-    rate: float = 1,
-    clock: Clock | None = None,
-    faults: Faults | None = None,
-    limits: Limits | None = None,
-    dialect: Dialect | None = None,
-) -> Exchange:
-    """An exchange without a network.
+class Options(TypedDict, total=False):
+    """What an exchange in a box is made of; everything has a default."""
 
-    Args:
-        seed: all prices, volumes and faults follow from it.
-        symbols: what is listed, as `BTCUSDT` or `spot:BTCUSDT`; by default the usual small exchange.
-        count: how many linear symbols there are in all, made-up ones among them.
-        listed, delisted: by symbol, when trading begins or ends.
-        start_time: what the exchange's clock shows at first; by default the real time.
-        rate: how fast the clock runs; 0 is frozen.
-        clock: a clock of your own instead of these two.
+    seed: int  # all prices, volumes and faults follow from it
+    symbols: Iterable[str] | None  # what is listed, as `BTCUSDT` or `spot:BTCUSDT`; else the usual small exchange
+    count: int | None  # how many linear symbols there are in all, made-up ones among them
+    listed: Mapping[str, Instant] | None  # when trading begins, by symbol, where the usual will not do
+    delisted: Mapping[str, Instant] | None  # when it ends
+    replay: Path | None  # a directory of our CSV files to serve instead of a made-up market
+    replay_category: Category
+    start_time: Instant | None  # what the clock shows at first; else the real time, or where a replay ends
+    rate: float  # how fast the clock runs; 0 is frozen
+    clock: Clock | None  # a clock of your own instead of these two
+    faults: Faults | None
+    limits: Limits | None
+    dialect: Dialect | None
+
+
+def build_exchange(**options: Unpack[Options]) -> Exchange:
+    """An exchange without a network. It is served with `open_sandbox`, or asked directly with `Exchange.respond`.
 
     Raises:
         ValueError: a name, an instant or a number makes no sense.
     """
-    clock = clock or Clock(None if start_time is None else _ms(start_time), rate)
-    listings = universe(seed, clock.now_ms(), symbols, count, _instants(listed), _instants(delisted))
-    market = Market(seed, listings)
-    return Exchange(market, clock, seed=seed, limits=limits, faults=faults, dialect=dialect)
+    seed = options.get("seed", 1)
+    start = options.get("start_time")
+    replay = None
+    if (directory := options.get("replay")) is not None:
+        replay = Replay(directory, options.get("replay_category", "linear"))
+        start = replay.newest_ms if start is None else start
+    clock = options.get("clock") or Clock(None if start is None else _ms(start), options.get("rate", 1))
+    return Exchange(
+        replay or _market(seed, clock.now_ms(), options),
+        clock,
+        seed=seed,
+        limits=options.get("limits"),
+        faults=options.get("faults"),
+        dialect=options.get("dialect"),
+    )
+
+
+def _market(seed: int, start_ms: int, options: Options) -> Market:
+    listed, delisted = _instants(options.get("listed")), _instants(options.get("delisted"))
+    return Market(seed, universe(seed, start_ms, options.get("symbols"), options.get("count"), listed, delisted))
 
 
 @asynccontextmanager
 async def open_sandbox(
-    exchange: Exchange, *, host: str = "127.0.0.1", port: int = 0, tls: bool = False, ca_file: Path | None = None
+    exchange: Exchange | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: bool = False,
+    ca_file: Path | None = None,
+    **options: Unpack[Options],
 ) -> AsyncIterator[Sandbox]:
     """Serve an exchange; it answers once this is entered, and its connections are closed when it is left.
 
     Args:
-        exchange: from `build_exchange`, or made by hand.
+        exchange: from `build_exchange`; by default one is built from the options.
         port: 0 takes one that is free.
         tls: speak TLS with a certificate for the host, signed by an authority made for this run.
         ca_file: where that authority's certificate is written (PEM), for clients to trust.
+        options: what to build, see `Options`.
 
     Raises:
         OSError: the port is taken, or the file cannot be written.
+        ValueError: an option makes no sense.
     """
+    exchange = exchange or build_exchange(**options)
     context = _tls_context(host, ca_file) if tls else None
     listeners = await trio.open_tcp_listeners(port, host=host)
     bound = listeners[0].socket.getsockname()[1]

@@ -4,16 +4,17 @@ Pure: listings are made from names, a seed and the instant at which the box's cl
 a script written for the exchange finds what it asks for; prices and volumes are only of the right size.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice, product
+from typing import Literal
 
 import attrs
 
 from collector.candle import DAY_MS, MINUTE_MS
 from collector.sandbox import noise
-from collector.sandbox.listing import CATEGORIES, FOREVER_MS, Category, Listing
+from collector.sandbox.listing import CATEGORIES, Category, Listing
+from collector.sandbox.shapes import futures, places, read_shape
 
 # Base coin: a price in dollars to begin from, decimals of price and of volume, dollars traded in a day.
 _COINS: dict[str, tuple[float, int, int, int]] = {
@@ -75,10 +76,6 @@ _DEFAULT: dict[Category, tuple[tuple[str, str | None, int], ...]] = {
         ("0GUSDT", None, 8),
     ),
 }
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
-_QUARTERS = {3: "H", 6: "M", 9: "U", 12: "Z"}
-_DATED = re.compile(r"-(\d{1,2})([A-Z]{3})(\d{2})$")
-_QUARTERLY = re.compile(r"USD([HMUZ])(\d{2})$")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -115,35 +112,10 @@ def universe(
     return _dated(_dated(made, "listed_ms", listed or {}), "end_ms", delisted or {})
 
 
-def places(name: str) -> list[tuple[Category, str]]:
-    """The categories and the symbol a name stands for: `linear:BTCUSDT`, or `BTCUSDT` for all that fit its shape."""
-    category, colon, symbol = name.rpartition(":")
-    if colon:
-        if category not in CATEGORIES:
-            raise ValueError(f"{name!r}: there is no category {category!r}, only {' '.join(CATEGORIES)}")
-        return [(category, symbol)]  # type: ignore[list-item]  # just tested
-    if "-" in symbol or symbol.endswith("PERP"):
-        return [("linear", symbol)]
-    if symbol.endswith("USDT"):
-        return [("linear", symbol), ("spot", symbol)]
-    if symbol.endswith("USD") or _QUARTERLY.search(symbol):
-        return [("inverse", symbol)]
-    return [("spot", symbol)]
-
-
 def _usual(seed: int, start_ms: int, category: Category) -> list[Listing]:
     listings = [_aged(seed, start_ms, category, *row) for row in _DEFAULT[category]]
-    if category == "spot":
-        return listings
-    today = datetime.fromtimestamp(start_ms / 1000, UTC)
-    for month in islice(_quarter_months(today), 2):
-        last = _last_friday(*month)
-        if category == "linear":
-            names = [f"{head}-{last.day}{_MONTHS[last.month - 1]}{last.year % 100:02d}" for head in ("BTCUSDT", "BTC")]
-        else:
-            names = [f"BTCUSD{_QUARTERS[last.month]}{last.year % 100:02d}"]
-        listings += [_aged(seed, start_ms, category, name, None, 75) for name in names]
-    return listings
+    names = futures(category, datetime.fromtimestamp(start_ms / 1000, UTC))
+    return [*listings, *(_aged(seed, start_ms, category, name, None, 75) for name in names)]
 
 
 def _counted(seed: int, start_ms: int, usual: list[Listing], count: int) -> list[Listing]:
@@ -181,26 +153,34 @@ def _aged(
 
 
 def _shaped(key: bytes, category: Category, symbol: str, listed_ms: int) -> Listing:
-    base, quote, settle, contract, end_ms = _read(category, symbol)
-    if end_ms < listed_ms:
-        listed_ms = end_ms - 90 * DAY_MS
-    dollars, price_decimals, volume_decimals, daily = _COINS.get(base) or _invented(key)
+    shape = read_shape(category, symbol)
+    if shape.delivery_ms < listed_ms:
+        listed_ms = shape.delivery_ms - 90 * DAY_MS
+    dollars, price_decimals, volume_decimals, daily = _COINS.get(shape.base) or _invented(key)
+    if category == "spot" and shape.base == "BTC":
+        price_decimals, volume_decimals = 2, 6
     if category == "inverse":
         volume_decimals = 0  # contracts of one dollar
-        lots = daily // 4
-    else:
-        lots = int(daily / dollars * 10**volume_decimals)
-    if category == "spot" and base == "BTC":
-        price_decimals, volume_decimals, lots = 2, 6, lots * 1000
+    lots = daily // 4 if category == "inverse" else int(daily / dollars * 10**volume_decimals)
     # Not the first candle's time: the exchange gives dates before it and even after it.
     launch = listed_ms - listed_ms % DAY_MS + int(noise.share(key, "launch") * 40 - 30) * DAY_MS
     return Listing(
-        category=category, symbol=symbol, base=base, quote=quote, settle=settle, contract=contract,
-        listed_ms=listed_ms, end_ms=end_ms, launch_ms=launch,
+        category=category,
+        symbol=symbol,
+        base=shape.base,
+        quote=shape.quote,
+        settle=shape.settle,
+        contract=shape.contract,
+        listed_ms=listed_ms,
         base_price=max(1, round(dollars * 10**price_decimals)),
-        price_decimals=price_decimals, volume_decimals=volume_decimals, daily_volume=max(1, lots),
-        quiet=_quietness(daily, category), symbol_type="stock" if base == "AAPL" else "",
-    )  # fmt: skip
+        price_decimals=price_decimals,
+        volume_decimals=volume_decimals,
+        daily_volume=max(1, lots),
+        launch_ms=launch,
+        end_ms=shape.delivery_ms,
+        quiet=_quietness(daily, category),
+        symbol_type="stock" if shape.base == "AAPL" else "",
+    )
 
 
 def _quietness(daily_dollars: int, category: Category) -> int:
@@ -219,56 +199,18 @@ def _invented(key: bytes) -> tuple[float, int, int, int]:
     return dollars, decimals, 1 if dollars > 1 else 0, daily
 
 
-def _read(category: Category, symbol: str) -> tuple[str, str, str, str, int]:
-    """What the shape of a name says: base, quote, settlement, contract type and end."""
-    if dated := _DATED.search(symbol):
-        head = symbol[: dated.start()]
-        day, month, year = (
-            int(dated[1]),
-            _MONTHS.index(dated[2]) + 1 if dated[2] in _MONTHS else 1,
-            2000 + int(dated[3]),
-        )
-        base, settle = (head[:-4], "USDT") if head.endswith("USDT") else (head, "USDC")
-        return base, settle, settle, "LinearFutures", _delivery_ms(datetime(year, month, day, tzinfo=UTC))
-    if quarterly := _QUARTERLY.search(symbol):
-        month = next(month for month, letter in _QUARTERS.items() if letter == quarterly[1])
-        base = symbol[: quarterly.start()]
-        return base, "USD", base, "InverseFutures", _delivery_ms(_last_friday(2000 + int(quarterly[2]), month))
-    for quote in ("USDT", "USDC", "PERP", "USD"):
-        if symbol.endswith(quote) and symbol != quote:
-            base, coin = symbol.removesuffix(quote), "USDC" if quote == "PERP" else quote
-            if category == "inverse":
-                return base, "USD", base, "InversePerpetual", FOREVER_MS
-            return base, coin, coin, "" if category == "spot" else "LinearPerpetual", FOREVER_MS
-    return symbol, "USDT", "USDT", "" if category == "spot" else "LinearPerpetual", FOREVER_MS
-
-
-def _delivery_ms(day: datetime) -> int:
-    return int(day.replace(hour=8).timestamp()) * 1000  # futures are delivered at 08:00 UTC
-
-
-def _quarter_months(today: datetime) -> Iterator[tuple[int, int]]:
-    """The coming quarters' last months, those whose delivery is at least two weeks away."""
-    for number in range(today.year * 12 + today.month - 1, (today.year + 2) * 12):
-        year, month = number // 12, number % 12 + 1
-        if month in _QUARTERS and _last_friday(year, month) > today + timedelta(days=14):
-            yield year, month
-
-
-def _last_friday(year: int, month: int) -> datetime:
-    following = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=UTC)
-    last = following - timedelta(days=1)
-    return last - timedelta(days=(last.weekday() - 4) % 7)
-
-
-def _dated(listings: list[Listing], field: str, instants: Mapping[str, int]) -> list[Listing]:
+def _dated(
+    listings: list[Listing], field: Literal["listed_ms", "end_ms"], instants: Mapping[str, int]
+) -> list[Listing]:
     """The listings with an instant put in by name."""
     left = {place: at_ms for name, at_ms in instants.items() for place in _present(listings, name)}
     changed: list[Listing] = []
     for listing in listings:
         at_ms = left.get((listing.category, listing.symbol))
-        if at_ms is not None:
-            listing = attrs.evolve(listing, **{field: at_ms})
+        if at_ms is not None and field == "listed_ms":
+            listing = attrs.evolve(listing, listed_ms=at_ms)
+        elif at_ms is not None:
+            listing = attrs.evolve(listing, end_ms=at_ms)
         if listing.end_ms <= listing.listed_ms:
             raise ValueError(f"{listing.symbol} would be delisted before it is listed")
         changed.append(listing)

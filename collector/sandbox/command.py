@@ -1,0 +1,186 @@
+"""The command `sandbox`: options in, an exchange on a port until somebody stops it.
+
+It prints one line to stdout, the address, once connections are accepted, so that a script can wait for it.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import trio
+import typer
+
+from collector.sandbox.clock import instant_ms
+from collector.sandbox.exchange import Exchange
+from collector.sandbox.faults import Faults
+from collector.sandbox.limits import Limits
+from collector.sandbox.listing import CATEGORIES, Category
+from collector.sandbox.query import Dialect
+from collector.sandbox.server import Options, build_exchange, open_sandbox
+
+_NAMES = {"holes": "--hole", "paths": "--faults-only", "times": "--faults-times", "skip": "--faults-skip"}
+_HELP = {name: field.metadata.get("help", "") for name, field in attrs.fields_dict(Faults).items()}
+
+
+def _market(*names: str, **how: Any) -> Any:
+    return typer.Option(*names, rich_help_panel="Market", **how)
+
+
+def _clock(*names: str, **how: Any) -> Any:
+    return typer.Option(*names, rich_help_panel="Clock", **how)
+
+
+def _server(*names: str, **how: Any) -> Any:
+    return typer.Option(*names, rich_help_panel="Server", **how)
+
+
+def _fault(field: str) -> Any:
+    return typer.Option(
+        _NAMES.get(field, "--" + field.replace("_", "-")),
+        rich_help_panel="Faults (shares of requests, 0 to 1)",
+        help=_HELP[field] + ".",
+    )
+
+
+def sandbox(
+    seed: Annotated[int, _market("--seed", help="All prices, volumes and faults follow from it.")] = 1,
+    symbols: Annotated[
+        str,
+        _market(
+            "--symbols",
+            help="What is listed: names (BTCUSDT,spot:BTCUSDC), or how many linear symbols there are in all (886).",
+        ),
+    ] = "",
+    listed: Annotated[list[str] | None, _market("--listed", help="SYMBOL=WHEN: trading begins then.")] = None,
+    delisted: Annotated[list[str] | None, _market("--delisted", help="SYMBOL=WHEN: trading ends then.")] = None,
+    replay: Annotated[
+        Path | None, _market("--replay", help="Serve the CSV files of this data directory instead of a made-up market.")
+    ] = None,
+    category: Annotated[
+        str, _market("--category", help="The category of a replay. A made-up market has all of them.")
+    ] = "linear",
+    start_time: Annotated[
+        str, _clock("--start-time", help="What the exchange's clock shows at first: 2024-05-01T12:30 or epoch ms.")
+    ] = "",
+    rate: Annotated[float, _clock("--rate", help="How fast it runs: 1 as in life, 20 fast, 0 frozen.")] = 1.0,
+    host: Annotated[str, _server("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, _server("--port", help="The port; 0 takes a free one.")] = 8890,
+    tls: Annotated[bool, _server("--tls", help="Speak TLS, with a certificate made for this run.")] = False,
+    ca_file: Annotated[
+        Path | None, _server("--ca-file", help="Where to write the authority (PEM) that clients should trust.")
+    ] = None,
+    rate_limit: Annotated[int, _server("--rate-limit", help="Requests in any 5 s from one address.")] = 600,
+    ban_seconds: Annotated[float, _server("--ban-seconds", help="How long a rate ban lasts, in real time.")] = 600.0,
+    ban_prolonged: Annotated[
+        bool, _server("--ban-prolonged", help="Requests during a ban start its time anew.")
+    ] = False,
+    over_limit: Annotated[
+        str, _server("--over-limit", help="A limit outside 1..1000 is: clamp(ed) or refuse(d).")
+    ] = "clamp",
+    odd_range: Annotated[
+        str, _server("--odd-range", help="Start after end, or in the future, is answered: empty or refuse(d).")
+    ] = "empty",
+    last_cursor: Annotated[
+        str, _server("--last-cursor", help="The cursor of the last page of instruments: empty or filled.")
+    ] = "empty",
+    refused_result: Annotated[
+        str, _server("--refused-result", help="The result for an unknown symbol: empty or shaped.")
+    ] = "empty",
+    paths: Annotated[list[str] | None, _fault("paths")] = None,
+    times: Annotated[int | None, _fault("times")] = None,
+    skip: Annotated[int, _fault("skip")] = 0,
+    latency_ms: Annotated[float, _fault("latency_ms")] = 0.0,
+    jitter_ms: Annotated[float, _fault("jitter_ms")] = 0.0,
+    dropped: Annotated[float, _fault("dropped")] = 0.0,
+    reset: Annotated[float, _fault("reset")] = 0.0,
+    stalled: Annotated[float, _fault("stalled")] = 0.0,
+    stall_s: Annotated[float, _fault("stall_s")] = 30.0,
+    truncated: Annotated[float, _fault("truncated")] = 0.0,
+    too_many_visits: Annotated[float, _fault("too_many_visits")] = 0.0,
+    server_error: Annotated[float, _fault("server_error")] = 0.0,
+    http_429: Annotated[float, _fault("http_429")] = 0.0,
+    http_5xx: Annotated[float, _fault("http_5xx")] = 0.0,
+    rate_ban: Annotated[float, _fault("rate_ban")] = 0.0,
+    ban_after: Annotated[int | None, _fault("ban_after")] = None,
+    geo_block: Annotated[float, _fault("geo_block")] = 0.0,
+    malformed: Annotated[float, _fault("malformed")] = 0.0,
+    old_time: Annotated[float, _fault("old_time")] = 0.0,
+    wrong_symbol: Annotated[float, _fault("wrong_symbol")] = 0.0,
+    wrong_category: Annotated[float, _fault("wrong_category")] = 0.0,
+    wrong_interval: Annotated[float, _fault("wrong_interval")] = 0.0,
+    unsorted: Annotated[float, _fault("unsorted")] = 0.0,
+    duplicate: Annotated[float, _fault("duplicate")] = 0.0,
+    off_grid: Annotated[float, _fault("off_grid")] = 0.0,
+    too_many_rows: Annotated[float, _fault("too_many_rows")] = 0.0,
+    high_below_low: Annotated[float, _fault("high_below_low")] = 0.0,
+    not_a_number: Annotated[float, _fault("not_a_number")] = 0.0,
+    outside: Annotated[float, _fault("outside")] = 0.0,
+    rest_lag_ms: Annotated[float, _fault("rest_lag_ms")] = 0.0,
+    lag_unfinal: Annotated[bool, _fault("lag_unfinal")] = False,
+    holes: Annotated[list[str] | None, _fault("holes")] = None,
+    hole_share: Annotated[float, _fault("hole_share")] = 0.0,
+) -> None:
+    """Serve the exchange in a box on this machine, until Ctrl-C.
+
+    Clients take its address for the exchange's. Beside the exchange's own paths there are /sandbox/counts (what clients
+    did), /sandbox/truth (what a file must hold), /sandbox/clock and /sandbox/faults (POST changes them while it runs).
+    """
+    given: dict[str, Any] = dict(locals())
+    try:
+        fields = {name: given[name] for name in _HELP} | {"paths": paths or (), "holes": holes or ()}
+        options = Options(
+            seed=seed,
+            symbols=None if not symbols or symbols.isdigit() else [name.strip() for name in symbols.split(",")],
+            count=int(symbols) if symbols.isdigit() else None,
+            listed=_instants(listed or ()),
+            delisted=_instants(delisted or ()),
+            replay=replay,
+            replay_category=_category(category),
+            start_time=instant_ms(start_time) if start_time else None,
+            rate=rate,
+            faults=Faults(**fields),
+            limits=Limits(requests=rate_limit, ban_s=ban_seconds, ban_prolonged=ban_prolonged),
+            dialect=Dialect(**{name: given[name] for name in attrs.fields_dict(Dialect)}),
+        )
+        exchange = build_exchange(**options)
+    except ValueError as error:
+        raise _usage(error.args[0]) from error
+    try:
+        trio.run(partial(_serve, exchange, host, port, tls or ca_file is not None, ca_file))
+    except OSError as error:
+        raise _usage(f"cannot serve on {host}:{port}: {error.strerror or error}") from error
+
+
+async def _serve(exchange: Exchange, host: str, port: int, tls: bool, ca_file: Path | None) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_sandbox(exchange, host=host, port=port, tls=tls, ca_file=ca_file) as box:
+            sys.stdout.write(f"sandbox: {box.url}\n")
+            sys.stdout.flush()
+            await anext(aiter(signals))
+
+
+def _instants(texts: Sequence[str]) -> dict[str, int | str]:
+    instants: dict[str, int | str] = {}
+    for text in texts:
+        name, sign, when = text.partition("=")
+        if not sign:
+            raise ValueError(f"{text!r} names no instant: SYMBOL=WHEN")
+        instants[name] = instant_ms(when)
+    return instants
+
+
+def _category(text: str) -> Category:
+    for category in CATEGORIES:
+        if category == text:
+            return category
+    raise ValueError(f"{text!r} is no category: {' '.join(CATEGORIES)}")
+
+
+def _usage(message: str) -> typer.Exit:
+    """Say in one sentence what is wrong; the exit status to raise."""
+    sys.stderr.write(f"sandbox: {message}\n")
+    return typer.Exit(2)
