@@ -24,11 +24,13 @@ ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream"
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service"},
-    "cli": ROOM | {"service", "demo", "sandbox", "sandbox.*"},
-    "demo": ROOM | {"service", "sandbox", "sandbox.*"},
+    "cli": ROOM | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
+    "options": {"settings"},
+    "summary": COMMON | {"service"},
+    "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
     "service": ROOM,
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
-    "reconcile": COMMON | {"ledger"},
+    "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
     "live": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
@@ -47,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "values": {"candle"},
     "logs": {"errors"},
     "vitals": PURE,
-    "progress": PURE | {"vitals"},
+    "progress": COMMON,
     **dict.fromkeys(PURE, PURE),
     # the exchange in a box knows the language of the exchange and nothing of its clients
     "sandbox": PURE | {"sandbox.*"},
@@ -59,7 +61,7 @@ PURE_MAY_USE = {"attrs", "bisect", "collections", "datetime", "decimal", "enum",
 PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
-ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli"}}
+ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
 NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "__init__"}}
 
 

@@ -1,0 +1,196 @@
+"""The command line: what each command does, what it says at its end, and its exit status.
+
+    0 done · 1 something wanted could not be fetched · 2 usage or settings
+    3 the exchange cannot be reached or refuses us · 4 another collector owns the data directory
+
+Nothing is collected here; commands translate between a person and the service.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import trio
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from collector.coverage import moment_text
+from collector.demo import demonstrate
+from collector.errors import CollectorError, SettingsError
+from collector.logs import get_logger, open_logs
+from collector.options import Options, with_options
+from collector.progress import Display, log_progress
+from collector.sandbox.command import sandbox
+from collector.service import Outcome, list_symbols, serve
+from collector.summary import summary_lines
+
+log = get_logger(__name__)
+
+_HELP = """A trustworthy local store of Bybit candles: one plain CSV file per symbol and timeframe.
+
+Try it without the exchange: collector demo. Settings come from settings.ini, from COLLECTOR_<KEY> variables, and from
+the options below, the later winning over the earlier. Ctrl-C is safe at any moment: what was received is written, and
+the next start goes on where this one stopped.
+
+Exit status: 0 done; 1 something wanted could not be fetched; 2 usage or settings; 3 the exchange cannot be reached or
+refuses us; 4 another collector owns the data directory."""
+
+app = typer.Typer(
+    help=_HELP, add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+)
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit status."""
+    arguments = sys.argv[1:]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] != "--help"):
+        arguments = ["run", *arguments]
+    try:
+        app(arguments, prog_name="collector")
+    except SettingsError as error:
+        _fail(error, [*error.problems])
+    except CollectorError as error:
+        _fail(error, [str(error)])
+    except KeyboardInterrupt:
+        _say("stopped")
+        sys.exit(1)
+
+
+@app.command()
+@with_options
+def run(
+    options: Options,
+    *,
+    allow_trim: Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")] = False,
+) -> None:
+    """Collect history, then keep up, until stopped with Ctrl-C or SIGTERM."""
+    outcome = _collect(options, once=False, allow_trim=allow_trim)
+    _summarize(options, outcome)
+
+
+@app.command()
+@with_options
+def fetch(
+    options: Options,
+    *,
+    allow_trim: Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")] = False,
+) -> None:
+    """Collect history only, then exit."""
+    outcome = _collect(options, once=True, allow_trim=allow_trim)
+    _summarize(options, outcome)
+    if not outcome.complete:
+        sys.exit(1)
+
+
+@app.command()
+@with_options
+def symbols(
+    options: Options, *, as_json: Annotated[bool, typer.Option("--json", help="For the machine.")] = False
+) -> None:
+    """Show what the exchange lists in the category."""
+    found = trio.run(list_symbols, options.settings)
+    if as_json:
+        print(json.dumps([attrs.asdict(each) for each in found], indent=1))  # noqa: T201
+        return
+    table = Table(box=None, header_style="bold")
+    for title in ("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"):
+        table.add_column(title)
+    for each in found:
+        launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
+        table.add_row(each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery)
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)
+    _say(f"{len(found)} symbols trade in {options.settings.category}")
+
+
+@app.command()
+def demo(
+    *,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where to collect to; a new directory in the temporary one by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed is another market, with other faults.")] = 1,
+) -> None:
+    """Watch it work in under a minute: the sandbox with faults, a collector, and a comparison of every file."""
+    console = Console(stderr=True)
+    directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
+    if directory.exists() and any(directory.iterdir()):
+        raise SettingsError([f"--data-dir: {directory} is not empty, and the demo collects from a made-up exchange"])
+    with open_logs(None, quiet=console.is_terminal, console=console):
+        watch = Display(console).draw if console.is_terminal else log_progress
+        equal = trio.run(demonstrate, directory, seed, _say, watch)
+    _say(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
+    if not equal:
+        sys.exit(1)
+
+
+app.command()(sandbox)
+
+
+def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
+    console = Console(stderr=True)
+    with open_logs(
+        options.settings.logs_dir,
+        level=options.log_level,
+        quiet=options.quiet,
+        console=console,
+        secrets=[os.environ.get(name, "") for name in ("BYBIT_API_KEY", "BYBIT_API_SECRET")],
+    ):
+        for warning in options.warnings:
+            log.warning("unknown variable", what=warning)
+        watch = Display(console).draw if console.is_terminal and not options.quiet else log_progress
+        return trio.run(_until_signal, partial(serve, options.settings, once=once, watch=watch, allow_trim=allow_trim))
+
+
+async def _until_signal(work: "partial[Coroutine[Any, Any, Outcome]]") -> Outcome:
+    """The first SIGINT or SIGTERM lets the work drain, the second ends it at once."""
+    stop = trio.Event()
+    result: Outcome | CollectorError | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_listen, stop, nursery.cancel_scope)
+        try:
+            result = await work(stop=stop)
+        except CollectorError as error:
+            result = error
+        nursery.cancel_scope.cancel()
+    if result is None:
+        raise KeyboardInterrupt
+    if isinstance(result, CollectorError):
+        raise result
+    return result
+
+
+async def _listen(
+    stop: trio.Event, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            if stop.is_set():
+                scope.cancel()
+            log.info("stopping, what was received is written first")
+            stop.set()
+
+
+def _summarize(options: Options, outcome: Outcome) -> None:
+    if not options.quiet:
+        for line in summary_lines(outcome):
+            _say(line)
+
+
+def _fail(error: CollectorError, problems: list[str]) -> None:
+    for problem in problems:
+        _say(problem)
+    sys.exit(error.exit_status)
+
+
+def _say(text: str) -> None:
+    print(f"collector: {text}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,85 @@
+"""The options that all commands share, and how they become settings.
+
+A command takes one `Options`; the decorator gives it the command line's options in its place, so that each is described
+once.
+"""
+
+import inspect
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from collector.settings import Settings, unknown_variables
+
+_WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
+
+# Option name -> its declaration; those named like a setting override it.
+_SHARED: dict[str, Any] = {
+    "settings": Annotated[
+        Path | None,
+        typer.Option(help="The settings file; settings.ini by default, if there is one.", rich_help_panel=_WHERE),
+    ],
+    "data_dir": Annotated[Path | None, typer.Option(help="Where the candle files are kept.", rich_help_panel=_WHERE)],
+    "logs_dir": Annotated[Path | None, typer.Option(help="Where the log is written.", rich_help_panel=_WHERE)],
+    "rest_url": Annotated[str | None, typer.Option(help="Where history is asked for.", rich_help_panel=_WHERE)],
+    "ws_url": Annotated[str | None, typer.Option(help="Where live candles come from.", rich_help_panel=_WHERE)],
+    "category": Annotated[str | None, typer.Option(help="linear, spot or inverse.", rich_help_panel=_WHAT)],
+    "symbols": Annotated[
+        str | None, typer.Option(metavar="A,B", help="Collect these symbols and no others.", rich_help_panel=_WHAT)
+    ],
+    "timeframes": Annotated[
+        str | None,
+        typer.Option(metavar="1,5", help="1 3 5 15 30 60 120 240 360 720 D W M.", rich_help_panel=_WHAT),
+    ],
+    "days": Annotated[int | None, typer.Option(help="How many days of history.", rich_help_panel=_WHAT)],
+    "mode": Annotated[
+        str | None, typer.Option(help="full, recent (the 50 newest) or live (no history).", rich_help_panel=_WHAT)
+    ],
+    "no_websocket": Annotated[bool, typer.Option("--no-websocket", help="History only.", rich_help_panel=_WHAT)],
+    "log_level": Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_HOW)],
+    "quiet": Annotated[bool, typer.Option("--quiet", help="Warnings and errors only.", rich_help_panel=_HOW)],
+}
+_DEFAULTS = {"no_websocket": False, "log_level": "info", "quiet": False}
+_SETTING_OF = {"days": "days_to_fetch"}
+_NOT_SETTINGS = ("settings", "no_websocket", "log_level", "quiet")
+
+
+@attrs.frozen
+class Options:
+    """What was said on the command line, and the settings that follow from it and everything else."""
+
+    settings: Settings
+    log_level: str
+    quiet: bool
+    warnings: tuple[str, ...] = ()
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Lets a command that takes `options: Options` first be called with the shared options instead."""
+    own = list(inspect.signature(command).parameters.values())[1:]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=declared)
+        for name, declared in _SHARED.items()
+    ]
+
+    @wraps(command)
+    def wrapped(**given: Any) -> None:
+        command(_read({name: given.pop(name) for name in _SHARED}), **given)
+
+    wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
+    )
+    return wrapped
+
+
+def _read(given: dict[str, Any]) -> Options:
+    overrides = {_SETTING_OF.get(name, name): value for name, value in given.items() if name not in _NOT_SETTINGS}
+    if given["no_websocket"]:
+        overrides["enable_websocket"] = False
+    settings = Settings.load(given["settings"], os.environ, overrides)
+    return Options(settings, given["log_level"], given["quiet"], tuple(unknown_variables(os.environ)))

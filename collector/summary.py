@@ -1,0 +1,36 @@
+"""The closing words of a collection. Pure: numbers in, lines out."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from collector.coverage import moment_text
+from collector.service import Outcome
+
+_SHOWN = 10
+
+
+def summary_lines(outcome: Outcome) -> Iterator[str]:
+    """What was collected, what it took, what went wrong on the way, and what is still missing."""
+    vitals = outcome.vitals
+    rate = vitals.rows / outcome.seconds if outcome.seconds else 0
+    yield (
+        f"{vitals.rows:,} candles of {outcome.series} series in {outcome.seconds:.1f} s ({rate:,.0f} rows/s), "
+        f"{vitals.requests:,} requests, {vitals.retries:,} retries"
+    )
+    if vitals.troubles:
+        met = ", ".join(f"{count} × {kind}" for kind, count in sorted(vitals.troubles.items()))
+        yield f"troubles met on the way: {met}"
+    if vitals.revisions:
+        yield f"{vitals.revisions} candles were revised by the exchange"
+    if outcome.unknown:
+        yield f"not listed by the exchange: {', '.join(outcome.unknown)}"
+    if not outcome.missing:
+        yield "nothing wanted is missing"
+        return
+    candles = sum(series.timeframe.count(note.span.start_ms, note.span.end_ms) for series, note in outcome.missing)
+    yield f"still missing: {len(outcome.missing)} spans, {candles:,} candles; the next start asks for them again"
+    for series, note in islice(outcome.missing, _SHOWN):
+        start, end = moment_text(note.span.start_ms), moment_text(note.span.end_ms)
+        yield f"  {series} {start} to {end}: {note.state}, {note.why}"
+    if len(outcome.missing) > _SHOWN:
+        yield f"  and {len(outcome.missing) - _SHOWN} more"
