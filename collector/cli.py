@@ -29,8 +29,8 @@ from collector.logs import get_logger, open_logs
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.sandbox.command import sandbox
-from collector.service import Outcome, list_symbols, serve
-from collector.summary import summary_lines
+from collector.service import list_symbols, serve
+from collector.summary import Outcome, summary_lines
 
 log = get_logger(__name__)
 

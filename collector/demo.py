@@ -11,9 +11,9 @@ import attrs
 
 from collector.candle import DAY_MS, MINUTE_MS, Series
 from collector.sandbox import Faults, Hole, Limits, Sandbox, build_exchange, open_sandbox
-from collector.service import Outcome, Watch, serve
+from collector.service import Watch, serve
 from collector.settings import Settings
-from collector.summary import summary_lines
+from collector.summary import Outcome, summary_lines
 
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "1000PEPEUSDT")
 _TIMEFRAMES = ("1", "5", "60", "D")

@@ -29,32 +29,13 @@ from collector.planning import NEWEST
 from collector.reconcile import Reconciler
 from collector.settings import Settings
 from collector.store import Store
+from collector.summary import Outcome
 from collector.vitals import Vitals
 from collector.writer import CHANNEL, Writer
 
 log = get_logger(__name__)
 
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
-
-
-@attrs.frozen
-class Outcome:
-    """What a collection came to.
-
-    `missing` has every wanted candle that is not in a file and not known to be absent for good; `unknown` the symbols
-    that were asked for and are not listed.
-    """
-
-    vitals: Vitals
-    seconds: float
-    series: int
-    missing: tuple[tuple[Series, Missing], ...]
-    unknown: tuple[str, ...]
-    stopped: bool
-
-    @property
-    def complete(self) -> bool:
-        return not self.missing and not self.unknown
 
 
 Watch = Callable[[Vitals, Book], Awaitable[None]]

@@ -1,12 +1,36 @@
-"""The closing words of a collection. Pure: numbers in, lines out."""
+"""What a collection came to, in numbers and in words. Pure: it counts and prints nothing itself."""
 
 from collections.abc import Iterator
 from itertools import islice
 
+import attrs
+
+from collector.candle import Series
 from collector.coverage import moment_text
-from collector.service import Outcome
+from collector.missing import Missing
+from collector.vitals import Vitals
 
 _SHOWN = 10
+
+
+@attrs.frozen
+class Outcome:
+    """What a collection came to.
+
+    `missing` has every wanted candle that is not in a file and not known to be absent for good; `unknown` the symbols
+    that were asked for and are not listed.
+    """
+
+    vitals: Vitals
+    seconds: float
+    series: int
+    missing: tuple[tuple[Series, Missing], ...]
+    unknown: tuple[str, ...]
+    stopped: bool
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.unknown
 
 
 def summary_lines(outcome: Outcome) -> Iterator[str]:

@@ -23,12 +23,12 @@ ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream"
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
-    "__init__": PURE | READERS | {"settings", "service"},
+    "__init__": PURE | READERS | {"settings", "service", "summary"},
     "cli": ROOM | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
     "options": {"settings"},
-    "summary": COMMON | {"service"},
+    "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
-    "service": ROOM,
+    "service": ROOM | {"summary"},
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
