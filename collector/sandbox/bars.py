@@ -5,7 +5,8 @@ knows no symbols, times or texts, and draws nothing itself: what is random comes
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
+from operator import mul
 
 WIDEST_DRAW = 65_536
 DRAWS_PER_PART = 5  # whether it trades, where it closes, how much of the volume, both wicks
@@ -67,12 +68,13 @@ def _traded(bar: Bar, parts: int, draws: Sequence[int], coin: int) -> list[Bar]:
     closes = _closes(opened, high, low, closed, average, draws[:parts])
     opens = [opened, *closes[:-1]]
     highs, lows = _reaches(high, low, opens, closes, draws[parts : 3 * parts])
-    volumes = _shares(volume, parts, draws[3 * parts : 4 * parts])
-    prices = zip(volumes, opens, highs, lows, closes, strict=True)
+    volumes = _shares(volume, [draw + 4096 for draw in draws[3 * parts : 4 * parts]])
+    middles = [sum(prices) for prices in zip(opens, highs, lows, closes, strict=True)]  # four times a price
+    volumes = _leant(volumes, middles, turnover, coin)
     if coin:
-        turnovers = [4 * coin * v // (first + top + foot + last) for v, first, top, foot, last in prices]
+        turnovers = [4 * coin * v // middle for v, middle in zip(volumes, middles, strict=True)]
     else:
-        turnovers = [v * (first + top + foot + last) >> 2 for v, first, top, foot, last in prices]
+        turnovers = [v * middle >> 2 for v, middle in zip(volumes, middles, strict=True)]
     _settle(bar, highs, lows, volumes, turnovers, coin)
     return list(zip(opens, highs, lows, closes, volumes, turnovers, strict=True))
 
@@ -86,7 +88,8 @@ def _closes(opened: int, high: int, low: int, closed: int, average: int, draws: 
     reach = max(bridge) - min(bridge) or 1
     span, way = (high - low) * 5 >> 3, closed - opened
     closes = [opened + way * place // parts + at * span // reach for place, at in enumerate(bridge, 1)]
-    lift = average - sum(closes) // parts
+    # All but the last may move. A part's own average lies between its ends, hence half of the outer two.
+    lift = (average * parts - sum(closes) + (way >> 1)) // (parts - 1)
     closes = [low if at + lift < low else high if at + lift > high else at + lift for at in closes]
     closes[-1] = closed
     return closes
@@ -105,12 +108,37 @@ def _reaches(
     return highs, lows
 
 
-def _shares(total: int, parts: int, draws: Sequence[int]) -> list[int]:
-    """The total in whole numbers, each at least one."""
-    weights = list(accumulate(draw + 4096 for draw in draws))
-    free, weight = total - parts, weights[-1]
-    cuts = [free * upto // weight for upto in weights]
+def _shares(total: int, weights: Sequence[int]) -> list[int]:
+    """The total in whole numbers by weight, each at least one."""
+    upto = list(accumulate(weights))
+    free, weight = total - len(upto), upto[-1]
+    cuts = [free * at // weight for at in upto]
     return [after - before + 1 for before, after in zip([0, *cuts], cuts, strict=False)]
+
+
+def _leant(volumes: list[int], middles: list[int], turnover: int, coin: int) -> list[int]:
+    """Volumes moved towards the dearer or the cheaper parts, so that these make about the right turnover at mid-price.
+
+    All parts give up one share of theirs, and those on the far side of the average price get it.
+    """
+    volume = sum(volumes)
+    worths = [(coin << 14) // middle for middle in middles] if coin else middles
+    wanted = turnover << 12 if coin else turnover << 2
+    made = sum(map(mul, volumes, worths))
+    if abs(wanted - made) <= volume * (max(worths) - min(worths)) >> 4:
+        return volumes  # near enough
+    side = 1 if wanted > made else -1
+    takers = [(worth * volume - wanted) * side > 0 for worth in worths]
+    taken = sum(compress(volumes, takers))
+    if not taken:
+        return volumes
+    far = sum(map(mul, compress(volumes, takers), compress(worths, takers))) * volume // taken - made
+    if not far:
+        return volumes
+    share = ((wanted - made) << 16) // far
+    gain = 65536 - share + share * volume // taken
+    kept = 65536 - share
+    return _shares(volume, [v * gain if taker else v * kept for v, taker in zip(volumes, takers, strict=True)])
 
 
 def _settle(bar: Bar, highs: list[int], lows: list[int], volumes: list[int], turnovers: list[int], coin: int) -> None:

@@ -108,7 +108,8 @@ def _written(connection: h11.Connection, reply: Reply, packed: bool, now_ms: int
         *([("Allow", "GET")] if reply.status == 405 else []),
         ("Connection", "keep-alive"),
     ]
-    head = connection.send(h11.Response(status_code=reply.status, headers=headers, reason=_REASONS[reply.status])) or b""
+    start = h11.Response(status_code=reply.status, headers=headers, reason=_REASONS[reply.status])
+    head = connection.send(start) or b""
     if reply.broken == "truncated":
         return head + body[: len(body) // 2]
     data = connection.send(h11.Data(data=body)) or b""
