@@ -6,7 +6,7 @@ asked for several times over minutes; absent candles are asked for again after a
 the moments come in from outside, by the exchange's clock.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
 import attrs
@@ -83,7 +83,7 @@ def noted(
         result += [change(note, part) for part in whole & still_missing]
         new -= whole
     result += [change(None, part) for part in new]
-    return tuple(sorted(result, key=lambda note: note.span))
+    return tuple(_joined(sorted(result, key=lambda note: note.span)))
 
 
 def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
@@ -95,3 +95,17 @@ def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
 def next_due_ms(notes: Iterable[Missing], now_ms: int) -> int | None:
     """The next moment at which something becomes due."""
     return min((note.due_ms for note in notes if note.due_ms is not None and note.due_ms > now_ms), default=None)
+
+
+def _joined(notes: Iterable[Missing]) -> Iterator[Missing]:
+    """One note for neighbours that differ in nothing but their place."""
+    current: Missing | None = None
+    for note in notes:
+        if current and current.span.end_ms == note.span.start_ms and current == attrs.evolve(note, span=current.span):
+            current = attrs.evolve(current, span=Span(current.span.start_ms, note.span.end_ms))
+            continue
+        if current:
+            yield current
+        current = note
+    if current:
+        yield current

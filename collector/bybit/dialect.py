@@ -13,7 +13,7 @@ import attrs
 import msgspec
 
 from collector.candle import TIMEFRAMES, Series, Timeframe
-from collector.coverage import Span
+from collector.coverage import Span, moment_text
 from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
 from collector.planning import EARLIEST_MS, PAGE
 from collector.rows import NotACandle, Rows, Values, rows_of
@@ -210,22 +210,27 @@ def _checked(frame: Timeframe, candles: list[Values], span: Span) -> Rows:
     if rows:
         hull = rows.covered.hull
         if hull.start_ms < span.start_ms or hull.end_ms > frame.ceil(span.end_ms):
-            raise BadAnswer(
-                f"candles from {hull.start_ms} to {hull.end_ms} lie outside {span.start_ms} to {span.end_ms}"
-            )
-        _check_interval(frame, rows)
+            raise BadAnswer(f"candles from {moment_text(hull.start_ms)} on lie outside what was asked for")
+        _check_interval(frame, rows, span)
     return rows
 
 
-def _check_interval(frame: Timeframe, rows: Rows) -> None:
-    """The reply does not name its interval: rows that all stand apart, on a coarser grid, are of that interval."""
-    opens = [span.start_ms for span in rows.covered]
-    if len(opens) < 3 or len(opens) != len(rows):
+def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
+    """The reply does not name its interval, but candles of a coarser one give themselves away.
+
+    They all stand apart, on the coarser grid. A few real candles between holes could do that too, so it takes three of
+    them, or all that a window of some length would have in the coarser interval.
+    """
+    opens = [each.start_ms for each in rows.covered]
+    if len(opens) != len(rows):
         return
     names = list(TIMEFRAMES)
-    for name in names[names.index(frame.name) + 1 :]:
-        if all(map(TIMEFRAMES[name].is_open, opens)):
-            raise BadAnswer(f"the answer is for interval {name}, not {frame.name}")
+    for coarse in map(TIMEFRAMES.__getitem__, reversed(names[names.index(frame.name) + 1 :])):
+        if not all(map(coarse.is_open, opens)):
+            continue
+        long = frame.count(span.start_ms, span.end_ms) >= 10
+        if len(opens) >= 3 or (long and len(opens) == coarse.count(span.start_ms, span.end_ms)):
+            raise BadAnswer(f"the answer is for interval {coarse}, not {frame}")
 
 
 def _instrument(row: _InstrumentRow) -> Instrument:

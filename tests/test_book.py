@@ -1,0 +1,153 @@
+"""The book: what is missing is what is wanted and neither held, nor in flight, nor known to be absent."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.book import Book
+from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
+from collector.coverage import NOTHING, Span, Spans
+from collector.missing import State
+
+MINUTE = Series("BTCUSDT", timeframe("1"))
+HOUR = Series("BTCUSDT", timeframe("60"))
+NOW = 1_700_000_000_000 // DAY_MS * DAY_MS
+SECOND = 1000
+
+
+def minutes(first: int, behind: int) -> Spans:
+    return Spans.between(NOW + first * MINUTE_MS, NOW + behind * MINUTE_MS)
+
+
+def span(first: int, behind: int) -> Span:
+    return minutes(first, behind)[0]
+
+
+def wanting(first: int, behind: int) -> Book:
+    book = Book()
+    book.want(MINUTE, minutes(first, behind))
+    return book
+
+
+def states(book: Book, series: Series = MINUTE) -> list[tuple[Spans, State]]:
+    return [(Spans((note.span,)), note.state) for note in book.missing(series)]
+
+
+def test_what_was_never_asked_for_is_pending() -> None:
+    assert states(wanting(0, 10)) == [(minutes(0, 10), State.PENDING)]
+
+
+def test_what_is_in_flight_is_not_asked_for_again() -> None:
+    book = wanting(0, 10)
+    book.ask(MINUTE, minutes(0, 4))
+    assert book.due(MINUTE, NOW) == minutes(4, 10)
+    assert book.candles_in_flight == 4
+    assert not book.idle
+
+
+def test_what_was_answered_is_held() -> None:
+    book = wanting(0, 10)
+    book.ask(MINUTE, minutes(0, 10))
+    book.answer(MINUTE, span(0, 10), minutes(0, 10), NOW)
+    assert book.idle
+    assert book.due(MINUTE, NOW) == NOTHING
+    assert book.missing(MINUTE) == ()
+
+
+def test_what_an_answer_leaves_out_is_asked_for_again_over_minutes_and_then_absent() -> None:
+    book, at = wanting(0, 10), NOW
+    asked = []
+    while book.missing(MINUTE)[0].state is not State.ABSENT:
+        assert book.due(MINUTE, at)
+        asked.append(at)
+        book.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), at)
+        assert book.due(MINUTE, at) == NOTHING
+        at = book.next_due_ms(at) or at
+    assert states(book) == [(minutes(4, 5), State.ABSENT)]
+    assert len(asked) >= 3
+    assert asked[-1] - asked[0] >= 2 * MINUTE_MS
+    assert at - asked[-1] == DAY_MS
+
+
+def test_absent_candles_are_asked_for_ever_more_rarely() -> None:
+    book, at, waits = wanting(0, 1), NOW, []
+    for _ in range(9):
+        book.answer(MINUTE, span(0, 1), NOTHING, at)
+        due = book.next_due_ms(at)
+        assert due
+        waits.append(due - at)
+        at = due
+    assert waits == sorted(waits)
+    assert waits[-1] == 32 * DAY_MS
+
+
+def test_an_absent_candle_that_comes_after_all_is_held_and_forgotten() -> None:
+    book = wanting(0, 10)
+    book.answer(MINUTE, span(0, 10), minutes(1, 10), NOW)
+    book.answer(MINUTE, span(0, 1), minutes(0, 1), NOW + DAY_MS)
+    assert book.missing(MINUTE) == ()
+
+
+def test_a_failed_request_is_due_again_at_once_and_then_later() -> None:
+    book = wanting(0, 10)
+    book.fail(MINUTE, span(0, 10), "HTTP 502", NOW)
+    assert book.missing(MINUTE)[0].why == "HTTP 502"
+    assert book.due(MINUTE, NOW) == minutes(0, 10)
+    book.fail(MINUTE, span(0, 10), "HTTP 502", NOW)
+    assert book.due(MINUTE, NOW) == NOTHING
+    assert book.due(MINUTE, NOW + MINUTE_MS) == minutes(0, 10)
+
+
+def test_candles_before_the_listing_are_never_asked_for() -> None:
+    book = wanting(0, 120)
+    book.want(HOUR, minutes(-60, 120))
+    book.begins("BTCUSDT", NOW + 90 * MINUTE_MS, NOW)
+    assert book.due(MINUTE, NOW) == minutes(90, 120)
+    assert book.due(HOUR, NOW) == minutes(60, 120)
+    assert states(book) == [(minutes(0, 90), State.BEFORE_LISTING), (minutes(90, 120), State.PENDING)]
+    book.want(MINUTE, minutes(-500, 120))
+    assert states(book)[0] == (minutes(-500, 90), State.BEFORE_LISTING)
+
+
+def test_a_known_listing_or_older_rows_need_no_proof() -> None:
+    book = wanting(0, 10)
+    assert book.needs_proof(MINUTE, NOW)
+    book.listed_before("BTCUSDT", NOW + MINUTE_MS)
+    assert not book.needs_proof(MINUTE, NOW)
+    assert not book.needs_proof(HOUR, NOW)
+    assert book.needs_proof(MINUTE, NOW - MINUTE_MS)
+    book.hold(MINUTE, minutes(-5, 3))
+    assert not book.needs_proof(MINUTE, NOW - 5 * MINUTE_MS)
+    book.begins("BTCUSDT", NOW - DAY_MS, NOW)
+    assert not book.needs_proof(MINUTE, NOW - 9 * DAY_MS)
+
+
+def test_the_last_landing_calls_whoever_waits() -> None:
+    book, calls = wanting(0, 10), list[str]()
+    book.on_idle = lambda: calls.append("idle")
+    book.ask(MINUTE, minutes(0, 10))
+    book.answer(MINUTE, span(0, 5), minutes(0, 5), NOW)
+    assert calls == []
+    book.fail(MINUTE, span(5, 8), "x", NOW)
+    book.take_back(MINUTE, minutes(8, 10))
+    assert calls == ["idle"]
+    assert book.candles_in_flight == 0
+
+
+parts = st.tuples(st.integers(0, 40), st.integers(1, 20)).map(lambda part: span(part[0], part[0] + part[1]))
+steps = st.lists(st.tuples(st.sampled_from(["answer", "leave out", "fail"]), parts), max_size=12)
+
+
+@given(steps)
+def test_every_wanted_candle_is_held_or_on_record_exactly_once(happened: list[tuple[str, Span]]) -> None:
+    book, at = wanting(0, 60), NOW
+    for kind, part in happened:
+        at += SECOND
+        if kind == "fail":
+            book.fail(MINUTE, part, "HTTP 502", at)
+        else:
+            book.answer(MINUTE, part, Spans((part,)) if kind == "answer" else NOTHING, at)
+    notes = book.missing(MINUTE)
+    assert Spans.of(*(note.span for note in notes)) | (book[MINUTE].held & book[MINUTE].wanted) == minutes(0, 60)
+    assert sum(note.span.end_ms - note.span.start_ms for note in notes) == sum(
+        part.end_ms - part.start_ms for part in book[MINUTE].wanted - book[MINUTE].held
+    )

@@ -1,0 +1,192 @@
+"""The dialect: the right answer becomes rows, and everything else a named error."""
+
+import json
+from typing import Any
+
+import pytest
+
+from collector.bybit import dialect
+from collector.candle import Series, timeframe
+from collector.coverage import NOTHING, Span, Spans
+from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
+
+T0 = 1_700_000_040_000
+SERIES = Series("BTCUSDT", timeframe("1"))
+WINDOW = Span(T0, T0 + 5 * 60_000)
+LATER = T0 + 3_600_000
+
+Row = list[str]
+
+
+def row(place: int, **changes: str) -> Row:
+    fields = {"open": "17071", "high": "17073", "low": "17027", "close": "17055.5", "volume": "0", "turnover": "0"}
+    return [str(T0 + place * 60_000), *(fields | changes).values()]
+
+
+def newest_first(*rows: Row) -> list[Row]:
+    return list(reversed(rows))
+
+
+def kline_body(rows: list[Any], now_ms: int = LATER, **changes: Any) -> bytes:
+    result = {"symbol": "BTCUSDT", "category": "linear", "list": rows} | changes
+    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now_ms}).encode()
+
+
+def parse(body: bytes, status: int = 200, series: Series = SERIES, span: Span = WINDOW) -> dialect.KlineAnswer:
+    return dialect.parse_kline(status, body, "linear", series, span)
+
+
+FIVE = newest_first(*(row(place) for place in range(5)))
+
+
+def test_a_window_is_asked_for_by_its_first_and_last_candle() -> None:
+    assert dialect.kline_query("linear", SERIES, WINDOW) == {
+        "category": "linear",
+        "symbol": "BTCUSDT",
+        "interval": "1",
+        "start": str(T0),
+        "end": str(T0 + 4 * 60_000),
+        "limit": "5",
+    }
+
+
+def test_a_window_longer_than_a_page_is_never_asked_for() -> None:
+    with pytest.raises(ValueError, match="1 to 1000 candles"):
+        dialect.kline_query("linear", SERIES, Span(T0, T0 + 1001 * 60_000))
+
+
+def test_candles_come_newest_first_and_become_rows_oldest_first() -> None:
+    answer = parse(kline_body(FIVE))
+    assert answer.rows.covered == Spans((WINDOW,))
+    assert answer.rows.text.splitlines()[0] == b"1700000040000,2023-11-14 22:14:00,17071,17073,17027,17055.5,0,0"
+    assert answer.asked == WINDOW
+    assert answer.time_ms == LATER
+
+
+def test_the_candle_in_progress_is_not_an_answer() -> None:
+    answer = parse(kline_body(FIVE, now_ms=T0 + 4 * 60_000 + 59_999))
+    assert answer.rows.covered == Spans.between(T0, T0 + 4 * 60_000)
+    assert answer.asked == Span(T0, T0 + 4 * 60_000)
+
+
+def test_an_answer_from_before_the_window_closed_answers_nothing() -> None:
+    answer = parse(kline_body(FIVE, now_ms=T0))
+    assert (answer.asked, answer.rows.covered) == (None, NOTHING)
+
+
+def test_what_an_answer_leaves_out_is_visible_as_a_hole() -> None:
+    answer = parse(kline_body(newest_first(row(0), row(1), row(3), row(4))))
+    assert Spans((WINDOW,)) - answer.rows.covered == Spans.between(T0 + 120_000, T0 + 180_000)
+    assert answer.asked == WINDOW
+
+
+def test_an_empty_answer_is_an_answer() -> None:
+    assert parse(kline_body([])).asked == WINDOW
+    assert parse(kline_body([], symbol="", category="")).asked == WINDOW
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (kline_body(FIVE, symbol="ETHUSDT"), "for symbol 'ETHUSDT', not 'BTCUSDT'"),
+        (kline_body(FIVE, category="spot"), "for category 'spot', not 'linear'"),
+        (kline_body(FIVE[::-1]), "out of order"),
+        (kline_body([*FIVE[:4], FIVE[3]]), "there twice"),
+        (kline_body(newest_first(row(0), row(1), [str(T0 + 121_000), *row(2)[1:]])), "off the grid"),
+        (kline_body(newest_first(*(row(place) for place in range(6)))), "6 rows came where 5 were asked for"),
+        (kline_body(newest_first(row(0), row(5))), "outside what was asked for"),
+        (kline_body(newest_first(row(-1), row(0))), "outside what was asked for"),
+        (kline_body([row(0, high="17000")]), "high 17000 is below low 17027"),
+        (kline_body([row(0, close="much")]), "close 'much' is not a number"),
+        (kline_body([row(0)[:6]]), "documented shape"),
+        (kline_body([[1, 2, 3, 4, 5, 6, 7]]), "documented shape"),
+        (kline_body(FIVE)[:200], "not the exchange's JSON"),
+        (b"<html>", "not the exchange's JSON"),
+        (b"", "not the exchange's JSON"),
+        (b'{"retCode":0,"retMsg":"OK","result":{}}', "documented shape"),
+    ],
+)
+def test_what_was_not_asked_for_names_itself_and_is_never_data(body: bytes, why: str) -> None:
+    with pytest.raises(BadAnswer) as refused:
+        parse(body)
+    assert why in str(refused.value)
+
+
+@pytest.mark.parametrize("coarse", ["3", "5", "60"])
+def test_candles_of_a_coarser_interval_are_recognised_by_standing_apart(coarse: str) -> None:
+    frame = timeframe(coarse)
+    opens = list(frame.opens(T0, T0 + 1000 * 60_000))
+    rows = newest_first(*([str(each), *row(0)[1:]] for each in opens))
+    with pytest.raises(BadAnswer, match=f"for interval {coarse}, not 1"):
+        parse(kline_body(rows, now_ms=T0 + 10**9), span=Span(T0, T0 + 1000 * 60_000))
+
+
+@pytest.mark.parametrize("coarse", ["15", "60"])
+def test_one_or_two_candles_are_of_a_coarser_interval_when_they_are_all_it_has(coarse: str) -> None:
+    frame = timeframe(coarse)
+    span = Span(frame.ceil(T0), frame.shift(frame.ceil(T0), 2))
+    rows = newest_first(*([str(each), *row(0)[1:]] for each in frame.opens(span.start_ms, span.end_ms)))
+    with pytest.raises(BadAnswer, match=f"for interval {coarse}, not 1"):
+        parse(kline_body(rows, now_ms=T0 + 10**9), span=span)
+
+
+def test_two_candles_with_a_hole_between_them_are_no_coarser_interval() -> None:
+    first = timeframe("60").ceil(T0)
+    rows = newest_first(*([str(each), *row(0)[1:]] for each in (first, first + 3_600_000)))
+    span = Span(first, first + 3 * 3_600_000)
+    assert len(parse(kline_body(rows, now_ms=T0 + 10**9), span=span).rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (200, b'{"retCode":10006,"retMsg":"Too many visits!","result":{},"time":1}', TryAgain),
+        (200, b'{"retCode":10016,"retMsg":"System error.","result":{},"time":1}', TryAgain),
+        (200, b'{"retCode":10000,"retMsg":"Server Timeout","result":{},"time":1}', TryAgain),
+        (200, b'{"retCode":10018,"retMsg":"exceeded ip limit","result":{},"time":1}', Banned),
+        (200, b'{"retCode":10009,"retMsg":"region","result":{},"time":1}', Refused),
+        (200, b'{"retCode":10001,"retMsg":"params error: symbol invalid","result":{},"time":1}', Rejected),
+        (200, b'{"retCode":10001,"retMsg":"x","result":{"category":"","symbol":"","list":[]},"time":1}', Rejected),
+        (429, b"", TryAgain),
+        (502, b"<html>Bad Gateway</html>", TryAgain),
+        (404, b"<html>Not Found</html>", TryAgain),
+        (400, b"bad request", Rejected),
+        (403, b"access too frequent", Banned),
+        (403, b"something nobody has seen", Banned),
+        (403, b"<html>The Amazon CloudFront distribution is configured to block access from your country", Refused),
+    ],
+)
+def test_every_refusal_says_what_to_do_about_it(status: int, body: bytes, error: type[ExchangeError]) -> None:
+    with pytest.raises(error):
+        parse(body, status)
+
+
+def test_the_first_candle_is_asked_for_with_a_start_alone() -> None:
+    query = dialect.first_candle_query("linear", SERIES)
+    assert query["limit"] == "1"
+    assert "end" not in query
+    assert dialect.parse_first_candle(200, kline_body([row(0)]), "linear", SERIES) == T0
+    assert dialect.parse_first_candle(200, kline_body([]), "linear", SERIES) is None
+    with pytest.raises(BadAnswer, match="2 rows came"):
+        dialect.parse_first_candle(200, kline_body(newest_first(row(0), row(1))), "linear", SERIES)
+
+
+def instruments_body(cursor: str, *symbols: str) -> bytes:
+    rows = [{"symbol": each, "status": "Trading", "launchTime": "1585526400000", "new": {}} for each in symbols]
+    result = {"category": "linear", "list": rows, "nextPageCursor": cursor}
+    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "time": 1}).encode()
+
+
+def test_the_list_of_symbols_is_read_leniently() -> None:
+    page = dialect.parse_instruments(200, instruments_body("first%3DA%26last%3DB", "A", "B"), "linear")
+    assert [each.symbol for each in page.instruments] == ["A", "B"]
+    assert page.instruments[0].launch_ms == 1_585_526_400_000
+    assert page.cursor == "first%3DA%26last%3DB"
+
+
+def test_an_empty_page_is_the_last_whatever_its_cursor_says() -> None:
+    assert dialect.parse_instruments(200, instruments_body("first%3DA%26last%3DB"), "linear").cursor == ""
+
+
+def test_the_time_is_that_of_the_envelope() -> None:
+    assert dialect.parse_time(200, b'{"retCode":0,"retMsg":"OK","result":{},"time":1700000000123}') == 1_700_000_000_123

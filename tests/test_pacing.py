@@ -1,0 +1,78 @@
+"""Pacing: the budget never bursts, back-off grows, and the exchange's clock only runs forward."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.pacing import (
+    TIMER_SLACK_S,
+    WINDOW_REQUESTS,
+    WINDOW_S,
+    Budget,
+    ExchangeClock,
+    backoff_s,
+    request_interval_s,
+)
+
+gaps = st.lists(st.floats(0, 0.5), min_size=2, max_size=300)
+
+
+def starts(budget: Budget, arrivals: list[float]) -> list[float]:
+    """When requests start that are ready so many seconds after one another."""
+    now, begun = 0.0, []
+    for gap in arrivals:
+        now += gap
+        start, budget = budget.reserve(now)
+        begun.append(start)
+        now = max(now, start) if gap else now
+    return begun
+
+
+@given(gaps, st.floats(0.001, 0.2))
+def test_requests_never_start_closer_than_the_interval_less_the_timer_slack(arrivals: list[float], s: float) -> None:
+    begun = starts(Budget(s), arrivals)
+    assert all(after - before >= s - TIMER_SLACK_S - 1e-9 for before, after in pairwise(begun))
+
+
+def test_what_a_late_timer_loses_is_made_up_for() -> None:
+    budget, now = Budget(0.010), 100.0
+    for _ in range(1000):
+        start, budget = budget.reserve(now)
+        now = start + 0.0015  # each wakes a millisecond and a half late
+    assert abs((now - 100.0) - 10.0) < 0.05
+
+
+def test_a_long_pause_is_not_made_up_for() -> None:
+    budget = Budget(0.010).reserve(0.0)[1]
+    begun = [0.0] * 100
+    for turn in range(100):
+        begun[turn], budget = budget.reserve(60.0)
+    assert begun[-1] - begun[0] >= 99 * 0.010 - TIMER_SLACK_S - 1e-9
+
+
+@given(st.floats(0, 50), st.integers(1, 500))
+def test_the_exchanges_limit_holds_whatever_the_settings_say(delay_ms: float, in_flight: int) -> None:
+    interval = request_interval_s(delay_ms, in_flight)
+    begun = [turn * interval for turn in range(2 * WINDOW_REQUESTS)]
+    within = sum(1 for start in begun if start < WINDOW_S)
+    assert within + in_flight <= WINDOW_REQUESTS + 1  # the in-flight ones may arrive bunched
+    assert interval * 1000 >= delay_ms
+
+
+@given(st.floats(0, 0.999))
+def test_back_off_doubles_up_to_sixteen_seconds_with_jitter(jitter: float) -> None:
+    for tries, about in enumerate([1, 2, 4, 8, 16, 16, 16], start=1):
+        assert about * 0.75 <= backoff_s(tries, jitter) < about * 1.25
+
+
+def test_the_exchanges_time_is_carried_on_by_our_own_clock() -> None:
+    clock = ExchangeClock(1_000_000, told_at_s=10.0)
+    assert clock.now_ms(10.0) == 1_000_000
+    assert clock.now_ms(12.5) == 1_002_500
+
+
+def test_a_reply_that_was_long_under_way_does_not_set_the_clock_back() -> None:
+    clock = ExchangeClock(1_000_000, told_at_s=10.0).told(1_000_900, now_s=11.0)
+    assert clock.now_ms(11.0) == 1_001_000
+    assert clock.told(1_050_000, now_s=11.0).now_ms(11.0) == 1_050_000

@@ -1,0 +1,108 @@
+"""Planning: windows tile what is missing, and the agenda hands them out series after series."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.candle import DAY_MS, TIMEFRAMES, Series, Timeframe, timeframe
+from collector.coverage import NOTHING, Span, Spans
+from collector.planning import NEWEST, PAGE, Agenda, Window, wanted, windows
+
+MINUTE = timeframe("1")
+BTC, ETH = Series("BTCUSDT", MINUTE), Series("ETHUSDT", MINUTE)
+frames = st.sampled_from(list(TIMEFRAMES.values()))
+moments = st.integers(1_500_000_000_000, 1_800_000_000_000)
+
+
+def minutes(first: int, behind: int) -> Spans:
+    return Spans.between(first * 60_000, behind * 60_000)
+
+
+def on_grid(frame: Timeframe, ms: int, places: list[tuple[int, int]]) -> Spans:
+    first = frame.floor(ms)
+    return Spans.of(*(Span(frame.shift(first, at), frame.shift(first, at + length)) for at, length in places))
+
+
+places = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 90)), max_size=5)
+
+
+@given(frames, moments, places, st.integers(1, 50))
+def test_windows_tile_their_spans(frame: Timeframe, ms: int, at: list[tuple[int, int]], page: int) -> None:
+    spans = on_grid(frame, ms, at)
+    cut = list(windows(frame, spans, page))
+    assert Spans.of(*cut) == spans
+    assert sum(each.end_ms - each.start_ms for each in cut) == sum(each.end_ms - each.start_ms for each in spans)
+    assert all(1 <= frame.count(each.start_ms, each.end_ms) <= page for each in cut)
+    assert cut == sorted(cut)
+
+
+def test_a_page_is_the_most_the_exchange_answers() -> None:
+    assert [MINUTE.count(each.start_ms, each.end_ms) for each in windows(MINUTE, minutes(0, 2500))] == [1000, 1000, 500]
+    assert PAGE == 1000
+
+
+@given(frames, moments, st.integers(1, 3000))
+def test_what_is_wanted_is_closed_and_reaches_far_enough(frame: Timeframe, now_ms: int, days: int) -> None:
+    span = wanted(frame, now_ms, days, newest_only=False)
+    if span:
+        hull = span.hull
+        assert hull.end_ms <= now_ms < frame.close(hull.end_ms)
+        assert hull.start_ms <= max(now_ms - days * DAY_MS, 1_483_228_800_000) < frame.close(hull.start_ms)
+
+
+@given(frames, moments)
+def test_only_the_newest_are_wanted_under_a_limit(frame: Timeframe, now_ms: int) -> None:
+    hull = wanted(frame, now_ms, 9999, newest_only=True).hull
+    assert frame.count(hull.start_ms, hull.end_ms) == NEWEST
+    assert hull.end_ms == frame.floor(now_ms)
+
+
+def test_the_agenda_hands_out_one_series_before_the_next() -> None:
+    agenda = Agenda()
+    agenda.add(ETH, minutes(0, 1500))
+    agenda.add(BTC, minutes(0, 1500))
+    taken = [agenda.take() for _ in range(5)]
+    assert [window and (window.series, window.candles) for window in taken] == [
+        (ETH, 1000),
+        (ETH, 500),
+        (BTC, 1000),
+        (BTC, 500),
+        None,
+    ]
+
+
+def test_an_unproven_symbol_gives_one_window_until_it_is_resumed() -> None:
+    agenda, coarse = Agenda(), Series("BTCUSDT", timeframe("5"))
+    agenda.add(BTC, minutes(0, 3000), unproven=True)
+    agenda.add(coarse, minutes(0, 3000), unproven=True)
+    agenda.add(ETH, minutes(0, 10))
+    first, second, third = agenda.take(), agenda.take(), agenda.take()
+    assert first == Window(BTC, minutes(0, 1000)[0], proves_start=True)
+    assert second == Window(ETH, minutes(0, 10)[0])
+    assert third is None
+    agenda.resume("BTCUSDT")
+    assert agenda.take() == Window(BTC, minutes(1000, 2000)[0])
+
+
+def test_spans_can_be_taken_back_before_they_are_handed_out() -> None:
+    agenda = Agenda()
+    agenda.add(BTC, minutes(0, 100))
+    assert agenda.drop(BTC, minutes(50, 200)) == minutes(50, 100)
+    assert agenda.series_of("BTCUSDT") == [BTC]
+    assert agenda.drop(BTC) == minutes(0, 50)
+    assert not agenda
+    assert agenda.drop(BTC) == NOTHING
+
+
+@given(st.lists(st.tuples(st.sampled_from([BTC, ETH]), places), max_size=6))
+def test_everything_added_is_handed_out_exactly_once(added: list[tuple[Series, list[tuple[int, int]]]]) -> None:
+    agenda, asked = Agenda(), {BTC: NOTHING, ETH: NOTHING}
+    for series, at in added:
+        spans = on_grid(MINUTE, 0, at) - asked[series]
+        agenda.add(series, spans)
+        asked[series] |= spans
+    taken = {BTC: NOTHING, ETH: NOTHING}
+    while (window := agenda.take()) is not None:
+        span = Spans((window.span,))
+        assert not taken[window.series] & span
+        taken[window.series] |= span
+    assert taken == asked
