@@ -4,7 +4,8 @@ I/O only. `open_sandbox` is what tests and scripts enter; everything that runs b
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -81,6 +82,7 @@ class Options(TypedDict, total=False):
     faults: Faults | None
     limits: Limits | None
     dialect: Dialect | None
+    real_s: Callable[[], float]  # the real seconds by which limits and bans count; else monotonic time
 
 
 def build_exchange(**options: Unpack[Options]) -> Exchange:
@@ -103,6 +105,7 @@ def build_exchange(**options: Unpack[Options]) -> Exchange:
         limits=options.get("limits"),
         faults=options.get("faults"),
         dialect=options.get("dialect"),
+        real_s=options.get("real_s", time.monotonic),
     )
 
 
