@@ -5,47 +5,25 @@ No I/O and no waiting: a reply says how long it should be held back and how it s
 
 import time
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import cast
 
 import attrs
-import msgspec
 
 from collector.sandbox import answers, pages
 from collector.sandbox.answers import Answer, Page
-from collector.sandbox.clock import Clock, instant_ms
+from collector.sandbox.clock import Clock
+from collector.sandbox.control import PREFIX, Control
 from collector.sandbox.counts import Counts, Window
 from collector.sandbox.curtain import Curtain
-from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict, read_faults
+from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict
 from collector.sandbox.limits import Doorman, Limits
 from collector.sandbox.listing import Source
+from collector.sandbox.messages import Break, Reply, Request
 from collector.sandbox.query import Asked, Dialect, Query, Refusal, number, read_cursor, read_kline, read_query
 from collector.sandbox.truth import truth
 from collector.sandbox.twists import Scene, twisted
 
-Break = Literal["", "truncated", "dropped", "reset", "stalled"]
 _HOUR_MS = 3_600_000
-
-
-@attrs.frozen
-class Request:
-    """What a client sent. The target is the path with the query, as it stood in the request line."""
-
-    address: str
-    method: str
-    target: str
-    body: bytes = b""
-    has_body: bool = False
-
-
-@attrs.frozen
-class Reply:
-    """What to send back, how long to hold it, and how to break it."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json; charset=utf-8"
-    delay_s: float = 0.0
-    broken: Break = ""
 
 
 class Exchange:
@@ -69,13 +47,14 @@ class Exchange:
         self.doorman = Doorman(limits or Limits())
         self.mischief = Mischief(faults or Faults(), seed)
         self.counts = Counts()
+        self.control = Control(clock, self.counts, self.mischief, self.truth)
         self._real_s = real_s
 
     def respond(self, request: Request) -> Reply:
         """The reply to a request; all that is remembered about it is remembered here."""
         path, _, query_text = request.target.partition("?")
-        if path.startswith("/sandbox/"):  # the box's own paths: not counted, never faulted, open during a ban
-            return self._own(request, path, read_query(query_text))
+        if path.startswith(PREFIX):
+            return self.control.respond(request)
         now_s = self._real_s()
         self.counts.request(request.address, path, now_s)
         if self.doorman.banned(request.address, now_s):
@@ -174,31 +153,6 @@ class Exchange:
             return
         if cursor is not None:
             self.counts.cursors[cursor[1]] += 1
-
-    def _own(self, request: Request, path: str, query: Query) -> Reply:
-        """The box's own paths."""
-        now_ms = self.clock.now_ms()
-        try:
-            if path == "/sandbox/counts":
-                return _json(self.counts.as_dict())
-            if path == "/sandbox/faults":
-                if request.method == "POST":
-                    self.mischief.faults = read_faults(request.body, self.mischief.faults)
-                return _json(self.mischief.faults.as_dict())
-            if path == "/sandbox/clock":
-                return _json({"now_ms": now_ms, "rate": self.clock.rate})
-            if path == "/sandbox/truth":
-                start, end = instant_ms(query.get("start", "0")), instant_ms(query.get("end", str(now_ms)))
-                interval, category = query.get("interval", ""), query.get("category", "linear")
-                return Reply(200, self.truth(query.get("symbol", ""), interval, start, end, category), "text/csv")
-        except ValueError as error:
-            return attrs.evolve(_json({"error": str(error)}), status=400)
-        names = ["/sandbox/counts", "/sandbox/faults", "/sandbox/clock", "/sandbox/truth"]
-        return attrs.evolve(_json({"error": f"only {' '.join(names)}"}), status=404)
-
-
-def _json(content: object) -> Reply:
-    return Reply(200, msgspec.json.encode(content))
 
 
 def _broken(body: bytes, kind: str | None) -> Reply:

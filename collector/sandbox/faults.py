@@ -4,6 +4,7 @@ Faults are drawn from the seed and the number of the request, so a run can be re
 answers that lie are made in `twists`, and what breaks below HTTP in the server.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -59,6 +60,10 @@ def _number(default: float | None, meaning: str) -> Any:
     )
 
 
+def _paths(given: str | Iterable[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def _holes(given: Any) -> tuple[Hole, ...]:
     return tuple(hole if isinstance(hole, Hole) else Hole.named(hole) for hole in given)
 
@@ -69,7 +74,7 @@ class Faults:
 
     # Who is hit.
     paths: tuple[str, ...] = attrs.field(
-        default=(), converter=tuple, metadata={"help": "only paths that contain one of these, such as kline"}
+        default=(), converter=_paths, metadata={"help": "only paths that contain one of these, such as kline"}
     )
     times: int | None = _number(None, "at most so many faults, then all goes well")
     skip: int = _number(0, "let so many requests through first")

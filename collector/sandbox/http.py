@@ -16,7 +16,7 @@ import attrs
 import h11
 import trio
 
-from collector.sandbox.exchange import Reply, Request
+from collector.sandbox.messages import Reply, Request
 
 Respond = Callable[[Request], Reply]
 Upgrade = Callable[[trio.abc.Stream, h11.Request, bytes], Awaitable[None]]

@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 import attrs
 
 from collector.sandbox import Clock, Options, build_exchange
-from collector.sandbox.exchange import Exchange, Reply, Request
+from collector.sandbox.exchange import Exchange
+from collector.sandbox.messages import Reply, Request
 
 NOW = 1_714_567_890_123  # 2024-05-01 12:51:30.123
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000

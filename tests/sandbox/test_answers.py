@@ -1,5 +1,7 @@
 """What the exchange says about candles and time: the facts clients rely on, one by one."""
 
+from typing import Any
+
 import pytest
 
 from collector.candle import TIMEFRAMES
@@ -121,7 +123,7 @@ def test_names_it_does_not_know_are_ignored() -> None:
     ],
 )
 def test_a_refusal_is_a_code_and_a_text_with_http_200(query: dict[str, str], message: str) -> None:
-    reply = BOX.reply("/v5/market/kline", **{"symbol": "BTCUSDT", "interval": "60", **query})
+    reply = BOX.reply("/v5/market/kline", **dict[str, Any]({"symbol": "BTCUSDT", "interval": "60", **query}))
     assert reply.status == 200
     told = BOX.kline(**query)
     assert (told["retCode"], told["retMsg"], told["result"]) == (10001, message, {})

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.sandbox.bars import Bar, join
-from collector.sandbox.listing import Listing
+from collector.sandbox.listing import Category, Listing
 from collector.sandbox.market import Market
 from collector.sandbox.prices import exact_rows_of, rows_of
 from collector.sandbox.universe import universe
 
 NOW = 1_714_567_890_123  # 2024-05-01 12:51:30.123
 MINUTE = TIMEFRAMES["1"]
-PLACES = [
+PLACES: list[tuple[Category, str]] = [
     ("linear", "BTCUSDT"),
     ("linear", "BTTUSDT"),
     ("linear", "0GUSDT"),
@@ -35,9 +35,9 @@ def market(seed: int = 7) -> Market:
     return Market(seed, universe(seed, NOW))
 
 
-def listing(place: tuple[str, str], seed: int = 7) -> Listing:
+def listing(place: tuple[Category, str], seed: int = 7) -> Listing:
     category, symbol = place
-    return market(seed).listings(category)[symbol]  # type: ignore[index]
+    return market(seed).listings(category)[symbol]
 
 
 def candle(of: Listing, timeframe: Timeframe, open_ms: int, now_ms: int = NOW, seed: int = 7) -> Bar:
@@ -51,7 +51,9 @@ def minutes(of: Listing, start_ms: int, end_ms: int, now_ms: int = NOW, seed: in
 
 
 @given(st.integers(0, 5), places, timeframes, st.integers(0, 8 * DAY_MS))
-def test_a_candle_is_what_its_minutes_make(seed: int, place: tuple[str, str], timeframe: Timeframe, back: int) -> None:
+def test_a_candle_is_what_its_minutes_make(
+    seed: int, place: tuple[Category, str], timeframe: Timeframe, back: int
+) -> None:
     of = listing(place, seed)
     start = timeframe.floor(NOW - DAY_MS - back)
     got = candle(of, timeframe, start, seed=seed)
@@ -60,7 +62,7 @@ def test_a_candle_is_what_its_minutes_make(seed: int, place: tuple[str, str], ti
 
 @pytest.mark.parametrize("name", ["W", "M"])
 @pytest.mark.parametrize("place", PLACES[:3])
-def test_weeks_and_months_are_what_their_minutes_make(place: tuple[str, str], name: str) -> None:
+def test_weeks_and_months_are_what_their_minutes_make(place: tuple[Category, str], name: str) -> None:
     of = listing(place)
     start = TIMEFRAMES[name].shift(TIMEFRAMES[name].floor(NOW), 0 if place[1] == "0GUSDT" else -1)
     got = candle(of, TIMEFRAMES[name], start)
@@ -87,7 +89,9 @@ def test_history_ends_with_the_delisting(name: str) -> None:
 
 
 @given(places, timeframes, st.integers(0, 400))
-def test_one_candle_alone_is_the_same_as_in_a_long_page(place: tuple[str, str], timeframe: Timeframe, at: int) -> None:
+def test_one_candle_alone_is_the_same_as_in_a_long_page(
+    place: tuple[Category, str], timeframe: Timeframe, at: int
+) -> None:
     of = listing(place)
     last = timeframe.floor(NOW)
     opens, bars = market().bars(of, timeframe, timeframe.shift(last, -400), last + 1, NOW)
@@ -98,13 +102,15 @@ def test_one_candle_alone_is_the_same_as_in_a_long_page(place: tuple[str, str], 
 
 
 @given(places, st.integers(0, 3000))
-def test_a_minute_opens_where_the_one_before_closed(place: tuple[str, str], back: int) -> None:
+def test_a_minute_opens_where_the_one_before_closed(place: tuple[Category, str], back: int) -> None:
     bars = minutes(listing(place), NOW - (back + 3) * MINUTE_MS, NOW - back * MINUTE_MS)
     assert [bar[0] for bar in bars[1:]] == [bar[3] for bar in bars[:-1]]
 
 
 @given(places, st.sampled_from(["1", "5", "60", "D"]), st.integers(0, 2000))
-def test_a_candle_in_progress_only_grows_into_its_final_state(place: tuple[str, str], name: str, back: int) -> None:
+def test_a_candle_in_progress_only_grows_into_its_final_state(
+    place: tuple[Category, str], name: str, back: int
+) -> None:
     of, timeframe = listing(place), TIMEFRAMES[name]
     start = timeframe.floor(NOW - DAY_MS - back * MINUTE_MS)
     length = timeframe.close(start) - start
@@ -147,7 +153,7 @@ def test_majors_trade_nearly_always_and_quiet_ones_do_not() -> None:
 
 
 @given(places, timeframes)
-def test_the_fast_printing_says_the_same_as_the_exact(place: tuple[str, str], timeframe: Timeframe) -> None:
+def test_the_fast_printing_says_the_same_as_the_exact(place: tuple[Category, str], timeframe: Timeframe) -> None:
     of = listing(place)
     opens, bars = market().bars(of, timeframe, NOW - DAY_MS, NOW, NOW)
     assert rows_of(of, opens, bars) == exact_rows_of(of, opens, bars)

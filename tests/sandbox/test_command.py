@@ -1,0 +1,51 @@
+"""The command: one line once it answers, a clean end, and one sentence when it cannot start."""
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import httpx
+import pytest
+
+RUN = "import typer; from collector.sandbox.command import sandbox; typer.run(sandbox)"
+
+
+def start(options: Sequence[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", RUN, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_it_prints_its_address_serves_and_stops_when_told() -> None:
+    options = ["--port", "0", "--symbols", "BTCUSDT,spot:ETHUSDC", "--start-time", "2023-05-01", "--rate", "0"]
+    with start(
+        [*options, "--listed", "linear:BTCUSDT=2023-04-30T12:00", "--http-429", "1", "--faults-only", "/time"]
+    ) as box:
+        assert box.stdout is not None
+        line = box.stdout.readline()
+        assert line.startswith("sandbox: http://127.0.0.1:")
+        url = line.removeprefix("sandbox: ").strip()
+        reply = httpx.get(f"{url}/v5/market/kline?symbol=BTCUSDT&interval=60&start=0&limit=1")
+        assert reply.json()["result"]["list"][0][0] == "1682856000000"
+        assert httpx.get(f"{url}/v5/market/time").status_code == 429
+        box.send_signal(signal.SIGINT)
+        assert box.communicate() == ("", "")
+    assert box.returncode == 0
+
+
+def test_a_taken_port_is_one_sentence_and_status_2() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, start(["--port", str(taken.getsockname()[1])]) as box:
+        out, error = box.communicate()
+    assert box.returncode == 2
+    assert out == ""
+    assert error.startswith("sandbox: cannot serve on 127.0.0.1:")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["--dropped=2", "--over-limit=x", "--hole=x", "--listed=X=1", "--start-time=x"])
+def test_a_bad_option_is_one_sentence_and_status_2(wrong: str) -> None:
+    with start([wrong]) as box:
+        out, error = box.communicate()
+    assert (box.returncode, out, error.count("\n")) == (2, "", 1)

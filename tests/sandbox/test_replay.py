@@ -1,0 +1,82 @@
+"""Recorded candles are played back as they were recorded, and coarser ones are made of the minutes."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from .asking import DAY, HOUR, MINUTE, NOW, Asker, asker
+
+END = NOW - NOW % HOUR
+START = END - 2 * DAY - 17 * MINUTE
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    recorded = asker().exchange
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(recorded.truth("BTCUSDT", "1", START, END))
+    (tmp_path / "ETHUSDT_60.csv").write_bytes(recorded.truth("ETHUSDT", "60", START, END))
+    return tmp_path
+
+
+def replay(directory: Path, at_ms: int = END) -> Asker:
+    return asker(at_ms, replay=directory)
+
+
+def test_the_files_are_the_market(directory: Path) -> None:
+    box = replay(directory)
+    assert box.symbols(category="linear") == ["BTCUSDT", "ETHUSDT"]
+    assert box.symbols(category="spot") == []
+    assert box.opens(interval="1", limit=1, end=END - 1) == [END - MINUTE]
+    assert box.opens(symbol="BTCUSDT", interval="1", start=0, limit=1) == [START]
+
+
+def test_the_truth_is_the_file(directory: Path) -> None:
+    for name in ("BTCUSDT_1", "ETHUSDT_60"):
+        symbol, interval = name.split("_")
+        assert replay(directory).exchange.truth(symbol, interval, 0, END) == (directory / f"{name}.csv").read_bytes()
+
+
+def test_coarser_candles_are_made_of_the_minutes(directory: Path) -> None:
+    got = replay(directory).exchange.truth("BTCUSDT", "240", END - DAY, END, header=False)
+    want = asker().exchange.truth("BTCUSDT", "240", END - DAY, END, header=False)
+
+    def numbers(text: bytes) -> list[list[Decimal]]:
+        return [[Decimal(field) for field in line.split(",")[2:]] for line in text.decode().splitlines()]
+
+    assert numbers(got) == numbers(want)
+    assert len(numbers(got)) == 6
+
+
+def test_what_was_not_recorded_is_not_there(directory: Path) -> None:
+    box = replay(directory)
+    assert box.opens(symbol="ETHUSDT", interval="1") == []
+    assert box.opens(symbol="ETHUSDT", interval="240") == []
+
+
+def test_it_plays_forward_from_the_middle(directory: Path) -> None:
+    middle = END - DAY + 20 * MINUTE + 30_000
+    box = replay(directory, middle)
+    hour = box.kline(limit=1)["result"]["list"][0]
+    assert int(hour[0]) == END - DAY
+    before = asker(middle - 30_000).kline(limit=1)["result"]["list"][0]
+    assert [Decimal(text) for text in hour] == [Decimal(text) for text in before]
+    assert box.opens(interval="1", limit=1) == [END - DAY + 20 * MINUTE]
+
+
+def test_the_clock_starts_where_the_files_end(directory: Path) -> None:
+    from collector.sandbox import build_exchange
+
+    assert build_exchange(replay=directory, rate=0).clock.now_ms() == END
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n", b"timestamp,datetime,open,high,low,close,volume,turnover\n1,x,2"])
+def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=r"BTCUSDT"):
+        replay(tmp_path)
+
+
+def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no files"):
+        replay(tmp_path)
