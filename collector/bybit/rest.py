@@ -9,8 +9,9 @@ one.
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from math import ceil
 from typing import TypeVar
 
 import attrs
@@ -44,6 +45,19 @@ class Silence:
 
     until_ms: int
     remember: Callable[[int], None]
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+
+    @property
+    def left_ms(self) -> int:
+        return max(0, self.until_ms - self.now_ms())
+
+    def begin(self, wait_s: float) -> None:
+        self.until_ms = self.now_ms() + ceil(wait_s * 1000) + 1  # the clock's millisecond may be nearly over
+        self.remember(self.until_ms)
+
+    def at_most(self, wait_s: float) -> None:
+        """A clock that was set back must not turn ten minutes of silence into years."""
+        self.until_ms = min(self.until_ms, self.now_ms() + int(wait_s * 1000))
 
 
 @attrs.define(eq=False)
@@ -60,6 +74,7 @@ class Rest:
     _tls: ssl.SSLContext
     _budget: Budget
     _places: trio.CapacityLimiter
+    _transport: httpx.AsyncBaseTransport | None
     clock: ExchangeClock | None = None
     _idle: list[httpx.AsyncClient] = attrs.field(factory=list)
     _trying: set[trio.CancelScope] = attrs.field(factory=set)
@@ -159,18 +174,15 @@ class Rest:
         while True:
             start_s, self._budget = self._budget.reserve(trio.current_time())
             await trio.sleep_until(start_s)
-            left_ms = self._silence.until_ms - _wall_ms()
-            if left_ms <= 0:
+            if not self._silence.left_ms:
                 self._vitals.quiet_until_ms = 0
                 return
-            await trio.sleep(left_ms / 1000)
+            await trio.sleep(self._silence.left_ms / 1000)
 
     def _keep_silent(self, ban: Banned) -> None:
         """Starts the silence, and stops every request that is on its way out."""
-        wait_ms = int(self._settings.ban_wait_s * 1000)
-        was_silent = self._silence.until_ms > _wall_ms()
-        self._silence.until_ms = _wall_ms() + wait_ms
-        self._silence.remember(self._silence.until_ms)
+        was_silent = bool(self._silence.left_ms)
+        self._silence.begin(self._settings.ban_wait_s)
         self._vitals.quiet_until_ms = self._silence.until_ms
         for scope in self._trying:
             scope.cancel()
@@ -189,7 +201,7 @@ class Rest:
             self._idle.append(client)
 
     @contextmanager
-    def _interruptible(self):  # type: ignore[no-untyped-def]
+    def _interruptible(self) -> Iterator[None]:
         with trio.CancelScope() as scope:
             self._trying.add(scope)
             try:
@@ -203,6 +215,7 @@ class Rest:
         return httpx.AsyncClient(
             base_url=self._settings.rest_url,
             verify=self._tls,
+            transport=self._transport,
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
             timeout=httpx.Timeout(_TRY_S, connect=_CONNECT_S),
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"},
@@ -214,8 +227,10 @@ class Rest:
 
 
 @asynccontextmanager
-async def open_rest(settings: Settings, silence: Silence, vitals: Vitals) -> AsyncIterator[Rest]:
-    """A way to the exchange; closes its connections on leaving."""
+async def open_rest(
+    settings: Settings, silence: Silence, vitals: Vitals, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Rest]:
+    """A way to the exchange; closes its connections on leaving. A test may give a transport in place of the network."""
     in_flight = settings.bulk_batch_size
     rest = Rest(
         settings,
@@ -224,12 +239,12 @@ async def open_rest(settings: Settings, silence: Silence, vitals: Vitals) -> Asy
         httpx.create_ssl_context(),
         Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight)),
         trio.CapacityLimiter(in_flight),
+        transport,
     )
-    # A clock that was set back must not turn ten minutes of silence into years.
-    silence.until_ms = min(silence.until_ms, _wall_ms() + int(settings.ban_wait_s * 1000))
-    if silence.until_ms > _wall_ms():
+    silence.at_most(settings.ban_wait_s)
+    if silence.left_ms:
         vitals.quiet_until_ms = silence.until_ms
-        log.warning("a rate ban from before is still on", wait_s=(silence.until_ms - _wall_ms()) // 1000)
+        log.warning("a rate ban from before is still on", wait_s=silence.left_ms // 1000)
     try:
         yield rest
     finally:
@@ -239,7 +254,7 @@ async def open_rest(settings: Settings, silence: Silence, vitals: Vitals) -> Asy
 
 
 @contextmanager
-def _mapped():  # type: ignore[no-untyped-def]
+def _mapped() -> Iterator[None]:
     """Their errors as ours, with a reason a person understands."""
     try:
         yield
@@ -268,8 +283,3 @@ def _kind(trouble: TryAgain) -> str:
     if isinstance(trouble, BadAnswer):
         return "wrong or broken answer"
     return "no answer" if isinstance(trouble, _NoAnswer) else str(trouble).split(":")[0].split(",")[0]
-
-
-def _wall_ms() -> int:
-    """Local time; a ban is kept in it because it has to outlive the process."""
-    return time.time_ns() // 1_000_000

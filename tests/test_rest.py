@@ -1,0 +1,226 @@
+"""The REST edge: paced, patient with passing troubles, silent during a ban, and never fooled."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import trio
+
+from collector.bybit.rest import Rest, Silence, open_rest
+from collector.coverage import Span
+from collector.errors import Refused, Rejected, RequestFailed, Unreachable
+from collector.settings import Settings
+from collector.vitals import Vitals
+from tests.candles import BTC, T0, span, spans
+from tests.test_dialect import instruments_body, kline_body
+
+Reply = httpx.Response | Exception
+NOW = T0 + 10**9
+CANDLES = 3
+
+
+def candles() -> httpx.Response:
+    rows = [[str(T0 + place * 60_000), "2", "3", "1", "2", "0", "0"] for place in range(CANDLES)]
+    return httpx.Response(200, content=kline_body(rows[::-1], now_ms=NOW))
+
+
+def code(number: int) -> httpx.Response:
+    return httpx.Response(200, json={"retCode": number, "retMsg": "said so", "result": {}, "time": 1})
+
+
+BAN = httpx.Response(403, text="access too frequent")
+
+
+def wall_ms() -> int:
+    """A local clock that goes with the test's."""
+    return 1_000_000 + round(trio.current_time() * 1000)
+
+
+@attrs.define
+class FakeExchange:
+    """Answers with what it was told to, one after another, then with candles; notes when it was asked."""
+
+    replies: list[Reply] = attrs.field(factory=list)
+    asked_at: list[float] = attrs.field(factory=list)
+    queries: list[dict[str, str]] = attrs.field(factory=list)
+    latency_s: float = 0.0
+    remembered: list[int] = attrs.field(factory=list)
+    vitals: Vitals = attrs.field(factory=Vitals)
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.asked_at.append(trio.current_time())
+        self.queries.append(dict(request.url.params))
+        reply = self.replies.pop(0) if self.replies else candles()
+        await trio.sleep(self.latency_s)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    @asynccontextmanager
+    async def rest(self, until_ms: int = 0, **changes: Any) -> AsyncIterator[Rest]:
+        settings = Settings(
+            **{"rest_url": "http://localhost:1", "ban_wait_s": 60.0, "bulk_request_delay_ms": 0} | changes
+        )
+        silence = Silence(until_ms, self.remembered.append, wall_ms)
+        async with open_rest(settings, silence, self.vitals, httpx.MockTransport(self.answer)) as rest:
+            yield rest
+
+
+Ask = Callable[[Rest], Any]
+WINDOW = span(0, CANDLES)
+
+
+async def test_candles_are_asked_for_and_the_time_is_noted(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange()
+    async with exchange.rest() as rest:
+        answer = await rest.klines(BTC, WINDOW)
+        assert rest.now_ms == NOW
+    assert answer.rows.covered == spans(0, CANDLES)
+    assert exchange.queries[0]["start"] == str(T0)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        code(10006),
+        code(10016),
+        httpx.Response(429),
+        httpx.Response(502, text="<html>"),
+        httpx.Response(200, text="{"),
+        httpx.Response(200, content=kline_body([], symbol="ETHUSDT")),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("broke off"),
+        httpx.ReadError("reset"),
+    ],
+)
+async def test_passing_troubles_are_tried_again_ever_more_slowly(
+    autojump_clock: trio.testing.MockClock, trouble: Reply
+) -> None:
+    exchange = FakeExchange([trouble] * 4)
+    async with exchange.rest() as rest:
+        answer = await rest.klines(BTC, WINDOW)
+    assert answer.rows.covered == spans(0, CANDLES)
+    waits = [after - before for before, after in zip(exchange.asked_at, exchange.asked_at[1:], strict=False)]
+    assert [round(wait / about) for wait, about in zip(waits, [1, 2, 4, 8], strict=True)] == [1, 1, 1, 1]
+    assert exchange.vitals.retries == 4
+
+
+async def test_when_all_tries_are_used_up_the_request_fails_with_the_last_reason(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = FakeExchange([code(10006), code(10006), httpx.Response(502)])
+    async with exchange.rest(bulk_max_retries=3) as rest:
+        with pytest.raises(RequestFailed, match=r"HTTP 502 \(tried 3 times\)"):
+            await rest.klines(BTC, WINDOW)
+    assert len(exchange.asked_at) == 3
+
+
+async def test_an_exchange_that_never_answers_anybody_is_unreachable(autojump_clock: trio.testing.MockClock) -> None:
+    async with FakeExchange([httpx.ConnectError("refused")] * 2).rest(bulk_max_retries=2) as rest:
+        with pytest.raises(Unreachable, match="http://localhost:1 cannot be reached: cannot connect: refused"):
+            await rest.server_time()
+
+
+async def test_a_request_that_gets_no_answer_while_others_do_only_fails(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange([httpx.ConnectError("refused"), candles(), httpx.ConnectError("refused")])
+    async with exchange.rest(bulk_max_retries=2) as rest, trio.open_nursery() as nursery:
+
+        async def unlucky() -> None:
+            with pytest.raises(RequestFailed, match="cannot connect"):
+                await rest.klines(BTC, WINDOW)
+
+        nursery.start_soon(unlucky)
+        await trio.sleep(0.1)
+        await rest.klines(BTC, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [(code(10001), Rejected), (httpx.Response(403, text="CloudFront blocks your country"), Refused)],
+)
+async def test_what_cannot_get_better_is_not_tried_again(
+    autojump_clock: trio.testing.MockClock, reply: Reply, error: type[Exception]
+) -> None:
+    exchange = FakeExchange([reply])
+    async with exchange.rest() as rest:
+        with pytest.raises(error):
+            await rest.klines(BTC, WINDOW)
+    assert len(exchange.asked_at) == 1
+
+
+async def test_requests_start_evenly_however_many_are_waiting(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange(latency_s=0.5)
+    async with exchange.rest(bulk_request_delay_ms=20) as rest, trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(rest.klines, BTC, WINDOW)
+    gaps = [after - before for before, after in zip(exchange.asked_at, exchange.asked_at[1:], strict=False)]
+    assert min(gaps) >= 0.018
+    assert max(in_flight(exchange.asked_at, 0.5)) <= 20
+
+
+def in_flight(asked_at: list[float], latency_s: float) -> list[int]:
+    return [sum(1 for at in asked_at if start - latency_s + 1e-6 < at <= start) for start in asked_at]
+
+
+async def test_a_ban_silences_every_request_until_it_ends(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange([candles(), BAN], latency_s=0.2)
+    async with exchange.rest() as rest, trio.open_nursery() as nursery:
+        for _ in range(40):
+            nursery.start_soon(rest.klines, BTC, WINDOW)
+    (until_ms,) = set(exchange.remembered)
+    answered = exchange.asked_at[1] + 0.2
+    assert not [at for at in exchange.asked_at if answered < at < answered + 60]
+    assert until_ms == pytest.approx(1_000_000 + (answered + 60) * 1000, abs=2)
+    assert len(exchange.asked_at) >= 40
+    assert exchange.vitals.bans == 1
+
+
+async def test_a_ban_from_before_the_start_is_waited_out(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange()
+    async with exchange.rest(until_ms=wall_ms() + 30_000) as rest:
+        began = trio.current_time()
+        await rest.klines(BTC, WINDOW)
+    assert exchange.asked_at[0] - began >= 30
+
+
+async def test_a_ban_written_down_by_a_clock_that_ran_ahead_is_not_believed_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = FakeExchange()
+    async with exchange.rest(until_ms=wall_ms() + 10**12) as rest:
+        await rest.klines(BTC, WINDOW)
+    assert exchange.asked_at[0] <= 61
+
+
+async def test_bans_without_end_fail_the_request(autojump_clock: trio.testing.MockClock) -> None:
+    async with FakeExchange([BAN] * 2).rest(bulk_max_retries=2) as rest:
+        with pytest.raises(RequestFailed, match="banned 2 times in a row"):
+            await rest.klines(BTC, WINDOW)
+
+
+async def test_the_whole_list_of_symbols_is_read_page_by_page(autojump_clock: trio.testing.MockClock) -> None:
+    pages = [instruments_body("c1", "A", "B"), instruments_body("c2", "C"), instruments_body("c2")]
+    exchange = FakeExchange([httpx.Response(200, content=page) for page in pages])
+    async with exchange.rest() as rest:
+        assert [each.symbol for each in await rest.instruments()] == ["A", "B", "C"]
+    assert [query.get("cursor") for query in exchange.queries] == [None, "c1", "c2"]
+
+
+async def test_a_cursor_that_comes_again_ends_the_list(autojump_clock: trio.testing.MockClock) -> None:
+    page = instruments_body("c1", "A")
+    exchange = FakeExchange([httpx.Response(200, content=page)] * 5)
+    async with exchange.rest() as rest:
+        await rest.instruments()
+    assert len(exchange.asked_at) == 2
+
+
+async def test_a_cancelled_request_leaves_the_way_open_for_others(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange(latency_s=5)
+    async with exchange.rest(bulk_batch_size=1) as rest:
+        with trio.move_on_after(1):
+            await rest.klines(BTC, WINDOW)
+        assert (await rest.klines(BTC, Span(T0, T0 + 180_000))).asked == WINDOW

@@ -1,0 +1,307 @@
+"""The store: a file never lies, whatever happened to it."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.candle import TIMEFRAMES, Series
+from collector.coverage import NOTHING
+from collector.errors import StorageError
+from collector.inspection import Mark
+from collector.rows import HEADER
+from collector.store import Disk, FileChangedError, SeriesFile, Store
+from tests.candles import BTC, T0, candle_at, content, joined, row, rows, spans
+
+NAME = "BTCUSDT_1.csv"
+
+
+def opened(directory: Path, disk: Disk | None = None, mark: Mark | None = None) -> SeriesFile:
+    file, _ = Store(directory, disk or Disk()).open(BTC, mark)
+    return file
+
+
+def found(directory: Path, data: bytes, mark: Mark | None = None) -> tuple[SeriesFile, str]:
+    (directory / NAME).write_bytes(data)
+    file, finding = Store(directory).open(BTC, mark)
+    return file, finding.what if finding else ""
+
+
+class FullDisk(Disk):
+    """Takes so many bytes and then no more, like a disk: it writes what still fits."""
+
+    def __init__(self, room: int, error: int = errno.ENOSPC) -> None:
+        self.room, self.error = room, error
+
+    def write(self, file: int, data: bytes) -> None:
+        os.write(file, data[: self.room])
+        if len(data) > self.room:
+            raise OSError(self.error, os.strerror(self.error))
+        self.room -= len(data)
+
+
+class DeafDisk(Disk):
+    """Takes everything and cannot make it durable."""
+
+    def sync(self, file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+# Growing
+
+
+def test_a_new_file_begins_with_the_header(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 3))
+    file.append(rows(3, 5))
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 5))
+    assert file.held == spans(0, 5)
+    assert file.rows == 5
+
+
+def test_rows_that_do_not_continue_a_file_are_not_appended(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 3))
+    with pytest.raises(ValueError, match="do not continue"):
+        file.append(rows(2, 4))
+
+
+def test_a_deeper_history_goes_in_front_and_leaves_the_old_bytes_alone(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(100, 200))
+    assert file.insert([rows(50, 100), rows(0, 50)]) == ()
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 200))
+    assert file.held == spans(0, 200)
+    file.append(rows(200, 201))
+    assert opened(tmp_path).held == spans(0, 201)
+
+
+def test_a_row_that_comes_again_with_other_numbers_replaces_the_old_one(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 10))
+    (revision,) = file.insert([rows(4, 5, volume="2")])
+    assert (revision.before, revision.after) == (row(4).text, row(4, volume="2").text)
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 4), rows(4, 5, volume="2"), rows(5, 10))
+
+
+def test_rows_that_come_again_unchanged_do_not_touch_the_file(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 10))
+    before = (tmp_path / NAME).stat()
+    assert file.insert([rows(2, 6)]) == ()
+    assert (tmp_path / NAME).stat() == before
+
+
+def test_only_the_newest_rows_are_kept_when_so_asked(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 8))
+    file.insert([rows(8, 12)], keep=5)
+    assert (tmp_path / NAME).read_bytes() == content(rows(7, 12))
+    assert file.held == spans(7, 12)
+
+
+stretches = st.tuples(st.integers(0, 60), st.integers(1, 15)).map(lambda part: (part[0], part[0] + part[1]))
+
+
+@given(st.lists(st.lists(stretches, min_size=1, max_size=4), max_size=6), st.randoms(use_true_random=False))
+def test_whatever_is_put_in_in_whatever_order_the_file_is_its_rows_in_order(
+    tmp_path_factory: pytest.TempPathFactory, rounds: list[list[tuple[int, int]]], random: object
+) -> None:
+    directory = tmp_path_factory.mktemp("store")
+    file, places = opened(directory), set[int]()
+    for pages in rounds:
+        file.insert([rows(*page) for page in pages])
+        places |= {place for page in pages for place in range(*page)}
+    expected = [row(place) for place in sorted(places)]
+    assert (directory / NAME).read_bytes() == content(*expected) if places else not (directory / NAME).exists()
+    assert file.held == opened(directory).held == joined(expected).covered
+
+
+# Found at a start
+
+
+def test_a_file_of_ours_is_found_as_it_was_left(tmp_path: Path) -> None:
+    file, what = found(tmp_path, content(rows(0, 50), rows(60, 90)))
+    assert what == ""
+    assert file.held == spans(0, 50) | spans(60, 90)
+
+
+@pytest.mark.parametrize("name", list(TIMEFRAMES))
+def test_files_of_every_timeframe_are_read_with_their_holes(tmp_path: Path, name: str) -> None:
+    series = Series("BTCUSDT", TIMEFRAMES[name])
+    start = series.timeframe.ceil(T0)
+    pages = [
+        candle_at(series.timeframe, series.timeframe.shift(start, place)) for place in range(30) if place not in (7, 8)
+    ]
+    (tmp_path / f"{series}.csv").write_bytes(content(*pages))
+    file, finding = Store(tmp_path).open(series, None)
+    assert finding is None
+    assert file.held == joined(pages).covered
+    assert file.rows == 28
+
+
+@pytest.mark.parametrize("lost", [1, 5, 40, len(row(0).text) - 1])
+def test_a_last_line_cut_short_is_cut_off(tmp_path: Path, lost: int) -> None:
+    file, what = found(tmp_path, content(rows(0, 20))[:-lost])
+    assert "cut back" in what
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 19))
+    assert file.held == spans(0, 19)
+
+
+@pytest.mark.parametrize("zeros", [1, 100, 70_000, 300_000])
+def test_zeros_at_the_end_are_cut_off(tmp_path: Path, zeros: int) -> None:
+    file, what = found(tmp_path, content(rows(0, 20))[:-7] + bytes(zeros))
+    assert "cut back" in what
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 19))
+    assert file.held == spans(0, 19)
+
+
+@pytest.mark.parametrize("data", [b"", HEADER[:10], HEADER[:-1], bytes(500)])
+def test_a_file_whose_first_write_was_torn_is_begun_again(tmp_path: Path, data: bytes) -> None:
+    file, _ = found(tmp_path, data)
+    assert file.held == NOTHING
+    file.append(rows(0, 2))
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"open_time,open,high\n1,2,3\n", "header"),
+        (b"just some text", "header"),
+        (content(rows(5, 10), rows(0, 5)), "does not come after"),
+        (content(rows(0, 5), rows(3, 8)), "does not come after"),
+        (content(rows(0, 5)).replace(b",37002,", b",oops,"), "not a number"),
+        (HEADER + b"1700006400000,2023-11-15 00:00:00,1,1,1,1,1\n" * 3, "columns"),
+        (HEADER + rows(0, 5).text.replace(b"\n", b"\r\n"), "not a"),
+    ],
+)
+def test_a_file_we_would_not_have_written_is_set_aside_whole(tmp_path: Path, data: bytes, why: str) -> None:
+    (tmp_path / f"{NAME}.set-aside-1").write_bytes(b"an earlier one")
+    file, what = found(tmp_path, data)
+    assert "not ours" in what
+    assert why in what
+    assert (tmp_path / f"{NAME}.set-aside-2").read_bytes() == data
+    assert not (tmp_path / NAME).exists()
+    assert file.held == NOTHING
+
+
+def test_zeros_where_the_disk_lost_a_block_near_the_end_are_cut_off_with_what_follows(tmp_path: Path) -> None:
+    data = bytearray(content(rows(0, 900)))
+    data[-20_000:-16_000] = bytes(4000)
+    file, what = found(tmp_path, bytes(data))
+    assert "cut back" in what
+    left = (tmp_path / NAME).read_bytes()
+    assert left == content(rows(0, file.rows))
+    assert len(data) - 20_000 - 100 < len(left) <= len(data) - 20_000
+
+
+def test_disorder_far_from_the_end_is_noticed(tmp_path: Path) -> None:
+    _, what = found(tmp_path, content(rows(2, 4), rows(0, 2), rows(4, 3000)))
+    assert "do not increase" in what
+
+
+def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None:
+    (tmp_path / f"{NAME}.new").write_bytes(b"half of")
+    found(tmp_path, content(rows(0, 3)))
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+# The mark
+
+
+def test_with_a_mark_only_what_came_after_it_is_read(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 10))
+    mark = file.mark()
+    assert mark
+    file.append(rows(12, 20))
+    damaged = bytearray((tmp_path / NAME).read_bytes())
+    damaged[200:203] = b"???"  # nobody looks there
+    again, what = found(tmp_path, bytes(damaged), mark)
+    assert (again.held, what) == (spans(0, 10) | spans(12, 20), "")
+
+
+@pytest.mark.parametrize("change", ["deeper", "shorter", "filled", "foreign"])
+def test_a_mark_that_does_not_fit_is_not_believed(tmp_path: Path, change: str) -> None:
+    file = opened(tmp_path)
+    file.append(joined([rows(10, 20), rows(30, 40)]))
+    mark = file.mark()
+    data = {
+        "deeper": content(rows(0, 20), rows(30, 40)),
+        "shorter": content(rows(10, 15)),
+        "filled": content(rows(10, 40)),
+        "foreign": content(rows(11, 21), rows(30, 40)),
+    }[change]
+    assert found(tmp_path, data, mark)[0].held == found(tmp_path, data)[0].held
+
+
+@given(st.integers(1, 2000))
+def test_a_file_cut_anywhere_after_the_mark_keeps_exactly_its_whole_rows(
+    tmp_path_factory: pytest.TempPathFactory, lost: int
+) -> None:
+    directory = tmp_path_factory.mktemp("store")
+    file = opened(directory)
+    file.append(rows(0, 20))
+    mark = file.mark()
+    file.append(rows(20, 60))
+    data = (directory / NAME).read_bytes()[:-lost]
+    whole = data[: data.rfind(b"\n") + 1].count(b"\n") - 1
+    assert found(directory, data, mark)[0].held == spans(0, whole)
+
+
+# When the disk refuses
+
+
+@pytest.mark.parametrize("room", [0, 1, 100])
+def test_an_append_to_a_full_disk_leaves_no_trace(tmp_path: Path, room: int) -> None:
+    opened(tmp_path).append(rows(0, 5))
+    file = opened(tmp_path, FullDisk(room))
+    with pytest.raises(StorageError, match="the disk is full"):
+        file.append(rows(5, 500))
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 5))
+    assert file.held == spans(0, 5)
+
+
+@pytest.mark.parametrize("disk", [FullDisk(50), FullDisk(0, errno.EIO), DeafDisk()])
+def test_a_rewrite_that_fails_leaves_the_file_as_it_was(tmp_path: Path, disk: Disk) -> None:
+    opened(tmp_path).append(rows(10, 20))
+    file = opened(tmp_path, disk)
+    with pytest.raises(StorageError):
+        file.insert([rows(0, 10)])
+    assert (tmp_path / NAME).read_bytes() == content(rows(10, 20))
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert file.held == spans(10, 20)
+
+
+def test_a_sync_that_fails_is_a_storage_error(tmp_path: Path) -> None:
+    file = opened(tmp_path, DeafDisk())
+    file.append(rows(0, 1))
+    with pytest.raises(StorageError, match="Input/output error"):
+        file.sync()
+
+
+@pytest.mark.parametrize("edit", [b"x", b""])
+def test_a_file_that_somebody_else_changed_is_not_written_blindly(tmp_path: Path, edit: bytes) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 5))
+    (tmp_path / NAME).write_bytes(edit)
+    with pytest.raises(FileChangedError):
+        file.append(rows(5, 6))
+    with pytest.raises(FileChangedError):
+        file.insert([rows(0, 1, volume="9")])
+    assert (tmp_path / NAME).read_bytes() == edit
+
+
+def test_rows_are_counted_without_reading_them(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.count_rows(BTC) == 0
+    (tmp_path / NAME).write_bytes(content(rows(0, 77)))
+    assert store.count_rows(BTC) == 77
+
+
+def test_an_empty_file_leaves_no_mark(tmp_path: Path) -> None:
+    assert opened(tmp_path).mark() is None
