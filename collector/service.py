@@ -82,7 +82,8 @@ async def serve(
 ) -> Outcome:
     """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does."""
     try:
-        return await _serve(settings, once, stop or trio.Event(), watch, allow_trim)
+        stop = trio.Event() if stop is None else stop
+        return await _serve(settings, once, stop, watch, allow_trim)
     except BaseExceptionGroup as group:
         cause = _cause(group)
         if cause is None:
