@@ -45,8 +45,9 @@ class Missing:
         """When to ask again; None: never."""
         match self.state:
             case State.PENDING:  # the request failed: once more at once, then ever more patiently
-                wait = _FAILED_AGAIN_MS << min(self.tries - 2, 10) if self.tries > 1 else 0
-                return self.asked_ms + min(wait, _FAILED_LONGEST_MS)
+                if self.tries < 2:
+                    return 0
+                return self.asked_ms + min(_FAILED_AGAIN_MS << min(self.tries - 2, 10), _FAILED_LONGEST_MS)
             case State.RETRYING:
                 return self.asked_ms + _RETRY_AFTER_MS[self.tries - 1]
             case State.ABSENT:
