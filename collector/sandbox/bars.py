@@ -45,11 +45,11 @@ def split(bar: Bar, parts: int, draws: Sequence[int], quiet: int, coin: int) -> 
     opened, _, _, _, volume, _ = bar
     if volume == 0:
         return (bar,) * parts
+    if min(draws[:parts]) >= quiet and volume >= parts:
+        return tuple(_traded(bar, parts, draws[parts:], coin))
     live = [part for part in range(parts) if draws[part] >= quiet] or [draws[0] % parts]
     del live[volume:]  # a part that trades has at least one lot
     traded = _traded(bar, len(live), draws[parts:], coin)
-    if len(live) == parts:
-        return tuple(traded)
     woven: list[Bar] = []
     following = iter(traded)
     last = opened
@@ -69,7 +69,8 @@ def _traded(bar: Bar, parts: int, draws: Sequence[int], coin: int) -> list[Bar]:
     opens = [opened, *closes[:-1]]
     highs, lows = _reaches(high, low, opens, closes, draws[parts : 3 * parts])
     volumes = _shares(volume, [draw + 4096 for draw in draws[3 * parts : 4 * parts]])
-    middles = [sum(prices) for prices in zip(opens, highs, lows, closes, strict=True)]  # four times a price
+    # Four times a price each.
+    middles = [first + top + foot + last for first, top, foot, last in zip(opens, highs, lows, closes, strict=True)]
     volumes = _leant(volumes, middles, turnover, coin)
     if coin:
         turnovers = [4 * coin * v // middle for v, middle in zip(volumes, middles, strict=True)]
@@ -125,7 +126,7 @@ def _leant(volumes: list[int], middles: list[int], turnover: int, coin: int) -> 
     worths = [(coin << 14) // middle for middle in middles] if coin else middles
     wanted = turnover << 12 if coin else turnover << 2
     made = sum(map(mul, volumes, worths))
-    if abs(wanted - made) <= volume * (max(worths) - min(worths)) >> 4:
+    if abs(wanted - made) << 4 <= volume * (max(worths) - min(worths)):
         return volumes  # near enough
     side = 1 if wanted > made else -1
     takers = [(worth * volume - wanted) * side > 0 for worth in worths]
@@ -156,11 +157,8 @@ def _settle(bar: Bar, highs: list[int], lows: list[int], volumes: list[int], tur
         rooms = [(v * p - t) * sign for v, p, t in zip(volumes, edge, turnovers, strict=True)]
     room = sum(rooms)
     if owed <= room:
-        before = 0
-        for part, upto in enumerate(accumulate(rooms)):
-            after = owed * upto // room
-            turnovers[part] += sign * (after - before)
-            before = after
+        cuts = [sign * (owed * upto // room) for upto in accumulate(rooms)]
+        turnovers[:] = [t + after - before for t, before, after in zip(turnovers, [0, *cuts], cuts, strict=False)]
         return
     # The parts' prices do not allow it: widen as many as it takes. The bar's own prices do allow it.
     owed -= room

@@ -1,7 +1,7 @@
 """How the exchange prints candles: from ticks and lots to decimal text, and to rows and lines.
 
 Prices and turnover carry no superfluous zeros (`17071`, `17055.5`), volumes carry the decimals of the lot size, and
-nothing is `0`. Pure, and exact: where a float takes part, the number has at most 15 digits, which a double keeps.
+nothing is `0`. Pure, and exact: where a float takes part, the number has at most 14 digits, which a double keeps.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from collector.sandbox.bars import Bar
 from collector.sandbox.listing import Listing, Row
 
 HEADER = b"timestamp,datetime,open,high,low,close,volume,turnover\n"
-_SAFE = 10**15  # a double holds every decimal of 15 digits
+_SAFE = 10**14  # a double holds every decimal of 15 digits, and printing 14 takes half as long
 
 
 def text(units: int, decimals: int) -> str:
@@ -39,8 +39,8 @@ def rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -> list
     least = min((bar[5] for bar in bars if bar[5]), default=coin)
     most = max(map(itemgetter(5), bars))
     if lowest * 10_000 >= tick and highest < _SAFE and least * 10_000 >= coin and most < _SAFE:
-        line = f"%d,%.15g,%.15g,%.15g,%.15g,%.{listing.volume_decimals}f,%.15g"
-        still = "%d,%.15g,%.15g,%.15g,%.15g,0,0"
+        line = f"%d,%.14g,%.14g,%.14g,%.14g,%.{listing.volume_decimals}f,%.14g"
+        still = "%d,%.14g,%.14g,%.14g,%.14g,0,0"
         return [
             line % (at, first / tick, top / tick, foot / tick, last / tick, volume / lot, turnover / coin)
             if volume

@@ -139,7 +139,7 @@ def test_another_seed_is_another_market() -> None:
 def test_the_same_seed_is_the_same_market_for_ever() -> None:
     of = listing(("linear", "BTCUSDT"))
     rows = market().rows(of, MINUTE, 1_700_000_040_000, 1_700_000_040_001, NOW)
-    assert rows == ["1700000040000,73407.8,73413.9,73405.1,73411.8,27.382,2010125.8508"]
+    assert rows == ["1700000040000,73444.3,73445.6,73374.5,73399.4,30.156,2214056.5795"]
 
 
 def test_majors_trade_nearly_always_and_quiet_ones_do_not() -> None:
