@@ -10,7 +10,7 @@ import attrs
 
 from collector.candle import MINUTE_MS, Series
 from collector.coverage import NOTHING, Span, Spans
-from collector.missing import Missing, State, failed, left_out, next_due_ms, not_due, noted
+from collector.missing import Missing, State, failed, left_out, next_due_ms, not_due, noted, started_anew
 
 
 @attrs.define
@@ -117,6 +117,12 @@ class Book:
         still_missing = (span - record.held) & record.wanted
         record.notes = noted(record.notes, span, still_missing, lambda before, part: failed(before, part, now_ms, why))
         self._landed(series, span)
+
+    def start_anew(self) -> None:
+        """A new start does not wait for what failed before: whatever was in the way may be gone."""
+        for record in self.records.values():
+            if record.notes:
+                record.notes = tuple(map(started_anew, record.notes))
 
     def hold(self, series: Series, covered: Spans) -> None:
         """Says anew what the file holds (it was read, trimmed or set aside)."""

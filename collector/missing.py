@@ -69,6 +69,11 @@ def failed(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing
     return Missing(span, State.PENDING, tries, now_ms, why)
 
 
+def started_anew(note: Missing) -> Missing:
+    """The note for a process that has not failed yet."""
+    return attrs.evolve(note, tries=1) if note.state is State.PENDING and note.tries > 1 else note
+
+
 def noted(
     notes: Iterable[Missing], asked: Spans, still_missing: Spans, change: Callable[[Missing | None, Span], Missing]
 ) -> tuple[Missing, ...]:

@@ -98,6 +98,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
     unknown: list[str] = []
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
+        book.start_anew()
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
         async with open_rest(settings, silence, vitals) as rest, trio.open_nursery() as outer:
             async with trio.open_nursery() as inner:
