@@ -19,7 +19,7 @@ import httpx
 import trio
 
 from collector.bybit import dialect
-from collector.bybit.dialect import Instrument, KlineAnswer, Query
+from collector.bybit.dialect import Instrument, InstrumentsAnswer, KlineAnswer, Query
 from collector.candle import TIMEFRAMES, Series
 from collector.coverage import Span
 from collector.errors import BadAnswer, Banned, Refused, RequestFailed, TryAgain, Unreachable
@@ -120,10 +120,9 @@ class Rest:
             cursors.append(page.cursor)
 
     async def server_time(self) -> int:
-        """The exchange's time in ms; `clock` knows it afterwards."""
-        told_ms = await self._ask(dialect.TIME, {}, dialect.parse_time)
-        self._tell_time(told_ms)
-        return told_ms
+        """The exchange's time in ms: what it says now, unless it has said something newer before."""
+        self._tell_time(await self._ask(dialect.TIME, {}, dialect.parse_time))
+        return self.now_ms
 
     async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         began_s = trio.current_time()
@@ -165,7 +164,7 @@ class Rest:
             except Banned as ban:
                 self._keep_silent(ban)
                 raise
-        if isinstance(answer, KlineAnswer):
+        if isinstance(answer, KlineAnswer | InstrumentsAnswer):
             self._tell_time(answer.time_ms)
         return answer
 
