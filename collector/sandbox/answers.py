@@ -74,11 +74,11 @@ def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list
         return []
     first, last = life(listing, timeframe, now_ms)
     if start is not None:
-        first = max(first, timeframe.number_at(start))
+        first = max(first, timeframe.number_at(max(start, listing.listed_ms)))
     if start is not None and end is None:
         last = min(last, first + asked.limit - 1)
     if end is not None:
-        last = min(last, timeframe.number_at(end))
+        last = min(last, timeframe.number_at(max(0, min(end, now_ms))))
     first = max(first, last - asked.limit + 1)
     if first > last:
         return []

@@ -3,6 +3,7 @@
 Pure. Refusals are business errors: HTTP 200 with a retCode (https://bybit-exchange.github.io/docs/v5/error).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import parse_qs, parse_qsl, unquote
@@ -14,6 +15,7 @@ from collector.sandbox.listing import CATEGORIES, Category, Listing, Source
 
 Query = Mapping[str, str]
 PARAMETER_ERROR = 10001
+_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")  # what fits the exchange's 64 bits
 
 
 def _one_of(*values: str) -> Any:
@@ -107,10 +109,9 @@ def number(query: Query, name: str) -> int | None:
     text = query.get(name)
     if text is None:
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise Refusal(f"params error: {name} invalid") from None
+    if not _WHOLE.fullmatch(text):
+        raise Refusal(f"params error: {name} invalid")
+    return int(text)
 
 
 def limit(query: Query, dialect: Dialect, default: int) -> int:

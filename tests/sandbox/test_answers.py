@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES
 from collector.sandbox import Dialect
@@ -127,6 +129,18 @@ def test_a_refusal_is_a_code_and_a_text_with_http_200(query: dict[str, str], mes
     assert reply.status == 200
     told = BOX.kline(**query)
     assert (told["retCode"], told["retMsg"], told["result"]) == (10001, message, {})
+
+
+odd_values = st.sampled_from(["", "0", "-1", "1e3", "1_0", str(10**18), str(-(10**18)), "9" * 30, "\u0661", str(HERE)])
+odd_queries = st.fixed_dictionaries(
+    {"symbol": st.sampled_from(["BTCUSDT", "", '"', "BTC USDT"]), "interval": st.sampled_from([*TIMEFRAMES, "x"])},
+    optional=dict.fromkeys(("start", "end", "limit", "category", "cursor"), odd_values),
+)
+
+
+@given(odd_queries, st.sampled_from(["kline", "instruments-info", "time"]))
+def test_whatever_is_asked_is_answered_in_the_envelope(query: dict[str, str], path: str) -> None:
+    assert list(BOX.json(f"/v5/market/{path}", **query)) == ["retCode", "retMsg", "result", "retExtInfo", "time"]
 
 
 def test_time_comes_as_texts() -> None:

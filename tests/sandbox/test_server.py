@@ -150,6 +150,18 @@ async def test_clients_trust_the_authority_it_names(tmp_path: Path) -> None:
         assert box.url.startswith("https://")
 
 
+async def test_a_client_that_does_not_speak_tls_or_trust_it_harms_nobody(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    async with open_sandbox(tls=True, ca_file=ca_file) as box, httpx.AsyncClient() as stranger:
+        with pytest.raises(httpx.ConnectError):
+            await stranger.get(f"{box.url}/v5/market/time")
+        with pytest.raises(httpx.HTTPError):
+            await stranger.get(f"http://127.0.0.1:{box.port}/v5/market/time")
+        context = ssl.create_default_context(cafile=str(ca_file))
+        async with httpx.AsyncClient(verify=context) as client:
+            assert (await client.get(f"{box.url}/v5/market/time")).status_code == 200
+
+
 async def test_a_connection_that_wants_to_be_a_websocket_is_handed_on(box: Sandbox) -> None:
     from collector.sandbox.http import Wire, serve_http
 
