@@ -1,0 +1,71 @@
+"""What the end-to-end tests share: a small market on real sockets whose clock stands, and settings for it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Unpack
+
+import trio
+
+from collector.sandbox import Options, Sandbox, build_exchange, open_sandbox
+from collector.sandbox.exchange import Exchange
+from collector.service import serve
+from collector.settings import Settings
+from collector.summary import Outcome
+
+KLINE = "/v5/market/kline"
+
+# A Wednesday, half a minute past: no candle has closed within the last seconds, so there is nothing to wait for.
+NOW = "2024-05-15T12:30:30"
+BACK_THEN = "2021-06-01T00:00"  # older than anything that is wanted
+
+
+def market(**options: Unpack[Options]) -> Exchange:
+    """An exchange whose clock stands still at `NOW`, unless told otherwise."""
+    defaults = Options(seed=7, start_time=NOW, rate=0, symbols=["BTCUSDT", "ETHUSDT"])
+    return build_exchange(**(defaults | options))
+
+
+def settings_for(url: str, directory: Path, **changes: object) -> Settings:
+    """Ten days of hours of one symbol, as fast as the exchange allows."""
+    usual: dict[str, object] = {
+        "rest_url": url,
+        "symbols": ["BTCUSDT"],
+        "fetch_all_symbols": False,
+        "timeframes": ["60"],
+        "days_to_fetch": 10,
+        "limit_to_50_entries": False,
+        "bulk_request_delay_ms": 0,
+        "ban_wait_s": 1,
+        "data_dir": directory / "candles",
+        "logs_dir": directory / "logs",
+    }
+    return Settings(**(usual | changes))
+
+
+async def fetch(settings: Settings) -> Outcome:
+    """What the command `fetch` does."""
+    return await serve(settings, once=True)
+
+
+@contextmanager
+def served(exchange: Exchange) -> Iterator[Sandbox]:
+    """Serves an exchange from a thread of its own, for tests of commands, which run trio themselves."""
+    opened: SimpleQueue[tuple[Sandbox, Callable[[], None]]] = SimpleQueue()
+
+    async def serve_until_told() -> None:
+        done, token = trio.Event(), trio.lowlevel.current_trio_token()
+        async with open_sandbox(exchange) as box:
+            opened.put((box, lambda: token.run_sync_soon(done.set)))
+            await done.wait()
+
+    thread = Thread(target=trio.run, args=(serve_until_told,))
+    thread.start()
+    box, tell = opened.get()
+    try:
+        yield box
+    finally:
+        tell()
+        thread.join()

@@ -1,0 +1,418 @@
+"""History end to end: an exchange in a box on a real socket, the whole service, and the files held against the truth.
+
+Every comparison is to the byte and over the whole wanted span.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from collector import pacing
+from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
+from collector.coverage import Span, Spans
+from collector.errors import Refused
+from collector.missing import Missing, State
+from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
+from collector.sandbox.clock import instant_ms
+from collector.sandbox.faults import KINDS
+from collector.service import collect, serve
+from collector.settings import Settings
+from collector.summary import Outcome
+from tests.campaign.counting import Bell, hang_bell
+from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
+from tests.support import KLINE, NOW, fetch, market, settings_for
+
+BTC_60 = Series("BTCUSDT", timeframe("60"))
+NOW_MS = instant_ms(NOW)
+HOLE = Hole("BTCUSDT", "60", instant_ms("2024-05-11T06:00"), instant_ms("2024-05-11T09:00"))
+REFUSALS = ("rate_ban", "geo_block")  # these end more than one request, and have tests of their own
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries as always, but after hundredths of a second; the waits themselves are tested in test_pacing."""
+    monkeypatch.setattr(pacing, "_FIRST_WAIT_S", 0.01)
+
+
+def kline_requests(box: Sandbox) -> int:
+    return box.counts.by_path[KLINE]
+
+
+def states(outcome: Outcome) -> list[tuple[State, Span]]:
+    return [(note.state, note.span) for _, note in outcome.missing]
+
+
+def kept(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.glob("*.csv")}
+
+
+# A clean run.
+
+
+async def test_every_file_of_a_clean_run_equals_the_exchange_over_the_whole_wanted_span(tmp_path: Path) -> None:
+    exchange = market(
+        symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT", "0GUSDT"],
+        listed={"0GUSDT": "2024-05-12T07:13"},
+        faults=Faults(holes=(HOLE, Hole.named("ETHUSDT/5:2024-05-07T00:00..2024-05-07T00:35"))),
+    )
+    async with open_sandbox(exchange) as box:
+        symbols = ["BTCUSDT", "ETHUSDT", "SOLUSDT", "0GUSDT"]
+        frames = ["1", "5", "60", "240", "D", "W", "M"]
+        settings = settings_for(box.url, tmp_path, symbols=symbols, timeframes=frames)
+        outcome = await fetch(settings)
+        assert differences(box, settings) == []
+        assert {(str(series), note.state) for series, note in outcome.missing} == {
+            ("BTCUSDT_60", State.RETRYING),
+            ("ETHUSDT_5", State.RETRYING),
+        }
+
+
+@pytest.mark.parametrize("category", ["spot", "inverse"])
+async def test_other_categories_are_collected_as_well(tmp_path: Path, category: str) -> None:
+    symbol = {"spot": "BTCUSDC", "inverse": "BTCUSD"}[category]
+    async with open_sandbox(market(symbols=[f"{category}:{symbol}"])) as box:
+        settings = settings_for(box.url, tmp_path, category=category, symbols=[symbol], timeframes=["15", "D"])
+        outcome = await fetch(settings)
+        assert outcome.complete
+        assert differences(box, settings) == []
+
+
+async def test_all_symbols_that_trade_are_collected_and_none_that_does_not(tmp_path: Path) -> None:
+    async with open_sandbox(market(symbols=None)) as box:
+        settings = settings_for(box.url, tmp_path, fetch_all_symbols=True, timeframes=["D"], days_to_fetch=3)
+        await fetch(settings)
+        found = {path.stem.removesuffix("_D") for path in settings.data_dir.glob("*.csv")}
+        listings = box.source.listings("linear").values()
+        trading = {each.symbol for each in listings if each.status(NOW_MS) == "Trading"}
+        assert found == {name for name in trading if box.truth(name, "D", NOW_MS - 3 * DAY_MS, NOW_MS).count(b"\n") > 1}
+
+
+async def test_the_library_collects_what_it_is_asked_for_whatever_the_settings_list(tmp_path: Path) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path)
+        await collect(settings, symbols=["ETHUSDT"], timeframes=["240"], days=5)
+        assert [path.name for path in settings.data_dir.glob("*.csv")] == ["ETHUSDT_240.csv"]
+
+
+# An exchange that lies, breaks off or refuses.
+
+
+@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in REFUSALS])
+async def test_a_fault_of_each_kind_never_becomes_a_row_and_leaves_no_gap(tmp_path: Path, kind: str) -> None:
+    faults = attrs.evolve(Faults(paths=("kline",), times=4, stall_s=0.02), **{kind: 1.0})
+    async with open_sandbox(market(faults=faults)) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["5", "60", "D"])
+        outcome = await fetch(settings)
+        assert box.counts.by_outcome[kind] == 4
+        assert differences(box, settings) == []
+        assert outcome.complete
+
+
+@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.parametrize("kind", KINDS[KINDS.index("malformed") :])
+async def test_an_exchange_that_keeps_lying_is_not_believed_and_the_next_start_heals(tmp_path: Path, kind: str) -> None:
+    async with open_sandbox(market(faults=attrs.evolve(Faults(paths=("kline",)), **{kind: 1.0}))) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["5", "60"], bulk_max_retries=2)
+        outcome = await fetch(settings)
+        assert foreign_rows(box, settings) == []
+        assert not outcome.complete
+        box.faults = Faults()
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) == []
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_nothing_is_missing_after_errors_in_every_answer_of_five_and_a_ban(tmp_path: Path) -> None:
+    shares = dict.fromkeys(["too_many_visits", "http_5xx", "truncated", "malformed"], 0.05)
+    faults = attrs.evolve(Faults(ban_after=15), **shares)
+    async with open_sandbox(market(faults=faults, limits=Limits(ban_s=0.4))) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1", "5"], ban_wait_s=0.5, bulk_max_retries=8)
+        outcome = await fetch(settings)
+        assert outcome.complete
+        assert differences(box, settings) == []
+        assert outcome.vitals.bans == 1
+
+
+async def test_no_request_is_made_during_a_ban(tmp_path: Path) -> None:
+    faults = Faults(ban_after=6)
+    async with open_sandbox(market(faults=faults, limits=Limits(ban_s=0.5))) as box:
+        # One request at a time: what is on its way when the ban is spoken cannot be called back.
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], ban_wait_s=0.5, bulk_batch_size=1)
+        assert (await fetch(settings)).complete
+        assert box.counts.by_outcome["rate_ban"] == 1
+        assert box.counts.during_ban == 0
+
+
+async def test_a_geographic_block_is_final(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=Faults(geo_block=1.0))) as box:
+        with pytest.raises(Refused, match="country") as refused:
+            await fetch(settings_for(box.url, tmp_path))
+        assert refused.value.exit_status == 3
+        assert box.counts.requests == 1
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_request_that_failed_for_good_is_made_once_more_though_the_clock_runs_on(tmp_path: Path) -> None:
+    faults = Faults(paths=("kline",), http_5xx=1.0, times=2)
+    async with open_sandbox(market(rate=1, faults=faults)) as box:
+        outcome = await fetch(settings_for(box.url, tmp_path, bulk_max_retries=2))
+        assert outcome.complete
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_start_asks_at_once_for_what_failed_before(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=Faults(paths=("kline",), http_5xx=1.0))) as box:
+        settings = settings_for(box.url, tmp_path, bulk_max_retries=1)
+        for _ in range(3):
+            assert not (await fetch(settings)).complete
+        box.faults = Faults()
+        assert (await fetch(settings)).complete
+
+
+# Starting again.
+
+
+async def test_after_an_interruption_only_what_is_missing_is_asked_for(tmp_path: Path) -> None:
+    exchange = market(faults=Faults(latency_ms=5))
+    bell = hang_bell(exchange)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], bulk_batch_size=2)
+        stopped = await interrupted(settings, bell, after=9)
+        (series,) = series_of(settings)
+        held = held_spans(settings, series)
+        assert stopped.stopped
+        assert held
+        assert foreign_rows(box, settings) == []
+        box.counts.clear()
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) == []
+        assert not asked_spans(box, series) & held
+
+
+async def interrupted(settings: Settings, bell: Bell, after: int) -> Outcome:
+    """The outcome of a collection that is told to stop when so many requests have been made."""
+    stop = trio.Event()
+
+    async def stop_in_time() -> None:
+        await bell.reached(after)
+        stop.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stop_in_time)
+        outcome = await serve(settings, once=True, stop=stop)
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def test_a_cancelled_collection_leaves_whole_rows_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    exchange = market()
+    bell = hang_bell(exchange)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1", "5"])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fetch, settings)
+            await bell.reached(10)
+            nursery.cancel_scope.cancel()
+        assert foreign_rows(box, settings) == []
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) == []
+
+
+async def test_a_deeper_history_leaves_the_text_before_untouched_and_asks_for_nothing_twice(tmp_path: Path) -> None:
+    async with open_sandbox(market()) as box:
+        shallow = settings_for(box.url, tmp_path, timeframes=["5", "60", "D"], days_to_fetch=4)
+        await fetch(shallow)
+        before = {series: held_spans(shallow, series) for series in series_of(shallow)}
+        texts = {series: whole_lines(shallow.data_dir / f"{series}.csv")[1:] for series in before}
+        box.counts.clear()
+        deep = settings_for(box.url, tmp_path, timeframes=["5", "60", "D"], days_to_fetch=12)
+        assert (await fetch(deep)).complete
+        assert differences(box, deep) == []
+        for series, held in before.items():
+            assert not asked_spans(box, series) & held
+            assert whole_lines(deep.data_dir / f"{series}.csv")[-len(texts[series]) :] == texts[series]
+
+
+async def test_a_shallower_history_keeps_what_is_held(tmp_path: Path) -> None:
+    async with open_sandbox(market()) as box:
+        await fetch(settings_for(box.url, tmp_path))
+        before = kept(tmp_path / "candles")
+        box.counts.clear()
+        assert (await fetch(settings_for(box.url, tmp_path, days_to_fetch=2))).complete
+        assert kept(tmp_path / "candles") == before
+        assert kline_requests(box) == 0
+
+
+async def test_a_second_run_with_nothing_to_do_asks_for_no_candle(tmp_path: Path) -> None:
+    async with open_sandbox(market(listed={"ETHUSDT": "2024-05-12T07:13"})) as box:
+        settings = settings_for(box.url, tmp_path, symbols=["BTCUSDT", "ETHUSDT"], timeframes=["5", "60", "D", "W"])
+        await fetch(settings)
+        before = kept(settings.data_dir)
+        box.counts.clear()
+        assert (await fetch(settings)).complete
+        assert kline_requests(box) == 0
+        assert kept(settings.data_dir) == before
+
+
+async def test_after_a_pause_only_what_closed_in_the_meantime_is_asked_for(tmp_path: Path) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path)
+        await fetch(settings)
+        held = held_spans(settings, BTC_60)
+        box.counts.clear()
+        box.clock.advance(7 * 60 * MINUTE_MS)
+        assert (await fetch(settings)).complete
+        assert asked_spans(box, BTC_60) == Spans.between(held[-1].end_ms, held[-1].end_ms + 7 * 60 * MINUTE_MS)
+        assert kline_requests(box) == 1
+
+
+async def test_a_lost_ledger_costs_no_candle(tmp_path: Path) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["5", "M"])
+        await fetch(settings)
+        for path in (settings.data_dir / ".collector").glob("ledger.db*"):
+            path.write_bytes(b"not a database, though it is long enough to be looked at" * 100)
+        box.counts.clear()
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) == []
+        assert kline_requests(box) == 0
+
+
+# The newest only.
+
+
+@pytest.mark.parametrize("change", [{"mode": "recent"}, {"limit_to_50_entries": True}])
+async def test_the_newest_only_are_the_fifty_newest_closed_candles(tmp_path: Path, change: dict[str, object]) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1", "60", "W", "M"], **change)
+        await fetch(settings)
+        for series in series_of(settings):
+            lines = whole_lines(settings.data_dir / f"{series}.csv")
+            start_ms = series.timeframe.shift(series.timeframe.floor(NOW_MS), -50)
+            true = box.truth(series.symbol, series.timeframe.name, start_ms, NOW_MS).splitlines()
+            assert lines == true
+            assert len(lines) == 51 or series.timeframe.name in ("W", "M")
+
+
+async def test_the_limit_keeps_the_newest_when_time_goes_on_and_recent_keeps_all(tmp_path: Path) -> None:
+    async with open_sandbox(market()) as box:
+        limited = settings_for(box.url, tmp_path / "limited", limit_to_50_entries=True)
+        recent = settings_for(box.url, tmp_path / "recent", mode="recent")
+        for settings in (limited, recent):
+            await fetch(settings)
+        box.clock.advance(5 * 60 * MINUTE_MS)
+        for settings in (limited, recent):
+            assert (await fetch(settings)).complete
+        lines = whole_lines(recent.data_dir / "BTCUSDT_60.csv")
+        assert len(lines) == 56
+        assert whole_lines(limited.data_dir / "BTCUSDT_60.csv") == [lines[0], *lines[-50:]]
+
+
+# What the exchange does not have.
+
+
+async def test_a_young_symbol_costs_one_question_for_its_beginning_and_at_most_one_empty_page(tmp_path: Path) -> None:
+    async with open_sandbox(market(listed={"ETHUSDT": "2024-05-12T07:13"})) as box:
+        frames = ["1", "5", "15", "60", "240", "D", "W", "M"]
+        settings = settings_for(box.url, tmp_path, symbols=["ETHUSDT"], timeframes=frames, days_to_fetch=60)
+        outcome = await fetch(settings)
+        assert outcome.complete
+        assert differences(box, settings) == []
+        pages = sum(-(-(truth_of(box, settings, series).count(b"\n") - 1) // 1000) for series in series_of(settings))
+        assert kline_requests(box) <= pages + 2
+        box.counts.clear()
+        await fetch(settings_for(box.url, tmp_path, symbols=["ETHUSDT"], timeframes=["3", *frames], days_to_fetch=90))
+        assert kline_requests(box) == 2  # the new timeframe's pages: the beginning is known
+
+
+async def test_holes_are_retried_over_minutes_then_absent_and_not_asked_on_every_start(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=Faults(holes=(HOLE,)))) as box:
+        settings = settings_for(box.url, tmp_path)
+        hole = Span(HOLE.start_ms, HOLE.end_ms)
+        asked = []
+        for minutes in (0, 0, 1, 0, 1, 3, 0):
+            box.clock.advance(minutes * MINUTE_MS)
+            box.counts.clear()
+            outcome = await fetch(settings)
+            asked.append((kline_requests(box), [state for state, _ in states(outcome)]))
+            assert [span for _, span in states(outcome)] in ([hole], [])
+        retrying = [State.RETRYING]
+        assert asked == [(1, retrying), (0, retrying), (1, retrying), (0, retrying), (1, retrying), (1, []), (0, [])]
+        assert differences(box, settings) == []
+
+
+async def test_an_absent_hole_that_the_exchange_fills_after_all_is_found_after_a_day(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=Faults(holes=(HOLE,)))) as box:
+        settings = settings_for(box.url, tmp_path)
+        for minutes in (0, 1, 2, 3):
+            box.clock.advance(minutes * MINUTE_MS)
+            await fetch(settings)
+        box.faults = Faults()
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) != []
+        box.clock.advance(DAY_MS)
+        assert (await fetch(settings)).complete
+        assert differences(box, attrs.evolve(settings, days_to_fetch=11)) == []
+
+
+async def test_a_candle_that_the_exchange_shows_late_is_left_out_first_and_then_comes(tmp_path: Path) -> None:
+    async with open_sandbox(market(start_time="2024-05-15T12:00:05", faults=Faults(rest_lag_ms=8_000))) as box:
+        settings = settings_for(box.url, tmp_path)
+        outcome = await fetch(settings)
+        last = Span(instant_ms("2024-05-15T11:00"), instant_ms("2024-05-15T12:00"))
+        assert states(outcome) == [(State.RETRYING, last)]
+        box.clock.advance(20_000)
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) == []
+
+
+# Time.
+
+
+async def test_the_exchanges_clock_decides_what_is_closed(tmp_path: Path) -> None:
+    exchange = market(clock=Clock(instant_ms("2023-03-01T11:59:50"), rate=20))
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1", "60", "D"], days_to_fetch=3)
+        before_ms = box.clock.now_ms()
+        assert (await fetch(settings)).complete
+        after_ms = box.clock.now_ms()
+        box.clock.advance(DAY_MS)  # what was open then has other numbers by now
+        for series in series_of(settings):
+            held = held_spans(settings, series).hull
+            frame = series.timeframe
+            assert frame.floor(before_ms) <= held.end_ms <= frame.floor(after_ms)
+            assert held.start_ms <= frame.floor(after_ms - 3 * DAY_MS)
+            true = box.truth(series.symbol, frame.name, held.start_ms, held.end_ms)
+            assert (settings.data_dir / f"{series}.csv").read_bytes() == true
+
+
+async def test_an_answer_of_an_hour_ago_does_not_hide_the_last_hour(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=Faults(paths=("/time",), old_time=1.0))) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], days_to_fetch=1)
+        await fetch(settings)
+        assert held_spans(settings, series_of(settings)[0])[-1].end_ms == timeframe("1").floor(NOW_MS)
+
+
+# What was missed is on record.
+
+
+async def test_what_was_not_asked_for_is_on_record_as_pending(tmp_path: Path) -> None:
+    exchange = market(faults=Faults(latency_ms=5))
+    bell = hang_bell(exchange)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], bulk_batch_size=1)
+        outcome = await interrupted(settings, bell, after=6)
+        (series,) = series_of(settings)
+        missing = Spans.of(*(note.span for note in notes_of(outcome)))
+        everything = Spans.between(NOW_MS - 10 * DAY_MS - 30_000, NOW_MS - 30_000)
+        assert {note.state for note in notes_of(outcome)} == {State.PENDING}
+        assert missing == everything - held_spans(settings, series)
+        assert box.counts.during_ban == 0
+
+
+def notes_of(outcome: Outcome) -> Iterator[Missing]:
+    return (note for _, note in outcome.missing)
