@@ -1,0 +1,114 @@
+"""The ledger: it outlives the process, guards the directory, and never stands in the way when it is broken."""
+
+import sys
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+
+from collector.book import Book
+from collector.candle import Series, timeframe
+from collector.coverage import NOTHING
+from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.inspection import Mark
+from collector.ledger import open_ledger
+from collector.missing import State
+from tests.candles import BTC, T0, span, spans
+
+ETH = Series("ETHUSDT", timeframe("60"))
+
+
+def reopened(directory: Path) -> tuple[Book, dict[Series, Mark]]:
+    book = Book()
+    with open_ledger(directory, "bybit", "linear") as ledger:
+        marks = ledger.load(book)
+    return book, marks
+
+
+def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 100))
+    book.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
+    book.fail(BTC, span(50, 60), "HTTP 502", T0)
+    book.begins("BTCUSDT", T0, T0)
+    mark = Mark(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: mark, ETH: None})
+    again, marks = reopened(tmp_path)
+    assert marks == {BTC: mark}
+    assert again[BTC].notes == book[BTC].notes
+    assert again[BTC].wanted == spans(0, 100)
+    assert again.beginnings == book.beginnings
+    assert [note.state for note in again[BTC].notes] == [State.RETRYING, State.PENDING]
+
+
+def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:
+    book = Book()
+    book.hold(BTC, spans(0, 10))
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 10))})
+    assert reopened(tmp_path)[0][BTC].held == NOTHING
+
+
+def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        assert ledger.ban_until_ms() == 0
+        ledger.save_ban(12345)
+        ledger.save_ban(67890)
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        assert ledger.ban_until_ms() == 67890
+
+
+OWNER = """
+import sys
+from pathlib import Path
+from collector.ledger import open_ledger
+
+with open_ledger(Path(sys.argv[1]), "bybit", "linear"):
+    print("owned", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+    with Popen([sys.executable, "-c", OWNER, tmp_path], stdin=PIPE, stdout=PIPE) as owner:
+        assert owner.stdout
+        owner.stdout.readline()
+        with pytest.raises(DirectoryInUse, match=f"process {owner.pid}"), open_ledger(tmp_path, "bybit", "linear"):
+            pass
+        owner.kill()
+    reopened(tmp_path)  # a killed owner leaves no stale lock
+
+
+@pytest.mark.parametrize("other", [("bybit", "spot"), ("api-testnet.bybit.com", "linear")])
+def test_a_directory_with_another_markets_candles_is_refused(tmp_path: Path, other: tuple[str, str]) -> None:
+    reopened(tmp_path)
+    with pytest.raises(SettingsError, match="holds candles of bybit linear, not of"), open_ledger(tmp_path, *other):
+        pass
+
+
+def test_an_identity_nobody_understands_is_not_overwritten(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    (tmp_path / ".collector" / "identity.json").write_text("{")
+    with pytest.raises(SettingsError, match="does not say whose candles"):
+        reopened(tmp_path)
+
+
+def test_a_broken_ledger_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    (tmp_path / ".collector" / "ledger.db").write_bytes(b"this is no database, and long enough to be looked at" * 30)
+    assert reopened(tmp_path) == (Book(), {})
+    assert (tmp_path / ".collector" / "unreadable-ledger.db").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_a_matter_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"\[storage\] data_dir: .* cannot be written \(Not a directory\)"):
+        reopened(tmp_path / "file")
+
+
+def test_a_ledger_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        ledger._database.execute("pragma query_only = on")
+        with pytest.raises(StorageError, match="the candles are intact"):
+            ledger.save_ban(1)

@@ -1,0 +1,202 @@
+"""The writer: files grow at their tail, nothing received is lost, and only what is written counts as held."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from collector.book import Book
+from collector.coverage import NOTHING, Spans
+from collector.errors import StorageError
+from collector.events import Answered, Event, GaveUp
+from collector.ledger import Ledger, open_ledger
+from collector.rows import Rows
+from collector.settings import Settings
+from collector.store import Disk, Store
+from collector.vitals import Vitals
+from collector.writer import Writer
+from tests.candles import BTC, T0, content, row, rows, span, spans
+from tests.test_store import DeafDisk, FullDisk
+
+NOW = T0 + 10**9
+
+
+def answered(first: int, behind: int, given: Rows | None = None) -> Answered:
+    return Answered(BTC, span(first, behind), rows(first, behind) if given is None else given, NOW)
+
+
+def gave_up(first: int, behind: int) -> GaveUp:
+    return GaveUp(BTC, span(first, behind), "HTTP 502", NOW)
+
+
+@attrs.define
+class Bench:
+    """A writer with everything around it."""
+
+    directory: Path
+    book: Book = attrs.field(factory=Book)
+    vitals: Vitals = attrs.field(factory=Vitals)
+    disk: Disk = attrs.field(factory=Disk)
+
+    @property
+    def data(self) -> bytes:
+        path = self.directory / "BTCUSDT_1.csv"
+        return path.read_bytes() if path.exists() else b""
+
+    @property
+    def held(self) -> Spans:
+        return self.book[BTC].held
+
+    async def write(self, *events: Event, flying: Spans = NOTHING, **changes: Any) -> None:
+        """Runs a writer over these events to the end of the channel; what they answer was asked for before."""
+        with open_ledger(self.directory, "bybit", "linear") as ledger:
+            writer = self.writer(ledger, **changes)
+            await writer.open_files([BTC])
+            self.book.ask(BTC, flying | Spans.of(*(event.asked for event in events)))
+            send, receive = trio.open_memory_channel[Event](len(events))
+            with send:
+                for event in events:
+                    send.send_nowait(event)
+            with trio.fail_after(20):
+                await writer.write(receive)
+
+    def writer(self, ledger: Ledger, **changes: Any) -> Writer:
+        settings = Settings(**{"limit_to_50_entries": False} | changes)
+        return Writer(
+            Store(self.directory, self.disk), ledger, self.book, self.vitals, settings, ledger.load(self.book)
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(tmp_path)
+    made.book.want(BTC, spans(0, 1000))
+    return made
+
+
+async def test_answers_in_order_are_appended(bench: Bench) -> None:
+    await bench.write(answered(0, 10), answered(10, 20))
+    assert bench.data == content(rows(0, 20))
+    assert bench.held == spans(0, 20)
+    assert (bench.vitals.appends, bench.vitals.rewrites, bench.vitals.rows) == (2, 0, 20)
+
+
+async def test_answers_out_of_order_wait_for_those_before_them(bench: Bench) -> None:
+    await bench.write(answered(20, 30), answered(10, 20), answered(0, 10))
+    assert bench.data == content(rows(0, 30))
+    assert bench.vitals.rewrites == 0
+
+
+async def test_nothing_is_held_before_it_is_written(bench: Bench) -> None:
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(10, 20))
+        assert (bench.held, bench.data) == (NOTHING, b"")
+        assert bench.book.due(BTC, NOW) == spans(20, 1000)
+        await writer._take(answered(0, 10))
+        assert bench.held == spans(0, 20)
+
+
+async def test_a_hole_that_was_given_up_holds_nothing_back(bench: Bench) -> None:
+    await bench.write(answered(10, 20), gave_up(0, 10))
+    assert bench.data == content(rows(10, 20))
+    assert bench.book.missing(BTC)[0].why == "HTTP 502"
+
+
+async def test_a_hole_the_exchange_left_out_holds_nothing_back(bench: Bench) -> None:
+    await bench.write(answered(0, 20, Rows(row(0).text + row(5).text, spans(0, 1) | spans(5, 6))), answered(20, 30))
+    assert bench.data == content(row(0), row(5), rows(20, 30))
+    assert bench.book.due(BTC, NOW) == spans(30, 1000)
+
+
+async def test_what_was_received_is_written_at_the_end_even_beyond_a_hole(bench: Bench) -> None:
+    await bench.write(answered(10, 20), flying=spans(0, 10))
+    assert bench.data == content(rows(10, 20))
+
+
+async def test_a_deeper_history_goes_in_with_one_rewrite(bench: Bench) -> None:
+    await bench.write(answered(500, 600))
+    await bench.write(answered(200, 500), answered(100, 200), answered(0, 100))
+    assert bench.data == content(rows(0, 600))
+    assert bench.vitals.rewrites == 1
+
+
+async def test_a_revision_replaces_the_row_and_is_counted(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    await bench.write(answered(4, 5, row(4, volume="9")))
+    assert bench.data == content(rows(0, 4), row(4, volume="9"), rows(5, 10))
+    assert bench.vitals.revisions == 1
+
+
+async def test_a_duplicate_changes_nothing(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    await bench.write(answered(0, 10))
+    assert bench.data == content(rows(0, 10))
+    assert bench.vitals.revisions == 0
+
+
+async def test_under_the_limit_a_file_keeps_its_newest_fifty_rows(bench: Bench) -> None:
+    await bench.write(answered(0, 48), limit_to_50_entries=True)
+    await bench.write(answered(48, 50), limit_to_50_entries=True)
+    assert bench.vitals.rewrites == 0
+    await bench.write(answered(50, 53), limit_to_50_entries=True)
+    assert bench.data == content(rows(3, 53))
+    assert bench.held == spans(3, 53)
+
+
+async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.writer._STAGED_BYTES", 2000)
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 100))
+        await writer._take(answered(10, 20))
+        assert bench.data == b""
+        await writer._take(answered(20, 60))
+        assert bench.data == content(rows(10, 60))
+        await writer._take(answered(0, 10))
+        assert bench.data == content(rows(0, 60))
+
+
+async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(0, 10))
+        (bench.directory / "BTCUSDT_1.csv").unlink()
+        await writer._take(answered(10, 20))
+    assert bench.data == content(rows(10, 20))
+    assert bench.held == spans(10, 20)
+    assert bench.book.due(BTC, NOW) == spans(0, 10) | spans(20, 1000)
+
+
+async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    again = Bench(bench.directory)
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        marks = ledger.load(again.book)
+    assert marks[BTC].held == spans(0, 10)
+    assert marks[BTC].size == len(bench.data)
+
+
+@pytest.mark.parametrize("disk", [FullDisk(1500), FullDisk(1500, errno.EIO)])
+async def test_a_disk_that_refuses_ends_the_writer_with_intact_files(bench: Bench, disk: Disk) -> None:
+    bench.disk = disk
+    with pytest.raises(StorageError):
+        await bench.write(answered(0, 10), answered(10, 40))
+    assert bench.data == content(rows(0, 10))
+    assert bench.held == spans(0, 10)
+
+
+async def test_what_could_not_be_synced_is_not_in_the_ledger(bench: Bench) -> None:
+    bench.disk = DeafDisk()
+    with pytest.raises(StorageError):
+        await bench.write(answered(0, 10))
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        assert ledger.load(Book()) == {}
