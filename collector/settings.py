@@ -249,12 +249,19 @@ class _Given:
 
 def _read(path: Path | None) -> tuple[dict[str, _Given], list[str]]:
     """What the file says, and what it says that nobody understands."""
-    if path is None and not DEFAULT_FILE.exists():
+    if path is None and not _is_there(DEFAULT_FILE):
         return {}, []
     path = path or DEFAULT_FILE
     ini = _parse(path)
     given = {key: _Given(text, str(path)) for section in ini.sections() for key, text in ini.items(section)}
     return {key: given[key] for key in given if key in _SECTION_OF}, [f"{path}: {problem}" for problem in _unknown(ini)]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # we may not look; trying to read it says so
+        return True
 
 
 def _parse(path: Path) -> ConfigParser:
