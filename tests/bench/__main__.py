@@ -1,0 +1,22 @@
+"""Measures the collector beside others; all of it takes about six minutes."""
+
+import argparse
+
+
+def main() -> None:
+    # Here, because every process that is measured imports this module, and must not carry what it does not use.
+    from tests.bench import files, history, rate
+
+    benchmarks = {"history": history.run, "rate": rate.run, "files": files.run}
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("what", nargs="?", default="all", choices=[*benchmarks, "all"])
+    parser.add_argument("--pages", type=int, default=400, help="pages of 1000 candles to fetch at a time (400)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is repeated, in turn (5)")
+    options = parser.parse_args()
+    for name, run in benchmarks.items():
+        if options.what in (name, "all"):
+            run(options.pages, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
