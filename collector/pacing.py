@@ -51,14 +51,25 @@ def backoff_s(tries: int, jitter: float) -> float:
 
 @attrs.frozen
 class ExchangeClock:
-    """The exchange's time: the newest it told us, carried on by our own monotonic clock."""
+    """The exchange's time: what it told us, carried on by our own monotonic clock.
 
-    told_ms: int
-    told_at_s: float
+    `newest_ms` is the newest it ever named, which is certain to have come; `now_ms` may be ahead of a clock that stands
+    still or runs slow, so it is for deciding when to look again, never for whether a candle is closed.
+    """
+
+    newest_ms: int
+    _from_ms: int
+    _from_s: float
+
+    @classmethod
+    def first_told(cls, exchange_ms: int, now_s: float) -> "ExchangeClock":
+        return cls(exchange_ms, exchange_ms, now_s)
 
     def told(self, exchange_ms: int, now_s: float) -> "ExchangeClock":
-        """The clock after the exchange named its time; an older one (from a slow reply) changes nothing."""
-        return ExchangeClock(exchange_ms, now_s) if exchange_ms > self.now_ms(now_s) else self
+        """The clock after the exchange named its time; a reply that was long under way does not set it back."""
+        if exchange_ms > self.now_ms(now_s):
+            return ExchangeClock(exchange_ms, exchange_ms, now_s)
+        return attrs.evolve(self, newest_ms=max(self.newest_ms, exchange_ms))
 
     def now_ms(self, now_s: float) -> int:
-        return self.told_ms + max(0, int((now_s - self.told_at_s) * 1000))
+        return self._from_ms + max(0, int((now_s - self._from_s) * 1000))

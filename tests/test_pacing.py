@@ -67,12 +67,18 @@ def test_back_off_doubles_up_to_sixteen_seconds_with_jitter(jitter: float) -> No
 
 
 def test_the_exchanges_time_is_carried_on_by_our_own_clock() -> None:
-    clock = ExchangeClock(1_000_000, told_at_s=10.0)
+    clock = ExchangeClock.first_told(1_000_000, now_s=10.0)
     assert clock.now_ms(10.0) == 1_000_000
     assert clock.now_ms(12.5) == 1_002_500
 
 
 def test_a_reply_that_was_long_under_way_does_not_set_the_clock_back() -> None:
-    clock = ExchangeClock(1_000_000, told_at_s=10.0).told(1_000_900, now_s=11.0)
+    clock = ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_000_900, now_s=11.0)
     assert clock.now_ms(11.0) == 1_001_000
     assert clock.told(1_050_000, now_s=11.0).now_ms(11.0) == 1_050_000
+
+
+def test_what_has_come_for_certain_is_the_newest_the_exchange_named() -> None:
+    clock = ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_000_900, now_s=11.0).told(999_000, now_s=12.0)
+    assert clock.newest_ms == 1_000_900
+    assert clock.now_ms(12.0) == 1_002_000

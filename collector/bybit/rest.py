@@ -121,8 +121,7 @@ class Rest:
 
     async def server_time(self) -> int:
         """The exchange's time in ms: what it says now, unless it has said something newer before."""
-        self._tell_time(await self._ask(dialect.TIME, {}, dialect.parse_time))
-        return self.now_ms
+        return self._told(await self._ask(dialect.TIME, {}, dialect.parse_time)).newest_ms
 
     async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         began_s = trio.current_time()
@@ -165,7 +164,7 @@ class Rest:
                 self._keep_silent(ban)
                 raise
         if isinstance(answer, KlineAnswer | InstrumentsAnswer):
-            self._tell_time(answer.time_ms)
+            self._told(answer.time_ms)
         return answer
 
     async def _permit(self) -> None:
@@ -220,9 +219,10 @@ class Rest:
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"},
         )
 
-    def _tell_time(self, told_ms: int) -> None:
+    def _told(self, told_ms: int) -> ExchangeClock:
         now_s = trio.current_time()
-        self.clock = self.clock.told(told_ms, now_s) if self.clock else ExchangeClock(told_ms, now_s)
+        self.clock = self.clock.told(told_ms, now_s) if self.clock else ExchangeClock.first_told(told_ms, now_s)
+        return self.clock
 
 
 @asynccontextmanager

@@ -1,0 +1,231 @@
+"""History and reconcile together: what is missing is asked for once, in order, and nothing else is.
+
+The exchange is the sandbox without its network, time is the test's, and a list of spans stands in for the writer.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import httpx
+import pytest
+import trio
+
+from collector.book import Book
+from collector.bybit.rest import Silence, open_rest
+from collector.candle import DAY_MS, MINUTE_MS, Series
+from collector.coverage import NOTHING, Span, Spans
+from collector.errors import Unreachable
+from collector.events import Answered, Event
+from collector.history import History
+from collector.missing import State
+from collector.reconcile import Reconciler
+from collector.sandbox import Clock, Faults, Hole, build_exchange
+from collector.sandbox.exchange import Exchange
+from collector.sandbox.messages import Request
+from collector.settings import Settings
+from collector.vitals import Vitals
+
+NOW = 1_714_566_645_000  # 2024-05-01 12:30:45
+LISTED = NOW - 3 * DAY_MS - 777_000
+
+
+@attrs.define
+class World:
+    """Everything but files: an exchange in memory, a pool, a reconciler, and a stand-in for the writer."""
+
+    exchange: Exchange
+    settings: Settings
+    book: Book = attrs.field(factory=Book)
+    vitals: Vitals = attrs.field(factory=Vitals)
+    events: list[Event] = attrs.field(factory=list)
+    broken: bool = False
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        await trio.sleep(0.05)
+        if self.broken:
+            raise httpx.ConnectError("refused")
+        reply = self.exchange.respond(Request("client", "GET", request.url.raw_path.decode()))
+        return httpx.Response(reply.status, content=reply.body)
+
+    @property
+    def every_series(self) -> list[Series]:
+        return [Series(symbol, frame) for symbol in self.settings.symbols for frame in self.settings.timeframes]
+
+    @asynccontextmanager
+    async def reconciler(self, patient: bool = False) -> AsyncIterator[Reconciler]:
+        silence = Silence(0, lambda _: None, lambda: round(trio.current_time() * 1000))
+        transport = httpx.MockTransport(self.answer)
+        async with open_rest(self.settings, silence, self.vitals, transport) as rest, trio.open_nursery() as nursery:
+            history = History(rest, self.book, self.vitals, patient)
+            send, receive = trio.open_memory_channel[Event](10)
+            nursery.start_soon(history.work, 4, send)
+            nursery.start_soon(self.take, receive)
+            yield Reconciler(self.settings, self.every_series, self.book, rest.server_time, history.fetch)
+            nursery.cancel_scope.cancel()
+
+    async def take(self, receive: trio.MemoryReceiveChannel[Event]) -> None:
+        async for event in receive:
+            self.events.append(event)
+            if isinstance(event, Answered):
+                self.book.answer(event.series, event.asked, event.rows.covered, event.at_ms)
+            else:
+                self.book.fail(event.series, event.asked, event.why, event.at_ms)
+
+    async def fetch_once(self) -> None:
+        async with self.reconciler() as reconciler:
+            await reconciler.reconcile_once()
+
+    def questions(self) -> int:
+        return self.exchange.counts.by_path["/v5/market/kline"]
+
+    def held_of(self, name: str) -> Spans:
+        return self.book[Series.named(name)].held
+
+
+def world(faults: Faults | None = None, rate: float = 0, **changes: object) -> World:
+    exchange = build_exchange(
+        symbols=["BTCUSDT", "ETHUSDT"],
+        listed={"BTCUSDT": "2020-03-25", "ETHUSDT": LISTED},
+        clock=Clock(NOW, rate, lambda: round(trio.current_time() * 1e9)),
+        faults=faults,
+        real_s=trio.current_time,
+    )
+    usual = {
+        "rest_url": "http://localhost:1",
+        "symbols": ["BTCUSDT"],
+        "timeframes": ["1"],
+        "days_to_fetch": 5,
+        "limit_to_50_entries": False,
+        "bulk_batch_size": 4,
+    }
+    return World(exchange, Settings(**usual | changes))
+
+
+def wanted(days: int, name: str = "BTCUSDT_1") -> Spans:
+    frame = Series.named(name).timeframe
+    return Spans.between(frame.floor(NOW - days * DAY_MS), frame.floor(NOW))
+
+
+async def test_everything_wanted_is_fetched_with_no_request_more_than_it_takes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(timeframes=["1", "60"])
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_1") == wanted(5)
+    assert here.held_of("BTCUSDT_60") == wanted(5, "BTCUSDT_60")
+    assert here.questions() == 8 + 1  # 7,200 minutes and 120 hours, in pages of 1000
+
+
+async def test_nothing_is_asked_for_twice(autojump_clock: trio.testing.MockClock) -> None:
+    here = world()
+    await here.fetch_once()
+    before = here.questions()
+    await here.fetch_once()
+    assert here.questions() == before
+
+
+async def test_a_deeper_history_asks_only_for_what_is_deeper(autojump_clock: trio.testing.MockClock) -> None:
+    here = world()
+    await here.fetch_once()
+    here.events.clear()
+    here.settings = attrs.evolve(here.settings, days_to_fetch=7)
+    await here.fetch_once()
+    assert Spans.of(*(event.asked for event in here.events)) == wanted(7) - wanted(5)
+
+
+async def test_a_young_symbol_costs_one_request_more_in_all_its_timeframes_together(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(symbols=["ETHUSDT"], timeframes=["1", "5", "60", "D"])
+    await here.fetch_once()
+    first_ms = LISTED // MINUTE_MS * MINUTE_MS
+    assert here.held_of("ETHUSDT_1").hull.start_ms == first_ms
+    assert here.held_of("ETHUSDT_D").hull.start_ms == first_ms // DAY_MS * DAY_MS
+    # the first window came up empty and one more asked for the first candle; then 5 + 1 + 1 + 1 pages
+    assert here.questions() == 1 + 1 + 5 + 1 + 1 + 1
+    notes = here.book.missing(Series.named("ETHUSDT_1"))
+    assert {note.state for note in notes} == {State.BEFORE_LISTING}
+    before = here.questions()
+    await here.fetch_once()
+    assert here.questions() == before
+
+
+async def test_a_request_that_fails_for_good_stops_nobody_else(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(Faults(http_5xx=1.0, paths=["kline"], times=2, skip=2), bulk_max_retries=1)
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_1") == wanted(5)  # asked for once more at the end
+    assert here.vitals.failed == 2
+
+
+async def test_a_span_that_fails_again_and_again_goes_back_to_the_ledger_with_its_reason(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(Faults(http_5xx=1.0, paths=["kline"]), bulk_max_retries=2)
+    await here.fetch_once()
+    notes = here.book.missing(Series.named("BTCUSDT_1"))
+    assert Spans.of(*(note.span for note in notes)) == wanted(5)
+    assert {note.why for note in notes} == {"HTTP 502 (tried 2 times)"}
+
+
+async def test_an_exchange_that_cannot_be_reached_ends_a_fetch(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(bulk_max_retries=2)
+    here.broken = True
+    with pytest.RaisesGroup(pytest.RaisesExc(Unreachable, match="cannot be reached")):
+        await here.fetch_once()
+
+
+async def test_a_hole_is_on_record_and_holds_nothing_up(autojump_clock: trio.testing.MockClock) -> None:
+    hole = Span((NOW - DAY_MS) // MINUTE_MS * MINUTE_MS, (NOW - DAY_MS) // MINUTE_MS * MINUTE_MS + 3 * MINUTE_MS)
+    here = world(Faults(holes=[Hole("BTCUSDT", "1", hole.start_ms, hole.end_ms)]))
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_1") == wanted(5) - Spans((hole,))
+    (note,) = here.book.missing(Series.named("BTCUSDT_1"))
+    assert (note.span, note.state) == (hole, State.RETRYING)
+
+
+async def test_a_running_collector_keeps_up_with_the_market(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(rate=1, days_to_fetch=1)
+    async with here.reconciler(patient=True) as reconciler:
+        with trio.move_on_after(600):
+            await reconciler.reconcile()
+    reached = here.held_of("BTCUSDT_1").hull.end_ms
+    assert NOW + 590_000 - MINUTE_MS <= reached <= NOW + 600_000
+    assert here.book[Series.named("BTCUSDT_1")].in_flight == NOTHING
+    assert here.questions() == 2 + 10  # the day, and one page a minute
+
+
+async def test_a_network_that_is_down_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(rate=1, days_to_fetch=1, bulk_max_retries=2)
+
+    async def repair_later() -> None:
+        await trio.sleep(300)
+        here.broken = False
+
+    async with here.reconciler(patient=True) as reconciler, trio.open_nursery() as nursery:
+        here.broken = True
+        nursery.start_soon(repair_later)
+        with trio.move_on_after(420):
+            await reconciler.reconcile()
+    assert here.held_of("BTCUSDT_1").hull.end_ms >= NOW + 300_000
+
+
+async def test_no_candle_is_asked_for_before_it_has_settled(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(rate=1, days_to_fetch=1)
+    here.exchange.clock.advance(15_500)  # half a second after a close
+    async with here.reconciler() as reconciler:
+        began = trio.current_time()
+        await reconciler.reconcile_once()
+    assert trio.current_time() - began >= 1.5
+    assert here.held_of("BTCUSDT_1").hull.end_ms == NOW // MINUTE_MS * MINUTE_MS + MINUTE_MS
+
+
+async def test_an_exchange_clock_that_stands_still_does_not_make_us_ask_for_ever(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(rate=0, days_to_fetch=1)
+    async with here.reconciler(patient=True) as reconciler:
+        with trio.move_on_after(3600):
+            await reconciler.reconcile()
+    assert here.held_of("BTCUSDT_1") == wanted(1)
+    assert here.questions() == 2
