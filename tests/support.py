@@ -1,15 +1,15 @@
 """What the end-to-end tests share: a small market on real sockets whose clock stands, and settings for it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import Unpack
+from typing import Any, Unpack
 
 import trio
 
-from collector.sandbox import Options, Sandbox, build_exchange, open_sandbox
+from collector.sandbox import Faults, Options, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.exchange import Exchange
 from collector.service import serve
 from collector.settings import Settings
@@ -26,6 +26,12 @@ def market(**options: Unpack[Options]) -> Exchange:
     """An exchange whose clock stands still at `NOW`, unless told otherwise."""
     defaults = Options(seed=7, start_time=NOW, rate=0, symbols=["BTCUSDT", "ETHUSDT"])
     return build_exchange(**(defaults | options))
+
+
+def kline_faults(shares: Mapping[str, float], **others: Any) -> Faults:
+    """Faults in answers to questions for candles alone."""
+    fields: dict[str, Any] = {"paths": ("kline",), **others, **shares}
+    return Faults(**fields)
 
 
 def settings_for(url: str, directory: Path, **changes: object) -> Settings:

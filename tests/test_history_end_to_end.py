@@ -3,7 +3,10 @@
 Every comparison is to the byte and over the whole wanted span.
 """
 
+import errno
+import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -13,17 +16,18 @@ import trio
 from collector import pacing
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import Span, Spans
-from collector.errors import Refused
+from collector.errors import Refused, StorageError
 from collector.missing import Missing, State
 from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.faults import KINDS
 from collector.service import collect, serve
 from collector.settings import Settings
+from collector.store import Disk, Store
 from collector.summary import Outcome
 from tests.campaign.counting import Bell, hang_bell
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
-from tests.support import KLINE, NOW, fetch, market, settings_for
+from tests.support import KLINE, NOW, fetch, kline_faults, market, settings_for
 
 BTC_60 = Series("BTCUSDT", timeframe("60"))
 NOW_MS = instant_ms(NOW)
@@ -103,7 +107,7 @@ async def test_the_library_collects_what_it_is_asked_for_whatever_the_settings_l
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in REFUSALS])
 async def test_a_fault_of_each_kind_never_becomes_a_row_and_leaves_no_gap(tmp_path: Path, kind: str) -> None:
-    faults = attrs.evolve(Faults(paths=("kline",), times=4, stall_s=0.02), **{kind: 1.0})
+    faults = kline_faults({kind: 1.0}, times=4, stall_s=0.02)
     async with open_sandbox(market(faults=faults)) as box:
         settings = settings_for(box.url, tmp_path, timeframes=["5", "60", "D"])
         outcome = await fetch(settings)
@@ -115,7 +119,7 @@ async def test_a_fault_of_each_kind_never_becomes_a_row_and_leaves_no_gap(tmp_pa
 @pytest.mark.usefixtures("quick_retries")
 @pytest.mark.parametrize("kind", KINDS[KINDS.index("malformed") :])
 async def test_an_exchange_that_keeps_lying_is_not_believed_and_the_next_start_heals(tmp_path: Path, kind: str) -> None:
-    async with open_sandbox(market(faults=attrs.evolve(Faults(paths=("kline",)), **{kind: 1.0}))) as box:
+    async with open_sandbox(market(faults=kline_faults({kind: 1.0}))) as box:
         settings = settings_for(box.url, tmp_path, timeframes=["5", "60"], bulk_max_retries=2)
         outcome = await fetch(settings)
         assert foreign_rows(box, settings) == []
@@ -128,7 +132,7 @@ async def test_an_exchange_that_keeps_lying_is_not_believed_and_the_next_start_h
 @pytest.mark.usefixtures("quick_retries")
 async def test_nothing_is_missing_after_errors_in_every_answer_of_five_and_a_ban(tmp_path: Path) -> None:
     shares = dict.fromkeys(["too_many_visits", "http_5xx", "truncated", "malformed"], 0.05)
-    faults = attrs.evolve(Faults(ban_after=15), **shares)
+    faults = kline_faults(shares, ban_after=15)
     async with open_sandbox(market(faults=faults, limits=Limits(ban_s=0.4))) as box:
         settings = settings_for(box.url, tmp_path, timeframes=["1", "5"], ban_wait_s=0.5, bulk_max_retries=8)
         outcome = await fetch(settings)
@@ -368,6 +372,62 @@ async def test_a_candle_that_the_exchange_shows_late_is_left_out_first_and_then_
         box.clock.advance(20_000)
         assert (await fetch(settings)).complete
         assert differences(box, settings) == []
+
+
+# Disks that fail.
+
+
+class FailingDisk(Disk):
+    """A disk on which a number of calls succeed; of the next write half gets through, and nothing after that."""
+
+    def __init__(self, calls: int, code: int) -> None:
+        self._left = calls
+        self._code = code
+
+    def write(self, file: int, data: bytes) -> None:
+        if self._left == 0:
+            super().write(file, data[: len(data) // 2])
+        self._spend()
+        super().write(file, data)
+
+    def sync(self, file: int) -> None:
+        self._spend()
+        super().sync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._spend()
+        super().rename(source, target)
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(self._code, os.strerror(self._code))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+async def test_a_disk_that_fails_at_any_call_costs_no_candle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    async with open_sandbox(market()) as box:
+        for calls in range(12):
+            shallow = settings_for(box.url, tmp_path / str(calls), timeframes=["5"], days_to_fetch=5)
+            deep = attrs.evolve(shallow, timeframes=["5", "60"], days_to_fetch=9)
+            await fetch(shallow)
+            with monkeypatch.context() as broken:
+                broken.setattr("collector.service.Store", partial(Store, disk=FailingDisk(calls, code)))
+                failed = await failure_of(deep)
+            assert failed or calls > 8
+            assert foreign_rows(box, deep) == []
+            assert (await fetch(deep)).complete
+            assert differences(box, deep) == []
+
+
+async def failure_of(settings: Settings) -> StorageError | None:
+    try:
+        await fetch(settings)
+    except StorageError as failure:
+        return failure
+    return None
 
 
 # Time.

@@ -4,12 +4,13 @@ The span is worked out here from the settings alone, so that a collector that wa
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from collector.candle import DAY_MS, Series
 from collector.coverage import Spans
 from collector.rows import HEADER
-from collector.sandbox import Sandbox
+from collector.sandbox import Faults, Sandbox
 from collector.settings import Settings
 
 
@@ -25,8 +26,14 @@ def wanted_start_ms(box: Sandbox, settings: Settings, series: Series) -> int:
 
 def truth_of(box: Sandbox, settings: Settings, series: Series) -> bytes:
     """What the file of a series must hold now."""
-    start_ms = wanted_start_ms(box, settings, series)
-    return box.truth(series.symbol, series.timeframe.name, start_ms, box.clock.now_ms(), settings.category)
+    return _truth(
+        box, box.faults, series, wanted_start_ms(box, settings, series), box.clock.now_ms(), settings.category
+    )
+
+
+@lru_cache(maxsize=32)  # a campaign holds every file against it after each kill, and its clock stands still
+def _truth(box: Sandbox, _: Faults, series: Series, start_ms: int, now_ms: int, category: str) -> bytes:
+    return box.truth(series.symbol, series.timeframe.name, start_ms, now_ms, category)
 
 
 def differences(box: Sandbox, settings: Settings) -> list[str]:

@@ -1,0 +1,60 @@
+"""The real collector as a process of its own, and the settings it is started with."""
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import trio
+
+from collector.settings import Settings
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    """The environment in which a collector has these settings and no others."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
+    given = {
+        f"COLLECTOR_{field.name.upper()}": _text(getattr(settings, field.name)) for field in attrs.fields(Settings)
+    }
+    return clean | given
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "collector", *arguments]
+
+
+@asynccontextmanager
+async def open_collector(settings: Settings, *arguments: str) -> AsyncIterator[trio.Process]:
+    """A collector that runs while this is entered, and is killed if it still does on leaving.
+
+    What it says goes to a pipe; read it with `heard`, or it may stand still when the pipe is full.
+    """
+    process = await trio.lowlevel.open_process(
+        command(*arguments), env=variables(settings), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            if process.stderr is not None:
+                await trio.aclose_forcefully(process.stderr)
+
+
+async def heard(process: trio.Process, words: str = "") -> str:
+    """What the process says until it says these words, or (without words) until it ends."""
+    assert process.stderr is not None
+    said = ""
+    async for part in process.stderr:
+        said += part.decode()
+        if words and words in said:
+            break
+    return said
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

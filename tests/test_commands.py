@@ -1,0 +1,503 @@
+"""The commands as a person meets them: what they say when something is in the way, and the status they end with.
+
+Every complaint is made of sentences on stderr, each on its own line, and never a traceback. Most cases call the command
+line in this process, which is the same code; what only a process can show (signals, a full disk) starts one.
+"""
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+
+import pytest
+import trio
+
+from collector import cli
+from collector.candle import MINUTE_MS
+from collector.ledger import open_ledger
+from collector.sandbox import Faults, Limits, Sandbox, open_sandbox
+from collector.settings import Settings
+from collector.summary import Outcome
+from tests.campaign.counting import hang_bell
+from tests.campaign.process import command, heard, open_collector, variables
+from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
+from tests.support import fetch, market, served, settings_for
+
+_NOBODY = 65534
+_PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
+
+Said = tuple[int, str, str]
+"""Exit status, stdout, stderr."""
+Command = Callable[..., Said]
+
+
+@pytest.fixture
+def box() -> Iterator[Sandbox]:
+    with served(market()) as box:
+        yield box
+
+
+@pytest.fixture
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Calls the command line with settings and arguments, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(settings: Settings | None, *arguments: str, **changes: str) -> Said:
+        with monkeypatch.context() as here:
+            for name, value in (variables(settings) if settings else {}).items():
+                here.setenv(name, value)
+            for key, value in changes.items():
+                here.setenv(f"COLLECTOR_{key.upper()}", value)
+            here.setattr("sys.argv", ["collector", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(ended.value.code or 0), said.out, said.err
+
+    return called
+
+
+def complaints(err: str) -> list[str]:
+    """The sentences of the command itself, without the log lines before them."""
+    return [line.removeprefix("collector: ") for line in err.splitlines() if line.startswith("collector: ")]
+
+
+# What was asked for does not exist, or makes no sense.
+
+
+def test_a_symbol_that_does_not_exist_is_named_and_nothing_is_collected(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    status, _, err = say(settings_for(box.url, tmp_path, symbols=["NOSUCHUSDT"]), "fetch")
+    assert status == 2
+    (sentence,) = complaints(err)
+    assert "NOSUCHUSDT" in sentence
+    assert "symbols" in sentence
+
+
+def test_beside_a_symbol_that_does_not_exist_the_others_are_collected(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    status, _, err = say(settings, "fetch", "--symbols", "BTCUSDT,NOSUCHUSDT")
+    assert status == 1
+    assert "not listed by the exchange: NOSUCHUSDT" in complaints(err)
+    assert differences(box, settings) == []
+
+
+def test_an_empty_list_of_symbols_is_refused(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    status, _, err = say(settings_for(box.url, tmp_path), "fetch", "--symbols", "")
+    assert status == 2
+    assert "symbols: it names none" in err
+
+
+def test_all_problems_of_the_settings_are_reported_together(say: Command, tmp_path: Path) -> None:
+    (tmp_path / "settings.ini").write_text(
+        "[exchange]\ncategory = margin\n[collection]\ntimeframe = 1\ndays_to_fetch = many\n[storage]\ndata_dir = new\n"
+    )
+    status, _, err = say(None, "fetch", "--timeframes", "1,7")
+    assert status == 2
+    assert len(complaints(err)) == 4
+    for part in ("did you mean timeframes?", "'many'", "'margin'", "'7' is not a timeframe"):
+        assert part in err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "fetch --timeframes 90",
+        "fetch --days 0",
+        "fetch --mode half",
+        "fetch --log-level loud",
+        "fetch --nosuch",
+        "--settings nosuch.ini",
+        "nosuch",
+    ],
+)
+def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: str) -> None:
+    status, out, err = say(None, *arguments.split())
+    assert status == 2
+    assert arguments.split()[-1].strip("-") in err + out
+
+
+@pytest.mark.parametrize("name", ["run", "fetch", "symbols", "sandbox", "demo", ""])
+def test_every_command_explains_itself(say: Command, name: str) -> None:
+    status, out, _ = say(None, *([name] if name else []), "--help")
+    assert status == 0
+    assert "Usage: collector" in out
+
+
+# The exchange is not there, or is something else.
+
+
+@contextmanager
+def stranger(greeting: bytes) -> Iterator[str]:
+    """A server that says the same to everybody; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=_greet, args=(server, greeting), daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def _greet(server: socket.socket, greeting: bytes) -> None:
+    while True:
+        try:
+            client = server.accept()[0]
+        except OSError:
+            return
+        with client:
+            client.recv(4096)
+            client.sendall(greeting)
+
+
+def test_a_host_that_cannot_be_reached_ends_fetch_with_status_3(say: Command, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    status, _, err = say(settings_for(f"http://127.0.0.1:{port}", tmp_path), "fetch", bulk_max_retries="1")
+    assert status == 3
+    (sentence,) = complaints(err)
+    assert f"http://127.0.0.1:{port} cannot be reached" in sentence
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<html>hi</html>",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{"hello": true}',
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        b"",
+    ],
+    ids=["ssh", "html", "json", "404", "redirect", "silence"],
+)
+def test_a_host_that_is_no_exchange_ends_fetch_with_status_3(say: Command, tmp_path: Path, greeting: bytes) -> None:
+    with stranger(greeting) as url:
+        status, _, err = say(settings_for(url, tmp_path), "fetch", bulk_max_retries="1")
+    assert status == 3
+    assert len(complaints(err)) == 1
+
+
+@pytest.mark.parametrize("name", ["run", "fetch", "symbols"])
+def test_a_country_that_is_not_served_ends_every_command_with_status_3(
+    say: Command, box: Sandbox, tmp_path: Path, name: str
+) -> None:
+    box.faults = Faults(geo_block=1.0)
+    status, _, err = say(settings_for(box.url, tmp_path), name)
+    assert status == 3
+    (sentence,) = complaints(err)
+    assert "country" in sentence
+
+
+# Directories and disks.
+
+
+@contextmanager
+def without_rights(mode: int) -> Iterator[Path]:
+    """A working directory of such a mode, for somebody who is not root."""
+    with TemporaryDirectory() as name, chdir(name):
+        directory = Path(name)
+        (directory / "logs").mkdir()
+        (directory / "logs").chmod(0o777)
+        directory.chmod(mode)
+        was_root = os.geteuid() == 0
+        if was_root:
+            os.seteuid(_NOBODY)
+        try:
+            yield directory
+        finally:
+            if was_root:
+                os.seteuid(0)
+            directory.chmod(0o755)
+
+
+@pytest.mark.parametrize("key", ["data_dir", "logs_dir"])
+def test_a_directory_that_cannot_be_written_is_named(say: Command, box: Sandbox, tmp_path: Path, key: str) -> None:
+    with without_rights(0o555) as readonly:
+        settings = settings_for(box.url, tmp_path, **({"logs_dir": readonly / "logs"} | {key: readonly / "new"}))
+        status, _, err = say(settings, "fetch")
+    assert status == 2
+    (sentence,) = complaints(err)
+    assert sentence.startswith(f"[storage] {key}: {readonly}/new cannot be written")
+
+
+def test_a_settings_file_that_cannot_be_seen_is_not_taken_for_none(say: Command) -> None:
+    with without_rights(0):
+        status, _, err = say(None, "fetch")
+    assert status == 2
+    assert complaints(err) == ["settings.ini cannot be read: Permission denied"]
+
+
+@pytest.mark.parametrize("key", ["data_dir", "logs_dir"])
+def test_a_directory_below_a_file_is_refused(say: Command, box: Sandbox, tmp_path: Path, key: str) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    status, _, err = say(settings_for(box.url, tmp_path, **{key: tmp_path / "file" / "below"}), "fetch")
+    assert status == 2
+    assert len(complaints(err)) == 1
+
+
+def test_a_directory_of_another_category_is_refused(say: Command, tmp_path: Path) -> None:
+    with served(market(symbols=["BTCUSDT", "spot:BTCUSDT"])) as box:
+        assert say(settings_for(box.url, tmp_path), "fetch")[0] == 0
+        before = (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes()
+        status, _, err = say(settings_for(box.url, tmp_path, category="spot"), "fetch")
+    assert status == 2
+    assert "holds candles of sandbox linear" in err
+    assert (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes() == before
+
+
+def test_a_second_collector_is_refused_and_told_who_is_there(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    settings.data_dir.mkdir()
+    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+        status, _, err = say(settings, "fetch")
+    assert status == 4
+    (sentence,) = complaints(err)
+    assert f"process {os.getpid()}" in sentence
+    assert box.counts.requests == 0
+
+
+def limited(size: int) -> None:
+    """In a new process: no file may grow beyond this."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def fetched(settings: Settings, prepare: Callable[[], None] | None = None) -> tuple[int, str]:
+    """Exit status and stderr of a `fetch` in a process of its own."""
+    ended = subprocess.run(
+        command("fetch"), env=variables(settings), stderr=subprocess.PIPE, text=True, preexec_fn=prepare, check=False
+    )
+    return ended.returncode, ended.stderr
+
+
+def test_files_that_cannot_grow_end_fetch_with_a_sentence_and_room_heals_it(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, timeframes=["5"])
+    status, err = fetched(settings, partial(limited, 50_000))
+    assert status == 1
+    assert "Traceback" not in err
+    assert "what it holds is intact" in complaints(err)[-1]
+    assert foreign_rows(box, settings) == []
+    assert fetched(settings)[0] == 0
+    assert differences(box, settings) == []
+
+
+@contextmanager
+def small_disk(directory: Path, size: str) -> Iterator[Path]:
+    """A file system of its own that is soon full, where we may make one."""
+    directory.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", directory], check=False).returncode:
+        pytest.skip("only root can make a small file system")
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def test_a_full_disk_ends_fetch_with_a_sentence_and_room_heals_it(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "256k") as disk:
+        settings = settings_for(box.url, disk, timeframes=["5"], symbols=["BTCUSDT", "ETHUSDT"])
+        status, _, err = say(settings, "fetch")
+        assert status == 1
+        assert any("disk is full" in sentence for sentence in complaints(err))
+        assert foreign_rows(box, settings) == []
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        assert say(settings, "fetch")[0] == 0
+        assert differences(box, settings) == []
+
+
+# Files that are not as we left them.
+
+
+def spoiled(settings: Settings, spoil: Callable[[bytes], bytes]) -> Path:
+    """The file of the first series, changed by somebody else."""
+    path = settings.data_dir / "BTCUSDT_60.csv"
+    path.write_bytes(spoil(path.read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: b"time,price\n1,2\n",
+        lambda text: text.replace(b"timestamp", b"Timestamp"),
+        lambda text: text[:3000] + b"what is this\n" + text[3000:],
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"\x89PNG\r\n" + text,
+    ],
+    ids=["csv", "header", "line", "line-ends", "binary"],
+)
+def test_a_file_that_is_not_ours_is_set_aside_and_fetched_anew(
+    say: Command, box: Sandbox, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    (path,) = {spoiled(settings, spoil)}
+    foreign = path.read_bytes()
+    status, _, err = say(settings, "fetch")
+    assert status == 0
+    assert "set aside as BTCUSDT_60.csv.set-aside-1" in err
+    assert path.with_name("BTCUSDT_60.csv.set-aside-1").read_bytes() == foreign
+    assert differences(box, settings) == []
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-20],
+        lambda text: text + b"17157",
+        lambda text: text[:-500] + bytes(500),
+        lambda text: text + bytes(70_000),
+        lambda text: text[:30],
+        lambda text: b"",
+        lambda text: text[: text.rindex(b"\n", 0, 9_000) + 1],
+    ],
+    ids=["cut", "torn", "zero-filled", "zeros-behind", "half-a-header", "empty", "rows-lost"],
+)
+def test_the_traces_of_a_crash_are_mended(
+    say: Command, box: Sandbox, tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    spoiled(settings, spoil)
+    assert say(settings, "fetch")[0] == 0
+    assert differences(box, settings) == []
+
+
+def test_a_limit_never_cuts_a_longer_file_unless_it_is_allowed_to(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    before = (settings.data_dir / "BTCUSDT_60.csv").read_bytes()
+    status, _, err = say(settings, "fetch", limit_to_50_entries="true")
+    assert status == 2
+    assert "BTCUSDT_60.csv holds 240 rows" in err
+    assert "--allow-trim" in err
+    assert (settings.data_dir / "BTCUSDT_60.csv").read_bytes() == before
+    box.clock.advance(60 * MINUTE_MS)
+    assert say(settings, "fetch", "--allow-trim", limit_to_50_entries="true")[0] == 0
+    assert len(whole_lines(settings.data_dir / "BTCUSDT_60.csv")) == 51
+
+
+# Symbols.
+
+
+def test_symbols_shows_what_the_exchange_lists(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    status, out, err = say(settings_for(box.url, tmp_path), "symbols")
+    assert status == 0
+    assert out.split()[:7] == ["symbol", "status", "kind", "base", "quote", "settles", "in"]
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["BTCUSDT", "ETHUSDT"]
+    assert complaints(err) == ["2 symbols trade in linear"]
+
+
+def test_symbols_for_the_machine_are_json_and_nothing_else(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    status, out, _ = say(settings_for(box.url, tmp_path), "symbols", "--json")
+    assert status == 0
+    assert [each["symbol"] for each in json.loads(out)] == ["BTCUSDT", "ETHUSDT"]
+    assert not (tmp_path / "candles").exists()
+
+
+# Signals, to a process of its own.
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Looks again and again, for a process that writes files tells nobody."""
+    while True:
+        await trio.sleep(0.02)
+        if condition():
+            return
+
+
+def has_newest(box: Sandbox, settings: Settings) -> bool:
+    (series,) = series_of(settings)
+    return whole_lines(settings.data_dir / f"{series}.csv")[-1:] == truth_of(box, settings, series).splitlines()[-1:]
+
+
+async def test_run_keeps_up_with_the_exchange_until_a_signal_ends_it_with_status_0(tmp_path: Path) -> None:
+    async with open_sandbox(market(start_time="2024-05-15T12:30:58")) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], days_to_fetch=2)
+        async with open_collector(settings, "run") as process:
+            with trio.fail_after(_PATIENCE_S):
+                await until(partial(has_newest, box, settings))
+                box.clock.advance(10 * MINUTE_MS)
+                await until(partial(has_newest, box, settings))
+                process.send_signal(signal.SIGTERM)
+                said = await heard(process)
+                assert await process.wait() == 0
+        assert "Traceback" not in said
+        assert "nothing wanted is missing" in complaints(said)
+        first_ms = held_spans(settings, series_of(settings)[0]).hull.start_ms
+        true = box.truth("BTCUSDT", "1", first_ms, box.clock.now_ms())
+        assert (settings.data_dir / "BTCUSDT_1.csv").read_bytes() == true
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_lets_fetch_write_what_it_has_and_the_next_start_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    exchange = market(faults=Faults(latency_ms=30))
+    bell = hang_bell(exchange)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], days_to_fetch=30, bulk_batch_size=2)
+        async with open_collector(settings, "fetch") as process:
+            with trio.fail_after(_PATIENCE_S):
+                await bell.reached(15)
+                process.send_signal(number)
+                said = await heard(process)
+                assert await process.wait() == 1
+        assert "Traceback" not in said
+        assert any(line.startswith("still missing: 1 spans") for line in complaints(said))
+        assert foreign_rows(box, settings) == []
+        held = held_spans(settings, series_of(settings)[0])
+        assert held
+        box.counts.clear()
+        box.faults = Faults()
+        assert (await fetch(settings)).complete
+        assert not asked_spans(box, series_of(settings)[0]) & held
+        assert differences(box, settings) == []
+
+
+async def test_a_second_signal_ends_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    async def deaf(*, stop: trio.Event) -> Outcome:
+        os.kill(os.getpid(), signal.SIGINT)
+        await stop.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await trio.sleep_forever()
+        raise AssertionError
+
+    with trio.fail_after(_PATIENCE_S), pytest.raises(KeyboardInterrupt):
+        await cli._until_signal(partial(deaf))
+
+
+async def test_a_ban_is_waited_out_across_a_kill_and_a_new_start(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=Faults(ban_after=6), limits=Limits(ban_s=3))) as box:
+        # One request at a time: what is on its way when the ban is spoken cannot be called back.
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], ban_wait_s=3, bulk_batch_size=1)
+        with trio.fail_after(_PATIENCE_S):
+            async with open_collector(settings, "fetch") as process:
+                await heard(process, "rate ban")
+                process.kill()
+            async with open_collector(settings, "fetch") as process:
+                said = await heard(process)
+                assert await process.wait() == 0
+        assert "a rate ban from before is still on" in said
+        assert box.counts.by_outcome["rate_ban"] == 1
+        assert box.counts.during_ban == 0
+        assert differences(box, settings) == []
+
+
+@pytest.mark.slow
+def test_the_demo_finds_every_file_equal(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        command("demo", "--data-dir", str(tmp_path)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode == 0
+    assert ended.stderr.count("equal to the exchange, byte for byte") == 12
