@@ -40,13 +40,16 @@ _SHARED: dict[str, Any] = {
     "mode": Annotated[
         str | None, typer.Option(help="full, recent (the 50 newest) or live (no history).", rich_help_panel=_WHAT)
     ],
+    "no_limit": Annotated[
+        bool, typer.Option("--no-limit", help="Keep every row, not only the 50 newest.", rich_help_panel=_WHAT)
+    ],
     "no_websocket": Annotated[bool, typer.Option("--no-websocket", help="History only.", rich_help_panel=_WHAT)],
     "log_level": Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_HOW)],
     "quiet": Annotated[bool, typer.Option("--quiet", help="Warnings and errors only.", rich_help_panel=_HOW)],
 }
-_DEFAULTS = {"no_websocket": False, "log_level": "info", "quiet": False}
+_DEFAULTS = {"no_limit": False, "no_websocket": False, "log_level": "info", "quiet": False}
 _SETTING_OF = {"days": "days_to_fetch"}
-_NOT_SETTINGS = ("settings", "no_websocket", "log_level", "quiet")
+_NOT_SETTINGS = ("settings", "no_limit", "no_websocket", "log_level", "quiet")
 
 
 @attrs.frozen
@@ -79,6 +82,8 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _read(given: dict[str, Any]) -> Options:
     overrides = {_SETTING_OF.get(name, name): value for name, value in given.items() if name not in _NOT_SETTINGS}
+    if given["no_limit"]:
+        overrides["limit_to_50_entries"] = False
     if given["no_websocket"]:
         overrides["enable_websocket"] = False
     settings = Settings.load(given["settings"], os.environ, overrides)

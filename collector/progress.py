@@ -3,7 +3,8 @@
 import attrs
 import trio
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from collector.book import Book
 from collector.coverage import moment_text
@@ -69,16 +70,16 @@ class Display:
 
     async def draw(self, vitals: Vitals, book: Book) -> None:
         """Draws until cancelled."""
+        whole = Column(no_wrap=True)
         columns = (
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rates]}"),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[numbers]}", table_column=whole),
+            TimeRemainingColumn(compact=True, table_column=whole),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
         )
         seen = [glimpse(vitals, book)]
         with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as progress:
-            bar = progress.add_task("starting", total=None, rates="")
+            bar = progress.add_task("starting", total=None, numbers="")
             while True:
                 await trio.sleep(_DRAW_EVERY_S)
                 seen.append(glimpse(vitals, book))
@@ -92,7 +93,8 @@ class Display:
             bar,
             completed=now.candles,
             total=now.candles + now.remaining,
-            rates=f"candles  {candles_s:,.0f}/s  {now.requests} requests  {requests_s:.0f}/s",
+            numbers=f"{now.candles:,}/{now.candles + now.remaining:,} candles {candles_s:,.0f}/s"
+            f" · {now.requests:,} requests {requests_s:,.0f}/s",
             description=now.where,
         )
 

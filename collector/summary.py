@@ -52,7 +52,8 @@ def summary_lines(outcome: Outcome) -> Iterator[str]:
         yield "nothing wanted is missing"
         return
     candles = sum(series.timeframe.count(note.span.start_ms, note.span.end_ms) for series, note in outcome.missing)
-    yield f"still missing: {len(outcome.missing)} spans, {candles:,} candles; the next start asks for them again"
+    spans = f"{len(outcome.missing)} span{'s' if len(outcome.missing) > 1 else ''}"
+    yield f"still missing: {spans}, {candles:,} candles, each on record; the next start asks for them again"
     for series, note in islice(outcome.missing, _SHOWN):
         start, end = moment_text(note.span.start_ms), moment_text(note.span.end_ms)
         yield f"  {series} {start} to {end}: {note.state}, {note.why}"
