@@ -19,7 +19,7 @@ from collector.book import Book
 from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series, is_symbol
-from collector.errors import CollectorError, SettingsError
+from collector.errors import CollectorError, RequestFailed, SettingsError, Unreachable
 from collector.events import Event
 from collector.history import History
 from collector.ledger import open_ledger
@@ -35,6 +35,7 @@ from collector.writer import CHANNEL, Writer
 
 log = get_logger(__name__)
 
+_TRY_ON_S = 1.0  # between rounds of tries, which have longer pauses within them
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
 
 
@@ -105,7 +106,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 inner.start_soon(_cancel_when, stop, inner.cancel_scope)
                 if watch:
                     inner.start_soon(watch, vitals, book)
-                found, unknown[:] = await _symbols(settings, rest)
+                found, unknown[:] = await _symbols(settings, rest, patient=not once)
                 every_series += [Series(each, frame) for each in found for frame in settings.timeframes]
                 every_series.sort()
                 store = Store(settings.data_dir)
@@ -135,13 +136,13 @@ async def list_symbols(settings: Settings) -> list[Instrument]:
         return await rest.instruments()
 
 
-async def _symbols(settings: Settings, rest: Rest) -> tuple[list[str], list[str]]:
+async def _symbols(settings: Settings, rest: Rest, *, patient: bool) -> tuple[list[str], list[str]]:
     """The symbols to collect, and those asked for that the exchange does not list.
 
     Raises:
         SettingsError: nothing is left to collect.
     """
-    listed = {instrument.symbol for instrument in await rest.instruments()}
+    listed = {instrument.symbol for instrument in await _instruments(rest, patient)}
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
         found = [name for name in sorted(listed) if is_symbol(name)]
@@ -157,6 +158,17 @@ async def _symbols(settings: Settings, rest: Rest) -> tuple[list[str], list[str]
     for name in unknown:
         log.warning("symbol left out, it does not trade here", symbol=name, where=where)
     return found, unknown
+
+
+async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
+    while True:
+        try:
+            return await rest.instruments()
+        except (Unreachable, RequestFailed) as trouble:
+            if not patient:
+                raise
+            log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
+        await trio.sleep(_TRY_ON_S)
 
 
 def _refuse_to_trim(store: Store, every_series: Sequence[Series]) -> None:
