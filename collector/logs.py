@@ -7,8 +7,9 @@ line opens logs of its own. Times are UTC, like everything else here.
 
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -97,11 +98,30 @@ def _level(name: str) -> int:
 def _open_file(logs_dir: Path) -> logging.Handler:
     try:
         logs_dir.mkdir(parents=True, exist_ok=True)
-        return RotatingFileHandler(
-            logs_dir / FILE_NAME, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8"
-        )
+        return _File(logs_dir / FILE_NAME, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8")
     except OSError as error:
         raise SettingsError([f"[storage] logs_dir: {logs_dir} cannot be written: {error.strerror}"]) from error
+
+
+class _File(RotatingFileHandler):
+    """A log that cannot be written says so once; the collection is worth more than its log."""
+
+    told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base class's name)
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.told:
+            self.told = True
+            reason = error.strerror or error
+            sys.stderr.write(
+                f"collector: the log {self.baseFilename} cannot be written: {reason}; going on without it\n"
+            )
+
+    def close(self) -> None:
+        with suppress(OSError):  # it was told before
+            super().close()
 
 
 class _Lines(logging.Handler):
