@@ -75,8 +75,10 @@ async def run_campaign(plan: Plan, directory: Path) -> Report:
     async with open_sandbox(exchange) as box:
         settings = _settings(plan, box.url, directory)
         with trio.fail_after(_END_S):
-            for _ in range(plan.kills):
-                await _run_and_kill(plan, settings, bell, dice, report)
+            for turn in range(plan.kills):
+                # Ever deeper, so that rows go in before others and whole files are replaced while the axe falls.
+                days = plan.days // 2 + plan.days * turn // (2 * plan.kills)
+                await _run_and_kill(plan, attrs.evolve(settings, days_to_fetch=days), bell, dice, report)
                 _look(box, settings, report)
             async with open_collector(settings, "fetch") as process:
                 said = await heard(process)
