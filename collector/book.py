@@ -125,8 +125,13 @@ class Book:
                 record.notes = tuple(map(started_anew, record.notes))
 
     def hold(self, series: Series, covered: Spans) -> None:
-        """Says anew what the file holds (it was read, trimmed or set aside)."""
-        self[series].held = covered
+        """Says anew what the file holds (it was read, trimmed or set aside); what is held is not missing."""
+        record = self[series]
+        record.held = covered
+        if record.notes:
+            record.notes = tuple(
+                attrs.evolve(note, span=part) for note in record.notes for part in Spans((note.span,)) - covered
+            )
 
     def needs_proof(self, series: Series, start_ms: int) -> bool:
         """Whether nothing tells yet that the series goes back to the candle that opens at `start_ms`."""

@@ -5,6 +5,7 @@ Every comparison is to the byte and over the whole wanted span.
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -272,6 +273,21 @@ async def test_after_a_pause_only_what_closed_in_the_meantime_is_asked_for(tmp_p
         assert (await fetch(settings)).complete
         assert asked_spans(box, BTC_60) == Spans.between(held[-1].end_ms, held[-1].end_ms + 7 * 60 * MINUTE_MS)
         assert kline_requests(box) == 1
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_ledger_that_is_behind_the_files_reports_nothing_as_missing_that_is_held(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=kline_faults({"http_5xx": 1.0}))) as box:
+        settings = settings_for(box.url, tmp_path, bulk_max_retries=1)
+        assert not (await fetch(settings)).complete
+        shutil.copytree(settings.data_dir / ".collector", tmp_path / "before")
+        box.faults = Faults()
+        assert (await fetch(settings)).complete
+        shutil.rmtree(settings.data_dir / ".collector")
+        shutil.move(tmp_path / "before", settings.data_dir / ".collector")
+        box.counts.clear()
+        assert (await fetch(settings)).complete
+        assert kline_requests(box) == 0
 
 
 async def test_a_lost_ledger_costs_no_candle(tmp_path: Path) -> None:
