@@ -16,7 +16,7 @@ from collector.rows import COLUMNS, HEADER, check_lines, coverage
 
 Bytes = bytes | mmap.mmap
 
-_TAIL = 64 * 1024  # what is checked line by line at the end of a file
+_TAIL = 16 * 1024  # what is checked line by line at the end of a file
 _LONGEST_SUFFIX = 1024 * 1024  # beyond this, reading the whole file's times is quicker than checking lines
 
 

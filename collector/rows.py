@@ -5,14 +5,16 @@ what a good line is stands in this module, for what arrives from the exchange an
 pure, and it never decides which of two rows is right (that is merging's).
 """
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from functools import lru_cache
-from itertools import chain, pairwise
-from math import inf
-from operator import itemgetter, le
+from math import ceil, inf
+from operator import le, lt
 
 import attrs
+import msgspec
 
 from collector.candle import DAY_MS, MINUTE_MS, Timeframe
 from collector.coverage import NOTHING, Span, Spans
@@ -23,7 +25,10 @@ HEADER = (",".join(COLUMNS) + "\n").encode()
 # open time in ms, open, high, low, close, volume, turnover: the order in which the exchange sends them
 Values = tuple[str, str, str, str, str, str, str]
 
-_NUMBER_TEXT = b"0123456789."  # no sign, no exponent, no spaces, which float() would let pass
+_DIGITS_AND_DOT = b"0123456789."
+_SEPARATORS = b",-- ::,,,,,,\n"  # what remains of a line without them
+_DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
+_LATEST_MS = 10**13 - 1  # the year 2286; a time of more than 13 digits is none
 _CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
 
 
@@ -48,19 +53,29 @@ class NotACandle(ValueError):
 def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
     """Checked candles as text; they come oldest first.
 
+    Whole columns are converted and compared at once, which costs a tenth of looking at each value; only when something
+    is wrong are the candles gone through one by one, to name it.
+
     Raises:
         NotACandle: a value is not a plain decimal number, prices contradict each other, or a time is off the
             timeframe's grid, twice there or out of order.
     """
     if not candles:
         return Rows()
-    opens = _checked_opens(timeframe, list(map(itemgetter(0), candles)))
-    _check_values(candles)
-    lines = [
-        f"{values[0]},{stamp},{','.join(values[1:])}\n"
-        for values, stamp in zip(candles, map(datetime_text, opens), strict=True)
-    ]
-    return Rows("".join(lines).encode(), coverage(timeframe, opens))
+    times, *columns = zip(*candles, strict=True)
+    try:
+        opens = msgspec.convert(times, list[int], strict=False)
+        numbers = msgspec.convert(columns, list[list[float]], strict=False)
+    except msgspec.ValidationError:
+        raise _culprit(timeframe, candles) from None
+    if not (_are_plain(times, opens) and _are_on_grid(timeframe, opens) and _are_candles(*numbers)):
+        raise _culprit(timeframe, candles)
+    stamps = _datetime_texts(timeframe, opens)
+    text = ("\n".join(map(",".join, zip(times, stamps, *columns, strict=True))) + "\n").encode("utf-8", "replace")
+    # Without its digits and dots, a good text is nothing but the separators: no sign, exponent, blank, `inf` or `nan`.
+    if text.translate(None, _DIGITS_AND_DOT) != len(opens) * _SEPARATORS:
+        raise _culprit(timeframe, candles)
+    return Rows(text, coverage(timeframe, opens))
 
 
 def coverage(timeframe: Timeframe, opens: Sequence[int]) -> Spans:
@@ -73,12 +88,6 @@ def coverage(timeframe: Timeframe, opens: Sequence[int]) -> Spans:
     return Spans.of(*(Span(each, timeframe.close(each)) for each in opens))
 
 
-def datetime_text(open_ms: int) -> str:
-    """The `datetime` column for an open time (all of them lie on whole minutes)."""
-    day, in_day = divmod(open_ms, DAY_MS)
-    return _date_text(day) + _CLOCK_TEXTS[in_day // MINUTE_MS]
-
-
 def open_of_line(line: bytes) -> int:
     """The open time a line begins with.
 
@@ -88,43 +97,57 @@ def open_of_line(line: bytes) -> int:
     return int(line[: line.index(b",")])
 
 
-def check_line(timeframe: Timeframe, line: bytes) -> int:
-    """The open time of a whole line (without its newline) as this collector would have written it.
-
-    Raises:
-        NotACandle: it would not have; the text says why.
-    """
-    fields = line.decode("ascii", "replace").split(",")
-    if len(fields) != len(COLUMNS):
-        raise NotACandle(f"{len(fields)} columns instead of {len(COLUMNS)}")
-    time, stamp, *numbers = fields
-    (open_ms,) = _checked_opens(timeframe, [time])
-    if stamp != datetime_text(open_ms):
-        raise NotACandle(f"datetime {stamp!r} is not that of timestamp {time}")
-    opened, high, low, close, volume, turnover = numbers
-    _check_values([(time, opened, high, low, close, volume, turnover)])
-    return open_ms
-
-
 def check_lines(timeframe: Timeframe, text: bytes, after_ms: int = -1) -> tuple[list[int], int, str | None]:
-    """How much of the text, from its beginning, is good: whole lines, each valid and later than the one before.
+    """How much of the text, from its beginning, is good: whole lines, each as this collector would have written it and
+    later than the one before.
 
     Returns:
         The open times in the good part, its length in bytes, and why the next line is not good (None: all is good).
     """
+    whole = text[: text.rfind(b"\n") + 1]
+    torn = None if len(whole) == len(text) else "the last line is not whole"
     opens: list[int] = []
+    with suppress(NotACandle):  # a good text is good at once
+        opens = _checked_opens(timeframe, whole, after_ms)
+        return opens, len(whole), torn
     good = 0
-    for line in text.split(b"\n")[:-1]:
+    for line in whole.splitlines(keepends=True):
         try:
-            open_ms = check_line(timeframe, line)
+            opens += _checked_opens(timeframe, line, opens[-1] if opens else after_ms)
         except NotACandle as defect:
             return opens, good, str(defect)
-        if open_ms <= after_ms:
-            return opens, good, f"timestamp {open_ms} does not come after {after_ms}"
-        opens.append(open_ms)
-        after_ms = open_ms
-        good += len(line) + 1
-    return opens, good, None if good == len(text) else "the last line is not whole"
+        good += len(line)
+    raise AssertionError("lines that are good one by one are good together")
+
+
+def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int]:
+    """The open times of whole lines. Text is ours if writing its candles gives the same text again."""
+    rows = [line.split(",") for line in text.decode("utf-8", "replace").split("\n")[:-1]]
+    for row in rows:
+        if len(row) != len(COLUMNS):
+            raise NotACandle(f"{len(row)} columns instead of {len(COLUMNS)}")
+    written = rows_of(timeframe, [(row[0], row[2], row[3], row[4], row[5], row[6], row[7]) for row in rows])
+    if written.text != text:
+        raise NotACandle("datetime is not that of timestamp")
+    if written and written.covered[0].start_ms <= after_ms:
+        raise NotACandle(f"timestamp {written.covered[0].start_ms} does not come after {after_ms}")
+    return [int(row[0]) for row in rows]
+
+
+def _datetime_texts(frame: Timeframe, opens: Sequence[int]) -> list[str]:
+    """The `datetime` column: the open times in UTC, all of them on whole minutes, made a day at a time."""
+    step = frame.step_ms
+    if step is None or step > DAY_MS or not opens or not _is_run(opens, step):
+        return [_date_text(ms // DAY_MS) + _CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS] for ms in opens]
+    texts: list[str] = []
+    ms = opens[0]
+    while ms <= opens[-1]:
+        day = ms // DAY_MS
+        end = min((day + 1) * DAY_MS, opens[-1] + 1)
+        clocks = _CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS : ceil((end - day * DAY_MS) / MINUTE_MS) : step // MINUTE_MS]
+        texts += [_date_text(day) + clock for clock in clocks]
+        ms += len(clocks) * step
+    return texts
 
 
 @lru_cache(maxsize=4096)
@@ -132,47 +155,36 @@ def _date_text(day: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
-def _checked_opens(timeframe: Timeframe, times: Sequence[str]) -> list[int]:
-    try:
-        opens = list(map(int, times))
-    except ValueError:
-        opens = []
-    if list(map(str, opens)) != list(times):
-        raise NotACandle(f"open time {next(time for time in times if not _is_plain_integer(time))!r} is not a number")
-    step = timeframe.step_ms
-    if step and timeframe.is_open(opens[0]) and opens == list(range(opens[0], opens[-1] + 1, step)):
-        return opens  # by far the most common: a run without a hole
-    for open_ms in opens:
-        if not timeframe.is_open(open_ms):
-            raise NotACandle(f"open time {open_ms} is off the grid of timeframe {timeframe}")
-    for before, after in pairwise(opens):
-        if after <= before:
-            raise NotACandle(f"open time {after} is {'there twice' if after == before else 'out of order'}")
-    return opens
+def _is_run(opens: Sequence[int], step: int) -> bool:
+    """Whether the times follow one another without a hole."""
+    return opens == list(range(opens[0], opens[-1] + 1, step))
 
 
-def _is_plain_integer(text: str) -> bool:
-    return text.isascii() and text.isdigit() and str(int(text)) == text
+def _are_plain(times: Sequence[str], opens: Sequence[int]) -> bool:
+    """Whether the times are written as nothing but their digits (a number may come with a dot or leading zeros)."""
+    if min(opens) < 0 or max(opens) > _LATEST_MS:
+        return False
+    digits = "".join(times)
+    if not (digits.isascii() and digits.isdigit()):
+        return False
+    all_thirteen = min(opens) >= 10**12  # from 2001 on: then the length says whether zeros lead
+    return len(digits) == 13 * len(opens) if all_thirteen else list(map(str, opens)) == list(times)
 
 
-def _check_values(candles: Sequence[Values]) -> None:
-    """Checks whole columns at once and looks for the culprit only when there is one."""
-    text = "".join(chain.from_iterable(candles)).encode("ascii", "replace")
-    try:
-        _, opens, highs, lows, closes, volumes, turnovers = (
-            map(float, column) for column in zip(*candles, strict=True)
-        )
-        good = not text.translate(None, _NUMBER_TEXT) and _are_candles(
-            list(opens), list(highs), list(lows), list(closes), [*volumes, *turnovers]
-        )
-    except ValueError:
-        good = False
-    if not good:
-        raise NotACandle(next(defect for defect in map(_defect, candles) if defect))
+def _are_on_grid(frame: Timeframe, opens: Sequence[int]) -> bool:
+    step = frame.step_ms
+    if step and frame.is_open(opens[0]) and _is_run(opens, step):
+        return True
+    return all(map(frame.is_open, opens)) and all(map(lt, opens, opens[1:]))
 
 
 def _are_candles(
-    opens: list[float], highs: list[float], lows: list[float], closes: list[float], amounts: list[float]
+    opens: list[float],
+    highs: list[float],
+    lows: list[float],
+    closes: list[float],
+    volumes: list[float],
+    turnovers: list[float],
 ) -> bool:
     return (
         all(map(le, lows, opens))
@@ -180,22 +192,40 @@ def _are_candles(
         and all(map(le, opens, highs))
         and all(map(le, closes, highs))
         and min(lows) > 0
-        and max(highs) < inf
-        and max(amounts) < inf
+        and max(max(highs), max(volumes), max(turnovers)) < inf
     )
 
 
-def _defect(candle: Values) -> str | None:
-    numbers: list[float] = []
+# Naming what is wrong.
+
+
+def _culprit(frame: Timeframe, candles: Sequence[Values]) -> NotACandle:
+    previous = -1
+    for candle in candles:
+        defect = _defect_of_time(frame, candle[0], previous) or _defect_of_numbers(candle)
+        if defect:
+            return NotACandle(defect)
+        previous = int(candle[0])
+    raise AssertionError("candles that are good one by one are good together")
+
+
+def _defect_of_time(frame: Timeframe, time: str, previous_ms: int) -> str | None:
+    if not (time.isascii() and time.isdigit() and len(time) <= 13 and str(int(time)) == time):
+        return f"open time {time[:40]!r} is not a number"
+    open_ms = int(time)
+    if not frame.is_open(open_ms):
+        return f"open time {open_ms} is off the grid of timeframe {frame}"
+    if open_ms <= previous_ms:
+        return f"open time {open_ms} is {'there twice' if open_ms == previous_ms else 'out of order'}"
+    return None
+
+
+def _defect_of_numbers(candle: Values) -> str | None:
     for name, value in zip(COLUMNS[2:], candle[1:], strict=True):
-        try:
-            numbers.append(float(value))
-        except ValueError:
-            return f"candle {candle[0]}: {name} {value[:40]!r} is not a number"
-        if not value.isascii() or value.encode().translate(None, _NUMBER_TEXT):
+        if not _DECIMAL.fullmatch(value):
             return f"candle {candle[0]}: {name} {value[:40]!r} is not a plain decimal number"
-    opened, high, low, close = numbers[:4]
-    if max(*numbers) == inf:
+    opened, high, low, close = map(float, candle[1:5])
+    if max(map(float, candle[1:])) == inf:
         return f"candle {candle[0]}: a number is too large to be true"
     if low <= 0:
         return f"candle {candle[0]}: low {candle[3]} is not positive"

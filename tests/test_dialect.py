@@ -97,7 +97,7 @@ def test_an_empty_answer_is_an_answer() -> None:
         (kline_body(newest_first(row(0), row(5))), "outside what was asked for"),
         (kline_body(newest_first(row(-1), row(0))), "outside what was asked for"),
         (kline_body([row(0, high="17000")]), "high 17000 is below low 17027"),
-        (kline_body([row(0, close="much")]), "close 'much' is not a number"),
+        (kline_body([row(0, close="much")]), "close 'much' is not a plain decimal number"),
         (kline_body([row(0)[:6]]), "documented shape"),
         (kline_body([[1, 2, 3, 4, 5, 6, 7]]), "documented shape"),
         (kline_body(FIVE)[:200], "not the exchange's JSON"),

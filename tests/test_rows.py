@@ -1,12 +1,16 @@
 """Rows: what may become a line of a file, and what may not."""
 
+import re
+from datetime import UTC, datetime
+from typing import cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES, Timeframe, timeframe
 from collector.coverage import Span, Spans
-from collector.rows import NotACandle, Values, check_line, check_lines, coverage, rows_of
+from collector.rows import NotACandle, Values, check_lines, coverage, rows_of
 
 T0 = 1_700_000_040_000 // 60_000 * 60_000
 MINUTE = timeframe("1")
@@ -46,8 +50,12 @@ def test_every_line_written_is_a_line_that_passes_the_check(frame: Timeframe, ms
         ({"low": "-1"}, "low '-1' is not a plain decimal number"),
         ({"volume": "1_0"}, "volume '1_0' is not a plain decimal number"),
         ({"close": "١٧٠٥٥"}, "close '١٧٠٥٥' is not a plain decimal number"),
-        ({"open": ""}, "open '' is not a number"),
-        ({"turnover": "1.2.3"}, "turnover '1.2.3' is not a number"),
+        ({"open": ""}, "open '' is not a plain decimal number"),
+        ({"turnover": "1.2.3"}, "turnover '1.2.3' is not a plain decimal number"),
+        ({"turnover": "007"}, "turnover '007' is not a plain decimal number"),
+        ({"turnover": "7,8"}, "turnover '7,8' is not a plain decimal number"),
+        ({"turnover": "7\n8"}, "is not a plain decimal number"),
+        ({"turnover": "17."}, "turnover '17.' is not a plain decimal number"),
         ({"turnover": "9" * 400}, "too large to be true"),
         ({"low": "0"}, "low 0 is not positive"),
         ({"high": "17000"}, "high 17000 is below low 17027"),
@@ -71,6 +79,10 @@ def test_values_that_are_no_candle_name_themselves(changes: dict[str, str], why:
         ([f"{T0}.0"], "is not a number"),
         ([f"+{T0}"], "is not a number"),
         ([f"0{T0}"], "is not a number"),
+        (["0170000004000"], "is not a number"),
+        ([T0, T0 * 1000], "is not a number"),
+        (["9" * 5000], "is not a number"),
+        ([-60_000], "is not a number"),
     ],
 )
 def test_times_that_are_no_grid_name_themselves(times: list[object], why: str) -> None:
@@ -84,15 +96,18 @@ def test_times_that_are_no_grid_name_themselves(times: list[object], why: str) -
     [
         (b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1", "7 columns instead of 8"),
         (b"1700000040000,2023-11-14 22:15:00,1,1,1,1,1,1", "is not that of timestamp"),
-        (b"1700000040000,2023-11-14 22:14:00,1,1,1,x,1,1", "close 'x' is not a number"),
+        (b"1700000040000,2023-11-14 22:14:00,1,1,1,x,1,1", "close 'x' is not a plain decimal number"),
         (b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1,1\r", "not a"),
         (b"\0" * 60, "1 columns instead of 8"),
         (b"", "1 columns instead of 8"),
+        (b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1,1,1", "9 columns instead of 8"),
     ],
 )
 def test_a_line_we_would_not_have_written_names_itself(line: bytes, why: str) -> None:
-    with pytest.raises(NotACandle, match=why):
-        check_line(MINUTE, line)
+    good = rows_of(MINUTE, [candle(T0 - 60_000)]).text
+    opens, size, found = check_lines(MINUTE, good + line + b"\n" + good)
+    assert (opens, size) == ([T0 - 60_000], len(good))
+    assert why in (found or "")
 
 
 def test_the_good_part_ends_before_the_first_bad_line() -> None:
@@ -101,3 +116,36 @@ def test_the_good_part_ends_before_the_first_bad_line() -> None:
     opens, good, why = check_lines(MINUTE, rows.text + rows.text)
     assert (len(opens), good) == (3, len(rows.text))
     assert why == f"timestamp {T0} does not come after {T0 + 120_000}"
+
+
+odd_texts = st.text(st.sampled_from("0123456789.-+eE _,\nnaif٣"), max_size=6) | st.sampled_from(
+    ["7", "7.50", "0", "0.00"]
+)
+
+
+@given(st.lists(odd_texts, min_size=4, max_size=4), st.lists(odd_texts, min_size=2, max_size=2))
+def test_columns_at_once_and_candles_one_by_one_agree_on_what_is_good(prices: list[str], amounts: list[str]) -> None:
+    decimal = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
+    plain = all(decimal.fullmatch(text) for text in prices + amounts)
+    o, h, lo, c = map(float, prices) if plain else (0.0,) * 4
+    good = plain and 0 < lo <= min(o, c) <= max(o, c) <= h
+    odd = cast(Values, (str(T0 + 60_000), *prices, *amounts))
+    if good:
+        assert rows_of(MINUTE, [candle(), odd]).text.splitlines()[1].split(b",")[2:] == [
+            text.encode() for text in prices + amounts
+        ]
+    else:
+        with pytest.raises(NotACandle, match=str(T0 + 60_000)):
+            rows_of(MINUTE, [candle(), odd])
+
+
+@given(frames, st.integers(864_000_000, 2_000_000_000_000), st.sets(st.integers(0, 3000), min_size=1, max_size=9))
+def test_datetime_is_the_timestamp_for_every_timeframe_with_holes_and_without(
+    frame: Timeframe, ms: int, places: set[int]
+) -> None:
+    runs = [list(range(max(places))), sorted(places)]
+    for run in filter(None, runs):
+        opens = [frame.shift(frame.floor(ms), place) for place in run]
+        for line in rows_of(frame, [candle(each) for each in opens]).text.splitlines():
+            time, stamp = line.decode().split(",")[:2]
+            assert stamp == datetime.fromtimestamp(int(time) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

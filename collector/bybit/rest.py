@@ -10,9 +10,12 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
 from math import ceil
 from typing import TypeVar
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import attrs
 import httpx
@@ -32,7 +35,8 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _TRY_S = 30.0  # for one try: connect, send, and read the whole answer
-_CONNECT_S = 10.0
+_TIMEOUTS = {"timeout": {"connect": 10.0}}
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"}
 
 
 class _NoAnswer(TryAgain):
@@ -71,12 +75,11 @@ class Rest:
     _settings: Settings
     _silence: Silence
     _vitals: Vitals
-    _tls: ssl.SSLContext
+    _connection: Callable[[], httpx.AsyncBaseTransport]
     _budget: Budget
     _places: trio.CapacityLimiter
-    _transport: httpx.AsyncBaseTransport | None
     clock: ExchangeClock | None = None
-    _idle: list[httpx.AsyncClient] = attrs.field(factory=list)
+    _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
     _trying: set[trio.CancelScope] = attrs.field(factory=set)
     _answered_at_s: float = 0.0
 
@@ -189,14 +192,17 @@ class Rest:
             log.warning("rate ban, all requests stop", said=str(ban), wait_s=self._settings.ban_wait_s)
 
     async def _get(self, path: str, query: Query) -> tuple[int, bytes]:
-        client = self._idle.pop() if self._idle else self._new_client()
+        """One request over a connection of its own. A transport does without the client's cookies, redirects and URL
+        merging, which would cost as much as the network."""
+        url = f"{self._settings.rest_url}{path}?{urlencode(query)}"
+        connection = self._idle.pop() if self._idle else self._connection()
         try:
-            with self._interruptible(), _mapped():
-                with trio.fail_after(_TRY_S):
-                    response = await client.get(path, params=query)
-                return response.status_code, response.content
+            with self._interruptible(), _mapped(), trio.fail_after(_TRY_S):
+                request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
+                async with aclosing(await connection.handle_async_request(request)) as response:
+                    return response.status_code, await response.aread()
         finally:
-            self._idle.append(client)
+            self._idle.append(connection)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -208,16 +214,6 @@ class Rest:
                 self._trying.discard(scope)
         if scope.cancelled_caught:
             raise Banned("another request was answered with a ban")
-
-    def _new_client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self._settings.rest_url,
-            verify=self._tls,
-            transport=self._transport,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            timeout=httpx.Timeout(_TRY_S, connect=_CONNECT_S),
-            headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"},
-        )
 
     def _told(self, told_ms: int) -> ExchangeClock:
         now_s = trio.current_time()
@@ -231,15 +227,9 @@ async def open_rest(
 ) -> AsyncIterator[Rest]:
     """A way to the exchange; closes its connections on leaving. A test may give a transport in place of the network."""
     in_flight = settings.bulk_batch_size
-    rest = Rest(
-        settings,
-        silence,
-        vitals,
-        httpx.create_ssl_context(),
-        Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight)),
-        trio.CapacityLimiter(in_flight),
-        transport,
-    )
+    budget = Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight))
+    connection = (lambda: transport) if transport else _connections(settings.rest_url)
+    rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight))
     silence.at_most(settings.ban_wait_s)
     if silence.left_ms:
         vitals.quiet_until_ms = silence.until_ms
@@ -248,8 +238,16 @@ async def open_rest(
         yield rest
     finally:
         with trio.move_on_after(2, shield=True):
-            for client in rest._idle:
-                await client.aclose()
+            for each in rest._idle:
+                await each.aclose()
+
+
+def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
+    """Makes connections that share one TLS context, through the proxy the environment names for the address, if any."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+    return partial(httpx.AsyncHTTPTransport, verify=httpx.create_ssl_context(), limits=limits, proxy=proxy)
 
 
 @contextmanager
