@@ -1,7 +1,7 @@
 """The exchange in a box: a stand-in for Bybit's public market data on this machine, for trying things and for tests.
 
 async with open_sandbox(symbols=["BTCUSDT"], rate=20) as box:
-    print(box.url)
+    print(box.url, box.ws_url("linear"))
 """
 
 from collector.sandbox.clock import Clock
@@ -9,5 +9,17 @@ from collector.sandbox.faults import Faults, Hole
 from collector.sandbox.limits import Limits
 from collector.sandbox.query import Dialect
 from collector.sandbox.server import Options, Sandbox, build_exchange, open_sandbox
+from collector.sandbox.stream_rules import StreamRules
 
-__all__ = ["Clock", "Dialect", "Faults", "Hole", "Limits", "Options", "Sandbox", "build_exchange", "open_sandbox"]
+__all__ = [
+    "Clock",
+    "Dialect",
+    "Faults",
+    "Hole",
+    "Limits",
+    "Options",
+    "Sandbox",
+    "StreamRules",
+    "build_exchange",
+    "open_sandbox",
+]

@@ -23,6 +23,7 @@ class Clock:
         self._rate = _checked(rate)
         self._base_ns = time.time_ns() if start_ms is None else start_ms * 1_000_000
         self._since_ns = monotonic_ns()
+        self.watchers: list[Callable[[], None]] = []  # told when it jumps or changes its rate
 
     def now_ns(self) -> int:
         return self._base_ns + int((self._monotonic_ns() - self._since_ns) * self._rate)
@@ -39,12 +40,14 @@ class Clock:
         rate = _checked(rate)
         self._rebase(self.now_ns())
         self._rate = rate
+        self._tell()
 
     def advance(self, ms: int) -> None:
         """Jump forward, as if so much time had passed."""
         if ms < 0:
             raise ValueError("the exchange's clock does not run backwards")
         self._rebase(self.now_ns() + ms * 1_000_000)
+        self._tell()
 
     def seconds_until(self, ms: int) -> float:
         """The real seconds until the clock shows the instant: 0 if it has passed, infinite while the clock stands."""
@@ -55,6 +58,10 @@ class Clock:
 
     def _rebase(self, now_ns: int) -> None:
         self._base_ns, self._since_ns = now_ns, self._monotonic_ns()
+
+    def _tell(self) -> None:
+        for watcher in self.watchers:
+            watcher()
 
 
 def _checked(rate: float) -> float:

@@ -21,8 +21,12 @@ from collector.sandbox.limits import Limits
 from collector.sandbox.listing import CATEGORIES, Category
 from collector.sandbox.query import Dialect
 from collector.sandbox.server import Options, build_exchange, open_sandbox
+from collector.sandbox.stream_rules import StreamRules
 
 _NAMES = {"holes": "--hole", "paths": "--faults-only", "times": "--faults-times", "skip": "--faults-skip"}
+_NAMES |= {"topics": "--faults-topic", "refused_topics": "--refused-topic"}
+_LISTS = ("paths", "holes", "topics", "refused_topics")
+_RULES = {name: field.metadata["help"] for name, field in attrs.fields_dict(StreamRules).items()}
 _HELP = {name: field.metadata.get("help", "") for name, field in attrs.fields_dict(Faults).items()}
 
 
@@ -44,6 +48,15 @@ def _fault(field: str) -> Any:
         rich_help_panel="Faults (shares of requests, 0 to 1)",
         help=_HELP[field] + ".",
     )
+
+
+def _stream_fault(field: str) -> Any:
+    name = _NAMES.get(field, "--" + field.replace("_", "-"))
+    return typer.Option(name, rich_help_panel="Faults of the stream (shares, 0 to 1)", help=_HELP[field] + ".")
+
+
+def _stream(field: str) -> Any:
+    return typer.Option("--" + field.replace("_", "-"), rich_help_panel="Stream", help=_RULES[field] + ".")
 
 
 def sandbox(
@@ -90,6 +103,17 @@ def sandbox(
     refused_result: Annotated[
         str, _server("--refused-result", help="The result for an unknown symbol: empty or shaped.")
     ] = "empty",
+    push_every_s: Annotated[float, _stream("push_every_s")] = 1.0,
+    push_again_s: Annotated[float, _stream("push_again_s")] = 60.0,
+    confirm_lag_ms: Annotated[float, _stream("confirm_lag_ms")] = 200.0,
+    confirm_jitter_ms: Annotated[float, _stream("confirm_jitter_ms")] = 800.0,
+    idle_s: Annotated[float, _stream("idle_s")] = 600.0,
+    new_connections: Annotated[int, _stream("new_connections")] = 500,
+    args_limit: Annotated[int, _stream("args_limit")] = 21000,
+    args_counted: Annotated[str, _stream("args_counted")] = "topics",
+    args_refusal: Annotated[str, _stream("args_refusal")] = "error:args length exceeds the limit",
+    unsent_most: Annotated[int, _stream("unsent_most")] = 10000000,
+    unsent_s: Annotated[float, _stream("unsent_s")] = 10.0,
     paths: Annotated[list[str] | None, _fault("paths")] = None,
     times: Annotated[int | None, _fault("times")] = None,
     skip: Annotated[int, _fault("skip")] = 0,
@@ -123,15 +147,43 @@ def sandbox(
     lag_unfinal: Annotated[bool, _fault("lag_unfinal")] = False,
     holes: Annotated[list[str] | None, _fault("holes")] = None,
     hole_share: Annotated[float, _fault("hole_share")] = 0.0,
+    topics: Annotated[list[str] | None, _stream_fault("topics")] = None,
+    stream_times: Annotated[int | None, _stream_fault("stream_times")] = None,
+    handshake_403: Annotated[float, _stream_fault("handshake_403")] = 0.0,
+    handshake_5xx: Annotated[float, _stream_fault("handshake_5xx")] = 0.0,
+    cut: Annotated[float, _stream_fault("cut")] = 0.0,
+    mute: Annotated[float, _stream_fault("mute")] = 0.0,
+    after_s: Annotated[float, _stream_fault("after_s")] = 10.0,
+    after_frames: Annotated[int | None, _stream_fault("after_frames")] = None,
+    cut_per_minute: Annotated[float, _stream_fault("cut_per_minute")] = 0.0,
+    refused_topics: Annotated[list[str] | None, _stream_fault("refused_topics")] = None,
+    lost: Annotated[float, _stream_fault("lost")] = 0.0,
+    ack_missing: Annotated[float, _stream_fault("ack_missing")] = 0.0,
+    ack_late: Annotated[float, _stream_fault("ack_late")] = 0.0,
+    confirm_late: Annotated[float, _stream_fault("confirm_late")] = 0.0,
+    confirm_late_s: Annotated[float, _stream_fault("confirm_late_s")] = 5.0,
+    confirm_missing: Annotated[float, _stream_fault("confirm_missing")] = 0.0,
+    confirm_twice: Annotated[float, _stream_fault("confirm_twice")] = 0.0,
+    confirm_revised: Annotated[float, _stream_fault("confirm_revised")] = 0.0,
+    confirm_again_s: Annotated[float, _stream_fault("confirm_again_s")] = 3.0,
+    confirm_wrong: Annotated[float, _stream_fault("confirm_wrong")] = 0.0,
+    two_in_one: Annotated[float, _stream_fault("two_in_one")] = 0.0,
+    silent_minutes: Annotated[bool, _stream_fault("silent_minutes")] = False,
+    push_malformed: Annotated[float, _stream_fault("push_malformed")] = 0.0,
+    push_incomplete: Annotated[float, _stream_fault("push_incomplete")] = 0.0,
+    push_mistyped: Annotated[float, _stream_fault("push_mistyped")] = 0.0,
+    push_binary: Annotated[float, _stream_fault("push_binary")] = 0.0,
+    push_unknown: Annotated[float, _stream_fault("push_unknown")] = 0.0,
 ) -> None:
     """Serve the exchange in a box on this machine, until Ctrl-C.
 
-    Clients take its address for the exchange's. Beside the exchange's own paths there are /sandbox/counts (what clients
-    did), /sandbox/truth (what a file must hold), /sandbox/clock and /sandbox/faults (POST changes them while it runs).
+    Clients take its address for the exchange's; the stream is on the same port, as ws://.../v5/public/linear. Beside
+    the exchange's own paths there are /sandbox/counts (what clients did), /sandbox/truth (what a file must hold),
+    /sandbox/clock and /sandbox/faults (POST changes them while it runs).
     """
     given: dict[str, Any] = dict(locals())
     try:
-        fields = {name: given[name] for name in _HELP} | {"paths": paths or (), "holes": holes or ()}
+        fields: dict[str, Any] = {name: () if given[name] is None and name in _LISTS else given[name] for name in _HELP}
         options = Options(
             seed=seed,
             symbols=None if not symbols or symbols.isdigit() else [name.strip() for name in symbols.split(",")],
@@ -144,6 +196,7 @@ def sandbox(
             rate=rate,
             faults=Faults(**fields),
             limits=Limits(requests=rate_limit, ban_s=ban_seconds, ban_prolonged=ban_prolonged),
+            stream=StreamRules(**{name: given[name] for name in _RULES}),
             dialect=Dialect(**{name: given[name] for name in attrs.fields_dict(Dialect)}),
         )
         exchange = build_exchange(**options)

@@ -7,6 +7,9 @@ from collections import Counter, defaultdict, deque
 
 import attrs
 
+from collector.sandbox.peak import Peak
+from collector.sandbox.stream_counts import StreamCounts
+
 WINDOW_S = 5.0  # the exchange's: its limit counts requests in any 5 s
 _ASKED = 5000  # windows kept per series; a backfill of a year of minutes takes 530
 
@@ -20,29 +23,17 @@ class Window:
     limit: int | None
 
 
-class _Peak:
-    """The greatest number of events within any window, kept as they come."""
-
-    def __init__(self) -> None:
-        self._recent: deque[float] = deque()
-        self.most = 0
-
-    def add(self, at_s: float) -> None:
-        self._recent.append(at_s)
-        while self._recent[0] <= at_s - WINDOW_S:
-            self._recent.popleft()
-        self.most = max(self.most, len(self._recent))
-
-
 class Counts:
     """Requests, connections and questions since the box was opened (or since `clear`). Read the attributes freely."""
 
     def __init__(self) -> None:
         self.connections_open = 0
+        self.stream = StreamCounts()
         self.clear()
 
     def clear(self) -> None:
         """Begin to count anew; the connections that are open stay counted."""
+        self.stream.clear()
         self.requests = 0
         self.by_path: Counter[str] = Counter()
         self.by_outcome: Counter[str] = Counter()
@@ -50,8 +41,8 @@ class Counts:
         self.connections = self.connections_open
         self.cursors: Counter[str] = Counter()
         self._asked: defaultdict[str, deque[Window]] = defaultdict(lambda: deque(maxlen=_ASKED))
-        self._peak = _Peak()
-        self._peaks: defaultdict[str, _Peak] = defaultdict(_Peak)
+        self._peak = Peak(WINDOW_S)
+        self._peaks: defaultdict[str, Peak] = defaultdict(lambda: Peak(WINDOW_S))
 
     @property
     def most_in_5s(self) -> int:
@@ -102,4 +93,5 @@ class Counts:
                 series: [[window.start, window.end, window.limit] for window in windows]
                 for series, windows in self._asked.items()
             },
+            "stream": self.stream.as_dict(),
         }

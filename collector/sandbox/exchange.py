@@ -20,6 +20,7 @@ from collector.sandbox.limits import Doorman, Limits
 from collector.sandbox.listing import Source
 from collector.sandbox.messages import Break, Reply, Request
 from collector.sandbox.query import Asked, Dialect, Query, Refusal, number, read_cursor, read_kline, read_query
+from collector.sandbox.stream_rules import StreamRules
 from collector.sandbox.truth import truth
 from collector.sandbox.twists import Scene, twisted
 
@@ -38,24 +39,26 @@ class Exchange:
         limits: Limits | None = None,
         faults: Faults | None = None,
         dialect: Dialect | None = None,
+        stream: StreamRules | None = None,
         real_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source = source
         self.clock = clock
         self.seed = seed
         self.dialect = dialect or Dialect()
+        self.stream = stream or StreamRules()
         self.doorman = Doorman(limits or Limits())
         self.mischief = Mischief(faults or Faults(), seed)
         self.counts = Counts()
         self.control = Control(clock, self.counts, self.mischief, self.truth)
-        self._real_s = real_s
+        self.real_s = real_s
 
     def respond(self, request: Request) -> Reply:
         """The reply to a request; all that is remembered about it is remembered here."""
         path, _, query_text = request.target.partition("?")
         if path.startswith(PREFIX):
             return self.control.respond(request)
-        now_s = self._real_s()
+        now_s = self.real_s()
         self.counts.request(request.address, path, now_s)
         if self.doorman.banned(request.address, now_s):
             self.counts.during_ban += 1

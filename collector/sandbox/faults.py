@@ -4,7 +4,6 @@ Faults are drawn from the seed and the number of the request, so a run can be re
 answers that lie are made in `twists`, and what breaks below HTTP in the server.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -13,6 +12,7 @@ import msgspec
 from collector.candle import TIMEFRAMES, Timeframe, symbol
 from collector.sandbox import noise
 from collector.sandbox.clock import instant_ms
+from collector.sandbox.stream_faults import StreamFaults, checked_share, number, texts
 
 
 @attrs.frozen
@@ -43,25 +43,8 @@ class Hole:
         return f"{series}:{self.start_ms}..{self.end_ms}"
 
 
-def _part(_: object, attribute: "attrs.Attribute[float]", value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{attribute.name} is a share, from 0 to 1; it cannot be {value:g}")
-
-
 def _share(meaning: str) -> Any:
-    return attrs.field(default=0.0, converter=float, validator=_part, metadata={"share": True, "help": meaning})
-
-
-def _number(default: float | None, meaning: str) -> Any:
-    return attrs.field(
-        default=default,
-        validator=attrs.validators.optional(attrs.validators.ge(0)),
-        metadata={"help": meaning},
-    )
-
-
-def _paths(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+    return attrs.field(default=0.0, converter=float, validator=checked_share, metadata={"share": True, "help": meaning})
 
 
 def _holes(given: Any) -> tuple[Hole, ...]:
@@ -69,23 +52,23 @@ def _holes(given: Any) -> tuple[Hole, ...]:
 
 
 @attrs.frozen(kw_only=True)
-class Faults:
-    """All that can go wrong over REST. Shares are of requests, from 0 to 1; their sum is at most 1."""
+class Faults(StreamFaults):
+    """All that can go wrong. These are over REST: shares of requests, from 0 to 1; their sum is at most 1."""
 
     # Who is hit.
     paths: tuple[str, ...] = attrs.field(
-        default=(), converter=_paths, metadata={"help": "only paths that contain one of these, such as kline"}
+        default=(), converter=texts, metadata={"help": "only paths that contain one of these, such as kline"}
     )
-    times: int | None = _number(None, "at most so many faults, then all goes well")
-    skip: int = _number(0, "let so many requests through first")
+    times: int | None = number(None, "at most so many faults, then all goes well")
+    skip: int = number(0, "let so many requests through first")
 
     # Slow, or no answer at all.
-    latency_ms: float = _number(0, "wait so long before every answer")
-    jitter_ms: float = _number(0, "and up to so much longer")
+    latency_ms: float = number(0, "wait so long before every answer")
+    jitter_ms: float = number(0, "and up to so much longer")
     dropped: float = _share("close the connection without an answer")
     reset: float = _share("reset the connection without an answer")
     stalled: float = _share("take the request and never answer")
-    stall_s: float = _number(30.0, "real seconds until a stalled connection is closed after all")
+    stall_s: float = number(30.0, "real seconds until a stalled connection is closed after all")
     truncated: float = _share("stop in the middle of the body, short of its Content-Length, and close")
 
     # Refusals.
@@ -94,7 +77,7 @@ class Faults:
     http_429: float = _share("HTTP 429")
     http_5xx: float = _share("HTTP 502, an HTML page of the gateway")
     rate_ban: float = _share("HTTP 403 access too frequent, and the address is banned")
-    ban_after: int | None = _number(None, "ban the address once, with the request after so many")
+    ban_after: int | None = number(None, "ban the address once, with the request after so many")
     geo_block: float = _share("HTTP 403 of the content network: this country is blocked")
 
     # Bodies that cannot be read, or answer something else.
@@ -112,7 +95,7 @@ class Faults:
     outside: float = _share("a candle from outside the window asked for")
 
     # What is not there, or not yet.
-    rest_lag_ms: float = _number(0, "a closed candle is missing so long after its close, in exchange time")
+    rest_lag_ms: float = number(0, "a closed candle is missing so long after its close, in exchange time")
     lag_unfinal: bool = attrs.field(
         default=False, metadata={"help": "during the lag the candle is there, but not final"}
     )
@@ -125,6 +108,7 @@ class Faults:
         total = sum(getattr(self, name) for name in KINDS)
         if total > 1 + 1e-9:
             raise ValueError(f"the shares of all faults add up to {total:g}, which is more than 1")
+        self.check_groups()
 
     def hits(self, path: str) -> bool:
         return not self.paths or any(part in path for part in self.paths)

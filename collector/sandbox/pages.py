@@ -40,6 +40,14 @@ NOT_FOUND = _gateway(b"404 Not Found")
 BAD_METHOD = _gateway(b"405 Not Allowed")
 BAD_VERB = _gateway(b"400 Bad Request")
 
+# What a connection to the stream is refused with.
+HANDSHAKES: dict[int, bytes] = {
+    400: BAD_VERB,
+    403: _gateway(b"403 Forbidden"),
+    404: NOT_FOUND,
+    503: _gateway(b"503 Service Temporarily Unavailable"),
+}
+
 # The faults that are refused before the exchange sees the question: HTTP status and page.
 REFUSALS: dict[str, tuple[int, bytes]] = {
     "http_429": (429, _gateway(b"429 Too Many Requests")),

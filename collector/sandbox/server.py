@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+import attrs
 import trio
 import trustme
 
+from collector.sandbox.broadcast import Broadcast
 from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
 from collector.sandbox.exchange import Exchange
@@ -24,6 +26,7 @@ from collector.sandbox.listing import Category, Source
 from collector.sandbox.market import Market
 from collector.sandbox.query import Dialect
 from collector.sandbox.replay import Replay
+from collector.sandbox.stream_rules import StreamRules
 from collector.sandbox.universe import universe
 
 Instant = int | str
@@ -33,11 +36,20 @@ Instant = int | str
 class Sandbox:
     """An exchange that is being served. The faults can be replaced, the clock moved and the counts read at any time."""
 
-    def __init__(self, exchange: Exchange, host: str, port: int, tls: bool) -> None:
+    def __init__(self, exchange: Exchange, broadcast: Broadcast, host: str, port: int, tls: bool) -> None:
         self.exchange = exchange
+        self._broadcast = broadcast
         self.host = host
         self.port = port
         self.url = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def ws_url(self, category: Category = "linear") -> str:
+        """The address of the category's stream."""
+        return f"ws{self.url.removeprefix('http')}/v5/public/{category}"
+
+    def cut_connections(self) -> int:
+        """End all connections to the stream at once, without a word; how many there were."""
+        return self._broadcast.cut_all()
 
     @property
     def source(self) -> Source:
@@ -82,6 +94,7 @@ class Options(TypedDict, total=False):
     faults: Faults | None
     limits: Limits | None
     dialect: Dialect | None
+    stream: StreamRules | None  # cadence, lags and limits of the stream
     real_s: Callable[[], float]  # the real seconds by which limits and bans count; else monotonic time
 
 
@@ -105,6 +118,7 @@ def build_exchange(**options: Unpack[Options]) -> Exchange:
         limits=options.get("limits"),
         faults=options.get("faults"),
         dialect=options.get("dialect"),
+        stream=options.get("stream"),
         real_s=options.get("real_s", time.monotonic),
     )
 
@@ -142,21 +156,27 @@ async def open_sandbox(
     listeners = await trio.open_tcp_listeners(port, host=host)
     bound = listeners[0].socket.getsockname()[1]
     wire = Wire(exchange.respond, exchange.clock.now_ms, lambda: exchange.mischief.faults.stall_s)
+    broadcast = Broadcast(exchange)
     async with trio.open_nursery() as nursery:
-        serve = partial(trio.serve_listeners, partial(_connection, exchange.counts, wire, context), listeners)
+        nursery.start_soon(broadcast.run)
+        serve = partial(
+            trio.serve_listeners, partial(_connection, exchange.counts, wire, broadcast, context), listeners
+        )
         await nursery.start(serve)
-        yield Sandbox(exchange, host, bound, tls)
+        yield Sandbox(exchange, broadcast, host, bound, tls)
         nursery.cancel_scope.cancel()
 
 
-async def _connection(counts: Counts, wire: Wire, context: ssl.SSLContext | None, raw: trio.SocketStream) -> None:
+async def _connection(
+    counts: Counts, wire: Wire, broadcast: Broadcast, context: ssl.SSLContext | None, raw: trio.SocketStream
+) -> None:
     stream: trio.abc.Stream = raw
     if context is not None:
         stream = trio.SSLStream(raw, context, server_side=True, https_compatible=True)
     counts.connection_opened()
     try:
         address = str(raw.socket.getpeername()[0])
-        await serve_http(stream, address, wire)
+        await serve_http(stream, address, attrs.evolve(wire, upgrade=partial(broadcast.serve, address)))
     except OSError:  # the client was gone before it could be asked for its address
         pass
     finally:

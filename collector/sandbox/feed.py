@@ -1,0 +1,236 @@
+"""The feed: which candle of which topic is pushed or confirmed next, and to whom.
+
+Pure: it is asked with the exchange's time and real seconds, and hands out what is due; others send it. What several
+listeners want is composed once. A candle is confirmed some time after its close, and only then does the next one begin
+to be pushed; nothing is ever sent again to somebody who was away.
+"""
+
+from collections.abc import Callable, Hashable, Iterator
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from typing import Generic, TypeVar
+
+import attrs
+
+from collector.sandbox import noise, pushes
+from collector.sandbox.garbles import falsified, still
+from collector.sandbox.listing import Row, Source
+from collector.sandbox.stream_rules import StreamRules
+from collector.sandbox.topics import Topic
+
+SLOTS = 20  # a second's pushes are spread over so many moments, as the exchange's do not all come at once
+Listener = TypeVar("Listener", bound=Hashable)
+
+
+@attrs.frozen
+class Plan:
+    """What happens to the confirmation of one candle; the delays come on top of the usual lag."""
+
+    delays_ms: tuple[int, ...] = (0,)  # when it is sent; empty if never
+    wrong: tuple[bool, ...] = (False,)  # whether these have other numbers than the truth
+    joined: bool = False  # in one push with the next candle
+
+
+HONEST = Plan()
+
+
+class Script:
+    """What a feed asks before it pushes; this one lets everything happen as it should."""
+
+    def silent(self, topic: Topic) -> bool:
+        """Whether candles without a trade are left out."""
+        return False
+
+    def absent(self, topic: Topic, open_ms: int) -> bool:
+        """Whether the exchange will not have this closed candle."""
+        return False
+
+    def plan(self, topic: Topic, open_ms: int) -> Plan:
+        return HONEST
+
+
+@attrs.frozen
+class Push(Generic[Listener]):
+    """A text to be sent to its listeners, and how many of its candles are confirmed."""
+
+    text: str
+    listeners: tuple[Listener, ...]
+    confirmed: int = 0
+
+
+@attrs.define(eq=False)
+class _Watched(Generic[Listener]):
+    """A topic somebody listens to. The candle is the one that will be confirmed next."""
+
+    topic: Topic
+    slot: int
+    open_ms: int
+    close_ms: int
+    listeners: dict[Listener, None] = attrs.field(factory=dict)
+    last: Row = ""
+    pushed_s: float = 0.0
+
+
+class Feed(Generic[Listener]):
+    """All topics that are listened to, and the candles they are at."""
+
+    def __init__(self, source: Source, seed: int, rules: StreamRules, script: Script | None = None) -> None:
+        self._source = source
+        self._rules = rules
+        self._script = script or Script()
+        self._key = noise.key_of(seed, "confirm")
+        self._watched: dict[tuple[str, str], _Watched[Listener]] = {}
+        self._slots: list[dict[_Watched[Listener], None]] = [{} for _ in range(SLOTS)]
+        self._closing: dict[int, dict[_Watched[Listener], None]] = {}  # by the instant of their close
+        self._due: list[tuple[int, int, Callable[[int], Iterator[Push[Listener]]]]] = []
+        self._order = count()
+        self._beat: int | None = None
+
+    def join(self, topic: Topic, listener: Listener, now_ms: int, real_s: float) -> Push[Listener] | None:
+        """Begin to listen; at once there is a push of the candle in progress."""
+        name = (topic.category, topic.text)
+        watched = self._watched.get(name)
+        if watched is None:
+            watched = self._watched[name] = self._watch(topic, now_ms)
+        watched.listeners[listener] = None
+        row = self._row(watched, now_ms)
+        if not self._shown(watched, row):
+            return None
+        watched.last, watched.pushed_s = row, real_s
+        return Push(self._text(watched, row, now_ms), (listener,))
+
+    def leave(self, topic: Topic, listener: Listener) -> None:
+        name = (topic.category, topic.text)
+        watched = self._watched.get(name)
+        if watched is None or listener not in watched.listeners:
+            return
+        del watched.listeners[listener]
+        if not watched.listeners:
+            del self._watched[name]
+            self._forget(watched)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to push."""
+        return bool(self._watched or self._due)
+
+    @property
+    def next_ms(self) -> int | None:
+        """The exchange time at which something falls due."""
+        return self._due[0][0] if self._due else None
+
+    def next_beat_s(self, real_s: float) -> float:
+        """How long until the next moment of the cadence."""
+        tick = self._rules.push_every_s / SLOTS
+        return tick - real_s % tick
+
+    def due(self, now_ms: int) -> Iterator[Push[Listener]]:
+        """What has fallen due by the exchange's time, in its order: confirmations, and the candles that follow them."""
+        while self._due and self._due[0][0] <= now_ms:
+            due_ms, _, act = heappop(self._due)
+            yield from act(due_ms)
+
+    def beats(self, now_ms: int, real_s: float) -> Iterator[Push[Listener]]:
+        """The pushes of the cadence since the last call; candles that did not move are left out."""
+        beat = int(real_s / self._rules.push_every_s * SLOTS)
+        first = beat if self._beat is None else max(self._beat + 1, beat - SLOTS + 1)
+        self._beat = beat
+        for slot in range(first, beat + 1):
+            for watched in tuple(self._slots[slot % SLOTS]):
+                yield from self._moved(watched, now_ms, real_s)
+
+    def _moved(self, watched: _Watched[Listener], now_ms: int, real_s: float) -> Iterator[Push[Listener]]:
+        # Past its close a candle waits for its confirmation; past the end of trading nothing comes.
+        if not watched.listeners or now_ms >= min(watched.close_ms, watched.topic.listing.end_ms):
+            return
+        row = self._row(watched, now_ms)
+        idle = row == watched.last and real_s - watched.pushed_s < self._rules.push_again_s
+        if idle or not self._shown(watched, row):
+            return
+        watched.last, watched.pushed_s = row, real_s
+        yield Push(self._text(watched, row, now_ms), tuple(watched.listeners))
+
+    def _watch(self, topic: Topic, now_ms: int) -> _Watched[Listener]:
+        open_ms = topic.timeframe.floor(now_ms)
+        if now_ms < open_ms + self._lag_ms(open_ms) and open_ms > topic.listing.listed_ms:
+            open_ms = topic.timeframe.shift(open_ms, -1)  # the one before it is yet to be confirmed
+        watched: _Watched[Listener] = _Watched(topic, self._slot(topic), open_ms, topic.timeframe.close(open_ms))
+        self._slots[watched.slot][watched] = None
+        self._await_close(watched)
+        return watched
+
+    def _slot(self, topic: Topic) -> int:
+        return int(noise.share(self._key, topic.text) * SLOTS)
+
+    def _await_close(self, watched: _Watched[Listener]) -> None:
+        close_ms = watched.close_ms
+        if close_ms > watched.topic.listing.end_ms:
+            return
+        if close_ms not in self._closing:
+            self._closing[close_ms] = {}
+            self._at(close_ms + self._lag_ms(close_ms), partial(self._close, close_ms))
+        self._closing[close_ms][watched] = None
+
+    def _close(self, close_ms: int, due_ms: int) -> Iterator[Push[Listener]]:
+        for watched in self._closing.pop(close_ms, ()):
+            if watched.listeners:
+                yield from self._turned(watched, due_ms)
+
+    def _turned(self, watched: _Watched[Listener], due_ms: int) -> Iterator[Push[Listener]]:
+        """The candle is confirmed, unless a fault has it otherwise, and the next one begins."""
+        topic, open_ms = watched.topic, watched.open_ms
+        final = self._row(watched, due_ms)
+        told = self._shown(watched, final) and not self._script.absent(topic, open_ms)
+        plan = self._script.plan(topic, open_ms) if told else Plan(())
+        watched.open_ms, watched.close_ms = watched.close_ms, topic.timeframe.close(watched.close_ms)
+        self._await_close(watched)
+        opening = self._opening(watched, due_ms)
+        for delay_ms, wrong in zip(plan.delays_ms, plan.wrong, strict=False):
+            row = falsified(final) if wrong else final
+            if delay_ms:
+                self._at(due_ms + delay_ms, partial(self._confirmed, watched, row))
+            else:
+                yield from self._confirmed(watched, row, due_ms, opening if plan.joined else ())
+                opening = () if plan.joined else opening
+        if opening:
+            yield Push(pushes.message(topic, opening, due_ms), tuple(watched.listeners))
+
+    def _opening(self, watched: _Watched[Listener], now_ms: int) -> tuple[str, ...]:
+        """The next candle for the first time; none at the end of trading."""
+        if watched.open_ms >= watched.topic.listing.end_ms:
+            return ()
+        row = self._row(watched, now_ms)
+        watched.last = row
+        return (pushes.entry(row, watched.topic.timeframe, False, now_ms),) if self._shown(watched, row) else ()
+
+    def _confirmed(
+        self, watched: _Watched[Listener], row: Row, ts_ms: int, then: tuple[str, ...] = ()
+    ) -> Iterator[Push[Listener]]:
+        if watched.listeners:
+            entries = (pushes.entry(row, watched.topic.timeframe, True, ts_ms), *then)
+            yield Push(pushes.message(watched.topic, entries, ts_ms), tuple(watched.listeners), 1)
+
+    def _row(self, watched: _Watched[Listener], now_ms: int) -> Row:
+        at = watched.open_ms
+        rows = self._source.rows(watched.topic.listing, watched.topic.timeframe, at, at + 1, now_ms)
+        return rows[0] if rows else ""
+
+    def _shown(self, watched: _Watched[Listener], row: Row) -> bool:
+        return bool(row) and not (self._script.silent(watched.topic) and still(row))
+
+    def _text(self, watched: _Watched[Listener], row: Row, now_ms: int) -> str:
+        return pushes.message(watched.topic, [pushes.entry(row, watched.topic.timeframe, False, now_ms)], now_ms)
+
+    def _at(self, due_ms: int, act: Callable[[int], Iterator[Push[Listener]]]) -> None:
+        heappush(self._due, (due_ms, next(self._order), act))
+
+    def _lag_ms(self, close_ms: int) -> int:
+        """The same for all candles that close at an instant, so that they are confirmed in one burst."""
+        jitter = noise.share(self._key, str(close_ms)) if self._rules.confirm_jitter_ms else 0
+        return int(self._rules.confirm_lag_ms + self._rules.confirm_jitter_ms * jitter)
+
+    def _forget(self, watched: _Watched[Listener]) -> None:
+        self._slots[watched.slot].pop(watched, None)
+        if (closing := self._closing.get(watched.close_ms)) is not None:
+            closing.pop(watched, None)

@@ -1,0 +1,71 @@
+"""Candles and frames that are not as they should be: each function takes what is right and returns what is not.
+
+Pure, and drawn by nobody: the same input always comes out in the same wrong way.
+"""
+
+from collections.abc import Callable
+
+from collector.sandbox.listing import Row
+
+
+def still(row: Row) -> bool:
+    """Whether nobody traded."""
+    return not row.split(",")[5].strip("0.")
+
+
+def falsified(row: Row) -> Row:
+    """Another candle that could be true: it closes elsewhere, with twice the volume, or with a trade at last."""
+    at, opened, high, low, close, volume, turnover = row.split(",")
+    if still(row):
+        return ",".join([at, opened, high, low, close, "1", close])
+    return ",".join([at, opened, high, low, high if close != high else low, _doubled(volume), _doubled(turnover)])
+
+
+def _doubled(number: str) -> str:
+    whole, dot, rest = number.partition(".")
+    twice = str(2 * int(whole + rest))
+    if not dot:
+        return twice
+    twice = twice.zfill(len(rest) + 1)
+    return f"{twice[: -len(rest)]}.{twice[-len(rest) :]}"
+
+
+def garbled(kind: str, text: str) -> str:
+    """A push as a fault makes it.
+
+    Args:
+        kind: `malformed` is not JSON, `incomplete` lacks a field, `mistyped` has one of another type, and `unknown` is
+            no push of candles at all.
+    """
+    return _GARBLES[kind](text)
+
+
+def _incomplete(text: str) -> str:
+    head, _, rest = text.partition('"close":"')
+    return head + rest.partition('",')[2]
+
+
+def _mistyped(text: str) -> str:
+    """The start becomes a text, as it is over REST, and a price a list."""
+    head, _, rest = text.partition('"start":')
+    at, _, rest = rest.partition(",")
+    return f'{head}"start":"{at}",' + rest.replace('"open":"', '"open":["', 1).replace('","close"', '"],"close"', 1)
+
+
+def _unknown(text: str) -> str:
+    """Something for somebody else: another topic, or a notice without one, by turns of its last digit."""
+    if text.rstrip("}")[-1:] in "02468":
+        return '{"topic":"system.status","data":[{"state":"ok"}],"ts":0,"type":"delta"}'
+    return '{"notice":"maintenance","ret_msg":""}'
+
+
+def _malformed(text: str) -> str:
+    return text[: len(text) * 2 // 3]
+
+
+_GARBLES: dict[str, Callable[[str], str]] = {
+    "malformed": _malformed,
+    "incomplete": _incomplete,
+    "mistyped": _mistyped,
+    "unknown": _unknown,
+}

@@ -1,0 +1,46 @@
+"""The WebSocket handshake: what a request to upgrade is answered, and the name a connection gets.
+
+No I/O. See RFC 6455, 4.2. No extension is agreed to: whether the exchange compresses is not known.
+"""
+
+from http import HTTPStatus
+
+import h11
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from collector.sandbox import noise, pages
+from collector.sandbox.listing import CATEGORIES, Category
+
+PATHS: dict[str, Category] = {f"/v5/public/{category}": category for category in CATEGORIES}
+_LETTERS = "0123456789abcdefghijklmnopqrstuv"
+
+
+def accepted(head: h11.Request, after: bytes) -> tuple[WSConnection, bytes] | None:
+    """The connection and the bytes that accept it, fed with what came after the request; None if it is no handshake."""
+    websocket = WSConnection(ConnectionType.SERVER)
+    if head.method != b"GET":
+        return None
+    try:
+        websocket.initiate_upgrade_connection(list(head.headers), head.target)
+        answer = websocket.send(AcceptConnection())
+        websocket.receive_data(after)
+    except (RemoteProtocolError, LocalProtocolError):
+        return None
+    for _ in websocket.handshake.events():
+        pass
+    return websocket, answer
+
+
+def refused(status: int) -> bytes:
+    """The answer of the gateway instead."""
+    body = pages.HANDSHAKES[status]
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/html\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def conn_id(seed: int, number: int) -> str:
+    """The name of a connection in the exchange's shape: twenty letters, and some after a hyphen."""
+    letters = [_LETTERS[draw % 32] for draw in noise.draws(25)(noise.key_of(seed, "connection", number))]
+    return f"d{''.join(letters[1:20])}-{''.join(letters[20:])}"

@@ -1,0 +1,155 @@
+"""One client's connection to the stream: the handshake's last word, frames in, frames out.
+
+I/O only. It knows nothing of candles or subscriptions: texts are handed on, and what is to be sent is put here by
+others, who never wait for it. A client that does not take what is sent loses its connection.
+"""
+
+from collections.abc import Callable
+
+import trio
+from wsproto import WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
+
+from collector.sandbox.pushes import frame
+
+_CHUNK = 65_536
+_LONGEST = 1 << 20  # of one message; 21,000 characters of topics are the most that make sense
+_FAREWELL_S = 1.0
+
+
+class Line:
+    """An open connection.
+
+    Args:
+        unsent_most: bytes that may wait for the client.
+        unsent_s: how long one write may take.
+    """
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        websocket: WSConnection,
+        unsent_most: int,
+        unsent_s: float,
+    ) -> None:
+        self.unsent = 0
+        self.muted = False
+        self.protocol_pings = 0
+        self.ended_by = "gone"
+        self._stream = stream
+        self._websocket = websocket
+        self._unsent_most = unsent_most
+        self._unsent_s = unsent_s
+        self._outbox: list[bytes] = []
+        self._filled = trio.Event()
+        self._emptied = trio.Event()
+        self._scope = trio.CancelScope()
+        self._heard: list[str] = []
+        self._hear: Callable[[str], None] = self._heard.append
+
+    @property
+    def closed(self) -> bool:
+        """Whether what is put here still has a chance to arrive."""
+        return self._scope.cancel_called or self.muted
+
+    def say(self, text: str) -> None:
+        """Send a text; never waits."""
+        self.put(frame(text.encode()))
+
+    def put(self, data: bytes) -> None:
+        """Send whole frames; never waits. The connection is cut if too much waits already."""
+        if self.closed:
+            return
+        self._outbox.append(data)
+        self.unsent += len(data)
+        self._filled.set()
+        if self.unsent > self._unsent_most:
+            self.cut("slow")
+
+    def cut(self, why: str) -> None:
+        """End the connection without a word, which clients see as 1006."""
+        self.ended_by = why
+        self._scope.cancel()
+
+    async def run(self, hear: Callable[[str], None]) -> None:
+        """Read and write until either side ends it. Does not close the stream.
+
+        Args:
+            hear: takes every text the client sends.
+        """
+        self._hear = hear
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                await self._read()
+                await self._farewell()
+                nursery.cancel_scope.cancel()
+
+    async def eased(self) -> None:
+        """Return when nothing waits to be sent."""
+        while self.unsent and not self._scope.cancel_called:
+            await self._emptied.wait()
+
+    async def _write(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled = trio.Event()
+            data = b"".join(self._outbox)
+            self._outbox.clear()
+            try:
+                with trio.fail_after(self._unsent_s):
+                    await self._stream.send_all(data)
+            except trio.TooSlowError:
+                return self.cut("slow")
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return self._scope.cancel()
+            self.unsent -= len(data)
+            if not self.unsent:
+                self._emptied.set()
+                self._emptied = trio.Event()
+
+    async def _read(self) -> None:
+        while True:
+            for event in self._websocket.events():
+                if not self._take(event):
+                    return
+                await trio.lowlevel.checkpoint()  # one request may take long, and a client may send many at once
+            try:
+                data = bytes(await self._stream.receive_some(_CHUNK))
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            if not data:
+                return
+            self._websocket.receive_data(data)
+
+    def _take(self, event: Event) -> bool:
+        """False if that was the last of the client."""
+        if isinstance(event, TextMessage | BytesMessage):
+            return self._gather(event)
+        if isinstance(event, Ping):
+            self.protocol_pings += 1
+            self.put(self._websocket.send(event.response()))
+        elif isinstance(event, CloseConnection):
+            self.ended_by = "closed"
+            if self._websocket.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+                self.put(self._websocket.send(event.response()))
+            return False
+        return True
+
+    def _gather(self, event: TextMessage | BytesMessage) -> bool:
+        part = event.data if isinstance(event, TextMessage) else bytes(event.data).decode(errors="replace")
+        self._heard.append(part)
+        if sum(map(len, self._heard)) > _LONGEST:
+            self.put(self._websocket.send(CloseConnection(1009, "message too long")))
+            return False
+        if event.message_finished:
+            text = "".join(self._heard)
+            self._heard.clear()
+            if not self.muted:
+                self._hear(text)
+        return True
+
+    async def _farewell(self) -> None:
+        with trio.move_on_after(_FAREWELL_S):
+            await self.eased()

@@ -1,0 +1,167 @@
+"""What the stream answers: from the text of a client to the frames it gets back, and the topics it then has.
+
+One `Session` per connection. It does no I/O, asks no clock and pushes no candles. Linear and inverse speak one dialect,
+spot another (https://bybit-exchange.github.io/docs/v5/ws/connect, and what was seen on the wire).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from collector.sandbox.listing import Category, Source
+from collector.sandbox.stream_rules import StreamRules, letters
+from collector.sandbox.topics import Topic, Unknown, read_topic
+
+_SPOT_ARGS = 10  # docs: per subscribe request; futures have no limit of their own
+_SPOT_WORDS: dict[Unknown, str] = {"interval": "Invalid kline type :[%s]", "symbol": "Invalid symbol :[%s]"}
+
+
+@attrs.frozen
+class Order:
+    """What a client said, understood."""
+
+    op: str
+    args: tuple[str, ...]
+    req_id: str | None
+
+
+@attrs.frozen
+class Heard:
+    """What follows from it: frames to send, and topics that now begin or end."""
+
+    op: str = ""
+    replies: tuple[str, ...] = ()
+    begun: tuple[Topic, ...] = ()
+    ended: tuple[Topic, ...] = ()
+    refused: bool = False
+
+
+class Session:
+    """One connection's side of the conversation; `topics` are those it is subscribed to, by text.
+
+    Args:
+        conn_id: opaque, given back in every answer.
+        refuses: whether a listed topic shall be refused all the same.
+    """
+
+    def __init__(
+        self,
+        category: Category,
+        source: Source,
+        rules: StreamRules,
+        conn_id: str,
+        refuses: Callable[[str], bool] = lambda topic: False,
+    ) -> None:
+        self.category = category
+        self.conn_id = conn_id
+        self.topics: dict[str, Topic] = {}
+        self._source = source
+        self._rules = rules
+        self._refuses = refuses
+        self._characters = 0
+
+    def hear(self, text: str, now_ms: int) -> Heard:
+        """Take a text; every answer to it, and what it changed. The connection stays open whatever it says."""
+        try:
+            order = read_order(text)
+        except ValueError as error:
+            return self._no(Order("", (), None), str(error))
+        if order.op == "ping":
+            return Heard("ping", (self._reply(True, "pong", order),))
+        if order.op == "subscribe":
+            return self._subscribe(order, now_ms)
+        if order.op == "unsubscribe":
+            return self._unsubscribe(order)
+        return self._no(order, "error:invalid op")
+
+    def drop(self, topics: Iterable[Topic]) -> None:
+        """Forget topics without a word."""
+        for topic in topics:
+            if self.topics.pop(topic.text, None) is not None:
+                self._characters -= len(topic.text)
+
+    def _subscribe(self, order: Order, now_ms: int) -> Heard:
+        """All of it or, for one bad topic, nothing; the first bad one is named."""
+        if self._spot and len(order.args) > _SPOT_ARGS:
+            return self._no(order, f"args size >{_SPOT_ARGS}")
+        begun: dict[str, Topic] = {}  # a topic twice in one request counts once; what the exchange does is not known
+        for text in order.args:
+            topic = read_topic(text, self.category, self._source, now_ms)
+            if not isinstance(topic, Topic) or self._refuses(text):
+                return self._no(order, self._unknown(text, topic))
+            if text not in self.topics:
+                begun[text] = topic
+            elif not self._spot:
+                return self._no(order, f"error:already subscribed,topic:{text}")
+        characters = self._characters + sum(map(len, begun))
+        if letters(len(self.topics) + len(begun), characters, self._rules) > self._rules.args_limit:
+            return self._no(order, self._rules.args_refusal)
+        self.topics |= begun
+        self._characters = characters
+        if self._spot and order.args and not begun:
+            return Heard("subscribe")  # seen: silence, and no second stream
+        return Heard("subscribe", (self._done(order),), begun=tuple(begun.values()))
+
+    def _unsubscribe(self, order: Order) -> Heard:
+        """Of topics it does not have, nothing is said; what the exchange does is not known."""
+        ended = [self.topics[text] for text in dict.fromkeys(order.args) if text in self.topics]
+        self.drop(ended)
+        return Heard("unsubscribe", (self._done(order),), ended=tuple(ended))
+
+    @property
+    def _spot(self) -> bool:
+        return self.category == "spot"
+
+    def _unknown(self, text: str, why: Topic | Unknown) -> str:
+        if self._spot:
+            words = "symbol" if isinstance(why, Topic) or why == "topic" else why
+            return _SPOT_WORDS[words] % text
+        return f"error:handler not found,topic:{text}"
+
+    def _done(self, order: Order) -> str:
+        return self._reply(True, order.op if self._spot else "", order)
+
+    def _no(self, order: Order, words: str) -> Heard:
+        return Heard(order.op, (self._reply(False, words, order),), refused=True)
+
+    def _reply(self, success: bool, words: str, order: Order) -> str:
+        """Linear has a `req_id` always, spot only one that was sent."""
+        fields: dict[str, Any] = {"success": success, "ret_msg": words, "conn_id": self.conn_id}
+        if order.req_id is not None or not self._spot:
+            fields["req_id"] = order.req_id or ""
+        fields["op"] = order.op
+        return msgspec.json.encode(fields).decode()
+
+
+def read_order(text: str) -> Order:
+    """What a client said. A `req_id` that is a number is taken for its digits, as some clients send one.
+
+    Raises:
+        ValueError: it is not JSON, or not such an object; the message is the exchange's.
+    """
+    try:
+        said = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ValueError(_undecoded(text)) from error
+    if not isinstance(said, dict):
+        raise ValueError(_undecoded(text))
+    op, args, req_id = said.get("op", ""), said.get("args") or (), said.get("req_id")
+    if not isinstance(op, str) or not _is_texts(args) or not isinstance(req_id, str | int | float | None):
+        raise ValueError(_undecoded(text, 'ReadString: expects " or n'))
+    return Order(op, tuple(args), None if req_id is None else str(req_id))
+
+
+def _is_texts(args: object) -> bool:
+    return isinstance(args, Sequence) and not isinstance(args, str) and all(isinstance(arg, str) for arg in args)
+
+
+def _undecoded(text: str, expected: str = "readObjectStart: expect { or n") -> str:
+    """The complaint of the decoder behind the exchange; its first words were seen, the rest is that decoder's habit."""
+    found = text.lstrip()[:1] or "\x00"
+    near, around = text[:11], text[:51]
+    return (
+        f"Failed to decode incoming data:{expected}, but found {found}, "
+        f"error found in #1 byte of ...|{near}|..., bigger context ...|{around}|..."
+    )

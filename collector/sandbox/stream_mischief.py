@@ -1,0 +1,138 @@
+"""Faults of the stream at work: whether a connection, a request, a candle or a push is hit, and what it gets.
+
+Drawn from the seed: candles by their name, whoever listens and whenever; the rest by its number, so that a run can be
+repeated. Pure; others do what is decided here.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from collector.sandbox import noise
+from collector.sandbox.faults import Faults
+from collector.sandbox.feed import HONEST, Plan, Script
+from collector.sandbox.topics import Topic
+
+REFUSALS = {"handshake_403": 403, "handshake_5xx": 503}
+_PER_MINUTE = 60.0
+
+
+@attrs.frozen
+class Fate:
+    """How a connection ends: cut or muted, at a real instant or after so many pushes; `inf` is never."""
+
+    kind: str = ""
+    at_s: float = math.inf
+    after_frames: float = math.inf
+
+
+class StreamMischief(Script):
+    """Faults for the stream.
+
+    Args:
+        faults: what is set at the moment; it may change at any time.
+        done: told the name of every fault that is made.
+    """
+
+    def __init__(self, faults: Callable[[], Faults], seed: int, done: Callable[[str], None]) -> None:
+        self._current = faults
+        self._key = noise.key_of(seed, "stream")
+        self._seed = seed
+        self._done = done
+        self._counted_for: Faults | None = None
+        self._made = 0
+
+    def handshake(self, number: int) -> int | None:
+        """The HTTP status with which the numbered connection is refused, if it is."""
+        kind = self._drawn("handshake", str(number))
+        return None if kind is None else REFUSALS[kind]
+
+    def fate(self, number: int, now_s: float) -> Fate:
+        """What becomes of the numbered connection."""
+        faults = self._current()
+        kind = self._drawn("connection", str(number), tell=False)
+        at_s = now_s + faults.after_s if kind else math.inf
+        if faults.cut_per_minute:
+            drawn = 1 - noise.share(self._key, f"cut/{number}")
+            cut_s = now_s - math.log(drawn) / faults.cut_per_minute * _PER_MINUTE
+            if cut_s < at_s:
+                return Fate("cut", cut_s)
+        if kind is None:
+            return Fate()
+        return Fate(kind, at_s, math.inf if faults.after_frames is None else faults.after_frames)
+
+    def request(self, number: int) -> str | None:
+        """What becomes of the numbered request to subscribe."""
+        return self._drawn("request", str(number))
+
+    def refuses(self, text: str) -> bool:
+        """Whether a listed topic is refused."""
+        named = self._current().refused_topics
+        return bool(named) and (text in named or text.rpartition(".")[2] in named) and self.told("refused_topics")
+
+    def push(self, connection: int, number: int, text: str) -> str | None:
+        """What becomes of the numbered push to the numbered connection."""
+        if not self.garbles:
+            return None
+        if not self._hits(text[:200]):
+            return None
+        return self._drawn("push", f"{connection}/{number}")
+
+    @property
+    def garbles(self) -> bool:
+        """Whether pushes are to be asked about at all."""
+        return any(share for _, share in self._current().kinds("push"))
+
+    def silent(self, topic: Topic) -> bool:
+        return self._current().silent_minutes and self._hits(topic.text)
+
+    def absent(self, topic: Topic, open_ms: int) -> bool:
+        faults = self._current()
+        if not faults.holes and not faults.hole_share:
+            return False
+        return faults.absent(self._seed, topic.category, topic.listing.symbol, topic.timeframe, open_ms)
+
+    def plan(self, topic: Topic, open_ms: int) -> Plan:
+        faults = self._current()
+        if not self._hits(topic.text):
+            return HONEST
+        place = f"{topic.category}/{topic.text}/{open_ms}"
+        kind = self._drawn("confirm", place)
+        joined = kind != "confirm_missing" and self._drawn("rollover", place) is not None
+        if kind is None:
+            return attrs.evolve(HONEST, joined=True) if joined else HONEST
+        late, again = int(faults.confirm_late_s * 1000), int(faults.confirm_again_s * 1000)
+        return {
+            "confirm_late": Plan((late,), (False,), joined),
+            "confirm_missing": Plan(()),
+            "confirm_twice": Plan((0, again), (False, False), joined),
+            "confirm_revised": Plan((0, again), (True, False), joined),
+            "confirm_wrong": Plan((0,), (True,), joined),
+        }[kind]
+
+    def _hits(self, text: str) -> bool:
+        wanted: Iterable[str] = self._current().topics
+        return not wanted or any(part in text for part in wanted)
+
+    def _drawn(self, group: str, place: str, tell: bool = True) -> str | None:
+        kinds = [(kind, share) for kind, share in self._current().kinds(group) if share]
+        if not kinds:
+            return None
+        number = noise.share(self._key, f"{group}/{place}")
+        for kind, share in kinds:
+            number -= share
+            if number < 0:
+                return kind if not tell or self.told(kind) else None
+        return None
+
+    def told(self, kind: str) -> bool:
+        """Count a fault that is about to be made; False if there have been enough since they were set."""
+        faults = self._current()
+        if faults is not self._counted_for:
+            self._counted_for, self._made = faults, 0
+        if faults.stream_times is not None and self._made >= faults.stream_times:
+            return False
+        self._made += 1
+        self._done(kind)
+        return True

@@ -1,0 +1,47 @@
+"""The rules of the stream: cadence, lags and limits, as the exchange documents them or as others measured them.
+
+Only numbers and texts. What the exchange leaves open can be set either way, so that clients can be tried with both.
+See https://bybit-exchange.github.io/docs/v5/ws/connect.
+"""
+
+from typing import Any, Literal
+
+import attrs
+
+
+def _number(default: float, meaning: str, least: float = 0) -> Any:
+    return attrs.field(default=default, validator=attrs.validators.ge(least), metadata={"help": meaning})
+
+
+def _one_of(meaning: str, *values: str) -> Any:
+    return attrs.field(default=values[0], validator=attrs.validators.in_(values), metadata={"help": meaning})
+
+
+@attrs.frozen(kw_only=True)
+class StreamRules:
+    """Real seconds are those on the wall; exchange time is the clock's of the box, which may run faster."""
+
+    push_every_s: float = _number(1.0, "real seconds between two pushes of a candle that moves", 0.01)
+    push_again_s: float = _number(60.0, "and at the latest, if it does not move (docs: 1 to 60 s)")
+    # Seen: 185 ms on one spot site, 1020 ms on another; on linear nobody measured it.
+    confirm_lag_ms: float = _number(200.0, "a candle is confirmed so long after its close, in exchange time")
+    confirm_jitter_ms: float = _number(800.0, "and up to so much later, the same for all that close together")
+    idle_s: float = _number(600.0, "cut a connection after so long with neither a ping nor data")
+    new_connections: int = _number(500, "new connections in any 5 minutes from one address; more are refused")
+    args_limit: int = _number(21_000, "characters of topics on one connection")
+    # Whether the JSON around the topics counts, and the words of the refusal, are not known.
+    args_counted: Literal["topics", "json"] = _one_of("what counts: topics, or json around them too", "topics", "json")
+    args_refusal: str = attrs.field(
+        default="error:args length exceeds the limit", metadata={"help": "the text of the refusal beyond that"}
+    )
+    # A burst of 5300 confirmations is 2 MB, so a client may be five of them behind.
+    unsent_most: int = _number(10_000_000, "bytes that may wait for a slow client before its connection is cut")
+    unsent_s: float = _number(10.0, "and the real seconds for which one write may wait")
+
+
+NEW_CONNECTIONS_S = 300.0  # docs: 500 connections within 5 minutes
+
+
+def letters(topics: int, characters: int, rules: StreamRules) -> int:
+    """What so many topics of so many characters in all count against the limit."""
+    return characters + (3 * topics if rules.args_counted == "json" else 0)
