@@ -11,6 +11,7 @@ import attrs
 from collector.candle import MINUTE_MS, Series
 from collector.coverage import NOTHING, Span, Spans
 from collector.missing import Missing, State, failed, left_out, next_due_ms, not_due, noted, started_anew
+from collector.rows import candles_in
 
 
 @attrs.define
@@ -91,7 +92,7 @@ class Book:
     def ask(self, series: Series, spans: Spans) -> None:
         """The spans were handed to the history pool."""
         record = self[series]
-        self.candles_in_flight += _candles(series, spans - record.in_flight)
+        self.candles_in_flight += candles_in(series.timeframe, spans - record.in_flight)
         record.in_flight |= spans
         self._flying.add(series)
 
@@ -157,7 +158,7 @@ class Book:
 
     def _landed(self, series: Series, spans: Spans) -> None:
         record = self[series]
-        self.candles_in_flight -= _candles(series, spans & record.in_flight)
+        self.candles_in_flight -= candles_in(series.timeframe, spans & record.in_flight)
         record.in_flight -= spans
         if not record.in_flight:
             self._flying.discard(series)
@@ -178,7 +179,3 @@ class Book:
             before,
             lambda _, part: Missing(part, State.BEFORE_LISTING, 1, beginning.asked_ms, why),
         )
-
-
-def _candles(series: Series, spans: Spans) -> int:
-    return sum(series.timeframe.count(span.start_ms, span.end_ms) for span in spans)

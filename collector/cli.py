@@ -6,6 +6,7 @@
 Nothing is collected here; commands translate between a person and the service.
 """
 
+import gc
 import json
 import os
 import signal
@@ -53,6 +54,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] != "--help"):
         arguments = ["run", *arguments]
+    # Pages are thousands of small objects that reference counting frees; looking through them for cycles is a waste.
+    gc.set_threshold(50_000, 20, 50)
     try:
         app(arguments, prog_name="collector")
     except SettingsError as error:

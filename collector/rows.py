@@ -88,6 +88,11 @@ def coverage(timeframe: Timeframe, opens: Sequence[int]) -> Spans:
     return Spans.of(*(Span(each, timeframe.close(each)) for each in opens))
 
 
+def candles_in(timeframe: Timeframe, spans: Spans) -> int:
+    """How many candles of a timeframe open in these spans."""
+    return sum(timeframe.count(span.start_ms, span.end_ms) for span in spans)
+
+
 def open_of_line(line: bytes) -> int:
     """The open time a line begins with.
 
@@ -161,14 +166,12 @@ def _is_run(opens: Sequence[int], step: int) -> bool:
 
 
 def _are_plain(times: Sequence[str], opens: Sequence[int]) -> bool:
-    """Whether the times are written as nothing but their digits (a number may come with a dot or leading zeros)."""
+    """Whether every time is written in its own digits; one may come as `0170` or `170.0` and mean the same number."""
     if min(opens) < 0 or max(opens) > _LATEST_MS:
         return False
-    digits = "".join(times)
-    if not (digits.isascii() and digits.isdigit()):
-        return False
-    all_thirteen = min(opens) >= 10**12  # from 2001 on: then the length says whether zeros lead
-    return len(digits) == 13 * len(opens) if all_thirteen else list(map(str, opens)) == list(times)
+    if min(opens) >= 10**12:  # all have thirteen digits, which leaves no room for anything else
+        return sum(map(len, times)) == 13 * len(opens)
+    return list(map(str, opens)) == list(times)
 
 
 def _are_on_grid(frame: Timeframe, opens: Sequence[int]) -> bool:

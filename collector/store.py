@@ -21,7 +21,7 @@ from collector.coverage import NOTHING, Spans
 from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, NotOurs, inspect
 from collector.merging import Revision, merge
-from collector.rows import HEADER, Rows, coverage, open_of_line
+from collector.rows import HEADER, Rows, candles_in, coverage, open_of_line
 
 _CHUNK = 1024 * 1024
 _NEW = ".new"
@@ -71,7 +71,7 @@ class SeriesFile:
 
     @property
     def rows(self) -> int:
-        return sum(self.timeframe.count(span.start_ms, span.end_ms) for span in self.held)
+        return candles_in(self.timeframe, self.held)
 
     def append(self, rows: Rows) -> None:
         """Adds rows that lie after everything the file holds: one write, whatever the file's length."""

@@ -6,8 +6,9 @@ from itertools import islice
 import attrs
 
 from collector.candle import Series
-from collector.coverage import moment_text
+from collector.coverage import Spans, moment_text
 from collector.missing import Missing
+from collector.rows import candles_in
 from collector.vitals import Vitals
 
 _SHOWN = 10
@@ -51,7 +52,7 @@ def summary_lines(outcome: Outcome) -> Iterator[str]:
     if not outcome.missing:
         yield "nothing wanted is missing"
         return
-    candles = sum(series.timeframe.count(note.span.start_ms, note.span.end_ms) for series, note in outcome.missing)
+    candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in outcome.missing)
     spans = f"{len(outcome.missing)} span{'s' if len(outcome.missing) > 1 else ''}"
     yield f"still missing: {spans}, {candles:,} candles, each on record; the next start asks for them again"
     for series, note in islice(outcome.missing, _SHOWN):

@@ -21,7 +21,7 @@ from collector.inspection import Mark
 from collector.ledger import Ledger
 from collector.logs import get_logger
 from collector.planning import NEWEST
-from collector.rows import Rows
+from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
 from collector.vitals import Vitals
@@ -163,7 +163,8 @@ class Writer:
     async def _put(self, series: Series, file: SeriesFile, pages: list[Rows]) -> None:
         keep = NEWEST if self._settings.limit_to_50_entries else None
         hull = Spans.of(*(page.covered.hull for page in pages)).hull
-        if hull.start_ms >= file.end_ms and (keep is None or file.rows + sum(map(len, pages)) <= keep):
+        count = sum(candles_in(series.timeframe, page.covered) for page in pages)
+        if hull.start_ms >= file.end_ms and (keep is None or file.rows + count <= keep):
             for page in sorted(pages, key=lambda page: page.covered.hull.start_ms):
                 file.append(page)
             self._vitals.appends += 1
@@ -173,7 +174,7 @@ class Writer:
             self._vitals.revisions += len(revisions)
             for revision in revisions:
                 log.info("candle revised", series=str(series), before=revision.before, after=revision.after)
-        self._vitals.wrote(series, sum(map(len, pages)), hull.end_ms)
+        self._vitals.wrote(series, count, hull.end_ms)
 
     async def _sync(self) -> None:
         if self._settings.fsync and self._unsynced:

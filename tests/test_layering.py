@@ -57,7 +57,18 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # All that a pure module may use besides other pure modules: nothing that waits, looks at a clock, opens or prints.
-PURE_MAY_USE = {"attrs", "bisect", "collections", "datetime", "decimal", "enum", "functools", "heapq", "itertools"}
+PURE_MAY_USE = {
+    "attrs",
+    "bisect",
+    "collections",
+    "contextlib",
+    "datetime",
+    "decimal",
+    "enum",
+    "functools",
+    "heapq",
+    "itertools",
+}
 PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 

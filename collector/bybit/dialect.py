@@ -221,6 +221,8 @@ def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
     They all stand apart, on the coarser grid. A few real candles between holes could do that too, so it takes three of
     them, or all that a window of some length would have in the coarser interval.
     """
+    if len(rows.covered) == 1 and frame.count(rows.covered[0].start_ms, rows.covered[0].end_ms) > 1:
+        return  # a run
     opens = [each.start_ms for each in rows.covered]
     if len(opens) != len(rows):
         return

@@ -4,6 +4,7 @@ Its modules are imported and have run once before the measuring begins. Everythi
 listing symbols, opening connections, checking, formatting, writing, syncing. Peers have done the first two before.
 """
 
+import gc
 import os
 import tempfile
 import time
@@ -32,6 +33,7 @@ _LOOK_EVERY_S = 0.05
 def collector(offer: Offer, delay_ms: float = 0) -> Measured:
     """One fetch of everything, as fast as the settings and the exchange's limit let it."""
     os.environ["SSL_CERT_FILE"] = str(offer.ca_file)
+    gc.set_threshold(50_000, 20, 50)  # as the command line does
     _collect(offer, 1, delay_ms, [])
     glimpses: list[Glimpse] = []
     measure = Measure(offer)
