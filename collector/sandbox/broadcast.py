@@ -8,6 +8,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import NoReturn
 
 import attrs
@@ -30,6 +31,7 @@ from collector.sandbox.stream_rules import NEW_CONNECTIONS_S
 _AT_ONCE = 100  # pushes between two looks at other tasks: about 2 ms
 _A_LOT = 20_000  # pushes, 7 MB, after which it waits for clients to take them
 _LONGEST_PAUSE_S = 1.0
+_PREPARED_S = 5.0  # 200 candles 20 times a second; 5300 take 1.4 s of them
 
 
 @attrs.define(eq=False)
@@ -86,6 +88,7 @@ class Broadcast:
             self._end_those_whose_time_has_come(now_s)
             await self._send(self._feed.due(self._exchange.clock.now_ms()))
             await self._send(self._feed.beats(self._exchange.clock.now_ms(), now_s))
+            self._prepare()
             with trio.move_on_after(self._pause_s(now_s)):
                 await self._wake.wait()
             self._wake = trio.Event()
@@ -198,6 +201,14 @@ class Broadcast:
                 with trio.move_on_after(_LONGEST_PAUSE_S):
                     for client in tuple(self._clients):
                         await client.line.eased()
+
+    def _prepare(self) -> None:
+        """A little at a time, before the next confirmations; while the clock stands, whenever."""
+        next_ms = self._feed.next_ms
+        left_s = math.inf if next_ms is None else self._exchange.clock.seconds_until(next_ms)
+        if left_s < _PREPARED_S or not self._exchange.clock.rate:
+            for _ in islice(self._feed.prepare(), 2 * _AT_ONCE):
+                pass
 
     def _deliver_all(self, due: list[Push[_Client] | None]) -> None:
         for push in due:

@@ -70,6 +70,9 @@ class _Watched(Generic[Listener]):
     listeners: dict[Listener, None] = attrs.field(factory=dict)
     last: Row = ""
     pushed_s: float = 0.0
+    ready: tuple[Row, Row] | None = (
+        None  # the closed candle and the next one, as they will be when this one is confirmed
+    )
 
 
 class Feed(Generic[Listener]):
@@ -84,6 +87,7 @@ class Feed(Generic[Listener]):
         self._slots: list[dict[_Watched[Listener], None]] = [{} for _ in range(SLOTS)]
         self._closing: dict[int, dict[_Watched[Listener], None]] = {}  # by the instant of their close
         self._due: list[tuple[int, int, Callable[[int], Iterator[Push[Listener]]]]] = []
+        self._prepared = (0, 0)
         self._order = count()
         self._beat: int | None = None
 
@@ -94,7 +98,7 @@ class Feed(Generic[Listener]):
         if watched is None:
             watched = self._watched[name] = self._watch(topic, now_ms)
         watched.listeners[listener] = None
-        row = self._row(watched, now_ms)
+        row = self._row(watched.topic, watched.open_ms, now_ms)
         if not self._shown(watched, row):
             return None
         watched.last, watched.pushed_s = row, real_s
@@ -125,6 +129,23 @@ class Feed(Generic[Listener]):
         tick = self._rules.push_every_s / SLOTS
         return tick - real_s % tick
 
+    def prepare(self) -> Iterator[None]:
+        """Look up the candles of the next confirmations, a step for each, so that they can go out in one burst.
+
+        Nothing depends on it but speed: what a candle will be is known beforehand here.
+        """
+        close_ms = min(self._closing, default=0)
+        closing = self._closing.get(close_ms, {})
+        if self._prepared == (close_ms, len(closing)):
+            return
+        due_ms = close_ms + self._lag_ms(close_ms)
+        for watched in tuple(closing):
+            if watched.ready is None and watched.close_ms == close_ms:
+                final = self._row(watched.topic, watched.open_ms, due_ms)
+                watched.ready = final, self._row(watched.topic, close_ms, due_ms)
+                yield
+        self._prepared = (close_ms, len(closing))
+
     def due(self, now_ms: int) -> Iterator[Push[Listener]]:
         """What has fallen due by the exchange's time, in its order: confirmations, and the candles that follow them."""
         while self._due and self._due[0][0] <= now_ms:
@@ -144,7 +165,7 @@ class Feed(Generic[Listener]):
         # Past its close a candle waits for its confirmation; past the end of trading nothing comes.
         if not watched.listeners or now_ms >= min(watched.close_ms, watched.topic.listing.end_ms):
             return
-        row = self._row(watched, now_ms)
+        row = self._row(watched.topic, watched.open_ms, now_ms)
         idle = row == watched.last and real_s - watched.pushed_s < self._rules.push_again_s
         if idle or not self._shown(watched, row):
             return
@@ -180,12 +201,13 @@ class Feed(Generic[Listener]):
     def _turned(self, watched: _Watched[Listener], due_ms: int) -> Iterator[Push[Listener]]:
         """The candle is confirmed, unless a fault has it otherwise, and the next one begins."""
         topic, open_ms = watched.topic, watched.open_ms
-        final = self._row(watched, due_ms)
+        final, following = watched.ready or (self._row(topic, at, due_ms) for at in (open_ms, watched.close_ms))
+        watched.ready = None
         told = self._shown(watched, final) and not self._script.absent(topic, open_ms)
         plan = self._script.plan(topic, open_ms) if told else Plan(())
         watched.open_ms, watched.close_ms = watched.close_ms, topic.timeframe.close(watched.close_ms)
         self._await_close(watched)
-        opening = self._opening(watched, due_ms)
+        opening = self._opening(watched, following, due_ms)
         for delay_ms, wrong in zip(plan.delays_ms, plan.wrong, strict=False):
             row = falsified(final) if wrong else final
             if delay_ms:
@@ -196,13 +218,10 @@ class Feed(Generic[Listener]):
         if opening:
             yield Push(pushes.message(topic, opening, due_ms), tuple(watched.listeners))
 
-    def _opening(self, watched: _Watched[Listener], now_ms: int) -> tuple[str, ...]:
+    def _opening(self, watched: _Watched[Listener], row: Row, ts_ms: int) -> tuple[str, ...]:
         """The next candle for the first time; none at the end of trading."""
-        if watched.open_ms >= watched.topic.listing.end_ms:
-            return ()
-        row = self._row(watched, now_ms)
         watched.last = row
-        return (pushes.entry(row, watched.topic.timeframe, False, now_ms),) if self._shown(watched, row) else ()
+        return (pushes.entry(row, watched.topic.timeframe, False, ts_ms),) if self._shown(watched, row) else ()
 
     def _confirmed(
         self, watched: _Watched[Listener], row: Row, ts_ms: int, then: tuple[str, ...] = ()
@@ -211,9 +230,8 @@ class Feed(Generic[Listener]):
             entries = (pushes.entry(row, watched.topic.timeframe, True, ts_ms), *then)
             yield Push(pushes.message(watched.topic, entries, ts_ms), tuple(watched.listeners), 1)
 
-    def _row(self, watched: _Watched[Listener], now_ms: int) -> Row:
-        at = watched.open_ms
-        rows = self._source.rows(watched.topic.listing, watched.topic.timeframe, at, at + 1, now_ms)
+    def _row(self, topic: Topic, open_ms: int, now_ms: int) -> Row:
+        rows = self._source.rows(topic.listing, topic.timeframe, open_ms, open_ms + 1, now_ms)
         return rows[0] if rows else ""
 
     def _shown(self, watched: _Watched[Listener], row: Row) -> bool:
