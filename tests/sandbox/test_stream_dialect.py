@@ -1,0 +1,174 @@
+"""What the stream answers, in the exchange's words: one dialect for linear and inverse, another for spot."""
+
+import json
+from typing import Any
+
+import pytest
+
+from collector.sandbox import StreamRules
+from collector.sandbox.listing import Category
+from collector.sandbox.stream_dialect import Heard, Session
+
+from .asking import MINUTE, NOW, asker
+
+BOX = asker(listed={"linear:XRPUSDT": NOW + MINUTE}, delisted={"linear:ETHUSDT": NOW + MINUTE}).exchange
+BTC, SOL = "kline.1.BTCUSDT", "kline.5.SOLUSDT"
+
+
+def session(category: Category = "linear", **rules: Any) -> Session:
+    return Session(category, BOX.source, StreamRules(**rules), "id-1")
+
+
+def hear(to: Session, now_ms: int = NOW, **said: Any) -> Heard:
+    return to.hear(json.dumps(said), now_ms)
+
+
+def answer(heard: Heard) -> Any:
+    (reply,) = heard.replies
+    return json.loads(reply)
+
+
+def refusal(to: Session, *topics: str, now_ms: int = NOW) -> Any:
+    """The words with which a request is refused; nothing has become active."""
+    before = dict(to.topics)
+    heard = hear(to, now_ms, op="subscribe", args=topics)
+    assert (heard.begun, heard.refused, to.topics) == ((), True, before)
+    assert answer(heard)["success"] is False
+    return answer(heard)["ret_msg"]
+
+
+def texts(heard: Heard) -> list[str]:
+    return [topic.text for topic in heard.begun]
+
+
+@pytest.mark.parametrize(
+    ("category", "said", "reply"),
+    [
+        ("linear", {}, '{"success":true,"ret_msg":"","conn_id":"id-1","req_id":"","op":"subscribe"}'),
+        ("linear", {"req_id": "a"}, '{"success":true,"ret_msg":"","conn_id":"id-1","req_id":"a","op":"subscribe"}'),
+        (
+            "spot",
+            {"req_id": "a"},
+            '{"success":true,"ret_msg":"subscribe","conn_id":"id-1","req_id":"a","op":"subscribe"}',
+        ),
+        ("spot", {}, '{"success":true,"ret_msg":"subscribe","conn_id":"id-1","op":"subscribe"}'),
+    ],
+)
+def test_one_answer_per_request_with_these_keys(category: Category, said: dict[str, Any], reply: str) -> None:
+    heard = hear(session(category), op="subscribe", args=[BTC, SOL], **said)
+    assert heard.replies == (reply,)
+    assert texts(heard) == [BTC, SOL]
+
+
+@pytest.mark.parametrize(
+    ("category", "said", "reply"),
+    [
+        ("linear", {}, '{"success":true,"ret_msg":"pong","conn_id":"id-1","req_id":"","op":"ping"}'),
+        ("inverse", {"req_id": "7"}, '{"success":true,"ret_msg":"pong","conn_id":"id-1","req_id":"7","op":"ping"}'),
+        ("spot", {}, '{"success":true,"ret_msg":"pong","conn_id":"id-1","op":"ping"}'),
+        ("spot", {"req_id": 7}, '{"success":true,"ret_msg":"pong","conn_id":"id-1","req_id":"7","op":"ping"}'),
+    ],
+)
+def test_a_pong_calls_itself_ping(category: Category, said: dict[str, Any], reply: str) -> None:
+    assert hear(session(category), op="ping", **said).replies == (reply,)
+
+
+@pytest.mark.parametrize(("category", "words"), [("linear", ""), ("spot", "unsubscribe")])
+def test_an_unsubscribe_is_answered_likewise(category: Category, words: str) -> None:
+    one = session(category)
+    hear(one, op="subscribe", args=[BTC, SOL])
+    heard = hear(one, op="unsubscribe", args=[BTC], req_id="x")
+    expected = {"success": True, "ret_msg": words, "conn_id": "id-1", "req_id": "x", "op": "unsubscribe"}
+    assert answer(heard) == expected
+    assert [topic.text for topic in heard.ended] == [BTC]
+    assert list(one.topics) == [SOL]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["kline.1.NOPEUSDT", "kline.1.btcusdt", "kline.7.BTCUSDT", "kline.1h.BTCUSDT", "kline.1.BTCUSD", "tickers.BTCUSDT"],
+)
+def test_on_linear_one_bad_topic_refuses_all_and_the_first_is_named(bad: str) -> None:
+    assert refusal(session(), BTC, bad, "kline.1.WORSE") == f"error:handler not found,topic:{bad}"
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ("kline.1.NOPEUSDC", "Invalid symbol :[kline.1.NOPEUSDC]"),
+        ("kline.7.BTCUSDC", "Invalid kline type :[kline.7.BTCUSDC]"),
+    ],
+)
+def test_spot_has_its_own_words(bad: str, words: str) -> None:
+    assert refusal(session("spot"), BTC, bad) == words
+
+
+def test_a_topic_it_has_already_is_refused_on_linear_and_stays() -> None:
+    one = session()
+    hear(one, op="subscribe", args=[BTC])
+    assert refusal(one, SOL, BTC) == f"error:already subscribed,topic:{BTC}"
+    assert list(one.topics) == [BTC]
+
+
+def test_on_spot_it_is_met_with_silence() -> None:
+    one = session("spot")
+    hear(one, op="subscribe", args=[BTC])
+    assert hear(one, op="subscribe", args=[BTC]) == Heard("subscribe")
+
+
+def test_spot_takes_ten_topics_at_a_time_and_linear_any_number() -> None:
+    many = [
+        f"kline.{interval}.BTCUSDT" for interval in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "D", "W")
+    ]
+    assert refusal(session("spot"), *many) == "args size >10"
+    assert texts(hear(session("spot"), op="subscribe", args=many[:10])) == many[:10]
+    assert texts(hear(session(), op="subscribe", args=many)) == many
+
+
+def test_a_symbol_is_known_from_its_listing_to_its_delisting() -> None:
+    coming, going = "kline.1.XRPUSDT", "kline.1.ETHUSDT"
+    assert "not found" in refusal(session(), coming)
+    assert texts(hear(session(), NOW + MINUTE, op="subscribe", args=[coming])) == [coming]
+    assert texts(hear(session(), op="subscribe", args=[going])) == [going]
+    assert "not found" in refusal(session(), going, now_ms=NOW + MINUTE)
+
+
+def test_topics_of_a_connection_may_be_so_many_characters() -> None:
+    one = session(args_limit=2 * len(BTC))
+    hear(one, op="subscribe", args=[BTC])
+    assert refusal(one, SOL, "kline.1.SOLUSDT") == StreamRules().args_refusal
+    hear(one, op="subscribe", args=[SOL])
+    hear(one, op="unsubscribe", args=[BTC])
+    assert texts(hear(one, op="subscribe", args=["kline.3.BTCUSDT"])) == ["kline.3.BTCUSDT"]
+
+
+def test_the_json_around_topics_may_count_too() -> None:
+    limit = 2 * len(BTC) + 5
+    assert texts(hear(session(args_limit=limit), op="subscribe", args=[BTC, SOL]))
+    assert refusal(session(args_limit=limit, args_counted="json", args_refusal="too long"), BTC, SOL) == "too long"
+
+
+def test_other_orders_are_invalid() -> None:
+    assert answer(hear(session(), op="auth"))["ret_msg"] == "error:invalid op"
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("hello", "Failed to decode incoming data:readObjectStart: expect { or n, but found h, "),
+        ("[]", "Failed to decode incoming data:readObjectStart: expect { or n, but found [, "),
+        ("", "Failed to decode incoming data:"),
+        ('{"op":5}', "Failed to decode incoming data:"),
+        ('{"op":"subscribe","args":"kline.1.BTCUSDT"}', "Failed to decode incoming data:"),
+        ("[" * 100_000, "Failed to decode incoming data:"),
+    ],
+)
+def test_what_cannot_be_read_is_answered_too(text: str, start: str) -> None:
+    heard = session().hear(text, NOW)
+    assert answer(heard)["ret_msg"].startswith(start)
+    assert heard.refused
+
+
+def test_a_topic_can_be_refused_although_it_is_listed() -> None:
+    one = Session("linear", BOX.source, StreamRules(), "id-1", lambda topic: topic == SOL)
+    assert refusal(one, BTC, SOL) == f"error:handler not found,topic:{SOL}"
