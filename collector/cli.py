@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import attrs
 import trio
@@ -63,8 +63,11 @@ def main() -> None:
     except CollectorError as error:
         _fail(error, [str(error)])
     except KeyboardInterrupt:
-        _say("stopped")
-        sys.exit(1)
+        _stopped()
+    except BaseExceptionGroup as group:  # an interrupt comes out of a nursery as a group
+        if group.split(KeyboardInterrupt)[1] is not None:
+            raise
+        _stopped()
 
 
 @app.command()
@@ -193,6 +196,11 @@ def _fail(error: CollectorError, problems: list[str]) -> None:
     for problem in problems:
         _say(problem)
     sys.exit(error.exit_status)
+
+
+def _stopped() -> NoReturn:
+    _say("stopped")
+    sys.exit(1)
 
 
 def _say(text: str) -> None:

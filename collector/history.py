@@ -11,10 +11,11 @@ from collector.book import Book
 from collector.bybit.dialect import KlineAnswer
 from collector.bybit.rest import Rest
 from collector.candle import Series
-from collector.coverage import NOTHING, Spans, moment_text, span_texts
+from collector.coverage import Spans, moment_text, span_texts
 from collector.errors import Rejected, RequestFailed, Unreachable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
+from collector.pacing import PATIENCE_S
 from collector.planning import Agenda, Window
 from collector.vitals import Vitals
 
@@ -66,11 +67,11 @@ class History:
         self._more = trio.Event()
 
     async def _fetch(self, window: Window, out: Out) -> None:
-        series, span = window.series, window.span
+        series, span = window.series, Spans((window.span,))
         try:
             answer = await self._answer(window)
         except (Rejected, RequestFailed) as failure:
-            await self._give_up(series, Spans((span,)), str(failure), out)
+            await self._give_up(series, span, str(failure), out)
             if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
                 for other in self._agenda.series_of(series.symbol):
                     await self._give_up(other, self._agenda.drop(other), str(failure), out)
@@ -79,45 +80,52 @@ class History:
             if window.proves_start:
                 self._agenda.resume(series.symbol)
                 self._wake()
-        asked = Spans((answer.asked,)) if answer.asked else NOTHING
         if answer.asked:
+            span -= Spans((answer.asked,))
             await out.send(Answered(series, answer.asked, answer.rows, answer.time_ms))
-        await self._give_up(series, Spans((span,)) - asked, "not closed yet by the exchange's clock", out)
+        await self._give_up(series, span, "not closed yet by the exchange's clock", out)
 
     async def _answer(self, window: Window) -> KlineAnswer:
         while True:
             try:
-                answer = await self._rest.klines(window.series, window.span)
                 if window.proves_start:
-                    await self._prove_start(window, answer.rows.covered)
+                    return await self._first_answer(window)
+                return await self._rest.klines(window.series, window.span)
             except Unreachable as trouble:
                 if not self._patient:
                     raise
                 log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
-            else:
-                return answer
+            await trio.sleep(PATIENCE_S)
+
+    async def _first_answer(self, window: Window) -> KlineAnswer:
+        """The first candles of a series from the window's start on, and with them, or with one request more, when the
+        symbol was listed.
+
+        An answer that begins with the window's first candle proves that the symbol is older. Otherwise the candles
+        before may be missing, or the symbol may not have existed: then the exchange is asked for its very first candle.
+        """
+        series, start_ms = window.series, window.span.start_ms
+        answer = await self._rest.klines_from(series, window.span)
+        if start_ms in answer.rows.covered:
+            self._book.listed_before(series.symbol, series.timeframe.close(start_ms))
+        else:
+            await self._find_first(series.symbol)
+        if answer.asked:  # it may have answered for more than the window
+            self._agenda.drop(series, Spans((answer.asked,)))
+        return answer
+
+    async def _find_first(self, symbol: str) -> None:
+        first_ms = await self._rest.first_minute(symbol)
+        if first_ms is None:
+            raise RequestFailed("the exchange has no candle of this symbol yet")
+        self._book.begins(symbol, first_ms, self._rest.now_ms)
+        log.info("first candle found", symbol=symbol, at=moment_text(first_ms))
+        for series in self._agenda.series_of(symbol):
+            before = Spans.between(0, series.timeframe.floor(first_ms))
+            self._book.take_back(series, self._agenda.drop(series, before))
 
     async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:
         for span in spans:
             self._vitals.failed += 1
             log.warning("given up for now", series=str(series), **span_texts(span), why=why)
             await out.send(GaveUp(series, span, why, self._rest.now_ms))
-
-    async def _prove_start(self, window: Window, covered: Spans) -> None:
-        """Learns from a series' first window, or with one request more, when the symbol was listed.
-
-        A window that begins with its first candle proves that the symbol is older. Otherwise the candles before may be
-        missing, or the symbol may not have existed: then the exchange is asked for its very first candle.
-        """
-        series, start_ms = window.series, window.span.start_ms
-        if start_ms in covered:
-            self._book.listed_before(series.symbol, series.timeframe.close(start_ms))
-            return
-        first_ms = await self._rest.first_minute(series.symbol)
-        if first_ms is None:
-            raise RequestFailed("the exchange has no candle of this symbol yet")
-        self._book.begins(series.symbol, first_ms, self._rest.now_ms)
-        log.info("first candle found", symbol=series.symbol, at=moment_text(first_ms))
-        for each in self._agenda.series_of(series.symbol):
-            before = Spans.between(0, each.timeframe.floor(first_ms))
-            self._book.take_back(each, self._agenda.drop(each, before))

@@ -140,7 +140,10 @@ def _check_identity(path: Path, data_dir: Path, exchange: str, category: str) ->
         theirs = json.loads(path.read_text())
     except FileNotFoundError:
         new = path.with_suffix(".new")
-        new.write_text(json.dumps(ours) + "\n")
+        with new.open("w") as file:
+            file.write(json.dumps(ours) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         new.replace(path)
         return
     except ValueError as error:

@@ -12,6 +12,9 @@ WINDOW_REQUESTS = 600  # per IP; the answer to one more is a ban (https://bybit-
 # what was lost to a longer delay is never made up for, so there are no bursts.
 TIMER_SLACK_S = 0.002
 
+# The pause of those who go on asking an exchange that cannot be reached, when all tries of a request are used up.
+PATIENCE_S = 10.0
+
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 16.0
 

@@ -16,6 +16,7 @@ from collector.candle import MINUTE_MS, Series
 from collector.coverage import Spans
 from collector.errors import RequestFailed, Unreachable
 from collector.logs import get_logger
+from collector.pacing import PATIENCE_S
 from collector.planning import wanted
 from collector.settings import Settings
 
@@ -53,6 +54,7 @@ class Reconciler:
                 now_ms = await self._settled_time()
             except (Unreachable, RequestFailed) as trouble:
                 log.warning("the exchange does not answer, trying on", why=str(trouble))
+                await trio.sleep(PATIENCE_S)
                 continue
             self._want(now_ms)
             self._fetch_due(now_ms)

@@ -25,6 +25,7 @@ from collector.history import History
 from collector.ledger import open_ledger
 from collector.logs import get_logger
 from collector.missing import Missing, State
+from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
 from collector.reconcile import Reconciler
 from collector.settings import Settings
@@ -35,7 +36,6 @@ from collector.writer import CHANNEL, Writer
 
 log = get_logger(__name__)
 
-_TRY_ON_S = 1.0  # between rounds of tries, which have longer pauses within them
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
 
 
@@ -168,7 +168,7 @@ async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
             if not patient:
                 raise
             log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
-        await trio.sleep(_TRY_ON_S)
+        await trio.sleep(PATIENCE_S)
 
 
 def _refuse_to_trim(store: Store, every_series: Sequence[Series]) -> None:

@@ -142,8 +142,8 @@ async def test_a_young_symbol_costs_one_request_more_in_all_its_timeframes_toget
     first_ms = LISTED // MINUTE_MS * MINUTE_MS
     assert here.held_of("ETHUSDT_1").hull.start_ms == first_ms
     assert here.held_of("ETHUSDT_D").hull.start_ms == first_ms // DAY_MS * DAY_MS
-    # the first window came up empty and one more asked for the first candle; then 5 + 1 + 1 + 1 pages
-    assert here.questions() == 1 + 1 + 5 + 1 + 1 + 1
+    # one asked for the very first candle; then 5 pages of minutes and one of each other timeframe
+    assert here.questions() == 1 + 5 + 1 + 1 + 1
     notes = here.book.missing(Series.named("ETHUSDT_1"))
     assert {note.state for note in notes} == {State.BEFORE_LISTING}
     before = here.questions()

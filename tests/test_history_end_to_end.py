@@ -335,7 +335,7 @@ async def test_the_limit_keeps_the_newest_when_time_goes_on_and_recent_keeps_all
 # What the exchange does not have.
 
 
-async def test_a_young_symbol_costs_one_question_for_its_beginning_and_at_most_one_empty_page(tmp_path: Path) -> None:
+async def test_a_young_symbol_costs_one_question_for_its_beginning_and_no_other_in_vain(tmp_path: Path) -> None:
     async with open_sandbox(market(listed={"ETHUSDT": "2024-05-12T07:13"})) as box:
         frames = ["1", "5", "15", "60", "240", "D", "W", "M"]
         settings = settings_for(box.url, tmp_path, symbols=["ETHUSDT"], timeframes=frames, days_to_fetch=60)
@@ -343,7 +343,7 @@ async def test_a_young_symbol_costs_one_question_for_its_beginning_and_at_most_o
         assert outcome.complete
         assert differences(box, settings) == []
         pages = sum(-(-(truth_of(box, settings, series).count(b"\n") - 1) // 1000) for series in series_of(settings))
-        assert kline_requests(box) <= pages + 2
+        assert kline_requests(box) <= pages + 1
         box.counts.clear()
         await fetch(settings_for(box.url, tmp_path, symbols=["ETHUSDT"], timeframes=["3", *frames], days_to_fetch=90))
         assert kline_requests(box) == 2  # the new timeframe's pages: the beginning is known

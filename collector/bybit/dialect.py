@@ -120,6 +120,14 @@ def kline_query(category: str, series: Series, span: Span) -> Query:
     return _kline_query(category, series) | {"start": str(first), "end": str(last), "limit": str(candles)}
 
 
+def kline_from_query(category: str, series: Series, span: Span) -> Query:
+    """Asks for as many candles as the span has, from its start on, wherever the series begins: with a start alone, the
+    exchange answers forward, and a start before the listing is clamped to the first candle."""
+    query = kline_query(category, series, span)
+    del query["end"]
+    return query
+
+
 def first_candle_query(category: str, series: Series) -> Query:
     """Asks for a series' very first candle: with a start alone, the exchange answers forward from its first candle."""
     return _kline_query(category, series) | {"start": str(EARLIEST_MS), "limit": "1"}
@@ -137,19 +145,26 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
         BadAnswer: it is not an answer to this question; the text says why.
         RequestError, Refused, Banned: the exchange gave another answer than candles (see `check_reply`).
     """
-    reply = _decoded(_KLINE_REPLY, status, body)
-    _check_addressee(reply.result, category, series)
-    frame = series.timeframe
-    rows = reply.result.list
-    if len(rows) > frame.count(span.start_ms, span.end_ms):
-        raise BadAnswer(f"{len(rows)} rows came where {frame.count(span.start_ms, span.end_ms)} were asked for")
-    candles = _oldest_first(rows)
-    closed_ms = frame.floor(reply.time)  # candles that open before this instant are closed, the one at it is not
+    reply = _kline_reply(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
+    closed_ms = series.timeframe.floor(reply.time)
+    rows = _closed_rows(series.timeframe, reply, span)
     asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
-    checked = _checked(frame, candles, span)
-    if checked and checked.covered.hull.end_ms > closed_ms:
-        checked = _checked(frame, [candle for candle in candles if int(candle[0]) < closed_ms], span)
-    return KlineAnswer(checked, asked, reply.time)
+    return KlineAnswer(rows, asked, reply.time)
+
+
+def parse_kline_from(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
+    """The closed candles of a reply to `kline_from_query`; they may lie behind the span. Raises as `parse_kline` does.
+
+    A full page answers for everything up to its last candle, a shorter one for everything up to now.
+    """
+    frame = series.timeframe
+    most = frame.count(span.start_ms, span.end_ms)
+    reply = _kline_reply(status, body, category, series, most)
+    closed_ms = frame.floor(reply.time)
+    rows = _closed_rows(frame, reply, Span(span.start_ms, max(span.end_ms, frame.close(closed_ms))))
+    reached_ms = rows.covered.hull.end_ms if rows and len(reply.result.list) == most else closed_ms
+    asked = Span(span.start_ms, reached_ms) if reached_ms > span.start_ms else None
+    return KlineAnswer(rows, asked, reply.time)
 
 
 def parse_first_candle(status: int, body: bytes, category: str, series: Series) -> int | None:
@@ -158,12 +173,9 @@ def parse_first_candle(status: int, body: bytes, category: str, series: Series) 
     Raises:
         BadAnswer, RequestError, Refused, Banned: as `parse_kline` does.
     """
-    reply = _decoded(_KLINE_REPLY, status, body)
-    _check_addressee(reply.result, category, series)
+    reply = _kline_reply(status, body, category, series, most=1)
     if not reply.result.list:
         return None
-    if len(reply.result.list) > 1:
-        raise BadAnswer(f"{len(reply.result.list)} rows came where 1 was asked for")
     rows = _checked(series.timeframe, list(reply.result.list), Span(0, max(1, reply.time)))
     return rows.covered.hull.start_ms
 
@@ -188,6 +200,14 @@ def _kline_query(category: str, series: Series) -> Query:
     return {"category": category, "symbol": series.symbol, "interval": series.timeframe.name}
 
 
+def _kline_reply(status: int, body: bytes, category: str, series: Series, most: int) -> _KlineReply:
+    reply = _decoded(_KLINE_REPLY, status, body)
+    _check_addressee(reply.result, category, series)
+    if len(reply.result.list) > most:
+        raise BadAnswer(f"{len(reply.result.list)} rows came where {most} were asked for")
+    return reply
+
+
 def _check_addressee(result: _KlineResult, category: str, series: Series) -> None:
     if not result.list and not result.symbol:
         return  # nothing there; whether such a reply repeats the question is not documented
@@ -197,9 +217,14 @@ def _check_addressee(result: _KlineResult, category: str, series: Series) -> Non
         raise BadAnswer(f"the answer is for category {result.category!r}, not {category!r}")
 
 
-def _oldest_first(rows: Sequence[Values]) -> list[Values]:
-    """The exchange sorts newest first; any other order fails the check of rising times that follows."""
-    return list(reversed(rows))
+def _closed_rows(frame: Timeframe, reply: _KlineReply, span: Span) -> Rows:
+    """The exchange sorts newest first, without a mark on the candle in progress; any other order fails the check."""
+    candles = list(reversed(reply.result.list))
+    rows = _checked(frame, candles, span)
+    closed_ms = frame.floor(reply.time)  # candles that open before this instant are closed, the one at it is not
+    if rows and rows.covered.hull.end_ms > closed_ms:
+        rows = _checked(frame, [candle for candle in candles if int(candle[0]) < closed_ms], span)
+    return rows
 
 
 def _checked(frame: Timeframe, candles: list[Values], span: Span) -> Rows:

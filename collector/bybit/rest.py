@@ -34,6 +34,10 @@ from collector.vitals import Vitals
 log = get_logger(__name__)
 T = TypeVar("T")
 
+PATIENCE_S = (
+    10.0  # for those who go on asking an exchange that cannot be reached: the pause after all tries are used up
+)
+
 _TRY_S = 30.0  # for one try: connect, send, and read the whole answer
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"}
@@ -95,6 +99,15 @@ class Rest:
             dialect.KLINE,
             dialect.kline_query(category, series, span),
             lambda status, body: dialect.parse_kline(status, body, category, series, span),
+        )
+
+    async def klines_from(self, series: Series, span: Span) -> KlineAnswer:
+        """As many closed candles as a span has, from its start on, wherever the series begins."""
+        category = self._settings.category
+        return await self._ask(
+            dialect.KLINE,
+            dialect.kline_from_query(category, series, span),
+            lambda status, body: dialect.parse_kline_from(status, body, category, series, span),
         )
 
     async def first_minute(self, symbol: str) -> int | None:
