@@ -19,12 +19,12 @@ from collector.sandbox import pushes
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
 from collector.sandbox.feed import Feed, Push
-from collector.sandbox.garbles import garbled
+from collector.sandbox.garbles import garbled_frame
 from collector.sandbox.handshake import PATHS, accepted, conn_id, refused
 from collector.sandbox.line import Line
 from collector.sandbox.peak import Peak
 from collector.sandbox.stream_counts import OpenConnection
-from collector.sandbox.stream_dialect import Heard, Session
+from collector.sandbox.stream_dialect import Session
 from collector.sandbox.stream_mischief import Fate, StreamMischief
 from collector.sandbox.stream_rules import NEW_CONNECTIONS_S
 
@@ -77,7 +77,7 @@ class Broadcast:
         await stream.send_all(answer)
         client = self._admit(path, Line(stream, websocket, self._rules.unsent_most, self._rules.unsent_s))
         try:
-            await client.line.run(partial(self._hear, client))
+            await client.line.run(partial(self._hear, client), self._counts.stream.pinged)
         finally:
             self._forget(client)
 
@@ -157,7 +157,9 @@ class Broadcast:
     def _hear(self, client: _Client, text: str) -> None:
         now_ms, now_s = self._exchange.clock.now_ms(), self._exchange.real_s()
         heard = client.session.hear(text, now_ms)
-        self._note(client, heard, now_s)
+        self._counts.stream.heard(client.count, heard.op, heard.refused)
+        if heard.op == "ping":
+            client.active_s = now_s
         fault = self._mischief.request(self._next("request")) if heard.begun else None
         if fault == "lost":
             client.session.drop(heard.begun)
@@ -170,25 +172,11 @@ class Broadcast:
             self._deliver_all(first)
         if fault != "ack_missing":
             for reply in heard.replies:
-                self._counts.stream.frames += 1
-                client.count.frames += 1
+                self._counts.stream.sent(client.count)
                 client.line.say(reply)
         if fault != "ack_late":
             self._deliver_all(first)
         self.look()
-
-    def _note(self, client: _Client, heard: Heard, now_s: float) -> None:
-        counts = self._counts.stream
-        if heard.op == "ping":
-            counts.pings += 1
-            client.count.pings += 1
-            client.active_s = now_s
-        elif heard.op == "subscribe":
-            counts.subscribes += 1
-            client.count.subscribes += 1
-        elif heard.op == "unsubscribe":
-            counts.unsubscribes += 1
-        counts.refusals += heard.refused
 
     # --- what is pushed ---
 
@@ -225,20 +213,12 @@ class Broadcast:
                 continue
             client.pushed += 1
             client.active_s = now_s
-            client.count.frames += 1
-            counts.frames += 1
-            counts.pushes += 1
-            counts.confirmations += push.confirmed
+            counts.sent(client.count, push.confirmed, 1)
             client.line.put(self._garbled(client, push.text, data) if garbles else data)
 
     def _garbled(self, client: _Client, text: str, data: bytes) -> bytes:
         kind = self._mischief.push(client.number, client.pushed, text)
-        if kind is None:
-            return data
-        if kind == "push_binary":
-            return pushes.frame(text.encode(), pushes.BINARY)
-        wrong = pushes.frame(garbled(kind.removeprefix("push_"), text).encode())
-        return wrong + data if kind == "push_unknown" else wrong
+        return data if kind is None else garbled_frame(kind, text, data)
 
     # --- bookkeeping ---
 

@@ -16,38 +16,12 @@ import attrs
 from collector.sandbox import noise, pushes
 from collector.sandbox.garbles import falsified, still
 from collector.sandbox.listing import Row, Source
+from collector.sandbox.script import Plan, Script
 from collector.sandbox.stream_rules import StreamRules
 from collector.sandbox.topics import Topic
 
 SLOTS = 20  # a second's pushes are spread over so many moments, as the exchange's do not all come at once
 Listener = TypeVar("Listener", bound=Hashable)
-
-
-@attrs.frozen
-class Plan:
-    """What happens to the confirmation of one candle; the delays come on top of the usual lag."""
-
-    delays_ms: tuple[int, ...] = (0,)  # when it is sent; empty if never
-    wrong: tuple[bool, ...] = (False,)  # whether these have other numbers than the truth
-    joined: bool = False  # in one push with the next candle
-
-
-HONEST = Plan()
-
-
-class Script:
-    """What a feed asks before it pushes; this one lets everything happen as it should."""
-
-    def silent(self, topic: Topic) -> bool:
-        """Whether candles without a trade are left out."""
-        return False
-
-    def absent(self, topic: Topic, open_ms: int) -> bool:
-        """Whether the exchange will not have this closed candle."""
-        return False
-
-    def plan(self, topic: Topic, open_ms: int) -> Plan:
-        return HONEST
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ Pure, and drawn by nobody: the same input always comes out in the same wrong way
 from collections.abc import Callable
 
 from collector.sandbox.listing import Row
+from collector.sandbox.pushes import BINARY, frame
 
 
 def still(row: Row) -> bool:
@@ -28,6 +29,14 @@ def _doubled(number: str) -> str:
         return twice
     twice = twice.zfill(len(rest) + 1)
     return f"{twice[: -len(rest)]}.{twice[-len(rest) :]}"
+
+
+def garbled_frame(kind: str, text: str, honest: bytes) -> bytes:
+    """What is sent for a push that a fault hit; `honest` is its frame."""
+    if kind == "push_binary":
+        return frame(text.encode(), BINARY)
+    wrong = frame(garbled(kind.removeprefix("push_"), text).encode())
+    return wrong + honest if kind == "push_unknown" else wrong
 
 
 def garbled(kind: str, text: str) -> str:

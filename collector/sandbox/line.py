@@ -35,7 +35,6 @@ class Line:
     ) -> None:
         self.unsent = 0
         self.muted = False
-        self.protocol_pings = 0
         self.ended_by = "gone"
         self._stream = stream
         self._websocket = websocket
@@ -46,7 +45,6 @@ class Line:
         self._emptied = trio.Event()
         self._scope = trio.CancelScope()
         self._heard: list[str] = []
-        self._hear: Callable[[str], None] = self._heard.append
 
     @property
     def closed(self) -> bool:
@@ -72,13 +70,14 @@ class Line:
         self.ended_by = why
         self._scope.cancel()
 
-    async def run(self, hear: Callable[[str], None]) -> None:
+    async def run(self, hear: Callable[[str], None], pinged: Callable[[], None]) -> None:
         """Read and write until either side ends it. Does not close the stream.
 
         Args:
             hear: takes every text the client sends.
+            pinged: told of every ping of the protocol, which is answered here.
         """
-        self._hear = hear
+        self._hear, self._pinged = hear, pinged
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
@@ -128,7 +127,7 @@ class Line:
         if isinstance(event, TextMessage | BytesMessage):
             return self._gather(event)
         if isinstance(event, Ping):
-            self.protocol_pings += 1
+            self._pinged()
             self.put(self._websocket.send(event.response()))
         elif isinstance(event, CloseConnection):
             self.ended_by = "closed"

@@ -68,6 +68,28 @@ class StreamCounts:
         self.open.pop(conn_id, None)
         self.ended[why] += 1
 
+    def heard(self, connection: OpenConnection, op: str, refused: bool) -> None:
+        """A client said something that could be read, or could not."""
+        self.refusals += refused
+        if op == "ping":
+            self.pings += 1
+            connection.pings += 1
+        elif op == "subscribe":
+            self.subscribes += 1
+            connection.subscribes += 1
+        elif op == "unsubscribe":
+            self.unsubscribes += 1
+
+    def pinged(self) -> None:
+        self.protocol_pings += 1
+
+    def sent(self, connection: OpenConnection, confirmed: int = 0, pushes: int = 0) -> None:
+        """One frame was put on its way, a push with so many confirmations or an answer."""
+        self.frames += 1
+        connection.frames += 1
+        self.pushes += pushes
+        self.confirmations += confirmed
+
     def as_dict(self) -> dict[str, object]:
         """All of it, for JSON."""
         return {

@@ -5,7 +5,7 @@ drawn in `stream_mischief`.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -16,11 +16,9 @@ def checked_share(_: object, attribute: "attrs.Attribute[float]", value: float) 
 
 
 def number(default: float | None, meaning: str) -> Any:
-    return attrs.field(
-        default=default,
-        validator=attrs.validators.optional(attrs.validators.ge(0)),
-        metadata={"help": meaning},
-    )
+    at_least_0: Any = attrs.validators.ge(0)
+    validator = attrs.validators.optional(at_least_0) if default is None else at_least_0
+    return attrs.field(default=cast(Any, default), validator=validator, metadata={"help": meaning})
 
 
 def texts(given: str | Iterable[str]) -> tuple[str, ...]:

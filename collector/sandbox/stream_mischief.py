@@ -11,7 +11,7 @@ import attrs
 
 from collector.sandbox import noise
 from collector.sandbox.faults import Faults
-from collector.sandbox.feed import HONEST, Plan, Script
+from collector.sandbox.script import HONEST, Plan, Script
 from collector.sandbox.topics import Topic
 
 REFUSALS = {"handshake_403": 403, "handshake_5xx": 503}

@@ -19,6 +19,7 @@ def start(options: Sequence[str]) -> subprocess.Popen[str]:
 
 def test_it_prints_its_address_serves_and_stops_when_told() -> None:
     options = ["--port", "0", "--symbols", "BTCUSDT,spot:ETHUSDC", "--start-time", "2023-05-01", "--rate", "0"]
+    options += ["--two-in-one", "0.5", "--confirm-lag-ms", "150", "--refused-topic", "ETHUSDC"]
     with start(
         [*options, "--listed", "linear:BTCUSDT=2023-04-30T12:00", "--http-429", "1", "--faults-only", "/time"]
     ) as box:
