@@ -13,6 +13,10 @@ from collector.coverage import NOTHING, Span, Spans
 from collector.missing import Missing, State, failed, left_out, next_due_ms, not_due, noted, started_anew
 from collector.rows import candles_in
 
+# The stream's candles are read again over REST, an hour of them with one request.
+VERIFY_AFTER_MS = 60 * MINUTE_MS
+VERIFY_AGAIN_MS = 10 * MINUTE_MS  # after a request that failed
+
 
 @attrs.define
 class Record:
@@ -22,6 +26,9 @@ class Record:
     held: Spans = NOTHING
     in_flight: Spans = NOTHING
     notes: tuple[Missing, ...] = ()
+    unsure: Spans = NOTHING  # held as the stream confirmed it; REST, which has the last word, was not asked yet
+    doubtful: Spans = NOTHING  # the part of it that is to be read again as soon as possible
+    verify_from_ms: int = 0
 
 
 @attrs.frozen
@@ -70,7 +77,17 @@ class Book:
         """wanted - held - in flight - what is known to be absent or not to be asked for yet."""
         record = self[series]
         missing = record.wanted - record.held - record.in_flight
-        return missing - not_due(record.notes, now_ms) if missing else missing
+        if missing and record.notes:
+            missing -= not_due(record.notes, now_ms)
+        return missing | (self._to_verify(record, now_ms) - record.in_flight) if record.unsure else missing
+
+    def hole(self, series: Series, start_ms: int, end_ms: int, staged: Spans) -> Spans:
+        """What lies between two instants and is going to be filled: wanted, not staged, not on record as missing."""
+        record = self[series]
+        if not record.wanted:
+            return NOTHING
+        gap = Spans.between(max(start_ms, record.wanted[0].start_ms), end_ms) - staged
+        return gap - Spans.of(*(note.span for note in record.notes)) if gap else gap
 
     def missing(self, series: Series) -> tuple[Missing, ...]:
         """Every wanted candle that is not held, with its state: the contract's ledger of missing spans."""
@@ -109,7 +126,36 @@ class Book:
         if record.notes or still_missing:
             record.notes = noted(record.notes, span, still_missing, lambda before, part: left_out(before, part, now_ms))
             self._note_before_listing(series)
+        if record.unsure:
+            record.unsure -= span
+            record.doubtful -= span
         self._landed(series, span)
+
+    def confirm(self, series: Series, candle: Span) -> None:
+        """The stream confirmed a candle, and it has been written."""
+        record, span = self[series], Spans((candle,))
+        record.held |= span
+        record.unsure |= span
+        if record.notes:
+            record.notes = noted(record.notes, span, NOTHING, lambda before, part: left_out(before, part, 0))
+
+    def suspect(self, series: Series, covered: Spans) -> None:
+        """These candles are held, and nobody remembers whether REST had its word on them."""
+        self[series].unsure |= covered
+
+    def doubt(self, series: Series, since_ms: int) -> None:
+        """What the stream confirmed since then is to be read again now: the connection was lost, and the exchange may
+        have corrected itself unheard."""
+        record = self[series]
+        if record.unsure:
+            record.doubtful |= record.unsure - Spans.between(0, since_ms)
+
+    def _to_verify(self, record: Record, now_ms: int) -> Spans:
+        """What the stream confirmed long enough ago to be worth a request, and whatever is in doubt."""
+        if now_ms < record.verify_from_ms:
+            return NOTHING
+        old = record.unsure[0].start_ms < now_ms - VERIFY_AFTER_MS
+        return (record.unsure if old else record.doubtful) & record.held & record.wanted
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """The request for a span failed for good: it goes back to the missing, with the reason."""
@@ -117,6 +163,7 @@ class Book:
         span = Spans((asked,))
         still_missing = (span - record.held) & record.wanted
         record.notes = noted(record.notes, span, still_missing, lambda before, part: failed(before, part, now_ms, why))
+        record.verify_from_ms = now_ms + VERIFY_AGAIN_MS
         self._landed(series, span)
 
     def start_anew(self) -> None:

@@ -60,8 +60,11 @@ class Spans:
     def __or__(self, other: "Spans") -> "Spans":
         if not self or not other:
             return self or other
-        if self._spans[-1].end_ms < other._spans[0].start_ms:  # the common case: something new at the end
+        last, first = self._spans[-1], other._spans[0]
+        if last.end_ms < first.start_ms:  # the common cases: something new at the end
             return Spans(self._spans + other._spans)
+        if last.end_ms == first.start_ms:
+            return Spans((*self._spans[:-1], Span(last.start_ms, first.end_ms), *other._spans[1:]))
         return Spans(tuple(_normal(sorted(self._spans + other._spans))))
 
     def __sub__(self, other: "Spans") -> "Spans":

@@ -30,4 +30,14 @@ class GaveUp:
     at_ms: int
 
 
-Event = Answered | GaveUp
+@attrs.frozen
+class Confirmed:
+    """The stream confirmed a candle: it is closed. The exchange's REST side has the last word on its numbers."""
+
+    series: Series
+    asked: Span
+    rows: Rows
+    at_ms: int
+
+
+Event = Answered | GaveUp | tuple[Confirmed, ...]

@@ -48,6 +48,7 @@ class _Entry(msgspec.Struct):
     held: list[Pair]
     notes: list[_Note]
     mark: tuple[int, int, int] | None
+    unsure: list[Pair] = []
 
 
 _ENTRY = msgspec.json.Decoder(_Entry)
@@ -67,7 +68,9 @@ class Ledger:
         with _storage(self._directory):
             for name, stored in self._database.execute("select name, entry from series"):
                 series, entry = Series.named(name), _ENTRY.decode(stored)
-                book.records[series] = Record(wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)))
+                book.records[series] = Record(
+                    wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
+                )
                 if entry.mark:
                     marks[series] = Mark(*entry.mark, held=_spans(entry.held))
             for name, stored in self._database.execute("select name, entry from symbol"):
@@ -183,7 +186,7 @@ def _stored(record: Record, mark: Mark | None) -> bytes:
     notes = [_Note(n.span.start_ms, n.span.end_ms, n.state, n.tries, n.asked_ms, n.why) for n in record.notes]
     place = (mark.size, mark.first_ms, mark.last_ms) if mark else None
     held = mark.held if mark else Spans()
-    return msgspec.json.encode(_Entry(_pairs(record.wanted), _pairs(held), notes, place))
+    return msgspec.json.encode(_Entry(_pairs(record.wanted), _pairs(held), notes, place, _pairs(record.unsure)))
 
 
 def _missing(note: _Note) -> Missing:

@@ -13,6 +13,7 @@ import trio
 
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series
+from collector.clock import Clock
 from collector.coverage import Spans
 from collector.errors import RequestFailed, Unreachable
 from collector.logs import get_logger
@@ -25,6 +26,7 @@ log = get_logger(__name__)
 # After its close a candle may still change for about a second (confirmations were seen 0.2 to 1.0 s late), so nothing
 # is asked for earlier than this after the minute's end.
 SETTLE_MS = 2_000
+OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has not come is asked for
 
 
 @attrs.define(eq=False)
@@ -34,8 +36,11 @@ class Reconciler:
     _settings: Settings
     _every_series: Sequence[Series]
     _book: Book
+    _clock: Clock
     _server_time: Callable[[], Awaitable[int]]
     _fetch: Callable[[Series, Spans], None]
+    _settle_ms: int = SETTLE_MS
+    _woken: trio.Event = attrs.field(factory=trio.Event)
 
     async def reconcile_once(self) -> None:
         """Fetches what is missing now, and returns when it is held or cannot be had at the moment.
@@ -44,6 +49,8 @@ class Reconciler:
         """
         now_ms = await self._settled_time()
         self._want(now_ms)
+        for series in self._every_series:
+            self._book.doubt(series, 0)
         while self._fetch_due(now_ms):
             await self._until_idle()
 
@@ -58,17 +65,29 @@ class Reconciler:
                 continue
             self._want(now_ms)
             self._fetch_due(now_ms)
-            await trio.sleep((self._next_ms(now_ms) - now_ms) / 1000)
+            await self._until(self._next_ms(now_ms))
+
+    def wake(self) -> None:
+        """Something may have been missed: look now."""
+        self._woken.set()
+
+    async def _until(self, exchange_ms: int) -> None:
+        """Waits for the exchange's time to come, or for somebody to wake us."""
+        self._woken = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when, self._woken, nursery.cancel_scope)
+            await self._clock.reach(exchange_ms)
+            nursery.cancel_scope.cancel()
 
     async def _settled_time(self) -> int:
         """The exchange's time; the candles that had closed by then have their last values when this returns."""
         now_ms = await self._server_time()
-        since_close_ms = now_ms % MINUTE_MS
-        if since_close_ms < SETTLE_MS:
-            await trio.sleep((SETTLE_MS - since_close_ms) / 1000)
+        await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
         return now_ms
 
     def _want(self, now_ms: int) -> None:
+        if self._settings.mode == "live":
+            return  # only what the stream brings
         newest_only = self._settings.mode == "recent" or self._settings.limit_to_50_entries
         for series in self._every_series:
             span = wanted(series.timeframe, now_ms, self._settings.days_to_fetch, newest_only=newest_only)
@@ -90,5 +109,10 @@ class Reconciler:
 
     def _next_ms(self, now_ms: int) -> int:
         """When to look again: when the next minute has closed and settled, or something missing falls due."""
-        next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + SETTLE_MS
+        next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + self._settle_ms
         return min(next_close_ms, self._book.next_due_ms(now_ms) or next_close_ms)
+
+
+async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

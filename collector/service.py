@@ -3,6 +3,7 @@
     outer nursery      a deadline is set on it when draining starts
     ├─ writer          ends when its channel ends; its crash ends everything
     └─ inner nursery   producers; cancelled by a stop, or when there is nothing left to do
+       ├─ live         a task per connection to the stream, with its heartbeat
        ├─ history      the pool of requests
        ├─ reconcile    decides what they ask for
        └─ watch        shows progress; reads only
@@ -19,15 +20,17 @@ from collector.book import Book
 from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series, is_symbol
+from collector.clock import Clock
 from collector.errors import CollectorError, RequestFailed, SettingsError, Unreachable
 from collector.events import Event
 from collector.history import History
 from collector.ledger import open_ledger
+from collector.live import Live
 from collector.logs import get_logger
 from collector.missing import Missing, State
 from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
-from collector.reconcile import Reconciler
+from collector.reconcile import OVERDUE_MS, Reconciler
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
@@ -94,14 +97,14 @@ async def serve(
 
 async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch | None, allow_trim: bool) -> Outcome:
     began_s = trio.current_time()
-    book, vitals = Book(), Vitals()
+    book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
     unknown: list[str] = []
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
         book.start_anew()
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
-        async with open_rest(settings, silence, vitals) as rest, trio.open_nursery() as outer:
+        async with open_rest(settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
             async with trio.open_nursery() as inner:
                 inner.start_soon(_cancel_when, stop, inner.cancel_scope)
                 if watch:
@@ -117,8 +120,14 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(writer.write, receive)
                 history = History(rest, book, vitals, patient=not once)
-                inner.start_soon(history.work, settings.bulk_batch_size, send)
-                reconciler = Reconciler(settings, every_series, book, rest.server_time, history.fetch)
+                inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
+                reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch)
+                if settings.enable_websocket and not once:
+                    # First, so that the candle in progress is whole when it is confirmed; REST fills all before it.
+                    reconciler = attrs.evolve(reconciler, settle_ms=OVERDUE_MS)
+                    live = Live(settings, book, clock, vitals, reconciler.wake)
+                    await inner.start(live.stream, every_series, send.clone())
+                send.close()
                 if once:
                     await reconciler.reconcile_once()
                     inner.cancel_scope.cancel()
@@ -132,7 +141,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
 
 async def list_symbols(settings: Settings) -> list[Instrument]:
     """What the exchange lists in the category of the settings. Raises as `collect` does; touches no file."""
-    async with open_rest(settings, Silence(0, lambda _: None), Vitals()) as rest:
+    async with open_rest(settings, Silence(0, lambda _: None), Vitals(), Clock()) as rest:
         return await rest.instruments()
 
 

@@ -63,6 +63,7 @@ class SeriesFile:
     disk: Disk
     size: int = 0
     held: Spans = NOTHING
+    last: bytes = b""  # what was appended last, to know it again without looking into the file
 
     @property
     def end_ms(self) -> int:
@@ -87,6 +88,7 @@ class SeriesFile:
                 os.close(file)
         self.size += len(text)
         self.held |= rows.covered
+        self.last = rows.text
 
     def insert(self, pages: Sequence[Rows], keep: int | None = None) -> tuple[Revision, ...]:
         """Puts rows where they belong, before, between or over those the file holds; later pages win over earlier ones.
@@ -112,6 +114,7 @@ class SeriesFile:
                     return ()
                 self.size = self._replace(parts)
         self.held = covered
+        self.last = b""
         return revisions
 
     def sync(self) -> None:

@@ -19,10 +19,26 @@ class Vitals:
     revisions: int = 0
     reached_ms: int = 0  # up to where the series written last reaches
     series: Series | None = None  # the series written last
+    connections: int = 0  # to the stream, open now
+    connects: int = 0
+    messages: int = 0
+    confirmed: int = 0
+    malformed: int = 0
+    unknown: int = 0
+    refused: set[str] = attrs.field(factory=set)  # topics the stream does not have
     quiet_until_ms: int = 0  # local time at which a rate ban ends; 0: none
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
 
-    def wrote(self, series: Series, rows: int, reached_ms: int) -> None:
+    def appended(self, series: Series, rows: int, reached_ms: int) -> None:
+        self.appends += 1
+        self._wrote(series, rows, reached_ms)
+
+    def rewrote(self, series: Series, rows: int, reached_ms: int, revisions: int) -> None:
+        self.rewrites += 1
+        self.revisions += revisions
+        self._wrote(series, rows, reached_ms)
+
+    def _wrote(self, series: Series, rows: int, reached_ms: int) -> None:
         self.series, self.reached_ms = series, reached_ms
         self.rows += rows
 

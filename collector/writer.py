@@ -7,6 +7,7 @@ Nobody else changes a file, and the writer never decides what to fetch.
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import pairwise
 from math import inf
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ import trio
 from collector.book import Book
 from collector.candle import Series
 from collector.coverage import NOTHING, Spans
-from collector.events import Answered, Event, GaveUp
+from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger
 from collector.logs import get_logger
@@ -39,7 +40,7 @@ _SAVE_EVERY_S = 5.0
 class _Stage:
     """Answers of one series that wait for what lies before them."""
 
-    answers: list[Answered] = attrs.field(factory=list)
+    answers: list[Answered | Confirmed] = attrs.field(factory=list)
     spans: Spans = NOTHING
 
     @property
@@ -66,8 +67,10 @@ class Writer:
     async def open_files(self, every_series: Iterable[Series]) -> None:
         """Finds out what the files hold; to be done before anything is fetched."""
         for series in every_series:
-            self._files[series] = await self._in_thread(partial(self._open, series))
-            self._book.hold(series, self._files[series].held)
+            file = self._files[series] = await self._in_thread(partial(self._open, series))
+            self._book.hold(series, file.held)
+            if (mark := self._marks.get(series)) is not None:
+                self._book.suspect(series, file.held - mark.held)
             self._unsaved.add(series)
 
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
@@ -102,20 +105,45 @@ class Writer:
         return True
 
     async def _take(self, event: Event) -> None:
-        series = event.series
-        self._unsaved.add(series)
-        if isinstance(event, GaveUp):
-            self._book.fail(series, event.asked, event.why, event.at_ms)
+        if isinstance(event, tuple):
+            for candle in event:
+                await self._take_confirmed(candle)
+        elif isinstance(event, GaveUp):
+            self._unsaved.add(event.series)
+            self._book.fail(event.series, event.asked, event.why, event.at_ms)
+            await self._release(event.series)
         else:
-            stage = self._stages.setdefault(series, _Stage())
-            stage.answers.append(event)
-            stage.spans |= Spans((event.asked,))
-        if series in self._stages:
-            await self._release(series)
+            await self._stage(event)
+
+    async def _take_confirmed(self, candle: Confirmed) -> None:
+        """A candle from the stream. At a minute's end they come by the thousand, and nearly all simply go on."""
+        series, file = candle.series, self._files[candle.series]
+        if candle.asked.start_ms != file.end_ms or series in self._stages or self._is_full(file, 1):
+            if candle.rows.text != file.last:  # the exchange may confirm twice
+                await self._stage(candle)
+            return
+        try:
+            file.append(candle.rows)
+        except FileChangedError:
+            await self._stage(candle)
+            return
+        self._unsaved.add(series)
+        self._unsynced.add(series)
+        self._book.confirm(series, candle.asked)
+        self._vitals.appended(series, 1, candle.asked.end_ms)
+
+    async def _stage(self, answer: Answered | Confirmed) -> None:
+        self._unsaved.add(answer.series)
+        stage = self._stages.setdefault(answer.series, _Stage())
+        stage.answers.append(answer)
+        stage.spans |= Spans((answer.asked,))
+        await self._release(answer.series)
 
     async def _release(self, series: Series) -> None:
-        """Writes the staged answers that nothing in flight holds back any more, or all when they are too many."""
-        stage = self._stages[series]
+        """Writes the staged answers that nothing holds back any more, or all when they are too many."""
+        stage = self._stages.get(series)
+        if stage is None:
+            return
         ready = self._ready(series, stage)
         if len(ready) < len(stage.answers) and sum(each.bytes for each in self._stages.values()) > _STAGED_BYTES:
             ready = stage.answers
@@ -128,24 +156,23 @@ class Writer:
             del self._stages[series]
         await self._write(series, ready)
 
-    def _ready(self, series: Series, stage: _Stage) -> list[Answered]:
+    def _ready(self, series: Series, stage: _Stage) -> list[Answered | Confirmed]:
         """The answers that need not wait.
 
-        Behind the file's end, those with nothing in flight between them and the end: so a file grows at its tail.
+        Behind the file's end, those with no hole before them that is going to be filled: so a file grows at its tail.
         Before it, all of them once nothing before the end is in flight: so a deeper history goes in with one copy.
         """
-        end_ms = self._files[series].end_ms
-        under_way = self._book[series].in_flight - stage.spans
-        before = under_way.within(-1, end_ms)
-        behind = under_way - before
-        first_hole_ms = behind.hull.start_ms if behind else inf
+        end_ms, record = self._files[series].end_ms, self._book[series]
+        filling = (record.in_flight - stage.spans).within(-1, end_ms)
+        hole = self._book.hole(series, end_ms, stage.spans.hull.end_ms, stage.spans)
+        first_hole_ms = hole[0].start_ms if hole else inf
         return [
             answer
             for answer in stage.answers
-            if (answer.asked.end_ms <= first_hole_ms if answer.asked.start_ms >= end_ms else not before)
+            if (answer.asked.start_ms < first_hole_ms if answer.asked.start_ms >= end_ms else not filling)
         ]
 
-    async def _write(self, series: Series, answers: list[Answered]) -> None:
+    async def _write(self, series: Series, answers: list[Answered | Confirmed]) -> None:
         file = self._files[series]
         pages = [answer.rows for answer in answers if answer.rows]
         if pages:
@@ -158,23 +185,35 @@ class Writer:
             self._unsynced.add(series)
         self._book.hold(series, file.held)
         for answer in answers:
-            self._book.answer(series, answer.asked, answer.rows.covered & file.held, answer.at_ms)
+            if isinstance(answer, Answered):
+                self._book.answer(series, answer.asked, answer.rows.covered & file.held, answer.at_ms)
+            elif answer.asked.start_ms in file.held:
+                self._book.confirm(series, answer.asked)
 
     async def _put(self, series: Series, file: SeriesFile, pages: list[Rows]) -> None:
-        keep = NEWEST if self._settings.limit_to_50_entries else None
-        hull = Spans.of(*(page.covered.hull for page in pages)).hull
+        hulls = sorted(page.covered.hull for page in pages)
         count = sum(candles_in(series.timeframe, page.covered) for page in pages)
-        if hull.start_ms >= file.end_ms and (keep is None or file.rows + count <= keep):
-            for page in sorted(pages, key=lambda page: page.covered.hull.start_ms):
+        apart = all(before.end_ms <= after.start_ms for before, after in pairwise(hulls))
+        if apart and hulls[0].start_ms >= file.end_ms and not self._is_full(file, count):
+            for page in sorted(pages, key=lambda page: page.covered.hull):
                 file.append(page)
-            self._vitals.appends += 1
-        else:
-            revisions = await self._in_thread(partial(file.insert, pages, keep))
-            self._vitals.rewrites += 1
-            self._vitals.revisions += len(revisions)
-            for revision in revisions:
-                log.info("candle revised", series=str(series), before=revision.before, after=revision.after)
-        self._vitals.wrote(series, count, hull.end_ms)
+            self._vitals.appended(series, count, hulls[-1].end_ms)
+            return
+        size, held = file.size, file.held
+        revisions = await self._in_thread(partial(file.insert, pages, self._keep))
+        if revisions or file.size != size:
+            new = candles_in(series.timeframe, file.held - held)
+            self._vitals.rewrote(series, new, file.end_ms, len(revisions))
+        for revision in revisions:
+            log.info("candle revised", series=str(series), before=revision.before, after=revision.after)
+
+    @property
+    def _keep(self) -> int | None:
+        """How many of the newest rows a file may hold; None: all."""
+        return NEWEST if self._settings.limit_to_50_entries else None
+
+    def _is_full(self, file: SeriesFile, more: int) -> bool:
+        return self._keep is not None and file.rows + more > self._keep
 
     async def _sync(self) -> None:
         if self._settings.fsync and self._unsynced:

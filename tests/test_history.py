@@ -14,13 +14,15 @@ import trio
 from collector.book import Book
 from collector.bybit.rest import Silence, open_rest
 from collector.candle import DAY_MS, MINUTE_MS, Series
+from collector.clock import Clock
 from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Unreachable
-from collector.events import Answered, Event
+from collector.events import Answered, Event, GaveUp
 from collector.history import History
 from collector.missing import State
 from collector.reconcile import Reconciler
-from collector.sandbox import Clock, Faults, Hole, build_exchange
+from collector.sandbox import Clock as BoxClock
+from collector.sandbox import Faults, Hole, build_exchange
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.messages import Request
 from collector.settings import Settings
@@ -38,7 +40,7 @@ class World:
     settings: Settings
     book: Book = attrs.field(factory=Book)
     vitals: Vitals = attrs.field(factory=Vitals)
-    events: list[Event] = attrs.field(factory=list)
+    events: list[Answered | GaveUp] = attrs.field(factory=list)
     broken: bool = False
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -55,17 +57,21 @@ class World:
     @asynccontextmanager
     async def reconciler(self, patient: bool = False) -> AsyncIterator[Reconciler]:
         silence = Silence(0, lambda _: None, lambda: round(trio.current_time() * 1000))
-        transport = httpx.MockTransport(self.answer)
-        async with open_rest(self.settings, silence, self.vitals, transport) as rest, trio.open_nursery() as nursery:
+        transport, clock = httpx.MockTransport(self.answer), Clock()
+        async with (
+            open_rest(self.settings, silence, self.vitals, clock, transport) as rest,
+            trio.open_nursery() as nursery,
+        ):
             history = History(rest, self.book, self.vitals, patient)
             send, receive = trio.open_memory_channel[Event](10)
             nursery.start_soon(history.work, 4, send)
             nursery.start_soon(self.take, receive)
-            yield Reconciler(self.settings, self.every_series, self.book, rest.server_time, history.fetch)
+            yield Reconciler(self.settings, self.every_series, self.book, clock, rest.server_time, history.fetch)
             nursery.cancel_scope.cancel()
 
     async def take(self, receive: trio.MemoryReceiveChannel[Event]) -> None:
         async for event in receive:
+            assert not isinstance(event, tuple)
             self.events.append(event)
             if isinstance(event, Answered):
                 self.book.answer(event.series, event.asked, event.rows.covered, event.at_ms)
@@ -87,7 +93,7 @@ def world(faults: Faults | None = None, rate: float = 0, **changes: object) -> W
     exchange = build_exchange(
         symbols=["BTCUSDT", "ETHUSDT"],
         listed={"BTCUSDT": "2020-03-25", "ETHUSDT": LISTED},
-        clock=Clock(NOW, rate, lambda: round(trio.current_time() * 1e9)),
+        clock=BoxClock(NOW, rate, lambda: round(trio.current_time() * 1e9)),
         faults=faults,
         real_s=trio.current_time,
     )

@@ -15,8 +15,8 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
 PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"bybit.dialect"}
-COMMON = PURE | {"settings", "logs", "vitals"}
+PURE |= {"bybit.dialect", "bybit.frames"}
+COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "live", "writer", "store", "ledger"}
 READERS = {"integrity", "feeder"}
 ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "values": {"candle"},
     "logs": {"errors"},
     "vitals": PURE,
+    "clock": PURE,
     "progress": COMMON,
     **dict.fromkeys(PURE, PURE),
     # the exchange in a box knows the language of the exchange and nothing of its clients

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from collector.bybit.rest import Rest, Silence, open_rest
+from collector.clock import Clock
 from collector.coverage import Span
 from collector.errors import Refused, Rejected, RequestFailed, Unreachable
 from collector.settings import Settings
@@ -65,7 +66,8 @@ class FakeExchange:
             **{"rest_url": "http://localhost:1", "ban_wait_s": 60.0, "bulk_request_delay_ms": 0} | changes
         )
         silence = Silence(until_ms, self.remembered.append, wall_ms)
-        async with open_rest(settings, silence, self.vitals, httpx.MockTransport(self.answer)) as rest:
+        transport = httpx.MockTransport(self.answer)
+        async with open_rest(settings, silence, self.vitals, Clock(), transport) as rest:
             yield rest
 
 

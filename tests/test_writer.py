@@ -50,7 +50,7 @@ class Bench:
     def held(self) -> Spans:
         return self.book[BTC].held
 
-    async def write(self, *events: Event, flying: Spans = NOTHING, **changes: Any) -> None:
+    async def write(self, *events: Answered | GaveUp, flying: Spans = NOTHING, **changes: Any) -> None:
         """Runs a writer over these events to the end of the channel; what they answer was asked for before."""
         with open_ledger(self.directory, "bybit", "linear") as ledger:
             writer = self.writer(ledger, **changes)
@@ -100,6 +100,13 @@ async def test_nothing_is_held_before_it_is_written(bench: Bench) -> None:
         assert bench.book.due(BTC, NOW) == spans(20, 1000)
         await writer._take(answered(0, 10))
         assert bench.held == spans(0, 20)
+
+
+async def test_candles_that_come_twice_while_they_wait_are_written_once(bench: Bench) -> None:
+    early, late = row(10), row(10, volume="9")
+    await bench.write(answered(10, 11, early), answered(10, 11, late), answered(10, 12), answered(0, 10))
+    assert bench.data == content(rows(0, 12))
+    assert bench.held == spans(0, 12)
 
 
 async def test_a_hole_that_was_given_up_holds_nothing_back(bench: Bench) -> None:

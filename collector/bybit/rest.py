@@ -24,10 +24,11 @@ import trio
 from collector.bybit import dialect
 from collector.bybit.dialect import Instrument, InstrumentsAnswer, KlineAnswer, Query
 from collector.candle import TIMEFRAMES, Series
+from collector.clock import Clock
 from collector.coverage import Span
 from collector.errors import BadAnswer, Banned, Refused, RequestFailed, TryAgain, Unreachable
 from collector.logs import get_logger
-from collector.pacing import Budget, ExchangeClock, backoff_s, request_interval_s
+from collector.pacing import Budget, backoff_s, request_interval_s
 from collector.settings import Settings
 from collector.vitals import Vitals
 
@@ -82,7 +83,7 @@ class Rest:
     _connection: Callable[[], httpx.AsyncBaseTransport]
     _budget: Budget
     _places: trio.CapacityLimiter
-    clock: ExchangeClock | None = None
+    _clock: Clock
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
     _trying: set[trio.CancelScope] = attrs.field(factory=set)
     _answered_at_s: float = 0.0
@@ -90,7 +91,7 @@ class Rest:
     @property
     def now_ms(self) -> int:
         """The exchange's time, as far as it told us; 0 before its first answer."""
-        return self.clock.now_ms(trio.current_time()) if self.clock else 0
+        return self._clock.now_ms
 
     async def klines(self, series: Series, span: Span) -> KlineAnswer:
         """The closed candles of a span of at most a page."""
@@ -137,7 +138,8 @@ class Rest:
 
     async def server_time(self) -> int:
         """The exchange's time in ms: what it says now, unless it has said something newer before."""
-        return self._told(await self._ask(dialect.TIME, {}, dialect.parse_time)).newest_ms
+        self._clock.tell(await self._ask(dialect.TIME, {}, dialect.parse_time))
+        return self._clock.newest_ms
 
     async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         began_s = trio.current_time()
@@ -180,7 +182,7 @@ class Rest:
                 self._keep_silent(ban)
                 raise
         if isinstance(answer, KlineAnswer | InstrumentsAnswer):
-            self._told(answer.time_ms)
+            self._clock.tell(answer.time_ms)
         return answer
 
     async def _permit(self) -> None:
@@ -228,21 +230,20 @@ class Rest:
         if scope.cancelled_caught:
             raise Banned("another request was answered with a ban")
 
-    def _told(self, told_ms: int) -> ExchangeClock:
-        now_s = trio.current_time()
-        self.clock = self.clock.told(told_ms, now_s) if self.clock else ExchangeClock.first_told(told_ms, now_s)
-        return self.clock
-
 
 @asynccontextmanager
 async def open_rest(
-    settings: Settings, silence: Silence, vitals: Vitals, transport: httpx.AsyncBaseTransport | None = None
+    settings: Settings,
+    silence: Silence,
+    vitals: Vitals,
+    clock: Clock,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Rest]:
     """A way to the exchange; closes its connections on leaving. A test may give a transport in place of the network."""
     in_flight = settings.bulk_batch_size
     budget = Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight))
     connection = (lambda: transport) if transport else _connections(settings.rest_url)
-    rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight))
+    rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight), clock)
     silence.at_most(settings.ban_wait_s)
     if silence.left_ms:
         vitals.quiet_until_ms = silence.until_ms

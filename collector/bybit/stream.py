@@ -1,0 +1,123 @@
+"""A connection to the exchange's stream: the only module that knows trio_websocket.
+
+It opens, sends and receives text, and turns every way a connection can fail into one error. It repeats nothing and
+understands nothing; that is live's and the dialect's work.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+import trio_websocket
+
+from collector.errors import Refused, TryAgain
+
+_CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake
+_GOODBYE_S = 1.0
+_LONGEST_TEXT = 4 * 1024 * 1024
+
+
+_Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+
+class StreamLost(TryAgain):
+    """The connection is gone, or never came about; the text says why. Another attempt may do better."""
+
+
+@attrs.frozen
+class Stream:
+    """An open connection. Both methods raise `StreamLost`."""
+
+    _socket: trio_websocket.WebSocketConnection
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._socket.send_message(text)
+        except trio_websocket.ConnectionClosed as error:
+            raise _lost(error) from error
+
+    async def receive(self) -> str:
+        """The next text. It has to be called often: while nobody receives, the library cannot answer pings."""
+        try:
+            message = await self._socket.get_message()
+        except trio_websocket.ConnectionClosed as error:
+            raise _lost(error) from error
+        return message if isinstance(message, str) else ""
+
+
+@asynccontextmanager
+async def open_stream(url: str) -> AsyncIterator[Stream]:
+    """A connection to a stream, closed on leaving.
+
+    TLS is spoken before the WebSocket library sees the connection: it would hide a certificate that cannot be trusted
+    until its own time ran out.
+
+    Raises:
+        StreamLost: it cannot be opened at the moment.
+        Refused: its certificate cannot be trusted.
+    """
+    stream = await _connect(url)
+    try:
+        async with trio.open_nursery() as nursery:
+            socket = await _shake_hands(nursery, stream, url)
+            try:
+                yield Stream(socket)
+            finally:
+                with trio.move_on_after(_GOODBYE_S, shield=True):
+                    await socket.aclose()
+                nursery.cancel_scope.cancel()
+    finally:  # the library leaves the socket open when the other side is gone without a word
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(stream)
+
+
+async def _connect(url: str) -> _Wire:
+    parts = urlsplit(url)
+    host, secure = parts.hostname or "", parts.scheme == "wss"
+    with _mapped(url):
+        with trio.fail_after(_CONNECT_S):
+            plain = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
+            return await _speak_tls(plain, host) if secure else plain
+
+
+async def _shake_hands(nursery: trio.Nursery, stream: _Wire, url: str) -> trio_websocket.WebSocketConnection:
+    parts = urlsplit(url)
+    with _mapped(url):
+        with trio.fail_after(_CONNECT_S):
+            return await trio_websocket.wrap_client_stream(
+                nursery, stream, parts.netloc, parts.path or "/", max_message_size=_LONGEST_TEXT
+            )
+
+
+@contextmanager
+def _mapped(url: str) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise Refused(f"the TLS certificate of {url} cannot be trusted: {error.verify_message}") from error
+    except trio.TooSlowError as error:
+        raise StreamLost(f"{url} did not answer within {_CONNECT_S:.0f} s") from error
+    except trio_websocket.ConnectionRejected as error:
+        raise StreamLost(f"{url} refused the handshake with HTTP {error.status_code}") from error
+    except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
+        raise StreamLost(f"cannot connect to {url}: {error.__cause__ or error or type(error).__name__}") from error
+
+
+async def _speak_tls(stream: trio.SocketStream, host: str) -> trio.SSLStream[trio.SocketStream]:
+    secured = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)
+    try:
+        await secured.do_handshake()
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(stream)
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            raise error.__cause__ from error
+        raise
+    return secured
+
+
+def _lost(error: trio_websocket.ConnectionClosed) -> StreamLost:
+    reason = error.reason
+    return StreamLost(f"the connection was closed ({reason.code} {reason.name})" if reason else "the connection broke")

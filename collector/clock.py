@@ -1,0 +1,47 @@
+"""The exchange's time for everybody in the process: told by answers and pushes, waited for by the reconciler.
+
+Our own clock never decides whether a candle is closed; it only carries the exchange's on between two tidings.
+"""
+
+import attrs
+import trio
+
+from collector.pacing import ExchangeClock
+
+_NEWS_MS = 50  # a clock that runs as fast as ours makes no news; a faster one wakes whoever waits
+
+
+@attrs.define(eq=False)
+class Clock:
+    """What the exchange last said about its time."""
+
+    _clock: ExchangeClock | None = None
+    _news: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def now_ms(self) -> int:
+        """The exchange's time, carried on by ours; 0 before it said anything."""
+        return self._clock.now_ms(trio.current_time()) if self._clock else 0
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest time the exchange named: what has come for certain."""
+        return self._clock.newest_ms if self._clock else 0
+
+    def tell(self, exchange_ms: int) -> None:
+        """The exchange named its time."""
+        now_s = trio.current_time()
+        if self._clock is None:
+            self._clock = ExchangeClock.first_told(exchange_ms, now_s)
+            return
+        ahead_ms = exchange_ms - self._clock.now_ms(now_s)
+        self._clock = self._clock.told(exchange_ms, now_s)
+        if ahead_ms > _NEWS_MS:
+            self._news.set()
+            self._news = trio.Event()
+
+    async def reach(self, exchange_ms: int) -> None:
+        """Returns when the exchange's time has come, as far as we can tell."""
+        while (left_ms := exchange_ms - self.now_ms) > 0:
+            with trio.move_on_after(left_ms / 1000):
+                await self._news.wait()
