@@ -166,6 +166,13 @@ class Book:
         record.verify_from_ms = now_ms + VERIFY_AGAIN_MS
         self._landed(series, span)
 
+    def delist(self, series: Series, now_ms: int) -> None:
+        """The symbol trades no more: what is missing at the end of the series will not come."""
+        record = self[series]
+        rest = record.wanted - record.held - Spans.between(0, record.held[-1].end_ms if record.held else 0)
+        why = "the symbol trades no more"
+        record.notes = noted(record.notes, rest, rest, lambda _, part: Missing(part, State.DELISTED, 1, now_ms, why))
+
     def start_anew(self) -> None:
         """A new start does not wait for what failed before: whatever was in the way may be gone."""
         for record in self.records.values():

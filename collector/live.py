@@ -54,6 +54,13 @@ class Live:
     _vitals: Vitals
     _on_break: Callable[[], None]
     _budget: Budget = attrs.field(factory=lambda: Budget(_CONNECT_EVERY_S))
+    _added: list[Sequence[Series]] = attrs.field(factory=list)
+    _more: trio.Event = attrs.field(factory=trio.Event)
+
+    def add(self, every_series: Sequence[Series]) -> None:
+        """Streams more series, over connections of their own."""
+        self._added += frames.connections(every_series)
+        self._more.set()
 
     async def stream(
         self,
@@ -75,6 +82,12 @@ class Live:
                 for _, settled in groups:
                     await settled.wait()
                 task_status.started()
+                while True:
+                    await self._more.wait()
+                    self._more = trio.Event()
+                    for group in self._added:
+                        nursery.start_soon(self._keep, group, out.clone(), trio.Event())
+                    self._added.clear()
 
     async def _keep(self, group: Sequence[Series], out: Out, settled: trio.Event) -> None:
         """One connection, opened again whenever it is lost."""

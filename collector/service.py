@@ -6,6 +6,7 @@
        ├─ live         a task per connection to the stream, with its heartbeat
        ├─ history      the pool of requests
        ├─ reconcile    decides what they ask for
+       ├─ listings     follows the exchange's list of symbols
        └─ watch        shows progress; reads only
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
@@ -25,12 +26,13 @@ from collector.errors import CollectorError, RequestFailed, SettingsError, Unrea
 from collector.events import Event
 from collector.history import History
 from collector.ledger import open_ledger
+from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger
 from collector.missing import Missing, State
 from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
-from collector.reconcile import OVERDUE_MS, Reconciler
+from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
@@ -110,8 +112,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 if watch:
                     inner.start_soon(watch, vitals, book)
                 found, unknown[:] = await _symbols(settings, rest, patient=not once)
-                every_series += [Series(each, frame) for each in found for frame in settings.timeframes]
-                every_series.sort()
+                every_series += _series(settings, found)
                 store = Store(settings.data_dir)
                 if settings.limit_to_50_entries and not allow_trim:
                     _refuse_to_trim(store, every_series)
@@ -119,24 +120,69 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 await writer.open_files(every_series)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(writer.write, receive)
-                history = History(rest, book, vitals, patient=not once)
-                inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
-                reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch)
-                if settings.enable_websocket and not once:
-                    # First, so that the candle in progress is whole when it is confirmed; REST fills all before it.
-                    reconciler = attrs.evolve(reconciler, settle_ms=OVERDUE_MS)
+                with send:
+                    history = History(rest, book, vitals, patient=not once)
+                    inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
+                    settle_ms = OVERDUE_MS if settings.enable_websocket and not once else SETTLE_MS
+                    reconciler = Reconciler(
+                        settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms
+                    )
                     live = Live(settings, book, clock, vitals, reconciler.wake)
-                    await inner.start(live.stream, every_series, send.clone())
-                send.close()
+                    if settings.enable_websocket and not once:
+                        # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
+                        await inner.start(live.stream, every_series, send.clone())
                 if once:
                     await reconciler.reconcile_once()
                     inner.cancel_scope.cancel()
                 else:
+                    collection = _Collection(settings, every_series, book, clock, writer, live, reconciler)
+                    inner.start_soon(
+                        _listings(settings, rest, clock, found).follow, collection.begin, collection.freeze
+                    )
                     await reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
     missing = tuple((series, note) for series in every_series for note in book.missing(series) if _is_open(note))
     seconds = trio.current_time() - began_s
     return Outcome(vitals, seconds, len(every_series), missing, tuple(unknown), stop.is_set())
+
+
+@attrs.frozen
+class _Collection:
+    """What is collected, while it changes with the exchange's list of symbols."""
+
+    settings: Settings
+    every_series: list[Series]
+    book: Book
+    clock: Clock
+    writer: Writer
+    live: Live
+    reconciler: Reconciler
+
+    async def begin(self, symbols: list[str]) -> None:
+        """Opens the files of new symbols, subscribes to them, and has their history fetched."""
+        series = _series(self.settings, symbols)
+        await self.writer.open_files(series)
+        self.every_series += series
+        if self.settings.enable_websocket:
+            self.live.add(series)
+        self.reconciler.wake()
+
+    def freeze(self, symbols: list[str]) -> None:
+        """Stops wanting more of symbols that trade no more."""
+        for series in [each for each in self.every_series if each.symbol in symbols]:
+            self.every_series.remove(series)
+            self.book.delist(series, self.clock.now_ms)
+
+
+def _series(settings: Settings, symbols: Iterable[str]) -> list[Series]:
+    return sorted(Series(each, frame) for each in symbols for frame in settings.timeframes)
+
+
+def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]) -> Listings:
+    async def trading() -> list[str]:
+        return [instrument.symbol for instrument in await rest.instruments()]
+
+    return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
 
 
 async def list_symbols(settings: Settings) -> list[Instrument]:

@@ -17,7 +17,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
 PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
-STATIONS = {"reconcile", "history", "live", "writer", "store", "ledger"}
+STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger"}
 READERS = {"integrity", "feeder"}
 ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
 
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
+    "listings": COMMON,
     "live": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"inspection"},
