@@ -54,7 +54,7 @@ class Live:
     _vitals: Vitals
     _on_break: Callable[[], None]
     _budget: Budget = attrs.field(factory=lambda: Budget(_CONNECT_EVERY_S))
-    _added: list[Sequence[Series]] = attrs.field(factory=list)
+    _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
 
     def add(self, every_series: Sequence[Series]) -> None:

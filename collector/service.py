@@ -162,7 +162,7 @@ class _Collection:
         """Opens the files of new symbols, subscribes to them, and has their history fetched."""
         series = _series(self.settings, symbols)
         await self.writer.open_files(series)
-        self.every_series += series
+        self.every_series.extend(series)
         if self.settings.enable_websocket:
             self.live.add(series)
         self.reconciler.wake()
