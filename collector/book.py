@@ -145,10 +145,10 @@ class Book:
 
     def doubt(self, series: Series, since_ms: int) -> None:
         """What the stream confirmed since then is to be read again now: the connection was lost, and the exchange may
-        have corrected itself unheard."""
+        have corrected itself unheard. That is any moment; only whole candles can be asked for."""
         record = self[series]
         if record.unsure:
-            record.doubtful |= record.unsure - Spans.between(0, since_ms)
+            record.doubtful |= record.unsure - Spans.between(0, series.timeframe.floor(since_ms))
 
     def _to_verify(self, record: Record, now_ms: int) -> Spans:
         """What the stream confirmed long enough ago to be worth a request, and whatever is in doubt."""

@@ -151,3 +151,13 @@ def test_every_wanted_candle_is_held_or_on_record_exactly_once(happened: list[tu
     assert sum(note.span.end_ms - note.span.start_ms for note in notes) == sum(
         part.end_ms - part.start_ms for part in book[MINUTE].wanted - book[MINUTE].held
     )
+
+
+def test_what_is_put_in_doubt_from_some_moment_on_is_whole_candles() -> None:
+    book = Book()
+    hours = Spans.between(NOW, NOW + 2 * 60 * MINUTE_MS)
+    book.want(HOUR, hours)
+    for start_ms in (NOW, NOW + 60 * MINUTE_MS):
+        book.confirm(HOUR, Span(start_ms, start_ms + 60 * MINUTE_MS))
+    book.doubt(HOUR, NOW + 119 * MINUTE_MS + 7 * SECOND)
+    assert book.due(HOUR, NOW + 120 * MINUTE_MS) == Spans.between(NOW + 60 * MINUTE_MS, NOW + 120 * MINUTE_MS)
