@@ -154,10 +154,9 @@ def test_every_wanted_candle_is_held_or_on_record_exactly_once(happened: list[tu
 
 
 def test_what_is_put_in_doubt_from_some_moment_on_is_whole_candles() -> None:
-    book = Book()
-    hours = Spans.between(NOW, NOW + 2 * 60 * MINUTE_MS)
-    book.want(HOUR, hours)
-    for start_ms in (NOW, NOW + 60 * MINUTE_MS):
-        book.confirm(HOUR, Span(start_ms, start_ms + 60 * MINUTE_MS))
-    book.doubt(HOUR, NOW + 119 * MINUTE_MS + 7 * SECOND)
-    assert book.due(HOUR, NOW + 120 * MINUTE_MS) == Spans.between(NOW + 60 * MINUTE_MS, NOW + 120 * MINUTE_MS)
+    book, five = Book(), Series("BTCUSDT", timeframe("5"))
+    book.want(five, minutes(0, 10))
+    for first in (0, 5):
+        book.confirm(five, span(first, first + 5))
+    book.doubt(five, NOW + 9 * MINUTE_MS + 7 * SECOND)
+    assert book.due(five, NOW + 10 * MINUTE_MS) == minutes(5, 10)
