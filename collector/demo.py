@@ -8,17 +8,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+import trio
 
+from collector.book import Book
 from collector.candle import DAY_MS, MINUTE_MS, Series
-from collector.sandbox import Faults, Hole, Limits, Sandbox, build_exchange, open_sandbox
+from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.service import Watch, serve
 from collector.settings import Settings
-from collector.summary import Outcome, summary_lines
+from collector.summary import summary_lines
+from collector.vitals import Vitals
 
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "1000PEPEUSDT")
 _TIMEFRAMES = ("1", "5", "60", "D")
 _DAYS = 30
 _BAN_S = 3.0  # the exchange's is ten minutes
+_RATE = 20  # a minute takes three seconds
+_STREAMED = 8  # candles that are to come over the stream, before the cut and after it
+_LONGEST_S = 40.0
 
 
 @attrs.frozen
@@ -33,22 +39,64 @@ class Comparison:
 async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], watch: Watch | None) -> bool:
     """Collects from the sandbox into a directory and says what happened; whether every file equals the exchange."""
     now_ms = time.time_ns() // 1_000_000
-    listed_ms = now_ms - 9 * DAY_MS
-    exchange = build_exchange(
+    box_of = open_sandbox(
         seed=seed,
         symbols=_SYMBOLS,
+        rate=_RATE,
         limits=Limits(ban_s=_BAN_S),
-        listed={_SYMBOLS[-1]: listed_ms},
+        listed={_SYMBOLS[-1]: now_ms - 9 * DAY_MS},
         faults=_faults(now_ms),
     )
-    async with open_sandbox(exchange) as box:
-        say(f"an exchange in a box serves {', '.join(_SYMBOLS)} at {box.url}")
-        say("it misbehaves: one answer in six is an error, a lie or broken off, and there will be a rate ban")
-        say(f"collecting {_DAYS} days in the timeframes {', '.join(_TIMEFRAMES)} into {directory}")
-        outcome = await serve(_settings(box.url, directory), once=True, watch=watch)
+    async with box_of as box:
+        say(f"an exchange in a box serves {', '.join(_SYMBOLS)} at {box.url}; its clock runs {_RATE} times fast")
+        say(
+            "it misbehaves: one answer in six is an error, a lie or broken off, there will be a rate ban, and the stream"
+        )
+        say("forgets some candles, confirms some twice, and will be cut off in the middle")
+        say(f"collecting {_DAYS} days in the timeframes {', '.join(_TIMEFRAMES)}, then live, into {directory}")
+        settings = _settings(box, directory)
+        director = _Director(box, say, watch)
+        ran = await serve(settings, once=False, stop=director.stop, watch=director.direct)
+        say(f"stopped after {ran.vitals.confirmed} candles from the stream, over {ran.vitals.connects} connections;")
+        say("what the exchange still owes is fetched by the next start")
+        ended = await serve(settings, once=True, watch=watch)
         compared = _compare_all(box, directory)
-        _report(say, outcome, compared, box)
-    return len(compared) == outcome.series and all(each.equal for each in compared)
+        for line in (*summary_lines(ran), *summary_lines(ended)):
+            say(line)
+        _report(say, compared, box)
+    return len(compared) == ended.series and all(each.equal for each in compared)
+
+
+@attrs.define(eq=False)
+class _Director:
+    """Lets the history come in, lets it stream, cuts the connection, lets it heal, and says stop."""
+
+    box: Sandbox
+    say: Callable[[str], None]
+    watch: Watch | None
+    stop: trio.Event = attrs.field(factory=trio.Event)
+
+    async def direct(self, vitals: Vitals, book: Book) -> None:
+        async with trio.open_nursery() as nursery:
+            if self.watch:
+                nursery.start_soon(self.watch, vitals, book)
+            with trio.move_on_after(_LONGEST_S):
+                await _until(lambda: vitals.rows > 0 and book.idle)
+                self.say(f"history is complete: {vitals.rows:,} candles; streaming")
+                await _until(lambda: vitals.confirmed >= _STREAMED)
+                self.say(f"{vitals.confirmed} candles have come over the stream; now the connection is cut")
+                self.box.cut_connections()
+                enough = vitals.confirmed + _STREAMED
+                await _until(lambda: vitals.connects > 1 and vitals.confirmed >= enough)
+                self.say("it has healed")
+            self.stop.set()
+
+
+async def _until(reached: Callable[[], bool]) -> None:
+    while True:
+        if reached():
+            return
+        await trio.sleep(0.1)
 
 
 def _faults(now_ms: int) -> Faults:
@@ -63,13 +111,16 @@ def _faults(now_ms: int) -> Faults:
         malformed=0.03,
         wrong_symbol=0.02,
         ban_after=60,
+        confirm_missing=0.05,
+        confirm_twice=0.05,
         holes=(Hole(_SYMBOLS[1], "1", hole_ms, hole_ms + 7 * MINUTE_MS),),
     )
 
 
-def _settings(url: str, directory: Path) -> Settings:
+def _settings(box: Sandbox, directory: Path) -> Settings:
     return Settings(
-        rest_url=url,
+        rest_url=box.url,
+        ws_url=box.ws_url(),
         symbols=_SYMBOLS,
         fetch_all_symbols=False,
         timeframes=_TIMEFRAMES,
@@ -92,9 +143,7 @@ def _compare(box: Sandbox, path: Path) -> Comparison:
     return Comparison(path.name, len(opens), content == truth)
 
 
-def _report(say: Callable[[str], None], outcome: Outcome, compared: Sequence[Comparison], box: Sandbox) -> None:
-    for line in summary_lines(outcome):
-        say(line)
+def _report(say: Callable[[str], None], compared: Sequence[Comparison], box: Sandbox) -> None:
     say(f"the exchange counted {box.counts.most_in_5s} requests in its busiest 5 s; 600 are allowed")
     for each in compared:
         verdict = "equal to the exchange, byte for byte" if each.equal else "DIFFERENT FROM THE EXCHANGE"
