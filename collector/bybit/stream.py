@@ -69,6 +69,9 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
                 with trio.move_on_after(_GOODBYE_S, shield=True):
                     await socket.aclose()
                 nursery.cancel_scope.cancel()
+    except* trio_websocket.ConnectionRejected as rejected:  # met by the library's reader, which runs in our nursery
+        statuses = ", ".join(str(each.status_code) for each in _leaves(rejected))
+        raise StreamLost(f"{url} refused the handshake with HTTP {statuses}") from rejected
     finally:  # the library leaves the socket open when the other side is gone without a word
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)
@@ -100,8 +103,6 @@ def _mapped(url: str) -> Iterator[None]:
         raise Refused(f"the TLS certificate of {url} cannot be trusted: {error.verify_message}") from error
     except trio.TooSlowError as error:
         raise StreamLost(f"{url} did not answer within {_CONNECT_S:.0f} s") from error
-    except trio_websocket.ConnectionRejected as error:
-        raise StreamLost(f"{url} refused the handshake with HTTP {error.status_code}") from error
     except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
         raise StreamLost(f"cannot connect to {url}: {error.__cause__ or error or type(error).__name__}") from error
 
@@ -111,9 +112,12 @@ async def _speak_tls(stream: trio.SocketStream, host: str) -> trio.SSLStream[tri
     try:
         await secured.do_handshake()
     except trio.BrokenResourceError as error:
-        await trio.aclose_forcefully(stream)
+        stream.socket.close()
         if isinstance(error.__cause__, ssl.SSLCertVerificationError):
             raise error.__cause__ from error
+        raise
+    except trio.Cancelled:  # it took too long
+        stream.socket.close()
         raise
     return secured
 
@@ -121,3 +125,11 @@ async def _speak_tls(stream: trio.SocketStream, host: str) -> trio.SSLStream[tri
 def _lost(error: trio_websocket.ConnectionClosed) -> StreamLost:
     reason = error.reason
     return StreamLost(f"the connection was closed ({reason.code} {reason.name})" if reason else "the connection broke")
+
+
+def _leaves(group: ExceptionGroup[trio_websocket.ConnectionRejected]) -> Iterator[trio_websocket.ConnectionRejected]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
