@@ -50,19 +50,18 @@ async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], wa
     async with box_of as box:
         say(f"an exchange in a box serves {', '.join(_SYMBOLS)} at {box.url}; its clock runs {_RATE} times fast")
         say(
-            "it misbehaves: one answer in six is an error, a lie or broken off, there will be a rate ban, and the stream"
+            "it misbehaves: one answer in six is an error, a lie or broken off, there will be a rate ban, a few candles"
         )
-        say("forgets some candles, confirms some twice, and will be cut off in the middle")
+        say("do not exist, and the stream forgets some, confirms some twice and is cut off in the middle")
         say(f"collecting {_DAYS} days in the timeframes {', '.join(_TIMEFRAMES)}, then live, into {directory}")
         settings = _settings(box, directory)
         director = _Director(box, say, watch)
         ran = await serve(settings, once=False, stop=director.stop, watch=director.direct)
-        say(f"stopped after {ran.vitals.confirmed} candles from the stream, over {ran.vitals.connects} connections;")
-        say("what the exchange still owes is fetched by the next start")
         ended = await serve(settings, once=True, watch=watch)
         compared = _compare_all(box, directory)
-        for line in (*summary_lines(ran), *summary_lines(ended)):
+        for line in summary_lines(ran):
             say(line)
+        say(f"the next start brought {ended.vitals.rows} candles more, and read the stream's once again")
         _report(say, compared, box)
     return len(compared) == ended.series and all(each.equal for each in compared)
 

@@ -52,18 +52,19 @@ async def collect(
     symbols: Iterable[str] | None = None,
     timeframes: Iterable[str] | None = None,
     days: int | None = None,
-    mode: str | None = None,
+    mode: str = "full",
 ) -> Outcome:
-    """Collects history into the files of `settings.data_dir`, and returns when nothing more can be had at the moment.
+    """Collects into the files of `settings.data_dir`: history, then live, until it is cancelled.
 
-    Runs under trio. Cancelling it is safe at any moment: the files hold whole rows, and the next call goes on.
+    With `enable_websocket` off there is only history, and this returns when nothing more can be had at the moment. Runs
+    under trio. Cancelling it is safe at any moment: the files hold whole rows, and the next call goes on.
 
     Args:
         settings: everything else; `Settings.load()` reads a file.
         symbols: collect these, whatever the settings list.
         timeframes: the exchange's names, such as `["1", "60", "D"]`.
         days: how far back.
-        mode: `full` or `recent` (the 50 newest candles of each series).
+        mode: `full`, `recent` (the 50 newest candles of each series) or `live` (no history).
 
     Raises:
         SettingsError: something has to be changed first.
@@ -75,7 +76,8 @@ async def collect(
     changes = {key: value for key, value in changes.items() if value is not None}
     if symbols is not None:
         changes["fetch_all_symbols"] = False
-    return await serve(attrs.evolve(settings, **changes), once=True)
+    changed = attrs.evolve(settings, **changes)
+    return await serve(changed, once=not changed.enable_websocket)
 
 
 async def serve(
