@@ -6,7 +6,7 @@ knows files or decides what to fetch.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import count
 
@@ -117,10 +117,8 @@ class Live:
             async with open_stream(self._settings.stream_url) as stream:
                 self._vitals.connections += 1
                 try:
-                    session = _Session(stream, self._settings.category, self._clock, self._vitals)
-                    await session.run(
-                        [frames.topic_of(series) for series in group], out, partial(self._settle, settled)
-                    )
+                    session = _Session(stream, self._settings.category, frozenset(group), self._clock, self._vitals)
+                    await session.run(out, partial(self._settle, settled))
                 finally:
                     self._vitals.connections -= 1
         except* StreamLost as lost:
@@ -144,6 +142,7 @@ class _Session:
 
     _stream: Stream
     _category: str
+    _every_series: Collection[Series]
     _clock: Clock
     _vitals: Vitals
     _requests: Iterator[int] = attrs.field(factory=lambda: count(1))
@@ -152,16 +151,21 @@ class _Session:
     _confirmed: list[Confirmed] = attrs.field(factory=list)
     _some: trio.Event = attrs.field(factory=trio.Event)
     _malformed_in_a_row: int = 0
+    _ended: bool = False
+    _forwarding: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
 
-    async def run(self, topics: Sequence[str], out: Out, on_subscribed: Callable[[], None]) -> None:
+    async def run(self, out: Out, on_subscribed: Callable[[], None]) -> None:
         """Subscribes and passes on what is confirmed, until the connection is lost."""
         async with trio.open_nursery() as forwarding:
             forwarding.start_soon(self._forward, out)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._receive)
-                nursery.start_soon(self._beat)
-                await self._subscribe_all(topics)
-                on_subscribed()
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._receive)
+                    nursery.start_soon(self._beat)
+                    await self._subscribe_all([frames.topic_of(series) for series in sorted(self._every_series)])
+                    on_subscribed()
+            finally:
+                self._hand_on_and_end()
 
     async def _receive(self) -> None:
         """Takes texts as fast as they come: nothing in here waits for anybody but the exchange."""
@@ -196,11 +200,15 @@ class _Session:
     def _pass_on(self, confirmed: Sequence[Confirmed]) -> None:
         if len(self._confirmed) > _WAITING:
             raise StreamLost("candles come faster than they can be written")
+        if not confirmed:
+            return
+        if any(candle.series not in self._every_series for candle in confirmed):  # nobody has a file for it
+            self._vitals.unknown += 1
+            return
         self._vitals.confirmed += len(confirmed)
         self._confirmed += confirmed
-        if confirmed:
-            self._clock.tell(confirmed[-1].at_ms)
-            self._some.set()
+        self._clock.tell(confirmed[-1].at_ms)
+        self._some.set()
 
     def _note_malformed(self, defect: Malformed) -> None:
         self._vitals.malformed += 1
@@ -210,20 +218,23 @@ class _Session:
             raise StreamLost(f"{_MALFORMED_IN_A_ROW} malformed frames in a row, the last: {defect}") from defect
 
     async def _forward(self, out: Out) -> None:
-        """Hands what was confirmed to the writer, as much at once as there is; also what came just before the end."""
-        try:
-            while True:
-                await self._some.wait()
-                await out.send(self._taken())
-        finally:
-            if self._confirmed:
-                with trio.move_on_after(_LAST_WORDS_S, shield=True):
-                    await out.send(self._taken())
+        """Hands what was confirmed to the writer, as much at once as there is.
 
-    def _taken(self) -> tuple[Confirmed, ...]:
-        taken, self._confirmed = tuple(self._confirmed), []
-        self._some = trio.Event()
-        return taken
+        It outlives whatever ends the connection, a stop too, until all is handed on or the writer takes too long. A
+        cancelled send would take its candles with it.
+        """
+        with self._forwarding:
+            while self._confirmed or not self._ended:
+                await self._some.wait()
+                self._some = trio.Event()
+                if self._confirmed:
+                    taken, self._confirmed = tuple(self._confirmed), []
+                    await out.send(taken)
+
+    def _hand_on_and_end(self) -> None:
+        self._ended = True
+        self._forwarding.deadline = trio.current_time() + _LAST_WORDS_S
+        self._some.set()
 
     async def _beat(self) -> None:
         """The heartbeat. The exchange wants a text of its own kind, not a ping of the protocol."""

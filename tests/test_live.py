@@ -1,0 +1,498 @@
+"""Live connections against a fake exchange in memory, whose clock jumps: every wait is tested, and none is waited."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from collector.book import Book
+from collector.bybit.stream import StreamLost
+from collector.candle import MINUTE_MS, Series, timeframe
+from collector.clock import Clock
+from collector.events import Confirmed, Event
+from collector.live import Live
+from collector.vitals import Vitals
+from tests.candles import BTC, T0, span
+from tests.support import settings_for
+
+Clockwork = trio.testing.MockClock
+ETH = Series("ETHUSDT", timeframe("1"))
+PONG = '{"success":true,"ret_msg":"pong","conn_id":"d0","req_id":"","op":"ping"}'
+
+
+def pushed(place: int, series: Series = BTC, confirm: bool = True) -> str:
+    """A push of the candle so many minutes after T0."""
+    start = T0 + place * MINUTE_MS
+    candle = {"start": start, "end": start + MINUTE_MS - 1, "interval": "1", "confirm": confirm, "timestamp": start}
+    candle |= dict.fromkeys(("open", "high", "low", "close", "volume", "turnover"), "1")
+    return json.dumps({"topic": f"kline.1.{series.symbol}", "data": [candle], "ts": start + MINUTE_MS + 200})
+
+
+@attrs.define(eq=False)
+class Wire:
+    """One connection: towards the collector it is a stream, towards the test the exchange's end of it."""
+
+    exchange: "FakeExchange"
+    heard: list[dict[str, Any]] = attrs.field(factory=list)
+    topics: list[str] = attrs.field(factory=list)
+    _say: trio.MemorySendChannel[str] = attrs.field(init=False)
+    _texts: trio.MemoryReceiveChannel[str] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._say, self._texts = trio.open_memory_channel[str](10_000)
+
+    async def send(self, text: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.exchange.hear(self, json.loads(text))
+
+    async def receive(self) -> str:
+        try:
+            return await self._texts.receive()
+        except trio.EndOfChannel:
+            raise StreamLost("cut") from None
+
+    def say(self, *texts: str) -> None:
+        for text in texts:
+            self._say.send_nowait(text)
+
+    def cut(self) -> None:
+        self._say.close()
+
+
+@attrs.define(eq=False)
+class FakeExchange:
+    """Keeps to the linear dialect as far as it is not told otherwise."""
+
+    unreachable: bool = False
+    pongs: bool = True
+    acknowledges: bool = True
+    refuses: dict[str, str] = attrs.field(factory=dict)  # topic or "": in which words
+    attempts_s: list[float] = attrs.field(factory=list)
+    wires: list[Wire] = attrs.field(factory=list)
+    _opened: trio.Event = attrs.field(factory=trio.Event)
+
+    @asynccontextmanager
+    async def open(self, _: str) -> AsyncIterator[Wire]:
+        self.attempts_s.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        if self.unreachable:
+            raise StreamLost("nobody answers")
+        wire = Wire(self)
+        self.wires.append(wire)
+        self._opened.set()
+        yield wire
+
+    def hear(self, wire: Wire, said: dict[str, Any]) -> None:
+        wire.heard.append(said | {"at_s": trio.current_time()})
+        if said["op"] == "ping":
+            if self.pongs:
+                wire.say(PONG)
+            return
+        words = next((words for topic, words in self.refuses.items() if topic in ("", *said["args"])), None)
+        if words is None:
+            wire.topics += said["args"]
+        if self.acknowledges:
+            answer = {"success": words is None, "ret_msg": words or "", "req_id": said["req_id"], "op": said["op"]}
+            wire.say(json.dumps(answer))
+
+    async def connection(self, number: int = 1) -> Wire:
+        """The numbered connection, as soon as there is one, and all has been said on it."""
+        while len(self.wires) < number:
+            await self._opened.wait()
+            self._opened = trio.Event()
+        await trio.testing.wait_all_tasks_blocked()
+        return self.wires[number - 1]
+
+
+@attrs.define(eq=False)
+class Station:
+    """Live at work, and what comes of it."""
+
+    exchange: FakeExchange
+    live: Live
+    vitals: Vitals
+    book: Book
+    clock: Clock
+    receive: trio.MemoryReceiveChannel[Event]
+    scope: trio.CancelScope
+    breaks: list[float] = attrs.field(factory=list)
+
+    async def confirmed(self, count: int = 1) -> list[int]:
+        """The places of the candles that came next."""
+        came: list[int] = []
+        while len(came) < count:
+            came += places(await self.receive.receive())
+        return came
+
+
+def places(event: Event) -> list[int]:
+    assert isinstance(event, tuple)
+    return [place_of(candle) for candle in event]
+
+
+def place_of(candle: Confirmed) -> int:
+    return (candle.asked.start_ms - T0) // MINUTE_MS
+
+
+@pytest.fixture
+def exchange(monkeypatch: pytest.MonkeyPatch) -> FakeExchange:
+    fake = FakeExchange()
+    monkeypatch.setattr("collector.live.open_stream", fake.open)
+    return fake
+
+
+@asynccontextmanager
+async def on_air(
+    exchange: FakeExchange, every_series: Sequence[Series] = (BTC, ETH), buffer: int = 64, category: str = "linear"
+) -> AsyncIterator[Station]:
+    """Streams these series until left."""
+    settings = settings_for("http://127.0.0.1", Path("nowhere"), category=category)
+    send, receive = trio.open_memory_channel[Event](buffer)
+    book, clock, vitals = Book(), Clock(), Vitals()
+    breaks: list[float] = []
+    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()))
+    with receive:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(live.stream, every_series, send)
+            yield Station(exchange, live, vitals, book, clock, receive, nursery.cancel_scope, breaks)
+            nursery.cancel_scope.cancel()
+
+
+def requests(wire: Wire) -> list[list[str]]:
+    return [said["args"] for said in wire.heard if said["op"] == "subscribe"]
+
+
+async def every_attempt(exchange: FakeExchange, seconds: float) -> list[float]:
+    """The pauses between the attempts to connect within a time."""
+    began_s = trio.current_time()
+    async with on_air(exchange):
+        await trio.sleep_until(began_s + seconds)
+    return [later - earlier for earlier, later in pairwise(exchange.attempts_s)]
+
+
+# What is confirmed.
+
+
+async def test_what_is_confirmed_is_passed_on_and_nothing_else(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        wire.say(pushed(0, confirm=False), pushed(0), pushed(1, confirm=False), pushed(1))
+        assert await station.confirmed(2) == [0, 1]
+        assert station.clock.newest_ms == T0 + 2 * MINUTE_MS + 200
+        assert (station.vitals.confirmed, station.vitals.connections) == (2, 1)
+
+
+async def test_a_candle_of_a_series_that_nobody_asked_for_is_not_passed_on(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        wire.say(pushed(0, Series("XRPUSDT", BTC.timeframe)), pushed(1))
+        assert await station.confirmed() == [1]
+        assert station.vitals.unknown == 1
+
+
+async def test_series_that_are_added_have_connections_of_their_own(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange, [BTC]) as station:
+        station.live.add([ETH])
+        wire = await exchange.connection(2)
+        assert wire.topics == ["kline.1.ETHUSDT"]
+        wire.say(pushed(3, ETH))
+        assert await station.confirmed() == [3]
+
+
+# Subscriptions.
+
+
+async def test_topics_are_asked_for_in_batches(exchange: FakeExchange, autojump_clock: Clockwork) -> None:
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(25)]
+    async with on_air(exchange, many, category="spot"):
+        wire = await exchange.connection()
+        assert sorted(map(len, requests(wire))) == [5, 10, 10]
+        assert len(set(wire.topics)) == 25
+
+
+async def test_a_refused_topic_is_left_out_and_the_rest_asked_for_again(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:handler not found,topic:kline.1.ETHUSDT"}
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        assert requests(wire) == [["kline.1.BTCUSDT", "kline.1.ETHUSDT"], ["kline.1.BTCUSDT"]]
+        assert station.vitals.refused == {"kline.1.ETHUSDT"}
+        wire.say(pushed(0))
+        assert await station.confirmed() == [0]
+
+
+async def test_when_every_topic_is_refused_the_connection_stays(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    topics = ("kline.1.BTCUSDT", "kline.1.ETHUSDT")
+    exchange.refuses = {topic: f"Invalid symbol :[{topic}]" for topic in topics}
+    async with on_air(exchange) as station:
+        await trio.sleep(100)
+        assert len(exchange.wires) == 1
+        assert station.vitals.refused == set(topics)
+
+
+async def test_already_subscribed_is_as_good_as_subscribed(exchange: FakeExchange, autojump_clock: Clockwork) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:already subscribed,topic:kline.1.ETHUSDT"}
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        assert requests(wire)[-1] == ["kline.1.BTCUSDT"]
+        assert not station.vitals.refused
+        assert station.vitals.connects == 1
+
+
+async def test_a_refusal_that_names_no_topic_ends_the_connection(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"": "error:args length exceeds the limit"}
+    async with on_air(exchange):
+        await exchange.connection()
+        exchange.refuses = {}
+        assert (await exchange.connection(2)).topics
+
+
+async def test_an_acknowledgement_that_does_not_come_ends_the_connection_after_ten_seconds(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.acknowledges = False
+    async with on_air(exchange):
+        exchange.acknowledges = True
+        await exchange.connection(2)
+        assert 10.7 < exchange.attempts_s[1] - exchange.attempts_s[0] < 11.3
+
+
+async def test_an_acknowledgement_of_something_else_does_no_harm(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        wire.say('{"success":true,"ret_msg":"","req_id":"subscribe-99","op":"subscribe"}', pushed(0))
+        assert await station.confirmed() == [0]
+
+
+async def test_the_start_does_not_wait_for_a_stream_that_is_not_there(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.unreachable = True
+    async with on_air(exchange) as station:
+        assert trio.current_time() == exchange.attempts_s[0]
+        assert station.vitals.connections == 0
+
+
+# Kept alive.
+
+
+async def test_it_says_ping_every_twenty_seconds(exchange: FakeExchange, autojump_clock: Clockwork) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        await trio.sleep(205)
+        pings_s = [said["at_s"] for said in wire.heard if said["op"] == "ping"]
+        assert [round(later - earlier) for earlier, later in pairwise(pings_s)] == [20] * 10
+        assert station.vitals.connects == 1
+
+
+async def test_a_pong_that_does_not_come_within_ten_seconds_ends_the_connection(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        exchange.pongs = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chatter, wire)  # pushes alone are no sign of life
+            await exchange.connection(2)
+            nursery.cancel_scope.cancel()
+        assert 30.7 < exchange.attempts_s[1] - exchange.attempts_s[0] < 31.3
+        assert station.vitals.troubles == {"connection lost": 1}
+
+
+async def chatter(wire: Wire) -> None:
+    while True:
+        wire.say(pushed(0, confirm=False))
+        await trio.sleep(1)
+
+
+async def test_the_pong_may_take_its_time(exchange: FakeExchange, autojump_clock: Clockwork) -> None:
+    exchange.pongs = False
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        for _ in range(5):
+            await trio.sleep(9)
+            wire.say(PONG)
+            await trio.sleep(20)
+        assert station.vitals.connects == 1
+
+
+async def test_frames_that_make_no_sense_are_borne_unless_they_go_on(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        for _ in range(3):
+            wire.say(*["{"] * 19, pushed(0))
+            assert await station.confirmed() == [0]
+        assert (station.vitals.malformed, station.vitals.connects) == (57, 1)
+        wire.say(*["{"] * 20)
+        await exchange.connection(2)
+        assert station.vitals.malformed == 77
+
+
+async def test_frames_that_mean_nothing_to_us_are_counted_and_borne(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        wire.say(*['{"topic":"news","data":{"urgent":true}}'] * 50, pushed(0))
+        assert await station.confirmed() == [0]
+        assert (station.vitals.unknown, station.vitals.connects) == (50, 1)
+
+
+# Lost and opened again.
+
+
+async def test_a_lost_connection_is_opened_again_and_looked_behind(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange, [BTC]) as station:
+        wire = await exchange.connection()
+        wire.say(*map(pushed, range(6)))
+        for place in await station.confirmed(6):
+            station.book.confirm(BTC, span(place, place + 1))
+        wire.cut()
+        again = await exchange.connection(2)
+        assert again.topics == ["kline.1.BTCUSDT"]
+        assert len(station.breaks) == 3  # opened, lost, opened
+        doubtful = station.book[BTC].doubtful
+        assert (doubtful.hull.start_ms, doubtful.hull.end_ms) == (T0 + 3 * MINUTE_MS, T0 + 6 * MINUTE_MS)
+
+
+async def test_reconnects_wait_ever_longer_up_to_sixteen_seconds_and_never_end(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.unreachable = True
+    pauses = await every_attempt(exchange, 3600)
+    assert len(pauses) > 200
+    for pause, usual in zip(pauses, [1, 2, 4, 8] + [16] * len(pauses), strict=False):
+        assert 0.75 * usual <= pause <= 1.25 * usual
+
+
+async def test_a_connection_that_breaks_at_once_each_time_is_not_hammered(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"": "error:no"}
+    pauses = await every_attempt(exchange, 600)
+    assert min(pauses[4:]) >= 12
+
+
+async def test_after_a_minute_of_good_service_the_next_attempt_comes_soon(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.unreachable = True
+    async with on_air(exchange):
+        await trio.sleep(300)
+        exchange.unreachable = False
+        wire = await exchange.connection()
+        await trio.sleep(61)
+        before = trio.current_time()
+        wire.cut()
+        await exchange.connection(2)
+        assert trio.current_time() - before <= 1.25
+
+
+@pytest.fixture
+def small_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """About ten topics fill one."""
+    monkeypatch.setattr("collector.bybit.frames._CONNECTION_CHARACTERS", 200)
+
+
+async def test_connections_stay_below_five_hundred_in_five_minutes_however_many_fail(
+    exchange: FakeExchange, autojump_clock: Clockwork, small_connections: None
+) -> None:
+    exchange.unreachable = True
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(400)]
+    async with on_air(exchange, many):
+        await trio.sleep(900)
+    attempts = exchange.attempts_s
+    assert len(attempts) > 1000
+    assert all(later - earlier >= 300 for earlier, later in zip(attempts, attempts[499:], strict=False))
+
+
+async def test_one_connection_that_is_lost_leaves_the_others_alone(
+    exchange: FakeExchange, autojump_clock: Clockwork, small_connections: None
+) -> None:
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(30)]
+    async with on_air(exchange, many) as station:
+        wires = [await exchange.connection(number) for number in (1, 2, 3)]
+        wires[1].cut()
+        again = await exchange.connection(4)
+        assert sorted(again.topics) == sorted(wires[1].topics)
+        wires[0].say(pushed(0, many[0]))
+        assert await station.confirmed() == [0]
+        assert station.vitals.connections == 3
+
+
+# The end.
+
+
+@pytest.mark.parametrize("buffer", [0, 1, 64])
+@pytest.mark.parametrize("end", ["stop", "cut"])
+async def test_what_was_received_before_the_end_is_handed_on_however_busy_the_writer_is(
+    exchange: FakeExchange, autojump_clock: Clockwork, buffer: int, end: str
+) -> None:
+    taken: list[int] = []
+    async with trio.open_nursery() as writing:
+        async with on_air(exchange, buffer=buffer) as station:
+            wire = await exchange.connection()
+            for place in range(100):
+                wire.say(pushed(place))
+                await trio.testing.wait_all_tasks_blocked()
+            if end == "cut":
+                wire.cut()
+                await trio.testing.wait_all_tasks_blocked()
+            receive = station.receive.clone()
+            writing.start_soon(write_slowly, receive, taken)
+        writing.cancel_scope.deadline = trio.current_time() + 60
+    assert taken == list(range(100))
+
+
+async def write_slowly(receive: trio.MemoryReceiveChannel[Event], taken: list[int]) -> None:
+    """A writer that has other things to do first."""
+    with receive:
+        await trio.sleep(2)
+        async for event in receive:
+            taken.extend(places(event))
+
+
+async def test_a_writer_that_takes_nothing_any_more_cannot_hold_up_a_stop(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange, buffer=0):
+        (await exchange.connection()).say(pushed(0))
+        await trio.testing.wait_all_tasks_blocked()
+        before_s = trio.current_time()
+    assert trio.current_time() - before_s <= 5
+
+
+async def test_a_writer_that_is_stuck_ends_the_connection_before_memory_runs_out(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange, buffer=0) as station:
+        wire = await exchange.connection()
+        for _ in range(3):
+            wire.say(*map(pushed, range(4_000)))
+            await trio.testing.wait_all_tasks_blocked()
+        await exchange.connection(2)
+        assert station.vitals.connects == 2
