@@ -22,6 +22,7 @@ from collector.vitals import Vitals
 from tests.candles import BTC, T0, span
 from tests.support import settings_for
 
+_LONG_S = 10_000  # what has not happened by then never will
 Clockwork = trio.testing.MockClock
 ETH = Series("ETHUSDT", timeframe("1"))
 PONG = '{"success":true,"ret_msg":"pong","conn_id":"d0","req_id":"","op":"ping"}'
@@ -158,7 +159,7 @@ async def on_air(
     book, clock, vitals = Book(), Clock(), Vitals()
     breaks: list[float] = []
     live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()))
-    with receive:
+    with receive, trio.fail_after(_LONG_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(live.stream, every_series, send)
             yield Station(exchange, live, vitals, book, clock, receive, nursery.cancel_scope, breaks)
@@ -439,7 +440,8 @@ async def test_one_connection_that_is_lost_leaves_the_others_alone(
         wires[1].cut()
         again = await exchange.connection(4)
         assert sorted(again.topics) == sorted(wires[1].topics)
-        wires[0].say(pushed(0, many[0]))
+        symbol = wires[0].topics[0].rpartition(".")[2]
+        wires[0].say(pushed(0, Series(symbol, BTC.timeframe)))
         assert await station.confirmed() == [0]
         assert station.vitals.connections == 3
 
