@@ -5,9 +5,11 @@ filled or given up; rows that belong before the end of a file are inserted. Afte
 Nobody else changes a file, and the writer never decides what to fetch.
 """
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import inf
 from typing import TypeVar
 
@@ -33,7 +35,12 @@ T = TypeVar("T")
 # Enough pages for every request in flight to land at once, few enough that memory stays small (a page is some 80 KB).
 CHANNEL = 64
 _STAGED_BYTES = 64 * 1024 * 1024  # beyond this, staged rows are written although the hole before them is still open
-_SAVE_EVERY_S = 5.0
+# Syncing and saving are done in slices, so that candles that come meanwhile, a whole minute's end of them, hardly wait.
+_SLICE_S = 0.005
+_SYNC_S = 0.0002  # to sync one file; many are begun so much earlier, to be done within the flush interval
+_SYNC_AT_ONCE = 32
+_SAVE_AFTER_S = 5.0
+_SAVE_AT_ONCE = 256
 
 
 @attrs.define
@@ -60,8 +67,8 @@ class Writer:
     _marks: dict[Series, Mark]
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
-    _unsynced: set[Series] = attrs.field(factory=set)
-    _unsaved: set[Series] = attrs.field(factory=set)
+    _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
+    _unsaved: dict[Series, float] = attrs.field(factory=dict)
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def open_files(self, every_series: Iterable[Series]) -> None:
@@ -71,32 +78,28 @@ class Writer:
             self._book.hold(series, file.held)
             if (mark := self._marks.get(series)) is not None:
                 self._book.suspect(series, file.held - mark.held)
-            self._unsaved.add(series)
+            self._note(self._unsaved, series)
 
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
         """Takes events until every sender has closed; then everything received is written, synced and saved."""
-        flush_s = self._settings.flush_interval_s
-        next_flush_s = trio.current_time() + flush_s
-        next_save_s = trio.current_time() + _SAVE_EVERY_S
         with channel:
-            while await self._take_one(channel, next_flush_s):
-                now_s = trio.current_time()
-                if now_s >= next_flush_s:
-                    await self._sync()
-                    next_flush_s = now_s + flush_s
-                if now_s >= next_save_s:
-                    await self._save()
-                    next_save_s = now_s + _SAVE_EVERY_S
+            while await self._take_one(channel):
+                await self._tidy(busy=channel.statistics().current_buffer_used > 0)
         for series in list(self._stages):
             await self._write(series, self._stages.pop(series).answers)
-        await self._sync()
-        await self._save()
+        while self._unsynced:
+            await self._sync(list(self._unsynced))
+        while self._unsaved:
+            await self._save(list(self._unsaved))
 
-    async def _take_one(self, channel: trio.MemoryReceiveChannel[Event], until_s: float) -> bool:
-        """Deals with the next event, if one comes in time; False at the end of the channel."""
+    async def _take_one(self, channel: trio.MemoryReceiveChannel[Event]) -> bool:
+        """Deals with the next event, if one comes before it is time to tidy; False at the end of the channel."""
         event: Event | None = None
+        await trio.lowlevel.checkpoint()
         try:
-            with trio.move_on_at(until_s):
+            event = channel.receive_nowait()
+        except trio.WouldBlock:
+            with suppress(trio.EndOfChannel), trio.move_on_at(min(self._sync_due_s, self._save_due_s)):
                 event = await channel.receive()
         except trio.EndOfChannel:
             return False
@@ -104,12 +107,29 @@ class Writer:
             await self._take(event)
         return True
 
+    async def _tidy(self, *, busy: bool) -> None:
+        """Syncs or saves a little if it is time. While candles wait to be written they come first, but not for ever."""
+        by_s = trio.current_time() - (self._settings.flush_interval_s if busy else 0)
+        if self._sync_due_s <= by_s:
+            await self._sync(list(islice(self._unsynced, _SYNC_AT_ONCE)))
+        elif self._save_due_s <= by_s:
+            await self._save(list(islice(self._unsaved, _SAVE_AT_ONCE)))
+
+    @property
+    def _sync_due_s(self) -> float:
+        early_s = self._settings.flush_interval_s - len(self._unsynced) * _SYNC_S
+        return next(iter(self._unsynced.values()), inf) + early_s
+
+    @property
+    def _save_due_s(self) -> float:
+        return next(iter(self._unsaved.values()), inf) + _SAVE_AFTER_S
+
     async def _take(self, event: Event) -> None:
         if isinstance(event, tuple):
             for candle in event:
                 await self._take_confirmed(candle)
         elif isinstance(event, GaveUp):
-            self._unsaved.add(event.series)
+            self._note(self._unsaved, event.series)
             self._book.fail(event.series, event.asked, event.why, event.at_ms)
             await self._release(event.series)
         else:
@@ -127,13 +147,13 @@ class Writer:
         except FileChangedError:
             await self._stage(candle)
             return
-        self._unsaved.add(series)
-        self._unsynced.add(series)
+        self._note(self._unsaved, series)
+        self._note(self._unsynced, series)
         self._book.confirm(series, candle.asked)
         self._vitals.appended(series, 1, candle.asked.end_ms)
 
     async def _stage(self, answer: Answered | Confirmed) -> None:
-        self._unsaved.add(answer.series)
+        self._note(self._unsaved, answer.series)
         stage = self._stages.setdefault(answer.series, _Stage())
         stage.answers.append(answer)
         stage.spans |= Spans((answer.asked,))
@@ -182,7 +202,7 @@ class Writer:
                 log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
                 file = self._files[series] = await self._in_thread(partial(self._open, series))
                 await self._put(series, file, pages)
-            self._unsynced.add(series)
+            self._note(self._unsynced, series)
         self._book.hold(series, file.held)
         for answer in answers:
             if isinstance(answer, Answered):
@@ -215,19 +235,26 @@ class Writer:
     def _is_full(self, file: SeriesFile, more: int) -> bool:
         return self._keep is not None and file.rows + more > self._keep
 
-    async def _sync(self) -> None:
-        if self._settings.fsync and self._unsynced:
-            files = [self._files[series] for series in self._unsynced]
-            await self._in_thread(partial(_sync_all, files))
-        self._unsynced.clear()
+    async def _sync(self, every_series: Sequence[Series]) -> None:
+        """Syncs the first of these, as many as can be done in a slice of time, but at least one."""
+        files = [self._files[series] for series in every_series]
+        count = await self._in_thread(partial(_sync_some, files)) if self._settings.fsync else len(files)
+        for series in every_series[:count]:
+            del self._unsynced[series]
 
-    async def _save(self) -> None:
-        """Saves the ledger; the files were synced just before, so it never runs ahead of them."""
-        await self._sync()
-        marks = {series: self._files[series].mark() for series in self._unsaved if series in self._files}
+    async def _save(self, every_series: Sequence[Series]) -> None:
+        """Saves these in the ledger, which never runs ahead of the files: those that are not synced are, first."""
+        while unsynced := [series for series in every_series if series in self._unsynced]:
+            await self._sync(unsynced)
+        marks = {series: self._files[series].mark() for series in every_series if series in self._files}
         if marks:
             await self._in_thread(partial(self._ledger.save, self._book, marks))
-        self._unsaved.clear()
+        for series in every_series:
+            del self._unsaved[series]
+
+    def _note(self, waiting: dict[Series, float], series: Series) -> None:
+        if series not in waiting:
+            waiting[series] = trio.current_time()
 
     def _open(self, series: Series) -> SeriesFile:
         file, finding = self._store.open(series, self._marks.get(series))
@@ -239,6 +266,11 @@ class Writer:
         return await trio.to_thread.run_sync(work, limiter=self._thread)
 
 
-def _sync_all(files: list[SeriesFile]) -> None:
-    for file in files:
+def _sync_some(files: Sequence[SeriesFile]) -> int:
+    """Syncs files until the slice is over; how many."""
+    until_s = time.monotonic() + _SLICE_S
+    for count, file in enumerate(files, 1):
         file.sync()
+        if time.monotonic() >= until_s:
+            return count
+    return len(files)
