@@ -16,7 +16,7 @@ from operator import le, lt
 import attrs
 import msgspec
 
-from collector.candle import DAY_MS, MINUTE_MS, Timeframe
+from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.coverage import NOTHING, Span, Spans
 
 COLUMNS = ("timestamp", "datetime", "open", "high", "low", "close", "volume", "turnover")
@@ -29,6 +29,7 @@ _DIGITS_AND_DOT = b"0123456789."
 _SEPARATORS = b",-- ::,,,,,,\n"  # what remains of a line without them
 _DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 _LATEST_MS = 10**13 - 1  # the year 2286; a time of more than 13 digits is none
+_AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
 _CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
 
 
@@ -76,6 +77,22 @@ def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
     if text.translate(None, _DIGITS_AND_DOT) != len(opens) * _SEPARATORS:
         raise _culprit(timeframe, candles)
     return Rows(text, coverage(timeframe, opens))
+
+
+def row_of(timeframe: Timeframe, candle: Values) -> Rows:
+    """The same as `rows_of` for one candle, in a fourth of the time: at a minute's end they come by the thousand.
+
+    Raises:
+        NotACandle: as `rows_of` does.
+    """
+    line = ",".join(candle)
+    place = _place(timeframe.name, candle[0])
+    if place is not None and _AFTER_TIME.fullmatch(line, 13):
+        opened, high, low, close, volume, turnover = map(float, candle[1:])
+        if 0 < low <= opened <= high and low <= close <= high and max(high, volume, turnover) < inf:
+            stamped, covered = place
+            return Rows(f"{stamped}{line[13:]}\n".encode(), covered)
+    return rows_of(timeframe, [candle])  # which names what is wrong, if anything is
 
 
 def coverage(timeframe: Timeframe, opens: Sequence[int]) -> Spans:
@@ -137,6 +154,19 @@ def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int
     if written and written.covered[0].start_ms <= after_ms:
         raise NotACandle(f"timestamp {written.covered[0].start_ms} does not come after {after_ms}")
     return [int(row[0]) for row in rows]
+
+
+@lru_cache(maxsize=1024)
+def _place(name: str, time: str) -> tuple[str, Spans] | None:
+    """The first two columns of the candle that opens then, and what it covers; None for a time that is not usual.
+
+    All symbols have their candles at the same times, so this is remembered.
+    """
+    frame = TIMEFRAMES[name]
+    if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and frame.is_open(int(time))):
+        return None
+    (stamp,) = _datetime_texts(frame, [int(time)])
+    return f"{time},{stamp}", coverage(frame, [int(time)])
 
 
 def _datetime_texts(frame: Timeframe, opens: Sequence[int]) -> list[str]:

@@ -1,7 +1,9 @@
 """Rows: what may become a line of a file, and what may not."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES, Timeframe, timeframe
 from collector.coverage import Span, Spans
-from collector.rows import NotACandle, Values, check_lines, coverage, rows_of
+from collector.rows import NotACandle, Rows, Values, check_lines, coverage, row_of, rows_of
 
 T0 = 1_700_000_040_000 // 60_000 * 60_000
 MINUTE = timeframe("1")
@@ -137,6 +139,27 @@ def test_columns_at_once_and_candles_one_by_one_agree_on_what_is_good(prices: li
     else:
         with pytest.raises(NotACandle, match=str(T0 + 60_000)):
             rows_of(MINUTE, [candle(), odd])
+
+
+odd_times = (
+    st.integers(0, 10**14).map(str)
+    | st.sampled_from([f"{T0} ", f"0{T0 // 10}", f"+{T0 // 10}", f"{T0}.0", "١٧٠٠٠٠٠٠٤٠٠٠٠", "", "0"])
+    | st.integers(0, 10**7).map(lambda minutes: str(minutes * 60_000 + 1_200_000_000_000))
+)
+
+
+@given(frames, odd_times | st.just(str(T0)), st.lists(odd_texts, min_size=6, max_size=6))
+def test_one_candle_alone_is_read_as_it_is_among_others(frame: Timeframe, time: str, numbers: list[str]) -> None:
+    for odd in (numbers, ["7.50", "8", "7", *numbers[3:]], ["7", "7.50", "0.1", "1", "0.00", "9" * 400]):
+        one = cast(Values, (time, *odd))
+        assert outcome(partial(row_of, frame, one)) == outcome(partial(rows_of, frame, [one]))
+
+
+def outcome(read: Callable[[], Rows]) -> Rows | str:
+    try:
+        return read()
+    except NotACandle as defect:
+        return str(defect)
 
 
 @given(frames, st.integers(864_000_000, 2_000_000_000_000), st.sets(st.integers(0, 3000), min_size=1, max_size=9))

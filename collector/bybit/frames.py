@@ -8,14 +8,14 @@ open, the code says so.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import attrs
 import msgspec
 
 from collector.candle import TIMEFRAMES, Series
-from collector.coverage import Span
 from collector.events import Confirmed
-from collector.rows import NotACandle, Values, rows_of
+from collector.rows import NotACandle, Values, row_of
 
 PING = '{"op":"ping"}'
 
@@ -165,11 +165,16 @@ def _other(text: str, error: msgspec.DecodeError) -> Unknown:
 def _pushed(text: _Text) -> Pushed:
     """One push may hold two candles: the one that closed and the one that began."""
     try:
-        _, interval, symbol = text.topic.split(".")
-        series = Series(symbol, TIMEFRAMES[interval])
+        series = _series_of(text.topic)
     except (ValueError, KeyError) as error:
         raise Malformed(f"{text.topic!r} is no topic of ours") from error
     return Pushed(tuple(_confirmed(series, candle, text.ts) for candle in text.data if candle.confirm))
+
+
+@lru_cache(maxsize=65_536)  # more topics than there are
+def _series_of(topic: str) -> Series:
+    _, interval, symbol = topic.split(".")
+    return Series(symbol, TIMEFRAMES[interval])
 
 
 def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
@@ -188,7 +193,7 @@ def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
         candle.turnover,
     )
     try:
-        rows = rows_of(frame, [values])
+        rows = row_of(frame, values)
     except NotACandle as defect:
         raise Malformed(f"a push of {series}: {defect}") from defect
-    return Confirmed(series, Span(candle.start, candle.end + 1), rows, at_ms)
+    return Confirmed(series, rows.covered[0], rows, at_ms)
