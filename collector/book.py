@@ -183,6 +183,7 @@ class Book:
         """Says anew what the file holds (it was read, trimmed or set aside); what is held is not missing."""
         record = self[series]
         record.held = covered
+        self._doubt_beginning(series, covered)
         if record.notes:
             record.notes = tuple(
                 attrs.evolve(note, span=part) for note in record.notes for part in Spans((note.span,)) - covered
@@ -209,6 +210,16 @@ class Book:
         for series in self.records:
             if series.symbol == symbol:
                 self._note_before_listing(series)
+
+    def _doubt_beginning(self, series: Series, covered: Spans) -> None:
+        """A row that is older than what was taken for the symbol's first candle: it was not the first."""
+        first_ms = self.beginnings.get(series.symbol, UNKNOWN).first_ms
+        if first_ms is None or not covered or covered[0].start_ms >= series.timeframe.floor(first_ms):
+            return
+        self.beginnings[series.symbol] = Beginning(listed_before_ms=series.timeframe.close(covered[0].start_ms))
+        for each, record in self.records.items():
+            if each.symbol == series.symbol:
+                record.notes = tuple(note for note in record.notes if note.state is not State.BEFORE_LISTING)
 
     def _landed(self, series: Series, spans: Spans) -> None:
         record = self[series]

@@ -15,7 +15,7 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 _FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05; the epoch was a Thursday
 
-_SYMBOL = re.compile(r"[A-Z0-9-]+")
+_SYMBOL = re.compile(r"[A-Z0-9-]{1,40}")
 
 
 @attrs.frozen

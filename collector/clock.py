@@ -28,17 +28,18 @@ class Clock:
         """The newest time the exchange named: what has come for certain."""
         return self._clock.newest_ms if self._clock else 0
 
-    def tell(self, exchange_ms: int) -> None:
-        """The exchange named its time."""
+    def tell(self, exchange_ms: int) -> bool:
+        """The exchange named its time; False when that is too far from what it said before to be believed at once."""
         now_s = trio.current_time()
         if self._clock is None:
             self._clock = ExchangeClock.first_told(exchange_ms, now_s)
-            return
+            return True
         ahead_ms = exchange_ms - self._clock.now_ms(now_s)
         self._clock = self._clock.told(exchange_ms, now_s)
         if ahead_ms > _NEWS_MS:
             self._news.set()
             self._news = trio.Event()
+        return self._clock.believes
 
     async def reach(self, exchange_ms: int) -> None:
         """Returns when the exchange's time has come, as far as we can tell."""

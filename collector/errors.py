@@ -23,6 +23,20 @@ class SettingsError(CollectorError):
         self.problems = tuple(problems)
 
 
+def cause_of(group: BaseExceptionGroup[BaseException], echo: type[BaseException]) -> CollectorError | None:
+    """The one error of ours that explains a group; None when somebody else's is in it. `echo` is what others raise
+    because of it, such as senders to a writer that failed."""
+    foreign = group.split((CollectorError, echo))[1]
+    ours = group.subgroup(CollectorError)
+    if foreign is not None or ours is None:
+        return None
+    error: BaseException = ours
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, CollectorError)
+    return error
+
+
 class StorageError(CollectorError):
     """The disk refused; the files are intact, and nothing more can be written."""
 

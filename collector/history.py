@@ -71,19 +71,27 @@ class History:
         try:
             answer = await self._answer(window)
         except (Rejected, RequestFailed) as failure:
-            await self._give_up(series, span, str(failure), out)
+            given_up = [(series, span)]
             if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
-                for other in self._agenda.series_of(series.symbol):
-                    await self._give_up(other, self._agenda.drop(other), str(failure), out)
+                given_up += [(each, self._agenda.drop(each)) for each in self._agenda.series_of(series.symbol)]
+                self._resume(series.symbol)
+            for each, spans in given_up:
+                await self._give_up(each, spans, str(failure), out)
             return
-        finally:
-            if window.proves_start:
-                self._agenda.resume(series.symbol)
-                self._wake()
+        if window.proves_start:
+            self._resume(series.symbol)
         if answer.asked:
             span -= Spans((answer.asked,))
-            await out.send(Answered(series, answer.asked, answer.rows, answer.time_ms))
+            await out.send(Answered(series, answer.asked, answer.rows, self._rest.now_ms))
         await self._give_up(series, span, "not closed yet by the exchange's clock", out)
+
+    def _resume(self, symbol: str) -> None:
+        """The first answer for a symbol is there: what it proved of its other series need not be proved again."""
+        for series in self._agenda.series_of(symbol):
+            if not self._book.needs_proof(series, self._agenda.start_of(series)):
+                self._agenda.prove(series)
+        self._agenda.resume(symbol)
+        self._wake()
 
     async def _answer(self, window: Window) -> KlineAnswer:
         while True:
@@ -109,20 +117,25 @@ class History:
         if start_ms in answer.rows.covered:
             self._book.listed_before(series.symbol, series.timeframe.close(start_ms))
         else:
-            await self._find_first(series.symbol)
+            await self._find_first(series, answer.rows.covered)
         if answer.asked:  # it may have answered for more than the window
             self._agenda.drop(series, Spans((answer.asked,)))
         return answer
 
-    async def _find_first(self, symbol: str) -> None:
+    async def _find_first(self, series: Series, covered: Spans) -> None:
+        """Asks for the symbol's very first minute, and believes no answer that what is known contradicts."""
+        symbol = series.symbol
         first_ms = await self._rest.first_minute(symbol)
         if first_ms is None:
             raise RequestFailed("the exchange has no candle of this symbol yet")
+        known = [(series, covered), *((each, record.held) for each, record in self._book if each.symbol == symbol)]
+        if any(held and held[0].start_ms < each.timeframe.floor(first_ms) for each, held in known):
+            raise RequestFailed(f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older")
         self._book.begins(symbol, first_ms, self._rest.now_ms)
         log.info("first candle found", symbol=symbol, at=moment_text(first_ms))
-        for series in self._agenda.series_of(symbol):
-            before = Spans.between(0, series.timeframe.floor(first_ms))
-            self._book.take_back(series, self._agenda.drop(series, before))
+        for each in self._agenda.series_of(symbol):
+            before = Spans.between(0, each.timeframe.floor(first_ms))
+            self._book.take_back(each, self._agenda.drop(each, before))
 
     async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:
         for span in spans:

@@ -10,7 +10,7 @@ import attrs
 
 from collector.candle import MINUTE_MS, is_symbol
 from collector.clock import Clock
-from collector.errors import RequestFailed, Unreachable
+from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
 
 log = get_logger(__name__)
@@ -36,7 +36,7 @@ class Listings:
             await self._clock.reach(self._clock.now_ms + _EVERY_MS)
             try:
                 trading = {name for name in await self._trading() if is_symbol(name)}
-            except (Unreachable, RequestFailed) as trouble:
+            except (Unreachable, RequestError) as trouble:
                 log.warning("the list of symbols did not come, trying later", why=str(trouble))
                 continue
             new, gone = self.compare(trading)

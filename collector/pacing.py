@@ -15,6 +15,9 @@ TIMER_SLACK_S = 0.002
 # The pause of those who go on asking an exchange that cannot be reached, when all tries of a request are used up.
 PATIENCE_S = 10.0
 
+_UNBELIEVABLE_MS = 30 * 60_000
+_STALE_IN_A_ROW = 10
+
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 16.0
 
@@ -63,16 +66,36 @@ class ExchangeClock:
     newest_ms: int
     _from_ms: int
     _from_s: float
+    _unbelieved_ms: int | None = None  # a time far ahead of ours, told once
+    _behind: int = 0  # how often in a row it told a time far behind ours
 
     @classmethod
     def first_told(cls, exchange_ms: int, now_s: float) -> "ExchangeClock":
         return cls(exchange_ms, exchange_ms, now_s)
 
     def told(self, exchange_ms: int, now_s: float) -> "ExchangeClock":
-        """The clock after the exchange named its time; a reply that was long under way does not set it back."""
-        if exchange_ms > self.now_ms(now_s):
+        """The clock after the exchange named its time; a reply that was long under way does not set it back.
+
+        A time far ahead is believed only when it is told again: one wrong reply must not move what is wanted by a
+        month. A time far behind is a stale reply, unless nothing else is told any more: then ours was wrong.
+        """
+        ahead_ms = exchange_ms - self.now_ms(now_s)
+        if ahead_ms > _UNBELIEVABLE_MS:
+            again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= _UNBELIEVABLE_MS
+            new = ExchangeClock.first_told(exchange_ms, now_s)
+            return new if again else attrs.evolve(self, unbelieved_ms=exchange_ms)
+        if ahead_ms < -_UNBELIEVABLE_MS:
+            behind = self._behind + 1
+            new = ExchangeClock.first_told(exchange_ms, now_s)
+            return new if behind >= _STALE_IN_A_ROW else attrs.evolve(self, behind=behind, unbelieved_ms=None)
+        if ahead_ms > 0:
             return ExchangeClock(exchange_ms, exchange_ms, now_s)
-        return attrs.evolve(self, newest_ms=max(self.newest_ms, exchange_ms))
+        return attrs.evolve(self, newest_ms=max(self.newest_ms, exchange_ms), unbelieved_ms=None, behind=0)
+
+    @property
+    def believes(self) -> bool:
+        """Whether the last time it was told was believed."""
+        return self._unbelieved_ms is None
 
     def now_ms(self, now_s: float) -> int:
         return self._from_ms + max(0, int((now_s - self._from_s) * 1000))

@@ -83,18 +83,25 @@ class Agenda:
         series = next((each for each in self._waiting if each.symbol not in self._paused), None)
         if series is None:
             return None
+        proves_start = series in self._unproven
+        self._unproven.discard(series)
         span = next(windows(series.timeframe, self._waiting[series]))
         self._drop(series, Spans((span,)))
-        proves_start = series in self._unproven
         if proves_start:
-            self._unproven.discard(series)
             self._paused.add(series.symbol)
         return Window(series, span, proves_start)
 
     def resume(self, symbol: str) -> None:
-        """The listing date of the symbol is known (or cannot be found out now): hand out its windows again."""
+        """The answer to the first window is there: hand out the symbol's windows again."""
         self._paused.discard(symbol)
-        self._unproven -= {series for series in self._unproven if series.symbol == symbol}
+
+    def prove(self, series: Series) -> None:
+        """It is known by now that the series goes back as far as its spans do."""
+        self._unproven.discard(series)
+
+    def start_of(self, series: Series) -> int:
+        """Where the waiting spans of a series begin."""
+        return self._waiting[series][0].start_ms
 
     def series_of(self, symbol: str) -> list[Series]:
         """The symbol's series that have something waiting."""
@@ -113,3 +120,4 @@ class Agenda:
             self._waiting[series] = rest
         else:
             self._waiting.pop(series, None)
+            self._unproven.discard(series)

@@ -15,7 +15,7 @@ from collector.book import Book
 from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
 from collector.coverage import Spans
-from collector.errors import RequestFailed, Unreachable
+from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
 from collector.pacing import PATIENCE_S
 from collector.planning import wanted
@@ -59,7 +59,7 @@ class Reconciler:
         while True:
             try:
                 now_ms = await self._settled_time()
-            except (Unreachable, RequestFailed) as trouble:
+            except (Unreachable, RequestError) as trouble:
                 log.warning("the exchange does not answer, trying on", why=str(trouble))
                 await trio.sleep(PATIENCE_S)
                 continue

@@ -28,7 +28,7 @@ Values = tuple[str, str, str, str, str, str, str]
 _DIGITS_AND_DOT = b"0123456789."
 _SEPARATORS = b",-- ::,,,,,,\n"  # what remains of a line without them
 _DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
-_LATEST_MS = 10**13 - 1  # the year 2286; a time of more than 13 digits is none
+LATEST_MS = 10**13 - 1  # the year 2286; a time of more than 13 digits is none
 _AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
 _CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
 
@@ -197,7 +197,7 @@ def _is_run(opens: Sequence[int], step: int) -> bool:
 
 def _are_plain(times: Sequence[str], opens: Sequence[int]) -> bool:
     """Whether every time is written in its own digits; one may come as `0170` or `170.0` and mean the same number."""
-    if min(opens) < 0 or max(opens) > _LATEST_MS:
+    if min(opens) < 0 or max(opens) > LATEST_MS:
         return False
     if min(opens) >= 10**12:  # all have thirteen digits, which leaves no room for anything else
         return sum(map(len, times)) == 13 * len(opens)

@@ -22,7 +22,7 @@ from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series, is_symbol
 from collector.clock import Clock
-from collector.errors import CollectorError, RequestFailed, SettingsError, Unreachable
+from collector.errors import RequestError, SettingsError, Unreachable, cause_of
 from collector.events import Event
 from collector.history import History
 from collector.ledger import open_ledger
@@ -93,7 +93,7 @@ async def serve(
         stop = trio.Event() if stop is None else stop
         return await _serve(settings, once, stop, watch, allow_trim)
     except BaseExceptionGroup as group:
-        cause = _cause(group)
+        cause = cause_of(group, trio.BrokenResourceError)
         if cause is None:
             raise
     raise cause
@@ -221,7 +221,7 @@ async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
     while True:
         try:
             return await rest.instruments()
-        except (Unreachable, RequestFailed) as trouble:
+        except (Unreachable, RequestError) as trouble:
             if not patient:
                 raise
             log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
@@ -254,16 +254,3 @@ def _is_open(note: Missing) -> bool:
 async def _cancel_when(stop: trio.Event, scope: trio.CancelScope) -> None:
     await stop.wait()
     scope.cancel()
-
-
-def _cause(group: BaseExceptionGroup[BaseException]) -> CollectorError | None:
-    """The one error that explains a group of ours: a writer that fails takes its senders with it, as an echo."""
-    foreign = group.split((CollectorError, trio.BrokenResourceError))[1]
-    ours = group.subgroup(CollectorError)
-    if foreign is not None or ours is None:
-        return None
-    error: BaseException = ours
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, CollectorError)
-    return error

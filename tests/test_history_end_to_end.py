@@ -97,7 +97,7 @@ async def test_all_symbols_that_trade_are_collected_and_none_that_does_not(tmp_p
 
 async def test_the_library_collects_what_it_is_asked_for_whatever_the_settings_list(tmp_path: Path) -> None:
     async with open_sandbox(market()) as box:
-        settings = settings_for(box.url, tmp_path)
+        settings = settings_for(box.url, tmp_path, enable_websocket=False)
         await collect(settings, symbols=["ETHUSDT"], timeframes=["240"], days=5)
         assert [path.name for path in settings.data_dir.glob("*.csv")] == ["ETHUSDT_240.csv"]
 

@@ -82,3 +82,32 @@ def test_what_has_come_for_certain_is_the_newest_the_exchange_named() -> None:
     clock = ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_000_900, now_s=11.0).told(999_000, now_s=12.0)
     assert clock.newest_ms == 1_000_900
     assert clock.now_ms(12.0) == 1_002_000
+
+
+HOUR_MS = 3_600_000
+
+
+def test_one_time_from_the_far_future_is_not_believed() -> None:
+    clock = ExchangeClock.first_told(1_000_000, now_s=0.0).told(1_000_000 + 720 * HOUR_MS, now_s=1.0)
+    assert not clock.believes
+    assert clock.newest_ms == 1_000_000
+    clock = clock.told(1_002_000, now_s=2.0)
+    assert clock.believes
+    assert clock.newest_ms == 1_002_000
+
+
+def test_a_jump_that_is_told_twice_has_happened() -> None:
+    clock = ExchangeClock.first_told(1_000_000, now_s=0.0)
+    for second in (1.0, 2.0):
+        clock = clock.told(1_000_000 + 8 * HOUR_MS + round(second * 1000), now_s=second)
+    assert clock.believes
+    assert clock.now_ms(3.0) == 1_000_000 + 8 * HOUR_MS + 3000
+
+
+def test_stale_replies_change_nothing_until_nothing_else_comes() -> None:
+    clock = ExchangeClock.first_told(100 * HOUR_MS, now_s=0.0)
+    for _ in range(9):
+        clock = clock.told(99 * HOUR_MS, now_s=1.0)
+        assert clock.newest_ms == 100 * HOUR_MS
+    assert clock.told(99 * HOUR_MS, now_s=1.0).newest_ms == 99 * HOUR_MS
+    assert clock.told(100 * HOUR_MS, now_s=1.0).told(99 * HOUR_MS, now_s=1.0).newest_ms == 100 * HOUR_MS

@@ -81,6 +81,16 @@ def test_an_unproven_symbol_gives_one_window_until_it_is_resumed() -> None:
     assert third is None
     agenda.resume("BTCUSDT")
     assert agenda.take() == Window(BTC, minutes(1000, 2000)[0])
+    assert agenda.take() == Window(BTC, minutes(2000, 3000)[0])
+    assert agenda.take() == Window(coarse, minutes(0, 3000)[0], proves_start=True)
+
+
+def test_a_series_that_was_proved_by_another_is_asked_for_like_any() -> None:
+    agenda = Agenda()
+    agenda.add(BTC, minutes(0, 10), unproven=True)
+    assert agenda.start_of(BTC) == 0
+    agenda.prove(BTC)
+    assert agenda.take() == Window(BTC, minutes(0, 10)[0])
 
 
 def test_spans_can_be_taken_back_before_they_are_handed_out() -> None:

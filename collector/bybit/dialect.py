@@ -16,7 +16,7 @@ from collector.candle import TIMEFRAMES, Series, Timeframe
 from collector.coverage import Span, moment_text
 from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
 from collector.planning import EARLIEST_MS, PAGE
-from collector.rows import NotACandle, Rows, Values, rows_of
+from collector.rows import LATEST_MS, NotACandle, Rows, Values, rows_of
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
@@ -27,7 +27,14 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class KlineAnswer:
+class TimeAnswer:
+    """The exchange's time; every other answer bears it too."""
+
+    time_ms: int
+
+
+@attrs.frozen
+class KlineAnswer(TimeAnswer):
     """The candles of one window that were closed at the exchange's time `time_ms`, oldest first.
 
     `asked` is the part of the window that was closed then; None when nothing of it was.
@@ -35,7 +42,13 @@ class KlineAnswer:
 
     rows: Rows
     asked: Span | None
-    time_ms: int
+
+
+@attrs.frozen
+class FirstAnswer(TimeAnswer):
+    """The open time of a series' very first candle; None when it has none yet."""
+
+    open_ms: int | None
 
 
 @attrs.frozen
@@ -53,18 +66,17 @@ class Instrument:
 
 
 @attrs.frozen
-class InstrumentsAnswer:
+class InstrumentsAnswer(TimeAnswer):
     """One page of the list of symbols; `cursor` is empty on the last."""
 
     instruments: tuple[Instrument, ...]
     cursor: str
-    time_ms: int
 
 
 class _KlineResult(msgspec.Struct):
+    list: Sequence[Values]  # an answer without it answers nothing
     category: str = ""
     symbol: str = ""
-    list: Sequence[Values] = ()
 
 
 class _KlineReply(msgspec.Struct):
@@ -86,8 +98,8 @@ class _InstrumentRow(msgspec.Struct):
 
 
 class _InstrumentsResult(msgspec.Struct):
+    list: Sequence[_InstrumentRow]
     category: str = ""
-    list: Sequence[_InstrumentRow] = ()
     nextPageCursor: str = ""  # noqa: N815
 
 
@@ -149,7 +161,7 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
     closed_ms = series.timeframe.floor(reply.time)
     rows = _closed_rows(series.timeframe, reply, span)
     asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
-    return KlineAnswer(rows, asked, reply.time)
+    return KlineAnswer(reply.time, rows, asked)
 
 
 def parse_kline_from(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
@@ -164,20 +176,14 @@ def parse_kline_from(status: int, body: bytes, category: str, series: Series, sp
     rows = _closed_rows(frame, reply, Span(span.start_ms, max(span.end_ms, frame.close(closed_ms))))
     reached_ms = rows.covered.hull.end_ms if rows and len(reply.result.list) == most else closed_ms
     asked = Span(span.start_ms, reached_ms) if reached_ms > span.start_ms else None
-    return KlineAnswer(rows, asked, reply.time)
+    return KlineAnswer(reply.time, rows, asked)
 
 
-def parse_first_candle(status: int, body: bytes, category: str, series: Series) -> int | None:
-    """The open time of the one candle in a reply to `first_candle_query`; None when the series has none yet.
-
-    Raises:
-        BadAnswer, RequestError, Refused, Banned: as `parse_kline` does.
-    """
+def parse_first_candle(status: int, body: bytes, category: str, series: Series) -> FirstAnswer:
+    """The one candle in a reply to `first_candle_query`. Raises as `parse_kline` does."""
     reply = _kline_reply(status, body, category, series, most=1)
-    if not reply.result.list:
-        return None
-    rows = _checked(series.timeframe, list(reply.result.list), Span(0, max(1, reply.time)))
-    return rows.covered.hull.start_ms
+    rows = _checked(series.timeframe, list(reply.result.list), Span(0, reply.time))
+    return FirstAnswer(reply.time, rows.covered.hull.start_ms if rows else None)
 
 
 def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAnswer:
@@ -187,13 +193,19 @@ def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAns
         raise BadAnswer(f"the list is of category {reply.result.category!r}, not {category!r}")
     found = tuple(_instrument(row) for row in reply.result.list)
     # A short last page can carry a cursor; the page after it is empty.
-    return InstrumentsAnswer(found, reply.result.nextPageCursor if found else "", reply.time)
+    return InstrumentsAnswer(reply.time, found, reply.result.nextPageCursor if found else "")
 
 
-def parse_time(status: int, body: bytes) -> int:
-    """The exchange's time in ms. Raises as `parse_kline` does."""
+def parse_time(status: int, body: bytes) -> TimeAnswer:
+    """The exchange's time. Raises as `parse_kline` does."""
     check_reply(status, body)
-    return _envelope(body).time
+    return TimeAnswer(_plausible(_envelope(body).time))
+
+
+def _plausible(time_ms: int) -> int:
+    if not EARLIEST_MS <= time_ms <= LATEST_MS:
+        raise BadAnswer(f"its time, {time_ms}, is none")
+    return time_ms
 
 
 def _kline_query(category: str, series: Series) -> Query:
@@ -244,12 +256,13 @@ def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
     """The reply does not name its interval, but candles of a coarser one give themselves away.
 
     They all stand apart, on the coarser grid. A few real candles between holes could do that too, so it takes three of
-    them, or all that a window of some length would have in the coarser interval.
+    them, or two that are all a window of some length would have in the coarser interval. One alone proves nothing: a
+    symbol that was listed on the hour has one candle at first.
     """
     if len(rows.covered) == 1 and frame.count(rows.covered[0].start_ms, rows.covered[0].end_ms) > 1:
         return  # a run
     opens = [each.start_ms for each in rows.covered]
-    if len(opens) != len(rows):
+    if len(opens) < 2 or len(opens) != len(rows):
         return
     names = list(TIMEFRAMES)
     for coarse in map(TIMEFRAMES.__getitem__, reversed(names[names.index(frame.name) + 1 :])):
@@ -275,7 +288,7 @@ def _instrument(row: _InstrumentRow) -> Instrument:
 
 def _ms(text: str) -> int | None:
     """Times of day zero and empty texts mean `none` in the list of symbols."""
-    return int(text) if text.isdecimal() and int(text) else None
+    return int(text) or None if text.isdecimal() and len(text) <= 13 else None
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
@@ -284,8 +297,9 @@ def _decoded(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
         if status == 200:
             reply = decoder.decode(body)
             if reply.retCode == 0:  # type: ignore[attr-defined]
+                _plausible(reply.time)  # type: ignore[attr-defined]
                 return reply
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         check_reply(status, body)
         raise BadAnswer(f"the answer does not have the documented shape: {error}") from error
     check_reply(status, body)
@@ -295,7 +309,7 @@ def _decoded(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
 def _envelope(body: bytes) -> _Envelope:
     try:
         return _ENVELOPE.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise BadAnswer(f"the answer is not the exchange's JSON: {error}; it begins {_glimpse(body)}") from error
 
 
@@ -342,9 +356,12 @@ def _http_trouble(status: int, body: bytes) -> ExchangeError:
 
 
 def _forbidden(body: bytes) -> Banned | Refused:
-    """A 403 is a geographic block, which its text names, or else the rate ban: silence is the safe reading."""
+    """A 403 is a geographic block, which its text names, or else the rate ban: silence is the safe reading.
+
+    The block comes as a page of the content network; the ban's page is not documented beyond its words.
+    """
     text = body.decode("utf-8", "replace").lower()
-    if "country" in text or "cloudfront" in text:
+    if "too frequent" not in text and ("country" in text or "cloudfront" in text):
         return Refused(
             "the exchange refuses this country or network (HTTP 403 from its gateway); waiting will not help"
         )

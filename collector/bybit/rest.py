@@ -9,6 +9,7 @@ one.
 import random
 import ssl
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
@@ -22,7 +23,7 @@ import httpx
 import trio
 
 from collector.bybit import dialect
-from collector.bybit.dialect import Instrument, InstrumentsAnswer, KlineAnswer, Query
+from collector.bybit.dialect import Instrument, KlineAnswer, Query, TimeAnswer
 from collector.candle import TIMEFRAMES, Series
 from collector.clock import Clock
 from collector.coverage import Span
@@ -33,15 +34,21 @@ from collector.settings import Settings
 from collector.vitals import Vitals
 
 log = get_logger(__name__)
-T = TypeVar("T")
+T = TypeVar("T", bound=TimeAnswer)
 
 PATIENCE_S = (
     10.0  # for those who go on asking an exchange that cannot be reached: the pause after all tries are used up
 )
 
 _TRY_S = 30.0  # for one try: connect, send, and read the whole answer
+_LONGEST_BODY = 16 * 1024 * 1024  # the whole list of symbols is 0.8 MB, a page of candles 0.1
+_MOST_PAGES = 50  # of the list of symbols, 1000 each
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"}
+
+
+class _Interrupted(Exception):
+    """The request was stopped because another was answered with a ban."""
 
 
 class _NoAnswer(TryAgain):
@@ -90,8 +97,8 @@ class Rest:
 
     @property
     def now_ms(self) -> int:
-        """The exchange's time, as far as it told us; 0 before its first answer."""
-        return self._clock.now_ms
+        """The newest time the exchange named; 0 before its first answer."""
+        return self._clock.newest_ms
 
     async def klines(self, series: Series, span: Span) -> KlineAnswer:
         """The closed candles of a span of at most a page."""
@@ -114,11 +121,12 @@ class Rest:
     async def first_minute(self, symbol: str) -> int | None:
         """The open time of a symbol's very first one-minute candle; None when it has none yet."""
         category, series = self._settings.category, Series(symbol, TIMEFRAMES["1"])
-        return await self._ask(
+        answer = await self._ask(
             dialect.KLINE,
             dialect.first_candle_query(category, series),
             lambda status, body: dialect.parse_first_candle(status, body, category, series),
         )
+        return answer.open_ms
 
     async def instruments(self) -> list[Instrument]:
         """Every symbol of the category that trades, in the exchange's order."""
@@ -134,23 +142,27 @@ class Rest:
             found += page.instruments
             if page.cursor in ("", *cursors):
                 return found
+            if len(cursors) == _MOST_PAGES:
+                raise RequestFailed(f"the list of symbols does not end after {_MOST_PAGES} pages")
             cursors.append(page.cursor)
 
     async def server_time(self) -> int:
         """The exchange's time in ms: what it says now, unless it has said something newer before."""
-        self._clock.tell(await self._ask(dialect.TIME, {}, dialect.parse_time))
+        await self._ask(dialect.TIME, {}, dialect.parse_time)
         return self._clock.newest_ms
 
     async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         began_s = trio.current_time()
-        for tries in range(1, self._settings.bulk_max_retries + 1):
+        tries = 1
+        while True:
             try:
                 return await self._try(path, query, parse)
+            except _Interrupted:  # somebody else was banned: this was no try, and the next keeps the silence first
+                continue
             except TryAgain as trouble:
                 self._vitals.trouble(_kind(trouble))
                 if tries == self._settings.bulk_max_retries:
                     raise self._last_word(trouble, began_s, tries) from trouble
-                self._vitals.retries += 1
                 wait_s = backoff_s(tries, random.random())
                 log.debug("trying again", path=path, **query, why=str(trouble), tries=tries, wait_s=round(wait_s, 1))
                 if isinstance(trouble, _NoAnswer):
@@ -160,8 +172,9 @@ class Rest:
                 if tries == self._settings.bulk_max_retries:
                     raise RequestFailed(f"banned {tries} times in a row: {ban}") from ban
                 wait_s = 0.0  # the silence is kept before the next try, by everybody
+            self._vitals.retries += 1
+            tries += 1
             await trio.sleep(wait_s)
-        raise AssertionError("the last try returns or raises")
 
     def _last_word(self, trouble: TryAgain, began_s: float, tries: int) -> RequestFailed | Unreachable:
         why = f"{trouble} (tried {tries} times)" if tries > 1 else str(trouble)
@@ -181,8 +194,8 @@ class Rest:
             except Banned as ban:
                 self._keep_silent(ban)
                 raise
-        if isinstance(answer, KlineAnswer | InstrumentsAnswer):
-            self._clock.tell(answer.time_ms)
+        if not self._clock.tell(answer.time_ms):
+            raise BadAnswer("its time is far from the exchange's")
         return answer
 
     async def _permit(self) -> None:
@@ -198,10 +211,10 @@ class Rest:
     def _keep_silent(self, ban: Banned) -> None:
         """Starts the silence, and stops every request that is on its way out."""
         was_silent = bool(self._silence.left_ms)
-        self._silence.begin(self._settings.ban_wait_s)
-        self._vitals.quiet_until_ms = self._silence.until_ms
         for scope in self._trying:
             scope.cancel()
+        self._silence.begin(self._settings.ban_wait_s)
+        self._vitals.quiet_until_ms = self._silence.until_ms
         if not was_silent:
             self._vitals.bans += 1
             log.warning("rate ban, all requests stop", said=str(ban), wait_s=self._settings.ban_wait_s)
@@ -215,7 +228,7 @@ class Rest:
             with self._interruptible(), _mapped(), trio.fail_after(_TRY_S):
                 request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
                 async with aclosing(await connection.handle_async_request(request)) as response:
-                    return response.status_code, await response.aread()
+                    return response.status_code, await _body(response)
         finally:
             self._idle.append(connection)
 
@@ -228,7 +241,7 @@ class Rest:
             finally:
                 self._trying.discard(scope)
         if scope.cancelled_caught:
-            raise Banned("another request was answered with a ban")
+            raise _Interrupted
 
 
 @asynccontextmanager
@@ -264,6 +277,23 @@ def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
     return partial(httpx.AsyncHTTPTransport, verify=httpx.create_ssl_context(), limits=limits, proxy=proxy)
 
 
+async def _body(response: httpx.Response) -> bytes:
+    """The whole body, unpacked, and never more of it than an answer can be long."""
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding not in ("gzip", "identity"):
+        raise BadAnswer(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+    unpack = zlib.decompressobj(31) if encoding == "gzip" else None
+    body = bytearray()
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:
+        body += unpack.decompress(chunk, _LONGEST_BODY + 1 - len(body)) if unpack else chunk
+        if len(body) > _LONGEST_BODY:
+            raise BadAnswer(f"the answer is longer than {_LONGEST_BODY} bytes")
+    if unpack and body and not unpack.eof:
+        raise BadAnswer("the answer broke off")
+    return bytes(body)
+
+
 @contextmanager
 def _mapped() -> Iterator[None]:
     """Their errors as ours, with a reason a person understands."""
@@ -277,16 +307,22 @@ def _mapped() -> Iterator[None]:
         raise _NoAnswer(f"cannot connect: {cause}") from error
     except httpx.TimeoutException as error:
         raise _NoAnswer("no answer in time") from error
-    except (httpx.RemoteProtocolError, httpx.DecodingError) as error:
+    except (httpx.RemoteProtocolError, zlib.error) as error:
         raise BadAnswer(f"the answer broke off or cannot be decoded: {error}") from error
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise Refused(f"the address is none: {error}") from error
     except httpx.TransportError as error:
         raise _NoAnswer(f"the connection failed: {_root(error) or type(error).__name__}") from error
 
 
 def _root(error: BaseException) -> BaseException:
-    while (deeper := error.__cause__ or error.__context__) is not None:
+    """The system's own words: beneath causes, and inside the group of all attempts to connect."""
+    while True:
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        deeper = inner or error.__cause__ or error.__context__
+        if deeper is None:
+            return error
         error = deeper
-    return error
 
 
 def _kind(trouble: TryAgain) -> str:
