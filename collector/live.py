@@ -185,9 +185,11 @@ class _Session:
 
     async def _watch(self) -> None:
         """Notices silence. A deadline around every single receive would cost as much as receiving."""
-        while (left_s := self._heard_s + _SILENT_FOR_S - trio.current_time()) > 0:
+        while True:
+            left_s = self._heard_s + _SILENT_FOR_S - trio.current_time()
+            if left_s <= 0:
+                raise StreamLost(f"nothing came for {_SILENT_FOR_S:.0f} s")
             await trio.sleep(left_s)
-        raise StreamLost(f"nothing came for {_SILENT_FOR_S:.0f} s")
 
     def _take(self, frame: Frame) -> None:
         self._malformed_in_a_row = 0
