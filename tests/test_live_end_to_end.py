@@ -1,0 +1,302 @@
+"""Live end to end: an exchange in a box on real sockets, its clock running fast, and the files held against the truth.
+
+A minute there is a second here. Every comparison is to the byte, over all that a file holds and all that is wanted.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from collector.book import Book
+from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
+from collector.coverage import Span, Spans
+from collector.errors import Refused
+from collector.sandbox import Clock, Faults, Options, Sandbox, build_exchange, open_sandbox
+from collector.sandbox.clock import instant_ms
+from collector.service import serve
+from collector.settings import Settings
+from collector.summary import Outcome
+from collector.vitals import Vitals
+from tests.campaign.truth import asked_spans, series_of, wanted_start_ms, whole_lines
+from tests.support import KLINE, fetch, settings_for
+
+START = "2024-05-15T12:29:40"
+BTC_1 = Series("BTCUSDT", timeframe("1"))
+
+# One kind of fault alone, for some minutes.
+KINDS: dict[str, Faults] = {
+    "none": Faults(),
+    "late": Faults(confirm_late=0.6, confirm_late_s=20),
+    "much later": Faults(confirm_late=0.5, confirm_late_s=90),
+    "missing": Faults(confirm_missing=0.5),
+    "twice": Faults(confirm_twice=1.0, confirm_again_s=10),
+    "revised": Faults(confirm_revised=1.0, confirm_again_s=10),
+    "wrong": Faults(confirm_wrong=0.5),
+    "two in one": Faults(two_in_one=1.0),
+    "silent minutes": Faults(silent_minutes=True),
+    "cut": Faults(cut=1.0, after_s=1.5),
+    "cut again and again": Faults(cut_per_minute=60),
+    "mute": Faults(mute=1.0, after_s=1.5),
+    "refused topic": Faults(refused_topics=("kline.1.BTCUSDT",)),
+    "refused symbol": Faults(refused_topics=("ETHUSDT",)),
+    "request lost": Faults(lost=1.0),
+    "not acknowledged": Faults(ack_missing=1.0),
+    "acknowledged late": Faults(ack_late=1.0),
+    "malformed": Faults(push_malformed=0.5),
+    "incomplete": Faults(push_incomplete=0.5),
+    "mistyped": Faults(push_mistyped=0.5),
+    "binary": Faults(push_binary=0.5),
+    "unknown": Faults(push_unknown=0.5),
+    "handshake 403": Faults(handshake_403=1.0, stream_times=1),
+    "handshake 503": Faults(handshake_5xx=1.0, stream_times=1),
+    "no handshake at all": Faults(handshake_5xx=1.0),
+}
+FALSE_FOR_A_WHILE = ("revised", "wrong")  # until REST has its word
+BROUGHT_BY_THE_STREAM = ("none", "late", "twice", "two in one", "acknowledged late", "unknown")
+
+
+@asynccontextmanager
+async def fast_box(**options: object) -> AsyncIterator[Sandbox]:
+    """Two symbols; a minute takes a second."""
+    usual: dict[str, object] = {"seed": 7, "symbols": ["BTCUSDT", "ETHUSDT"], "start_time": START, "rate": 60}
+    exchange = build_exchange(**Options(**(usual | options)))  # type: ignore[typeddict-item]
+    async with open_sandbox(exchange) as box:
+        yield box
+
+
+def live_settings(box: Sandbox, directory: Path, **changes: object) -> Settings:
+    """A day of minutes and five minutes of both symbols, and then on."""
+    usual: dict[str, object] = {
+        "ws_url": box.ws_url(),
+        "symbols": ["BTCUSDT", "ETHUSDT"],
+        "timeframes": ["1", "5"],
+        "days_to_fetch": 1,
+        "flush_interval_s": 0.1,
+    }
+    return settings_for(box.url, directory, **(usual | changes))
+
+
+@attrs.define
+class Run:
+    """A collector at work in this process."""
+
+    box: Sandbox
+    vitals: Vitals = attrs.field(factory=Vitals)
+    book: Book = attrs.field(factory=Book)
+    outcome: Outcome | None = None
+
+    async def passes(self, minutes: float) -> None:
+        """Returns when so many of the exchange's minutes have passed."""
+        await trio.sleep(self.box.clock.seconds_until(self.box.clock.now_ms() + int(minutes * MINUTE_MS)))
+
+
+@asynccontextmanager
+async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
+    """What the command `run` does, stopped on leaving; entered when the history is there and the stream is on."""
+    run, stop = Run(box), trio.Event()
+
+    async def watch(vitals: Vitals, book: Book) -> None:
+        run.vitals, run.book = vitals, book
+        await trio.sleep_forever()
+
+    async def work() -> None:
+        run.outcome = await serve(settings, once=False, stop=stop, watch=watch)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        with trio.fail_after(20):
+            await until(lambda: bool(run.book.records) and (run.vitals.rows > 0 or settings.mode == "live"))
+            await until(lambda: run.book.idle)
+        yield run
+        stop.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110, RUF100 - numbers have no event
+        await trio.sleep(0.005)
+
+
+def wrongs(box: Sandbox, settings: Settings, late: int = 0) -> list[str]:
+    """How the files differ from the truth over what is wanted and what they hold; the newest may not have come yet."""
+    return [text for series in series_of(settings) if (text := _wrong(box, settings, series, late))]
+
+
+def _wrong(box: Sandbox, settings: Settings, series: Series, late: int) -> str:
+    held = whole_lines(settings.data_dir / f"{series}.csv")
+    first_ms = int(held[1].split(b",")[0]) if len(held) > 1 else box.clock.now_ms()
+    start_ms = min(first_ms, wanted_start_ms(box, settings, series)) if settings.mode == "full" else first_ms
+    true = box.truth(series.symbol, series.timeframe.name, start_ms, box.clock.now_ms(), settings.category).splitlines()
+    if len(true) - late <= len(held) and held == true[: len(held)]:
+        return ""
+    missing, foreign = sorted(set(true) - set(held)), sorted(set(held) - set(true))
+    return f"{series}: {len(held)} of {len(true)} lines; missing {missing[:3]}, foreign {foreign[:3]}"
+
+
+def false_rows(box: Sandbox, settings: Settings) -> list[str]:
+    """Rows that the exchange does not have."""
+    false: list[str] = []
+    for series in series_of(settings):
+        held = whole_lines(settings.data_dir / f"{series}.csv")
+        start_ms = wanted_start_ms(box, settings, series) - DAY_MS
+        true = set(box.truth(series.symbol, series.timeframe.name, start_ms, box.clock.now_ms()).splitlines())
+        false += [f"{series}: {line!r}" for line in held if line not in true]
+    return false
+
+
+def kline_requests(box: Sandbox) -> int:
+    return box.counts.by_path[KLINE]
+
+
+# What goes wrong.
+
+
+async def test_no_fault_of_the_stream_leaves_a_gap_or_a_false_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All kinds at the same time, each with an exchange and a collector of its own."""
+    monkeypatch.setattr("collector.live._ACKNOWLEDGED_WITHIN_S", 1.0)
+    wrong: dict[str, list[str]] = {}
+    async with trio.open_nursery() as nursery:
+        for kind, faults in KINDS.items():
+            nursery.start_soon(_live_through, kind, faults, tmp_path / kind.replace(" ", "-"), wrong)
+    assert wrong == {}
+
+
+async def _live_through(kind: str, faults: Faults, directory: Path, wrong: dict[str, list[str]]) -> None:
+    async with fast_box() as box:
+        settings = live_settings(box, directory)
+        box.faults = faults
+        async with running(box, settings) as run:
+            await run.passes(6.5)
+            if kind not in FALSE_FOR_A_WHILE and (found := false_rows(box, settings)):
+                wrong[f"{kind}, false rows"] = found
+            if kind in BROUGHT_BY_THE_STREAM and (found := wrongs(box, settings, late=2)):
+                wrong[f"{kind}, running"] = found
+        box.clock.rate = 0
+        box.faults = Faults()
+        if not (await fetch(settings)).complete:
+            wrong[f"{kind}, last fetch"] = ["incomplete"]
+        if found := wrongs(box, settings):
+            wrong[f"{kind}, in the end"] = found
+
+
+# What is asked for.
+
+
+async def test_what_the_stream_brings_is_not_asked_for(tmp_path: Path) -> None:
+    async with fast_box() as box:
+        settings = live_settings(box, tmp_path)
+        async with running(box, settings) as run:
+            await run.passes(1.5)
+            box.counts.clear()
+            await run.passes(3)
+            assert kline_requests(box) == 0
+            assert run.vitals.confirmed > 6
+
+
+async def test_only_what_did_not_come_is_asked_for(tmp_path: Path) -> None:
+    async with fast_box() as box:
+        async with running(box, live_settings(box, tmp_path)) as run:
+            await run.passes(1.5)
+            box.counts.clear()
+            first_ms = BTC_1.timeframe.floor(box.clock.now_ms())
+            box.faults = Faults(confirm_missing=1.0, topics=("kline.1.BTC",), stream_times=2)
+            await run.passes(4)
+        assert asked_spans(box, BTC_1) == Spans.of(Span(first_ms, first_ms + 2 * MINUTE_MS))
+        assert kline_requests(box) <= 2
+
+
+async def test_of_a_refused_topic_every_candle_is_asked_for_and_of_the_others_none(tmp_path: Path) -> None:
+    async with fast_box(faults=Faults(refused_topics=("kline.1.BTCUSDT",))) as box:
+        async with running(box, live_settings(box, tmp_path)) as run:
+            assert run.vitals.refused == {"kline.1.BTCUSDT"}
+            await run.passes(1.5)
+            box.counts.clear()
+            await run.passes(3)
+        assert 2 <= len(box.counts.asked("BTCUSDT_1")) <= 3
+        assert kline_requests(box) == len(box.counts.asked("BTCUSDT_1"))
+
+
+async def test_spot_is_subscribed_ten_topics_at_a_time(tmp_path: Path) -> None:
+    async with fast_box(symbols=["spot:BTCUSDC", "spot:ETHUSDC", "spot:SOLUSDC"]) as box:
+        symbols = list(box.source.listings("spot"))
+        settings = live_settings(
+            box,
+            tmp_path,
+            category="spot",
+            ws_url=box.ws_url("spot"),
+            symbols=symbols,
+            timeframes=["1", "3", "5", "15", "30", "60"],
+            mode="live",
+        )
+        async with running(box, settings) as run:
+            with trio.fail_after(5):
+                await until(lambda: box.counts.stream.topics == len(symbols) * 6)
+            assert (box.counts.stream.subscribes, box.counts.stream.refusals) == (2, 0)
+            await run.passes(2)
+        assert run.vitals.confirmed >= len(symbols)
+        assert wrongs(box, settings, late=3) == []
+
+
+# How much is wanted.
+
+
+async def test_live_alone_keeps_what_the_stream_brings_and_asks_for_nothing(tmp_path: Path) -> None:
+    async with fast_box() as box:
+        settings = live_settings(box, tmp_path, mode="live")
+        async with running(box, settings) as run:
+            await run.passes(3)
+        assert kline_requests(box) == 0
+        assert wrongs(box, settings, late=2) == []
+        assert len(whole_lines(settings.data_dir / "BTCUSDT_1.csv")) > 3
+
+
+@pytest.mark.parametrize(("change", "grows"), [({"mode": "recent"}, True), ({"limit_to_50_entries": True}, False)])
+async def test_the_newest_go_on(tmp_path: Path, change: dict[str, object], grows: bool) -> None:
+    async with fast_box() as box:
+        settings = live_settings(box, tmp_path, **change)
+        async with running(box, settings) as run:
+            await run.passes(3.5)
+        for series in series_of(settings):
+            held = whole_lines(settings.data_dir / f"{series}.csv")[1:]
+            first_ms = int(held[0].split(b",")[0])
+            true = box.truth(series.symbol, series.timeframe.name, first_ms, box.clock.now_ms(), header=False)
+            assert held == true.splitlines()[: len(held)]
+            assert len(held) > 50 if grows and series.timeframe.name == "1" else len(held) >= 50
+            assert grows or len(held) == 50
+
+
+async def test_the_exchanges_clock_decides_also_when_it_is_another_year_there(tmp_path: Path) -> None:
+    async with fast_box(clock=Clock(instant_ms("2023-03-01T23:58:50"), rate=20)) as box:
+        settings = live_settings(box, tmp_path, timeframes=["1", "240", "D"])
+        async with running(box, settings) as run:
+            await run.passes(1.5)
+            assert wrongs(box, settings, late=1) == []
+        assert len(whole_lines(settings.data_dir / "BTCUSDT_D.csv")) > 1
+
+
+# The end.
+
+
+async def test_a_stop_in_the_middle_of_a_burst_loses_nothing_that_was_received(tmp_path: Path) -> None:
+    async with fast_box(symbols=None, count=100) as box:
+        settings = live_settings(
+            box, tmp_path, fetch_all_symbols=True, timeframes=["1", "5", "15", "30"], mode="live", flush_interval_s=5
+        )
+        async with running(box, settings) as run:
+            await until(lambda: run.vitals.confirmed > 50)
+        files = list(settings.data_dir.glob("*.csv"))
+        assert sum(len(whole_lines(path)) - 1 for path in files) == run.vitals.confirmed
+        assert run.outcome is not None
+        assert run.outcome.stopped
+
+
+async def test_a_certificate_that_cannot_be_trusted_ends_it_at_once(tmp_path: Path) -> None:
+    async with fast_box() as box, open_sandbox(tls=True, symbols=["BTCUSDT"]) as strange:
+        settings = live_settings(box, tmp_path, ws_url=strange.ws_url())
+        with trio.fail_after(3), pytest.raises(Refused, match="cannot be trusted"):
+            await serve(settings, once=False)
