@@ -22,10 +22,11 @@ import trio
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from collector.coverage import moment_text
 from collector.demo import demonstrate
-from collector.errors import CollectorError, SettingsError
+from collector.errors import CollectorError, SettingsError, cause_of
 from collector.logs import get_logger, open_logs
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
@@ -64,7 +65,10 @@ def main() -> None:
         _fail(error, [str(error)])
     except KeyboardInterrupt:
         _stopped()
-    except BaseExceptionGroup as group:  # an interrupt comes out of a nursery as a group
+    except BaseExceptionGroup as group:  # what comes out of a nursery comes as a group
+        cause = cause_of(group, KeyboardInterrupt)
+        if cause is not None:
+            _fail(cause, [str(cause)])
         if group.split(KeyboardInterrupt)[1] is not None:
             raise
         _stopped()
@@ -111,7 +115,8 @@ def symbols(
         table.add_column(title)
     for each in found:
         launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
-        table.add_row(each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery)
+        words = (each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery)
+        table.add_row(*map(Text, words))  # not markup, whatever the exchange sends
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)
     _say(f"{len(found)} symbols trade in {options.settings.category}")
@@ -128,8 +133,10 @@ def demo(
     """Watch it work in under a minute: the sandbox with faults, a collector, and a comparison of every file."""
     console = Console(stderr=True)
     directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
-    if directory.exists() and any(directory.iterdir()):
-        raise SettingsError([f"--data-dir: {directory} is not empty, and the demo collects from a made-up exchange"])
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise SettingsError(
+            [f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"]
+        )
     with open_logs(None, quiet=console.is_terminal, console=console):
         watch = Display(console).draw if console.is_terminal else log_progress
         equal = trio.run(demonstrate, directory, seed, _say, watch)
@@ -204,4 +211,6 @@ def _stopped() -> NoReturn:
 
 
 def _say(text: str) -> None:
+    """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     print(f"collector: {text}", file=sys.stderr)  # noqa: T201

@@ -74,7 +74,7 @@ def _checked(frame: Timeframe, data: Bytes, start: int, after_ms: int) -> tuple[
 
 def _is_crash(rest: bytes) -> bool:
     """Whether bad bytes at the end of a file are what a crash leaves: one line cut short, or zeros in place of data."""
-    return b"\0" in rest or rest.count(b"\n") <= 1
+    return b"\0" in rest or b"\n" not in rest
 
 
 def _fits(data: Bytes, mark: Mark) -> bool:
@@ -102,11 +102,12 @@ def _scan(frame: Timeframe, text: bytes) -> Spans:
         raise NotOurs("zeros in the middle")
     try:
         schema = dict.fromkeys(COLUMNS, pl.String) | {"timestamp": pl.Int64}
-        times = pl.read_csv(text, columns=["timestamp"], schema=schema)["timestamp"]
+        frame_of = pl.read_csv(text, columns=["timestamp", "turnover"], schema=schema)
     except pl.exceptions.PolarsError as error:
         raise NotOurs(str(error).splitlines()[0]) from error
-    if len(times) != text.count(b"\n") - 1 or times.null_count():
-        raise NotOurs("a row without a timestamp")
+    times = frame_of["timestamp"]
+    if len(times) != text.count(b"\n") - 1 or times.null_count() or frame_of["turnover"].null_count():
+        raise NotOurs("a row that is not whole")
     if not (times.diff().drop_nulls() > 0).all():
         raise NotOurs("its timestamps do not increase")
     return _covered(frame, times)

@@ -21,12 +21,16 @@ from collector.candle import Series
 from collector.coverage import Span, Spans
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.inspection import Mark
+from collector.logs import get_logger
 from collector.missing import Missing, State
 
+log = get_logger(__name__)
+
+OWN = ".collector"
+_FILE = "ledger.db"
 _SCHEMA = """
 create table if not exists series (name text primary key, entry blob not null) without rowid;
 create table if not exists symbol (name text primary key, entry blob not null) without rowid;
-create table if not exists ban (id integer primary key check (id = 0), until_ms integer not null);
 """
 
 Pair = tuple[int, int]
@@ -60,21 +64,47 @@ class Ledger:
     """The saved book. Make it with `open_ledger`, which also owns the directory. Methods raise `StorageError`."""
 
     _directory: Path
+    _identity: dict[str, str]
     _database: sqlite3.Connection
+
+    def claim(self) -> None:
+        """Says whose candles the directory holds from now on: the exchange has answered."""
+        path = self._directory / "identity.json"
+        with _storage(self._directory):
+            if path.exists():
+                return
+            new = path.with_suffix(".new")
+            with new.open("w") as file:
+                file.write(json.dumps(self._identity) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
 
     def load(self, book: Book) -> dict[Series, Mark]:
         """Fills the book with what was saved, except for what is held: the marks say that, if the files still fit."""
+        try:
+            with _storage(self._directory):
+                return self._load(book)
+        except (StorageError, msgspec.DecodeError, ValueError, TypeError) as error:
+            log.warning("the ledger cannot be read, the files are read instead", why=str(error))
+            book.records.clear()
+            book.beginnings.clear()
+            self._database.close()
+            with _storage(self._directory):
+                self._database = _begun_anew(self._directory / _FILE)
+            return {}
+
+    def _load(self, book: Book) -> dict[Series, Mark]:
         marks: dict[Series, Mark] = {}
-        with _storage(self._directory):
-            for name, stored in self._database.execute("select name, entry from series"):
-                series, entry = Series.named(name), _ENTRY.decode(stored)
-                book.records[series] = Record(
-                    wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
-                )
-                if entry.mark:
-                    marks[series] = Mark(*entry.mark, held=_spans(entry.held))
-            for name, stored in self._database.execute("select name, entry from symbol"):
-                book.beginnings[name] = Beginning(*_BEGINNING.decode(stored))
+        for name, stored in self._database.execute("select name, entry from series"):
+            series, entry = Series.named(name), _ENTRY.decode(stored)
+            book.records[series] = Record(
+                wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
+            )
+            if entry.mark:
+                marks[series] = Mark(*entry.mark, held=_spans(entry.held))
+        for name, stored in self._database.execute("select name, entry from symbol"):
+            book.beginnings[name] = Beginning(*_BEGINNING.decode(stored))
         return marks
 
     def save(self, book: Book, marks: dict[Series, Mark | None]) -> None:
@@ -88,13 +118,27 @@ class Ledger:
 
     def ban_until_ms(self) -> int:
         """The local time at which the last rate ban ends; 0 when there was none."""
-        with _storage(self._directory):
-            row = self._database.execute("select until_ms from ban").fetchone()
-        return int(row[0]) if row else 0
+        return recorded_ban(self._directory.parent)
 
     def save_ban(self, until_ms: int) -> None:
-        with _storage(self._directory), self._database:
-            self._database.execute("insert or replace into ban values (0, ?)", (until_ms,))
+        with _storage(self._directory):
+            record_ban(self._directory.parent, until_ms)
+
+
+def recorded_ban(data_dir: Path) -> int:
+    """The local time at which the last rate ban ends; 0 when none is on record. Needs no ownership of the directory."""
+    try:
+        return int((data_dir / OWN / "ban").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def record_ban(data_dir: Path, until_ms: int) -> None:
+    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran."""
+    if (data_dir / OWN).is_dir():
+        new = data_dir / OWN / "ban.new"
+        new.write_text(f"{until_ms}\n")
+        new.replace(data_dir / OWN / "ban")
 
 
 @contextmanager
@@ -106,7 +150,7 @@ def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger
         SettingsError: it cannot be written, or holds the candles of another exchange or category.
         StorageError: the disk refuses.
     """
-    own = data_dir / ".collector"
+    own = data_dir / OWN
     try:
         own.mkdir(parents=True, exist_ok=True)
         lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -115,12 +159,12 @@ def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger
     try:
         _own(lock, data_dir)
         with _storage(own):
-            _check_identity(own / "identity.json", data_dir, exchange, category)
-        database = _open_database(own / "ledger.db")
+            identity = _checked_identity(own / "identity.json", data_dir, exchange, category)
+        ledger = Ledger(own, identity, _open_database(own / _FILE))
         try:
-            yield Ledger(own, database)
+            yield ledger
         finally:
-            database.close()
+            ledger._database.close()
     finally:
         os.close(lock)
 
@@ -136,19 +180,13 @@ def _own(lock: int, data_dir: Path) -> None:
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
 
-def _check_identity(path: Path, data_dir: Path, exchange: str, category: str) -> None:
+def _checked_identity(path: Path, data_dir: Path, exchange: str, category: str) -> dict[str, str]:
     """The same symbol is another market in another category or at another exchange: their rows must never meet."""
     ours = {"exchange": exchange, "category": category}
     try:
         theirs = json.loads(path.read_text())
     except FileNotFoundError:
-        new = path.with_suffix(".new")
-        with new.open("w") as file:
-            file.write(json.dumps(ours) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-        return
+        return ours
     except ValueError as error:
         raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
     if theirs != ours:
@@ -156,6 +194,7 @@ def _check_identity(path: Path, data_dir: Path, exchange: str, category: str) ->
         raise SettingsError(
             [f"[storage] data_dir: {data_dir} holds candles of {held}, not of {exchange} {category}; choose another"]
         )
+    return ours
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
@@ -164,9 +203,14 @@ def _open_database(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise StorageError(f"{path} cannot be opened ({error}); no file was changed") from error
-        for broken in path.parent.glob(path.name + "*"):
-            broken.replace(broken.with_name(f"unreadable-{broken.name}"))
-        return _connect(path)
+        return _begun_anew(path)
+
+
+def _begun_anew(path: Path) -> sqlite3.Connection:
+    """Sets an unreadable ledger aside: it can be made again from the files and the exchange."""
+    for broken in path.parent.glob(path.name + "*"):
+        broken.replace(broken.with_name(f"unreadable-{broken.name}"))
+    return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -40,6 +40,7 @@ class Reconciler:
     _server_time: Callable[[], Awaitable[int]]
     _fetch: Callable[[Series, Spans], None]
     _settle_ms: int = SETTLE_MS
+    looked: bool = False  # whether it is known what is missing
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
     async def reconcile_once(self) -> None:
@@ -95,6 +96,7 @@ class Reconciler:
 
     def _fetch_due(self, now_ms: int) -> bool:
         """Hands what is missing to the pool; whether there was anything."""
+        self.looked = True
         every_due = [(series, self._book.due(series, now_ms)) for series in self._every_series]
         for series, due in every_due:
             if due:

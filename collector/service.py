@@ -12,7 +12,9 @@
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import attrs
 import trio
@@ -22,14 +24,15 @@ from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series, is_symbol
 from collector.clock import Clock
-from collector.errors import RequestError, SettingsError, Unreachable, cause_of
+from collector.coverage import moment_text
+from collector.errors import Banned, RequestError, SettingsError, Unreachable, cause_of
 from collector.events import Event
 from collector.history import History
-from collector.ledger import open_ledger
+from collector.ledger import open_ledger, record_ban, recorded_ban
 from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger
-from collector.missing import Missing, State
+from collector.missing import State
 from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
@@ -104,6 +107,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
     unknown: list[str] = []
+    reconciler: Reconciler | None = None
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
         book.start_anew()
@@ -114,6 +118,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 if watch:
                     inner.start_soon(watch, vitals, book)
                 found, unknown[:] = await _symbols(settings, rest, patient=not once)
+                ledger.claim()
                 every_series += _series(settings, found)
                 store = Store(settings.data_dir)
                 if settings.limit_to_50_entries and not allow_trim:
@@ -143,9 +148,17 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                     )
                     await reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
-    missing = tuple((series, note) for series in every_series for note in book.missing(series) if _is_open(note))
-    seconds = trio.current_time() - began_s
-    return Outcome(vitals, seconds, len(every_series), missing, tuple(unknown), stop.is_set())
+    notes = [(series, note) for series in every_series for note in book.missing(series)]
+    return Outcome(
+        vitals,
+        trio.current_time() - began_s,
+        len(every_series),
+        missing=tuple(each for each in notes if each[1].state in (State.PENDING, State.RETRYING)),
+        absent=tuple(each for each in notes if each[1].state is State.ABSENT),
+        unknown=tuple(unknown),
+        looked=reconciler is not None and reconciler.looked,
+        stopped=stop.is_set(),
+    )
 
 
 @attrs.frozen
@@ -188,8 +201,17 @@ def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]
 
 
 async def list_symbols(settings: Settings) -> list[Instrument]:
-    """What the exchange lists in the category of the settings. Raises as `collect` does; touches no file."""
-    async with open_rest(settings, Silence(0, lambda _: None), Vitals(), Clock()) as rest:
+    """What the exchange lists in the category of the settings.
+
+    Raises:
+        Banned: a rate ban is on, and what was asked for must not be asked now.
+        Unreachable, Refused, RequestError: as `collect` does.
+    """
+    until_ms = recorded_ban(settings.data_dir)
+    if until_ms > time.time_ns() // 1_000_000:
+        raise Banned(f"a rate ban is on until {moment_text(until_ms)} UTC; nothing is asked before it ends")
+    silence = Silence(0, partial(record_ban, settings.data_dir))
+    async with open_rest(settings, silence, Vitals(), Clock()) as rest:
         return await rest.instruments()
 
 
@@ -244,11 +266,6 @@ def _refuse_to_trim(store: Store, every_series: Sequence[Series]) -> None:
                 "switch it off, or allow it with --allow-trim"
             ]
         )
-
-
-def _is_open(note: Missing) -> bool:
-    """Whether it may still come: what the exchange is known not to have is no failure."""
-    return note.state in (State.PENDING, State.RETRYING)
 
 
 async def _cancel_when(stop: trio.Event, scope: trio.CancelScope) -> None:

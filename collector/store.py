@@ -11,7 +11,7 @@ import errno
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -119,7 +119,7 @@ class SeriesFile:
 
     def sync(self) -> None:
         """Returns once everything written has reached the disk."""
-        with _storage(self.path):
+        with _storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
             file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 self.disk.sync(file)

@@ -1,6 +1,6 @@
 """What a collection came to, in numbers and in words. Pure: it counts and prints nothing itself."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import attrs
@@ -18,20 +18,23 @@ _SHOWN = 10
 class Outcome:
     """What a collection came to.
 
-    `missing` has every wanted candle that is not in a file and not known to be absent for good; `unknown` the symbols
-    that were asked for and are not listed.
+    `missing` has every wanted candle that is not in a file and may still come, `absent` those that the exchange was
+    asked for again and again and does not have; `unknown` the symbols that were asked for and are not listed. `looked`
+    is whether it came as far as finding out what is missing.
     """
 
     vitals: Vitals
     seconds: float
     series: int
     missing: tuple[tuple[Series, Missing], ...]
+    absent: tuple[tuple[Series, Missing], ...]
     unknown: tuple[str, ...]
+    looked: bool
     stopped: bool
 
     @property
     def complete(self) -> bool:
-        return not self.missing and not self.unknown
+        return self.looked and not self.missing and not self.unknown
 
 
 def summary_lines(outcome: Outcome) -> Iterator[str]:
@@ -49,14 +52,22 @@ def summary_lines(outcome: Outcome) -> Iterator[str]:
         yield f"{vitals.revisions} candles were revised by the exchange"
     if outcome.unknown:
         yield f"not listed by the exchange: {', '.join(outcome.unknown)}"
+    if outcome.absent:
+        yield f"the exchange does not have {_amount(outcome.absent)}; asked again ever more rarely"
+    if not outcome.looked:
+        yield "stopped before it was known what is missing"
+    if outcome.complete:
+        yield "nothing else that was wanted is missing" if outcome.absent else "nothing wanted is missing"
     if not outcome.missing:
-        yield "nothing wanted is missing"
         return
-    candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in outcome.missing)
-    spans = f"{len(outcome.missing)} span{'s' if len(outcome.missing) > 1 else ''}"
-    yield f"still missing: {spans}, {candles:,} candles, each on record; the next start asks for them again"
+    yield f"still missing: {_amount(outcome.missing)}, each on record; the next start asks for them again"
     for series, note in islice(outcome.missing, _SHOWN):
         start, end = moment_text(note.span.start_ms), moment_text(note.span.end_ms)
         yield f"  {series} {start} to {end}: {note.state}, {note.why}"
     if len(outcome.missing) > _SHOWN:
         yield f"  and {len(outcome.missing) - _SHOWN} more"
+
+
+def _amount(notes: Sequence[tuple[Series, Missing]]) -> str:
+    candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in notes)
+    return f"{candles:,} candle{'s' if candles > 1 else ''} in {len(notes)} span{'s' if len(notes) > 1 else ''}"

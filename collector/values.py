@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -101,8 +102,12 @@ def _address(given: object, schemes: tuple[str, ...]) -> str:
 def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0 and text.split() == [text]
-    except ValueError:  # a port that is no number, half an IPv6 address
+        host = parts.hostname or ""
+        host.encode("idna")  # empty labels, and such as are too long
+        if host.rpartition(".")[2].isdecimal():
+            ip_address(host)
+        return parts.scheme in schemes and bool(host) and parts.port != 0 and text.split() == [text]
+    except ValueError:  # a port that is no number, half an IPv6 address, a host that can have no name
         return False
 
 

@@ -75,6 +75,8 @@ class Writer:
         """Finds out what the files hold; to be done before anything is fetched."""
         for series in every_series:
             file = self._files[series] = await self._in_thread(partial(self._open, series))
+            if self._is_full(file, 0):
+                await self._in_thread(partial(file.insert, (), self._keep))
             self._book.hold(series, file.held)
             if (mark := self._marks.get(series)) is not None:
                 self._book.suspect(series, file.held - mark.held)

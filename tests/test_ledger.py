@@ -11,7 +11,7 @@ from collector.candle import Series, timeframe
 from collector.coverage import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.inspection import Mark
-from collector.ledger import open_ledger
+from collector.ledger import open_ledger, record_ban, recorded_ban
 from collector.missing import State
 from tests.candles import BTC, T0, span, spans
 
@@ -22,6 +22,7 @@ def reopened(directory: Path) -> tuple[Book, dict[Series, Mark]]:
     book = Book()
     with open_ledger(directory, "bybit", "linear") as ledger:
         marks = ledger.load(book)
+        ledger.claim()
     return book, marks
 
 
@@ -87,6 +88,12 @@ def test_a_directory_with_another_markets_candles_is_refused(tmp_path: Path, oth
         pass
 
 
+def test_a_directory_belongs_to_nobody_before_the_exchange_has_answered(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, "a-typo.example", "linear"):
+        pass
+    assert reopened(tmp_path) == (Book(), {})
+
+
 def test_an_identity_nobody_understands_is_not_overwritten(tmp_path: Path) -> None:
     reopened(tmp_path)
     (tmp_path / ".collector" / "identity.json").write_text("{")
@@ -101,6 +108,33 @@ def test_a_broken_ledger_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
     assert (tmp_path / ".collector" / "unreadable-ledger.db").exists()
 
 
+@pytest.mark.parametrize("entry", ["('BTCUSDT_1', '{}')", "('foo', '{}')", "('BTCUSDT_1', x'00')", "('BTCUSDT_1', 7)"])
+def test_an_entry_nobody_understands_makes_the_ledger_begin_anew(tmp_path: Path, entry: str) -> None:
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        ledger._database.execute(f"insert into series values {entry}")
+        ledger._database.commit()
+    assert reopened(tmp_path) == (Book(), {})
+
+
+def test_a_damaged_page_makes_the_ledger_begin_anew(tmp_path: Path) -> None:
+    book = Book()
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {Series(f"S{number}USDT", timeframe("1")): None for number in range(300)})
+    path = tmp_path / ".collector" / "ledger.db"
+    data = bytearray(path.read_bytes())
+    data[5000:9000] = b"x" * 4000
+    path.write_bytes(bytes(data))
+    assert reopened(tmp_path) == (Book(), {})
+
+
+def test_a_ban_is_known_without_owning_the_directory(tmp_path: Path) -> None:
+    record_ban(tmp_path, 5)
+    assert recorded_ban(tmp_path) == 0  # no collector ever ran here
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        record_ban(tmp_path, 6)
+        assert ledger.ban_until_ms() == 6
+
+
 def test_a_directory_that_cannot_be_made_is_a_matter_of_settings(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"\[storage\] data_dir: .* cannot be written \(Not a directory\)"):
@@ -111,4 +145,4 @@ def test_a_ledger_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
     with open_ledger(tmp_path, "bybit", "linear") as ledger:
         ledger._database.execute("pragma query_only = on")
         with pytest.raises(StorageError, match="the candles are intact"):
-            ledger.save_ban(1)
+            ledger.save(Book(), {BTC: None})

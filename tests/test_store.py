@@ -177,6 +177,7 @@ def test_a_file_whose_first_write_was_torn_is_begun_again(tmp_path: Path, data: 
         (content(rows(0, 5)).replace(b",37002,", b",oops,"), "not a plain decimal number"),
         (HEADER + b"1700006400000,2023-11-15 00:00:00,1,1,1,1,1\n" * 3, "columns"),
         (HEADER + rows(0, 5).text.replace(b"\n", b"\r\n"), "not a"),
+        (content(rows(0, 5)) + b"my precious notes\n", "columns"),
     ],
 )
 def test_a_file_we_would_not_have_written_is_set_aside_whole(tmp_path: Path, data: bytes, why: str) -> None:
@@ -187,6 +188,13 @@ def test_a_file_we_would_not_have_written_is_set_aside_whole(tmp_path: Path, dat
     assert (tmp_path / f"{NAME}.set-aside-2").read_bytes() == data
     assert not (tmp_path / NAME).exists()
     assert file.held == NOTHING
+
+
+def test_a_row_cut_to_its_time_far_from_the_end_is_noticed(tmp_path: Path) -> None:
+    lines = content(rows(0, 3000)).splitlines(keepends=True)
+    lines[100] = lines[100].split(b",")[0] + b"\n"
+    _, what = found(tmp_path, b"".join(lines))
+    assert "a row that is not whole" in what
 
 
 def test_zeros_where_the_disk_lost_a_block_near_the_end_are_cut_off_with_what_follows(tmp_path: Path) -> None:
