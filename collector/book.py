@@ -79,7 +79,7 @@ class Book:
         missing = record.wanted - record.held - record.in_flight
         if missing and record.notes:
             missing -= not_due(record.notes, now_ms)
-        return missing | (self._to_verify(record, now_ms) - record.in_flight) if record.unsure else missing
+        return missing | (self._to_verify(series, now_ms) - record.in_flight) if record.unsure else missing
 
     def hole(self, series: Series, start_ms: int, end_ms: int, staged: Spans) -> Spans:
         """What lies between two instants and is going to be filled: wanted, not staged, not on record as missing."""
@@ -150,11 +150,12 @@ class Book:
         if record.unsure:
             record.doubtful |= record.unsure - Spans.between(0, series.timeframe.floor(since_ms))
 
-    def _to_verify(self, record: Record, now_ms: int) -> Spans:
+    def _to_verify(self, series: Series, now_ms: int) -> Spans:
         """What the stream confirmed long enough ago to be worth a request, and whatever is in doubt."""
+        record = self[series]
         if now_ms < record.verify_from_ms:
             return NOTHING
-        old = record.unsure[0].start_ms < now_ms - VERIFY_AFTER_MS
+        old = series.timeframe.close(record.unsure[0].start_ms) < now_ms - VERIFY_AFTER_MS
         return (record.unsure if old else record.doubtful) & record.held & record.wanted
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:

@@ -134,9 +134,7 @@ def demo(
     console = Console(stderr=True)
     directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise SettingsError(
-            [f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"]
-        )
+        raise SettingsError([f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"])
     with open_logs(None, quiet=console.is_terminal, console=console):
         watch = Display(console).draw if console.is_terminal else log_progress
         equal = trio.run(demonstrate, directory, seed, _say, watch)

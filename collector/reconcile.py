@@ -57,6 +57,7 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
+        looked_ms = 0
         while True:
             try:
                 now_ms = await self._settled_time()
@@ -66,6 +67,9 @@ class Reconciler:
                 continue
             self._want(now_ms)
             self._fetch_due(now_ms)
+            if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
+                await trio.sleep(PATIENCE_S)
+            looked_ms = now_ms
             await self._until(self._next_ms(now_ms))
 
     def wake(self) -> None:

@@ -227,7 +227,8 @@ class Writer:
             new = candles_in(series.timeframe, file.held - held)
             self._vitals.rewrote(series, new, file.end_ms, len(revisions))
         for revision in revisions:
-            log.info("candle revised", series=str(series), before=revision.before, after=revision.after)
+            before, after = revision.before.decode().strip(), revision.after.decode().strip()
+            log.info("candle revised", series=str(series), before=before, after=after)
 
     @property
     def _keep(self) -> int | None:

@@ -8,6 +8,7 @@ from collector.listings import Listings
 
 
 async def nobody() -> list[str]:
+    await trio.lowlevel.checkpoint()
     return []
 
 
@@ -47,12 +48,14 @@ async def test_the_list_is_looked_at_every_ten_minutes_whatever_fails_in_between
     seen: list[str] = []
 
     async def trading() -> list[str]:
+        await trio.lowlevel.checkpoint()
         reply = replies.pop(0) if replies else ["A", "C"]
         if isinstance(reply, Exception):
             raise reply
         return reply
 
     async def begin(symbols: list[str]) -> None:
+        await trio.lowlevel.checkpoint()
         seen.extend(symbols)
 
     clock = Clock()
