@@ -13,7 +13,7 @@ WINDOW_REQUESTS = 600  # per IP; the answer to one more is a ban (https://bybit-
 TIMER_SLACK_S = 0.002
 
 # The pause of those who go on asking an exchange that cannot be reached, when all tries of a request are used up.
-PATIENCE_S = 10.0
+PATIENCE_S = 3.0
 
 _UNBELIEVABLE_MS = 30 * 60_000
 _STALE_IN_A_ROW = 10
