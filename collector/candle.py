@@ -18,7 +18,7 @@ _FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05; the epoch was a Thursday
 _SYMBOL = re.compile(r"[A-Z0-9-]{1,40}")
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Timeframe:
     """One of the exchange's intervals, with the arithmetic of its grid. Use `timeframe()` to get one.
 
@@ -132,7 +132,7 @@ def symbol(text: str) -> str:
     return text
 
 
-@attrs.frozen(order=True)
+@attrs.frozen(order=True, cache_hash=True)  # a dozen tables are asked for it with every candle
 class Series:
     """One symbol in one timeframe: what one file holds."""
 
