@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
@@ -35,9 +36,11 @@ class Measured:
 
 
 Client = Callable[[Offer], Measured]
+There = TypeVar("There")
+Result = TypeVar("Result")
 
 
-def apart(client: Client, offer: Offer) -> Measured:
+def apart(client: Callable[[There], Result], offer: There) -> Result:
     """Runs a client in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(client, offer).result()

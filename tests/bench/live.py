@@ -1,0 +1,78 @@
+"""The collector as a listener: all of its live path, from the socket to the file, the sync and the ledger."""
+
+import gc
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import attrs
+import trio
+
+from collector.book import Book
+from collector.candle import TIMEFRAMES, Series
+from collector.clock import Clock
+from collector.events import Event
+from collector.ledger import open_ledger
+from collector.live import Live
+from collector.settings import Settings
+from collector.store import Store
+from collector.vitals import Vitals
+from collector.writer import CHANNEL, Writer
+from tests.bench.audience import Audience, Plan, Results, Tally, Task, rehearse, resident_mb
+
+
+@attrs.define
+class _Counting(Vitals):
+    tally: Tally = attrs.field(factory=lambda: Tally(pushes=False))
+
+    def appended(self, series: Series, rows: int, reached_ms: int) -> None:
+        Vitals.appended(self, series, rows, reached_ms)
+        self.tally.add(rows)
+
+
+@attrs.frozen
+class Listened:
+    """What came of the tasks, and what the process held after each of them."""
+
+    heard: Results
+    resident_mb: list[float]
+
+
+def collector(audience: Audience, plan: Plan) -> Listened:
+    """Every push of a task is awaited until the last candle it confirms is in its file; begins with such a one."""
+    gc.set_threshold(50_000, 20, 50)  # as the command line does
+    with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch, ExitStack() as stack:
+        settings = Settings(ws_url=audience.url, data_dir=Path(scratch), limit_to_50_entries=False)
+        ledger = stack.enter_context(open_ledger(settings.data_dir, settings.exchange, settings.category))
+        book, vitals = Book(), _Counting()
+        writer = Writer(Store(settings.data_dir), ledger, book, vitals, settings, ledger.load(book))
+        return trio.run(_listen, audience, plan, settings, writer, book, vitals)
+
+
+async def _listen(
+    audience: Audience, plan: Plan, settings: Settings, writer: Writer, book: Book, vitals: _Counting
+) -> Listened:
+    every_series = sorted(_series(topic) for topics in audience.groups for topic in topics)
+    live = Live(settings, book, Clock(), vitals, lambda: None)
+    await writer.open_files(every_series)
+    send, receive = trio.open_memory_channel[Event](CHANNEL)
+    sizes: list[float] = []
+    async with trio.open_nursery() as outer:
+        outer.start_soon(writer.write, receive)
+        async with trio.open_nursery() as inner:
+            await inner.start(live.stream, every_series, send)
+            results = await rehearse(
+                audience,
+                (Task(times=2), *plan),
+                vitals.tally,
+                trio.sleep,
+                trio.Event,
+                after_each=lambda: sizes.append(resident_mb()),
+            )
+            inner.cancel_scope.cancel()
+    return Listened(results[1:], sizes)
+
+
+def _series(topic: str) -> Series:
+    _, interval, symbol = topic.split(".")
+    return Series(symbol, TIMEFRAMES[interval])

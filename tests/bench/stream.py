@@ -1,0 +1,95 @@
+"""What the stream costs: beside clients that only receive, what it takes to check, write and remember as well."""
+
+from functools import partial
+from statistics import median
+
+from tests.bench import listeners
+from tests.bench.audience import Audience, Listener, Plan, Results, Task
+from tests.bench.live import collector
+from tests.bench.measure import apart
+from tests.bench.station import on_air
+from tests.bench.table import aim, duration, show
+
+_OURS, _ALONE = "collector, whole path to the file", "trio-websocket, receives only"
+_BURST_AIM = 3.0  # times what trio-websocket alone needs to receive it
+_SHARE_AIM = 0.25  # of a core
+_GROWTH_AIM = 1.1
+
+_FLOOD = Task(progress=7, pause_s=0.5)
+_BURST = Task(times=5, pause_s=1.0)  # most of them come while the files of the one before are being synced
+_STEADY = Task(progress=9, spread=True)
+_PLAN = (_FLOOD, _BURST, _STEADY)
+_MANY = (Task(times=5, pause_s=0.3), Task(times=60, pause_s=0.3))
+
+
+_Taken = dict[str, Results]
+
+
+def run(_pages: int, rounds: int) -> None:
+    """Everybody hears the same pushes over as many connections as the collector opens.
+
+    A good number: the burst is in the files in three times what trio-websocket alone needs to receive it.
+    """
+    clients: dict[str, Listener] = {
+        _OURS: _heard,
+        _ALONE: listeners.trio_websocket,
+        "trio-websocket, decoding": listeners.trio_websocket_decoding,
+        **listeners.at_hand(),
+    }
+    with on_air() as audience:
+        taken = [
+            {name: apart(partial(client, plan=_PLAN), audience) for name, client in clients.items()}
+            for _ in range(rounds)
+        ]
+        before_mb, after_mb = apart(partial(collector, plan=_MANY), audience).resident_mb[-2:]
+    ratio, share = _to_alone(taken, _OURS), median(_share(one[_OURS]) for one in taken)
+    show(
+        f"Stream: {audience.topics} topics over {len(audience.groups)} connections",
+        ["client", "pushes/s", "CPU µs/push", "burst", "the worst", ": alone", "steady, of a core"],
+        [_row(name, taken, audience.topics) for name in clients],
+        [
+            f"medians of {rounds} rounds; the collector checks, writes, syncs and saves, the others keep nothing",
+            f"pushes/s: {_FLOOD.progress} of each candle in progress and its confirmation, as fast as they are taken",
+            f"burst: all are confirmed at once, {_BURST.times} times, a second apart; until the last is in its file",
+            f"steady: {audience.topics} pushes a second for {_STEADY.pushes} seconds; in the last of them all confirm",
+            aim("the collector's burst to that of trio-websocket alone", ratio, at_most=_BURST_AIM),
+            aim("the collector's share of a core", share, at_most=_SHARE_AIM),
+            aim(
+                f"memory after {_MANY[1].times} bursts more ({after_mb:.0f} MB) to before ({before_mb:.0f} MB)",
+                after_mb / before_mb,
+                at_most=_GROWTH_AIM,
+            ),
+        ],
+    )
+
+
+def _heard(audience: Audience, plan: Plan) -> Results:
+    return collector(audience, plan).heard
+
+
+def _row(name: str, taken: list[_Taken], topics: int) -> tuple[str, ...]:
+    mine = [one[name] for one in taken]
+    floods = [flood for one in mine for flood in one[0]]
+    pushes = _FLOOD.pushes * topics
+    return (
+        name,
+        f"{median(pushes / flood.seconds for flood in floods):,.0f}",
+        f"{median(flood.cpu_s / pushes for flood in floods) * 1e6:.1f}",
+        duration(median(map(_burst_s, mine))),
+        duration(median(max(burst.seconds for burst in one[1]) for one in mine)),
+        f"{_to_alone(taken, name):.2f}",
+        f"{median(map(_share, mine)):.0%}",
+    )
+
+
+def _to_alone(taken: list[_Taken], name: str) -> float:
+    return median(_burst_s(one[name]) / _burst_s(one[_ALONE]) for one in taken)
+
+
+def _burst_s(results: Results) -> float:
+    return median(burst.seconds for burst in results[1])
+
+
+def _share(results: Results) -> float:
+    ((steady,),) = results[2:]
+    return steady.cpu_s / steady.seconds
