@@ -184,7 +184,7 @@ class _Session:
                 self._take(frame)
 
     async def _watch(self) -> None:
-        """Notices silence. A deadline around every single receive would cost as much as receiving."""
+        """Notices silence. A deadline around every single receive would be a cost on every push."""
         while True:
             left_s = self._heard_s + _SILENT_FOR_S - trio.current_time()
             if left_s <= 0:
@@ -214,7 +214,6 @@ class _Session:
             return
         self._vitals.confirmed += len(confirmed)
         self._confirmed += confirmed
-        self._clock.tell(confirmed[-1].at_ms)
         self._some.set()
 
     def _note_malformed(self, defect: Malformed) -> None:
@@ -236,6 +235,7 @@ class _Session:
                 self._some = trio.Event()
                 if self._confirmed:
                     taken, self._confirmed = tuple(self._confirmed), []
+                    self._clock.tell(taken[-1].at_ms)
                     await out.send(taken)
 
     def _hand_on_and_end(self) -> None:
