@@ -74,14 +74,17 @@ def main() -> None:
         _stopped()
 
 
+_AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
+
+
 @app.command()
 @with_options
 def run(
     options: Options,
     *,
-    allow_trim: Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")] = False,
+    allow_trim: _AllowTrim = False,
 ) -> None:
-    """Collect history, then keep up, until stopped with Ctrl-C or SIGTERM."""
+    """Collect history, then live candles, until stopped with Ctrl-C or SIGTERM."""
     outcome = _collect(options, once=False, allow_trim=allow_trim)
     _summarize(options, outcome)
 
@@ -91,7 +94,7 @@ def run(
 def fetch(
     options: Options,
     *,
-    allow_trim: Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")] = False,
+    allow_trim: _AllowTrim = False,
 ) -> None:
     """Collect history only, then exit."""
     outcome = _collect(options, once=True, allow_trim=allow_trim)

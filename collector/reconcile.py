@@ -80,7 +80,7 @@ class Reconciler:
         """Waits for the exchange's time to come, or for somebody to wake us."""
         self._woken = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when, self._woken, nursery.cancel_scope)
+            nursery.start_soon(cancel_when, self._woken, nursery.cancel_scope)
             await self._clock.reach(exchange_ms)
             nursery.cancel_scope.cancel()
 
@@ -119,6 +119,7 @@ class Reconciler:
         return min(next_close_ms, self._book.next_due_ms(now_ms) or next_close_ms)
 
 
-async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Waits for an event and cancels a scope."""
     await event.wait()
     scope.cancel()

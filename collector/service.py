@@ -35,7 +35,7 @@ from collector.logs import get_logger
 from collector.missing import State
 from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
-from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
+from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler, cancel_when
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
@@ -114,7 +114,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
         async with open_rest(settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
             async with trio.open_nursery() as inner:
-                inner.start_soon(_cancel_when, stop, inner.cancel_scope)
+                inner.start_soon(cancel_when, stop, inner.cancel_scope)
                 if watch:
                     inner.start_soon(watch, vitals, book)
                 found, unknown[:] = await _symbols(settings, rest, patient=not once)
@@ -266,8 +266,3 @@ def _refuse_to_trim(store: Store, every_series: Sequence[Series]) -> None:
                 "switch it off, or allow it with --allow-trim"
             ]
         )
-
-
-async def _cancel_when(stop: trio.Event, scope: trio.CancelScope) -> None:
-    await stop.wait()
-    scope.cancel()
