@@ -1,16 +1,14 @@
-"""The ledger on disk: who owns a data directory, whose candles it holds, and what has to outlive the process.
+"""The ledger on disk: the book as it has to outlive the process.
 
-Everything is in `<data_dir>/.collector/`. The ledger may be behind the files (a crash loses what was not saved yet, and
-the files are read from where it left off), but it never says that a candle is held that was not on disk when it was
-saved. A ledger that cannot be read is set aside; the files are then read whole.
+The ledger may be behind the files (a crash loses what was not saved yet, and the files are read from where it left
+off), but it never says that a candle is held that was not on disk when it was saved. A ledger that cannot be read is
+set aside; the files are then read whole.
 """
 
-import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import attrs
@@ -19,14 +17,14 @@ import msgspec
 from collector.book import Beginning, Book, Record
 from collector.candle import Series
 from collector.coverage import Span, Spans
-from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
 from collector.missing import Missing, State
+from collector.ownership import OWN, checked_identity, owned, record_ban, recorded_ban, write_identity
 
 log = get_logger(__name__)
 
-OWN = ".collector"
 _FILE = "ledger.db"
 _SCHEMA = """
 create table if not exists series (name text primary key, entry blob not null) without rowid;
@@ -69,22 +67,14 @@ class Ledger:
 
     def claim(self) -> None:
         """Says whose candles the directory holds from now on: the exchange has answered."""
-        path = self._directory / "identity.json"
         with _storage(self._directory):
-            if path.exists():
-                return
-            new = path.with_suffix(".new")
-            with new.open("w") as file:
-                file.write(json.dumps(self._identity) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
+            write_identity(self._directory, self._identity)
 
     def load(self, book: Book) -> dict[Series, Mark]:
         """Fills the book with what was saved, except for what is held: the marks say that, if the files still fit."""
         try:
             with _storage(self._directory):
-                return self._load(book)
+                return _load(self._database, book)
         except (StorageError, msgspec.DecodeError, ValueError, TypeError) as error:
             log.warning("the ledger cannot be read, the files are read instead", why=str(error))
             book.records.clear()
@@ -93,19 +83,6 @@ class Ledger:
             with _storage(self._directory):
                 self._database = _begun_anew(self._directory / _FILE)
             return {}
-
-    def _load(self, book: Book) -> dict[Series, Mark]:
-        marks: dict[Series, Mark] = {}
-        for name, stored in self._database.execute("select name, entry from series"):
-            series, entry = Series.named(name), _ENTRY.decode(stored)
-            book.records[series] = Record(
-                wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
-            )
-            if entry.mark:
-                marks[series] = Mark(*entry.mark, held=_spans(entry.held))
-        for name, stored in self._database.execute("select name, entry from symbol"):
-            book.beginnings[name] = Beginning(*_BEGINNING.decode(stored))
-        return marks
 
     def save(self, book: Book, marks: dict[Series, Mark | None]) -> None:
         """Writes down these series as they are now, and the beginnings of their symbols, all or nothing."""
@@ -125,22 +102,6 @@ class Ledger:
             record_ban(self._directory.parent, until_ms)
 
 
-def recorded_ban(data_dir: Path) -> int:
-    """The local time at which the last rate ban ends; 0 when none is on record. Needs no ownership of the directory."""
-    try:
-        return int((data_dir / OWN / "ban").read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def record_ban(data_dir: Path, until_ms: int) -> None:
-    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran."""
-    if (data_dir / OWN).is_dir():
-        new = data_dir / OWN / "ban.new"
-        new.write_text(f"{until_ms}\n")
-        new.replace(data_dir / OWN / "ban")
-
-
 @contextmanager
 def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger]:
     """Owns the data directory while it is entered.
@@ -150,51 +111,66 @@ def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger
         SettingsError: it cannot be written, or holds the candles of another exchange or category.
         StorageError: the disk refuses.
     """
-    own = data_dir / OWN
-    try:
-        own.mkdir(parents=True, exist_ok=True)
-        lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise SettingsError([f"[storage] data_dir: {data_dir} cannot be written ({error.strerror})"]) from error
-    try:
-        _own(lock, data_dir)
+    with owned(data_dir) as own:
         with _storage(own):
-            identity = _checked_identity(own / "identity.json", data_dir, exchange, category)
+            identity = checked_identity(own, exchange, category)
         ledger = Ledger(own, identity, _open_database(own / _FILE))
         try:
             yield ledger
         finally:
             ledger._database.close()
-    finally:
-        os.close(lock)
 
 
-def _own(lock: int, data_dir: Path) -> None:
-    """The kernel gives the lock back however the process ends, so a stale lock cannot happen."""
+@attrs.frozen
+class Saved:
+    """A ledger as somebody read it: the book, what is held in it included, and the marks of the files."""
+
+    book: Book
+    marks: dict[Series, Mark]
+
+    @property
+    def newest_ms(self) -> int:
+        """An instant that the exchange's clock had passed: the newest close of anything held; 0 when nothing is."""
+        return max((mark.held.hull.end_ms for mark in self.marks.values() if mark.held), default=0)
+
+
+def read_ledger(data_dir: Path) -> Saved:
+    """What the ledger of a directory says, also while a collector owns it; nothing is changed.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    path, book = data_dir / OWN / _FILE, Book()
+    if not path.exists():
+        return Saved(book, {})
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise DirectoryInUse(f"another collector (process {owner}) owns {data_dir}") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        with _storage(path.parent), closing(_reading(path)) as database:
+            marks = _load(database, book)
+    except (msgspec.DecodeError, ValueError, TypeError) as error:
+        raise StorageError(f"the ledger in {path.parent} could not be read ({error})") from error
+    for series, mark in marks.items():
+        book[series].held = mark.held
+    return Saved(book, marks)
 
 
-def _checked_identity(path: Path, data_dir: Path, exchange: str, category: str) -> dict[str, str]:
-    """The same symbol is another market in another category or at another exchange: their rows must never meet."""
-    ours = {"exchange": exchange, "category": category}
-    try:
-        theirs = json.loads(path.read_text())
-    except FileNotFoundError:
-        return ours
-    except ValueError as error:
-        raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
-    if theirs != ours:
-        held = " ".join(map(str, theirs.values())) if isinstance(theirs, dict) else str(theirs)
-        raise SettingsError(
-            [f"[storage] data_dir: {data_dir} holds candles of {held}, not of {exchange} {category}; choose another"]
+def _reading(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing. Where it may not even keep SQLite's notes on who reads, it does without."""
+    immutable = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True)
+
+
+def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
+    marks: dict[Series, Mark] = {}
+    for name, stored in database.execute("select name, entry from series"):
+        series, entry = Series.named(name), _ENTRY.decode(stored)
+        book.records[series] = Record(
+            wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
         )
-    return ours
+        if entry.mark:
+            marks[series] = Mark(*entry.mark, held=_spans(entry.held))
+    for name, stored in database.execute("select name, entry from symbol"):
+        book.beginnings[name] = Beginning(*_BEGINNING.decode(stored))
+    return marks
 
 
 def _open_database(path: Path) -> sqlite3.Connection:

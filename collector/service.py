@@ -28,11 +28,12 @@ from collector.coverage import moment_text
 from collector.errors import Banned, RequestError, SettingsError, Unreachable, cause_of
 from collector.events import Event
 from collector.history import History
-from collector.ledger import open_ledger, record_ban, recorded_ban
+from collector.ledger import open_ledger
 from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger
 from collector.missing import State
+from collector.ownership import record_ban, recorded_ban
 from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler, cancel_when

@@ -17,8 +17,8 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
 PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
-STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger"}
-READERS = {"integrity", "feeder"}
+STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
+READERS = {"integrity", "feeder", "gaps"}
 ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -36,10 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"inspection"},
-    "ledger": COMMON | {"inspection"},
+    "ledger": COMMON | {"inspection", "ownership"},
+    "ownership": COMMON,
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | {"inspection", "store", "ledger"},
     "feeder": COMMON | {"inspection", "store"},
+    "gaps": COMMON | {"inspection", "ledger"},
     "inspection": PURE,
     # the exchange's edge
     "bybit": set(),

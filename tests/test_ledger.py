@@ -11,8 +11,9 @@ from collector.candle import Series, timeframe
 from collector.coverage import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.inspection import Mark
-from collector.ledger import open_ledger, record_ban, recorded_ban
+from collector.ledger import open_ledger, read_ledger
 from collector.missing import State
+from collector.ownership import record_ban, recorded_ban
 from tests.candles import BTC, T0, span, spans
 
 ETH = Series("ETHUSDT", timeframe("60"))
@@ -146,3 +147,28 @@ def test_a_ledger_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
         ledger._database.execute("pragma query_only = on")
         with pytest.raises(StorageError, match="the candles are intact"):
             ledger.save(Book(), {BTC: None})
+
+
+def test_reading_needs_no_ownership_and_says_what_the_files_held(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 10))
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 5))})
+        saved = read_ledger(tmp_path)
+    assert saved.book[BTC].wanted == spans(0, 10)
+    assert saved.book[BTC].held == spans(0, 5)
+    assert saved.newest_ms == spans(0, 5).hull.end_ms
+
+
+def test_reading_where_no_collector_ever_ran_finds_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    assert read_ledger(tmp_path).book == Book()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_a_broken_ledger_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    database = tmp_path / ".collector" / "ledger.db"
+    database.write_bytes(b"this is no database, and long enough to be looked at" * 30)
+    with pytest.raises(StorageError, match="could not be read"):
+        read_ledger(tmp_path)
+    assert database.exists()

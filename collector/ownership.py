@@ -1,0 +1,102 @@
+"""A data directory is owned by one process at a time, and holds the candles of one market.
+
+Both are kept in `<data_dir>/.collector/`, and with them the end of a rate ban, which whoever comes next has to keep.
+Nothing here knows a candle.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from collector.errors import DirectoryInUse, SettingsError
+
+OWN = ".collector"
+_IDENTITY = "identity.json"
+
+
+@contextmanager
+def owned(data_dir: Path) -> Iterator[Path]:
+    """Owns a data directory while it is entered; gives the place of what is ours in it.
+
+    Raises:
+        DirectoryInUse: another collector owns it.
+        SettingsError: it cannot be written.
+    """
+    own = data_dir / OWN
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+        lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SettingsError([f"[storage] data_dir: {data_dir} cannot be written ({error.strerror})"]) from error
+    try:
+        _own(lock, data_dir)
+        yield own
+    finally:
+        os.close(lock)
+
+
+def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
+    """What says whose candles the directory holds, which is nobody's or this market's.
+
+    The same symbol is another market in another category or at another exchange: their rows must never meet.
+
+    Raises:
+        SettingsError: it holds another market's candles.
+    """
+    path, data_dir = own / _IDENTITY, own.parent
+    ours = {"exchange": exchange, "category": category}
+    try:
+        theirs = json.loads(path.read_text())
+    except FileNotFoundError:
+        return ours
+    except ValueError as error:
+        raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
+    if theirs != ours:
+        held = " ".join(map(str, theirs.values())) if isinstance(theirs, dict) else str(theirs)
+        raise SettingsError(
+            [f"[storage] data_dir: {data_dir} holds candles of {held}, not of {exchange} {category}; choose another"]
+        )
+    return ours
+
+
+def write_identity(own: Path, identity: dict[str, str]) -> None:
+    """Writes down whose candles the directory holds from now on, if that is not on record yet."""
+    path = own / _IDENTITY
+    if path.exists():
+        return
+    new = path.with_suffix(".new")
+    with new.open("w") as file:
+        file.write(json.dumps(identity) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def recorded_ban(data_dir: Path) -> int:
+    """The local time at which the last rate ban ends; 0 when none is on record. Needs no ownership of the directory."""
+    try:
+        return int((data_dir / OWN / "ban").read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def record_ban(data_dir: Path, until_ms: int) -> None:
+    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran."""
+    if (data_dir / OWN).is_dir():
+        new = data_dir / OWN / "ban.new"
+        new.write_text(f"{until_ms}\n")
+        new.replace(data_dir / OWN / "ban")
+
+
+def _own(lock: int, data_dir: Path) -> None:
+    """The kernel gives the lock back however the process ends, so a stale lock cannot happen."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        raise DirectoryInUse(f"another collector (process {owner}) owns {data_dir}") from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
