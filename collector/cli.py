@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -24,10 +24,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from collector.coverage import moment_text
+from collector.coverage import moment_text, span_texts
 from collector.demo import demonstrate
 from collector.errors import CollectorError, SettingsError, cause_of
+from collector.gaps import find_gaps, gaps_summary
 from collector.logs import get_logger, open_logs
+from collector.missing import State
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.sandbox.command import sandbox
@@ -74,6 +76,7 @@ def main() -> None:
         _stopped()
 
 
+_Json = Annotated[bool, typer.Option("--json", help="For the machine.")]
 _AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
 
 
@@ -106,23 +109,55 @@ def fetch(
 @app.command()
 @with_options
 def symbols(
-    options: Options, *, as_json: Annotated[bool, typer.Option("--json", help="For the machine.")] = False
+    options: Options,
+    *,
+    as_json: _Json = False,
 ) -> None:
     """Show what the exchange lists in the category."""
     found = trio.run(list_symbols, options.settings)
     if as_json:
         print(json.dumps([attrs.asdict(each) for each in found], indent=1))  # noqa: T201
         return
-    table = Table(box=None, header_style="bold")
-    for title in ("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"):
-        table.add_column(title)
+    rows: list[tuple[str, ...]] = []
     for each in found:
         launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
-        words = (each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery)
-        table.add_row(*map(Text, words))  # not markup, whatever the exchange sends
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(table)
+        rows.append((each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery))
+    _show(("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"), rows)
     _say(f"{len(found)} symbols trade in {options.settings.category}")
+
+
+@app.command()
+@with_options
+def gaps(
+    options: Options,
+    *,
+    as_json: _Json = False,
+    state: Annotated[list[State] | None, typer.Option(help="Only gaps in this state; may be repeated.")] = None,
+) -> None:
+    """Show every candle that is wanted and not held, with its state, and why. Times are UTC, ends are exclusive."""
+    found = [
+        gap
+        for gap in find_gaps(options.settings.data_dir)
+        if options.are_about(gap.series) and (not state or gap.missing.state in state)
+    ]
+    if as_json:
+        print(json.dumps([gap.record() for gap in found], indent=1))  # noqa: T201
+        return
+    rows = [
+        (
+            str(gap.series),
+            gap.missing.state,
+            *span_texts(gap.missing.span).values(),
+            f"{gap.candles:,}",
+            str(gap.missing.tries),
+            gap.asked,
+            gap.missing.why,
+        )
+        for gap in found
+    ]
+    if rows:
+        _show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows)
+    _say(gaps_summary(found))
 
 
 @app.command()
@@ -198,6 +233,16 @@ def _summarize(options: Options, outcome: Outcome) -> None:
     if not options.quiet:
         for line in summary_lines(outcome):
             _say(line)
+
+
+def _show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; as wide as it needs to be where no person's terminal limits it."""
+    table = Table(box=None, header_style="bold")
+    for title in titles:
+        table.add_column(title)
+    for row in rows:
+        table.add_row(*map(Text, row))  # not markup, whatever the exchange sends
+    (Console() if sys.stdout.isatty() else Console(width=200)).print(table)
 
 
 def _fail(error: CollectorError, problems: list[str]) -> None:

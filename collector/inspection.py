@@ -6,6 +6,9 @@ here changes a file.
 """
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 import polars as pl
@@ -44,6 +47,16 @@ class Mark:
     first_ms: int
     last_ms: int
     held: Spans
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[Bytes]:
+    """The bytes of a file without reading them all; empty for one that does not exist or is empty."""
+    if not path.exists() or not path.stat().st_size:
+        yield b""
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
 
 
 def inspect(frame: Timeframe, data: Bytes, mark: Mark | None) -> Found:

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
+from collector.candle import Series, Timeframe
 from collector.settings import Settings, unknown_variables
 
 _WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
@@ -60,6 +61,14 @@ class Options:
     log_level: str
     quiet: bool
     warnings: tuple[str, ...] = ()
+    only_symbols: tuple[str, ...] = ()
+    only_timeframes: tuple[Timeframe, ...] = ()
+
+    def are_about(self, series: Series) -> bool:
+        """Whether a command that looks at what is stored is to look at this series: at all, unless some were named."""
+        return (not self.only_symbols or series.symbol in self.only_symbols) and (
+            not self.only_timeframes or series.timeframe in self.only_timeframes
+        )
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -87,4 +96,11 @@ def _read(given: dict[str, Any]) -> Options:
     if given["no_websocket"]:
         overrides["enable_websocket"] = False
     settings = Settings.load(given["settings"], os.environ, overrides)
-    return Options(settings, given["log_level"], given["quiet"], tuple(unknown_variables(os.environ)))
+    return Options(
+        settings,
+        given["log_level"],
+        given["quiet"],
+        tuple(unknown_variables(os.environ)),
+        only_symbols=tuple(settings.symbols) if given["symbols"] else (),
+        only_timeframes=tuple(settings.timeframes) if given["timeframes"] else (),
+    )

@@ -8,7 +8,6 @@ is decide what to fetch.
 """
 
 import errno
-import mmap
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,7 +18,7 @@ import attrs
 from collector.candle import Series, Timeframe
 from collector.coverage import NOTHING, Spans
 from collector.errors import StorageError
-from collector.inspection import Bytes, Mark, NotOurs, inspect
+from collector.inspection import Bytes, Mark, NotOurs, inspect, mapped
 from collector.merging import Revision, merge
 from collector.rows import HEADER, Rows, candles_in, coverage, open_of_line
 
@@ -102,7 +101,7 @@ class SeriesFile:
         """
         with _storage(self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
-            with _mapped(self.path) as old:
+            with mapped(self.path) as old:
                 edits, revisions = self._edits(old, pages)
                 covered = Spans.of(*self.held, *(span for page in pages for span in page.covered))
                 parts: Iterable[bytes] = _edited(old, edits)
@@ -199,7 +198,7 @@ class Store:
             if not path.exists():
                 return SeriesFile(path, series.timeframe, self.disk), None
             try:
-                with _mapped(path) as data:
+                with mapped(path) as data:
                     found, length = inspect(series.timeframe, data, mark), len(data)
             except NotOurs as foreign:
                 what = f"is not ours ({foreign}): set aside as {_set_aside(path).name} and fetched anew"
@@ -216,7 +215,7 @@ class Store:
         with _storage(path):
             if not path.exists():
                 return 0
-            with _mapped(path) as data:
+            with mapped(path) as data:
                 return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
 
     def _cut(self, path: Path, size: int) -> None:
@@ -287,16 +286,6 @@ def _edited(old: Bytes, edits: list[_Edit]) -> Iterator[bytes]:
 def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
     for at in range(start, end, _CHUNK):
         yield data[at : min(at + _CHUNK, end)]
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[Bytes]:
-    """The bytes of a file without reading them all; empty for one that does not exist or is empty."""
-    if not path.exists() or not path.stat().st_size:
-        yield b""
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        yield data
 
 
 def _set_aside(path: Path) -> Path:

@@ -24,7 +24,7 @@ import trio
 from collector import cli
 from collector.candle import MINUTE_MS
 from collector.ledger import open_ledger
-from collector.sandbox import Faults, Limits, Sandbox, open_sandbox
+from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings import Settings
 from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
@@ -413,6 +413,29 @@ def test_symbols_for_the_machine_are_json_and_nothing_else(say: Command, box: Sa
     status, out, _ = say(settings_for(box.url, tmp_path), "symbols", "--json")
     assert status == 0
     assert [each["symbol"] for each in json.loads(out)] == ["BTCUSDT", "ETHUSDT"]
+    assert not (tmp_path / "candles").exists()
+
+
+# What is missing.
+
+
+def test_gaps_names_what_the_exchange_left_out_and_nothing_else(say: Command, tmp_path: Path) -> None:
+    hole = Hole.named("BTCUSDT/60:2024-05-11T06:00..2024-05-11T09:00")
+    with served(market(faults=Faults(holes=(hole,)))) as box:
+        settings = settings_for(box.url, tmp_path)
+        assert say(settings, "fetch")[0] == 1
+    status, out, err = say(settings, "gaps")
+    assert status == 0
+    told = " ".join(out.splitlines()[1].split())
+    assert told.startswith("BTCUSDT_60 retrying 2024-05-11 06:00:00 2024-05-11 09:00:00 3 ")
+    assert complaints(err) == ["3 candles retrying"]
+    assert [gap["candles"] for gap in json.loads(say(settings, "gaps", "--json", "--state", "retrying")[1])] == [3]
+    assert json.loads(say(settings, "gaps", "--json", "--state", "absent")[1]) == []
+    assert json.loads(say(settings, "gaps", "--json", "--timeframes", "1")[1]) == []
+
+
+def test_gaps_of_a_directory_without_a_ledger_are_none(say: Command, tmp_path: Path) -> None:
+    assert complaints(say(settings_for("http://127.0.0.1:9", tmp_path), "gaps")[2]) == ["nothing is missing"]
     assert not (tmp_path / "candles").exists()
 
 

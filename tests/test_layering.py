@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
     "cli": ROOM | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
-    "options": {"settings"},
+    "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
     "service": ROOM | {"summary"},

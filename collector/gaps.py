@@ -1,0 +1,80 @@
+"""What is missing, for a person to read: every wanted candle that is in no file, with its state and the reason.
+
+The ledger says what is wanted and what was asked for; the files say what is held, since the ledger may be seconds
+behind them. Nothing here owns, changes or fetches anything, so it can be asked while a collector runs.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from collector.candle import Series
+from collector.coverage import NOTHING, Spans, moment_text
+from collector.errors import StorageError
+from collector.inspection import Mark, NotOurs, inspect, mapped
+from collector.ledger import read_ledger
+from collector.missing import Missing
+
+
+@attrs.frozen
+class Gap:
+    """A span of one series that is wanted and not held."""
+
+    series: Series
+    missing: Missing
+
+    @property
+    def candles(self) -> int:
+        return self.series.timeframe.count(self.missing.span.start_ms, self.missing.span.end_ms)
+
+    @property
+    def asked(self) -> str:
+        """When the exchange was last asked, by its own clock."""
+        return moment_text(self.missing.asked_ms) if self.missing.asked_ms else "never"
+
+    def record(self) -> dict[str, object]:
+        """The same for a machine; times are epoch milliseconds, spans half-open."""
+        return {
+            "symbol": self.series.symbol,
+            "timeframe": self.series.timeframe.name,
+            "state": self.missing.state.value,
+            "start_ms": self.missing.span.start_ms,
+            "end_ms": self.missing.span.end_ms,
+            "candles": self.candles,
+            "tries": self.missing.tries,
+            "asked_ms": self.missing.asked_ms or None,
+            "due_ms": self.missing.due_ms,
+            "why": self.missing.why,
+        }
+
+
+def find_gaps(data_dir: Path) -> Iterator[Gap]:
+    """Everything that the ledger of a directory wants and its files do not hold, by series and time.
+
+    Raises:
+        StorageError: the ledger or a file cannot be read.
+    """
+    saved = read_ledger(data_dir)
+    for series in sorted(saved.book.records):
+        saved.book.hold(series, _held(data_dir / f"{series.name}.csv", series, saved.marks.get(series)))
+        yield from (Gap(series, missing) for missing in saved.book.missing(series))
+
+
+def gaps_summary(gaps: Sequence[Gap]) -> str:
+    """One line: how many candles are missing, by state."""
+    candles = Counter[str]()
+    for gap in gaps:
+        candles[gap.missing.state] += gap.candles
+    return ", ".join(f"{count:,} candles {state}" for state, count in candles.items()) or "nothing is missing"
+
+
+def _held(path: Path, series: Series, mark: Mark | None) -> Spans:
+    try:
+        with mapped(path) as data:
+            return inspect(series.timeframe, data, mark).held
+    except NotOurs:  # it will be set aside and fetched anew
+        return NOTHING
+    except OSError as error:
+        raise StorageError(f"{path} could not be read ({error.strerror})") from error

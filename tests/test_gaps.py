@@ -1,0 +1,83 @@
+"""What is missing, as a person is told: from the ledger and the files, owning nothing and changing nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from collector.book import Book
+from collector.candle import MINUTE_MS
+from collector.errors import StorageError
+from collector.gaps import Gap, find_gaps, gaps_summary
+from collector.inspection import Mark
+from collector.ledger import open_ledger
+from collector.missing import State
+from tests.candles import BTC, T0, content, rows, span, spans
+
+LAST_MS = T0 + 4 * MINUTE_MS
+
+
+def keep(directory: Path, book: Book, *, marked: bytes = b"", held: bytes = b"") -> None:
+    """A directory whose ledger was saved when the file was as long as `marked`, and whose file is `held` now."""
+    if held:
+        (directory / "BTCUSDT_1.csv").write_bytes(held)
+    mark = Mark(len(marked), T0, LAST_MS, spans(0, 5)) if marked else None
+    with open_ledger(directory, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: mark})
+
+
+def told(directory: Path) -> list[tuple[State, int]]:
+    return [(gap.missing.state, gap.candles) for gap in find_gaps(directory)]
+
+
+def test_what_is_wanted_and_neither_held_nor_asked_for_is_pending(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 10))
+    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(0, 5)))
+    (gap,) = find_gaps(tmp_path)
+    assert gap.missing.span == span(5, 10)
+    assert (gap.missing.state, gap.candles, gap.asked) == (State.PENDING, 5, "never")
+
+
+def test_candles_written_after_the_ledger_was_saved_are_not_missing(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 10))
+    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(0, 8)))
+    assert told(tmp_path) == [(State.PENDING, 2)]
+
+
+def test_a_file_that_is_gone_or_not_ours_holds_nothing(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 10))
+    keep(tmp_path, book, marked=content(rows(0, 5)))
+    assert told(tmp_path) == [(State.PENDING, 10)]
+    keep(tmp_path, book, held=b"somebody,else\n1,2\n")
+    assert told(tmp_path) == [(State.PENDING, 10)]
+
+
+def test_what_was_asked_for_is_told_with_its_state_its_tries_and_the_reason(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 10))
+    book.fail(BTC, span(5, 10), "HTTP 502", T0)
+    book.answer(BTC, span(0, 5), spans(0, 3), T0)
+    keep(tmp_path, book, held=content(rows(0, 3)))
+    left_out, failed = (gap.record() for gap in find_gaps(tmp_path))
+    assert left_out | {"state": "retrying", "tries": 1, "start_ms": T0 + 3 * MINUTE_MS, "asked_ms": T0} == left_out
+    assert failed | {"state": "pending", "candles": 5, "why": "HTTP 502"} == failed
+
+
+def test_the_summary_counts_candles_by_state(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 5000))
+    book.begins("BTCUSDT", T0 + 2000 * MINUTE_MS, T0)
+    gaps = [Gap(BTC, missing) for missing in book.missing(BTC)]
+    assert gaps_summary(gaps) == "2,000 candles before-listing, 3,000 candles pending"
+    assert gaps_summary([]) == "nothing is missing"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 10))
+    keep(tmp_path, book)
+    (tmp_path / "BTCUSDT_1.csv").mkdir()
+    with pytest.raises(StorageError, match=r"BTCUSDT_1\.csv could not be read"):
+        told(tmp_path)
