@@ -38,6 +38,22 @@ def owned(data_dir: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def refuse_if_owned(data_dir: Path) -> None:
+    """For those who only look: whether a collector owns the directory. Nothing is changed.
+
+    Raises:
+        DirectoryInUse: one does.
+    """
+    try:
+        lock = os.open(data_dir / OWN / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # nobody ever owned it
+        return
+    try:
+        _lock(lock, data_dir, fcntl.LOCK_SH)
+    finally:
+        os.close(lock)
+
+
 def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
     """What says whose candles the directory holds, which is nobody's or this market's.
 
@@ -93,10 +109,14 @@ def record_ban(data_dir: Path, until_ms: int) -> None:
 
 def _own(lock: int, data_dir: Path) -> None:
     """The kernel gives the lock back however the process ends, so a stale lock cannot happen."""
+    _lock(lock, data_dir, fcntl.LOCK_EX)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def _lock(lock: int, data_dir: Path, how: int) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
     except OSError as error:
         owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
         raise DirectoryInUse(f"another collector (process {owner}) owns {data_dir}") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

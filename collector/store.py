@@ -111,7 +111,7 @@ class SeriesFile:
                     covered = coverage(self.timeframe, [open_of_line(line) for line in lines])
                 elif not edits:
                     return ()
-                self.size = self._replace(parts)
+                self.size = _replace(self.disk, self.path, parts)
         self.held = covered
         self.last = b""
         return revisions
@@ -157,25 +157,6 @@ class SeriesFile:
                 edits.append(_Edit(first, behind, merged.text))
         return edits, revisions
 
-    def _replace(self, parts: Iterable[bytes]) -> int:
-        """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size."""
-        new = self.path.with_name(self.path.name + _NEW)
-        try:
-            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-            try:
-                for part in parts:
-                    self.disk.write(file, part)
-                size = os.fstat(file).st_size
-                self.disk.sync(file)
-            finally:
-                os.close(file)
-            self.disk.rename(new, self.path)
-            _sync_directory(self.disk, self.path.parent)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
-        return size
-
 
 @attrs.define
 class Store:
@@ -208,6 +189,26 @@ class Store:
             self._cut(path, found.size)
         what = f"cut back by {length - found.size} bytes to its last good row ({found.why})"
         return SeriesFile(path, series.timeframe, self.disk, found.size, found.held), Finding(path.name, what)
+
+    def mend(self, series: Series, kept: Iterable[bytes], removed: Sequence[bytes]) -> Path | None:
+        """Leaves only these lines in a file; those that go are kept beside it, and are there before they go.
+
+        Returns:
+            Where the removed lines are; None if there are none.
+        """
+        path = self.path(series)
+        with _storage(path):
+            beside = _beside(path, "removed") if removed else None
+            if beside:
+                _replace(self.disk, beside, removed)
+            _replace(self.disk, path, [HEADER, *kept])
+        return beside
+
+    def set_aside(self, series: Series) -> Path:
+        """Gives a file that is beyond repair a name that says so; where it is now."""
+        path = self.path(series)
+        with _storage(path):
+            return _set_aside(path)
 
     def count_rows(self, series: Series) -> int:
         """How many rows a file holds, without looking at them."""
@@ -288,12 +289,37 @@ def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
         yield data[at : min(at + _CHUNK, end)]
 
 
+def _replace(disk: Disk, path: Path, parts: Iterable[bytes]) -> int:
+    """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size."""
+    new = path.with_name(path.name + _NEW)
+    try:
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            for part in parts:
+                disk.write(file, part)
+            size = os.fstat(file).st_size
+            disk.sync(file)
+        finally:
+            os.close(file)
+        disk.rename(new, path)
+        _sync_directory(disk, path.parent)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    return size
+
+
 def _set_aside(path: Path) -> Path:
-    """Gives a file that is not ours a name that says so and that nobody takes for a series."""
+    """Gives a file that is not ours a name that says so."""
+    return path.rename(_beside(path, "set-aside"))
+
+
+def _beside(path: Path, what: str) -> Path:
+    """A name beside a file that nobody has yet, and that nobody takes for a series."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.set-aside-{number}")).exists():
+    while (beside := path.with_name(f"{path.name}.{what}-{number}")).exists():
         number += 1
-    return path.rename(aside)
+    return beside
 
 
 def _sync_directory(disk: Disk, directory: Path) -> None:

@@ -304,6 +304,27 @@ def test_a_file_that_somebody_else_changed_is_not_written_blindly(tmp_path: Path
     assert (tmp_path / NAME).read_bytes() == edit
 
 
+def test_what_is_removed_from_a_file_is_kept_beside_it_under_a_name_of_its_own(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for bad in (b"bad,line\n", b"torn"):
+        store.path(BTC).write_bytes(content(rows(0, 5)) + bad)
+        store.mend(BTC, rows(0, 5).text.splitlines(keepends=True), [bad])
+        assert store.path(BTC).read_bytes() == content(rows(0, 5))
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["BTCUSDT_1.csv", "BTCUSDT_1.csv.removed-1", "BTCUSDT_1.csv.removed-2"]
+    assert (tmp_path / "BTCUSDT_1.csv.removed-2").read_bytes() == b"torn"
+
+
+def test_a_file_is_not_mended_when_what_goes_cannot_be_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path, FullDisk(10))
+    store.path(BTC).write_bytes(content(rows(0, 5)) + b"bad,line,that,is,long\n")
+    before = store.path(BTC).read_bytes()
+    with pytest.raises(StorageError):
+        store.mend(BTC, rows(0, 5).text.splitlines(keepends=True), [b"bad,line,that,is,long\n"])
+    assert [path.name for path in tmp_path.iterdir()] == ["BTCUSDT_1.csv"]
+    assert store.path(BTC).read_bytes() == before
+
+
 def test_rows_are_counted_without_reading_them(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.count_rows(BTC) == 0
