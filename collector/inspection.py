@@ -128,17 +128,18 @@ def _scan(frame: Timeframe, text: bytes) -> Spans:
 
 def _covered(frame: Timeframe, times: pl.Series) -> Spans:
     step = frame.step_ms
+    on_grid = all(map(frame.is_open, times)) if step is None else ((times - frame.floor(0)) % step == 0).all()
+    if not on_grid:
+        raise NotOurs(f"a timestamp off the grid of timeframe {frame}")
+    return covered_by(frame, times)
+
+
+def covered_by(frame: Timeframe, times: pl.Series) -> Spans:
+    """The same as `rows.coverage`, for a column of times that may be long."""
+    step = frame.step_ms
     if step is None:
-        if not all(map(frame.is_open, times)):
-            raise _off_grid(frame)
         return coverage(frame, times.to_list())
-    if not ((times - frame.floor(0)) % step == 0).all():
-        raise _off_grid(frame)
     breaks = (times.diff() != step).fill_null(value=True)
     starts = times.filter(breaks)
     ends = times.filter(breaks.shift(-1, fill_value=True)) + step
     return Spans(tuple(Span(start, end) for start, end in zip(starts, ends, strict=True)))
-
-
-def _off_grid(frame: Timeframe) -> NotOurs:
-    return NotOurs(f"a timestamp off the grid of timeframe {frame}")

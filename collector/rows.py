@@ -25,9 +25,9 @@ HEADER = (",".join(COLUMNS) + "\n").encode()
 # open time in ms, open, high, low, close, volume, turnover: the order in which the exchange sends them
 Values = tuple[str, str, str, str, str, str, str]
 
-_DIGITS_AND_DOT = b"0123456789."
-_SEPARATORS = b",-- ::,,,,,,\n"  # what remains of a line without them
-_DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
+DIGITS_AND_DOT = b"0123456789."
+SEPARATORS = b",-- ::,,,,,,\n"  # what remains of a line without them
+DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 LATEST_MS = 10**13 - 1  # the year 2286; a time of more than 13 digits is none
 _AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
 _CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
@@ -74,7 +74,7 @@ def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
     stamps = _datetime_texts(timeframe, opens)
     text = ("\n".join(map(",".join, zip(times, stamps, *columns, strict=True))) + "\n").encode("utf-8", "replace")
     # Without its digits and dots, a good text is nothing but the separators: no sign, exponent, blank, `inf` or `nan`.
-    if text.translate(None, _DIGITS_AND_DOT) != len(opens) * _SEPARATORS:
+    if text.translate(None, DIGITS_AND_DOT) != len(opens) * SEPARATORS:
         raise _culprit(timeframe, candles)
     return Rows(text, coverage(timeframe, opens))
 
@@ -255,7 +255,7 @@ def _defect_of_time(frame: Timeframe, time: str, previous_ms: int) -> str | None
 
 def _defect_of_numbers(candle: Values) -> str | None:
     for name, value in zip(COLUMNS[2:], candle[1:], strict=True):
-        if not _DECIMAL.fullmatch(value):
+        if not DECIMAL.fullmatch(value):
             return f"candle {candle[0]}: {name} {value[:40]!r} is not a plain decimal number"
     opened, high, low, close = map(float, candle[1:5])
     if max(map(float, candle[1:])) == inf:

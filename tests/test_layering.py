@@ -14,12 +14,13 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
-PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
+PURE = {"candle", "coverage", "defects", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
 PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
 READERS = {"integrity", "feeder", "gaps"}
-ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
+LOOKING = {"inspection", "proof", "succession", "examination"}  # what a file's bytes say
+ROOM = COMMON | STATIONS | READERS | LOOKING | {"bybit.rest", "bybit.stream", "progress"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
@@ -39,10 +40,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": COMMON | {"inspection", "ownership"},
     "ownership": COMMON,
     # the readers, and the look into a file that they share with its keepers
-    "integrity": COMMON | {"inspection", "store", "ledger"},
+    "integrity": COMMON | LOOKING | {"store", "ledger"},
     "feeder": COMMON | {"inspection", "store"},
     "gaps": COMMON | {"inspection", "ledger"},
     "inspection": PURE,
+    "proof": PURE,
+    "succession": PURE,
+    "examination": PURE | LOOKING,
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON,
@@ -77,7 +81,7 @@ PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
-NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "__init__"}}
+NEVER_IN = {"trio": READERS | LOOKING | {"settings", "values", "logs", "__init__"}}
 
 
 def violations(module: str, source: str) -> list[str]:

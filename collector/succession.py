@@ -1,0 +1,124 @@
+"""How the rows of a file follow one another: what stands out of order, what is there twice, where candles are missing,
+and whether the distances are those of another timeframe.
+
+It knows open times and row numbers, never texts or files.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+import attrs
+import polars as pl
+
+from collector.candle import TIMEFRAMES, Timeframe
+from collector.coverage import Span
+
+_ALIKE = 3  # so many equal distances make a timeframe likely
+
+
+@attrs.frozen
+class Gap:
+    """Candles that are missing between two rows: those that open in `span`.
+
+    `row` is the number of the row after the gap, `before_ms` the open time of the row before it.
+    """
+
+    row: int
+    before_ms: int
+    span: Span
+    candles: int
+
+
+@attrs.frozen
+class Displaced:
+    """All rows of one time, if one of them is not where it should be; the first is the one that stands in order, if
+    any does (`in_place`)."""
+
+    open_ms: int
+    rows: tuple[int, ...]
+    in_place: bool
+
+
+def is_increasing(numbers: pl.Series) -> bool:
+    """Whether each number is greater than the one before."""
+    return bool((numbers.diff().drop_nulls() > 0).all())
+
+
+def displaced(rows: Sequence[int], opens: Sequence[int]) -> list[Displaced]:
+    """The rows that spoil the order: the fewest without which all times increase, each beside its likes.
+
+    One row moved far away is one row out of order, not a thousand; the copy of a row that stands elsewhere is a copy,
+    wherever it is.
+    """
+    in_run = longest_run(opens)
+    groups: dict[int, list[int]] = {open_ms: [] for open_ms, stands in zip(opens, in_run, strict=True) if not stands}
+    placed: set[int] = set()
+    for number, open_ms, stands in zip(rows, opens, in_run, strict=True):
+        group = groups.get(open_ms)
+        if group is not None and stands:
+            group.insert(0, number)
+            placed.add(open_ms)
+        elif group is not None:
+            group.append(number)
+    return [Displaced(open_ms, tuple(group), open_ms in placed) for open_ms, group in groups.items()]
+
+
+def longest_run(numbers: Sequence[int]) -> list[bool]:
+    """Which of the numbers belong to one longest strictly increasing run through them."""
+    ends: list[int] = []  # the least number a run of each length can end with,
+    at: list[int] = []  # its place,
+    before: list[int] = []  # and for every place, the place before it in its run
+    for place, number in enumerate(numbers):
+        length = len(ends) if not ends or number > ends[-1] else bisect_left(ends, number)
+        before.append(at[length - 1] if length else -1)
+        if length == len(ends):
+            ends.append(number)
+            at.append(place)
+        elif number < ends[length]:  # of two that are equal, the earlier one stands
+            ends[length], at[length] = number, place
+    stands = [False] * len(numbers)
+    place = at[-1] if at else -1
+    while place >= 0:
+        stands[place] = True
+        place = before[place]
+    return stands
+
+
+def gaps_between(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[int, int, tuple[Gap, ...]]:
+    """Where candles are missing between rows that increase in time: the number of places, the number of candles, and
+    the first places."""
+    if frame.step_ms is None:
+        found = list(_gaps(frame, rows.to_list(), opens.to_list()))
+        return len(found), sum(gap.candles for gap in found), tuple(found[:most])
+    missing = opens.diff() // frame.step_ms - 1
+    after = (missing > 0).arg_true()
+    first = after.head(most)
+    numbers, times, befores = rows.gather(first), opens.gather(first), opens.gather(first - 1)
+    gaps = [
+        Gap(row, before_ms, Span(before_ms + frame.step_ms, open_ms), (open_ms - before_ms) // frame.step_ms - 1)
+        for row, open_ms, before_ms in zip(numbers, times, befores, strict=True)
+    ]
+    return len(after), int(missing.gather(after).sum()), tuple(gaps)
+
+
+def _gaps(frame: Timeframe, rows: Sequence[int], opens: Sequence[int]) -> Iterator[Gap]:
+    for row, before_ms, open_ms in zip(rows[1:], opens, opens[1:], strict=False):
+        start_ms = frame.close(before_ms)
+        if start_ms < open_ms:
+            yield Gap(row, before_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))
+
+
+def likely_timeframe(frame: Timeframe, opens: pl.Series) -> Timeframe | None:
+    """Another timeframe whose distance most rows keep from the row before them; None if there is none."""
+    steps = opens.diff().drop_nulls()
+    if len(steps) < _ALIKE or (steps == frame.step_ms).sum() * 2 > len(steps):
+        return None
+    months = TIMEFRAMES["M"]
+    if frame is months and all(map(months.is_open, opens)):
+        return None
+    if is_increasing(opens) and all(map(months.is_open, opens)):
+        return months
+    counts = steps.value_counts(sort=True, name="rows")
+    step_ms, rows = counts.row(0)
+    likely = [each for each in TIMEFRAMES.values() if each.step_ms == step_ms and each != frame]
+    return likely[0] if likely and rows * 2 > len(steps) else None
