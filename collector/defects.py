@@ -64,9 +64,9 @@ def sound_open(frame: Timeframe, line: bytes) -> int | None:
 
 
 def told_open(line: bytes) -> int | None:
-    """The open time a line tells, on the grid or not; None if it tells none."""
-    digits = line.partition(b",")[0]
-    if digits.isdigit() and len(digits) <= len(str(LATEST_MS)) and str(int(digits)).encode() == digits:
+    """The open time a line tells, on the grid or not; None if it tells none, or was cut off in it."""
+    digits, comma, _ = line.partition(b",")
+    if comma and digits.isdigit() and len(digits) <= len(str(LATEST_MS)) and str(int(digits)).encode() == digits:
         return int(digits)
     return None
 
@@ -144,8 +144,8 @@ def _is_infinite(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...") if not _is_word(text) else text
-
-
-def _is_word(text: str) -> bool:
-    return len(text) <= _SHOWN and text.isascii() and text.isprintable() and bool(text) and " " not in text
+    """The text or its beginning, so that it reads as one word and cannot break a line."""
+    if text.isascii() and text.isprintable() and text and " " not in text and len(text) <= _SHOWN:
+        return text
+    quoted = repr(text[:_SHOWN])
+    return quoted if len(quoted) <= _SHOWN + 2 and len(text) <= _SHOWN else f"{quoted[:_SHOWN]}...'"

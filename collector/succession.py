@@ -111,7 +111,7 @@ def _gaps(frame: Timeframe, rows: Sequence[int], opens: Sequence[int]) -> Iterat
 def likely_timeframe(frame: Timeframe, opens: pl.Series) -> Timeframe | None:
     """Another timeframe whose distance most rows keep from the row before them; None if there is none."""
     steps = opens.diff().drop_nulls()
-    if len(steps) < _ALIKE or (steps == frame.step_ms).sum() * 2 > len(steps):
+    if len(steps) < _ALIKE or (frame.step_ms and (steps == frame.step_ms).sum() * 2 > len(steps)):
         return None
     months = TIMEFRAMES["M"]
     if frame is months and all(map(months.is_open, opens)):

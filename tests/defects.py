@@ -32,7 +32,8 @@ class Plant:
 
     def __call__(self, frame: Timeframe, data: bytes, random: Random, place: int | None = None) -> bytes:
         rows = data[len(HEADER) :].splitlines(keepends=True)
-        at = random.randrange(1, len(rows) - 1) if place is None else place % len(rows)
+        whole = [at for at, row in enumerate(rows) if row.count(b",") == 7 and row[:13].isdigit()]
+        at = whole[random.randrange(1, len(whole) - 1) if place is None else place]
         return HEADER + b"".join(self.damage(frame, rows, at, random))
 
 
@@ -108,7 +109,7 @@ def _off_grid(_: Timeframe, rows: list[bytes], at: int, random: Random) -> list[
 
 
 def _future(frame: Timeframe, rows: list[bytes], _: int, __: Random) -> list[bytes]:
-    return [*rows, retimed(rows[-1], frame.shift(time_of(rows[-1]), 100_000 if frame.step_ms else 1000))]
+    return [*rows, retimed(rows[-1], frame.shift(time_of(rows[-1]), 1000))]
 
 
 def _torn(_: Timeframe, rows: list[bytes], __: int, random: Random) -> list[bytes]:
@@ -116,7 +117,7 @@ def _torn(_: Timeframe, rows: list[bytes], __: int, random: Random) -> list[byte
 
 
 def _torn_in_the_middle(_: Timeframe, rows: list[bytes], at: int, random: Random) -> list[bytes]:
-    return [*rows[:at], rows[at][: random.randrange(34)] + b"\n", *rows[at + 1 :]]
+    return [*rows[:at], rows[at][: random.randrange(1, 14)] + b"\n", *rows[at + 1 :]]
 
 
 def _zeros_at_the_end(_: Timeframe, rows: list[bytes], __: int, random: Random) -> list[bytes]:
