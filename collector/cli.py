@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import attrs
 import trio
@@ -32,11 +32,14 @@ from collector.logs import get_logger, open_logs
 from collector.missing import State
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
+from collector.repair import show_plans
 from collector.sandbox.command import sandbox
 from collector.service import list_symbols, serve
+from collector.service import repair as mend
 from collector.summary import Outcome, summary_lines
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 _HELP = """A trustworthy local store of Bybit candles: one plain CSV file per symbol and timeframe.
 
@@ -161,6 +164,28 @@ def gaps(
 
 
 @app.command()
+@with_options
+def repair(
+    options: Options,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+) -> None:
+    """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
+    if dry_run:
+        plans = [plan for plan in show_plans(options.settings, options.are_about) if plan]
+        for plan in plans:
+            print(plan)  # noqa: T201
+        _say(_repaired(len(plans), "would be"))
+        return
+    work = partial(mend, options.settings, options.are_about)
+    plans, outcome = _logged(options, work)
+    _summarize(options, outcome)
+    _say(_repaired(len(plans), "was" if len(plans) == 1 else "were"))
+    if not outcome.complete:
+        sys.exit(1)
+
+
+@app.command()
 def demo(
     *,
     data_dir: Annotated[
@@ -185,6 +210,11 @@ app.command()(sandbox)
 
 
 def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
+    return _logged(options, partial(serve, options.settings, once=once, allow_trim=allow_trim))
+
+
+def _logged(options: Options, work: "partial[Coroutine[Any, Any, T]]") -> T:
+    """Runs work until it is done or a signal stops it, with logs and with progress on a terminal."""
     console = Console(stderr=True)
     with open_logs(
         options.settings.logs_dir,
@@ -196,13 +226,13 @@ def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)
         watch = Display(console).draw if console.is_terminal and not options.quiet else log_progress
-        return trio.run(_until_signal, partial(serve, options.settings, once=once, watch=watch, allow_trim=allow_trim))
+        return trio.run(_until_signal, partial(work, watch=watch))
 
 
-async def _until_signal(work: "partial[Coroutine[Any, Any, Outcome]]") -> Outcome:
+async def _until_signal(work: "partial[Coroutine[Any, Any, T]]") -> T:
     """The first SIGINT or SIGTERM lets the work drain, the second ends it at once."""
     stop = trio.Event()
-    result: Outcome | CollectorError | None = None
+    result: T | CollectorError | None = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_listen, stop, nursery.cancel_scope)
         try:
@@ -243,6 +273,10 @@ def _show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*map(Text, row))  # not markup, whatever the exchange sends
     (Console() if sys.stdout.isatty() else Console(width=200)).print(table)
+
+
+def _repaired(files: int, verb: str) -> str:
+    return f"{files} {'file' if files == 1 else 'files'} {verb} mended or completed" if files else "nothing to repair"
 
 
 def _fail(error: CollectorError, problems: list[str]) -> None:

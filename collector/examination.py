@@ -65,15 +65,14 @@ def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
     return _Reading(series.timeframe, data, series.timeframe.floor(now_ms)).result()
 
 
-def sound_lines(data: Bytes, examination: Examination) -> Iterator[bytes]:
-    """The lines of an examined file that stay, with their line ends, as they stand in the file."""
-    gone = iter(sorted({*examination.unsound, *examination.surplus}))
-    next_gone = next(gone, None)
+def parted(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
+    """The lines of an examined file that stay, and those that go, with their line ends, as they stand in the file."""
+    unfit = {*examination.unsound, *examination.surplus}
+    stay: list[bytes] = []
+    go: list[bytes] = []
     for number, line in enumerate(_lines(data)):
-        if number == next_gone:
-            next_gone = next(gone, None)
-        else:
-            yield line
+        (go if number in unfit else stay).append(line)
+    return stay, go
 
 
 def _without_header(head: bytes, length: int) -> Examination:

@@ -154,9 +154,14 @@ def read_ledger(data_dir: Path) -> Saved:
 
 
 def _reading(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing. Where it may not even keep SQLite's notes on who reads, it does without."""
-    immutable = "" if os.access(path.parent, os.W_OK) else "&immutable=1"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{immutable}", uri=True)
+    """A connection that changes nothing.
+
+    To read what a collector has not merged into the database yet, SQLite keeps notes beside it. Where there is nothing
+    unmerged, or where they cannot be kept, it does without.
+    """
+    unmerged = path.with_name(path.name + "-wal").exists() and os.access(path.parent, os.W_OK)
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if unmerged else '&immutable=1'}"
+    return sqlite3.connect(uri, uri=True)
 
 
 def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:

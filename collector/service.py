@@ -37,6 +37,7 @@ from collector.ownership import record_ban, recorded_ban
 from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler, cancel_when
+from collector.repair import Chosen, Mending, Plan, Stock, stored_series
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
@@ -91,11 +92,15 @@ async def serve(
     stop: trio.Event | None = None,
     watch: Watch | None = None,
     allow_trim: bool = False,
+    mending: Mending | None = None,
 ) -> Outcome:
-    """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does."""
+    """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does.
+
+    With `mending`, it is about what is stored, and not about what the settings say is to be collected.
+    """
     try:
         stop = trio.Event() if stop is None else stop
-        return await _serve(settings, once, stop, watch, allow_trim)
+        return await _serve(settings, once, stop, watch, allow_trim, mending)
     except BaseExceptionGroup as group:
         cause = cause_of(group, trio.BrokenResourceError)
         if cause is None:
@@ -103,7 +108,29 @@ async def serve(
     raise cause
 
 
-async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch | None, allow_trim: bool) -> Outcome:
+async def repair(
+    settings: Settings, chosen: Chosen, *, stop: trio.Event | None = None, watch: Watch | None = None
+) -> tuple[list[Plan], Outcome]:
+    """Mends the files of the series that are chosen, and fetches what is then missing. Raises as `collect` does.
+
+    Returns:
+        What was done about which series, and how the fetching ended.
+    """
+    mending = Mending(settings, chosen)
+    # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
+    only = attrs.evolve(settings, mode="live", limit_to_50_entries=False)
+    outcome = await serve(only, once=True, stop=stop, watch=watch, mending=mending)
+    return mending.plans, outcome
+
+
+async def _serve(
+    settings: Settings,
+    once: bool,
+    stop: trio.Event,
+    watch: Watch | None,
+    allow_trim: bool,
+    mending: Mending | None,
+) -> Outcome:
     began_s = trio.current_time()
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
@@ -118,10 +145,13 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 inner.start_soon(cancel_when, stop, inner.cancel_scope)
                 if watch:
                     inner.start_soon(watch, vitals, book)
-                found, unknown[:] = await _symbols(settings, rest, patient=not once)
-                ledger.claim()
-                every_series += _series(settings, found)
                 store = Store(settings.data_dir)
+                if mending:
+                    every_series += await _mend(mending, rest, Stock(store, ledger, book, marks))
+                else:
+                    found, unknown[:] = await _symbols(settings, rest, patient=not once)
+                    ledger.claim()
+                    every_series += _series(settings, found)
                 if settings.limit_to_50_entries and not allow_trim:
                     _refuse_to_trim(store, every_series)
                 writer = Writer(store, ledger, book, vitals, settings, marks)
@@ -160,6 +190,16 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
         looked=reconciler is not None and reconciler.looked,
         stopped=stop.is_set(),
     )
+
+
+async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
+    """Mends what is stored, by the exchange's time; the series that were looked at."""
+    now_ms = await rest.server_time()
+    stock.ledger.claim()
+    every_series = stored_series(stock.store, stock.book, mending.chosen)
+    for series in every_series:
+        await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
+    return every_series
 
 
 @attrs.frozen

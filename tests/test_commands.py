@@ -439,6 +439,43 @@ def test_gaps_of_a_directory_without_a_ledger_are_none(say: Command, tmp_path: P
     assert not (tmp_path / "candles").exists()
 
 
+# Repair.
+
+
+def test_repair_mends_a_file_and_says_what_it_did_and_where_the_rest_is(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    assert complaints(say(settings, "repair")[2])[-1] == "nothing to repair"
+    say(settings, "fetch")
+    good = path.read_bytes()
+    path.write_bytes(good.replace(b",", b";", 12) + b"torn")
+    status, out, _ = say(settings, "repair", "--dry-run")
+    assert (status, out) == (
+        0,
+        "BTCUSDT_60.csv: is set aside (its first line is not our header), 240 candles are fetched\n",
+    )
+    path.write_bytes(good + b"torn")
+    status, _, err = say(settings, "repair")
+    assert status == 0
+    assert complaints(err)[-1] == "1 file was mended or completed"
+    assert "BTCUSDT_60.csv: 1 row goes (1 torn)" in err
+    assert path.read_bytes() == good
+    assert (tmp_path / "candles" / "BTCUSDT_60.csv.removed-1").read_bytes() == b"torn"
+
+
+def test_repair_that_could_not_fetch_everything_says_so_by_its_status(say: Command, tmp_path: Path) -> None:
+    hole = Hole.named("BTCUSDT/60:2024-05-11T06:00..2024-05-11T09:00")
+    with served(market(faults=Faults(holes=(hole,)))) as box:
+        settings = settings_for(box.url, tmp_path)
+        say(settings, "fetch")
+        box.clock.advance(MINUTE_MS)
+        status, _, err = say(settings, "repair")
+    assert status == 1
+    assert "BTCUSDT_60.csv: 3 candles are fetched" in err
+
+
 # Signals, to a process of its own.
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series, Timeframe
 from collector.coverage import NOTHING, Spans
 from collector.defects import Kind, defects_of, sound_open
-from collector.examination import MOST, Examination, examine, sound_lines
+from collector.examination import MOST, Examination, examine, parted
 from collector.proof import proven_opens
 from collector.rows import HEADER, Values, check_lines, rows_of
 from tests.candles import T0
@@ -188,10 +188,11 @@ def test_the_lines_that_stay_are_a_good_file_once_they_are_sorted(seed: int, nam
     for name in names:
         data = PLANTS[name](MINUTES, data, random)
     found = examined(data)
-    lines = list(sound_lines(data, found))
-    mended = b"".join(sorted(lines, key=time_of))
+    lines = parted(data, found)[0]
+    ordered = sorted(lines, key=time_of)
+    mended = b"".join(ordered)
     assert check_lines(MINUTES, mended)[1:] == (len(mended), None)
-    assert (lines == sorted(lines, key=time_of)) == found.in_order
+    assert (lines == ordered) == found.in_order
     again = examined(HEADER + mended)
     assert (again.held, again.counts) == (found.held, {})
 

@@ -17,7 +17,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 PURE = {"candle", "coverage", "defects", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
 PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
-STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
+STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
 READERS = {"integrity", "feeder", "gaps"}
 LOOKING = {"inspection", "proof", "succession", "examination"}  # what a file's bytes say
 ROOM = COMMON | STATIONS | READERS | LOOKING | {"bybit.rest", "bybit.stream", "progress"}
@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": COMMON | {"inspection"},
     "ledger": COMMON | {"inspection", "ownership"},
     "ownership": COMMON,
+    "repair": COMMON | LOOKING | {"store", "ledger", "ownership"},
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | LOOKING | {"store", "ledger"},
     "feeder": COMMON | {"inspection", "store"},

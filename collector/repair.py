@@ -1,0 +1,188 @@
+"""Mending what is stored: which rows of a file stay, which go, and which candles are then wanted anew.
+
+Nothing is fetched here. The candles of rows that had to go are wanted and no longer held, so the reconciler has them
+fetched like any others, and the writer puts them in their places. The order of things is what a crash must not change:
+first the ledger learns what is wanted, then what goes is kept beside the file, then the file is replaced in one step.
+A plan can be made and shown without doing any of it.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from collector.book import Book, Record
+from collector.candle import Series
+from collector.coverage import NOTHING, Span, Spans
+from collector.defects import Kind
+from collector.errors import StorageError
+from collector.examination import Examination, examine, parted
+from collector.inspection import Bytes, Mark, mapped
+from collector.ledger import Ledger, read_ledger
+from collector.logs import get_logger
+from collector.missing import not_due
+from collector.ownership import refuse_if_owned
+from collector.planning import wanted
+from collector.rows import candles_in, open_of_line
+from collector.settings import Settings
+from collector.store import Store
+
+log = get_logger(__name__)
+
+_TIME_IS_WRONG = {Kind.OFF_GRID, Kind.UNCLOSED, Kind.DATETIME}
+
+Chosen = Callable[[Series], bool]
+
+
+@attrs.frozen
+class Plan:
+    """What is to be done about one series.
+
+    `foreign` says why the file is beyond repair; then it is set aside whole. `wanted` is what the series is to hold
+    afterwards, if the exchange has it, and `to_fetch` the part of it that is to be asked for.
+    """
+
+    series: Series
+    examination: Examination
+    foreign: str | None
+    wanted: Spans
+    to_fetch: Spans
+
+    @property
+    def removed(self) -> int:
+        """How many rows go."""
+        return len(self.examination.unsound) + len(self.examination.surplus)
+
+    @property
+    def is_to_mend(self) -> bool:
+        """Whether the file itself is not as the writer would have written it."""
+        return bool(self.foreign or self.removed or self.examination.counts or not self.examination.in_order)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return self.is_to_mend or bool(self.to_fetch)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.foreign:
+            parts.append(f"is set aside ({self.foreign})")
+        elif self.removed:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.examination.counts.items())
+            parts.append(f"{self.removed:,} {'row goes' if self.removed == 1 else 'rows go'} ({kinds})")
+        if not (self.foreign or self.examination.in_order):
+            parts.append("rows are put in order")
+        if self.to_fetch:
+            parts.append(f"{candles_in(self.series.timeframe, self.to_fetch):,} candles are fetched")
+        return f"{self.series}.csv: {', '.join(parts) or 'is as it should be'}"
+
+
+def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan]:
+    """What would be done, as far as can be told without asking the exchange; nothing is changed.
+
+    Raises:
+        DirectoryInUse: a collector owns the directory.
+        StorageError: a file or the ledger cannot be read.
+    """
+    refuse_if_owned(settings.data_dir)
+    saved = read_ledger(settings.data_dir)
+    now_ms = max(time.time_ns() // 1_000_000, saved.newest_ms)
+    store = Store(settings.data_dir)
+    for series in stored_series(store, saved.book, chosen):
+        with _reading(store.path(series)) as data:
+            yield _plan(settings, series, data, saved.book[series], saved.marks.get(series), now_ms)
+
+
+def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
+    """The series that have a file, or of which the ledger says that something is wanted."""
+    wanted = {series for series, record in book if record.wanted}
+    return sorted(filter(chosen, wanted | set(store.every_series())))
+
+
+@attrs.frozen
+class Stock:
+    """What a directory holds, in the hands of its owner."""
+
+    store: Store
+    ledger: Ledger
+    book: Book
+    marks: dict[Series, Mark]
+
+
+@attrs.define
+class Mending:
+    """Mends the files of a directory that the caller owns. Everything here blocks.
+
+    What was done is in `plans`, one for each series that had something to mend or to fetch.
+    """
+
+    _settings: Settings
+    chosen: Chosen
+    plans: list[Plan] = attrs.field(factory=list)
+
+    def mend(self, stock: Stock, series: Series, now_ms: int) -> None:
+        """Leaves the sound rows of a file and no others, in order, and has the rest wanted.
+
+        Raises:
+            StorageError: the disk refuses; the file is as it was.
+        """
+        with _reading(stock.store.path(series)) as data:
+            plan = _plan(self._settings, series, data, stock.book[series], stock.marks.get(series), now_ms)
+            stock.book.want(series, plan.wanted)
+            if plan:
+                self.plans.append(plan)
+                log.info("mending", plan=str(plan))
+            if plan.is_to_mend:
+                self._mend(stock, plan, data or b"")
+
+    def _mend(self, stock: Stock, plan: Plan, data: Bytes) -> None:
+        series = plan.series
+        stock.marks.pop(series, None)
+        stock.ledger.save(stock.book, {series: None})
+        if plan.foreign:
+            beside: Path | None = stock.store.set_aside(series)
+        else:
+            stay, go = parted(data, plan.examination)
+            beside = stock.store.mend(series, sorted(stay, key=open_of_line), go)
+        if beside:
+            log.info("what was removed is kept", series=str(series), file=beside.name)
+
+
+def _plan(
+    settings: Settings, series: Series, data: Bytes | None, record: Record, mark: Mark | None, now_ms: int
+) -> Plan:
+    frame = series.timeframe
+    found = Examination() if data is None else examine(series, data, now_ms)
+    foreign = found.foreign
+    if found.looks_like:
+        foreign = f"its rows look like those of timeframe {found.looks_like}"
+    held = NOTHING if foreign else found.held
+    told = [Span(open_ms, frame.close(open_ms)) for open_ms in _told(series, found)]
+    spans = Spans.of(*record.wanted, *held, *told, *(mark.held if mark else ()))
+    if spans:
+        wants = Spans((spans.hull,))
+    else:  # nothing tells what the file held
+        newest_only = settings.mode == "recent" or settings.limit_to_50_entries
+        wants = wanted(frame, now_ms, settings.days_to_fetch, newest_only=newest_only)
+    return Plan(series, found, foreign, wants, wants - held - not_due(record.notes, now_ms))
+
+
+def _told(series: Series, found: Examination) -> set[int]:
+    """The open times of unsound rows whose time is to be believed: such a row was a candle of this file."""
+    not_believed = {defect.row for defect in found.defects if defect.kind in _TIME_IS_WRONG}
+    told = {defect.timestamp_ms for defect in found.defects if defect.row not in not_believed}
+    return {open_ms for open_ms in told if open_ms is not None and series.timeframe.is_open(open_ms)}
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Bytes | None]:
+    """The bytes of a file; None where there is none."""
+    try:
+        if not path.exists():
+            yield None
+            return
+        with mapped(path) as data:
+            yield data
+    except OSError as error:
+        raise StorageError(f"{path} could not be read ({error.strerror})") from error
