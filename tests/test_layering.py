@@ -14,21 +14,25 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
-PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
+PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors", "pulse"}
 PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
+SYSTEMD = {"notify", "supervision"}
+RELOADING = {"reload", "rereading"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
 READERS = {"integrity", "feeder", "gaps"}
-ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
+ROOM = COMMON | STATIONS | READERS | SYSTEMD | RELOADING | {"inspection", "bybit.rest", "bybit.stream", "progress"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
+    "cli": ROOM | {"service", "demo", "options", "summary", "signals", "sandbox", "sandbox.*"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
-    "service": ROOM | {"summary"},
+    "service": ROOM | {"collection", "summary"},
+    "collection": COMMON | STATIONS | {"bybit.rest", "reload"},
+    "signals": COMMON | {"summary"},
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
@@ -43,6 +47,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "feeder": COMMON | {"inspection", "store"},
     "gaps": COMMON | {"inspection", "ledger"},
     "inspection": PURE,
+    # beside the stations: systemd's side of us, and settings that change
+    "notify": set(),
+    "supervision": COMMON | {"notify"},
+    "reload": {"settings"},
+    "rereading": COMMON,
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON,
