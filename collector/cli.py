@@ -6,16 +6,16 @@
 Nothing is collected here; commands translate between a person and the service.
 """
 
+import faulthandler
 import gc
 import json
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import attrs
 import trio
@@ -28,12 +28,16 @@ from collector.coverage import moment_text, span_texts
 from collector.demo import demonstrate
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.gaps import find_gaps, gaps_summary
-from collector.logs import get_logger, open_logs
+from collector.logs import get_logger, open_logs, set_level
 from collector.missing import State
+from collector.notify import Notify
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
+from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
 from collector.service import list_symbols, serve
+from collector.settings import Settings
+from collector.signals import until_signal
 from collector.summary import Outcome, summary_lines
 
 log = get_logger(__name__)
@@ -186,9 +190,12 @@ app.command()(sandbox)
 
 def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
     console = Console(stderr=True)
+    notify = Notify.of(os.environ)
+    if notify.address:
+        faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
     with open_logs(
         options.settings.logs_dir,
-        level=options.log_level,
+        level=options.settings.log_level,
         quiet=options.quiet,
         console=console,
         secrets=[os.environ.get(name, "") for name in ("BYBIT_API_KEY", "BYBIT_API_SECRET")],
@@ -196,37 +203,23 @@ def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)
         watch = Display(console).draw if console.is_terminal and not options.quiet else log_progress
-        return trio.run(_until_signal, partial(serve, options.settings, once=once, watch=watch, allow_trim=allow_trim))
+        rereading = None if once else Rereading(partial(_read_again, options))
+        work = partial(
+            serve,
+            options.settings,
+            once=once,
+            watch=watch,
+            allow_trim=allow_trim,
+            notify=notify,
+            rereading=rereading,
+        )
+        return trio.run(partial(until_signal, work, rereading.ask if rereading else None))
 
 
-async def _until_signal(work: "partial[Coroutine[Any, Any, Outcome]]") -> Outcome:
-    """The first SIGINT or SIGTERM lets the work drain, the second ends it at once."""
-    stop = trio.Event()
-    result: Outcome | CollectorError | None = None
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_listen, stop, nursery.cancel_scope)
-        try:
-            result = await work(stop=stop)
-        except CollectorError as error:
-            result = error
-        nursery.cancel_scope.cancel()
-    if result is None:
-        raise KeyboardInterrupt
-    if isinstance(result, CollectorError):
-        raise result
-    return result
-
-
-async def _listen(
-    stop: trio.Event, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            if stop.is_set():
-                scope.cancel()
-            log.info("stopping, what was received is written first")
-            stop.set()
+def _read_again(options: Options) -> Settings:
+    settings = options.load()
+    set_level(settings.log_level)
+    return settings
 
 
 def _summarize(options: Options, outcome: Outcome) -> None:

@@ -24,7 +24,6 @@ from structlog.typing import Processor
 from collector.errors import SettingsError
 
 FILE_NAME = "collector.log"
-LEVELS = ("debug", "info", "warning", "error")
 _FILE_BYTES = 10_000_000  # with five older files beside it: weeks of a normal run, and never more than 60 MB
 _OLDER_FILES = 5
 _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
@@ -62,7 +61,7 @@ def open_logs(
     rotate the file under each other. Secrets are masked wherever they turn up.
 
     Raises:
-        SettingsError: the level does not exist, or the directory cannot be written.
+        SettingsError: the directory cannot be written.
     """
     mask = _masking([secret for secret in secrets if secret.strip()])
     lines = _Lines(console or Console(stderr=True))
@@ -70,7 +69,7 @@ def open_logs(
     lines.setLevel("WARNING" if quiet else "NOTSET")
     with ExitStack() as opened:
         opened.callback(_tree.setLevel, _tree.level)
-        _tree.setLevel(_level(level))
+        set_level(level)
         opened.enter_context(_listening(lines))
         if logs_dir is not None:
             file = _open_file(logs_dir)
@@ -89,10 +88,9 @@ def _listening(handler: logging.Handler) -> Iterator[None]:
         handler.close()
 
 
-def _level(name: str) -> int:
-    if name.lower() not in LEVELS:
-        raise SettingsError([f"--log-level: {name!r} is not one of {', '.join(LEVELS)}"])
-    return logging.getLevelNamesMapping()[name.upper()]
+def set_level(level: str) -> None:
+    """From now on, only what is of this level or worse is shown and kept."""
+    _tree.setLevel(level.upper())
 
 
 def _open_file(logs_dir: Path) -> logging.Handler:

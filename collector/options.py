@@ -7,7 +7,7 @@ once.
 import inspect
 import os
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,12 +45,12 @@ _SHARED: dict[str, Any] = {
         bool, typer.Option("--no-limit", help="Keep every row, not only the 50 newest.", rich_help_panel=_WHAT)
     ],
     "no_websocket": Annotated[bool, typer.Option("--no-websocket", help="History only.", rich_help_panel=_WHAT)],
-    "log_level": Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_HOW)],
+    "log_level": Annotated[str | None, typer.Option(help="debug, info, warning or error.", rich_help_panel=_HOW)],
     "quiet": Annotated[bool, typer.Option("--quiet", help="Warnings and errors only.", rich_help_panel=_HOW)],
 }
-_DEFAULTS = {"no_limit": False, "no_websocket": False, "log_level": "info", "quiet": False}
+_DEFAULTS = {"no_limit": False, "no_websocket": False, "quiet": False}
 _SETTING_OF = {"days": "days_to_fetch"}
-_NOT_SETTINGS = ("settings", "no_limit", "no_websocket", "log_level", "quiet")
+_NOT_SETTINGS = ("settings", "no_limit", "no_websocket", "quiet")
 
 
 @attrs.frozen
@@ -58,7 +58,7 @@ class Options:
     """What was said on the command line, and the settings that follow from it and everything else."""
 
     settings: Settings
-    log_level: str
+    load: Callable[[], Settings]  # the same settings, read again
     quiet: bool
     warnings: tuple[str, ...] = ()
     only_symbols: tuple[str, ...] = ()
@@ -95,10 +95,11 @@ def _read(given: dict[str, Any]) -> Options:
         overrides["limit_to_50_entries"] = False
     if given["no_websocket"]:
         overrides["enable_websocket"] = False
-    settings = Settings.load(given["settings"], os.environ, overrides)
+    load = partial(Settings.load, given["settings"], os.environ, overrides)
+    settings = load()
     return Options(
         settings,
-        given["log_level"],
+        load,
         given["quiet"],
         tuple(unknown_variables(os.environ)),
         only_symbols=tuple(settings.symbols) if given["symbols"] else (),

@@ -146,6 +146,11 @@ class Settings:
         converter=values.directory,
         metadata=_about("storage", "Where the log and the integrity reports are written."),
     )
+    log_level: str = attrs.field(
+        default="info",
+        converter=values.log_level,
+        metadata=_about("storage", "What is said: debug, info, warning or error, and whatever is worse."),
+    )
     fsync: bool = attrs.field(
         default=True,
         converter=values.yes_or_no,

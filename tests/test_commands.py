@@ -26,6 +26,7 @@ from collector.candle import MINUTE_MS
 from collector.ledger import open_ledger
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings import Settings
+from collector.signals import until_signal
 from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
 from tests.campaign.process import command, heard, open_collector, variables
@@ -522,7 +523,7 @@ async def test_a_second_signal_ends_at_once(capsys: pytest.CaptureFixture[str]) 
         raise AssertionError
 
     with trio.fail_after(_PATIENCE_S), pytest.raises(KeyboardInterrupt):
-        await cli._until_signal(partial(deaf))
+        await until_signal(deaf)
 
 
 async def test_a_ban_is_waited_out_across_a_kill_and_a_new_start(tmp_path: Path) -> None:

@@ -136,8 +136,3 @@ def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_pat
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(SettingsError, match=r"\[storage\] logs_dir: .*logs cannot be written: File exists"):
         open_logs(tmp_path / "logs").__enter__()
-
-
-def test_an_unknown_level_is_a_problem_of_the_command_line() -> None:
-    with pytest.raises(SettingsError, match="--log-level: 'loud' is not one of debug, info, warning, error"):
-        open_logs(None, level="loud").__enter__()
