@@ -67,8 +67,7 @@ async def supervised(
             start_new_session=True,  # as under a service manager, there is no terminal
         )
         try:
-            with trio.fail_after(_PATIENCE_S):
-                yield process, Manager(socket)
+            yield process, Manager(socket)
         finally:
             with trio.CancelScope(shield=True):
                 if process.returncode is None:
@@ -84,82 +83,86 @@ async def rows_are(settings: Settings, name: str, at_least: int) -> None:
 
 
 async def test_start_readiness_watchdog_reload_and_stop_are_told(tmp_path: Path) -> None:
-    file = tmp_path / "settings.ini"
-    file.write_text("[collection]\nsymbols = BTCUSDT\nfetch_all_symbols = false\ndays_to_fetch = 2\n")
-    async with open_sandbox(market()) as box:
-        settings = settings_for(box.url, tmp_path)
-        async with supervised(settings, tmp_path / "notify", file) as (process, manager):
-            await manager.hears("EXTEND_TIMEOUT_USEC=", "READY=1", "WATCHDOG=1", "STATUS=", "WATCHDOG=1")
-            await rows_are(settings, "BTCUSDT_60", 48)
-            assert not (settings.data_dir / "ETHUSDT_60.csv").exists()
+    with trio.fail_after(_PATIENCE_S):
+        file = tmp_path / "settings.ini"
+        file.write_text("[collection]\nsymbols = BTCUSDT\nfetch_all_symbols = false\ndays_to_fetch = 2\n")
+        async with open_sandbox(market()) as box:
+            settings = settings_for(box.url, tmp_path)
+            async with supervised(settings, tmp_path / "notify", file) as (process, manager):
+                await manager.hears("EXTEND_TIMEOUT_USEC=", "READY=1", "WATCHDOG=1", "STATUS=", "WATCHDOG=1")
+                await rows_are(settings, "BTCUSDT_60", 48)
+                assert not (settings.data_dir / "ETHUSDT_60.csv").exists()
 
-            file.write_text("[collection]\nsymbols = ETHUSDT BTCUSDT\ndays_to_fetch = 3\nmode = live\n")
-            process.send_signal(signal.SIGHUP)
-            await manager.hears("RELOADING=1", "MONOTONIC_USEC=", "READY=1", "WATCHDOG=1")
+                file.write_text("[collection]\nsymbols = ETHUSDT BTCUSDT\ndays_to_fetch = 3\nmode = live\n")
+                process.send_signal(signal.SIGHUP)
+                await manager.hears("RELOADING=1", "MONOTONIC_USEC=", "READY=1", "WATCHDOG=1")
 
-            process.send_signal(signal.SIGTERM)
-            await manager.hears("STOPPING=1")
-            said = await heard(process)
-            assert await process.wait() == 0
-    assert "Traceback" not in said
-    assert "settings that need a restart keys=mode" in said
-    assert "days_to_fetch=3" in said
+                process.send_signal(signal.SIGTERM)
+                await manager.hears("STOPPING=1")
+                said = await heard(process)
+                assert await process.wait() == 0
+        assert "Traceback" not in said
+        assert "settings that need a restart keys=mode" in said
+        assert "days_to_fetch=3" in said
 
 
 async def test_symbols_and_days_that_are_added_are_collected_and_wrong_settings_change_nothing(tmp_path: Path) -> None:
-    file = tmp_path / "settings.ini"
-    listed = "[collection]\nfetch_all_symbols = false\n"
-    file.write_text(f"{listed}symbols = BTCUSDT\ndays_to_fetch = 2\n")
-    async with open_sandbox(market()) as box:
-        settings = settings_for(box.url, tmp_path)
-        async with supervised(settings, tmp_path / "notify", file) as (process, manager):
-            await manager.hears("READY=1")
-            await rows_are(settings, "BTCUSDT_60", 48)
+    with trio.fail_after(_PATIENCE_S):
+        file = tmp_path / "settings.ini"
+        listed = "[collection]\nfetch_all_symbols = false\n"
+        file.write_text(f"{listed}symbols = BTCUSDT\ndays_to_fetch = 2\n")
+        async with open_sandbox(market()) as box:
+            settings = settings_for(box.url, tmp_path)
+            async with supervised(settings, tmp_path / "notify", file) as (process, manager):
+                await manager.hears("READY=1")
+                await rows_are(settings, "BTCUSDT_60", 48)
 
-            file.write_text(f"{listed}symbols = BTCUSDT\ndays_to_fetch = many\nmode = half\n")
-            process.send_signal(signal.SIGHUP)
-            await manager.hears("RELOADING=1", "READY=1")
-            said = await heard(process, "'half'")
+                file.write_text(f"{listed}symbols = BTCUSDT\ndays_to_fetch = many\nmode = half\n")
+                process.send_signal(signal.SIGHUP)
+                await manager.hears("RELOADING=1", "READY=1")
+                said = await heard(process, "'half'")
 
-            file.write_text(f"{listed}symbols = BTCUSDT, ETHUSDT, NOSUCHUSDT\ndays_to_fetch = 3\n")
-            process.send_signal(signal.SIGHUP)
-            await rows_are(settings, "BTCUSDT_60", 72)
-            await rows_are(settings, "ETHUSDT_60", 72)
-            await until(lambda: box.counts.stream.topics == 2)
-            process.send_signal(signal.SIGTERM)
-            said += await heard(process)
-            assert await process.wait() == 0
-    assert "Traceback" not in said
-    assert said.count("settings are wrong, going on with the old ones") == 2
-    assert "does not trade here symbol=NOSUCHUSDT" in said
+                file.write_text(f"{listed}symbols = BTCUSDT, ETHUSDT, NOSUCHUSDT\ndays_to_fetch = 3\n")
+                process.send_signal(signal.SIGHUP)
+                await rows_are(settings, "BTCUSDT_60", 72)
+                await rows_are(settings, "ETHUSDT_60", 72)
+                await until(lambda: box.counts.stream.topics == 2)
+                process.send_signal(signal.SIGTERM)
+                said += await heard(process)
+                assert await process.wait() == 0
+        assert "Traceback" not in said
+        assert said.count("settings are wrong, going on with the old ones") == 2
+        assert "does not trade here symbol=NOSUCHUSDT" in said
 
 
 async def test_an_exchange_that_is_down_keeps_us_starting_and_not_failing(tmp_path: Path) -> None:
-    settings = settings_for("http://127.0.0.1:9", tmp_path, bulk_max_retries=1)
-    async with supervised(settings, tmp_path / "notify") as (_, manager):
-        lines = [await manager.next_line() for _ in range(4)]
-    assert {line.partition("=")[0] for line in lines} == {"EXTEND_TIMEOUT_USEC", "STATUS"}
-    assert any("starting" in line for line in lines)
+    with trio.fail_after(_PATIENCE_S):
+        settings = settings_for("http://127.0.0.1:9", tmp_path, bulk_max_retries=1)
+        async with supervised(settings, tmp_path / "notify") as (_, manager):
+            lines = [await manager.next_line() for _ in range(4)]
+        assert {line.partition("=")[0] for line in lines} == {"EXTEND_TIMEOUT_USEC", "STATUS"}
+        assert any("starting" in line for line in lines)
 
 
 async def test_a_writer_that_is_stuck_starves_the_watchdog(tmp_path: Path) -> None:
-    async with open_sandbox(market()) as box:
-        settings = settings_for(box.url, tmp_path, flush_interval_s=1)  # one page, one append
-        async with supervised(settings, tmp_path / "notify") as (process, manager):
-            await manager.hears("READY=1", "WATCHDOG=1")
-            path = settings.data_dir / "BTCUSDT_60.csv"
-            await until(lambda: path.exists() and path.stat().st_size > 0)
-            os.mkfifo(tmp_path / "fifo")
-            (tmp_path / "fifo").rename(path)  # whoever opens it to sync it waits for ever
-            await manager.hears("STATUS=the writer is stuck")
-            lines: list[str] = []
-            with trio.move_on_after(2 * _WATCHDOG_S):
-                while True:
-                    lines.append(await manager.next_line())
-            assert "WATCHDOG=1" not in lines
-            process.send_signal(signal.SIGABRT)  # what the manager does then
-            said = await heard(process)
-            assert await process.wait() == -signal.SIGABRT
-    assert "the writer is stuck" in said
-    assert "File" in said  # where it was
-    assert stat.S_ISFIFO(path.stat().st_mode)
+    with trio.fail_after(_PATIENCE_S):
+        async with open_sandbox(market()) as box:
+            settings = settings_for(box.url, tmp_path, flush_interval_s=1)  # one page, one append
+            async with supervised(settings, tmp_path / "notify") as (process, manager):
+                await manager.hears("READY=1", "WATCHDOG=1")
+                path = settings.data_dir / "BTCUSDT_60.csv"
+                await until(lambda: path.exists() and path.stat().st_size > 0)
+                os.mkfifo(tmp_path / "fifo")
+                (tmp_path / "fifo").rename(path)  # whoever opens it to sync it waits for ever
+                await manager.hears("STATUS=the writer is stuck")
+                lines: list[str] = []
+                with trio.move_on_after(2 * _WATCHDOG_S):
+                    while True:
+                        lines.append(await manager.next_line())
+                assert "WATCHDOG=1" not in lines
+                process.send_signal(signal.SIGABRT)  # what the manager does then
+                said = await heard(process)
+                assert await process.wait() == -signal.SIGABRT
+        assert "the writer is stuck" in said
+        assert "File" in said  # where it was
+        assert stat.S_ISFIFO(path.stat().st_mode)
