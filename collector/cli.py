@@ -28,6 +28,7 @@ from collector.coverage import moment_text, span_texts
 from collector.demo import demonstrate
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.gaps import find_gaps, gaps_summary
+from collector.installation import unit_of_this
 from collector.logs import get_logger, open_logs, set_level
 from collector.missing import State
 from collector.notify import Notify
@@ -162,6 +163,22 @@ def gaps(
     if rows:
         _show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows)
     _say(gaps_summary(found))
+
+
+@app.command()
+@with_options
+def systemd_unit(
+    options: Options,
+    *,
+    user: Annotated[
+        str | None, typer.Option(help="Who it runs as; by default the owner of the data directory, or you.")
+    ] = None,
+) -> None:
+    """Print a systemd unit that runs this installation as a service, with the options given here."""
+    text, to_do = unit_of_this(options.settings, options.words, os.environ, user)
+    print(text, end="")  # noqa: T201
+    for command in to_do:
+        _say(f"before it is started: {command}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ once.
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,6 +60,7 @@ class Options:
     settings: Settings
     load: Callable[[], Settings]  # the same settings, read again
     quiet: bool
+    words: tuple[str, ...] = ()  # the command line again, to be used from anywhere
     warnings: tuple[str, ...] = ()
     only_symbols: tuple[str, ...] = ()
     only_timeframes: tuple[Timeframe, ...] = ()
@@ -89,6 +90,14 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _words(given: dict[str, Any]) -> Iterator[str]:
+    for name, value in given.items():
+        if value is not None and value is not False:
+            yield f"--{name.replace('_', '-')}"
+            if value is not True:
+                yield str(value.expanduser().absolute() if isinstance(value, Path) else value)
+
+
 def _read(given: dict[str, Any]) -> Options:
     overrides = {_SETTING_OF.get(name, name): value for name, value in given.items() if name not in _NOT_SETTINGS}
     if given["no_limit"]:
@@ -101,6 +110,7 @@ def _read(given: dict[str, Any]) -> Options:
         settings,
         load,
         given["quiet"],
+        tuple(_words(given)),
         tuple(unknown_variables(os.environ)),
         only_symbols=tuple(settings.symbols) if given["symbols"] else (),
         only_timeframes=tuple(settings.timeframes) if given["timeframes"] else (),

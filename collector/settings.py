@@ -217,6 +217,11 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
+def is_variable(name: str) -> bool:
+    """Whether an environment variable of this name is a setting."""
+    return name in map(_variable, _SECTION_OF)
+
+
 # What is wrong with the whole.
 
 

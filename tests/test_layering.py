@@ -14,8 +14,8 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
-PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors", "pulse"}
-PURE |= {"bybit.dialect", "bybit.frames"}
+PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
+PURE |= {"pulse", "unit", "bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 SYSTEMD = {"notify", "supervision"}
 RELOADING = {"reload", "rereading"}
@@ -26,13 +26,14 @@ ROOM = COMMON | STATIONS | READERS | SYSTEMD | RELOADING | {"inspection", "bybit
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | {"service", "demo", "options", "summary", "signals", "sandbox", "sandbox.*"},
+    "cli": ROOM | {"service", "demo", "options", "summary", "signals", "installation", "sandbox", "sandbox.*"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
     "service": ROOM | {"collection", "summary"},
     "collection": COMMON | STATIONS | {"bybit.rest", "reload"},
     "signals": COMMON | {"summary"},
+    "installation": COMMON,
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
