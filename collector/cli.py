@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -29,7 +30,7 @@ from collector.demo import demonstrate
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.gaps import find_gaps, gaps_summary
 from collector.installation import unit_of_this
-from collector.logs import get_logger, open_logs, set_level
+from collector.logs import get_logger, open_logs, set_level, without_passwords
 from collector.missing import State
 from collector.notify import Notify
 from collector.options import Options, with_options
@@ -39,6 +40,7 @@ from collector.sandbox.command import sandbox
 from collector.service import list_symbols, serve
 from collector.settings import Settings
 from collector.signals import until_signal
+from collector.stderr import is_journal, lasting
 from collector.summary import Outcome, summary_lines
 
 log = get_logger(__name__)
@@ -206,7 +208,7 @@ app.command()(sandbox)
 
 
 def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
-    console = Console(stderr=True)
+    console = Console(file=lasting(sys.stderr))
     notify = Notify.of(os.environ)
     if notify.address:
         faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
@@ -215,6 +217,7 @@ def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
         level=options.settings.log_level,
         quiet=options.quiet,
         console=console,
+        journal=is_journal(os.environ),
         secrets=[os.environ.get(name, "") for name in ("BYBIT_API_KEY", "BYBIT_API_SECRET")],
     ):
         for warning in options.warnings:
@@ -257,7 +260,7 @@ def _show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def _fail(error: CollectorError, problems: list[str]) -> None:
     for problem in problems:
-        _say(problem)
+        _say(problem, "<3>" if is_journal(os.environ) else "")
     sys.exit(error.exit_status)
 
 
@@ -266,7 +269,8 @@ def _stopped() -> NoReturn:
     sys.exit(1)
 
 
-def _say(text: str) -> None:
+def _say(text: str, priority: str = "") -> None:
     """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    print(f"collector: {text}", file=sys.stderr)  # noqa: T201
+    text = "".join(letter if letter.isprintable() else "?" for letter in without_passwords(text))
+    with suppress(OSError):  # nobody reads it
+        print(f"{priority}collector: {text}", file=sys.stderr)  # noqa: T201

@@ -9,6 +9,7 @@
        ├─ listings     follows the exchange's list of symbols
        ├─ settings     read again when somebody asks for it
        ├─ supervisor   tells systemd how we are; reads only
+       ├─ log          says how often what it left out came
        └─ watch        shows progress; reads only
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
@@ -34,7 +35,7 @@ from collector.history import History
 from collector.ledger import open_ledger
 from collector.listings import Listings
 from collector.live import Live
-from collector.logs import get_logger
+from collector.logs import get_logger, tell_counts
 from collector.missing import State
 from collector.notify import Notify
 from collector.ownership import record_ban, recorded_ban
@@ -52,7 +53,7 @@ from collector.writer import CHANNEL, Writer
 log = get_logger(__name__)
 
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
-
+_TELL_COUNTS_S = 10.0
 
 Watch = Callable[[Vitals, Book], Awaitable[None]]
 
@@ -144,6 +145,7 @@ async def _serve(
             async with trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, stop, inner.cancel_scope)
                 inner.start_soon(supervisor.supervise)
+                inner.start_soon(_tell_counts)
                 if watch:
                     inner.start_soon(watch, vitals, book)
                 found, unknown[:] = await _symbols(settings, rest, patient=not once)
@@ -192,6 +194,13 @@ async def _follow_settings(rereading: Rereading, supervisor: Supervisor, collect
         with supervisor.reloading():
             if (read := rereading.read()) is not None:
                 await collection.change(read)
+
+
+async def _tell_counts() -> None:
+    """The log says in time how often what it left out came, also when nothing else is said; until cancelled."""
+    while True:
+        await trio.sleep(_TELL_COUNTS_S)
+        tell_counts()
 
 
 def _line(vitals: Vitals, book: Book) -> str:

@@ -15,10 +15,11 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
 PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"pulse", "unit", "bybit.dialect", "bybit.frames"}
+PURE |= {"pulse", "storms", "unit", "bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 SYSTEMD = {"notify", "supervision"}
 RELOADING = {"reload", "rereading"}
+BESIDE = {"signals", "installation", "stderr"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
 READERS = {"integrity", "feeder", "gaps"}
 ROOM = COMMON | STATIONS | READERS | SYSTEMD | RELOADING | {"inspection", "bybit.rest", "bybit.stream", "progress"}
@@ -26,7 +27,8 @@ ROOM = COMMON | STATIONS | READERS | SYSTEMD | RELOADING | {"inspection", "bybit
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | {"service", "demo", "options", "summary", "signals", "installation", "sandbox", "sandbox.*"},
+    "cli": ROOM
+    | {"service", "demo", "options", "summary", "signals", "installation", "stderr", "sandbox", "sandbox.*"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
@@ -60,7 +62,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what everybody may use
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},
-    "logs": {"errors"},
+    "logs": {"errors", "logfile", "calm"},
+    "logfile": set(),
+    "calm": {"storms"},
+    "stderr": set(),
     "vitals": PURE,
     "clock": PURE,
     "progress": COMMON,
@@ -87,7 +92,7 @@ PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
-NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "__init__"}}
+NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "logfile", "calm", "__init__"}}
 
 
 def violations(module: str, source: str) -> list[str]:
