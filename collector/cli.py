@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -37,6 +38,7 @@ from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
+from collector.selection import Selection
 from collector.service import list_symbols, serve
 from collector.settings import Settings
 from collector.signals import until_signal
@@ -54,15 +56,16 @@ the next start goes on where this one stopped.
 Exit status: 0 done; 1 something wanted could not be fetched; 2 usage or settings; 3 the exchange cannot be reached or
 refuses us; 4 another collector owns the data directory."""
 
-app = typer.Typer(
-    help=_HELP, add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
-)
+app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+_OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] != "--help"):
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_NO_COMMAND):
         arguments = ["run", *arguments]
     # Pages are thousands of small objects that reference counting frees; looking through them for cycles is a waste.
     gc.set_threshold(50_000, 20, 50)
@@ -119,18 +122,32 @@ def symbols(
     options: Options,
     *,
     as_json: _Json = False,
+    names: Annotated[bool, typer.Option("--names", help="Names only, a line each, for other programs.")] = False,
+    quote: Annotated[list[str] | None, typer.Option(help="Quoted in this coin; may be repeated.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Of this kind, such as perpetual; may be repeated.")] = None,
+    match: Annotated[list[str] | None, typer.Option(help="Like this, such as '1000*'; may be repeated.")] = None,
+    new_since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Launched on this day or later.")
+    ] = None,
 ) -> None:
     """Show what the exchange lists in the category."""
-    found = trio.run(list_symbols, options.settings)
+    since_ms = int(new_since.replace(tzinfo=UTC).timestamp() * 1000) if new_since else 0
+    wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
+    listed = trio.run(list_symbols, options.settings)
+    found = [each for each in listed if wanted.has(each)]
     if as_json:
-        print(json.dumps([attrs.asdict(each) for each in found], indent=1))  # noqa: T201
+        print(json.dumps([each.symbol if names else attrs.asdict(each) for each in found], indent=1))  # noqa: T201
+        return
+    if names:
+        print("".join(f"{each.symbol}\n" for each in found), end="")  # noqa: T201
         return
     rows: list[tuple[str, ...]] = []
     for each in found:
         launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
         rows.append((each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery))
     _show(("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"), rows)
-    _say(f"{len(found)} symbols trade in {options.settings.category}")
+    of_all = "" if wanted == Selection() else f" of {len(listed)}"
+    _say(f"{len(found)}{of_all} symbols trade in {options.settings.category}")
 
 
 @app.command()

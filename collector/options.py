@@ -19,6 +19,16 @@ from collector.settings import Settings, unknown_variables
 
 _WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
 
+
+def _one_of(words: str, text: str, panel: str) -> Any:
+    """An option with a few values, which a shell can complete; whether it has one of them is the settings' business."""
+    return typer.Option(
+        help=text,
+        autocompletion=lambda incomplete: [word for word in words.split() if word.startswith(incomplete)],
+        rich_help_panel=panel,
+    )
+
+
 # Option name -> its declaration; those named like a setting override it.
 _SHARED: dict[str, Any] = {
     "settings": Annotated[
@@ -29,7 +39,10 @@ _SHARED: dict[str, Any] = {
     "logs_dir": Annotated[Path | None, typer.Option(help="Where the log is written.", rich_help_panel=_WHERE)],
     "rest_url": Annotated[str | None, typer.Option(help="Where history is asked for.", rich_help_panel=_WHERE)],
     "ws_url": Annotated[str | None, typer.Option(help="Where live candles come from.", rich_help_panel=_WHERE)],
-    "category": Annotated[str | None, typer.Option(help="linear, spot or inverse.", rich_help_panel=_WHAT)],
+    "category": Annotated[
+        str | None,
+        _one_of("linear spot inverse", "linear, spot or inverse.", _WHAT),
+    ],
     "symbols": Annotated[
         str | None, typer.Option(metavar="A,B", help="Collect these symbols and no others.", rich_help_panel=_WHAT)
     ],
@@ -39,13 +52,17 @@ _SHARED: dict[str, Any] = {
     ],
     "days": Annotated[int | None, typer.Option(help="How many days of history.", rich_help_panel=_WHAT)],
     "mode": Annotated[
-        str | None, typer.Option(help="full, recent (the 50 newest) or live (no history).", rich_help_panel=_WHAT)
+        str | None,
+        _one_of("full recent live", "full, recent (the 50 newest) or live (no history).", _WHAT),
     ],
     "no_limit": Annotated[
         bool, typer.Option("--no-limit", help="Keep every row, not only the 50 newest.", rich_help_panel=_WHAT)
     ],
     "no_websocket": Annotated[bool, typer.Option("--no-websocket", help="History only.", rich_help_panel=_WHAT)],
-    "log_level": Annotated[str | None, typer.Option(help="debug, info, warning or error.", rich_help_panel=_HOW)],
+    "log_level": Annotated[
+        str | None,
+        _one_of("debug info warning error", "debug, info, warning or error.", _HOW),
+    ],
     "quiet": Annotated[bool, typer.Option("--quiet", help="Warnings and errors only.", rich_help_panel=_HOW)],
 }
 _DEFAULTS = {"no_limit": False, "no_websocket": False, "quiet": False}

@@ -19,7 +19,7 @@ PURE |= {"pulse", "storms", "unit", "bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 SYSTEMD = {"notify", "supervision"}
 RELOADING = {"reload", "rereading"}
-BESIDE = {"signals", "installation", "stderr"}
+BESIDE = {"selection", "signals", "installation", "stderr"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
 READERS = {"integrity", "feeder", "gaps"}
 ROOM = COMMON | STATIONS | READERS | SYSTEMD | RELOADING | {"inspection", "bybit.rest", "bybit.stream", "progress"}
@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "collection": COMMON | STATIONS | {"bybit.rest", "reload"},
     "signals": COMMON | {"summary"},
     "installation": COMMON,
+    "selection": PURE,
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
