@@ -27,8 +27,7 @@ ROOM = COMMON | STATIONS | READERS | SYSTEMD | RELOADING | {"inspection", "bybit
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM
-    | {"service", "demo", "options", "summary", "signals", "installation", "stderr", "sandbox", "sandbox.*"},
+    "cli": ROOM | BESIDE | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
