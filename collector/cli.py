@@ -6,13 +6,15 @@
 Nothing is collected here; commands translate between a person and the service.
 """
 
+import faulthandler
 import gc
 import json
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -28,14 +30,21 @@ from collector.coverage import moment_text, span_texts
 from collector.demo import demonstrate
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.gaps import find_gaps, gaps_summary
-from collector.logs import get_logger, open_logs
+from collector.installation import unit_of_this
+from collector.logs import get_logger, open_logs, set_level, without_passwords
 from collector.missing import State
+from collector.notify import Notify
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.repair import show_plans
+from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
+from collector.selection import Selection
 from collector.service import list_symbols, serve
 from collector.service import repair as mend
+from collector.settings import Settings
+from collector.signals import until_signal
+from collector.stderr import is_journal, lasting
 from collector.summary import Outcome, summary_lines
 
 log = get_logger(__name__)
@@ -50,15 +59,16 @@ the next start goes on where this one stopped.
 Exit status: 0 done; 1 something wanted could not be fetched; 2 usage or settings; 3 the exchange cannot be reached or
 refuses us; 4 another collector owns the data directory."""
 
-app = typer.Typer(
-    help=_HELP, add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
-)
+app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+_OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
     arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] != "--help"):
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_NO_COMMAND):
         arguments = ["run", *arguments]
     # Pages are thousands of small objects that reference counting frees; looking through them for cycles is a waste.
     gc.set_threshold(50_000, 20, 50)
@@ -115,18 +125,32 @@ def symbols(
     options: Options,
     *,
     as_json: _Json = False,
+    names: Annotated[bool, typer.Option("--names", help="Names only, a line each, for other programs.")] = False,
+    quote: Annotated[list[str] | None, typer.Option(help="Quoted in this coin; may be repeated.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Of this kind, such as perpetual; may be repeated.")] = None,
+    match: Annotated[list[str] | None, typer.Option(help="Like this, such as '1000*'; may be repeated.")] = None,
+    new_since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Launched on this day or later.")
+    ] = None,
 ) -> None:
     """Show what the exchange lists in the category."""
-    found = trio.run(list_symbols, options.settings)
+    since_ms = int(new_since.replace(tzinfo=UTC).timestamp() * 1000) if new_since else 0
+    wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
+    listed = trio.run(list_symbols, options.settings)
+    found = [each for each in listed if wanted.has(each)]
     if as_json:
-        print(json.dumps([attrs.asdict(each) for each in found], indent=1))  # noqa: T201
+        print(json.dumps([each.symbol if names else attrs.asdict(each) for each in found], indent=1))  # noqa: T201
+        return
+    if names:
+        print("".join(f"{each.symbol}\n" for each in found), end="")  # noqa: T201
         return
     rows: list[tuple[str, ...]] = []
     for each in found:
         launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
         rows.append((each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery))
     _show(("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"), rows)
-    _say(f"{len(found)} symbols trade in {options.settings.category}")
+    of_all = "" if wanted == Selection() else f" of {len(listed)}"
+    _say(f"{len(found)}{of_all} symbols trade in {options.settings.category}")
 
 
 @app.command()
@@ -186,6 +210,22 @@ def repair(
 
 
 @app.command()
+@with_options
+def systemd_unit(
+    options: Options,
+    *,
+    user: Annotated[
+        str | None, typer.Option(help="Who it runs as; by default the owner of the data directory, or you.")
+    ] = None,
+) -> None:
+    """Print a systemd unit that runs this installation as a service, with the options given here."""
+    text, to_do = unit_of_this(options.settings, options.words, os.environ, user)
+    print(text, end="")  # noqa: T201
+    for command in to_do:
+        _say(f"before it is started: {command}")
+
+
+@app.command()
 def demo(
     *,
     data_dir: Annotated[
@@ -210,53 +250,37 @@ app.command()(sandbox)
 
 
 def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
-    return _logged(options, partial(serve, options.settings, once=once, allow_trim=allow_trim))
+    rereading = None if once else Rereading(partial(_read_again, options))
+    notify = Notify.of(os.environ)
+    if notify.address:
+        faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
+    work = partial(serve, options.settings, once=once, allow_trim=allow_trim, notify=notify, rereading=rereading)
+    return _logged(options, work, rereading.ask if rereading else None)
 
 
-def _logged(options: Options, work: "partial[Coroutine[Any, Any, T]]") -> T:
-    """Runs work until it is done or a signal stops it, with logs and with progress on a terminal."""
-    console = Console(stderr=True)
+def _logged(
+    options: Options, work: Callable[..., Coroutine[Any, Any, T]], on_hangup: Callable[[], None] | None = None
+) -> T:
+    """Runs work until it is done or a signal stops it, with logs, and with progress on a terminal."""
+    console = Console(file=lasting(sys.stderr))
     with open_logs(
         options.settings.logs_dir,
-        level=options.log_level,
+        level=options.settings.log_level,
         quiet=options.quiet,
         console=console,
+        journal=is_journal(os.environ),
         secrets=[os.environ.get(name, "") for name in ("BYBIT_API_KEY", "BYBIT_API_SECRET")],
     ):
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)
         watch = Display(console).draw if console.is_terminal and not options.quiet else log_progress
-        return trio.run(_until_signal, partial(work, watch=watch))
+        return trio.run(partial(until_signal, partial(work, watch=watch), on_hangup))
 
 
-async def _until_signal(work: "partial[Coroutine[Any, Any, T]]") -> T:
-    """The first SIGINT or SIGTERM lets the work drain, the second ends it at once."""
-    stop = trio.Event()
-    result: T | CollectorError | None = None
-    async with trio.open_nursery() as nursery:
-        await nursery.start(_listen, stop, nursery.cancel_scope)
-        try:
-            result = await work(stop=stop)
-        except CollectorError as error:
-            result = error
-        nursery.cancel_scope.cancel()
-    if result is None:
-        raise KeyboardInterrupt
-    if isinstance(result, CollectorError):
-        raise result
-    return result
-
-
-async def _listen(
-    stop: trio.Event, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for _ in signals:
-            if stop.is_set():
-                scope.cancel()
-            log.info("stopping, what was received is written first")
-            stop.set()
+def _read_again(options: Options) -> Settings:
+    settings = options.load()
+    set_level(settings.log_level)
+    return settings
 
 
 def _summarize(options: Options, outcome: Outcome) -> None:
@@ -281,7 +305,7 @@ def _repaired(files: int, verb: str) -> str:
 
 def _fail(error: CollectorError, problems: list[str]) -> None:
     for problem in problems:
-        _say(problem)
+        _say(problem, "<3>" if is_journal(os.environ) else "")
     sys.exit(error.exit_status)
 
 
@@ -290,7 +314,8 @@ def _stopped() -> NoReturn:
     sys.exit(1)
 
 
-def _say(text: str) -> None:
+def _say(text: str, priority: str = "") -> None:
     """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in text)
-    print(f"collector: {text}", file=sys.stderr)  # noqa: T201
+    text = "".join(letter if letter.isprintable() else "?" for letter in without_passwords(text))
+    with suppress(OSError):  # nobody reads it
+        print(f"{priority}collector: {text}", file=sys.stderr)  # noqa: T201

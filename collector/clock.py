@@ -46,3 +46,16 @@ class Clock:
         while (left_ms := exchange_ms - self.now_ms) > 0:
             with trio.move_on_after(left_ms / 1000):
                 await self._news.wait()
+
+    async def reach_unless(self, event: trio.Event, exchange_ms: int) -> None:
+        """Returns when the exchange's time has come, or the event has happened."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel_when, event, nursery.cancel_scope)
+            await self.reach(exchange_ms)
+            nursery.cancel_scope.cancel()
+
+
+async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Waits for an event and cancels a scope."""
+    await event.wait()
+    scope.cancel()

@@ -1,12 +1,14 @@
 """The list of symbols, looked at again while running: new ones are reported to be collected, gone ones to be frozen.
 
-A symbol counts as gone only when it was missing from the list twice in a row, and not when half of the list is missing
-at once: that is a broken answer, not a market. Nothing here subscribes or fetches.
+It is looked at every ten minutes, and when other symbols are wanted. A symbol counts as gone only when it was missing
+from the list twice in a row, and not when half of the list is missing at once: that is a broken answer, not a market.
+Nothing here subscribes or fetches.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import attrs
+import trio
 
 from collector.candle import MINUTE_MS, is_symbol
 from collector.clock import Clock
@@ -27,18 +29,27 @@ class Listings:
     _wanted: Collection[str] | None  # None: every symbol
     _collected: set[str]
     _missed: set[str] = attrs.field(factory=set)
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    def want(self, wanted: Collection[str] | None) -> None:
+        """Other symbols are wanted from now on; None: every symbol. The list is looked at at once."""
+        self._wanted = wanted
+        self._changed.set()
 
     async def follow(
         self, on_new: Callable[[list[str]], Awaitable[None]], on_gone: Callable[[list[str]], None]
     ) -> None:
-        """Looks every ten minutes of the exchange's time, until cancelled."""
+        """Looks every ten minutes of the exchange's time, and when other symbols are wanted, until cancelled."""
         while True:
-            await self._clock.reach(self._clock.now_ms + _EVERY_MS)
+            await self._clock.reach_unless(self._changed, self._clock.now_ms + _EVERY_MS)
+            changed, self._changed = self._changed.is_set(), trio.Event()
             try:
                 trading = {name for name in await self._trading() if is_symbol(name)}
             except (Unreachable, RequestError) as trouble:
                 log.warning("the list of symbols did not come, trying later", why=str(trouble))
                 continue
+            for name in sorted(set(self._wanted or ()) - trading) if changed else ():
+                log.warning("symbol left out, it does not trade here", symbol=name)
             new, gone = self.compare(trading)
             if new:
                 log.info("new symbols", symbols=" ".join(new))

@@ -126,6 +126,7 @@ class Live:
         return why
 
     def _settle(self, settled: trio.Event) -> None:
+        self._vitals.subscriptions += 1
         settled.set()
         self._on_break()
 

@@ -7,11 +7,12 @@ line opens logs of its own. Times are UTC, like everything else here.
 
 import json
 import logging
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from contextlib import ExitStack, contextmanager, suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,11 @@ from rich.text import Text
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
+from collector.calm import Calm
 from collector.errors import SettingsError
+from collector.logfile import LogFile
 
-FILE_NAME = "collector.log"
-LEVELS = ("debug", "info", "warning", "error")
-_FILE_BYTES = 10_000_000  # with five older files beside it: weeks of a normal run, and never more than 60 MB
-_OLDER_FILES = 5
+_PRIORITIES = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))  # syslog's, by the level they begin at
 _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
 _Entry = MutableMapping[str, Any]
 
@@ -53,75 +53,68 @@ def open_logs(
     level: str = "info",
     quiet: bool = False,
     console: Console | None = None,
+    journal: bool = False,
     secrets: Iterable[str] = (),
+    now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
     """Show events on the console and keep them as JSON lines in `<logs_dir>/collector.log` until left.
 
     Give the console that draws a progress display, and the lines appear above it. Quiet shows warnings and errors only;
-    the file has everything of the level. Only the owner of the data directory may name a logs_dir: two processes would
-    rotate the file under each other. Secrets are masked wherever they turn up.
+    the file has everything of the level. Lines for the journal have their priority, and no time of their own. What is
+    said again and again is said once and then counted. Secrets are masked wherever they turn up, passwords in addresses
+    too. Only the owner of the data directory may name a logs_dir: two processes would rotate the file under each other.
 
     Raises:
-        SettingsError: the level does not exist, or the directory cannot be written.
+        SettingsError: the directory cannot be written.
     """
     mask = _masking([secret for secret in secrets if secret.strip()])
-    lines = _Lines(console or Console(stderr=True))
-    lines.setFormatter(_formatter(_as_line, mask))
+    lines: logging.Handler = _Journal() if journal else _Lines(console or Console(stderr=True))
+    lines.setFormatter(_formatter(_as_message if journal else _as_line, mask))
     lines.setLevel("WARNING" if quiet else "NOTSET")
-    with ExitStack() as opened:
-        opened.callback(_tree.setLevel, _tree.level)
-        _tree.setLevel(_level(level))
-        opened.enter_context(_listening(lines))
-        if logs_dir is not None:
-            file = _open_file(logs_dir)
-            file.setFormatter(_formatter(structlog.processors.format_exc_info, _as_json, mask))
-            opened.enter_context(_listening(file))
-        yield
-
-
-@contextmanager
-def _listening(handler: logging.Handler) -> Iterator[None]:
-    _tree.addHandler(handler)
+    handlers = [lines]
+    if logs_dir is not None:
+        file = _open_file(logs_dir)
+        file.setFormatter(_formatter(structlog.processors.format_exc_info, _as_json, mask))
+        handlers.append(file)
+    calm, before = Calm(handlers, now_s), _tree.level
+    set_level(level)
+    _tree.addHandler(calm)
     try:
         yield
     finally:
-        _tree.removeHandler(handler)
-        handler.close()
+        _tree.removeHandler(calm)
+        calm.close()
+        _tree.setLevel(before)
 
 
-def _level(name: str) -> int:
-    if name.lower() not in LEVELS:
-        raise SettingsError([f"--log-level: {name!r} is not one of {', '.join(LEVELS)}"])
-    return logging.getLevelNamesMapping()[name.upper()]
+def tell_counts() -> None:
+    """Says how often what was said again and again came, if it is time; to be called now and then."""
+    for handler in _tree.handlers:
+        if isinstance(handler, Calm):
+            handler.tell()
+
+
+def set_level(level: str) -> None:
+    """From now on, only what is of this level or worse is shown and kept."""
+    _tree.setLevel(level.upper())
 
 
 def _open_file(logs_dir: Path) -> logging.Handler:
     try:
-        logs_dir.mkdir(parents=True, exist_ok=True)
-        return _File(logs_dir / FILE_NAME, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8")
+        return LogFile(logs_dir)
     except OSError as error:
         raise SettingsError([f"[storage] logs_dir: {logs_dir} cannot be written: {error.strerror}"]) from error
 
 
-class _File(RotatingFileHandler):
-    """A log that cannot be written says so once; the collection is worth more than its log."""
+class _Journal(logging.Handler):
+    """Writes lines for the journal, each with its priority: https://man7.org/linux/man-pages/man3/sd-daemon.3.html"""
 
-    told = False
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base class's name)
-        error = sys.exc_info()[1]
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self.told:
-            self.told = True
-            reason = error.strerror or error
-            sys.stderr.write(
-                f"collector: the log {self.baseFilename} cannot be written: {reason}; going on without it\n"
-            )
-
-    def close(self) -> None:
-        with suppress(OSError):  # it was told before
-            super().close()
+    def emit(self, record: logging.LogRecord) -> None:
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        lines = [f"<{priority}>{line}\n" for line in self.format(record).splitlines()]
+        with suppress(OSError):  # the journal is being restarted
+            sys.stderr.write("".join(lines))
+            sys.stderr.flush()
 
 
 class _Lines(logging.Handler):
@@ -168,10 +161,14 @@ def _to_entry(_: Any, __: str, entry: _Entry) -> _Entry:
 
 
 def _as_line(_: Any, __: str, entry: _Entry) -> str:
-    time, level, event = (entry.pop(key) for key in ("time", "level", "event"))
-    entry.pop("logger")
-    trace = structlog.processors.format_exc_info(None, "", entry).pop("exception", None)
-    line = " ".join([f"{time[11:19]} {level:<7} {event}", *_words(entry)])
+    return f"{entry['time'][11:19]} {entry['level']:<7} {_as_message(_, __, entry)}"
+
+
+def _as_message(_: Any, __: str, entry: _Entry) -> str:
+    """The event and its facts, without time and level."""
+    facts = {key: fact for key, fact in entry.items() if key not in ("time", "level", "logger", "event")}
+    trace = structlog.processors.format_exc_info(None, "", facts).pop("exception", None)
+    line = " ".join([str(entry["event"]), *_words(facts)])
     return f"{line}\n{trace}" if trace else line
 
 
@@ -183,9 +180,14 @@ def _masking(secrets: list[str]) -> Processor:
     def mask(_: Any, __: str, line: Any) -> Any:
         for secret in secrets:
             line = line.replace(secret, "***")
-        return line
+        return without_passwords(line)
 
     return mask
+
+
+def without_passwords(text: str) -> str:
+    """The text with name and password left out of every address."""
+    return re.sub(r"(?<=://)[^\s/'\"]*@", "***@", text)
 
 
 def _words(facts: Mapping[str, Any]) -> list[str]:

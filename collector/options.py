@@ -6,8 +6,8 @@ once.
 
 import inspect
 import os
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,16 @@ from collector.settings import Settings, unknown_variables
 
 _WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
 
+
+def _one_of(words: str, text: str, panel: str) -> Any:
+    """An option with a few values, which a shell can complete; whether it has one of them is the settings' business."""
+    return typer.Option(
+        help=text,
+        autocompletion=lambda incomplete: [word for word in words.split() if word.startswith(incomplete)],
+        rich_help_panel=panel,
+    )
+
+
 # Option name -> its declaration; those named like a setting override it.
 _SHARED: dict[str, Any] = {
     "settings": Annotated[
@@ -29,7 +39,10 @@ _SHARED: dict[str, Any] = {
     "logs_dir": Annotated[Path | None, typer.Option(help="Where the log is written.", rich_help_panel=_WHERE)],
     "rest_url": Annotated[str | None, typer.Option(help="Where history is asked for.", rich_help_panel=_WHERE)],
     "ws_url": Annotated[str | None, typer.Option(help="Where live candles come from.", rich_help_panel=_WHERE)],
-    "category": Annotated[str | None, typer.Option(help="linear, spot or inverse.", rich_help_panel=_WHAT)],
+    "category": Annotated[
+        str | None,
+        _one_of("linear spot inverse", "linear, spot or inverse.", _WHAT),
+    ],
     "symbols": Annotated[
         str | None, typer.Option(metavar="A,B", help="Collect these symbols and no others.", rich_help_panel=_WHAT)
     ],
@@ -39,18 +52,22 @@ _SHARED: dict[str, Any] = {
     ],
     "days": Annotated[int | None, typer.Option(help="How many days of history.", rich_help_panel=_WHAT)],
     "mode": Annotated[
-        str | None, typer.Option(help="full, recent (the 50 newest) or live (no history).", rich_help_panel=_WHAT)
+        str | None,
+        _one_of("full recent live", "full, recent (the 50 newest) or live (no history).", _WHAT),
     ],
     "no_limit": Annotated[
         bool, typer.Option("--no-limit", help="Keep every row, not only the 50 newest.", rich_help_panel=_WHAT)
     ],
     "no_websocket": Annotated[bool, typer.Option("--no-websocket", help="History only.", rich_help_panel=_WHAT)],
-    "log_level": Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_HOW)],
+    "log_level": Annotated[
+        str | None,
+        _one_of("debug info warning error", "debug, info, warning or error.", _HOW),
+    ],
     "quiet": Annotated[bool, typer.Option("--quiet", help="Warnings and errors only.", rich_help_panel=_HOW)],
 }
-_DEFAULTS = {"no_limit": False, "no_websocket": False, "log_level": "info", "quiet": False}
+_DEFAULTS = {"no_limit": False, "no_websocket": False, "quiet": False}
 _SETTING_OF = {"days": "days_to_fetch"}
-_NOT_SETTINGS = ("settings", "no_limit", "no_websocket", "log_level", "quiet")
+_NOT_SETTINGS = ("settings", "no_limit", "no_websocket", "quiet")
 
 
 @attrs.frozen
@@ -58,8 +75,9 @@ class Options:
     """What was said on the command line, and the settings that follow from it and everything else."""
 
     settings: Settings
-    log_level: str
+    load: Callable[[], Settings]  # the same settings, read again
     quiet: bool
+    words: tuple[str, ...] = ()  # the command line again, to be used from anywhere
     warnings: tuple[str, ...] = ()
     only_symbols: tuple[str, ...] = ()
     only_timeframes: tuple[Timeframe, ...] = ()
@@ -89,17 +107,27 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def _words(given: dict[str, Any]) -> Iterator[str]:
+    for name, value in given.items():
+        if value is not None and value is not False:
+            yield f"--{name.replace('_', '-')}"
+            if value is not True:
+                yield str(value.expanduser().absolute() if isinstance(value, Path) else value)
+
+
 def _read(given: dict[str, Any]) -> Options:
     overrides = {_SETTING_OF.get(name, name): value for name, value in given.items() if name not in _NOT_SETTINGS}
     if given["no_limit"]:
         overrides["limit_to_50_entries"] = False
     if given["no_websocket"]:
         overrides["enable_websocket"] = False
-    settings = Settings.load(given["settings"], os.environ, overrides)
+    load = partial(Settings.load, given["settings"], os.environ, overrides)
+    settings = load()
     return Options(
         settings,
-        given["log_level"],
+        load,
         given["quiet"],
+        tuple(_words(given)),
         tuple(unknown_variables(os.environ)),
         only_symbols=tuple(settings.symbols) if given["symbols"] else (),
         only_timeframes=tuple(settings.timeframes) if given["timeframes"] else (),

@@ -59,6 +59,7 @@ class Reconciler:
         """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
         looked_ms = 0
         while True:
+            self._woken = trio.Event()
             try:
                 now_ms = await self._settled_time()
             except (Unreachable, RequestError) as trouble:
@@ -70,19 +71,16 @@ class Reconciler:
             if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
                 await trio.sleep(PATIENCE_S)
             looked_ms = now_ms
-            await self._until(self._next_ms(now_ms))
+            await self._clock.reach_unless(self._woken, self._next_ms(now_ms))
+
+    def change(self, settings: Settings) -> None:
+        """Follows other settings from the next look on, which is now."""
+        self._settings = settings
+        self.wake()
 
     def wake(self) -> None:
         """Something may have been missed: look now."""
         self._woken.set()
-
-    async def _until(self, exchange_ms: int) -> None:
-        """Waits for the exchange's time to come, or for somebody to wake us."""
-        self._woken = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(cancel_when, self._woken, nursery.cancel_scope)
-            await self._clock.reach(exchange_ms)
-            nursery.cancel_scope.cancel()
 
     async def _settled_time(self) -> int:
         """The exchange's time; the candles that had closed by then have their last values when this returns."""
@@ -117,9 +115,3 @@ class Reconciler:
         """When to look again: when the next minute has closed and settled, or something missing falls due."""
         next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + self._settle_ms
         return min(next_close_ms, self._book.next_due_ms(now_ms) or next_close_ms)
-
-
-async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
-    """Waits for an event and cancels a scope."""
-    await event.wait()
-    scope.cancel()

@@ -7,13 +7,16 @@
        ├─ history      the pool of requests
        ├─ reconcile    decides what they ask for
        ├─ listings     follows the exchange's list of symbols
+       ├─ settings     read again when somebody asks for it
+       ├─ supervisor   tells systemd how we are; reads only
+       ├─ log          says how often what it left out came
        └─ watch        shows progress; reads only
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import attrs
@@ -23,7 +26,8 @@ from collector.book import Book
 from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series, is_symbol
-from collector.clock import Clock
+from collector.clock import Clock, cancel_when
+from collector.collection import Collection, series_of, too_long
 from collector.coverage import moment_text
 from collector.errors import Banned, RequestError, SettingsError, Unreachable, cause_of
 from collector.events import Event
@@ -31,23 +35,26 @@ from collector.history import History
 from collector.ledger import open_ledger
 from collector.listings import Listings
 from collector.live import Live
-from collector.logs import get_logger
+from collector.logs import get_logger, tell_counts
 from collector.missing import State
+from collector.notify import Notify
 from collector.ownership import record_ban, recorded_ban
 from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
-from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler, cancel_when
+from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
 from collector.repair import Chosen, Mending, Plan, Stock, stored_series
+from collector.rereading import Rereading
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
+from collector.supervision import Supervisor
 from collector.vitals import Vitals
 from collector.writer import CHANNEL, Writer
 
 log = get_logger(__name__)
 
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
-
+_TELL_COUNTS_S = 10.0
 
 Watch = Callable[[Vitals, Book], Awaitable[None]]
 
@@ -93,6 +100,8 @@ async def serve(
     watch: Watch | None = None,
     allow_trim: bool = False,
     mending: Mending | None = None,
+    notify: Notify | None = None,
+    rereading: Rereading | None = None,
 ) -> Outcome:
     """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does.
 
@@ -100,7 +109,7 @@ async def serve(
     """
     try:
         stop = trio.Event() if stop is None else stop
-        return await _serve(settings, once, stop, watch, allow_trim, mending)
+        return await _serve(settings, once, stop, watch, allow_trim, mending, notify or Notify(), rereading)
     except BaseExceptionGroup as group:
         cause = cause_of(group, trio.BrokenResourceError)
         if cause is None:
@@ -130,42 +139,50 @@ async def _serve(
     watch: Watch | None,
     allow_trim: bool,
     mending: Mending | None,
+    notify: Notify,
+    rereading: Rereading | None,
 ) -> Outcome:
     began_s = trio.current_time()
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
     unknown: list[str] = []
-    reconciler: Reconciler | None = None
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
         book.start_anew()
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
         async with open_rest(settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
+            store = Store(settings.data_dir)
+            writer = Writer(store, ledger, book, vitals, settings, marks)
+            history = History(rest, book, vitals, patient=not once)
+            settle_ms = OVERDUE_MS if settings.enable_websocket and not once else SETTLE_MS
+            reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
+            live = Live(settings, book, clock, vitals, reconciler.wake)
+            supervisor = Supervisor(
+                notify,
+                flows=lambda: reconciler.looked or vitals.subscriptions > 0,
+                work=lambda: writer.work,
+                line=partial(_line, vitals, book),
+            )
             async with trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, stop, inner.cancel_scope)
+                inner.start_soon(supervisor.supervise)
+                inner.start_soon(_tell_counts)
                 if watch:
                     inner.start_soon(watch, vitals, book)
-                store = Store(settings.data_dir)
+                found: list[str] = []
                 if mending:
                     every_series += await _mend(mending, rest, Stock(store, ledger, book, marks))
                 else:
                     found, unknown[:] = await _symbols(settings, rest, patient=not once)
                     ledger.claim()
-                    every_series += _series(settings, found)
+                    every_series += series_of(settings, found)
                 if settings.limit_to_50_entries and not allow_trim:
                     _refuse_to_trim(store, every_series)
-                writer = Writer(store, ledger, book, vitals, settings, marks)
                 await writer.open_files(every_series)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(writer.write, receive)
                 with send:
-                    history = History(rest, book, vitals, patient=not once)
                     inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
-                    settle_ms = OVERDUE_MS if settings.enable_websocket and not once else SETTLE_MS
-                    reconciler = Reconciler(
-                        settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms
-                    )
-                    live = Live(settings, book, clock, vitals, reconciler.wake)
                     if settings.enable_websocket and not once:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
                         await inner.start(live.stream, every_series, send.clone())
@@ -173,10 +190,13 @@ async def _serve(
                     await reconciler.reconcile_once()
                     inner.cancel_scope.cancel()
                 else:
-                    collection = _Collection(settings, every_series, book, clock, writer, live, reconciler)
-                    inner.start_soon(
-                        _listings(settings, rest, clock, found).follow, collection.begin, collection.freeze
+                    listings = _listings(settings, rest, clock, found)
+                    collection = Collection(
+                        settings, every_series, book, clock, rest, store, writer, live, reconciler, listings, allow_trim
                     )
+                    inner.start_soon(collection.follow_listings)
+                    if rereading:
+                        inner.start_soon(_follow_settings, rereading, supervisor, collection)
                     await reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
     notes = [(series, note) for series in every_series for note in book.missing(series)]
@@ -187,7 +207,7 @@ async def _serve(
         missing=tuple(each for each in notes if each[1].state in (State.PENDING, State.RETRYING)),
         absent=tuple(each for each in notes if each[1].state is State.ABSENT),
         unknown=tuple(unknown),
-        looked=reconciler is not None and reconciler.looked,
+        looked=reconciler.looked,
         stopped=stop.is_set(),
     )
 
@@ -202,36 +222,26 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
     return every_series
 
 
-@attrs.frozen
-class _Collection:
-    """What is collected, while it changes with the exchange's list of symbols."""
-
-    settings: Settings
-    every_series: list[Series]
-    book: Book
-    clock: Clock
-    writer: Writer
-    live: Live
-    reconciler: Reconciler
-
-    async def begin(self, symbols: list[str]) -> None:
-        """Opens the files of new symbols, subscribes to them, and has their history fetched."""
-        series = _series(self.settings, symbols)
-        await self.writer.open_files(series)
-        self.every_series.extend(series)
-        if self.settings.enable_websocket:
-            self.live.add(series)
-        self.reconciler.wake()
-
-    def freeze(self, symbols: list[str]) -> None:
-        """Stops wanting more of symbols that trade no more."""
-        for series in [each for each in self.every_series if each.symbol in symbols]:
-            self.every_series.remove(series)
-            self.book.delist(series, self.clock.now_ms)
+async def _follow_settings(rereading: Rereading, supervisor: Supervisor, collection: Collection) -> None:
+    """Reads the settings again whenever somebody asks for it, until cancelled."""
+    while True:
+        await rereading.asked()
+        with supervisor.reloading():
+            if (read := rereading.read()) is not None:
+                await collection.change(read)
 
 
-def _series(settings: Settings, symbols: Iterable[str]) -> list[Series]:
-    return sorted(Series(each, frame) for each in symbols for frame in settings.timeframes)
+async def _tell_counts() -> None:
+    """The log says in time how often what it left out came, also when nothing else is said; until cancelled."""
+    while True:
+        await trio.sleep(_TELL_COUNTS_S)
+        tell_counts()
+
+
+def _line(vitals: Vitals, book: Book) -> str:
+    """How we are, in a line."""
+    now = f"{vitals.rows:,} candles written, {book.candles_in_flight:,} to fetch, {vitals.connections} connections"
+    return f"{now}; a rate ban is on" if vitals.quiet_until_ms else now
 
 
 def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]) -> Listings:
@@ -291,14 +301,13 @@ async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
         await trio.sleep(PATIENCE_S)
 
 
-def _refuse_to_trim(store: Store, every_series: Sequence[Series]) -> None:
+def _refuse_to_trim(store: Store, every_series: list[Series]) -> None:
     """The 50-row limit never destroys history by accident.
 
     Raises:
         SettingsError: a file holds more rows than the limit would leave.
     """
-    counted = [(store.path(series), store.count_rows(series)) for series in every_series]
-    long = [f"{path} holds {rows} rows" for path, rows in counted if rows > NEWEST]
+    long = [f"{path} holds {rows} rows" for _, path, rows in too_long(store, every_series)]
     if long:
         more = f" (and {len(long) - 3} files more)" if len(long) > 3 else ""
         raise SettingsError(

@@ -146,6 +146,11 @@ class Settings:
         converter=values.directory,
         metadata=_about("storage", "Where the log and the integrity reports are written."),
     )
+    log_level: str = attrs.field(
+        default="info",
+        converter=values.log_level,
+        metadata=_about("storage", "What is said: debug, info, warning or error, and whatever is worse."),
+    )
     fsync: bool = attrs.field(
         default=True,
         converter=values.yes_or_no,
@@ -210,6 +215,11 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
         for name, key in sorted(names.items())
         if key not in _SECTION_OF or name != _variable(key)
     ]
+
+
+def is_variable(name: str) -> bool:
+    """Whether an environment variable of this name is a setting."""
+    return name in map(_variable, _SECTION_OF)
 
 
 # What is wrong with the whole.

@@ -26,6 +26,10 @@ def mode(given: object) -> str:
     return _one_of(given, ("full", "recent", "live"))
 
 
+def log_level(given: object) -> str:
+    return _one_of(str(given).lower(), ("debug", "info", "warning", "error"))
+
+
 def http_address(given: object) -> str:
     return _address(given, ("http", "https"))
 

@@ -21,6 +21,7 @@ class Vitals:
     series: Series | None = None  # the series written last
     connections: int = 0  # to the stream, open now
     connects: int = 0
+    subscriptions: int = 0  # connections that got all they subscribed to, so far
     messages: int = 0
     confirmed: int = 0
     malformed: int = 0

@@ -6,7 +6,7 @@ Nobody else changes a file, and the writer never decides what to fetch.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice, pairwise
@@ -24,6 +24,7 @@ from collector.inspection import Mark
 from collector.ledger import Ledger
 from collector.logs import get_logger
 from collector.planning import NEWEST
+from collector.pulse import Work
 from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
@@ -70,11 +71,28 @@ class Writer:
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
     _unsaved: dict[Series, float] = attrs.field(factory=dict)
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _channel: trio.MemoryReceiveChannel[Event] | None = None
+    _to_open: int = 0
+    _done: int = 0  # events taken, files opened, slices synced and saved
 
-    async def open_files(self, every_series: Iterable[Series]) -> None:
+    def change(self, settings: Settings) -> None:
+        """Follows other settings from now on."""
+        self._settings = settings
+
+    @property
+    def work(self) -> Work:
+        """What waits because it has come or is overdue, and what was done so far."""
+        queued = self._channel.statistics().current_buffer_used if self._channel else 0
+        overdue = sum(due_s <= trio.current_time() for due_s in (self._sync_due_s, self._save_due_s))
+        return Work(self._to_open + queued + overdue, self._done)
+
+    async def open_files(self, every_series: Sequence[Series]) -> None:
         """Finds out what the files hold; to be done before anything is fetched."""
+        self._to_open += len(every_series)
         for series in every_series:
             file = self._files[series] = await self._in_thread(partial(self._open, series))
+            self._to_open -= 1
+            self._done += 1
             if self._is_full(file, 0):
                 await self._in_thread(partial(file.insert, (), self._keep))
             self._book.hold(series, file.held)
@@ -84,6 +102,7 @@ class Writer:
 
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
         """Takes events until every sender has closed; then everything received is written, synced and saved."""
+        self._channel = channel
         with channel:
             while await self._take_one(channel):
                 await self._tidy(busy=channel.statistics().current_buffer_used > 0)
@@ -107,6 +126,7 @@ class Writer:
             return False
         if event is not None:
             await self._take(event)
+            self._done += 1
         return True
 
     async def _tidy(self, *, busy: bool) -> None:
@@ -244,6 +264,7 @@ class Writer:
         count = await self._in_thread(partial(_sync_some, files)) if self._settings.fsync else len(files)
         for series in every_series[:count]:
             del self._unsynced[series]
+        self._done += 1
 
     async def _save(self, every_series: Sequence[Series]) -> None:
         """Saves these in the ledger, which never runs ahead of the files: those that are not synced are, first."""
@@ -254,6 +275,7 @@ class Writer:
             await self._in_thread(partial(self._ledger.save, self._book, marks))
         for series in every_series:
             del self._unsaved[series]
+        self._done += 1
 
     def _note(self, waiting: dict[Series, float], series: Series) -> None:
         if series not in waiting:

@@ -38,6 +38,7 @@ def settings_for(url: str, directory: Path, **changes: object) -> Settings:
     """Ten days of hours of one symbol, as fast as the exchange allows."""
     usual: dict[str, object] = {
         "rest_url": url,
+        "ws_url": f"ws{url.removeprefix('http')}/v5/public/linear",
         "symbols": ["BTCUSDT"],
         "fetch_all_symbols": False,
         "timeframes": ["60"],

@@ -7,6 +7,8 @@ line in this process, which is the same code; what only a process can show (sign
 import json
 import os
 import resource
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +28,7 @@ from collector.candle import MINUTE_MS
 from collector.ledger import open_ledger
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings import Settings
+from collector.signals import until_signal
 from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
 from tests.campaign.process import command, heard, open_collector, variables
@@ -476,6 +479,39 @@ def test_repair_that_could_not_fetch_everything_says_so_by_its_status(say: Comma
     assert "BTCUSDT_60.csv: 3 candles are fetched" in err
 
 
+def test_symbols_can_be_chosen_and_named_alone_for_another_command(say: Command, tmp_path: Path) -> None:
+    with served(market(symbols=["BTCUSDT", "ETHUSDT", "BTCPERP"])) as box:
+        settings = settings_for(box.url, tmp_path)
+        assert say(settings, "symbols", "--names", "--match", "btc*")[1] == "BTCPERP\nBTCUSDT\n"
+        assert json.loads(say(settings, "symbols", "--names", "--json", "--quote", "USDT")[1]) == ["BTCUSDT", "ETHUSDT"]
+        assert json.loads(say(settings, "symbols", "--json", "--new-since", "2099-01-01")[1]) == []
+        assert complaints(say(settings, "symbols", "--kind", "futures")[2]) == ["0 of 3 symbols trade in linear"]
+        assert say(settings, "symbols", "--new-since", "yesterday")[0] == 2
+
+
+# Completion in a shell.
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("sy", ["symbols", "systemd-unit"]), ("run --da", ["--data-dir", "--days"]), ("fetch --mode r", ["recent"])],
+)
+def test_bash_completes_commands_options_and_values(tmp_path: Path, typed: str, completed: list[str]) -> None:
+    program = tmp_path / "collector"
+    program.write_text("#!/bin/sh\nexec " + shlex.join(command()) + ' "$@"\n')
+    program.chmod(0o755)
+    script = f"""eval "$(collector --show-completion bash)"
+        COMP_WORDS=(collector {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        $(complete -p collector | sed 's/.*-F \\([^ ]*\\).*/\\1/') collector
+        printf '%s\\n' "${{COMPREPLY[@]}}" """
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    said = subprocess.run(
+        ["bash", "-c", script], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert sorted(word.split(":")[0] for word in said.stdout.split()) == completed
+
+
 # Signals, to a process of its own.
 
 
@@ -559,7 +595,7 @@ async def test_a_second_signal_ends_at_once(capsys: pytest.CaptureFixture[str]) 
         raise AssertionError
 
     with trio.fail_after(_PATIENCE_S), pytest.raises(KeyboardInterrupt):
-        await cli._until_signal(partial(deaf))
+        await until_signal(deaf)
 
 
 async def test_a_ban_is_waited_out_across_a_kill_and_a_new_start(tmp_path: Path) -> None:

@@ -15,21 +15,28 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
 PURE = {"candle", "coverage", "defects", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"bybit.dialect", "bybit.frames"}
+PURE |= {"pulse", "storms", "unit", "bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
+SYSTEMD = {"notify", "supervision"}
+RELOADING = {"reload", "rereading"}
+BESIDE = {"selection", "signals", "installation", "stderr"}
 READERS = {"integrity", "feeder", "gaps"}
 LOOKING = {"inspection", "proof", "succession", "examination"}  # what a file's bytes say
-ROOM = COMMON | STATIONS | READERS | LOOKING | {"bybit.rest", "bybit.stream", "progress"}
+ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | {"bybit.rest", "bybit.stream", "progress"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
+    "cli": ROOM | BESIDE | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
-    "service": ROOM | {"summary"},
+    "service": ROOM | {"collection", "summary"},
+    "collection": COMMON | STATIONS | {"bybit.rest", "reload"},
+    "signals": COMMON | {"summary"},
+    "installation": COMMON,
+    "selection": PURE,
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
@@ -48,6 +55,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "proof": PURE,
     "succession": PURE,
     "examination": PURE | LOOKING,
+    # beside the stations: systemd's side of us, and settings that change
+    "notify": set(),
+    "supervision": COMMON | {"notify"},
+    "reload": {"settings"},
+    "rereading": COMMON,
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON,
@@ -55,7 +67,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what everybody may use
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},
-    "logs": {"errors"},
+    "logs": {"errors", "logfile", "calm"},
+    "logfile": set(),
+    "calm": {"storms"},
+    "stderr": set(),
     "vitals": PURE,
     "clock": PURE,
     "progress": COMMON,
@@ -82,7 +97,7 @@ PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
-NEVER_IN = {"trio": READERS | LOOKING | {"settings", "values", "logs", "__init__"}}
+NEVER_IN = {"trio": READERS | LOOKING | {"settings", "values", "logs", "logfile", "calm", "__init__"}}
 
 
 def violations(module: str, source: str) -> list[str]:

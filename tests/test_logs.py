@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +14,8 @@ import structlog
 from rich.console import Console
 
 from collector.errors import SettingsError
-from collector.logs import get_logger, open_logs
+from collector.logs import get_logger, open_logs, tell_counts
+from collector.stderr import is_journal, lasting
 
 log = get_logger("collector.tests")
 
@@ -138,6 +141,138 @@ def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_pat
         open_logs(tmp_path / "logs").__enter__()
 
 
-def test_an_unknown_level_is_a_problem_of_the_command_line() -> None:
-    with pytest.raises(SettingsError, match="--log-level: 'loud' is not one of debug, info, warning, error"):
-        open_logs(None, level="loud").__enter__()
+# Storms.
+
+
+def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path, console: Console) -> None:
+    now_s = 0.0
+    with open_logs(tmp_path, console=console, now_s=lambda: now_s):
+        for number in range(313):
+            log.warning("connection lost", why="refused", wait_s=number % 2)
+        log.info("progress")
+        tell_counts()
+        assert printed(console).count("connection lost") == 2
+        now_s = 60.0
+        tell_counts()
+    lines = [line[9:] for line in printed(console).splitlines()]
+    assert lines[-2:] == [
+        "info    progress",
+        "warning connection lost why=refused wait_s=0 again='311 times in 60 s'",
+    ]
+    assert kept(tmp_path)[-1]["again"] == "311 times in 60 s"
+
+
+def test_a_storm_is_told_at_the_end(console: Console) -> None:
+    with open_logs(None, console=console):
+        for _ in range(5):
+            log.info("no answer", why="refused")
+    assert [line[9:] for line in printed(console).splitlines()] == [
+        "info    no answer why=refused",
+        "info    no answer why=refused again='4 times in 0 s'",
+    ]
+
+
+def test_what_is_no_trouble_is_always_said(console: Console) -> None:
+    with open_logs(None, console=console):
+        for number in range(50):
+            log.info("candle revised", series="BTCUSDT_1", after=number)
+    assert printed(console).count("candle revised") == 50
+
+
+# The journal.
+
+
+def test_the_journal_gets_priorities_and_no_second_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_logs(tmp_path, level="debug", journal=True):
+        log.debug("a")
+        log.info("connected", topics=3)
+        log.warning("ban", why="too many")
+        try:
+            raise OSError("disk full")
+        except OSError:
+            log.exception("failed")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:4] == ["<7>a", "<6>connected topics=3", "<4>ban why='too many'", "<3>failed"]
+    assert lines[4] == "<3>Traceback (most recent call last):"
+    assert all(line.startswith("<3>") for line in lines[4:])
+    assert [entry["level"] for entry in kept(tmp_path)] == ["debug", "info", "warning", "error"]
+
+
+def test_the_journal_is_known_by_the_stream_it_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "stream").open("w") as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        found = os.fstat(stream.fileno())
+        assert is_journal({"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        assert not is_journal({"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino + 1}"})
+        assert not is_journal({})
+    assert not is_journal({"JOURNAL_STREAM": "1:2"})
+
+
+# Nobody reads, or there is no room.
+
+
+class _Gone(io.StringIO):
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_what_nobody_can_read_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_logs(None, console=Console(file=lasting(_Gone()))):
+        log.warning("ban")
+    monkeypatch.setattr("sys.stderr", _Gone())
+    with open_logs(None, journal=True):
+        log.warning("ban")
+
+
+def test_a_log_directory_that_was_taken_away_is_made_again(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path / "logs", console=console):
+        log.info("before")
+        shutil.rmtree(tmp_path / "logs")
+        log.info("after")
+    assert [entry["event"] for entry in kept(tmp_path / "logs")] == ["after"]
+
+
+def test_a_log_that_cannot_be_made_again_is_told_of_once_and_found_again_later(
+    tmp_path: Path, console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs_dir = tmp_path / "logs"
+    with open_logs(logs_dir, console=console):
+        logs_dir.rename(tmp_path / "old")
+        logs_dir.write_text("a file in its place")
+        for number in range(3):
+            log.info("lost", number=number)
+        logs_dir.unlink()
+        log.info("found")
+    assert capsys.readouterr().err.count("cannot be written") == 1
+    assert [entry["event"] for entry in kept(logs_dir)] == ["found"]
+
+
+def test_a_reader_keeps_what_it_has_open_when_the_log_is_rotated(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.logfile._FILE_BYTES", 1000)
+    with open_logs(tmp_path, console=console):
+        log.info("first")
+        with (tmp_path / "collector.log").open() as reader:
+            for number in range(50):
+                log.info("filled", number=number)
+            assert "first" in reader.readline()
+            assert reader.read().count("\n") > 3
+    assert {path.name for path in tmp_path.iterdir()} == {"collector.log", *(f"collector.log.{n}" for n in range(1, 6))}
+    assert all(line.startswith("{") for path in tmp_path.iterdir() for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("https://me:hush@host/x", "https://***@host/x"),
+        ("wss://hush@host: lost, and http://a:hush@b:1", "wss://***@host: lost, and http://***@b:1"),
+        ("https://host/a@b", "https://host/a@b"),
+        ("mail me@host", "mail me@host"),
+    ],
+)
+def test_passwords_in_addresses_are_masked(tmp_path: Path, console: Console, said: str, shown: str) -> None:
+    with open_logs(tmp_path, console=console):
+        log.warning("cannot connect", why=said)
+    assert "hush" not in printed(console) + (tmp_path / "collector.log").read_text()
+    assert kept(tmp_path)[0]["why"] == shown

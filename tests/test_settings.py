@@ -135,6 +135,7 @@ def test_all_problems_are_reported_together() -> None:
         ("rest_url", f"https://{'a' * 70}.com", "is not an address"),
         ("ws_url", "https://host", "'https://host' is not an address such as wss://host or ws://host:port"),
         ("mode", "", "'' is not one of full, recent, live"),
+        ("log_level", "loud", "[storage] log_level: 'loud' is not one of debug, info, warning, error"),
         ("symbols", "../etc", "'../etc' is not a symbol: capital letters, digits and hyphens only"),
         ("symbols", "btcusdt", "hyphens only; did you mean 'BTCUSDT'?"),
         ("timeframes", "7", "[collection] timeframes: '7' is not a timeframe of the exchange; it has 1 3 5 15"),

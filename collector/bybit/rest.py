@@ -95,6 +95,12 @@ class Rest:
     _trying: set[trio.CancelScope] = attrs.field(factory=set)
     _answered_at_s: float = 0.0
 
+    def change(self, settings: Settings) -> None:
+        """Follows other settings with the next request: its pace, its tries, the silence after a ban."""
+        self._settings = settings
+        interval_s = request_interval_s(settings.bulk_request_delay_ms, settings.bulk_batch_size)
+        self._budget = attrs.evolve(self._budget, interval_s=interval_s)
+
     @property
     def now_ms(self) -> int:
         """The newest time the exchange named; 0 before its first answer."""

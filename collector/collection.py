@@ -1,0 +1,99 @@
+"""What is collected, while it changes with the exchange's list of symbols and with the settings.
+
+It opens files, subscribes, and says what is wanted; it never fetches, and what was begun is not taken back.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+
+from collector.book import Book
+from collector.bybit.rest import Rest
+from collector.candle import Series
+from collector.clock import Clock
+from collector.listings import Listings
+from collector.live import Live
+from collector.logs import get_logger
+from collector.planning import NEWEST
+from collector.reconcile import Reconciler
+from collector.reload import reload
+from collector.settings import Settings
+from collector.store import Store
+from collector.writer import Writer
+
+log = get_logger(__name__)
+
+
+@attrs.define(eq=False)
+class Collection:
+    """The series of a running service: `every_series` has them, and is shared with those who want and count them."""
+
+    _settings: Settings
+    _every_series: list[Series]
+    _book: Book
+    _clock: Clock
+    _rest: Rest
+    _store: Store
+    _writer: Writer
+    _live: Live
+    _reconciler: Reconciler
+    _listings: Listings
+    _allow_trim: bool
+    _begun: set[Series] = attrs.field()
+
+    @_begun.default
+    def _opened_at_the_start(self) -> set[Series]:
+        return set(self._every_series)
+
+    async def follow_listings(self) -> None:
+        """Begins with new symbols and freezes gone ones, until cancelled."""
+        await self._listings.follow(self.begin, self.freeze)
+
+    async def begin(self, symbols: Iterable[str]) -> None:
+        """Opens the files of what is new of these symbols, subscribes to it, and has its history fetched."""
+        new = [series for series in series_of(self._settings, symbols) if series not in self._begun]
+        self._begun.update(new)  # before anything is waited for: a change of the settings may come meanwhile
+        if self._settings.limit_to_50_entries and not self._allow_trim:
+            for series, path, rows in too_long(self._store, new):
+                log.warning(
+                    "series left out, its file holds more than the limit would leave", file=path.name, rows=rows
+                )
+                new.remove(series)
+        await self._writer.open_files(new)
+        self._every_series.extend(new)
+        if self._settings.enable_websocket:
+            self._live.add(new)
+        self._reconciler.wake()
+
+    def freeze(self, symbols: list[str]) -> None:
+        """Stops wanting more of symbols that trade no more."""
+        for series in [each for each in self._every_series if each.symbol in symbols]:
+            self._every_series.remove(series)
+            self._begun.discard(series)
+            self._book.delist(series, self._clock.now_ms)
+
+    async def change(self, read: Settings) -> None:
+        """Follows what was read as far as that can be done while running, and says what cannot."""
+        what = reload(self._settings, read)
+        log.info("settings read again", **(what.changed or {"changed": "nothing"}))
+        if what.later:
+            log.warning("settings that need a restart", keys=" ".join(what.later))
+        self._settings = what.settings
+        for station in (self._rest, self._writer, self._reconciler):
+            station.change(what.settings)
+        if what.changed.keys() & {"symbols", "fetch_all_symbols"}:
+            self._listings.want(None if what.settings.fetch_all_symbols else what.settings.symbols)
+        if "timeframes" in what.changed:
+            await self.begin({series.symbol for series in self._begun})
+
+
+def series_of(settings: Settings, symbols: Iterable[str]) -> list[Series]:
+    """Every series of these symbols, in order."""
+    return sorted(Series(each, frame) for each in symbols for frame in settings.timeframes)
+
+
+def too_long(store: Store, every_series: Sequence[Series]) -> list[tuple[Series, Path, int]]:
+    """The files that hold more rows than the limit would leave, and how many."""
+    counted = [(series, store.path(series), store.count_rows(series)) for series in every_series]
+    return [(series, path, rows) for series, path, rows in counted if rows > NEWEST]

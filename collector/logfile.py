@@ -1,0 +1,61 @@
+"""The log on disk: rotated, readable while it is written, and never worth more than the collection.
+
+What cannot be written is told once on stderr and left out. A file or directory that somebody has taken away is made
+again.
+"""
+
+import logging
+import sys
+from contextlib import suppress
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+FILE_NAME = "collector.log"
+_FILE_BYTES = 10_000_000  # with five older files beside it: weeks of a normal run, and never more than 60 MB
+_OLDER_FILES = 5
+
+
+class LogFile(RotatingFileHandler):
+    """Raises `OSError` when it cannot be opened, and never again."""
+
+    def __init__(self, logs_dir: Path) -> None:
+        logs_dir.mkdir(parents=True, exist_ok=True)
+        super().__init__(logs_dir / FILE_NAME, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8")
+        self._told = False
+        self._failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._failed = False
+        try:
+            self._find_again()
+        except OSError:
+            self.handleError(record)
+            return
+        super().emit(record)
+        self._told = self._failed
+
+    def _find_again(self) -> None:
+        """Opens the file anew if it is gone; who reads it from its name would wait for ever."""
+        path = Path(self.baseFilename)
+        if self.stream and not path.exists():
+            self.stream.close()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.stream = self._open()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base class's name)
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._failed = True
+        if not self._told:
+            self._told = True
+            reason = error.strerror or error
+            with suppress(OSError):
+                sys.stderr.write(
+                    f"collector: the log {self.baseFilename} cannot be written: {reason}; going on without it\n"
+                )
+
+    def close(self) -> None:
+        with suppress(OSError):  # it was told before
+            super().close()

@@ -1,0 +1,27 @@
+"""Which of the exchange's symbols somebody wants to see."""
+
+from fnmatch import fnmatchcase
+
+import attrs
+
+from collector.bybit.dialect import Instrument
+
+
+@attrs.frozen
+class Selection:
+    """What a symbol must be; what is empty says nothing. Of several quotes, kinds or patterns one must fit."""
+
+    names: tuple[str, ...] = ()
+    quotes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()  # parts of the exchange's words: perpetual is in LinearPerpetual
+    patterns: tuple[str, ...] = ()  # such as 1000*USDT
+    since_ms: int = 0
+
+    def has(self, one: Instrument) -> bool:
+        return (
+            (not self.names or one.symbol in self.names)
+            and (not self.quotes or one.quote.upper() in map(str.upper, self.quotes))
+            and (not self.kinds or any(kind.lower() in one.kind.lower() for kind in self.kinds))
+            and (not self.patterns or any(fnmatchcase(one.symbol, pattern.upper()) for pattern in self.patterns))
+            and (not self.since_ms or (one.launch_ms or 0) >= self.since_ms)
+        )

@@ -1,0 +1,73 @@
+"""What signals mean to a command at work.
+
+SIGINT and SIGTERM: write what was received and end; the second one ends at once. SIGHUP: read the settings again, which
+is what a service is asked by it. From a terminal it says that the terminal is gone, and means the same as SIGTERM,
+unless whoever started us (nohup) has it ignored.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import trio
+
+from collector.errors import CollectorError
+from collector.logs import get_logger
+
+log = get_logger(__name__)
+
+T = TypeVar("T")
+
+
+async def until_signal(work: Callable[..., Coroutine[Any, Any, T]], on_hangup: Callable[[], None] | None = None) -> T:
+    """Does `work(stop=event)`, and sets the event at the first signal to stop.
+
+    Raises:
+        KeyboardInterrupt: at the second one.
+    """
+    stop = trio.Event()
+    result: T | CollectorError | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_listen, stop, nursery.cancel_scope, on_hangup)
+        try:
+            result = await work(stop=stop)
+        except CollectorError as error:
+            result = error
+        nursery.cancel_scope.cancel()
+    if result is None:
+        raise KeyboardInterrupt
+    if isinstance(result, CollectorError):
+        raise result
+    return result
+
+
+async def _listen(
+    stop: trio.Event,
+    scope: trio.CancelScope,
+    on_hangup: Callable[[], None] | None,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*numbers) as signals:
+        task_status.started()
+        async for number in signals:
+            if number == signal.SIGHUP and on_hangup and not has_terminal():
+                on_hangup()
+                continue
+            if stop.is_set():
+                scope.cancel()
+            log.info("stopping, what was received is written first", signal=signal.Signals(number).name)
+            stop.set()
+
+
+def has_terminal() -> bool:
+    """Whether this process would be told by SIGHUP that its terminal is gone."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
