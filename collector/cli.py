@@ -33,8 +33,9 @@ from collector.missing import State
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.sandbox.command import sandbox
-from collector.service import list_symbols, serve
+from collector.service import serve
 from collector.summary import Outcome, summary_lines
+from collector.symbols import list_symbols
 
 log = get_logger(__name__)
 

@@ -12,20 +12,16 @@
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
 
 import attrs
 import trio
 
 from collector.book import Book
-from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest, Silence, open_rest
-from collector.candle import Series, is_symbol
+from collector.candle import Series
 from collector.clock import Clock
-from collector.coverage import moment_text
-from collector.errors import Banned, RequestError, SettingsError, Unreachable, cause_of
+from collector.errors import SettingsError, cause_of
 from collector.events import Event
 from collector.history import History
 from collector.ledger import open_ledger
@@ -33,13 +29,12 @@ from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger
 from collector.missing import State
-from collector.ownership import record_ban, recorded_ban
-from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler, cancel_when
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
+from collector.symbols import symbols_to_collect
 from collector.vitals import Vitals
 from collector.writer import CHANNEL, Writer
 
@@ -118,7 +113,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 inner.start_soon(cancel_when, stop, inner.cancel_scope)
                 if watch:
                     inner.start_soon(watch, vitals, book)
-                found, unknown[:] = await _symbols(settings, rest, patient=not once)
+                found, unknown[:] = await symbols_to_collect(settings, rest, patient=not once)
                 ledger.claim()
                 every_series += _series(settings, found)
                 store = Store(settings.data_dir)
@@ -199,56 +194,6 @@ def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]
         return [instrument.symbol for instrument in await rest.instruments()]
 
     return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
-
-
-async def list_symbols(settings: Settings) -> list[Instrument]:
-    """What the exchange lists in the category of the settings.
-
-    Raises:
-        Banned: a rate ban is on, and what was asked for must not be asked now.
-        Unreachable, Refused, RequestError: as `collect` does.
-    """
-    until_ms = recorded_ban(settings.data_dir)
-    if until_ms > time.time_ns() // 1_000_000:
-        raise Banned(f"a rate ban is on until {moment_text(until_ms)} UTC; nothing is asked before it ends")
-    silence = Silence(0, partial(record_ban, settings.data_dir))
-    async with open_rest(settings, silence, Vitals(), Clock()) as rest:
-        return await rest.instruments()
-
-
-async def _symbols(settings: Settings, rest: Rest, *, patient: bool) -> tuple[list[str], list[str]]:
-    """The symbols to collect, and those asked for that the exchange does not list.
-
-    Raises:
-        SettingsError: nothing is left to collect.
-    """
-    listed = {instrument.symbol for instrument in await _instruments(rest, patient)}
-    where = f"{settings.category} at {settings.rest_url}"
-    if settings.fetch_all_symbols:
-        found = [name for name in sorted(listed) if is_symbol(name)]
-        for name in listed.difference(found):
-            log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        if not found:
-            raise SettingsError([f"[exchange] category: no symbol trades in {where}"])
-        return found, []
-    unknown = [name for name in settings.symbols if name not in listed]
-    found = [name for name in settings.symbols if name in listed]
-    if not found:
-        raise SettingsError([f"[collection] symbols: {', '.join(unknown)} is not among those that trade in {where}"])
-    for name in unknown:
-        log.warning("symbol left out, it does not trade here", symbol=name, where=where)
-    return found, unknown
-
-
-async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
-    while True:
-        try:
-            return await rest.instruments()
-        except (Unreachable, RequestError) as trouble:
-            if not patient:
-                raise
-            log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
-        await trio.sleep(PATIENCE_S)
 
 
 def _refuse_to_trim(store: Store, every_series: Sequence[Series]) -> None:

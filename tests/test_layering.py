@@ -20,7 +20,7 @@ PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
 READERS = {"integrity", "feeder", "gaps"}
-ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
+ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress", "symbols"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
     "listings": COMMON,
+    "symbols": COMMON | {"bybit.rest", "ownership"},
     "live": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"inspection"},
