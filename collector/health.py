@@ -13,6 +13,7 @@ import attrs
 from collector.coverage import moment_text
 
 HealthState = Literal["healthy", "degraded"]
+NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again
 
 
 @attrs.frozen
@@ -39,6 +40,7 @@ class Signs:
     slowest: str = ""
     stale: int = 0
     silent_s: float = 0.0
+    unstreamed_s: float = 0.0  # since there was a connection to the stream, where there is to be one
     errors: int = 0  # in the last minute
     worst_error: str = ""
     queued: int = 0  # candles that wait to be written
@@ -118,6 +120,10 @@ def _silent(signs: Signs, _: Tolerance) -> str:
     return f"the exchange has said nothing for {_duration(signs.silent_s)}"
 
 
+def _unstreamed(signs: Signs, _: Tolerance) -> str:
+    return f"no connection to the stream for {_duration(signs.unstreamed_s)}, candles come late and over REST"
+
+
 def _errors(signs: Signs, _: Tolerance) -> str:
     return f"{signs.errors:,} errors in the last minute, most of them: {signs.worst_error}"
 
@@ -157,10 +163,11 @@ def _excess(signs: Signs, tolerance: Tolerance) -> float:
 _LOW_DISK = "disk"
 _RULES = (
     _Rule("ban", 1.0, lambda signs, _: 2.0 if signs.banned_until_ms else 0.0, _ban),
-    _Rule("silence", 0.5, _unless_banned(lambda signs: signs.silent_s), _silent),
-    _Rule("stale", 0.5, _unless_banned(lambda signs: signs.overdue_s), _stale),
-    _Rule("errors", 0.5, lambda signs, tolerance: signs.errors / tolerance.errors_per_minute, _errors),
-    _Rule("queue", 0.5, lambda signs, tolerance: signs.queued / tolerance.queue_limit, _queue),
+    _Rule("silence", NEARLY, _unless_banned(lambda signs: signs.silent_s), _silent),
+    _Rule("stale", NEARLY, _unless_banned(lambda signs: signs.overdue_s), _stale),
+    _Rule("stream", NEARLY, lambda signs, tolerance: signs.unstreamed_s / tolerance.stale_after_s, _unstreamed),
+    _Rule("errors", NEARLY, lambda signs, tolerance: signs.errors / tolerance.errors_per_minute, _errors),
+    _Rule("queue", NEARLY, lambda signs, tolerance: signs.queued / tolerance.queue_limit, _queue),
     _Rule(_LOW_DISK, 0.9, _shortage, _low_disk),
     _Rule("memory", 0.95, _excess, _memory),
 )

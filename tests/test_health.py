@@ -19,6 +19,10 @@ TROUBLES: dict[str, tuple[Signs, str]] = {
         "3 series are stale, BTCUSDT_1 most of all: its newest candle is overdue by 5 min 12 s",
     ),
     "silence": (attrs.evolve(WELL, silent_s=7260), "the exchange has said nothing for 2 h 1 min"),
+    "stream": (
+        attrs.evolve(WELL, unstreamed_s=301),
+        "no connection to the stream for 5 min 1 s, candles come late and over REST",
+    ),
     "errors": (
         attrs.evolve(WELL, errors=1200, worst_error="no answer"),
         "1,200 errors in the last minute, most of them: no answer",
@@ -98,6 +102,7 @@ def test_one_line_has_the_state_and_all_reasons() -> None:
 HOVERING: dict[str, st.SearchStrategy[Signs]] = {
     "stale": st.floats(151, 600).map(lambda value: attrs.evolve(WELL, overdue_s=value, slowest="BTCUSDT_1", stale=1)),
     "silence": st.floats(151, 600).map(lambda value: attrs.evolve(WELL, silent_s=value)),
+    "stream": st.floats(151, 600).map(lambda value: attrs.evolve(WELL, unstreamed_s=value)),
     "errors": st.integers(6, 20).map(lambda value: attrs.evolve(WELL, errors=value)),
     "queue": st.integers(10_001, 40_000).map(lambda value: attrs.evolve(WELL, queued=value)),
     "disk": st.floats(0, 555).map(lambda value: attrs.evolve(WELL, disk_free_mb=value)),
