@@ -197,7 +197,8 @@ def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)
         watch = Display(console).draw if console.is_terminal and not options.quiet else log_progress
-        return trio.run(_until_signal, partial(serve, options.settings, once=once, watch=watch, allow_trim=allow_trim))
+        work = partial(serve, options.settings, once=once, watch=watch, allow_trim=allow_trim, status=not once)
+        return trio.run(_until_signal, work)
 
 
 async def _until_signal(work: "partial[Coroutine[Any, Any, Outcome]]") -> Outcome:

@@ -7,6 +7,8 @@
        ├─ history      the pool of requests
        ├─ reconcile    decides what they ask for
        ├─ listings     follows the exchange's list of symbols
+       ├─ monitor      judges how all of it is, once a second; reads only
+       ├─ status       says so over HTTP, for the command `run`
        └─ watch        shows progress; reads only
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
@@ -21,6 +23,7 @@ from collector.book import Book
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
 from collector.clock import Clock
+from collector.endpoint import serve_status
 from collector.errors import SettingsError, cause_of
 from collector.events import Event
 from collector.history import History
@@ -29,8 +32,11 @@ from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger
 from collector.missing import State
+from collector.monitor import Monitor
 from collector.planning import NEWEST
+from collector.probes import Probes, probes_of
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler, cancel_when
+from collector.reporter import Reporter
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
@@ -86,11 +92,17 @@ async def serve(
     stop: trio.Event | None = None,
     watch: Watch | None = None,
     allow_trim: bool = False,
+    status: bool = False,
+    probes: Probes | None = None,
 ) -> Outcome:
-    """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does."""
+    """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does.
+
+    With `status` it says over HTTP how it is, if the settings want that; a script that collects opens no port.
+    """
     try:
         stop = trio.Event() if stop is None else stop
-        return await _serve(settings, once, stop, watch, allow_trim)
+        probes = probes_of(settings.data_dir) if probes is None else probes
+        return await _serve(settings, once, stop, watch, allow_trim, status, probes)
     except BaseExceptionGroup as group:
         cause = cause_of(group, trio.BrokenResourceError)
         if cause is None:
@@ -98,7 +110,15 @@ async def serve(
     raise cause
 
 
-async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch | None, allow_trim: bool) -> Outcome:
+async def _serve(
+    settings: Settings,
+    once: bool,
+    stop: trio.Event,
+    watch: Watch | None,
+    allow_trim: bool,
+    status: bool,
+    probes: Probes,
+) -> Outcome:
     began_s = trio.current_time()
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
@@ -113,6 +133,11 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 inner.start_soon(cancel_when, stop, inner.cancel_scope)
                 if watch:
                     inner.start_soon(watch, vitals, book)
+                monitor = Monitor(settings, vitals, book, clock, every_series, probes)
+                inner.start_soon(monitor.watch)
+                reporter = Reporter(settings, vitals, book, clock, every_series, probes, monitor)
+                if status:
+                    inner.start_soon(serve_status, settings, reporter)
                 found, unknown[:] = await symbols_to_collect(settings, rest, patient=not once)
                 ledger.claim()
                 every_series += _series(settings, found)
@@ -123,6 +148,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 await writer.open_files(every_series)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(writer.write, receive)
+                reporter.queued_answers = lambda: receive.statistics().current_buffer_used
                 with send:
                     history = History(rest, book, vitals, patient=not once)
                     inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
@@ -139,6 +165,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                     inner.cancel_scope.cancel()
                 else:
                     collection = _Collection(settings, every_series, book, clock, writer, live, reconciler)
+                    monitor.on_space = collection.go_on
                     inner.start_soon(
                         _listings(settings, rest, clock, found).follow, collection.begin, collection.freeze
                     )
@@ -183,6 +210,11 @@ class _Collection:
         for series in [each for each in self.every_series if each.symbol in symbols]:
             self.every_series.remove(series)
             self.book.delist(series, self.clock.now_ms)
+
+    def go_on(self) -> None:
+        """What was given up for want of space is fetched now."""
+        self.book.start_anew()
+        self.reconciler.wake()
 
 
 def _series(settings: Settings, symbols: Iterable[str]) -> list[Series]:

@@ -15,12 +15,13 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
 PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"health"}
+PURE |= {"health", "report", "survey"}
 PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership"}
 READERS = {"integrity", "feeder", "gaps"}
 ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress", "symbols"}
+ROOM |= {"monitor", "reporter", "rates", "probes", "endpoint"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
@@ -56,6 +57,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vitals": PURE,
     "clock": PURE,
     "progress": COMMON,
+    # what a running collector says of itself
+    "rates": {"vitals"},
+    "probes": set(),
+    "monitor": COMMON | {"rates", "probes"},
+    "reporter": COMMON | {"rates", "probes", "monitor"},
+    "metrics": {"report"},
+    "http_server": {"logs"},
+    "endpoint": COMMON | {"reporter", "metrics", "http_server", "ownership"},
     **dict.fromkeys(PURE, PURE),
     # the exchange in a box knows the language of the exchange and nothing of its clients
     "sandbox": PURE | {"sandbox.*"},
@@ -79,6 +88,7 @@ PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
+ONLY_IN |= {"prometheus_client": {"metrics"}, "h11": {"http_server", "sandbox.*"}}
 NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "__init__"}}
 
 
