@@ -34,6 +34,7 @@ from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.sandbox.command import sandbox
 from collector.service import serve
+from collector.status_command import status
 from collector.summary import Outcome, summary_lines
 from collector.symbols import list_symbols
 
@@ -182,6 +183,7 @@ def demo(
         sys.exit(1)
 
 
+app.command()(status)
 app.command()(sandbox)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,11 +38,17 @@ async def serve_status(settings: Settings, reporter: Reporter) -> None:
         why = error.strerror or str(error)
         log.warning("no status is served, collecting goes on without", listen=settings.listen, why=why)
         return
-    port = listeners[0].socket.getsockname()[1]
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    url = _url(host, listeners[0].socket.getsockname()[1])
     with _announced(settings.data_dir, reporter.run, url):
-        log.info("status served", url=url)
+        log.info("status served", url=url, listen=settings.listen)
         await HttpServer(_pages(reporter), settings.listen_names).serve(listeners)
+
+
+def _url(host: str, port: int) -> str:
+    """The address for somebody on this machine."""
+    if ip_address(host).is_unspecified:
+        host = "::1" if ":" in host else "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def announced(data_dir: Path) -> tuple[str, str] | None:

@@ -127,7 +127,7 @@ class Report:
 
 def encode(report: Report) -> bytes:
     """As JSON, on one line."""
-    return msgspec.json.encode(report) + b"\n"
+    return msgspec.json.encode(attrs.asdict(report)) + b"\n"
 
 
 def decode(text: bytes) -> Report:

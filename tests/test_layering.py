@@ -26,7 +26,10 @@ ROOM |= {"monitor", "reporter", "rates", "probes", "endpoint"}
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
+    "cli": ROOM | {"service", "demo", "options", "summary", "status_command", "sandbox", "sandbox.*"},
+    "status_command": {"inquiry", "options", "status_table"},
+    "status_table": PURE,
+    "inquiry": PURE | {"endpoint", "ownership"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
@@ -87,7 +90,11 @@ PURE_MAY_USE = {
 PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
-ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
+ONLY_IN = {
+    "httpx": {"bybit.rest"},
+    "trio_websocket": {"bybit.stream"},
+    "typer": {"cli", "options", "status_command", "sandbox.*"},
+}
 ONLY_IN |= {"prometheus_client": {"metrics"}, "h11": {"http_server", "sandbox.*"}}
 NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "__init__"}}
 
