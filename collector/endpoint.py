@@ -41,7 +41,7 @@ async def serve_status(settings: Settings, reporter: Reporter) -> None:
     url = _url(host, listeners[0].socket.getsockname()[1])
     with _announced(settings.data_dir, reporter.run, url):
         log.info("status served", url=url, listen=settings.listen)
-        await HttpServer(_pages(reporter), settings.listen_names).serve(listeners)
+        await HttpServer(_pages(reporter), settings.listen_names).answer(listeners)
 
 
 def _url(host: str, port: int) -> str:

@@ -55,7 +55,7 @@ class HttpServer:
     _names: Collection[str] = ()
     _taken: int = 0
 
-    async def serve(self, listeners: Sequence[trio.SocketListener]) -> None:
+    async def answer(self, listeners: Sequence[trio.SocketListener]) -> None:
         """Answers until cancelled."""
         await trio.serve_listeners(self._serve_client, list(listeners))
 
@@ -76,11 +76,11 @@ class HttpServer:
         with trio.move_on_after(_ASK_S):
             request = await _request(stream)
         if isinstance(request, h11.Request):
-            await _say(stream, self._answer(request, stream), body=request.method != b"HEAD")
+            await _say(stream, self._page(request, stream), body=request.method != b"HEAD")
         elif request is not None:
             await _say(stream, request)
 
-    def _answer(self, request: h11.Request, stream: trio.SocketStream) -> Page:
+    def _page(self, request: h11.Request, stream: trio.SocketStream) -> Page:
         headers = dict(request.headers)
         path = request.target.partition(b"?")[0].decode("latin-1")
         if not self._is_me(headers.get(b"host", b"").decode("latin-1"), stream):
