@@ -40,12 +40,14 @@ from collector.repair import show_plans
 from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
 from collector.selection import Selection
-from collector.service import list_symbols, serve
 from collector.service import repair as mend
+from collector.service import serve
 from collector.settings import Settings
 from collector.signals import until_signal
+from collector.status_command import status
 from collector.stderr import is_journal, lasting
 from collector.summary import Outcome, summary_lines
+from collector.symbols import list_symbols
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -246,6 +248,7 @@ def demo(
         sys.exit(1)
 
 
+app.command()(status)
 app.command()(sandbox)
 
 
@@ -254,7 +257,9 @@ def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
     notify = Notify.of(os.environ)
     if notify.address:
         faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
-    work = partial(serve, options.settings, once=once, allow_trim=allow_trim, notify=notify, rereading=rereading)
+    work = partial(
+        serve, options.settings, once=once, allow_trim=allow_trim, status=not once, notify=notify, rereading=rereading
+    )
     return _logged(options, work, rereading.ask if rereading else None)
 
 

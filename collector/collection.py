@@ -73,6 +73,11 @@ class Collection:
             self._begun.discard(series)
             self._book.delist(series, self._clock.now_ms)
 
+    def go_on(self) -> None:
+        """What was given up for want of space is fetched now."""
+        self._book.start_anew()
+        self._reconciler.wake()
+
     async def change(self, read: Settings) -> None:
         """Follows what was read as far as that can be done while running, and says what cannot."""
         what = reload(self._settings, read)

@@ -42,9 +42,23 @@ class StorageError(CollectorError):
 
 
 class DirectoryInUse(CollectorError):
-    """Another collector owns the data directory."""
+    """Another collector owns the data directory; `owner` is the number of its process, if that is known."""
 
     exit_status = 4
+
+    def __init__(self, text: str, owner: str = "unknown") -> None:
+        super().__init__(text)
+        self.owner = owner
+
+
+class NotRunning(CollectorError):
+    """No collector is running on the data directory."""
+
+    exit_status = 3
+
+
+class NoStatus(CollectorError):
+    """A collector is running, and says nothing of itself."""
 
 
 class ExchangeError(CollectorError):

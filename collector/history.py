@@ -1,7 +1,8 @@
 """The history pool: a fixed number of workers that pull windows from the agenda, ask for them, and pass on the answers.
 
 Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else; only
-an exchange that cannot be reached, or refuses us, ends the pool. Nothing here knows files or decides what is missing.
+an exchange that cannot be reached, or refuses us, ends the pool. While the disk is nearly full, everything is given up.
+Nothing here knows files or decides what is missing.
 """
 
 import attrs
@@ -59,12 +60,20 @@ class History:
                 window = self._agenda.take()
                 if window is None:
                     await self._more.wait()
-                    continue
-                await self._fetch(window, out)
+                elif self._vitals.health.low_disk:
+                    await self._hand_back(window, out)
+                else:
+                    await self._fetch(window, out)
 
     def _wake(self) -> None:
         self._more.set()
         self._more = trio.Event()
+
+    async def _hand_back(self, window: Window, out: Out) -> None:
+        """Asks for nothing more of a series while the disk is nearly full: what live brings must not wait for it."""
+        for span in Spans((window.span,)) | self._agenda.drop(window.series):
+            await out.send(GaveUp(window.series, span, "the disk is nearly full", self._rest.now_ms))
+        self._resume(window.series.symbol)
 
     async def _fetch(self, window: Window, out: Out) -> None:
         series, span = window.series, Spans((window.span,))

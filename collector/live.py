@@ -23,7 +23,7 @@ from collector.events import Confirmed, Event
 from collector.logs import get_logger
 from collector.pacing import Budget, backoff_s
 from collector.settings import Settings
-from collector.vitals import Vitals
+from collector.vitals import CONNECTION_LOST, Vitals
 
 log = get_logger(__name__)
 
@@ -101,7 +101,7 @@ class Live:
                 self._doubt(group)
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
                 wait_s = backoff_s(tries, random.random())
-                self._vitals.trouble("connection lost")
+                self._vitals.trouble(CONNECTION_LOST)
                 log.warning("connection lost", topics=len(group), why=why, wait_s=round(wait_s, 1))
                 await trio.sleep(wait_s)
 
@@ -230,14 +230,23 @@ class _Session:
         It outlives whatever ends the connection, a stop too, until all is handed on or the writer takes too long. A
         cancelled send would take its candles with it.
         """
+        taken: tuple[Confirmed, ...] = ()
         with self._forwarding:
             while self._confirmed or not self._ended:
                 await self._some.wait()
                 self._some = trio.Event()
                 if self._confirmed:
                     taken, self._confirmed = tuple(self._confirmed), []
-                    self._clock.tell(taken[-1].at_ms)
+                    self._look_at(taken[-1])
                     await out.send(taken)
+                    taken = ()
+        self._vitals.dropped += len(taken) + len(self._confirmed)
+
+    def _look_at(self, newest: Confirmed) -> None:
+        """One candle of a batch tells the time, and how late confirmations are."""
+        self._clock.tell(newest.at_ms)
+        self._vitals.confirm_lags += 1
+        self._vitals.confirm_lag_s += max(0, newest.at_ms - newest.asked.end_ms) / 1000
 
     def _hand_on_and_end(self) -> None:
         self._ended = True

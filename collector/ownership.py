@@ -7,14 +7,17 @@ Nothing here knows a candle.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collector.errors import DirectoryInUse, SettingsError
 
 OWN = ".collector"
 _IDENTITY = "identity.json"
+_TRIES = 10  # to get the lock
+_PAUSE_S = 0.01
 
 
 @contextmanager
@@ -52,6 +55,15 @@ def refuse_if_owned(data_dir: Path) -> None:
         _lock(lock, data_dir, fcntl.LOCK_SH)
     finally:
         os.close(lock)
+
+
+def owner(data_dir: Path) -> str | None:
+    """The number of the process that owns a data directory, "unknown" if that is not on record; None: nobody does."""
+    try:
+        refuse_if_owned(data_dir)
+    except DirectoryInUse as in_use:
+        return in_use.owner
+    return None
 
 
 def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
@@ -108,8 +120,17 @@ def record_ban(data_dir: Path, until_ms: int) -> None:
 
 
 def _own(lock: int, data_dir: Path) -> None:
-    """The kernel gives the lock back however the process ends, so a stale lock cannot happen."""
-    _lock(lock, data_dir, fcntl.LOCK_EX)
+    """The kernel gives the lock back however the process ends, so a stale lock cannot happen.
+
+    Those who only look hold it for some microseconds, which must not keep a collector from starting.
+    """
+    for _ in range(_TRIES):
+        with suppress(DirectoryInUse):
+            _lock(lock, data_dir, fcntl.LOCK_EX)
+            break
+        time.sleep(_PAUSE_S)
+    else:
+        _lock(lock, data_dir, fcntl.LOCK_EX)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
@@ -119,4 +140,4 @@ def _lock(lock: int, data_dir: Path, how: int) -> None:
         fcntl.flock(lock, how | fcntl.LOCK_NB)
     except OSError as error:
         owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise DirectoryInUse(f"another collector (process {owner}) owns {data_dir}") from error
+        raise DirectoryInUse(f"another collector (process {owner}) owns {data_dir}", owner) from error

@@ -10,12 +10,13 @@
        ├─ settings     read again when somebody asks for it
        ├─ supervisor   tells systemd how we are; reads only
        ├─ log          says how often what it left out came
+       ├─ monitor      judges how all of it is, once a second; reads only
+       ├─ status       says so over HTTP, for the command `run`
        └─ watch        shows progress; reads only
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
@@ -23,13 +24,12 @@ import attrs
 import trio
 
 from collector.book import Book
-from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest, Silence, open_rest
-from collector.candle import Series, is_symbol
+from collector.candle import Series
 from collector.clock import Clock, cancel_when
 from collector.collection import Collection, series_of, too_long
-from collector.coverage import moment_text
-from collector.errors import Banned, RequestError, SettingsError, Unreachable, cause_of
+from collector.endpoint import serve_status
+from collector.errors import SettingsError, cause_of
 from collector.events import Event
 from collector.history import History
 from collector.ledger import open_ledger
@@ -37,17 +37,19 @@ from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
 from collector.missing import State
+from collector.monitor import Monitor
 from collector.notify import Notify
-from collector.ownership import record_ban, recorded_ban
-from collector.pacing import PATIENCE_S
 from collector.planning import NEWEST
+from collector.probes import Probes, probes_of
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
 from collector.repair import Chosen, Mending, Plan, Stock, stored_series
+from collector.reporter import Reporter
 from collector.rereading import Rereading
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
 from collector.supervision import Supervisor
+from collector.symbols import symbols_to_collect
 from collector.vitals import Vitals
 from collector.writer import CHANNEL, Writer
 
@@ -102,14 +104,18 @@ async def serve(
     mending: Mending | None = None,
     notify: Notify | None = None,
     rereading: Rereading | None = None,
+    status: bool = False,
+    probes: Probes | None = None,
 ) -> Outcome:
     """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does.
 
-    With `mending`, it is about what is stored, and not about what the settings say is to be collected.
+    With `mending`, it is about what is stored, and not about what the settings say is to be collected. With `status` it
+    says over HTTP how it is, if the settings want that; a script that collects opens no port.
     """
     try:
         stop = trio.Event() if stop is None else stop
-        return await _serve(settings, once, stop, watch, allow_trim, mending, notify or Notify(), rereading)
+        outside = _Outside(watch, notify or Notify(), rereading, status, probes or probes_of(settings.data_dir))
+        return await _serve(settings, once, stop, allow_trim, mending, outside)
     except BaseExceptionGroup as group:
         cause = cause_of(group, trio.BrokenResourceError)
         if cause is None:
@@ -132,15 +138,24 @@ async def repair(
     return mending.plans, outcome
 
 
+@attrs.frozen
+class _Outside:
+    """Who looks on, and who is told how it goes."""
+
+    watch: Watch | None
+    notify: Notify
+    rereading: Rereading | None
+    status: bool
+    probes: Probes
+
+
 async def _serve(
     settings: Settings,
     once: bool,
     stop: trio.Event,
-    watch: Watch | None,
     allow_trim: bool,
     mending: Mending | None,
-    notify: Notify,
-    rereading: Rereading | None,
+    outside: "_Outside",
 ) -> Outcome:
     began_s = trio.current_time()
     book, vitals, clock = Book(), Vitals(), Clock()
@@ -157,8 +172,10 @@ async def _serve(
             settle_ms = OVERDUE_MS if settings.enable_websocket and not once else SETTLE_MS
             reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
             live = Live(settings, book, clock, vitals, reconciler.wake)
+            monitor = Monitor(settings, vitals, book, clock, every_series, outside.probes)
+            reporter = Reporter(settings, vitals, book, clock, every_series, outside.probes, monitor)
             supervisor = Supervisor(
-                notify,
+                outside.notify,
                 flows=lambda: reconciler.looked or vitals.subscriptions > 0,
                 work=lambda: writer.work,
                 line=partial(_line, vitals, book),
@@ -167,13 +184,16 @@ async def _serve(
                 inner.start_soon(cancel_when, stop, inner.cancel_scope)
                 inner.start_soon(supervisor.supervise)
                 inner.start_soon(_tell_counts)
-                if watch:
-                    inner.start_soon(watch, vitals, book)
+                inner.start_soon(monitor.watch)
+                if outside.status:
+                    inner.start_soon(serve_status, settings, reporter)
+                if outside.watch:
+                    inner.start_soon(outside.watch, vitals, book)
                 found: list[str] = []
                 if mending:
                     every_series += await _mend(mending, rest, Stock(store, ledger, book, marks))
                 else:
-                    found, unknown[:] = await _symbols(settings, rest, patient=not once)
+                    found, unknown[:] = await symbols_to_collect(settings, rest, patient=not once)
                     ledger.claim()
                     every_series += series_of(settings, found)
                 if settings.limit_to_50_entries and not allow_trim:
@@ -181,6 +201,7 @@ async def _serve(
                 await writer.open_files(every_series)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(writer.write, receive)
+                reporter.queued_answers = lambda: receive.statistics().current_buffer_used
                 with send:
                     inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
                     if settings.enable_websocket and not once:
@@ -194,9 +215,10 @@ async def _serve(
                     collection = Collection(
                         settings, every_series, book, clock, rest, store, writer, live, reconciler, listings, allow_trim
                     )
+                    monitor.on_space = collection.go_on
                     inner.start_soon(collection.follow_listings)
-                    if rereading:
-                        inner.start_soon(_follow_settings, rereading, supervisor, collection)
+                    if outside.rereading:
+                        inner.start_soon(_follow_settings, outside.rereading, supervisor, collection)
                     await reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
     notes = [(series, note) for series in every_series for note in book.missing(series)]
@@ -241,7 +263,7 @@ async def _tell_counts() -> None:
 def _line(vitals: Vitals, book: Book) -> str:
     """How we are, in a line."""
     now = f"{vitals.rows:,} candles written, {book.candles_in_flight:,} to fetch, {vitals.connections} connections"
-    return f"{now}; a rate ban is on" if vitals.quiet_until_ms else now
+    return "; ".join(filter(None, [now, vitals.health.line if vitals.health.reasons else ""]))
 
 
 def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]) -> Listings:
@@ -249,56 +271,6 @@ def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]
         return [instrument.symbol for instrument in await rest.instruments()]
 
     return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
-
-
-async def list_symbols(settings: Settings) -> list[Instrument]:
-    """What the exchange lists in the category of the settings.
-
-    Raises:
-        Banned: a rate ban is on, and what was asked for must not be asked now.
-        Unreachable, Refused, RequestError: as `collect` does.
-    """
-    until_ms = recorded_ban(settings.data_dir)
-    if until_ms > time.time_ns() // 1_000_000:
-        raise Banned(f"a rate ban is on until {moment_text(until_ms)} UTC; nothing is asked before it ends")
-    silence = Silence(0, partial(record_ban, settings.data_dir))
-    async with open_rest(settings, silence, Vitals(), Clock()) as rest:
-        return await rest.instruments()
-
-
-async def _symbols(settings: Settings, rest: Rest, *, patient: bool) -> tuple[list[str], list[str]]:
-    """The symbols to collect, and those asked for that the exchange does not list.
-
-    Raises:
-        SettingsError: nothing is left to collect.
-    """
-    listed = {instrument.symbol for instrument in await _instruments(rest, patient)}
-    where = f"{settings.category} at {settings.rest_url}"
-    if settings.fetch_all_symbols:
-        found = [name for name in sorted(listed) if is_symbol(name)]
-        for name in listed.difference(found):
-            log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        if not found:
-            raise SettingsError([f"[exchange] category: no symbol trades in {where}"])
-        return found, []
-    unknown = [name for name in settings.symbols if name not in listed]
-    found = [name for name in settings.symbols if name in listed]
-    if not found:
-        raise SettingsError([f"[collection] symbols: {', '.join(unknown)} is not among those that trade in {where}"])
-    for name in unknown:
-        log.warning("symbol left out, it does not trade here", symbol=name, where=where)
-    return found, unknown
-
-
-async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
-    while True:
-        try:
-            return await rest.instruments()
-        except (Unreachable, RequestError) as trouble:
-            if not patient:
-                raise
-            log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
-        await trio.sleep(PATIENCE_S)
 
 
 def _refuse_to_trim(store: Store, every_series: list[Series]) -> None:

@@ -161,6 +161,41 @@ class Settings:
         converter=values.more_than_zero,
         metadata=_about("storage", "How long new candles may wait in memory before they are written, in seconds."),
     )
+    listen: str = attrs.field(
+        default="127.0.0.1:8787",
+        converter=values.listen_address,
+        metadata=_about("status", "Where a running collector says over HTTP how it is; empty switches it off."),
+    )
+    listen_names: tuple[str, ...] = attrs.field(
+        default=(),
+        converter=values.host_names,
+        metadata=_about("status", "Further names of this machine under which the status may be asked for."),
+    )
+    stale_after_s: float = attrs.field(
+        default=300.0,
+        converter=values.more_than_zero,
+        metadata=_about("health", "How long a candle may be overdue, in seconds of the exchange's time."),
+    )
+    errors_per_minute: int = attrs.field(
+        default=10,
+        converter=values.at_least_one,
+        metadata=_about("health", "How many errors a minute are tolerated."),
+    )
+    queue_limit: int = attrs.field(
+        default=20_000,
+        converter=values.at_least_one,
+        metadata=_about("health", "How many streamed candles may wait to be written."),
+    )
+    low_disk_mb: int = attrs.field(
+        default=500,
+        converter=values.none_or_more,
+        metadata=_about("health", "With less than this left on the disk, history stops and live goes on."),
+    )
+    memory_limit_mb: int = attrs.field(
+        default=1024,
+        converter=values.none_or_more,
+        metadata=_about("health", "How much memory the collector may use."),
+    )
 
     @property
     def stream_url(self) -> str:

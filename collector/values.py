@@ -61,6 +61,10 @@ def at_least_one(given: object) -> int:
     return _whole(given, 1, math.inf, "of 1 or more")
 
 
+def none_or_more(given: object) -> int:
+    return _whole(given, 0, math.inf, "of 0 or more")
+
+
 def one_to_500(given: object) -> int:
     return _whole(given, 1, 500, "from 1 to 500")
 
@@ -77,6 +81,18 @@ def more_than_zero(given: object) -> float:
     if not 0 < number < math.inf:
         raise ValueError(f"{str(given)!r} is not a number above 0")
     return number
+
+
+def listen_address(given: object) -> str:
+    """An address to listen at, or nothing. An IP address, since a name may mean several; port 0 is any that is free."""
+    text = str(given).strip().replace("localhost:", "127.0.0.1:")
+    if text and not _is_listen_address(text):
+        raise ValueError(f"{text!r} is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787")
+    return text
+
+
+def host_names(given: object) -> tuple[str, ...]:
+    return _each(given, _host_name)
 
 
 def directory(given: object) -> Path:
@@ -113,6 +129,20 @@ def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
         return parts.scheme in schemes and bool(host) and parts.port != 0 and text.split() == [text]
     except ValueError:  # a port that is no number, half an IPv6 address, a host that can have no name
         return False
+
+
+def _is_listen_address(text: str) -> bool:
+    try:
+        parts = urlsplit(f"//{text}")
+        return bool(ip_address(parts.hostname or "")) and parts.port is not None and parts.netloc == text
+    except ValueError:
+        return False
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}", text):
+        raise ValueError(f"{text!r} is not the name of a machine")
+    return text.lower()
 
 
 def _whole(given: object, least: int, most: float, wanted: str) -> int:

@@ -3,17 +3,23 @@
 import attrs
 
 from collector.candle import Series
+from collector.health import HEALTHY, Health
+
+CONNECTION_LOST = "connection lost"
 
 
 @attrs.define
 class Vitals:
     """Counters since the start of the process, and what is under way."""
 
-    requests: int = 0
+    requests: int = 0  # begun
+    outcomes: dict[str, int] = attrs.field(factory=dict)  # what became of them; those under way are in no outcome yet
     retries: int = 0
     bans: int = 0
     failed: int = 0
     rows: int = 0
+    staged: int = 0  # of the rows: those that waited for what lay before them
+    rewritten: int = 0  # of the rows: those that were put before the end of a file
     appends: int = 0
     rewrites: int = 0
     revisions: int = 0
@@ -24,18 +30,47 @@ class Vitals:
     subscriptions: int = 0  # connections that got all they subscribed to, so far
     messages: int = 0
     confirmed: int = 0
+    confirm_lags: int = 0  # how often the lag was looked at: once for every batch that is handed on
+    confirm_lag_s: float = 0.0  # from the close of a candle to its confirmation by the exchange; the sum of them
+    taken: int = 0  # of the confirmed: those the writer has dealt with
+    dropped: int = 0  # of the confirmed: those that could not be handed on when a connection ended
+    flushes: int = 0
+    flush_s: float = 0.0  # spent in syncing files
+    flush_wait_s: float = 0.0  # how long the first candle of the last flush had waited when it was safe on the disk
     malformed: int = 0
     unknown: int = 0
     refused: set[str] = attrs.field(factory=set)  # topics the stream does not have
     quiet_until_ms: int = 0  # local time at which a rate ban ends; 0: none
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
+    health: Health = HEALTHY  # the last verdict on all this
 
-    def appended(self, series: Series, rows: int, reached_ms: int) -> None:
+    @property
+    def lost(self) -> int:
+        """Connections to the stream that were lost; each is opened again."""
+        return self.troubles.get(CONNECTION_LOST, 0)
+
+    @property
+    def queued(self) -> int:
+        """Candles the stream has confirmed that are not written yet."""
+        return self.confirmed - self.taken - self.dropped
+
+    def ended(self, outcome: str) -> None:
+        """A request came to its end."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def flushed(self, seconds: float, waited_s: float) -> None:
+        self.flushes += 1
+        self.flush_s += seconds
+        self.flush_wait_s = waited_s
+
+    def appended(self, series: Series, rows: int, reached_ms: int, staged: int = 0) -> None:
         self.appends += 1
+        self.staged += staged
         self._wrote(series, rows, reached_ms)
 
     def rewrote(self, series: Series, rows: int, reached_ms: int, revisions: int) -> None:
         self.rewrites += 1
+        self.rewritten += rows
         self.revisions += revisions
         self._wrote(series, rows, reached_ms)
 

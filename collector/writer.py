@@ -6,7 +6,7 @@ Nobody else changes a file, and the writer never decides what to fetch.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice, pairwise
@@ -107,7 +107,8 @@ class Writer:
             while await self._take_one(channel):
                 await self._tidy(busy=channel.statistics().current_buffer_used > 0)
         for series in list(self._stages):
-            await self._write(series, self._stages.pop(series).answers)
+            answers = self._stages.pop(series).answers
+            await self._write(series, answers, _rows_of(answers))
         while self._unsynced:
             await self._sync(list(self._unsynced))
         while self._unsaved:
@@ -150,6 +151,7 @@ class Writer:
         if isinstance(event, tuple):
             for candle in event:
                 await self._take_confirmed(candle)
+            self._vitals.taken += len(event)
         elif isinstance(event, GaveUp):
             self._note(self._unsaved, event.series)
             self._book.fail(event.series, event.asked, event.why, event.at_ms)
@@ -179,10 +181,13 @@ class Writer:
         stage = self._stages.setdefault(answer.series, _Stage())
         stage.answers.append(answer)
         stage.spans |= Spans((answer.asked,))
-        await self._release(answer.series)
+        await self._release(answer.series, arrived=answer)
 
-    async def _release(self, series: Series) -> None:
-        """Writes the staged answers that nothing holds back any more, or all when they are too many."""
+    async def _release(self, series: Series, arrived: Answered | Confirmed | None = None) -> None:
+        """Writes the staged answers that nothing holds back any more, or all when they are too many.
+
+        All but the one that has just arrived have waited.
+        """
         stage = self._stages.get(series)
         if stage is None:
             return
@@ -196,7 +201,7 @@ class Writer:
             self._stages[series] = _Stage(waiting, Spans.of(*(answer.asked for answer in waiting)))
         else:
             del self._stages[series]
-        await self._write(series, ready)
+        await self._write(series, ready, _rows_of(answer for answer in ready if answer is not arrived))
 
     def _ready(self, series: Series, stage: _Stage) -> list[Answered | Confirmed]:
         """The answers that need not wait.
@@ -214,16 +219,17 @@ class Writer:
             if (answer.asked.start_ms < first_hole_ms if answer.asked.start_ms >= end_ms else not filling)
         ]
 
-    async def _write(self, series: Series, answers: list[Answered | Confirmed]) -> None:
+    async def _write(self, series: Series, answers: list[Answered | Confirmed], staged: int) -> None:
+        """Writes answers, so many rows of which have waited."""
         file = self._files[series]
         pages = [answer.rows for answer in answers if answer.rows]
         if pages:
             try:
-                await self._put(series, file, pages)
+                await self._put(series, file, pages, staged)
             except FileChangedError as change:
                 log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
                 file = self._files[series] = await self._in_thread(partial(self._open, series))
-                await self._put(series, file, pages)
+                await self._put(series, file, pages, staged)
             self._note(self._unsynced, series)
         self._book.hold(series, file.held)
         for answer in answers:
@@ -232,14 +238,14 @@ class Writer:
             elif answer.asked.start_ms in file.held:
                 self._book.confirm(series, answer.asked)
 
-    async def _put(self, series: Series, file: SeriesFile, pages: list[Rows]) -> None:
+    async def _put(self, series: Series, file: SeriesFile, pages: list[Rows], staged: int) -> None:
         hulls = sorted(page.covered.hull for page in pages)
         count = sum(candles_in(series.timeframe, page.covered) for page in pages)
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(hulls))
         if apart and hulls[0].start_ms >= file.end_ms and not self._is_full(file, count):
             for page in sorted(pages, key=lambda page: page.covered.hull):
                 file.append(page)
-            self._vitals.appended(series, count, hulls[-1].end_ms)
+            self._vitals.appended(series, count, hulls[-1].end_ms, staged)
             return
         size, held = file.size, file.held
         revisions = await self._in_thread(partial(file.insert, pages, self._keep))
@@ -261,7 +267,9 @@ class Writer:
     async def _sync(self, every_series: Sequence[Series]) -> None:
         """Syncs the first of these, as many as can be done in a slice of time, but at least one."""
         files = [self._files[series] for series in every_series]
+        since_s, began_s = self._unsynced[every_series[0]], trio.current_time()
         count = await self._in_thread(partial(_sync_some, files)) if self._settings.fsync else len(files)
+        self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         for series in every_series[:count]:
             del self._unsynced[series]
         self._done += 1
@@ -289,6 +297,10 @@ class Writer:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._thread)
+
+
+def _rows_of(answers: Iterable[Answered | Confirmed]) -> int:
+    return sum(candles_in(answer.series.timeframe, answer.rows.covered) for answer in answers)
 
 
 def _sync_some(files: Sequence[SeriesFile]) -> int:

@@ -48,6 +48,7 @@ def settings_for(url: str, directory: Path, **changes: object) -> Settings:
         "ban_wait_s": 1,
         "data_dir": directory / "candles",
         "logs_dir": directory / "logs",
+        "listen": "",
     }
     return Settings(**(usual | changes))
 

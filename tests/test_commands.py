@@ -309,7 +309,7 @@ def small_disk(directory: Path, size: str) -> Iterator[Path]:
 
 def test_a_full_disk_ends_fetch_with_a_sentence_and_room_heals_it(say: Command, box: Sandbox, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", "256k") as disk:
-        settings = settings_for(box.url, disk, timeframes=["5"], symbols=["BTCUSDT", "ETHUSDT"])
+        settings = settings_for(box.url, disk, timeframes=["5"], symbols=["BTCUSDT", "ETHUSDT"], low_disk_mb=0)
         status, _, err = say(settings, "fetch")
         assert status == 1
         assert any("disk is full" in sentence for sentence in complaints(err))

@@ -15,7 +15,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
 PURE = {"candle", "coverage", "defects", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"pulse", "storms", "unit", "bybit.dialect", "bybit.frames"}
+PURE |= {"pulse", "storms", "unit", "health", "report", "survey", "bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
 SYSTEMD = {"notify", "supervision"}
@@ -23,12 +23,17 @@ RELOADING = {"reload", "rereading"}
 BESIDE = {"selection", "signals", "installation", "stderr"}
 READERS = {"integrity", "feeder", "gaps"}
 LOOKING = {"inspection", "proof", "succession", "examination"}  # what a file's bytes say
-ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | {"bybit.rest", "bybit.stream", "progress"}
+TELLING = {"monitor", "reporter", "rates", "probes", "endpoint"}
+ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | TELLING
+ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | BESIDE | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
+    "cli": ROOM | BESIDE | {"service", "demo", "options", "summary", "status_command", "sandbox", "sandbox.*"},
+    "status_command": {"inquiry", "options", "status_table"},
+    "status_table": PURE,
+    "inquiry": PURE | {"endpoint", "ownership"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
@@ -41,6 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
     "listings": COMMON,
+    "symbols": COMMON | {"bybit.rest", "ownership"},
     "live": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"inspection"},
@@ -74,6 +80,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "vitals": PURE,
     "clock": PURE,
     "progress": COMMON,
+    # what a running collector says of itself
+    "rates": {"vitals"},
+    "probes": set(),
+    "monitor": COMMON | {"rates", "probes"},
+    "reporter": COMMON | {"rates", "probes", "monitor"},
+    "metrics": {"report"},
+    "http_server": {"logs"},
+    "endpoint": COMMON | {"reporter", "metrics", "http_server", "ownership"},
     **dict.fromkeys(PURE, PURE),
     # the exchange in a box knows the language of the exchange and nothing of its clients
     "sandbox": PURE | {"sandbox.*"},
@@ -96,7 +110,13 @@ PURE_MAY_USE = {
 PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
-ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
+ONLY_IN = {
+    "httpx": {"bybit.rest"},
+    "trio_websocket": {"bybit.stream"},
+    "typer": {"cli", "options", "status_command", "sandbox.*"},
+    "prometheus_client": {"metrics"},
+    "h11": {"http_server", "sandbox.*"},
+}
 NEVER_IN = {"trio": READERS | LOOKING | {"settings", "values", "logs", "logfile", "calm", "__init__"}}
 
 

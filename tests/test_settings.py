@@ -153,12 +153,34 @@ def test_all_problems_are_reported_together() -> None:
         ("data_dir", " ", "[storage] data_dir: ' ' is not the name of a directory"),
         ("logs_dir", "a\nb = c", "is not the name of a directory"),
         ("flush_interval_s", "0", "'0' is not a number above 0"),
+        ("listen", "8787", "'8787' is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787"),
+        ("listen", ":8787", "is not an IP address and a port"),
+        ("listen", "127.0.0.1:87870", "is not an IP address and a port"),
+        ("listen", "127.0.0.1:8787/x", "is not an IP address and a port"),
+        ("listen", "me@127.0.0.1:8787", "is not an IP address and a port"),
+        ("listen", "::1:8787", "is not an IP address and a port"),
+        ("listen", "example.net:8787", "is not an IP address and a port"),
+        ("listen_names", "a/b", "'a/b' is not the name of a machine"),
+        ("low_disk_mb", "-1", "'-1' is not a whole number of 0 or more"),
     ],
 )
 def test_a_problem_names_the_key_and_what_would_be_right(key: str, value: object, problem: str) -> None:
     (found,) = problems_of(**{key: value})
     assert f"] {key}: " in found
     assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("", ""),
+        (" 0.0.0.0:0 ", "0.0.0.0:0"),
+        ("localhost:8787", "127.0.0.1:8787"),
+        ("[::1]:8787", "[::1]:8787"),
+    ],
+)
+def test_the_status_may_listen_at_any_address_or_at_none(given: str, address: str) -> None:
+    assert Settings(listen=given).listen == address
 
 
 def test_collecting_nothing_is_a_problem() -> None:

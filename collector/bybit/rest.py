@@ -27,7 +27,16 @@ from collector.bybit.dialect import Instrument, KlineAnswer, Query, TimeAnswer
 from collector.candle import TIMEFRAMES, Series
 from collector.clock import Clock
 from collector.coverage import Span
-from collector.errors import BadAnswer, Banned, Refused, RequestFailed, TryAgain, Unreachable
+from collector.errors import (
+    BadAnswer,
+    Banned,
+    CollectorError,
+    Refused,
+    Rejected,
+    RequestFailed,
+    TryAgain,
+    Unreachable,
+)
 from collector.logs import get_logger
 from collector.pacing import Budget, backoff_s, request_interval_s
 from collector.settings import Settings
@@ -193,16 +202,30 @@ class Rest:
         async with self._places:
             await self._permit()
             self._vitals.requests += 1
-            status, body = await self._get(path, query)
-            self._answered_at_s = trio.current_time()
-            try:
-                answer = parse(status, body)
-            except Banned as ban:
-                self._keep_silent(ban)
-                raise
+            with self._counted():
+                return await self._answer(path, query, parse)
+
+    async def _answer(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
+        status, body = await self._get(path, query)
+        self._answered_at_s = trio.current_time()
+        try:
+            answer = parse(status, body)
+        except Banned as ban:
+            self._keep_silent(ban)
+            raise
         if not self._clock.tell(answer.time_ms):
             raise BadAnswer("its time is far from the exchange's")
         return answer
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Notes what becomes of a request."""
+        try:
+            yield
+        except (CollectorError, _Interrupted) as error:
+            self._vitals.ended(_outcome(error))
+            raise
+        self._vitals.ended("ok")
 
     async def _permit(self) -> None:
         """Waits until a request may start: its turn in the budget, and no ban when the turn comes."""
@@ -329,6 +352,20 @@ def _root(error: BaseException) -> BaseException:
         if deeper is None:
             return error
         error = deeper
+
+
+def _outcome(error: CollectorError | _Interrupted) -> str:
+    """What became of a request, in a few words."""
+    match error:
+        case TryAgain():
+            return _kind(error)
+        case Banned():
+            return "ban"
+        case Rejected():
+            return "rejected"
+        case _Interrupted():
+            return "interrupted"
+    return "refused"
 
 
 def _kind(trouble: TryAgain) -> str:

@@ -25,8 +25,8 @@ from tests.bench.audience import Audience, Plan, Results, Tally, Task, rehearse,
 class _Counting(Vitals):
     tally: Tally = attrs.field(factory=lambda: Tally(pushes=False))
 
-    def appended(self, series: Series, rows: int, reached_ms: int) -> None:
-        Vitals.appended(self, series, rows, reached_ms)
+    def appended(self, series: Series, rows: int, reached_ms: int, staged: int = 0) -> None:
+        Vitals.appended(self, series, rows, reached_ms, staged)
         self.tally.add(rows)
 
 

@@ -118,6 +118,7 @@ def _settings(plan: Plan, url: str, directory: Path) -> Settings:
         flush_interval_s=0.2,
         data_dir=directory / "candles",
         logs_dir=directory / "logs",
+        listen="",
     )
 
 

@@ -73,6 +73,7 @@ def _settings(plan: Plan, url: str, directory: Path) -> Settings:
         ban_wait_s=plan.ban_s,
         data_dir=directory / "candles",
         logs_dir=directory / "logs",
+        listen="127.0.0.1:0",
     )
 
 

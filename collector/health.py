@@ -1,0 +1,179 @@
+"""Whether all is well, and if not, why: thresholds turned into a state and sentences an operator can act on.
+
+Pure: what was measured comes in as `Signs`, what is tolerated as `Tolerance`. A trouble that was called has to recede
+well below its threshold before it is called off, so that a value that hovers at the threshold makes no noise. Nothing
+here measures, logs or does anything about it.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+
+from collector.coverage import moment_text
+
+HealthState = Literal["healthy", "degraded"]
+NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again
+
+
+@attrs.frozen
+class Tolerance:
+    """The thresholds. 0 switches off those of disk and memory."""
+
+    stale_after_s: float = 300.0
+    errors_per_minute: int = 10
+    queue_limit: int = 20_000
+    low_disk_mb: int = 500
+    memory_limit_mb: int = 1024
+
+
+@attrs.frozen
+class Signs:
+    """What was measured at one moment.
+
+    `overdue_s` is how long the newest candle of the `slowest` series is due, in the exchange's time, and `stale` how
+    many series are that late or nearly; series whose candles are just coming in are not among them. `silent_s` is how
+    long the exchange has said nothing at all.
+    """
+
+    overdue_s: float = 0.0
+    slowest: str = ""
+    stale: int = 0
+    silent_s: float = 0.0
+    unstreamed_s: float = 0.0  # since there was a connection to the stream, where there is to be one
+    errors: int = 0  # in the last minute
+    worst_error: str = ""
+    queued: int = 0  # candles that wait to be written
+    disk_free_mb: float = float("inf")
+    memory_mb: float = 0.0
+    banned_until_ms: int = 0  # local time; 0: no ban is on
+
+
+@attrs.frozen
+class Trouble:
+    """One thing that is not well. `kind` stays the same while the words change with the numbers."""
+
+    kind: str
+    words: str
+
+
+@attrs.frozen
+class Health:
+    """The verdict: healthy when there is no trouble."""
+
+    troubles: tuple[Trouble, ...] = ()
+
+    @property
+    def state(self) -> HealthState:
+        return "degraded" if self.troubles else "healthy"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is degraded, a sentence each."""
+        return tuple(trouble.words for trouble in self.troubles)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(trouble.kind for trouble in self.troubles)
+
+    @property
+    def low_disk(self) -> bool:
+        """Whether history has to stop, so that live can go on."""
+        return _LOW_DISK in self.kinds
+
+    @property
+    def line(self) -> str:
+        """All of it in one line."""
+        return "; ".join((f"{self.state}: {self.reasons[0]}", *self.reasons[1:])) if self.troubles else self.state
+
+
+HEALTHY = Health()
+
+
+def judge(signs: Signs, tolerance: Tolerance, before: Health = HEALTHY) -> Health:
+    """The verdict on what was measured, given the verdict before it."""
+    return Health(
+        tuple(
+            Trouble(rule.kind, rule.words(signs, tolerance))
+            for rule in _RULES
+            if rule.severity(signs, tolerance) > (rule.relief if rule.kind in before.kinds else 1.0)
+        )
+    )
+
+
+@attrs.frozen
+class _Rule:
+    """A trouble is called when its severity exceeds 1, and called off when that is down to `relief`."""
+
+    kind: str
+    relief: float
+    severity: Callable[[Signs, Tolerance], float]
+    words: Callable[[Signs, Tolerance], str]
+
+
+def _stale(signs: Signs, tolerance: Tolerance) -> str:
+    those = f"{signs.stale} series are" if signs.stale > 1 else "a series is"
+    return f"{those} stale, {signs.slowest} most of all: its newest candle is overdue by {_duration(signs.overdue_s)}"
+
+
+def _silent(signs: Signs, _: Tolerance) -> str:
+    return f"the exchange has said nothing for {_duration(signs.silent_s)}"
+
+
+def _unstreamed(signs: Signs, _: Tolerance) -> str:
+    return f"no connection to the stream for {_duration(signs.unstreamed_s)}, candles come late and over REST"
+
+
+def _errors(signs: Signs, _: Tolerance) -> str:
+    return f"{signs.errors:,} errors in the last minute, most of them: {signs.worst_error}"
+
+
+def _queue(signs: Signs, _: Tolerance) -> str:
+    return f"{signs.queued:,} candles wait to be written, the disk is too slow for them"
+
+
+def _low_disk(signs: Signs, tolerance: Tolerance) -> str:
+    return (
+        f"the disk has {signs.disk_free_mb:,.0f} MB left, which is below {tolerance.low_disk_mb:,} MB: "
+        "history stops, live goes on"
+    )
+
+
+def _memory(signs: Signs, tolerance: Tolerance) -> str:
+    return f"{signs.memory_mb:,.0f} MB of memory are in use, more than {tolerance.memory_limit_mb:,} MB"
+
+
+def _ban(signs: Signs, _: Tolerance) -> str:
+    return f"a rate ban is on, nothing is asked before {moment_text(signs.banned_until_ms)} UTC"
+
+
+def _unless_banned(seconds: Callable[[Signs], float]) -> Callable[[Signs, Tolerance], float]:
+    """While a ban is on nobody can ask for what is late, and the ban itself is on the list."""
+    return lambda signs, tolerance: 0.0 if signs.banned_until_ms else seconds(signs) / tolerance.stale_after_s
+
+
+def _shortage(signs: Signs, tolerance: Tolerance) -> float:
+    return tolerance.low_disk_mb / max(signs.disk_free_mb, 1e-9)
+
+
+def _excess(signs: Signs, tolerance: Tolerance) -> float:
+    return signs.memory_mb / tolerance.memory_limit_mb if tolerance.memory_limit_mb else 0.0
+
+
+_LOW_DISK = "disk"
+_RULES = (
+    _Rule("ban", 1.0, lambda signs, _: 2.0 if signs.banned_until_ms else 0.0, _ban),
+    _Rule("silence", NEARLY, _unless_banned(lambda signs: signs.silent_s), _silent),
+    _Rule("stale", NEARLY, _unless_banned(lambda signs: signs.overdue_s), _stale),
+    _Rule("stream", NEARLY, lambda signs, tolerance: signs.unstreamed_s / tolerance.stale_after_s, _unstreamed),
+    _Rule("errors", NEARLY, lambda signs, tolerance: signs.errors / tolerance.errors_per_minute, _errors),
+    _Rule("queue", NEARLY, lambda signs, tolerance: signs.queued / tolerance.queue_limit, _queue),
+    _Rule(_LOW_DISK, 0.9, _shortage, _low_disk),
+    _Rule("memory", 0.95, _excess, _memory),
+)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

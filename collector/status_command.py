@@ -1,0 +1,54 @@
+"""The command `status`: what the collector on the data directory is doing, once or every second, as a table or JSON."""
+
+import sys
+import time
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from collector.inquiry import ask
+from collector.options import Options, with_options
+from collector.status_table import status_table
+
+_EVERY_S = 1.0
+
+
+@with_options
+def status(
+    options: Options,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For the machine: /status as it is.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every second, until Ctrl-C.")] = False,
+) -> None:
+    """Show what the running collector is doing, and whether it is well. Exit status 3: none is running."""
+    if as_json:
+        _print_json(options, watch)
+    elif watch:
+        _watch(options)
+    else:
+        _console().print(status_table(ask(options.settings.data_dir)[0]))
+
+
+def _print_json(options: Options, watch: bool) -> None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            sys.stdout.write(ask(options.settings.data_dir)[1].decode())
+            sys.stdout.flush()
+            if not watch:
+                return
+            time.sleep(_EVERY_S)
+
+
+def _watch(options: Options) -> None:
+    table = status_table(ask(options.settings.data_dir)[0])
+    with suppress(KeyboardInterrupt), Live(table, console=_console(), auto_refresh=False) as live:
+        while True:
+            time.sleep(_EVERY_S)
+            live.update(status_table(ask(options.settings.data_dir)[0]), refresh=True)
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=160)
