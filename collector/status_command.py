@@ -1,8 +1,8 @@
 """The command `status`: what the collector on the data directory is doing, once or every second, as a table or JSON."""
 
 import sys
-import time
 from contextlib import suppress
+from time import sleep
 from typing import Annotated
 
 import typer
@@ -39,14 +39,14 @@ def _print_json(options: Options, watch: bool) -> None:
             sys.stdout.flush()
             if not watch:
                 return
-            time.sleep(_EVERY_S)
+            sleep(_EVERY_S)
 
 
 def _watch(options: Options) -> None:
     table = status_table(ask(options.settings.data_dir)[0])
     with suppress(KeyboardInterrupt), Live(table, console=_console(), auto_refresh=False) as live:
         while True:
-            time.sleep(_EVERY_S)
+            sleep(_EVERY_S)
             live.update(status_table(ask(options.settings.data_dir)[0]), refresh=True)
 
 

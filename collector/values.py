@@ -134,7 +134,12 @@ def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
 def _is_listen_address(text: str) -> bool:
     try:
         parts = urlsplit(f"//{text}")
-        return bool(ip_address(parts.hostname or "")) and parts.port is not None and parts.netloc == text
+        return (
+            bool(ip_address(parts.hostname or ""))
+            and parts.port is not None
+            and parts.netloc == text
+            and "@" not in text
+        )
     except ValueError:
         return False
 

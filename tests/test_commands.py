@@ -33,7 +33,7 @@ from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
 from tests.campaign.process import command, heard, open_collector, variables
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
-from tests.support import fetch, market, served, settings_for
+from tests.support import KLINE, fetch, market, served, settings_for
 
 _NOBODY = 65534
 _PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
@@ -316,6 +316,17 @@ def test_a_full_disk_ends_fetch_with_a_sentence_and_room_heals_it(say: Command, 
         assert foreign_rows(box, settings) == []
         subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
         assert say(settings, "fetch")[0] == 0
+        assert differences(box, settings) == []
+
+
+def test_a_disk_that_is_nearly_full_ends_fetch_before_it_is_full(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "4m") as disk:
+        settings = settings_for(box.url, disk, low_disk_mb=5)
+        status, _, err = say(settings, "fetch")
+        assert status == 1
+        assert any("pending, the disk is nearly full" in sentence for sentence in complaints(err))
+        assert box.counts.by_path[KLINE] == 0
+        assert say(settings, "fetch", low_disk_mb="1")[0] == 0
         assert differences(box, settings) == []
 
 

@@ -1,0 +1,327 @@
+"""The status of a real collector on a real exchange in a box: its numbers are the box's, its words are the right ones.
+
+A minute there is a third of a second here. The monitor looks twenty times a second, so that nobody has to wait for it.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+
+from collector import monitor
+from collector.bybit import rest
+from collector.endpoint import announced
+from collector.inquiry import ask
+from collector.probes import Probes
+from collector.report import Report
+from collector.sandbox import Faults, Limits, Sandbox
+from collector.service import serve
+from collector.settings import Settings
+from tests.support import KLINE
+from tests.test_live_end_to_end import fast_box as box_of_rate
+from tests.test_live_end_to_end import live_settings, until, wrongs
+
+MB = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(rest, "backoff_s", lambda tries, jitter: 0.01 * tries)
+
+
+def fast_box(**options: object) -> AbstractAsyncContextManager[Sandbox]:
+    return box_of_rate(rate=180, **options)
+
+
+@attrs.define
+class Machine:
+    memory_mb: int = 100
+    disk_mb: int = 9_000
+
+    @property
+    def probes(self) -> Probes:
+        return Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB)
+
+
+@attrs.frozen
+class Collecting:
+    """A collector at work, seen from outside."""
+
+    settings: Settings
+    url: str
+    client: httpx.AsyncClient
+
+    async def report(self) -> Report:
+        return (await trio.to_thread.run_sync(ask, self.settings.data_dir))[0]
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.client.get(self.url + path)
+
+    async def is_so(self, condition: Callable[[Report], object]) -> Report:
+        """The first report of which it is true; waits for it."""
+        report = await self.report()
+        with trio.move_on_after(5):
+            while not condition(report):
+                await trio.sleep(0.02)
+                report = await self.report()
+        assert condition(report), report
+        return report
+
+
+@asynccontextmanager
+async def collecting(settings: Settings, machine: Machine | None = None) -> AsyncIterator[Collecting]:
+    """What the command `run` does, stopped on leaving; entered when its status is served."""
+    stop = trio.Event()
+
+    async def work() -> None:
+        probes = (machine or Machine()).probes
+        await serve(settings, once=False, stop=stop, status=True, probes=probes)
+
+    async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
+        nursery.start_soon(work)
+        with trio.fail_after(5):
+            await until(lambda: announced(settings.data_dir) is not None)
+        where = announced(settings.data_dir)
+        assert where is not None
+        yield Collecting(settings, where[1], client)
+        stop.set()
+
+
+def settings_for_status(box: Sandbox, directory: Path, **changes: object) -> Settings:
+    return live_settings(box, directory, **({"listen": "127.0.0.1:0"} | changes))
+
+
+def is_up_to_date(report: Report) -> bool:
+    return report.doing == "up to date" and report.writing.candles > 0
+
+
+# The numbers.
+
+
+def counted(box: Sandbox) -> dict[str, object]:
+    """What the exchange counts of us, in our words."""
+    of, stream = box.counts.by_outcome, box.counts.stream
+    outcomes = {
+        "ok": of["ok"],
+        "retCode 10006": of["too_many_visits"],
+        "HTTP 502": of["http_5xx"],
+        "wrong or broken answer": of["malformed"] + of["wrong_symbol"],
+        "ban": of["rate_ban"] + of["banned"],
+    }
+    return {
+        "requests": box.counts.requests,
+        "outcomes": {outcome: count for outcome, count in outcomes.items() if count},
+        "bans": of["rate_ban"],
+        "connections": len(stream.open),
+        "connects": sum(stream.connections.values()),
+        "messages": stream.frames,
+        "confirmed": stream.confirmations,
+    }
+
+
+def told(report: Report) -> dict[str, object]:
+    """The same, as the collector tells it."""
+    requests, stream = report.requests, report.stream
+    return {
+        "requests": requests.begun,
+        "outcomes": requests.outcomes,
+        "bans": requests.bans,
+        "connections": stream.connections,
+        "connects": stream.connects,
+        "messages": stream.messages,
+        "confirmed": stream.confirmed,
+    }
+
+
+async def test_every_number_that_the_exchange_counts_too_agrees_with_it(tmp_path: Path) -> None:
+    faults = Faults(
+        paths=("kline",),
+        too_many_visits=0.2,
+        http_5xx=0.2,
+        malformed=0.1,
+        wrong_symbol=0.1,
+        ban_after=15,
+        confirm_twice=0.5,
+        confirm_again_s=5,
+    )
+    async with fast_box(faults=faults, limits=Limits(ban_s=0.2)) as box:
+        settings = settings_for_status(box, tmp_path, bulk_batch_size=1, ban_wait_s=0.3, bulk_max_retries=50)
+        async with collecting(settings) as run:
+            await run.is_so(is_up_to_date)
+            await run.is_so(lambda report: report.stream.confirmed > 4)
+            report = await run.is_so(lambda report: told(report) == counted(box))
+            requests = report.requests
+            assert len(requests.outcomes) == 5
+            assert sum(requests.outcomes.values()) == requests.begun == requests.under_way + requests.begun
+            assert requests.retries == requests.begun - requests.outcomes["ok"]
+            box.cut_connections()
+            await run.is_so(lambda report: (report.stream.connects, report.stream.reconnects) == (2, 1))
+
+
+async def test_what_is_written_is_told_by_the_way_it_took(tmp_path: Path) -> None:
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path)
+        async with collecting(settings) as run:
+            await run.is_so(is_up_to_date)
+            live = (await run.is_so(lambda report: report.stream.confirmed > 2)).stream
+        before = rows_in(settings)
+        async with collecting(attrs.evolve(settings, days_to_fetch=2, enable_websocket=False)) as run:
+            report = await run.is_so(lambda report: is_up_to_date(report) and report.writing.flushes > 0)
+        writing = report.writing
+        assert 3400 < writing.rewritten < 3500  # the day before, of both symbols
+        assert writing.candles == writing.appended + writing.staged + writing.rewritten
+        assert rows_in(settings) == before + writing.candles
+        assert (report.symbols, report.series, len(report.lags), len(report.gaps)) == (2, 4, 2, 5)
+        assert 0 < live.confirm_lag_s / live.confirm_lags < 2
+
+
+def rows_in(settings: Settings) -> int:
+    return sum(len(path.read_bytes().splitlines()) - 1 for path in settings.data_dir.glob("*.csv"))
+
+
+NAMES = """
+    info healthy start_time_seconds exchange_time_seconds series requests requests_under_way request_retries
+    requests_given_up request_budget request_budget_left bans banned_until_seconds stream_connections stream_connects
+    stream_reconnects stream_messages stream_malformed stream_unknown stream_refused_topics confirmed_candles
+    confirm_lag_seconds candles_written revisions rows_per_second queued_candles queued_answers flush_seconds
+    flush_wait_seconds candles_to_fetch lag_seconds missing_spans missing_candles memory_bytes disk_free_bytes
+"""
+
+
+def parsed(text: str) -> dict[str, Any]:
+    return {family.name.removeprefix("collector_"): family for family in text_string_to_metric_families(text)}
+
+
+def values(family: Any, label: str) -> dict[str, float]:
+    return {sample.labels[label]: sample.value for sample in family.samples}
+
+
+async def test_prometheus_understands_the_metrics_while_candles_come(tmp_path: Path) -> None:
+    async with fast_box(faults=Faults(silent_minutes=True)) as box:
+        async with collecting(settings_for_status(box, tmp_path), Machine(memory_mb=123, disk_mb=4567)) as run:
+            await run.is_so(is_up_to_date)
+            first = parsed((await run.get("/metrics")).text)
+            await run.is_so(lambda report: report.stream.confirmed > 2)
+            answer = await run.get("/metrics")
+            second, report = parsed(answer.text), await run.report()
+        assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert list(second) == NAMES.split()
+        assert all(family.documentation.endswith(".") for family in second.values())
+        for name, family in second.items():
+            if family.type == "counter":
+                assert family.samples[0].value >= first[name].samples[0].value
+        ways = values(second["candles_written"], "way")
+        assert set(ways) == {"append", "stage", "rewrite"}
+        assert 0 < sum(ways.values()) <= report.writing.candles
+        assert set(values(second["requests"], "outcome")) == {"ok"}
+        assert set(values(second["lag_seconds"], "timeframe")) == {"1", "5"}
+        assert set(values(second["missing_spans"], "state")) == {gap.state for gap in report.gaps}
+        assert second["memory_bytes"].samples[0].value == 123 * MB
+        assert second["disk_free_bytes"].samples[0].value == 4567 * MB
+
+
+async def test_no_answer_has_a_secret_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BYBIT_API_KEY", "hush-key")
+    monkeypatch.setenv("BYBIT_API_SECRET", "hush-secret")
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, enable_websocket=False)
+        async with collecting(settings) as run:
+            for path in ("/healthz", "/status", "/metrics", "/"):
+                assert "hush" not in (await run.get(path)).text
+
+
+# The words.
+
+
+async def test_an_error_storm_degrades_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_ERRORS_OVER_S", 0.5)
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, errors_per_minute=5, bulk_max_retries=100)
+        async with collecting(settings) as run:
+            await run.is_so(is_up_to_date)
+            assert (await run.get("/healthz")).status_code == 200
+            box.faults = Faults(http_5xx=1.0)
+            await run.is_so(lambda report: report.state == "degraded")
+            answer = await run.get("/healthz")
+            assert answer.status_code == 503
+            assert "errors in the last minute, most of them: HTTP 502" in answer.text
+            box.faults = Faults()
+            await run.is_so(lambda report: report.state == "healthy")
+            assert (await run.get("/healthz")).status_code == 200
+
+
+async def test_a_low_disk_stops_history_and_not_live_and_space_brings_history_back(tmp_path: Path) -> None:
+    machine = Machine(disk_mb=100)
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, low_disk_mb=500)
+        async with collecting(settings, machine) as run:
+            report = await run.is_so(lambda report: report.writing.candles > 4)
+            assert report.reasons == ("the disk has 100 MB left, which is below 500 MB: history stops, live goes on",)
+            assert box.counts.by_path[KLINE] == 0
+            assert {gap.state: gap.candles > 1000 for gap in report.gaps}["pending"]
+            machine.disk_mb = 9_000
+            await run.is_so(lambda report: report.state == "healthy" and report.writing.rewritten > 1000)
+            await run.is_so(lambda report: report.doing == "up to date")
+            assert box.counts.by_path[KLINE] > 0
+        assert wrongs(box, settings, late=6) == []  # those that closed while it stopped
+
+
+async def test_memory_beyond_its_limit_degrades_and_passes(tmp_path: Path) -> None:
+    machine = Machine(memory_mb=2000)
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, enable_websocket=False)
+        async with collecting(settings, machine) as run:
+            report = await run.is_so(lambda report: report.state == "degraded")
+            machine.memory_mb = 200
+            await run.is_so(lambda report: report.state == "healthy")
+        assert report.reasons == ("2,000 MB of memory are in use, more than 1,024 MB",)
+
+
+async def test_while_the_exchange_is_away_at_the_start_it_is_healthy_and_starting(tmp_path: Path) -> None:
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, rest_url="http://127.0.0.1:9", bulk_max_retries=1)
+        async with collecting(settings) as run:
+            answer = await run.get("/healthz")
+    assert (answer.status_code, answer.text) == (200, "healthy, starting\n")
+
+
+# The address.
+
+
+async def test_an_address_that_is_taken_is_a_warning_and_collecting_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, listen=f"127.0.0.1:{box.port}", enable_websocket=False)
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True))
+            with trio.fail_after(5):
+                await until(lambda: (settings.data_dir / "BTCUSDT_1.csv").exists())
+            stop.set()
+    assert announced(settings.data_dir) is None
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("no status is served, collecting goes on without")
+    assert "in use" in warning
+
+
+async def test_a_script_that_collects_opens_no_port(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with fast_box() as box:
+        await serve(settings_for_status(box, tmp_path), once=True)
+    assert "status served" not in caplog.text
+
+
+async def test_the_address_is_forgotten_at_the_end(tmp_path: Path) -> None:
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, enable_websocket=False)
+        async with collecting(settings):
+            assert announced(settings.data_dir) is not None
+        assert announced(settings.data_dir) is None
