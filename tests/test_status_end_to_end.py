@@ -169,7 +169,7 @@ async def test_what_is_written_is_told_by_the_way_it_took(tmp_path: Path) -> Non
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path)
         async with collecting(settings) as run:
-            await run.is_so(is_up_to_date)
+            await run.is_so(lambda report: is_up_to_date(report) and report.writing.candles > 3000)  # a day of both
             live = (await run.is_so(lambda report: report.stream.confirmed > 2)).stream
         before = rows_in(settings)
         async with collecting(attrs.evolve(settings, days_to_fetch=2, enable_websocket=False)) as run:
