@@ -6,7 +6,7 @@ knows files or decides what to fetch.
 """
 
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import count
 
@@ -117,7 +117,8 @@ class Live:
             async with open_stream(self._settings.stream_url) as stream:
                 self._vitals.connections += 1
                 try:
-                    session = _Session(stream, self._settings.category, frozenset(group), self._clock, self._vitals)
+                    topics = {frames.topic_of(series): series for series in sorted(group)}
+                    session = _Session(stream, self._settings.category, topics, self._clock, self._vitals)
                     await session.run(out, partial(self._settle, settled))
                 finally:
                     self._vitals.connections -= 1
@@ -142,7 +143,7 @@ class _Session:
 
     _stream: Stream
     _category: str
-    _every_series: Collection[Series]
+    _topics: Mapping[str, Series]
     _clock: Clock
     _vitals: Vitals
     _requests: Iterator[int] = attrs.field(factory=lambda: count(1))
@@ -164,7 +165,7 @@ class _Session:
                     nursery.start_soon(self._receive)
                     nursery.start_soon(self._watch)
                     nursery.start_soon(self._beat)
-                    await self._subscribe_all([frames.topic_of(series) for series in sorted(self._every_series)])
+                    await self._subscribe_all(list(self._topics))
                     on_subscribed()
             finally:
                 self._hand_on_and_end()
@@ -176,7 +177,7 @@ class _Session:
             self._heard_s = trio.current_time()
             self._vitals.messages += 1
             try:
-                frame = frames.read(text)
+                frame = frames.read(text, self._topics)
             except Malformed as defect:
                 self._note_malformed(defect)
                 continue
@@ -208,9 +209,6 @@ class _Session:
         if len(self._confirmed) > _WAITING:
             raise StreamLost("candles come faster than they can be written")
         if not confirmed:
-            return
-        if any(candle.series not in self._every_series for candle in confirmed):  # nobody has a file for it
-            self._vitals.unknown += 1
             return
         self._vitals.confirmed += len(confirmed)
         self._confirmed += confirmed
