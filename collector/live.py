@@ -40,6 +40,8 @@ _STEADY_S = 60.0  # a connection that lived this long was a good one: the next a
 _LAST_WORDS_S = 5.0  # to hand on what was received when a stop came
 _DOUBT_MS = 3 * MINUTE_MS  # the exchange was seen to confirm a candle again within seconds
 _MALFORMED_IN_A_ROW = 20
+# A burst is handed on by the dozen, not candle by candle: each handing over costs about as much as writing one does.
+_GATHER_S = 0.01
 # More than all topics of a connection confirm at once. Beyond it the writer is stuck; REST brings the candles later.
 _WAITING = 10_000
 
@@ -231,6 +233,8 @@ class _Session:
             while self._confirmed or not self._ended:
                 await self._some.wait()
                 self._some = trio.Event()
+                if not self._ended:
+                    await trio.sleep(_GATHER_S)
                 if self._confirmed:
                     taken, self._confirmed = tuple(self._confirmed), []
                     self._clock.tell(taken[-1].at_ms)
