@@ -131,13 +131,13 @@ class Book:
             record.doubtful -= span
         self._landed(series, span)
 
-    def confirm(self, series: Series, candle: Span) -> None:
-        """The stream confirmed a candle, and it has been written."""
-        record, span = self[series], Spans((candle,))
-        record.held |= span
-        record.unsure |= span
+    def confirm(self, series: Series, candle: Spans, held: Spans) -> None:
+        """The stream confirmed a candle, and it has been written; `held` is what the file holds with it."""
+        record = self[series]
+        record.held = held
+        record.unsure |= candle
         if record.notes:
-            record.notes = noted(record.notes, span, NOTHING, lambda before, part: left_out(before, part, 0))
+            record.notes = noted(record.notes, candle, NOTHING, lambda before, part: left_out(before, part, 0))
 
     def suspect(self, series: Series, covered: Spans) -> None:
         """These candles are held, and nobody remembers whether REST had its word on them."""
