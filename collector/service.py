@@ -106,7 +106,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
     began_s = trio.current_time()
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
-    unknown: list[str] = []
+    symbols = _Symbols()
     reconciler: Reconciler | None = None
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
@@ -117,14 +117,17 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                 inner.start_soon(cancel_when, stop, inner.cancel_scope)
                 if watch:
                     inner.start_soon(watch, vitals, book)
-                found, unknown[:] = await _symbols(settings, rest, patient=not once)
-                ledger.claim()
-                every_series += _series(settings, found)
                 store = Store(settings.data_dir)
+                stored = {series.symbol for series in (*marks, *store.every_series())}
+                symbols = await _symbols(settings, rest, stored, patient=not once)
+                ledger.claim()
+                every_series += _series(settings, (*symbols.trading, *symbols.delisted))
                 if settings.limit_to_50_entries and not allow_trim:
                     _refuse_to_trim(store, every_series)
                 writer = Writer(store, ledger, book, vitals, settings, marks)
                 await writer.open_files(every_series)
+                book.relist(symbols.trading)
+                book.delist(symbols.delisted)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(writer.write, receive)
                 with send:
@@ -137,14 +140,14 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
                     live = Live(settings, book, clock, vitals, reconciler.wake)
                     if settings.enable_websocket and not once:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
-                        await inner.start(live.stream, every_series, send.clone())
+                        await inner.start(live.stream, _series(settings, symbols.trading), send.clone())
                 if once:
                     await reconciler.reconcile_once()
                     inner.cancel_scope.cancel()
                 else:
-                    collection = _Collection(settings, every_series, book, clock, writer, live, reconciler)
+                    collection = _Collection(settings, every_series, book, writer, live, reconciler)
                     inner.start_soon(
-                        _listings(settings, rest, clock, found).follow, collection.begin, collection.freeze
+                        _listings(settings, rest, clock, symbols.trading).follow, collection.begin, collection.freeze
                     )
                     await reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
@@ -155,7 +158,7 @@ async def _serve(settings: Settings, once: bool, stop: trio.Event, watch: Watch 
         len(every_series),
         missing=tuple(each for each in notes if each[1].state in (State.PENDING, State.RETRYING)),
         absent=tuple(each for each in notes if each[1].state is State.ABSENT),
-        unknown=tuple(unknown),
+        unknown=symbols.unknown,
         looked=reconciler is not None and reconciler.looked,
         stopped=stop.is_set(),
     )
@@ -168,7 +171,6 @@ class _Collection:
     settings: Settings
     every_series: list[Series]
     book: Book
-    clock: Clock
     writer: Writer
     live: Live
     reconciler: Reconciler
@@ -176,17 +178,19 @@ class _Collection:
     async def begin(self, symbols: list[str]) -> None:
         """Opens the files of new symbols, subscribes to them, and has their history fetched."""
         series = _series(self.settings, symbols)
-        await self.writer.open_files(series)
-        self.every_series.extend(series)
+        new = [each for each in series if each not in self.every_series]  # a symbol may trade again
+        await self.writer.open_files(new)
+        self.every_series.extend(new)
+        self.book.relist(symbols)
         if self.settings.enable_websocket:
             self.live.add(series)
         self.reconciler.wake()
 
     def freeze(self, symbols: list[str]) -> None:
-        """Stops wanting more of symbols that trade no more."""
-        for series in [each for each in self.every_series if each.symbol in symbols]:
-            self.every_series.remove(series)
-            self.book.delist(series, self.clock.now_ms)
+        """Notes that symbols trade no more; what is still to be had of them is fetched."""
+        self.book.delist(symbols)
+        self.writer.remember(each for each in self.every_series if each.symbol in symbols)
+        self.reconciler.wake()
 
 
 def _series(settings: Settings, symbols: Iterable[str]) -> list[Series]:
@@ -215,8 +219,18 @@ async def list_symbols(settings: Settings) -> list[Instrument]:
         return await rest.instruments()
 
 
-async def _symbols(settings: Settings, rest: Rest, *, patient: bool) -> tuple[list[str], list[str]]:
-    """The symbols to collect, and those asked for that the exchange does not list.
+@attrs.frozen
+class _Symbols:
+    """The symbols to collect: those that trade, and those that have traded before and are stored. `unknown` are those
+    asked for that the exchange does not list and that nobody ever stored."""
+
+    trading: frozenset[str] = frozenset()
+    delisted: frozenset[str] = frozenset()
+    unknown: tuple[str, ...] = ()
+
+
+async def _symbols(settings: Settings, rest: Rest, stored: set[str], *, patient: bool) -> _Symbols:
+    """What the exchange's list, the settings and the files make of each other.
 
     Raises:
         SettingsError: nothing is left to collect.
@@ -224,19 +238,24 @@ async def _symbols(settings: Settings, rest: Rest, *, patient: bool) -> tuple[li
     listed = {instrument.symbol for instrument in await _instruments(rest, patient)}
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
-        found = [name for name in sorted(listed) if is_symbol(name)]
-        for name in listed.difference(found):
+        trading = frozenset(filter(is_symbol, listed))
+        for name in listed.difference(trading):
             log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        if not found:
+        if not trading:
             raise SettingsError([f"[exchange] category: no symbol trades in {where}"])
-        return found, []
-    unknown = [name for name in settings.symbols if name not in listed]
-    found = [name for name in settings.symbols if name in listed]
-    if not found:
+        asked_for = trading | stored
+    else:
+        asked_for = frozenset(settings.symbols)
+        trading = asked_for & listed
+    delisted = asked_for & stored - listed
+    unknown = tuple(sorted(asked_for - stored - listed))
+    if not trading and not delisted:
         raise SettingsError([f"[collection] symbols: {', '.join(unknown)} is not among those that trade in {where}"])
     for name in unknown:
         log.warning("symbol left out, it does not trade here", symbol=name, where=where)
-    return found, unknown
+    if delisted:
+        log.warning("symbols no longer trade, their files are kept as they end", symbols=" ".join(sorted(delisted)))
+    return _Symbols(trading, delisted, unknown)
 
 
 async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:

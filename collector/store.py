@@ -190,6 +190,14 @@ class Store:
     def path(self, series: Series) -> Path:
         return self.directory / f"{series.name}.csv"
 
+    def every_series(self) -> list[Series]:
+        """Those that have a file, by name."""
+        found = []
+        for path in sorted(self.directory.glob("*.csv")):
+            with suppress(ValueError):  # the name is not that of a series
+                found.append(Series.named(path.stem))
+        return found
+
     def open(self, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
         """Finds out what a file holds, mends the traces of a crash, and sets aside what is not ours.
 

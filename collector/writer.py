@@ -82,6 +82,11 @@ class Writer:
                 self._book.suspect(series, file.held - mark.held)
             self._note(self._unsaved, series)
 
+    def remember(self, every_series: Iterable[Series]) -> None:
+        """What the book says of these has changed: it is saved with the next that are."""
+        for series in every_series:
+            self._note(self._unsaved, series)
+
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
         """Takes events until every sender has closed; then everything received is written, synced and saved."""
         with channel:
