@@ -4,13 +4,13 @@ This is the coverage that flows back from the writer to the reconciler. It lives
 keeps a copy on disk. Nothing but the writer may say that a candle is held.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import attrs
 
 from collector.candle import MINUTE_MS, Series
 from collector.coverage import NOTHING, Span, Spans
-from collector.missing import Missing, State, failed, left_out, next_due_ms, not_due, noted, started_anew
+from collector.missing import Missing, State, ended, failed, left_out, next_due_ms, not_due, noted, started_anew
 from collector.rows import candles_in
 
 # The stream's candles are read again over REST, an hour of them with one request.
@@ -53,6 +53,7 @@ class Book:
 
     records: dict[Series, Record] = attrs.field(factory=dict)
     beginnings: dict[str, Beginning] = attrs.field(factory=dict)
+    delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
     on_idle: Callable[[], None] = attrs.field(default=lambda: None)
     candles_in_flight: int = 0
     _flying: set[Series] = attrs.field(factory=set)
@@ -64,8 +65,10 @@ class Book:
         return iter(self.records.items())
 
     def want(self, series: Series, span: Spans) -> None:
-        """From now on, these candles and no others are wanted of the series."""
+        """From now on, these candles and no others are wanted of the series, and none after its end if it has one."""
         record = self[series]
+        if any(note.state is State.DELISTED for note in record.notes):
+            span = record.wanted | span.within(0, record.wanted.hull.end_ms)
         record.wanted = span
         if record.notes:
             record.notes = tuple(
@@ -126,18 +129,20 @@ class Book:
         if record.notes or still_missing:
             record.notes = noted(record.notes, span, still_missing, lambda before, part: left_out(before, part, now_ms))
             self._note_before_listing(series)
+            if series.symbol in self.delisted:
+                self._note_end(series)
         if record.unsure:
             record.unsure -= span
             record.doubtful -= span
         self._landed(series, span)
 
-    def confirm(self, series: Series, candle: Span) -> None:
-        """The stream confirmed a candle, and it has been written."""
-        record, span = self[series], Spans((candle,))
-        record.held |= span
-        record.unsure |= span
+    def confirm(self, series: Series, candle: Spans, held: Spans) -> None:
+        """The stream confirmed a candle, and it has been written; `held` is what the file holds with it."""
+        record = self[series]
+        record.held = held
+        record.unsure |= candle
         if record.notes:
-            record.notes = noted(record.notes, span, NOTHING, lambda before, part: left_out(before, part, 0))
+            record.notes = noted(record.notes, candle, NOTHING, lambda before, part: left_out(before, part, 0))
 
     def suspect(self, series: Series, covered: Spans) -> None:
         """These candles are held, and nobody remembers whether REST had its word on them."""
@@ -167,12 +172,19 @@ class Book:
         record.verify_from_ms = now_ms + VERIFY_AGAIN_MS
         self._landed(series, span)
 
-    def delist(self, series: Series, now_ms: int) -> None:
-        """The symbol trades no more: what is missing at the end of the series will not come."""
-        record = self[series]
-        rest = record.wanted - record.held - Spans.between(0, record.held[-1].end_ms if record.held else 0)
-        why = "the symbol trades no more"
-        record.notes = noted(record.notes, rest, rest, lambda _, part: Missing(part, State.DELISTED, 1, now_ms, why))
+    def delist(self, symbols: Collection[str]) -> None:
+        """The symbols trade no more: what the exchange leaves out at the end of their series will not come."""
+        self.delisted.update(symbols)
+        for series in self.records:
+            if series.symbol in symbols:
+                self._note_end(series)
+
+    def relist(self, symbols: Collection[str]) -> None:
+        """The symbols trade, perhaps again: their series have no end."""
+        self.delisted.difference_update(symbols)
+        for series, record in self.records.items():
+            if series.symbol in symbols and record.notes:
+                record.notes = tuple(note for note in record.notes if note.state is not State.DELISTED)
 
     def start_anew(self) -> None:
         """A new start does not wait for what failed before: whatever was in the way may be gone."""
@@ -230,6 +242,10 @@ class Book:
             self._flying.discard(series)
             if not self._flying:
                 self.on_idle()
+
+    def _note_end(self, series: Series) -> None:
+        record = self[series]
+        record.notes = ended(record.notes, record.held[-1].end_ms if record.held else 0)
 
     def _note_before_listing(self, series: Series) -> None:
         beginning = self.beginnings.get(series.symbol, UNKNOWN)

@@ -52,26 +52,28 @@ class Collection:
 
     async def begin(self, symbols: Iterable[str]) -> None:
         """Opens the files of what is new of these symbols, subscribes to it, and has its history fetched."""
-        new = [series for series in series_of(self._settings, symbols) if series not in self._begun]
+        series = series_of(self._settings, symbols)
+        again = [each for each in series if each in self._begun and each.symbol in self._book.delisted]
+        new = [each for each in series if each not in self._begun]
         self._begun.update(new)  # before anything is waited for: a change of the settings may come meanwhile
         if self._settings.limit_to_50_entries and not self._allow_trim:
-            for series, path, rows in too_long(self._store, new):
+            for long, path, rows in too_long(self._store, new):
                 log.warning(
                     "series left out, its file holds more than the limit would leave", file=path.name, rows=rows
                 )
-                new.remove(series)
+                new.remove(long)
         await self._writer.open_files(new)
         self._every_series.extend(new)
+        self._book.relist({each.symbol for each in series})
         if self._settings.enable_websocket:
-            self._live.add(new)
+            self._live.add(new + again)
         self._reconciler.wake()
 
     def freeze(self, symbols: list[str]) -> None:
-        """Stops wanting more of symbols that trade no more."""
-        for series in [each for each in self._every_series if each.symbol in symbols]:
-            self._every_series.remove(series)
-            self._begun.discard(series)
-            self._book.delist(series, self._clock.now_ms)
+        """Notes that symbols trade no more; what is still to be had of them is fetched."""
+        self._book.delist(symbols)
+        self._writer.remember(each for each in self._every_series if each.symbol in symbols)
+        self._reconciler.wake()
 
     def go_on(self) -> None:
         """What was given up for want of space is fetched now."""

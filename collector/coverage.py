@@ -58,14 +58,15 @@ class Spans:
         return at > 0 and ms < self._spans[at - 1].end_ms
 
     def __or__(self, other: "Spans") -> "Spans":
-        if not self or not other:
-            return self or other
-        last, first = self._spans[-1], other._spans[0]
+        ours, theirs = self._spans, other._spans
+        if not ours or not theirs:
+            return self if ours else other
+        last, first = ours[-1], theirs[0]
         if last.end_ms < first.start_ms:  # the common cases: something new at the end
-            return Spans(self._spans + other._spans)
+            return Spans(ours + theirs)
         if last.end_ms == first.start_ms:
-            return Spans((*self._spans[:-1], Span(last.start_ms, first.end_ms), *other._spans[1:]))
-        return Spans(tuple(_normal(sorted(self._spans + other._spans))))
+            return Spans((*ours[:-1], Span(last.start_ms, first.end_ms), *theirs[1:]))
+        return Spans(tuple(_normal(sorted(ours + theirs))))
 
     def __sub__(self, other: "Spans") -> "Spans":
         return Spans(tuple(_difference(self._spans, other._spans))) if other else self

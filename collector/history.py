@@ -18,6 +18,7 @@ from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
 from collector.pacing import PATIENCE_S
 from collector.planning import Agenda, Window
+from collector.rows import Rows
 from collector.vitals import Vitals
 
 log = get_logger(__name__)
@@ -84,8 +85,14 @@ class History:
             if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
                 given_up += [(each, self._agenda.drop(each)) for each in self._agenda.series_of(series.symbol)]
                 self._resume(series.symbol)
+            # Of a symbol that trades no more, a refusal is the answer: there is nothing.
+            gone = isinstance(failure, Rejected) and series.symbol in self._book.delisted
             for each, spans in given_up:
-                await self._give_up(each, spans, str(failure), out)
+                if gone:
+                    for part in spans:
+                        await out.send(Answered(each, part, Rows(), self._rest.now_ms))
+                else:
+                    await self._give_up(each, spans, str(failure), out)
             return
         if window.proves_start:
             self._resume(series.symbol)
@@ -136,7 +143,7 @@ class History:
         symbol = series.symbol
         first_ms = await self._rest.first_minute(symbol)
         if first_ms is None:
-            raise RequestFailed("the exchange has no candle of this symbol yet")
+            raise Rejected("the exchange has no candle of this symbol")
         known = [(series, covered), *((each, record.held) for each, record in self._book if each.symbol == symbol)]
         if any(held and held[0].start_ms < each.timeframe.floor(first_ms) for each, held in known):
             raise RequestFailed(f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older")

@@ -74,6 +74,15 @@ def started_anew(note: Missing) -> Missing:
     return attrs.evolve(note, tries=1) if note.state is State.PENDING and note.tries > 1 else note
 
 
+def ended(notes: Iterable[Missing], end_ms: int) -> tuple[Missing, ...]:
+    """The notes of a series whose symbol trades no more: nothing will come after its last candle, closed at `end_ms`.
+
+    Only what the exchange was asked for is given up; and what was given up before a later candle came, is not.
+    """
+    standing = (note for note in notes if note.state is not State.DELISTED or note.span.start_ms >= end_ms)
+    return tuple(_joined(_final(note, end_ms) for note in standing))
+
+
 def noted(
     notes: Iterable[Missing], asked: Spans, still_missing: Spans, change: Callable[[Missing | None, Span], Missing]
 ) -> tuple[Missing, ...]:
@@ -101,6 +110,12 @@ def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
 def next_due_ms(notes: Iterable[Missing], now_ms: int) -> int | None:
     """The next moment at which something becomes due."""
     return min((note.due_ms for note in notes if note.due_ms is not None and note.due_ms > now_ms), default=None)
+
+
+def _final(note: Missing, end_ms: int) -> Missing:
+    if note.span.start_ms < end_ms or note.state not in (State.RETRYING, State.ABSENT):
+        return note
+    return attrs.evolve(note, state=State.DELISTED, tries=1, why="the symbol trades no more")
 
 
 def _joined(notes: Iterable[Missing]) -> Iterator[Missing]:

@@ -49,7 +49,7 @@ from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
 from collector.supervision import Supervisor
-from collector.symbols import symbols_to_collect
+from collector.symbols import Symbols, symbols_to_collect
 from collector.vitals import Vitals
 from collector.writer import CHANNEL, Writer
 
@@ -160,7 +160,7 @@ async def _serve(
     began_s = trio.current_time()
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
-    unknown: list[str] = []
+    symbols = Symbols()
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
         book.start_anew()
@@ -189,16 +189,18 @@ async def _serve(
                     inner.start_soon(serve_status, settings, reporter)
                 if outside.watch:
                     inner.start_soon(outside.watch, vitals, book)
-                found: list[str] = []
                 if mending:
                     every_series += await _mend(mending, rest, Stock(store, ledger, book, marks))
                 else:
-                    found, unknown[:] = await symbols_to_collect(settings, rest, patient=not once)
+                    stored = {series.symbol for series in (*marks, *store.every_series())}
+                    symbols = await symbols_to_collect(settings, rest, stored, patient=not once)
                     ledger.claim()
-                    every_series += series_of(settings, found)
+                    every_series += series_of(settings, (*symbols.trading, *symbols.delisted))
                 if settings.limit_to_50_entries and not allow_trim:
                     _refuse_to_trim(store, every_series)
                 await writer.open_files(every_series)
+                book.relist(symbols.trading)
+                book.delist(symbols.delisted)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(writer.write, receive)
                 reporter.queued_answers = lambda: receive.statistics().current_buffer_used
@@ -206,12 +208,12 @@ async def _serve(
                     inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
                     if settings.enable_websocket and not once:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
-                        await inner.start(live.stream, every_series, send.clone())
+                        await inner.start(live.stream, series_of(settings, symbols.trading), send.clone())
                 if once:
                     await reconciler.reconcile_once()
                     inner.cancel_scope.cancel()
                 else:
-                    listings = _listings(settings, rest, clock, found)
+                    listings = _listings(settings, rest, clock, symbols.trading)
                     collection = Collection(
                         settings, every_series, book, clock, rest, store, writer, live, reconciler, listings, allow_trim
                     )
@@ -228,7 +230,7 @@ async def _serve(
         len(every_series),
         missing=tuple(each for each in notes if each[1].state in (State.PENDING, State.RETRYING)),
         absent=tuple(each for each in notes if each[1].state is State.ABSENT),
-        unknown=tuple(unknown),
+        unknown=symbols.unknown,
         looked=reconciler.looked,
         stopped=stop.is_set(),
     )

@@ -3,6 +3,7 @@
 import time
 from functools import partial
 
+import attrs
 import trio
 
 from collector.bybit.dialect import Instrument
@@ -35,8 +36,18 @@ async def list_symbols(settings: Settings) -> list[Instrument]:
         return await rest.instruments()
 
 
-async def symbols_to_collect(settings: Settings, rest: Rest, *, patient: bool) -> tuple[list[str], list[str]]:
-    """The symbols to collect, and those asked for that the exchange does not list.
+@attrs.frozen
+class Symbols:
+    """The symbols to collect: those that trade, and those that have traded before and are stored. `unknown` are those
+    asked for that the exchange does not list and that nobody ever stored."""
+
+    trading: frozenset[str] = frozenset()
+    delisted: frozenset[str] = frozenset()
+    unknown: tuple[str, ...] = ()
+
+
+async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *, patient: bool) -> Symbols:
+    """What the exchange's list, the settings and the files make of each other.
 
     Raises:
         SettingsError: nothing is left to collect.
@@ -44,19 +55,24 @@ async def symbols_to_collect(settings: Settings, rest: Rest, *, patient: bool) -
     listed = {instrument.symbol for instrument in await _instruments(rest, patient)}
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
-        found = [name for name in sorted(listed) if is_symbol(name)]
-        for name in listed.difference(found):
+        trading = frozenset(filter(is_symbol, listed))
+        for name in listed.difference(trading):
             log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        if not found:
+        if not trading:
             raise SettingsError([f"[exchange] category: no symbol trades in {where}"])
-        return found, []
-    unknown = [name for name in settings.symbols if name not in listed]
-    found = [name for name in settings.symbols if name in listed]
-    if not found:
+        asked_for = trading | stored
+    else:
+        asked_for = frozenset(settings.symbols)
+        trading = asked_for & listed
+    delisted = asked_for & stored - listed
+    unknown = tuple(sorted(asked_for - stored - listed))
+    if not trading and not delisted:
         raise SettingsError([f"[collection] symbols: {', '.join(unknown)} is not among those that trade in {where}"])
     for name in unknown:
         log.warning("symbol left out, it does not trade here", symbol=name, where=where)
-    return found, unknown
+    if delisted:
+        log.warning("symbols no longer trade, their files are kept as they end", symbols=" ".join(sorted(delisted)))
+    return Symbols(trading, delisted, unknown)
 
 
 async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:

@@ -100,6 +100,11 @@ class Writer:
                 self._book.suspect(series, file.held - mark.held)
             self._note(self._unsaved, series)
 
+    def remember(self, every_series: Iterable[Series]) -> None:
+        """What the book says of these has changed: it is saved with the next that are."""
+        for series in every_series:
+            self._note(self._unsaved, series)
+
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
         """Takes events until every sender has closed; then everything received is written, synced and saved."""
         self._channel = channel
@@ -150,7 +155,8 @@ class Writer:
     async def _take(self, event: Event) -> None:
         if isinstance(event, tuple):
             for candle in event:
-                await self._take_confirmed(candle)
+                if not self._goes_on(candle):
+                    await self._stage(candle)
             self._vitals.taken += len(event)
         elif isinstance(event, GaveUp):
             self._note(self._unsaved, event.series)
@@ -159,22 +165,23 @@ class Writer:
         else:
             await self._stage(event)
 
-    async def _take_confirmed(self, candle: Confirmed) -> None:
-        """A candle from the stream. At a minute's end they come by the thousand, and nearly all simply go on."""
+    def _goes_on(self, candle: Confirmed) -> bool:
+        """Whether a candle from the stream simply continues its file, where it is then, or is there already.
+
+        At a minute's end they come by the thousand, and nearly all do.
+        """
         series, file = candle.series, self._files[candle.series]
         if candle.asked.start_ms != file.end_ms or series in self._stages or self._is_full(file, 1):
-            if candle.rows.text != file.last:  # the exchange may confirm twice
-                await self._stage(candle)
-            return
+            return candle.rows.text == file.last  # the exchange may confirm twice
         try:
             file.append(candle.rows)
         except FileChangedError:
-            await self._stage(candle)
-            return
+            return False
         self._note(self._unsaved, series)
         self._note(self._unsynced, series)
-        self._book.confirm(series, candle.asked)
+        self._book.confirm(series, candle.rows.covered, file.held)
         self._vitals.appended(series, 1, candle.asked.end_ms)
+        return True
 
     async def _stage(self, answer: Answered | Confirmed) -> None:
         self._note(self._unsaved, answer.series)
@@ -236,7 +243,7 @@ class Writer:
             if isinstance(answer, Answered):
                 self._book.answer(series, answer.asked, answer.rows.covered & file.held, answer.at_ms)
             elif answer.asked.start_ms in file.held:
-                self._book.confirm(series, answer.asked)
+                self._book.confirm(series, answer.rows.covered, file.held)
 
     async def _put(self, series: Series, file: SeriesFile, pages: list[Rows], staged: int) -> None:
         hulls = sorted(page.covered.hull for page in pages)

@@ -157,6 +157,6 @@ def test_what_is_put_in_doubt_from_some_moment_on_is_whole_candles() -> None:
     book, five = Book(), Series("BTCUSDT", timeframe("5"))
     book.want(five, minutes(0, 10))
     for first in (0, 5):
-        book.confirm(five, span(first, first + 5))
+        book.confirm(five, minutes(first, first + 5), held=minutes(0, first + 5))
     book.doubt(five, NOW + 9 * MINUTE_MS + 7 * SECOND)
     assert book.due(five, NOW + 10 * MINUTE_MS) == minutes(5, 10)

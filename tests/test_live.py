@@ -19,7 +19,7 @@ from collector.clock import Clock
 from collector.events import Confirmed, Event
 from collector.live import Live
 from collector.vitals import Vitals
-from tests.candles import BTC, T0, span
+from tests.candles import BTC, T0, spans
 from tests.support import settings_for
 
 _LONG_S = 10_000  # what has not happened by then never will
@@ -371,7 +371,7 @@ async def test_a_lost_connection_is_opened_again_and_looked_behind(
         wire = await exchange.connection()
         wire.say(*map(pushed, range(6)))
         for place in await station.confirmed(6):
-            station.book.confirm(BTC, span(place, place + 1))
+            station.book.confirm(BTC, spans(place, place + 1), held=spans(0, place + 1))
         wire.cut()
         again = await exchange.connection(2)
         assert again.topics == ["kline.1.BTCUSDT"]

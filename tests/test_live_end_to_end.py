@@ -15,6 +15,8 @@ from collector.book import Book
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import Span, Spans
 from collector.errors import Refused
+from collector.ledger import open_ledger
+from collector.missing import State
 from collector.sandbox import Clock, Faults, Options, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.service import serve
@@ -25,7 +27,7 @@ from tests.campaign.truth import asked_spans, series_of, wanted_start_ms, whole_
 from tests.support import KLINE, fetch, settings_for
 
 START = "2024-05-15T12:29:40"
-BTC_1 = Series("BTCUSDT", timeframe("1"))
+BTC_1, ETH_1 = (Series(symbol, timeframe("1")) for symbol in ("BTCUSDT", "ETHUSDT"))
 
 # One kind of fault alone, for some minutes.
 KINDS: dict[str, Faults] = {
@@ -145,6 +147,15 @@ def false_rows(box: Sandbox, settings: Settings) -> list[str]:
         true = set(box.truth(series.symbol, series.timeframe.name, start_ms, box.clock.now_ms()).splitlines())
         false += [f"{series}: {line!r}" for line in held if line not in true]
     return false
+
+
+def states(settings: Settings, series: Series) -> set[State]:
+    """What the ledger says of all that is missing of a series."""
+    book = Book()
+    with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
+        marks = ledger.load(book)
+    book.hold(series, marks[series].held)
+    return {note.state for note in book.missing(series)}
 
 
 def kline_requests(box: Sandbox) -> int:
@@ -300,3 +311,31 @@ async def test_a_certificate_that_cannot_be_trusted_ends_it_at_once(tmp_path: Pa
         settings = live_settings(box, tmp_path, ws_url=strange.ws_url())
         with trio.fail_after(3), pytest.raises(Refused, match="cannot be trusted"):
             await serve(settings, once=False)
+
+
+# The exchange's list.
+
+
+async def test_what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_kept_as_it_ends(
+    tmp_path: Path,
+) -> None:
+    """And a symbol that is refused everything stops neither."""
+    new, gone = "2024-05-15T12:33", "2024-05-15T12:36"
+    async with fast_box(
+        symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"],
+        listed={"linear:SOLUSDT": instant_ms(new)},
+        delisted={"linear:ETHUSDT": instant_ms(gone)},
+        rate=600,
+        faults=Faults(refused_topics=("XRPUSDT",)),
+    ) as box:
+        settings = live_settings(box, tmp_path, fetch_all_symbols=True)
+        async with running(box, settings) as run:
+            await run.passes(35)
+            assert run.book.delisted == {"ETHUSDT"}
+            assert "kline.1.SOLUSDT" not in run.vitals.refused
+        box.clock.rate = 0
+        assert (await fetch(settings)).complete
+        assert wrongs(box, attrs.evolve(settings, symbols=("BTCUSDT", "SOLUSDT", "XRPUSDT"))) == []
+        last = whole_lines(settings.data_dir / "ETHUSDT_1.csv")[-1]
+        assert int(last.split(b",")[0]) == instant_ms(gone) - MINUTE_MS
+        assert states(settings, ETH_1) == {State.DELISTED}

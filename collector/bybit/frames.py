@@ -7,13 +7,12 @@ open, the code says so.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import msgspec
 
-from collector.candle import TIMEFRAMES, Series
+from collector.candle import Series
 from collector.events import Confirmed
 from collector.rows import NotACandle, Values, row_of
 
@@ -130,8 +129,8 @@ def connections(every_series: Iterable[Series]) -> list[tuple[Series, ...]]:
     return [ordered[first::count] for first in range(count)]
 
 
-def read(text: str) -> Frame:
-    """What a received text says.
+def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
+    """What a received text says; `subscribed` has the series of every topic that was asked for.
 
     Raises:
         Malformed: nothing the exchange should send.
@@ -142,8 +141,9 @@ def read(text: str) -> Frame:
         decoded = _TEXT.decode(text)
     except msgspec.DecodeError as error:
         return _other(text, error)
-    if decoded.topic.startswith("kline."):
-        return _pushed(decoded)
+    series = subscribed.get(decoded.topic)
+    if series is not None:  # one push may hold two candles: the one that closed and the one that began
+        return Pushed(tuple(_confirmed(series, candle, decoded.ts) for candle in decoded.data if candle.confirm))
     if decoded.op in ("ping", "pong"):  # linear and spot answer a ping with op `ping`, options with `pong`
         return Pong()
     if decoded.op in ("subscribe", "unsubscribe") and decoded.success is not None:
@@ -160,21 +160,6 @@ def _other(text: str, error: msgspec.DecodeError) -> Unknown:
     if envelope.topic.startswith("kline."):
         raise Malformed(f"a push of {envelope.topic} does not have the documented shape: {error}") from error
     return Unknown()
-
-
-def _pushed(text: _Text) -> Pushed:
-    """One push may hold two candles: the one that closed and the one that began."""
-    try:
-        series = _series_of(text.topic)
-    except (ValueError, KeyError) as error:
-        raise Malformed(f"{text.topic!r} is no topic of ours") from error
-    return Pushed(tuple(_confirmed(series, candle, text.ts) for candle in text.data if candle.confirm))
-
-
-@lru_cache(maxsize=65_536)  # more topics than there are
-def _series_of(topic: str) -> Series:
-    _, interval, symbol = topic.split(".")
-    return Series(symbol, TIMEFRAMES[interval])
 
 
 def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
