@@ -156,6 +156,11 @@ class Settings:
         converter=values.more_than_zero,
         metadata=_about("storage", "How long new candles may wait in memory before they are written, in seconds."),
     )
+    keep_reports: int = attrs.field(
+        default=30,
+        converter=values.at_least_one,
+        metadata=_about("storage", "How many integrity reports to keep; older ones are deleted."),
+    )
 
     @property
     def stream_url(self) -> str:

@@ -19,13 +19,21 @@ PURE |= {"bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
 READERS = {"integrity", "feeder", "gaps"}
-LOOKING = {"inspection", "proof", "succession", "examination"}  # what a file's bytes say
+LOOKING = {
+    "inspection",
+    "proof",
+    "succession",
+    "examination",
+    "agreement",
+    "findings",
+    "samples",
+}  # what a file's bytes say
 ROOM = COMMON | STATIONS | READERS | LOOKING | {"bybit.rest", "bybit.stream", "progress"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | {"service", "demo", "options", "summary", "sandbox", "sandbox.*"},
+    "cli": ROOM | {"service", "demo", "options", "summary", "audit", "reports", "verdict", "sandbox", "sandbox.*"},
     "options": {"settings", "candle"},
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
@@ -41,13 +49,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ownership": COMMON,
     "repair": COMMON | LOOKING | {"store", "ledger", "ownership"},
     # the readers, and the look into a file that they share with its keepers
-    "integrity": COMMON | LOOKING | {"store", "ledger"},
+    "integrity": COMMON | LOOKING | {"store", "ledger", "ownership"},
     "feeder": COMMON | {"inspection", "store"},
     "gaps": COMMON | {"inspection", "ledger"},
     "inspection": PURE,
     "proof": PURE,
     "succession": PURE,
-    "examination": PURE | LOOKING,
+    "examination": PURE | {"inspection", "proof", "succession"},
+    "agreement": PURE,
+    "findings": PURE | {"examination", "succession", "agreement"},
+    # what a check does beside reading: it asks the exchange, writes a report, and tells a person
+    "samples": PURE,
+    "audit": COMMON | {"samples", "ownership", "bybit.rest"},
+    "reports": COMMON,
+    "verdict": PURE | {"findings", "samples"},
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON,
