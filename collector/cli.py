@@ -17,27 +17,34 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from random import Random, randrange
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import attrs
 import trio
 import typer
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from collector.audit import audit
 from collector.coverage import moment_text, span_texts
 from collector.demo import demonstrate
 from collector.errors import CollectorError, SettingsError, cause_of
+from collector.findings import totals
 from collector.gaps import find_gaps, gaps_summary
 from collector.installation import unit_of_this
+from collector.integrity import DataIntegrityChecker, series_of
 from collector.logs import get_logger, open_logs, set_level, without_passwords
 from collector.missing import State
 from collector.notify import Notify
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.repair import show_plans
+from collector.reports import write_report
 from collector.rereading import Rereading
+from collector.samples import Difference, audit_record, draw_samples
 from collector.sandbox.command import sandbox
 from collector.selection import Selection
 from collector.service import repair as mend
@@ -48,6 +55,7 @@ from collector.status_command import status
 from collector.stderr import is_journal, lasting
 from collector.summary import Outcome, summary_lines
 from collector.symbols import list_symbols
+from collector.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -191,6 +199,45 @@ def gaps(
 
 @app.command()
 @with_options
+def check(
+    options: Options,
+    *,
+    as_json: _Json = False,
+    against_exchange: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Read N random stretches of up to 1000 candles again and compare.")
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(help="Draw the same stretches again.")] = None,
+) -> None:
+    """Check every file: is it complete, and is it right? Nothing is changed; a report is written to the logs."""
+    settings, checker = options.settings, DataIntegrityChecker(options.settings)
+    paths = [path for path in checker.files() if _is_chosen(options, path)]
+    checked = list(_watched(options, checker.check_each(paths), len(paths)))
+    record = totals(checked)
+    differences: list[Difference] = []
+    if against_exchange:
+        seed = seed if seed is not None else randrange(10**6)
+        stored = [(each.series, each.examination.held) for each in checked if each.series]
+        samples = draw_samples(stored, against_exchange, Random(seed))
+        with open_logs(None, level=settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
+            differences = trio.run(audit, settings, samples, checker.rows_in)
+        record["against_exchange"] = audit_record(seed, samples, differences)
+    if as_json:
+        print(json.dumps(record, indent=1))  # noqa: T201
+    else:
+        if sys.stdout.isatty() and (rows := list(table_rows(checked))):
+            _show(TITLES, rows)
+        for line in (*finding_lines(checked), *difference_lines(differences)):
+            print(_printable(line))  # noqa: T201
+    report = write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
+    if not options.quiet:
+        _say(summary(record) if paths else f"there is no candle file to check in {settings.data_dir}")
+        _say(f"the report is {report}")
+    if record["files_with_issues"] or differences:
+        sys.exit(1)
+
+
+@app.command()
+@with_options
 def repair(
     options: Options,
     *,
@@ -250,6 +297,20 @@ def demo(
 
 app.command()(status)
 app.command()(sandbox)
+
+
+def _is_chosen(options: Options, path: Path) -> bool:
+    """Whether a file is to be looked at; one that is no series' only if nothing was named."""
+    series = series_of(path)
+    return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
+
+
+def _watched(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
+    """The same, with a bar on a terminal."""
+    console = Console(stderr=True)
+    if options.quiet or not console.is_terminal:
+        return work
+    return track(work, "checking", total, console=console, transient=True)
 
 
 def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
@@ -321,6 +382,9 @@ def _stopped() -> NoReturn:
 
 def _say(text: str, priority: str = "") -> None:
     """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in without_passwords(text))
     with suppress(OSError):  # nobody reads it
-        print(f"{priority}collector: {text}", file=sys.stderr)  # noqa: T201
+        print(f"{priority}collector: {_printable(without_passwords(text))}", file=sys.stderr)  # noqa: T201
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -18,12 +18,12 @@ from collector.coverage import NOTHING, Spans, moment_text
 from collector.defects import Defect, Kind, defects_of, sound_open, told_open
 from collector.inspection import Bytes, covered_by
 from collector.merging import same_numbers
-from collector.proof import proven_opens
+from collector.proof import each_proven
 from collector.rows import HEADER
-from collector.succession import Displaced, Gap, displaced, gaps_between, is_increasing, likely_timeframe
+from collector.succession import Displaced, Gap, displaced, first_gaps, is_increasing, likely_timeframe
 
 MOST = 1000  # defects and gaps that are described
-_BLOCK = 2 * 1024 * 1024  # bytes: some twenty thousand rows
+_BLOCK = 4 * 1024 * 1024  # bytes: some fifty thousand rows
 
 
 @attrs.frozen
@@ -31,11 +31,12 @@ class Examination:
     """What was found in a file.
 
     `foreign` says why the file is beyond repair as a whole; nothing else is known of it then. `held` is what its sound
-    rows cover. `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0,
+    rows cover, `present` what all rows with a time on the grid cover: an unsound row stands in its place, and leaves no
+    gap. `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0,
     the header not among them: those in `unsound` have to go, and their candles are to be fetched anew; those in
     `surplus` repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn:
-    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where candles are
-    missing between rows (an unsound row with a time on the grid stands in its place; it leaves no gap). `looks_like` is
+    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where
+    candles are missing between rows. `looks_like` is
     the timeframe of which most rows seem to be, if that is another than the file's name says.
     """
 
@@ -44,8 +45,7 @@ class Examination:
     foreign: str | None = None
     counts: Mapping[Kind, int] = attrs.field(factory=dict)
     defects: tuple[Defect, ...] = ()
-    gap_count: int = 0
-    gap_candles: int = 0
+    present: Spans = NOTHING
     gaps: tuple[Gap, ...] = ()
     unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
     surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
@@ -56,6 +56,15 @@ class Examination:
     def flawless(self) -> bool:
         """Whether the writer would have written the file as it is; it may have gaps."""
         return self.foreign is None and not self.counts
+
+    @property
+    def gap_count(self) -> int:
+        return max(0, len(self.present) - 1)
+
+    @property
+    def gap_spans(self) -> Spans:
+        """What is missing between the first row and the last."""
+        return Spans((self.present.hull,)) - self.present if self.gap_count else NOTHING
 
 
 def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
@@ -116,40 +125,53 @@ class _Reading:
     defects: list[Defect] = attrs.field(factory=list)
     unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
     surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
-    # Of every row with a time on the grid, as long as its candle is closed: its number, its time, whether it is sound.
-    places: list[pl.DataFrame] = attrs.field(factory=list)
     told: list[pl.Series] = attrs.field(factory=list)  # every time any row tells
+    # Of every row with a time on the grid, if its candle is closed: its number, its time, whether it is sound; or, of
+    # rows that are all sound, the first one's number and all their times.
+    places: list["pl.DataFrame | tuple[int, pl.Series]"] = attrs.field(factory=list)
 
     def result(self) -> Examination:
         self._read()
-        rows = pl.concat([_NO_PLACES, *self.places])
+        opens = pl.concat([_PLACES["open"], *self.told])
+        if self.counts or not is_increasing(opens):
+            return self._flawed(opens)
+        held = covered_by(self.frame, opens)
+        if len(held) <= 1:
+            return Examination(rows=self.rows, held=held, present=held)
+        gaps = first_gaps(self.frame, pl.int_range(len(opens), eager=True), opens, MOST)
+        likely = likely_timeframe(self.frame, opens)
+        return Examination(rows=self.rows, held=held, present=held, gaps=gaps, looks_like=likely)
+
+    def _flawed(self, told: pl.Series) -> Examination:
+        rows = pl.concat([_PLACES, *map(_placed, self.places)])
         if not is_increasing(rows["open"]):
             rows = self._sorted_out(rows)
         sound = rows.filter("sound")
-        gap_count, gap_candles, gaps = gaps_between(self.frame, rows["row"], rows["open"], MOST)
+        # Beyond all sound rows an unsound one may stand anywhere: nothing says that there should be candles up to it.
+        rows = rows.filter(
+            pl.col("open").is_between(*sound.select(pl.min("open"), pl.max("open").alias("last")).row(0))
+        )
         return Examination(
             rows=self.rows,
             held=covered_by(self.frame, sound["open"]),
+            present=covered_by(self.frame, rows["open"]),
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
             defects=tuple(sorted(self.defects, key=lambda defect: defect.row)),
-            gap_count=gap_count,
-            gap_candles=gap_candles,
-            gaps=gaps,
+            gaps=first_gaps(self.frame, rows["row"], rows["open"], MOST),
             unsound=array("q", sorted(self.unsound)),
             surplus=array("q", sorted(self.surplus)),
             in_order=is_increasing(sound["row"]),
-            looks_like=likely_timeframe(self.frame, pl.concat([_NO_PLACES["open"], *self.told])),
+            looks_like=likely_timeframe(self.frame, told),
         )
 
     def _read(self) -> None:
         end = self._end_of_lines()
-        for start, behind in _blocks(self.data, end):
-            text = bytes(self.data[start:behind])
-            opens = proven_opens(self.frame, text, self.before_ms)
+        blocks = (bytes(self.data[start:behind]) for start, behind in _blocks(self.data, end))
+        for text, opens in each_proven(self.frame, blocks, self.before_ms):
             if opens is None:
                 self._read_lines(text)
             else:
-                self._place(pl.int_range(self.rows, self.rows + len(opens), eager=True), opens, sound=True)
+                self.places.append((self.rows, opens))
                 self.told.append(opens)
                 self.rows += len(opens)
         if end < len(self.data):
@@ -175,7 +197,7 @@ class _Reading:
                     opens.append(open_ms)
                     sounds.append(sound)
             self.rows += 1
-        self._place(pl.Series(numbers), pl.Series(opens), pl.Series(sounds, dtype=pl.Boolean))
+        self.places.append(pl.DataFrame([numbers, opens, sounds], schema=_PLACES.schema))
         self.told.append(pl.Series(told, dtype=pl.Int64))
 
     def _judge(self, line: bytes, open_ms: int | None) -> None:
@@ -185,11 +207,6 @@ class _Reading:
         if open_ms is not None and open_ms >= self.before_ms:
             closes = moment_text(self.frame.close(self.frame.floor(open_ms)))
             self._note(Kind.UNCLOSED, self.rows, open_ms, f"the candle of {moment_text(open_ms)} closes at {closes}")
-
-    def _place(self, numbers: pl.Series, opens: pl.Series, sound: "pl.Series | bool") -> None:
-        columns = [numbers.cast(pl.Int64).alias("row"), opens.cast(pl.Int64).alias("open")]
-        flag = pl.lit(sound).alias("sound") if isinstance(sound, bool) else sound.alias("sound")
-        self.places.append(pl.DataFrame(columns).with_columns(flag))
 
     def _note(self, kind: Kind, row: int, open_ms: int | None, what: str) -> None:
         self.counts[kind] += 1
@@ -238,7 +255,15 @@ class _Reading:
         return found
 
 
-_NO_PLACES = pl.DataFrame(schema={"row": pl.Int64, "open": pl.Int64, "sound": pl.Boolean})
+_PLACES = pl.DataFrame(schema={"row": pl.Int64, "open": pl.Int64, "sound": pl.Boolean})
+
+
+def _placed(place: "pl.DataFrame | tuple[int, pl.Series]") -> pl.DataFrame:
+    if isinstance(place, pl.DataFrame):
+        return place
+    first, opens = place
+    numbers = pl.int_range(first, first + len(opens), eager=True)
+    return pl.select(numbers.alias("row"), opens.alias("open"), pl.lit(value=True).alias("sound"))
 
 
 def _torn(head: bytes, length: int) -> str:

@@ -139,6 +139,8 @@ def covered_by(frame: Timeframe, times: pl.Series) -> Spans:
     step = frame.step_ms
     if step is None:
         return coverage(frame, times.to_list())
+    if len(times) and times[-1] - times[0] == (len(times) - 1) * step:
+        return Spans.between(times[0], times[-1] + step)
     breaks = (times.diff() != step).fill_null(value=True)
     starts = times.filter(breaks)
     ends = times.filter(breaks.shift(-1, fill_value=True)) + step

@@ -31,6 +31,16 @@ def request_interval_s(delay_ms: float, in_flight: int) -> float:
     return max(delay_ms / 1000, WINDOW_S / (WINDOW_REQUESTS - in_flight))
 
 
+def beside_interval_s(delay_ms: float, in_flight: int) -> float | None:
+    """The least time between two requests of somebody who shares the address with a collector of these settings.
+
+    It is half of what the collector leaves free, should all its requests in flight arrive at once; None if that is not
+    even a request in the exchange's window.
+    """
+    spare = WINDOW_REQUESTS - in_flight - WINDOW_S / request_interval_s(delay_ms, in_flight)
+    return WINDOW_S / (spare / 2) if spare >= 2 else None
+
+
 @attrs.frozen
 class Budget:
     """An even rhythm of request starts, for the whole process."""

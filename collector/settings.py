@@ -161,6 +161,11 @@ class Settings:
         converter=values.more_than_zero,
         metadata=_about("storage", "How long new candles may wait in memory before they are written, in seconds."),
     )
+    keep_reports: int = attrs.field(
+        default=30,
+        converter=values.at_least_one,
+        metadata=_about("storage", "How many integrity reports to keep; older ones are deleted."),
+    )
     listen: str = attrs.field(
         default="127.0.0.1:8787",
         converter=values.listen_address,

@@ -5,7 +5,8 @@ It knows open times and row numbers, never texts or files.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import attrs
 import polars as pl
@@ -41,7 +42,7 @@ class Displaced:
 
 def is_increasing(numbers: pl.Series) -> bool:
     """Whether each number is greater than the one before."""
-    return bool((numbers.diff().drop_nulls() > 0).all())
+    return not (numbers.diff() <= 0).any()
 
 
 def displaced(rows: Sequence[int], opens: Sequence[int]) -> list[Displaced]:
@@ -84,25 +85,18 @@ def longest_run(numbers: Sequence[int]) -> list[bool]:
     return stands
 
 
-def gaps_between(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[int, int, tuple[Gap, ...]]:
-    """Where candles are missing between rows that increase in time: the number of places, the number of candles, and
-    the first places."""
+def first_gaps(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[Gap, ...]:
+    """The first places where candles are missing between rows that increase in time."""
     if frame.step_ms is None:
-        found = list(_gaps(frame, rows.to_list(), opens.to_list()))
-        return len(found), sum(gap.candles for gap in found), tuple(found[:most])
-    missing = opens.diff() // frame.step_ms - 1
-    after = (missing > 0).arg_true()
-    first = after.head(most)
-    numbers, times, befores = rows.gather(first), opens.gather(first), opens.gather(first - 1)
-    gaps = [
-        Gap(row, before_ms, Span(before_ms + frame.step_ms, open_ms), (open_ms - before_ms) // frame.step_ms - 1)
-        for row, open_ms, before_ms in zip(numbers, times, befores, strict=True)
-    ]
-    return len(after), int(missing.gather(after).sum()), tuple(gaps)
+        pairs = zip(rows[1:].to_list(), opens.to_list(), opens[1:].to_list(), strict=False)
+    else:
+        after = (opens.diff() > frame.step_ms).arg_true().head(most)
+        pairs = zip(rows.gather(after), opens.gather(after - 1), opens.gather(after), strict=True)
+    return tuple(islice(_gaps(frame, pairs), most))
 
 
-def _gaps(frame: Timeframe, rows: Sequence[int], opens: Sequence[int]) -> Iterator[Gap]:
-    for row, before_ms, open_ms in zip(rows[1:], opens, opens[1:], strict=False):
+def _gaps(frame: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[Gap]:
+    for row, before_ms, open_ms in pairs:
         start_ms = frame.close(before_ms)
         if start_ms < open_ms:
             yield Gap(row, before_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))

@@ -56,9 +56,9 @@ def line(change: Callable[[bytes], bytes]) -> Damage:
 
 
 def changed(row: bytes, column: int, text: str) -> bytes:
-    cells = row.decode().rstrip("\n").split(",")
+    cells = row.decode(errors="surrogateescape").rstrip("\n").split(",")
     cells[column] = text
-    return ",".join(cells).encode() + b"\n"
+    return ",".join(cells).encode(errors="surrogateescape") + b"\n"
 
 
 def retimed(row: bytes, open_ms: int) -> bytes:
@@ -113,7 +113,7 @@ def _future(frame: Timeframe, rows: list[bytes], _: int, __: Random) -> list[byt
 
 
 def _torn(_: Timeframe, rows: list[bytes], __: int, random: Random) -> list[bytes]:
-    return [*rows[:-1], rows[-1][: random.randrange(1, len(rows[-1]))]]
+    return [*rows[:-1], rows[-1][: random.randrange(1, max(2, len(rows[-1])))]]
 
 
 def _torn_in_the_middle(_: Timeframe, rows: list[bytes], at: int, random: Random) -> list[bytes]:

@@ -134,7 +134,7 @@ def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: st
     assert arguments.split()[-1].strip("-") in err + out
 
 
-@pytest.mark.parametrize("name", ["run", "fetch", "symbols", "sandbox", "demo", ""])
+@pytest.mark.parametrize("name", ["run", "fetch", "check", "symbols", "sandbox", "demo", ""])
 def test_every_command_explains_itself(say: Command, name: str) -> None:
     status, out, _ = say(None, *([name] if name else []), "--help")
     assert status == 0
@@ -521,6 +521,83 @@ def test_bash_completes_commands_options_and_values(tmp_path: Path, typed: str, 
         ["bash", "-c", script], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
     )
     assert sorted(word.split(":")[0] for word in said.stdout.split()) == completed
+
+
+def report_of(directory: Path) -> dict[str, object]:
+    newest = max((directory / "logs" / "integrity_reports").iterdir())
+    report: dict[str, object] = json.loads(newest.read_text())
+    return report
+
+
+def test_check_of_what_was_collected_finds_nothing(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, timeframes=["15", "60"])
+    say(settings, "fetch")
+    status, out, err = say(settings, "check", "--against-exchange", "3")
+    assert (status, out) == (0, "")
+    assert complaints(err)[0].startswith("2 files with 1,200 rows checked: nothing is wrong; 0 of ")
+    assert report_of(tmp_path)["files_checked"] == 2
+
+
+def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:5], *lines[6:9], lines[8], *lines[9:]]))
+    (tmp_path / "candles" / "foo\x1b[2J.csv").write_text("x")
+    status, out, err = say(settings, "check")
+    assert status == 1
+    assert [line.rpartition("(")[2] for line in out.splitlines()[1:]] == ["duplicate)", "pending)"]
+    assert "foo?[2J.csv: its name" in out
+    assert complaints(err)[0] == "2 files with 240 rows checked: 2 with issues"
+    status, out, _ = say(settings, "check", "--json", "--symbols", "BTCUSDT")
+    found = json.loads(out)
+    assert status == 1
+    assert list(found["issues"]) == ["BTCUSDT_60.csv"]
+    assert (found["total_gaps"], found["total_duplicates"]) == (1, 1)
+    assert report_of(tmp_path) == {"checked_at": report_of(tmp_path)["checked_at"], **found}
+
+
+def test_check_against_the_exchange_names_what_differs(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].rpartition(b",")[0] + b",1\n"
+    path.write_bytes(b"".join(lines))
+    assert say(settings, "check")[0] == 0
+    status, out, _ = say(settings, "check", "--against-exchange", "1", "--seed", "1")
+    assert status == 1
+    assert out.startswith("BTCUSDT_60 2024-05-15 11:00:00: stored is ")
+    status, out, _ = say(settings, "check", "--against-exchange", "1", "--seed", "1", "--json")
+    audit = json.loads(out)["against_exchange"]
+    assert (status, audit["seed"], audit["requests"], audit["difference_count"]) == (1, 1, 1, 1)
+    assert audit["differences"][0]["series"] == "BTCUSDT_60"
+    gone = settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1)
+    assert say(gone, "check", "--against-exchange", "1")[0] == 3
+
+
+def test_check_of_an_empty_directory_says_so_and_of_none_ends_with_status_2(say: Command, tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    assert say(settings, "check")[0] == 2
+    settings.data_dir.mkdir()
+    status, out, err = say(settings, "check")
+    assert (status, out) == (0, "")
+    assert "there is no candle file to check" in complaints(err)[0]
+
+
+def test_check_shows_the_first_files_and_counts_the_others(say: Command, tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    settings.data_dir.mkdir()
+    for number in range(50):
+        (settings.data_dir / f"A{number}USDT_1.csv").write_bytes(b"x\n" * 1000)
+    status, out, _ = say(settings, "check", keep_reports="2")
+    assert status == 1
+    assert len(out.splitlines()) == 41
+    assert out.splitlines()[-1] == "and 10 more files; the report has them all"
+    for _ in range(2):
+        say(settings, "check", keep_reports="2")
+    assert len(list((tmp_path / "logs" / "integrity_reports").iterdir())) == 2
 
 
 # Signals, to a process of its own.

@@ -22,10 +22,18 @@ SYSTEMD = {"notify", "supervision"}
 RELOADING = {"reload", "rereading"}
 BESIDE = {"selection", "signals", "installation", "stderr"}
 READERS = {"integrity", "feeder", "gaps"}
-LOOKING = {"inspection", "proof", "succession", "examination"}  # what a file's bytes say
+LOOKING = {
+    "inspection",
+    "proof",
+    "succession",
+    "examination",
+    "agreement",
+    "findings",
+    "samples",
+}  # what a file's bytes say
 TELLING = {"monitor", "reporter", "rates", "probes", "endpoint"}
 ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | TELLING
-ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols"}
+ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "reports", "verdict"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
@@ -54,18 +62,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ownership": COMMON,
     "repair": COMMON | LOOKING | {"store", "ledger", "ownership"},
     # the readers, and the look into a file that they share with its keepers
-    "integrity": COMMON | LOOKING | {"store", "ledger"},
+    "integrity": COMMON | LOOKING | {"store", "ledger", "ownership"},
     "feeder": COMMON | {"inspection", "store"},
     "gaps": COMMON | {"inspection", "ledger"},
     "inspection": PURE,
     "proof": PURE,
     "succession": PURE,
-    "examination": PURE | LOOKING,
     # beside the stations: systemd's side of us, and settings that change
     "notify": set(),
     "supervision": COMMON | {"notify"},
     "reload": {"settings"},
     "rereading": COMMON,
+    "examination": PURE | {"inspection", "proof", "succession"},
+    "agreement": PURE,
+    "findings": PURE | {"examination", "succession", "agreement"},
+    # what a check does beside reading: it asks the exchange, writes a report, and tells a person
+    "samples": PURE,
+    "audit": COMMON | {"samples", "ownership", "bybit.rest"},
+    "reports": COMMON,
+    "verdict": PURE | {"findings", "samples"},
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON,

@@ -12,6 +12,7 @@ from collector.pacing import (
     Budget,
     ExchangeClock,
     backoff_s,
+    beside_interval_s,
     request_interval_s,
 )
 
@@ -111,3 +112,13 @@ def test_stale_replies_change_nothing_until_nothing_else_comes() -> None:
         assert clock.newest_ms == 100 * HOUR_MS
     assert clock.told(99 * HOUR_MS, now_s=1.0).newest_ms == 99 * HOUR_MS
     assert clock.told(100 * HOUR_MS, now_s=1.0).told(99 * HOUR_MS, now_s=1.0).newest_ms == 100 * HOUR_MS
+
+
+@given(delay_ms=st.floats(0, 1000), in_flight=st.integers(1, 500))
+def test_whoever_asks_beside_a_collector_keeps_both_within_the_limit(delay_ms: float, in_flight: int) -> None:
+    beside_s = beside_interval_s(delay_ms, in_flight)
+    collector = WINDOW_S / request_interval_s(delay_ms, in_flight) + in_flight
+    if beside_s is None:
+        assert collector > WINDOW_REQUESTS - 2
+    else:
+        assert collector + WINDOW_S / beside_s + 1 <= WINDOW_REQUESTS + 1e-6

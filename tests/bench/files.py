@@ -26,9 +26,9 @@ Work = Callable[[], object]
 Case = Callable[[], Work]  # gets everything ready, and returns what is timed
 
 _FRAME = TIMEFRAMES["1"]
-_FIRST_MS = 1_577_836_800_000  # 2020-01-01
+FIRST_MS = 1_577_836_800_000  # 2020-01-01
 _SHORT, _LONG = 1_000, 1_000_000  # rows
-_USUAL = 288_000  # rows: 200 days of minutes
+USUAL = 288_000  # rows: 200 days of minutes
 _FILES = 1_000
 _AIM = 1.5  # times the cost, for a thousand times the length
 _AS_TEXT = dict.fromkeys(COLUMNS, pl.String) | {"timestamp": pl.Int64}
@@ -43,7 +43,7 @@ def run(_pages: int, rounds: int) -> None:
 
 def _append(store: Store, rounds: int) -> None:
     """A row at the end of a short and of a long file. A good number: the long one costs at most half as much again."""
-    short, long = _made(store, "SHORTUSDT", range(_SHORT)), _made(store, "LONGUSDT", range(_LONG))
+    short, long = made(store, "SHORTUSDT", range(_SHORT)), made(store, "LONGUSDT", range(_LONG))
     cases: dict[str, tuple[Callable[[SeriesFile], Work], int]] = {
         "append": (_appending, 400 * rounds),
         "append and sync": (_appending_and_syncing, 40 * rounds),
@@ -66,11 +66,11 @@ def _append(store: Store, rounds: int) -> None:
 
 def _splice(store: Store, rounds: int) -> None:
     """A page before, and one in the middle of, a file of the usual length; both ways sync and rename."""
-    half = _USUAL // 2
+    half = USUAL // 2
     places = {
-        "before": (_made(store, "BEFOREUSDT", range(PAGE, PAGE + _USUAL)), _rows(range(PAGE))),
+        "before": (made(store, "BEFOREUSDT", range(PAGE, PAGE + USUAL)), _rows(range(PAGE))),
         "in the middle": (
-            _made(store, "MIDDLEUSDT", range(half), range(half + PAGE, PAGE + _USUAL)),
+            made(store, "MIDDLEUSDT", range(half), range(half + PAGE, PAGE + USUAL)),
             _rows(range(half, half + PAGE)),
         ),
     }
@@ -85,12 +85,12 @@ def _splice(store: Store, rounds: int) -> None:
             raise RuntimeError("the two ways do not make the same file")
         times = _in_turn(cases, rounds)
         rows.append((name, *map(duration, times.values()), f"{times['polars'] / times['ours']:.1f}"))
-    show(f"Files: a page more, into {_USUAL:,} rows", ["", "insert", "polars rewrite", "polars : ours"], rows, [])
+    show(f"Files: a page more, into {USUAL:,} rows", ["", "insert", "polars rewrite", "polars : ours"], rows, [])
 
 
 def _open(store: Store, rounds: int) -> None:
     """Finding out what a file of the usual length holds."""
-    file = _made(store, "OPENUSDT", range(_USUAL))
+    file = made(store, "OPENUSDT", range(USUAL))
     cases: dict[str, Case] = {
         "open, with the ledger's mark": partial(_opening, store, [file], with_marks=True),
         "open, without: every row's time is read": partial(_opening, store, [file], with_marks=False),
@@ -99,12 +99,12 @@ def _open(store: Store, rounds: int) -> None:
     times = _in_turn(cases, 3 * rounds)
     theirs = times["polars: read all columns"]
     rows = [(name, duration(taken), f"{taken / theirs:.3f}") for name, taken in times.items()]
-    show(f"Files: opening one of {_USUAL:,} rows", ["", "time", ": polars"], rows, [])
+    show(f"Files: opening one of {USUAL:,} rows", ["", "time", ": polars"], rows, [])
 
 
 def _open_many(store: Store, rounds: int) -> None:
     """Finding out at the start what many files hold."""
-    files = [_made(store, f"A{number}USDT", range(_SHORT)) for number in range(_FILES)]
+    files = [made(store, f"A{number}USDT", range(_SHORT)) for number in range(_FILES)]
     cases: dict[str, Case] = {
         "open, with the ledger's marks": partial(_opening, store, files, with_marks=True),
         "open, without": partial(_opening, store, files, with_marks=False),
@@ -187,7 +187,7 @@ def _read(path: Path) -> pl.DataFrame:
 # The files.
 
 
-def _made(store: Store, symbol: str, *minutes: range) -> SeriesFile:
+def made(store: Store, symbol: str, *minutes: range) -> SeriesFile:
     """A new file with the candles of these minutes."""
     file, _ = store.open(Series(symbol, _FRAME), None)
     for run in minutes:
@@ -207,13 +207,13 @@ def _outcome(case: Case, path: Path) -> bytes:
 
 
 def _next_row(file: SeriesFile) -> Rows:
-    minute = (file.end_ms - _FIRST_MS) // MINUTE_MS
+    minute = (file.end_ms - FIRST_MS) // MINUTE_MS
     return _rows(range(minute, minute + 1))
 
 
 def _rows(minutes: range) -> Rows:
     """Candles of minutes counted from the first."""
-    return rows_of(_FRAME, [(str(_FIRST_MS + at * MINUTE_MS), *_VALUES[at % len(_VALUES)]) for at in minutes])
+    return rows_of(_FRAME, [(str(FIRST_MS + at * MINUTE_MS), *_VALUES[at % len(_VALUES)]) for at in minutes])
 
 
 def _values(random: Random) -> tuple[str, str, str, str, str, str]:

@@ -63,7 +63,7 @@ class Measure:
         seconds, cpu_s = time.perf_counter() - self._began_s, _cpu_s() - self._cpu_s
         if candles != self._offer.candles:
             raise RuntimeError(f"{candles} candles came where {self._offer.candles} were asked for")
-        return Measured(len(self._offer.windows), candles, seconds, cpu_s, _peak_mb(), steady_rate)
+        return Measured(len(self._offer.windows), candles, seconds, cpu_s, peak_mb(), steady_rate)
 
 
 def _cpu_s() -> float:
@@ -71,7 +71,7 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """The kernel's own count for this program; where there is none, one that may count the parent process too."""
     status = Path("/proc/self/status")
     if status.exists():

@@ -1,0 +1,232 @@
+"""Whether the files of a data directory are complete and right: each examined, and compared with the next finer one.
+
+It only reads, and it may do so beside a running collector: a line that is just being written is no defect. Whatever is
+wrong with a file, even that it cannot be read, is a finding and never an error.
+"""
+
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from collector.agreement import disagreements, finer_frames
+from collector.book import Book
+from collector.candle import Series
+from collector.coverage import Span
+from collector.defects import Kind
+from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.examination import MOST, Examination, examine, parted
+from collector.findings import Checked, totals
+from collector.ledger import Saved, read_ledger
+from collector.ownership import refuse_if_owned
+from collector.rows import HEADER, open_of_line
+from collector.settings import Settings
+
+_AGAIN_S = 0.05  # between two looks at a line that is being written
+_PATIENCE_S = 3.0  # for all such looks of one check; a writer takes microseconds, the ledger follows within seconds
+
+
+def _local_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@attrs.define
+class DataIntegrityChecker:
+    """Checks the files in the data directory of the settings.
+
+    `check_single_file` and `check_all_files` return plain values, ready for JSON. Times and intervals are in
+    milliseconds, `position` is the number of a row, counted from 0 without the header.
+    """
+
+    settings: Settings
+    _now_ms: Callable[[], int] = attrs.field(default=_local_ms, kw_only=True)
+    _saved: Saved = attrs.field(factory=lambda: Saved(Book(), {}), init=False)
+    _patience_s: float = attrs.field(default=0.0, init=False)
+    _flawless: dict[Path, int] = attrs.field(factory=dict, init=False)  # files that were, by the size they had
+
+    def check_single_file(self, name: str | Path) -> dict[str, Any]:
+        """One file, by its name in the data directory (`BTCUSDT_60.csv`, `BTCUSDT_60`) or by a path.
+
+        Returns:
+            `has_issues`: whether anything is wrong. Gaps that the exchange cannot fill (`absent`, `before-listing` and
+            `delisted` in the ledger) are listed, but are no issue by themselves.
+            `gaps`: the first 1000, each with `position` (of the row after it), `previous_timestamp` and
+            `current_timestamp` (of the rows around it), `expected_interval`, `actual_interval`, `gap_duration` (the
+            difference), `missing_candles`, `gap_minutes`, `states` (candles by state in the ledger) and `state` (the
+            least settled of them; `pending` where the ledger knows nothing).
+            `duplicate_count`: rows whose time another row has already.
+            `invalid_candles`: the first 1000 defects that make a row no closed candle of the series, each with
+            `position`, `timestamp`, `kind` and `what`.
+            Beside these: `file`, `rows`, `gap_count`, `missing_candles`, `invalid_count`, `out_of_order_count`,
+            `misplaced` (duplicates and rows out of order, like invalid candles), `defects` (counts by kind), `finer`
+            (the file it was compared with), `disagreements`, `disagreement_count`, `looks_like` (another timeframe, if
+            the rows seem to be of that), and `problem` (why nothing is known of the rows, if so).
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        path = self._path(name)
+        if path is None:
+            raise FileNotFoundError(f"there is no file {name}, neither here nor in {self.settings.data_dir}")
+        (checked,) = self.check_each([path])
+        return checked.record()
+
+    def check_all_files(self) -> dict[str, Any]:
+        """Every CSV file of the data directory.
+
+        Returns:
+            `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
+            `issues`: for every file with issues or gaps, by its name, what `check_single_file` returns. Beside these:
+            `total_rows`, `total_missing_candles`, `total_disagreements`.
+
+        Raises:
+            SettingsError: there is no such directory, or it cannot be read.
+        """
+        return totals(self.check_each(self.files()))
+
+    def files(self) -> list[Path]:
+        """The CSV files of the data directory, by series.
+
+        Raises:
+            SettingsError: there is no such directory, or it cannot be read.
+        """
+        directory = self.settings.data_dir
+        try:
+            found = [path for path in directory.iterdir() if path.suffix == ".csv"]
+        except OSError as error:
+            what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+            raise SettingsError([f"[storage] data_dir: {directory} {what}"]) from error
+        return sorted(found, key=_order)
+
+    def check_each(self, paths: Sequence[Path]) -> Iterator[Checked]:
+        """One file after another."""
+        self._read_ledger()
+        self._patience_s = _PATIENCE_S
+        self._flawless.clear()
+        return map(self._checked, paths)
+
+    def rows_in(self, series: Series, span: Span) -> bytes:
+        """The sound rows of a series that open in a span, as text; empty if there is no such file any more."""
+        path = self.settings.data_dir / f"{series.name}.csv"
+        try:
+            text = self._sound_rows(series, path, _read(path))
+        except OSError:
+            return b""
+        return b"".join(line for line in text.splitlines(keepends=True) if open_of_line(line) in span)
+
+    def _path(self, name: str | Path) -> Path | None:
+        places = [Path(name), self.settings.data_dir / name]
+        places += [place.with_name(f"{place.name}.csv") for place in places]
+        return next((place for place in places if place.is_symlink() or (place.exists() and place.name)), None)
+
+    def _read_ledger(self) -> None:
+        try:
+            self._saved = read_ledger(self.settings.data_dir)
+        except StorageError:  # the files say what is held; without it, nothing is known of their gaps
+            self._saved = Saved(Book(), {})
+
+    def _checked(self, path: Path) -> Checked:
+        series = series_of(path)
+        if series is None:
+            return Checked(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
+        try:
+            data, examination = self._look(path, series)
+        except OSError as error:
+            return Checked(path.name, f"it cannot be read: {error.strerror or error}", series)
+        if examination.flawless:
+            self._flawless[path] = len(data)
+        record = self._saved.book.records.get(series)
+        checked = Checked(path.name, None, series, examination, record.notes if record else ())
+        return self._compared(checked, path, data)
+
+    def _look(self, path: Path, series: Series) -> tuple[bytes, Examination]:
+        """Reads a file, and reads it again while the end of it may be one that a collector is writing.
+
+        The bytes are read and not mapped: a mapped file that somebody cuts meanwhile would end the process.
+        """
+        while True:
+            data = _read(path)
+            examination = examine(series, data, max(self._now_ms(), self._saved.newest_ms))
+            if not self._may_change(examination, path, len(data)):
+                return data, examination
+            time.sleep(_AGAIN_S)
+            self._patience_s -= _AGAIN_S
+            self._read_ledger()
+
+    def _may_change(self, examination: Examination, path: Path, size: int) -> bool:
+        at_the_end = examination.counts and examination.counts.keys() <= {Kind.TORN, Kind.UNCLOSED}
+        if not at_the_end or self._patience_s <= 0:
+            return False
+        return path.stat().st_size != size or _is_owned(path.parent)
+
+    def _compared(self, checked: Checked, path: Path, data: bytes) -> Checked:
+        """With the coarsest of the finer files, since that one is compared with one finer still."""
+        assert checked.series
+        for frame in finer_frames(checked.series.timeframe):
+            finer = Series(checked.series.symbol, frame)
+            fine_path = path.with_name(f"{finer.name}.csv")
+            try:
+                fine = _read(fine_path)
+            except OSError:
+                continue
+            found = disagreements(
+                checked.series.timeframe,
+                _sound(data, checked.examination),
+                frame,
+                self._sound_rows(finer, fine_path, fine),
+            )
+            first = tuple(islice(found, MOST))
+            count = len(first) + sum(1 for _ in found)
+            return attrs.evolve(checked, finer=fine_path.name, disagreements=first, disagreement_count=count)
+        return checked
+
+    def _sound_rows(self, series: Series, path: Path, data: bytes) -> bytes:
+        """The sound rows of a file that has been checked, or has not."""
+        size = self._flawless.get(path, 0)
+        if size and size <= len(data):
+            return data[len(HEADER) : size]
+        return _sound(data, examine(series, data, max(self._now_ms(), self._saved.newest_ms)))
+
+
+def series_of(path: Path) -> Series | None:
+    """The series that a file's name says it holds, if it says one."""
+    try:
+        return Series.named(path.stem) if path.suffix == ".csv" else None
+    except ValueError:
+        return None
+
+
+def _order(path: Path) -> tuple[bool, Series | str]:
+    """By series, and before them, by name, whatever is none."""
+    series = series_of(path)
+    return (True, series) if series else (False, path.name)
+
+
+def _read(path: Path) -> bytes:
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for somebody at its other end
+        raise OSError("it is not a regular file")
+    return path.read_bytes()
+
+
+def _is_owned(data_dir: Path) -> bool:
+    try:
+        refuse_if_owned(data_dir)
+    except DirectoryInUse:
+        return True
+    return False
+
+
+def _sound(data: bytes, examination: Examination) -> bytes:
+    """The sound rows, in order, without the header."""
+    if examination.flawless:
+        return data[len(HEADER) :]
+    if examination.foreign:
+        return b""
+    lines, _ = parted(data, examination)
+    if not examination.in_order:
+        lines.sort(key=open_of_line)
+    return b"".join(lines)
