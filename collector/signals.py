@@ -49,14 +49,15 @@ async def _listen(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
+    reads_again = on_hangup if not has_terminal() else None  # when it is gone it can no longer be found
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         async for number in signals:
-            if number == signal.SIGHUP and on_hangup and not has_terminal():
-                on_hangup()
+            if number == signal.SIGHUP and reads_again:
+                reads_again()
                 continue
             if stop.is_set():
                 scope.cancel()
@@ -65,7 +66,7 @@ async def _listen(
 
 
 def has_terminal() -> bool:
-    """Whether this process would be told by SIGHUP that its terminal is gone."""
+    """Whether this process has a terminal, and would be told by SIGHUP that it is gone."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:

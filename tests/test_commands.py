@@ -4,6 +4,7 @@ Every complaint is made of sentences on stderr, each on its own line, and never 
 line in this process, which is the same code; what only a process can show (signals, a full disk) starts one.
 """
 
+import fcntl
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from functools import partial
@@ -672,6 +674,36 @@ async def test_a_signal_lets_fetch_write_what_it_has_and_the_next_start_goes_on(
         assert (await fetch(settings)).complete
         assert not asked_spans(box, series_of(settings)[0]) & held
         assert differences(box, settings) == []
+
+
+def in_a_window() -> None:
+    """In a new process that leads its session: stdin is the terminal it belongs to."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_a_window_that_is_closed_ends_run_with_status_0(tmp_path: Path) -> None:
+    window, terminal = os.openpty()
+    with served(market(rate=1)) as box:
+        settings = settings_for(box.url, tmp_path)
+        process = subprocess.Popen(
+            command("run"),
+            env=variables(settings),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+            preexec_fn=in_a_window,
+        )
+        os.close(terminal)
+        while not (settings.data_dir / "BTCUSDT_60.csv").exists():
+            os.read(window, 4096)  # the display, which never stands still
+        os.close(window)
+        try:
+            assert process.wait(_PATIENCE_S) == 0
+        finally:
+            process.kill()
+            process.wait()
+    assert "signal" in (settings.logs_dir / "collector.log").read_text()
 
 
 async def test_a_second_signal_ends_at_once(capsys: pytest.CaptureFixture[str]) -> None:
