@@ -245,15 +245,15 @@ def repair(
 ) -> None:
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
     if dry_run:
-        plans = [plan for plan in show_plans(options.settings, options.are_about) if plan]
+        plans = list(show_plans(options.settings, options.are_about))
         for plan in plans:
             print(plan)  # noqa: T201
-        _say(_repaired(len(plans), "would be"))
+        _say(_repaired(len({plan.series for plan in plans}), would_be=True))
         return
     work = partial(mend, options.settings, options.are_about)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
-    _say(_repaired(len(plans), "was" if len(plans) == 1 else "were"))
+    _say(_repaired(len({plan.series for plan in plans})))
     if not outcome.complete:
         sys.exit(1)
 
@@ -365,8 +365,11 @@ def _show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     (Console() if sys.stdout.isatty() else Console(width=200)).print(table)
 
 
-def _repaired(files: int, verb: str) -> str:
-    return f"{files} {'file' if files == 1 else 'files'} {verb} mended or completed" if files else "nothing to repair"
+def _repaired(files: int, *, would_be: bool = False) -> str:
+    if not files:
+        return "nothing to repair"
+    noun, verb = ("file", "was") if files == 1 else ("files", "were")
+    return f"{files} {noun} {'would be' if would_be else verb} mended or completed"
 
 
 def _fail(error: CollectorError, problems: list[str]) -> None:

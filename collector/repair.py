@@ -7,7 +7,7 @@ A plan can be made and shown without doing any of it.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from collector.defects import Kind
 from collector.errors import StorageError
 from collector.examination import Examination, examine, parted
 from collector.inspection import Bytes, Mark, mapped
+from collector.integrity import DataIntegrityChecker
 from collector.ledger import Ledger, read_ledger
 from collector.logs import get_logger
 from collector.missing import not_due
@@ -78,7 +79,19 @@ class Plan:
         return f"{self.series}.csv: {', '.join(parts) or 'is as it should be'}"
 
 
-def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan]:
+@attrs.frozen
+class Doubt:
+    """Candles that are to be read again, since a coarser file and a finer one do not agree on them."""
+
+    series: Series
+    spans: Spans
+
+    def __str__(self) -> str:
+        candles = candles_in(self.series.timeframe, self.spans)
+        return f"{self.series}.csv: {candles:,} candles are read again, a coarser file and a finer one disagree"
+
+
+def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan | Doubt]:
     """What would be done, as far as can be told without asking the exchange; nothing is changed.
 
     Raises:
@@ -89,15 +102,30 @@ def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan]:
     saved = read_ledger(settings.data_dir)
     now_ms = max(time.time_ns() // 1_000_000, saved.newest_ms)
     store = Store(settings.data_dir)
-    for series in stored_series(store, saved.book, chosen):
+    every_series = stored_series(store, saved.book, chosen)
+    for series in every_series:
         with _reading(store.path(series)) as data:
-            yield _plan(settings, series, data, saved.book[series], saved.marks.get(series), now_ms)
+            plan = _plan(settings, series, data, saved.book[series], saved.marks.get(series), now_ms)
+        if plan:
+            yield plan
+    yield from find_doubts(settings, every_series)
 
 
 def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
     """The series that have a file, or of which the ledger says that something is wanted."""
     wanted = {series for series, record in book if record.wanted}
     return sorted(filter(chosen, wanted | set(store.every_series())))
+
+
+def find_doubts(settings: Settings, every_series: Iterable[Series]) -> Iterator[Doubt]:
+    """What the files of these series say that cannot all be true; which of them is right, the exchange knows."""
+    paths = [path for series in every_series if (path := settings.data_dir / f"{series.name}.csv").exists()]
+    for checked in DataIntegrityChecker(settings).check_each(paths):
+        if checked.series and checked.finer and checked.disagreements:
+            close = checked.series.timeframe.close
+            spans = Spans.of(*(Span(each.timestamp_ms, close(each.timestamp_ms)) for each in checked.disagreements))
+            yield Doubt(checked.series, spans)
+            yield Doubt(Series.named(checked.finer.removesuffix(".csv")), spans)
 
 
 @attrs.frozen
@@ -119,7 +147,14 @@ class Mending:
 
     _settings: Settings
     chosen: Chosen
-    plans: list[Plan] = attrs.field(factory=list)
+    plans: list[Plan | Doubt] = attrs.field(factory=list)
+
+    def doubt(self, stock: Stock, every_series: Iterable[Series]) -> None:
+        """Has candles read again on which mended files do not agree."""
+        for doubt in find_doubts(self._settings, every_series):
+            self.plans.append(doubt)
+            log.info("mending", plan=str(doubt))
+            stock.book.suspect(doubt.series, doubt.spans)
 
     def mend(self, stock: Stock, series: Series, now_ms: int) -> None:
         """Leaves the sound rows of a file and no others, in order, and has the rest wanted.

@@ -42,7 +42,7 @@ from collector.notify import Notify
 from collector.planning import NEWEST
 from collector.probes import Probes, probes_of
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
-from collector.repair import Chosen, Mending, Plan, Stock, stored_series
+from collector.repair import Chosen, Doubt, Mending, Plan, Stock, stored_series
 from collector.reporter import Reporter
 from collector.rereading import Rereading
 from collector.settings import Settings
@@ -125,7 +125,7 @@ async def serve(
 
 async def repair(
     settings: Settings, chosen: Chosen, *, stop: trio.Event | None = None, watch: Watch | None = None
-) -> tuple[list[Plan], Outcome]:
+) -> tuple[list[Plan | Doubt], Outcome]:
     """Mends the files of the series that are chosen, and fetches what is then missing. Raises as `collect` does.
 
     Returns:
@@ -243,6 +243,7 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
     every_series = stored_series(stock.store, stock.book, mending.chosen)
     for series in every_series:
         await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
+    await trio.to_thread.run_sync(mending.doubt, stock, every_series)
     return every_series
 
 

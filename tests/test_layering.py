@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": COMMON | {"inspection"},
     "ledger": COMMON | {"inspection", "ownership"},
     "ownership": COMMON,
-    "repair": COMMON | LOOKING | {"store", "ledger", "ownership"},
+    "repair": COMMON | LOOKING | {"store", "ledger", "ownership", "integrity"},
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | LOOKING | {"store", "ledger", "ownership"},
     "feeder": COMMON | {"inspection", "store"},

@@ -16,15 +16,16 @@ import trio
 
 from collector.candle import TIMEFRAMES, Series
 from collector.errors import DirectoryInUse
+from collector.integrity import DataIntegrityChecker
 from collector.ledger import open_ledger
 from collector.ownership import OWN
-from collector.repair import Plan, show_plans
+from collector.repair import Doubt, Plan, show_plans
 from collector.sandbox import Sandbox
 from collector.service import repair
 from collector.settings import Settings
 from collector.store import Disk, Store
 from collector.summary import Outcome
-from tests.defects import FOREIGN, PLANTS
+from tests.defects import FOREIGN, PLANTS, changed
 from tests.support import fetch, market, served, settings_for
 
 DAYS = {1: ("1", "3", "5", "15", "30"), 12: ("60", "120", "240", "360", "720"), 120: ("D", "W"), 800: ("M",)}
@@ -56,7 +57,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collected]:
         yield Collected(box, settings)
 
 
-async def mended(settings: Settings, *only: Series) -> tuple[list[Plan], Outcome]:
+async def mended(settings: Settings, *only: Series) -> tuple[list[Plan | Doubt], Outcome]:
     return await repair(settings, lambda series: not only or series in only)
 
 
@@ -102,6 +103,7 @@ async def check_repair(collected: Collected, directory: Path, plants: dict[Serie
     for series, data in damaged.items():
         assert lines_gone(data, collected.good(series)) <= removed_lines(settings)
     assert (await mended(settings))[0] == []
+    assert not DataIntegrityChecker(settings).check_all_files()["files_with_issues"]
 
 
 @pytest.mark.parametrize("turn", range(0, len(PLANTS), len(EVERY_SERIES)))
@@ -162,6 +164,23 @@ async def test_what_is_wanted_is_known_from_the_ledger_or_from_the_file(
     assert wrong_files(collected, settings) == []
 
 
+async def test_a_number_that_only_another_file_can_contradict_is_read_again(
+    collected: Collected, tmp_path: Path
+) -> None:
+    settings = collected.copy(tmp_path)
+    for name, column in (("BTCUSDT_5", 6), ("BTCUSDT_240", 5)):
+        path = settings.data_dir / f"{name}.csv"
+        rows = path.read_bytes().splitlines(keepends=True)
+        rows[30] = changed(rows[30], column, rows[30].decode().split(",")[4])  # as volume, or as close: its low
+        path.write_bytes(b"".join(rows))
+    assert DataIntegrityChecker(settings).check_all_files()["files_with_issues"]
+    said = [str(plan) for plan in show_plans(settings, lambda _: True)]
+    plans, outcome = await mended(settings)
+    assert (outcome.complete, [str(plan) for plan in plans]) == (True, said)
+    assert wrong_files(collected, settings) == []
+    assert not DataIntegrityChecker(settings).check_all_files()["files_with_issues"]
+
+
 # What a repair must not do.
 
 
@@ -170,7 +189,7 @@ async def test_a_dry_run_says_what_a_repair_would_do_and_changes_nothing(collect
     damage(settings, series, ["off grid", "high below low"], Random(1))
     path_of(settings, EVERY_SERIES[6]).write_bytes(b"hello\n")
     before = {path: path.read_bytes() for path in settings.data_dir.rglob("*") if path.is_file()}
-    plans = [str(plan) for plan in show_plans(settings, lambda _: True) if plan]
+    plans = [str(plan) for plan in show_plans(settings, lambda _: True)]
     assert plans == [
         "BTCUSDT_60.csv: 2 rows go (1 off-grid, 1 high-low), 2 candles are fetched",
         "BTCUSDT_120.csv: is set aside (its first line is not our header), 144 candles are fetched",
