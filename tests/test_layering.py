@@ -15,10 +15,11 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
 PURE = {"candle", "coverage", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"bybit.dialect", "bybit.frames"}
+PURE |= {"instants", "bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger"}
 READERS = {"integrity", "feeder"}
+FEEDING = {"catalogue", "lines", "arrow", "columns", "copies", "mirror", "held", "shelf", "alignment"}  # the feeder's
 ROOM = COMMON | STATIONS | READERS | {"inspection", "bybit.rest", "bybit.stream", "progress"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -39,7 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": COMMON | {"inspection"},
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | {"inspection", "store", "ledger"},
-    "feeder": COMMON | {"inspection", "store"},
+    "feeder": COMMON | FEEDING,
+    "catalogue": PURE,
+    "lines": PURE,
+    "arrow": set(),
+    "columns": PURE | {"arrow"},
+    "copies": PURE | {"arrow", "columns", "lines"},
+    "mirror": PURE | {"columns", "copies", "lines"},
+    "alignment": PURE,
+    "held": PURE | {"alignment", "columns", "mirror"},
+    "shelf": PURE | {"held"},
     "inspection": PURE,
     # the exchange's edge
     "bybit": set(),
@@ -75,7 +85,7 @@ PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 ONLY_IN = {"httpx": {"bybit.rest"}, "trio_websocket": {"bybit.stream"}, "typer": {"cli", "options", "sandbox.*"}}
-NEVER_IN = {"trio": READERS | {"inspection", "settings", "values", "logs", "__init__"}}
+NEVER_IN = {"trio": READERS | FEEDING | {"inspection", "settings", "values", "logs", "__init__"}}
 
 
 def violations(module: str, source: str) -> list[str]:

@@ -5,9 +5,15 @@ import argparse
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
-    from tests.bench import files, history, rate, stream
+    from tests.bench import feeder, files, history, rate, stream
 
-    benchmarks = {"history": history.run, "rate": rate.run, "files": files.run, "stream": stream.run}
+    benchmarks = {
+        "history": history.run,
+        "rate": rate.run,
+        "files": files.run,
+        "stream": stream.run,
+        "feeder": feeder.run,
+    }
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=[*benchmarks, "all"])
     parser.add_argument("--pages", type=int, default=400, help="pages of 1000 candles to fetch at a time (400)")

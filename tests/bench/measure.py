@@ -3,10 +3,11 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 import attrs
@@ -35,6 +36,8 @@ class Measured:
         return self.cpu_s / self.pages * 1000
 
 
+Work = Callable[[], object]
+Case = Callable[[], Work]  # gets everything ready, and returns what is timed
 Client = Callable[[Offer], Measured]
 There = TypeVar("There")
 Result = TypeVar("Result")
@@ -44,6 +47,18 @@ def apart(client: Callable[[There], Result], offer: There) -> Result:
     """Runs a client in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(client, offer).result()
+
+
+def in_turn(cases: Mapping[str, Case], times: int) -> dict[str, float]:
+    """The median time of each case in seconds; they take turns, so that what disturbs one disturbs all."""
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(times):
+        for name, prepare in cases.items():
+            work = prepare()
+            began_s = time.perf_counter()
+            work()
+            taken[name].append(time.perf_counter() - began_s)
+    return {name: median(each) for name, each in taken.items()}
 
 
 class Measure:
@@ -63,7 +78,7 @@ class Measure:
         seconds, cpu_s = time.perf_counter() - self._began_s, _cpu_s() - self._cpu_s
         if candles != self._offer.candles:
             raise RuntimeError(f"{candles} candles came where {self._offer.candles} were asked for")
-        return Measured(len(self._offer.windows), candles, seconds, cpu_s, _peak_mb(), steady_rate)
+        return Measured(len(self._offer.windows), candles, seconds, cpu_s, peak_mb(), steady_rate)
 
 
 def _cpu_s() -> float:
@@ -71,7 +86,7 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _peak_mb() -> float:
+def peak_mb() -> float:
     """The kernel's own count for this program; where there is none, one that may count the parent process too."""
     status = Path("/proc/self/status")
     if status.exists():
