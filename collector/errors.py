@@ -61,6 +61,18 @@ class NoStatus(CollectorError):
     """A collector is running, and says nothing of itself."""
 
 
+class NoSuchSeries(CollectorError, LookupError):
+    """A script asked for candles that are not stored; the text says what is."""
+
+
+class NotReadable(CollectorError):
+    """A file is not what the collector writes, or the system refuses it; the other files are not affected."""
+
+
+class DoesNotFit(CollectorError):
+    """One series alone needs more memory than its reader may use; ask for less of it, or allow more."""
+
+
 class ExchangeError(CollectorError):
     """Anything that has to do with the exchange or the way to it."""
 

@@ -15,7 +15,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
 # `sandbox.*` for whatever is in there.
 PURE = {"candle", "coverage", "defects", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"pulse", "storms", "unit", "health", "report", "survey", "bybit.dialect", "bybit.frames"}
+PURE |= {"instants", "pulse", "storms", "unit", "health", "report", "survey", "bybit.dialect", "bybit.frames"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
 SYSTEMD = {"notify", "supervision"}
@@ -31,6 +31,7 @@ LOOKING = {
     "findings",
     "samples",
 }  # what a file's bytes say
+FEEDING = {"catalogue", "lines", "arrow", "columns", "copies", "mirror", "held", "shelf", "alignment"}  # the feeder's
 TELLING = {"monitor", "reporter", "rates", "probes", "endpoint"}
 ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | TELLING
 ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "reports", "verdict"}
@@ -63,8 +64,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "repair": COMMON | LOOKING | {"store", "ledger", "ownership", "integrity"},
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | LOOKING | {"store", "ledger", "ownership"},
-    "feeder": COMMON | {"inspection", "store"},
     "gaps": COMMON | {"inspection", "ledger"},
+    "feeder": COMMON | FEEDING,
+    "catalogue": PURE,
+    "lines": PURE,
+    "arrow": set(),
+    "columns": PURE | {"arrow"},
+    "copies": PURE | {"arrow", "columns", "lines"},
+    "mirror": PURE | {"columns", "copies", "lines"},
+    "alignment": PURE,
+    "held": PURE | {"alignment", "columns", "mirror"},
+    "shelf": PURE | {"held"},
     "inspection": PURE,
     "proof": PURE,
     "succession": PURE,
@@ -132,7 +142,7 @@ ONLY_IN = {
     "prometheus_client": {"metrics"},
     "h11": {"http_server", "sandbox.*"},
 }
-NEVER_IN = {"trio": READERS | LOOKING | {"settings", "values", "logs", "logfile", "calm", "__init__"}}
+NEVER_IN = {"trio": READERS | LOOKING | FEEDING | {"settings", "values", "logs", "logfile", "calm", "__init__"}}
 
 
 def violations(module: str, source: str) -> list[str]:

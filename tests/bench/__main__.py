@@ -5,7 +5,7 @@ import argparse
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
-    from tests.bench import check, files, history, rate, stream
+    from tests.bench import check, feeder, files, history, rate, stream
 
     benchmarks = {
         "history": history.run,
@@ -13,6 +13,7 @@ def main() -> None:
         "files": files.run,
         "check": check.run,
         "stream": stream.run,
+        "feeder": feeder.run,
     }
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=[*benchmarks, "all"])

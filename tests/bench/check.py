@@ -16,7 +16,8 @@ from collector import DataIntegrityChecker, Settings
 from collector.candle import MINUTE_MS
 from collector.rows import COLUMNS
 from collector.store import Store
-from tests.bench.files import FIRST_MS, USUAL, made
+from tests.bench.files import USUAL, made
+from tests.bench.made import FIRST_MS
 from tests.bench.measure import apart, peak_mb
 from tests.bench.table import aim, duration, show
 from tests.defects import changed

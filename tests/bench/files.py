@@ -6,27 +6,21 @@ All files are hot: they were written just before and are in memory.
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from random import Random
-from statistics import median
 
 import polars as pl
 
-from collector.candle import MINUTE_MS, TIMEFRAMES, Series
+from collector.candle import MINUTE_MS, Series
 from collector.inspection import Mark
 from collector.planning import PAGE
-from collector.rows import COLUMNS, HEADER, Rows, rows_of
+from collector.rows import COLUMNS, HEADER, Rows
 from collector.store import SeriesFile, Store
+from tests.bench.made import FIRST_MS, MINUTE, rows_of_minutes
+from tests.bench.measure import Case, Work, in_turn
 from tests.bench.table import aim, duration, show
 
-Work = Callable[[], object]
-Case = Callable[[], Work]  # gets everything ready, and returns what is timed
-
-_FRAME = TIMEFRAMES["1"]
-FIRST_MS = 1_577_836_800_000  # 2020-01-01
 _SHORT, _LONG = 1_000, 1_000_000  # rows
 USUAL = 288_000  # rows: 200 days of minutes
 _FILES = 1_000
@@ -50,7 +44,7 @@ def _append(store: Store, rounds: int) -> None:
         "polars: read, unique, sort, write, rename": (_rewriting_for_one_row, rounds),
     }
     times = {
-        name: _in_turn({"short": partial(case, short), "long": partial(case, long)}, repeats)
+        name: in_turn({"short": partial(case, short), "long": partial(case, long)}, repeats)
         for name, (case, repeats) in cases.items()
     }
     rows = [
@@ -68,10 +62,10 @@ def _splice(store: Store, rounds: int) -> None:
     """A page before, and one in the middle of, a file of the usual length; both ways sync and rename."""
     half = USUAL // 2
     places = {
-        "before": (made(store, "BEFOREUSDT", range(PAGE, PAGE + USUAL)), _rows(range(PAGE))),
+        "before": (made(store, "BEFOREUSDT", range(PAGE, PAGE + USUAL)), rows_of_minutes(range(PAGE))),
         "in the middle": (
             made(store, "MIDDLEUSDT", range(half), range(half + PAGE, PAGE + USUAL)),
-            _rows(range(half, half + PAGE)),
+            rows_of_minutes(range(half, half + PAGE)),
         ),
     }
     rows = []
@@ -83,7 +77,7 @@ def _splice(store: Store, rounds: int) -> None:
         contents = {way: _outcome(case, file.path) for way, case in cases.items()}
         if contents["ours"] != contents["polars"]:
             raise RuntimeError("the two ways do not make the same file")
-        times = _in_turn(cases, rounds)
+        times = in_turn(cases, rounds)
         rows.append((name, *map(duration, times.values()), f"{times['polars'] / times['ours']:.1f}"))
     show(f"Files: a page more, into {USUAL:,} rows", ["", "insert", "polars rewrite", "polars : ours"], rows, [])
 
@@ -96,7 +90,7 @@ def _open(store: Store, rounds: int) -> None:
         "open, without: every row's time is read": partial(_opening, store, [file], with_marks=False),
         "polars: read all columns": lambda: partial(_read, file.path),
     }
-    times = _in_turn(cases, 3 * rounds)
+    times = in_turn(cases, 3 * rounds)
     theirs = times["polars: read all columns"]
     rows = [(name, duration(taken), f"{taken / theirs:.3f}") for name, taken in times.items()]
     show(f"Files: opening one of {USUAL:,} rows", ["", "time", ": polars"], rows, [])
@@ -110,22 +104,10 @@ def _open_many(store: Store, rounds: int) -> None:
         "open, without": partial(_opening, store, files, with_marks=False),
         "polars: read all columns": lambda: lambda: [_read(file.path) for file in files],
     }
-    times = _in_turn(cases, rounds)
+    times = in_turn(cases, rounds)
     theirs = times["polars: read all columns"]
     rows = [(name, duration(taken), duration(taken / _FILES), f"{taken / theirs:.2f}") for name, taken in times.items()]
     show(f"Files: opening {_FILES:,} of {_SHORT:,} rows each", ["", "all", "one", ": polars"], rows, [])
-
-
-def _in_turn(cases: Mapping[str, Case], times: int) -> dict[str, float]:
-    """The median time of each case in seconds; they take turns, so that what disturbs one disturbs all."""
-    taken: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(times):
-        for name, prepare in cases.items():
-            work = prepare()
-            began_s = time.perf_counter()
-            work()
-            taken[name].append(time.perf_counter() - began_s)
-    return {name: median(each) for name, each in taken.items()}
 
 
 # The cases.
@@ -146,7 +128,7 @@ def _appending_and_syncing(file: SeriesFile) -> Work:
 
 
 def _rewriting_for_one_row(file: SeriesFile) -> Work:
-    return partial(_rewrite, file.path, _rows(range(2 * _LONG, 2 * _LONG + 1)), sync=False)
+    return partial(_rewrite, file.path, rows_of_minutes(range(2 * _LONG, 2 * _LONG + 1)), sync=False)
 
 
 def _inserting(store: Store, original: Path, page: Rows) -> Work:
@@ -189,10 +171,10 @@ def _read(path: Path) -> pl.DataFrame:
 
 def made(store: Store, symbol: str, *minutes: range) -> SeriesFile:
     """A new file with the candles of these minutes."""
-    file, _ = store.open(Series(symbol, _FRAME), None)
+    file, _ = store.open(Series(symbol, MINUTE), None)
     for run in minutes:
         for start in range(run.start, run.stop, PAGE):
-            file.append(_rows(range(start, min(start + PAGE, run.stop))))
+            file.append(rows_of_minutes(range(start, min(start + PAGE, run.stop))))
     return file
 
 
@@ -208,19 +190,4 @@ def _outcome(case: Case, path: Path) -> bytes:
 
 def _next_row(file: SeriesFile) -> Rows:
     minute = (file.end_ms - FIRST_MS) // MINUTE_MS
-    return _rows(range(minute, minute + 1))
-
-
-def _rows(minutes: range) -> Rows:
-    """Candles of minutes counted from the first."""
-    return rows_of(_FRAME, [(str(FIRST_MS + at * MINUTE_MS), *_VALUES[at % len(_VALUES)]) for at in minutes])
-
-
-def _values(random: Random) -> tuple[str, str, str, str, str, str]:
-    low = random.uniform(60_000, 70_000)
-    opened, close, high = low + 3.5, low + 7, low + 12.5
-    volume = random.uniform(1, 200)
-    return f"{opened:.1f}", f"{high:.1f}", f"{low:.1f}", f"{close:.1f}", f"{volume:.3f}", f"{volume * low:.4f}"
-
-
-_VALUES = [_values(Random(seed)) for seed in range(PAGE)]
+    return rows_of_minutes(range(minute, minute + 1))

@@ -3,10 +3,11 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 import attrs
@@ -35,6 +36,8 @@ class Measured:
         return self.cpu_s / self.pages * 1000
 
 
+Work = Callable[[], object]
+Case = Callable[[], Work]  # gets everything ready, and returns what is timed
 Client = Callable[[Offer], Measured]
 There = TypeVar("There")
 Result = TypeVar("Result")
@@ -44,6 +47,18 @@ def apart(client: Callable[[There], Result], offer: There) -> Result:
     """Runs a client in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(client, offer).result()
+
+
+def in_turn(cases: Mapping[str, Case], times: int) -> dict[str, float]:
+    """The median time of each case in seconds; they take turns, so that what disturbs one disturbs all."""
+    taken: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(times):
+        for name, prepare in cases.items():
+            work = prepare()
+            began_s = time.perf_counter()
+            work()
+            taken[name].append(time.perf_counter() - began_s)
+    return {name: median(each) for name, each in taken.items()}
 
 
 class Measure:

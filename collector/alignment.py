@@ -1,0 +1,87 @@
+"""Candles as tables of polars: with their times, without holes, made coarser, and side by side without looking ahead.
+
+A candle is known from its close on, not from its open. Everything that puts candles of two timeframes beside each other
+goes by the close, and that rule stands here alone. Tables come in and go out; nothing is read or kept.
+"""
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from collector.candle import DAY_MS, Timeframe
+
+_MOMENT = pl.Datetime("ms", "UTC")
+_PRICES = ("open", "high", "low", "close")
+_AMOUNTS = ("volume", "turnover")
+SHAPE = ("open_time", "close_time", *_PRICES, *_AMOUNTS)
+
+
+def with_times(timeframe: Timeframe, numbers: pl.DataFrame) -> pl.DataFrame:
+    """The candles with their open and close times in UTC in place of `timestamp`."""
+    opens = numbers.with_columns(pl.col("timestamp").cast(_MOMENT).alias("open_time"))
+    return _with_closes(timeframe, opens.lazy()).select(SHAPE).collect()
+
+
+def filled(timeframe: Timeframe, candles: pl.DataFrame) -> pl.DataFrame:
+    """The same with a flat candle at the last close for each one that is missing in between, marked in `filled`."""
+    if candles.is_empty():
+        return candles.with_columns(pl.lit(value=False).alias("filled"))
+    first, last = candles["open_time"][0], candles["open_time"][-1]
+    every = pl.datetime_range(first, last, _every(timeframe), time_unit="ms", eager=True).alias("open_time")
+    joined = every.to_frame().lazy().join(candles.lazy(), on="open_time", how="left", maintain_order="left")
+    flat = joined.with_columns(pl.col("close").is_null().alias("filled"), pl.col("close").forward_fill())
+    whole = flat.with_columns(
+        *(pl.col(price).fill_null(pl.col("close")) for price in _PRICES),
+        *(pl.col(name).fill_null(0) for name in candles.columns if name in _AMOUNTS),
+    )
+    if "complete" in candles.columns:
+        whole = whole.with_columns(pl.col("complete").fill_null(value=False))
+    return _with_closes(timeframe, whole).select(*candles.columns, "filled").collect()
+
+
+def resampled(source: Timeframe, target: Timeframe, candles: pl.DataFrame) -> pl.DataFrame:
+    """Coarser candles made of finer ones; `complete` says whether none of those is missing.
+
+    Raises:
+        ValueError: candles of the one are not made of whole candles of the other.
+    """
+    if not _divides(source, target):
+        raise ValueError(f"candles of timeframe {target} are not made of whole candles of timeframe {source}")
+    prices = [pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last()]
+    buckets = candles.lazy().group_by_dynamic("open_time", every=_every(target))
+    made = buckets.agg(*prices, *(pl.col(name).sum() for name in _AMOUNTS), pl.len().alias("complete"))
+    length = (pl.col("close_time") - pl.col("open_time")).dt.total_milliseconds()
+    complete = pl.col("complete") == length // source.step_ms
+    return _with_closes(target, made).with_columns(complete).select(*SHAPE, "complete").collect()
+
+
+def aligned(base: pl.DataFrame, others: Iterable[tuple[Timeframe, pl.DataFrame]]) -> pl.DataFrame:
+    """One row per candle of the base, with the last candle of each other timeframe that had closed when it closed.
+
+    The others' columns carry their timeframe's name; they are null until the first of them has closed.
+    """
+    closes = base.lazy().select("close_time")
+    joined = []
+    for timeframe, candles in others:  # each joined to the closes alone: on all cores at once, and copied once
+        named = candles.lazy().rename({name: f"{name}_{timeframe}" for name in candles.columns})
+        known = closes.join_asof(named, left_on="close_time", right_on=f"close_time_{timeframe}", coalesce=False)
+        joined.append(known.drop("close_time"))
+    return base.hstack([column for table in pl.collect_all(joined) for column in table.get_columns()])
+
+
+def _with_closes(timeframe: Timeframe, candles: pl.LazyFrame) -> pl.LazyFrame:
+    step = timeframe.step_ms
+    opens = pl.col("open_time")
+    closes = opens.dt.offset_by("1mo") if step is None else opens + pl.duration(milliseconds=step, time_unit="ms")
+    return candles.with_columns(closes.alias("close_time"))
+
+
+def _every(timeframe: Timeframe) -> str:
+    """The grid in polars' words; it counts weeks from Mondays as the exchange does, but not seven days."""
+    return {"M": "1mo", "W": "1w"}.get(timeframe.name, f"{timeframe.step_ms}ms")
+
+
+def _divides(source: Timeframe, target: Timeframe) -> bool:
+    """Whether whole candles of one fill each candle of the other. A month is made of days, but not of weeks."""
+    whole = DAY_MS if target.step_ms is None else target.step_ms
+    return source != target and source.step_ms is not None and whole % source.step_ms == 0

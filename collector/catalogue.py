@@ -1,0 +1,61 @@
+"""Which candles a directory holds, by the names of its files alone, and what to say when it has not what is wanted."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+
+from collector.candle import Series, timeframe
+from collector.errors import NoSuchSeries
+
+_SHOWN = 20
+
+
+@attrs.frozen
+class Catalogue:
+    """The candle files of a directory. It is looked at anew each time: a collector may be adding to it."""
+
+    directory: Path
+
+    def path(self, series: Series) -> Path:
+        return self.directory / f"{series.name}.csv"
+
+    def stored(self) -> Iterator[Series]:
+        """Every series that has a file, in no order."""
+        for path in self.directory.glob("*.csv"):
+            with suppress(ValueError):  # some other file
+                yield Series.named(path.stem)
+
+    def symbols(self) -> list[str]:
+        return sorted({series.symbol for series in self.stored()})
+
+    def timeframes(self, symbol: str) -> list[str]:
+        """Those of a symbol, the finest first."""
+        return [series.timeframe.name for series in sorted(self.stored()) if series.symbol == symbol]
+
+    def series(self, symbol: str, name: str) -> Series:
+        """The series that a script means, whether it is stored or not.
+
+        Raises:
+            NoSuchSeries: there cannot be one of that name.
+        """
+        try:
+            return Series(symbol, timeframe(str(name)))
+        except (ValueError, TypeError) as error:
+            raise NoSuchSeries(f"{error}; {self._what_there_is(symbol)}") from None
+
+    def absent(self, series: Series) -> NoSuchSeries:
+        """What to say of a series that has no file."""
+        return NoSuchSeries(f"{series} is not stored; {self._what_there_is(series.symbol)}")
+
+    def _what_there_is(self, symbol: str) -> str:
+        timeframes, symbols = self.timeframes(symbol), self.symbols()
+        if timeframes:
+            return f"{self.directory} has {symbol} in the timeframes {_listed(timeframes)}"
+        return f"{self.directory} has {_listed(symbols) if symbols else 'no candle files'}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    shown, more = list(names)[:_SHOWN], list(names)[_SHOWN:]
+    return ", ".join(shown) + (f" and {len(more)} more" if more else "")

@@ -1,0 +1,263 @@
+"""Stored candles in a research script: the state of the market at a moment, whole tables, and a replay.
+
+The files are only read, also while a collector writes them, and a feeder sees them as they were when they were loaded.
+What it must never do is let a number be taken for known before it was: see `closed_only` and `aligned`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import polars as pl
+import psutil
+
+from collector import alignment
+from collector.candle import TIMEFRAMES, Series, timeframe
+from collector.catalogue import Catalogue
+from collector.coverage import Spans
+from collector.errors import NoSuchSeries, NotReadable
+from collector.held import Candle, Held, ReplayedCandle
+from collector.instants import Moment, instant_ms
+from collector.logs import get_logger
+from collector.mirror import mirror, part
+from collector.rows import LATEST_MS
+from collector.shelf import Limit, Memory, Shelf
+
+if TYPE_CHECKING:
+    import pandas
+
+log = get_logger(__name__)
+
+_BEFORE_MS, _AFTER_MS = -1, LATEST_MS + 1  # every candle opens between
+
+_RANKS = {each: rank for rank, each in enumerate(TIMEFRAMES.values())}
+
+Names = str | Iterable[str]
+
+
+@attrs.frozen
+class Metadata:
+    """A loaded series: when its first and last candles open, its rows, its file, what it takes, and the holes in it."""
+
+    first_ms: int | None
+    last_ms: int | None
+    rows: int
+    path: Path
+    bytes: int
+    gaps: Spans
+
+
+class DataFeeder:
+    """The candles in a data directory. What is asked for and not loaded yet is loaded then.
+
+    Moments are epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Timeframes are the
+    exchange's names, and `1440` for `D`. A feeder belongs to one thread.
+
+    Args:
+        data_dir: where the CSV files are.
+        memory_limit_percent: the share of the machine's memory that may be in use, others' included.
+        memory_limit_bytes: how much the feeder may hold besides. What was not used for longest gives way.
+        closed_only: whether look-ups give only candles that had closed at the moment asked about. A backtest wants
+            that: the numbers of an open candle are those it had in the end, and to know them is to look ahead.
+        memory: tells the machine's memory.
+
+    All methods that need candles raise `NoSuchSeries` for what is not stored, `NotReadable` for a file that is none of
+    ours, and `DoesNotFit` for a series that alone is beyond the limit; and `ValueError` for what is not a moment.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path = "data",
+        memory_limit_percent: float = 90,
+        *,
+        memory_limit_bytes: int | None = None,
+        closed_only: bool = False,
+        memory: Callable[[], Memory] = psutil.virtual_memory,
+    ) -> None:
+        self._catalogue = Catalogue(Path(data_dir))
+        self._closed_only = closed_only
+        self._shelf = Shelf(Limit(memory_limit_percent, memory_limit_bytes, memory))
+        self._spans: dict[Series, tuple[int, int] | None] = {}
+
+    def load_data(
+        self,
+        symbols: Names,
+        timeframes: Names,
+        start_date: Moment | None = None,
+        end_date: Moment | None = None,
+    ) -> bool:
+        """Loads every one of the symbols in every one of the timeframes, or what has come to them since.
+
+        Args:
+            start_date: the first moment wanted, None: from the first candle.
+            end_date: the first moment not wanted any more, None: to the last candle.
+
+        With either, the series are what opens in that span from now on, also where they have to be loaded again.
+
+        Returns:
+            Whether everything asked for is there. What is not stored, or is not readable, does not keep the rest from
+            being loaded; it is logged, and raises when it is asked for.
+
+        Raises:
+            DoesNotFit: one of the series alone is beyond the limit.
+            ValueError: the end lies before the start.
+        """
+        span = _span_ms(start_date, end_date)
+        loaded = [self._try_to_load(symbol, name, span) for symbol in _each(symbols) for name in _each(timeframes)]
+        return all(loaded)
+
+    def get_data_at_timestamp(
+        self, symbol: str, timeframe: str, timestamp: Moment, *, closed_only: bool | None = None
+    ) -> Candle | None:
+        """The candle that opened last at or before the moment, None before the first.
+
+        Its `is_closed` says whether it was complete at the moment. Where it is not, its high, low, close, volume and
+        turnover were not known yet. With `closed_only` it is the last candle that was complete at the moment.
+        """
+        held = self._shelf.find(symbol, timeframe) or self._held(symbol, timeframe)
+        ms = timestamp if type(timestamp) is int else instant_ms(timestamp)
+        return held.at(ms, closed_only=self._closed_only if closed_only is None else closed_only)
+
+    def get_multi_timeframe_data(
+        self, symbol: str, timeframes: Names, timestamp: Moment, *, closed_only: bool | None = None
+    ) -> dict[str, Candle] | None:
+        """The same in several timeframes, by their names as given; a timeframe that has nothing is left out.
+
+        None when no timeframe has anything. Raises `NoSuchSeries` only when none of them is stored.
+        """
+        ms, names = instant_ms(timestamp), _each(timeframes)
+        found: dict[str, Candle] = {}
+        absent: list[NoSuchSeries] = []
+        for name in names:
+            try:
+                candle = self.get_data_at_timestamp(symbol, name, ms, closed_only=closed_only)
+            except NoSuchSeries as error:
+                absent.append(error)
+            else:
+                if candle is not None:
+                    found[name] = candle
+        if absent and len(absent) == len(names):
+            raise absent[0]
+        return found or None
+
+    def frame(self, symbol: str, timeframe: str, *, fill: bool = False) -> pl.DataFrame:
+        """All candles of a series: `open_time` and `close_time` in UTC, and the six numbers.
+
+        With `fill`, each missing candle in between becomes a flat one at the last close, marked in the column `filled`.
+        """
+        held = self._held(symbol, timeframe)
+        candles = held.frame()
+        return alignment.filled(held.series.timeframe, candles) if fill else candles
+
+    def lazy(self, symbol: str, timeframe: str, *, fill: bool = False) -> pl.LazyFrame:
+        """The same for a query of polars."""
+        return self.frame(symbol, timeframe, fill=fill).lazy()
+
+    def to_pandas(self, symbol: str, timeframe: str, *, fill: bool = False) -> "pandas.DataFrame":
+        """The same for pandas, by open time. Raises `ImportError` where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("to_pandas needs pandas: pip install pandas") from error
+        candles = self.frame(symbol, timeframe, fill=fill)
+        columns = {name: candles[name].to_numpy() for name in candles.columns}
+        times = {name: pandas.to_datetime(columns[name], utc=True) for name in ("open_time", "close_time")}
+        return pandas.DataFrame(columns | times).set_index("open_time")
+
+    def aligned(self, symbol: str, base: str, others: Names) -> pl.DataFrame:
+        """One row per candle of the base timeframe, beside it what was known of the others when it closed.
+
+        That is the last candle of each that had closed by then, the same instant included; never a later one, and never
+        one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
+        """
+        others_held = [self._held(symbol, name) for name in _each(others)]
+        tables = [(held.series.timeframe, held.frame()) for held in others_held]
+        return alignment.aligned(self.frame(symbol, base), tables)
+
+    def resample(self, symbol: str, source: str, target: str, *, fill: bool = False) -> pl.DataFrame:
+        """Candles of a coarser timeframe made from a finer one; `complete` says whether none of those was missing.
+
+        Raises `ValueError` where they are not made of whole candles, as months are not of weeks.
+        """
+        held, coarse = self._held(symbol, source), timeframe(target)
+        made = alignment.resampled(held.series.timeframe, coarse, held.frame())
+        return alignment.filled(coarse, made) if fill else made
+
+    def replay(self, symbols: Names, timeframes: Names) -> Iterator[ReplayedCandle]:
+        """The closed candles of all these series in the order in which they closed.
+
+        Of those that close together the coarser comes first, so that what is known then is complete when the finest
+        arrives. The series are held until the end of the replay.
+        """
+        chosen = dict.fromkeys(self._held(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
+        ordered = sorted(chosen, key=lambda held: (-_RANKS[held.series.timeframe], held.series.symbol))
+        return merge(*(held.replay() for held in ordered), key=lambda candle: candle["close_time_ms"])
+
+    def metadata(self, symbol: str, timeframe: str) -> Metadata:
+        """What there is of a series."""
+        held = self._held(symbol, timeframe)
+        blocks = held.mirror.blocks
+        first_ms, last_ms = (blocks[0].times[0], blocks[-1].times[-1]) if blocks else (None, None)
+        path = self._catalogue.path(held.series)
+        return Metadata(first_ms, last_ms, len(held.mirror), path, held.mirror.bytes, held.gaps)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all series that are held take."""
+        return self._shelf.bytes
+
+    def symbols(self) -> list[str]:
+        """The symbols that are stored."""
+        return self._catalogue.symbols()
+
+    def timeframes(self, symbol: str) -> list[str]:
+        """The timeframes in which a symbol is stored, the finest first."""
+        return self._catalogue.timeframes(symbol)
+
+    def _held(self, symbol: str, name: str) -> Held:
+        """A series in memory, loaded now if it is not."""
+        held = self._shelf.find(symbol, name)
+        if held is None:
+            series = self._catalogue.series(symbol, name)
+            held = self._shelf.get(series) or self._loaded(series)
+            self._shelf.name(held, symbol, name)
+        return held
+
+    def _try_to_load(self, symbol: str, name: str, span: tuple[int, int] | None) -> bool:
+        try:
+            series = self._catalogue.series(symbol, name)
+            self._spans[series] = span
+            self._loaded(series)
+        except (NoSuchSeries, NotReadable) as error:
+            log.warning("not loaded", why=str(error))
+            return False
+        return True
+
+    def _loaded(self, series: Series) -> Held:
+        """A series as it is in its file now."""
+        path, span, known = self._catalogue.path(series), self._spans.get(series), self._shelf.get(series)
+        may_map = self._shelf.may_map
+        before = known.mirror if known else None
+        try:
+            rows = part(path, *span, may_map=may_map) if span else mirror(path, before, may_map=may_map)
+        except (FileNotFoundError, NotReadable) as error:
+            self._shelf.drop(series)
+            raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None
+        held = Held(series, rows)
+        self._shelf.put(held)
+        return held
+
+
+def _span_ms(start: Moment | None, end: Moment | None) -> tuple[int, int] | None:
+    if start is None and end is None:
+        return None
+    start_ms, end_ms = _BEFORE_MS if start is None else instant_ms(start), _AFTER_MS if end is None else instant_ms(end)
+    if end_ms < start_ms:
+        raise ValueError(f"end_date {end!r} lies before start_date {start!r}")
+    return start_ms, end_ms
+
+
+def _each(names: Names) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

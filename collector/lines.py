@@ -1,0 +1,124 @@
+"""The whole lines of a candle file that a collector may be writing at this moment.
+
+An opened file is looked at as it was then: what is appended later, and a last line that is not whole yet, do not exist,
+and a file that is renamed over it is another file. Reading is by position and never by mapping, because a mapped file
+that is cut shorter ends the process. Nothing here changes a file.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from collector.errors import NotReadable
+from collector.rows import HEADER, open_of_line
+
+_CHUNK = 8 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
+_TAIL = 4096
+_LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
+
+
+@attrs.frozen
+class Stamp:
+    """What the system says of a file; while it says the same, the file is the same."""
+
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int  # unlike the time of modification, nobody can set it back
+
+
+@attrs.frozen
+class Lines:
+    """An open file: its first `size` bytes are the header and whole rows. Get it from `open_lines`."""
+
+    path: Path
+    stamp: Stamp
+    size: int
+    _file: int
+
+    def rows(self, start: int, end: int) -> Iterator[bytes]:
+        """The rows between two places where rows begin, in pieces of whole rows."""
+        while start < end:
+            piece = os.pread(self._file, min(_CHUNK, end - start), start)
+            whole = piece.rfind(b"\n") + 1
+            if not whole:
+                return  # somebody has cut the file shorter since it was opened
+            yield piece[:whole]
+            start += whole
+
+    def offset(self, open_ms: int) -> int:
+        """Where the first row stands that opens at or after the instant; the end when there is none.
+
+        Raises:
+            NotReadable: the rows looked at are not rows.
+        """
+        low, high = len(HEADER), self.size
+        while low < high:
+            start, end, opened = self._row_around((low + high) // 2)
+            if opened < open_ms:
+                low = end
+            else:
+                high = start
+        return low
+
+    def checksum(self, size: int) -> int:
+        """A number that so many bytes from the beginning have in common with equal bytes only, as good as certainly."""
+        crc = 0
+        for start in range(0, size, _CHUNK):
+            crc = zlib.crc32(os.pread(self._file, min(_CHUNK, size - start), start), crc)
+        return crc
+
+    def _row_around(self, place: int) -> tuple[int, int, int]:
+        """Where the row that holds this byte begins and ends, and when it opens."""
+        before = max(0, place - _LONGEST_ROW)
+        text = os.pread(self._file, 2 * _LONGEST_ROW, before)
+        start, end = text.rfind(b"\n", 0, place - before) + 1, text.find(b"\n", place - before) + 1
+        try:
+            return before + start, before + end, open_of_line(text[start:end])
+        except ValueError:
+            raise not_readable(self.path, f"there is no row at byte {place}") from None
+
+
+@contextmanager
+def open_lines(path: Path) -> Iterator[Lines]:
+    """A file as it is now.
+
+    Raises:
+        FileNotFoundError: there is none.
+        NotReadable: it is not a candle file, or the system refuses.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            yield _lines(path, file.fileno())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise not_readable(path, error.strerror or str(error)) from error
+
+
+def not_readable(path: Path, why: str) -> NotReadable:
+    return NotReadable(f"{path} cannot be used: {why}")
+
+
+def _lines(path: Path, file: int) -> Lines:
+    found = os.fstat(file)
+    stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    head = os.pread(file, len(HEADER), 0)
+    if head != HEADER and not HEADER.startswith(head.rstrip(b"\0")):
+        raise not_readable(path, "its first line is not the header of a candle file")
+    return Lines(path, stamp, _end_of_whole(file, found.st_size) if head == HEADER else 0, file)
+
+
+def _end_of_whole(file: int, size: int) -> int:
+    """Where the last whole line ends: after a crash there may be much behind it that is no text."""
+    while size > len(HEADER):
+        start = max(len(HEADER), size - _TAIL)
+        newline = os.pread(file, size - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        size = start
+    return len(HEADER)

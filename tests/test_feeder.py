@@ -1,0 +1,434 @@
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import ModuleType
+
+import attrs
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector import DataFeeder
+from collector.candle import MINUTE_MS, TIMEFRAMES
+from collector.errors import DoesNotFit, NoSuchSeries, NotReadable
+from collector.instants import Moment
+from collector.rows import HEADER
+from collector.shelf import Shelf
+from tests.candles import T0, content, joined, row, span
+
+HOUR_MS = 60 * MINUTE_MS
+ROW = 56  # bytes in memory
+
+
+def store(directory: Path, name: str, places: Iterable[int]) -> Path:
+    """A file of candles counted from T0; candle n has the price 37000 + n."""
+    path = directory / f"{name}.csv"
+    frame = TIMEFRAMES[name.rpartition("_")[2]]
+    path.write_bytes(content(joined(row(place, frame=frame) for place in places)))
+    return path
+
+
+@pytest.fixture
+def feeder(tmp_path: Path) -> DataFeeder:
+    """A day of hours of BTCUSDT without the third to fifth, and its first two hours of minutes."""
+    store(tmp_path, "BTCUSDT_60", [0, 1, *range(5, 24)])
+    store(tmp_path, "BTCUSDT_1", range(120))
+    return DataFeeder(tmp_path)
+
+
+# A moment.
+
+
+def test_a_look_up_gives_the_candle_that_opened_at_or_before_the_moment(feeder: DataFeeder) -> None:
+    assert feeder.get_data_at_timestamp("BTCUSDT", "60", T0 + HOUR_MS + 5) == {
+        "open": 37001.0,
+        "high": 37001.0,
+        "low": 37001.0,
+        "close": 37001.0,
+        "volume": 1.5,
+        "turnover": 0.00000123,
+        "timestamp_ms": T0 + HOUR_MS,
+        "close_time_ms": T0 + 2 * HOUR_MS,
+        "is_closed": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "latest", "closed"),
+    [
+        (-1, None, None),
+        (0, 0, None),
+        (HOUR_MS - 1, 0, None),
+        (HOUR_MS, 1, 0),
+        (2 * HOUR_MS - 1, 1, 0),
+        (2 * HOUR_MS, 1, 1),  # a hole begins
+        (5 * HOUR_MS - 1, 1, 1),
+        (5 * HOUR_MS, 5, 1),
+        (6 * HOUR_MS, 6, 5),
+        (24 * HOUR_MS, 23, 23),
+        (10**12, 23, 23),
+    ],
+)
+def test_before_the_first_candle_there_is_none_and_in_a_hole_there_is_the_one_before_it(
+    feeder: DataFeeder, after_ms: int, latest: int | None, closed: int | None
+) -> None:
+    found = feeder.get_data_at_timestamp("BTCUSDT", "60", T0 + after_ms)
+    known = feeder.get_data_at_timestamp("BTCUSDT", "60", T0 + after_ms, closed_only=True)
+    assert (found and found["close"] - 37000) == latest
+    assert (known and known["close"] - 37000) == closed
+    assert known is None or known["is_closed"]
+    assert found is None or found["is_closed"] == (found == known)
+
+
+@given(
+    st.sampled_from(["1", "D", "W", "M"]), st.sets(st.integers(0, 30)), st.integers(-2, 34), st.floats(0, 1, width=16)
+)
+def test_a_look_up_says_what_going_through_all_candles_says(
+    tmp_path_factory: pytest.TempPathFactory, name: str, places: set[int], place: int, share: float
+) -> None:
+    directory, frame = tmp_path_factory.mktemp("feeder"), TIMEFRAMES[name]
+    store(directory, f"BTCUSDT_{name}", sorted(places))
+    opened = frame.shift(T0, place)
+    moment = opened + int(share * (frame.close(opened) - opened))
+    at_or_before = [each for each in sorted(places) if frame.shift(T0, each) <= moment]
+    complete = [each for each in at_or_before if frame.shift(T0, each + 1) <= moment]
+    feeder = DataFeeder(directory)
+    found = feeder.get_data_at_timestamp("BTCUSDT", name, moment)
+    known = feeder.get_data_at_timestamp("BTCUSDT", name, moment, closed_only=True)
+    assert (found and found["timestamp_ms"]) == (frame.shift(T0, at_or_before[-1]) if at_or_before else None)
+    assert (known and known["timestamp_ms"]) == (frame.shift(T0, complete[-1]) if complete else None)
+    assert found is None or found["is_closed"] == (found["close_time_ms"] <= moment)
+
+
+def test_a_feeder_can_be_told_once_that_only_closed_candles_count(tmp_path: Path, feeder: DataFeeder) -> None:
+    careful = DataFeeder(tmp_path, closed_only=True)
+    moment = T0 + HOUR_MS + 5
+    known = feeder.get_data_at_timestamp("BTCUSDT", "60", moment, closed_only=True)
+    assert known is not None
+    assert careful.get_data_at_timestamp("BTCUSDT", "60", moment) == known
+    assert careful.get_multi_timeframe_data("BTCUSDT", ["60"], moment) == {"60": known}
+    assert careful.get_data_at_timestamp("BTCUSDT", "60", moment, closed_only=False) != known
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        T0 + HOUR_MS,
+        datetime(2023, 11, 15, 1),
+        datetime(2023, 11, 15, 1, tzinfo=UTC),
+        "2023-11-15T01:00:00Z",
+        "2023-11-15 01:00",
+        "2023-11-15T02:00+01:00",
+    ],
+)
+def test_a_moment_can_be_given_in_every_usual_form(feeder: DataFeeder, moment: Moment) -> None:
+    found = feeder.get_data_at_timestamp("BTCUSDT", "60", moment)
+    assert found is not None
+    assert found["timestamp_ms"] == T0 + HOUR_MS
+    assert feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment) == {"60": found}
+
+
+def test_1440_is_another_name_of_d(tmp_path: Path) -> None:
+    store(tmp_path, "BTCUSDT_D", range(3))
+    feeder = DataFeeder(tmp_path)
+    assert feeder.load_data(["BTCUSDT"], ["1440"])
+    assert feeder.get_data_at_timestamp("BTCUSDT", "1440", T0) == feeder.get_data_at_timestamp("BTCUSDT", "D", T0)
+    assert feeder.get_multi_timeframe_data("BTCUSDT", ["1440"], T0) == {
+        "1440": feeder.get_data_at_timestamp("BTCUSDT", "D", T0)
+    }
+
+
+def test_several_timeframes_come_by_name_without_those_that_have_nothing(feeder: DataFeeder) -> None:
+    found = feeder.get_multi_timeframe_data("BTCUSDT", ["1", "60", "240"], T0 + HOUR_MS - 1, closed_only=True)
+    assert found == {"1": feeder.get_data_at_timestamp("BTCUSDT", "1", T0 + HOUR_MS - 1, closed_only=True)}
+    assert feeder.get_multi_timeframe_data("BTCUSDT", ["1", "60"], T0 - 1) is None
+
+
+# Loading.
+
+
+def test_what_is_asked_for_and_not_loaded_is_loaded_then(feeder: DataFeeder) -> None:
+    assert feeder.memory_bytes == 0
+    feeder.get_data_at_timestamp("BTCUSDT", "60", T0)
+    assert feeder.memory_bytes == 21 * ROW
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "rows"),
+    [
+        (None, None, range(48)),
+        ("2023-11-15 06:00", None, range(6, 48)),
+        (None, "2023-11-16", range(24)),
+        ("2023-11-15", "2023-11-16T00:00:00Z", range(24)),
+        (date(2023, 11, 16), None, range(24, 48)),
+        (T0 + 1, T0 + 3 * HOUR_MS + 1, range(1, 4)),
+        (datetime(2023, 11, 15, 1), datetime(2023, 11, 15, 1, tzinfo=UTC), []),
+        ("2030-01-01", None, []),
+    ],
+)
+def test_a_span_is_what_opens_from_its_start_and_before_its_end(
+    tmp_path: Path, start: Moment | None, end: Moment | None, rows: Iterable[int]
+) -> None:
+    store(tmp_path, "BTCUSDT_60", range(48))
+    feeder = DataFeeder(tmp_path)
+    assert feeder.load_data(["BTCUSDT"], ["60"], start_date=start, end_date=end) is True
+    assert feeder.frame("BTCUSDT", "60")["close"].to_list() == [37000.0 + each for each in rows]
+
+
+def test_the_last_span_that_was_asked_for_counts_also_after_something_had_to_give_way(tmp_path: Path) -> None:
+    for name in ("BTCUSDT_1", "ETHUSDT_1"):
+        store(tmp_path, name, range(100))
+    feeder = DataFeeder(tmp_path, memory_limit_bytes=100 * ROW)
+    assert feeder.load_data("BTCUSDT", "1", end_date=T0 + 9 * MINUTE_MS)
+    assert feeder.metadata("BTCUSDT", "1").rows == 9
+    assert feeder.load_data("ETHUSDT", "1")
+    assert feeder.memory_bytes == 100 * ROW
+    assert feeder.metadata("BTCUSDT", "1").rows == 9
+    assert feeder.load_data("BTCUSDT", "1")
+    assert feeder.metadata("BTCUSDT", "1").rows == 100
+
+
+def test_a_span_that_ends_before_it_starts_is_refused(feeder: DataFeeder) -> None:
+    with pytest.raises(ValueError, match="end_date '2023-11-14' lies before start_date '2023-11-15'"):
+        feeder.load_data(["BTCUSDT"], ["60"], "2023-11-15", "2023-11-14")
+
+
+def test_loading_says_whether_everything_is_there_and_loads_the_rest_all_the_same(
+    tmp_path: Path, feeder: DataFeeder, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ETHUSDT_1.csv").write_text("time,price\n")
+    with caplog.at_level(logging.WARNING, "collector"):
+        assert feeder.load_data(["NOPEUSDT", "ETHUSDT", "BTCUSDT"], ["1", "7"]) is False
+    assert feeder.memory_bytes == 120 * ROW
+    assert "NOPEUSDT_1 is not stored" in caplog.text
+    assert "its first line is not the header" in caplog.text
+    assert feeder.load_data(["BTCUSDT"], ["1", "60"]) is True
+    assert feeder.load_data([], []) is True
+
+
+def test_loading_again_brings_what_has_come_since_and_nothing_else_does(tmp_path: Path, feeder: DataFeeder) -> None:
+    assert feeder.metadata("BTCUSDT", "1").rows == 120
+    path = store(tmp_path, "BTCUSDT_1", range(130))
+    path.write_bytes(path.read_bytes() + b"17000")
+    assert feeder.metadata("BTCUSDT", "1").rows == 120
+    assert feeder.load_data("BTCUSDT", "1")
+    assert feeder.metadata("BTCUSDT", "1").rows == 130
+
+
+def test_a_file_that_is_gone_when_it_is_loaded_again_is_gone(tmp_path: Path, feeder: DataFeeder) -> None:
+    assert feeder.load_data("BTCUSDT", "1")
+    (tmp_path / "BTCUSDT_1.csv").unlink()
+    assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
+    assert not feeder.load_data("BTCUSDT", "1")
+    with pytest.raises(NoSuchSeries):
+        feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
+
+
+@pytest.mark.parametrize("text", [b"", HEADER])
+def test_a_file_without_rows_is_there_and_has_nothing(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(text)
+    feeder = DataFeeder(str(tmp_path))
+    assert feeder.load_data(["BTCUSDT"], ["1"])
+    assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0) is None
+    assert feeder.frame("BTCUSDT", "1", fill=True).is_empty()
+    assert feeder.metadata("BTCUSDT", "1").first_ms is None
+    assert list(feeder.replay("BTCUSDT", "1")) == []
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name", "what"),
+    [
+        ("BTCUSDT", "240", r"BTCUSDT_240 is not stored; .* has BTCUSDT in the timeframes 1, 60"),
+        ("ETHUSDT", "60", r"ETHUSDT_60 is not stored; .* has BTCUSDT"),
+        ("BTCUSDT", "7", r"'7' is not a timeframe of the exchange; .* has BTCUSDT in the timeframes 1, 60"),
+        ("../BTCUSDT", "60", r"'../BTCUSDT' is not a symbol: capital letters, digits and hyphens only; .* has BTCUSDT"),
+    ],
+)
+def test_asking_for_what_is_not_stored_says_what_is(feeder: DataFeeder, symbol: str, name: str, what: str) -> None:
+    with pytest.raises(NoSuchSeries, match=what):
+        feeder.get_data_at_timestamp(symbol, name, T0)
+    with pytest.raises(NoSuchSeries, match=what):
+        feeder.frame(symbol, name)
+    with pytest.raises(NoSuchSeries, match=what):
+        feeder.get_multi_timeframe_data(symbol, [name], T0)
+    with pytest.raises(NoSuchSeries, match=what):
+        feeder.replay(symbol, name)
+
+
+def test_a_directory_with_many_symbols_is_not_listed_to_the_end(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"A{number:02}USDT_1.csv").touch()
+    with pytest.raises(NoSuchSeries, match="A18USDT, A19USDT and 10 more"):
+        DataFeeder(tmp_path).frame("BTCUSDT", "1")
+
+
+def test_a_directory_that_is_not_there_has_nothing(tmp_path: Path) -> None:
+    feeder = DataFeeder(tmp_path / "nowhere")
+    assert feeder.symbols() == []
+    assert not feeder.load_data(["BTCUSDT"], ["1"])
+    with pytest.raises(NoSuchSeries, match="nowhere has no candle files"):
+        feeder.frame("BTCUSDT", "1")
+
+
+def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, feeder: DataFeeder) -> None:
+    (tmp_path / "BTCUSDT_5.csv").write_text("time,price\n")
+    with pytest.raises(NotReadable, match=r"BTCUSDT_5\.csv cannot be used"):
+        feeder.get_data_at_timestamp("BTCUSDT", "5", T0)
+
+
+# Memory.
+
+
+@attrs.frozen
+class Machine:
+    """A machine's memory."""
+
+    total: int
+    available: int
+
+
+def stored(directory: Path, count: int) -> list[str]:
+    symbols = [f"{letter}USDT" for letter in "ABCDEFGH"[:count]]
+    for symbol in symbols:
+        store(directory, f"{symbol}_1", range(100))
+    return symbols
+
+
+def held(feeder: DataFeeder) -> list[str]:
+    shelf = feeder._shelf
+    assert isinstance(shelf, Shelf)
+    return sorted(series.symbol for series in shelf._held)
+
+
+def test_loading_more_than_fits_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    symbols = stored(tmp_path, 6)
+    feeder = DataFeeder(tmp_path, memory_limit_bytes=350 * ROW)
+    for symbol in symbols:
+        assert feeder.load_data(symbol, "1")
+        feeder.get_data_at_timestamp("AUSDT", "1", T0)
+        assert feeder.memory_bytes <= 350 * ROW
+    assert held(feeder) == ["AUSDT", "EUSDT", "FUSDT"]
+
+
+def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path) -> None:
+    symbols = stored(tmp_path, 6)
+    feeder = DataFeeder(tmp_path, memory_limit_bytes=200 * ROW)
+    assert feeder.load_data(symbols, ["1"])
+    for symbol in symbols:
+        assert feeder.get_data_at_timestamp(symbol, "1", T0 + MINUTE_MS)
+        assert feeder.memory_bytes == 200 * ROW
+
+
+def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it(tmp_path: Path) -> None:
+    (symbol,) = stored(tmp_path, 1)
+    store(tmp_path, "LONGUSDT_1", range(400))
+    feeder = DataFeeder(tmp_path, memory_limit_bytes=350 * ROW)
+    assert feeder.load_data(symbol, "1")
+    with pytest.raises(
+        DoesNotFit, match=r"LONGUSDT_1 needs 0\.0 MB of memory where 0\.0 MB are allowed: load a shorter"
+    ):
+        feeder.load_data("LONGUSDT", "1")
+    assert held(feeder) == [symbol]
+    assert feeder.load_data("LONGUSDT", "1", start_date=T0 + 100 * MINUTE_MS)
+
+
+def test_the_share_of_the_machines_memory_counts_what_others_use(tmp_path: Path) -> None:
+    symbols = stored(tmp_path, 6)
+    others, feeders = 500 * ROW, list[DataFeeder]()
+
+    def machine() -> Machine:
+        loading = 100 * ROW
+        return Machine(total=1000 * ROW, available=1000 * ROW - others - feeders[0].memory_bytes - loading)
+
+    feeder = DataFeeder(tmp_path, memory_limit_percent=75, memory=machine)
+    feeders.append(feeder)
+    assert feeder.load_data(symbols[:2], "1")
+    assert held(feeder) == symbols[:2]
+    assert feeder.load_data(symbols[2:4], "1")
+    assert held(feeder) == symbols[2:4]
+    others = 700 * ROW
+    with pytest.raises(DoesNotFit):
+        feeder.load_data(symbols[5], "1")
+
+
+@pytest.mark.parametrize(("percent", "most"), [(0, None), (101, None), (90, -1)])
+def test_a_limit_that_is_none_is_refused(tmp_path: Path, percent: float, most: int | None) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        DataFeeder(tmp_path, percent, memory_limit_bytes=most)
+
+
+# Tables, replay, and what there is.
+
+
+def test_a_table_has_utc_times_and_adds_nothing_unless_asked(feeder: DataFeeder) -> None:
+    hours = feeder.frame("BTCUSDT", "60")
+    assert hours.columns == ["open_time", "close_time", "open", "high", "low", "close", "volume", "turnover"]
+    assert hours["open_time"].dtype == hours["close_time"].dtype == pl.Datetime("ms", "UTC")
+    assert len(hours) == 21
+    assert feeder.lazy("BTCUSDT", "60").filter(pl.col("close") > 37010).collect().height == 13
+    filled = feeder.lazy("BTCUSDT", "60", fill=True).collect()
+    assert filled.filter("filled")["close"].to_list() == [37001.0] * 3
+
+
+def test_tables_are_aligned_and_made_coarser_from_files(feeder: DataFeeder) -> None:
+    known = feeder.aligned("BTCUSDT", "1", ["60"]).select("close", "close_60", "open_time_60")
+    assert known.row(58) == (37058.0, None, None)
+    assert known.row(59) == (37059.0, 37000.0, datetime(2023, 11, 15, tzinfo=UTC))
+    assert feeder.aligned("BTCUSDT", "1", "60").height == 120
+    hours = feeder.resample("BTCUSDT", "1", "60")
+    assert hours.select("open", "close", "complete").rows() == [(37000, 37059, True), (37060, 37119, True)]
+    assert "filled" in feeder.resample("BTCUSDT", "60", "D", fill=True).columns
+
+
+def test_a_replay_brings_closed_candles_as_they_closed_the_coarser_first(tmp_path: Path) -> None:
+    for name in ("BTCUSDT_1", "BTCUSDT_5", "ETHUSDT_1"):
+        store(tmp_path, name, range(2 if name.endswith("5") else 10))
+    feeder = DataFeeder(tmp_path)
+    with pytest.raises(NoSuchSeries, match="ETHUSDT_5"):
+        feeder.replay(["BTCUSDT", "ETHUSDT"], ["1", "5"])
+    store(tmp_path, "ETHUSDT_5", [1])
+    candles = list(feeder.replay(["ETHUSDT", "BTCUSDT"], ["1", "5", "1"]))
+    assert len(candles) == 23
+    assert all(candle["is_closed"] for candle in candles)
+    closes = [candle["close_time_ms"] for candle in candles]
+    assert closes == sorted(closes)
+    assert [(each["symbol"], each["timeframe"]) for each in candles if each["close_time_ms"] == T0 + 600_000] == [
+        ("BTCUSDT", "5"),
+        ("ETHUSDT", "5"),
+        ("BTCUSDT", "1"),
+        ("ETHUSDT", "1"),
+    ]
+    last = feeder.get_data_at_timestamp("ETHUSDT", "1", T0 + 600_000, closed_only=True)
+    assert last is not None
+    assert candles[-1] == {"symbol": "ETHUSDT", "timeframe": "1", **last}
+
+
+def test_what_there_is_of_a_series_is_known(tmp_path: Path, feeder: DataFeeder) -> None:
+    found = feeder.metadata("BTCUSDT", "60")
+    assert (found.first_ms, found.last_ms) == (T0, T0 + 23 * HOUR_MS)
+    assert (found.rows, found.bytes, found.path) == (21, 21 * ROW, tmp_path / "BTCUSDT_60.csv")
+    assert list(found.gaps) == [span(120, 300)]
+
+
+def test_what_is_stored_is_listed_the_finest_first(tmp_path: Path, feeder: DataFeeder) -> None:
+    for name in ("BTCUSDT_D.csv", "BTCUSDT_5.csv", "ETHUSDT_W.csv", "notes.csv", "BTCUSDT_9.csv", "BTCUSDT_3.csv.new"):
+        (tmp_path / name).touch()
+    assert feeder.symbols() == ["BTCUSDT", "ETHUSDT"]
+    assert feeder.timeframes("BTCUSDT") == ["1", "5", "60", "D"]
+    assert feeder.timeframes("NOPEUSDT") == []
+
+
+def test_without_pandas_one_is_told_what_to_install(feeder: DataFeeder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="to_pandas needs pandas: pip install pandas"):
+        feeder.to_pandas("BTCUSDT", "60")
+
+
+def test_with_pandas_a_table_is_one_of_pandas(feeder: DataFeeder) -> None:
+    pandas: ModuleType = pytest.importorskip("pandas")
+    hours = feeder.to_pandas("BTCUSDT", "60")
+    assert hours.loc[pandas.Timestamp("2023-11-15 01:00", tz="UTC"), "close"] == 37001.0
+    assert str(hours["close_time"].dt.tz) == "UTC"
