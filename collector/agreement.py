@@ -6,8 +6,10 @@ of the parts may be off by half a unit of the last digit for each of them. Sums 
 look; what is called a disagreement has been added up in decimals.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import groupby
+from operator import itemgetter
 
 import attrs
 import polars as pl
@@ -19,6 +21,7 @@ from collector.rows import COLUMNS
 _SCHEMA = dict.fromkeys(COLUMNS, pl.String) | {"timestamp": pl.Int64}
 _PRICES = ("open", "high", "low", "close")
 _SUMS = ("volume", "turnover")
+_COARSE = [f"{name}_coarse" for name in COLUMNS[2:]]
 
 
 @attrs.frozen
@@ -46,10 +49,11 @@ def disagreements(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes
         return
     parts = _read(fine).with_columns(_opening(frame).alias("bucket"))
     both = _made(parts).join(_read(coarse), left_on="bucket", right_on="timestamp", suffix="_coarse")
-    for bucket in both.filter(_is_whole(frame, finer), _is_suspicious(parts))["bucket"].sort():
-        rows = parts.filter(pl.col("bucket") == bucket)
-        own = both.row(by_predicate=pl.col("bucket") == bucket, named=True)
-        yield from _compared(bucket, rows, {name: own[f"{name}_coarse"] for name in COLUMNS[2:]})
+    suspects = both.filter(_is_whole(frame, finer), _is_suspicious(parts)).sort("bucket")
+    rows = parts.join(suspects, on="bucket", how="semi", maintain_order="left").select("bucket", *COLUMNS[2:])
+    groups = groupby(rows.iter_rows(), key=itemgetter(0))
+    for texts, (bucket, group) in zip(suspects.select(_COARSE).iter_rows(), groups, strict=True):
+        yield from _compared(bucket, [row[1:] for row in group], texts)
 
 
 def _divides(finer: Timeframe, step_ms: int) -> bool:
@@ -105,20 +109,16 @@ def _digits(texts: pl.Series) -> int:
     return texts.to_frame().select(after.max().fill_null(0)).item() or 0
 
 
-def _compared(bucket: int, rows: pl.DataFrame, own: dict[str, str]) -> Iterator[Disagreement]:
-    columns = {name: [Decimal(text) for text in rows[name]] for name in COLUMNS[2:]}
-    made = {
-        "open": columns["open"][0],
-        "high": max(columns["high"]),
-        "low": min(columns["low"]),
-        "close": columns["close"][-1],
-        "volume": sum(columns["volume"], Decimal(0)),
-        "turnover": sum(columns["turnover"], Decimal(0)),
-    }
-    for name, value in made.items():
-        allowed = _rounding([*columns[name], Decimal(own[name])]) if name == "turnover" else 0
-        if abs(value - Decimal(own[name])) > allowed:
-            yield Disagreement(bucket, name, own[name], f"{value:f}")
+def _compared(bucket: int, rows: Sequence[Sequence[str]], own: Sequence[str]) -> Iterator[Disagreement]:
+    """One coarser candle, as texts from open to turnover, and the rows of the finer ones."""
+    opens, highs, lows, closes, volumes, turnovers = (
+        [Decimal(text) for text in each] for each in zip(*rows, strict=True)
+    )
+    made = (opens[0], max(highs), min(lows), closes[-1], sum(volumes, Decimal(0)), sum(turnovers, Decimal(0)))
+    for name, value, text in zip(COLUMNS[2:], made, own, strict=True):
+        allowed = _rounding([*turnovers, Decimal(text)]) if name == "turnover" else 0
+        if abs(value - Decimal(text)) > allowed:
+            yield Disagreement(bucket, name, text, f"{value:f}")
 
 
 def _rounding(numbers: list[Decimal]) -> Decimal:

@@ -166,8 +166,9 @@ class _Reading:
 
     def _read(self) -> None:
         end = self._end_of_lines()
-        blocks = (bytes(self.data[start:behind]) for start, behind in _blocks(self.data, end))
-        for text, opens in each_proven(self.frame, blocks, self.before_ms):
+        bounds = list(_blocks(self.data, end))
+        blocks = (bytes(self.data[start:behind]) for start, behind in bounds)
+        for text, opens in each_proven(self.frame, blocks, self.before_ms, ahead=len(bounds) > 1):
             if opens is None:
                 self._read_lines(text)
             else:

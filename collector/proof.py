@@ -27,16 +27,21 @@ _AHEAD = 2  # blocks under way at once: while polars parses one, the bytes of th
 _BAD = "|".join([r",\.", r"\.,", r"\.\n", *(f",0{digit}" for digit in range(10)), r"\n0"])
 
 
-def each_proven(frame: Timeframe, blocks: Iterable[bytes], before_ms: int) -> Iterator[tuple[bytes, pl.Series | None]]:
-    """Every block with what `proven_opens` says of it, in order. A few are held in memory at a time."""
+def each_proven(
+    frame: Timeframe, blocks: Iterable[bytes], before_ms: int, *, ahead: bool
+) -> Iterator[tuple[bytes, pl.Series | None]]:
+    """Every block with what `proven_opens` says of it, in order; a few `ahead`, in threads, if there are several."""
+    if not ahead:
+        yield from ((block, proven_opens(frame, block, before_ms)) for block in blocks)
+        return
     with ThreadPoolExecutor(_AHEAD) as pool:
-        ahead: deque[tuple[bytes, Future[pl.Series | None]]] = deque()
+        under_way: deque[tuple[bytes, Future[pl.Series | None]]] = deque()
         for block in blocks:
-            ahead.append((block, pool.submit(proven_opens, frame, block, before_ms)))
-            if len(ahead) > _AHEAD:
-                text, proven = ahead.popleft()
+            under_way.append((block, pool.submit(proven_opens, frame, block, before_ms)))
+            if len(under_way) > _AHEAD:
+                text, proven = under_way.popleft()
                 yield text, proven.result()
-        for text, proven in ahead:
+        for text, proven in under_way:
             yield text, proven.result()
 
 
