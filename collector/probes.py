@@ -23,4 +23,11 @@ class Probes:
 def probes_of(directory: Path) -> Probes:
     """This process, and the disk a directory is on."""
     process = psutil.Process()
-    return Probes(lambda: process.memory_info().rss, lambda: psutil.disk_usage(str(directory)).free)
+    return Probes(lambda: process.memory_info().rss, lambda: _free_bytes(directory))
+
+
+def _free_bytes(directory: Path) -> int:
+    try:
+        return psutil.disk_usage(str(directory)).free
+    except OSError:  # a disk that cannot be asked has no space for us; writing to it will say what is wrong
+        return 0

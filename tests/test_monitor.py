@@ -5,6 +5,7 @@ Time is the test's, the machine is whatever the test says, and what the stations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import pytest
@@ -16,7 +17,7 @@ from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
 from collector.health import Health
 from collector.monitor import Monitor
-from collector.probes import Probes
+from collector.probes import Probes, probes_of
 from collector.settings import Settings
 from collector.vitals import Vitals
 from tests.candles import BTC, T0, spans
@@ -93,6 +94,12 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 @pytest.fixture(autouse=True)
 def _told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="collector")
+
+
+def test_the_real_machine_has_memory_and_space_and_a_disk_that_is_gone_has_none(tmp_path: Path) -> None:
+    assert probes_of(tmp_path).memory_bytes() > 10 * MB
+    assert probes_of(tmp_path).disk_free_bytes() > MB
+    assert probes_of(tmp_path / "gone").disk_free_bytes() == 0
 
 
 async def test_a_collector_that_is_well_says_nothing(
