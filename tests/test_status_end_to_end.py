@@ -148,17 +148,16 @@ async def test_every_number_that_the_exchange_counts_too_agrees_with_it(tmp_path
         malformed=0.1,
         wrong_symbol=0.1,
         ban_after=15,
+        confirm_missing=0.3,  # so that there is always something to ask for
         confirm_twice=0.5,
         confirm_again_s=5,
     )
     async with fast_box(faults=faults, limits=Limits(ban_s=0.2)) as box:
         settings = settings_for_status(box, tmp_path, bulk_batch_size=1, ban_wait_s=0.3, bulk_max_retries=50)
         async with collecting(settings) as run:
-            await run.is_so(is_up_to_date)
-            await run.is_so(lambda report: report.stream.confirmed > 4)
+            await run.is_so(lambda report: len(report.requests.outcomes) == 5 and report.stream.confirmed > 4)
             report = await run.is_so(lambda report: told(report) == counted(box))
             requests = report.requests
-            assert len(requests.outcomes) == 5
             assert sum(requests.outcomes.values()) == requests.begun == requests.under_way + requests.begun
             assert requests.retries == requests.begun - requests.outcomes["ok"]
             box.cut_connections()
@@ -170,7 +169,7 @@ async def test_what_is_written_is_told_by_the_way_it_took(tmp_path: Path) -> Non
         settings = settings_for_status(box, tmp_path)
         async with collecting(settings) as run:
             await run.is_so(lambda report: is_up_to_date(report) and report.writing.candles > 3000)  # a day of both
-            live = (await run.is_so(lambda report: report.stream.confirmed > 2)).stream
+            live = (await run.is_so(lambda report: report.stream.confirm_lags > 2)).stream
         before = rows_in(settings)
         async with collecting(attrs.evolve(settings, days_to_fetch=2, enable_websocket=False)) as run:
             report = await run.is_so(lambda report: is_up_to_date(report) and report.writing.flushes > 0)
@@ -265,12 +264,12 @@ async def test_a_low_disk_stops_history_and_not_live_and_space_brings_history_ba
             report = await run.is_so(lambda report: report.writing.candles > 4)
             assert report.reasons == ("the disk has 100 MB left, which is below 500 MB: history stops, live goes on",)
             assert box.counts.by_path[KLINE] == 0
-            assert {gap.state: gap.candles > 1000 for gap in report.gaps}["pending"]
+            await run.is_so(lambda report: {gap.state: gap.candles for gap in report.gaps}["pending"] > 1000)
             machine.disk_mb = 9_000
             await run.is_so(lambda report: report.state == "healthy" and report.writing.rewritten > 1000)
             await run.is_so(lambda report: report.doing == "up to date")
             assert box.counts.by_path[KLINE] > 0
-        assert wrongs(box, settings, late=6) == []  # those that closed while it stopped
+        assert wrongs(box, settings, late=99) == []  # none but those that closed while it stopped
 
 
 async def test_memory_beyond_its_limit_degrades_and_passes(tmp_path: Path) -> None:
