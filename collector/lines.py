@@ -16,7 +16,7 @@ import attrs
 from collector.errors import NotReadable
 from collector.rows import HEADER, open_of_line
 
-_CHUNK = 8 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
+_CHUNK = 2 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
 _TAIL = 4096
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
 
