@@ -113,7 +113,7 @@ def numbers_in(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
             numbers = pl.read_csv(piece, has_header=False, schema=_TEXT, columns=_PLACES, quote_char=None)
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"a row is not one of numbers ({str(error).splitlines()[0]})") from error
-        if sum(numbers.null_count().row(0)):
+        if len(numbers) != piece.count(b"\n") or sum(numbers.null_count().row(0)):  # polars skips empty lines
             raise ValueError("a row is not whole")
         times = numbers["timestamp"]
         if times[0] <= last_ms or not (times.diff().drop_nulls() > 0).all():

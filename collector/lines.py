@@ -41,11 +41,17 @@ class Lines:
     _file: int
 
     def rows(self, start: int, end: int) -> Iterator[bytes]:
-        """The rows between two places where rows begin, in pieces of whole rows."""
+        """The rows between two places where rows begin, in pieces of whole rows.
+
+        Raises:
+            NotReadable: there is a line too long to be a row.
+        """
         while start < end:
             piece = os.pread(self._file, min(_CHUNK, end - start), start)
             whole = piece.rfind(b"\n") + 1
             if not whole:
+                if len(piece) >= _LONGEST_ROW:
+                    raise not_readable(self.path, f"there is no row at byte {start}")
                 return  # somebody has cut the file shorter since it was opened
             yield piece[:whole]
             start += whole

@@ -112,6 +112,7 @@ def test_a_stream_of_another_kind_is_refused(frame: pl.DataFrame, why: str) -> N
         (b"1700006400000,2023-11-15 00:00:00,1,1,1,1,0,0,7\n", "a row is not one of numbers"),
         (b"1700006400000,2023-11-15 00:00:00,1,1,1,1,,0\n", "a row is not whole"),
         (b"1700006400000,2023-11-15 00:00:00,1,one,1,1,0,0\n", "a row is not one of numbers"),
+        (row(0).text + b"\n" + row(1).text, "a row is not whole"),
         (row(0).text + row(0).text, "its timestamps do not increase"),
         (row(1).text + row(0).text, "its timestamps do not increase"),
     ],
