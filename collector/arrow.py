@@ -54,7 +54,9 @@ def layout(buffer: Buffer) -> Layout:
         schema, *batches = _messages(buffer)
         names = tuple(field.text(0) for field in schema.header(_SCHEMA).tables(1))
         found = tuple(_batch(message, len(names)) for message in batches)
-    except (struct.error, UnicodeDecodeError, ValueError) as error:
+    except NotArrow:
+        raise
+    except (struct.error, ValueError) as error:
         raise NotArrow(f"damaged: {error}") from error
     end = (batches[-1] if batches else schema).place.stop + len(END)
     return Layout(schema.place, names, found, end)

@@ -6,8 +6,9 @@ to get at it. Text becomes numbers here and nowhere else: only whole rows, in or
 
 import mmap
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
+from itertools import groupby
 
 import attrs
 import polars as pl
@@ -18,7 +19,7 @@ from collector.rows import COLUMNS
 NAMES = tuple(name for name in COLUMNS if name != "datetime")
 _FORMATS = ("q", *"dddddd")
 _NUMBERS = {"timestamp": pl.Int64} | dict.fromkeys(NAMES[1:], pl.Float64)
-_MANY = 50_000  # rows
+_MANY = 20_000  # rows in a batch, at least
 _PLACES = [COLUMNS.index(name) for name in NAMES]
 _TEXT = {name: _NUMBERS.get(name, pl.String) for name in COLUMNS}
 
@@ -30,8 +31,9 @@ class Columns:
     times: memoryview
     values: tuple[memoryview, ...]
     _buffer: Buffer
-    _messages: tuple[slice, ...]  # of the stream: those that a stream of these rows alone consists of
-    _first: int = 0  # of the rows that these messages have
+    _schema: slice  # where in the buffer the columns are named
+    _batch: slice  # and where the batch is that has these rows
+    _first: int = 0  # of the rows in that batch
 
     def __len__(self) -> int:
         return len(self.times)
@@ -63,12 +65,21 @@ class Columns:
         """The rows that open in [start, end), in the same memory."""
         first, behind = bisect_left(self.times, start_ms), bisect_left(self.times, end_ms)
         values = tuple(column[first:behind] for column in self.values)
-        return Columns(self.times[first:behind], values, self._buffer, self._messages, self._first + first)
+        return Columns(self.times[first:behind], values, self._buffer, self._schema, self._batch, self._first + first)
 
-    def frame(self) -> pl.DataFrame:
-        """A copy for polars."""
-        stream = BytesIO(b"".join([*(self._buffer[each] for each in self._messages), END]))
-        return pl.read_ipc_stream(stream).slice(self._first, len(self))
+
+def frame_of(blocks: Sequence[Columns]) -> pl.DataFrame:
+    """A copy for polars of rows that follow one another."""
+    together = [list(group) for _, group in groupby(blocks, key=lambda block: id(block._buffer))]
+    return pl.concat([_nothing(), *map(_frame_of, together)])
+
+
+def _frame_of(blocks: list[Columns]) -> pl.DataFrame:
+    """Blocks of one stream, of which only the first and the last can be parts of their batches."""
+    view = memoryview(blocks[0]._buffer)
+    parts = [blocks[0]._schema, *(block._batch for block in blocks)]
+    stream = BytesIO(b"".join([*(view[part] for part in parts), END]))
+    return pl.read_ipc_stream(stream).slice(blocks[0]._first, sum(map(len, blocks)))
 
 
 def columns_of(buffer: Buffer) -> tuple[tuple[Columns, ...], bytes]:
@@ -86,13 +97,8 @@ def columns_of(buffer: Buffer) -> tuple[tuple[Columns, ...], bytes]:
         times, *values = (
             view[place : place + 8 * batch.rows].cast(form) for place, form in zip(batch.places, _FORMATS, strict=True)
         )
-        blocks.append(Columns(times, tuple(values), buffer, (found.schema, batch.message)))
+        blocks.append(Columns(times, tuple(values), buffer, found.schema, batch.message))
     return tuple(blocks), buffer[found.end :]
-
-
-def nothing() -> pl.DataFrame:
-    """The numbers of no row."""
-    return pl.DataFrame(schema=_NUMBERS)
 
 
 def numbers_in(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
@@ -107,7 +113,7 @@ def numbers_in(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
             numbers = pl.read_csv(piece, has_header=False, schema=_TEXT, columns=_PLACES, quote_char=None)
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"a row is not one of numbers ({str(error).splitlines()[0]})") from error
-        if sum(numbers.null_count().row(0)):
+        if len(numbers) != piece.count(b"\n") or sum(numbers.null_count().row(0)):  # polars skips empty lines
             raise ValueError("a row is not whole")
         times = numbers["timestamp"]
         if times[0] <= last_ms or not (times.diff().drop_nulls() > 0).all():
@@ -116,7 +122,7 @@ def numbers_in(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         yield numbers
 
 
-def stream_of(frames: Iterable[pl.DataFrame]) -> Iterator[bytes]:
+def stream_of(frames: Iterable[pl.DataFrame]) -> Iterator[bytes | memoryview]:
     """An Arrow stream of numbers, as they come, in pieces: never more than one of the frames is in memory.
 
     Few rows at a time are put together first, so that a look-up does not have to choose among many batches.
@@ -125,17 +131,20 @@ def stream_of(frames: Iterable[pl.DataFrame]) -> Iterator[bytes]:
     for frame in _gathered(frames):
         stream = BytesIO()
         frame.rechunk().write_ipc_stream(stream)
-        text = stream.getvalue()
-        start = layout(text).schema.stop if begun else 0
-        yield text[start : -len(END)]
+        start = layout(stream.getvalue()).schema.stop if begun else 0
+        yield stream.getbuffer()[start : -len(END)]
         begun = True
     if begun:
         yield END
 
 
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema=_NUMBERS)
+
+
 def _gathered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     few: list[pl.DataFrame] = []
-    for frame in frames:
+    for frame in filter(len, frames):
         few.append(frame)
         if sum(map(len, few)) >= _MANY:
             yield pl.concat(few)

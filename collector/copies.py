@@ -55,7 +55,7 @@ def read_copy(path: Path, *, may_map: bool) -> Copy | None:
         return None
 
 
-def write_copy(path: Path, pieces: Iterable[bytes], extent: Callable[[], Extent]) -> None:
+def write_copy(path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> None:
     """Writes a stream of rows as the copy of a file; which bytes it has is asked for when it is written.
 
     Raises:

@@ -13,7 +13,7 @@ import polars as pl
 
 from collector.alignment import with_times
 from collector.candle import DAY_MS, Series
-from collector.columns import Columns, nothing
+from collector.columns import Columns, frame_of
 from collector.coverage import Span, Spans
 from collector.mirror import Mirror
 
@@ -85,8 +85,7 @@ class Held:
 
     def frame(self) -> pl.DataFrame:
         """All candles with their open and close times."""
-        blocks = [block.frame() for block in self.mirror.blocks]
-        return with_times(self.series.timeframe, pl.concat(blocks or [nothing()]))
+        return with_times(self.series.timeframe, frame_of(self.mirror.blocks))
 
     def replay(self) -> Iterator[ReplayedCandle]:
         """All candles, oldest first."""

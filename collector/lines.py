@@ -16,7 +16,7 @@ import attrs
 from collector.errors import NotReadable
 from collector.rows import HEADER, open_of_line
 
-_CHUNK = 8 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
+_CHUNK = 2 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
 _TAIL = 4096
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
 
@@ -41,11 +41,17 @@ class Lines:
     _file: int
 
     def rows(self, start: int, end: int) -> Iterator[bytes]:
-        """The rows between two places where rows begin, in pieces of whole rows."""
+        """The rows between two places where rows begin, in pieces of whole rows.
+
+        Raises:
+            NotReadable: there is a line too long to be a row.
+        """
         while start < end:
             piece = os.pread(self._file, min(_CHUNK, end - start), start)
             whole = piece.rfind(b"\n") + 1
             if not whole:
+                if len(piece) >= _LONGEST_ROW:
+                    raise not_readable(self.path, f"there is no row at byte {start}")
                 return  # somebody has cut the file shorter since it was opened
             yield piece[:whole]
             start += whole

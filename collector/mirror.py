@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import polars as pl
 
-from collector.columns import Columns, columns_of, numbers_in, stream_of
+from collector.columns import Columns, columns_of, frame_of, numbers_in, stream_of
 from collector.copies import Copy, Extent, read_copy, write_copy
 from collector.lines import Lines, not_readable, open_lines
 from collector.rows import HEADER
@@ -97,7 +97,7 @@ def _continued(lines: Lines, old: Mirror, *, may_map: bool) -> Mirror:
         return _read_whole(lines, old, may_map=may_map)
     recent = old.blocks[len(old.base.blocks) :]
     reading = _Reading(lines, old.extent.size, lines.size, old)
-    blocks = _blocks([*(block.frame() for block in recent), *reading])
+    blocks = _blocks([frame_of(recent), *reading])
     return Mirror(old.base.blocks + blocks, old.base, reading.extent)
 
 
@@ -145,7 +145,7 @@ class _Reading:
 
 
 def _chained(old: Mirror, reading: _Reading) -> Iterator[pl.DataFrame]:
-    yield from (block.frame() for block in old.blocks)
+    yield from (frame_of([block]) for block in old.blocks)
     yield from reading
 
 

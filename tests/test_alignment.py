@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from collector.alignment import SHAPE, aligned, filled, resampled, with_times
 from collector.candle import MINUTE_MS, TIMEFRAMES, Timeframe
-from collector.columns import NAMES, nothing, numbers_in
+from collector.columns import NAMES, frame_of, numbers_in
 from tests.candles import T0, row
 
 Candle = dict[str, float]
@@ -38,7 +38,7 @@ def candles(timeframe: Timeframe, places: set[int]) -> list[Candle]:
 
 
 def table(timeframe: Timeframe, every: list[Candle]) -> pl.DataFrame:
-    return with_times(timeframe, pl.DataFrame(every, schema=nothing().schema))
+    return with_times(timeframe, pl.DataFrame(every, schema=frame_of([]).schema))
 
 
 def moment(ms: float | None) -> datetime | None:

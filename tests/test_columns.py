@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from collector.arrow import NotArrow
 from collector.candle import MINUTE_MS
-from collector.columns import NAMES, Columns, columns_of, numbers_in, stream_of
+from collector.columns import NAMES, Columns, columns_of, frame_of, numbers_in, stream_of
 from tests.candles import T0, joined, row, rows
 
 
@@ -32,7 +32,7 @@ def test_the_numbers_of_a_file_lie_where_they_are_looked_for(places: list[int]) 
     assert list(found.times) == [T0 + place * MINUTE_MS for place in places]
     assert list(map(list, found.values)) == [prices] * 4 + [[1.5] * len(places), [0.00000123] * len(places)]
     assert found.bytes == 56 * len(places)
-    assert found.frame().rows() == list(zip(found.times, *found.values, strict=True))
+    assert frame_of([found]).rows() == list(zip(found.times, *found.values, strict=True))
 
 
 @given(some_places, st.integers(-2, 62), st.integers(-1, 1))
@@ -52,7 +52,7 @@ def test_the_row_is_found_even_where_rows_are_closer_together_than_their_timefra
 def test_a_part_is_the_rows_that_open_in_the_span(places: list[int], first: int, behind: int) -> None:
     part = columns(places).between(T0 + first * MINUTE_MS, T0 + behind * MINUTE_MS)
     assert list(part.times) == [T0 + place * MINUTE_MS for place in places if first <= place < behind]
-    assert part.frame()["timestamp"].to_list() == list(part.times)
+    assert frame_of([part])["timestamp"].to_list() == list(part.times)
 
 
 @given(st.lists(st.integers(0, 5), min_size=1).map(lambda sizes: [1, *sizes]), st.integers(1, 8))
@@ -66,7 +66,9 @@ def test_a_stream_in_pieces_has_all_rows_in_as_few_batches_as_are_worth_it(sizes
     assert rest == b"what comes after"
     assert [time for block in blocks for time in block.times] == [T0 + at * MINUTE_MS for at in range(ends[-1])]
     assert all(len(block) >= many for block in blocks[:-1])
-    assert [block.frame()["timestamp"].to_list() for block in blocks] == [list(block.times) for block in blocks]
+    parts = [block.between(T0 + MINUTE_MS, T0 + (ends[-1] - 1) * MINUTE_MS) for block in blocks]
+    assert frame_of(parts)["timestamp"].to_list() == [time for part in parts for time in part.times]
+    assert frame_of([*blocks, *columns_of(whole)[0]]).height == 2 * ends[-1]
 
 
 def test_a_stream_of_nothing_is_nothing() -> None:
@@ -110,6 +112,7 @@ def test_a_stream_of_another_kind_is_refused(frame: pl.DataFrame, why: str) -> N
         (b"1700006400000,2023-11-15 00:00:00,1,1,1,1,0,0,7\n", "a row is not one of numbers"),
         (b"1700006400000,2023-11-15 00:00:00,1,1,1,1,,0\n", "a row is not whole"),
         (b"1700006400000,2023-11-15 00:00:00,1,one,1,1,0,0\n", "a row is not one of numbers"),
+        (row(0).text + b"\n" + row(1).text, "a row is not whole"),
         (row(0).text + row(0).text, "its timestamps do not increase"),
         (row(1).text + row(0).text, "its timestamps do not increase"),
     ],

@@ -76,6 +76,15 @@ def test_what_is_no_file_is_named(path: Path) -> None:
         open_lines(path).__enter__()
 
 
+def test_a_line_too_long_for_a_row_does_not_hide_what_comes_after_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.lines._CHUNK", 2000)
+    path.write_bytes(HEADER + b"x" * 5000 + b"\n" + row(0).text)
+    with open_lines(path) as lines, pytest.raises(NotReadable, match="there is no row at byte 55"):
+        everything(lines)
+
+
 def test_a_place_where_no_row_is_is_named(path: Path) -> None:
     path.write_bytes(HEADER + b"x" * 5000 + b"\n")
     with open_lines(path) as lines, pytest.raises(NotReadable, match="there is no row at byte"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import collector.mirror
 from collector import copies
 from collector.candle import MINUTE_MS
-from collector.columns import numbers_in, stream_of
+from collector.columns import frame_of, numbers_in, stream_of
 from collector.copies import Extent, read_copy, write_copy
 from collector.errors import NotReadable
 from collector.mirror import Mirror, mirror, part
@@ -168,14 +168,14 @@ def test_a_large_copy_is_mapped_and_not_read(path: Path, monkeypatch: pytest.Mon
     assert mapped.private_bytes == 2 * 56
     copy_of(path).unlink()
     assert opens(mapped) == list(range(MANY + 2))
-    assert mapped.blocks[0].frame()["open"][-1] == 37000 + MANY - 1
+    assert frame_of(mapped.blocks[:1])["open"][-1] == 37000 + MANY - 1
     assert mirror(path, None, may_map=False).private_bytes == mapped.bytes
 
 
 def test_a_copy_that_another_process_wrote_meanwhile_is_not_taken_for_ours(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_be_overtaken(path: Path, pieces: Iterable[bytes], extent: Callable[[], Extent]) -> None:
+    def write_and_be_overtaken(path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> None:
         write_copy(path, pieces, extent)
         other = attrs.evolve(extent(), checksum=1)
         write_copy(path, stream_of(numbers_in([rows(0, 3).text])), lambda: other)
