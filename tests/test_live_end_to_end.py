@@ -29,7 +29,7 @@ from tests.side_by_side import Endings, Scenarios
 from tests.support import KLINE, fetch, settings_for
 
 START = "2024-05-15T12:29:40"
-COUNTED = 40  # the rate where requests are counted: a candle is overdue after five seconds of the exchange's time
+COUNTED = 30  # the rate where requests are counted: a candle is overdue after five seconds of the exchange's time
 BTC_1, ETH_1 = (Series(symbol, timeframe("1")) for symbol in ("BTCUSDT", "ETHUSDT"))
 
 # One kind of fault alone, for some minutes.
@@ -93,6 +93,11 @@ class Run:
     vitals: Vitals = attrs.field(factory=Vitals)
     book: Book = attrs.field(factory=Book)
     outcome: Outcome | None = None
+
+    async def half_past(self) -> None:
+        """Returns in the middle of the next minute: no candle closes and none is still to be confirmed."""
+        now_ms = self.box.clock.now_ms()
+        await trio.sleep(self.box.clock.seconds_until(now_ms - now_ms % MINUTE_MS + MINUTE_MS * 3 // 2))
 
     async def passes(self, minutes: float) -> None:
         """Returns when so many of the exchange's minutes have passed."""
@@ -214,7 +219,7 @@ async def what_the_stream_brings_is_not_asked_for(directory: Path) -> None:
     async with fast_box(rate=COUNTED) as box:
         settings = live_settings(box, directory)
         async with running(box, settings) as run:
-            await run.passes(1.5)
+            await run.half_past()
             box.counts.clear()
             await run.passes(3)
             assert kline_requests(box) == 0
@@ -225,11 +230,11 @@ async def what_the_stream_brings_is_not_asked_for(directory: Path) -> None:
 async def only_what_did_not_come_is_asked_for(directory: Path) -> None:
     async with fast_box(rate=COUNTED) as box:
         async with running(box, live_settings(box, directory)) as run:
-            await run.passes(1.5)
+            await run.half_past()
             box.counts.clear()
             first_ms = BTC_1.timeframe.floor(box.clock.now_ms())
             box.faults = Faults(confirm_missing=1.0, topics=("kline.1.BTC",), stream_times=2)
-            await run.passes(4)
+            await run.passes(3)
         assert asked_spans(box, BTC_1) == Spans.of(Span(first_ms, first_ms + 2 * MINUTE_MS))
         assert kline_requests(box) <= 2
 
@@ -239,7 +244,7 @@ async def of_a_refused_topic_every_candle_is_asked_for_and_of_the_others_none(di
     async with fast_box(rate=COUNTED, faults=Faults(refused_topics=("kline.1.BTCUSDT",))) as box:
         async with running(box, live_settings(box, directory)) as run:
             assert run.vitals.refused == {"kline.1.BTCUSDT"}
-            await run.passes(1.5)
+            await run.half_past()
             box.counts.clear()
             await run.passes(3)
         assert candles_in(BTC_1.timeframe, asked_spans(box, BTC_1)) >= 2
@@ -350,11 +355,12 @@ async def what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_kept
         symbols=["BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT"],
         listed={"linear:SOLUSDT": instant_ms(new)},
         delisted={"linear:ETHUSDT": instant_ms(gone)},
-        rate=600,
+        rate=1,
         faults=Faults(refused_topics=("XRPUSDT",)),
     ) as box:
         settings = live_settings(box, directory, fetch_all_symbols=True)
         async with running(box, settings) as run:
+            box.clock.rate = 600
             with trio.fail_after(10):
                 await until(lambda: run.book.delisted == {"ETHUSDT"})
             await run.passes(5)
