@@ -8,45 +8,30 @@ Nothing is collected here; commands translate between a person and the service.
 
 import faulthandler
 import gc
-import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from random import Random, randrange
 from typing import Annotated, Any, NoReturn, TypeVar
 
-import attrs
 import trio
 import typer
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-from rich.text import Text
 
-from collector.audit import audit
-from collector.coverage import moment_text, span_texts
+from collector.check_command import check
 from collector.demo import demonstrate
 from collector.errors import CollectorError, SettingsError, cause_of
-from collector.findings import totals
-from collector.gaps import find_gaps, gaps_summary
+from collector.gaps_command import gaps
 from collector.installation import unit_of_this
-from collector.integrity import DataIntegrityChecker, series_of
-from collector.logs import get_logger, open_logs, set_level, without_passwords
-from collector.missing import State
+from collector.logs import get_logger, open_logs, set_level
 from collector.notify import Notify
 from collector.options import Options, with_options
 from collector.progress import Display, log_progress
 from collector.repair import show_plans
-from collector.reports import write_report
 from collector.rereading import Rereading
-from collector.samples import Difference, audit_record, draw_samples
 from collector.sandbox.command import sandbox
-from collector.selection import Selection
 from collector.service import repair as mend
 from collector.service import serve
 from collector.settings import Settings
@@ -54,8 +39,8 @@ from collector.signals import until_signal
 from collector.status_command import status
 from collector.stderr import is_journal, lasting
 from collector.summary import Outcome, summary_lines
-from collector.symbols import list_symbols
-from collector.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
+from collector.symbols_command import symbols
+from collector.terminal import say
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -99,7 +84,6 @@ def main() -> None:
         _stopped()
 
 
-_Json = Annotated[bool, typer.Option("--json", help="For the machine.")]
 _AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
 
 
@@ -131,113 +115,6 @@ def fetch(
 
 @app.command()
 @with_options
-def symbols(
-    options: Options,
-    *,
-    as_json: _Json = False,
-    names: Annotated[bool, typer.Option("--names", help="Names only, a line each, for other programs.")] = False,
-    quote: Annotated[list[str] | None, typer.Option(help="Quoted in this coin; may be repeated.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Of this kind, such as perpetual; may be repeated.")] = None,
-    match: Annotated[list[str] | None, typer.Option(help="Like this, such as '1000*'; may be repeated.")] = None,
-    new_since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Launched on this day or later.")
-    ] = None,
-) -> None:
-    """Show what the exchange lists in the category."""
-    since_ms = int(new_since.replace(tzinfo=UTC).timestamp() * 1000) if new_since else 0
-    wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
-    listed = trio.run(list_symbols, options.settings)
-    found = [each for each in listed if wanted.has(each)]
-    if as_json:
-        print(json.dumps([each.symbol if names else attrs.asdict(each) for each in found], indent=1))  # noqa: T201
-        return
-    if names:
-        print("".join(f"{each.symbol}\n" for each in found), end="")  # noqa: T201
-        return
-    rows: list[tuple[str, ...]] = []
-    for each in found:
-        launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
-        rows.append((each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery))
-    _show(("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"), rows)
-    of_all = "" if wanted == Selection() else f" of {len(listed)}"
-    _say(f"{len(found)}{of_all} symbols trade in {options.settings.category}")
-
-
-@app.command()
-@with_options
-def gaps(
-    options: Options,
-    *,
-    as_json: _Json = False,
-    state: Annotated[list[State] | None, typer.Option(help="Only gaps in this state; may be repeated.")] = None,
-) -> None:
-    """Show every candle that is wanted and not held, with its state, and why. Times are UTC, ends are exclusive."""
-    found = [
-        gap
-        for gap in find_gaps(options.settings.data_dir)
-        if options.are_about(gap.series) and (not state or gap.missing.state in state)
-    ]
-    if as_json:
-        print(json.dumps([gap.record() for gap in found], indent=1))  # noqa: T201
-        return
-    rows = [
-        (
-            str(gap.series),
-            gap.missing.state,
-            *span_texts(gap.missing.span).values(),
-            f"{gap.candles:,}",
-            str(gap.missing.tries),
-            gap.asked,
-            gap.missing.why,
-        )
-        for gap in found
-    ]
-    if rows:
-        _show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows)
-    _say(gaps_summary(found))
-
-
-@app.command()
-@with_options
-def check(
-    options: Options,
-    *,
-    as_json: _Json = False,
-    against_exchange: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Read N random stretches of up to 1000 candles again and compare.")
-    ] = 0,
-    seed: Annotated[int | None, typer.Option(help="Draw the same stretches again.")] = None,
-) -> None:
-    """Check every file: is it complete, and is it right? Nothing is changed; a report is written to the logs."""
-    settings, checker = options.settings, DataIntegrityChecker(options.settings)
-    paths = [path for path in checker.files() if _is_chosen(options, path)]
-    checked = list(_watched(options, checker.check_each(paths), len(paths)))
-    record = totals(checked)
-    differences: list[Difference] = []
-    if against_exchange:
-        seed = seed if seed is not None else randrange(10**6)
-        stored = [(each.series, each.examination.held) for each in checked if each.series]
-        samples = draw_samples(stored, against_exchange, Random(seed))
-        with open_logs(None, level=settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
-            differences = trio.run(audit, settings, samples, checker.rows_in)
-        record["against_exchange"] = audit_record(seed, samples, differences)
-    if as_json:
-        print(json.dumps(record, indent=1))  # noqa: T201
-    else:
-        if sys.stdout.isatty() and (rows := list(table_rows(checked))):
-            _show(TITLES, rows)
-        for line in (*finding_lines(checked), *difference_lines(differences)):
-            print(_printable(line))  # noqa: T201
-    report = write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
-    if not options.quiet:
-        _say(summary(record) if paths else f"there is no candle file to check in {settings.data_dir}")
-        _say(f"the report is {report}")
-    if record["files_with_issues"] or differences:
-        sys.exit(1)
-
-
-@app.command()
-@with_options
 def repair(
     options: Options,
     *,
@@ -248,12 +125,12 @@ def repair(
         plans = list(show_plans(options.settings, options.are_about))
         for plan in plans:
             print(plan)  # noqa: T201
-        _say(_repaired(len({plan.series for plan in plans}), would_be=True))
+        say(_repaired(len({plan.series for plan in plans}), would_be=True))
         return
     work = partial(mend, options.settings, options.are_about)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
-    _say(_repaired(len({plan.series for plan in plans})))
+    say(_repaired(len({plan.series for plan in plans})))
     if not outcome.complete:
         sys.exit(1)
 
@@ -271,7 +148,7 @@ def systemd_unit(
     text, to_do = unit_of_this(options.settings, options.words, os.environ, user)
     print(text, end="")  # noqa: T201
     for command in to_do:
-        _say(f"before it is started: {command}")
+        say(f"before it is started: {command}")
 
 
 @app.command()
@@ -289,28 +166,17 @@ def demo(
         raise SettingsError([f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"])
     with open_logs(None, quiet=console.is_terminal, console=console):
         watch = Display(console).draw if console.is_terminal else log_progress
-        equal = trio.run(demonstrate, directory, seed, _say, watch)
-    _say(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
+        equal = trio.run(demonstrate, directory, seed, say, watch)
+    say(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
     if not equal:
         sys.exit(1)
 
 
+app.command()(symbols)
+app.command()(gaps)
+app.command()(check)
 app.command()(status)
 app.command()(sandbox)
-
-
-def _is_chosen(options: Options, path: Path) -> bool:
-    """Whether a file is to be looked at; one that is no series' only if nothing was named."""
-    series = series_of(path)
-    return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
-
-
-def _watched(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
-    """The same, with a bar on a terminal."""
-    console = Console(stderr=True)
-    if options.quiet or not console.is_terminal:
-        return work
-    return track(work, "checking", total, console=console, transient=True)
 
 
 def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
@@ -352,17 +218,7 @@ def _read_again(options: Options) -> Settings:
 def _summarize(options: Options, outcome: Outcome) -> None:
     if not options.quiet:
         for line in summary_lines(outcome):
-            _say(line)
-
-
-def _show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; as wide as it needs to be where no person's terminal limits it."""
-    table = Table(box=None, header_style="bold")
-    for title in titles:
-        table.add_column(title)
-    for row in rows:
-        table.add_row(*map(Text, row))  # not markup, whatever the exchange sends
-    (Console() if sys.stdout.isatty() else Console(width=200)).print(table)
+            say(line)
 
 
 def _repaired(files: int, *, would_be: bool = False) -> str:
@@ -374,20 +230,10 @@ def _repaired(files: int, *, would_be: bool = False) -> str:
 
 def _fail(error: CollectorError, problems: list[str]) -> None:
     for problem in problems:
-        _say(problem, "<3>" if is_journal(os.environ) else "")
+        say(problem, "<3>" if is_journal(os.environ) else "")
     sys.exit(error.exit_status)
 
 
 def _stopped() -> NoReturn:
-    _say("stopped")
+    say("stopped")
     sys.exit(1)
-
-
-def _say(text: str, priority: str = "") -> None:
-    """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
-    with suppress(OSError):  # nobody reads it
-        print(f"{priority}collector: {_printable(without_passwords(text))}", file=sys.stderr)  # noqa: T201
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

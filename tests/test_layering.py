@@ -32,6 +32,7 @@ LOOKING = {
     "samples",
 }  # what a file's bytes say
 FEEDING = {"catalogue", "lines", "arrow", "columns", "copies", "mirror", "held", "shelf", "alignment"}  # the feeder's
+COMMANDS = {"status_command", "symbols_command", "gaps_command", "check_command"}
 TELLING = {"monitor", "reporter", "rates", "probes", "endpoint"}
 ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | TELLING
 ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "reports", "verdict"}
@@ -39,8 +40,12 @@ ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "reports"
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | BESIDE | {"service", "demo", "options", "summary", "status_command", "sandbox", "sandbox.*"},
+    "cli": ROOM | BESIDE | {"service", "demo", "options", "summary", "terminal", "sandbox", "sandbox.*"} | COMMANDS,
     "status_command": {"inquiry", "options", "status_table"},
+    "symbols_command": PURE | {"options", "selection", "symbols", "terminal"},
+    "gaps_command": PURE | {"gaps", "options", "terminal"},
+    "check_command": LOOKING | {"audit", "integrity", "logs", "options", "reports", "terminal", "verdict"},
+    "terminal": {"logs"},
     "status_table": PURE,
     "inquiry": PURE | {"endpoint", "ownership"},
     "options": {"settings", "candle"},
@@ -138,7 +143,7 @@ CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 ONLY_IN = {
     "httpx": {"bybit.rest"},
     "trio_websocket": {"bybit.stream"},
-    "typer": {"cli", "options", "status_command", "sandbox.*"},
+    "typer": {"cli", "options", "terminal", "sandbox.*"} | COMMANDS,
     "prometheus_client": {"metrics"},
     "h11": {"http_server", "sandbox.*"},
 }

@@ -1,0 +1,35 @@
+"""How commands speak to a person: sentences on stderr, tables on stdout, and nothing that could steer a terminal."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from collector.logs import without_passwords
+
+AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
+
+
+def say(text: str, priority: str = "") -> None:
+    """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
+    with suppress(OSError):  # nobody reads it
+        print(f"{priority}collector: {printable(without_passwords(text))}", file=sys.stderr)  # noqa: T201
+
+
+def printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; as wide as it needs to be where no person's terminal limits it."""
+    table = Table(box=None, header_style="bold")
+    for title in titles:
+        table.add_column(title)
+    for row in rows:
+        table.add_row(*map(Text, row))  # not markup, whatever the exchange sends
+    (Console() if sys.stdout.isatty() else Console(width=200)).print(table)
