@@ -1,4 +1,4 @@
-"""Symbols that trade no more, end to end: their last candles are had, they are noted, and they fail no fetch for ever."""
+"""Symbols that trade no more, end to end: their last candles are had, they are noted, and no fetch fails for ever."""
 
 from pathlib import Path
 

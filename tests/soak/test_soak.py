@@ -9,7 +9,7 @@ from tests.soak.soak import run_soak
 
 
 async def test_a_short_soak_ends_with_every_file_equal_to_the_exchange(tmp_path: Path) -> None:
-    plan = Plan(minutes=0.2, kills=1, symbols=3, rate=60, days=1, seed=5, fault_every_s=(1.0, 2.0), calm_s=3, ban_s=1)
+    plan = Plan(minutes=0.12, kills=1, symbols=3, rate=60, days=1, seed=5, fault_every_s=(1.0, 2.0), calm_s=2, ban_s=1)
     report = await run_soak(plan, tmp_path)
     assert report.wrong == []
     assert report.confirmations > 0
