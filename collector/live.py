@@ -7,6 +7,7 @@ knows files or decides what to fetch.
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 
@@ -229,7 +230,7 @@ class _Session:
         It outlives whatever ends the connection, a stop too, until all is handed on or the writer takes too long. A
         cancelled send would take its candles with it.
         """
-        with self._forwarding:
+        with self._forwarding, suppress(trio.BrokenResourceError):  # the writer is gone, and says itself why
             while self._confirmed or not self._ended:
                 await self._some.wait()
                 self._some = trio.Event()
