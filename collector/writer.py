@@ -65,6 +65,7 @@ class Writer:
     _vitals: Vitals
     _settings: Settings
     _marks: dict[Series, Mark]
+    _now_s: Callable[[], float] = time.monotonic
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
@@ -248,7 +249,7 @@ class Writer:
     async def _sync(self, every_series: Sequence[Series]) -> None:
         """Syncs the first of these, as many as can be done in a slice of time, but at least one."""
         files = [self._files[series] for series in every_series]
-        count = await self._in_thread(partial(_sync_some, files)) if self._settings.fsync else len(files)
+        count = await self._in_thread(partial(_sync_some, files, self._now_s)) if self._settings.fsync else len(files)
         for series in every_series[:count]:
             del self._unsynced[series]
 
@@ -276,11 +277,11 @@ class Writer:
         return await trio.to_thread.run_sync(work, limiter=self._thread)
 
 
-def _sync_some(files: Sequence[SeriesFile]) -> int:
+def _sync_some(files: Sequence[SeriesFile], now_s: Callable[[], float]) -> int:
     """Syncs files until the slice is over; how many."""
-    until_s = time.monotonic() + _SLICE_S
+    until_s = now_s() + _SLICE_S
     for count, file in enumerate(files, 1):
         file.sync()
-        if time.monotonic() >= until_s:
+        if now_s() >= until_s:
             return count
     return len(files)
