@@ -7,6 +7,7 @@ knows files or decides what to fetch.
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 
@@ -231,7 +232,7 @@ class _Session:
         cancelled send would take its candles with it.
         """
         taken: tuple[Confirmed, ...] = ()
-        with self._forwarding:
+        with self._forwarding, suppress(trio.BrokenResourceError):  # the writer is gone, and says itself why
             while self._confirmed or not self._ended:
                 await self._some.wait()
                 self._some = trio.Event()

@@ -66,6 +66,7 @@ class Writer:
     _vitals: Vitals
     _settings: Settings
     _marks: dict[Series, Mark]
+    _now_s: Callable[[], float] = time.monotonic
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
@@ -275,7 +276,7 @@ class Writer:
         """Syncs the first of these, as many as can be done in a slice of time, but at least one."""
         files = [self._files[series] for series in every_series]
         since_s, began_s = self._unsynced[every_series[0]], trio.current_time()
-        count = await self._in_thread(partial(_sync_some, files)) if self._settings.fsync else len(files)
+        count = await self._in_thread(partial(_sync_some, files, self._now_s)) if self._settings.fsync else len(files)
         self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         for series in every_series[:count]:
             del self._unsynced[series]
@@ -310,11 +311,11 @@ def _rows_of(answers: Iterable[Answered | Confirmed]) -> int:
     return sum(candles_in(answer.series.timeframe, answer.rows.covered) for answer in answers)
 
 
-def _sync_some(files: Sequence[SeriesFile]) -> int:
+def _sync_some(files: Sequence[SeriesFile], now_s: Callable[[], float]) -> int:
     """Syncs files until the slice is over; how many."""
-    until_s = time.monotonic() + _SLICE_S
+    until_s = now_s() + _SLICE_S
     for count, file in enumerate(files, 1):
         file.sync()
-        if time.monotonic() >= until_s:
+        if now_s() >= until_s:
             return count
     return len(files)

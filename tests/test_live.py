@@ -488,6 +488,18 @@ async def test_a_writer_that_takes_nothing_any_more_cannot_hold_up_a_stop(
     assert trio.current_time() - before_s <= 5
 
 
+async def test_a_writer_that_is_gone_is_no_error_of_the_stream(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    """Whoever ends everything at once hears of that and of nothing else."""
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        wire.say(pushed(0))
+        station.receive.close()
+        station.scope.cancel()
+    assert station.scope.cancelled_caught
+
+
 async def test_a_writer_that_is_stuck_ends_the_connection_before_memory_runs_out(
     exchange: FakeExchange, autojump_clock: Clockwork
 ) -> None:

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from collector.book import Book
+from collector.candle import Series
 from collector.coverage import NOTHING, Spans
 from collector.errors import StorageError
-from collector.events import Answered, Event, GaveUp
+from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.ledger import Ledger, open_ledger
 from collector.rows import Rows
 from collector.settings import Settings
@@ -26,6 +27,10 @@ NOW = T0 + 10**9
 
 def answered(first: int, behind: int, given: Rows | None = None) -> Answered:
     return Answered(BTC, span(first, behind), rows(first, behind) if given is None else given, NOW)
+
+
+def confirmed(place: int, series: Series = BTC) -> Confirmed:
+    return Confirmed(series, span(place, place + 1), row(place), NOW)
 
 
 def gave_up(first: int, behind: int) -> GaveUp:
@@ -68,6 +73,22 @@ class Bench:
         return Writer(
             Store(self.directory, self.disk), ledger, self.book, self.vitals, settings, ledger.load(self.book)
         )
+
+
+@attrs.define
+class SlowDisk(Disk):
+    """A disk that takes a millisecond to sync a file, by its own clock, and remembers in which order it did what."""
+
+    now_s: float = 0.0
+    done: str = ""
+
+    def write(self, file: int, data: bytes) -> None:
+        Disk.write(self, file, data)
+        self.done += "w"
+
+    def sync(self, file: int) -> None:
+        self.now_s += 0.001
+        self.done += "s"
 
 
 @pytest.fixture
@@ -190,6 +211,37 @@ async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench
         marks = ledger.load(again.book)
     assert marks[BTC].held == spans(0, 10)
     assert marks[BTC].size == len(bench.data)
+
+
+async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path: Path) -> None:
+    disk, every_series = SlowDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(20)]
+    slow = Bench(tmp_path, disk=disk)
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        writer = slow.writer(ledger, flush_interval_s=1e-9)
+        writer._now_s = lambda: disk.now_s
+        await writer.open_files(every_series)
+        send, receive = trio.open_memory_channel[Event](2)
+        with send:
+            for place in (0, 1):
+                send.send_nowait(tuple(confirmed(place, series) for series in every_series))
+        await writer.write(receive)
+    assert disk.done[:45] == "w" * 20 + "s" * 5 + "w" * 20  # a slice is five milliseconds
+    assert set(disk.done[45:]) == {"s"}
+
+
+async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    disk = SlowDisk()
+    slow = Bench(tmp_path, disk=disk)
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        writer = slow.writer(ledger, flush_interval_s=1)
+        await writer.open_files([BTC])
+        await writer._take((confirmed(0),))
+        for seconds, busy, done in [(0.9, False, "w"), (1.0, True, "w"), (0.2, True, "ws")]:
+            mock_clock.jump(seconds)
+            await writer._tidy(busy=busy)
+            assert disk.done == done
 
 
 @pytest.mark.parametrize("disk", [FullDisk(1500), FullDisk(1500, errno.EIO)])
