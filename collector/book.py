@@ -13,8 +13,8 @@ from collector.coverage import NOTHING, Span, Spans
 from collector.missing import Missing, State, ended, failed, left_out, next_due_ms, not_due, noted, started_anew
 from collector.rows import candles_in
 
-# The stream's candles are read again over REST, an hour of them with one request.
-VERIFY_AFTER_MS = 60 * MINUTE_MS
+# The stream's candles are read again over REST, many with one request, but before the limit of 50 lets a minute go.
+VERIFY_AFTER_MS = 40 * MINUTE_MS
 VERIFY_AGAIN_MS = 10 * MINUTE_MS  # after a request that failed
 
 
@@ -196,6 +196,7 @@ class Book:
         """Says anew what the file holds (it was read, trimmed or set aside); what is held is not missing."""
         record = self[series]
         record.held = covered
+        record.unsure &= covered
         self._doubt_beginning(series, covered)
         if record.notes:
             record.notes = tuple(

@@ -3,7 +3,7 @@
 It opens files, subscribes, and says what is wanted; it never fetches, and what was begun is not taken back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -12,12 +12,14 @@ from collector.book import Book
 from collector.bybit.rest import Rest
 from collector.candle import Series
 from collector.clock import Clock
+from collector.inspection import Mark
 from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger
 from collector.planning import NEWEST
 from collector.reconcile import Reconciler
 from collector.reload import reload
+from collector.rows import candles_in
 from collector.settings import Settings
 from collector.store import Store
 from collector.writer import Writer
@@ -57,7 +59,7 @@ class Collection:
         new = [each for each in series if each not in self._begun]
         self._begun.update(new)  # before anything is waited for: a change of the settings may come meanwhile
         if self._settings.limit_to_50_entries and not self._allow_trim:
-            for long, path, rows in too_long(self._store, new):
+            for long, path, rows in too_long(self._store, new, {}):
                 log.warning(
                     "series left out, its file holds more than the limit would leave", file=path.name, rows=rows
                 )
@@ -100,7 +102,14 @@ def series_of(settings: Settings, symbols: Iterable[str]) -> list[Series]:
     return sorted(Series(each, frame) for each in symbols for frame in settings.timeframes)
 
 
-def too_long(store: Store, every_series: Sequence[Series]) -> list[tuple[Series, Path, int]]:
-    """The files that hold more rows than the limit would leave, and how many."""
+def too_long(
+    store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]
+) -> list[tuple[Series, Path, int]]:
+    """The files that hold more history than the limit would leave, and how many rows.
+
+    A file that was within the limit when the ledger was last saved, and has some rows more, is none of them: the writer
+    appends first and trims within seconds, and was killed in between.
+    """
+    within = {series for series, mark in marks.items() if candles_in(series.timeframe, mark.held) <= NEWEST}
     counted = [(series, store.path(series), store.count_rows(series)) for series in every_series]
-    return [(series, path, rows) for series, path, rows in counted if rows > NEWEST]
+    return [each for each in counted if each[2] > (2 * NEWEST if each[0] in within else NEWEST)]

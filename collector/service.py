@@ -17,7 +17,7 @@
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import attrs
@@ -32,6 +32,7 @@ from collector.endpoint import serve_status
 from collector.errors import SettingsError, cause_of
 from collector.events import Event
 from collector.history import History
+from collector.inspection import Mark
 from collector.ledger import open_ledger
 from collector.listings import Listings
 from collector.live import Live
@@ -197,7 +198,7 @@ async def _serve(
                     ledger.claim()
                     every_series += series_of(settings, (*symbols.trading, *symbols.delisted))
                 if settings.limit_to_50_entries and not allow_trim:
-                    _refuse_to_trim(store, every_series)
+                    _refuse_to_trim(store, every_series, marks)
                 await writer.open_files(every_series)
                 book.relist(symbols.trading)
                 book.delist(symbols.delisted)
@@ -276,13 +277,13 @@ def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]
     return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
 
 
-def _refuse_to_trim(store: Store, every_series: list[Series]) -> None:
+def _refuse_to_trim(store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]) -> None:
     """The 50-row limit never destroys history by accident.
 
     Raises:
         SettingsError: a file holds more rows than the limit would leave.
     """
-    long = [f"{path} holds {rows} rows" for _, path, rows in too_long(store, every_series)]
+    long = [f"{path} holds {rows} rows" for _, path, rows in too_long(store, every_series, marks)]
     if long:
         more = f" (and {len(long) - 3} files more)" if len(long) > 3 else ""
         raise SettingsError(

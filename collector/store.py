@@ -118,6 +118,19 @@ class SeriesFile:
         self.last = b""
         return revisions
 
+    def trim(self, keep: int) -> None:
+        """Leaves only so many of the newest rows, in a copy that is synced and renamed over the file.
+
+        The renaming itself outlives a power loss once the directory is synced; that is up to the caller, for many files
+        at once. Before, the longer file is there, which is as good.
+        """
+        with _storage(self.path), suppress(FileNotFoundError):
+            data = self.path.read_bytes()
+            self._expect_size(len(data))
+            lines = data[len(HEADER) :].splitlines(keepends=True)[-keep:]
+            self.size = _put_over(self.disk, self.path, [HEADER, *lines])
+            self.held = self.held.within(open_of_line(lines[0]), self.end_ms)
+
     def sync(self) -> None:
         """Returns once everything written has reached the disk."""
         with _storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
@@ -220,6 +233,11 @@ class Store:
         with _storage(path):
             return _set_aside(path)
 
+    def sync_directory(self) -> None:
+        """Returns once every file that was put in the place of another is there for good."""
+        with _storage(self.directory):
+            _sync_directory(self.disk, self.directory)
+
     def count_rows(self, series: Series) -> int:
         """How many rows a file holds, without looking at them."""
         path = self.path(series)
@@ -300,6 +318,13 @@ def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
 
 
 def _replace(disk: Disk, path: Path, parts: Iterable[bytes]) -> int:
+    """Puts a new file in the place of the old one, for good; its size."""
+    size = _put_over(disk, path, parts)
+    _sync_directory(disk, path.parent)
+    return size
+
+
+def _put_over(disk: Disk, path: Path, parts: Iterable[bytes]) -> int:
     """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size."""
     new = path.with_name(path.name + _NEW)
     try:
@@ -312,7 +337,6 @@ def _replace(disk: Disk, path: Path, parts: Iterable[bytes]) -> int:
         finally:
             os.close(file)
         disk.rename(new, path)
-        _sync_directory(disk, path.parent)
     except OSError:
         new.unlink(missing_ok=True)
         raise

@@ -94,7 +94,7 @@ class Writer:
             file = self._files[series] = await self._in_thread(partial(self._open, series))
             self._to_open -= 1
             self._done += 1
-            if self._is_full(file, 0):
+            if self._is_too_long(file):
                 await self._in_thread(partial(file.insert, (), self._keep))
             self._book.hold(series, file.held)
             if (mark := self._marks.get(series)) is not None:
@@ -172,7 +172,7 @@ class Writer:
         At a minute's end they come by the thousand, and nearly all do.
         """
         series, file = candle.series, self._files[candle.series]
-        if candle.asked.start_ms != file.end_ms or series in self._stages or self._is_full(file, 1):
+        if candle.asked.start_ms != file.end_ms or series in self._stages:
             return candle.rows.text == file.last  # the exchange may confirm twice
         try:
             file.append(candle.rows)
@@ -250,7 +250,7 @@ class Writer:
         hulls = sorted(page.covered.hull for page in pages)
         count = sum(candles_in(series.timeframe, page.covered) for page in pages)
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(hulls))
-        if apart and hulls[0].start_ms >= file.end_ms and not self._is_full(file, count):
+        if apart and hulls[0].start_ms >= file.end_ms:
             for page in sorted(pages, key=lambda page: page.covered.hull):
                 file.append(page)
             self._vitals.appended(series, count, hulls[-1].end_ms, staged)
@@ -269,18 +269,40 @@ class Writer:
         """How many of the newest rows a file may hold; None: all."""
         return NEWEST if self._settings.limit_to_50_entries else None
 
-    def _is_full(self, file: SeriesFile, more: int) -> bool:
-        return self._keep is not None and file.rows + more > self._keep
+    def _is_too_long(self, file: SeriesFile) -> bool:
+        return self._keep is not None and file.rows > self._keep
 
     async def _sync(self, every_series: Sequence[Series]) -> None:
-        """Syncs the first of these, as many as can be done in a slice of time, but at least one."""
+        """Syncs the first of these, as many as can be done in a slice of time, but at least one.
+
+        A file that has become too long is trimmed instead, which syncs it as well.
+        """
         files = [self._files[series] for series in every_series]
         since_s, began_s = self._unsynced[every_series[0]], trio.current_time()
-        count = await self._in_thread(partial(_sync_some, files, self._now_s)) if self._settings.fsync else len(files)
+        count = await self._in_thread(partial(self._sync_some, files))
         self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
-        for series in every_series[:count]:
+        for series, file in zip(every_series[:count], files, strict=False):
             del self._unsynced[series]
+            if self._keep is not None:
+                self._book.hold(series, file.held)
         self._done += 1
+
+    def _sync_some(self, files: Sequence[SeriesFile]) -> int:
+        """Syncs or trims files until the slice is over; how many."""
+        until_s, count, trimmed = self._now_s() + _SLICE_S, 0, False
+        for file in files:
+            count += 1
+            if self._is_too_long(file):
+                with suppress(FileChangedError):  # will be noticed, and dealt with, when it is written
+                    file.trim(NEWEST)
+                    trimmed = True
+            elif self._settings.fsync:
+                file.sync()
+            if self._now_s() >= until_s:
+                break
+        if trimmed:
+            self._store.sync_directory()
+        return count
 
     async def _save(self, every_series: Sequence[Series]) -> None:
         """Saves these in the ledger, which never runs ahead of the files: those that are not synced are, first."""
@@ -309,13 +331,3 @@ class Writer:
 
 def _rows_of(answers: Iterable[Answered | Confirmed]) -> int:
     return sum(candles_in(answer.series.timeframe, answer.rows.covered) for answer in answers)
-
-
-def _sync_some(files: Sequence[SeriesFile], now_s: Callable[[], float]) -> int:
-    """Syncs files until the slice is over; how many."""
-    until_s = now_s() + _SLICE_S
-    for count, file in enumerate(files, 1):
-        file.sync()
-        if now_s() >= until_s:
-            return count
-    return len(files)

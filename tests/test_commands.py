@@ -400,6 +400,20 @@ def test_the_traces_of_a_crash_are_mended(
     assert differences(box, settings) == []
 
 
+def test_a_kill_before_a_file_was_trimmed_does_not_stop_the_next_start(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path, limit_to_50_entries=True)
+    say(settings, "fetch")
+    box.clock.advance(2 * 60 * MINUTE_MS)
+    file = settings.data_dir / "BTCUSDT_60.csv"
+    first_ms = int(whole_lines(file)[1].split(b",")[0])
+    file.write_bytes(box.truth("BTCUSDT", "60", first_ms, box.clock.now_ms()))
+    assert len(whole_lines(file)) == 53
+    assert say(settings, "fetch")[0] == 0
+    assert len(whole_lines(file)) == 51
+
+
 def test_a_limit_never_cuts_a_longer_file_unless_it_is_allowed_to(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path)
     say(settings, "fetch")

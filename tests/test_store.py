@@ -285,6 +285,27 @@ def test_a_rewrite_that_fails_leaves_the_file_as_it_was(tmp_path: Path, disk: Di
     assert file.held == spans(10, 20)
 
 
+def test_a_trimmed_file_holds_its_newest_rows_and_goes_on(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 5))
+    file.append(rows(7, 10))
+    file.trim(4)
+    file.append(rows(10, 11))
+    assert (tmp_path / NAME).read_bytes() == content(rows(4, 5), rows(7, 11))
+    assert file.held == spans(4, 5) | spans(7, 11)
+
+
+@pytest.mark.parametrize("disk", [FullDisk(50), FullDisk(0, errno.EIO), DeafDisk()])
+def test_a_trim_that_fails_leaves_the_file_as_it_was(tmp_path: Path, disk: Disk) -> None:
+    opened(tmp_path).append(rows(0, 20))
+    file = opened(tmp_path, disk)
+    with pytest.raises(StorageError):
+        file.trim(10)
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 20))
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert file.held == spans(0, 20)
+
+
 def test_a_sync_that_fails_is_a_storage_error(tmp_path: Path) -> None:
     file = opened(tmp_path, DeafDisk())
     file.append(rows(0, 1))

@@ -177,6 +177,20 @@ async def test_under_the_limit_a_file_keeps_its_newest_fifty_rows(bench: Bench) 
     assert bench.held == spans(3, 53)
 
 
+async def test_under_the_limit_a_burst_is_written_before_any_file_is_trimmed(tmp_path: Path) -> None:
+    disk, every_series = SlowDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(3)]
+    slow = Bench(tmp_path, disk=disk)
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        writer = slow.writer(ledger, limit_to_50_entries=True)
+        await writer.open_files(every_series)
+        await writer._take(tuple(confirmed(place, series) for series in every_series for place in range(52)))
+        assert set(disk.done) == {"w"}
+        await writer._sync(every_series)
+    assert all((tmp_path / f"{series}.csv").read_bytes() == content(rows(2, 52)) for series in every_series)
+    assert all(slow.book[series].held == spans(2, 52) for series in every_series)
+    assert disk.done.count("s") == len(every_series) + 1  # each copy, and the directory once
+
+
 async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.writer._STAGED_BYTES", 2000)
     with open_ledger(bench.directory, "bybit", "linear") as ledger:
