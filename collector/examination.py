@@ -18,7 +18,7 @@ from collector.coverage import NOTHING, Spans, moment_text
 from collector.defects import Defect, Kind, defects_of, sound_open, told_open
 from collector.inspection import Bytes, covered_by
 from collector.merging import same_numbers
-from collector.proof import each_proven
+from collector.proof import blocks, each_proven
 from collector.rows import HEADER
 from collector.succession import Displaced, Gap, displaced, first_gaps, is_increasing, likely_timeframe
 
@@ -93,24 +93,13 @@ def _without_header(head: bytes, length: int) -> Examination:
 
 def _lines(data: Bytes) -> Iterator[bytes]:
     """Every line after the header with its end; the last one may have none."""
-    for start, end in _blocks(data, len(data)):
+    for start, end in blocks(data, len(HEADER), len(data), _BLOCK):
         block = bytes(data[start:end])
         at = 0
         while at < len(block):
             behind = block.find(b"\n", at) + 1 or len(block)
             yield block[at:behind]
             at = behind
-
-
-def _blocks(data: Bytes, end: int) -> Iterator[tuple[int, int]]:
-    """Where blocks of whole lines start and end, up to `end`; what is no whole line is in the last one."""
-    at = len(HEADER)
-    while at < end:
-        behind = end if end - at <= _BLOCK else data.rfind(b"\n", at, at + _BLOCK) + 1
-        if behind <= at:  # a line longer than a block
-            behind = data.find(b"\n", at, end) + 1 or end
-        yield at, behind
-        at = behind
 
 
 @attrs.define
@@ -166,9 +155,8 @@ class _Reading:
 
     def _read(self) -> None:
         end = self._end_of_lines()
-        bounds = list(_blocks(self.data, end))
-        blocks = (bytes(self.data[start:behind]) for start, behind in bounds)
-        for text, opens in each_proven(self.frame, blocks, self.before_ms, ahead=len(bounds) > 1):
+        texts = (bytes(self.data[start:behind]) for start, behind in blocks(self.data, len(HEADER), end, _BLOCK))
+        for text, opens in each_proven(self.frame, texts, self.before_ms):
             if opens is None:
                 self._read_lines(text)
             else:

@@ -1,92 +1,109 @@
 """The quick proof that many lines are sound: all of them, or nothing is said.
 
 polars reads numbers fast and forgives much: half a number is a smaller number, `+1`, `1e5` and `05` are numbers too. So
-what a line looks like is established first, from its bytes: without digits and dots nothing may remain but the
+what a line looks like is established from its bytes: without digits and dots nothing may remain but the
 separators, and no number begins or ends in a dot or begins with a needless zero. What then is left to say, the columns
 say. Whatever cannot be proven here is looked at line by line elsewhere; nothing here says what is wrong.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import inf
 
 import polars as pl
 
 from collector.candle import Timeframe
+from collector.inspection import Bytes
 from collector.rows import COLUMNS, DIGITS_AND_DOT, SEPARATORS, check_lines
+
+_PIECE = 64 * 1024  # memory of this size is used again; more is new each time, which costs as much as the work in it
+_FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
+_AHEAD = 3  # blocks that polars reads while the bytes of another are gone through
 
 _SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(COLUMNS[2:], pl.Float64)
 _LEAST_MS = 10**12  # from here on every time has thirteen digits
 _STAMP = "%Y-%m-%d %H:%M:%S"
-_FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
-_AHEAD = 2  # blocks under way at once: while polars parses one, the bytes of the next are gone through
 
 # What no good line has, given that it has the right separators in the right places. Literals, not classes: these are
 # found with the machine's widest instructions, at a fourth of the cost.
-_BAD = "|".join([r",\.", r"\.,", r"\.\n", *(f",0{digit}" for digit in range(10)), r"\n0"])
+_ODD = "|".join([r",\.", r"\.,", r"\.\n", *(f",0{digit}" for digit in range(10)), r"\n0"])
 
 
-def each_proven(
-    frame: Timeframe, blocks: Iterable[bytes], before_ms: int, *, ahead: bool
-) -> Iterator[tuple[bytes, pl.Series | None]]:
-    """Every block with what `proven_opens` says of it, in order; a few `ahead`, in threads, if there are several."""
-    if not ahead:
-        yield from ((block, proven_opens(frame, block, before_ms)) for block in blocks)
-        return
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        under_way: deque[tuple[bytes, Future[pl.Series | None]]] = deque()
-        for block in blocks:
-            under_way.append((block, pool.submit(proven_opens, frame, block, before_ms)))
-            if len(under_way) > _AHEAD:
-                text, proven = under_way.popleft()
-                yield text, proven.result()
-        for text, proven in under_way:
-            yield text, proven.result()
+def blocks(data: Bytes, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Where blocks of whole lines start and end, between two places; what is no whole line is in the last one."""
+    while start < end:
+        behind = end if end - start <= most else data.rfind(b"\n", start, start + most) + 1
+        if behind <= start:  # a line longer than a block
+            behind = data.find(b"\n", start, end) + 1 or end
+        yield start, behind
+        start = behind
 
 
-def proven_opens(frame: Timeframe, text: bytes, before_ms: int) -> pl.Series | None:
-    """The open times of whole lines, at least one, if every line is sound by itself and opens before `before_ms`.
+def each_proven(frame: Timeframe, texts: Iterable[bytes], before_ms: int) -> Iterator[tuple[bytes, pl.Series | None]]:
+    """Every text, in order, with the open times of its lines if each of them is a sound one by itself and opens before
+    `before_ms`; with None if anything is less than certain.
 
-    None if anything is less than certain. The order of the times is not promised.
+    A text is whole lines, at least one. That the times increase is not promised.
     """
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        under_way: deque[tuple[bytes, Callable[[], pl.Series | None]]] = deque()
+        for text in texts:
+            under_way.append((text, _begun(pool, frame, text, before_ms)))
+            if len(under_way) > _AHEAD:
+                first, proven = under_way.popleft()
+                yield first, proven()
+        yield from ((text, proven()) for text, proven in under_way)
+
+
+def _begun(pool: ThreadPoolExecutor, frame: Timeframe, text: bytes, before_ms: int) -> Callable[[], pl.Series | None]:
+    """Has polars read the text in a thread; what is returned looks at the bytes meanwhile, and tells."""
     if len(text) <= _FEW:
-        opens, good, _ = check_lines(frame, text)
-        return pl.Series(opens, dtype=pl.Int64) if good == len(text) and opens[-1] < before_ms else None
-    skeleton = text.translate(None, DIGITS_AND_DOT)
-    count = len(skeleton) // len(SEPARATORS)
-    if skeleton != count * SEPARATORS or text.startswith(b"0"):
-        return None
-    if pl.Series([text], dtype=pl.Binary).cast(pl.String).str.contains(_BAD).item():
-        return None
+        return partial(_checked, frame, text, before_ms)
+    opens = pool.submit(_read, frame, text, before_ms)
+    return lambda: opens.result() if _is_plain(text) else None
+
+
+def _checked(frame: Timeframe, text: bytes, before_ms: int) -> pl.Series | None:
+    opens, good, _ = check_lines(frame, text)
+    return pl.Series(opens, dtype=pl.Int64) if good == len(text) and opens[-1] < before_ms else None
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether all lines are plain decimal numbers between the right separators."""
+    for start, end in blocks(text, 0, len(text), _PIECE):
+        skeleton = text[start:end].translate(None, DIGITS_AND_DOT)
+        if skeleton != len(skeleton) // len(SEPARATORS) * SEPARATORS:
+            return False
+    odd = pl.Series([text], dtype=pl.Binary).cast(pl.String).str.contains(_ODD).item()
+    return not odd and not text.startswith(b"0")
+
+
+def _read(frame: Timeframe, text: bytes, before_ms: int) -> pl.Series | None:
+    """The open times of plain lines if each is a candle; of lines that are not plain it may say anything."""
+    lines = pl.scan_csv(text, schema=_SCHEMA, has_header=False, quote_char=None, glob=False)
     try:
-        rows = pl.read_csv(text, schema=_SCHEMA, has_header=False, quote_char=None, glob=False)
+        rows = lines.select("timestamp", good=_is_candle(frame, before_ms)).collect(engine="streaming")
     except pl.exceptions.PolarsError:
         return None
-    if (
-        len(rows) != count
-        or any(rows.null_count().row(0))
-        or not all(rows.select(*_conditions(frame, before_ms)).row(0))
-    ):
+    opens, good = rows
+    if good.null_count() or not good.all():
         return None
-    opens_of = rows["timestamp"]
-    if frame.step_ms is None and not all(map(frame.is_open, opens_of)):
+    if frame.step_ms is None and not all(map(frame.is_open, opens)):
         return None
-    return opens_of
+    return opens
 
 
-def _conditions(frame: Timeframe, before_ms: int) -> Iterator[pl.Expr]:
-    """What makes lines of the right shape candles."""
+def _is_candle(frame: Timeframe, before_ms: int) -> pl.Expr:
+    """What makes a line of the right shape a candle; null if something in it is no number."""
     time, stamp = pl.col("timestamp"), pl.col("datetime")
     opened, high, low, close, volume, turnover = map(pl.col, COLUMNS[2:])
-    yield ((time.min() >= _LEAST_MS) & (time.max() < before_ms)).alias("times")
-    if frame.step_ms:
-        yield ((time - frame.floor(0)) % frame.step_ms == 0).all().alias("grid")
     # Both, because a text of another length may be the same moment: 2024-1-5. All differ: a cache only costs time.
     stamped = stamp.str.to_datetime(_STAMP, time_unit="ms", strict=False, cache=False).cast(pl.Int64)
-    yield stamped.eq_missing(time).all().alias("stamps")
-    yield (stamp.str.len_bytes() == len("2024-01-05 00:00:00")).all().alias("stamp lengths")
-    yield ((low <= opened) & (low <= close)).all().alias("lows")
-    yield ((opened <= high) & (close <= high)).all().alias("highs")
-    yield (low.min() > 0).alias("positive")
-    yield ((high.max() < inf) & (volume.max() < inf) & (turnover.max() < inf)).alias("finite")
+    good = (stamped == time) & (stamp.str.len_bytes() == len("2024-01-05 00:00:00"))
+    good &= (time >= _LEAST_MS) & (time < before_ms)
+    if frame.step_ms:
+        good &= (time - frame.floor(0)) % frame.step_ms == 0
+    good &= (low > 0) & (low <= opened) & (low <= close) & (opened <= high) & (close <= high)
+    return good & (high < inf) & (volume < inf) & (turnover < inf)

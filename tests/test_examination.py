@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import cycle
 from random import Random
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series, Timeframe
 from collector.coverage import NOTHING, Spans
 from collector.defects import Kind, defects_of, sound_open
 from collector.examination import MOST, Examination, examine, parted
-from collector.proof import proven_opens
+from collector.proof import each_proven
 from collector.rows import HEADER, Values, candles_in, check_lines, rows_of
 from tests.candles import T0
 from tests.defects import FOREIGN, PLANTS, changed, retimed, time_of
@@ -144,8 +145,8 @@ def test_a_row_is_sound_exactly_if_the_writer_would_have_written_it(data: st.Dat
     opens, _, _ = check_lines(frame, line + b"\n")
     assert sound_open(frame, line) == (opens[0] if opens else None)
     assert bool(list(defects_of(frame, line))) is not bool(opens)
-    proven = proven_opens(frame, line + b"\n", LATER)
-    assert (proven is not None) == bool(opens)
+    opened = proven(frame, line + b"\n")
+    assert (opened is not None) == bool(opens)
 
 
 @pytest.mark.parametrize("frame", TIMEFRAMES.values(), ids=str)
@@ -263,16 +264,23 @@ def test_an_unsound_row_beyond_all_sound_ones_makes_no_gap() -> None:
     assert (set(found.counts), found.gap_count) == ({Kind.DATETIME}, 0)
 
 
+def proven(frame: Timeframe, text: bytes) -> pl.Series | None:
+    ((_, opens),) = each_proven(frame, [text], LATER)
+    return opens
+
+
 @given(data=st.data())
 def test_long_and_short_texts_are_proven_alike(data: st.DataObject) -> None:
     """A long text is proven by its columns, a short one line by line."""
     rows = rows_in(clean(rows=4))
     line = bytearray(rows[2])
     at = data.draw(st.integers(0, len(line) - 2))
-    line[at : at + data.draw(st.integers(0, 2))] = data.draw(st.sampled_from([b"0", b".", b"9", b"-", b",", b"e", b""]))
+    line[at : at + data.draw(st.integers(0, 2))] = data.draw(
+        st.sampled_from([b"0", b".", b"9", b"-", b",", b"e", b"+", b" ", b"\r", b"\n", b"\0", b"\xff", b""])
+    )
     text = b"".join([*rows[:2], bytes(line), rows[3]])
-    short = proven_opens(MINUTES, text, LATER)
+    short = proven(MINUTES, text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("collector.proof._FEW", 0)
-        long = proven_opens(MINUTES, text, LATER)
+        long = proven(MINUTES, text)
     assert (long is not None and bool((long.diff() <= 0).any())) or (long is None) == (short is None)

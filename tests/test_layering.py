@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "summary": PURE | {"vitals"},
     "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
     "service": ROOM | {"collection", "summary"},
-    "collection": COMMON | STATIONS | {"bybit.rest", "reload"},
+    "collection": COMMON | STATIONS | {"bybit.rest", "inspection", "reload"},
     "signals": COMMON | {"summary"},
     "installation": COMMON,
     "selection": PURE,
@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "held": PURE | {"alignment", "columns", "mirror"},
     "shelf": PURE | {"held"},
     "inspection": PURE,
-    "proof": PURE,
+    "proof": PURE | {"inspection"},
     "succession": PURE,
     # beside the stations: systemd's side of us, and settings that change
     "notify": set(),
