@@ -148,7 +148,7 @@ class DataFeeder:
         With `fill`, each missing candle in between becomes a flat one at the last close, marked in the column `filled`.
         """
         held = self._held(symbol, timeframe)
-        candles = held.frame()
+        candles = held.lazy().collect()
         return alignment.filled(held.series.timeframe, candles) if fill else candles
 
     def lazy(self, symbol: str, timeframe: str, *, fill: bool = False) -> pl.LazyFrame:
@@ -173,7 +173,7 @@ class DataFeeder:
         one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
         """
         others_held = [self._held(symbol, name) for name in _each(others)]
-        tables = [(held.series.timeframe, held.frame()) for held in others_held]
+        tables = [(held.series.timeframe, held.lazy()) for held in others_held]
         return alignment.aligned(self.frame(symbol, base), tables)
 
     def resample(self, symbol: str, source: str, target: str, *, fill: bool = False) -> pl.DataFrame:
@@ -182,7 +182,7 @@ class DataFeeder:
         Raises `ValueError` where they are not made of whole candles, as months are not of weeks.
         """
         held, coarse = self._held(symbol, source), timeframe(target)
-        made = alignment.resampled(held.series.timeframe, coarse, held.frame())
+        made = alignment.resampled(held.series.timeframe, coarse, held.lazy())
         return alignment.filled(coarse, made) if fill else made
 
     def replay(self, symbols: Names, timeframes: Names) -> Iterator[ReplayedCandle]:

@@ -83,7 +83,7 @@ class Held:
             "is_closed": closes_ms <= ms,
         }
 
-    def frame(self) -> pl.DataFrame:
+    def lazy(self) -> pl.LazyFrame:
         """All candles with their open and close times."""
         return with_times(self.series.timeframe, frame_of(self.mirror.blocks))
 
@@ -98,6 +98,6 @@ class Held:
     @property
     def gaps(self) -> Spans:
         """The holes between the first candle and the last."""
-        times = self.frame().lazy().select(start=pl.col("close_time").shift(), end="open_time")
+        times = self.lazy().select(start=pl.col("close_time").shift(), end="open_time")
         holes = times.filter(pl.col("start") < pl.col("end")).select(pl.all().to_physical()).collect()
         return Spans(tuple(Span(start, end) for start, end in holes.rows()))

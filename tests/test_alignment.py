@@ -37,7 +37,7 @@ def candles(timeframe: Timeframe, places: set[int]) -> list[Candle]:
     ]
 
 
-def table(timeframe: Timeframe, every: list[Candle]) -> pl.DataFrame:
+def table(timeframe: Timeframe, every: list[Candle]) -> pl.LazyFrame:
     return with_times(timeframe, pl.DataFrame(every, schema=frame_of([]).schema))
 
 
@@ -61,7 +61,7 @@ def test_beside_each_candle_stands_the_last_one_that_had_closed_by_its_close(
             if other_frame.close(int(other["timestamp"])) <= base_frame.close(int(candle["timestamp"])):
                 known = other
         expected.append((candle["close"], moment(known.get("timestamp")), known.get("close")))
-    found = aligned(table(base_frame, base), [(other_frame, table(other_frame, others))])
+    found = aligned(table(base_frame, base).collect(), [(other_frame, table(other_frame, others))])
     assert found.select("close", f"open_time_{other_frame}", f"close_{other_frame}").rows() == expected
 
 
@@ -70,21 +70,21 @@ def test_what_comes_later_changes_nothing_in_an_earlier_row(base: set[int], othe
     minute, five = TIMEFRAMES["1"], TIMEFRAMES["5"]
     now_ms = T0 + now * MINUTE_MS
 
-    def known(timeframe: Timeframe, places: set[int], *, all_of_them: bool) -> pl.DataFrame:
+    def known(timeframe: Timeframe, places: set[int], *, all_of_them: bool) -> pl.LazyFrame:
         every = candles(timeframe, places)
         return table(
             timeframe, [each for each in every if all_of_them or timeframe.close(int(each["timestamp"])) <= now_ms]
         )
 
-    then = aligned(known(minute, base, all_of_them=False), [(five, known(five, other, all_of_them=False))])
-    later = aligned(known(minute, base, all_of_them=True), [(five, known(five, other, all_of_them=True))])
+    then = aligned(known(minute, base, all_of_them=False).collect(), [(five, known(five, other, all_of_them=False))])
+    later = aligned(known(minute, base, all_of_them=True).collect(), [(five, known(five, other, all_of_them=True))])
     assert then.equals(later.head(len(then)))
 
 
 @pytest.mark.parametrize("name", TIMEFRAMES)
 def test_a_candle_closes_where_the_next_one_opens(name: str) -> None:
     frame = TIMEFRAMES[name]
-    found = table(frame, candles(frame, set(range(30))))
+    found = table(frame, candles(frame, set(range(30)))).collect()
     assert found.columns == list(SHAPE)
     assert found["close_time"].to_list() == [moment(frame.shift(T0, place + 1)) for place in range(30)]
     assert found["open_time"].to_list()[1:] == found["close_time"].to_list()[:-1]
@@ -127,7 +127,7 @@ def test_candles_that_are_not_made_of_whole_ones_are_refused(source: str, target
 @given(st.sampled_from(["1", "60", "D", "W", "M"]), st.sets(a_place))
 def test_filling_adds_a_flat_candle_for_each_missing_one_and_marks_it(name: str, places: set[int]) -> None:
     frame = TIMEFRAMES[name]
-    every = table(frame, candles(frame, places))
+    every = table(frame, candles(frame, places)).collect()
     found = filled(frame, every)
     assert found.filter(~pl.col("filled")).drop("filled").equals(every)
     last = every.head(1)
@@ -146,7 +146,7 @@ def test_a_bucket_of_which_nothing_is_there_can_be_filled_and_is_not_complete() 
 
 
 def test_the_numbers_of_a_file_are_those_of_its_table() -> None:
-    found = with_times(TIMEFRAMES["1"], next(numbers_in([row(3).text])))
+    found = with_times(TIMEFRAMES["1"], next(numbers_in([row(3).text]))).collect()
     assert found.rows() == [
         (moment(T0 + 180_000), moment(T0 + 240_000), 37003.0, 37003.0, 37003.0, 37003.0, 1.5, 0.00000123)
     ]
