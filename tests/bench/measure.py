@@ -1,6 +1,7 @@
 """How a client is measured: in a new process of its own, by what the system says that process has used."""
 
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -43,10 +44,19 @@ There = TypeVar("There")
 Result = TypeVar("Result")
 
 
-def apart(client: Callable[[There], Result], offer: There) -> Result:
-    """Runs a client in a new process."""
+def apart(client: Callable[[There], Result], offer: There, limit_s: int = 0) -> Result:
+    """Runs a client in a new process.
+
+    Raises:
+        BrokenProcessPool: the process has died, or took longer than the limit, if there is one.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(client, offer).result()
+        return pool.submit(_limited, client, offer, limit_s).result()
+
+
+def _limited(client: Callable[[There], Result], offer: There, limit_s: int) -> Result:
+    signal.alarm(limit_s)
+    return client(offer)
 
 
 def in_turn(cases: Mapping[str, Case], times: int) -> dict[str, float]:
