@@ -9,7 +9,7 @@ import multiprocessing
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, groupby
 from multiprocessing.connection import Connection
 from random import Random
@@ -121,12 +121,13 @@ class _Station:
     async def obey(self, stream: trio.SocketStream) -> None:
         """One line a command, answered with the moment of the first push when the last is sent."""
         heard = b""
-        while data := await stream.receive_some(4096):
-            heard += data
-            while b"\n" in heard:
-                line, heard = heard.split(b"\n", 1)
-                began_s = await self._push(**json.loads(line))
-                await stream.send_all(json.dumps(began_s).encode() + b"\n")
+        with suppress(trio.BrokenResourceError):  # a client that took too long is ended in the middle
+            while data := await stream.receive_some(4096):
+                heard += data
+                while b"\n" in heard:
+                    line, heard = heard.split(b"\n", 1)
+                    began_s = await self._push(**json.loads(line))
+                    await stream.send_all(json.dumps(began_s).encode() + b"\n")
 
     async def _push(self, progress: int, spread: bool) -> float:
         """So many times all candles in progress, then all of them confirmed; at once, or each round in a second."""
