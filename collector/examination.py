@@ -24,6 +24,7 @@ from collector.succession import Displaced, Gap, displaced, first_gaps, is_incre
 
 MOST = 1000  # defects and gaps that are described
 _BLOCK = 4 * 1024 * 1024  # bytes: some fifty thousand rows
+_PIECE = 8 * 1024  # bytes: a hundred rows
 
 
 @attrs.frozen
@@ -157,15 +158,20 @@ class _Reading:
         end = self._end_of_lines()
         texts = (bytes(self.data[start:behind]) for start, behind in blocks(self.data, len(HEADER), end, _BLOCK))
         for text, opens in each_proven(self.frame, texts, self.before_ms):
-            if opens is None:
-                self._read_lines(text)
-            else:
-                self.places.append((self.rows, opens))
-                self.told.append(opens)
-                self.rows += len(opens)
+            if opens is not None:
+                self._take(opens)
+            else:  # only the piece with what is not sound is gone through line by line
+                pieces = (text[start:behind] for start, behind in blocks(text, 0, len(text), _PIECE))
+                for piece, proven in each_proven(self.frame, pieces, self.before_ms):
+                    self._read_lines(piece) if proven is None else self._take(proven)
         if end < len(self.data):
             self.unsound.append(self.rows)
             self._note(Kind.TORN, self.rows, None, _torn(bytes(self.data[end : end + 200]), len(self.data) - end))
+
+    def _take(self, opens: pl.Series) -> None:
+        self.places.append((self.rows, opens))
+        self.told.append(opens)
+        self.rows += len(opens)
 
     def _end_of_lines(self) -> int:
         return max(len(HEADER), self.data.rfind(b"\n") + 1)
