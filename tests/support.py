@@ -19,7 +19,6 @@ KLINE = "/v5/market/kline"
 
 # A Wednesday, half a minute past: no candle has closed within the last seconds, so there is nothing to wait for.
 NOW = "2024-05-15T12:30:30"
-BACK_THEN = "2021-06-01T00:00"  # older than anything that is wanted
 
 
 def market(**options: Unpack[Options]) -> Exchange:
