@@ -158,3 +158,16 @@ class Series:
         if tail not in TIMEFRAMES:
             raise ValueError(f"{name!r} does not name a series: <SYMBOL>_<TIMEFRAME>")
         return cls(head, TIMEFRAMES[tail])
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file that holds the series, such as `BTCUSDT_60.csv`."""
+        return f"{self.name}.csv"
+
+    @classmethod
+    def of_file(cls, file_name: str) -> "Series | None":
+        """The series that a file of this name holds; None for any other file."""
+        try:
+            return cls.named(file_name.removesuffix(".csv")) if file_name.endswith(".csv") else None
+        except ValueError:
+            return None

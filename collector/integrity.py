@@ -111,7 +111,7 @@ class DataIntegrityChecker:
 
     def rows_in(self, series: Series, span: Span) -> bytes:
         """The sound rows of a series that open in a span, as text; empty if there is no such file any more."""
-        path = self.settings.data_dir / f"{series.name}.csv"
+        path = self.settings.data_dir / series.file_name
         try:
             text = self._sound_rows(series, path, _read(path))
         except OSError:
@@ -130,7 +130,7 @@ class DataIntegrityChecker:
             self._saved = Saved(Book(), {})
 
     def _checked(self, path: Path) -> Checked:
-        series = series_of(path)
+        series = Series.of_file(path.name)
         if series is None:
             return Checked(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
         try:
@@ -168,7 +168,7 @@ class DataIntegrityChecker:
         assert checked.series
         for frame in finer_frames(checked.series.timeframe):
             finer = Series(checked.series.symbol, frame)
-            fine_path = path.with_name(f"{finer.name}.csv")
+            fine_path = path.with_name(finer.file_name)
             try:
                 fine = _read(fine_path)
             except OSError:
@@ -192,17 +192,9 @@ class DataIntegrityChecker:
         return _sound(data, examine(series, data, max(self._now_ms(), self._saved.newest_ms)))
 
 
-def series_of(path: Path) -> Series | None:
-    """The series that a file's name says it holds, if it says one."""
-    try:
-        return Series.named(path.stem) if path.suffix == ".csv" else None
-    except ValueError:
-        return None
-
-
 def _order(path: Path) -> tuple[bool, Series | str]:
     """By series, and before them, by name, whatever is none."""
-    series = series_of(path)
+    series = Series.of_file(path.name)
     return (True, series) if series else (False, path.name)
 
 

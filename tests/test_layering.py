@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "status_command": {"inquiry", "options", "status_table"},
     "symbols_command": PURE | {"options", "selection", "symbols", "terminal"},
     "gaps_command": PURE | {"gaps", "options", "terminal"},
-    "check_command": LOOKING | {"audit", "integrity", "logs", "options", "reports", "terminal", "verdict"},
+    "check_command": PURE | LOOKING | {"audit", "integrity", "logs", "options", "reports", "terminal", "verdict"},
     "terminal": {"logs"},
     "status_table": PURE,
     "inquiry": PURE | {"endpoint", "ownership"},
