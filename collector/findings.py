@@ -13,12 +13,9 @@ from collector.candle import MINUTE_MS, Series
 from collector.coverage import Span, Spans, moment_text
 from collector.defects import Defect, Kind
 from collector.examination import Examination
-from collector.missing import Missing, State
+from collector.missing import SETTLED, Missing, State
 from collector.rows import candles_in
 from collector.succession import Gap
-
-# The exchange was asked and has nothing there: the file is as complete as it can be.
-SETTLED = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
 
 _LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
 _OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
