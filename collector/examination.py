@@ -20,7 +20,7 @@ from collector.inspection import Bytes, covered_by
 from collector.merging import same_numbers
 from collector.proof import blocks, each_proven
 from collector.rows import HEADER
-from collector.succession import Displaced, Gap, displaced, first_gaps, is_increasing, likely_timeframe
+from collector.succession import Displaced, RowGap, displaced, first_gaps, is_increasing, likely_timeframe
 
 MOST = 1000  # defects and gaps that are described
 _BLOCK = 4 * 1024 * 1024  # bytes: some fifty thousand rows
@@ -46,7 +46,7 @@ class Examination:
     counts: Mapping[Kind, int] = attrs.field(factory=dict)
     defects: tuple[Defect, ...] = ()
     present: Spans = NOTHING
-    gaps: tuple[Gap, ...] = ()
+    gaps: tuple[RowGap, ...] = ()
     unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
     surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
     in_order: bool = True

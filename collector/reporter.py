@@ -19,7 +19,7 @@ from collector.monitor import Monitor
 from collector.pacing import WINDOW_S, request_interval_s
 from collector.probes import Probes
 from collector.rates import Tally
-from collector.report import Doing, Gap, Lag, Machine, Report, Requests, Streaming, Writing
+from collector.report import Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
 from collector.settings import Settings
 from collector.vitals import Vitals
 
@@ -134,9 +134,9 @@ class Reporter:
         late = ((frame, series, found.late[frame]) for frame, series in found.series.items())
         return tuple(Lag(frame, series, each.slowest, each.overdue_ms / 1000) for frame, series, each in late)
 
-    def _gaps(self) -> tuple[Gap, ...]:
+    def _gaps(self) -> tuple[GapCount, ...]:
         missing = self._monitor.surveyed.missing
-        return tuple(Gap(state, each.spans, each.candles) for state, each in missing.items())
+        return tuple(GapCount(state, each.spans, each.candles) for state, each in missing.items())
 
     def _machine(self) -> Machine:
         return Machine(
