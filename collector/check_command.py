@@ -17,9 +17,9 @@ from collector.audit import audit
 from collector.candle import Series
 from collector.findings import totals
 from collector.integrity import DataIntegrityChecker
+from collector.integrity_reports import write_report
 from collector.logs import open_logs
 from collector.options import Options, with_options
-from collector.reports import write_report
 from collector.samples import Difference, audit_record, draw_samples
 from collector.terminal import AsJson, printable, say, show
 from collector.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
