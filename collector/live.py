@@ -278,7 +278,7 @@ class _Session:
         out, and the rest is asked for again."""
         while topics:
             async with at_once:
-                answer = await self._ask("subscribe", topics)
+                answer = await self._ask(topics)
             if answer.success:
                 return
             bad = answer.topic
@@ -289,11 +289,11 @@ class _Session:
                 self._vitals.refused.add(bad)
                 log.warning("topic refused, its candles come over REST", topic=bad, said=answer.text)
 
-    async def _ask(self, op: str, topics: Sequence[str]) -> Acknowledged:
-        request = f"{op}-{next(self._requests)}"
+    async def _ask(self, topics: Sequence[str]) -> Acknowledged:
+        request = f"subscribe-{next(self._requests)}"
         send, receive = trio.open_memory_channel[Acknowledged](1)
         self._answers[request] = send
-        await self._stream.send(frames.request_text(op, request, topics))
+        await self._stream.send(frames.subscribe_text(request, topics))
         with trio.move_on_after(_ACKNOWLEDGED_WITHIN_S):
             return await receive.receive()
         raise StreamLost(f"a subscription was not acknowledged within {_ACKNOWLEDGED_WITHIN_S:.0f} s")
