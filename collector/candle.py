@@ -81,6 +81,11 @@ class Timeframe:
         """Whether a candle opens at exactly this instant."""
         return self.floor(ms) == ms
 
+    def fills(self, coarser: "Timeframe") -> bool:
+        """Whether whole candles of this one make up each candle of the other. A month is made of days, not of weeks."""
+        whole = DAY_MS if coarser.step_ms is None else coarser.step_ms
+        return self != coarser and self.step_ms is not None and whole % self.step_ms == 0
+
 
 def _origin_ms(name: str) -> int:
     return _FIRST_MONDAY_MS if name == "W" else 0
