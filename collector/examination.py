@@ -35,9 +35,9 @@ class Examination:
     gap. `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0,
     the header not among them: those in `unsound` have to go, and their candles are to be fetched anew; those in
     `surplus` repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn:
-    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where
-    candles are missing between rows. `looks_like` is
-    the timeframe of which most rows seem to be, if that is another than the file's name says.
+    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where candles are
+    missing between rows. `looks_like` is the timeframe of which most rows seem to be, if that is another than the
+    file's name says.
     """
 
     rows: int = 0

@@ -113,9 +113,8 @@ class _Rule:
 
 def _stale(signs: Signs, tolerance: Tolerance) -> str:
     those = f"{signs.stale} series are" if signs.stale > 1 else "a series is"
-    return (
-        f"{those} stale, {signs.slowest} most of all: its newest candle is overdue by {duration_text(signs.overdue_s)}"
-    )
+    overdue = duration_text(signs.overdue_s)
+    return f"{those} stale, {signs.slowest} most of all: its newest candle is overdue by {overdue}"
 
 
 def _silent(signs: Signs, _: Tolerance) -> str:
