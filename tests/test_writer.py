@@ -20,7 +20,7 @@ from collector.store import Disk, Store
 from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
-from tests.test_store import DeafDisk, FullDisk
+from tests.disks import DeafDisk, FullDisk
 
 NOW = T0 + 10**9
 
