@@ -57,6 +57,12 @@ async def fetch(settings: Settings) -> Outcome:
     return await serve(settings, once=True)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Looks again and again: numbers, and processes that write files, tell nobody."""
+    while not condition():  # noqa: ASYNC110, RUF100 - see above
+        await trio.sleep(0.005)
+
+
 @contextmanager
 def served(exchange: Exchange) -> Iterator[Sandbox]:
     """Serves an exchange from a thread of its own, for tests of commands, which run trio themselves."""

@@ -19,8 +19,7 @@ from collector.sandbox import open_sandbox
 from collector.settings import Settings
 from tests.campaign.process import heard, opened, variables
 from tests.campaign.truth import whole_lines
-from tests.support import market, settings_for
-from tests.test_commands import until
+from tests.support import market, settings_for, until
 
 _PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
 _WATCHDOG_S = 0.6
