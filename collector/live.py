@@ -20,6 +20,7 @@ from collector.bybit.frames import NOTHING_CONFIRMED, Acknowledged, Frame, Malfo
 from collector.bybit.stream import Stream, StreamLost, open_stream
 from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
+from collector.errors import first_of
 from collector.events import Confirmed, Event
 from collector.logs import get_logger
 from collector.pacing import Budget, backoff_s
@@ -126,7 +127,7 @@ class Live:
                 finally:
                     self._vitals.connections -= 1
         except* StreamLost as lost:
-            why = str(_first(lost))
+            why = str(first_of(lost))
         return why
 
     def _settle(self, settled: trio.Event) -> None:
@@ -297,10 +298,3 @@ class _Session:
         with trio.move_on_after(_ACKNOWLEDGED_WITHIN_S):
             return await receive.receive()
         raise StreamLost(f"a subscription was not acknowledged within {_ACKNOWLEDGED_WITHIN_S:.0f} s")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
