@@ -91,7 +91,7 @@ class Monitor:
             self._heard_s = now_s
         if self._vitals.connections or not self._vitals.connects:
             self._connected_s = now_s
-        if self._banned_until_ms:
+        if self.banned_until_ms:
             self._able_since_ms = self._clock.now_ms
             self._answered_s = self._heard_s = now_s
 
@@ -109,7 +109,7 @@ class Monitor:
             queued=self._vitals.queued,
             disk_free_mb=self._probes.disk_free_bytes() / _MB,
             memory_mb=self._probes.memory_bytes() / _MB,
-            banned_until_ms=self._banned_until_ms,
+            banned_until_ms=self.banned_until_ms,
         )
 
     def _late(self, now_s: float) -> Late:
@@ -118,7 +118,8 @@ class Monitor:
         return self.surveyed.unasked if answers_come else self.surveyed.unasked | self.surveyed.asked
 
     @property
-    def _banned_until_ms(self) -> int:
+    def banned_until_ms(self) -> int:
+        """The local time at which the rate ban ends; 0 while none is on."""
         until_ms = self._vitals.quiet_until_ms
         return until_ms if until_ms > self._probes.now_ms() else 0
 

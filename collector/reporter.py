@@ -94,7 +94,7 @@ class Reporter:
             budget=budget,
             budget_left=max(0, budget - self._monitor.rates.last(WINDOW_S, now).requests),
             bans=vitals.bans,
-            banned_until_ms=vitals.quiet_until_ms if vitals.quiet_until_ms > self._probes.now_ms() else 0,
+            banned_until_ms=self._monitor.banned_until_ms,
         )
 
     def _stream(self, lately: Tally) -> Streaming:
