@@ -143,7 +143,7 @@ async def test_no_fault_of_the_stream_leaves_a_gap_or_a_false_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All kinds at the same time, each with an exchange and a collector of its own."""
-    monkeypatch.setattr("collector.live._ACKNOWLEDGED_WITHIN_S", 1.0)
+    monkeypatch.setattr("collector.session._ACKNOWLEDGED_WITHIN_S", 1.0)
     wrong: dict[str, list[str]] = {}
     async with trio.open_nursery() as nursery:
         for kind, faults in KINDS.items():
