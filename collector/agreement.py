@@ -14,7 +14,7 @@ from operator import itemgetter
 import attrs
 import polars as pl
 
-from collector.candle import DAY_MS, TIMEFRAMES, Timeframe
+from collector.candle import TIMEFRAMES, Timeframe
 from collector.coverage import moment_text
 from collector.rows import COLUMNS
 
@@ -39,8 +39,7 @@ class Disagreement:
 
 def finer_frames(frame: Timeframe) -> list[Timeframe]:
     """The timeframes whose candles make up whole candles of this one, the coarsest first."""
-    step_ms = frame.step_ms or DAY_MS  # a month is made of days
-    return [each for each in reversed(TIMEFRAMES.values()) if each != frame and _divides(each, step_ms)]
+    return [each for each in reversed(TIMEFRAMES.values()) if each.fills(frame)]
 
 
 def disagreements(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes) -> Iterator[Disagreement]:
@@ -54,10 +53,6 @@ def disagreements(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes
     groups = groupby(rows.iter_rows(), key=itemgetter(0))
     for texts, (bucket, group) in zip(suspects.select(_COARSE).iter_rows(), groups, strict=True):
         yield from _compared(bucket, [row[1:] for row in group], texts)
-
-
-def _divides(finer: Timeframe, step_ms: int) -> bool:
-    return finer.step_ms is not None and finer.step_ms <= step_ms and step_ms % finer.step_ms == 0
 
 
 def _read(text: bytes) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from collector.candle import DAY_MS, Timeframe
+from collector.candle import Timeframe
 
 _MOMENT = pl.Datetime("ms", "UTC")
 _PRICES = ("open", "high", "low", "close")
@@ -45,7 +45,7 @@ def resampled(source: Timeframe, target: Timeframe, candles: pl.LazyFrame) -> pl
     Raises:
         ValueError: candles of the one are not made of whole candles of the other.
     """
-    if not _divides(source, target):
+    if not source.fills(target):
         raise ValueError(f"candles of timeframe {target} are not made of whole candles of timeframe {source}")
     prices = [pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last()]
     buckets = candles.group_by_dynamic("open_time", every=_every(target))
@@ -81,9 +81,3 @@ def _with_closes(timeframe: Timeframe, candles: pl.LazyFrame) -> pl.LazyFrame:
 def _every(timeframe: Timeframe) -> str:
     """The grid in polars' words; it counts weeks from Mondays as the exchange does, but not seven days."""
     return {"M": "1mo", "W": "1w"}.get(timeframe.name, f"{timeframe.step_ms}ms")
-
-
-def _divides(source: Timeframe, target: Timeframe) -> bool:
-    """Whether whole candles of one fill each candle of the other. A month is made of days, but not of weeks."""
-    whole = DAY_MS if target.step_ms is None else target.step_ms
-    return source != target and source.step_ms is not None and whole % source.step_ms == 0

@@ -150,7 +150,7 @@ class Book:
 
     def doubt(self, series: Series, since_ms: int) -> None:
         """What the stream confirmed since then is to be read again now: the connection was lost, and the exchange may
-        have corrected itself unheard. That is any moment; only whole candles can be asked for."""
+        have corrected itself unheard. `since_ms` may be any moment; the candle it lies in is read whole."""
         record = self[series]
         if record.unsure:
             record.doubtful |= record.unsure - Spans.between(0, series.timeframe.floor(since_ms))

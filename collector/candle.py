@@ -81,6 +81,11 @@ class Timeframe:
         """Whether a candle opens at exactly this instant."""
         return self.floor(ms) == ms
 
+    def fills(self, coarser: "Timeframe") -> bool:
+        """Whether whole candles of this one make up each candle of the other. A month is made of days, not of weeks."""
+        whole = DAY_MS if coarser.step_ms is None else coarser.step_ms
+        return self != coarser and self.step_ms is not None and whole % self.step_ms == 0
+
 
 def _origin_ms(name: str) -> int:
     return _FIRST_MONDAY_MS if name == "W" else 0
@@ -158,3 +163,16 @@ class Series:
         if tail not in TIMEFRAMES:
             raise ValueError(f"{name!r} does not name a series: <SYMBOL>_<TIMEFRAME>")
         return cls(head, TIMEFRAMES[tail])
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file that holds the series, such as `BTCUSDT_60.csv`."""
+        return f"{self.name}.csv"
+
+    @classmethod
+    def of_file(cls, file_name: str) -> "Series | None":
+        """The series that a file of this name holds; None for any other file."""
+        try:
+            return cls.named(file_name.removesuffix(".csv")) if file_name.endswith(".csv") else None
+        except ValueError:
+            return None

@@ -1,7 +1,6 @@
 """Which candles a directory holds, by the names of its files alone, and what to say when it has not what is wanted."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -19,13 +18,12 @@ class Catalogue:
     directory: Path
 
     def path(self, series: Series) -> Path:
-        return self.directory / f"{series.name}.csv"
+        return self.directory / series.file_name
 
     def stored(self) -> Iterator[Series]:
         """Every series that has a file, in no order."""
-        for path in self.directory.glob("*.csv"):
-            with suppress(ValueError):  # some other file
-                yield Series.named(path.stem)
+        named = (Series.of_file(path.name) for path in self.directory.glob("*.csv"))
+        return (series for series in named if series)
 
     def symbols(self) -> list[str]:
         return sorted({series.symbol for series in self.stored()})

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import track
 
 from collector.audit import audit
+from collector.candle import Series
 from collector.findings import totals
-from collector.integrity import DataIntegrityChecker, series_of
+from collector.integrity import DataIntegrityChecker
+from collector.integrity_reports import write_report
 from collector.logs import open_logs
 from collector.options import Options, with_options
-from collector.reports import write_report
 from collector.samples import Difference, audit_record, draw_samples
 from collector.terminal import AsJson, printable, say, show
 from collector.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
@@ -66,7 +67,7 @@ def check(
 
 def _is_chosen(options: Options, path: Path) -> bool:
     """Whether a file is to be looked at; one that is no series' only if nothing was named."""
-    series = series_of(path)
+    series = Series.of_file(path.name)
     return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
 
 

@@ -1,7 +1,7 @@
 """What can go wrong, named for what the catcher should do about it.
 
 Every error that ends a command carries the exit status the command ends with, and its text is one sentence a user can
-act on. This module imports nothing.
+act on. This module imports nothing of ours.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,6 @@ class SettingsError(CollectorError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
-
-
-def cause_of(group: BaseExceptionGroup[BaseException], echo: type[BaseException]) -> CollectorError | None:
-    """The one error of ours that explains a group; None when somebody else's is in it. `echo` is what others raise
-    because of it, such as senders to a writer that failed."""
-    foreign = group.split((CollectorError, echo))[1]
-    ours = group.subgroup(CollectorError)
-    if foreign is not None or ours is None:
-        return None
-    error: BaseException = ours
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, CollectorError)
-    return error
 
 
 class StorageError(CollectorError):
@@ -109,3 +95,22 @@ class Rejected(RequestError):
 
 class RequestFailed(RequestError):
     """All tries of one request are used up; the last reason is the text."""
+
+
+def cause_of(group: BaseExceptionGroup[BaseException], echo: type[BaseException]) -> CollectorError | None:
+    """The one error of ours that explains a group; None when somebody else's is in it. `echo` is what others raise
+    because of it, such as senders to a writer that failed."""
+    foreign = group.split((CollectorError, echo))[1]
+    ours = group.subgroup(CollectorError)
+    if foreign is not None or ours is None:
+        return None
+    error = first_of(ours)
+    assert isinstance(error, CollectorError)
+    return error
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error in a group, however deep it is; any other error itself."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -20,7 +20,7 @@ from collector.inspection import Bytes, covered_by
 from collector.merging import same_numbers
 from collector.proof import blocks, each_proven
 from collector.rows import HEADER
-from collector.succession import Displaced, Gap, displaced, first_gaps, is_increasing, likely_timeframe
+from collector.succession import Displaced, RowGap, displaced, first_gaps, is_increasing, likely_timeframe
 
 MOST = 1000  # defects and gaps that are described
 _BLOCK = 4 * 1024 * 1024  # bytes: some fifty thousand rows
@@ -36,9 +36,9 @@ class Examination:
     gap. `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0,
     the header not among them: those in `unsound` have to go, and their candles are to be fetched anew; those in
     `surplus` repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn:
-    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where
-    candles are missing between rows. `looks_like` is
-    the timeframe of which most rows seem to be, if that is another than the file's name says.
+    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where candles are
+    missing between rows. `looks_like` is the timeframe of which most rows seem to be, if that is another than the
+    file's name says.
     """
 
     rows: int = 0
@@ -47,7 +47,7 @@ class Examination:
     counts: Mapping[Kind, int] = attrs.field(factory=dict)
     defects: tuple[Defect, ...] = ()
     present: Spans = NOTHING
-    gaps: tuple[Gap, ...] = ()
+    gaps: tuple[RowGap, ...] = ()
     unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
     surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
     in_order: bool = True

@@ -13,12 +13,9 @@ from collector.candle import MINUTE_MS, Series
 from collector.coverage import Span, Spans, moment_text
 from collector.defects import Defect, Kind
 from collector.examination import Examination
-from collector.missing import Missing, State
+from collector.missing import SETTLED, Missing, State
 from collector.rows import candles_in
-from collector.succession import Gap
-
-# The exchange was asked and has nothing there: the file is as complete as it can be.
-SETTLED = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
+from collector.succession import RowGap
 
 _LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
 _OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
@@ -75,7 +72,7 @@ class Checked:
     def count(self, kind: Kind) -> int:
         return self.examination.counts.get(kind, 0)
 
-    def states(self, gap: Gap) -> dict[State, int]:
+    def states(self, gap: RowGap) -> dict[State, int]:
         """The candles of a gap by their state, the least settled first; what the ledger does not know is pending."""
         assert self.series
         frame, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), gap.candles
@@ -113,7 +110,7 @@ class Checked:
             "disagreement_count": self.disagreement_count,
         }
 
-    def _gap_record(self, gap: Gap) -> Record:
+    def _gap_record(self, gap: RowGap) -> Record:
         states = self.states(gap)
         open_ms, expected_ms = gap.span.end_ms, gap.span.start_ms - gap.before_ms
         return {
@@ -139,7 +136,7 @@ class Checked:
         yield from _shortened(map(self._gap_sentence, self.examination.gaps), self.examination.gap_count)
         yield from _shortened((each.sentence(str(self.finer)) for each in self.disagreements), self.disagreement_count)
 
-    def _gap_sentence(self, gap: Gap) -> str:
+    def _gap_sentence(self, gap: RowGap) -> str:
         states = self.states(gap)
         said = ", ".join(f"{count:,} {state}" if len(states) > 1 else state for state, count in states.items())
         candles = "1 candle is" if gap.candles == 1 else f"{gap.candles:,} candles are"

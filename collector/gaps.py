@@ -58,7 +58,7 @@ def find_gaps(data_dir: Path) -> Iterator[Gap]:
     """
     saved = read_ledger(data_dir)
     for series in sorted(saved.book.records):
-        saved.book.hold(series, _held(data_dir / f"{series.name}.csv", series, saved.marks.get(series)))
+        saved.book.hold(series, _held(data_dir / series.file_name, series, saved.marks.get(series)))
         yield from (Gap(series, missing) for missing in saved.book.missing(series))
 
 

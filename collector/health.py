@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-from collector.coverage import moment_text
+from collector.coverage import duration_text, moment_text
 
 HealthState = Literal["healthy", "degraded"]
 NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again
@@ -113,15 +113,16 @@ class _Rule:
 
 def _stale(signs: Signs, tolerance: Tolerance) -> str:
     those = f"{signs.stale} series are" if signs.stale > 1 else "a series is"
-    return f"{those} stale, {signs.slowest} most of all: its newest candle is overdue by {_duration(signs.overdue_s)}"
+    overdue = duration_text(signs.overdue_s)
+    return f"{those} stale, {signs.slowest} most of all: its newest candle is overdue by {overdue}"
 
 
 def _silent(signs: Signs, _: Tolerance) -> str:
-    return f"the exchange has said nothing for {_duration(signs.silent_s)}"
+    return f"the exchange has said nothing for {duration_text(signs.silent_s)}"
 
 
 def _unstreamed(signs: Signs, _: Tolerance) -> str:
-    return f"no connection to the stream for {_duration(signs.unstreamed_s)}, candles come late and over REST"
+    return f"no connection to the stream for {duration_text(signs.unstreamed_s)}, candles come late and over REST"
 
 
 def _errors(signs: Signs, _: Tolerance) -> str:
@@ -171,9 +172,3 @@ _RULES = (
     _Rule(_LOW_DISK, 0.9, _shortage, _low_disk),
     _Rule("memory", 0.95, _excess, _memory),
 )
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -18,11 +18,11 @@ from collector.book import Book
 from collector.candle import Series
 from collector.coverage import Span
 from collector.defects import Kind
-from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.errors import SettingsError, StorageError
 from collector.examination import MOST, Examination, examine, parted
 from collector.findings import Checked, totals
 from collector.ledger import Saved, read_ledger
-from collector.ownership import refuse_if_owned
+from collector.ownership import owner
 from collector.rows import HEADER, open_of_line
 from collector.settings import Settings
 
@@ -111,7 +111,7 @@ class DataIntegrityChecker:
 
     def rows_in(self, series: Series, span: Span) -> bytes:
         """The sound rows of a series that open in a span, as text; empty if there is no such file any more."""
-        path = self.settings.data_dir / f"{series.name}.csv"
+        path = self.settings.data_dir / series.file_name
         try:
             text = self._sound_rows(series, path, _read(path))
         except OSError:
@@ -130,7 +130,7 @@ class DataIntegrityChecker:
             self._saved = Saved(Book(), {})
 
     def _checked(self, path: Path) -> Checked:
-        series = series_of(path)
+        series = Series.of_file(path.name)
         if series is None:
             return Checked(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
         try:
@@ -161,14 +161,14 @@ class DataIntegrityChecker:
         at_the_end = examination.counts and examination.counts.keys() <= {Kind.TORN, Kind.UNCLOSED}
         if not at_the_end or self._patience_s <= 0:
             return False
-        return path.stat().st_size != size or _is_owned(path.parent)
+        return path.stat().st_size != size or owner(path.parent) is not None
 
     def _compared(self, checked: Checked, path: Path, data: bytes) -> Checked:
         """With the coarsest of the finer files, since that one is compared with one finer still."""
         assert checked.series
         for frame in finer_frames(checked.series.timeframe):
             finer = Series(checked.series.symbol, frame)
-            fine_path = path.with_name(f"{finer.name}.csv")
+            fine_path = path.with_name(finer.file_name)
             try:
                 fine = _read(fine_path)
             except OSError:
@@ -192,17 +192,9 @@ class DataIntegrityChecker:
         return _sound(data, examine(series, data, max(self._now_ms(), self._saved.newest_ms)))
 
 
-def series_of(path: Path) -> Series | None:
-    """The series that a file's name says it holds, if it says one."""
-    try:
-        return Series.named(path.stem) if path.suffix == ".csv" else None
-    except ValueError:
-        return None
-
-
 def _order(path: Path) -> tuple[bool, Series | str]:
     """By series, and before them, by name, whatever is none."""
-    series = series_of(path)
+    series = Series.of_file(path.name)
     return (True, series) if series else (False, path.name)
 
 
@@ -210,14 +202,6 @@ def _read(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for somebody at its other end
         raise OSError("it is not a regular file")
     return path.read_bytes()
-
-
-def _is_owned(data_dir: Path) -> bool:
-    try:
-        refuse_if_owned(data_dir)
-    except DirectoryInUse:
-        return True
-    return False
 
 
 def _sound(data: bytes, examination: Examination) -> bytes:

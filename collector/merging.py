@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import attrs
 
-from collector.rows import open_of_line
+from collector.rows import lines_by_time
 
 
 @attrs.frozen
@@ -33,9 +33,9 @@ def merge(earlier: bytes, later: bytes) -> Merged:
 
     Merging is idempotent, and its order does not matter where the two do not contradict each other.
     """
-    rows = _by_time(earlier)
+    rows = lines_by_time(earlier)
     revisions = []
-    for open_ms, line in _by_time(later).items():
+    for open_ms, line in lines_by_time(later).items():
         before = rows.get(open_ms)
         if before is not None and same_numbers(before, line):
             continue
@@ -48,10 +48,6 @@ def merge(earlier: bytes, later: bytes) -> Merged:
 def same_numbers(one: bytes, other: bytes) -> bool:
     """Whether two lines say the same, however they write it (`37000` and `37000.0`)."""
     return one == other or _numbers(one) == _numbers(other)
-
-
-def _by_time(text: bytes) -> dict[int, bytes]:
-    return {open_of_line(line): line for line in text.splitlines(keepends=True)}
 
 
 def _numbers(line: bytes) -> list[Decimal]:

@@ -30,6 +30,10 @@ class State(StrEnum):
     DELISTED = "delisted"
 
 
+# The exchange was asked and has nothing there: nobody waits for these candles, and a file without them is whole.
+SETTLED = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
+
+
 @attrs.frozen
 class Missing:
     """A span of candles that were asked for and not obtained."""

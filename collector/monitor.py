@@ -17,7 +17,7 @@ from collector.clock import Clock
 from collector.health import NEARLY, Health, Signs, Tolerance, judge
 from collector.logs import get_logger
 from collector.probes import Probes
-from collector.rates import Beat, Pulse
+from collector.rates import Rates, Tally
 from collector.settings import Settings
 from collector.survey import Late, Survey, Walk
 from collector.vitals import Vitals
@@ -42,7 +42,7 @@ class Monitor:
     _every_series: Sequence[Series]
     _probes: Probes
     on_space: Callable[[], None] = lambda: None  # the disk has space again: history may go on
-    pulse: Pulse = attrs.field(factory=Pulse)
+    rates: Rates = attrs.field(factory=Rates)
     surveyed: Survey = attrs.field(factory=Survey)
     surveyed_ms: int = 0  # when; local time
     _survey_due_s: float = 0.0
@@ -62,11 +62,11 @@ class Monitor:
 
     def look(self) -> None:
         """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
-        beat, before = Beat.of(self._vitals, trio.current_time()), self._vitals.health
-        self._note_life(beat.at_s, self.pulse.add(beat))
-        health = self._vitals.health = judge(self._signs(beat), _tolerance(self._settings), before)
+        tally, before = Tally.of(self._vitals, trio.current_time()), self._vitals.health
+        self._note_life(tally.at_s, self.rates.add(tally))
+        health = self._vitals.health = judge(self._signs(tally), _tolerance(self._settings), before)
         if health.kinds != before.kinds:
-            self._tell(before, health, beat.at_s)
+            self._tell(before, health, tally.at_s)
         if before.low_disk and not health.low_disk:
             self.on_space()
 
@@ -83,7 +83,7 @@ class Monitor:
         self.surveyed, self.surveyed_ms = walk.found(), self._probes.now_ms()
         self._survey_due_s = trio.current_time() + (time.perf_counter() - began_s) / _SURVEY_SHARE
 
-    def _note_life(self, now_s: float, news: Beat) -> None:
+    def _note_life(self, now_s: float, news: Tally) -> None:
         """When the exchange last said something, and when it last could not be asked."""
         if news.answers:
             self._answered_s = now_s
@@ -91,12 +91,12 @@ class Monitor:
             self._heard_s = now_s
         if self._vitals.connections or not self._vitals.connects:
             self._connected_s = now_s
-        if self._banned_until_ms:
+        if self.banned_until_ms:
             self._able_since_ms = self._clock.now_ms
             self._answered_s = self._heard_s = now_s
 
-    def _signs(self, now: Beat) -> Signs:
-        late, errors = self._late(now.at_s), self.pulse.last(_ERRORS_OVER_S, now)
+    def _signs(self, now: Tally) -> Signs:
+        late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
         able_for_ms = self._clock.now_ms - self._able_since_ms
         return Signs(
             overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
@@ -109,7 +109,7 @@ class Monitor:
             queued=self._vitals.queued,
             disk_free_mb=self._probes.disk_free_bytes() / _MB,
             memory_mb=self._probes.memory_bytes() / _MB,
-            banned_until_ms=self._banned_until_ms,
+            banned_until_ms=self.banned_until_ms,
         )
 
     def _late(self, now_s: float) -> Late:
@@ -118,7 +118,8 @@ class Monitor:
         return self.surveyed.unasked if answers_come else self.surveyed.unasked | self.surveyed.asked
 
     @property
-    def _banned_until_ms(self) -> int:
+    def banned_until_ms(self) -> int:
+        """The local time at which the rate ban ends; 0 while none is on."""
         until_ms = self._vitals.quiet_until_ms
         return until_ms if until_ms > self._probes.now_ms() else 0
 

@@ -58,7 +58,12 @@ _SHARED: dict[str, Any] = {
     "no_limit": Annotated[
         bool, typer.Option("--no-limit", help="Keep every row, not only the 50 newest.", rich_help_panel=_WHAT)
     ],
-    "no_websocket": Annotated[bool, typer.Option("--no-websocket", help="History only.", rich_help_panel=_WHAT)],
+    "no_websocket": Annotated[
+        bool,
+        typer.Option(
+            "--no-websocket", help="Without the stream: candles are asked for as they close.", rich_help_panel=_WHAT
+        ),
+    ],
     "log_level": Annotated[
         str | None,
         _one_of("debug info warning error", "debug, info, warning or error.", _HOW),

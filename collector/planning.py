@@ -13,6 +13,8 @@ from collector.candle import DAY_MS, Series, Timeframe
 from collector.coverage import NOTHING, Span, Spans
 
 PAGE = 1000  # the most rows one reply holds (https://bybit-exchange.github.io/docs/v5/market/kline, `limit`)
+# The exchange opened in 2018; nothing it has is older, and a start before a listing is clamped to the first candle.
+EARLIEST_MS = 1_483_228_800_000  # 2017-01-01
 NEWEST = 50  # rows that `mode = recent` fetches and `limit_to_50_entries` keeps
 
 
@@ -30,10 +32,6 @@ class Window:
     @property
     def candles(self) -> int:
         return self.series.timeframe.count(self.span.start_ms, self.span.end_ms)
-
-
-# The exchange opened in 2018; nothing it has is older, and a start before a listing is clamped to the first candle.
-EARLIEST_MS = 1_483_228_800_000  # 2017-01-01
 
 
 def wanted(frame: Timeframe, now_ms: int, days: int, *, newest_only: bool) -> Spans:

@@ -1,6 +1,6 @@
-"""The pulse: what was counted at each of the last moments, and from it how fast things go.
+"""How fast things go: the counters of the last minute, moment by moment, and the differences between them.
 
-It asks no clock; whoever adds a beat says when that was.
+It asks no clock; whoever adds a tally says when that was.
 """
 
 from collections import Counter, deque
@@ -9,11 +9,11 @@ import attrs
 
 from collector.vitals import Vitals
 
-_KEPT_S = 61.0  # the longest any rate looks back, and a beat more
+_KEPT_S = 61.0  # the longest any rate looks back, and a tally more
 
 
 @attrs.frozen
-class Beat:
+class Tally:
     """The counters at one moment; zero everywhere before anything was counted."""
 
     at_s: float
@@ -25,14 +25,14 @@ class Beat:
     troubles: Counter[str] = attrs.field(factory=Counter)
 
     @classmethod
-    def of(cls, vitals: Vitals, at_s: float) -> "Beat":
+    def of(cls, vitals: Vitals, at_s: float) -> "Tally":
         troubles = Counter(vitals.troubles) + Counter({"malformed message": vitals.malformed})
         answers = vitals.outcomes.get("ok", 0)
         return cls(at_s, vitals.requests, answers, vitals.messages, vitals.rows, troubles.total(), troubles)
 
-    def __sub__(self, before: "Beat") -> "Beat":
-        """What was counted since an earlier beat; `at_s` is the time between them."""
-        return Beat(
+    def __sub__(self, before: "Tally") -> "Tally":
+        """What was counted since an earlier tally; `at_s` is the time between them."""
+        return Tally(
             self.at_s - before.at_s,
             self.requests - before.requests,
             self.answers - before.answers,
@@ -47,20 +47,20 @@ class Beat:
 
 
 @attrs.define(eq=False)
-class Pulse:
-    """The beats of the last minute, oldest first."""
+class Rates:
+    """The tallies of the last minute, oldest first."""
 
-    _beats: deque[Beat] = attrs.field(factory=deque)
+    _tallies: deque[Tally] = attrs.field(factory=deque)
 
-    def add(self, beat: Beat) -> Beat:
-        """Adds a beat; what was counted since the one before."""
-        news = beat - self._beats[-1] if self._beats else beat
-        self._beats.append(beat)
-        while self._beats[0].at_s < beat.at_s - _KEPT_S:
-            self._beats.popleft()
+    def add(self, tally: Tally) -> Tally:
+        """Adds a tally; what was counted since the one before."""
+        news = tally - self._tallies[-1] if self._tallies else tally
+        self._tallies.append(tally)
+        while self._tallies[0].at_s < tally.at_s - _KEPT_S:
+            self._tallies.popleft()
         return news
 
-    def last(self, seconds: float, now: Beat) -> Beat:
-        """What was counted in so many seconds before now, or since the first beat if that is less."""
-        before = next((beat for beat in self._beats if beat.at_s >= now.at_s - seconds), now)
+    def last(self, seconds: float, now: Tally) -> Tally:
+        """What was counted in so many seconds before now, or since the first tally if that is less."""
+        before = next((tally for tally in self._tallies if tally.at_s >= now.at_s - seconds), now)
         return now - before

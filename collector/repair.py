@@ -76,7 +76,7 @@ class Plan:
             parts.append("rows are put in order")
         if self.to_fetch:
             parts.append(f"{candles_in(self.series.timeframe, self.to_fetch):,} candles are fetched")
-        return f"{self.series}.csv: {', '.join(parts) or 'is as it should be'}"
+        return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
 
 
 @attrs.frozen
@@ -88,7 +88,7 @@ class Doubt:
 
     def __str__(self) -> str:
         candles = candles_in(self.series.timeframe, self.spans)
-        return f"{self.series}.csv: {candles:,} candles are read again, a coarser file and a finer one disagree"
+        return f"{self.series.file_name}: {candles:,} candles are read again, a coarser file and a finer one disagree"
 
 
 def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan | Doubt]:
@@ -119,7 +119,7 @@ def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
 
 def find_doubts(settings: Settings, every_series: Iterable[Series]) -> Iterator[Doubt]:
     """What the files of these series say that cannot all be true; which of them is right, the exchange knows."""
-    paths = [path for series in every_series if (path := settings.data_dir / f"{series.name}.csv").exists()]
+    paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
     for checked in DataIntegrityChecker(settings).check_each(paths):
         if checked.series and checked.finer and checked.disagreements:
             close = checked.series.timeframe.close

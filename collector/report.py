@@ -79,7 +79,7 @@ class Lag:
 
 
 @attrs.frozen
-class Gap:
+class GapCount:
     """The spans missing in one state of the contract's."""
 
     state: str
@@ -121,7 +121,7 @@ class Report:
     stream: Streaming
     writing: Writing
     lags: tuple[Lag, ...]
-    gaps: tuple[Gap, ...]
+    gaps: tuple[GapCount, ...]
     machine: Machine
 
 

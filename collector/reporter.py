@@ -18,8 +18,8 @@ from collector.clock import Clock
 from collector.monitor import Monitor
 from collector.pacing import WINDOW_S, request_interval_s
 from collector.probes import Probes
-from collector.rates import Beat
-from collector.report import Doing, Gap, Lag, Machine, Report, Requests, Streaming, Writing
+from collector.rates import Tally
+from collector.report import Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
 from collector.settings import Settings
 from collector.vitals import Vitals
 
@@ -48,8 +48,8 @@ class Reporter:
 
     def report(self) -> Report:
         settings, health = self._settings, self._vitals.health
-        now = Beat.of(self._vitals, trio.current_time())
-        lately = self._monitor.pulse.last(_RATES_OVER_S, now)
+        now = Tally.of(self._vitals, trio.current_time())
+        lately = self._monitor.rates.last(_RATES_OVER_S, now)
         return Report(
             run=self.run,
             pid=os.getpid(),
@@ -81,7 +81,7 @@ class Reporter:
             return "starting"
         return "up to date" if self._book.idle else "catching up"
 
-    def _requests(self, now: Beat, lately: Beat) -> Requests:
+    def _requests(self, now: Tally, lately: Tally) -> Requests:
         vitals, settings = self._vitals, self._settings
         budget = int(WINDOW_S / request_interval_s(settings.bulk_request_delay_ms, settings.bulk_batch_size))
         return Requests(
@@ -92,12 +92,12 @@ class Reporter:
             given_up=vitals.failed,
             per_s=lately.per_s(lately.requests),
             budget=budget,
-            budget_left=max(0, budget - self._monitor.pulse.last(WINDOW_S, now).requests),
+            budget_left=max(0, budget - self._monitor.rates.last(WINDOW_S, now).requests),
             bans=vitals.bans,
-            banned_until_ms=vitals.quiet_until_ms if vitals.quiet_until_ms > self._probes.now_ms() else 0,
+            banned_until_ms=self._monitor.banned_until_ms,
         )
 
-    def _stream(self, lately: Beat) -> Streaming:
+    def _stream(self, lately: Tally) -> Streaming:
         vitals = self._vitals
         return Streaming(
             connections=vitals.connections,
@@ -113,7 +113,7 @@ class Reporter:
             refused_topics=tuple(sorted(vitals.refused)),
         )
 
-    def _writing(self, lately: Beat) -> Writing:
+    def _writing(self, lately: Tally) -> Writing:
         vitals = self._vitals
         return Writing(
             candles=vitals.rows,
@@ -134,9 +134,9 @@ class Reporter:
         late = ((frame, series, found.late[frame]) for frame, series in found.series.items())
         return tuple(Lag(frame, series, each.slowest, each.overdue_ms / 1000) for frame, series, each in late)
 
-    def _gaps(self) -> tuple[Gap, ...]:
+    def _gaps(self) -> tuple[GapCount, ...]:
         missing = self._monitor.surveyed.missing
-        return tuple(Gap(state, each.spans, each.candles) for state, each in missing.items())
+        return tuple(GapCount(state, each.spans, each.candles) for state, each in missing.items())
 
     def _machine(self) -> Machine:
         return Machine(

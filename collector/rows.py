@@ -119,6 +119,11 @@ def open_of_line(line: bytes) -> int:
     return int(line[: line.index(b",")])
 
 
+def lines_by_time(text: bytes) -> dict[int, bytes]:
+    """Whole lines by the open time each begins with; of several with one time, the last. Raises as `open_of_line`."""
+    return {open_of_line(line): line for line in text.splitlines(keepends=True)}
+
+
 def check_lines(timeframe: Timeframe, text: bytes, after_ms: int = -1) -> tuple[list[int], int, str | None]:
     """How much of the text, from its beginning, is good: whole lines, each as this collector would have written it and
     later than the one before.

@@ -10,7 +10,7 @@ from collector.candle import Series
 from collector.coverage import Span, Spans, moment_text
 from collector.merging import same_numbers
 from collector.planning import PAGE
-from collector.rows import candles_in, open_of_line
+from collector.rows import candles_in, lines_by_time
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ def draw_samples(stored: Iterable[tuple[Series, Spans]], count: int, random: Ran
 
 def differences(sample: Sample, stored: bytes, exchange: bytes) -> Iterator[Difference]:
     """Compares rows, text with text; a number that is only written in another way is the same."""
-    ours, theirs = _by_time(stored), _by_time(exchange)
+    ours, theirs = lines_by_time(stored), lines_by_time(exchange)
     for open_ms in sorted(ours.keys() | theirs.keys()):
         own, their = ours.get(open_ms), theirs.get(open_ms)
         if own is None or their is None or not same_numbers(own, their):
@@ -81,7 +81,3 @@ def _stretch(series: Series, spans: Spans, candle: int) -> Sample:
 
 def _place(sample: Sample) -> tuple[Series, Span]:
     return sample.series, sample.span
-
-
-def _by_time(text: bytes) -> dict[int, bytes]:
-    return {open_of_line(line): line for line in text.splitlines(keepends=True)}

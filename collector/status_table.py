@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from collector.coverage import moment_text
+from collector.coverage import duration_text, moment_text
 from collector.report import Report
 
 _MB = 1_000_000
@@ -27,7 +27,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield from (("because", reason) for reason in report.reasons)
     what = f"{report.series:,} series of {_count(report.symbols, 'symbol')}"
     yield "collecting", f"{what}, {report.category} at {report.exchange}, {report.mode}"
-    since, so_long = moment_text(report.started_ms), _duration((report.now_ms - report.started_ms) / 1000)
+    since, so_long = moment_text(report.started_ms), duration_text((report.now_ms - report.started_ms) / 1000)
     yield "running", f"since {since} UTC, {so_long}; process {report.pid}, version {report.version}"
     if report.exchange_ms:
         yield "its time", f"{moment_text(report.exchange_ms)} UTC at the exchange"
@@ -73,7 +73,7 @@ def _waiting(report: Report) -> str:
 
 
 def _late(report: Report) -> str:
-    late = [f"{lag.slowest} by {_duration(lag.lag_s)}" for lag in report.lags if lag.lag_s]
+    late = [f"{lag.slowest} by {duration_text(lag.lag_s)}" for lag in report.lags if lag.lag_s]
     return ", ".join(late) or "nothing"
 
 
@@ -91,12 +91,3 @@ def _machine(report: Report) -> str:
 
 def _count(number: int, word: str) -> str:
     return f"{number:,} {word}{'' if number == 1 else 's'}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -181,15 +181,12 @@ class Store:
     disk: Disk = attrs.field(factory=Disk)
 
     def path(self, series: Series) -> Path:
-        return self.directory / f"{series.name}.csv"
+        return self.directory / series.file_name
 
     def every_series(self) -> list[Series]:
         """Those that have a file, by name."""
-        found = []
-        for path in sorted(self.directory.glob("*.csv")):
-            with suppress(ValueError):  # the name is not that of a series
-                found.append(Series.named(path.stem))
-        return found
+        named = (Series.of_file(path.name) for path in sorted(self.directory.glob("*.csv")))
+        return [series for series in named if series]
 
     def open(self, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
         """Finds out what a file holds, mends the traces of a crash, and sets aside what is not ours.

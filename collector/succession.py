@@ -18,7 +18,7 @@ _ALIKE = 3  # so many equal distances make a timeframe likely
 
 
 @attrs.frozen
-class Gap:
+class RowGap:
     """Candles that are missing between two rows: those that open in `span`.
 
     `row` is the number of the row after the gap, `before_ms` the open time of the row before it.
@@ -85,7 +85,7 @@ def longest_run(numbers: Sequence[int]) -> list[bool]:
     return stands
 
 
-def first_gaps(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[Gap, ...]:
+def first_gaps(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[RowGap, ...]:
     """The first places where candles are missing between rows that increase in time."""
     if frame.step_ms is None:
         pairs = zip(rows[1:].to_list(), opens.to_list(), opens[1:].to_list(), strict=False)
@@ -95,11 +95,11 @@ def first_gaps(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -
     return tuple(islice(_gaps(frame, pairs), most))
 
 
-def _gaps(frame: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[Gap]:
+def _gaps(frame: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[RowGap]:
     for row, before_ms, open_ms in pairs:
         start_ms = frame.close(before_ms)
         if start_ms < open_ms:
-            yield Gap(row, before_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))
+            yield RowGap(row, before_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))
 
 
 def likely_timeframe(frame: Timeframe, opens: pl.Series) -> Timeframe | None:

@@ -12,10 +12,8 @@ import attrs
 from collector.book import Book, Record
 from collector.candle import Series
 from collector.coverage import Spans
-from collector.missing import State
+from collector.missing import SETTLED, State
 from collector.rows import candles_in
-
-_WILL_NOT_COME = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
 
 
 @attrs.frozen
@@ -114,6 +112,6 @@ def next_open_ms(series: Series, record: Record, began_ms: int) -> int | None:
     held_ms = record.held[-1].end_ms if record.held else 0
     open_ms = max(held_ms, record.wanted[0].start_ms if record.wanted else series.timeframe.ceil(began_ms))
     for note in record.notes:
-        if open_ms in note.span and note.state in _WILL_NOT_COME:
+        if open_ms in note.span and note.state in SETTLED:
             open_ms = note.span.end_ms
     return open_ms

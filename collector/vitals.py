@@ -20,8 +20,6 @@ class Vitals:
     rows: int = 0
     staged: int = 0  # of the rows: those that waited for what lay before them
     rewritten: int = 0  # of the rows: those that were put before the end of a file
-    appends: int = 0
-    rewrites: int = 0
     revisions: int = 0
     reached_ms: int = 0  # up to where the series written last reaches
     series: Series | None = None  # the series written last
@@ -64,12 +62,10 @@ class Vitals:
         self.flush_wait_s = waited_s
 
     def appended(self, series: Series, rows: int, reached_ms: int, staged: int = 0) -> None:
-        self.appends += 1
         self.staged += staged
         self._wrote(series, rows, reached_ms)
 
     def rewrote(self, series: Series, rows: int, reached_ms: int, revisions: int) -> None:
-        self.rewrites += 1
         self.rewritten += rows
         self.revisions += revisions
         self._wrote(series, rows, reached_ms)

@@ -1,6 +1,6 @@
 """Everything that can be wrong with a file, each as a way to make it so: clean bytes and a Random in, damaged out.
 
-A clean file has at least `LEAST` rows without a gap. `PLANTS` has every damage by its name, and what an examination has
+A clean file has at least a dozen rows without a gap. `PLANTS` has every damage by its name, and what an examination has
 to find after it.
 """
 
@@ -9,12 +9,10 @@ from random import Random
 
 import attrs
 
-from collector.candle import MINUTE_MS, TIMEFRAMES, Timeframe
+from collector.candle import MINUTE_MS, Timeframe
 from collector.coverage import moment_text
 from collector.defects import Kind
 from collector.rows import HEADER
-
-LEAST = 12
 
 Damage = Callable[[Timeframe, list[bytes], int, Random], list[bytes]]
 """The rows of a file, and the place of the one to damage; the rows after that, and what else is to follow the header.
@@ -209,5 +207,3 @@ FOREIGN: dict[str, Callable[[bytes], bytes]] = {
     "one word": lambda _: b"hello\n",
 }
 """Damage to a whole file, which is beyond repair then."""
-
-EVERY_FRAME = tuple(TIMEFRAMES)

@@ -19,7 +19,6 @@ KLINE = "/v5/market/kline"
 
 # A Wednesday, half a minute past: no candle has closed within the last seconds, so there is nothing to wait for.
 NOW = "2024-05-15T12:30:30"
-BACK_THEN = "2021-06-01T00:00"  # older than anything that is wanted
 
 
 def market(**options: Unpack[Options]) -> Exchange:
@@ -56,6 +55,12 @@ def settings_for(url: str, directory: Path, **changes: object) -> Settings:
 async def fetch(settings: Settings) -> Outcome:
     """What the command `fetch` does."""
     return await serve(settings, once=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Looks again and again: numbers, and processes that write files, tell nobody."""
+    while not condition():  # noqa: ASYNC110, RUF100 - see above
+        await trio.sleep(0.005)
 
 
 @contextmanager

@@ -91,6 +91,16 @@ def test_a_name_that_is_not_a_series_is_refused(name: str) -> None:
         Series.named(name)
 
 
+def test_a_series_is_found_again_by_its_file() -> None:
+    series = Series("BTCUSDT", timeframe("60"))
+    assert Series.of_file(series.file_name) == series
+
+
+@pytest.mark.parametrize("name", ["BTCUSDT_60", "BTCUSDT_60.csv.new", "BTCUSDT_7.csv", "notes.csv", ".csv"])
+def test_a_file_of_another_name_holds_no_series(name: str) -> None:
+    assert Series.of_file(name) is None
+
+
 def test_series_sort_by_symbol_then_from_fine_to_coarse() -> None:
     names = ["ETHUSDT_1", "BTCUSDT_M", "BTCUSDT_60", "BTCUSDT_5"]
     assert [str(series) for series in sorted(map(Series.named, names))] == [

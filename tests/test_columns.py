@@ -1,3 +1,5 @@
+"""Columns in memory: they hold the numbers of the text, are searched like a list, and refuse what is damaged."""
+
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import accumulate, pairwise

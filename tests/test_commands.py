@@ -35,7 +35,7 @@ from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
 from tests.campaign.process import command, heard, open_collector, variables
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
-from tests.support import KLINE, fetch, market, served, settings_for
+from tests.support import KLINE, fetch, market, served, settings_for, until
 
 _NOBODY = 65534
 _PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
@@ -617,14 +617,6 @@ def test_check_shows_the_first_files_and_counts_the_others(say: Command, tmp_pat
 
 
 # Signals, to a process of its own.
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Looks again and again, for a process that writes files tells nobody."""
-    while True:
-        await trio.sleep(0.02)
-        if condition():
-            return
 
 
 def has_newest(box: Sandbox, settings: Settings) -> bool:

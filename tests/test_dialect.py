@@ -1,19 +1,16 @@
 """The dialect: the right answer becomes rows, and everything else a named error."""
 
-import json
-from typing import Any
-
 import pytest
 
 from collector.bybit import dialect
 from collector.candle import Series, timeframe
 from collector.coverage import NOTHING, Span, Spans
 from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
+from tests.replies import LATER, instruments_body, kline_body
 
 T0 = 1_700_000_040_000
 SERIES = Series("BTCUSDT", timeframe("1"))
 WINDOW = Span(T0, T0 + 5 * 60_000)
-LATER = T0 + 3_600_000
 
 Row = list[str]
 
@@ -25,11 +22,6 @@ def row(place: int, **changes: str) -> Row:
 
 def newest_first(*rows: Row) -> list[Row]:
     return list(reversed(rows))
-
-
-def kline_body(rows: list[Any], now_ms: int = LATER, **changes: Any) -> bytes:
-    result = {"symbol": "BTCUSDT", "category": "linear", "list": rows} | changes
-    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now_ms}).encode()
 
 
 def parse(body: bytes, status: int = 200, series: Series = SERIES, span: Span = WINDOW) -> dialect.KlineAnswer:
@@ -186,12 +178,6 @@ def test_the_first_candle_is_asked_for_with_a_start_alone() -> None:
     assert dialect.parse_first_candle(200, kline_body([]), "linear", SERIES).open_ms is None
     with pytest.raises(BadAnswer, match="2 rows came"):
         dialect.parse_first_candle(200, kline_body(newest_first(row(0), row(1))), "linear", SERIES)
-
-
-def instruments_body(cursor: str, *symbols: str) -> bytes:
-    rows = [{"symbol": each, "status": "Trading", "launchTime": "1585526400000", "new": {}} for each in symbols]
-    result = {"category": "linear", "list": rows, "nextPageCursor": cursor}
-    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "time": LATER}).encode()
 
 
 def test_the_list_of_symbols_is_read_leniently() -> None:

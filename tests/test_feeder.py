@@ -1,3 +1,5 @@
+"""The feeder as a script uses it: look-ups, loading, memory, tables and replay, and nothing known before its time."""
+
 import logging
 import sys
 from collections.abc import Iterable

@@ -216,7 +216,7 @@ def test_frames_of_other_kinds_mean_nothing_and_do_no_harm(text: str) -> None:
 
 
 def test_a_request_names_its_topics_and_itself() -> None:
-    text = frames.request_text("subscribe", "subscribe-1", ["kline.1.BTCUSDT", "kline.60.BTCUSDT"])
+    text = frames.subscribe_text("subscribe-1", ["kline.1.BTCUSDT", "kline.60.BTCUSDT"])
     assert json.loads(text) == {
         "op": "subscribe",
         "req_id": "subscribe-1",

@@ -24,10 +24,11 @@ from collector.sandbox.clock import instant_ms
 from collector.sandbox.faults import KINDS
 from collector.service import collect, serve
 from collector.settings import Settings
-from collector.store import Disk, Store
+from collector.store import Store
 from collector.summary import Outcome
 from tests.campaign.counting import Bell, hang_bell
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
+from tests.disks import BreakingDisk
 from tests.support import KLINE, NOW, fetch, kline_faults, market, settings_for
 
 BTC_60 = Series("BTCUSDT", timeframe("60"))
@@ -393,33 +394,6 @@ async def test_a_candle_that_the_exchange_shows_late_is_left_out_first_and_then_
 # Disks that fail.
 
 
-class FailingDisk(Disk):
-    """A disk on which a number of calls succeed; of the next write half gets through, and nothing after that."""
-
-    def __init__(self, calls: int, code: int) -> None:
-        self._left = calls
-        self._code = code
-
-    def write(self, file: int, data: bytes) -> None:
-        if self._left == 0:
-            super().write(file, data[: len(data) // 2])
-        self._spend()
-        super().write(file, data)
-
-    def sync(self, file: int) -> None:
-        self._spend()
-        super().sync(file)
-
-    def rename(self, source: Path, target: Path) -> None:
-        self._spend()
-        super().rename(source, target)
-
-    def _spend(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise OSError(self._code, os.strerror(self._code))
-
-
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
 async def test_a_disk_that_fails_at_any_call_costs_no_candle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
@@ -429,8 +403,9 @@ async def test_a_disk_that_fails_at_any_call_costs_no_candle(
             shallow = settings_for(box.url, tmp_path / str(calls), timeframes=["5"], days_to_fetch=5)
             deep = attrs.evolve(shallow, timeframes=["5", "60"], days_to_fetch=9)
             await fetch(shallow)
+            disk = BreakingDisk(calls, lambda: OSError(code, os.strerror(code)))
             with monkeypatch.context() as broken:
-                broken.setattr("collector.service.Store", partial(Store, disk=FailingDisk(calls, code)))
+                broken.setattr("collector.service.Store", partial(Store, disk=disk))
                 failed = await failure_of(deep)
             assert failed or calls > 8
             assert foreign_rows(box, deep) == []

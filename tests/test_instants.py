@@ -1,3 +1,5 @@
+"""Moments as a script may write them: the same instant in every form, and what is none is refused."""
+
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest

@@ -20,8 +20,6 @@ from collector.settings import Settings
 from tests.candles import BTC, MINUTE, T0, content, rows
 from tests.defects import changed
 
-Directory = Path
-
 
 @pytest.fixture
 def checker(tmp_path: Path) -> DataIntegrityChecker:

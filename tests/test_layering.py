@@ -35,7 +35,7 @@ FEEDING = {"catalogue", "lines", "arrow", "columns", "copies", "mirror", "held",
 COMMANDS = {"status_command", "symbols_command", "gaps_command", "check_command"}
 TELLING = {"monitor", "reporter", "rates", "probes", "endpoint"}
 ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | TELLING
-ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "reports", "verdict"}
+ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "integrity_reports", "verdict"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
@@ -44,7 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "status_command": {"inquiry", "options", "status_table"},
     "symbols_command": PURE | {"options", "selection", "symbols", "terminal"},
     "gaps_command": PURE | {"gaps", "options", "terminal"},
-    "check_command": LOOKING | {"audit", "integrity", "logs", "options", "reports", "terminal", "verdict"},
+    "check_command": PURE
+    | LOOKING
+    | {"audit", "integrity", "logs", "options", "integrity_reports", "terminal", "verdict"},
     "terminal": {"logs"},
     "status_table": PURE,
     "inquiry": PURE | {"endpoint", "ownership"},
@@ -61,7 +63,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "history": COMMON | {"bybit.rest"},
     "listings": COMMON,
     "symbols": COMMON | {"bybit.rest", "ownership"},
-    "live": COMMON | {"bybit.stream"},
+    "live": COMMON | {"bybit.stream", "session"},
+    "session": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"inspection"},
     "ledger": COMMON | {"inspection", "ownership"},
@@ -94,7 +97,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what a check does beside reading: it asks the exchange, writes a report, and tells a person
     "samples": PURE,
     "audit": COMMON | {"samples", "ownership", "bybit.rest"},
-    "reports": COMMON,
+    "integrity_reports": COMMON,
     "verdict": PURE | {"findings", "samples"},
     # the exchange's edge
     "bybit": set(),

@@ -1,3 +1,5 @@
+"""Whole lines of a file that somebody may be writing: what is not whole does not exist, what is no row is named."""
+
 from pathlib import Path
 
 import pytest

@@ -3,7 +3,7 @@
 A minute there is a second here. Every comparison is to the byte, over all that a file holds and all that is wanted.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,17 +18,17 @@ from collector.errors import Refused
 from collector.ledger import open_ledger
 from collector.missing import State
 from collector.rows import candles_in
-from collector.sandbox import Clock, Faults, Options, Sandbox, build_exchange, open_sandbox
+from collector.sandbox import Clock, Faults, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.service import serve
 from collector.settings import Settings
 from collector.summary import Outcome
 from collector.vitals import Vitals
 from tests.campaign.truth import asked_spans, series_of, wanted_start_ms, whole_lines
+from tests.live_market import fast_box, live_settings, wrongs
 from tests.side_by_side import Endings, Scenarios
-from tests.support import KLINE, fetch, settings_for
+from tests.support import KLINE, fetch, until
 
-START = "2024-05-15T12:29:40"
 COUNTED = 40  # the rate where requests are counted: a candle is overdue after five seconds of the exchange's time
 BTC_1, ETH_1 = (Series(symbol, timeframe("1")) for symbol in ("BTCUSDT", "ETHUSDT"))
 
@@ -62,27 +62,6 @@ KINDS: dict[str, Faults] = {
 }
 FALSE_FOR_A_WHILE = ("revised", "wrong")  # until REST has its word
 BROUGHT_BY_THE_STREAM = ("none", "late", "twice", "two in one", "acknowledged late", "unknown")
-
-
-@asynccontextmanager
-async def fast_box(**options: object) -> AsyncIterator[Sandbox]:
-    """Two symbols; a minute takes a second."""
-    usual: dict[str, object] = {"seed": 7, "symbols": ["BTCUSDT", "ETHUSDT"], "start_time": START, "rate": 60}
-    exchange = build_exchange(**Options(**(usual | options)))  # type: ignore[typeddict-item]
-    async with open_sandbox(exchange) as box:
-        yield box
-
-
-def live_settings(box: Sandbox, directory: Path, **changes: object) -> Settings:
-    """A day of minutes and five minutes of both symbols, and then on."""
-    usual: dict[str, object] = {
-        "ws_url": box.ws_url(),
-        "symbols": ["BTCUSDT", "ETHUSDT"],
-        "timeframes": ["1", "5"],
-        "days_to_fetch": 1,
-        "flush_interval_s": 0.1,
-    }
-    return settings_for(box.url, directory, **(usual | changes))
 
 
 @attrs.define
@@ -125,27 +104,6 @@ async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
         stop.set()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110, RUF100 - numbers have no event
-        await trio.sleep(0.005)
-
-
-def wrongs(box: Sandbox, settings: Settings, late: int = 0) -> list[str]:
-    """How the files differ from the truth over what is wanted and what they hold; the newest may not have come yet."""
-    return [text for series in series_of(settings) if (text := _wrong(box, settings, series, late))]
-
-
-def _wrong(box: Sandbox, settings: Settings, series: Series, late: int) -> str:
-    held = whole_lines(settings.data_dir / f"{series}.csv")
-    first_ms = int(held[1].split(b",")[0]) if len(held) > 1 else box.clock.now_ms()
-    start_ms = min(first_ms, wanted_start_ms(box, settings, series)) if settings.mode == "full" else first_ms
-    true = box.truth(series.symbol, series.timeframe.name, start_ms, box.clock.now_ms(), settings.category).splitlines()
-    if len(true) - late <= len(held) and held == true[: len(held)]:
-        return ""
-    missing, foreign = sorted(set(true) - set(held)), sorted(set(held) - set(true))
-    return f"{series}: {len(held)} of {len(true)} lines; missing {missing[:3]}, foreign {foreign[:3]}"
-
-
 def false_rows(box: Sandbox, settings: Settings) -> list[str]:
     """Rows that the exchange does not have."""
     false: list[str] = []
@@ -185,7 +143,7 @@ async def test_no_fault_of_the_stream_leaves_a_gap_or_a_false_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All kinds at the same time, each with an exchange and a collector of its own."""
-    monkeypatch.setattr("collector.live._ACKNOWLEDGED_WITHIN_S", 1.0)
+    monkeypatch.setattr("collector.session._ACKNOWLEDGED_WITHIN_S", 1.0)
     wrong: dict[str, list[str]] = {}
     async with trio.open_nursery() as nursery:
         for kind, faults in KINDS.items():

@@ -1,3 +1,5 @@
+"""What is said and where it ends up: console, file and journal, masked, counted, and never in anybody's way."""
+
 import io
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Pacing: the budget never bursts, back-off grows, and the exchange's clock only runs forward."""
+"""Pacing: the budget never bursts, back-off grows, and one odd time does not move the exchange's clock."""
 
 from itertools import pairwise
 

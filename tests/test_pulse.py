@@ -1,3 +1,5 @@
+"""The pulse of the writer: stuck is not the same as having nothing to do."""
+
 import pytest
 
 from collector.pulse import Pulse, Work

@@ -1,3 +1,5 @@
+"""Settings that are read again: what is followed at once, what needs a restart, and what is not believed."""
+
 from typing import Any
 
 import attrs

@@ -23,9 +23,10 @@ from collector.repair import Doubt, Plan, show_plans
 from collector.sandbox import Sandbox
 from collector.service import repair
 from collector.settings import Settings
-from collector.store import Disk, Store
+from collector.store import Store
 from collector.summary import Outcome
 from tests.defects import FOREIGN, PLANTS, changed
+from tests.disks import BreakingDisk
 from tests.support import fetch, market, served, settings_for
 
 DAYS = {1: ("1", "3", "5", "15", "30"), 12: ("60", "120", "240", "360", "720"), 120: ("D", "W"), 800: ("M",)}
@@ -228,39 +229,13 @@ class Killed(BaseException):
     """Where a killed process would have stopped."""
 
 
-class Axe(Disk):
-    """A disk on which the process is killed at a call; half of a write gets through."""
-
-    def __init__(self, calls: int) -> None:
-        self.left = calls
-
-    def write(self, file: int, data: bytes) -> None:
-        if self.left == 0:
-            super().write(file, data[: len(data) // 2])
-        self._spend()
-        super().write(file, data)
-
-    def sync(self, file: int) -> None:
-        self._spend()
-        super().sync(file)
-
-    def rename(self, source: Path, target: Path) -> None:
-        self._spend()
-        super().rename(source, target)
-
-    def _spend(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Killed
-
-
 async def test_killed_at_any_call_to_the_disk_it_loses_nothing_and_the_next_ends_the_work(
     collected: Collected, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, series = collected.copy(tmp_path), EVERY_SERIES[8]
     for calls in range(100):
         damaged = damage(settings, series, ["off grid", "open: word", "swapped"], Random(calls))
-        axe = Axe(calls)
+        axe = BreakingDisk(calls, Killed)
         with monkeypatch.context() as falling:
             falling.setattr("collector.service.Store", partial(Store, disk=axe))
             with suppress(Killed, BaseExceptionGroup):

@@ -16,7 +16,7 @@ from collector.errors import Refused, Rejected, RequestFailed, Unreachable
 from collector.settings import Settings
 from collector.vitals import Vitals
 from tests.candles import BTC, T0, span, spans
-from tests.test_dialect import instruments_body, kline_body
+from tests.replies import instruments_body, kline_body
 
 Reply = httpx.Response | Exception
 NOW = T0 + 10**9

@@ -1,3 +1,5 @@
+"""Which symbols are shown to somebody who looks for some of them."""
+
 import attrs
 import pytest
 

@@ -1,3 +1,5 @@
+"""Settings: every source in its order, every problem at once with its place, and the documented file in step."""
+
 import configparser
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Signals to a command at work: when a hangup means new settings, when the end, and when nothing."""
+
 import os
 import signal
 from collections.abc import Iterator

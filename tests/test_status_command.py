@@ -18,7 +18,7 @@ from collector.errors import DirectoryInUse
 from collector.health import Trouble
 from collector.ledger import open_ledger
 from collector.ownership import OWN, owned, owner
-from collector.report import Gap, Lag, Report, decode, encode
+from collector.report import GapCount, Lag, Report, decode, encode
 from collector.sandbox import Sandbox
 from collector.service import serve
 from collector.settings import Settings
@@ -197,7 +197,7 @@ def test_a_table_says_why_it_is_degraded_and_what_is_late_and_missing(report: Re
         state="degraded",
         reasons=(Trouble("disk", "no space\x1b[31m").words,),
         lags=(Lag("60", 1, "BTCUSDT_60", 3700.0),),
-        gaps=(Gap("absent", 1, 1200),),
+        gaps=(GapCount("absent", 1, 1200),),
     )
     words = shown(ill)
     assert words["state"].startswith("degraded")

@@ -23,9 +23,9 @@ from collector.report import Report
 from collector.sandbox import Faults, Limits, Sandbox
 from collector.service import serve
 from collector.settings import Settings
-from tests.support import KLINE
-from tests.test_live_end_to_end import fast_box as box_of_rate
-from tests.test_live_end_to_end import live_settings, until, wrongs
+from tests.live_market import fast_box as box_of_rate
+from tests.live_market import live_settings, wrongs
+from tests.support import KLINE, until
 
 MB = 1_000_000
 

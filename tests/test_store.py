@@ -1,7 +1,6 @@
 """The store: a file never lies, whatever happened to it."""
 
 import errno
-import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from collector.inspection import Mark
 from collector.rows import HEADER
 from collector.store import Disk, FileChangedError, SeriesFile, Store
 from tests.candles import BTC, T0, candle_at, content, joined, row, rows, spans
+from tests.disks import DeafDisk, FullDisk
 
 NAME = "BTCUSDT_1.csv"
 
@@ -28,26 +28,6 @@ def found(directory: Path, data: bytes, mark: Mark | None = None) -> tuple[Serie
     (directory / NAME).write_bytes(data)
     file, finding = Store(directory).open(BTC, mark)
     return file, finding.what if finding else ""
-
-
-class FullDisk(Disk):
-    """Takes so many bytes and then no more, like a disk: it writes what still fits."""
-
-    def __init__(self, room: int, error: int = errno.ENOSPC) -> None:
-        self.room, self.error = room, error
-
-    def write(self, file: int, data: bytes) -> None:
-        os.write(file, data[: self.room])
-        if len(data) > self.room:
-            raise OSError(self.error, os.strerror(self.error))
-        self.room -= len(data)
-
-
-class DeafDisk(Disk):
-    """Takes everything and cannot make it durable."""
-
-    def sync(self, file: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 # Growing

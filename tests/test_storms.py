@@ -1,3 +1,5 @@
+"""Storms: what is said at once, what is only counted, and when the count is told."""
+
 from collector.storms import INTERVAL_S, Storms
 
 START_S = 1000.0

@@ -17,10 +17,9 @@ import trio
 
 from collector.sandbox import open_sandbox
 from collector.settings import Settings
-from tests.campaign.process import command, heard, variables
+from tests.campaign.process import heard, opened, variables
 from tests.campaign.truth import whole_lines
-from tests.support import market, settings_for
-from tests.test_commands import until
+from tests.support import market, settings_for, until
 
 _PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
 _WATCHDOG_S = 0.6
@@ -59,22 +58,9 @@ async def supervised(
         del environment[f"COLLECTOR_{key.upper()}"]
     with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as socket:
         await socket.bind(str(address))
-        process = await trio.lowlevel.open_process(
-            command("run", *options),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # as under a service manager, there is no terminal
-        )
-        try:
+        alone = {"start_new_session": True}  # as under a service manager, there is no terminal
+        async with opened(["run", *options], environment, stderr=subprocess.PIPE, **alone) as process:
             yield process, Manager(socket)
-        finally:
-            with trio.CancelScope(shield=True):
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
-                assert process.stderr is not None
-                await trio.aclose_forcefully(process.stderr)
 
 
 async def rows_are(settings: Settings, name: str, at_least: int) -> None:

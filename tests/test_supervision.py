@@ -1,3 +1,5 @@
+"""What a service manager is told and when: readiness, signs of life, troubles, and the end."""
+
 import os
 import socket
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""The systemd unit of an installation: systemd itself reads it as it was meant, and finds nothing wrong with it."""
+
 import os
 import shlex
 import shutil

@@ -110,9 +110,9 @@ def topic_of(series: Series) -> str:
     return f"kline.{series.timeframe}.{series.symbol}"
 
 
-def request_text(op: str, request: str, topics: Sequence[str]) -> str:
-    """A text that subscribes to topics, or unsubscribes from them."""
-    return msgspec.json.encode({"req_id": request, "op": op, "args": list(topics)}).decode()
+def subscribe_text(request: str, topics: Sequence[str]) -> str:
+    """A text that subscribes to topics; `request` is what the answer to it will be known by."""
+    return msgspec.json.encode({"req_id": request, "op": "subscribe", "args": list(topics)}).decode()
 
 
 def batches(category: str, topics: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -146,7 +146,7 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
         return Pushed(tuple(_confirmed(series, candle, decoded.ts) for candle in decoded.data if candle.confirm))
     if decoded.op in ("ping", "pong"):  # linear and spot answer a ping with op `ping`, options with `pong`
         return Pong()
-    if decoded.op in ("subscribe", "unsubscribe") and decoded.success is not None:
+    if decoded.op == "subscribe" and decoded.success is not None:
         return Acknowledged(decoded.req_id, decoded.success, decoded.ret_msg)
     return Unknown()
 

@@ -45,10 +45,6 @@ from collector.vitals import Vitals
 log = get_logger(__name__)
 T = TypeVar("T", bound=TimeAnswer)
 
-PATIENCE_S = (
-    10.0  # for those who go on asking an exchange that cannot be reached: the pause after all tries are used up
-)
-
 _TRY_S = 30.0  # for one try: connect, send, and read the whole answer
 _LONGEST_BODY = 16 * 1024 * 1024  # the whole list of symbols is 0.8 MB, a page of candles 0.1
 _MOST_PAGES = 50  # of the list of symbols, 1000 each

@@ -1,7 +1,7 @@
 """A connection to the exchange's stream: the only module that knows trio_websocket.
 
 It opens, sends and receives text, and turns every way a connection can fail into one error. It repeats nothing and
-understands nothing; that is live's and the dialect's work.
+understands nothing; that is the work of live, and of the session and its frames.
 """
 
 import ssl

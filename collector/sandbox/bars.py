@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from itertools import accumulate, compress
 from operator import mul
 
-WIDEST_DRAW = 65_536
 DRAWS_PER_PART = 5  # whether it trades, where it closes, how much of the volume, both wicks
 
 

@@ -76,7 +76,7 @@ class Replay:
 
     def _make(self, symbol: str, timeframe: Timeframe) -> _Recorded:
         if timeframe.name in self._files[symbol]:
-            return _read(self._directory / f"{Series(symbol, timeframe)}.csv")
+            return _read(self._directory / Series(symbol, timeframe).file_name)
         if "1" not in self._files[symbol]:
             return _Recorded([], [])
         minutes = self._load(symbol, _MINUTE)

@@ -3,8 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import attrs
 import trio
@@ -14,11 +15,15 @@ from collector.settings import Settings
 
 def variables(settings: Settings) -> dict[str, str]:
     """The environment in which a collector has these settings and no others."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
     given = {
         f"COLLECTOR_{field.name.upper()}": _text(getattr(settings, field.name)) for field in attrs.fields(Settings)
     }
-    return clean | given
+    return clean_environment() | given
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without any settings of a collector."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
 
 
 def command(*arguments: str) -> list[str]:
@@ -26,14 +31,9 @@ def command(*arguments: str) -> list[str]:
 
 
 @asynccontextmanager
-async def open_collector(settings: Settings, *arguments: str) -> AsyncIterator[trio.Process]:
-    """A collector that runs while this is entered, and is killed if it still does on leaving.
-
-    What it says goes to a pipe; read it with `heard`, or it may stand still when the pipe is full.
-    """
-    process = await trio.lowlevel.open_process(
-        command(*arguments), env=variables(settings), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+async def opened(arguments: Sequence[str], environment: Mapping[str, str], **how: Any) -> AsyncIterator[trio.Process]:
+    """A command of ours that runs while this is entered, and is killed if it still does on leaving."""
+    process = await trio.lowlevel.open_process(command(*arguments), env=environment, stdin=subprocess.DEVNULL, **how)
     try:
         yield process
     finally:
@@ -41,8 +41,18 @@ async def open_collector(settings: Settings, *arguments: str) -> AsyncIterator[t
             if process.returncode is None:
                 process.kill()
             await process.wait()
-            if process.stderr is not None:
-                await trio.aclose_forcefully(process.stderr)
+            for pipe in filter(None, (process.stdout, process.stderr)):
+                await trio.aclose_forcefully(pipe)
+
+
+@asynccontextmanager
+async def open_collector(settings: Settings, *arguments: str) -> AsyncIterator[trio.Process]:
+    """A collector with these settings.
+
+    What it says goes to a pipe; read it with `heard`, or it may stand still when the pipe is full.
+    """
+    async with opened(arguments, variables(settings), stderr=subprocess.PIPE) as process:
+        yield process
 
 
 async def heard(process: trio.Process, words: str = "") -> str:

@@ -1,8 +1,6 @@
 """The box and the collector as processes of their own, started as a user starts them."""
 
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,9 +8,9 @@ from typing import Any
 
 import attrs
 import httpx
-import trio
 
 from collector.settings import Settings
+from tests.campaign.process import clean_environment, opened
 from tests.soak.plan import Plan
 
 START = "2024-05-15T12:30:30"
@@ -49,31 +47,13 @@ async def open_box(plan: Plan) -> AsyncIterator[Box]:
     """`python -m collector sandbox`, as planned, until this is left."""
     arguments = ["--port", "0", "--seed", plan.seed, "--symbols", plan.symbols, "--rate", plan.rate]
     arguments += ["--start-time", START, "--ban-seconds", plan.ban_s]
-    async with opened(["sandbox", *map(str, arguments)], stdout=subprocess.PIPE) as process:
+    async with opened(["sandbox", *map(str, arguments)], clean_environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         said = await process.stdout.receive_some()
         async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
             yield Box(said.decode().split()[-1], client)
         process.terminate()
         await process.wait()
-
-
-@asynccontextmanager
-async def opened(arguments: list[str], **how: Any) -> AsyncIterator[trio.Process]:
-    """A command of ours that runs while this is entered, and is killed if it still does on leaving."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
-    process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "collector", *arguments], env=clean, stdin=subprocess.DEVNULL, **how
-    )
-    try:
-        yield process
-    finally:
-        with trio.CancelScope(shield=True):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-            if process.stdout is not None:
-                await trio.aclose_forcefully(process.stdout)
 
 
 def write_settings(settings: Settings, path: Path) -> None:

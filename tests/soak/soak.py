@@ -17,9 +17,10 @@ import psutil
 import trio
 
 from collector.settings import Settings
+from tests.campaign.process import clean_environment, opened
 from tests.soak import troubles
 from tests.soak.plan import Memory, Plan, Report
-from tests.soak.processes import Box, open_box, opened, write_settings
+from tests.soak.processes import Box, open_box, write_settings
 from tests.soak.proof import differences, open_spans
 
 _TIMEFRAMES = ("1", "5", "15", "60", "120", "240")
@@ -120,7 +121,7 @@ async def _collector(scene: _Scene) -> AsyncIterator[trio.Process]:
     with scene.said.open("ab") as said:
         command = ["run", "--settings", str(scene.file)]
         async with (
-            opened(command, stdout=said, stderr=subprocess.STDOUT) as process,
+            opened(command, clean_environment(), stdout=said, stderr=subprocess.STDOUT) as process,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(_watch_memory, scene, process)
@@ -155,7 +156,9 @@ def _last_words(scene: _Scene) -> str:
 async def _fetch(scene: _Scene) -> None:
     before = (await scene.box.get("/sandbox/counts"))["requests"]
     with scene.said.open("ab") as said:
-        async with opened(["fetch", "--settings", str(scene.file)], stdout=said, stderr=subprocess.STDOUT) as process:
+        async with opened(
+            ["fetch", "--settings", str(scene.file)], clean_environment(), stdout=said, stderr=subprocess.STDOUT
+        ) as process:
             if status := await process.wait():
                 scene.report.wrong.append(f"the last fetch ended with status {status}: {_last_words(scene)}")
     scene.report.last_requests = (await scene.box.get("/sandbox/counts"))["requests"] - before

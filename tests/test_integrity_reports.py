@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collector.errors import SettingsError
-from collector.reports import DIRECTORY, write_report
+from collector.integrity_reports import DIRECTORY, write_report
 
 NOW = datetime(2024, 5, 15, 12, 30, 30, tzinfo=UTC)
 

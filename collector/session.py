@@ -1,0 +1,198 @@
+"""One open connection to the stream: subscribed to its topics, kept alive, and heard until it is lost.
+
+Every candle that is confirmed on it is handed to the writer, also what was received when a stop came. Nothing here
+opens a connection, or opens one again, and nothing here looks for what was missed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+
+import attrs
+import trio
+
+from collector.bybit import frames
+from collector.bybit.frames import NOTHING_CONFIRMED, Acknowledged, Frame, Malformed, Pong, Pushed
+from collector.bybit.stream import Stream, StreamLost
+from collector.candle import Series
+from collector.clock import Clock
+from collector.events import Confirmed, Event
+from collector.logs import get_logger
+from collector.vitals import Vitals
+
+log = get_logger(__name__)
+
+Out = trio.MemorySendChannel[Event]
+
+_PING_EVERY_S = 20.0
+_PONG_WITHIN_S = 10.0
+_SILENT_FOR_S = 45.0  # two pings and their pongs: nobody is there
+_ACKNOWLEDGED_WITHIN_S = 10.0
+_REQUESTS_AT_ONCE = 8
+_LAST_WORDS_S = 5.0  # to hand on what was received when a stop came
+_MALFORMED_IN_A_ROW = 20
+# A burst is handed on by the dozen, not candle by candle: each handing over costs about as much as writing one does.
+_GATHER_S = 0.01
+# More than all topics of a connection confirm at once. Beyond it the writer is stuck; REST brings the candles later.
+_WAITING = 10_000
+
+
+@attrs.define(eq=False)
+class Session:
+    """What happens on one open connection: `topics` are the series to subscribe to, by what the stream calls them.
+
+    Raises `StreamLost`, alone or in a group, when the connection is no use any more.
+    """
+
+    _stream: Stream
+    _category: str
+    _topics: Mapping[str, Series]
+    _clock: Clock
+    _vitals: Vitals
+    _requests: Iterator[int] = attrs.field(factory=lambda: count(1))
+    _answers: dict[str, trio.MemorySendChannel[Acknowledged]] = attrs.field(factory=dict)
+    _pong: trio.Event = attrs.field(factory=trio.Event)
+    _confirmed: list[Confirmed] = attrs.field(factory=list)
+    _some: trio.Event = attrs.field(factory=trio.Event)
+    _malformed_in_a_row: int = 0
+    _heard_s: float = attrs.field(factory=trio.current_time)
+    _ended: bool = False
+    _forwarding: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
+
+    async def run(self, out: Out, on_subscribed: Callable[[], None]) -> None:
+        """Subscribes and passes on what is confirmed, until the connection is lost."""
+        async with trio.open_nursery() as forwarding:
+            forwarding.start_soon(self._forward, out)
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._receive)
+                    nursery.start_soon(self._watch)
+                    nursery.start_soon(self._beat)
+                    await self._subscribe_all(list(self._topics))
+                    on_subscribed()
+            finally:
+                self._hand_on_and_end()
+
+    async def _receive(self) -> None:
+        """Takes texts as fast as they come: nothing in here waits for anybody but the exchange."""
+        while True:
+            text = await self._stream.receive()
+            self._heard_s = trio.current_time()
+            self._vitals.messages += 1
+            try:
+                frame = frames.read(text, self._topics)
+            except Malformed as defect:
+                self._note_malformed(defect)
+                continue
+            if frame is not NOTHING_CONFIRMED:
+                self._take(frame)
+
+    async def _watch(self) -> None:
+        """Notices silence. A deadline around every single receive would be a cost on every push."""
+        while True:
+            left_s = self._heard_s + _SILENT_FOR_S - trio.current_time()
+            if left_s <= 0:
+                raise StreamLost(f"nothing came for {_SILENT_FOR_S:.0f} s")
+            await trio.sleep(left_s)
+
+    def _take(self, frame: Frame) -> None:
+        self._malformed_in_a_row = 0
+        match frame:
+            case Pushed(confirmed):
+                self._pass_on(confirmed)
+            case Pong():
+                self._pong.set()
+            case Acknowledged(request):
+                if request in self._answers:
+                    self._answers.pop(request).send_nowait(frame)
+            case _:
+                self._vitals.unknown += 1
+
+    def _pass_on(self, confirmed: Sequence[Confirmed]) -> None:
+        if len(self._confirmed) > _WAITING:
+            raise StreamLost("candles come faster than they can be written")
+        if not confirmed:
+            return
+        self._vitals.confirmed += len(confirmed)
+        self._confirmed += confirmed
+        self._some.set()
+
+    def _note_malformed(self, defect: Malformed) -> None:
+        self._vitals.malformed += 1
+        self._malformed_in_a_row += 1
+        log.debug("malformed frame", what=str(defect))
+        if self._malformed_in_a_row >= _MALFORMED_IN_A_ROW:
+            raise StreamLost(f"{_MALFORMED_IN_A_ROW} malformed frames in a row, the last: {defect}") from defect
+
+    async def _forward(self, out: Out) -> None:
+        """Hands what was confirmed to the writer, as much at once as there is.
+
+        It outlives whatever ends the connection, a stop too, until all is handed on or the writer takes too long. A
+        cancelled send would take its candles with it.
+        """
+        taken: tuple[Confirmed, ...] = ()
+        with self._forwarding, suppress(trio.BrokenResourceError):  # the writer is gone, and says itself why
+            while self._confirmed or not self._ended:
+                await self._some.wait()
+                self._some = trio.Event()
+                if not self._ended:
+                    await trio.sleep(_GATHER_S)
+                if self._confirmed:
+                    taken, self._confirmed = tuple(self._confirmed), []
+                    self._look_at(taken[-1])
+                    await out.send(taken)
+                    taken = ()
+        self._vitals.dropped += len(taken) + len(self._confirmed)
+
+    def _look_at(self, newest: Confirmed) -> None:
+        """One candle of a batch tells the time, and how late confirmations are."""
+        self._clock.tell(newest.at_ms)
+        self._vitals.confirm_lags += 1
+        self._vitals.confirm_lag_s += max(0, newest.at_ms - newest.asked.end_ms) / 1000
+
+    def _hand_on_and_end(self) -> None:
+        self._ended = True
+        self._forwarding.deadline = trio.current_time() + _LAST_WORDS_S
+        self._some.set()
+
+    async def _beat(self) -> None:
+        """The heartbeat. The exchange wants a text of its own kind, not a ping of the protocol."""
+        while True:
+            self._pong = trio.Event()
+            await self._stream.send(frames.PING)
+            with trio.move_on_after(_PONG_WITHIN_S) as waiting:
+                await self._pong.wait()
+            if waiting.cancelled_caught:
+                raise StreamLost(f"no pong within {_PONG_WITHIN_S:.0f} s")
+            await trio.sleep(_PING_EVERY_S)
+
+    async def _subscribe_all(self, topics: Sequence[str]) -> None:
+        at_once = trio.CapacityLimiter(_REQUESTS_AT_ONCE)
+        async with trio.open_nursery() as nursery:
+            for batch in frames.batches(self._category, topics):
+                nursery.start_soon(self._subscribe, list(batch), at_once)
+
+    async def _subscribe(self, topics: list[str], at_once: trio.CapacityLimiter) -> None:
+        """Subscribes to as many of the topics as the exchange has. One it does not have refuses them all: it is left
+        out, and the rest is asked for again."""
+        while topics:
+            async with at_once:
+                answer = await self._ask(topics)
+            if answer.success:
+                return
+            bad = answer.topic
+            if bad not in topics:
+                raise StreamLost(f"a subscription was refused: {answer.text}")
+            topics.remove(bad)
+            if not answer.already:
+                self._vitals.refused.add(bad)
+                log.warning("topic refused, its candles come over REST", topic=bad, said=answer.text)
+
+    async def _ask(self, topics: Sequence[str]) -> Acknowledged:
+        request = f"subscribe-{next(self._requests)}"
+        send, receive = trio.open_memory_channel[Acknowledged](1)
+        self._answers[request] = send
+        await self._stream.send(frames.subscribe_text(request, topics))
+        with trio.move_on_after(_ACKNOWLEDGED_WITHIN_S):
+            return await receive.receive()
+        raise StreamLost(f"a subscription was not acknowledged within {_ACKNOWLEDGED_WITHIN_S:.0f} s")

@@ -1,0 +1,55 @@
+"""Disks that fail, in place of the real one: full, deaf, or broken from some call on. What they take, they write."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from collector.store import Disk
+
+
+class FullDisk(Disk):
+    """Takes so many bytes and then no more, like a disk: it writes what still fits."""
+
+    def __init__(self, room: int, error: int = errno.ENOSPC) -> None:
+        self.room, self.error = room, error
+
+    def write(self, file: int, data: bytes) -> None:
+        os.write(file, data[: self.room])
+        if len(data) > self.room:
+            raise OSError(self.error, os.strerror(self.error))
+        self.room -= len(data)
+
+
+class DeafDisk(Disk):
+    """Takes everything and cannot make it durable."""
+
+    def sync(self, file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class BreakingDisk(Disk):
+    """A disk on which a number of calls succeed; of the next write half gets through, and nothing after that."""
+
+    def __init__(self, calls: int, failure: Callable[[], BaseException]) -> None:
+        self.left = calls
+        self._failure = failure
+
+    def write(self, file: int, data: bytes) -> None:
+        if self.left == 0:
+            super().write(file, data[: len(data) // 2])
+        self._spend()
+        super().write(file, data)
+
+    def sync(self, file: int) -> None:
+        self._spend()
+        super().sync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._spend()
+        super().rename(source, target)
+
+    def _spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise self._failure()

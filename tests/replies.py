@@ -1,0 +1,17 @@
+"""Replies of the exchange over REST, as tests make them up."""
+
+import json
+from typing import Any
+
+LATER = 1_700_003_640_000  # 2023-11-14 23:14:00
+
+
+def kline_body(rows: list[Any], now_ms: int = LATER, **changes: Any) -> bytes:
+    result = {"symbol": "BTCUSDT", "category": "linear", "list": rows} | changes
+    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now_ms}).encode()
+
+
+def instruments_body(cursor: str, *symbols: str) -> bytes:
+    rows = [{"symbol": each, "status": "Trading", "launchTime": "1585526400000", "new": {}} for each in symbols]
+    result = {"category": "linear", "list": rows, "nextPageCursor": cursor}
+    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "time": LATER}).encode()
