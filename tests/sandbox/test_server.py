@@ -81,6 +81,9 @@ async def test_counts_truth_and_faults_are_on_the_same_port(box: Sandbox, client
 
 
 async def test_a_dropped_connection_has_no_answer(box: Sandbox, client: httpx.AsyncClient) -> None:
+    assert (await client.post("/sandbox/clock", json={"advance_ms": 1e18})).status_code == 400
+    assert (await client.post("/sandbox/clock", json={"rate": 1e300})).status_code == 400
+    assert (await client.post("/sandbox/faults", json={"topics": [5]})).status_code == 400
     box.faults = Faults(dropped=1)
     with pytest.raises(httpx.RemoteProtocolError):
         await client.get(KLINE)
