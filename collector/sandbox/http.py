@@ -46,6 +46,13 @@ async def serve_http(stream: trio.abc.Stream, address: str, wire: Wire) -> None:
     await trio.lowlevel.checkpoint()
     try:
         while await _exchange(connection, stream, address, wire):
+    try:
+        await _answer_all(connection, stream, address, wire)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return
+
+
+async def _answer_all(connection: h11.Connection, stream: trio.abc.Stream, address: str, wire: Wire) -> None:
             connection.start_next_cycle()
     except h11.RemoteProtocolError:
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -72,7 +79,8 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
         await _say_nothing(stream, reply, wire)
         return False
     packed = b"gzip" in headers.get(b"accept-encoding", b"") and len(reply.body) >= _WORTH_PACKING
-    await stream.send_all(_written(connection, reply, packed, wire.now_ms()))
+    written = _written(connection, reply, packed, head.method == b"HEAD", wire.now_ms())
+    await stream.send_all(written)
     return reply.broken == "" and connection.our_state is not h11.MUST_CLOSE
 
 
@@ -97,8 +105,8 @@ async def _body(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
     return b"".join(parts)
 
 
-def _written(connection: h11.Connection, reply: Reply, packed: bool, now_ms: int) -> bytes:
-    """The bytes of a reply; a truncated one stops in the middle of its body."""
+def _written(connection: h11.Connection, reply: Reply, packed: bool, bare: bool, now_ms: int) -> bytes:
+    """The bytes of a reply; a truncated one stops in the middle of its body, and one to a HEAD is bare: it has none."""
     body = _packed(reply.body) if packed else reply.body
     headers = [
         ("Date", format_datetime(datetime.fromtimestamp(now_ms // 1000, UTC), usegmt=True)),
@@ -110,6 +118,8 @@ def _written(connection: h11.Connection, reply: Reply, packed: bool, now_ms: int
     ]
     start = h11.Response(status_code=reply.status, headers=headers, reason=_REASONS[reply.status])
     head = connection.send(start) or b""
+    if bare:
+        return head + (connection.send(h11.EndOfMessage()) or b"")
     if reply.broken == "truncated":
         return head + body[: len(body) // 2]
     data = connection.send(h11.Data(data=body)) or b""
@@ -135,7 +145,8 @@ async def _say_nothing(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> Non
 
 
 async def _say_bad_request(connection: h11.Connection, stream: trio.abc.Stream) -> None:
-    head = h11.Response(status_code=400, headers=[("Content-Length", "0"), ("Connection", "close")])
+    headers = [("Content-Length", "0"), ("Connection", "close")]
+    head = h11.Response(status_code=400, headers=headers, reason=_REASONS[400])
     written = (connection.send(head) or b"") + (connection.send(h11.EndOfMessage()) or b"")
     with trio.move_on_after(1):
         await stream.send_all(written)

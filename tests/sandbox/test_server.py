@@ -1,6 +1,8 @@
 """The box on the network, as a foreign client sees it."""
 
+import socket
 import ssl
+import struct
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -122,7 +124,34 @@ async def test_nonsense_is_a_bad_request(box: Sandbox) -> None:
     async with stream:
         await stream.send_all(b"what is the price?\r\n\r\n")
         answer = b"".join([chunk async for chunk in stream])
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+async def test_a_head_is_refused_without_a_body_and_the_connection_stays(
+    box: Sandbox, client: httpx.AsyncClient
+) -> None:
+    refused = await client.head("/v5/market/time")
+    assert (refused.status_code, refused.content) == (405, b"")
+    assert (await client.get("/v5/market/time")).status_code == 200
+    assert box.counts.connections == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"what is the price?\r\n\r\n",
+        b"GET /v5/market/time HTTP/1.1\r\n\r\n",
+        b"HEAD /v5/market/time HTTP/1.1\r\nHost: box\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_a_client_that_talks_nonsense_and_is_gone_harms_nobody(
+    box: Sandbox, client: httpx.AsyncClient, said: bytes
+) -> None:
+    rude = await trio.open_tcp_stream("127.0.0.1", box.port)
+    rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close sends a reset
+    await rude.send_all(said)
+    await rude.aclose()
+    assert (await client.get("/v5/market/time")).status_code == 200
 
 
 async def test_two_requests_in_one_segment_get_two_answers(box: Sandbox) -> None:
