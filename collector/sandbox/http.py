@@ -4,6 +4,7 @@ I/O only. It knows nothing of candles: what to say is decided by `respond`, and 
 `upgrade` with the request and the bytes that came after it.
 """
 
+import re
 import socket
 import struct
 import zlib
@@ -23,6 +24,7 @@ Upgrade = Callable[[trio.abc.Stream, h11.Request, bytes], Awaitable[None]]
 _CHUNK = 65_536
 _LONGEST_BODY = 1 << 20  # for the box's own paths; nothing of the exchange's takes a body
 _WORTH_PACKING = 1024  # below, packing costs more than it saves
+_GZIP = re.compile(rb"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)  # a weight of nothing is a no
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
@@ -45,20 +47,18 @@ async def serve_http(stream: trio.abc.Stream, address: str, wire: Wire) -> None:
     connection = h11.Connection(h11.SERVER)
     await trio.lowlevel.checkpoint()
     try:
-        while await _exchange(connection, stream, address, wire):
-    try:
         await _answer_all(connection, stream, address, wire)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return
 
 
 async def _answer_all(connection: h11.Connection, stream: trio.abc.Stream, address: str, wire: Wire) -> None:
+    try:
+        while await _exchange(connection, stream, address, wire):
             connection.start_next_cycle()
     except h11.RemoteProtocolError:
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await _say_bad_request(connection, stream)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        return
 
 
 async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address: str, wire: Wire) -> bool:
@@ -78,7 +78,7 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
     if reply.broken in ("dropped", "reset", "stalled"):
         await _say_nothing(stream, reply, wire)
         return False
-    packed = b"gzip" in headers.get(b"accept-encoding", b"") and len(reply.body) >= _WORTH_PACKING
+    packed = bool(_GZIP.search(headers.get(b"accept-encoding", b""))) and len(reply.body) >= _WORTH_PACKING
     written = _written(connection, reply, packed, head.method == b"HEAD", wire.now_ms())
     await stream.send_all(written)
     return reply.broken == "" and connection.our_state is not h11.MUST_CLOSE

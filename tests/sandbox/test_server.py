@@ -50,6 +50,10 @@ async def test_a_connection_is_kept_for_the_next_request(box: Sandbox, client: h
 async def test_it_packs_only_for_those_who_can_unpack(client: httpx.AsyncClient) -> None:
     plain = await client.get(KLINE, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
+    for no in ("gzip;q=0", "identity, GZIP; q=0.0", "br"):
+        assert "content-encoding" not in (await client.get(KLINE, headers={"Accept-Encoding": no})).headers
+    for yes in ("gzip", "deflate, gzip;q=0.5", "GZIP;q=1.0, *;q=0"):
+        assert "content-encoding" in (await client.get(KLINE, headers={"Accept-Encoding": yes})).headers
     async with client.stream("GET", KLINE) as packed:
         raw = b"".join([chunk async for chunk in packed.aiter_raw()])
     assert zlib.decompress(raw, 31) == plain.content
@@ -77,15 +81,15 @@ async def test_counts_truth_and_faults_are_on_the_same_port(box: Sandbox, client
     moved = await client.post("/sandbox/clock", json={"advance_ms": 60_000})
     assert moved.json()["now_ms"] == box.clock.now_ms() == NOW + 60_000
     assert (await client.post("/sandbox/clock", json={"hands": 2})).status_code == 400
+    assert (await client.post("/sandbox/clock", json={"advance_ms": 1e18})).status_code == 400
+    assert (await client.post("/sandbox/clock", json={"rate": 1e300})).status_code == 400
+    assert (await client.post("/sandbox/faults", json={"topics": [5]})).status_code == 400
     assert (await client.delete("/sandbox/counts")).json()["requests"] == 0
     assert (await client.get("/sandbox/truth?symbol=NO&interval=1")).status_code == 400
     assert (await client.get("/sandbox/nothing")).status_code == 404
 
 
 async def test_a_dropped_connection_has_no_answer(box: Sandbox, client: httpx.AsyncClient) -> None:
-    assert (await client.post("/sandbox/clock", json={"advance_ms": 1e18})).status_code == 400
-    assert (await client.post("/sandbox/clock", json={"rate": 1e300})).status_code == 400
-    assert (await client.post("/sandbox/faults", json={"topics": [5]})).status_code == 400
     box.faults = Faults(dropped=1)
     with pytest.raises(httpx.RemoteProtocolError):
         await client.get(KLINE)
