@@ -10,6 +10,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 
+FASTEST = 1e6  # eleven days in a second; much faster, and it is soon past all dates
+LATEST_MS = 253_402_214_400_000  # 9999-12-31; a date after that cannot be written
+
+
 class Clock:
     """Exchange time: `start_ms` at the moment it is made, and from there `rate` times as fast as monotonic time.
 
@@ -46,6 +50,8 @@ class Clock:
         """Jump forward, as if so much time had passed."""
         if ms < 0:
             raise ValueError("the exchange's clock does not run backwards")
+        if self.now_ms() + ms > LATEST_MS:
+            raise ValueError("the exchange's clock does not go beyond the year 9999")
         self._rebase(self.now_ns() + ms * 1_000_000)
         self._tell()
 
@@ -65,7 +71,7 @@ class Clock:
 
 
 def _checked(rate: float) -> float:
-    if not 0 <= rate < math.inf:
+    if not 0 <= rate <= FASTEST:
         raise ValueError(f"a clock cannot run at {rate} times the real speed")
     return rate
 

@@ -26,7 +26,7 @@ def accepted(head: h11.Request, after: bytes) -> tuple[WSConnection, bytes] | No
         websocket.initiate_upgrade_connection(list(head.headers), head.target)
         answer = websocket.send(AcceptConnection())
         websocket.receive_data(after)
-    except (RemoteProtocolError, LocalProtocolError):
+    except (RemoteProtocolError, LocalProtocolError, UnicodeError):  # a header may hold any byte
         return None
     for _ in websocket.handshake.events():
         pass

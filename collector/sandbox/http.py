@@ -4,6 +4,7 @@ I/O only. It knows nothing of candles: what to say is decided by `respond`, and 
 `upgrade` with the request and the bytes that came after it.
 """
 
+import re
 import socket
 import struct
 import zlib
@@ -23,6 +24,7 @@ Upgrade = Callable[[trio.abc.Stream, h11.Request, bytes], Awaitable[None]]
 _CHUNK = 65_536
 _LONGEST_BODY = 1 << 20  # for the box's own paths; nothing of the exchange's takes a body
 _WORTH_PACKING = 1024  # below, packing costs more than it saves
+_GZIP = re.compile(rb"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)  # a weight of nothing is a no
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
@@ -45,13 +47,18 @@ async def serve_http(stream: trio.abc.Stream, address: str, wire: Wire) -> None:
     connection = h11.Connection(h11.SERVER)
     await trio.lowlevel.checkpoint()
     try:
+        await _answer_all(connection, stream, address, wire)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return
+
+
+async def _answer_all(connection: h11.Connection, stream: trio.abc.Stream, address: str, wire: Wire) -> None:
+    try:
         while await _exchange(connection, stream, address, wire):
             connection.start_next_cycle()
     except h11.RemoteProtocolError:
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await _say_bad_request(connection, stream)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        return
 
 
 async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address: str, wire: Wire) -> bool:
@@ -71,8 +78,9 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
     if reply.broken in ("dropped", "reset", "stalled"):
         await _say_nothing(stream, reply, wire)
         return False
-    packed = b"gzip" in headers.get(b"accept-encoding", b"") and len(reply.body) >= _WORTH_PACKING
-    await stream.send_all(_written(connection, reply, packed, wire.now_ms()))
+    packed = bool(_GZIP.search(headers.get(b"accept-encoding", b""))) and len(reply.body) >= _WORTH_PACKING
+    written = _written(connection, reply, packed, head.method == b"HEAD", wire.now_ms())
+    await stream.send_all(written)
     return reply.broken == "" and connection.our_state is not h11.MUST_CLOSE
 
 
@@ -97,8 +105,8 @@ async def _body(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
     return b"".join(parts)
 
 
-def _written(connection: h11.Connection, reply: Reply, packed: bool, now_ms: int) -> bytes:
-    """The bytes of a reply; a truncated one stops in the middle of its body."""
+def _written(connection: h11.Connection, reply: Reply, packed: bool, bare: bool, now_ms: int) -> bytes:
+    """The bytes of a reply; a truncated one stops in the middle of its body, and one to a HEAD is bare: it has none."""
     body = _packed(reply.body) if packed else reply.body
     headers = [
         ("Date", format_datetime(datetime.fromtimestamp(now_ms // 1000, UTC), usegmt=True)),
@@ -110,6 +118,8 @@ def _written(connection: h11.Connection, reply: Reply, packed: bool, now_ms: int
     ]
     start = h11.Response(status_code=reply.status, headers=headers, reason=_REASONS[reply.status])
     head = connection.send(start) or b""
+    if bare:
+        return head + (connection.send(h11.EndOfMessage()) or b"")
     if reply.broken == "truncated":
         return head + body[: len(body) // 2]
     data = connection.send(h11.Data(data=body)) or b""
@@ -135,7 +145,8 @@ async def _say_nothing(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> Non
 
 
 async def _say_bad_request(connection: h11.Connection, stream: trio.abc.Stream) -> None:
-    head = h11.Response(status_code=400, headers=[("Content-Length", "0"), ("Connection", "close")])
+    headers = [("Content-Length", "0"), ("Connection", "close")]
+    head = h11.Response(status_code=400, headers=headers, reason=_REASONS[400])
     written = (connection.send(head) or b"") + (connection.send(h11.EndOfMessage()) or b"")
     with trio.move_on_after(1):
         await stream.send_all(written)

@@ -138,6 +138,8 @@ class Session:
 def read_order(text: str) -> Order:
     """What a client said. A `req_id` that is a number is taken for its digits, as some clients send one.
 
+    Arguments are topics only where topics are asked for: a ping may carry the time, and `auth` does carry a number.
+
     Raises:
         ValueError: it is not JSON, or not such an object; the message is the exchange's.
     """
@@ -147,7 +149,8 @@ def read_order(text: str) -> Order:
         raise ValueError(_undecoded(text)) from error
     if not isinstance(said, dict):
         raise ValueError(_undecoded(text))
-    op, args, req_id = said.get("op", ""), said.get("args") or (), said.get("req_id")
+    op, req_id = said.get("op") or "", said.get("req_id")
+    args = (said.get("args") or ()) if op in ("subscribe", "unsubscribe") else ()
     if not isinstance(op, str) or not _is_texts(args) or not isinstance(req_id, str | int | float | None):
         raise ValueError(_undecoded(text, 'ReadString: expects " or n'))
     return Order(op, tuple(args), None if req_id is None else str(req_id))

@@ -22,7 +22,10 @@ def number(default: float | None, meaning: str) -> Any:
 
 
 def texts(given: str | Iterable[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+    found = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(text, str) for text in found):
+        raise ValueError(f"{found} should be texts")
+    return found
 
 
 def _share(group: str, meaning: str) -> Any:

@@ -1,6 +1,8 @@
 """The box on the network, as a foreign client sees it."""
 
+import socket
 import ssl
+import struct
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +50,10 @@ async def test_a_connection_is_kept_for_the_next_request(box: Sandbox, client: h
 async def test_it_packs_only_for_those_who_can_unpack(client: httpx.AsyncClient) -> None:
     plain = await client.get(KLINE, headers={"Accept-Encoding": "identity"})
     assert "content-encoding" not in plain.headers
+    for no in ("gzip;q=0", "identity, GZIP; q=0.0", "br"):
+        assert "content-encoding" not in (await client.get(KLINE, headers={"Accept-Encoding": no})).headers
+    for yes in ("gzip", "deflate, gzip;q=0.5", "GZIP;q=1.0, *;q=0"):
+        assert "content-encoding" in (await client.get(KLINE, headers={"Accept-Encoding": yes})).headers
     async with client.stream("GET", KLINE) as packed:
         raw = b"".join([chunk async for chunk in packed.aiter_raw()])
     assert zlib.decompress(raw, 31) == plain.content
@@ -75,6 +81,9 @@ async def test_counts_truth_and_faults_are_on_the_same_port(box: Sandbox, client
     moved = await client.post("/sandbox/clock", json={"advance_ms": 60_000})
     assert moved.json()["now_ms"] == box.clock.now_ms() == NOW + 60_000
     assert (await client.post("/sandbox/clock", json={"hands": 2})).status_code == 400
+    assert (await client.post("/sandbox/clock", json={"advance_ms": 1e18})).status_code == 400
+    assert (await client.post("/sandbox/clock", json={"rate": 1e300})).status_code == 400
+    assert (await client.post("/sandbox/faults", json={"topics": [5]})).status_code == 400
     assert (await client.delete("/sandbox/counts")).json()["requests"] == 0
     assert (await client.get("/sandbox/truth?symbol=NO&interval=1")).status_code == 400
     assert (await client.get("/sandbox/nothing")).status_code == 404
@@ -119,7 +128,34 @@ async def test_nonsense_is_a_bad_request(box: Sandbox) -> None:
     async with stream:
         await stream.send_all(b"what is the price?\r\n\r\n")
         answer = b"".join([chunk async for chunk in stream])
-    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+async def test_a_head_is_refused_without_a_body_and_the_connection_stays(
+    box: Sandbox, client: httpx.AsyncClient
+) -> None:
+    refused = await client.head("/v5/market/time")
+    assert (refused.status_code, refused.content) == (405, b"")
+    assert (await client.get("/v5/market/time")).status_code == 200
+    assert box.counts.connections == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"what is the price?\r\n\r\n",
+        b"GET /v5/market/time HTTP/1.1\r\n\r\n",
+        b"HEAD /v5/market/time HTTP/1.1\r\nHost: box\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_a_client_that_talks_nonsense_and_is_gone_harms_nobody(
+    box: Sandbox, client: httpx.AsyncClient, said: bytes
+) -> None:
+    rude = await trio.open_tcp_stream("127.0.0.1", box.port)
+    rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close sends a reset
+    await rude.send_all(said)
+    await rude.aclose()
+    assert (await client.get("/v5/market/time")).status_code == 200
 
 
 async def test_two_requests_in_one_segment_get_two_answers(box: Sandbox) -> None:

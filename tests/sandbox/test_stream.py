@@ -115,6 +115,19 @@ async def test_a_request_that_is_no_handshake_is_a_bad_request() -> None:
         assert await refusal(box, headers=UPGRADE) == 400
 
 
+@pytest.mark.parametrize("name", ["Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions", "Connection"])
+async def test_a_handshake_with_bytes_that_are_no_text_is_a_bad_request(name: str) -> None:
+    async with open_sandbox() as box:
+        stream = await trio.open_tcp_stream("127.0.0.1", box.port)
+        headers = {**UPGRADE_WITH_KEY, "Host": "box", name: "\xff"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        await stream.send_all(f"GET /v5/public/linear HTTP/1.1\r\n{lines}\r\n".encode("latin-1"))
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 400 ")
+        await stream.aclose()
+        async with opened(box):
+            pass
+
+
 async def test_new_connections_are_limited_within_five_minutes() -> None:
     real = RealTime()
     async with connected(stream=StreamRules(new_connections=1), real_s=real) as (box, _):

@@ -148,8 +148,13 @@ def test_the_json_around_topics_may_count_too() -> None:
     assert refusal(session(args_limit=limit, args_counted="json", args_refusal="too long"), BTC, SOL) == "too long"
 
 
-def test_other_orders_are_invalid() -> None:
-    assert answer(hear(session(), op="auth"))["ret_msg"] == "error:invalid op"
+@pytest.mark.parametrize("said", [{"op": "auth", "args": ["key", 1662350400000, "signature"]}, {"op": None}, {}])
+def test_other_orders_are_invalid(said: dict[str, Any]) -> None:
+    assert answer(hear(session(), **said))["ret_msg"] == "error:invalid op"
+
+
+def test_a_ping_may_carry_the_time() -> None:
+    assert answer(hear(session(), op="ping", args=[1672916271846]))["ret_msg"] == "pong"
 
 
 @pytest.mark.parametrize(
