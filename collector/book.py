@@ -192,6 +192,16 @@ class Book:
             if record.notes:
                 record.notes = tuple(map(started_anew, record.notes))
 
+    def disbelieve_later_than(self, now_ms: int) -> None:
+        """Nothing was asked for later than now: what says so is of a clock that was wrong, and does not hold up."""
+        for record in self.records.values():
+            if any(note.asked_ms > now_ms for note in record.notes):
+                record.notes = tuple(
+                    attrs.evolve(note, asked_ms=0) if note.asked_ms > now_ms else note for note in record.notes
+                )
+            if record.verify_from_ms > now_ms + VERIFY_AGAIN_MS:
+                record.verify_from_ms = 0
+
     def hold(self, series: Series, covered: Spans) -> None:
         """Says anew what the file holds (it was read, trimmed or set aside); what is held is not missing."""
         record = self[series]

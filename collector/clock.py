@@ -6,7 +6,7 @@ Our own clock never decides whether a candle is closed; it only carries the exch
 import attrs
 import trio
 
-from collector.pacing import ExchangeClock
+from collector.pacing import UNBELIEVABLE_MS, ExchangeClock
 
 _NEWS_MS = 50  # a clock that runs as fast as ours makes no news; a faster one wakes whoever waits
 
@@ -17,6 +17,7 @@ class Clock:
 
     _clock: ExchangeClock | None = None
     _news: trio.Event = attrs.field(factory=trio.Event)
+    _set_back: int = 0  # how often
 
     @property
     def now_ms(self) -> int:
@@ -34,16 +35,29 @@ class Clock:
         if self._clock is None:
             self._clock = ExchangeClock.first_told(exchange_ms, now_s)
             return True
-        ahead_ms = exchange_ms - self._clock.now_ms(now_s)
+        before_ms = self._clock.now_ms(now_s)
         self._clock = self._clock.told(exchange_ms, now_s)
-        if ahead_ms > _NEWS_MS:
+        self._set_back += self._clock.now_ms(now_s) < before_ms
+        if abs(self._clock.now_ms(now_s) - before_ms) > _NEWS_MS:
             self._news.set()
             self._news = trio.Event()
         return self._clock.believes
 
+    def hear(self, exchange_ms: int) -> None:
+        """The stream named the exchange's time. It only carries the clock on; answers, which are asked for every minute,
+        are what can set it otherwise."""
+        if not self._clock or abs(exchange_ms - self.now_ms) <= UNBELIEVABLE_MS:
+            self.tell(exchange_ms)
+
+    def is_far_off(self, exchange_ms: int) -> bool:
+        """Whether a time lies too far ahead to have come."""
+        return self._clock is not None and exchange_ms - self.now_ms > UNBELIEVABLE_MS
+
     async def reach(self, exchange_ms: int) -> None:
-        """Returns when the exchange's time has come, as far as we can tell."""
-        while (left_ms := exchange_ms - self.now_ms) > 0:
+        """Returns when the exchange's time has come, as far as we can tell, or when its clock was set back: the moment
+        that was waited for came from a clock that was wrong."""
+        set_back = self._set_back
+        while set_back == self._set_back and (left_ms := exchange_ms - self.now_ms) > 0:
             with trio.move_on_after(left_ms / 1000):
                 await self._news.wait()
 

@@ -15,7 +15,7 @@ TIMER_SLACK_S = 0.002
 # The pause of those who go on asking an exchange that cannot be reached, when all tries of a request are used up.
 PATIENCE_S = 3.0
 
-_UNBELIEVABLE_MS = 30 * 60_000
+UNBELIEVABLE_MS = 30 * 60_000  # so far from what it said before, a time is more likely a mistake
 _STALE_IN_A_ROW = 10
 
 _FIRST_WAIT_S = 1.0
@@ -90,11 +90,11 @@ class ExchangeClock:
         month. A time far behind is a stale reply, unless nothing else is told any more: then ours was wrong.
         """
         ahead_ms = exchange_ms - self.now_ms(now_s)
-        if ahead_ms > _UNBELIEVABLE_MS:
-            again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= _UNBELIEVABLE_MS
+        if ahead_ms > UNBELIEVABLE_MS:
+            again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= UNBELIEVABLE_MS
             new = ExchangeClock.first_told(exchange_ms, now_s)
             return new if again else attrs.evolve(self, unbelieved_ms=exchange_ms)
-        if ahead_ms < -_UNBELIEVABLE_MS:
+        if ahead_ms < -UNBELIEVABLE_MS:
             behind = self._behind + 1
             new = ExchangeClock.first_told(exchange_ms, now_s)
             return new if behind >= _STALE_IN_A_ROW else attrs.evolve(self, behind=behind, unbelieved_ms=None)

@@ -54,6 +54,9 @@ class Reconciler:
             self._book.doubt(series, 0)
         while self._fetch_due(now_ms):
             await self._until_idle()
+            if self._clock.now_ms < now_ms:  # it was wrong, and so is what is wanted
+                now_ms = await self._settled_time()
+                self._want(now_ms)
 
     async def reconcile(self) -> None:
         """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
@@ -86,6 +89,7 @@ class Reconciler:
         """The exchange's time; the candles that had closed by then have their last values when this returns."""
         now_ms = await self._server_time()
         await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
+        self._book.disbelieve_later_than(now_ms)
         return now_ms
 
     def _want(self, now_ms: int) -> None:

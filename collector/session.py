@@ -81,11 +81,10 @@ class Session:
             self._vitals.messages += 1
             try:
                 frame = frames.read(text, self._topics)
+                if frame is not NOTHING_CONFIRMED:
+                    self._take(frame)
             except Malformed as defect:
                 self._note_malformed(defect)
-                continue
-            if frame is not NOTHING_CONFIRMED:
-                self._take(frame)
 
     async def _watch(self) -> None:
         """Notices silence. A deadline around every single receive would be a cost on every push."""
@@ -96,7 +95,6 @@ class Session:
             await trio.sleep(left_s)
 
     def _take(self, frame: Frame) -> None:
-        self._malformed_in_a_row = 0
         match frame:
             case Pushed(confirmed):
                 self._pass_on(confirmed)
@@ -107,12 +105,15 @@ class Session:
                     self._answers.pop(request).send_nowait(frame)
             case _:
                 self._vitals.unknown += 1
+        self._malformed_in_a_row = 0
 
     def _pass_on(self, confirmed: Sequence[Confirmed]) -> None:
         if len(self._confirmed) > _WAITING:
             raise StreamLost("candles come faster than they can be written")
         if not confirmed:
             return
+        if self._clock.is_far_off(at_ms := confirmed[0].at_ms):
+            raise Malformed(f"a candle is confirmed at {at_ms}, far ahead of the exchange's time")
         self._vitals.confirmed += len(confirmed)
         self._confirmed += confirmed
         self._some.set()
@@ -146,7 +147,7 @@ class Session:
 
     def _look_at(self, newest: Confirmed) -> None:
         """One candle of a batch tells the time, and how late confirmations are."""
-        self._clock.tell(newest.at_ms)
+        self._clock.hear(newest.at_ms)
         self._vitals.confirm_lags += 1
         self._vitals.confirm_lag_s += max(0, newest.at_ms - newest.asked.end_ms) / 1000
 

@@ -139,6 +139,10 @@ def test_every_timeframe_has_its_end(name: str) -> None:
         push(entry(open="1e5")),
         push(entry(volume="-1")),
         push(entry(0), entry(1, open="?")),
+        push(entry(start=10**18, end=10**18 + 1, interval="M"), topic="kline.M.BTCUSDT", ts=10**18 + 2),
+        push(entry(start=-(10**17), end=-1, interval="M"), topic="kline.M.BTCUSDT"),
+        push(entry(), ts=10**13),
+        '{"topic":"kline.1.BTCUSDT","true":' + "[" * 100_000 + "]" * 100_000 + "}",
     ],
 )
 def test_what_the_exchange_should_not_send_is_malformed_and_never_a_row(text: str) -> None:

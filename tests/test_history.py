@@ -3,6 +3,7 @@
 The exchange is the sandbox without its network, time is the test's, and a list of spans stands in for the writer.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -42,13 +43,16 @@ class World:
     vitals: Vitals = attrs.field(factory=Vitals)
     events: list[Answered | GaveUp] = attrs.field(factory=list)
     broken: bool = False
+    lies_ms: list[int] = attrs.field(factory=list)  # by how much the next answers are wrong about the time
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         await trio.sleep(0.05)
         if self.broken:
             raise httpx.ConnectError("refused")
         reply = self.exchange.respond(Request("client", "GET", request.url.raw_path.decode()))
-        return httpx.Response(reply.status, content=reply.body)
+        lie_ms = self.lies_ms.pop(0) if self.lies_ms else 0
+        body = re.sub(rb'"time":(\d+)', lambda found: b'"time":%d' % (int(found[1]) + lie_ms), reply.body)
+        return httpx.Response(reply.status, content=body)
 
     @property
     def every_series(self) -> list[Series]:
@@ -235,3 +239,33 @@ async def test_an_exchange_clock_that_stands_still_does_not_make_us_ask_for_ever
             await reconciler.reconcile()
     assert here.held_of("BTCUSDT_1") == wanted(1)
     assert here.questions() == 2
+
+
+YEAR_MS = 365 * DAY_MS
+
+
+@pytest.mark.parametrize("lie_ms", [-YEAR_MS, 8 * 3_600_000, YEAR_MS, 200 * YEAR_MS])
+async def test_a_first_answer_that_lies_about_the_time_does_not_keep_a_fetch_from_ending(
+    autojump_clock: trio.testing.MockClock, lie_ms: int
+) -> None:
+    here = world(bulk_max_retries=2, timeframes=["1", "M"])
+    here.lies_ms = [lie_ms]
+    with trio.fail_after(24 * 3600):
+        await here.fetch_once()
+        await here.fetch_once()
+    assert not wanted(5) - here.held_of("BTCUSDT_1")
+    assert not here.book.missing(Series.named("BTCUSDT_1"))
+
+
+@pytest.mark.parametrize("lie_ms", [8 * 3_600_000, YEAR_MS, 200 * YEAR_MS])
+async def test_a_clock_that_was_wrong_for_a_while_does_not_make_a_running_collector_wait_for_it(
+    autojump_clock: trio.testing.MockClock, lie_ms: int
+) -> None:
+    """Long enough for candles that are not there yet to be taken for absent."""
+    here = world(rate=1, days_to_fetch=1)
+    here.lies_ms = [lie_ms] * 40
+    async with here.reconciler(patient=True) as reconciler:
+        with trio.move_on_after(3600):
+            await reconciler.reconcile()
+    assert here.held_of("BTCUSDT_1").hull.end_ms >= NOW + 3_500_000
+    assert not [note for note in here.book.missing(Series.named("BTCUSDT_1")) if note.span.start_ms > NOW]

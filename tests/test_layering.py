@@ -148,7 +148,7 @@ ONLY_IN = {
     "trio_websocket": {"bybit.stream"},
     "typer": {"cli", "options", "terminal", "sandbox.*"} | COMMANDS,
     "prometheus_client": {"metrics"},
-    "h11": {"http_server", "sandbox.*"},
+    "h11": {"bybit.stream", "http_server", "sandbox.*"},  # the stream for the name of its errors
 }
 NEVER_IN = {"trio": READERS | LOOKING | FEEDING | {"settings", "values", "logs", "logfile", "calm", "__init__"}}
 

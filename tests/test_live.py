@@ -213,6 +213,30 @@ async def test_series_that_are_added_have_connections_of_their_own(
         assert await station.confirmed() == [3]
 
 
+async def test_a_candle_of_the_future_is_not_passed_on_and_does_not_move_the_clock(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        station.clock.tell(T0 + MINUTE_MS)
+        wire.say(*[pushed(600 + place) for place in range(5)], pushed(0))
+        assert await station.confirmed() == [0]
+        assert station.clock.newest_ms == T0 + MINUTE_MS + 200
+        assert (station.vitals.malformed, station.vitals.connects) == (5, 1)
+
+
+async def test_a_stream_that_lags_behind_by_hours_does_not_set_the_clock_back(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        station.clock.tell(T0 + 600 * MINUTE_MS)
+        for place in range(20):
+            wire.say(pushed(place))
+            assert await station.confirmed() == [place]
+        assert station.clock.newest_ms == T0 + 600 * MINUTE_MS
+
+
 # Subscriptions.
 
 

@@ -76,7 +76,18 @@ async def test_a_name_without_an_address_is_a_loss() -> None:
     assert "cannot connect" in await why_lost(lambda: connect("ws://nobody.invalid/"))
 
 
-@pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH_9.7\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.7\r\n",
+        b"\0\1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nX: " + 60_000 * b"x" + b"\r\n\r\n",
+        b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+    ],
+)
 async def test_a_server_that_speaks_something_else_is_a_loss(words: bytes, short_wait: None) -> None:
     async def speak(stream: trio.SocketStream) -> None:
         async with stream:

@@ -14,7 +14,7 @@ import msgspec
 
 from collector.candle import Series
 from collector.events import Confirmed
-from collector.rows import NotACandle, Values, row_of
+from collector.rows import LATEST_MS, NotACandle, Values, row_of
 
 PING = '{"op":"ping"}'
 
@@ -139,7 +139,7 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
         return NOTHING_CONFIRMED
     try:
         decoded = _TEXT.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         return _other(text, error)
     series = subscribed.get(decoded.topic)
     if series is not None:  # one push may hold two candles: the one that closed and the one that began
@@ -151,11 +151,11 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
     return Unknown()
 
 
-def _other(text: str, error: msgspec.DecodeError) -> Unknown:
+def _other(text: str, error: Exception) -> Unknown:
     """A text of another kind may well have fields that we know in another shape."""
     try:
         envelope = _ENVELOPE.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise Malformed(f"a frame cannot be read: {error}") from error
     if envelope.topic.startswith("kline."):
         raise Malformed(f"a push of {envelope.topic} does not have the documented shape: {error}") from error
@@ -164,6 +164,8 @@ def _other(text: str, error: msgspec.DecodeError) -> Unknown:
 
 def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
     frame = series.timeframe
+    if not 0 <= candle.start < at_ms <= LATEST_MS:  # what lies outside is no time, and has no place in a calendar
+        raise Malformed(f"a push of {series} is of {candle.start}, at {at_ms}")
     if candle.interval != frame.name or candle.end != frame.close(candle.start) - 1:
         raise Malformed(f"a push of {series} is of interval {candle.interval}, from {candle.start} to {candle.end}")
     if at_ms < candle.end:  # the time of the push tells whether it can be closed; `timestamp` may lie after `end`

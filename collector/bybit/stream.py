@@ -7,11 +7,14 @@ understands nothing; that is the work of live, and of the session and its frames
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 import trio_websocket
+from h11 import ProtocolError as HttpError
+from wsproto.utilities import ProtocolError as WebSocketError
 
 from collector.errors import Refused, TryAgain
 
@@ -20,6 +23,7 @@ _GOODBYE_S = 1.0
 _LONGEST_TEXT = 4 * 1024 * 1024
 
 
+E = TypeVar("E", bound=Exception)
 _Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
@@ -72,6 +76,8 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
     except* trio_websocket.ConnectionRejected as rejected:  # met by the library's reader, which runs in our nursery
         statuses = ", ".join(str(each.status_code) for each in _leaves(rejected))
         raise StreamLost(f"{url} refused the handshake with HTTP {statuses}") from rejected
+    except* (HttpError, WebSocketError) as broken:  # and so is what no WebSocket server says, which it cannot bear
+        raise StreamLost(f"{url} does not speak WebSocket: {next(_leaves(broken))}") from broken
     finally:  # the library leaves the socket open when the other side is gone without a word
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)
@@ -127,7 +133,7 @@ def _lost(error: trio_websocket.ConnectionClosed) -> StreamLost:
     return StreamLost(f"the connection was closed ({reason.code} {reason.name})" if reason else "the connection broke")
 
 
-def _leaves(group: ExceptionGroup[trio_websocket.ConnectionRejected]) -> Iterator[trio_websocket.ConnectionRejected]:
+def _leaves(group: ExceptionGroup[E]) -> Iterator[E]:
     for error in group.exceptions:
         if isinstance(error, ExceptionGroup):
             yield from _leaves(error)
