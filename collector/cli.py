@@ -1,7 +1,7 @@
 """The command line: what each command does, what it says at its end, and its exit status.
 
-    0 done · 1 something wanted could not be fetched · 2 usage or settings
-    3 the exchange cannot be reached or refuses us · 4 another collector owns the data directory
+    0 done · 1 the check found something, or something wanted could not be fetched · 2 usage or settings
+    3 the exchange cannot be reached or refuses us, or none is running · 4 another collector owns the data directory
 
 Nothing is collected here; commands translate between a person and the service.
 """
@@ -51,8 +51,8 @@ Try it without the exchange: collector demo. Settings come from settings.ini, fr
 the options below, the later winning over the earlier. Ctrl-C is safe at any moment: what was received is written, and
 the next start goes on where this one stopped.
 
-Exit status: 0 done; 1 something wanted could not be fetched; 2 usage or settings; 3 the exchange cannot be reached or
-refuses us; 4 another collector owns the data directory."""
+Exit status: 0 done; 1 the check found something, or something wanted could not be fetched; 2 usage or settings; 3 the
+exchange cannot be reached or refuses us, or no collector is running; 4 another collector owns the data directory."""
 
 app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
