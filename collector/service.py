@@ -177,7 +177,9 @@ async def _serve(
             reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
             live = Live(settings, book, clock, vitals, reconciler.wake)
             monitor = Monitor(settings, vitals, book, clock, every_series, outside.probes)
-            reporter = Reporter(settings, vitals, book, clock, every_series, outside.probes, monitor)
+            reporter = Reporter(
+                settings, vitals, book, clock, every_series, outside.probes, monitor, lambda: reconciler.looked
+            )
             supervisor = Supervisor(
                 outside.notify,
                 flows=lambda: reconciler.looked or vitals.subscriptions > 0,

@@ -291,6 +291,13 @@ async def test_while_the_exchange_is_away_at_the_start_it_is_healthy_and_startin
     assert (answer.status_code, answer.text) == (200, "healthy, starting\n")
 
 
+async def test_until_it_is_known_what_is_missing_it_is_starting_and_not_up_to_date(tmp_path: Path) -> None:
+    async with fast_box(faults=Faults(http_5xx=1.0, paths=("/market/time",))) as box:
+        async with collecting(settings_for_status(box, tmp_path)) as run:
+            report = await run.is_so(lambda report: report.series and report.survey_ms and report.stream.confirmed)
+    assert report.doing == "starting"
+
+
 # The address.
 
 
