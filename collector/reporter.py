@@ -47,6 +47,10 @@ class Reporter:
     def __attrs_post_init__(self) -> None:
         self._started_ms = self._probes.now_ms()
 
+    def change(self, settings: Settings) -> None:
+        """Reports what is in force from now on."""
+        self._settings = settings
+
     def report(self) -> Report:
         settings, health = self._settings, self._vitals.health
         now = Beat.of(self._vitals, trio.current_time())

@@ -220,8 +220,19 @@ async def _serve(
                     inner.cancel_scope.cancel()
                 else:
                     listings = _listings(settings, rest, clock, symbols.trading)
+                    followers = (rest, writer, reconciler, monitor, reporter)
                     collection = Collection(
-                        settings, every_series, book, clock, rest, store, writer, live, reconciler, listings, allow_trim
+                        settings,
+                        every_series,
+                        book,
+                        clock,
+                        followers,
+                        store,
+                        writer,
+                        live,
+                        reconciler,
+                        listings,
+                        allow_trim,
                     )
                     monitor.on_space = collection.go_on
                     inner.start_soon(collection.follow_listings)
@@ -291,8 +302,8 @@ def _expect_a_stream(settings: Settings) -> None:
     if not settings.stream_url:
         raise SettingsError(
             [
-                f"[exchange] ws_url: rest_url is a market of its own, {settings.exchange}; name its stream too, such as "
-                f"wss://stream-testnet.bybit.com/v5/public/{settings.category}, or do without (--no-websocket)"
+                f"[exchange] ws_url: rest_url is a market of its own, {settings.exchange}; name its stream too, such "
+                f"as wss://stream-testnet.bybit.com/v5/public/{settings.category}, or do without (--no-websocket)"
             ]
         )
 
