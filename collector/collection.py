@@ -5,11 +5,11 @@ It opens files, subscribes, and says what is wanted; it never fetches, and what 
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 
 from collector.book import Book
-from collector.bybit.rest import Rest
 from collector.candle import Series
 from collector.clock import Clock
 from collector.inspection import Mark
@@ -27,6 +27,12 @@ from collector.writer import Writer
 log = get_logger(__name__)
 
 
+class Follower(Protocol):
+    """Whoever goes by settings that may change while it works."""
+
+    def change(self, settings: Settings) -> None: ...
+
+
 @attrs.define(eq=False)
 class Collection:
     """The series of a running service: `every_series` has them, and is shared with those who want and count them."""
@@ -35,7 +41,7 @@ class Collection:
     _every_series: list[Series]
     _book: Book
     _clock: Clock
-    _rest: Rest
+    _followers: Sequence[Follower]
     _store: Store
     _writer: Writer
     _live: Live
@@ -89,8 +95,8 @@ class Collection:
         if what.later:
             log.warning("settings that need a restart", keys=" ".join(what.later))
         self._settings = what.settings
-        for station in (self._rest, self._writer, self._reconciler):
-            station.change(what.settings)
+        for follower in self._followers:
+            follower.change(what.settings)
         if what.changed.keys() & {"symbols", "fetch_all_symbols"}:
             self._listings.want(None if what.settings.fetch_all_symbols else what.settings.symbols)
         if "timeframes" in what.changed:

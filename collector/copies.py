@@ -6,6 +6,7 @@ at once. A copy that was touched by anybody else counts for nothing. It may be d
 written everything works without.
 """
 
+import fcntl
 import mmap
 import os
 from collections.abc import Callable, Iterable
@@ -63,20 +64,30 @@ def write_copy(path: Path, pieces: Iterable[bytes | memoryview], extent: Callabl
     """
     place = _place(path)
     place.parent.mkdir(parents=True, exist_ok=True)
+    _clear(place)
     new = place.with_name(f"{place.name}.{uuid4().hex}.new")
     try:
         with new.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.writelines(pieces)
             file.write(msgspec.json.encode(extent()))
             file.flush()
             os.fsync(file.fileno())
-        time_ns = extent().stamp.modified_ns
-        os.utime(new, ns=(time_ns, time_ns))
-        new.replace(place)
+            time_ns = extent().stamp.modified_ns
+            os.utime(new, ns=(time_ns, time_ns))
+            new.replace(place)
     except BaseException:
         with suppress(OSError):
             new.unlink(missing_ok=True)
         raise
+
+
+def _clear(place: Path) -> None:
+    """Removes what writers that were killed have left; one that is at work holds a lock on what is its own."""
+    for left in place.parent.glob(f"{place.name}.*.new"):
+        with suppress(OSError), left.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def _place(path: Path) -> Path:

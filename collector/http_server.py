@@ -1,4 +1,4 @@
-"""A small HTTP server for a few pages that only show something: GET, and one request a connection.
+"""A small HTTP server for a few pages that only show something: GET and HEAD, and one request a connection.
 
 Built to be left open on a machine whose browsers visit hostile pages: it answers only to names that are its own (a page
 can make its own name lead here, but not send another), takes nothing in but a short request, and gives every connection
@@ -85,8 +85,8 @@ class HttpServer:
         path = request.target.partition(b"?")[0].decode("latin-1")
         if not self._is_me(headers.get(b"host", b"").decode("latin-1"), stream):
             return _refusal(HTTPStatus.MISDIRECTED_REQUEST, "this name is not one of mine")
-        if request.method != b"GET":
-            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "only GET")
+        if request.method not in (b"GET", b"HEAD"):  # many a watcher asks with HEAD
+            return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD")
         if b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
             return _refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "nothing is taken in here")
         if path not in self._pages:
@@ -130,7 +130,7 @@ def _written(page: Page, *, body: bool) -> bytes:
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in _HEADERS)]
     lines += [f"Content-Type: {page.content_type}", f"Content-Length: {len(page.body)}"]
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
-        lines.append("Allow: GET")
+        lines.append("Allow: GET, HEAD")
     return "\r\n".join((*lines, "", "")).encode() + (page.body if body else b"")
 
 

@@ -60,6 +60,10 @@ class Monitor:
             self.look()
             await trio.sleep(_LOOK_EVERY_S)
 
+    def change(self, settings: Settings) -> None:
+        """Follows other settings from the next look on."""
+        self._settings = settings
+
     def look(self) -> None:
         """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
         tally, before = Tally.of(self._vitals, trio.current_time()), self._vitals.health

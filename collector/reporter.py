@@ -38,6 +38,7 @@ class Reporter:
     _every_series: Sequence[Series]
     _probes: Probes
     _monitor: Monitor
+    _looked: Callable[[], bool]  # whether it is known what is missing
     queued_answers: Callable[[], int] = lambda: 0
     run: str = attrs.field(factory=lambda: uuid4().hex)
     _version: str = attrs.field(factory=lambda: version("collector"))
@@ -45,6 +46,10 @@ class Reporter:
 
     def __attrs_post_init__(self) -> None:
         self._started_ms = self._probes.now_ms()
+
+    def change(self, settings: Settings) -> None:
+        """Reports what is in force from now on."""
+        self._settings = settings
 
     def report(self) -> Report:
         settings, health = self._settings, self._vitals.health
@@ -77,7 +82,7 @@ class Reporter:
 
     @property
     def _doing(self) -> Doing:
-        if not self._monitor.surveyed.series:
+        if not (self._monitor.surveyed.series and self._looked()):
             return "starting"
         return "up to date" if self._book.idle else "catching up"
 

@@ -159,6 +159,9 @@ async def _serve(
     outside: "_Outside",
 ) -> Outcome:
     began_s = trio.current_time()
+    streams = settings.enable_websocket and not once
+    if streams:
+        _expect_a_stream(settings)
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
     symbols = Symbols()
@@ -170,11 +173,13 @@ async def _serve(
             store = Store(settings.data_dir)
             writer = Writer(store, ledger, book, vitals, settings, marks)
             history = History(rest, book, vitals, patient=not once)
-            settle_ms = OVERDUE_MS if settings.enable_websocket and not once else SETTLE_MS
+            settle_ms = OVERDUE_MS if streams else SETTLE_MS
             reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
             live = Live(settings, book, clock, vitals, reconciler.wake)
             monitor = Monitor(settings, vitals, book, clock, every_series, outside.probes)
-            reporter = Reporter(settings, vitals, book, clock, every_series, outside.probes, monitor)
+            reporter = Reporter(
+                settings, vitals, book, clock, every_series, outside.probes, monitor, lambda: reconciler.looked
+            )
             supervisor = Supervisor(
                 outside.notify,
                 flows=lambda: reconciler.looked or vitals.subscriptions > 0,
@@ -207,7 +212,7 @@ async def _serve(
                 reporter.queued_answers = lambda: receive.statistics().current_buffer_used
                 with send:
                     inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
-                    if settings.enable_websocket and not once:
+                    if streams:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
                         await inner.start(live.stream, series_of(settings, symbols.trading), send.clone())
                 if once:
@@ -215,8 +220,19 @@ async def _serve(
                     inner.cancel_scope.cancel()
                 else:
                     listings = _listings(settings, rest, clock, symbols.trading)
+                    followers = (rest, writer, reconciler, monitor, reporter)
                     collection = Collection(
-                        settings, every_series, book, clock, rest, store, writer, live, reconciler, listings, allow_trim
+                        settings,
+                        every_series,
+                        book,
+                        clock,
+                        followers,
+                        store,
+                        writer,
+                        live,
+                        reconciler,
+                        listings,
+                        allow_trim,
                     )
                     monitor.on_space = collection.go_on
                     inner.start_soon(collection.follow_listings)
@@ -275,6 +291,21 @@ def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]
         return [instrument.symbol for instrument in await rest.instruments()]
 
     return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
+
+
+def _expect_a_stream(settings: Settings) -> None:
+    """Live candles come from where history comes from, or from where the settings say.
+
+    Raises:
+        SettingsError: history comes from another site, and nobody said where that one streams.
+    """
+    if not settings.stream_url:
+        raise SettingsError(
+            [
+                f"[exchange] ws_url: rest_url is a market of its own, {settings.exchange}; name its stream too, such "
+                f"as wss://stream-testnet.bybit.com/v5/public/{settings.category}, or do without (--no-websocket)"
+            ]
+        )
 
 
 def _refuse_to_trim(store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]) -> None:

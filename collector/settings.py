@@ -79,7 +79,7 @@ class Settings:
     ws_url: str = attrs.field(
         default="",
         converter=values.websocket_address,
-        metadata=_about("exchange", "Where live candles come from; empty means the exchange's own for the category."),
+        metadata=_about("exchange", "Where live candles come from; empty means where history comes from."),
     )
     mode: str = attrs.field(
         default="full",
@@ -204,8 +204,18 @@ class Settings:
 
     @property
     def stream_url(self) -> str:
-        """The address live candles really come from: `ws_url`, or the exchange's own for the category."""
-        return self.ws_url or f"wss://stream.bybit.com/v5/public/{self.category}"
+        """The address live candles really come from: `ws_url`, or the exchange's own for the category.
+
+        The sandbox streams where it answers, so that its candles never meet the exchange's. Empty where no stream of
+        the same market is known.
+        """
+        sites = {"bybit": "wss://stream.bybit.com", "sandbox": f"ws{self._site.removeprefix('http')}"}
+        site = sites.get(self.exchange, "")
+        return self.ws_url or (f"{site}/v5/public/{self.category}" if site else "")
+
+    @property
+    def _site(self) -> str:
+        return "{0.scheme}://{0.netloc}".format(urlsplit(self.rest_url))
 
     @property
     def exchange(self) -> str:

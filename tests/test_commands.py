@@ -262,6 +262,14 @@ def test_a_directory_of_another_category_is_refused(say: Command, tmp_path: Path
     assert (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes() == before
 
 
+def test_another_site_without_its_stream_is_refused_before_anything_is_asked(say: Command, tmp_path: Path) -> None:
+    settings = attrs.evolve(Settings(rest_url="https://api-testnet.bybit.com"), data_dir=tmp_path / "data")
+    status, _, err = say(settings, "run")
+    assert status == 2
+    assert "[exchange] ws_url: rest_url is a market of its own, api-testnet.bybit.com" in err
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_second_collector_is_refused_and_told_who_is_there(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path)
     settings.data_dir.mkdir()

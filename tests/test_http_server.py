@@ -107,14 +107,22 @@ async def test_a_request_without_a_name_or_with_two_is_refused() -> None:
         assert await server.status(b"GET /hello HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n") == 400
 
 
-@pytest.mark.parametrize("method", [b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PRI", b"NONSENSE"])
-async def test_only_get_is_answered(method: bytes) -> None:
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PRI", b"NONSENSE"])
+async def test_only_get_and_head_are_answered(method: bytes) -> None:
     async with served() as server:
         answer = await server.said(method + b" /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 405 ")
-    assert b"\r\nAllow: GET" in head
-    assert body == (b"" if method == b"HEAD" else b"only GET\n")
+    assert b"\r\nAllow: GET, HEAD" in head
+    assert body == b"only GET and HEAD\n"
+
+
+async def test_head_is_answered_as_get_is_but_for_the_page_itself() -> None:
+    async with served() as server:
+        for path in (b"hello", b"ill"):
+            got = await server.said(b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            head = await server.said(b"HEAD /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            assert head == got.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
 
 
 @pytest.mark.parametrize("path", [b"/", b"/hello/", b"//hello", b"/../hello", b"/%68ello", b"*", b"http://x/hello"])

@@ -1,5 +1,6 @@
 """How the numbers of a file are brought into memory: what is read, what is not, and that it is right either way."""
 
+import fcntl
 import os
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -151,6 +152,21 @@ def test_a_disk_that_fills_up_while_a_copy_is_written_leaves_nothing_behind(
     path.write_bytes(content(rows(0, MANY)))
     assert opens(loaded(path)) == list(range(MANY))
     assert not list(copy_of(path).parent.iterdir())
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_copy_and_what_a_live_one_writes_is_not(path: Path) -> None:
+    place = copy_of(path)
+    place.parent.mkdir(parents=True)
+    left, other, alive = (
+        place.with_name(f"{name}.new") for name in (f"{place.name}.1", "ETHUSDT_1.arrow.1", f"{place.name}.2")
+    )
+    left.write_bytes(b"half")
+    other.write_bytes(b"half")
+    path.write_bytes(content(rows(0, MANY)))
+    with alive.open("xb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert opens(loaded(path)) == list(range(MANY))
+    assert {*place.parent.iterdir()} == {place, other, alive}
 
 
 def test_a_small_file_is_not_worth_a_copy(path: Path) -> None:

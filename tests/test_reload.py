@@ -25,6 +25,7 @@ NOW = Settings(fetch_all_symbols=False, symbols="A, B", timeframes="1, 5", days_
             {"bulk_request_delay_ms": "50.0", "ban_wait_s": "900.0"},
             (),
         ),
+        ({"stale_after_s": 60, "low_disk_mb": 0}, {"stale_after_s": "60.0", "low_disk_mb": "0"}, ()),
         ({"symbols": "B, C, A"}, {"symbols": "A,B,C"}, ()),
         ({"symbols": "B, A"}, {}, ()),
         ({"symbols": "B"}, {}, ("symbols",)),

@@ -97,7 +97,17 @@ def test_an_address_loses_its_closing_slash() -> None:
 
 def test_an_empty_stream_address_means_the_exchange_s_own_for_the_category() -> None:
     assert Settings(category="spot").stream_url == "wss://stream.bybit.com/v5/public/spot"
+    assert Settings(rest_url="https://api.bytick.com").stream_url == "wss://stream.bybit.com/v5/public/linear"
     assert Settings(ws_url="ws://127.0.0.1:1/x").stream_url == "ws://127.0.0.1:1/x"
+
+
+def test_the_sandbox_streams_where_it_answers() -> None:
+    assert Settings(rest_url="http://127.0.0.1:8890").stream_url == "ws://127.0.0.1:8890/v5/public/linear"
+    assert Settings(rest_url="https://[::1]:1", category="spot").stream_url == "wss://[::1]:1/v5/public/spot"
+
+
+def test_no_stream_is_known_for_another_site() -> None:
+    assert Settings(rest_url="https://api-testnet.bybit.com").stream_url == ""
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])

@@ -20,6 +20,7 @@ from collector.endpoint import announced
 from collector.inquiry import ask
 from collector.probes import Probes
 from collector.report import Report
+from collector.rereading import Rereading
 from collector.sandbox import Faults, Limits, Sandbox
 from collector.service import serve
 from collector.settings import Settings
@@ -76,13 +77,15 @@ class Collecting:
 
 
 @asynccontextmanager
-async def collecting(settings: Settings, machine: Machine | None = None) -> AsyncIterator[Collecting]:
+async def collecting(
+    settings: Settings, machine: Machine | None = None, rereading: Rereading | None = None
+) -> AsyncIterator[Collecting]:
     """What the command `run` does, stopped on leaving; entered when its status is served."""
     stop = trio.Event()
 
     async def work() -> None:
         probes = (machine or Machine()).probes
-        await serve(settings, once=False, stop=stop, status=True, probes=probes)
+        await serve(settings, once=False, stop=stop, status=True, probes=probes, rereading=rereading)
 
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         nursery.start_soon(work)
@@ -289,6 +292,28 @@ async def test_while_the_exchange_is_away_at_the_start_it_is_healthy_and_startin
         async with collecting(settings) as run:
             answer = await run.get("/healthz")
     assert (answer.status_code, answer.text) == (200, "healthy, starting\n")
+
+
+async def test_until_it_is_known_what_is_missing_it_is_starting_and_not_up_to_date(tmp_path: Path) -> None:
+    silent = Faults(http_5xx=1.0, paths=("/market/time",))
+    async with fast_box(faults=silent) as box, collecting(settings_for_status(box, tmp_path)) as run:
+        report = await run.is_so(lambda report: report.series and report.survey_ms and report.stream.confirmed)
+    assert report.doing == "starting"
+
+
+async def test_settings_that_are_read_again_are_what_it_judges_by_and_reports(tmp_path: Path) -> None:
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, bulk_batch_size=1)
+        read = attrs.evolve(settings, memory_limit_mb=50, bulk_request_delay_ms=100)
+        rereading = Rereading(lambda: read)
+        async with collecting(settings, rereading=rereading) as run:
+            before = await run.is_so(is_up_to_date)
+            rereading.ask()
+            after = await run.is_so(lambda report: report.state == "degraded")
+    assert before.state == "healthy"
+    assert before.requests.budget > after.requests.budget == 50
+    assert after.reasons == ("100 MB of memory are in use, more than 50 MB",)
+    assert after.machine.memory_limit_bytes == 50 * MB
 
 
 # The address.

@@ -69,7 +69,9 @@ async def test_a_wrong_path_is_told_by_its_status() -> None:
 async def test_nobody_listening_is_a_loss() -> None:
     async with open_sandbox(market()) as box:
         url = box.ws_url()
-    assert "cannot connect" in await why_lost(lambda: connect(url))
+    why = await why_lost(lambda: connect(url))
+    assert why.startswith(f"cannot connect to {url}: ")
+    assert why.endswith("Connection refused")
 
 
 async def test_a_name_without_an_address_is_a_loss() -> None:

@@ -110,7 +110,15 @@ def _mapped(url: str) -> Iterator[None]:
     except trio.TooSlowError as error:
         raise StreamLost(f"{url} did not answer within {_CONNECT_S:.0f} s") from error
     except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
-        raise StreamLost(f"cannot connect to {url}: {error.__cause__ or error or type(error).__name__}") from error
+        why = _told(error.__cause__ or error) or type(error).__name__
+        raise StreamLost(f"cannot connect to {url}: {why}") from error
+
+
+def _told(error: BaseException) -> str:
+    """What an error says; of a name with several addresses, what was wrong with each."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(_told, error.exceptions)))
+    return str(error)
 
 
 async def _speak_tls(stream: trio.SocketStream, host: str) -> trio.SSLStream[trio.SocketStream]:
