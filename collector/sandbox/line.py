@@ -16,6 +16,9 @@ from collector.sandbox.pushes import frame
 _CHUNK = 65_536
 _LONGEST = 1 << 20  # of one message; 21,000 characters of topics are the most that make sense
 _FAREWELL_S = 1.0
+# How far away the exchange is at least. Some clients note what they have asked for only after they have sent it, and
+# fail when the answer is there before.
+_AWAY_S = 0.005
 
 
 class Line:
@@ -120,6 +123,7 @@ class Line:
                 return
             if not data:
                 return
+            await trio.sleep(_AWAY_S)
             self._websocket.receive_data(data)
 
     def _take(self, event: Event) -> bool:
