@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-
 FASTEST = 1e6  # eleven days in a second; much faster, and it is soon past all dates
 LATEST_MS = 253_402_214_400_000  # 9999-12-31; a date after that cannot be written
 
