@@ -62,13 +62,14 @@ def kline(source: Source, dialect: Dialect, now_ms: int, query: Query, twist: Tw
 def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list[Row]:
     """The candles that a question selects, oldest first, the one in progress included.
 
-    Start and end both count as included, and a start within a candle selects it. A start alone runs forward from there
-    (or from the first candle there is); otherwise it is the newest `limit` candles of the range, and what is older is
-    left out without a word.
+    Start and end both count as included, and a start within a candle selects it, also the one in progress for a client
+    whose clock is a little ahead. A start alone runs forward from there (or from the first candle there is); otherwise
+    it is the newest `limit` candles of the range, and what is older is left out without a word.
     """
     listing, timeframe = asked.listing, asked.timeframe
     start, end = asked.start_ms, asked.end_ms
-    if start is not None and (start > now_ms or (end is not None and start > end)):
+    future_ms = timeframe.close(timeframe.floor(now_ms))
+    if start is not None and (start >= future_ms or (end is not None and start > end)):
         if dialect.odd_range == "refuse":
             raise Refusal("params error: start or end invalid")
         return []

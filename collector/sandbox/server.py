@@ -29,6 +29,9 @@ from collector.sandbox.replay import Replay
 from collector.sandbox.stream_rules import StreamRules
 from collector.sandbox.universe import universe
 
+# A client whose own resolver leads the exchange's hosts here must find them in the certificate; only those who trust
+# the authority of this run believe it.
+_HOSTS = {"*.bybit.com", "*.bytick.com", "localhost", "127.0.0.1", "::1"}
 Instant = int | str
 """Epoch milliseconds, or ISO text such as `2024-05-01T12:30`, UTC unless it says otherwise."""
 
@@ -143,7 +146,7 @@ async def open_sandbox(
     Args:
         exchange: from `build_exchange`; by default one is built from the options.
         port: 0 takes one that is free.
-        tls: speak TLS with a certificate for the host, signed by an authority made for this run.
+        tls: speak TLS with a certificate for the host and the exchange's own, signed by an authority made for the run.
         ca_file: where that authority's certificate is written (PEM), for clients to trust.
         options: what to build, see `Options`.
 
@@ -188,7 +191,7 @@ async def _connection(
 
 def _tls_context(host: str, ca_file: Path | None) -> ssl.SSLContext:
     authority = trustme.CA()
-    names = {host, "localhost", "127.0.0.1", "::1"} - {"0.0.0.0", "::"}
+    names = {host, *_HOSTS} - {"0.0.0.0", "::"}
     certificate = authority.issue_cert(*sorted(names))
     if ca_file is not None:
         authority.cert_pem.write_to_path(str(ca_file))

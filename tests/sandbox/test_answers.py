@@ -46,6 +46,15 @@ def test_a_start_within_a_candle_selects_it() -> None:
     assert BOX.opens(interval="1", start=1704292193000, limit=1) == [1704292140000]
 
 
+@pytest.mark.parametrize("name", TIMEFRAMES)
+def test_a_start_within_the_candle_in_progress_selects_it_even_if_it_is_yet_to_come(name: str) -> None:
+    begun = TIMEFRAMES[name].floor(NOW)
+    following = TIMEFRAMES[name].close(begun)
+    assert BOX.opens(interval=name, start=NOW + 1) == BOX.opens(interval=name, start=following - 1) == [begun]
+    assert BOX.opens(interval=name, start=following - 1, end=following + DAY) == [begun]
+    assert BOX.opens(interval=name, start=following) == []
+
+
 def test_a_start_alone_runs_forward() -> None:
     start = HERE - 100 * HOUR
     assert BOX.opens(start=start, limit=3) == [start + 2 * HOUR, start + HOUR, start]

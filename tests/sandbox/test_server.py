@@ -186,6 +186,17 @@ async def test_clients_trust_the_authority_it_names(tmp_path: Path) -> None:
         assert box.url.startswith("https://")
 
 
+@pytest.mark.parametrize("host", ["api.bybit.com", "api-testnet.bybit.com", "api.bytick.com", "stream.bybit.com"])
+async def test_a_client_led_here_by_its_resolver_finds_the_exchange_s_name(tmp_path: Path, host: str) -> None:
+    ca_file = tmp_path / "ca.pem"
+    async with open_sandbox(tls=True, ca_file=ca_file) as box:
+        raw = await trio.open_tcp_stream("127.0.0.1", box.port)
+        context = ssl.create_default_context(cafile=str(ca_file))
+        async with trio.SSLStream(raw, context, server_hostname=host, https_compatible=True) as stream:
+            await stream.send_all(f"GET /v5/market/time HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_client_that_does_not_speak_tls_or_trust_it_harms_nobody(tmp_path: Path) -> None:
     ca_file = tmp_path / "ca.pem"
     async with open_sandbox(tls=True, ca_file=ca_file) as box, httpx.AsyncClient() as stranger:
