@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collector.coverage import moment_text
-from collector.errors import Banned, DirectoryInUse, SettingsError
+from collector.errors import Banned, DirectoryInUse, SettingsError, StorageError
 
 OWN = ".collector"
 _IDENTITY = "identity.json"
@@ -124,11 +124,23 @@ def refuse_while_banned(data_dir: Path) -> None:
 
 
 def record_ban(data_dir: Path, until_ms: int) -> None:
-    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran."""
-    if (data_dir / OWN).is_dir():
-        new = data_dir / OWN / "ban.new"
+    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran.
+
+    Raises:
+        StorageError: it cannot be written down.
+    """
+    own = data_dir / OWN
+    if not own.is_dir():
+        return
+    new = own / "ban.new"
+    try:
         new.write_text(f"{until_ms}\n")
-        new.replace(data_dir / OWN / "ban")
+        new.replace(own / "ban")
+    except OSError as error:
+        raise StorageError(
+            f"a rate ban is on until {moment_text(until_ms)} UTC, and {own} cannot be written ({error.strerror}), "
+            "so the next start will not know of it: start nothing before it ends"
+        ) from error
 
 
 def _own(lock: int, data_dir: Path) -> None:
