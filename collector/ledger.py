@@ -104,8 +104,7 @@ def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger
         StorageError: the disk refuses.
     """
     with owned(data_dir) as own:
-        with _storage(own):
-            identity = checked_identity(own, exchange, category)
+        identity = checked_identity(own, exchange, category)
         ledger = Ledger(own, identity, _open_database(own / _FILE))
         try:
             yield ledger

@@ -73,7 +73,7 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
     The same symbol is another market in another category or at another exchange: their rows must never meet.
 
     Raises:
-        SettingsError: it holds another market's candles.
+        SettingsError: it holds another market's candles, or does not let us read whose they are.
     """
     path, data_dir = own / _IDENTITY, own.parent
     ours = {"exchange": exchange, "category": category}
@@ -81,6 +81,8 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
         theirs = json.loads(path.read_text())
     except FileNotFoundError:
         return ours
+    except OSError as error:
+        raise SettingsError([f"[storage] data_dir: {path} cannot be read ({error.strerror})"]) from error
     except ValueError as error:
         raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
     if theirs != ours:

@@ -101,6 +101,12 @@ def test_an_identity_nobody_understands_is_not_overwritten(tmp_path: Path) -> No
         reopened(tmp_path)
 
 
+def test_an_identity_nobody_can_read_is_a_matter_of_settings(tmp_path: Path) -> None:
+    (tmp_path / OWN / "identity.json").mkdir(parents=True)
+    with pytest.raises(SettingsError, match=r"identity\.json cannot be read"):
+        reopened(tmp_path)
+
+
 def test_a_broken_ledger_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
     reopened(tmp_path)
     (tmp_path / ".collector" / "ledger.db").write_bytes(b"this is no database, and long enough to be looked at" * 30)
