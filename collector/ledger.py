@@ -21,7 +21,7 @@ from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
 from collector.missing import Missing, State
-from collector.ownership import OWN, checked_identity, owned, write_identity
+from collector.ownership import OWN, checked_identity, owned, record_ban, recorded_ban, write_identity
 
 log = get_logger(__name__)
 
@@ -93,6 +93,14 @@ class Ledger:
             self._database.executemany("insert or replace into series values (?, ?)", entries)
             self._database.executemany("insert or replace into symbol values (?, ?)", beginnings)
 
+    def ban_until_ms(self) -> int:
+        """The local time at which the last rate ban ends; 0 when there was none."""
+        return recorded_ban(self._directory.parent)
+
+    def save_ban(self, until_ms: int) -> None:
+        with _storage(self._directory):
+            record_ban(self._directory.parent, until_ms)
+
 
 @contextmanager
 def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger]:
@@ -104,7 +112,8 @@ def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger
         StorageError: the disk refuses.
     """
     with owned(data_dir) as own:
-        identity = checked_identity(own, exchange, category)
+        with _storage(own):
+            identity = checked_identity(own, exchange, category)
         ledger = Ledger(own, identity, _open_database(own / _FILE))
         try:
             yield ledger

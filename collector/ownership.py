@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from collector.coverage import moment_text
-from collector.errors import Banned, DirectoryInUse, SettingsError, StorageError
+from collector.errors import DirectoryInUse, SettingsError
 
 OWN = ".collector"
 _IDENTITY = "identity.json"
@@ -73,7 +72,7 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
     The same symbol is another market in another category or at another exchange: their rows must never meet.
 
     Raises:
-        SettingsError: it holds another market's candles, or does not let us read whose they are.
+        SettingsError: it holds another market's candles.
     """
     path, data_dir = own / _IDENTITY, own.parent
     ours = {"exchange": exchange, "category": category}
@@ -81,8 +80,6 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
         theirs = json.loads(path.read_text())
     except FileNotFoundError:
         return ours
-    except OSError as error:
-        raise SettingsError([f"[storage] data_dir: {path} cannot be read ({error.strerror})"]) from error
     except ValueError as error:
         raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
     if theirs != ours:
@@ -114,35 +111,12 @@ def recorded_ban(data_dir: Path) -> int:
         return 0
 
 
-def refuse_while_banned(data_dir: Path) -> None:
-    """For those who would rather not ask the exchange than wait out a ban.
-
-    Raises:
-        Banned: a rate ban is on record, and not over.
-    """
-    until_ms = recorded_ban(data_dir)
-    if until_ms > time.time_ns() // 1_000_000:
-        raise Banned(f"a rate ban is on until {moment_text(until_ms)} UTC; nothing is asked before it ends")
-
-
 def record_ban(data_dir: Path, until_ms: int) -> None:
-    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran.
-
-    Raises:
-        StorageError: it cannot be written down.
-    """
-    own = data_dir / OWN
-    if not own.is_dir():
-        return
-    new = own / "ban.new"
-    try:
+    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran."""
+    if (data_dir / OWN).is_dir():
+        new = data_dir / OWN / "ban.new"
         new.write_text(f"{until_ms}\n")
-        new.replace(own / "ban")
-    except OSError as error:
-        raise StorageError(
-            f"a rate ban is on until {moment_text(until_ms)} UTC, and {own} cannot be written ({error.strerror}), "
-            "so the next start will not know of it: start nothing before it ends"
-        ) from error
+        new.replace(data_dir / OWN / "ban")
 
 
 def _own(lock: int, data_dir: Path) -> None:

@@ -40,7 +40,6 @@ from collector.logs import get_logger, tell_counts
 from collector.missing import State
 from collector.monitor import Monitor
 from collector.notify import Notify
-from collector.ownership import record_ban, recorded_ban
 from collector.planning import NEWEST
 from collector.probes import Probes, probes_of
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
@@ -166,7 +165,7 @@ async def _serve(
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
         book.start_anew()
-        silence = Silence(recorded_ban(settings.data_dir), partial(record_ban, settings.data_dir))
+        silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
         async with open_rest(settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
             store = Store(settings.data_dir)
             writer = Writer(store, ledger, book, vitals, settings, marks)
