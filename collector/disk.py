@@ -1,7 +1,7 @@
 """How bytes get to the disk: as a whole or not at all, and for good.
 
-A file is put in the place of another by writing it beside that one, syncing it, and renaming it over. What is in a file,
-and when it is written, is the business of the store; no candle is known here. Everything here blocks.
+A file is put in the place of another by writing it beside that one, syncing it, and renaming it over. What is in a
+file, and when it is written, is the business of the store; no candle is known here. Everything here blocks.
 """
 
 import errno
