@@ -5,6 +5,7 @@ another, and in that case so slowly that they fit into what a collector with the
 rate ban is kept. Nothing is changed, whatever is found.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -14,9 +15,9 @@ import trio
 from collector.bybit.rest import Silence, open_rest
 from collector.candle import Series
 from collector.clock import Clock
-from collector.coverage import Span
-from collector.errors import DirectoryInUse, SettingsError
-from collector.ownership import OWN, checked_identity, record_ban, refuse_if_owned, refuse_while_banned
+from collector.coverage import Span, moment_text
+from collector.errors import Banned, DirectoryInUse, SettingsError
+from collector.ownership import OWN, checked_identity, record_ban, recorded_ban, refuse_if_owned
 from collector.pacing import beside_interval_s
 from collector.samples import Difference, Sample, differences
 from collector.settings import Settings
@@ -34,7 +35,9 @@ async def audit(
         Unreachable, Refused, RequestError: the exchange does not answer, or not with candles.
     """
     checked_identity(settings.data_dir / OWN, settings.exchange, settings.category)
-    refuse_while_banned(settings.data_dir)
+    until_ms = recorded_ban(settings.data_dir)
+    if until_ms > time.time_ns() // 1_000_000:
+        raise Banned(f"a rate ban is on until {moment_text(until_ms)} UTC; nothing is asked before it ends")
     silence = Silence(0, partial(record_ban, settings.data_dir))
     found: list[Difference] = []
     async with open_rest(_patient(settings), silence, Vitals(), Clock()) as rest:

@@ -18,11 +18,11 @@ from collector.book import Book
 from collector.candle import Series
 from collector.coverage import Span
 from collector.defects import Kind
-from collector.errors import SettingsError, StorageError
+from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.examination import MOST, Examination, examine, parted
 from collector.findings import Checked, totals
 from collector.ledger import Saved, read_ledger
-from collector.ownership import owner
+from collector.ownership import refuse_if_owned
 from collector.rows import HEADER, open_of_line
 from collector.settings import Settings
 
@@ -161,7 +161,7 @@ class DataIntegrityChecker:
         at_the_end = examination.counts and examination.counts.keys() <= {Kind.TORN, Kind.UNCLOSED}
         if not at_the_end or self._patience_s <= 0:
             return False
-        return path.stat().st_size != size or owner(path.parent) is not None
+        return path.stat().st_size != size or _is_owned(path.parent)
 
     def _compared(self, checked: Checked, path: Path, data: bytes) -> Checked:
         """With the coarsest of the finer files, since that one is compared with one finer still."""
@@ -202,6 +202,14 @@ def _read(path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for somebody at its other end
         raise OSError("it is not a regular file")
     return path.read_bytes()
+
+
+def _is_owned(data_dir: Path) -> bool:
+    try:
+        refuse_if_owned(data_dir)
+    except DirectoryInUse:
+        return True
+    return False
 
 
 def _sound(data: bytes, examination: Examination) -> bytes:

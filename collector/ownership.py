@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from collector.coverage import moment_text
-from collector.errors import Banned, DirectoryInUse, SettingsError
+from collector.errors import DirectoryInUse, SettingsError
 
 OWN = ".collector"
 _IDENTITY = "identity.json"
@@ -110,17 +109,6 @@ def recorded_ban(data_dir: Path) -> int:
         return int((data_dir / OWN / "ban").read_text())
     except (OSError, ValueError):
         return 0
-
-
-def refuse_while_banned(data_dir: Path) -> None:
-    """For those who would rather not ask the exchange than wait out a ban.
-
-    Raises:
-        Banned: a rate ban is on record, and not over.
-    """
-    until_ms = recorded_ban(data_dir)
-    if until_ms > time.time_ns() // 1_000_000:
-        raise Banned(f"a rate ban is on until {moment_text(until_ms)} UTC; nothing is asked before it ends")
 
 
 def record_ban(data_dir: Path, until_ms: int) -> None:

@@ -29,10 +29,6 @@ class Window:
     span: Span
     proves_start: bool = False
 
-    @property
-    def candles(self) -> int:
-        return self.series.timeframe.count(self.span.start_ms, self.span.end_ms)
-
 
 def wanted(frame: Timeframe, now_ms: int, days: int, *, newest_only: bool) -> Spans:
     """The closed candles to have of a series: those of the last `days`, or only the newest.
@@ -65,9 +61,6 @@ class Agenda:
     _waiting: dict[Series, Spans] = attrs.field(factory=dict)
     _unproven: set[Series] = attrs.field(factory=set)
     _paused: set[str] = attrs.field(factory=set)
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
 
     def add(self, series: Series, spans: Spans, *, unproven: bool = False) -> None:
         """Queues spans of a series; `unproven` when nothing tells yet that the series goes back as far as they do."""

@@ -7,23 +7,21 @@ overwritten; it is set aside. Everything here blocks, and belongs in a thread wh
 is decide what to fetch.
 """
 
-import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
 from collector.candle import Series, Timeframe
 from collector.coverage import NOTHING, Spans
-from collector.errors import StorageError
+from collector.disk import Disk, beside_of, refused, storage
 from collector.inspection import Bytes, Mark, NotOurs, inspect, mapped
 from collector.merging import Revision, merge
 from collector.rows import HEADER, Rows, candles_in, coverage, open_of_line
 
 _CHUNK = 1024 * 1024
-_NEW = ".new"
 
 
 class FileChangedError(Exception):
@@ -36,21 +34,6 @@ class Finding:
 
     file: str
     what: str
-
-
-class Disk:
-    """The calls that can fail for lack of space or a broken disk: the seam where tests inject those faults."""
-
-    def write(self, file: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-
-    def sync(self, file: int) -> None:
-        os.fsync(file)
-
-    def rename(self, source: Path, target: Path) -> None:
-        source.replace(target)
 
 
 @attrs.define
@@ -78,7 +61,7 @@ class SeriesFile:
         if rows.covered[0].start_ms < self.end_ms:
             raise ValueError("rows that do not continue a file cannot be appended")
         text = rows.text if self.size else HEADER + rows.text
-        try:  # not `with _storage`: at a minute's end this runs by the thousand
+        try:  # not `with storage`: at a minute's end this runs by the thousand
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 self._expect_size(os.lseek(file, 0, os.SEEK_END))
@@ -86,7 +69,7 @@ class SeriesFile:
             finally:
                 os.close(file)
         except OSError as error:
-            raise _refused(self.path, error) from error
+            raise refused(self.path, error) from error
         self.size += len(text)
         self.held |= rows.covered
         self.last = rows.text
@@ -101,7 +84,7 @@ class SeriesFile:
         Returns:
             The rows that were replaced because the new ones say something else.
         """
-        with _storage(self.path):
+        with storage(self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
             with mapped(self.path) as old:
                 edits, revisions = self._edits(old, pages)
@@ -113,7 +96,7 @@ class SeriesFile:
                     covered = coverage(self.timeframe, [open_of_line(line) for line in lines])
                 elif not edits:
                     return ()
-                self.size = _replace(self.disk, self.path, parts)
+                self.size = self.disk.replace(self.path, parts)
         self.held = covered
         self.last = b""
         return revisions
@@ -124,21 +107,17 @@ class SeriesFile:
         The renaming itself outlives a power loss once the directory is synced; that is up to the caller, for many files
         at once. Before, the longer file is there, which is as good.
         """
-        with _storage(self.path), suppress(FileNotFoundError):
+        with storage(self.path), suppress(FileNotFoundError):
             data = self.path.read_bytes()
             self._expect_size(len(data))
             lines = data[len(HEADER) :].splitlines(keepends=True)[-keep:]
-            self.size = _put_over(self.disk, self.path, [HEADER, *lines])
+            self.size = self.disk.put_over(self.path, [HEADER, *lines])
             self.held = self.held.within(open_of_line(lines[0]), self.end_ms)
 
     def sync(self) -> None:
         """Returns once everything written has reached the disk."""
-        with _storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
-            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self.disk.sync(file)
-            finally:
-                os.close(file)
+        with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
+            self.disk.sync_path(self.path)
 
     def mark(self) -> Mark | None:
         """What to remember of the file so that it need not be read again; None while it holds nothing."""
@@ -194,8 +173,8 @@ class Store:
         With a mark that still fits, only what came after it is read.
         """
         path = self.path(series)
-        with _storage(path):
-            path.with_name(path.name + _NEW).unlink(missing_ok=True)
+        with storage(path):
+            beside_of(path).unlink(missing_ok=True)
             if not path.exists():
                 return SeriesFile(path, series.timeframe, self.disk), None
             try:
@@ -206,7 +185,7 @@ class Store:
                 return SeriesFile(path, series.timeframe, self.disk), Finding(path.name, what)
             if found.size == length:
                 return SeriesFile(path, series.timeframe, self.disk, length, found.held), None
-            self._cut(path, found.size)
+            self.disk.cut(path, found.size)
         what = f"cut back by {length - found.size} bytes to its last good row ({found.why})"
         return SeriesFile(path, series.timeframe, self.disk, found.size, found.held), Finding(path.name, what)
 
@@ -217,40 +196,32 @@ class Store:
             Where the removed lines are; None if there are none.
         """
         path = self.path(series)
-        with _storage(path):
+        with storage(path):
             beside = _beside(path, "removed") if removed else None
             if beside:
-                _replace(self.disk, beside, [b"".join(removed)])
-            _replace(self.disk, path, [HEADER, b"".join(kept)])
+                self.disk.replace(beside, [b"".join(removed)])
+            self.disk.replace(path, [HEADER, b"".join(kept)])
         return beside
 
     def set_aside(self, series: Series) -> Path:
         """Gives a file that is beyond repair a name that says so; where it is now."""
         path = self.path(series)
-        with _storage(path):
+        with storage(path):
             return _set_aside(path)
 
     def sync_directory(self) -> None:
         """Returns once every file that was put in the place of another is there for good."""
-        with _storage(self.directory):
-            _sync_directory(self.disk, self.directory)
+        with storage(self.directory):
+            self.disk.sync_path(self.directory)
 
     def count_rows(self, series: Series) -> int:
         """How many rows a file holds, without looking at them."""
         path = self.path(series)
-        with _storage(path):
+        with storage(path):
             if not path.exists():
                 return 0
             with mapped(path) as data:
                 return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
-
-    def _cut(self, path: Path, size: int) -> None:
-        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.ftruncate(file, size)
-            self.disk.sync(file)
-        finally:
-            os.close(file)
 
 
 @attrs.frozen
@@ -314,32 +285,6 @@ def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
         yield data[at : min(at + _CHUNK, end)]
 
 
-def _replace(disk: Disk, path: Path, parts: Iterable[bytes]) -> int:
-    """Puts a new file in the place of the old one, for good; its size."""
-    size = _put_over(disk, path, parts)
-    _sync_directory(disk, path.parent)
-    return size
-
-
-def _put_over(disk: Disk, path: Path, parts: Iterable[bytes]) -> int:
-    """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size."""
-    new = path.with_name(path.name + _NEW)
-    try:
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            for part in parts:
-                disk.write(file, part)
-            size = os.fstat(file).st_size
-            disk.sync(file)
-        finally:
-            os.close(file)
-        disk.rename(new, path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-    return size
-
-
 def _set_aside(path: Path) -> Path:
     """Gives a file that is not ours a name that says so."""
     return path.rename(_beside(path, "set-aside"))
@@ -351,27 +296,3 @@ def _beside(path: Path, what: str) -> Path:
     while (beside := path.with_name(f"{path.name}.{what}-{number}")).exists():
         number += 1
     return beside
-
-
-def _sync_directory(disk: Disk, directory: Path) -> None:
-    file = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        disk.sync(file)
-    finally:
-        os.close(file)
-
-
-@contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    """The system's errors as one sentence about the file."""
-    try:
-        yield
-    except OSError as error:
-        raise _refused(path, error) from error
-
-
-def _refused(path: Path, error: OSError) -> StorageError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"the disk is full: {path} could not be written; what it holds is intact")
-    reason = error.strerror or str(error)
-    return StorageError(f"{path} could not be read or written ({reason}); what it holds is intact")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from collector.store import Disk
+from collector.disk import Disk
 
 
 class FullDisk(Disk):

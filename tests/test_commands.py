@@ -136,7 +136,10 @@ def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: st
     assert arguments.split()[-1].strip("-") in err + out
 
 
-@pytest.mark.parametrize("name", ["run", "fetch", "check", "symbols", "sandbox", "demo", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["run", "fetch", "check", "gaps", "repair", "status", "symbols", "systemd-unit", "sandbox", "demo", ""],
+)
 def test_every_command_explains_itself(say: Command, name: str) -> None:
     status, out, _ = say(None, *([name] if name else []), "--help")
     assert status == 0

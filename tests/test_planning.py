@@ -60,12 +60,11 @@ def test_the_agenda_hands_out_one_series_before_the_next() -> None:
     agenda = Agenda()
     agenda.add(ETH, minutes(0, 1500))
     agenda.add(BTC, minutes(0, 1500))
-    taken = [agenda.take() for _ in range(5)]
-    assert [window and (window.series, window.candles) for window in taken] == [
-        (ETH, 1000),
-        (ETH, 500),
-        (BTC, 1000),
-        (BTC, 500),
+    assert [agenda.take() for _ in range(5)] == [
+        Window(ETH, minutes(0, 1000)[0]),
+        Window(ETH, minutes(1000, 1500)[0]),
+        Window(BTC, minutes(0, 1000)[0]),
+        Window(BTC, minutes(1000, 1500)[0]),
         None,
     ]
 
@@ -99,7 +98,7 @@ def test_spans_can_be_taken_back_before_they_are_handed_out() -> None:
     assert agenda.drop(BTC, minutes(50, 200)) == minutes(50, 100)
     assert agenda.series_of("BTCUSDT") == [BTC]
     assert agenda.drop(BTC) == minutes(0, 50)
-    assert not agenda
+    assert agenda.take() is None
     assert agenda.drop(BTC) == NOTHING
 
 

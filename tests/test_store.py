@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES, Series
 from collector.coverage import NOTHING
+from collector.disk import Disk
 from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.rows import HEADER
-from collector.store import Disk, FileChangedError, SeriesFile, Store
+from collector.store import FileChangedError, SeriesFile, Store
 from tests.candles import BTC, T0, candle_at, content, joined, row, rows, spans
 from tests.disks import DeafDisk, FullDisk
 

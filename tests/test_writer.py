@@ -11,12 +11,13 @@ import trio
 from collector.book import Book
 from collector.candle import Series
 from collector.coverage import NOTHING, Spans
+from collector.disk import Disk
 from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.ledger import Ledger, open_ledger
 from collector.rows import Rows
 from collector.settings import Settings
-from collector.store import Disk, Store
+from collector.store import Store
 from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans

@@ -1,0 +1,97 @@
+"""How bytes get to the disk: as a whole or not at all, and for good.
+
+A file is put in the place of another by writing it beside that one, syncing it, and renaming it over. What is in a
+file, and when it is written, is the business of the store; no candle is known here. Everything here blocks.
+"""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from collector.errors import StorageError
+
+
+class Disk:
+    """The calls that can fail for lack of space or a broken disk, and what is made of them.
+
+    `write`, `sync` and `rename` are the seam where tests inject those faults; all others go through these three. All
+    raise `OSError`, which `storage` makes a sentence of.
+    """
+
+    def write(self, file: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+
+    def sync(self, file: int) -> None:
+        os.fsync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
+
+    def replace(self, path: Path, parts: Iterable[bytes]) -> int:
+        """Puts a new file in the place of the old one, for good; its size."""
+        size = self.put_over(path, parts)
+        self.sync_path(path.parent)
+        return size
+
+    def put_over(self, path: Path, parts: Iterable[bytes]) -> int:
+        """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size.
+
+        The renaming itself outlives a power loss only once the directory is synced.
+        """
+        new = beside_of(path)
+        try:
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            try:
+                for part in parts:
+                    self.write(file, part)
+                size = os.fstat(file).st_size
+                self.sync(file)
+            finally:
+                os.close(file)
+            self.rename(new, path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+        return size
+
+    def sync_path(self, path: Path) -> None:
+        """Returns once all of a file, or every name in a directory, has reached the disk."""
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.sync(file)
+        finally:
+            os.close(file)
+
+    def cut(self, path: Path, size: int) -> None:
+        """Leaves only so many bytes of a file, for good."""
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.ftruncate(file, size)
+            self.sync(file)
+        finally:
+            os.close(file)
+
+
+def beside_of(path: Path) -> Path:
+    """Where what is to be put over a file is written first; a crash may leave it there."""
+    return path.with_name(f"{path.name}.new")
+
+
+@contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """The system's errors as one sentence about the file."""
+    try:
+        yield
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def refused(path: Path, error: OSError) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"the disk is full: {path} could not be written; what it holds is intact")
+    reason = error.strerror or str(error)
+    return StorageError(f"{path} could not be read or written ({reason}); what it holds is intact")
