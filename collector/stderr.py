@@ -10,7 +10,7 @@ from typing import Any, TextIO, cast
 def open_closed_streams() -> None:
     """Lets nobody stand behind the standard streams that were closed when we were started.
 
-    Whatever is opened next would get their numbers, and a candle file that is number 2 gets the last words of a library.
+    What is opened next would get their numbers, and a candle file that is number 2 gets the last words of a library.
     """
     for number in range(3):
         try:
