@@ -38,7 +38,7 @@ from collector.service import serve
 from collector.settings import Settings
 from collector.signals import until_signal
 from collector.status_command import status
-from collector.stderr import is_journal, lasting
+from collector.stderr import is_journal, lasting, open_closed_streams
 from collector.summary import Outcome, summary_lines
 from collector.symbols_command import symbols
 from collector.terminal import say
@@ -63,6 +63,7 @@ _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
+    open_closed_streams()
     arguments = sys.argv[1:]
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_NO_COMMAND):
         arguments = ["run", *arguments]

@@ -1,10 +1,11 @@
 """The log on disk: rotated, readable while it is written, and never worth more than the collection.
 
 What cannot be written is told once on stderr and left out. A file or directory that somebody has taken away is made
-again.
+again, and a file that somebody (logrotate) has put in its place is gone on with.
 """
 
 import logging
+import os
 import sys
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
@@ -35,12 +36,22 @@ class LogFile(RotatingFileHandler):
         self._told = self._failed
 
     def _find_again(self) -> None:
-        """Opens the file anew if it is gone; who reads it from its name would wait for ever."""
+        """Opens the file anew if it is gone or has been replaced; who reads it from its name would wait for ever."""
         path = Path(self.baseFilename)
-        if self.stream and not path.exists():
+        if self._writes_to(path):
+            return
+        if self.stream:
             self.stream.close()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.stream = self._open()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.stream = self._open()
+
+    def _writes_to(self, path: Path) -> bool:
+        if not self.stream or self.stream.closed:
+            return False
+        try:
+            return os.path.samestat(path.stat(), os.fstat(self.stream.fileno()))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base class's name)
         error = sys.exc_info()[1]

@@ -1,7 +1,7 @@
 """The command `status`: what the collector on the data directory is doing, once or every second, as a table or JSON."""
 
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import sleep
 from typing import Annotated
 
@@ -43,11 +43,18 @@ def _print_json(options: Options, watch: bool) -> None:
 
 
 def _watch(options: Options) -> None:
-    table = status_table(ask(options.settings.data_dir)[0])
-    with suppress(KeyboardInterrupt), Live(table, console=_console(), auto_refresh=False) as live:
+    """In its place on a terminal that can do that; one after the other where somebody reads from a pipe."""
+    console, table = _console(), status_table(ask(options.settings.data_dir)[0])
+    redraws = console.is_terminal and not console.is_dumb_terminal
+    place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()
+    with suppress(KeyboardInterrupt), place as live:
         while True:
+            if live:
+                live.update(table, refresh=True)
+            else:
+                console.print(table, "")
             sleep(_EVERY_S)
-            live.update(status_table(ask(options.settings.data_dir)[0]), refresh=True)
+            table = status_table(ask(options.settings.data_dir)[0])
 
 
 def _console() -> Console:

@@ -7,6 +7,20 @@ from contextlib import suppress
 from typing import Any, TextIO, cast
 
 
+def open_closed_streams() -> None:
+    """Lets nobody stand behind the standard streams that were closed when we were started.
+
+    What is opened next would get their numbers, and a candle file that is number 2 gets the last words of a library.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 def is_journal(environment: Mapping[str, str]) -> bool:
     """Whether stderr goes to the journal, which names the stream it gave us by device and inode."""
     named = environment.get("JOURNAL_STREAM", "")

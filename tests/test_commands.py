@@ -627,6 +627,13 @@ def test_check_shows_the_first_files_and_counts_the_others(say: Command, tmp_pat
     assert len(list((tmp_path / "logs" / "integrity_reports").iterdir())) == 2
 
 
+def test_where_nobody_can_be_told_anything_the_status_still_says_it(tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    settings.data_dir.mkdir()
+    closed = f"exec {shlex.join(command('check'))} <&- >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", closed], env=variables(settings), check=False).returncode == 0
+
+
 # Signals, to a process of its own.
 
 

@@ -234,6 +234,16 @@ def test_a_log_directory_that_was_taken_away_is_made_again(tmp_path: Path, conso
     assert [entry["event"] for entry in kept(tmp_path / "logs")] == ["after"]
 
 
+def test_a_log_that_was_moved_away_and_replaced_goes_on_in_its_place(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, console=console):
+        log.info("before")
+        (tmp_path / "collector.log").rename(tmp_path / "yesterday.log")
+        (tmp_path / "collector.log").touch()
+        log.info("after")
+    assert [entry["event"] for entry in kept(tmp_path)] == ["after"]
+    assert "before" in (tmp_path / "yesterday.log").read_text()
+
+
 def test_a_log_that_cannot_be_made_again_is_told_of_once_and_found_again_later(
     tmp_path: Path, console: Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
