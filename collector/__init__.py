@@ -1,10 +1,36 @@
-"""A trustworthy local store of Bybit candles. What a script needs is here; everything else is the collector's own."""
+"""A trustworthy local store of Bybit candles. What a script needs is here; everything else is the collector's own.
 
-from collector.errors import CollectorError
-from collector.feeder import DataFeeder
-from collector.integrity import DataIntegrityChecker
-from collector.service import collect
-from collector.settings import Settings
-from collector.summary import Outcome
+Each name is imported when it is first used: a script that reads candles does not wait for what collects them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collector.errors import CollectorError
+    from collector.feeder import DataFeeder
+    from collector.integrity import DataIntegrityChecker
+    from collector.service import collect
+    from collector.settings import Settings
+    from collector.summary import Outcome
 
 __all__ = ["CollectorError", "DataFeeder", "DataIntegrityChecker", "Outcome", "Settings", "collect"]
+
+_HOMES = {
+    "CollectorError": "errors",
+    "DataFeeder": "feeder",
+    "DataIntegrityChecker": "integrity",
+    "Outcome": "summary",
+    "Settings": "settings",
+    "collect": "service",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

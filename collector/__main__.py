@@ -1,5 +1,10 @@
-"""`python -m collector`."""
+"""`python -m collector`. Ctrl-C while it is still loading ends it as quietly as at any later time."""
 
-from collector.cli import main
+import sys
+
+try:
+    from collector.cli import main
+except KeyboardInterrupt:
+    sys.exit(130)
 
 main()
