@@ -28,6 +28,7 @@ from collector.installation import unit_of_this
 from collector.logs import get_logger, open_logs, set_level
 from collector.notify import Notify
 from collector.options import Options, with_options
+from collector.ownership import refuse_if_absent
 from collector.progress import Display, log_progress
 from collector.repair import show_plans
 from collector.rereading import Rereading
@@ -121,6 +122,7 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
 ) -> None:
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
+    refuse_if_absent(options.settings.data_dir)
     if dry_run:
         plans = list(show_plans(options.settings, options.are_about))
         for plan in plans:

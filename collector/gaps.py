@@ -16,6 +16,7 @@ from collector.errors import StorageError
 from collector.inspection import Mark, NotOurs, inspect, mapped
 from collector.ledger import read_ledger
 from collector.missing import Missing
+from collector.ownership import refuse_if_absent
 
 
 @attrs.frozen
@@ -54,8 +55,10 @@ def find_gaps(data_dir: Path) -> Iterator[Gap]:
     """Everything that the ledger of a directory wants and its files do not hold, by series and time.
 
     Raises:
+        SettingsError: there is no such directory, or it cannot be read.
         StorageError: the ledger or a file cannot be read.
     """
+    refuse_if_absent(data_dir)
     saved = read_ledger(data_dir)
     for series in sorted(saved.book.records):
         saved.book.hold(series, _held(data_dir / f"{series.name}.csv", series, saved.marks.get(series)))

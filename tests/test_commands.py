@@ -227,6 +227,19 @@ def without_rights(mode: int) -> Iterator[Path]:
             directory.chmod(0o755)
 
 
+@contextmanager
+def as_root() -> Iterator[None]:
+    """Inside, we have the rights that were given up, if we had them."""
+    ours = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(ours)
+
+
 @pytest.mark.parametrize("key", ["data_dir", "logs_dir"])
 def test_a_directory_that_cannot_be_written_is_named(say: Command, box: Sandbox, tmp_path: Path, key: str) -> None:
     with without_rights(0o555) as readonly:
@@ -235,6 +248,34 @@ def test_a_directory_that_cannot_be_written_is_named(say: Command, box: Sandbox,
     assert status == 2
     (sentence,) = complaints(err)
     assert sentence.startswith(f"[storage] {key}: {readonly}/new cannot be written")
+
+
+@pytest.mark.parametrize("arguments", ["check", "gaps", "gaps --json", "repair", "repair --dry-run"])
+def test_a_directory_that_is_not_there_is_not_taken_for_one_without_faults(
+    say: Command, tmp_path: Path, arguments: str
+) -> None:
+    status, out, err = say(settings_for("http://127.0.0.1:1", tmp_path), *arguments.split())
+    assert (status, out) == (2, "")
+    assert complaints(err) == [f"[storage] data_dir: {tmp_path}/candles does not exist"]
+    assert not (tmp_path / "candles").exists()
+
+
+@pytest.mark.parametrize("arguments", ["gaps", "status", "repair --dry-run"])
+def test_a_directory_whose_lock_and_ledger_may_not_be_read_is_no_traceback(
+    say: Command, tmp_path: Path, arguments: str
+) -> None:
+    say(None, *arguments.split(), data_dir=str(tmp_path))  # imports what it needs while we have every right
+    with without_rights(0o755) as directory:
+        with as_root():
+            with open_ledger(directory, "sandbox", "linear"):
+                pass
+            (directory / ".collector").chmod(0)
+        status, out, err = say(None, *arguments.split(), data_dir=str(directory), logs_dir=str(directory / "logs"))
+        with as_root():
+            (directory / ".collector").chmod(0o755)
+    assert (status, out) == (1, "")
+    (sentence,) = complaints(err)
+    assert "Permission denied" in sentence
 
 
 def test_a_settings_file_that_cannot_be_seen_is_not_taken_for_none(say: Command) -> None:
@@ -465,8 +506,9 @@ def test_gaps_names_what_the_exchange_left_out_and_nothing_else(say: Command, tm
 
 
 def test_gaps_of_a_directory_without_a_ledger_are_none(say: Command, tmp_path: Path) -> None:
+    (tmp_path / "candles").mkdir()
     assert complaints(say(settings_for("http://127.0.0.1:9", tmp_path), "gaps")[2]) == ["nothing is missing"]
-    assert not (tmp_path / "candles").exists()
+    assert not any((tmp_path / "candles").iterdir())
 
 
 # Repair.
@@ -477,6 +519,7 @@ def test_repair_mends_a_file_and_says_what_it_did_and_where_the_rest_is(
 ) -> None:
     settings = settings_for(box.url, tmp_path)
     path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    path.parent.mkdir()
     assert complaints(say(settings, "repair")[2])[-1] == "nothing to repair"
     say(settings, "fetch")
     good = path.read_bytes()
