@@ -27,7 +27,7 @@ from collector.gaps_command import gaps
 from collector.installation import unit_of_this
 from collector.logs import get_logger, open_logs, set_level
 from collector.notify import Notify
-from collector.options import Options, with_options
+from collector.options import Options, takes_value, with_options
 from collector.ownership import refuse_if_absent
 from collector.progress import Display, log_progress
 from collector.repair import show_plans
@@ -49,8 +49,8 @@ T = TypeVar("T")
 _HELP = """A trustworthy local store of Bybit candles: one plain CSV file per symbol and timeframe.
 
 Try it without the exchange: collector demo. Settings come from settings.ini, from COLLECTOR_<KEY> variables, and from
-the options below, the later winning over the earlier. Ctrl-C is safe at any moment: what was received is written, and
-the next start goes on where this one stopped.
+options, the later winning over the earlier. Ctrl-C is safe at any moment: what was received is written, and the next
+start goes on where this one stopped.
 
 Exit status: 0 done; 1 something wanted could not be fetched; 2 usage or settings; 3 the exchange cannot be reached or
 refuses us; 4 another collector owns the data directory."""
@@ -63,13 +63,10 @@ _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
-    arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_NO_COMMAND):
-        arguments = ["run", *arguments]
     # Pages are thousands of small objects that reference counting frees; looking through them for cycles is a waste.
     gc.set_threshold(50_000, 20, 50)
     try:
-        app(arguments, prog_name="collector")
+        app(_command_first(sys.argv[1:]), prog_name="collector")
     except SettingsError as error:
         _fail(error, [*error.problems])
     except CollectorError as error:
@@ -215,6 +212,17 @@ def _read_again(options: Options) -> Settings:
     settings = options.load()
     set_level(settings.log_level)
     return settings
+
+
+def _command_first(arguments: list[str]) -> list[str]:
+    """The command before its options, also where it was written behind some; without a command it is `run`."""
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in _OF_NO_COMMAND):
+        return arguments
+    commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    for place, word in enumerate(arguments):
+        if word in commands and not takes_value(arguments[place - 1]):
+            return [word, *arguments[:place], *arguments[place + 1 :]]
+    return ["run", *arguments]
 
 
 def _summarize(options: Options, outcome: Outcome) -> None:

@@ -110,10 +110,10 @@ def test_all_problems_of_the_settings_are_reported_together(say: Command, tmp_pa
     (tmp_path / "settings.ini").write_text(
         "[exchange]\ncategory = margin\n[collection]\ntimeframe = 1\ndays_to_fetch = many\n[storage]\ndata_dir = new\n"
     )
-    status, _, err = say(None, "fetch", "--timeframes", "1,7")
+    status, _, err = say(None, "fetch", "--timeframes", "1,7", "--days", "more", "--logs-dir", "")
     assert status == 2
-    assert len(complaints(err)) == 4
-    for part in ("did you mean timeframes?", "'many'", "'margin'", "'7' is not a timeframe"):
+    assert len(complaints(err)) == 5
+    for part in ("did you mean timeframes?", "'more'", "'margin'", "'7' is not a timeframe", "logs_dir: '' is not"):
         assert part in err
     assert not (tmp_path / "new").exists()
 
@@ -134,6 +134,23 @@ def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: st
     status, out, err = say(None, *arguments.split())
     assert status == 2
     assert arguments.split()[-1].strip("-") in err + out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--data-dir check check",
+        "--quiet --days 3 check",
+        "--data-dir=elsewhere check",
+        "--json check --symbols BTCUSDT",
+    ],
+)
+def test_options_may_stand_before_the_command(say: Command, tmp_path: Path, arguments: str) -> None:
+    for name in ("check", "candles", "elsewhere"):
+        (tmp_path / name).mkdir()
+    status, _, _ = say(settings_for("http://127.0.0.1:1", tmp_path), *arguments.split())
+    assert status == 0
+    assert report_of(tmp_path)["files_checked"] == 0
 
 
 @pytest.mark.parametrize("name", ["run", "fetch", "check", "symbols", "sandbox", "demo", ""])
