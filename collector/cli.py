@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -41,7 +42,7 @@ from collector.status_command import status
 from collector.stderr import is_journal, lasting
 from collector.summary import Outcome, summary_lines
 from collector.symbols_command import symbols
-from collector.terminal import say
+from collector.terminal import open_closed_streams, say
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -58,15 +59,24 @@ refuses us; 4 another collector owns the data directory."""
 app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
+_NOT_WRITTEN = (EPIPE, ENOSPC, EDQUOT, EFBIG, EIO)  # to stdout: our files have errors of their own
 _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
+    open_closed_streams()
     # Pages are thousands of small objects that reference counting frees; looking through them for cycles is a waste.
     gc.set_threshold(50_000, 20, 50)
     try:
         app(_command_first(sys.argv[1:]), prog_name="collector")
+    except SystemExit:
+        _flush()
+        raise
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN or error.filename is not None:
+            raise
+        _not_written(error)
     except SettingsError as error:
         _fail(error, [*error.problems])
     except CollectorError as error:
@@ -242,6 +252,21 @@ def _fail(error: CollectorError, problems: list[str]) -> None:
     for problem in problems:
         say(problem, "<3>" if is_journal(os.environ) else "")
     sys.exit(error.exit_status)
+
+
+def _flush() -> None:
+    """Writes what waits to be written to stdout, while it can still be said that it cannot."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _not_written(error)
+
+
+def _not_written(error: OSError) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it would be tried again at the very end
+    if error.errno != EPIPE:
+        say(f"stdout cannot be written: {error.strerror}")
+    sys.exit(1)
 
 
 def _stopped() -> NoReturn:

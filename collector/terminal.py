@@ -1,8 +1,10 @@
 """How commands speak to a person: sentences on stderr, tables on stdout, and nothing that could steer a terminal."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +15,14 @@ from rich.text import Text
 from collector.logs import without_passwords
 
 AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
+
+
+def open_closed_streams() -> None:
+    """What we were started without becomes nowhere; else what is said on one stream would come out of another, and the
+    next file that is opened would have the number that other libraries take for stderr."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
 
 
 def say(text: str, priority: str = "") -> None:

@@ -676,6 +676,47 @@ def test_check_shows_the_first_files_and_counts_the_others(say: Command, tmp_pat
     assert len(list((tmp_path / "logs" / "integrity_reports").iterdir())) == 2
 
 
+# Streams that are not there, or take nothing.
+
+
+def with_a_torn_file(tmp_path: Path) -> Settings:
+    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(b"torn")
+    return settings
+
+
+def piped(settings: Settings, shell: str, **others: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of it, with `$collector` for the command line."""
+    script = f'collector() {{ {shlex.join(command())} "$@"; }}; {shell}'
+    environment = variables(settings) | others
+    return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["check", "check --json", "symbols --help"])
+def test_a_stdout_that_cannot_be_written_is_no_traceback(tmp_path: Path, arguments: str, unbuffered: str) -> None:
+    ended = piped(with_a_torn_file(tmp_path), f"collector {arguments} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert ended.returncode == 1
+    assert complaints(ended.stderr)[-1] == "stdout cannot be written: No space left on device"
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+
+
+def test_the_report_of_a_check_is_kept_also_when_nobody_reads_what_it_found(tmp_path: Path) -> None:
+    ended = piped(with_a_torn_file(tmp_path), "collector check --quiet | true")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert report_of(tmp_path)["files_with_issues"] == 1
+
+
+def test_what_is_for_a_person_never_comes_out_among_what_is_for_the_machine(tmp_path: Path) -> None:
+    settings = with_a_torn_file(tmp_path)
+    ended = piped(settings, "collector check --json 2>&-")
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["files_with_issues"] == 1
+    assert "1 with issues" in piped(settings, "collector check >&-").stderr
+
+
 # Signals, to a process of its own.
 
 
