@@ -520,6 +520,9 @@ def test_gaps_names_what_the_exchange_left_out_and_nothing_else(say: Command, tm
     assert [gap["candles"] for gap in json.loads(say(settings, "gaps", "--json", "--state", "retrying")[1])] == [3]
     assert json.loads(say(settings, "gaps", "--json", "--state", "absent")[1]) == []
     assert json.loads(say(settings, "gaps", "--json", "--timeframes", "1")[1]) == []
+    assert complaints(say(settings, "gaps", "--state", "absent", "--state", "pending")[2]) == [
+        "nothing is absent or pending"
+    ]
 
 
 def test_gaps_of_a_directory_without_a_ledger_are_none(say: Command, tmp_path: Path) -> None:
