@@ -204,8 +204,13 @@ class Settings:
 
     @property
     def stream_url(self) -> str:
-        """The address live candles really come from: `ws_url`, or the exchange's own for the category."""
-        return self.ws_url or f"wss://stream.bybit.com/v5/public/{self.category}"
+        """The address live candles really come from: `ws_url`, or the exchange's own for the category.
+
+        An exchange on this machine streams at the address it answers at: real candles must not meet made-up ones.
+        """
+        here = _is_loopback(self.rest_url)
+        site = f"ws{self.rest_url.removeprefix('http')}" if here else "wss://stream.bybit.com"
+        return self.ws_url or f"{site}/v5/public/{self.category}"
 
     @property
     def exchange(self) -> str:

@@ -96,6 +96,10 @@ def test_an_address_loses_its_closing_slash() -> None:
 def test_an_empty_stream_address_means_the_exchange_s_own_for_the_category() -> None:
     assert Settings(category="spot").stream_url == "wss://stream.bybit.com/v5/public/spot"
     assert Settings(ws_url="ws://127.0.0.1:1/x").stream_url == "ws://127.0.0.1:1/x"
+    assert Settings(rest_url="http://127.0.0.1:8890/").stream_url == "ws://127.0.0.1:8890/v5/public/linear"
+    assert (
+        Settings(rest_url="https://localhost:8890", category="spot").stream_url == "wss://localhost:8890/v5/public/spot"
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
