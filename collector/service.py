@@ -113,6 +113,8 @@ async def serve(
     With `mending`, it is about what is stored, and not about what the settings say is to be collected. With `status` it
     says over HTTP how it is, if the settings want that; a script that collects opens no port.
     """
+    if settings.enable_websocket and not once:
+        _refuse_to_mix(settings)
     try:
         stop = trio.Event() if stop is None else stop
         outside = _Outside(watch, notify or Notify(), rereading, status, probes or probes_of(settings.data_dir))
@@ -275,6 +277,19 @@ def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]
         return [instrument.symbol for instrument in await rest.instruments()]
 
     return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
+
+
+def _refuse_to_mix(settings: Settings) -> None:
+    """History of one category must not be gone on with by the stream of another.
+
+    Raises:
+        SettingsError: the stream's address names another category.
+    """
+    named = settings.stream_url.rpartition("/")[2]
+    if named != settings.category and named in ("linear", "spot", "inverse", "option"):
+        raise SettingsError(
+            [f"[exchange] ws_url: {settings.stream_url} streams {named}, and the category is {settings.category}"]
+        )
 
 
 def _refuse_to_trim(store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]) -> None:

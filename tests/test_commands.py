@@ -320,6 +320,14 @@ def test_a_directory_of_another_category_is_refused(say: Command, tmp_path: Path
     assert (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes() == before
 
 
+def test_a_stream_of_another_category_is_refused(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    status, _, err = say(settings_for(box.url, tmp_path), "run", ws_url="ws://127.0.0.1:1/v5/public/spot")
+    assert status == 2
+    assert complaints(err) == [
+        "[exchange] ws_url: ws://127.0.0.1:1/v5/public/spot streams spot, and the category is linear"
+    ]
+
+
 def test_a_second_collector_is_refused_and_told_who_is_there(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path)
     settings.data_dir.mkdir()
