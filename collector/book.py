@@ -76,6 +76,12 @@ class Book:
             )
         self._note_before_listing(series)
 
+    def let_go(self, series: Series, before_ms: int) -> None:
+        """What opens before this instant is wanted no more: under the limit, newer candles have taken its place."""
+        record = self[series]
+        if record.wanted and record.wanted[0].start_ms < before_ms:
+            self.want(series, record.wanted.within(before_ms, record.wanted.hull.end_ms))
+
     def due(self, series: Series, now_ms: int) -> Spans:
         """wanted - held - in flight - what is known to be absent or not to be asked for yet."""
         record = self[series]

@@ -50,14 +50,16 @@ def check(
         with open_logs(None, level=settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
             differences = trio.run(audit, settings, samples, checker.rows_in)
         record["against_exchange"] = audit_record(seed, samples, differences)
-    if as_json:
-        print(json.dumps(record, indent=1))  # noqa: T201
-    else:
-        if sys.stdout.isatty() and (rows := list(table_rows(checked))):
-            show(TITLES, rows)
-        for line in (*finding_lines(checked), *difference_lines(differences)):
-            print(printable(line))  # noqa: T201
-    report = write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
+    try:
+        if as_json:
+            print(json.dumps(record, indent=1))  # noqa: T201
+        else:
+            if sys.stdout.isatty() and (rows := list(table_rows(checked))):
+                show(TITLES, rows)
+            for line in (*finding_lines(checked), *difference_lines(differences)):
+                print(printable(line))  # noqa: T201
+    finally:  # also when nobody reads on
+        report = write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
     if not options.quiet:
         say(summary(record) if paths else f"there is no candle file to check in {settings.data_dir}")
         say(f"the report is {report}")

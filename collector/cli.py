@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
+from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -28,7 +29,8 @@ from collector.gaps_command import gaps
 from collector.installation import unit_of_this
 from collector.logs import get_logger, open_logs, set_level
 from collector.notify import Notify
-from collector.options import Options, with_options
+from collector.options import Options, takes_value, with_options
+from collector.ownership import refuse_if_absent
 from collector.progress import Display, log_progress
 from collector.repair import show_plans
 from collector.rereading import Rereading
@@ -49,8 +51,8 @@ T = TypeVar("T")
 _HELP = """A trustworthy local store of Bybit candles: one plain CSV file per symbol and timeframe.
 
 Try it without the exchange: collector demo. Settings come from settings.ini, from COLLECTOR_<KEY> variables, and from
-the options below, the later winning over the earlier. Ctrl-C is safe at any moment: what was received is written, and
-the next start goes on where this one stopped.
+options, the later winning over the earlier. Ctrl-C is safe at any moment: what was received is written, and the next
+start goes on where this one stopped.
 
 Exit status: 0 done; 1 the check found something, or something wanted could not be fetched; 2 usage or settings; 3 the
 exchange cannot be reached or refuses us, or no collector is running; 4 another collector owns the data directory."""
@@ -58,19 +60,24 @@ exchange cannot be reached or refuses us, or no collector is running; 4 another 
 app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
+_NOT_WRITTEN = (EPIPE, ENOSPC, EDQUOT, EFBIG, EIO)  # to stdout: our files have errors of their own
 _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
     open_closed_streams()
-    arguments = sys.argv[1:]
-    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_NO_COMMAND):
-        arguments = ["run", *arguments]
     # Pages are thousands of small objects that reference counting frees; looking through them for cycles is a waste.
     gc.set_threshold(50_000, 20, 50)
     try:
-        app(arguments, prog_name="collector")
+        app(_command_first(sys.argv[1:]), prog_name="collector")
+    except SystemExit:
+        _flush()
+        raise
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN or error.filename is not None:
+            raise
+        _not_written(error)
     except SettingsError as error:
         _fail(error, [*error.problems])
     except CollectorError as error:
@@ -123,6 +130,7 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
 ) -> None:
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
+    refuse_if_absent(options.settings.data_dir)
     if dry_run:
         plans = list(show_plans(options.settings, options.are_about))
         for plan in plans:
@@ -217,6 +225,17 @@ def _read_again(options: Options) -> Settings:
     return settings
 
 
+def _command_first(arguments: list[str]) -> list[str]:
+    """The command before its options, also where it was written behind some; without a command it is `run`."""
+    if arguments and (not arguments[0].startswith("-") or arguments[0] in _OF_NO_COMMAND):
+        return arguments
+    commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    for place, word in enumerate(arguments):
+        if word in commands and not takes_value(arguments[place - 1]):
+            return [word, *arguments[:place], *arguments[place + 1 :]]
+    return ["run", *arguments]
+
+
 def _summarize(options: Options, outcome: Outcome) -> None:
     if not options.quiet:
         for line in summary_lines(outcome):
@@ -234,6 +253,21 @@ def _fail(error: CollectorError, problems: list[str]) -> None:
     for problem in problems:
         say(problem, "<3>" if is_journal(os.environ) else "")
     sys.exit(error.exit_status)
+
+
+def _flush() -> None:
+    """Writes what waits to be written to stdout, while it can still be said that it cannot."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        _not_written(error)
+
+
+def _not_written(error: OSError) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it would be tried again at the very end
+    if error.errno != EPIPE:
+        say(f"stdout cannot be written: {error.strerror}")
+    sys.exit(1)
 
 
 def _stopped() -> NoReturn:

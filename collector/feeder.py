@@ -76,7 +76,7 @@ class DataFeeder:
         closed_only: bool = False,
         memory: Callable[[], Memory] = psutil.virtual_memory,
     ) -> None:
-        self._catalogue = Catalogue(Path(data_dir))
+        self._catalogue = Catalogue(Path(data_dir).expanduser())
         self._closed_only = closed_only
         self._shelf = Shelf(Limit(memory_limit_percent, memory_limit_bytes, memory))
         self._spans: dict[Series, tuple[int, int] | None] = {}

@@ -42,4 +42,4 @@ def gaps(
     ]
     if rows:
         show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows)
-    say(gaps_summary(found))
+    say(gaps_summary(found) if found or not state else f"nothing is {' or '.join(state)}")

@@ -23,6 +23,7 @@ def ask(data_dir: Path) -> tuple[Report, bytes]:
     Raises:
         NotRunning: there is none.
         NoStatus: there is one, and it does not say.
+        StorageError: we may not look.
     """
     process = owner(data_dir)
     if process is None:

@@ -18,11 +18,11 @@ from collector.book import Book
 from collector.candle import Series
 from collector.coverage import Span
 from collector.defects import Kind
-from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.errors import DirectoryInUse, StorageError
 from collector.examination import MOST, Examination, examine, parted
 from collector.findings import Checked, totals
 from collector.ledger import Saved, read_ledger
-from collector.ownership import refuse_if_owned
+from collector.ownership import refuse_if_absent, refuse_if_owned
 from collector.rows import HEADER, open_of_line
 from collector.settings import Settings
 
@@ -94,13 +94,8 @@ class DataIntegrityChecker:
         Raises:
             SettingsError: there is no such directory, or it cannot be read.
         """
-        directory = self.settings.data_dir
-        try:
-            found = [path for path in directory.iterdir() if path.suffix == ".csv"]
-        except OSError as error:
-            what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-            raise SettingsError([f"[storage] data_dir: {directory} {what}"]) from error
-        return sorted(found, key=_order)
+        refuse_if_absent(self.settings.data_dir)
+        return sorted((path for path in self.settings.data_dir.iterdir() if path.suffix == ".csv"), key=_order)
 
     def check_each(self, paths: Sequence[Path]) -> Iterator[Checked]:
         """One file after another."""
@@ -120,7 +115,7 @@ class DataIntegrityChecker:
 
     def _path(self, name: str | Path) -> Path | None:
         places = [Path(name), self.settings.data_dir / name]
-        places += [place.with_name(f"{place.name}.csv") for place in places]
+        places += [place.with_name(f"{place.name}.csv") for place in places if place.name]
         return next((place for place in places if place.is_symlink() or (place.exists() and place.name)), None)
 
     def _read_ledger(self) -> None:
@@ -207,7 +202,7 @@ def _read(path: Path) -> bytes:
 def _is_owned(data_dir: Path) -> bool:
     try:
         refuse_if_owned(data_dir)
-    except DirectoryInUse:
+    except (DirectoryInUse, StorageError):  # or it may be, for all we can see
         return True
     return False
 

@@ -141,11 +141,12 @@ def read_ledger(data_dir: Path) -> Saved:
         StorageError: it cannot be read.
     """
     path, book = data_dir / OWN / _FILE, Book()
-    if not path.exists():
-        return Saved(book, {})
     try:
-        with _storage(path.parent), closing(_reading(path)) as database:
-            marks = _load(database, book)
+        with _storage(path.parent):
+            if not path.exists():
+                return Saved(book, {})
+            with closing(_reading(path)) as database:
+                marks = _load(database, book)
     except (msgspec.DecodeError, ValueError, TypeError) as error:
         raise StorageError(f"the ledger in {path.parent} could not be read ({error})") from error
     for series, mark in marks.items():

@@ -29,14 +29,19 @@ def _one_of(words: str, text: str, panel: str) -> Any:
     )
 
 
+def _directory(text: str) -> Any:
+    """An option for a path, as it was written: an empty one is not the working directory."""
+    return Annotated[Path | None, typer.Option(path_type=str, help=text, rich_help_panel=_WHERE)]
+
+
 # Option name -> its declaration; those named like a setting override it.
 _SHARED: dict[str, Any] = {
     "settings": Annotated[
         Path | None,
         typer.Option(help="The settings file; settings.ini by default, if there is one.", rich_help_panel=_WHERE),
     ],
-    "data_dir": Annotated[Path | None, typer.Option(help="Where the candle files are kept.", rich_help_panel=_WHERE)],
-    "logs_dir": Annotated[Path | None, typer.Option(help="Where the log is written.", rich_help_panel=_WHERE)],
+    "data_dir": _directory("Where the candle files are kept."),
+    "logs_dir": _directory("Where the log is written."),
     "rest_url": Annotated[str | None, typer.Option(help="Where history is asked for.", rich_help_panel=_WHERE)],
     "ws_url": Annotated[str | None, typer.Option(help="Where live candles come from.", rich_help_panel=_WHERE)],
     "category": Annotated[
@@ -50,7 +55,7 @@ _SHARED: dict[str, Any] = {
         str | None,
         typer.Option(metavar="1,5", help="1 3 5 15 30 60 120 240 360 720 D W M.", rich_help_panel=_WHAT),
     ],
-    "days": Annotated[int | None, typer.Option(help="How many days of history.", rich_help_panel=_WHAT)],
+    "days": Annotated[str | None, typer.Option(metavar="N", help="How many days of history.", rich_help_panel=_WHAT)],
     "mode": Annotated[
         str | None,
         _one_of("full recent live", "full, recent (the 50 newest) or live (no history).", _WHAT),
@@ -73,6 +78,7 @@ _SHARED: dict[str, Any] = {
 _DEFAULTS = {"no_limit": False, "no_websocket": False, "quiet": False}
 _SETTING_OF = {"days": "days_to_fetch"}
 _NOT_SETTINGS = ("settings", "no_limit", "no_websocket", "quiet")
+_PATHS = ("settings", "data_dir", "logs_dir")
 
 
 @attrs.frozen
@@ -112,12 +118,18 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
+def takes_value(word: str) -> bool:
+    """Whether what follows this word on a command line is its value."""
+    name = word.removeprefix("--").replace("-", "_")
+    return word.startswith("--") and name in _SHARED and name not in _DEFAULTS
+
+
 def _words(given: dict[str, Any]) -> Iterator[str]:
     for name, value in given.items():
         if value is not None and value is not False:
             yield f"--{name.replace('_', '-')}"
             if value is not True:
-                yield str(value.expanduser().absolute() if isinstance(value, Path) else value)
+                yield str(Path(value).expanduser().absolute() if name in _PATHS else value)
 
 
 def _read(given: dict[str, Any]) -> Options:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from collector.errors import DirectoryInUse, SettingsError
+from collector.errors import DirectoryInUse, SettingsError, StorageError
 
 OWN = ".collector"
 _IDENTITY = "identity.json"
@@ -41,16 +41,32 @@ def owned(data_dir: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def refuse_if_absent(data_dir: Path) -> None:
+    """For those who look at what is stored: a directory that is not there is a mistake, and not one without candles.
+
+    Raises:
+        SettingsError: there is no such directory, or it cannot be read.
+    """
+    try:
+        os.scandir(data_dir).close()
+    except OSError as error:
+        what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise SettingsError([f"[storage] data_dir: {data_dir} {what}"]) from error
+
+
 def refuse_if_owned(data_dir: Path) -> None:
     """For those who only look: whether a collector owns the directory. Nothing is changed.
 
     Raises:
         DirectoryInUse: one does.
+        StorageError: we may not look.
     """
     try:
         lock = os.open(data_dir / OWN / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # nobody ever owned it
+    except (FileNotFoundError, NotADirectoryError):  # nobody ever owned it
         return
+    except OSError as error:
+        raise StorageError(f"whether a collector runs on {data_dir} cannot be seen ({error.strerror})") from error
     try:
         _lock(lock, data_dir, fcntl.LOCK_SH)
     finally:
@@ -80,6 +96,8 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
         theirs = json.loads(path.read_text())
     except FileNotFoundError:
         return ours
+    except OSError as error:
+        raise SettingsError([f"[storage] data_dir: {path} cannot be read ({error.strerror})"]) from error
     except ValueError as error:
         raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
     if theirs != ours:

@@ -161,7 +161,7 @@ async def _serve(
     began_s = trio.current_time()
     streams = settings.enable_websocket and not once
     if streams:
-        _expect_a_stream(settings)
+        _refuse_to_mix(settings)
     book, vitals, clock = Book(), Vitals(), Clock()
     every_series: list[Series] = []
     symbols = Symbols()
@@ -293,19 +293,25 @@ def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]
     return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
 
 
-def _expect_a_stream(settings: Settings) -> None:
-    """Live candles come from where history comes from, or from where the settings say.
+def _refuse_to_mix(settings: Settings) -> None:
+    """Live candles come from the market that history comes from.
 
     Raises:
-        SettingsError: history comes from another site, and nobody said where that one streams.
+        SettingsError: history comes from another site, and nobody said where that one streams; or the stream's address
+            names another category.
     """
-    if not settings.stream_url:
-        raise SettingsError(
-            [
-                f"[exchange] ws_url: rest_url is a market of its own, {settings.exchange}; name its stream too, such "
-                f"as wss://stream-testnet.bybit.com/v5/public/{settings.category}, or do without (--no-websocket)"
-            ]
+    stream = settings.stream_url
+    named = stream.rpartition("/")[2]
+    if not stream:
+        what = (
+            f"rest_url is a market of its own, {settings.exchange}; name its stream too, such as "
+            f"wss://stream-testnet.bybit.com/v5/public/{settings.category}, or do without (--no-websocket)"
         )
+    elif named != settings.category and named in ("linear", "spot", "inverse", "option"):
+        what = f"{stream} streams {named}, and the category is {settings.category}"
+    else:
+        return
+    raise SettingsError([f"[exchange] ws_url: {what}"])
 
 
 def _refuse_to_trim(store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]) -> None:

@@ -96,7 +96,7 @@ class Writer:
             self._done += 1
             if self._is_too_long(file):
                 await self._in_thread(partial(file.insert, (), self._keep))
-            self._book.hold(series, file.held)
+            self._hold(series, file)
             if (mark := self._marks.get(series)) is not None:
                 self._book.suspect(series, file.held - mark.held)
             self._note(self._unsaved, series)
@@ -239,7 +239,7 @@ class Writer:
                 file = self._files[series] = await self._in_thread(partial(self._open, series))
                 await self._put(series, file, pages, staged)
             self._note(self._unsynced, series)
-        self._book.hold(series, file.held)
+        self._hold(series, file)
         for answer in answers:
             if isinstance(answer, Answered):
                 self._book.answer(series, answer.asked, answer.rows.covered & file.held, answer.at_ms)
@@ -269,6 +269,12 @@ class Writer:
         """How many of the newest rows a file may hold; None: all."""
         return NEWEST if self._settings.limit_to_50_entries else None
 
+    def _hold(self, series: Series, file: SeriesFile) -> None:
+        """Tells the book what the file holds; what a full file has no place for is not missing."""
+        self._book.hold(series, file.held)
+        if self._keep is not None and file.rows >= self._keep:
+            self._book.let_go(series, file.held[0].start_ms)
+
     def _is_too_long(self, file: SeriesFile) -> bool:
         return self._keep is not None and file.rows > self._keep
 
@@ -284,7 +290,7 @@ class Writer:
         for series, file in zip(every_series[:count], files, strict=False):
             del self._unsynced[series]
             if self._keep is not None:
-                self._book.hold(series, file.held)
+                self._hold(series, file)
         self._done += 1
 
     def _sync_some(self, files: Sequence[SeriesFile]) -> int:

@@ -110,10 +110,10 @@ def test_all_problems_of_the_settings_are_reported_together(say: Command, tmp_pa
     (tmp_path / "settings.ini").write_text(
         "[exchange]\ncategory = margin\n[collection]\ntimeframe = 1\ndays_to_fetch = many\n[storage]\ndata_dir = new\n"
     )
-    status, _, err = say(None, "fetch", "--timeframes", "1,7")
+    status, _, err = say(None, "fetch", "--timeframes", "1,7", "--days", "more", "--logs-dir", "")
     assert status == 2
-    assert len(complaints(err)) == 4
-    for part in ("did you mean timeframes?", "'many'", "'margin'", "'7' is not a timeframe"):
+    assert len(complaints(err)) == 5
+    for part in ("did you mean timeframes?", "'more'", "'margin'", "'7' is not a timeframe", "logs_dir: '' is not"):
         assert part in err
     assert not (tmp_path / "new").exists()
 
@@ -134,6 +134,23 @@ def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: st
     status, out, err = say(None, *arguments.split())
     assert status == 2
     assert arguments.split()[-1].strip("-") in err + out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--data-dir check check",
+        "--quiet --days 3 check",
+        "--data-dir=elsewhere check",
+        "--json check --symbols BTCUSDT",
+    ],
+)
+def test_options_may_stand_before_the_command(say: Command, tmp_path: Path, arguments: str) -> None:
+    for name in ("check", "candles", "elsewhere"):
+        (tmp_path / name).mkdir()
+    status, _, _ = say(settings_for("http://127.0.0.1:1", tmp_path), *arguments.split())
+    assert status == 0
+    assert report_of(tmp_path)["files_checked"] == 0
 
 
 @pytest.mark.parametrize(
@@ -230,6 +247,19 @@ def without_rights(mode: int) -> Iterator[Path]:
             directory.chmod(0o755)
 
 
+@contextmanager
+def as_root() -> Iterator[None]:
+    """Inside, we have the rights that were given up, if we had them."""
+    ours = os.geteuid()
+    if os.getuid() == 0:
+        os.seteuid(0)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(ours)
+
+
 @pytest.mark.parametrize("key", ["data_dir", "logs_dir"])
 def test_a_directory_that_cannot_be_written_is_named(say: Command, box: Sandbox, tmp_path: Path, key: str) -> None:
     with without_rights(0o555) as readonly:
@@ -238,6 +268,34 @@ def test_a_directory_that_cannot_be_written_is_named(say: Command, box: Sandbox,
     assert status == 2
     (sentence,) = complaints(err)
     assert sentence.startswith(f"[storage] {key}: {readonly}/new cannot be written")
+
+
+@pytest.mark.parametrize("arguments", ["check", "gaps", "gaps --json", "repair", "repair --dry-run"])
+def test_a_directory_that_is_not_there_is_not_taken_for_one_without_faults(
+    say: Command, tmp_path: Path, arguments: str
+) -> None:
+    status, out, err = say(settings_for("http://127.0.0.1:1", tmp_path), *arguments.split())
+    assert (status, out) == (2, "")
+    assert complaints(err) == [f"[storage] data_dir: {tmp_path}/candles does not exist"]
+    assert not (tmp_path / "candles").exists()
+
+
+@pytest.mark.parametrize("arguments", ["gaps", "status", "repair --dry-run"])
+def test_a_directory_whose_lock_and_ledger_may_not_be_read_is_no_traceback(
+    say: Command, tmp_path: Path, arguments: str
+) -> None:
+    say(None, *arguments.split(), data_dir=str(tmp_path))  # imports what it needs while we have every right
+    with without_rights(0o755) as directory:
+        with as_root():
+            with open_ledger(directory, "sandbox", "linear"):
+                pass
+            (directory / ".collector").chmod(0)
+        status, out, err = say(None, *arguments.split(), data_dir=str(directory), logs_dir=str(directory / "logs"))
+        with as_root():
+            (directory / ".collector").chmod(0o755)
+    assert (status, out) == (1, "")
+    (sentence,) = complaints(err)
+    assert "Permission denied" in sentence
 
 
 def test_a_settings_file_that_cannot_be_seen_is_not_taken_for_none(say: Command) -> None:
@@ -271,6 +329,14 @@ def test_another_site_without_its_stream_is_refused_before_anything_is_asked(say
     assert status == 2
     assert "[exchange] ws_url: rest_url is a market of its own, api-testnet.bybit.com" in err
     assert not (tmp_path / "data").exists()
+
+
+def test_a_stream_of_another_category_is_refused(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    status, _, err = say(settings_for(box.url, tmp_path), "run", ws_url="ws://127.0.0.1:1/v5/public/spot")
+    assert status == 2
+    assert complaints(err) == [
+        "[exchange] ws_url: ws://127.0.0.1:1/v5/public/spot streams spot, and the category is linear"
+    ]
 
 
 def test_a_second_collector_is_refused_and_told_who_is_there(say: Command, box: Sandbox, tmp_path: Path) -> None:
@@ -473,11 +539,15 @@ def test_gaps_names_what_the_exchange_left_out_and_nothing_else(say: Command, tm
     assert [gap["candles"] for gap in json.loads(say(settings, "gaps", "--json", "--state", "retrying")[1])] == [3]
     assert json.loads(say(settings, "gaps", "--json", "--state", "absent")[1]) == []
     assert json.loads(say(settings, "gaps", "--json", "--timeframes", "1")[1]) == []
+    assert complaints(say(settings, "gaps", "--state", "absent", "--state", "pending")[2]) == [
+        "nothing is absent or pending"
+    ]
 
 
 def test_gaps_of_a_directory_without_a_ledger_are_none(say: Command, tmp_path: Path) -> None:
+    (tmp_path / "candles").mkdir()
     assert complaints(say(settings_for("http://127.0.0.1:9", tmp_path), "gaps")[2]) == ["nothing is missing"]
-    assert not (tmp_path / "candles").exists()
+    assert not any((tmp_path / "candles").iterdir())
 
 
 # Repair.
@@ -488,6 +558,7 @@ def test_repair_mends_a_file_and_says_what_it_did_and_where_the_rest_is(
 ) -> None:
     settings = settings_for(box.url, tmp_path)
     path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    path.parent.mkdir()
     assert complaints(say(settings, "repair")[2])[-1] == "nothing to repair"
     say(settings, "fetch")
     good = path.read_bytes()
@@ -632,6 +703,47 @@ def test_where_nobody_can_be_told_anything_the_status_still_says_it(tmp_path: Pa
     settings.data_dir.mkdir()
     closed = f"exec {shlex.join(command('check'))} <&- >&- 2>&-"
     assert subprocess.run(["/bin/sh", "-c", closed], env=variables(settings), check=False).returncode == 0
+
+
+# Streams that are not there, or take nothing.
+
+
+def with_a_torn_file(tmp_path: Path) -> Settings:
+    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(b"torn")
+    return settings
+
+
+def piped(settings: Settings, shell: str, **others: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of it, with `$collector` for the command line."""
+    script = f'collector() {{ {shlex.join(command())} "$@"; }}; {shell}'
+    environment = variables(settings) | others
+    return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["check", "check --json", "symbols --help"])
+def test_a_stdout_that_cannot_be_written_is_no_traceback(tmp_path: Path, arguments: str, unbuffered: str) -> None:
+    ended = piped(with_a_torn_file(tmp_path), f"collector {arguments} > /dev/full", PYTHONUNBUFFERED=unbuffered)
+    assert ended.returncode == 1
+    assert complaints(ended.stderr)[-1] == "stdout cannot be written: No space left on device"
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+
+
+def test_the_report_of_a_check_is_kept_also_when_nobody_reads_what_it_found(tmp_path: Path) -> None:
+    ended = piped(with_a_torn_file(tmp_path), "collector check --quiet | true")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert report_of(tmp_path)["files_with_issues"] == 1
+
+
+def test_what_is_for_a_person_never_comes_out_among_what_is_for_the_machine(tmp_path: Path) -> None:
+    settings = with_a_torn_file(tmp_path)
+    ended = piped(settings, "collector check --json 2>&-")
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["files_with_issues"] == 1
+    assert "1 with issues" in piped(settings, "collector check >&-").stderr
 
 
 # Signals, to a process of its own.

@@ -41,6 +41,13 @@ def feeder(tmp_path: Path) -> DataFeeder:
     return DataFeeder(tmp_path)
 
 
+def test_a_directory_may_be_below_home_as_in_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "candles").mkdir()
+    store(tmp_path / "candles", "BTCUSDT_60", range(2))
+    assert DataFeeder("~/candles").symbols() == ["BTCUSDT"]
+
+
 # A moment.
 
 

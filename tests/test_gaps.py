@@ -45,6 +45,15 @@ def test_candles_written_after_the_ledger_was_saved_are_not_missing(tmp_path: Pa
     assert told(tmp_path) == [(State.PENDING, 2)]
 
 
+def test_what_the_limit_cut_after_the_ledger_was_saved_is_not_missing(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 60))
+    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(7, 57)))
+    assert told(tmp_path) == [(State.PENDING, 3)]
+    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(7, 56)))
+    assert told(tmp_path) == [(State.PENDING, 7), (State.PENDING, 4)]
+
+
 def test_a_file_that_is_gone_or_not_ours_holds_nothing(tmp_path: Path) -> None:
     book = Book()
     book.want(BTC, spans(0, 10))

@@ -99,6 +99,7 @@ def test_a_file_is_found_by_its_name_its_series_and_its_path(checker: DataIntegr
         assert checker.check_single_file(name)["rows"] == 10
     with pytest.raises(FileNotFoundError, match="BTCUSDT_5"):
         checker.check_single_file("BTCUSDT_5.csv")
+    assert checker.check_single_file(".")["problem"]  # a directory is no file of ours, and no error either
 
 
 def test_a_directory_that_does_not_exist_is_an_error_and_an_empty_one_is_not(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "repair": COMMON | LOOKING | {"store", "ledger", "ownership", "integrity"},
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | LOOKING | {"store", "ledger", "ownership"},
-    "gaps": COMMON | {"inspection", "ledger"},
+    "gaps": COMMON | {"inspection", "ledger", "ownership"},
     "feeder": COMMON | FEEDING,
     "catalogue": PURE,
     "lines": PURE,

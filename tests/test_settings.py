@@ -99,6 +99,10 @@ def test_an_empty_stream_address_means_the_exchange_s_own_for_the_category() -> 
     assert Settings(category="spot").stream_url == "wss://stream.bybit.com/v5/public/spot"
     assert Settings(rest_url="https://api.bytick.com").stream_url == "wss://stream.bybit.com/v5/public/linear"
     assert Settings(ws_url="ws://127.0.0.1:1/x").stream_url == "ws://127.0.0.1:1/x"
+    assert Settings(rest_url="http://127.0.0.1:8890/").stream_url == "ws://127.0.0.1:8890/v5/public/linear"
+    assert (
+        Settings(rest_url="https://localhost:8890", category="spot").stream_url == "wss://localhost:8890/v5/public/spot"
+    )
 
 
 def test_the_sandbox_streams_where_it_answers() -> None:

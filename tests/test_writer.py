@@ -181,6 +181,19 @@ async def test_under_the_limit_a_file_keeps_its_newest_fifty_rows(bench: Bench) 
     await bench.write(answered(50, 53), limit_to_50_entries=True)
     assert bench.data == content(rows(3, 53))
     assert bench.held == spans(3, 53)
+    assert [note.span for note in bench.book.missing(BTC)] == [span(53, 1000)]
+
+
+async def test_what_the_limit_cuts_while_it_is_asked_for_is_not_left_out_by_the_exchange(bench: Bench) -> None:
+    bench.book.want(BTC, spans(3, 53))
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, limit_to_50_entries=True)
+        await writer.open_files([BTC])
+        await writer._take(answered(3, 53))
+        bench.book.want(BTC, spans(0, 53))
+        await writer._take(answered(0, 3))
+    assert bench.data == content(rows(3, 53))
+    assert bench.book.missing(BTC) == ()
 
 
 async def test_under_the_limit_a_burst_is_written_before_any_file_is_trimmed(tmp_path: Path) -> None:

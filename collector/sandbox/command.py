@@ -6,6 +6,7 @@ It prints one line to stdout, the address, once connections are accepted, so tha
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -183,6 +184,8 @@ def sandbox(
     """
     given: dict[str, Any] = dict(locals())
     try:
+        if not 0 <= port <= 65535:  # the system would take what is left of it in 16 bits
+            raise ValueError(f"there is no port {port}")
         fields: dict[str, Any] = {name: () if given[name] is None and name in _LISTS else given[name] for name in _HELP}
         options = Options(
             seed=seed,
@@ -211,8 +214,9 @@ def sandbox(
 async def _serve(exchange: Exchange, host: str, port: int, tls: bool, ca_file: Path | None) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_sandbox(exchange, host=host, port=port, tls=tls, ca_file=ca_file) as box:
-            sys.stdout.write(f"sandbox: {box.url}\n")
-            sys.stdout.flush()
+            with suppress(OSError):  # nobody waits for it
+                sys.stdout.write(f"sandbox: {box.url}\n")
+                sys.stdout.flush()
             await anext(aiter(signals))
 
 

@@ -45,7 +45,9 @@ def test_a_taken_port_is_one_sentence_and_status_2() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", ["--dropped=2", "--over-limit=x", "--hole=x", "--listed=X=1", "--start-time=x"])
+@pytest.mark.parametrize(
+    "wrong", ["--dropped=2", "--over-limit=x", "--hole=x", "--listed=X=1", "--start-time=x", "--port=65536"]
+)
 def test_a_bad_option_is_one_sentence_and_status_2(wrong: str) -> None:
     with start([wrong]) as box:
         out, error = box.communicate()
