@@ -44,8 +44,8 @@ class Clock:
         return self._clock.believes
 
     def hear(self, exchange_ms: int) -> None:
-        """The stream named the exchange's time. It only carries the clock on; answers, which are asked for every minute,
-        are what can set it otherwise."""
+        """The stream named the exchange's time, which carries the clock on. Only answers, which come every minute, can
+        set it otherwise."""
         if not self._clock or abs(exchange_ms - self.now_ms) <= UNBELIEVABLE_MS:
             self.tell(exchange_ms)
 

@@ -73,7 +73,7 @@ class Monitor:
     async def _survey(self) -> None:
         """Looks at every series, in slices between which others run."""
         began_s, now_ms = time.perf_counter(), self._clock.now_ms
-        self._able_since_ms = self._able_since_ms or now_ms
+        self._able_since_ms = min(self._able_since_ms or now_ms, now_ms)  # the clock may have been wrong
         nearly_stale_ms = self._settings.stale_after_s * 1000 * NEARLY
         walk = Walk(self._book, now_ms, self._able_since_ms, nearly_stale_ms)
         every_series = tuple(self._every_series)

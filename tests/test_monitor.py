@@ -183,6 +183,23 @@ async def test_a_series_that_stops_is_stale_until_it_goes_on(autojump_clock: Moc
         assert one.vitals.health.state == "healthy"
 
 
+async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_later(
+    autojump_clock: MockClock,
+) -> None:
+    one = Watched(Settings(stale_after_s=120), delivering=False)
+    one.clock.tell(NOW + 8 * 3_600_000)
+    one.book[BTC].wanted, one.book[BTC].held = spans(0, 50), spans(0, 50)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.live)
+        nursery.start_soon(one.monitor().watch)
+        await trio.sleep(10)
+        for _ in range(10):
+            one.clock.tell(NOW)
+        await trio.sleep(140)
+        assert one.vitals.health.kinds == ("stale",)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_series_that_is_being_fetched_is_late_only_when_no_answers_come(autojump_clock: MockClock) -> None:
     async with watched() as one:
         one.delivering = False
