@@ -165,7 +165,7 @@ async def _serve(
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
         book.start_anew()
-        silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
+        silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
         async with open_rest(settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
             store = Store(settings.data_dir)
             writer = Writer(store, ledger, book, vitals, settings, marks)

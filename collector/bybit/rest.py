@@ -13,7 +13,7 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import TypeVar
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -34,6 +34,7 @@ from collector.errors import (
     Refused,
     Rejected,
     RequestFailed,
+    StorageError,
     TryAgain,
     Unreachable,
 )
@@ -66,23 +67,49 @@ class _NoAnswer(TryAgain):
 
 @attrs.define
 class Silence:
-    """The end of a rate ban, in local time, and where it is written down so that a restart respects it."""
+    """The silence after a rate ban. `until_ms` is its end as it is on record, where whoever comes next finds it.
+
+    A record can only be in local time, which may be set to anything at any moment; so a silence that has begun is timed
+    by the monotonic clock. `recorded` reads the record again: another command may have been banned.
+    """
 
     until_ms: int
     remember: Callable[[int], None]
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    recorded: Callable[[], int] | None = None
+    _until_s: float = -inf
+    _longest_s: float = inf
 
     @property
-    def left_ms(self) -> int:
-        return max(0, self.until_ms - self.now_ms())
+    def left_s(self) -> float:
+        if self.recorded and (recorded_ms := self.recorded()) != self.until_ms:
+            self.until_ms = recorded_ms
+            self._keep()
+        return max(0.0, self._until_s - trio.current_time())
 
     def begin(self, wait_s: float) -> None:
-        self.until_ms = self.now_ms() + ceil(wait_s * 1000) + 1  # the clock's millisecond may be nearly over
-        self.remember(self.until_ms)
+        self._until_s = trio.current_time() + wait_s
+        self._write_down(self.now_ms() + ceil(wait_s * 1000) + 1)  # the clock's millisecond may be nearly over
 
     def at_most(self, wait_s: float) -> None:
-        """A clock that was set back must not turn ten minutes of silence into years."""
-        self.until_ms = min(self.until_ms, self.now_ms() + int(wait_s * 1000))
+        """A clock that was set back must not turn ten minutes of silence into years, again at every start."""
+        self._longest_s = wait_s
+        latest_ms = self.now_ms() + ceil(wait_s * 1000) + 1
+        if self.until_ms > latest_ms:
+            self._write_down(latest_ms)
+        self._keep()
+
+    def _keep(self) -> None:
+        left_s = min((self.until_ms - self.now_ms()) / 1000, self._longest_s)
+        self._until_s = max(self._until_s, trio.current_time() + left_s)
+
+    def _write_down(self, until_ms: int) -> None:
+        self.until_ms = until_ms
+        try:
+            self.remember(until_ms)
+        except (OSError, StorageError) as error:  # a full disk is no reason to end, and to ask again at the next start
+            self.recorded = None
+            log.warning("the end of the rate ban could not be written down", why=str(error))
 
 
 @attrs.define(eq=False)
@@ -232,14 +259,18 @@ class Rest:
         while True:
             start_s, self._budget = self._budget.reserve(trio.current_time())
             await trio.sleep_until(start_s)
-            if not self._silence.left_ms:
+            left_s = self._silence.left_s
+            if not left_s:
                 self._vitals.quiet_until_ms = 0
                 return
-            await trio.sleep(self._silence.left_ms / 1000)
+            if self._vitals.quiet_until_ms != self._silence.until_ms:
+                self._vitals.quiet_until_ms = self._silence.until_ms
+                log.warning("rate ban of another command, all requests stop", wait_s=round(left_s))
+            await trio.sleep(left_s)
 
     def _keep_silent(self, ban: Banned) -> None:
         """Starts the silence, and stops every request that is on its way out."""
-        was_silent = bool(self._silence.left_ms)
+        was_silent = bool(self._silence.left_s)
         for scope in self._trying:
             scope.cancel()
         self._silence.begin(self._settings.ban_wait_s)
@@ -287,9 +318,9 @@ async def open_rest(
     connection = (lambda: transport) if transport else _connections(settings.rest_url)
     rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight), clock)
     silence.at_most(settings.ban_wait_s)
-    if silence.left_ms:
+    if left_s := silence.left_s:
         vitals.quiet_until_ms = silence.until_ms
-        log.warning("a rate ban from before is still on", wait_s=silence.left_ms // 1000)
+        log.warning("a rate ban from before is still on", wait_s=round(left_s))
     try:
         yield rest
     finally:
