@@ -104,7 +104,8 @@ class SeriesFile:
         with _storage(self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
             with mapped(self.path) as old:
-                edits, revisions = self._edits(old, pages)
+                with self._expecting_rows():
+                    edits, revisions = self._edits(old, pages)
                 covered = Spans.of(*self.held, *(span for page in pages for span in page.covered))
                 parts: Iterable[bytes] = _edited(old, edits)
                 if keep is not None:
@@ -128,8 +129,10 @@ class SeriesFile:
             data = self.path.read_bytes()
             self._expect_size(len(data))
             lines = data[len(HEADER) :].splitlines(keepends=True)[-keep:]
+            with self._expecting_rows():
+                held = self.held.within(open_of_line(lines[0]), self.end_ms)
             self.size = _put_over(self.disk, self.path, [HEADER, *lines])
-            self.held = self.held.within(open_of_line(lines[0]), self.end_ms)
+            self.held = held
 
     def sync(self) -> None:
         """Returns once everything written has reached the disk."""
@@ -150,6 +153,14 @@ class SeriesFile:
     def _expect_size(self, size: int) -> None:
         if size != self.size:
             raise FileChangedError(f"{self.path.name} has {size} bytes where {self.size} were written")
+
+    @contextmanager
+    def _expecting_rows(self) -> Iterator[None]:
+        """What was written were rows; if they are none, somebody else wrote over them, and kept the size."""
+        try:
+            yield
+        except (ValueError, IndexError) as error:
+            raise FileChangedError(f"{self.path.name} does not hold the rows that were written ({error})") from error
 
     def _write_whole(self, file: int, text: bytes) -> None:
         """All of the text or nothing of it."""
