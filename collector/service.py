@@ -238,8 +238,12 @@ async def _serve(
 
 
 async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
-    """Mends what is stored, by the exchange's time; the series that were looked at."""
-    now_ms = await rest.server_time()
+    """Mends what is stored, by the exchange's time; the series that were looked at.
+
+    One answer that lies about the time must not make of every row one that is not closed yet.
+    """
+    await rest.server_time()
+    now_ms = max([await rest.server_time(), *(mark.held.hull.end_ms for mark in stock.marks.values() if mark.held)])
     stock.ledger.claim()
     every_series = stored_series(stock.store, stock.book, mending.chosen)
     for series in every_series:
