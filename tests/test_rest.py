@@ -1,5 +1,6 @@
 """The REST edge: paced, patient with passing troubles, silent during a ban, and never fooled."""
 
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -283,6 +284,38 @@ async def test_a_cursor_that_comes_again_ends_the_list(autojump_clock: trio.test
     async with exchange.rest() as rest:
         await rest.instruments()
     assert len(exchange.asked_at) == 2
+
+
+async def test_an_empty_list_of_symbols_is_a_failure_and_no_list(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange([httpx.Response(200, content=instruments_body(""))])
+    async with exchange.rest() as rest:
+        with pytest.raises(RequestFailed, match="empty"):
+            await rest.instruments()
+
+
+def packed(body: bytes, behind: bytes = b"") -> httpx.Response:
+    return httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(body) + behind)
+
+
+async def test_a_packed_answer_is_read(autojump_clock: trio.testing.MockClock) -> None:
+    async with FakeExchange([packed(candles().content)]).rest(bulk_max_retries=1) as rest:
+        assert (await rest.klines(BTC, WINDOW)).rows.covered == spans(0, CANDLES)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        packed(b" " * 2_000_000 + candles().content),
+        packed(candles().content, b"x" * 2_000_000),
+        httpx.Response(200, content=b" " * 2_000_000 + candles().content),
+    ],
+)
+async def test_an_answer_is_never_longer_than_it_can_be(
+    autojump_clock: trio.testing.MockClock, answer: httpx.Response
+) -> None:
+    async with FakeExchange([answer]).rest(bulk_max_retries=1) as rest:
+        with pytest.raises(RequestFailed, match="longer than"):
+            await rest.klines(BTC, WINDOW)
 
 
 async def test_a_cancelled_request_leaves_the_way_open_for_others(autojump_clock: trio.testing.MockClock) -> None:

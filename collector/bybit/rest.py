@@ -10,11 +10,11 @@ import random
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from math import ceil, inf
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -51,7 +51,8 @@ PATIENCE_S = (
 )
 
 _TRY_S = 30.0  # for one try: connect, send, and read the whole answer
-_LONGEST_BODY = 16 * 1024 * 1024  # the whole list of symbols is 0.8 MB, a page of candles 0.1
+_LONGEST_BODY = 1024 * 1024  # a page of candles is 0.1 MB; decoded, an answer takes ten times as much
+_LONGEST_LIST = 16 * _LONGEST_BODY  # the whole list of symbols is 0.8 MB
 _MOST_PAGES = 50  # of the list of symbols, 1000 each
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"}
@@ -183,6 +184,8 @@ class Rest:
             )
             found += page.instruments
             if page.cursor in ("", *cursors):
+                if not found:  # an exchange without a symbol is a broken answer, and no reason to give up for good
+                    raise RequestFailed("the list of symbols is empty")
                 return found
             if len(cursors) == _MOST_PAGES:
                 raise RequestFailed(f"the list of symbols does not end after {_MOST_PAGES} pages")
@@ -288,7 +291,8 @@ class Rest:
             with self._interruptible(), _mapped(), trio.fail_after(_TRY_S):
                 request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
                 async with aclosing(await connection.handle_async_request(request)) as response:
-                    return response.status_code, await _body(response)
+                    longest = _LONGEST_LIST if path == dialect.INSTRUMENTS else _LONGEST_BODY
+                    return response.status_code, await _body(response, longest)
         finally:
             self._idle.append(connection)
 
@@ -337,18 +341,20 @@ def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
     return partial(httpx.AsyncHTTPTransport, verify=httpx.create_ssl_context(), limits=limits, proxy=proxy)
 
 
-async def _body(response: httpx.Response) -> bytes:
-    """The whole body, unpacked, and never more of it than an answer can be long."""
+async def _body(response: httpx.Response, longest: int) -> bytes:
+    """The whole body, unpacked, and never more of it than an answer can be long, packed or not."""
     encoding = response.headers.get("content-encoding", "identity")
     if encoding not in ("gzip", "identity"):
         raise BadAnswer(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
     unpack = zlib.decompressobj(31) if encoding == "gzip" else None
-    body = bytearray()
+    body, came = bytearray(), 0
     assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for chunk in response.stream:
-        body += unpack.decompress(chunk, _LONGEST_BODY + 1 - len(body)) if unpack else chunk
-        if len(body) > _LONGEST_BODY:
-            raise BadAnswer(f"the answer is longer than {_LONGEST_BODY} bytes")
+    async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(response.stream))) as chunks:
+        async for chunk in chunks:
+            came += len(chunk)
+            body += unpack.decompress(chunk, longest + 1 - len(body)) if unpack else chunk
+            if max(came, len(body)) > longest:
+                raise BadAnswer(f"the answer is longer than {longest} bytes")
     if unpack and body and not unpack.eof:
         raise BadAnswer("the answer broke off")
     return bytes(body)
