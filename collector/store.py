@@ -212,6 +212,8 @@ class Store:
             path.with_name(path.name + _NEW).unlink(missing_ok=True)
             if not path.exists():
                 return SeriesFile(path, series.timeframe, self.disk), None
+            if not path.is_file():  # a pipe would make us wait for ever
+                raise StorageError(f"{path} is no file; nothing can be stored there")
             try:
                 with mapped(path) as data:
                     found, length = inspect(series.timeframe, data, mark), len(data)

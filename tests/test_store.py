@@ -212,6 +212,12 @@ def test_disorder_far_from_the_end_is_noticed(tmp_path: Path) -> None:
     assert "do not increase" in what
 
 
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(StorageError, match="is no file"):
+        opened(tmp_path)
+
+
 def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.new").write_bytes(b"half of")
     found(tmp_path, content(rows(0, 3)))
