@@ -48,6 +48,8 @@ class Clock:
         set it otherwise."""
         if not self._clock or abs(exchange_ms - self.now_ms) <= UNBELIEVABLE_MS:
             self.tell(exchange_ms)
+        elif exchange_ms < self.now_ms:
+            self._clock = self._clock.contradicted()
 
     def is_far_off(self, exchange_ms: int) -> bool:
         """Whether a time lies too far ahead to have come."""
