@@ -44,10 +44,12 @@ class Clock:
         return self._clock.believes
 
     def hear(self, exchange_ms: int) -> None:
-        """The stream named the exchange's time. It only carries the clock on; answers, which are asked for every
-        minute, are what can set it otherwise."""
+        """The stream named the exchange's time, which carries the clock on. Only answers, which come every minute, can
+        set it otherwise."""
         if not self._clock or abs(exchange_ms - self.now_ms) <= UNBELIEVABLE_MS:
             self.tell(exchange_ms)
+        elif exchange_ms < self.now_ms:
+            self._clock = self._clock.contradicted()
 
     def is_far_off(self, exchange_ms: int) -> bool:
         """Whether a time lies too far ahead to have come."""

@@ -44,10 +44,15 @@ class Live:
     _budget: Budget = attrs.field(factory=lambda: Budget(_CONNECT_EVERY_S))
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
+    _streamed: set[Series] = attrs.field(factory=set)
 
     def add(self, every_series: Sequence[Series]) -> None:
-        """Streams more series, over connections of their own."""
-        self._added += frames.connections(every_series)
+        """Streams more series, over connections of their own; not those that are streamed already, unless refused."""
+        again = {series for series in self._streamed if frames.topic_of(series) in self._vitals.refused}
+        new = [series for series in every_series if series not in self._streamed or series in again]
+        self._vitals.refused.difference_update(map(frames.topic_of, new))
+        self._streamed.update(new)
+        self._added += frames.connections(new)
         self._more.set()
 
     async def stream(
@@ -62,6 +67,7 @@ class Live:
         Raises:
             Refused: the exchange's certificate cannot be trusted.
         """
+        self._streamed.update(every_series)
         groups = [(group, trio.Event()) for group in frames.connections(every_series)]
         with out:
             async with trio.open_nursery() as nursery:

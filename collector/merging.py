@@ -46,8 +46,12 @@ def merge(earlier: bytes, later: bytes) -> Merged:
 
 
 def same_numbers(one: bytes, other: bytes) -> bool:
-    """Whether two lines say the same, however they write it (`37000` and `37000.0`)."""
-    return one == other or _numbers(one) == _numbers(other)
+    """Whether two lines say the same, however they write it (`37000` and `37000.0`). One that says no numbers, because
+    the disk or somebody spoiled it, is like no other."""
+    try:
+        return one == other or _numbers(one) == _numbers(other)
+    except (ArithmeticError, ValueError):
+        return False
 
 
 def _numbers(line: bytes) -> list[Decimal]:

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from collector.errors import DirectoryInUse, SettingsError, StorageError
@@ -29,16 +29,15 @@ def owned(data_dir: Path) -> Iterator[Path]:
         SettingsError: it cannot be written.
     """
     own = data_dir / OWN
-    try:
-        own.mkdir(parents=True, exist_ok=True)
-        lock = os.open(own / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise SettingsError([f"[storage] data_dir: {data_dir} cannot be written ({error.strerror})"]) from error
-    try:
-        _own(lock, data_dir)
+    with ExitStack() as stack:
+        try:
+            own.mkdir(parents=True, exist_ok=True)
+            directory = _opened(stack, data_dir, os.O_RDONLY)
+            lock = _opened(stack, own / "lock", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise SettingsError([f"[storage] data_dir: {data_dir} cannot be written ({error.strerror})"]) from error
+        _own(directory, lock, data_dir)
         yield own
-    finally:
-        os.close(lock)
 
 
 def refuse_if_absent(data_dir: Path) -> None:
@@ -61,16 +60,17 @@ def refuse_if_owned(data_dir: Path) -> None:
         DirectoryInUse: one does.
         StorageError: we may not look.
     """
-    try:
-        lock = os.open(data_dir / OWN / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):  # nobody ever owned it
-        return
-    except OSError as error:
-        raise StorageError(f"whether a collector runs on {data_dir} cannot be seen ({error.strerror})") from error
-    try:
-        _lock(lock, data_dir, fcntl.LOCK_SH)
-    finally:
-        os.close(lock)
+    with ExitStack() as stack:
+        lock = None
+        try:
+            directory = _opened(stack, data_dir, os.O_RDONLY)
+            with suppress(FileNotFoundError, NotADirectoryError):  # somebody may have removed it
+                lock = _opened(stack, data_dir / OWN / "lock", os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):  # nobody ever owned it
+            return
+        except OSError as error:
+            raise StorageError(f"whether a collector runs on {data_dir} cannot be seen ({error.strerror})") from error
+        _lock(directory, lock, data_dir, fcntl.LOCK_SH)
 
 
 def owner(data_dir: Path) -> str | None:
@@ -137,25 +137,47 @@ def record_ban(data_dir: Path, until_ms: int) -> None:
         new.replace(data_dir / OWN / "ban")
 
 
-def _own(lock: int, data_dir: Path) -> None:
+def _opened(stack: ExitStack, path: Path, flags: int) -> int:
+    file = os.open(path, flags | os.O_CLOEXEC, 0o644)
+    stack.callback(os.close, file)
+    return file
+
+
+def _own(directory: int, lock: int, data_dir: Path) -> None:
     """The kernel gives the lock back however the process ends, so a stale lock cannot happen.
 
     Those who only look hold it for some microseconds, which must not keep a collector from starting.
     """
     for _ in range(_TRIES):
         with suppress(DirectoryInUse):
-            _lock(lock, data_dir, fcntl.LOCK_EX)
+            _lock(directory, lock, data_dir, fcntl.LOCK_EX)
             break
         time.sleep(_PAUSE_S)
     else:
-        _lock(lock, data_dir, fcntl.LOCK_EX)
+        _lock(directory, lock, data_dir, fcntl.LOCK_EX)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
 
-def _lock(lock: int, data_dir: Path, how: int) -> None:
+def _lock(directory: int, lock: int | None, data_dir: Path, how: int) -> None:
+    """Locks the directory too: somebody may take the file for a stale one and remove it, and a new one locks anew."""
     try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
+        if lock is not None:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+        _lock_directory(directory, how)
     except OSError as error:
-        owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        owner = _noted_in(lock) or "unknown"
         raise DirectoryInUse(f"another collector (process {owner}) owns {data_dir}", owner) from error
+
+
+def _lock_directory(directory: int, how: int) -> None:
+    try:
+        fcntl.flock(directory, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a network file system that cannot lock one; there the file has to do
+        return
+
+
+def _noted_in(lock: int | None) -> str:
+    return os.pread(lock, 20, 0).decode("ascii", "replace").strip() if lock is not None else ""

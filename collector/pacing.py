@@ -102,6 +102,10 @@ class ExchangeClock:
             return ExchangeClock(exchange_ms, exchange_ms, now_s)
         return attrs.evolve(self, newest_ms=max(self.newest_ms, exchange_ms), unbelieved_ms=None, behind=0)
 
+    def contradicted(self) -> "ExchangeClock":
+        """The clock after somebody who may not set it named a time far behind: an answer that says so too will do."""
+        return attrs.evolve(self, behind=min(self._behind + 1, _STALE_IN_A_ROW - 1))
+
     @property
     def believes(self) -> bool:
         """Whether the last time it was told was believed."""

@@ -168,7 +168,7 @@ async def _serve(
     with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
         book.start_anew()
-        silence = Silence(ledger.ban_until_ms(), ledger.save_ban)
+        silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
         async with open_rest(settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
             store = Store(settings.data_dir)
             writer = Writer(store, ledger, book, vitals, settings, marks)
@@ -254,8 +254,12 @@ async def _serve(
 
 
 async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
-    """Mends what is stored, by the exchange's time; the series that were looked at."""
-    now_ms = await rest.server_time()
+    """Mends what is stored, by the exchange's time; the series that were looked at.
+
+    One answer that lies about the time must not make of every row one that is not closed yet.
+    """
+    await rest.server_time()
+    now_ms = max([await rest.server_time(), *(mark.held.hull.end_ms for mark in stock.marks.values() if mark.held)])
     stock.ledger.claim()
     every_series = stored_series(stock.store, stock.book, mending.chosen)
     for series in every_series:

@@ -9,7 +9,7 @@ is decide what to fetch.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -17,6 +17,7 @@ import attrs
 from collector.candle import Series, Timeframe
 from collector.coverage import NOTHING, Spans
 from collector.disk import Disk, beside_of, refused, storage
+from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, NotOurs, inspect, mapped
 from collector.merging import Revision, merge
 from collector.rows import HEADER, Rows, candles_in, coverage, open_of_line
@@ -87,7 +88,8 @@ class SeriesFile:
         with storage(self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
             with mapped(self.path) as old:
-                edits, revisions = self._edits(old, pages)
+                with self._expecting_rows():
+                    edits, revisions = self._edits(old, pages)
                 covered = Spans.of(*self.held, *(span for page in pages for span in page.covered))
                 parts: Iterable[bytes] = _edited(old, edits)
                 if keep is not None:
@@ -111,8 +113,10 @@ class SeriesFile:
             data = self.path.read_bytes()
             self._expect_size(len(data))
             lines = data[len(HEADER) :].splitlines(keepends=True)[-keep:]
+            with self._expecting_rows():
+                held = self.held.within(open_of_line(lines[0]), self.end_ms)
             self.size = self.disk.put_over(self.path, [HEADER, *lines])
-            self.held = self.held.within(open_of_line(lines[0]), self.end_ms)
+            self.held = held
 
     def sync(self) -> None:
         """Returns once everything written has reached the disk."""
@@ -129,6 +133,14 @@ class SeriesFile:
     def _expect_size(self, size: int) -> None:
         if size != self.size:
             raise FileChangedError(f"{self.path.name} has {size} bytes where {self.size} were written")
+
+    @contextmanager
+    def _expecting_rows(self) -> Iterator[None]:
+        """What was written were rows; if they are none, somebody else wrote over them, and kept the size."""
+        try:
+            yield
+        except (ValueError, IndexError) as error:
+            raise FileChangedError(f"{self.path.name} does not hold the rows that were written ({error})") from error
 
     def _write_whole(self, file: int, text: bytes) -> None:
         """All of the text or nothing of it."""
@@ -177,6 +189,8 @@ class Store:
             beside_of(path).unlink(missing_ok=True)
             if not path.exists():
                 return SeriesFile(path, series.timeframe, self.disk), None
+            if not path.is_file():  # a pipe would make us wait for ever
+                raise StorageError(f"{path} is no file; nothing can be stored there")
             try:
                 with mapped(path) as data:
                     found, length = inspect(series.timeframe, data, mark), len(data)

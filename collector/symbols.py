@@ -1,22 +1,16 @@
 """Which symbols there are and which of them are collected: the exchange's list held against the settings."""
 
-import time
-from functools import partial
-
 import attrs
 import trio
 
+from collector.beside import open_rest_beside
 from collector.bybit.dialect import Instrument
-from collector.bybit.rest import Rest, Silence, open_rest
+from collector.bybit.rest import Rest
 from collector.candle import is_symbol
-from collector.clock import Clock
-from collector.coverage import moment_text
-from collector.errors import Banned, RequestError, SettingsError, Unreachable
+from collector.errors import RequestError, SettingsError, Unreachable
 from collector.logs import get_logger
-from collector.ownership import record_ban, recorded_ban
 from collector.pacing import PATIENCE_S
 from collector.settings import Settings
-from collector.vitals import Vitals
 
 log = get_logger(__name__)
 
@@ -25,14 +19,10 @@ async def list_symbols(settings: Settings) -> list[Instrument]:
     """What the exchange lists in the category of the settings.
 
     Raises:
-        Banned: a rate ban is on, and what was asked for must not be asked now.
+        SettingsError, Banned: it must not be asked now.
         Unreachable, Refused, RequestError: as `collect` does.
     """
-    until_ms = recorded_ban(settings.data_dir)
-    if until_ms > time.time_ns() // 1_000_000:
-        raise Banned(f"a rate ban is on until {moment_text(until_ms)} UTC; nothing is asked before it ends")
-    silence = Silence(0, partial(record_ban, settings.data_dir))
-    async with open_rest(settings, silence, Vitals(), Clock()) as rest:
+    async with open_rest_beside(settings) as rest:
         return await rest.instruments()
 
 

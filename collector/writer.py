@@ -19,6 +19,7 @@ import trio
 from collector.book import Book
 from collector.candle import Series
 from collector.coverage import NOTHING, Spans
+from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger
@@ -42,6 +43,7 @@ _SYNC_S = 0.0002  # to sync one file; many are begun so much earlier, to be done
 _SYNC_AT_ONCE = 32
 _SAVE_AFTER_S = 5.0
 _SAVE_AT_ONCE = 256
+_TRIES = 4  # to write a file that somebody else writes too
 
 
 @attrs.define
@@ -232,12 +234,16 @@ class Writer:
         file = self._files[series]
         pages = [answer.rows for answer in answers if answer.rows]
         if pages:
-            try:
-                await self._put(series, file, pages, staged)
-            except FileChangedError as change:
-                log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
+            for _ in range(_TRIES):
+                try:
+                    await self._put(series, file, pages, staged)
+                    break
+                except FileChangedError as change:
+                    log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
+                self._marks.pop(series, None)  # from now on nothing about the file is taken for granted
                 file = self._files[series] = await self._in_thread(partial(self._open, series))
-                await self._put(series, file, pages, staged)
+            else:
+                raise StorageError(f"{file.path} is changed by somebody else again and again; it cannot be written")
             self._note(self._unsynced, series)
         self._hold(series, file)
         for answer in answers:
@@ -261,7 +267,7 @@ class Writer:
             new = candles_in(series.timeframe, file.held - held)
             self._vitals.rewrote(series, new, file.end_ms, len(revisions))
         for revision in revisions:
-            before, after = revision.before.decode().strip(), revision.after.decode().strip()
+            before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
             log.info("candle revised", series=str(series), before=before, after=after)
 
     @property

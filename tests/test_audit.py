@@ -10,13 +10,14 @@ import pytest
 from collector import DataIntegrityChecker
 from collector.audit import audit
 from collector.candle import TIMEFRAMES, Series
-from collector.coverage import NOTHING, Spans
+from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Banned, SettingsError, Unreachable
 from collector.ledger import open_ledger
 from collector.planning import PAGE
 from collector.samples import Difference, Sample, differences, draw_samples
 from collector.sandbox import Sandbox, open_sandbox
 from collector.settings import Settings
+from collector.symbols import list_symbols
 from tests.candles import BTC, T0, row, rows, span, spans
 from tests.defects import changed
 from tests.support import fetch, market, settings_for
@@ -79,6 +80,44 @@ async def test_a_recorded_ban_is_kept(box: Sandbox, tmp_path: Path) -> None:
     (settings.data_dir / ".collector" / "ban").write_text(f"{time.time_ns() // 1_000_000 + 60_000}")
     with pytest.raises(Banned):
         await audited(settings)
+    assert box.counts.requests == asked
+
+
+async def test_a_ban_that_is_recorded_meanwhile_is_kept_too(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    ban, rows_in = settings.data_dir / ".collector" / "ban", DataIntegrityChecker(settings).rows_in
+
+    def banned_after(series: Series, span: Span) -> bytes:
+        ban.write_text(f"{time.time_ns() // 1_000_000 + 200}")
+        return rows_in(series, span)
+
+    began_s = time.monotonic()
+    assert await audit(settings, whole_file(settings) * 2, banned_after) == []
+    assert time.monotonic() - began_s > 0.19
+
+
+async def test_a_record_of_a_ban_that_ends_in_years_is_corrected(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    ban = settings.data_dir / ".collector" / "ban"
+    ban.write_text(f"{10**17}")
+    with pytest.raises(Banned):
+        await list_symbols(settings)
+    assert int(ban.read_text()) < time.time_ns() // 1_000_000 + 2_000
+
+
+async def test_the_list_of_symbols_is_not_asked_for_where_a_collector_leaves_no_room(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    asked = box.counts.requests
+    with (
+        open_ledger(settings.data_dir, settings.exchange, settings.category),
+        pytest.raises(SettingsError, match="bulk_request_delay_ms"),
+    ):
+        await list_symbols(settings)
     assert box.counts.requests == asked
 
 

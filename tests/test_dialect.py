@@ -187,6 +187,11 @@ def test_the_list_of_symbols_is_read_leniently() -> None:
     assert page.cursor == "first%3DA%26last%3DB"
 
 
+def test_a_page_with_more_symbols_than_any_exchange_has_is_none() -> None:
+    with pytest.raises(BadAnswer, match="10001"):
+        dialect.parse_instruments(200, instruments_body("", *["A"] * 10_001), "linear")
+
+
 def test_an_empty_page_is_the_last_whatever_its_cursor_says() -> None:
     assert dialect.parse_instruments(200, instruments_body("first%3DA%26last%3DB"), "linear").cursor == ""
 

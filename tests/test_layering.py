@@ -35,7 +35,7 @@ FEEDING = {"catalogue", "lines", "arrow", "columns", "copies", "mirror", "held",
 COMMANDS = {"status_command", "symbols_command", "gaps_command", "check_command"}
 TELLING = {"monitor", "reporter", "rates", "probes", "endpoint"}
 ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | TELLING
-ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "integrity_reports", "verdict"}
+ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "beside", "integrity_reports", "verdict"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
     "listings": COMMON,
-    "symbols": COMMON | {"bybit.rest", "ownership"},
+    "symbols": COMMON | {"beside", "bybit.rest"},
     "live": COMMON | {"bybit.stream", "session"},
     "session": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
@@ -97,7 +97,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "findings": PURE | {"examination", "succession", "agreement"},
     # what a check does beside reading: it asks the exchange, writes a report, and tells a person
     "samples": PURE,
-    "audit": COMMON | {"samples", "ownership", "bybit.rest"},
+    "audit": COMMON | {"beside", "samples", "ownership"},
+    "beside": COMMON | {"bybit.rest", "ownership"},
     "integrity_reports": COMMON,
     "verdict": PURE | {"findings", "samples"},
     # the exchange's edge

@@ -1,5 +1,6 @@
 """The ledger: it outlives the process, guards the directory, and never stands in the way when it is broken."""
 
+import shutil
 import sys
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -13,7 +14,7 @@ from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.inspection import Mark
 from collector.ledger import open_ledger, read_ledger
 from collector.missing import State
-from collector.ownership import record_ban, recorded_ban
+from collector.ownership import OWN, record_ban, recorded_ban, refuse_if_owned
 from tests.candles import BTC, T0, span, spans
 
 ETH = Series("ETHUSDT", timeframe("60"))
@@ -62,6 +63,7 @@ def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
 
 
 OWNER = """
+import shutil
 import sys
 from pathlib import Path
 from collector.ledger import open_ledger
@@ -80,6 +82,21 @@ def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> 
             pass
         owner.kill()
     reopened(tmp_path)  # a killed owner leaves no stale lock
+
+
+@pytest.mark.parametrize("what", ["lock", ""])
+def test_whoever_removes_the_lock_of_a_running_collector_cannot_start_a_second_one(tmp_path: Path, what: str) -> None:
+    with open_ledger(tmp_path, "bybit", "linear"):
+        if what:
+            (tmp_path / OWN / what).unlink()
+        else:
+            shutil.rmtree(tmp_path / OWN)
+        with pytest.raises(DirectoryInUse):
+            refuse_if_owned(tmp_path)
+        with pytest.raises(DirectoryInUse), open_ledger(tmp_path, "bybit", "linear"):
+            pass
+    with open_ledger(tmp_path, "bybit", "linear"):
+        pass
 
 
 @pytest.mark.parametrize("other", [("bybit", "spot"), ("api-testnet.bybit.com", "linear")])

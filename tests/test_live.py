@@ -213,6 +213,20 @@ async def test_series_that_are_added_have_connections_of_their_own(
         assert await station.confirmed() == [3]
 
 
+async def test_a_series_that_is_added_again_has_no_second_connection_unless_it_was_refused(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:handler not found,topic:kline.1.ETHUSDT"}
+    async with on_air(exchange) as station:
+        await exchange.connection()
+        exchange.refuses.clear()
+        for _ in range(3):
+            station.live.add([BTC, ETH])
+            await trio.sleep(5)
+        assert [wire.topics for wire in exchange.wires] == [["kline.1.BTCUSDT"], ["kline.1.ETHUSDT"]]
+        assert station.vitals.refused == set()
+
+
 async def test_a_candle_of_the_future_is_not_passed_on_and_does_not_move_the_clock(
     exchange: FakeExchange, autojump_clock: Clockwork
 ) -> None:
@@ -235,6 +249,8 @@ async def test_a_stream_that_lags_behind_by_hours_does_not_set_the_clock_back(
             wire.say(pushed(place))
             assert await station.confirmed() == [place]
         assert station.clock.newest_ms == T0 + 600 * MINUTE_MS
+        station.clock.tell(T0 + 20 * MINUTE_MS)  # but it was right, says an answer
+        assert station.clock.newest_ms == T0 + 20 * MINUTE_MS
 
 
 # Subscriptions.

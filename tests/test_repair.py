@@ -20,7 +20,7 @@ from collector.integrity import DataIntegrityChecker
 from collector.ledger import open_ledger
 from collector.ownership import OWN
 from collector.repair import Doubt, Plan, show_plans
-from collector.sandbox import Sandbox
+from collector.sandbox import Faults, Sandbox
 from collector.service import repair
 from collector.settings import Settings
 from collector.store import Store
@@ -207,6 +207,20 @@ async def test_a_repair_is_refused_while_a_collector_runs(collected: Collected, 
             list(show_plans(settings, lambda _: True))
         with pytest.raises(DirectoryInUse):
             await mended(settings)
+
+
+async def test_one_answer_that_lies_about_the_time_does_not_make_rows_unclosed(
+    collected: Collected, tmp_path: Path
+) -> None:
+    settings = collected.copy(tmp_path)
+    for forgotten in (False, True):
+        if forgotten:
+            (settings.data_dir / OWN / "ledger.db").unlink()
+        collected.box.faults = Faults(old_time=1.0, paths=["time"], times=1)
+        plans, _ = await mended(settings)
+        assert not [plan for plan in plans if isinstance(plan, Plan) and plan.removed]
+    collected.box.faults = Faults()
+    assert wrong_files(collected, settings) == []
 
 
 async def test_only_what_was_chosen_is_looked_at(collected: Collected, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The REST edge: paced, patient with passing troubles, silent during a ban, and never fooled."""
 
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import trio
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.clock import Clock
 from collector.coverage import Span
-from collector.errors import Refused, Rejected, RequestFailed, Unreachable
+from collector.errors import Refused, Rejected, RequestFailed, StorageError, Unreachable
 from collector.settings import Settings
 from collector.vitals import Vitals
 from tests.candles import BTC, T0, span, spans
@@ -41,6 +42,16 @@ def wall_ms() -> int:
 
 
 @attrs.define
+class LocalClock:
+    """A local clock that goes with the test's, unless somebody sets it."""
+
+    set_by_ms: int = 0
+
+    def now_ms(self) -> int:
+        return wall_ms() + self.set_by_ms
+
+
+@attrs.define
 class FakeExchange:
     """Answers with what it was told to, one after another, then with candles; notes when it was asked."""
 
@@ -50,6 +61,9 @@ class FakeExchange:
     latency_s: float = 0.0
     remembered: list[int] = attrs.field(factory=list)
     vitals: Vitals = attrs.field(factory=Vitals)
+    local: LocalClock = attrs.field(factory=LocalClock)
+    written: int | None = None  # the record of a ban, where others may write too
+    disk_is_full: bool = False
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked_at.append(trio.current_time())
@@ -60,12 +74,20 @@ class FakeExchange:
             raise reply
         return reply
 
+    def remember(self, until_ms: int) -> None:
+        if self.disk_is_full:
+            raise StorageError("the disk is full")
+        self.remembered.append(until_ms)
+        if self.written is not None:
+            self.written = until_ms
+
     @asynccontextmanager
     async def rest(self, until_ms: int = 0, **changes: Any) -> AsyncIterator[Rest]:
         settings = Settings(
             **{"rest_url": "http://localhost:1", "ban_wait_s": 60.0, "bulk_request_delay_ms": 0} | changes
         )
-        silence = Silence(until_ms, self.remembered.append, wall_ms)
+        recorded = None if self.written is None else lambda: self.written or 0
+        silence = Silence(until_ms, self.remember, self.local.now_ms, recorded)
         transport = httpx.MockTransport(self.answer)
         async with open_rest(settings, silence, self.vitals, Clock(), transport) as rest:
             yield rest
@@ -198,6 +220,50 @@ async def test_a_ban_written_down_by_a_clock_that_ran_ahead_is_not_believed_for_
     assert exchange.asked_at[0] <= 61
 
 
+@pytest.mark.parametrize("set_by_ms", [-(10**11), -3_600_000, 3_600_000, 10**11])
+async def test_a_local_clock_that_is_set_makes_a_silence_neither_shorter_nor_longer(
+    autojump_clock: trio.testing.MockClock, set_by_ms: int
+) -> None:
+    exchange = FakeExchange([BAN])
+    async with exchange.rest() as rest, trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(rest.klines, BTC, WINDOW)
+        await trio.sleep(1)
+        exchange.local.set_by_ms = set_by_ms
+    assert len(exchange.asked_at) == 4
+    assert exchange.asked_at[1] == pytest.approx(60, abs=0.1)
+
+
+async def test_a_ban_that_another_command_writes_down_is_kept(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange(written=0)
+    async with exchange.rest() as rest:
+        await rest.klines(BTC, WINDOW)
+        exchange.written = wall_ms() + 30_000
+        began = trio.current_time()
+        await rest.klines(BTC, WINDOW)
+        assert exchange.asked_at[1] - began >= 29.9
+        assert exchange.vitals.quiet_until_ms == 0
+        exchange.written = 0
+        await rest.klines(BTC, WINDOW)
+        assert exchange.asked_at[2] - exchange.asked_at[1] < 1
+
+
+async def test_a_record_by_a_clock_that_ran_ahead_is_corrected_so_that_the_next_start_need_not_wait_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = FakeExchange()
+    async with exchange.rest(until_ms=wall_ms() + 10**12):
+        pass
+    assert exchange.remembered == [wall_ms() + 60_001]
+
+
+async def test_a_ban_that_cannot_be_written_down_is_kept_all_the_same(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange([BAN], written=0, disk_is_full=True)
+    async with exchange.rest() as rest:
+        await rest.klines(BTC, WINDOW)
+    assert exchange.asked_at[1] >= 60
+
+
 async def test_bans_without_end_fail_the_request(autojump_clock: trio.testing.MockClock) -> None:
     async with FakeExchange([BAN] * 2).rest(bulk_max_retries=2) as rest:
         with pytest.raises(RequestFailed, match="banned 2 times in a row"):
@@ -218,6 +284,38 @@ async def test_a_cursor_that_comes_again_ends_the_list(autojump_clock: trio.test
     async with exchange.rest() as rest:
         await rest.instruments()
     assert len(exchange.asked_at) == 2
+
+
+async def test_an_empty_list_of_symbols_is_a_failure_and_no_list(autojump_clock: trio.testing.MockClock) -> None:
+    exchange = FakeExchange([httpx.Response(200, content=instruments_body(""))])
+    async with exchange.rest() as rest:
+        with pytest.raises(RequestFailed, match="empty"):
+            await rest.instruments()
+
+
+def packed(body: bytes, behind: bytes = b"") -> httpx.Response:
+    return httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(body) + behind)
+
+
+async def test_a_packed_answer_is_read(autojump_clock: trio.testing.MockClock) -> None:
+    async with FakeExchange([packed(candles().content)]).rest(bulk_max_retries=1) as rest:
+        assert (await rest.klines(BTC, WINDOW)).rows.covered == spans(0, CANDLES)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        packed(b" " * 2_000_000 + candles().content),
+        packed(candles().content, b"x" * 2_000_000),
+        httpx.Response(200, content=b" " * 2_000_000 + candles().content),
+    ],
+)
+async def test_an_answer_is_never_longer_than_it_can_be(
+    autojump_clock: trio.testing.MockClock, answer: httpx.Response
+) -> None:
+    async with FakeExchange([answer]).rest(bulk_max_retries=1) as rest:
+        with pytest.raises(RequestFailed, match="longer than"):
+            await rest.klines(BTC, WINDOW)
 
 
 async def test_a_cancelled_request_leaves_the_way_open_for_others(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,6 +1,7 @@
 """The store: a file never lies, whatever happened to it."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,12 @@ def test_zeros_where_the_disk_lost_a_block_near_the_end_are_cut_off_with_what_fo
 def test_disorder_far_from_the_end_is_noticed(tmp_path: Path) -> None:
     _, what = found(tmp_path, content(rows(2, 4), rows(0, 2), rows(4, 3000)))
     assert "do not increase" in what
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(StorageError, match="is no file"):
+        opened(tmp_path)
 
 
 def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None:

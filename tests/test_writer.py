@@ -1,6 +1,7 @@
 """The writer: files grow at their tail, nothing received is lost, and only what is written counts as held."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from collector.coverage import NOTHING, Spans
 from collector.disk import Disk
 from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
+from collector.inspection import Mark
 from collector.ledger import Ledger, open_ledger
 from collector.rows import Rows
 from collector.settings import Settings
-from collector.store import Store
+from collector.store import Finding, SeriesFile, Store
 from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
@@ -235,6 +237,46 @@ async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
     assert bench.data == content(rows(10, 20))
     assert bench.held == spans(10, 20)
     assert bench.book.due(BTC, NOW) == spans(0, 10) | spans(20, 1000)
+
+
+def _with_stranger(data: bytes) -> bytes:
+    return data[:-40] + b"x" * 39 + b"\n"
+
+
+def _with_spoiled_price(data: bytes) -> bytes:
+    at = data.index(b",", data.index(b":00,") + 4)
+    return data[: at - 1] + b"\xff" + data[at:]
+
+
+@pytest.mark.parametrize("spoil", [_with_stranger, _with_spoiled_price, lambda data: b"y" * len(data)])
+async def test_a_file_that_somebody_writes_over_in_place_is_noticed_when_rows_go_into_it(
+    bench: Bench, spoil: Callable[[bytes], bytes]
+) -> None:
+    await bench.write(answered(0, 1000))
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        path = bench.directory / "BTCUSDT_1.csv"
+        path.write_bytes(spoil(path.read_bytes()))
+        await writer._take(answered(0, 1000))
+    assert bench.data == content(rows(0, 1000))
+    assert bench.held == spans(0, 1000)
+
+
+async def test_a_file_that_somebody_changes_again_and_again_ends_the_writer_with_a_sentence(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = bench.directory / "BTCUSDT_1.csv", Store.open
+
+    def meddled(store: Store, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
+        found = opened(store, series, mark)
+        with path.open("ab") as file:
+            file.write(b"x")
+        return found
+
+    monkeypatch.setattr(Store, "open", meddled)
+    with pytest.raises(StorageError, match="again and again"):
+        await bench.write(answered(0, 10))
 
 
 async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench) -> None:

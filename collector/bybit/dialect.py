@@ -22,6 +22,8 @@ KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
 TIME = "/v5/market/time"
 
+_MOST_SYMBOLS = 10_000  # on a page: 1000 are asked for, and spot, which has 530, gives all at once
+
 Query = dict[str, str]
 T = TypeVar("T")
 
@@ -191,6 +193,8 @@ def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAns
     reply = _decoded(_INSTRUMENTS_REPLY, status, body)
     if reply.result.category != category:
         raise BadAnswer(f"the list is of category {reply.result.category!r}, not {category!r}")
+    if len(reply.result.list) > _MOST_SYMBOLS:
+        raise BadAnswer(f"a page of the list of symbols has {len(reply.result.list)} of them")
     found = tuple(_instrument(row) for row in reply.result.list)
     # A short last page can carry a cursor; the page after it is empty.
     return InstrumentsAnswer(reply.time, found, reply.result.nextPageCursor if found else "")

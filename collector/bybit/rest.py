@@ -10,11 +10,11 @@ import random
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
-from math import ceil
-from typing import TypeVar
+from math import ceil, inf
+from typing import TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -34,6 +34,7 @@ from collector.errors import (
     Refused,
     Rejected,
     RequestFailed,
+    StorageError,
     TryAgain,
     Unreachable,
 )
@@ -46,7 +47,8 @@ log = get_logger(__name__)
 T = TypeVar("T", bound=TimeAnswer)
 
 _TRY_S = 30.0  # for one try: connect, send, and read the whole answer
-_LONGEST_BODY = 16 * 1024 * 1024  # the whole list of symbols is 0.8 MB, a page of candles 0.1
+_LONGEST_BODY = 1024 * 1024  # a page of candles is 0.1 MB; decoded, an answer takes ten times as much
+_LONGEST_LIST = 16 * _LONGEST_BODY  # the whole list of symbols is 0.8 MB
 _MOST_PAGES = 50  # of the list of symbols, 1000 each
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"}
@@ -62,23 +64,49 @@ class _NoAnswer(TryAgain):
 
 @attrs.define
 class Silence:
-    """The end of a rate ban, in local time, and where it is written down so that a restart respects it."""
+    """The silence after a rate ban. `until_ms` is its end as it is on record, where whoever comes next finds it.
+
+    A record can only be in local time, which may be set to anything at any moment; so a silence that has begun is timed
+    by the monotonic clock. `recorded` reads the record again: another command may have been banned.
+    """
 
     until_ms: int
     remember: Callable[[int], None]
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    recorded: Callable[[], int] | None = None
+    _until_s: float = -inf
+    _longest_s: float = inf
 
     @property
-    def left_ms(self) -> int:
-        return max(0, self.until_ms - self.now_ms())
+    def left_s(self) -> float:
+        if self.recorded and (recorded_ms := self.recorded()) != self.until_ms:
+            self.until_ms = recorded_ms
+            self._keep()
+        return max(0.0, self._until_s - trio.current_time())
 
     def begin(self, wait_s: float) -> None:
-        self.until_ms = self.now_ms() + ceil(wait_s * 1000) + 1  # the clock's millisecond may be nearly over
-        self.remember(self.until_ms)
+        self._until_s = trio.current_time() + wait_s
+        self._write_down(self.now_ms() + ceil(wait_s * 1000) + 1)  # the clock's millisecond may be nearly over
 
     def at_most(self, wait_s: float) -> None:
-        """A clock that was set back must not turn ten minutes of silence into years."""
-        self.until_ms = min(self.until_ms, self.now_ms() + int(wait_s * 1000))
+        """A clock that was set back must not turn ten minutes of silence into years, again at every start."""
+        self._longest_s = wait_s
+        latest_ms = self.now_ms() + ceil(wait_s * 1000) + 1
+        if self.until_ms > latest_ms:
+            self._write_down(latest_ms)
+        self._keep()
+
+    def _keep(self) -> None:
+        left_s = min((self.until_ms - self.now_ms()) / 1000, self._longest_s)
+        self._until_s = max(self._until_s, trio.current_time() + left_s)
+
+    def _write_down(self, until_ms: int) -> None:
+        self.until_ms = until_ms
+        try:
+            self.remember(until_ms)
+        except (OSError, StorageError) as error:  # a full disk is no reason to end, and to ask again at the next start
+            self.recorded = None
+            log.warning("the end of the rate ban could not be written down", why=str(error))
 
 
 @attrs.define(eq=False)
@@ -152,6 +180,8 @@ class Rest:
             )
             found += page.instruments
             if page.cursor in ("", *cursors):
+                if not found:  # an exchange without a symbol is a broken answer, and no reason to give up for good
+                    raise RequestFailed("the list of symbols is empty")
                 return found
             if len(cursors) == _MOST_PAGES:
                 raise RequestFailed(f"the list of symbols does not end after {_MOST_PAGES} pages")
@@ -228,14 +258,18 @@ class Rest:
         while True:
             start_s, self._budget = self._budget.reserve(trio.current_time())
             await trio.sleep_until(start_s)
-            if not self._silence.left_ms:
+            left_s = self._silence.left_s
+            if not left_s:
                 self._vitals.quiet_until_ms = 0
                 return
-            await trio.sleep(self._silence.left_ms / 1000)
+            if self._vitals.quiet_until_ms != self._silence.until_ms:
+                self._vitals.quiet_until_ms = self._silence.until_ms
+                log.warning("rate ban of another command, all requests stop", wait_s=round(left_s))
+            await trio.sleep(left_s)
 
     def _keep_silent(self, ban: Banned) -> None:
         """Starts the silence, and stops every request that is on its way out."""
-        was_silent = bool(self._silence.left_ms)
+        was_silent = bool(self._silence.left_s)
         for scope in self._trying:
             scope.cancel()
         self._silence.begin(self._settings.ban_wait_s)
@@ -253,7 +287,8 @@ class Rest:
             with self._interruptible(), _mapped(), trio.fail_after(_TRY_S):
                 request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
                 async with aclosing(await connection.handle_async_request(request)) as response:
-                    return response.status_code, await _body(response)
+                    longest = _LONGEST_LIST if path == dialect.INSTRUMENTS else _LONGEST_BODY
+                    return response.status_code, await _body(response, longest)
         finally:
             self._idle.append(connection)
 
@@ -283,9 +318,9 @@ async def open_rest(
     connection = (lambda: transport) if transport else _connections(settings.rest_url)
     rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight), clock)
     silence.at_most(settings.ban_wait_s)
-    if silence.left_ms:
+    if left_s := silence.left_s:
         vitals.quiet_until_ms = silence.until_ms
-        log.warning("a rate ban from before is still on", wait_s=silence.left_ms // 1000)
+        log.warning("a rate ban from before is still on", wait_s=round(left_s))
     try:
         yield rest
     finally:
@@ -302,18 +337,20 @@ def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
     return partial(httpx.AsyncHTTPTransport, verify=httpx.create_ssl_context(), limits=limits, proxy=proxy)
 
 
-async def _body(response: httpx.Response) -> bytes:
-    """The whole body, unpacked, and never more of it than an answer can be long."""
+async def _body(response: httpx.Response, longest: int) -> bytes:
+    """The whole body, unpacked, and never more of it than an answer can be long, packed or not."""
     encoding = response.headers.get("content-encoding", "identity")
     if encoding not in ("gzip", "identity"):
         raise BadAnswer(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
     unpack = zlib.decompressobj(31) if encoding == "gzip" else None
-    body = bytearray()
+    body, came = bytearray(), 0
     assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for chunk in response.stream:
-        body += unpack.decompress(chunk, _LONGEST_BODY + 1 - len(body)) if unpack else chunk
-        if len(body) > _LONGEST_BODY:
-            raise BadAnswer(f"the answer is longer than {_LONGEST_BODY} bytes")
+    async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(response.stream))) as chunks:
+        async for chunk in chunks:
+            came += len(chunk)
+            body += unpack.decompress(chunk, longest + 1 - len(body)) if unpack else chunk
+            if max(came, len(body)) > longest:
+                raise BadAnswer(f"the answer is longer than {longest} bytes")
     if unpack and body and not unpack.eof:
         raise BadAnswer("the answer broke off")
     return bytes(body)
