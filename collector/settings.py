@@ -257,6 +257,16 @@ class Settings:
             raise SettingsError(problems)
 
 
+# So that `help(Settings)` says what each key means.
+Settings.__doc__ = "\n".join(
+    [
+        f"{Settings.__doc__}",
+        "    Args:",
+        *(f"        {key.name}: {key.metadata['doc']}" for key in attrs.fields(Settings)),
+    ]
+)
+
+
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """A warning for each `COLLECTOR_` variable that is no setting: containers inject such names, so it is no error."""
     names = {name: name.removeprefix("COLLECTOR_").lower() for name in environment if name.startswith("COLLECTOR_")}

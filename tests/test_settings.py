@@ -52,8 +52,10 @@ def test_the_documented_file_explains_every_key_above_it() -> None:
     assert unexplained == []
 
 
-def test_every_setting_has_a_sentence_about_it() -> None:
-    assert all(field.metadata["doc"].endswith(".") for field in attrs.fields(Settings))
+def test_help_has_a_sentence_about_every_setting() -> None:
+    said = dict(line.strip().split(": ", 1) for line in str(Settings.__doc__).split("Args:")[1].strip().splitlines())
+    assert list(said) == [field.name for field in attrs.fields(Settings)]
+    assert all(sentence.endswith(".") for sentence in said.values())
 
 
 # Values
