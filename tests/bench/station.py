@@ -117,7 +117,8 @@ class _Station:
                 if said["op"] == "subscribe":
                     client.topics += said["args"]
                 await trio.sleep(_AWAY_S)
-                answer = {"success": True, "ret_msg": "", "op": said["op"], "req_id": said.get("req_id", "")}
+                op, text = said["op"], "pong" if said["op"] == "ping" else ""
+                answer = {"success": True, "ret_msg": text, "op": op, "req_id": said.get("req_id", "")}
                 await client.put(frame(json.dumps(answer).encode()))
 
     async def obey(self, stream: trio.SocketStream) -> None:
