@@ -21,7 +21,12 @@ def candles(frame: Timeframe, *values: tuple[str, str, str, str, str, str]) -> b
 
 
 def compared(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes) -> list[Disagreement]:
-    return list(disagreements(frame, coarse, finer, fine))
+    """What is found both candle by candle, as in short texts, and with polars, as in long ones."""
+    found = list(disagreements(frame, coarse, finer, fine))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collector.agreement._FEW", 0)
+        assert list(disagreements(frame, coarse, finer, fine)) == found
+    return found
 
 
 @pytest.mark.parametrize(("finer", "coarser"), list(pairwise(["1", "5", "60", "240", "D", "W"])))
