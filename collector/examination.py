@@ -8,7 +8,7 @@ Nothing here opens a file, and nothing is mended here.
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import polars as pl
@@ -18,13 +18,13 @@ from collector.coverage import NOTHING, Spans, moment_text
 from collector.defects import Defect, Kind, defects_of, sound_open, told_open
 from collector.inspection import Bytes, covered_by
 from collector.merging import same_numbers
-from collector.proof import blocks, each_proven
+from collector.proof import Text, blocks, each_proven
 from collector.rows import HEADER
 from collector.succession import Displaced, RowGap, displaced, first_gaps, is_increasing, likely_timeframe
 
 MOST = 1000  # defects and gaps that are described
-_BLOCK = 4 * 1024 * 1024  # bytes: some fifty thousand rows
-_PIECE = 8 * 1024  # bytes: a hundred rows
+_BLOCK = 32 * 1024 * 1024  # bytes: some four hundred thousand rows
+_PARTS = (1024 * 1024, 8 * 1024)  # a hundred rows
 
 
 @attrs.frozen
@@ -156,17 +156,25 @@ class _Reading:
 
     def _read(self) -> None:
         end = self._end_of_lines()
-        texts = (bytes(self.data[start:behind]) for start, behind in blocks(self.data, len(HEADER), end, _BLOCK))
-        for text, opens in each_proven(self.frame, texts, self.before_ms):
-            if opens is not None:
-                self._take(opens)
-            else:  # only the piece with what is not sound is gone through line by line
-                pieces = (text[start:behind] for start, behind in blocks(text, 0, len(text), _PIECE))
-                for piece, proven in each_proven(self.frame, pieces, self.before_ms):
-                    self._read_lines(piece) if proven is None else self._take(proven)
+        if end > len(HEADER):
+            bounds = blocks(
+                self.data, 0, end, _BLOCK
+            )  # with the header: the bytes of a file that is one block are not copied
+            texts = (Text(bytes(self.data[at:behind]), 0 if at else len(HEADER)) for at, behind in bounds)
+            self._read_each(texts, _PARTS)
         if end < len(self.data):
             self.unsound.append(self.rows)
             self._note(Kind.TORN, self.rows, None, _torn(bytes(self.data[end : end + 200]), len(self.data) - end))
+
+    def _read_each(self, texts: Iterable[Text], parts: Sequence[int]) -> None:
+        """What is not sound as a whole is taken apart, until only some lines are left to be gone through one by one."""
+        for text, opens in each_proven(self.frame, texts, self.before_ms):
+            if opens is not None:
+                self._take(opens)
+            elif parts:
+                self._read_each(text.parts(parts[0]), parts[1:])
+            else:
+                self._read_lines(text.rows)
 
     def _take(self, opens: pl.Series) -> None:
         self.places.append((self.rows, opens))

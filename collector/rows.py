@@ -30,7 +30,7 @@ SEPARATORS = b",-- ::,,,,,,\n"  # what remains of a line without them
 DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 LATEST_MS = 10**13 - 1  # the year 2286; a time of more than 13 digits is none
 _AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
-_CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
+CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
 
 
 @attrs.frozen
@@ -178,20 +178,20 @@ def _datetime_texts(frame: Timeframe, opens: Sequence[int]) -> list[str]:
     """The `datetime` column: the open times in UTC, all of them on whole minutes, made a day at a time."""
     step = frame.step_ms
     if step is None or step > DAY_MS or not opens or not _is_run(opens, step):
-        return [_date_text(ms // DAY_MS) + _CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS] for ms in opens]
+        return [date_text(ms // DAY_MS) + CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS] for ms in opens]
     texts: list[str] = []
     ms = opens[0]
     while ms <= opens[-1]:
         day = ms // DAY_MS
         end = min((day + 1) * DAY_MS, opens[-1] + 1)
-        clocks = _CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS : ceil((end - day * DAY_MS) / MINUTE_MS) : step // MINUTE_MS]
-        texts += [_date_text(day) + clock for clock in clocks]
+        clocks = CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS : ceil((end - day * DAY_MS) / MINUTE_MS) : step // MINUTE_MS]
+        texts += [date_text(day) + clock for clock in clocks]
         ms += len(clocks) * step
     return texts
 
 
 @lru_cache(maxsize=4096)
-def _date_text(day: int) -> str:
+def date_text(day: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 

@@ -2,7 +2,7 @@
 else."""
 
 from collections.abc import Callable
-from itertools import cycle
+from itertools import cycle, product
 from random import Random
 
 import polars as pl
@@ -14,7 +14,7 @@ from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series, Timeframe
 from collector.coverage import NOTHING, Spans
 from collector.defects import Kind, defects_of, sound_open
 from collector.examination import MOST, Examination, examine, parted
-from collector.proof import each_proven
+from collector.proof import Text, each_proven
 from collector.rows import HEADER, Values, candles_in, check_lines, rows_of
 from tests.candles import T0
 from tests.defects import FOREIGN, PLANTS, changed, retimed, time_of
@@ -265,8 +265,34 @@ def test_an_unsound_row_beyond_all_sound_ones_makes_no_gap() -> None:
 
 
 def proven(frame: Timeframe, text: bytes) -> pl.Series | None:
-    ((_, opens),) = each_proven(frame, [text], LATER)
+    ((_, opens),) = each_proven(frame, [Text(text)], LATER)
     return opens
+
+
+SUSPECTS = [byte.to_bytes(1, "big") for byte in b"\0\t\n\v\r +-.,0eEnx_\xa0"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([*SUSPECTS, b"00", b"inf", b"nan", b""], id="suspects"),
+        pytest.param(
+            [*(bytes([byte]) for byte in range(256)), b"00", b"NaN", b"Infinity", b"0x1", b"1e5"],
+            id="every byte",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_nothing_that_polars_forgives_is_proven(words: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put into every column, at both ends and in the middle, and compared with what the look at each line says."""
+    monkeypatch.setattr("collector.proof._FEW", 0)
+    before, line, after = rows_in(clean(rows=3))
+    edges = [place for place, byte in enumerate(line) if byte in b",- :.\n"]
+    places = sorted({0, *edges, *(place - 1 for place in edges), *(place + 1 for place in edges[:-1])})
+    for place, width, word in product(places, (0, 1), words):
+        text = b"".join([before, line[:place], word, line[place + width :], after])
+        good = check_lines(MINUTES, text)[1] == len(text)
+        assert (proven(MINUTES, text) is not None) <= good, (place, word)
 
 
 @given(data=st.data())
