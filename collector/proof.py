@@ -20,7 +20,7 @@ from collector.inspection import Bytes
 from collector.rows import CLOCK_TEXTS, COLUMNS, check_lines, date_text
 
 _FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
-_SEARCHED = 1024 * 1024  # bytes: what is searched at a time
+_SEARCHED = 2 * 1024 * 1024  # bytes: what is searched at a time
 _AHEAD = 1  # texts that polars reads while the bytes of another are searched
 
 _SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(COLUMNS[2:], pl.Float64)
