@@ -72,6 +72,7 @@ class Writer:
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
+    _too_long: dict[Series, float] = attrs.field(factory=dict)  # to be trimmed as soon as nothing waits to be written
     _unsaved: dict[Series, float] = attrs.field(factory=dict)
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _channel: trio.MemoryReceiveChannel[Event] | None = None
@@ -129,7 +130,10 @@ class Writer:
         try:
             event = channel.receive_nowait()
         except trio.WouldBlock:
-            with suppress(trio.EndOfChannel), trio.move_on_at(min(self._sync_due_s, self._save_due_s)):
+            with (
+                suppress(trio.EndOfChannel),
+                trio.move_on_at(min(self._trim_due_s, self._sync_due_s, self._save_due_s)),
+            ):
                 event = await channel.receive()
         except trio.EndOfChannel:
             return False
@@ -139,12 +143,19 @@ class Writer:
         return True
 
     async def _tidy(self, *, busy: bool) -> None:
-        """Syncs or saves a little if it is time. While candles wait to be written they come first, but not for ever."""
+        """Trims, syncs or saves a little if it is time. While candles wait to be written they come first, but not for
+        ever."""
         by_s = trio.current_time() - (self._settings.flush_interval_s if busy else 0)
-        if self._sync_due_s <= by_s:
+        if self._trim_due_s <= by_s:
+            await self._sync(list(islice(self._too_long, _SYNC_AT_ONCE)))
+        elif self._sync_due_s <= by_s:
             await self._sync(list(islice(self._unsynced, _SYNC_AT_ONCE)))
         elif self._save_due_s <= by_s:
             await self._save(list(islice(self._unsaved, _SAVE_AT_ONCE)))
+
+    @property
+    def _trim_due_s(self) -> float:
+        return next(iter(self._too_long.values()), inf)
 
     @property
     def _sync_due_s(self) -> float:
@@ -181,7 +192,7 @@ class Writer:
         except FileChangedError:
             return False
         self._note(self._unsaved, series)
-        self._note(self._unsynced, series)
+        self._note_written(series, file)
         self._book.confirm(series, candle.rows.covered, file.held)
         self._vitals.appended(series, 1, candle.asked.end_ms)
         return True
@@ -244,7 +255,7 @@ class Writer:
                 file = self._files[series] = await self._in_thread(partial(self._open, series))
             else:
                 raise StorageError(f"{file.path} is changed by somebody else again and again; it cannot be written")
-            self._note(self._unsynced, series)
+            self._note_written(series, file)
         self._hold(series, file)
         for answer in answers:
             if isinstance(answer, Answered):
@@ -295,6 +306,7 @@ class Writer:
         self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         for series, file in zip(every_series[:count], files, strict=False):
             del self._unsynced[series]
+            self._too_long.pop(series, None)
             if self._keep is not None:
                 self._hold(series, file)
         self._done += 1
@@ -326,6 +338,11 @@ class Writer:
         for series in every_series:
             del self._unsaved[series]
         self._done += 1
+
+    def _note_written(self, series: Series, file: SeriesFile) -> None:
+        self._note(self._unsynced, series)
+        if self._is_too_long(file):
+            self._note(self._too_long, series)
 
     def _note(self, waiting: dict[Series, float], series: Series) -> None:
         if series not in waiting:

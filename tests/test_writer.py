@@ -24,6 +24,7 @@ from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
 from tests.disks import DeafDisk, FullDisk
+from tests.support import until
 
 NOW = T0 + 10**9
 
@@ -196,6 +197,20 @@ async def test_what_the_limit_cuts_while_it_is_asked_for_is_not_left_out_by_the_
         await writer._take(answered(0, 3))
     assert bench.data == content(rows(3, 53))
     assert bench.book.missing(BTC) == ()
+
+
+async def test_under_the_limit_a_file_is_trimmed_at_once_when_nothing_waits(bench: Bench) -> None:
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, limit_to_50_entries=True, flush_interval_s=3600)
+        await writer.open_files([BTC])
+        send, receive = trio.open_memory_channel[Event](8)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, receive)
+            async with send:
+                for place in range(52):
+                    await send.send((confirmed(place),))
+                with trio.fail_after(10):
+                    await until(lambda: bench.data == content(rows(2, 52)))
 
 
 async def test_under_the_limit_a_burst_is_written_before_any_file_is_trimmed(tmp_path: Path) -> None:
