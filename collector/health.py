@@ -20,11 +20,11 @@ NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to
 class Tolerance:
     """The thresholds. 0 switches off those of disk and memory."""
 
-    stale_after_s: float = 300.0
-    errors_per_minute: int = 10
-    queue_limit: int = 20_000
-    low_disk_mb: int = 500
-    memory_limit_mb: int = 1024
+    stale_after_s: float
+    errors_per_minute: int
+    queue_limit: int
+    low_disk_mb: int
+    memory_limit_mb: int
 
 
 @attrs.frozen

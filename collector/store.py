@@ -20,7 +20,7 @@ from collector.disk import Disk, beside_of, refused, storage
 from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, NotOurs, inspect, mapped
 from collector.merging import Revision, merge
-from collector.rows import HEADER, Rows, candles_in, coverage, open_of_line
+from collector.rows import HEADER, Rows, candles_in, open_of_line
 
 _CHUNK = 1024 * 1024
 
@@ -75,12 +75,11 @@ class SeriesFile:
         self.held |= rows.covered
         self.last = rows.text
 
-    def insert(self, pages: Sequence[Rows], keep: int | None = None) -> tuple[Revision, ...]:
+    def insert(self, pages: Sequence[Rows]) -> tuple[Revision, ...]:
         """Puts rows where they belong, before, between or over those the file holds; later pages win over earlier ones.
 
         Args:
             pages: rows in any order, overlapping or not.
-            keep: leave only so many of the newest rows.
 
         Returns:
             The rows that were replaced because the new ones say something else.
@@ -90,16 +89,10 @@ class SeriesFile:
             with mapped(self.path) as old:
                 with self._expecting_rows():
                     edits, revisions = self._edits(old, pages)
-                covered = Spans.of(*self.held, *(span for page in pages for span in page.covered))
-                parts: Iterable[bytes] = _edited(old, edits)
-                if keep is not None:
-                    lines = b"".join(parts)[len(HEADER) :].splitlines(keepends=True)[-keep:]
-                    parts = [HEADER, *lines]
-                    covered = coverage(self.timeframe, [open_of_line(line) for line in lines])
-                elif not edits:
+                if not edits:
                     return ()
-                self.size = self.disk.replace(self.path, parts)
-        self.held = covered
+                self.size = self.disk.replace(self.path, _edited(old, edits))
+        self.held = Spans.of(*self.held, *(span for page in pages for span in page.covered))
         self.last = b""
         return revisions
 

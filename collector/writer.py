@@ -24,6 +24,7 @@ from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger
 from collector.logs import get_logger
+from collector.merging import Revision
 from collector.planning import NEWEST
 from collector.pulse import Work
 from collector.rows import Rows, candles_in
@@ -98,7 +99,7 @@ class Writer:
             self._to_open -= 1
             self._done += 1
             if self._is_too_long(file):
-                await self._in_thread(partial(file.insert, (), self._keep))
+                await self._in_thread(partial(self._trim, file))
             self._hold(series, file)
             if (mark := self._marks.get(series)) is not None:
                 self._book.suspect(series, file.held - mark.held)
@@ -273,7 +274,7 @@ class Writer:
             self._vitals.appended(series, count, hulls[-1].end_ms, staged)
             return
         size, held = file.size, file.held
-        revisions = await self._in_thread(partial(file.insert, pages, self._keep))
+        revisions = await self._in_thread(partial(self._insert, file, pages))
         if revisions or file.size != size:
             new = candles_in(series.timeframe, file.held - held)
             self._vitals.rewrote(series, new, file.end_ms, len(revisions))
@@ -281,19 +282,24 @@ class Writer:
             before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
             log.info("candle revised", series=str(series), before=before, after=after)
 
-    @property
-    def _keep(self) -> int | None:
-        """How many of the newest rows a file may hold; None: all."""
-        return NEWEST if self._settings.limit_to_50_entries else None
-
     def _hold(self, series: Series, file: SeriesFile) -> None:
         """Tells the book what the file holds; what a full file has no place for is not missing."""
         self._book.hold(series, file.held)
-        if self._keep is not None and file.rows >= self._keep:
+        if self._settings.limit_to_50_entries and file.rows >= NEWEST:
             self._book.let_go(series, file.held[0].start_ms)
 
     def _is_too_long(self, file: SeriesFile) -> bool:
-        return self._keep is not None and file.rows > self._keep
+        return self._settings.limit_to_50_entries and file.rows > NEWEST
+
+    def _insert(self, file: SeriesFile, pages: Sequence[Rows]) -> tuple[Revision, ...]:
+        revisions = file.insert(pages)
+        self._trim(file)
+        return revisions
+
+    def _trim(self, file: SeriesFile) -> None:
+        if self._is_too_long(file):
+            file.trim(NEWEST)
+            self._store.sync_directory()
 
     async def _sync(self, every_series: Sequence[Series]) -> None:
         """Syncs the first of these, as many as can be done in a slice of time, but at least one.
@@ -307,7 +313,7 @@ class Writer:
         for series, file in zip(every_series[:count], files, strict=False):
             del self._unsynced[series]
             self._too_long.pop(series, None)
-            if self._keep is not None:
+            if self._settings.limit_to_50_entries:
                 self._hold(series, file)
         self._done += 1
 

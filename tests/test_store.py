@@ -80,7 +80,8 @@ def test_rows_that_come_again_unchanged_do_not_touch_the_file(tmp_path: Path) ->
 def test_only_the_newest_rows_are_kept_when_so_asked(tmp_path: Path) -> None:
     file = opened(tmp_path)
     file.append(rows(0, 8))
-    file.insert([rows(8, 12)], keep=5)
+    file.insert([rows(8, 12)])
+    file.trim(5)
     assert (tmp_path / NAME).read_bytes() == content(rows(7, 12))
     assert file.held == spans(7, 12)
 
