@@ -125,7 +125,7 @@ def _days(text: Text) -> tuple[int, int]:
     """The days that the first and the last row name.
 
     Raises:
-        ValueError: they do not, or it is not for them that a quick proof is.
+        ValueError: they name none, or the last one's is before the first one's; such rows have no quick proof.
     """
     last = text.lines.rfind(b"\n", 0, len(text.lines) - 1) + 1
     first_day, last_day = (int(text.lines[at : at + 13]) // DAY_MS for at in (text.first, last))
@@ -135,12 +135,13 @@ def _days(text: Text) -> tuple[int, int]:
 
 
 def _is_stamped(first_day: int, last_day: int) -> pl.Expr:
-    """Whether the datetime is letter by letter that of the timestamp; null for days beyond these."""
+    """Whether the datetime is letter by letter that of the timestamp; false or null for other days than these."""
     time, stamp = pl.col("timestamp"), pl.col("datetime")
     dates = pl.lit(pl.Series(map(date_text, range(first_day, last_day + 1)), dtype=pl.String))
     date = dates.gather(time // DAY_MS - first_day, null_on_oob=True)
     clock = pl.lit(_CLOCKS).gather(time % DAY_MS // MINUTE_MS)
-    exact = (time % MINUTE_MS == 0) & (stamp.str.len_bytes() == len("2024-01-05 00:00:00"))
+    exact = time >= first_day * DAY_MS  # polars counts what is negative from the end
+    exact &= (time % MINUTE_MS == 0) & (stamp.str.len_bytes() == len("2024-01-05 00:00:00"))
     return exact & stamp.str.starts_with(date) & stamp.str.ends_with(clock)
 
 

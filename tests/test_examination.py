@@ -269,6 +269,14 @@ def proven(frame: Timeframe, text: bytes) -> pl.Series | None:
     return opens
 
 
+def test_a_time_a_day_before_all_others_is_not_taken_for_one_of_their_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.proof._FEW", 0)
+    first, line, last = rows_in(clean(rows=3))
+    early = changed(line, 0, str(time_of(line) - DAY_MS))  # its datetime is still that of the day all others are of
+    assert proven(MINUTES, b"".join([first, line, last])) is not None
+    assert proven(MINUTES, b"".join([first, early, last])) is None
+
+
 SUSPECTS = [byte.to_bytes(1, "big") for byte in b"\0\t\n\v\r +-.,0eEnx_\xa0"]
 
 

@@ -1,4 +1,4 @@
-"""Measures the collector beside others; all of it takes about fifteen minutes."""
+"""Measures the collector beside others; all of it takes about half an hour."""
 
 import argparse
 
