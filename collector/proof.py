@@ -17,14 +17,13 @@ import polars as pl
 
 from collector.candle import DAY_MS, MINUTE_MS, Timeframe
 from collector.inspection import Bytes
-from collector.rows import CLOCK_TEXTS, COLUMNS, check_lines, date_text
+from collector.rows import CLOCK_TEXTS, COLUMNS, OLDEST_MS, check_lines, date_text
 
 _FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
 _SEARCHED = 2 * 1024 * 1024  # bytes: what is searched at a time
 _AHEAD = 1  # texts that polars reads while the bytes of another are searched
 
 _SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(COLUMNS[2:], pl.Float64)
-_LEAST_MS = 10**12  # from here on every time has thirteen digits
 _MOST_DAYS = 100_000
 _CLOCKS = pl.Series(CLOCK_TEXTS)
 
@@ -149,7 +148,7 @@ def _is_candle(frame: Timeframe, before_ms: int) -> pl.Expr:
     """What makes a row of the right shape a closed candle; null if something in it is no number."""
     time = pl.col("timestamp")
     opened, high, low, close, volume, turnover = map(pl.col, COLUMNS[2:])
-    good = (time >= _LEAST_MS) & (time < before_ms)
+    good = (time >= OLDEST_MS) & (time < before_ms)
     if frame.step_ms:
         good &= (time - frame.floor(0)) % frame.step_ms == 0
     good &= (low > 0) & (low <= opened) & (low <= close) & (opened <= high) & (close <= high)

@@ -6,11 +6,12 @@ pure, and it never decides which of two rows is right (that is merging's).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import lru_cache
-from math import ceil, inf
+from itertools import chain
+from math import inf
 from operator import le, lt
 
 import attrs
@@ -25,12 +26,15 @@ HEADER = (",".join(COLUMNS) + "\n").encode()
 # open time in ms, open, high, low, close, volume, turnover: the order in which the exchange sends them
 Values = tuple[str, str, str, str, str, str, str]
 
-DIGITS_AND_DOT = b"0123456789."
-SEPARATORS = b",-- ::,,,,,,\n"  # what remains of a line without them
 DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
-LATEST_MS = 10**13 - 1  # the year 2286; a time of more than 13 digits is none
-_AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
+OLDEST_MS, LATEST_MS = 10**12, 10**13 - 1  # the years 2001 and 2286: a time has thirteen digits
 CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
+_AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
+_CLOCKS = [text.encode() for text in CLOCK_TEXTS]
+_TIME = 13  # bytes
+_DIGITS_AND_DOT = b"0123456789."
+_COMMA = ord(",")
+_NUMBERS = msgspec.json.Decoder(list[float])
 
 
 @attrs.frozen
@@ -54,29 +58,51 @@ class NotACandle(ValueError):
 def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
     """Checked candles as text; they come oldest first.
 
-    Whole columns are converted and compared at once, which costs a tenth of looking at each value; only when something
-    is wrong are the candles gone through one by one, to name it.
-
     Raises:
         NotACandle: a value is not a plain decimal number, prices contradict each other, or a time is off the
             timeframe's grid, twice there or out of order.
     """
-    if not candles:
+    rows = _sound_rows(timeframe, [",".join(candle).encode("utf-8", "replace") for candle in candles])
+    if rows is None:
+        raise _culprit(timeframe, candles)
+    return rows
+
+
+def rows_of_lines(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows:
+    """The same for candles that are text already: a line holds the values of one, between commas, without a line end.
+
+    Raises:
+        NotACandle: as `rows_of` does, or a line does not have seven values.
+    """
+    rows = _sound_rows(timeframe, lines)
+    if rows is None:
+        raise _culprit(timeframe, [line.decode("utf-8", "replace").split(",") for line in lines])
+    return rows
+
+
+def _sound_rows(frame: Timeframe, lines: Sequence[bytes]) -> Rows | None:
+    """The candles as text; None when something is wrong with any of them.
+
+    All of the text is looked at at once, and all of its numbers are read at once, which costs a fraction of looking at
+    each value. What remains of a good text without its digits and dots is nothing but separators: no sign, exponent,
+    blank, `inf` or `nan`. JSON, in which it then is a list of numbers, knows no needless zeros and no dot at an end.
+    """
+    if not lines:
         return Rows()
-    times, *columns = zip(*candles, strict=True)
+    text = b",\n".join(lines)
+    if text.translate(None, _DIGITS_AND_DOT) != (b",,,,,,,\n" * len(lines))[:-2]:
+        return None
     try:
-        opens = msgspec.convert(times, list[int], strict=False)
-        numbers = msgspec.convert(columns, list[list[float]], strict=False)
-    except msgspec.ValidationError:
-        raise _culprit(timeframe, candles) from None
-    if not (_are_plain(times, opens) and _are_on_grid(timeframe, opens) and _are_candles(*numbers)):
-        raise _culprit(timeframe, candles)
-    stamps = _datetime_texts(timeframe, opens)
-    text = ("\n".join(map(",".join, zip(times, stamps, *columns, strict=True))) + "\n").encode("utf-8", "replace")
-    # Without its digits and dots, a good text is nothing but the separators: no sign, exponent, blank, `inf` or `nan`.
-    if text.translate(None, DIGITS_AND_DOT) != len(opens) * SEPARATORS:
-        raise _culprit(timeframe, candles)
-    return Rows(text, coverage(timeframe, opens))
+        numbers = _NUMBERS.decode(b"[%b]" % text)
+    except msgspec.DecodeError:
+        return None
+    opens = _opens(frame, numbers[::7])
+    if opens is None or not _are_candles(*(numbers[column::7] for column in range(1, 7))):
+        return None
+    if any(line[_TIME] != _COMMA for line in lines):  # the time is written as `170.0`, which means the same number
+        return None
+    stamped = [line[:_TIME] + stamp + line[_TIME:] for line, stamp in zip(lines, _stamps(frame, opens), strict=True)]
+    return Rows(b"\n".join([*stamped, b""]), coverage(frame, opens))
 
 
 def row_of(timeframe: Timeframe, candle: Values) -> Rows:
@@ -149,16 +175,17 @@ def check_lines(timeframe: Timeframe, text: bytes, after_ms: int = -1) -> tuple[
 
 def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int]:
     """The open times of whole lines. Text is ours if writing its candles gives the same text again."""
-    rows = [line.split(",") for line in text.decode("utf-8", "replace").split("\n")[:-1]]
-    for row in rows:
-        if len(row) != len(COLUMNS):
-            raise NotACandle(f"{len(row)} columns instead of {len(COLUMNS)}")
-    written = rows_of(timeframe, [(row[0], row[2], row[3], row[4], row[5], row[6], row[7]) for row in rows])
+    lines = [line.split(b",", 2) for line in text.split(b"\n")[:-1]]
+    for line in lines:
+        columns = len(line) + line[-1].count(b",")
+        if columns != len(COLUMNS):
+            raise NotACandle(f"{columns} columns instead of {len(COLUMNS)}")
+    written = rows_of_lines(timeframe, [b"%b,%b" % (time, numbers) for time, _, numbers in lines])
     if written.text != text:
         raise NotACandle("datetime is not that of timestamp")
     if written and written.covered[0].start_ms <= after_ms:
         raise NotACandle(f"timestamp {written.covered[0].start_ms} does not come after {after_ms}")
-    return [int(row[0]) for row in rows]
+    return [int(time) for time, _, _ in lines]
 
 
 @lru_cache(maxsize=1024)
@@ -170,24 +197,31 @@ def _place(name: str, time: str) -> tuple[str, Spans] | None:
     frame = TIMEFRAMES[name]
     if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and frame.is_open(int(time))):
         return None
-    (stamp,) = _datetime_texts(frame, [int(time)])
-    return f"{time},{stamp}", coverage(frame, [int(time)])
+    (stamp,) = _stamps(frame, [int(time)])
+    return f"{time}{stamp.decode()}", coverage(frame, [int(time)])
 
 
-def _datetime_texts(frame: Timeframe, opens: Sequence[int]) -> list[str]:
-    """The `datetime` column: the open times in UTC, all of them on whole minutes, made a day at a time."""
+def _stamps(frame: Timeframe, opens: Sequence[int]) -> Iterable[bytes]:
+    """The `datetime` column with the comma before it: the open times in UTC, all of them on whole minutes."""
     step = frame.step_ms
-    if step is None or step > DAY_MS or not opens or not _is_run(opens, step):
-        return [date_text(ms // DAY_MS) + CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS] for ms in opens]
-    texts: list[str] = []
-    ms = opens[0]
-    while ms <= opens[-1]:
-        day = ms // DAY_MS
-        end = min((day + 1) * DAY_MS, opens[-1] + 1)
-        clocks = CLOCK_TEXTS[ms % DAY_MS // MINUTE_MS : ceil((end - day * DAY_MS) / MINUTE_MS) : step // MINUTE_MS]
-        texts += [date_text(day) + clock for clock in clocks]
-        ms += len(clocks) * step
-    return texts
+    if step is None or step > DAY_MS or not _is_run(opens, step):
+        return [_date(ms // DAY_MS) + _CLOCKS[ms % DAY_MS // MINUTE_MS] for ms in opens]
+    return chain.from_iterable(  # a day at a time
+        map(_date(day).__add__, _clocks(max(opens[0], day * DAY_MS), opens[-1], step))
+        for day in range(opens[0] // DAY_MS, opens[-1] // DAY_MS + 1)
+    )
+
+
+def _clocks(first_ms: int, last_ms: int, step: int) -> list[bytes]:
+    """The times of day from an instant on, at most to the end of its day."""
+    day_ms = first_ms // DAY_MS * DAY_MS
+    end = (min(last_ms, day_ms + DAY_MS - 1) - day_ms) // MINUTE_MS + 1
+    return _CLOCKS[(first_ms - day_ms) // MINUTE_MS : end : step // MINUTE_MS]
+
+
+@lru_cache(maxsize=4096)
+def _date(day: int) -> bytes:
+    return f",{date_text(day)}".encode()
 
 
 @lru_cache(maxsize=4096)
@@ -197,23 +231,21 @@ def date_text(day: int) -> str:
 
 def _is_run(opens: Sequence[int], step: int) -> bool:
     """Whether the times follow one another without a hole."""
-    return opens == list(range(opens[0], opens[-1] + 1, step))
+    return opens[-1] - opens[0] == (len(opens) - 1) * step
 
 
-def _are_plain(times: Sequence[str], opens: Sequence[int]) -> bool:
-    """Whether every time is written in its own digits; one may come as `0170` or `170.0` and mean the same number."""
-    if min(opens) < 0 or max(opens) > LATEST_MS:
-        return False
-    if min(opens) >= 10**12:  # all have thirteen digits, which leaves no room for anything else
-        return sum(map(len, times)) == 13 * len(opens)
-    return list(map(str, opens)) == list(times)
-
-
-def _are_on_grid(frame: Timeframe, opens: Sequence[int]) -> bool:
-    step = frame.step_ms
-    if step and frame.is_open(opens[0]) and _is_run(opens, step):
-        return True
-    return all(map(frame.is_open, opens)) and all(map(lt, opens, opens[1:]))
+def _opens(frame: Timeframe, times: list[float]) -> list[int] | None:
+    """The times as whole numbers, if they are on the grid and increase."""
+    first, last, step = times[0], times[-1], frame.step_ms
+    if not OLDEST_MS <= first <= last <= LATEST_MS:
+        return None
+    if step and frame.is_open(int(first)) and last - first == (len(times) - 1) * step:  # a run, if anything
+        opens = list(range(int(first), int(last) + 1, step))
+        return opens if times == opens else None
+    if not all(map(lt, times, times[1:])):  # what increases lies between its first and its last
+        return None
+    opens = list(map(int, times))
+    return opens if times == opens and all(map(frame.is_open, opens)) else None
 
 
 def _are_candles(
@@ -237,7 +269,7 @@ def _are_candles(
 # Naming what is wrong.
 
 
-def _culprit(frame: Timeframe, candles: Sequence[Values]) -> NotACandle:
+def _culprit(frame: Timeframe, candles: Sequence[Sequence[str]]) -> NotACandle:
     previous = -1
     for candle in candles:
         defect = _defect_of_time(frame, candle[0], previous) or _defect_of_numbers(candle)
@@ -248,9 +280,11 @@ def _culprit(frame: Timeframe, candles: Sequence[Values]) -> NotACandle:
 
 
 def _defect_of_time(frame: Timeframe, time: str, previous_ms: int) -> str | None:
-    if not (time.isascii() and time.isdigit() and len(time) <= 13 and str(int(time)) == time):
+    if not (time.isascii() and time.isdigit() and len(time) <= _TIME and str(int(time)) == time):
         return f"open time {time[:40]!r} is not a number"
     open_ms = int(time)
+    if open_ms < OLDEST_MS:
+        return f"open time {open_ms} is too long ago to be true"
     if not frame.is_open(open_ms):
         return f"open time {open_ms} is off the grid of timeframe {frame}"
     if open_ms <= previous_ms:
@@ -258,7 +292,9 @@ def _defect_of_time(frame: Timeframe, time: str, previous_ms: int) -> str | None
     return None
 
 
-def _defect_of_numbers(candle: Values) -> str | None:
+def _defect_of_numbers(candle: Sequence[str]) -> str | None:
+    if len(candle) != len(COLUMNS) - 1:
+        return f"candle {candle[0]}: {len(candle)} values instead of {len(COLUMNS) - 1}"
     for name, value in zip(COLUMNS[2:], candle[1:], strict=True):
         if not DECIMAL.fullmatch(value):
             return f"candle {candle[0]}: {name} {value[:40]!r} is not a plain decimal number"

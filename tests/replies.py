@@ -7,8 +7,10 @@ LATER = 1_700_003_640_000  # 2023-11-14 23:14:00
 
 
 def kline_body(rows: list[Any], now_ms: int = LATER, **changes: Any) -> bytes:
+    """A reply without a blank, as the exchange writes them."""
     result = {"symbol": "BTCUSDT", "category": "linear", "list": rows} | changes
-    return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now_ms}).encode()
+    reply = {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": now_ms}
+    return json.dumps(reply, separators=(",", ":")).encode()
 
 
 def instruments_body(cursor: str, *symbols: str) -> bytes:

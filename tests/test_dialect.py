@@ -1,6 +1,10 @@
 """The dialect: the right answer becomes rows, and everything else a named error."""
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.bybit import dialect
 from collector.candle import Series, timeframe
@@ -70,6 +74,30 @@ def test_what_an_answer_leaves_out_is_visible_as_a_hole() -> None:
     answer = parse(kline_body(newest_first(row(0), row(1), row(3), row(4))))
     assert Spans((WINDOW,)) - answer.rows.covered == Spans.between(T0 + 120_000, T0 + 180_000)
     assert answer.asked == WINDOW
+
+
+odd_values = st.sampled_from(["17071", "17073", "0", "", " 1", "1 ", "7,8", '1","2', "],[", "x", "٣"]) | st.integers(
+    1, 9
+)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 7), odd_values), max_size=2),
+    st.sampled_from([(", ", ": "), (",\n\t", ":"), (",\r", ":")]),
+)
+def test_blanks_between_the_values_change_nothing(odd: list[tuple[int, object]], blanks: tuple[str, str]) -> None:
+    rows: list[list[object]] = [[*each] for each in FIVE]
+    for place, value in odd:
+        rows[place % 5][place : place + 1] = [value]
+    body = kline_body(rows)
+    assert outcome(json.dumps(json.loads(body), separators=blanks).encode()) == outcome(body)
+
+
+def outcome(body: bytes) -> dialect.KlineAnswer | type[Exception]:
+    try:
+        return parse(body)
+    except BadAnswer as refused:
+        return type(refused)
 
 
 def test_an_empty_answer_is_an_answer() -> None:

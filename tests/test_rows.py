@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES, Timeframe, timeframe
 from collector.coverage import Span, Spans
-from collector.rows import NotACandle, Rows, Values, check_lines, coverage, row_of, rows_of
+from collector.rows import NotACandle, Rows, Values, check_lines, coverage, row_of, rows_of, rows_of_lines
 
 T0 = 1_700_000_040_000 // 60_000 * 60_000
 MINUTE = timeframe("1")
 frames = st.sampled_from(list(TIMEFRAMES.values()))
+moments = st.integers(1_100_000_000_000, 2_000_000_000_000)
 
 
 def candle(open_ms: int = T0, **changes: str) -> Values:
@@ -30,13 +31,13 @@ def test_the_text_of_the_exchange_is_kept_to_the_letter() -> None:
     assert rows.text == b"1700000040000,2023-11-14 22:14:00,17071,17073,17027,17055.5,1.5000,0.00000123\n"
 
 
-@given(frames, st.integers(864_000_000, 2_000_000_000_000), st.sets(st.integers(0, 40), min_size=1))
+@given(frames, moments, st.sets(st.integers(0, 40), min_size=1))
 def test_coverage_is_exactly_the_candles(frame: Timeframe, ms: int, places: set[int]) -> None:
     opens = [frame.shift(frame.floor(ms), place) for place in sorted(places)]
     assert coverage(frame, opens) == Spans.of(*(Span(each, frame.close(each)) for each in opens))
 
 
-@given(frames, st.integers(864_000_000, 2_000_000_000_000), st.integers(1, 30))
+@given(frames, moments, st.integers(1, 30))
 def test_every_line_written_is_a_line_that_passes_the_check(frame: Timeframe, ms: int, count: int) -> None:
     opens = [frame.shift(frame.floor(ms), place) for place in range(count)]
     rows = rows_of(frame, [candle(each) for each in opens])
@@ -85,6 +86,8 @@ def test_values_that_are_no_candle_name_themselves(changes: dict[str, str], why:
         ([T0, T0 * 1000], "is not a number"),
         (["9" * 5000], "is not a number"),
         ([-60_000], "is not a number"),
+        ([60_000], "is too long ago to be true"),
+        ([T0, 120_000], "is too long ago to be true"),
     ],
 )
 def test_times_that_are_no_grid_name_themselves(times: list[object], why: str) -> None:
@@ -110,6 +113,25 @@ def test_a_line_we_would_not_have_written_names_itself(line: bytes, why: str) ->
     opens, size, found = check_lines(MINUTE, good + line + b"\n" + good)
     assert (opens, size) == ([T0 - 60_000], len(good))
     assert why in (found or "")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"1700000100000,1,1,1,1,1", "candle 1700000100000: 6 values instead of 7"),
+        (b"1700000100000,1,1,1,1,1,1,1", "candle 1700000100000: 8 values instead of 7"),
+        (b"1700000100000,1,1,1,1,1,1,\n1700000160000,1,1,1,1,1,1", "values instead of 7"),
+        (b"1700000100000.0,1,1,1,1,1,1", "open time '1700000100000.0' is not a number"),
+        (b"1700000100000,1,1,1,1,1,\xff", "is not a plain decimal number"),
+        (b"", "open time '' is not a number"),
+    ],
+)
+def test_a_line_that_holds_no_candle_names_itself(line: bytes, why: str) -> None:
+    good = b"1700000040000,1,1,1,1,1,1"
+    assert rows_of_lines(MINUTE, [good]).text == b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1,1\n"
+    with pytest.raises(NotACandle) as refused:
+        rows_of_lines(MINUTE, [good, line])
+    assert why in str(refused.value)
 
 
 def test_the_good_part_ends_before_the_first_bad_line() -> None:
@@ -162,7 +184,7 @@ def outcome(read: Callable[[], Rows]) -> Rows | str:
         return str(defect)
 
 
-@given(frames, st.integers(864_000_000, 2_000_000_000_000), st.sets(st.integers(0, 3000), min_size=1, max_size=9))
+@given(frames, moments, st.sets(st.integers(0, 3000), min_size=1, max_size=9))
 def test_datetime_is_the_timestamp_for_every_timeframe_with_holes_and_without(
     frame: Timeframe, ms: int, places: set[int]
 ) -> None:

@@ -16,12 +16,13 @@ from collector.candle import TIMEFRAMES, Series, Timeframe
 from collector.coverage import Span, moment_text
 from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
 from collector.planning import EARLIEST_MS, PAGE
-from collector.rows import LATEST_MS, NotACandle, Rows, Values, rows_of
+from collector.rows import LATEST_MS, NotACandle, Rows, Values, open_of_line, rows_of_lines
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
 TIME = "/v5/market/time"
 
+_VALUES = 7  # in a row of candles
 _MOST_SYMBOLS = 10_000  # on a page: 1000 are asked for, and spot, which has 530, gives all at once
 
 Query = dict[str, str]
@@ -76,7 +77,7 @@ class InstrumentsAnswer(TimeAnswer):
 
 
 class _KlineResult(msgspec.Struct):
-    list: Sequence[Values]  # an answer without it answers nothing
+    list: msgspec.Raw  # an answer without it answers nothing
     category: str = ""
     symbol: str = ""
 
@@ -86,6 +87,14 @@ class _KlineReply(msgspec.Struct):
     retMsg: str  # noqa: N815
     time: int
     result: _KlineResult
+
+
+@attrs.frozen
+class _Page:
+    """The rows of a good kline reply as lines, oldest first, the one of the candle in progress among them."""
+
+    time_ms: int
+    lines: list[bytes]
 
 
 class _InstrumentRow(msgspec.Struct):
@@ -119,6 +128,7 @@ class _Envelope(msgspec.Struct):
 
 
 _KLINE_REPLY = msgspec.json.Decoder(_KlineReply)
+_KLINE_ROWS = msgspec.json.Decoder(Sequence[Values])
 _INSTRUMENTS_REPLY = msgspec.json.Decoder(_InstrumentsReply)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
@@ -159,11 +169,11 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
         BadAnswer: it is not an answer to this question; the text says why.
         RequestError, Refused, Banned: the exchange gave another answer than candles (see `check_reply`).
     """
-    reply = _kline_reply(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
-    closed_ms = series.timeframe.floor(reply.time)
-    rows = _closed_rows(series.timeframe, reply, span)
+    page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
+    closed_ms = series.timeframe.floor(page.time_ms)
+    rows = _closed_rows(series.timeframe, page, span)
     asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
-    return KlineAnswer(reply.time, rows, asked)
+    return KlineAnswer(page.time_ms, rows, asked)
 
 
 def parse_kline_from(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
@@ -173,19 +183,19 @@ def parse_kline_from(status: int, body: bytes, category: str, series: Series, sp
     """
     frame = series.timeframe
     most = frame.count(span.start_ms, span.end_ms)
-    reply = _kline_reply(status, body, category, series, most)
-    closed_ms = frame.floor(reply.time)
-    rows = _closed_rows(frame, reply, Span(span.start_ms, max(span.end_ms, frame.close(closed_ms))))
-    reached_ms = rows.covered.hull.end_ms if rows and len(reply.result.list) == most else closed_ms
+    page = _kline_page(status, body, category, series, most)
+    closed_ms = frame.floor(page.time_ms)
+    rows = _closed_rows(frame, page, Span(span.start_ms, max(span.end_ms, frame.close(closed_ms))))
+    reached_ms = rows.covered.hull.end_ms if rows and len(page.lines) == most else closed_ms
     asked = Span(span.start_ms, reached_ms) if reached_ms > span.start_ms else None
-    return KlineAnswer(reply.time, rows, asked)
+    return KlineAnswer(page.time_ms, rows, asked)
 
 
 def parse_first_candle(status: int, body: bytes, category: str, series: Series) -> FirstAnswer:
     """The one candle in a reply to `first_candle_query`. Raises as `parse_kline` does."""
-    reply = _kline_reply(status, body, category, series, most=1)
-    rows = _checked(series.timeframe, list(reply.result.list), Span(0, reply.time))
-    return FirstAnswer(reply.time, rows.covered.hull.start_ms if rows else None)
+    page = _kline_page(status, body, category, series, most=1)
+    rows = _checked(series.timeframe, page.lines, Span(0, page.time_ms))
+    return FirstAnswer(page.time_ms, rows.covered.hull.start_ms if rows else None)
 
 
 def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAnswer:
@@ -216,36 +226,52 @@ def _kline_query(category: str, series: Series) -> Query:
     return {"category": category, "symbol": series.symbol, "interval": series.timeframe.name}
 
 
-def _kline_reply(status: int, body: bytes, category: str, series: Series, most: int) -> _KlineReply:
+def _kline_page(status: int, body: bytes, category: str, series: Series, most: int) -> _Page:
     reply = _decoded(_KLINE_REPLY, status, body)
-    _check_addressee(reply.result, category, series)
-    if len(reply.result.list) > most:
-        raise BadAnswer(f"{len(reply.result.list)} rows came where {most} were asked for")
-    return reply
+    lines = _lines(reply.result.list)
+    if lines or reply.result.symbol:  # whether a reply without a row repeats the question is not documented
+        _check_addressee(reply.result, category, series)
+    if len(lines) > most:
+        raise BadAnswer(f"{len(lines)} rows came where {most} were asked for")
+    return _Page(reply.time, lines)
+
+
+def _lines(rows: msgspec.Raw) -> list[bytes]:
+    """The rows of a reply, oldest first, each its values between commas. They come newest first.
+
+    The exchange writes `[["…","…"],["…","…"]]` without a blank, which can be taken apart as it is, at half the price of
+    a list of texts. That every row is as many texts as it has to be, its quotes tell; what they hold, the rows' check.
+    """
+    text = bytes(rows)
+    lines = text.translate(None, b'"')[2:-2].split(b"],[")
+    if text.count(b'"') != 2 * _VALUES * len(lines) or any(blank in text for blank in b" \t\n\r"):
+        try:
+            lines = [",".join(values).encode("utf-8", "replace") for values in _KLINE_ROWS.decode(text)]
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise _misshapen(error) from error
+    lines.reverse()
+    return lines
 
 
 def _check_addressee(result: _KlineResult, category: str, series: Series) -> None:
-    if not result.list and not result.symbol:
-        return  # nothing there; whether such a reply repeats the question is not documented
     if result.symbol != series.symbol:
         raise BadAnswer(f"the answer is for symbol {result.symbol!r}, not {series.symbol!r}")
     if result.category != category:
         raise BadAnswer(f"the answer is for category {result.category!r}, not {category!r}")
 
 
-def _closed_rows(frame: Timeframe, reply: _KlineReply, span: Span) -> Rows:
-    """The exchange sorts newest first, without a mark on the candle in progress; any other order fails the check."""
-    candles = list(reversed(reply.result.list))
-    rows = _checked(frame, candles, span)
-    closed_ms = frame.floor(reply.time)  # candles that open before this instant are closed, the one at it is not
+def _closed_rows(frame: Timeframe, page: _Page, span: Span) -> Rows:
+    """There is no mark on the candle in progress: it opens at or after the last instant at which one closed."""
+    rows = _checked(frame, page.lines, span)
+    closed_ms = frame.floor(page.time_ms)
     if rows and rows.covered.hull.end_ms > closed_ms:
-        rows = _checked(frame, [candle for candle in candles if int(candle[0]) < closed_ms], span)
+        rows = _checked(frame, [line for line in page.lines if open_of_line(line) < closed_ms], span)
     return rows
 
 
-def _checked(frame: Timeframe, candles: list[Values], span: Span) -> Rows:
+def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
     try:
-        rows = rows_of(frame, candles)
+        rows = rows_of_lines(frame, lines)
     except NotACandle as defect:
         raise BadAnswer(str(defect)) from defect
     if rows:
@@ -305,9 +331,13 @@ def _decoded(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
                 return reply
     except (msgspec.DecodeError, RecursionError) as error:
         check_reply(status, body)
-        raise BadAnswer(f"the answer does not have the documented shape: {error}") from error
+        raise _misshapen(error) from error
     check_reply(status, body)
     raise AssertionError("a reply that is not decoded is refused by check_reply")
+
+
+def _misshapen(error: Exception) -> BadAnswer:
+    return BadAnswer(f"the answer does not have the documented shape: {error}")
 
 
 def _envelope(body: bytes) -> _Envelope:
