@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from functools import lru_cache
 from itertools import chain
 from math import inf
-from operator import le, lt
+from operator import itemgetter, le, lt
 
 import attrs
 import msgspec
@@ -31,10 +31,9 @@ OLDEST_MS, LATEST_MS = 10**12, 10**13 - 1  # the years 2001 and 2286: a time has
 CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
 _AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
 _CLOCKS = [text.encode() for text in CLOCK_TEXTS]
-_TIME = 13  # bytes
 _DIGITS_AND_DOT = b"0123456789."
-_COMMA = ord(",")
-_NUMBERS = msgspec.json.Decoder(list[float])
+_FLAT = msgspec.json.Decoder(list[float])
+_TIME, _BEHIND_TIME, _NUMBERS = itemgetter(slice(13)), itemgetter(13), itemgetter(slice(13, None))  # of a line
 
 
 @attrs.frozen
@@ -93,16 +92,16 @@ def _sound_rows(frame: Timeframe, lines: Sequence[bytes]) -> Rows | None:
     if text.translate(None, _DIGITS_AND_DOT) != (b",,,,,,,\n" * len(lines))[:-2]:
         return None
     try:
-        numbers = _NUMBERS.decode(b"[%b]" % text)
+        numbers = _FLAT.decode(b"[%b]" % text)
     except msgspec.DecodeError:
         return None
     opens = _opens(frame, numbers[::7])
     if opens is None or not _are_candles(*(numbers[column::7] for column in range(1, 7))):
         return None
-    if any(line[_TIME] != _COMMA for line in lines):  # the time is written as `170.0`, which means the same number
+    if set(map(_BEHIND_TIME, lines)) != {ord(",")}:  # a time is written as `170.0`, which means the same number
         return None
-    stamped = [line[:_TIME] + stamp + line[_TIME:] for line, stamp in zip(lines, _stamps(frame, opens), strict=True)]
-    return Rows(b"\n".join([*stamped, b""]), coverage(frame, opens))
+    parts = zip(map(_TIME, lines), _stamps(frame, opens), map(_NUMBERS, lines), strict=True)
+    return Rows(b"\n".join(map(b"".join, parts)) + b"\n", coverage(frame, opens))
 
 
 def row_of(timeframe: Timeframe, candle: Values) -> Rows:
@@ -280,7 +279,7 @@ def _culprit(frame: Timeframe, candles: Sequence[Sequence[str]]) -> NotACandle:
 
 
 def _defect_of_time(frame: Timeframe, time: str, previous_ms: int) -> str | None:
-    if not (time.isascii() and time.isdigit() and len(time) <= _TIME and str(int(time)) == time):
+    if not (time.isascii() and time.isdigit() and len(time) <= 13 and str(int(time)) == time):
         return f"open time {time[:40]!r} is not a number"
     open_ms = int(time)
     if open_ms < OLDEST_MS:
