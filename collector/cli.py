@@ -4,7 +4,7 @@
     3 the exchange cannot be reached or refuses us, or none is running · 4 another collector owns the data directory
 
 Nothing is collected here; commands translate between a person and the service. Those that only look are in modules of
-their own, named `*_command`.
+their own in `commands/`.
 """
 
 import faulthandler
@@ -22,28 +22,28 @@ import trio
 import typer
 from rich.console import Console
 
-from collector.check_command import check
-from collector.demo import demonstrate
+from collector.commands.check import check
+from collector.commands.demo import demonstrate
+from collector.commands.gaps import gaps
+from collector.commands.installation import unit_of_this
+from collector.commands.options import Options, takes_value, with_options
+from collector.commands.progress import Display, log_progress
+from collector.commands.signals import until_signal
+from collector.commands.status import status
+from collector.commands.stderr import is_journal, lasting, open_closed_streams
+from collector.commands.symbols import symbols
+from collector.commands.terminal import say
 from collector.errors import CollectorError, SettingsError, cause_of
-from collector.gaps_command import gaps
-from collector.installation import unit_of_this
 from collector.logs import get_logger, open_logs, set_level
-from collector.notify import Notify
-from collector.options import Options, takes_value, with_options
 from collector.ownership import refuse_if_absent
-from collector.progress import Display, log_progress
 from collector.repair import show_plans
 from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
 from collector.service import repair as mend
 from collector.service import serve
 from collector.settings import Settings
-from collector.signals import until_signal
-from collector.status_command import status
-from collector.stderr import is_journal, lasting, open_closed_streams
 from collector.summary import Outcome, summary_lines
-from collector.symbols_command import symbols
-from collector.terminal import say
+from collector.watching.notify import Notify
 
 log = get_logger(__name__)
 T = TypeVar("T")

@@ -13,17 +13,17 @@ import attrs
 import polars as pl
 import psutil
 
-from collector import alignment
 from collector.candle import TIMEFRAMES, Series, timeframe
-from collector.catalogue import Catalogue
 from collector.coverage import Spans
 from collector.errors import NoSuchSeries, NotReadable
-from collector.held import Candle, Held, ReplayedCandle
-from collector.instants import Moment, instant_ms
 from collector.logs import get_logger
-from collector.mirror import mirror, part
+from collector.research import alignment
+from collector.research.catalogue import Catalogue
+from collector.research.held import Candle, Held, ReplayedCandle
+from collector.research.instants import Moment, instant_ms
+from collector.research.mirror import mirror, part
+from collector.research.shelf import Limit, Memory, Shelf
 from collector.rows import LATEST_MS
-from collector.shelf import Limit, Memory, Shelf
 
 if TYPE_CHECKING:
     import pandas

@@ -13,14 +13,14 @@ from typing import Any
 
 import attrs
 
-from collector.agreement import disagreements, finer_frames
 from collector.book import Book
 from collector.candle import Series
+from collector.checking.agreement import disagreements, finer_frames
+from collector.checking.defects import Kind
+from collector.checking.examination import MOST, Examination, examine, parted
+from collector.checking.findings import Checked, totals
 from collector.coverage import Span
-from collector.defects import Kind
 from collector.errors import DirectoryInUse, StorageError
-from collector.examination import MOST, Examination, examine, parted
-from collector.findings import Checked, totals
 from collector.ledger import Saved, read_ledger
 from collector.ownership import refuse_if_absent, refuse_if_owned
 from collector.rows import HEADER, open_of_line

@@ -15,10 +15,10 @@ import attrs
 
 from collector.book import Book, Record
 from collector.candle import Series
+from collector.checking.defects import Kind
+from collector.checking.examination import Examination, examine, parted
 from collector.coverage import NOTHING, Span, Spans
-from collector.defects import Kind
 from collector.errors import StorageError
-from collector.examination import Examination, examine, parted
 from collector.inspection import Bytes, Mark, mapped
 from collector.integrity import DataIntegrityChecker
 from collector.ledger import Ledger, read_ledger

@@ -28,7 +28,6 @@ from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
 from collector.clock import Clock, cancel_when
 from collector.collection import Collection, series_of, too_long
-from collector.endpoint import serve_status
 from collector.errors import SettingsError, cause_of
 from collector.events import Event
 from collector.history import History
@@ -38,20 +37,21 @@ from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
 from collector.missing import State
-from collector.monitor import Monitor
-from collector.notify import Notify
 from collector.planning import NEWEST
-from collector.probes import Probes, probes_of
 from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
 from collector.repair import Chosen, Doubt, Mending, Plan, Stock, stored_series
-from collector.reporter import Reporter
 from collector.rereading import Rereading
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
-from collector.supervision import Supervisor
 from collector.symbols import Symbols, symbols_to_collect
 from collector.vitals import Vitals
+from collector.watching.endpoint import serve_status
+from collector.watching.monitor import Monitor
+from collector.watching.notify import Notify
+from collector.watching.probes import Probes, probes_of
+from collector.watching.reporter import Reporter
+from collector.watching.supervision import Supervisor
 from collector.writer import CHANNEL, Writer
 
 log = get_logger(__name__)

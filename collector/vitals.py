@@ -3,7 +3,7 @@
 import attrs
 
 from collector.candle import Series
-from collector.health import HEALTHY, Health
+from collector.watching.health import HEALTHY, Health
 
 CONNECTION_LOST = "connection lost"
 

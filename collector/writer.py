@@ -26,11 +26,11 @@ from collector.ledger import Ledger
 from collector.logs import get_logger
 from collector.merging import Revision
 from collector.planning import NEWEST
-from collector.pulse import Work
 from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
 from collector.vitals import Vitals
+from collector.watching.pulse import Work
 
 log = get_logger(__name__)
 T = TypeVar("T")

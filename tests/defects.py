@@ -10,8 +10,8 @@ from random import Random
 import attrs
 
 from collector.candle import MINUTE_MS, Timeframe
+from collector.checking.defects import Kind
 from collector.coverage import moment_text
-from collector.defects import Kind
 from collector.rows import HEADER
 
 Damage = Callable[[Timeframe, list[bytes], int, Random], list[bytes]]

@@ -27,10 +27,10 @@ import trio
 
 from collector import cli
 from collector.candle import MINUTE_MS
+from collector.commands.signals import until_signal
 from collector.ledger import open_ledger
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings import Settings
-from collector.signals import until_signal
 from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
 from tests.campaign.process import command, heard, open_collector, variables

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from collector import DataFeeder
 from collector.candle import MINUTE_MS, TIMEFRAMES
 from collector.errors import DoesNotFit, NoSuchSeries, NotReadable
-from collector.instants import Moment
+from collector.research.instants import Moment
+from collector.research.shelf import Shelf
 from collector.rows import HEADER
-from collector.shelf import Shelf
 from tests.candles import T0, content, joined, row, span
 
 HOUR_MS = 60 * MINUTE_MS

@@ -12,52 +12,24 @@ import pytest
 
 PRODUCT = Path(__file__).parent.parent / "collector"
 
-# Modules are named as they are below `collector`; `bybit` and `sandbox` stand for a package's own `__init__`, and
-# `sandbox.*` for whatever is in there.
-PURE = {"candle", "coverage", "defects", "missing", "book", "events", "planning", "pacing", "merging", "rows", "errors"}
-PURE |= {"instants", "pulse", "storms", "unit", "health", "report", "survey", "bybit.dialect", "bybit.frames"}
+# Modules are named as they are below `collector`. A package's name stands for its own `__init__`, and `package.*` for
+# whatever in it is not named by itself.
+PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing", "book", "events", "errors"}
+PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
+PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
-SYSTEMD = {"notify", "supervision"}
-RELOADING = {"reload", "rereading"}
-BESIDE = {"selection", "signals", "installation", "stderr"}
 READERS = {"integrity", "feeder", "gaps"}
-LOOKING = {
-    "inspection",
-    "proof",
-    "succession",
-    "examination",
-    "agreement",
-    "findings",
-    "samples",
-}  # what a file's bytes say
-FEEDING = {"catalogue", "lines", "arrow", "columns", "copies", "mirror", "held", "shelf", "alignment"}  # the feeder's
-COMMANDS = {"status_command", "symbols_command", "gaps_command", "check_command"}
-TELLING = {"monitor", "reporter", "rates", "probes", "endpoint"}
-ROOM = COMMON | STATIONS | READERS | LOOKING | SYSTEMD | RELOADING | TELLING
-ROOM |= {"bybit.rest", "bybit.stream", "progress", "symbols", "audit", "beside", "integrity_reports", "verdict"}
+EDGE = {"bybit.rest", "bybit.stream"}
+ROOM = COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "watching.*"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | BESIDE | {"service", "demo", "options", "summary", "terminal", "sandbox", "sandbox.*"} | COMMANDS,
-    "status_command": {"inquiry", "options", "status_table"},
-    "symbols_command": PURE | {"options", "selection", "symbols", "terminal"},
-    "gaps_command": PURE | {"gaps", "options", "terminal"},
-    "check_command": PURE
-    | LOOKING
-    | {"audit", "integrity", "logs", "options", "integrity_reports", "terminal", "verdict"},
-    "terminal": {"logs"},
-    "status_table": PURE,
-    "inquiry": PURE | {"endpoint", "ownership"},
-    "options": {"settings", "candle"},
-    "summary": PURE | {"vitals"},
-    "demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
-    "service": ROOM | {"collection", "summary"},
+    "cli": ROOM | {"service", "summary", "commands.*", "commands.check", "commands.demo", "sandbox.*"},
+    "service": ROOM | {"collection", "inspection", "summary"},
     "collection": COMMON | STATIONS | {"bybit.rest", "inspection", "reload"},
-    "signals": COMMON | {"summary"},
-    "installation": COMMON,
-    "selection": PURE,
+    "summary": PURE | {"vitals"},
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
     "history": COMMON | {"bybit.rest"},
@@ -70,59 +42,43 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": {"errors"},
     "ledger": COMMON | {"inspection", "ownership"},
     "ownership": COMMON,
-    "repair": COMMON | LOOKING | {"store", "ledger", "ownership", "integrity"},
+    "repair": COMMON | {"store", "ledger", "ownership", "inspection", "integrity", "checking.*"},
     # the readers, and the look into a file that they share with its keepers
-    "integrity": COMMON | LOOKING | {"store", "ledger", "ownership"},
+    "integrity": COMMON | {"store", "ledger", "ownership", "checking.*"},
     "gaps": COMMON | {"inspection", "ledger", "ownership"},
-    "feeder": COMMON | FEEDING,
-    "catalogue": PURE,
-    "lines": PURE,
-    "arrow": set(),
-    "columns": PURE | {"arrow"},
-    "copies": PURE | {"arrow", "columns", "lines"},
-    "mirror": PURE | {"columns", "copies", "lines"},
-    "alignment": PURE,
-    "held": PURE | {"alignment", "columns", "mirror"},
-    "shelf": PURE | {"held"},
+    "feeder": COMMON | {"research.*"},
     "inspection": PURE,
-    "proof": PURE | {"inspection"},
-    "succession": PURE,
-    # beside the stations: systemd's side of us, and settings that change
-    "notify": set(),
-    "supervision": COMMON | {"notify"},
-    "reload": {"settings"},
-    "rereading": COMMON,
-    "examination": PURE | {"inspection", "proof", "succession"},
-    "agreement": PURE,
-    "findings": PURE | {"examination", "succession", "agreement"},
-    # what a check does beside reading: it asks the exchange, writes a report, and tells a person
-    "samples": PURE,
-    "audit": COMMON | {"beside", "samples", "ownership"},
-    "beside": COMMON | {"bybit.rest", "ownership"},
-    "integrity_reports": COMMON,
-    "verdict": PURE | {"findings", "samples"},
+    "checking": set(),
+    "checking.*": PURE | {"inspection", "checking.*"},
+    "checking.audit": COMMON | {"beside", "checking.*", "ownership"},  # it asks the exchange
+    "checking.reports": COMMON,
+    "research": set(),
+    "research.*": PURE | {"research.*"},
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON,
     "bybit.stream": COMMON,
-    # what everybody may use
+    "beside": COMMON | {"bybit.rest", "ownership"},
+    # what everybody may use, and settings that change
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},
-    "logs": {"errors", "logfile", "calm"},
-    "logfile": set(),
-    "calm": {"storms"},
-    "stderr": set(),
+    "logs": {"errors", "logs.*"},
+    "logs.*": {"logs.*", "logs.storms"},
     "vitals": PURE,
     "clock": PURE,
-    "progress": COMMON,
+    "reload": {"settings"},
+    "rereading": COMMON,
     # what a running collector says of itself
-    "rates": {"vitals"},
-    "probes": set(),
-    "monitor": COMMON | {"rates", "probes"},
-    "reporter": COMMON | {"rates", "probes", "monitor"},
-    "metrics": {"report"},
-    "http_server": {"logs"},
-    "endpoint": COMMON | {"reporter", "metrics", "http_server", "ownership"},
+    "watching": set(),
+    "watching.*": COMMON | {"ownership", "watching.*"},
+    # the commands
+    "commands": set(),
+    "commands.*": COMMON | READERS | {"commands.*", "ownership", "summary", "symbols", "watching.*"},
+    "commands.check": COMMON
+    | READERS
+    | {"commands.*", "commands.verdict", "checking.*", "checking.audit", "checking.reports"},
+    "commands.verdict": PURE | {"checking.*"},
+    "commands.demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
     **dict.fromkeys(PURE, PURE),
     # the exchange in a box knows the language of the exchange and nothing of its clients
     "sandbox": PURE | {"sandbox.*"},
@@ -148,11 +104,12 @@ CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 ONLY_IN = {
     "httpx": {"bybit.rest"},
     "trio_websocket": {"bybit.stream"},
-    "typer": {"cli", "options", "terminal", "sandbox.*"} | COMMANDS,
-    "prometheus_client": {"metrics"},
-    "h11": {"bybit.stream", "http_server", "sandbox.*"},  # the stream for the name of its errors
+    "typer": {"cli", "commands.*", "commands.check", "sandbox.*"},
+    "prometheus_client": {"watching.metrics"},
+    "h11": {"bybit.stream", "watching.http_server", "sandbox.*"},  # the stream for the name of its errors
 }
-NEVER_IN = {"trio": READERS | LOOKING | FEEDING | {"settings", "values", "logs", "logfile", "calm", "__init__"}}
+WITHOUT_TRIO = READERS | {"inspection", "checking.*", "research.*", "settings", "values", "logs", "logs.*", "__init__"}
+NEVER_IN = {"trio": WITHOUT_TRIO}
 
 
 def violations(module: str, source: str) -> list[str]:
@@ -163,7 +120,7 @@ def violations(module: str, source: str) -> list[str]:
     imported = set(imports(module, tree))
     ours = sorted({place(known(name)) for name in imported if is_ours(name)})
     foreign = sorted({name.partition(".")[0] for name in imported if not is_ours(name)})
-    problems = [*wrong_way(place(module), ours), *not_here(place(module), foreign)]
+    problems = [*wrong_way(place(module), ours), *not_here(module, foreign)]
     if module in PURE:
         problems += impure(foreign, sorted(set(called(tree))))
     return [f"{module} {problem}" for problem in problems]
@@ -176,10 +133,11 @@ def wrong_way(module: str, ours: list[str]) -> Iterator[str]:
 
 
 def not_here(module: str, foreign: list[str]) -> Iterator[str]:
+    names = {module, place(module)}
     for name in foreign:
-        if module not in ONLY_IN.get(name, {module}):
+        if not names & ONLY_IN.get(name, names):
             yield f"imports {name}: only {' '.join(sorted(ONLY_IN[name]))} may"
-        if module in NEVER_IN.get(name, ()):
+        if names & NEVER_IN.get(name, set()):
             yield f"imports {name}: it must work without"
 
 
@@ -189,7 +147,9 @@ def impure(foreign: list[str], calls: list[str]) -> Iterator[str]:
 
 
 def place(module: str) -> str:
-    return "sandbox.*" if module.startswith("sandbox.") else module
+    """The name in the table under which a module stands: its own, or its package's for all that are not named."""
+    package, inner, _ = module.partition(".")
+    return f"{package}.*" if inner and module not in MAY_IMPORT else module
 
 
 def imports(module: str, tree: ast.AST) -> Iterator[str]:
@@ -205,7 +165,7 @@ def imports(module: str, tree: ast.AST) -> Iterator[str]:
 def home(module: str, level: int) -> str:
     """The package that so many leading dots mean in a module."""
     steps = ["collector", *module.split(".")]
-    if module in ("bybit", "sandbox"):
+    if product()[module].name == "__init__.py":
         steps.append("__init__")
     return ".".join(steps[:-level])
 
@@ -249,7 +209,7 @@ def test_imports_run_one_way() -> None:
 
 
 def test_nobody_but_the_commands_and_the_package_itself_imports_the_service() -> None:
-    assert {module for module, ours in MAY_IMPORT.items() if "service" in ours} == {"__init__", "cli", "demo"}
+    assert {module for module, ours in MAY_IMPORT.items() if "service" in ours} == {"__init__", "cli", "commands.demo"}
 
 
 @pytest.mark.parametrize(
@@ -262,6 +222,14 @@ def test_nobody_but_the_commands_and_the_package_itself_imports_the_service() ->
         ("rows", "open('x')", "rows calls open: a pure module may not"),
         ("bybit.stream", "import httpx", "bybit.stream imports httpx: only bybit.rest may"),
         ("sandbox.server", "import trio_websocket", "imports trio_websocket: only bybit.stream may"),
+        (
+            "watching.monitor",
+            "import h11",
+            "watching.monitor imports h11: only bybit.stream sandbox.* watching.http_se",
+        ),
+        ("checking.proof", "import trio", "checking.proof imports trio: it must work without"),
+        ("checking.proof", "from collector.checking import audit", "checking.proof imports checking.audit; it may"),
+        ("research.held", "from collector.watching.monitor import Monitor", "research.held imports watching.*; it may"),
         ("feeder", "from trio import run", "feeder imports trio: it must work without"),
         ("live", "from collector.history import collect", "live imports history; it may import"),
         ("live", "from .history import collect", "live imports history; it may import"),

@@ -14,16 +14,16 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector import monitor
 from collector.bybit import rest
-from collector.endpoint import announced
-from collector.inquiry import ask
-from collector.probes import Probes
-from collector.report import Report
+from collector.commands.inquiry import ask
 from collector.rereading import Rereading
 from collector.sandbox import Faults, Limits, Sandbox
 from collector.service import serve
 from collector.settings import Settings
+from collector.watching import monitor
+from collector.watching.endpoint import announced
+from collector.watching.probes import Probes
+from collector.watching.report import Report
 from tests.live_market import fast_box as box_of_rate
 from tests.live_market import live_settings, wrongs
 from tests.support import KLINE, until

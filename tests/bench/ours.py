@@ -16,8 +16,8 @@ from rich.console import Console
 
 from collector import Settings
 from collector.book import Book
+from collector.commands.progress import log_progress
 from collector.logs import open_logs
-from collector.progress import log_progress
 from collector.service import serve
 from collector.summary import Outcome
 from collector.vitals import Vitals

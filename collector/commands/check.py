@@ -1,0 +1,81 @@
+"""The command `check`: every file is examined, compared and reported on; nothing is changed."""
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random, randrange
+from typing import Annotated, TypeVar
+
+import trio
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from collector.candle import Series
+from collector.checking.audit import audit
+from collector.checking.findings import totals
+from collector.checking.reports import write_report
+from collector.checking.samples import Difference, audit_record, draw_samples
+from collector.commands.options import Options, with_options
+from collector.commands.terminal import AsJson, printable, say, show
+from collector.commands.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
+from collector.integrity import DataIntegrityChecker
+from collector.logs import open_logs
+
+T = TypeVar("T")
+
+
+@with_options
+def check(
+    options: Options,
+    *,
+    as_json: AsJson = False,
+    against_exchange: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Read N random stretches of up to 1000 candles again and compare.")
+    ] = 0,
+    seed: Annotated[int | None, typer.Option(help="Draw the same stretches again.")] = None,
+) -> None:
+    """Check every file: is it complete, and is it right? Nothing is changed; a report is written to the logs."""
+    settings, checker = options.settings, DataIntegrityChecker(options.settings)
+    paths = [path for path in checker.files() if _is_chosen(options, path)]
+    checked = list(_watched(options, checker.check_each(paths), len(paths)))
+    record = totals(checked)
+    differences: list[Difference] = []
+    if against_exchange:
+        seed = seed if seed is not None else randrange(10**6)
+        stored = [(each.series, each.examination.held) for each in checked if each.series]
+        samples = draw_samples(stored, against_exchange, Random(seed))
+        with open_logs(None, level=settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
+            differences = trio.run(audit, settings, samples, checker.rows_in)
+        record["against_exchange"] = audit_record(seed, samples, differences)
+    try:
+        if as_json:
+            print(json.dumps(record, indent=1))  # noqa: T201
+        else:
+            if sys.stdout.isatty() and (rows := list(table_rows(checked))):
+                show(TITLES, rows)
+            for line in (*finding_lines(checked), *difference_lines(differences)):
+                print(printable(line))  # noqa: T201
+    finally:  # also when nobody reads on
+        report = write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
+    if not options.quiet:
+        say(summary(record) if paths else f"there is no candle file to check in {settings.data_dir}")
+        say(f"the report is {report}")
+    if record["files_with_issues"] or differences:
+        sys.exit(1)
+
+
+def _is_chosen(options: Options, path: Path) -> bool:
+    """Whether a file is to be looked at; one that is no series' only if nothing was named."""
+    series = Series.of_file(path.name)
+    return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
+
+
+def _watched(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
+    """The same, with a bar on a terminal."""
+    console = Console(stderr=True)
+    if options.quiet or not console.is_terminal:
+        return work
+    return track(work, "checking", total, console=console, transient=True)

@@ -1,0 +1,45 @@
+"""The command `gaps`: what is missing, in which state, and why."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from collector.commands.options import Options, with_options
+from collector.commands.terminal import AsJson, say, show
+from collector.coverage import span_texts
+from collector.gaps import find_gaps, gaps_summary
+from collector.missing import State
+
+
+@with_options
+def gaps(
+    options: Options,
+    *,
+    as_json: AsJson = False,
+    state: Annotated[list[State] | None, typer.Option(help="Only gaps in this state; may be repeated.")] = None,
+) -> None:
+    """Show every candle that is wanted and not held, with its state, and why. Times are UTC, ends are exclusive."""
+    found = [
+        gap
+        for gap in find_gaps(options.settings.data_dir)
+        if options.are_about(gap.series) and (not state or gap.missing.state in state)
+    ]
+    if as_json:
+        print(json.dumps([gap.record() for gap in found], indent=1))  # noqa: T201
+        return
+    rows = [
+        (
+            str(gap.series),
+            gap.missing.state,
+            *span_texts(gap.missing.span).values(),
+            f"{gap.candles:,}",
+            str(gap.missing.tries),
+            gap.asked,
+            gap.missing.why,
+        )
+        for gap in found
+    ]
+    if rows:
+        show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows)
+    say(gaps_summary(found) if found or not state else f"nothing is {' or '.join(state)}")

@@ -1,0 +1,93 @@
+"""The report as a table for a person. Pure: it prints nothing."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from collector.coverage import duration_text, moment_text
+from collector.watching.report import Report
+
+_MB = 1_000_000
+
+
+def status_table(report: Report) -> Table:
+    """A line for each thing an operator asks: is it well, what is it doing, how fast, how late, what is missing."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for title, words in _lines(report):
+        style = "" if title != "state" else "green" if report.state == "healthy" else "bold red"
+        table.add_row(title, Text("".join(letter if letter.isprintable() else "?" for letter in words), style))
+    return table
+
+
+def _lines(report: Report) -> Iterator[tuple[str, str]]:
+    yield "state", f"{report.state}, {report.doing}"
+    yield from (("because", reason) for reason in report.reasons)
+    what = f"{report.series:,} series of {_count(report.symbols, 'symbol')}"
+    yield "collecting", f"{what}, {report.category} at {report.exchange}, {report.mode}"
+    since, so_long = moment_text(report.started_ms), duration_text((report.now_ms - report.started_ms) / 1000)
+    yield "running", f"since {since} UTC, {so_long}; process {report.pid}, version {report.version}"
+    if report.exchange_ms:
+        yield "its time", f"{moment_text(report.exchange_ms)} UTC at the exchange"
+    yield "requests", _requests(report)
+    yield "stream", _stream(report)
+    yield "written", _written(report)
+    yield "waiting", _waiting(report)
+    yield "late", _late(report)
+    yield "missing", _missing(report)
+    yield "machine", _machine(report)
+
+
+def _requests(report: Report) -> str:
+    requests = report.requests
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(requests.outcomes.items()))
+    parts = [f"{requests.begun:,}" + (f" ({outcomes})" if outcomes else ""), f"{requests.per_s:,.1f}/s"]
+    parts.append(f"{requests.budget_left} of {requests.budget} left in these 5 s")
+    parts.append(f"{requests.retries:,} retries, {requests.given_up:,} given up, {requests.bans:,} bans")
+    return "; ".join(parts)
+
+
+def _stream(report: Report) -> str:
+    stream = report.stream
+    lag_s = stream.confirm_lag_s / stream.confirm_lags if stream.confirm_lags else 0.0
+    parts = [f"{_count(stream.connections, 'connection')}, {_count(stream.reconnects, 'reconnect')}"]
+    parts.append(f"{stream.messages:,} messages, {stream.messages_per_s:,.1f}/s")
+    parts.append(f"{stream.confirmed:,} candles confirmed, {lag_s:.1f} s after their close")
+    if stream.refused_topics:
+        parts.append(f"{len(stream.refused_topics)} topics refused")
+    return "; ".join(parts)
+
+
+def _written(report: Report) -> str:
+    writing = report.writing
+    ways = f"{writing.appended:,} appended, {writing.staged:,} staged, {writing.rewritten:,} rewritten"
+    return f"{writing.candles:,} candles ({ways}); {writing.per_s:,.1f}/s; {writing.revisions:,} revised"
+
+
+def _waiting(report: Report) -> str:
+    writing = report.writing
+    queued = f"{writing.queued_candles:,} candles and {writing.queued_answers:,} answers to be written"
+    return f"{queued}, {report.candles_to_fetch:,} candles to be fetched; last flush after {writing.flush_wait_s:.1f} s"
+
+
+def _late(report: Report) -> str:
+    late = [f"{lag.slowest} by {duration_text(lag.lag_s)}" for lag in report.lags if lag.lag_s]
+    return ", ".join(late) or "nothing"
+
+
+def _missing(report: Report) -> str:
+    missing = [f"{gap.candles:,} {gap.state} in {_count(gap.spans, 'span')}" for gap in report.gaps if gap.spans]
+    return ", ".join(missing) or "nothing"
+
+
+def _machine(report: Report) -> str:
+    machine = report.machine
+    limit = f" of {machine.memory_limit_bytes // _MB:,} MB" if machine.memory_limit_bytes else ""
+    memory, disk = machine.memory_bytes // _MB, machine.disk_free_bytes // _MB
+    return f"{memory:,} MB{limit} of memory in use; {disk:,} MB left on the disk"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,48 @@
+"""The command `symbols`: what the exchange lists, or what of it one looks for."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import attrs
+import trio
+import typer
+
+from collector.commands.options import Options, with_options
+from collector.commands.selection import Selection
+from collector.commands.terminal import AsJson, say, show
+from collector.coverage import moment_text
+from collector.symbols import list_symbols
+
+
+@with_options
+def symbols(
+    options: Options,
+    *,
+    as_json: AsJson = False,
+    names: Annotated[bool, typer.Option("--names", help="Names only, a line each, for other programs.")] = False,
+    quote: Annotated[list[str] | None, typer.Option(help="Quoted in this coin; may be repeated.")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Of this kind, such as perpetual; may be repeated.")] = None,
+    match: Annotated[list[str] | None, typer.Option(help="Like this, such as '1000*'; may be repeated.")] = None,
+    new_since: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Launched on this day or later.")
+    ] = None,
+) -> None:
+    """Show what the exchange lists in the category."""
+    since_ms = int(new_since.replace(tzinfo=UTC).timestamp() * 1000) if new_since else 0
+    wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
+    listed = trio.run(list_symbols, options.settings)
+    found = [each for each in listed if wanted.has(each)]
+    if as_json:
+        print(json.dumps([each.symbol if names else attrs.asdict(each) for each in found], indent=1))  # noqa: T201
+        return
+    if names:
+        print("".join(f"{each.symbol}\n" for each in found), end="")  # noqa: T201
+        return
+    rows: list[tuple[str, ...]] = []
+    for each in found:
+        launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
+        rows.append((each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery))
+    show(("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"), rows)
+    of_all = "" if wanted == Selection() else f" of {len(listed)}"
+    say(f"{len(found)}{of_all} symbols trade in {options.settings.category}")

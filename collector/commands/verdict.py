@@ -1,0 +1,61 @@
+"""What a check came to, for a person: a table where there is a terminal, and a sentence for every finding.
+
+The first findings are shown and the others counted; all are in the report.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from collector.checking.findings import Checked
+from collector.checking.samples import Difference
+
+_FILES = 40  # that are shown
+
+TITLES = ("file", "rows", "gaps", "missing", "duplicates", "out of order", "invalid", "disagree", "")
+
+
+def worth_telling(checked: Sequence[Checked]) -> list[Checked]:
+    """The first files with anything to say about; those with issues first."""
+    told = [each for each in checked if each.has_issues or each.examination.gap_count]
+    return sorted(told, key=lambda each: not each.has_issues)[:_FILES]
+
+
+def table_rows(checked: Sequence[Checked]) -> Iterator[tuple[str, ...]]:
+    """A row for each file of which there is anything to say."""
+    for each in worth_telling(checked):
+        record = each.record()
+        keys = ("rows", "gap_count", "missing_candles", "duplicate_count", "out_of_order_count", "invalid_count")
+        numbers = [f"{record[key]:,}" for key in (*keys, "disagreement_count")]
+        yield each.file, *numbers, "" if each.has_issues else "as complete as can be"
+
+
+def finding_lines(checked: Sequence[Checked]) -> Iterator[str]:
+    """A line for each finding, with the file's name before it."""
+    shown = worth_telling(checked)
+    for each in shown:
+        yield from (f"{each.file}: {sentence}" for sentence in each.sentences())
+    others = sum(1 for each in checked if each.has_issues or each.examination.gap_count) - len(shown)
+    if others:
+        yield f"and {others:,} more files; the report has them all"
+
+
+def difference_lines(differences: Sequence[Difference]) -> Iterator[str]:
+    """A line for each candle that the exchange has otherwise."""
+    yield from (each.sentence() for each in islice(differences, _FILES))
+    if len(differences) > _FILES:
+        yield f"and {len(differences) - _FILES:,} more candles differ from the exchange; the report has them all"
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """All of it in one sentence."""
+    files, rows = record["files_checked"], record["total_rows"]
+    checked = f"{files:,} {'file' if files == 1 else 'files'} with {rows:,} rows checked"
+    wrong = record["files_with_issues"]
+    verdict = f"{wrong:,} with issues" if wrong else "nothing is wrong"
+    if not wrong and record["total_gaps"]:
+        verdict += f" ({record['total_missing_candles']:,} candles are missing that the exchange does not have)"
+    audit = record.get("against_exchange")
+    if audit:
+        verdict += f"; {audit['difference_count']:,} of {audit['candles']:,} candles differ from the exchange"
+    return f"{checked}: {verdict}"

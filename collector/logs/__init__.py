@@ -1,0 +1,199 @@
+"""What is said while collecting: short events with their facts, `log.info("ban", until="12:10", series="BTCUSDT_60")`.
+
+As a library the collector only speaks into the standard logger tree `collector` and leaves it to the host program who
+listens; nothing is printed unasked, and no configuration of structlog or logging is needed or changed. Only the command
+line opens logs of its own. Times are UTC, like everything else here.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+from rich.console import Console
+from rich.text import Text
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import Processor
+
+from collector.errors import SettingsError
+from collector.logs.calm import Calm
+from collector.logs.file import LogFile
+
+_PRIORITIES = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))  # syslog's, by the level they begin at
+_STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
+_Entry = MutableMapping[str, Any]
+
+_tree = logging.getLogger("collector")
+_tree.addHandler(logging.NullHandler())
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """The logger of a module, usually `get_logger(__name__)`. Event: a short phrase; facts: keyword arguments."""
+    logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        _tree.getChild(name.removeprefix("collector.")),
+        processors=[structlog.stdlib.filter_by_level, _to_record],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    )
+    return logger
+
+
+@contextmanager
+def open_logs(
+    logs_dir: Path | None,
+    *,
+    level: str = "info",
+    quiet: bool = False,
+    console: Console | None = None,
+    journal: bool = False,
+    secrets: Iterable[str] = (),
+    now_s: Callable[[], float] = time.monotonic,
+) -> Iterator[None]:
+    """Show events on the console and keep them as JSON lines in `<logs_dir>/collector.log` until left.
+
+    Give the console that draws a progress display, and the lines appear above it. Quiet shows warnings and errors only;
+    the file has everything of the level. Lines for the journal have their priority, and no time of their own. What is
+    said again and again is said once and then counted. Secrets are masked wherever they turn up, passwords in addresses
+    too. Only the owner of the data directory may name a logs_dir: two processes would rotate the file under each other.
+
+    Raises:
+        SettingsError: the directory cannot be written.
+    """
+    mask = _masking([secret for secret in secrets if secret.strip()])
+    lines: logging.Handler = _Journal() if journal else _Lines(console or Console(stderr=True))
+    lines.setFormatter(_formatter(_as_message if journal else _as_line, mask))
+    lines.setLevel("WARNING" if quiet else "NOTSET")
+    handlers = [lines]
+    if logs_dir is not None:
+        file = _open_file(logs_dir)
+        file.setFormatter(_formatter(structlog.processors.format_exc_info, _as_json, mask))
+        handlers.append(file)
+    calm, before = Calm(handlers, now_s), _tree.level
+    set_level(level)
+    _tree.addHandler(calm)
+    try:
+        yield
+    finally:
+        _tree.removeHandler(calm)
+        calm.close()
+        _tree.setLevel(before)
+
+
+def tell_counts() -> None:
+    """Says how often what was said again and again came, if it is time; to be called now and then."""
+    for handler in _tree.handlers:
+        if isinstance(handler, Calm):
+            handler.tell()
+
+
+def set_level(level: str) -> None:
+    """From now on, only what is of this level or worse is shown and kept."""
+    _tree.setLevel(level.upper())
+
+
+def _open_file(logs_dir: Path) -> logging.Handler:
+    try:
+        return LogFile(logs_dir)
+    except OSError as error:
+        raise SettingsError([f"[storage] logs_dir: {logs_dir} cannot be written: {error.strerror}"]) from error
+
+
+class _Journal(logging.Handler):
+    """Writes lines for the journal, each with its priority: https://man7.org/linux/man-pages/man3/sd-daemon.3.html"""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
+        lines = [f"<{priority}>{line}\n" for line in self.format(record).splitlines()]
+        with suppress(OSError):  # the journal is being restarted
+            sys.stderr.write("".join(lines))
+            sys.stderr.flush()
+
+
+class _Lines(logging.Handler):
+    """Prints through rich, which knows whether colour is wanted and where a progress display stands."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = Text(self.format(record))
+        line.stylize("dim", 0, 8)
+        line.stylize(_STYLES.get(record.levelname.lower(), ""), 9, 16)
+        self.console.print(line, soft_wrap=True)
+
+
+def _formatter(*processors: Processor) -> ProcessorFormatter:
+    chain = [ProcessorFormatter.remove_processors_meta, *processors]
+    return ProcessorFormatter(foreign_pre_chain=[_to_entry], processors=chain)
+
+
+def _to_record(_: Any, __: str, entry: _Entry) -> tuple[tuple[str], dict[str, Any]]:
+    """What the standard logger is called with: a text any host program can show, and the facts for our own formatters.
+
+    The facts travel as one attribute, because a fact named like an attribute of the record would be refused.
+    """
+    event = entry.pop("event")
+    options = {key: entry.pop(key) for key in ("exc_info", "stack_info") if key in entry}
+    text = " ".join([event, *_words(entry)])
+    return (text,), {**options, "extra": {"event": event, "facts": dict(entry)}}
+
+
+def _to_entry(_: Any, __: str, entry: _Entry) -> _Entry:
+    """The event with its facts again, the time first; a fact cannot take the place of the time or the level."""
+    record: logging.LogRecord = entry["_record"]
+    head = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        **entry,
+        "event": getattr(record, "event", entry["event"]),
+    }
+    return head | getattr(record, "facts", {}) | head
+
+
+def _as_line(_: Any, __: str, entry: _Entry) -> str:
+    return f"{entry['time'][11:19]} {entry['level']:<7} {_as_message(_, __, entry)}"
+
+
+def _as_message(_: Any, __: str, entry: _Entry) -> str:
+    """The event and its facts, without time and level."""
+    facts = {key: fact for key, fact in entry.items() if key not in ("time", "level", "logger", "event")}
+    trace = structlog.processors.format_exc_info(None, "", facts).pop("exception", None)
+    line = " ".join([str(entry["event"]), *_words(facts)])
+    return f"{line}\n{trace}" if trace else line
+
+
+def _as_json(_: Any, __: str, entry: _Entry) -> str:
+    return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+def _masking(secrets: list[str]) -> Processor:
+    def mask(_: Any, __: str, line: Any) -> Any:
+        for secret in secrets:
+            line = line.replace(secret, "***")
+        return without_passwords(line)
+
+    return mask
+
+
+def without_passwords(text: str) -> str:
+    """The text with name and password left out of every address."""
+    return re.sub(r"(?<=://)[^\s/'\"]*@", "***@", text)
+
+
+def _words(facts: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={_word(str(value))}" for key, value in facts.items()]
+
+
+def _word(text: str) -> str:
+    """The text, quoted if it would not read as one word: what the exchange says must not break a line."""
+    return text if text.isprintable() and text and " " not in text else repr(text)

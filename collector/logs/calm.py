@@ -1,0 +1,57 @@
+"""A storm of equal lines becomes one with a count, on its way to where lines are shown and kept."""
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+
+from collector.logs.storms import Storms
+
+
+class Calm(logging.Handler):
+    """Passes on what is said, and counts what is said again and again.
+
+    Counted are troubles: what is a warning or worse, and everything that says why. Each line of the rest is a fact of
+    its own, such as a candle that was revised.
+    """
+
+    def __init__(self, handlers: Sequence[logging.Handler], now_s: Callable[[], float]) -> None:
+        super().__init__()
+        self._handlers = handlers
+        self._now_s = now_s
+        self._storms = Storms()
+        self._last: dict[Hashable, logging.LogRecord] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.tell()
+        kind = _kind(record)
+        if kind is None or self._storms.passes(kind, record.getMessage(), self._now_s()):
+            self._pass_on(record)
+        else:
+            self._last[kind] = record
+
+    def tell(self, *, all_of_them: bool = False) -> None:
+        """Says what was counted, if it is time."""
+        for kind, times, seconds in self._storms.told(self._now_s(), all_of_them=all_of_them):
+            last = self._last.pop(kind)
+            again = f"{times} times in {seconds:.0f} s"
+            facts = getattr(last, "facts", {}) | {"again": again}
+            count = {"facts": facts, "msg": f"{last.getMessage()} again={again!r}", "args": (), "exc_info": None}
+            self._pass_on(logging.makeLogRecord(last.__dict__ | count))
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        for handler in self._handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
+
+    def close(self) -> None:
+        self.tell(all_of_them=True)
+        for handler in self._handlers:
+            handler.close()
+        super().close()
+
+
+def _kind(record: logging.LogRecord) -> Hashable:
+    """What makes lines equal to one another; None for what is always said."""
+    why = getattr(record, "facts", {}).get("why")
+    if record.levelno < logging.WARNING and why is None:
+        return None
+    return record.name, record.levelno, getattr(record, "event", record.msg), str(why)

@@ -1,0 +1,155 @@
+"""The numbers of a candle file in memory, brought up to date at the least cost.
+
+An unchanged file is not read again; where rows were added, only those are read; where other bytes stand now, everything
+is. What decides is what the system says of the file, and if that has changed, the checksum of the bytes that were read
+before. So it does not matter who changed the file, or how.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import polars as pl
+
+from collector.research.columns import Columns, columns_of, frame_of, numbers_in, stream_of
+from collector.research.copies import Copy, Extent, read_copy, write_copy
+from collector.research.lines import Lines, not_readable, open_lines
+from collector.rows import HEADER
+
+_WORTH_COPYING = 16 * 1024  # bytes of text; less is read as quickly as a copy is opened
+_FEW_BYTES = 64 * 1024  # of text are read again each time, rather than writing a new copy of everything
+_FEW = 1 / 16  # and so is this share of what the copy has
+
+
+@attrs.frozen(eq=False)
+class Mirror:
+    """The rows of one file, or of a part of it. No block is empty, and each is later than the one before.
+
+    Of a whole file, they are those that were copied or read at once, up to `base`, and those that were added since.
+    """
+
+    blocks: tuple[Columns, ...]
+    base: Copy | None = None
+    extent: Extent | None = None  # None: a part of the file
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    @property
+    def bytes(self) -> int:
+        return sum(block.bytes for block in self.blocks)
+
+    @property
+    def private_bytes(self) -> int:
+        """What of it is memory of this process, and not a mapped file."""
+        return sum(block.bytes for block in self.blocks if not block.is_mapped)
+
+
+def mirror(path: Path, known: Mirror | None, *, may_map: bool) -> Mirror:
+    """All rows of a file as it is now. What is known of it, or was copied, is not read again.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        NotReadable: it is not a candle file.
+    """
+    with open_lines(path) as lines:
+        for old in _mirrors(path, known, may_map=may_map):
+            if old.extent and old.extent.stamp == lines.stamp:
+                return old
+            if old.extent and _still_true(lines, old.extent):
+                return _continued(lines, old, may_map=may_map)
+        return _read_whole(lines, Mirror(()), may_map=may_map)
+
+
+def part(path: Path, start_ms: int, end_ms: int, *, may_map: bool) -> Mirror:
+    """The rows that open in [start, end): from the copy if it is of the file as it is now, else from that part of it.
+
+    Raises:
+        FileNotFoundError, NotReadable: as `mirror` does.
+    """
+    with open_lines(path) as lines:
+        copy = read_copy(path, may_map=may_map)
+        if copy and copy.extent.stamp == lines.stamp:
+            parts = [block.between(start_ms, end_ms) for block in copy.blocks]
+            return Mirror(tuple(each for each in parts if len(each)))
+        return Mirror(_blocks(_Reading(lines, lines.offset(start_ms), lines.offset(end_ms))))
+
+
+def _mirrors(path: Path, known: Mirror | None, *, may_map: bool) -> Iterator[Mirror]:
+    """What may save reading: what is in memory, and only if that is out of date, what is copied."""
+    if known:
+        yield known
+    copy = read_copy(path, may_map=may_map)
+    if copy:
+        yield Mirror(copy.blocks, copy, copy.extent)
+
+
+def _still_true(lines: Lines, extent: Extent) -> bool:
+    return extent.size <= lines.size and lines.checksum(extent.size) == extent.checksum
+
+
+def _continued(lines: Lines, old: Mirror, *, may_map: bool) -> Mirror:
+    """What is mirrored already and what comes after it. Little is kept apart; else all becomes one and is copied."""
+    assert old.extent
+    if old.base is None or lines.size - old.base.extent.size > max(_FEW_BYTES, old.base.extent.size * _FEW):
+        return _read_whole(lines, old, may_map=may_map)
+    recent = old.blocks[len(old.base.blocks) :]
+    reading = _Reading(lines, old.extent.size, lines.size, old)
+    blocks = _blocks([frame_of(recent), *reading])
+    return Mirror(old.base.blocks + blocks, old.base, reading.extent)
+
+
+def _read_whole(lines: Lines, old: Mirror, *, may_map: bool) -> Mirror:
+    """Everything as one, of which the old is still true, and a copy of it, if it is worth one and can have one."""
+    start = old.extent.size if old.extent else len(HEADER)
+    if lines.size >= _WORTH_COPYING:
+        reading = _Reading(lines, start, lines.size, old)
+        with suppress(OSError):
+            write_copy(lines.path, stream_of(_chained(old, reading)), lambda: reading.extent)
+            copy = read_copy(lines.path, may_map=may_map)
+            if copy and copy.extent == reading.extent:  # nobody has written another in between
+                return Mirror(copy.blocks, copy, copy.extent)
+    reading = _Reading(lines, start, lines.size, old)
+    base = Copy(_blocks(_chained(old, reading)), reading.extent)
+    return Mirror(base.blocks, base, base.extent)
+
+
+class _Reading:
+    """The numbers in a part of a file, on their way, and afterwards the extent of what is read by then."""
+
+    def __init__(self, lines: Lines, start: int, end: int, old: Mirror | None = None) -> None:
+        self._lines, self._start, self._end = lines, start, end
+        self._after_ms = old.blocks[-1].times[-1] if old and old.blocks else -1
+        self._checksum = old.extent.checksum if old and old.extent else zlib.crc32(HEADER)
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        try:
+            for numbers in numbers_in(self._pieces()):
+                if numbers["timestamp"][0] <= self._after_ms:
+                    raise ValueError("its timestamps do not increase")
+                yield numbers
+        except ValueError as error:
+            raise not_readable(self._lines.path, str(error)) from error
+
+    def _pieces(self) -> Iterator[bytes]:
+        for piece in self._lines.rows(self._start, self._end):
+            self._start += len(piece)
+            self._checksum = zlib.crc32(piece, self._checksum)
+            yield piece
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(self._lines.stamp, self._start, self._checksum)
+
+
+def _chained(old: Mirror, reading: _Reading) -> Iterator[pl.DataFrame]:
+    yield from (frame_of([block]) for block in old.blocks)
+    yield from reading
+
+
+def _blocks(frames: Iterable[pl.DataFrame]) -> tuple[Columns, ...]:
+    """The rows in memory."""
+    stream = b"".join(stream_of(frames))
+    return columns_of(stream)[0] if stream else ()

@@ -1,0 +1,113 @@
+"""What a feeder holds in memory, within a limit: what was not used for longest gives way.
+
+Counted are the numbers of every series that is held, mapped or not. The limit is what others leave of a share of the
+machine's memory, and less if a number of bytes is given. The one series that is being loaded comes on top until it is
+here. Nothing is read or written here.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+
+from collector.candle import Series
+from collector.errors import DoesNotFit
+from collector.research.held import Held
+
+_MB = 1_000_000
+_MOST_MAPPED = 128  # each takes an open file, of which some systems allow 256
+
+
+class Memory(Protocol):
+    """The machine's memory in bytes, as psutil tells it."""
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def available(self) -> int: ...
+
+
+@attrs.frozen
+class Limit:
+    """How much may be held: what others leave of a share of the machine's memory, and at most `most_bytes`."""
+
+    percent: float = attrs.field(validator=[attrs.validators.gt(0), attrs.validators.le(100)])
+    most_bytes: int | None = attrs.field(validator=attrs.validators.optional(attrs.validators.ge(0)))
+    memory: Callable[[], Memory]
+
+    def allowed_bytes(self, ours: int) -> int:
+        """What may be held now; `ours` of the memory in use are ours."""
+        memory = self.memory()
+        others = memory.total - memory.available - ours
+        allowed = max(0, int(memory.total * self.percent / 100) - others)
+        return allowed if self.most_bytes is None else min(allowed, self.most_bytes)
+
+
+@attrs.define
+class Shelf:
+    """The series that are held, and how much they come to."""
+
+    limit: Limit
+    bytes: int = 0
+    _private_bytes: int = 0
+    _mapped: int = 0
+    _turn: int = 0
+    _held: dict[Series, Held] = attrs.field(factory=dict)
+    _by_name: dict[tuple[str, str], Held] = attrs.field(factory=dict)  # `1440` and `D` are two names of one
+
+    @property
+    def may_map(self) -> bool:
+        """Whether one more file may be mapped, and so be kept open."""
+        return self._mapped < _MOST_MAPPED
+
+    def find(self, symbol: str, timeframe: str) -> Held | None:
+        """What is held under a name that was used before; it counts as used now."""
+        held = self._by_name.get((symbol, timeframe))
+        if held is not None:
+            self._turn += 1
+            held.turn = self._turn
+        return held
+
+    def name(self, held: Held, symbol: str, timeframe: str) -> None:
+        """Lets `find` know what is held by this name too; it counts as used now."""
+        self._turn += 1
+        held.turn = self._turn
+        self._by_name[symbol, timeframe] = held
+
+    def get(self, series: Series) -> Held | None:
+        return self._held.get(series)
+
+    def put(self, held: Held) -> None:
+        """Takes in a series in place of what was held of it; others make room.
+
+        Raises:
+            DoesNotFit: it would not fit even alone; all others stay.
+        """
+        self.drop(held.series)
+        needed = held.mirror.bytes
+        allowed = self.limit.allowed_bytes(self._private_bytes + held.mirror.private_bytes)
+        if needed > allowed:
+            raise DoesNotFit(
+                f"{held.series} needs {needed / _MB:.1f} MB of memory where {allowed / _MB:.1f} MB are allowed: "
+                "load a shorter span of it, or raise the feeder's memory limit"
+            )
+        while self.bytes + needed > allowed:
+            self.drop(min(self._held.values(), key=lambda each: each.turn).series)
+        self._turn += 1
+        held.turn = self._turn
+        self._held[held.series] = held
+        self._count(held, 1)
+
+    def drop(self, series: Series) -> None:
+        """Lets go of a series, if it is held."""
+        held = self._held.pop(series, None)
+        if held is not None:
+            self._count(held, -1)
+            self._by_name = {name: each for name, each in self._by_name.items() if each is not held}
+
+    def _count(self, held: Held, sign: int) -> None:
+        mirror = held.mirror
+        self.bytes += sign * mirror.bytes
+        self._private_bytes += sign * mirror.private_bytes
+        self._mapped += sign * (mirror.private_bytes < mirror.bytes)

@@ -1,0 +1,146 @@
+"""The monitor: looks at the collector once a second and judges how it is.
+
+It only reads what the stations count. The verdict is left in the vitals, where whoever has to act on it finds it: the
+history pool, which stops while the disk is nearly full, and whoever tells a supervisor. A change of the verdict is one
+line in the log.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from collector.book import Book
+from collector.candle import Series
+from collector.clock import Clock
+from collector.logs import get_logger
+from collector.settings import Settings
+from collector.vitals import Vitals
+from collector.watching.health import NEARLY, Health, Signs, Tolerance, judge
+from collector.watching.probes import Probes
+from collector.watching.rates import Rates, Tally
+from collector.watching.survey import Late, Survey, Walk
+
+log = get_logger(__name__)
+
+_LOOK_EVERY_S = 1.0
+_ERRORS_OVER_S = 60.0
+_SLICE = 200  # series of a survey between two moments in which others may run: 1.5 ms
+_SURVEY_SHARE = 0.01  # of a core for surveys, so that thousands of series (40 ms) are looked at every few seconds
+_MB = 1_000_000
+
+
+@attrs.define(eq=False)
+class Monitor:
+    """Looks while `watch` runs. What it was given changes meanwhile; that is what it watches."""
+
+    _settings: Settings
+    _vitals: Vitals
+    _book: Book
+    _clock: Clock
+    _every_series: Sequence[Series]
+    _probes: Probes
+    on_space: Callable[[], None] = lambda: None  # the disk has space again: history may go on
+    rates: Rates = attrs.field(factory=Rates)
+    surveyed: Survey = attrs.field(factory=Survey)
+    surveyed_ms: int = 0  # when; local time
+    _survey_due_s: float = 0.0
+    _able_since_ms: int = 0  # by the exchange's clock: since then candles could be fetched
+    _heard_s: float = attrs.field(factory=trio.current_time)
+    _answered_s: float = attrs.field(factory=trio.current_time)
+    _connected_s: float = attrs.field(factory=trio.current_time)
+    _degraded_s: float = 0.0
+
+    async def watch(self) -> None:
+        """Looks every second, until cancelled."""
+        while True:
+            if trio.current_time() >= self._survey_due_s:
+                await self._survey()
+            self.look()
+            await trio.sleep(_LOOK_EVERY_S)
+
+    def change(self, settings: Settings) -> None:
+        """Follows other settings from the next look on."""
+        self._settings = settings
+
+    def look(self) -> None:
+        """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
+        tally, before = Tally.of(self._vitals, trio.current_time()), self._vitals.health
+        self._note_life(tally.at_s, self.rates.add(tally))
+        health = self._vitals.health = judge(self._signs(tally), _tolerance(self._settings), before)
+        if health.kinds != before.kinds:
+            self._tell(before, health, tally.at_s)
+        if before.low_disk and not health.low_disk:
+            self.on_space()
+
+    async def _survey(self) -> None:
+        """Looks at every series, in slices between which others run."""
+        began_s, now_ms = time.perf_counter(), self._clock.now_ms
+        self._able_since_ms = min(self._able_since_ms or now_ms, now_ms)  # the clock may have been wrong
+        nearly_stale_ms = self._settings.stale_after_s * 1000 * NEARLY
+        walk = Walk(self._book, now_ms, self._able_since_ms, nearly_stale_ms)
+        every_series = tuple(self._every_series)
+        for at in range(0, len(every_series), _SLICE):
+            walk.look_at(every_series[at : at + _SLICE])
+            await trio.lowlevel.checkpoint()
+        self.surveyed, self.surveyed_ms = walk.found(), self._probes.now_ms()
+        self._survey_due_s = trio.current_time() + (time.perf_counter() - began_s) / _SURVEY_SHARE
+
+    def _note_life(self, now_s: float, news: Tally) -> None:
+        """When the exchange last said something, and when it last could not be asked."""
+        if news.answers:
+            self._answered_s = now_s
+        if news.answers or news.messages:
+            self._heard_s = now_s
+        if self._vitals.connections or not self._vitals.connects:
+            self._connected_s = now_s
+        if self.banned_until_ms:
+            self._able_since_ms = self._clock.now_ms
+            self._answered_s = self._heard_s = now_s
+
+    def _signs(self, now: Tally) -> Signs:
+        late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
+        able_for_ms = self._clock.now_ms - self._able_since_ms
+        return Signs(
+            overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
+            slowest=late.slowest,
+            stale=late.stale,
+            silent_s=now.at_s - self._heard_s,
+            unstreamed_s=now.at_s - self._connected_s,
+            errors=errors.errors,
+            worst_error=next((kind for kind, _ in errors.troubles.most_common(1)), ""),
+            queued=self._vitals.queued,
+            disk_free_mb=self._probes.disk_free_bytes() / _MB,
+            memory_mb=self._probes.memory_bytes() / _MB,
+            banned_until_ms=self.banned_until_ms,
+        )
+
+    def _late(self, now_s: float) -> Late:
+        """The series that are late without excuse. Those that are being fetched have one, as long as answers come."""
+        answers_come = now_s - self._answered_s <= self._settings.stale_after_s
+        return self.surveyed.unasked if answers_come else self.surveyed.unasked | self.surveyed.asked
+
+    @property
+    def banned_until_ms(self) -> int:
+        """The local time at which the rate ban ends; 0 while none is on."""
+        until_ms = self._vitals.quiet_until_ms
+        return until_ms if until_ms > self._probes.now_ms() else 0
+
+    def _tell(self, before: Health, health: Health, now_s: float) -> None:
+        if not before.troubles:
+            self._degraded_s = now_s
+        if health.troubles:
+            log.warning("degraded", why="; ".join(health.reasons))
+        else:
+            log.info("healthy again", degraded_for_s=round(now_s - self._degraded_s))
+
+
+def _tolerance(settings: Settings) -> Tolerance:
+    return Tolerance(
+        settings.stale_after_s,
+        settings.errors_per_minute,
+        settings.queue_limit,
+        settings.low_disk_mb,
+        settings.memory_limit_mb,
+    )

@@ -1,0 +1,152 @@
+"""The reporter: puts together what a running collector says of itself, whenever somebody asks.
+
+Counters are read at that moment; what takes a walk over all series comes from the monitor's last survey. So a report
+costs the same however many series there are and however often it is asked for. It only reads.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from uuid import uuid4
+
+import attrs
+import trio
+
+from collector.book import Book
+from collector.candle import Series
+from collector.clock import Clock
+from collector.pacing import WINDOW_S, request_interval_s
+from collector.settings import Settings
+from collector.vitals import Vitals
+from collector.watching.monitor import Monitor
+from collector.watching.probes import Probes
+from collector.watching.rates import Tally
+from collector.watching.report import Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
+
+_RATES_OVER_S = 10.0
+_MB = 1_000_000
+
+
+@attrs.define(eq=False)
+class Reporter:
+    """Reports. `run` tells this run of a collector from all others."""
+
+    _settings: Settings
+    _vitals: Vitals
+    _book: Book
+    _clock: Clock
+    _every_series: Sequence[Series]
+    _probes: Probes
+    _monitor: Monitor
+    _looked: Callable[[], bool]  # whether it is known what is missing
+    queued_answers: Callable[[], int] = lambda: 0
+    run: str = attrs.field(factory=lambda: uuid4().hex)
+    _version: str = attrs.field(factory=lambda: version("collector"))
+    _started_ms: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._started_ms = self._probes.now_ms()
+
+    def change(self, settings: Settings) -> None:
+        """Reports what is in force from now on."""
+        self._settings = settings
+
+    def report(self) -> Report:
+        settings, health = self._settings, self._vitals.health
+        now = Tally.of(self._vitals, trio.current_time())
+        lately = self._monitor.rates.last(_RATES_OVER_S, now)
+        return Report(
+            run=self.run,
+            pid=os.getpid(),
+            version=self._version,
+            state=health.state,
+            reasons=health.reasons,
+            doing=self._doing,
+            exchange=settings.exchange,
+            category=settings.category,
+            mode=settings.mode,
+            symbols=len({series.symbol for series in self._every_series}),
+            series=len(self._every_series),
+            candles_to_fetch=self._book.candles_in_flight,
+            started_ms=self._started_ms,
+            now_ms=self._probes.now_ms(),
+            exchange_ms=self._clock.now_ms,
+            survey_ms=self._monitor.surveyed_ms,
+            requests=self._requests(now, lately),
+            stream=self._stream(lately),
+            writing=self._writing(lately),
+            lags=self._lags(),
+            gaps=self._gaps(),
+            machine=self._machine(),
+        )
+
+    @property
+    def _doing(self) -> Doing:
+        if not (self._monitor.surveyed.series and self._looked()):
+            return "starting"
+        return "up to date" if self._book.idle else "catching up"
+
+    def _requests(self, now: Tally, lately: Tally) -> Requests:
+        vitals, settings = self._vitals, self._settings
+        budget = int(WINDOW_S / request_interval_s(settings.bulk_request_delay_ms, settings.bulk_batch_size))
+        return Requests(
+            begun=vitals.requests,
+            under_way=vitals.requests - sum(vitals.outcomes.values()),
+            outcomes=dict(vitals.outcomes),
+            retries=vitals.retries,
+            given_up=vitals.failed,
+            per_s=lately.per_s(lately.requests),
+            budget=budget,
+            budget_left=max(0, budget - self._monitor.rates.last(WINDOW_S, now).requests),
+            bans=vitals.bans,
+            banned_until_ms=self._monitor.banned_until_ms,
+        )
+
+    def _stream(self, lately: Tally) -> Streaming:
+        vitals = self._vitals
+        return Streaming(
+            connections=vitals.connections,
+            connects=vitals.connects,
+            reconnects=vitals.lost,
+            messages=vitals.messages,
+            messages_per_s=lately.per_s(lately.messages),
+            confirmed=vitals.confirmed,
+            confirm_lags=vitals.confirm_lags,
+            confirm_lag_s=round(vitals.confirm_lag_s, 3),
+            malformed=vitals.malformed,
+            unknown=vitals.unknown,
+            refused_topics=tuple(sorted(vitals.refused)),
+        )
+
+    def _writing(self, lately: Tally) -> Writing:
+        vitals = self._vitals
+        return Writing(
+            candles=vitals.rows,
+            appended=vitals.rows - vitals.staged - vitals.rewritten,
+            staged=vitals.staged,
+            rewritten=vitals.rewritten,
+            per_s=lately.per_s(lately.rows),
+            revisions=vitals.revisions,
+            queued_candles=vitals.queued,
+            queued_answers=self.queued_answers(),
+            flushes=vitals.flushes,
+            flush_s=round(vitals.flush_s, 6),
+            flush_wait_s=round(vitals.flush_wait_s, 3),
+        )
+
+    def _lags(self) -> tuple[Lag, ...]:
+        found = self._monitor.surveyed
+        late = ((frame, series, found.late[frame]) for frame, series in found.series.items())
+        return tuple(Lag(frame, series, each.slowest, each.overdue_ms / 1000) for frame, series, each in late)
+
+    def _gaps(self) -> tuple[GapCount, ...]:
+        missing = self._monitor.surveyed.missing
+        return tuple(GapCount(state, each.spans, each.candles) for state, each in missing.items())
+
+    def _machine(self) -> Machine:
+        return Machine(
+            memory_bytes=self._probes.memory_bytes(),
+            memory_limit_bytes=self._settings.memory_limit_mb * _MB,
+            disk_free_bytes=self._probes.disk_free_bytes(),
+            low_disk_bytes=self._settings.low_disk_mb * _MB,
+        )

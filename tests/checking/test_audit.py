@@ -1,0 +1,170 @@
+"""Stored stretches against the exchange: what differs is named, what does not is not, and the exchange is spared."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from collector import DataIntegrityChecker
+from collector.candle import TIMEFRAMES, Series
+from collector.checking.audit import audit
+from collector.checking.samples import Difference, Sample, differences, draw_samples
+from collector.coverage import NOTHING, Span, Spans
+from collector.errors import Banned, SettingsError, Unreachable
+from collector.ledger import open_ledger
+from collector.planning import PAGE
+from collector.sandbox import Sandbox, open_sandbox
+from collector.settings import Settings
+from collector.symbols import list_symbols
+from tests.candles import BTC, T0, row, rows, span, spans
+from tests.defects import changed
+from tests.support import fetch, market, settings_for
+
+ETH = Series("ETHUSDT", TIMEFRAMES["D"])
+HOURS = Series.named("BTCUSDT_60")
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with open_sandbox(market()) as box:
+        yield box
+
+
+def whole_file(settings: Settings) -> list[Sample]:
+    held = DataIntegrityChecker(settings).check_each([settings.data_dir / "BTCUSDT_60.csv"])
+    return [Sample(HOURS, each) for checked in held for each in checked.examination.held]
+
+
+async def audited(settings: Settings, samples: list[Sample] | None = None) -> list[Difference]:
+    return await audit(settings, samples or whole_file(settings), DataIntegrityChecker(settings).rows_in)
+
+
+async def test_what_was_collected_is_what_the_exchange_has(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    asked = box.counts.requests
+    assert await audited(settings) == []
+    assert box.counts.requests == asked + 1
+
+
+async def test_a_row_that_was_changed_is_named_with_both_texts(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    path = settings.data_dir / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    right, lines[7] = lines[7], changed(lines[7], 6, "0.125")
+    path.write_bytes(b"".join(lines))
+    (found,) = await audited(settings)
+    assert (found.series, found.timestamp_ms) == (HOURS, int(right.split(b",")[0]))
+    assert (found.stored, found.exchange) == (lines[7].decode().rstrip("\n"), right.decode().rstrip("\n"))
+    assert found.sentence().startswith("BTCUSDT_60 2024-05-05 18:00:00: stored is ")
+
+
+async def test_beside_a_collector_requests_are_few(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, bulk_request_delay_ms=10)
+    await fetch(settings)
+    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+        began_s = time.monotonic()
+        assert await audited(settings, whole_file(settings) * 2) == []
+        assert time.monotonic() - began_s > 0.12
+        with pytest.raises(SettingsError, match="bulk_request_delay_ms"):
+            await audited(settings_for(box.url, tmp_path))
+
+
+async def test_a_recorded_ban_is_kept(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    asked = box.counts.requests
+    (settings.data_dir / ".collector" / "ban").write_text(f"{time.time_ns() // 1_000_000 + 60_000}")
+    with pytest.raises(Banned):
+        await audited(settings)
+    assert box.counts.requests == asked
+
+
+async def test_a_ban_that_is_recorded_meanwhile_is_kept_too(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    ban, rows_in = settings.data_dir / ".collector" / "ban", DataIntegrityChecker(settings).rows_in
+
+    def banned_after(series: Series, span: Span) -> bytes:
+        ban.write_text(f"{time.time_ns() // 1_000_000 + 200}")
+        return rows_in(series, span)
+
+    began_s = time.monotonic()
+    assert await audit(settings, whole_file(settings) * 2, banned_after) == []
+    assert time.monotonic() - began_s > 0.19
+
+
+async def test_a_record_of_a_ban_that_ends_in_years_is_corrected(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    ban = settings.data_dir / ".collector" / "ban"
+    ban.write_text(f"{10**17}")
+    with pytest.raises(Banned):
+        await list_symbols(settings)
+    assert int(ban.read_text()) < time.time_ns() // 1_000_000 + 2_000
+
+
+async def test_the_list_of_symbols_is_not_asked_for_where_a_collector_leaves_no_room(
+    box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    asked = box.counts.requests
+    with (
+        open_ledger(settings.data_dir, settings.exchange, settings.category),
+        pytest.raises(SettingsError, match="bulk_request_delay_ms"),
+    ):
+        await list_symbols(settings)
+    assert box.counts.requests == asked
+
+
+async def test_another_markets_candles_are_not_compared(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    with pytest.raises(SettingsError, match="holds candles of sandbox linear"):
+        await audited(settings_for(box.url, tmp_path, category="spot"))
+
+
+async def test_an_exchange_that_does_not_answer_is_an_error(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    await fetch(settings)
+    with pytest.raises(Unreachable):
+        await audited(settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1))
+
+
+def test_stretches_are_drawn_from_what_is_held_and_again_with_the_same_seed() -> None:
+    held = spans(0, 5000) | spans(5010, 5011)
+    stored = [(BTC, held), (ETH, Spans.between(T0, ETH.timeframe.shift(T0, 3))), (HOURS, NOTHING)]
+    drawn = draw_samples(stored, 300, Random(5))
+    assert len(drawn) == 300
+    assert drawn == draw_samples(reversed(stored), 300, Random(5))
+    assert drawn != draw_samples(stored, 300, Random(6))
+    for sample in drawn:
+        assert not Spans((sample.span,)) - dict(stored)[sample.series]
+        assert sample.series.timeframe.count(sample.span.start_ms, sample.span.end_ms) <= PAGE
+    assert len({sample.span for sample in drawn}) > 250
+
+
+def test_nothing_is_drawn_from_nothing() -> None:
+    assert draw_samples([(BTC, NOTHING)], 5, Random(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "stored", "theirs"),
+    [
+        (lambda text: text, 0, 0),
+        (lambda text: text.replace(b"1.500", b"1.5"), 0, 0),  # only written in another way
+        (lambda text: text.replace(b"1.500", b"1.501", 1), 1, 1),
+        (lambda text: text.partition(b"\n")[2], 0, 1),
+        (lambda text: text + row(9).text, 1, 0),
+    ],
+)
+def test_rows_are_compared_as_text_and_numbers_by_what_they_say(
+    change: Callable[[bytes], bytes], stored: int, theirs: int
+) -> None:
+    found = list(differences(Sample(BTC, span(0, 9)), change(rows(0, 5).text), rows(0, 5).text))
+    assert sum(each.stored is not None for each in found) == stored
+    assert sum(each.exchange is not None for each in found) == theirs

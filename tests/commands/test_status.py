@@ -1,0 +1,230 @@
+"""The command `status`: what a person and a script are shown of the collector on a data directory, and how it ends."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import attrs
+import pytest
+import trio
+
+from collector import cli
+from collector.commands import inquiry
+from collector.commands import status as status_command
+from collector.commands.status_table import status_table
+from collector.errors import DirectoryInUse
+from collector.ledger import open_ledger
+from collector.ownership import OWN, owned, owner
+from collector.sandbox import Sandbox
+from collector.service import serve
+from collector.settings import Settings
+from collector.watching.endpoint import announced
+from collector.watching.health import Trouble
+from collector.watching.report import GapCount, Lag, Report, decode, encode
+from tests.campaign.process import variables
+from tests.support import market, served, settings_for
+
+Said = tuple[int, str, str]
+"""Exit status, stdout, stderr."""
+Ask = Callable[..., Said]
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Calls `status` for a data directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(settings: Settings, *arguments: str) -> Said:
+        with monkeypatch.context() as here:
+            for name, value in variables(settings).items():
+                here.setenv(name, value)
+            here.setattr("sys.argv", ["collector", "status", *arguments])
+            status = 0
+            try:
+                cli.main()
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return status, said.out, said.err
+
+    return called
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[Sandbox]:
+    with served(market()) as box:
+        yield box
+
+
+@contextmanager
+def collecting(settings: Settings) -> Iterator[None]:
+    """The service in a thread of its own, from when its status is served."""
+    tell: list[Callable[[], None]] = []
+    ready = Event()
+
+    async def work() -> None:
+        stop, token = trio.Event(), trio.lowlevel.current_trio_token()
+        tell.append(lambda: token.run_sync_soon(stop.set))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True))
+            while announced(settings.data_dir) is None:  # noqa: ASYNC110 - a file has no event
+                await trio.sleep(0.01)
+            ready.set()
+
+    thread = Thread(target=trio.run, args=(work,))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield
+    finally:
+        tell[0]()
+        thread.join()
+
+
+def settings_of(box: Sandbox, directory: Path) -> Settings:
+    return settings_for(box.url, directory, enable_websocket=False, listen="127.0.0.1:0")
+
+
+def write_address(settings: Settings, run: str, url: str) -> None:
+    (settings.data_dir / OWN / "status").write_text(json.dumps({"run": run, "pid": 1, "url": url}))
+
+
+def test_a_person_is_shown_a_table_and_a_script_the_report(ask: Ask, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_of(box, tmp_path)
+    with collecting(settings):
+        status, table, _ = ask(settings)
+        assert status == 0
+        status, text, _ = ask(settings, "--json")
+        assert status == 0
+    report = decode(text.encode())
+    assert encode(report).decode() == text
+    assert list(json.loads(text))[:4] == ["run", "pid", "version", "state"]
+    assert (report.pid, report.state, report.category) == (os.getpid(), "healthy", "linear")
+    titles = [line.split()[0] for line in table.splitlines()]
+    assert titles[:3] == ["state", "collecting", "running"]
+    assert f"process {os.getpid()}" in table
+
+
+def test_where_none_is_running_it_says_so_with_status_3(ask: Ask, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_of(box, tmp_path)
+    status, out, err = ask(settings)
+    assert (status, out, err) == (3, "", f"collector: no collector is running on {settings.data_dir}\n")
+    assert not settings.data_dir.exists()
+
+
+def test_one_that_ended_is_not_running(ask: Ask, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_of(box, tmp_path)
+    with collecting(settings):
+        pass
+    assert ask(settings, "--json")[0] == 3
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--watch",)])
+def test_one_that_serves_no_status_is_named_by_its_process(
+    ask: Ask, box: Sandbox, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    settings = settings_of(box, tmp_path)
+    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+        status, out, err = ask(settings, *arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"collector: a collector (process {os.getpid()}) is running on {settings.data_dir}")
+
+
+def test_an_address_where_nobody_answers_or_no_collector_is_not_believed(
+    ask: Ask, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_of(box, tmp_path)
+    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+        for url, why in [("http://127.0.0.1:9", "refused"), (box.url, "HTTP 404")]:
+            write_address(settings, "x", url)
+            status, _, err = ask(settings)
+            assert status == 1
+            assert f"there is no status at {url}" in err
+            assert why in err
+
+
+def test_the_answer_of_another_collector_is_not_believed(ask: Ask, box: Sandbox, tmp_path: Path) -> None:
+    theirs, ours = settings_of(box, tmp_path / "theirs"), settings_of(box, tmp_path / "ours")
+    with collecting(theirs), open_ledger(ours.data_dir, ours.exchange, ours.category):
+        run, url = announced(theirs.data_dir) or ("", "")
+        write_address(ours, f"not {run}", url)
+        status, out, err = ask(ours)
+    assert (status, out) == (1, "")
+    assert "another one answers" in err
+
+
+@pytest.mark.parametrize("arguments", [("--watch",), ("--watch", "--json")])
+def test_watching_asks_again_until_it_is_interrupted(
+    ask: Ask, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    settings, waited = settings_of(box, tmp_path), []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status_command, "sleep", wait)
+    with collecting(settings):
+        status, out, _ = ask(settings, *arguments)
+    assert (status, waited) == (0, [1.0, 1.0, 1.0])
+    assert out.count("healthy") == 3
+    assert "--json" not in arguments or len(out.splitlines()) == 3
+
+
+# The table.
+
+
+@pytest.fixture(scope="module")
+def report(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    settings = settings_of(box, tmp_path_factory.mktemp("report"))
+    with collecting(settings):
+        return inquiry.ask(settings.data_dir)[0]
+
+
+def shown(report: Report) -> dict[str, str]:
+    table = status_table(report)
+    titles, words = (list(column.cells) for column in table.columns)
+    return {str(title): str(word) for title, word in zip(titles, words, strict=True)}
+
+
+def test_a_table_says_why_it_is_degraded_and_what_is_late_and_missing(report: Report) -> None:
+    ill = attrs.evolve(
+        report,
+        state="degraded",
+        reasons=(Trouble("disk", "no space\x1b[31m").words,),
+        lags=(Lag("60", 1, "BTCUSDT_60", 3700.0),),
+        gaps=(GapCount("absent", 1, 1200),),
+    )
+    words = shown(ill)
+    assert words["state"].startswith("degraded")
+    assert words["because"] == "no space?[31m"
+    assert words["late"] == "BTCUSDT_60 by 1 h 1 min"
+    assert words["missing"] == "1,200 absent in 1 span"
+
+
+# Who owns a directory.
+
+
+def test_asking_for_the_owner_does_not_keep_a_collector_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who looks holds the lock at the first try of a collector, and has let go of it at the second."""
+    with owned(tmp_path):
+        pass
+    looking = (tmp_path / OWN / "lock").open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr("collector.ownership.time.sleep", lambda _: looking.close())
+    with owned(tmp_path):
+        assert owner(tmp_path) == str(os.getpid())
+    assert owner(tmp_path) is None
+
+
+def test_a_directory_that_stays_owned_is_refused(tmp_path: Path) -> None:
+    with owned(tmp_path), pytest.raises(DirectoryInUse, match=f"process {os.getpid()}"), owned(tmp_path):
+        pass

@@ -1,0 +1,172 @@
+"""The systemd unit of an installation: systemd itself reads it as it was meant, and finds nothing wrong with it."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector import cli
+from collector.commands.installation import unit_of_this
+from collector.commands.unit import Installation, unit_text
+from collector.errors import SettingsError
+from collector.settings import Settings
+
+PLAIN = Installation(
+    [sys.executable, "-m", "collector", "run"],
+    "collector",
+    "/srv/collector",
+    "/srv/collector/data",
+    "/srv/collector/logs",
+    "linear at bybit",
+)
+STRANGE = "my 100% \"data\" 'ü' \\ $HOME;#"
+
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+
+
+def value_of(text: str, key: str) -> str:
+    (value,) = [line.partition("=")[2] for line in text.splitlines() if line.startswith(f"{key}=")]
+    return value
+
+
+def words_of(text: str, key: str) -> list[str]:
+    """The words of a line as systemd reads them; within double quotes its rules are the shell's."""
+    return [word.replace("%%", "%") for word in shlex.split(value_of(text, key))]
+
+
+def analyzed(unit: str, directory: Path, *command: str) -> tuple[int, str]:
+    """Exit status and everything said by systemd-analyze about a unit."""
+    file = directory / "collector.service"
+    file.write_text(unit)
+    ended = subprocess.run(
+        ["systemd-analyze", *command, str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.fixture
+def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What `systemd-unit` prints in an empty working directory with a strange name."""
+    (tmp_path / STRANGE).mkdir()
+    monkeypatch.chdir(tmp_path / STRANGE)
+
+    def called(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["collector", "systemd-unit", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    return called
+
+
+@needs_systemd
+def test_systemd_finds_nothing_wrong_with_the_unit_of_this_installation(
+    printed: Callable[..., str], tmp_path: Path
+) -> None:
+    assert analyzed(printed(), tmp_path, "verify") == (0, "")
+
+
+@needs_systemd
+@pytest.mark.parametrize("directory", ["/srv/collector", "/home/somebody/candles", "/tmp/candles"])
+def test_the_service_is_exposed_to_little(tmp_path: Path, directory: str) -> None:
+    unit = unit_text(attrs.evolve(PLAIN, data_dir=directory))
+    status, said = analyzed(unit, tmp_path, "security", "--offline=yes", "--threshold=20")
+    assert status == 0, said
+
+
+def interpreter(directory: Path) -> Path:
+    python = directory / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    return python
+
+
+@needs_systemd
+def test_an_interpreter_with_a_strange_path_is_found_by_systemd(tmp_path: Path) -> None:
+    python = interpreter(tmp_path / "my 100% ü $HOME;#")
+    unit = unit_text(attrs.evolve(PLAIN, command=[str(python), STRANGE]))
+    assert analyzed(unit, tmp_path, "verify") == (0, "")
+    python.unlink()
+    assert str(python) in analyzed(unit, tmp_path, "verify")[1]
+
+
+@needs_systemd
+def test_an_interpreter_whose_path_systemd_takes_for_no_program_s_is_started_all_the_same(tmp_path: Path) -> None:
+    python = interpreter(tmp_path / STRANGE)
+    unit = unit_text(attrs.evolve(PLAIN, command=[str(python), "-m", "collector"]))
+    assert analyzed(unit, tmp_path, "verify") == (0, "")
+    assert words_of(unit, "ExecStart") == [":/usr/bin/env", str(python), "-m", "collector"]
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" ")), min_size=1))
+def test_every_word_is_read_as_it_was_meant(words: list[str]) -> None:
+    unit = unit_text(attrs.evolve(PLAIN, command=["/usr/bin/python", *words], data_dir="/" + words[0]))
+    assert words_of(unit, "ExecStart") == [":/usr/bin/python", *words]
+    assert "/" + words[0] in words_of(unit, "ReadWritePaths")
+
+
+def test_directories_in_homes_and_temporary_places_can_be_reached() -> None:
+    closed, home, scratch = (
+        unit_text(attrs.evolve(PLAIN, working_dir=path)) for path in ("/srv/x", "/home/me/x", "/tmp/x")
+    )
+    assert (value_of(closed, "ProtectHome"), value_of(closed, "PrivateTmp")) == ("yes", "yes")
+    assert value_of(home, "ProtectHome") == "read-only"
+    assert value_of(scratch, "PrivateTmp") == "no"
+
+
+@pytest.mark.parametrize("change", [{"working_dir": "/a\nExecStartPre=/x"}, {"user": "a b"}, {"data_dir": "/\x1b"}])
+def test_what_cannot_stand_in_a_unit_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"cannot stand in a unit|not the name of a user"):
+        unit_text(attrs.evolve(PLAIN, **change))
+
+
+def test_the_options_given_are_given_to_the_service_with_paths_that_hold_everywhere(
+    printed: Callable[..., str], tmp_path: Path
+) -> None:
+    unit = printed("--data-dir", "new", "--symbols", "A,B", "--no-limit", "--days", "7")
+    data_dir = str(tmp_path / STRANGE / "new")
+    options = ["--data-dir", data_dir, "--symbols", "A,B", "--days", "7", "--no-limit"]
+    assert words_of(unit, "ExecStart") == [f":{sys.executable}", "-m", "collector", "run", *options]
+    assert words_of(unit, "ReadWritePaths") == sorted([str(tmp_path / STRANGE / "logs"), data_dir])
+    assert value_of(unit, "WorkingDirectory") == str(tmp_path / STRANGE).replace("%", "%%")
+
+
+def test_settings_of_the_environment_go_with_it_and_secrets_do_not(tmp_path: Path) -> None:
+    environment = {"COLLECTOR_DAYS_TO_FETCH": "9", "COLLECTOR_NOSUCH": "1", "BYBIT_API_SECRET": "hush", "HOME": "/x"}
+    unit, _ = unit_of_this(Settings(data_dir=tmp_path), [], environment)
+    assert value_of(unit, "Environment") == "COLLECTOR_DAYS_TO_FETCH=9"
+    assert "hush" not in unit
+
+
+def test_what_is_missing_for_the_start_is_said(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "my data", logs_dir=tmp_path)
+    _, to_do = unit_of_this(settings, [], {}, "no-such-user")
+    assert to_do == [
+        "useradd --system no-such-user",
+        f"install -d -o no-such-user '{tmp_path}/my data'",
+        f"chown -R no-such-user {tmp_path}",
+    ]
+
+
+def test_root_does_not_run_it_unless_told_to(tmp_path: Path) -> None:
+    unit, _ = unit_of_this(Settings(data_dir=tmp_path / "new"), [], {})
+    assert value_of(unit, "User") != "root"
+
+
+def test_a_name_that_is_no_user_s_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError):
+        unit_of_this(Settings(data_dir=tmp_path), [], {}, "a\nb")

@@ -1,0 +1,290 @@
+"""What is said and where it ends up: console, file and journal, masked, counted, and never in anybody's way."""
+
+import io
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from rich.console import Console
+
+from collector.commands.stderr import is_journal, lasting
+from collector.errors import SettingsError
+from collector.logs import get_logger, open_logs, tell_counts
+
+log = get_logger("collector.tests")
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console(file=io.StringIO(), width=40)
+
+
+def printed(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def kept(logs_dir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (logs_dir / "collector.log").read_text().splitlines()]
+
+
+@pytest.fixture
+def _foreign_structlog() -> Iterator[None]:
+    structlog.configure(processors=[], wrapper_class=structlog.BoundLogger)
+    yield
+    structlog.reset_defaults()
+
+
+def test_unasked_nothing_is_printed() -> None:
+    script = "from collector.logs import get_logger; get_logger('x').error('ban', until=1)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+def test_a_host_program_reads_event_and_facts(caplog: pytest.LogCaptureFixture) -> None:
+    log.warning("ban", until="12:10", reason="too many visits")
+    (record,) = caplog.records
+    assert (record.name, record.getMessage()) == ("collector.tests", "ban until=12:10 reason='too many visits'")
+
+
+def test_a_percent_sign_is_only_a_percent_sign(caplog: pytest.LogCaptureFixture) -> None:
+    log.warning("100%s done", part="5%d")
+    assert caplog.messages == ["100%s done part=5%d"]
+
+
+def test_a_fact_may_have_any_name(console: Console) -> None:
+    with open_logs(None, console=console):
+        log.info("renamed", name="a", msg="b", args="c", level="d")
+    assert printed(console)[9:] == "info    renamed name=a msg=b args=c\n"
+
+
+@pytest.mark.usefixtures("_foreign_structlog")
+def test_the_host_s_own_structlog_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    get_logger("collector.other").warning("ban", until=1)
+    assert caplog.messages == ["ban until=1"]
+
+
+def test_the_console_shows_one_line_with_the_time_of_day(console: Console) -> None:
+    with open_logs(None, console=console):
+        log.info("connected", topics=300, text="two\nlines \x1b[31m", series="BTCUSDT_60 and more than the width")
+    time, rest = printed(console)[:8], printed(console)[8:]
+    assert [len(part) for part in time.split(":")] == [2, 2, 2]
+    assert rest.startswith(r" info    connected topics=300 text='two\nlines \x1b[31m' series=")
+    assert rest.count("\n") == 1
+
+
+def test_colour_is_for_terminals() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, color_system="standard", _environ={})
+    with open_logs(None, console=terminal):
+        log.warning("ban")
+    assert "\x1b[33mwarning" in printed(terminal)
+
+
+def test_the_file_keeps_json_lines_in_utc(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path / "new" / "logs", console=console):
+        log.info("stored", rows=3, series="BTCUSDT_60", path=Path("x"))
+    (entry,) = kept(tmp_path / "new" / "logs")
+    assert list(entry) == ["time", "level", "logger", "event", "rows", "series", "path"]
+    assert entry["time"].endswith("Z")
+    assert entry["event"] == "stored"
+    assert (entry["rows"], entry["path"]) == (3, "x")
+
+
+def test_an_exception_is_told_in_both(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, console=console):
+        try:
+            raise OSError("disk full")
+        except OSError:
+            log.exception("flush failed", series="BTCUSDT_60")
+    assert "error   flush failed series=BTCUSDT_60\nTraceback" in printed(console)
+    assert kept(tmp_path)[0]["exception"].endswith("OSError: disk full")
+
+
+def test_quiet_shows_warnings_and_the_file_still_has_everything(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, quiet=True, console=console):
+        log.info("connected")
+        log.warning("ban")
+    assert printed(console)[9:] == "warning ban\n"
+    assert [entry["event"] for entry in kept(tmp_path)] == ["connected", "ban"]
+
+
+def test_below_the_level_nothing_is_said(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, level="INFO", console=console):
+        log.debug("candle")
+    assert printed(console) == ""
+
+
+def test_secrets_are_masked_everywhere(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, console=console, secrets=["", "hush"]):
+        log.error("key hush", url="https://x?key=hush", exc_info=ValueError("hush"))
+    assert "hush" not in printed(console) + (tmp_path / "collector.log").read_text()
+    assert "key=***" in printed(console)
+
+
+def test_when_left_the_logs_are_closed_and_the_tree_is_as_before(tmp_path: Path, console: Console) -> None:
+    tree = logging.getLogger("collector")
+    before = (tree.level, list(tree.handlers))
+    with open_logs(tmp_path, level="debug", console=console):
+        pass
+    assert (tree.level, tree.handlers) == before
+
+
+def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(SettingsError, match=r"\[storage\] logs_dir: .*logs cannot be written: File exists"):
+        open_logs(tmp_path / "logs").__enter__()
+
+
+# Storms.
+
+
+def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path, console: Console) -> None:
+    now_s = 0.0
+    with open_logs(tmp_path, console=console, now_s=lambda: now_s):
+        for number in range(313):
+            log.warning("connection lost", why="refused", wait_s=number % 2)
+        log.info("progress")
+        tell_counts()
+        assert printed(console).count("connection lost") == 2
+        now_s = 60.0
+        tell_counts()
+    lines = [line[9:] for line in printed(console).splitlines()]
+    assert lines[-2:] == [
+        "info    progress",
+        "warning connection lost why=refused wait_s=0 again='311 times in 60 s'",
+    ]
+    assert kept(tmp_path)[-1]["again"] == "311 times in 60 s"
+
+
+def test_a_storm_is_told_at_the_end(console: Console) -> None:
+    with open_logs(None, console=console):
+        for _ in range(5):
+            log.info("no answer", why="refused")
+    assert [line[9:] for line in printed(console).splitlines()] == [
+        "info    no answer why=refused",
+        "info    no answer why=refused again='4 times in 0 s'",
+    ]
+
+
+def test_what_is_no_trouble_is_always_said(console: Console) -> None:
+    with open_logs(None, console=console):
+        for number in range(50):
+            log.info("candle revised", series="BTCUSDT_1", after=number)
+    assert printed(console).count("candle revised") == 50
+
+
+# The journal.
+
+
+def test_the_journal_gets_priorities_and_no_second_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_logs(tmp_path, level="debug", journal=True):
+        log.debug("a")
+        log.info("connected", topics=3)
+        log.warning("ban", why="too many")
+        try:
+            raise OSError("disk full")
+        except OSError:
+            log.exception("failed")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:4] == ["<7>a", "<6>connected topics=3", "<4>ban why='too many'", "<3>failed"]
+    assert lines[4] == "<3>Traceback (most recent call last):"
+    assert all(line.startswith("<3>") for line in lines[4:])
+    assert [entry["level"] for entry in kept(tmp_path)] == ["debug", "info", "warning", "error"]
+
+
+def test_the_journal_is_known_by_the_stream_it_gave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "stream").open("w") as stream:
+        monkeypatch.setattr("sys.stderr", stream)
+        found = os.fstat(stream.fileno())
+        assert is_journal({"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+        assert not is_journal({"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino + 1}"})
+        assert not is_journal({})
+    assert not is_journal({"JOURNAL_STREAM": "1:2"})
+
+
+# Nobody reads, or there is no room.
+
+
+class _Gone(io.StringIO):
+    def write(self, _: str) -> int:
+        raise BrokenPipeError
+
+
+def test_what_nobody_can_read_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_logs(None, console=Console(file=lasting(_Gone()))):
+        log.warning("ban")
+    monkeypatch.setattr("sys.stderr", _Gone())
+    with open_logs(None, journal=True):
+        log.warning("ban")
+
+
+def test_a_log_directory_that_was_taken_away_is_made_again(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path / "logs", console=console):
+        log.info("before")
+        shutil.rmtree(tmp_path / "logs")
+        log.info("after")
+    assert [entry["event"] for entry in kept(tmp_path / "logs")] == ["after"]
+
+
+def test_a_log_that_was_moved_away_and_replaced_goes_on_in_its_place(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, console=console):
+        log.info("before")
+        (tmp_path / "collector.log").rename(tmp_path / "yesterday.log")
+        (tmp_path / "collector.log").touch()
+        log.info("after")
+    assert [entry["event"] for entry in kept(tmp_path)] == ["after"]
+    assert "before" in (tmp_path / "yesterday.log").read_text()
+
+
+def test_a_log_that_cannot_be_made_again_is_told_of_once_and_found_again_later(
+    tmp_path: Path, console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs_dir = tmp_path / "logs"
+    with open_logs(logs_dir, console=console):
+        logs_dir.rename(tmp_path / "old")
+        logs_dir.write_text("a file in its place")
+        for number in range(3):
+            log.info("lost", number=number)
+        logs_dir.unlink()
+        log.info("found")
+    assert capsys.readouterr().err.count("cannot be written") == 1
+    assert [entry["event"] for entry in kept(logs_dir)] == ["found"]
+
+
+def test_a_reader_keeps_what_it_has_open_when_the_log_is_rotated(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.logs.file._FILE_BYTES", 1000)
+    with open_logs(tmp_path, console=console):
+        log.info("first")
+        with (tmp_path / "collector.log").open() as reader:
+            for number in range(50):
+                log.info("filled", number=number)
+            assert "first" in reader.readline()
+            assert reader.read().count("\n") > 3
+    assert {path.name for path in tmp_path.iterdir()} == {"collector.log", *(f"collector.log.{n}" for n in range(1, 6))}
+    assert all(line.startswith("{") for path in tmp_path.iterdir() for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("https://me:hush@host/x", "https://***@host/x"),
+        ("wss://hush@host: lost, and http://a:hush@b:1", "wss://***@host: lost, and http://***@b:1"),
+        ("https://host/a@b", "https://host/a@b"),
+        ("mail me@host", "mail me@host"),
+    ],
+)
+def test_passwords_in_addresses_are_masked(tmp_path: Path, console: Console, said: str, shown: str) -> None:
+    with open_logs(tmp_path, console=console):
+        log.warning("cannot connect", why=said)
+    assert "hush" not in printed(console) + (tmp_path / "collector.log").read_text()
+    assert kept(tmp_path)[0]["why"] == shown

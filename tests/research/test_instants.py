@@ -1,0 +1,59 @@
+"""Moments as a script may write them: the same instant in every form, and what is none is refused."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.research.instants import Moment, instant_ms
+
+NOON_MS = 1_714_564_800_000  # 2024-05-01 12:00:00
+MIDNIGHT_MS = NOON_MS - 12 * 3_600_000
+
+
+class Index:
+    """A whole number of another library, such as numpy's."""
+
+    def __index__(self) -> int:
+        return NOON_MS
+
+
+@pytest.mark.parametrize(
+    ("moment", "ms"),
+    [
+        (NOON_MS, NOON_MS),
+        (Index(), NOON_MS),
+        (datetime(2024, 5, 1, 12), NOON_MS),
+        (datetime(2024, 5, 1, 12, tzinfo=UTC), NOON_MS),
+        (datetime(2024, 5, 1, 14, tzinfo=timezone(timedelta(hours=2))), NOON_MS),
+        (date(2024, 5, 1), MIDNIGHT_MS),
+        ("2024-05-01", MIDNIGHT_MS),
+        ("2024-05-01 12:00", NOON_MS),
+        ("2024-05-01T12:00:00", NOON_MS),
+        ("2024-05-01T12:00:00Z", NOON_MS),
+        (" 2024-05-01T12:00:00.000Z ", NOON_MS),
+        ("2024-05-01T14:00:00+02:00", NOON_MS),
+        (datetime(2024, 5, 1, 12, 0, 0, 999), NOON_MS),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999), -1),
+    ],
+)
+def test_a_moment_can_be_written_in_many_ways(moment: Moment, ms: int) -> None:
+    assert instant_ms(moment) == ms
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_an_aware_datetime_is_the_same_instant_in_every_zone_and_as_text(moment: datetime) -> None:
+    assert instant_ms(moment) == instant_ms(moment.isoformat()) == instant_ms(moment.astimezone(UTC))
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "2024-13-01", "1714564800000"])
+def test_text_that_is_no_moment_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an ISO date or time, such as 2024-05-01"):
+        instant_ms(text)
+
+
+@pytest.mark.parametrize("moment", [1.5, None, timedelta(1)])
+def test_what_cannot_be_a_moment_is_refused(moment: Moment) -> None:
+    with pytest.raises(TypeError, match="is no moment: give epoch milliseconds"):
+        instant_ms(moment)
