@@ -11,7 +11,6 @@ import attrs
 
 from collector.book import Book
 from collector.candle import Series
-from collector.clock import Clock
 from collector.inspection import Mark
 from collector.listings import Listings
 from collector.live import Live
@@ -40,7 +39,6 @@ class Collection:
     _settings: Settings
     _every_series: list[Series]
     _book: Book
-    _clock: Clock
     _followers: Sequence[Follower]
     _store: Store
     _writer: Writer

@@ -17,7 +17,7 @@
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import attrs
@@ -31,8 +31,7 @@ from collector.collection import Collection, series_of, too_long
 from collector.errors import SettingsError, cause_of
 from collector.events import Event
 from collector.history import History
-from collector.inspection import Mark
-from collector.ledger import open_ledger
+from collector.ledger import Ledger, open_ledger
 from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
@@ -47,7 +46,7 @@ from collector.summary import Outcome
 from collector.symbols import Symbols, symbols_to_collect
 from collector.vitals import Vitals
 from collector.watching.endpoint import serve_status
-from collector.watching.monitor import Monitor
+from collector.watching.monitor import Monitor, Watched
 from collector.watching.notify import Notify
 from collector.watching.probes import Probes, probes_of
 from collector.watching.reporter import Reporter
@@ -113,10 +112,20 @@ async def serve(
     With `mending`, it is about what is stored, and not about what the settings say is to be collected. With `status` it
     says over HTTP how it is, if the settings want that; a script that collects opens no port.
     """
+    run = _Run(
+        settings,
+        once,
+        trio.Event() if stop is None else stop,
+        allow_trim,
+        mending,
+        watch,
+        notify or Notify(),
+        rereading,
+        status,
+        probes or probes_of(settings.data_dir),
+    )
     try:
-        stop = trio.Event() if stop is None else stop
-        outside = _Outside(watch, notify or Notify(), rereading, status, probes or probes_of(settings.data_dir))
-        return await _serve(settings, once, stop, allow_trim, mending, outside)
+        return await _serve(run)
     except BaseExceptionGroup as group:
         cause = cause_of(group, trio.BrokenResourceError)
         if cause is None:
@@ -140,107 +149,82 @@ async def repair(
 
 
 @attrs.frozen
-class _Outside:
-    """Who looks on, and who is told how it goes."""
+class _Run:
+    """What is to be done, until when, who looks on, and who is told how it goes."""
 
+    settings: Settings
+    once: bool
+    stop: trio.Event
+    allow_trim: bool
+    mending: Mending | None
     watch: Watch | None
     notify: Notify
     rereading: Rereading | None
     status: bool
     probes: Probes
 
+    @property
+    def streams(self) -> bool:
+        return self.settings.enable_websocket and not self.once
 
-async def _serve(
-    settings: Settings,
-    once: bool,
-    stop: trio.Event,
-    allow_trim: bool,
-    mending: Mending | None,
-    outside: "_Outside",
-) -> Outcome:
+
+@attrs.frozen
+class _Stations:
+    """All who work on one collection. They know one another as far as they have to, and nothing of it runs yet."""
+
+    writer: Writer
+    history: History
+    reconciler: Reconciler
+    live: Live
+    monitor: Monitor
+    reporter: Reporter
+    supervisor: Supervisor
+
+
+async def _serve(run: _Run) -> Outcome:
     began_s = trio.current_time()
-    streams = settings.enable_websocket and not once
-    if streams:
-        _refuse_to_mix(settings)
-    book, vitals, clock = Book(), Vitals(), Clock()
+    if run.streams:
+        _refuse_to_mix(run.settings)
+    vitals, clock = Vitals(), Clock()
     every_series: list[Series] = []
     symbols = Symbols()
-    with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
-        marks = ledger.load(book)
-        book.start_anew()
+    with open_ledger(run.settings.data_dir, run.settings.exchange, run.settings.category) as ledger:
+        stock = _stock(run.settings, ledger)
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
-        async with open_rest(settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
-            store = Store(settings.data_dir)
-            writer = Writer(store, ledger, book, vitals, settings, marks)
-            history = History(rest, book, vitals, patient=not once)
-            settle_ms = OVERDUE_MS if streams else SETTLE_MS
-            reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
-            live = Live(settings, book, clock, vitals, reconciler.wake)
-            monitor = Monitor(settings, vitals, book, clock, every_series, outside.probes)
-            reporter = Reporter(
-                settings, vitals, book, clock, every_series, outside.probes, monitor, lambda: reconciler.looked
-            )
-            supervisor = Supervisor(
-                outside.notify,
-                flows=lambda: reconciler.looked or vitals.subscriptions > 0,
-                work=lambda: writer.work,
-                line=partial(_line, vitals, book),
-            )
+        async with open_rest(run.settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
+            stations = _wired(run, stock, rest, every_series, vitals, clock)
             async with trio.open_nursery() as inner:
-                inner.start_soon(cancel_when, stop, inner.cancel_scope)
-                inner.start_soon(supervisor.supervise)
+                inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
+                inner.start_soon(stations.supervisor.supervise)
                 inner.start_soon(_tell_counts)
-                inner.start_soon(monitor.watch)
-                if outside.status:
-                    inner.start_soon(serve_status, settings, reporter)
-                if outside.watch:
-                    inner.start_soon(outside.watch, vitals, book)
-                if mending:
-                    every_series += await _mend(mending, rest, Stock(store, ledger, book, marks))
-                else:
-                    stored = {series.symbol for series in (*marks, *store.every_series())}
-                    symbols = await symbols_to_collect(settings, rest, stored, patient=not once)
-                    ledger.claim()
-                    every_series += series_of(settings, (*symbols.trading, *symbols.delisted))
-                if settings.limit_to_50_entries and not allow_trim:
-                    _refuse_to_trim(store, every_series, marks)
-                await writer.open_files(every_series)
-                book.relist(symbols.trading)
-                book.delist(symbols.delisted)
+                inner.start_soon(stations.monitor.watch)
+                if run.status:
+                    inner.start_soon(serve_status, run.settings, stations.reporter)
+                if run.watch:
+                    inner.start_soon(run.watch, vitals, stock.book)
+                symbols = await _choose(run, stock, rest, every_series)
+                await stations.writer.open_files(every_series)
+                stock.book.relist(symbols.trading)
+                stock.book.delist(symbols.delisted)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
-                outer.start_soon(writer.write, receive)
-                reporter.queued_answers = lambda: receive.statistics().current_buffer_used
+                outer.start_soon(stations.writer.write, receive)
+                stations.reporter.queued_answers = lambda: receive.statistics().current_buffer_used
                 with send:
-                    inner.start_soon(history.work, settings.bulk_batch_size, send.clone())
-                    if streams:
+                    inner.start_soon(stations.history.work, run.settings.bulk_batch_size, send.clone())
+                    if run.streams:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
-                        await inner.start(live.stream, series_of(settings, symbols.trading), send.clone())
-                if once:
-                    await reconciler.reconcile_once()
+                        await inner.start(stations.live.stream, series_of(run.settings, symbols.trading), send.clone())
+                if run.once:
+                    await stations.reconciler.reconcile_once()
                     inner.cancel_scope.cancel()
                 else:
-                    listings = _listings(settings, rest, clock, symbols.trading)
-                    followers = (rest, writer, reconciler, monitor, reporter)
-                    collection = Collection(
-                        settings,
-                        every_series,
-                        book,
-                        clock,
-                        followers,
-                        store,
-                        writer,
-                        live,
-                        reconciler,
-                        listings,
-                        allow_trim,
-                    )
-                    monitor.on_space = collection.go_on
+                    collection = _collection(run, stock, stations, rest, every_series, clock, symbols.trading)
                     inner.start_soon(collection.follow_listings)
-                    if outside.rereading:
-                        inner.start_soon(_follow_settings, outside.rereading, supervisor, collection)
-                    await reconciler.reconcile()
+                    if run.rereading:
+                        inner.start_soon(_follow_settings, run.rereading, stations.supervisor, collection)
+                    await stations.reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
-    notes = [(series, note) for series in every_series for note in book.missing(series)]
+    notes = [(series, note) for series in every_series for note in stock.book.missing(series)]
     return Outcome(
         vitals,
         trio.current_time() - began_s,
@@ -248,9 +232,75 @@ async def _serve(
         missing=tuple(each for each in notes if each[1].state in (State.PENDING, State.RETRYING)),
         absent=tuple(each for each in notes if each[1].state is State.ABSENT),
         unknown=symbols.unknown,
-        looked=reconciler.looked,
-        stopped=stop.is_set(),
+        looked=stations.reconciler.looked,
+        stopped=run.stop.is_set(),
     )
+
+
+def _stock(settings: Settings, ledger: Ledger) -> Stock:
+    """What is stored, as it is on record; whatever is missing is asked for anew."""
+    book = Book()
+    marks = ledger.load(book)
+    book.start_anew()
+    return Stock(Store(settings.data_dir), ledger, book, marks)
+
+
+def _wired(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], vitals: Vitals, clock: Clock) -> _Stations:
+    settings, book = run.settings, stock.book
+    writer = Writer(stock.store, stock.ledger, book, vitals, settings, stock.marks)
+    history = History(rest, book, vitals, patient=not run.once)
+    settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
+    reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
+    live = Live(settings, book, clock, vitals, reconciler.wake)
+    monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes))
+    supervisor = Supervisor(
+        run.notify,
+        flows=lambda: reconciler.looked or vitals.subscriptions > 0,
+        work=lambda: writer.work,
+        line=partial(_line, vitals, book),
+    )
+    reporter = Reporter(monitor, lambda: reconciler.looked)
+    return _Stations(writer, history, reconciler, live, monitor, reporter, supervisor)
+
+
+async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series]) -> Symbols:
+    """Adds the series that it is about, and returns what there is of their symbols."""
+    symbols = Symbols()
+    if run.mending:
+        every_series += await _mend(run.mending, rest, stock)
+    else:
+        stored = {series.symbol for series in (*stock.marks, *stock.store.every_series())}
+        symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
+        stock.ledger.claim()
+        every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
+    if run.settings.limit_to_50_entries and not run.allow_trim:
+        _refuse_to_trim(stock, every_series)
+    return symbols
+
+
+def _collection(
+    run: _Run,
+    stock: Stock,
+    stations: _Stations,
+    rest: Rest,
+    every_series: list[Series],
+    clock: Clock,
+    trading: Iterable[str],
+) -> Collection:
+    collection = Collection(
+        run.settings,
+        every_series,
+        stock.book,
+        (rest, stations.writer, stations.reconciler, stations.monitor.watched),
+        stock.store,
+        stations.writer,
+        stations.live,
+        stations.reconciler,
+        _listings(run.settings, rest, clock, trading),
+        run.allow_trim,
+    )
+    stations.monitor.on_space = collection.go_on
+    return collection
 
 
 async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
@@ -318,13 +368,13 @@ def _refuse_to_mix(settings: Settings) -> None:
     raise SettingsError([f"[exchange] ws_url: {what}"])
 
 
-def _refuse_to_trim(store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]) -> None:
+def _refuse_to_trim(stock: Stock, every_series: Sequence[Series]) -> None:
     """The 50-row limit never destroys history by accident.
 
     Raises:
         SettingsError: a file holds more rows than the limit would leave.
     """
-    long = [f"{path} holds {rows} rows" for _, path, rows in too_long(store, every_series, marks)]
+    long = [f"{path} holds {rows} rows" for _, path, rows in too_long(stock.store, every_series, stock.marks)]
     if long:
         more = f" (and {len(long) - 3} files more)" if len(long) > 3 else ""
         raise SettingsError(

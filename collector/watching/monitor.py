@@ -32,15 +32,26 @@ _MB = 1_000_000
 
 
 @attrs.define(eq=False)
-class Monitor:
-    """Looks while `watch` runs. What it was given changes meanwhile; that is what it watches."""
+class Watched:
+    """What is looked at. All of it changes meanwhile, and the settings are others after a reload."""
 
-    _settings: Settings
-    _vitals: Vitals
-    _book: Book
-    _clock: Clock
-    _every_series: Sequence[Series]
-    _probes: Probes
+    settings: Settings
+    vitals: Vitals
+    book: Book
+    clock: Clock
+    every_series: Sequence[Series]
+    probes: Probes
+
+    def change(self, settings: Settings) -> None:
+        """Other settings are in force from now on."""
+        self.settings = settings
+
+
+@attrs.define(eq=False)
+class Monitor:
+    """Looks while `watch` runs."""
+
+    watched: Watched
     on_space: Callable[[], None] = lambda: None  # the disk has space again: history may go on
     rates: Rates = attrs.field(factory=Rates)
     surveyed: Survey = attrs.field(factory=Survey)
@@ -60,15 +71,11 @@ class Monitor:
             self.look()
             await trio.sleep(_LOOK_EVERY_S)
 
-    def change(self, settings: Settings) -> None:
-        """Follows other settings from the next look on."""
-        self._settings = settings
-
     def look(self) -> None:
         """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
-        tally, before = Tally.of(self._vitals, trio.current_time()), self._vitals.health
+        tally, before = Tally.of(self.watched.vitals, trio.current_time()), self.watched.vitals.health
         self._note_life(tally.at_s, self.rates.add(tally))
-        health = self._vitals.health = judge(self._signs(tally), _tolerance(self._settings), before)
+        health = self.watched.vitals.health = judge(self._signs(tally), _tolerance(self.watched.settings), before)
         if health.kinds != before.kinds:
             self._tell(before, health, tally.at_s)
         if before.low_disk and not health.low_disk:
@@ -76,15 +83,15 @@ class Monitor:
 
     async def _survey(self) -> None:
         """Looks at every series, in slices between which others run."""
-        began_s, now_ms = time.perf_counter(), self._clock.now_ms
+        began_s, now_ms = time.perf_counter(), self.watched.clock.now_ms
         self._able_since_ms = min(self._able_since_ms or now_ms, now_ms)  # the clock may have been wrong
-        nearly_stale_ms = self._settings.stale_after_s * 1000 * NEARLY
-        walk = Walk(self._book, now_ms, self._able_since_ms, nearly_stale_ms)
-        every_series = tuple(self._every_series)
+        nearly_stale_ms = self.watched.settings.stale_after_s * 1000 * NEARLY
+        walk = Walk(self.watched.book, now_ms, self._able_since_ms, nearly_stale_ms)
+        every_series = tuple(self.watched.every_series)
         for at in range(0, len(every_series), _SLICE):
             walk.look_at(every_series[at : at + _SLICE])
             await trio.lowlevel.checkpoint()
-        self.surveyed, self.surveyed_ms = walk.found(), self._probes.now_ms()
+        self.surveyed, self.surveyed_ms = walk.found(), self.watched.probes.now_ms()
         self._survey_due_s = trio.current_time() + (time.perf_counter() - began_s) / _SURVEY_SHARE
 
     def _note_life(self, now_s: float, news: Tally) -> None:
@@ -93,15 +100,15 @@ class Monitor:
             self._answered_s = now_s
         if news.answers or news.messages:
             self._heard_s = now_s
-        if self._vitals.connections or not self._vitals.connects:
+        if self.watched.vitals.connections or not self.watched.vitals.connects:
             self._connected_s = now_s
         if self.banned_until_ms:
-            self._able_since_ms = self._clock.now_ms
+            self._able_since_ms = self.watched.clock.now_ms
             self._answered_s = self._heard_s = now_s
 
     def _signs(self, now: Tally) -> Signs:
         late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
-        able_for_ms = self._clock.now_ms - self._able_since_ms
+        able_for_ms = self.watched.clock.now_ms - self._able_since_ms
         return Signs(
             overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
             slowest=late.slowest,
@@ -110,22 +117,22 @@ class Monitor:
             unstreamed_s=now.at_s - self._connected_s,
             errors=errors.errors,
             worst_error=next((kind for kind, _ in errors.troubles.most_common(1)), ""),
-            queued=self._vitals.queued,
-            disk_free_mb=self._probes.disk_free_bytes() / _MB,
-            memory_mb=self._probes.memory_bytes() / _MB,
+            queued=self.watched.vitals.queued,
+            disk_free_mb=self.watched.probes.disk_free_bytes() / _MB,
+            memory_mb=self.watched.probes.memory_bytes() / _MB,
             banned_until_ms=self.banned_until_ms,
         )
 
     def _late(self, now_s: float) -> Late:
         """The series that are late without excuse. Those that are being fetched have one, as long as answers come."""
-        answers_come = now_s - self._answered_s <= self._settings.stale_after_s
+        answers_come = now_s - self._answered_s <= self.watched.settings.stale_after_s
         return self.surveyed.unasked if answers_come else self.surveyed.unasked | self.surveyed.asked
 
     @property
     def banned_until_ms(self) -> int:
         """The local time at which the rate ban ends; 0 while none is on."""
-        until_ms = self._vitals.quiet_until_ms
-        return until_ms if until_ms > self._probes.now_ms() else 0
+        until_ms = self.watched.vitals.quiet_until_ms
+        return until_ms if until_ms > self.watched.probes.now_ms() else 0
 
     def _tell(self, before: Health, health: Health, now_s: float) -> None:
         if not before.troubles:

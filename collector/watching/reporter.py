@@ -5,21 +5,15 @@ costs the same however many series there are and however often it is asked for. 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from uuid import uuid4
 
 import attrs
 import trio
 
-from collector.book import Book
-from collector.candle import Series
-from collector.clock import Clock
 from collector.pacing import WINDOW_S, request_interval_s
-from collector.settings import Settings
-from collector.vitals import Vitals
-from collector.watching.monitor import Monitor
-from collector.watching.probes import Probes
+from collector.watching.monitor import Monitor, Watched
 from collector.watching.rates import Tally
 from collector.watching.report import Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
 
@@ -31,12 +25,6 @@ _MB = 1_000_000
 class Reporter:
     """Reports. `run` tells this run of a collector from all others."""
 
-    _settings: Settings
-    _vitals: Vitals
-    _book: Book
-    _clock: Clock
-    _every_series: Sequence[Series]
-    _probes: Probes
     _monitor: Monitor
     _looked: Callable[[], bool]  # whether it is known what is missing
     queued_answers: Callable[[], int] = lambda: 0
@@ -45,15 +33,15 @@ class Reporter:
     _started_ms: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._started_ms = self._probes.now_ms()
+        self._started_ms = self._watched.probes.now_ms()
 
-    def change(self, settings: Settings) -> None:
-        """Reports what is in force from now on."""
-        self._settings = settings
+    @property
+    def _watched(self) -> Watched:
+        return self._monitor.watched
 
     def report(self) -> Report:
-        settings, health = self._settings, self._vitals.health
-        now = Tally.of(self._vitals, trio.current_time())
+        watched, settings, health = self._watched, self._watched.settings, self._watched.vitals.health
+        now = Tally.of(watched.vitals, trio.current_time())
         lately = self._monitor.rates.last(_RATES_OVER_S, now)
         return Report(
             run=self.run,
@@ -65,12 +53,12 @@ class Reporter:
             exchange=settings.exchange,
             category=settings.category,
             mode=settings.mode,
-            symbols=len({series.symbol for series in self._every_series}),
-            series=len(self._every_series),
-            candles_to_fetch=self._book.candles_in_flight,
+            symbols=len({series.symbol for series in watched.every_series}),
+            series=len(watched.every_series),
+            candles_to_fetch=watched.book.candles_in_flight,
             started_ms=self._started_ms,
-            now_ms=self._probes.now_ms(),
-            exchange_ms=self._clock.now_ms,
+            now_ms=watched.probes.now_ms(),
+            exchange_ms=watched.clock.now_ms,
             survey_ms=self._monitor.surveyed_ms,
             requests=self._requests(now, lately),
             stream=self._stream(lately),
@@ -84,10 +72,10 @@ class Reporter:
     def _doing(self) -> Doing:
         if not (self._monitor.surveyed.series and self._looked()):
             return "starting"
-        return "up to date" if self._book.idle else "catching up"
+        return "up to date" if self._watched.book.idle else "catching up"
 
     def _requests(self, now: Tally, lately: Tally) -> Requests:
-        vitals, settings = self._vitals, self._settings
+        vitals, settings = self._watched.vitals, self._watched.settings
         budget = int(WINDOW_S / request_interval_s(settings.bulk_request_delay_ms, settings.bulk_batch_size))
         return Requests(
             begun=vitals.requests,
@@ -103,7 +91,7 @@ class Reporter:
         )
 
     def _stream(self, lately: Tally) -> Streaming:
-        vitals = self._vitals
+        vitals = self._watched.vitals
         return Streaming(
             connections=vitals.connections,
             connects=vitals.connects,
@@ -119,7 +107,7 @@ class Reporter:
         )
 
     def _writing(self, lately: Tally) -> Writing:
-        vitals = self._vitals
+        vitals = self._watched.vitals
         return Writing(
             candles=vitals.rows,
             appended=vitals.rows - vitals.staged - vitals.rewritten,
@@ -145,8 +133,8 @@ class Reporter:
 
     def _machine(self) -> Machine:
         return Machine(
-            memory_bytes=self._probes.memory_bytes(),
-            memory_limit_bytes=self._settings.memory_limit_mb * _MB,
-            disk_free_bytes=self._probes.disk_free_bytes(),
-            low_disk_bytes=self._settings.low_disk_mb * _MB,
+            memory_bytes=self._watched.probes.memory_bytes(),
+            memory_limit_bytes=self._watched.settings.memory_limit_mb * _MB,
+            disk_free_bytes=self._watched.probes.disk_free_bytes(),
+            low_disk_bytes=self._watched.settings.low_disk_mb * _MB,
         )

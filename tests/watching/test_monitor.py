@@ -18,7 +18,7 @@ from collector.clock import Clock
 from collector.settings import Settings
 from collector.vitals import Vitals
 from collector.watching.health import Health
-from collector.watching.monitor import Monitor
+from collector.watching.monitor import Monitor, Watched
 from collector.watching.probes import Probes, probes_of
 from tests.candles import BTC, T0, spans
 
@@ -27,7 +27,7 @@ NOW = T0 + 100 * MINUTE_MS + 3_000
 
 
 @attrs.define(eq=False)
-class Watched:
+class Collecting:
     """A collector that is well, seen by a monitor: each second brings answers and messages, and candles in time."""
 
     settings: Settings
@@ -44,7 +44,8 @@ class Watched:
 
     def monitor(self) -> Monitor:
         probes = Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB, lambda: self.local_ms)
-        monitor = Monitor(self.settings, self.vitals, self.book, self.clock, self.every_series, probes)
+        watched = Watched(self.settings, self.vitals, self.book, self.clock, self.every_series, probes)
+        monitor = Monitor(watched)
         monitor.on_space = self.go_on
         return monitor
 
@@ -73,8 +74,8 @@ class Watched:
 
 
 @asynccontextmanager
-async def watched(**changes: object) -> AsyncIterator[Watched]:
-    one = Watched(Settings(**{"stale_after_s": 120, "low_disk_mb": 500, "memory_limit_mb": 1000} | changes))
+async def watched(**changes: object) -> AsyncIterator[Collecting]:
+    one = Collecting(Settings(**{"stale_after_s": 120, "low_disk_mb": 500, "memory_limit_mb": 1000} | changes))
     one.clock.tell(NOW)
     one.vitals.connects = one.vitals.connections = 1
     async with trio.open_nursery() as nursery:
@@ -186,7 +187,7 @@ async def test_a_series_that_stops_is_stale_until_it_goes_on(autojump_clock: Moc
 async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_later(
     autojump_clock: MockClock,
 ) -> None:
-    one = Watched(Settings(stale_after_s=120), delivering=False)
+    one = Collecting(Settings(stale_after_s=120), delivering=False)
     one.clock.tell(NOW + 8 * 3_600_000)
     one.book[BTC].wanted, one.book[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
@@ -227,7 +228,7 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
 
 
 async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: MockClock) -> None:
-    one = Watched(Settings(stale_after_s=120), delivering=False)
+    one = Collecting(Settings(stale_after_s=120), delivering=False)
     one.clock.tell(NOW)
     one.book[BTC].wanted, one.book[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
