@@ -139,14 +139,15 @@ def endings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 # What goes wrong.
 
 
+@pytest.mark.parametrize("third", [0, 1, 2])
 async def test_no_fault_of_the_stream_leaves_a_gap_or_a_false_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, third: int
 ) -> None:
-    """All kinds at the same time, each with an exchange and a collector of its own."""
+    """Several kinds at the same time, each with an exchange and a collector of its own."""
     monkeypatch.setattr("collector.session._ACKNOWLEDGED_WITHIN_S", 1.0)
     wrong: dict[str, list[str]] = {}
     async with trio.open_nursery() as nursery:
-        for kind, faults in KINDS.items():
+        for kind, faults in list(KINDS.items())[third::3]:
             nursery.start_soon(_live_through, kind, faults, tmp_path / kind.replace(" ", "-"), wrong)
     assert wrong == {}
 
