@@ -284,7 +284,7 @@ class Rest:
         url = f"{self._settings.rest_url}{path}?{urlencode(query)}"
         connection = self._idle.pop() if self._idle else self._connection()
         try:
-            with self._interruptible(), _mapped(), trio.fail_after(_TRY_S):
+            with self._limited(), _mapped():
                 request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
                 async with aclosing(await connection.handle_async_request(request)) as response:
                     longest = _LONGEST_LIST if path == dialect.INSTRUMENTS else _LONGEST_BODY
@@ -293,15 +293,18 @@ class Rest:
             self._idle.append(connection)
 
     @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        with trio.CancelScope() as scope:
+    def _limited(self) -> Iterator[None]:
+        """A try ends when another request is answered with a ban, and when it takes too long."""
+        with trio.CancelScope(deadline=trio.current_time() + _TRY_S) as scope:
             self._trying.add(scope)
             try:
                 yield
             finally:
                 self._trying.discard(scope)
         if scope.cancelled_caught:
-            raise _Interrupted
+            if trio.current_time() < scope.deadline:
+                raise _Interrupted
+            raise _NoAnswer(f"no answer within {_TRY_S:.0f} s")
 
 
 @asynccontextmanager
@@ -363,8 +366,6 @@ def _mapped() -> Iterator[None]:
     """Their errors as ours, with a reason a person understands."""
     try:
         yield
-    except trio.TooSlowError as error:
-        raise _NoAnswer(f"no answer within {_TRY_S:.0f} s") from error
     except httpx.ConnectError as error:
         if isinstance(cause := _root(error), ssl.SSLCertVerificationError):
             raise Refused(f"its TLS certificate cannot be trusted: {cause.verify_message}") from error
