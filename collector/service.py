@@ -247,7 +247,7 @@ def _stock(settings: Settings, ledger: Ledger) -> Stock:
 
 def _wired(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], vitals: Vitals, clock: Clock) -> _Stations:
     settings, book = run.settings, stock.book
-    writer = Writer(stock.store, stock.ledger, book, vitals, settings, stock.marks)
+    writer = Writer(stock.store, stock.ledger, book, vitals, settings, stock.marks, partial(_exchange_ms, clock, rest))
     history = History(rest, book, vitals, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
@@ -332,6 +332,12 @@ async def _tell_counts() -> None:
     while True:
         await trio.sleep(_TELL_COUNTS_S)
         tell_counts()
+
+
+async def _exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
+    """The exchange's time. One answer that lies must not make of every row one that is not closed yet: should the
+    instant not have come, the exchange is asked again."""
+    return clock.now_ms if by_ms <= clock.now_ms else await rest.server_time()
 
 
 def _line(vitals: Vitals, book: Book) -> str:

@@ -111,6 +111,17 @@ class SeriesFile:
             self.size = self.disk.put_over(self.path, [HEADER, *lines])
             self.held = held
 
+    def cut(self, from_ms: int) -> None:
+        """Takes away the rows that open at or after an instant."""
+        with storage(self.path):
+            with mapped(self.path) as data, self._expecting_rows():
+                self._expect_size(len(data))
+                size = _offset(data, from_ms)
+            self.disk.cut(self.path, size)
+        self.size = size
+        self.held = self.held.within(0, from_ms)
+        self.last = b""
+
     def sync(self) -> None:
         """Returns once everything written has reached the disk."""
         with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written

@@ -6,7 +6,7 @@ Nobody else changes a file, and the writer never decides what to fetch.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice, pairwise
@@ -18,7 +18,7 @@ import trio
 
 from collector.book import Book
 from collector.candle import Series
-from collector.coverage import NOTHING, Spans
+from collector.coverage import NOTHING, Spans, moment_text
 from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
@@ -69,6 +69,7 @@ class Writer:
     _vitals: Vitals
     _settings: Settings
     _marks: dict[Series, Mark]
+    _exchange_ms: Callable[[int], Awaitable[int]]  # its time; sure to have been asked if it is before the given one
     _now_s: Callable[[], float] = time.monotonic
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
@@ -95,7 +96,7 @@ class Writer:
         """Finds out what the files hold; to be done before anything is fetched."""
         self._to_open += len(every_series)
         for series in every_series:
-            file = self._files[series] = await self._in_thread(partial(self._open, series))
+            file = self._files[series] = await self._opened(series)
             self._to_open -= 1
             self._done += 1
             if self._is_too_long(file):
@@ -253,7 +254,7 @@ class Writer:
                 except FileChangedError as change:
                     log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
                 self._marks.pop(series, None)  # from now on nothing about the file is taken for granted
-                file = self._files[series] = await self._in_thread(partial(self._open, series))
+                file = self._files[series] = await self._opened(series)
             else:
                 raise StorageError(f"{file.path} is changed by somebody else again and again; it cannot be written")
             self._note_written(series, file)
@@ -354,11 +355,24 @@ class Writer:
         if series not in waiting:
             waiting[series] = trio.current_time()
 
+    async def _opened(self, series: Series) -> SeriesFile:
+        file = await self._in_thread(partial(self._open, series))
+        if file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
+            await self._in_thread(partial(self._cut, file, now_ms))
+        return file
+
     def _open(self, series: Series) -> SeriesFile:
         file, finding = self._store.open(series, self._marks.get(series))
         if finding:
             log.warning("file mended", file=finding.file, what=finding.what)
         return file
+
+    def _cut(self, file: SeriesFile, now_ms: int) -> None:
+        """Takes away what cannot have closed yet, which somebody else has written; it is fetched when it has closed."""
+        end_ms, before = file.end_ms, file.size
+        file.cut(file.timeframe.floor(now_ms))
+        what = f"cut back by {before - file.size} bytes to its last closed candle (it went on to {moment_text(end_ms)})"
+        log.warning("file mended", file=file.path.name, what=what)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._thread)

@@ -49,6 +49,7 @@ class Bench:
     book: Book = attrs.field(factory=Book)
     vitals: Vitals = attrs.field(factory=Vitals)
     disk: Disk = attrs.field(factory=Disk)
+    now_ms: int = NOW
 
     @property
     def data(self) -> bytes:
@@ -74,9 +75,11 @@ class Bench:
 
     def writer(self, ledger: Ledger, **changes: Any) -> Writer:
         settings = Settings(**{"limit_to_50_entries": False} | changes)
-        return Writer(
-            Store(self.directory, self.disk), ledger, self.book, self.vitals, settings, ledger.load(self.book)
-        )
+        store, marks = Store(self.directory, self.disk), ledger.load(self.book)
+        return Writer(store, ledger, self.book, self.vitals, settings, marks, self.exchange_ms)
+
+    async def exchange_ms(self, _: int) -> int:
+        return self.now_ms
 
 
 @attrs.define
@@ -292,6 +295,31 @@ async def test_a_file_that_somebody_changes_again_and_again_ends_the_writer_with
     monkeypatch.setattr(Store, "open", meddled)
     with pytest.raises(StorageError, match="again and again"):
         await bench.write(answered(0, 10))
+
+
+async def test_what_cannot_have_closed_yet_is_taken_out_of_a_file(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10), row(10), row(12)))
+    bench.now_ms = T0 + 10 * 60_000 + 30_000
+    await bench.write()
+    assert bench.data == content(rows(0, 10))
+    assert bench.held == spans(0, 10)
+    assert "to its last closed candle" in caplog.text
+    bench.now_ms += 60_000
+    await bench.write(answered(10, 11))
+    assert bench.data == content(rows(0, 11))
+
+
+async def test_a_file_of_candles_that_have_not_closed_is_empty_then(bench: Bench) -> None:
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(5, 10)))
+    bench.now_ms = T0
+    await bench.write()
+    assert (bench.data, bench.held) == (content(), NOTHING)
+    bench.now_ms = NOW
+    await bench.write(answered(0, 3))
+    assert bench.data == content(rows(0, 3))
 
 
 async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench) -> None:

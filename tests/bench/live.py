@@ -45,8 +45,12 @@ def collector(audience: Audience, plan: Plan) -> Listened:
         settings = Settings(ws_url=audience.url, data_dir=Path(scratch), limit_to_50_entries=False)
         ledger = stack.enter_context(open_ledger(settings.data_dir, settings.exchange, settings.category))
         book, vitals = Book(), _Counting()
-        writer = Writer(Store(settings.data_dir), ledger, book, vitals, settings, ledger.load(book))
+        writer = Writer(Store(settings.data_dir), ledger, book, vitals, settings, ledger.load(book), _passed)
         return trio.run(_listen, audience, plan, settings, writer, book, vitals)
+
+
+async def _passed(ms: int) -> int:
+    return ms
 
 
 async def _listen(
