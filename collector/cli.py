@@ -26,7 +26,7 @@ from collector.commands.check import check
 from collector.commands.demo import demonstrate
 from collector.commands.gaps import gaps
 from collector.commands.installation import unit_of_this
-from collector.commands.options import Options, takes_value, with_options
+from collector.commands.options import Options, takes_value, with_logged_options, with_options
 from collector.commands.progress import Display, log_progress
 from collector.commands.signals import until_signal
 from collector.commands.status import status
@@ -42,7 +42,7 @@ from collector.sandbox.command import sandbox
 from collector.service import repair as mend
 from collector.service import serve
 from collector.settings import Settings
-from collector.summary import Outcome, summary_lines
+from collector.summary import Outcome, left_lines, summary_lines
 from collector.watching.notify import Notify
 
 log = get_logger(__name__)
@@ -61,6 +61,7 @@ app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=Fa
 
 
 _NOT_WRITTEN = (EPIPE, ENOSPC, EDQUOT, EFBIG, EIO)  # to stdout: our files have errors of their own
+_INTERRUPTED = 130  # how typer ends a command that Ctrl-C interrupts
 _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 
@@ -71,8 +72,10 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 50)
     try:
         app(_command_first(sys.argv[1:]), prog_name="collector")
-    except SystemExit:
+    except SystemExit as end:
         _flush()
+        if end.code == _INTERRUPTED:
+            _stopped()
         raise
     except OSError as error:
         if error.errno not in _NOT_WRITTEN or error.filename is not None:
@@ -97,7 +100,7 @@ _AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_
 
 
 @app.command()
-@with_options
+@with_logged_options
 def run(
     options: Options,
     *,
@@ -109,7 +112,7 @@ def run(
 
 
 @app.command()
-@with_options
+@with_logged_options
 def fetch(
     options: Options,
     *,
@@ -123,7 +126,7 @@ def fetch(
 
 
 @app.command()
-@with_options
+@with_logged_options
 def repair(
     options: Options,
     *,
@@ -132,6 +135,8 @@ def repair(
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
     refuse_if_absent(options.settings.data_dir)
     if dry_run:
+        for warning in options.warnings:
+            say(warning)
         plans = list(show_plans(options.settings, options.are_about))
         for plan in plans:
             print(plan)  # noqa: T201
@@ -215,6 +220,8 @@ def _logged(
     ):
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)
+        if options.cut_days:
+            log.warning("more days than limit_to_50_entries keeps", days=options.cut_days, remedy="--no-limit")
         watch = Display(console).draw if console.is_terminal and not options.quiet else log_progress
         return trio.run(partial(until_signal, partial(work, watch=watch), on_hangup))
 
@@ -237,9 +244,8 @@ def _command_first(arguments: list[str]) -> list[str]:
 
 
 def _summarize(options: Options, outcome: Outcome) -> None:
-    if not options.quiet:
-        for line in summary_lines(outcome):
-            say(line)
+    for line in left_lines(outcome) if options.quiet else summary_lines(outcome):
+        say(line)
 
 
 def _repaired(files: int, *, would_be: bool = False) -> str:

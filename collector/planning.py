@@ -30,14 +30,17 @@ class Window:
     proves_start: bool = False
 
 
-def wanted(frame: Timeframe, now_ms: int, days: int, *, newest_only: bool) -> Spans:
-    """The closed candles to have of a series: those of the last `days`, or only the newest.
+def wanted(frame: Timeframe, now_ms: int, days: int | None, *, newest_only: bool) -> Spans:
+    """The closed candles to have of a series: those of the last `days`, if that says anything, and of them only the
+    newest, if no more are wanted.
 
     The candle that contains the first instant is wanted whole, so that coarse timeframes reach as far as fine ones.
     """
     end = frame.floor(now_ms)
-    start = frame.shift(end, -NEWEST) if newest_only else frame.floor(max(EARLIEST_MS, now_ms - days * DAY_MS))
-    return Spans.between(start, end)
+    starts = [] if days is None else [frame.floor(max(EARLIEST_MS, now_ms - days * DAY_MS))]
+    if newest_only:
+        starts.append(frame.shift(end, -NEWEST))
+    return Spans.between(max(starts), end)
 
 
 def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Span]:

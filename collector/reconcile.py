@@ -95,9 +95,9 @@ class Reconciler:
     def _want(self, now_ms: int) -> None:
         if self._settings.mode == "live":
             return  # only what the stream brings
-        newest_only = self._settings.mode == "recent" or self._settings.limit_to_50_entries
+        days, newest_only = self._settings.history_days, self._settings.newest_only
         for series in self._every_series:
-            span = wanted(series.timeframe, now_ms, self._settings.days_to_fetch, newest_only=newest_only)
+            span = wanted(series.timeframe, now_ms, days, newest_only=newest_only)
             self._book.want(series, span)
 
     def _fetch_due(self, now_ms: int) -> bool:

@@ -198,8 +198,7 @@ def _plan(
     if spans:
         wants = Spans((spans.hull,))
     else:  # nothing tells what the file held
-        newest_only = settings.mode == "recent" or settings.limit_to_50_entries
-        wants = wanted(frame, now_ms, settings.days_to_fetch, newest_only=newest_only)
+        wants = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
     return Plan(series, found, foreign, wants, wants - held - not_due(record.notes, now_ms))
 
 

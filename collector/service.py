@@ -185,6 +185,8 @@ async def _serve(run: _Run) -> Outcome:
     began_s = trio.current_time()
     if run.streams:
         _refuse_to_mix(run.settings)
+    elif run.settings.mode == "live" and not run.once:
+        raise SettingsError(["[collection] mode: live is what the stream brings, and enable_websocket is off"])
     vitals, clock = Vitals(), Clock()
     every_series: list[Series] = []
     symbols = Symbols()

@@ -214,6 +214,16 @@ class Settings:
         return self.ws_url or (f"{site}/v5/public/{self.category}" if site else "")
 
     @property
+    def history_days(self) -> int | None:
+        """How many days of history are wanted; None: however many the newest rows are."""
+        return None if self.mode == "recent" else self.days_to_fetch
+
+    @property
+    def newest_only(self) -> bool:
+        """Whether no more than the 50 newest rows are wanted."""
+        return self.mode == "recent" or self.limit_to_50_entries
+
+    @property
     def _site(self) -> str:
         return "{0.scheme}://{0.netloc}".format(urlsplit(self.rest_url))
 
@@ -370,13 +380,16 @@ def _unknown(ini: ConfigParser) -> Iterator[str]:
             continue
         for key in ini[section]:
             if _SECTION_OF.get(key) != section:
-                yield f"[{section}] {key}: {_belongs(key)}"
+                yield f"[{section}] {key}: {_not_there(section, key)}"
 
 
-def _belongs(key: str) -> str:
+def _not_there(section: str, key: str) -> str:
     if key in _SECTION_OF:
         return f"this key belongs in [{_SECTION_OF[key]}]"
-    return f"there is no such key{_did_you_mean(key, _SECTION_OF)}"
+    if key in ("api_key", "api_secret", "bybit_api_key", "bybit_api_secret"):
+        return "secrets are taken from the environment only, as BYBIT_API_KEY and BYBIT_API_SECRET"
+    keys = [each for each, belongs in _SECTION_OF.items() if belongs == section]
+    return f"there is no such key{_did_you_mean(key, _SECTION_OF) or f'; there are {chr(32).join(keys)}'}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:

@@ -39,6 +39,11 @@ class Outcome:
 
 def summary_lines(outcome: Outcome) -> Iterator[str]:
     """What was collected, what it took, what went wrong on the way, and what is still missing."""
+    yield from _done(outcome)
+    yield from left_lines(outcome)
+
+
+def _done(outcome: Outcome) -> Iterator[str]:
     vitals = outcome.vitals
     rate = vitals.rows / outcome.seconds if outcome.seconds else 0
     yield (
@@ -50,14 +55,18 @@ def summary_lines(outcome: Outcome) -> Iterator[str]:
         yield f"troubles met on the way: {met}"
     if vitals.revisions:
         yield f"{vitals.revisions} candles were revised by the exchange"
-    if outcome.unknown:
-        yield f"not listed by the exchange: {', '.join(outcome.unknown)}"
     if outcome.absent:
         yield f"the exchange does not have {_amount(outcome.absent)}; asked again ever more rarely"
-    if not outcome.looked:
-        yield "stopped before it was known what is missing"
     if outcome.complete:
         yield "nothing else that was wanted is missing" if outcome.absent else "nothing wanted is missing"
+
+
+def left_lines(outcome: Outcome) -> Iterator[str]:
+    """What was wanted and did not come; nothing where all did."""
+    if outcome.unknown:
+        yield f"not listed by the exchange: {', '.join(outcome.unknown)}"
+    if not outcome.looked:
+        yield "stopped before it was known what is missing"
     if not outcome.missing:
         return
     yield f"still missing: {_amount(outcome.missing)}, each on record; the next start asks for them again"

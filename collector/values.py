@@ -96,8 +96,8 @@ def host_names(given: object) -> tuple[str, ...]:
 
 
 def directory(given: object) -> Path:
-    text = str(given)
-    if not text.strip() or "\n" in text:  # an indented line of an ini file continues the value before it
+    text = "" if given is None else str(given)
+    if not text.strip() or "\n" in text or "\0" in text:  # an indented line of an ini file continues the one before it
         raise ValueError(f"{text!r} is not the name of a directory")
     try:
         return Path(text).expanduser()

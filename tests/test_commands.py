@@ -13,7 +13,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import termios
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
 from functools import partial
@@ -37,6 +39,7 @@ from tests.campaign.process import command, heard, open_collector, variables
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
 from tests.support import KLINE, fetch, market, served, settings_for, until
 
+ROOT = Path(__file__).parent.parent
 _NOBODY = 65534
 _PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
 
@@ -98,6 +101,57 @@ def test_beside_a_symbol_that_does_not_exist_the_others_are_collected(
     assert status == 1
     assert "not listed by the exchange: NOSUCHUSDT" in complaints(err)
     assert differences(box, settings) == []
+
+
+def test_what_did_not_come_is_said_also_when_only_warnings_are_wanted(say: Command, tmp_path: Path) -> None:
+    with served(market()) as box:
+        box.faults = Faults(http_5xx=1.0, paths=(KLINE,))
+        settings = settings_for(box.url, tmp_path, bulk_max_retries=1)
+        status, _, err = say(settings, "fetch", "--quiet")
+    assert status == 1
+    assert any(line.startswith("still missing: ") for line in complaints(err))
+    assert "retries" not in err
+
+
+def test_live_without_the_stream_is_refused_since_nothing_would_ever_come(say: Command, tmp_path: Path) -> None:
+    status, _, err = say(None, "run", "--mode", "live", "--no-websocket")
+    assert status == 2
+    assert complaints(err) == ["[collection] mode: live is what the stream brings, and enable_websocket is off"]
+
+
+def test_more_days_than_the_limit_leaves_are_said_to_be_cut(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, limit_to_50_entries=True)
+    for days, cut in (("1", False), ("100", True)):
+        status, _, err = say(settings, "fetch", "--timeframes", "60", "--days", days)
+        assert status == 0
+        assert ("more days than limit_to_50_entries keeps" in err) == cut
+    assert len((settings.data_dir / "BTCUSDT_60.csv").read_text().splitlines()) == 51
+
+
+@pytest.mark.parametrize("arguments", ["check", "gaps", "repair --dry-run", "fetch"])
+def test_a_variable_that_is_no_setting_is_warned_of_by_every_command(
+    say: Command, box: Sandbox, tmp_path: Path, arguments: str
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    settings.data_dir.mkdir(exist_ok=True)
+    _, _, err = say(settings, *arguments.split(), data_dirs="elsewhere")
+    assert "COLLECTOR_DATA_DIRS is not a setting; did you mean COLLECTOR_DATA_DIR?" in err
+
+
+@pytest.mark.parametrize("name", ["module", "script"])
+def test_an_interrupt_while_it_is_loading_is_no_traceback(tmp_path: Path, name: str) -> None:
+    loading = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'collector.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    begun = {"module": "import runpy; runpy.run_module('collector', run_name='__main__')"}
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["collector"]
+    begun["script"] = "from {} import {} as main; main()".format(*entry.split(":"))
+    ended = subprocess.run([sys.executable, "-c", loading + begun[name]], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (1, "")
 
 
 def test_an_empty_list_of_symbols_is_refused(say: Command, box: Sandbox, tmp_path: Path) -> None:

@@ -306,7 +306,7 @@ async def test_a_lost_ledger_costs_no_candle(tmp_path: Path) -> None:
 # The newest only.
 
 
-@pytest.mark.parametrize("change", [{"mode": "recent"}, {"limit_to_50_entries": True}])
+@pytest.mark.parametrize("change", [{"mode": "recent"}, {"limit_to_50_entries": True, "days_to_fetch": 3000}])
 async def test_the_newest_only_are_the_fifty_newest_closed_candles(tmp_path: Path, change: dict[str, object]) -> None:
     async with open_sandbox(market()) as box:
         settings = settings_for(box.url, tmp_path, timeframes=["1", "60", "W", "M"], **change)

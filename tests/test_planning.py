@@ -51,9 +51,15 @@ def test_what_is_wanted_is_closed_and_reaches_far_enough(frame: Timeframe, now_m
 
 @given(frames, moments)
 def test_only_the_newest_are_wanted_under_a_limit(frame: Timeframe, now_ms: int) -> None:
-    hull = wanted(frame, now_ms, 9999, newest_only=True).hull
+    hull = wanted(frame, now_ms, None, newest_only=True).hull
     assert frame.count(hull.start_ms, hull.end_ms) == NEWEST
     assert hull.end_ms == frame.floor(now_ms)
+
+
+@given(frames, moments, st.integers(1, 3000))
+def test_a_limit_leaves_the_newest_of_the_days_that_are_wanted(frame: Timeframe, now_ms: int, days: int) -> None:
+    whole, newest = wanted(frame, now_ms, days, newest_only=False), wanted(frame, now_ms, None, newest_only=True)
+    assert wanted(frame, now_ms, days, newest_only=True) == whole & newest
 
 
 def test_the_agenda_hands_out_one_series_before_the_next() -> None:

@@ -264,6 +264,20 @@ def test_an_unknown_key_and_a_bad_value_are_reported_together() -> None:
     )
 
 
+def test_a_key_like_no_other_is_told_which_there_are() -> None:
+    assert problems_in("[exchange]\nkey = x\nbybit_api_key = x\n") == (
+        "settings.ini: [exchange] key: there is no such key; there are category rest_url ws_url",
+        "settings.ini: [exchange] bybit_api_key: secrets are taken from the environment only, as BYBIT_API_KEY and "
+        "BYBIT_API_SECRET",
+    )
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\0b", "a\nb", None])
+def test_what_cannot_name_a_directory_is_a_problem(name: object) -> None:
+    with pytest.raises(SettingsError, match=r"data_dir: .* is not the name of a directory"):
+        Settings(data_dir=name)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -14,7 +14,9 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from collector.candle import Series, Timeframe
+from collector.candle import DAY_MS, Series, Timeframe
+from collector.commands.terminal import say
+from collector.planning import NEWEST
 from collector.settings import Settings, unknown_variables
 
 _WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
@@ -93,6 +95,8 @@ class Options:
     only_symbols: tuple[str, ...] = ()
     only_timeframes: tuple[Timeframe, ...] = ()
 
+    cut_days: int = 0  # those asked for on the command line, if the limit of 50 rows leaves less of any timeframe
+
     def are_about(self, series: Series) -> bool:
         """Whether a command that looks at what is stored is to look at this series: at all, unless some were named."""
         return (not self.only_symbols or series.symbol in self.only_symbols) and (
@@ -102,6 +106,21 @@ class Options:
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Lets a command that takes `options: Options` first be called with the shared options instead."""
+
+    def warned(options: Options, **given: Any) -> None:
+        for warning in options.warnings:
+            say(warning)
+        command(options, **given)
+
+    return _called_with_shared(command, warned)
+
+
+def with_logged_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for a command that has a log for the warnings."""
+    return _called_with_shared(command, command)
+
+
+def _called_with_shared(command: Callable[..., None], called: Callable[..., None]) -> Callable[..., None]:
     own = list(inspect.signature(command).parameters.values())[1:]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=declared)
@@ -110,7 +129,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def wrapped(**given: Any) -> None:
-        command(_read({name: given.pop(name) for name in _SHARED}), **given)
+        called(_read({name: given.pop(name) for name in _SHARED}), **given)
 
     wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
@@ -148,4 +167,11 @@ def _read(given: dict[str, Any]) -> Options:
         tuple(unknown_variables(os.environ)),
         only_symbols=tuple(settings.symbols) if given["symbols"] else (),
         only_timeframes=tuple(settings.timeframes) if given["timeframes"] else (),
+        cut_days=settings.days_to_fetch if given["days"] and _cuts(settings) else 0,
     )
+
+
+def _cuts(settings: Settings) -> bool:
+    """Whether there are more candles in the days wanted than the limit leaves."""
+    span_ms = settings.days_to_fetch * DAY_MS
+    return settings.limit_to_50_entries and any(frame.count(0, span_ms) > NEWEST for frame in settings.timeframes)
