@@ -909,9 +909,9 @@ async def test_a_second_signal_ends_at_once(capsys: pytest.CaptureFixture[str]) 
 
 
 async def test_a_ban_is_waited_out_across_a_kill_and_a_new_start(tmp_path: Path) -> None:
-    async with open_sandbox(market(faults=Faults(ban_after=6), limits=Limits(ban_s=3))) as box:
+    async with open_sandbox(market(faults=Faults(ban_after=6), limits=Limits(ban_s=8))) as box:
         # One request at a time: what is on its way when the ban is spoken cannot be called back.
-        settings = settings_for(box.url, tmp_path, timeframes=["1"], ban_wait_s=3, bulk_batch_size=1)
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], ban_wait_s=8, bulk_batch_size=1)
         with trio.fail_after(_PATIENCE_S):
             async with open_collector(settings, "fetch") as process:
                 await heard(process, "rate ban")
