@@ -71,8 +71,12 @@ class Book:
             span = record.wanted | span.within(0, record.wanted.hull.end_ms)
         record.wanted = span
         if record.notes:
+            stored = span | (Spans((record.held.hull,)) if record.held else NOTHING)
             record.notes = tuple(
-                attrs.evolve(note, span=part) for note in record.notes for part in span & Spans((note.span,))
+                attrs.evolve(note, span=part)
+                for note in record.notes
+                # What the exchange does not have is not forgotten while the rows around it are there.
+                for part in (stored if note.state is State.ABSENT else span) & Spans((note.span,))
             )
         self._note_before_listing(series)
 

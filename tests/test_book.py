@@ -80,6 +80,20 @@ def test_absent_candles_are_asked_for_ever_more_rarely() -> None:
     assert waits[-1] == 32 * DAY_MS
 
 
+def test_an_absent_candle_is_not_forgotten_while_the_rows_around_it_are_there() -> None:
+    book, at = wanting(0, 10), NOW
+    for _ in range(4):
+        book.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), at)
+        at += 200 * SECOND
+    assert states(book) == [(minutes(4, 5), State.ABSENT)]
+    book.want(MINUTE, minutes(7, 20))
+    assert states(book) == [(minutes(4, 5), State.ABSENT), (minutes(10, 20), State.PENDING)]
+    assert book.due(MINUTE, NOW + 100 * DAY_MS) == minutes(10, 20)
+    book.hold(MINUTE, minutes(8, 10))  # the rows around it are gone
+    book.want(MINUTE, minutes(7, 20))
+    assert State.ABSENT not in {state for _, state in states(book)}
+
+
 def test_an_absent_candle_that_comes_after_all_is_held_and_forgotten() -> None:
     book = wanting(0, 10)
     book.answer(MINUTE, span(0, 10), minutes(1, 10), NOW)
