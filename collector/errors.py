@@ -97,6 +97,10 @@ class RequestFailed(RequestError):
     """All tries of one request are used up; the last reason is the text."""
 
 
+class Unusable(RequestFailed):
+    """Every try was answered, with something that is not what was asked for. Other questions may do better."""
+
+
 def cause_of(group: BaseExceptionGroup[BaseException], echo: type[BaseException]) -> CollectorError | None:
     """The one error of ours that explains a group; None when somebody else's is in it. `echo` is what others raise
     because of it, such as senders to a writer that failed."""

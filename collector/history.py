@@ -13,7 +13,7 @@ from collector.bybit.dialect import KlineAnswer
 from collector.bybit.rest import Rest
 from collector.candle import Series
 from collector.coverage import Spans, moment_text, span_texts
-from collector.errors import Rejected, RequestFailed, Unreachable
+from collector.errors import Rejected, RequestFailed, Unreachable, Unusable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
 from collector.pacing import PATIENCE_S
@@ -83,7 +83,9 @@ class History:
         except (Rejected, RequestFailed) as failure:
             given_up = [(series, span)]
             if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
-                given_up += [(each, self._agenda.drop(each)) for each in self._agenda.series_of(series.symbol)]
+                alone = isinstance(failure, Unusable)  # which says nothing of its other series: they prove themselves
+                unknown = [series] if alone else self._agenda.series_of(series.symbol)
+                given_up += [(each, self._agenda.drop(each)) for each in unknown]
                 self._resume(series.symbol)
             # Of a symbol that trades no more, a refusal is the answer: there is nothing.
             gone = isinstance(failure, Rejected) and series.symbol in self._book.delisted

@@ -43,6 +43,7 @@ class World:
     vitals: Vitals = attrs.field(factory=Vitals)
     events: list[Answered | GaveUp] = attrs.field(factory=list)
     broken: bool = False
+    spoiled: str = ""  # no answer to a question with this in it can be used
     lies_ms: list[int] = attrs.field(factory=list)  # by how much the next answers are wrong about the time
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -52,6 +53,8 @@ class World:
         reply = self.exchange.respond(Request("client", "GET", request.url.raw_path.decode()))
         lie_ms = self.lies_ms.pop(0) if self.lies_ms else 0
         body = re.sub(rb'"time":(\d+)', lambda found: b'"time":%d' % (int(found[1]) + lie_ms), reply.body)
+        if self.spoiled and self.spoiled in f"{request.url}&":
+            body = body.replace(b'[["', b'[["?', 1)
         return httpx.Response(reply.status, content=body)
 
     @property
@@ -176,6 +179,18 @@ async def test_a_span_that_fails_again_and_again_goes_back_to_the_ledger_with_it
     notes = here.book.missing(Series.named("BTCUSDT_1"))
     assert Spans.of(*(note.span for note in notes)) == wanted(5)
     assert {note.why for note in notes} == {"HTTP 502 (tried 2 times)"}
+
+
+async def test_answers_of_one_series_that_cannot_be_used_do_not_keep_the_symbol_s_others_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(timeframes=["1", "60"], bulk_max_retries=2)
+    here.spoiled = "interval=1&"
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_60").hull.end_ms == NOW // 3_600_000 * 3_600_000
+    assert {note.state for note in here.book.missing(Series.named("BTCUSDT_60"))} == set()
+    (note,) = here.book.missing(Series.named("BTCUSDT_1"))
+    assert (Spans((note.span,)), note.state) == (wanted(5), State.PENDING)
 
 
 async def test_an_exchange_that_cannot_be_reached_ends_a_fetch(autojump_clock: trio.testing.MockClock) -> None:

@@ -37,6 +37,7 @@ from collector.errors import (
     StorageError,
     TryAgain,
     Unreachable,
+    Unusable,
 )
 from collector.logs import get_logger
 from collector.pacing import Budget, backoff_s, request_interval_s
@@ -113,8 +114,9 @@ class Silence:
 class Rest:
     """The exchange's public market data over HTTP. Make it with `open_rest`; any number of tasks may use it at once.
 
-    Every method raises, after all its tries, `RequestFailed` (others may do better), `Unreachable` (nobody has answered
-    anybody since the first try), `Rejected` (the request is wrong) or `Refused` (we are not served).
+    Every method raises, after all its tries, `RequestFailed` (others may do better; `Unusable` if each was answered),
+    `Unreachable` (nobody has answered anybody since the first try), `Rejected` (the request is wrong) or `Refused` (we
+    are not served).
     """
 
     _settings: Settings
@@ -221,7 +223,7 @@ class Rest:
         why = f"{trouble} (tried {tries} times)" if tries > 1 else str(trouble)
         if isinstance(trouble, _NoAnswer) and self._answered_at_s <= began_s:
             return Unreachable(f"the exchange at {self._settings.rest_url} cannot be reached: {why}")
-        return RequestFailed(why)
+        return Unusable(why) if isinstance(trouble, BadAnswer) else RequestFailed(why)
 
     async def _try(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         """One request from its permit to its parsed answer."""
