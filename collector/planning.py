@@ -15,6 +15,9 @@ from collector.coverage import NOTHING, Span, Spans
 PAGE = 1000  # the most rows one reply holds (https://bybit-exchange.github.io/docs/v5/market/kline, `limit`)
 # The exchange opened in 2018; nothing it has is older, and a start before a listing is clamped to the first candle.
 EARLIEST_MS = 1_483_228_800_000  # 2017-01-01
+# After its close a candle may still change for about a second (confirmations were seen 0.2 to 1.0 s late), so nothing
+# is asked for, or taken for closed, earlier than this after the minute's end.
+SETTLE_MS = 2_000
 NEWEST = 50  # rows that `mode = recent` fetches and `limit_to_50_entries` keeps
 
 

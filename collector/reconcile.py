@@ -18,14 +18,11 @@ from collector.coverage import Spans
 from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
 from collector.pacing import PATIENCE_S
-from collector.planning import wanted
+from collector.planning import SETTLE_MS, wanted
 from collector.settings import Settings
 
 log = get_logger(__name__)
 
-# After its close a candle may still change for about a second (confirmations were seen 0.2 to 1.0 s late), so nothing
-# is asked for earlier than this after the minute's end.
-SETTLE_MS = 2_000
 OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has not come is asked for
 
 

@@ -36,8 +36,8 @@ from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
 from collector.missing import State
-from collector.planning import NEWEST
-from collector.reconcile import OVERDUE_MS, SETTLE_MS, Reconciler
+from collector.planning import NEWEST, SETTLE_MS
+from collector.reconcile import OVERDUE_MS, Reconciler
 from collector.repair import Chosen, Doubt, Mending, Plan, Stock, stored_series
 from collector.rereading import Rereading
 from collector.settings import Settings

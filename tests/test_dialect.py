@@ -100,6 +100,10 @@ def outcome(body: bytes) -> dialect.KlineAnswer | type[Exception]:
         return type(refused)
 
 
+def test_a_value_more_than_is_documented_is_no_concern() -> None:
+    assert parse(kline_body([[*each, "new"] for each in FIVE])) == parse(kline_body(FIVE))
+
+
 def test_an_empty_answer_is_an_answer() -> None:
     assert parse(kline_body([])).asked == WINDOW
     assert parse(kline_body([], symbol="", category="")).asked == WINDOW
@@ -164,6 +168,17 @@ def test_the_first_candle_of_a_symbol_listed_on_the_hour_is_a_candle() -> None:
         Span(hour - 3_000_000, hour),
     )
     assert answer.rows.covered == Spans.between(hour, hour + 60_000)
+
+
+@pytest.mark.parametrize(("since_close_ms", "candles"), [(0, 2), (1_999, 2), (2_000, 3), (59_999, 3)])
+def test_an_answer_that_goes_on_to_now_does_not_take_a_candle_that_may_still_change(
+    since_close_ms: int, candles: int
+) -> None:
+    now_ms = T0 + 3 * 60_000 + since_close_ms
+    body = kline_body(newest_first(*map(row, range(4))), now_ms=now_ms)
+    answer = dialect.parse_kline_from(200, body, "linear", SERIES, WINDOW)
+    assert answer.rows.covered == Spans.between(T0, T0 + candles * 60_000)
+    assert answer.asked == Span(T0, T0 + candles * 60_000)
 
 
 def test_two_candles_with_a_hole_between_them_are_no_coarser_interval() -> None:

@@ -7,7 +7,7 @@ comment says what was seen.
 
 import json
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import attrs
 import msgspec
@@ -15,8 +15,8 @@ import msgspec
 from collector.candle import TIMEFRAMES, Series, Timeframe
 from collector.coverage import Span, moment_text
 from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
-from collector.planning import EARLIEST_MS, PAGE
-from collector.rows import LATEST_MS, NotACandle, Rows, Values, open_of_line, rows_of_lines
+from collector.planning import EARLIEST_MS, PAGE, SETTLE_MS
+from collector.rows import LATEST_MS, NotACandle, Rows, open_of_line, rows_of_lines
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
@@ -128,7 +128,7 @@ class _Envelope(msgspec.Struct):
 
 
 _KLINE_REPLY = msgspec.json.Decoder(_KlineReply)
-_KLINE_ROWS = msgspec.json.Decoder(Sequence[Values])
+_KLINE_ROWS = msgspec.json.Decoder(Sequence[Annotated[Sequence[str], msgspec.Meta(min_length=_VALUES)]])
 _INSTRUMENTS_REPLY = msgspec.json.Decoder(_InstrumentsReply)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
@@ -171,7 +171,7 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
     """
     page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
     closed_ms = series.timeframe.floor(page.time_ms)
-    rows = _closed_rows(series.timeframe, page, span)
+    rows = _closed_rows(series.timeframe, page, span, closed_ms)
     asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
     return KlineAnswer(page.time_ms, rows, asked)
 
@@ -179,13 +179,15 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
 def parse_kline_from(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
     """The closed candles of a reply to `kline_from_query`; they may lie behind the span. Raises as `parse_kline` does.
 
-    A full page answers for everything up to its last candle, a shorter one for everything up to now.
+    A full page answers for everything up to its last candle, a shorter one for everything up to now, but for a candle
+    that closed a moment ago: it was not to be asked for yet, and may still change.
     """
     frame = series.timeframe
     most = frame.count(span.start_ms, span.end_ms)
     page = _kline_page(status, body, category, series, most)
-    closed_ms = frame.floor(page.time_ms)
-    rows = _closed_rows(frame, page, Span(span.start_ms, max(span.end_ms, frame.close(closed_ms))))
+    closed_ms = frame.floor(page.time_ms - SETTLE_MS)
+    reach = Span(span.start_ms, max(span.end_ms, frame.close(frame.floor(page.time_ms))))
+    rows = _closed_rows(frame, page, reach, closed_ms)
     reached_ms = rows.covered.hull.end_ms if rows and len(page.lines) == most else closed_ms
     asked = Span(span.start_ms, reached_ms) if reached_ms > span.start_ms else None
     return KlineAnswer(page.time_ms, rows, asked)
@@ -246,9 +248,11 @@ def _lines(rows: msgspec.Raw) -> list[bytes]:
     lines = text.translate(None, b'"')[2:-2].split(b"],[")
     if text.count(b'"') != 2 * _VALUES * len(lines) or any(blank in text for blank in b" \t\n\r"):
         try:
-            lines = [",".join(values).encode("utf-8", "replace") for values in _KLINE_ROWS.decode(text)]
+            rows_of_texts = _KLINE_ROWS.decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
             raise _misshapen(error) from error
+        # Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
+        lines = [",".join(texts[:_VALUES]).encode("utf-8", "replace") for texts in rows_of_texts]
     lines.reverse()
     return lines
 
@@ -260,10 +264,9 @@ def _check_addressee(result: _KlineResult, category: str, series: Series) -> Non
         raise BadAnswer(f"the answer is for category {result.category!r}, not {category!r}")
 
 
-def _closed_rows(frame: Timeframe, page: _Page, span: Span) -> Rows:
-    """There is no mark on the candle in progress: it opens at or after the last instant at which one closed."""
+def _closed_rows(frame: Timeframe, page: _Page, span: Span, closed_ms: int) -> Rows:
+    """Those that open before the last instant at which one closed: there is no mark on the candle in progress."""
     rows = _checked(frame, page.lines, span)
-    closed_ms = frame.floor(page.time_ms)
     if rows and rows.covered.hull.end_ms > closed_ms:
         rows = _checked(frame, [line for line in page.lines if open_of_line(line) < closed_ms], span)
     return rows
