@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from collector.candle import DAY_MS, TIMEFRAMES, Series, Timeframe
-from collector.sandbox.listing import Category, Listing, Row
+from collector.sandbox.listing import Category, Listing, Row, Selection
 from collector.sandbox.prices import HEADER
 from collector.sandbox.shapes import read_shape
 
@@ -63,6 +63,18 @@ class Replay:
         if rows and timeframe.close(recorded.opens[last - 1]) > now_ms:
             rows[-1] = self._so_far(listing, rows[-1], recorded.opens[last - 1], now_ms)
         return rows
+
+    def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
+        """The candles selected of those recorded: files may begin and end anywhere, and have gaps."""
+        opens = self._load(listing.symbol, timeframe).opens
+        start_ms, end_ms = selection.start_ms, min(selection.end_ms, now_ms + 1)
+        first, last = (bisect_left(opens, at) for at in (start_ms, end_ms))
+        if last - first > selection.limit:
+            if selection.newest:
+                start_ms = opens[last - selection.limit]
+            else:
+                end_ms = opens[first + selection.limit]
+        return selection.of(self.rows(listing, timeframe, start_ms, end_ms, now_ms))
 
     def _so_far(self, listing: Listing, row: Row, open_ms: int, now_ms: int) -> Row:
         """A candle in progress: its closed minutes, and flat at the start of the one that runs."""
