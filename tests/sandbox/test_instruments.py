@@ -25,6 +25,16 @@ def pages(box: Asker, **query: str | int) -> list[list[str]]:
     return found
 
 
+def test_every_contract_has_a_symbol_id_of_its_own() -> None:
+    box = asker(count=886)
+    rows = [row for category in ("linear", "inverse") for row in box.instruments(category=category, limit=1000)["list"]]
+    ids = {row["symbolId"] for row in rows}
+    assert len(ids) == len(rows) > 885
+    assert all(0 < number < 2**31 for number in ids)
+    again = asker(seed=2).instruments(category="linear", symbol="BTCUSDT")["list"]
+    assert [row["symbolId"] for row in rows if row["symbol"] == "BTCUSDT"] == [again[0]["symbolId"]]
+
+
 def test_symbols_are_sorted_and_only_trading_ones_are_listed() -> None:
     symbols = BOX.symbols(category="linear")
     assert symbols == sorted(symbols)
