@@ -157,9 +157,17 @@ def test_an_unknown_symbol_is_refused_by_linear_and_nothing_to_spot() -> None:
     assert (spot["retCode"], spot["result"]) == (0, {"category": "spot", "list": []})
 
 
-@pytest.mark.parametrize("query", [{}, {"category": "nope"}, {"category": "linear", "status": "Resting"}])
-def test_category_is_required_and_values_are_checked(query: dict[str, str]) -> None:
-    assert BOX.json("/v5/market/instruments-info", **query)["retCode"] == 10001
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({}, "Illegal category"),
+        ({"category": "nope"}, "Illegal category"),
+        ({"category": "linear", "status": "Resting"}, "params error: status invalid"),
+    ],
+)
+def test_category_is_required_and_values_are_checked(query: dict[str, str], message: str) -> None:
+    reply = BOX.json("/v5/market/instruments-info", **query)
+    assert (reply["retCode"], reply["retMsg"]) == (10001, message)
 
 
 def test_options_are_none_but_well_formed() -> None:
