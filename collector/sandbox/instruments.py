@@ -39,27 +39,29 @@ def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query
 
 
 def _chosen(source: Source, category: Category, now_ms: int, query: Query) -> list[Listing]:
-    listings = source.listings(category)
-    known = [listing for listing in listings.values() if listing.status(now_ms) is not None]
-    if symbol := query.get("symbol"):
-        known = [listing for listing in known if listing.symbol == symbol]
-        if not known and category != "spot":  # spot answers with an empty list instead
-            raise Refusal("params error: symbol invalid", _EMPTY)
-    base = query.get("baseCoin")
+    known = _known(source, category, now_ms)
+    symbol, base, kind = (query.get(name) for name in ("symbol", "baseCoin", "symbolType"))
+    if symbol and category != "spot" and symbol not in known:  # spot answers with an empty list instead
+        raise Refusal("params error: symbol invalid", _EMPTY)
     if base and category != "spot":
         # With baseCoin both linear and inverse return the USDT, USDC and inverse contracts of the coin.
-        other = source.listings("inverse" if category == "linear" else "linear").values()
-        known += [listing for listing in other if listing.status(now_ms) is not None]
-        known = sorted((listing for listing in known if listing.base == base), key=lambda listing: listing.symbol)
+        known |= _known(source, "inverse" if category == "linear" else "linear", now_ms)
+        known = {name: known[name] for name in sorted(known) if known[name].base == base}
     status = query.get("status") or "Trading"  # the default leaves out everything else
     if status not in _STATUSES:
         raise Refusal("params error: status invalid")
-    kind = query.get("symbolType")
     return [
         listing
-        for listing in known
-        if listing.status(now_ms) == status and (not kind or category == "spot" or listing.symbol_type == kind)
+        for listing in known.values()
+        if listing.status(now_ms) == status
+        and (not symbol or listing.symbol == symbol)
+        and (not kind or category == "spot" or listing.symbol_type == kind)
     ]
+
+
+def _known(source: Source, category: Category, now_ms: int) -> dict[str, Listing]:
+    listings = source.listings(category)
+    return {name: listing for name, listing in listings.items() if listing.status(now_ms) is not None}
 
 
 def contract_row(listing: Listing, now_ms: int) -> dict[str, Any]:

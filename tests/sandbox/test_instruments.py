@@ -149,6 +149,12 @@ def test_a_coin_s_contracts_come_from_linear_and_inverse() -> None:
     assert symbols == BOX.symbols(category="inverse", baseCoin="BTC")
 
 
+def test_a_coin_and_a_symbol_together_are_both_asked_for() -> None:
+    for category, symbol in (("linear", "BTCUSDT"), ("inverse", "BTCUSD")):
+        assert BOX.symbols(category=category, symbol=symbol, baseCoin="BTC") == [symbol]
+        assert BOX.symbols(category=category, symbol=symbol, baseCoin="ETH") == []
+
+
 def test_an_unknown_symbol_is_refused_by_linear_and_nothing_to_spot() -> None:
     reply = BOX.json("/v5/market/instruments-info", category="linear", symbol="XAUUSD")
     assert (reply["retCode"], reply["retMsg"]) == (10001, "params error: symbol invalid")
