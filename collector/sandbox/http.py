@@ -95,7 +95,17 @@ async def _next(connection: h11.Connection, stream: trio.abc.Stream) -> h11.Even
         if connection.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await stream.send_all(connection.send(go_on) or b"")
-        connection.receive_data(bytes(await stream.receive_some(_CHUNK)))
+        connection.receive_data(await _received(connection, stream))
+
+
+async def _received(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
+    """What the client sends; empty lines before a request are left out (RFC 9112, 2.2), as h11 takes them for one."""
+    before_a_request = connection.their_state is h11.IDLE and not connection.trailing_data[0]
+    while True:
+        data = bytes(await stream.receive_some(_CHUNK))
+        kept = data.lstrip(b"\r\n") if before_a_request else data
+        if kept or not data:
+            return kept
 
 
 async def _body(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from collector.sandbox import Faults, Sandbox, open_sandbox
+from collector.sandbox.http import Wire, serve_http
 
 from .asking import NOW
 
@@ -169,6 +170,22 @@ async def test_two_requests_in_one_segment_get_two_answers(box: Sandbox) -> None
     assert answer.count(b'"retCode":0') == 2
 
 
+@pytest.mark.parametrize("parts", [(b"\r\n",), (b"\r", b"\n"), (b"\r\n\r\n", b"\n")])
+async def test_empty_lines_before_a_request_are_ignored(box: Sandbox, parts: tuple[bytes, ...]) -> None:
+    request = b"GET /v5/market/time HTTP/1.1\r\nHost: box\r\n\r\n"
+    wire = Wire(box.exchange.respond, box.clock.now_ms, lambda: 1.0)
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_http, theirs, "10.0.0.1", wire)
+        for _ in range(2):  # also between two requests
+            for part in parts:
+                await ours.send_all(part)
+                await trio.testing.wait_all_tasks_blocked()
+            await ours.send_all(request)
+            assert (await ours.receive_some()).startswith(b"HTTP/1.1 200 ")
+        await ours.send_eof()
+
+
 @pytest.mark.parametrize(
     ("target", "status"),
     [
@@ -234,8 +251,6 @@ async def test_a_client_that_does_not_speak_tls_or_trust_it_harms_nobody(tmp_pat
 
 
 async def test_a_connection_that_wants_to_be_a_websocket_is_handed_on(box: Sandbox) -> None:
-    from collector.sandbox.http import Wire, serve_http
-
     seen: list[tuple[bytes, bytes]] = []
 
     async def upgrade(stream: trio.abc.Stream, head: h11.Request, after: bytes) -> None:
