@@ -61,11 +61,11 @@ class Session:
         except ValueError as error:
             return self._no(Order("", (), None), str(error))
         if order.op == "ping":
-            return Heard("ping", (self._reply(True, "pong", order),))
+            return self._ping(order, now_ms)
         if order.op == "subscribe":
             return self._subscribe(order, now_ms)
         if order.op == "unsubscribe":
-            return self._unsubscribe(order)
+            return self._unsubscribe(order, now_ms)
         return self._no(order, "error:invalid op")
 
     def drop(self, topics: Iterable[Topic]) -> None:
@@ -73,6 +73,9 @@ class Session:
         for topic in topics:
             if self.topics.pop(topic.text, None) is not None:
                 self._characters -= len(topic.text)
+
+    def _ping(self, order: Order, now_ms: int) -> Heard:
+        return Heard("ping", (self._reply(True, "pong", order),))
 
     def _subscribe(self, order: Order, now_ms: int) -> Heard:
         """All of it or, for one bad topic, nothing; the first bad one is named."""
@@ -96,7 +99,7 @@ class Session:
             return Heard("subscribe")  # seen: silence, and no second stream
         return Heard("subscribe", (self._done(order),), begun=tuple(begun.values()))
 
-    def _unsubscribe(self, order: Order) -> Heard:
+    def _unsubscribe(self, order: Order, now_ms: int) -> Heard:
         """Of topics it does not have, nothing is said; what the exchange does is not known."""
         ended = [self.topics[text] for text in dict.fromkeys(order.args) if text in self.topics]
         self.drop(ended)
