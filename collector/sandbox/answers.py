@@ -12,7 +12,7 @@ import msgspec
 
 from collector.candle import Timeframe
 from collector.sandbox.instruments import list_instruments
-from collector.sandbox.listing import Listing, Row, Source
+from collector.sandbox.listing import Row, Selection, Source
 from collector.sandbox.prices import json_of
 from collector.sandbox.query import Asked, Dialect, Query, Refusal, read_kline
 
@@ -64,7 +64,8 @@ def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list
 
     Start and end both count as included, and a start within a candle selects it, also the one in progress for a client
     whose clock is a little ahead. A start alone runs forward from there (or from the first candle there is); otherwise
-    it is the newest `limit` candles of the range, and what is older is left out without a word.
+    it is the newest `limit` candles of the range, and what is older is left out without a word. Only candles that exist
+    count, so a client that pages over a gap finds what lies behind it.
     """
     listing, timeframe = asked.listing, asked.timeframe
     start, end = asked.start_ms, asked.end_ms
@@ -73,22 +74,10 @@ def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list
         if dialect.odd_range == "refuse":
             raise Refusal("params error: start or end invalid")
         return []
-    first, last = life(listing, timeframe, now_ms)
-    if start is not None:
-        first = max(first, timeframe.number_at(max(start, listing.listed_ms)))
-    if start is not None and end is None:
-        last = min(last, first + asked.limit - 1)
-    if end is not None:
-        last = min(last, timeframe.number_at(max(0, min(end, now_ms))))
-    first = max(first, last - asked.limit + 1)
-    if first > last:
-        return []
-    return source.rows(listing, timeframe, timeframe.open_of(first), timeframe.open_of(last) + 1, now_ms)
-
-
-def life(listing: Listing, timeframe: Timeframe, now_ms: int) -> tuple[int, int]:
-    """The numbers of the first and the last candle there is at the instant; none if they are the wrong way round."""
-    return timeframe.number_at(listing.listed_ms), timeframe.number_at(min(now_ms, listing.end_ms - 1))
+    first_ms = timeframe.floor(max(0, start or 0))
+    last_ms = now_ms if end is None else max(0, min(end, now_ms))
+    newest = start is None or end is not None
+    return source.page(listing, timeframe, Selection(first_ms, last_ms + 1, asked.limit, newest), now_ms)
 
 
 def instruments(source: Source, dialect: Dialect, now_ms: int, query: Query) -> Answer:

@@ -20,9 +20,10 @@ from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
 from collector.sandbox.feed import Feed, Push
 from collector.sandbox.garbles import garbled_frame
-from collector.sandbox.handshake import PATHS, accepted, conn_id, refused
+from collector.sandbox.handshake import PATHS, SILENT_PATHS, accepted, conn_id, refused
 from collector.sandbox.line import Line
 from collector.sandbox.peak import Peak
+from collector.sandbox.silent_stream import SilentSession
 from collector.sandbox.stream_counts import OpenConnection
 from collector.sandbox.stream_dialect import Session
 from collector.sandbox.stream_mischief import Fate, StreamMischief
@@ -108,7 +109,7 @@ class Broadcast:
 
     def _refusal(self, address: str, path: str) -> int | None:
         """The HTTP status with which a handshake is refused."""
-        if path not in PATHS:
+        if path not in (*PATHS, *SILENT_PATHS):
             return 404
         now_s = self._exchange.real_s()
         self._counts.stream.attempted(address, now_s)
@@ -120,7 +121,9 @@ class Broadcast:
     def _admit(self, path: str, line: Line) -> _Client:
         number = self._next("connection")
         name = conn_id(self._exchange.seed, number)
-        session = Session(PATHS[path], self._exchange.source, self._rules, name, self._mischief.refuses)
+        kind = SilentSession if path in SILENT_PATHS else Session
+        category = PATHS.get(path, "linear")  # of a silent one it tells only how to refuse
+        session = kind(category, self._exchange.source, self._rules, name, self._mischief.refuses)
         count = self._counts.stream.opened(name, path)
         client = _Client(number, line, session, count, self._exchange.real_s())
         self._clients[client] = None

@@ -3,11 +3,14 @@
 A source itself, laid over another. Pure; which candles are missing is decided by the faults.
 """
 
+from collections.abc import Iterator
+
 import attrs
 
 from collector.candle import Timeframe
+from collector.coverage import Spans
 from collector.sandbox.faults import Faults
-from collector.sandbox.listing import Category, Listing, Row, Source
+from collector.sandbox.listing import Category, Listing, Row, Selection, Source
 
 _UNFINAL_MS = 2000  # how long before its close a late candle stands still, when it is shown unfinal
 
@@ -26,7 +29,32 @@ class Curtain:
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
         """As the source's own, without what is not there."""
-        rows = self.source.rows(listing, timeframe, start_ms, end_ms, now_ms)
+        return self._shown(self.source.rows(listing, timeframe, start_ms, end_ms, now_ms), listing, timeframe, now_ms)
+
+    def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
+        """The candles selected of those that are shown: what is hidden makes no page shorter."""
+        found: list[Row] = []
+        for rows in self._pages(listing, timeframe, selection, now_ms):
+            shown = self._shown(rows, listing, timeframe, now_ms)
+            found = shown + found if selection.newest else found + shown
+            if len(found) >= selection.limit:
+                break
+        return selection.of(found)
+
+    def _pages(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> Iterator[list[Row]]:
+        """The source's pages one after the other. Holes are stepped over: one may be of years, too long to make up."""
+        holes = self.faults.emptied(listing.symbol, timeframe).within(0, timeframe.floor(now_ms))
+        spans = tuple(Spans.between(selection.start_ms, selection.end_ms) - holes)
+        for span in reversed(spans) if selection.newest else spans:
+            left = attrs.evolve(selection, start_ms=span.start_ms, end_ms=span.end_ms)
+            while rows := self.source.page(listing, timeframe, left, now_ms):
+                yield rows
+                if selection.newest:
+                    left = attrs.evolve(left, end_ms=_at(rows[0]))
+                else:
+                    left = attrs.evolve(left, start_ms=_at(rows[-1]) + 1)
+
+    def _shown(self, rows: list[Row], listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
         if self.faults.holes or self.faults.hole_share:
             rows = [row for row in rows if not self._absent(listing, timeframe, _at(row), now_ms)]
         if self.lag and self.faults.rest_lag_ms:

@@ -10,8 +10,10 @@ import attrs
 import msgspec
 
 from collector.candle import TIMEFRAMES, Timeframe, symbol
+from collector.coverage import Span, Spans
 from collector.sandbox import noise
 from collector.sandbox.clock import instant_ms
+from collector.sandbox.listing import FOREVER_MS
 from collector.sandbox.stream_faults import StreamFaults, checked_share, number, texts
 
 
@@ -37,6 +39,10 @@ class Hole:
         if not colon or not dots or (slash and timeframe not in TIMEFRAMES):
             raise ValueError(f"{text!r} is no hole: SYMBOL[/TIMEFRAME]:start..end")
         return cls(symbol(name), timeframe or None, instant_ms(start), instant_ms(end))
+
+    def is_of(self, name: str, timeframe: Timeframe) -> bool:
+        """Whether it is one in the candles of this series."""
+        return self.symbol == name and self.timeframe in (None, timeframe.name)
 
     def __str__(self) -> str:
         series = f"{self.symbol}/{self.timeframe}" if self.timeframe else self.symbol
@@ -115,17 +121,19 @@ class Faults(StreamFaults):
 
     def absent(self, seed: int, category: str, name: str, timeframe: Timeframe, open_ms: int) -> bool:
         """Whether the candle is one the exchange does not have."""
-        for hole in self.holes:
-            if (
-                hole.symbol == name
-                and hole.start_ms <= open_ms < hole.end_ms
-                and hole.timeframe in (None, timeframe.name)
-            ):
-                return True
+        if any(hole.start_ms <= open_ms < hole.end_ms and hole.is_of(name, timeframe) for hole in self.holes):
+            return True
         if not self.hole_share:
             return False
         key = noise.key_of(seed, "hole", category, name, timeframe.name)
         return noise.share(key, str(open_ms)) < self.hole_share
+
+    def emptied(self, name: str, timeframe: Timeframe) -> Spans:
+        """Where a series has no candle at all."""
+        if self.hole_share >= 1:
+            return Spans.between(0, FOREVER_MS)
+        holes = [hole for hole in self.holes if hole.is_of(name, timeframe)]
+        return Spans.of(*(Span(hole.start_ms, hole.end_ms) for hole in holes if hole.start_ms < hole.end_ms))
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""

@@ -14,6 +14,7 @@ from collector.sandbox import noise, pages
 from collector.sandbox.listing import CATEGORIES, Category
 
 PATHS: dict[str, Category] = {f"/v5/public/{category}": category for category in CATEGORIES}
+SILENT_PATHS = ("/v5/public/option", "/v5/public/spread")
 _LETTERS = "0123456789abcdefghijklmnopqrstuv"
 
 

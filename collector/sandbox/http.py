@@ -25,6 +25,7 @@ _CHUNK = 65_536
 _LONGEST_BODY = 1 << 20  # for the box's own paths; nothing of the exchange's takes a body
 _WORTH_PACKING = 1024  # below, packing costs more than it saves
 _GZIP = re.compile(rb"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)  # a weight of nothing is a no
+_HOST_OF_TARGET = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
@@ -66,6 +67,7 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
     head = await _next(connection, stream)
     if not isinstance(head, h11.Request):
         return False
+    head = _without_host(head)
     if wire.upgrade is not None and _wants_upgrade(head):
         await wire.upgrade(stream, head, connection.trailing_data[0])
         return False
@@ -93,7 +95,17 @@ async def _next(connection: h11.Connection, stream: trio.abc.Stream) -> h11.Even
         if connection.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
             await stream.send_all(connection.send(go_on) or b"")
-        connection.receive_data(bytes(await stream.receive_some(_CHUNK)))
+        connection.receive_data(await _received(connection, stream))
+
+
+async def _received(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
+    """What the client sends; empty lines before a request are left out (RFC 9112, 2.2), as h11 takes them for one."""
+    before_a_request = connection.their_state is h11.IDLE and not connection.trailing_data[0]
+    while True:
+        data = bytes(await stream.receive_some(_CHUNK))
+        kept = data.lstrip(b"\r\n") if before_a_request else data
+        if kept or not data:
+            return kept
 
 
 async def _body(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
@@ -150,6 +162,15 @@ async def _say_bad_request(connection: h11.Connection, stream: trio.abc.Stream) 
     written = (connection.send(head) or b"") + (connection.send(h11.EndOfMessage()) or b"")
     with trio.move_on_after(1):
         await stream.send_all(written)
+
+
+def _without_host(head: h11.Request) -> h11.Request:
+    """The request as if it had named only a path: a target may be a whole address (RFC 9112, 3.2.2), as for a proxy."""
+    host = _HOST_OF_TARGET.match(head.target)
+    if host is None:
+        return head
+    path = b"/" + head.target[host.end() :].removeprefix(b"/")
+    return h11.Request(method=head.method, headers=head.headers, target=path, http_version=head.http_version)
 
 
 def _wants_upgrade(head: h11.Request) -> bool:

@@ -75,6 +75,20 @@ class Listing:
 Row = str
 
 
+@attrs.frozen
+class Selection:
+    """At most `limit` of the candles that open in [start, end): the newest of them, or the oldest."""
+
+    start_ms: int
+    end_ms: int
+    limit: int
+    newest: bool
+
+    def of(self, rows: list[Row]) -> list[Row]:
+        """What is selected of rows, oldest first, that are all within the span."""
+        return rows[-self.limit :] if self.newest else rows[: self.limit]
+
+
 class Source(Protocol):
     """Where candles come from: the made-up market or a directory of recorded ones."""
 
@@ -83,3 +97,6 @@ class Source(Protocol):
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
         """The candles that open in [start, end), oldest first, as they stand at the instant; the last may be open."""
+
+    def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
+        """The candles selected of those there are at the instant, oldest first; a gap among them is passed over."""

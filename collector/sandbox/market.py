@@ -15,7 +15,7 @@ import attrs
 from collector.candle import DAY_MS, MINUTE_MS, Timeframe
 from collector.sandbox import noise
 from collector.sandbox.bars import DRAWS_PER_PART, Bar, flat, join, split
-from collector.sandbox.listing import Category, Listing, Row
+from collector.sandbox.listing import Category, Listing, Row, Selection
 from collector.sandbox.prices import rows_of
 
 _SECOND_MS = 1000
@@ -71,6 +71,19 @@ class Market:
         """The candles that open in [start, end), oldest first, as they stand at the instant; the last may be open."""
         opens, bars = self.bars(listing, timeframe, start_ms, end_ms, now_ms)
         return rows_of(listing, opens, bars)
+
+    def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
+        """The candles selected; as none is missing in a listing's life, they are counted off on the grid."""
+        start_ms = timeframe.ceil(max(selection.start_ms, timeframe.floor(listing.listed_ms)))
+        end_ms = min(selection.end_ms, now_ms + 1, listing.end_ms)
+        if start_ms >= end_ms:
+            return []
+        first, last = timeframe.number_at(start_ms), timeframe.number_at(end_ms - 1)
+        if selection.newest:
+            first = max(first, last - selection.limit + 1)
+        else:
+            last = min(last, first + selection.limit - 1)
+        return self.rows(listing, timeframe, timeframe.open_of(first), timeframe.open_of(last) + 1, now_ms)
 
     def bars(
         self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int

@@ -68,7 +68,8 @@ def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> A
     Raises:
         Refusal: a parameter is missing or makes no sense.
     """
-    category = read_category(query.get("category", "linear"))
+    # Its own words: seen for options, https://github.com/JKorf/Bybit.Net/issues/229.
+    category = read_category(query.get("category", "linear"), "params error: Category is invalid")
     interval = query.get("interval", "")
     if interval not in TIMEFRAMES:
         raise Refusal("Invalid period!")
@@ -88,7 +89,7 @@ def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> A
     )
 
 
-def read_category(text: str) -> Category:
+def read_category(text: str, refusal: str = "Illegal category") -> Category:
     """The category.
 
     Raises:
@@ -97,7 +98,7 @@ def read_category(text: str) -> Category:
     for category in CATEGORIES:
         if category == text:
             return category
-    raise Refusal("Illegal category")
+    raise Refusal(refusal)
 
 
 def number(query: Query, name: str) -> int | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from collector.candle import DAY_MS, TIMEFRAMES, Series, Timeframe
-from collector.sandbox.listing import Category, Listing, Row
+from collector.sandbox.listing import Category, Listing, Row, Selection
 from collector.sandbox.prices import HEADER
 from collector.sandbox.shapes import read_shape
 
@@ -29,6 +29,10 @@ class _Recorded:
 
     opens: list[int]
     rows: list[Row]
+
+    def between(self, start_ms: int, end_ms: int) -> list[Row]:
+        """The rows that open in [start, end)."""
+        return self.rows[bisect_left(self.opens, start_ms) : bisect_left(self.opens, end_ms)]
 
 
 class Replay:
@@ -56,34 +60,47 @@ class Replay:
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
         """The candles that open in [start, end), oldest first; of the one in progress, what its minutes have shown."""
-        recorded = self._load(listing.symbol, timeframe)
-        first = bisect_left(recorded.opens, start_ms)
-        last = bisect_left(recorded.opens, min(end_ms, now_ms + 1))
-        rows = recorded.rows[first:last]
-        if rows and timeframe.close(recorded.opens[last - 1]) > now_ms:
-            rows[-1] = self._so_far(listing, rows[-1], recorded.opens[last - 1], now_ms)
+        begun_ms = timeframe.floor(now_ms)
+        rows = self._load(listing.symbol, timeframe).between(start_ms, min(end_ms, begun_ms))
+        if start_ms <= begun_ms < end_ms:
+            rows += self._so_far(listing, timeframe, now_ms)
         return rows
 
-    def _so_far(self, listing: Listing, row: Row, open_ms: int, now_ms: int) -> Row:
-        """A candle in progress: its closed minutes, and flat at the start of the one that runs."""
-        if "1" in self._files[listing.symbol]:
-            minutes = self._load(listing.symbol, _MINUTE)
-            first, last = (bisect_left(minutes.opens, at) for at in (open_ms, _MINUTE.floor(now_ms)))
-            if first < last:
-                return _joined(open_ms, minutes.rows[first:last])
-        opened = row.split(",")[1]
-        return f"{open_ms},{opened},{opened},{opened},{opened},0,0"
+    def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
+        """The candles selected of those recorded: files may begin and end anywhere, and have gaps."""
+        opens = self._load(listing.symbol, timeframe).opens
+        start_ms, end_ms = selection.start_ms, min(selection.end_ms, now_ms + 1)
+        first, last = (bisect_left(opens, at) for at in (start_ms, end_ms))
+        if last - first > selection.limit:
+            if selection.newest:
+                start_ms = opens[last - selection.limit]
+            else:
+                end_ms = opens[first + selection.limit]
+        return selection.of(self.rows(listing, timeframe, start_ms, end_ms, now_ms))
+
+    def _so_far(self, listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
+        """The candle in progress, if there is one: its closed minutes, or flat at its first price before there are any.
+
+        Its own file need not hold it, as a collector writes a candle once it is closed.
+        """
+        begun_ms = timeframe.floor(now_ms)
+        minutes = self._minutes(listing.symbol)
+        if closed := minutes.between(begun_ms, _MINUTE.floor(now_ms)):
+            return [_joined(begun_ms, closed)]
+        begun = self._load(listing.symbol, timeframe).between(begun_ms, begun_ms + 1)
+        return [_flat(begun_ms, row) for row in (begun or minutes.between(begun_ms, now_ms + 1))]
 
     def _make(self, symbol: str, timeframe: Timeframe) -> _Recorded:
         if timeframe.name in self._files[symbol]:
             return _read(self._directory / Series(symbol, timeframe).file_name)
-        if "1" not in self._files[symbol]:
-            return _Recorded([], [])
-        minutes = self._load(symbol, _MINUTE)
+        minutes = self._minutes(symbol)
         pairs = zip(minutes.opens, minutes.rows, strict=True)
         groups = groupby(pairs, key=lambda pair: timeframe.floor(pair[0]))
         joined = [(at, _joined(at, [row for _, row in group])) for at, group in groups]
         return _Recorded([at for at, _ in joined], [row for _, row in joined])
+
+    def _minutes(self, symbol: str) -> _Recorded:
+        return self._load(symbol, _MINUTE) if "1" in self._files[symbol] else _Recorded([], [])
 
     def _listing(self, symbol: str) -> Listing:
         shape = read_shape(self._category, symbol)
@@ -135,6 +152,12 @@ def _read(path: Path) -> _Recorded:
         opens.append(int(at))
         rows.append(f"{at},{texts}")
     return _Recorded(opens, rows)
+
+
+def _flat(open_ms: int, row: Row) -> Row:
+    """A candle that has only its first price yet."""
+    opened = row.split(",")[1]
+    return f"{open_ms},{opened},{opened},{opened},{opened},0,0"
 
 
 def _joined(open_ms: int, rows: list[Row]) -> Row:

@@ -4,27 +4,19 @@ One `Session` per connection. It does no I/O, asks no clock and pushes no candle
 spot another (https://bybit-exchange.github.io/docs/v5/ws/connect, and what was seen on the wire).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
 import msgspec
 
 from collector.sandbox.listing import Category, Source
+from collector.sandbox.orders import Order, read_order
 from collector.sandbox.stream_rules import StreamRules, letters
 from collector.sandbox.topics import Topic, Unknown, read_topic
 
 _SPOT_ARGS = 10  # docs: per subscribe request; futures have no limit of their own
 _SPOT_WORDS: dict[Unknown, str] = {"interval": "Invalid kline type :[%s]", "symbol": "Invalid symbol :[%s]"}
-
-
-@attrs.frozen
-class Order:
-    """What a client said, understood."""
-
-    op: str
-    args: tuple[str, ...]
-    req_id: str | None
 
 
 @attrs.frozen
@@ -69,11 +61,11 @@ class Session:
         except ValueError as error:
             return self._no(Order("", (), None), str(error))
         if order.op == "ping":
-            return Heard("ping", (self._reply(True, "pong", order),))
+            return self._ping(order, now_ms)
         if order.op == "subscribe":
             return self._subscribe(order, now_ms)
         if order.op == "unsubscribe":
-            return self._unsubscribe(order)
+            return self._unsubscribe(order, now_ms)
         return self._no(order, "error:invalid op")
 
     def drop(self, topics: Iterable[Topic]) -> None:
@@ -81,6 +73,9 @@ class Session:
         for topic in topics:
             if self.topics.pop(topic.text, None) is not None:
                 self._characters -= len(topic.text)
+
+    def _ping(self, order: Order, now_ms: int) -> Heard:
+        return Heard("ping", (self._reply(True, "pong", order),))
 
     def _subscribe(self, order: Order, now_ms: int) -> Heard:
         """All of it or, for one bad topic, nothing; the first bad one is named."""
@@ -104,7 +99,7 @@ class Session:
             return Heard("subscribe")  # seen: silence, and no second stream
         return Heard("subscribe", (self._done(order),), begun=tuple(begun.values()))
 
-    def _unsubscribe(self, order: Order) -> Heard:
+    def _unsubscribe(self, order: Order, now_ms: int) -> Heard:
         """Of topics it does not have, nothing is said; what the exchange does is not known."""
         ended = [self.topics[text] for text in dict.fromkeys(order.args) if text in self.topics]
         self.drop(ended)
@@ -133,38 +128,3 @@ class Session:
             fields["req_id"] = order.req_id or ""
         fields["op"] = order.op
         return msgspec.json.encode(fields).decode()
-
-
-def read_order(text: str) -> Order:
-    """What a client said. A `req_id` that is a number is taken for its digits, as some clients send one.
-
-    Arguments are topics only where topics are asked for: a ping may carry the time, and `auth` does carry a number.
-
-    Raises:
-        ValueError: it is not JSON, or not such an object; the message is the exchange's.
-    """
-    try:
-        said = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise ValueError(_undecoded(text)) from error
-    if not isinstance(said, dict):
-        raise ValueError(_undecoded(text))
-    op, req_id = said.get("op") or "", said.get("req_id")
-    args = (said.get("args") or ()) if op in ("subscribe", "unsubscribe") else ()
-    if not isinstance(op, str) or not _is_texts(args) or not isinstance(req_id, str | int | float | None):
-        raise ValueError(_undecoded(text, 'ReadString: expects " or n'))
-    return Order(op, tuple(args), None if req_id is None else str(req_id))
-
-
-def _is_texts(args: object) -> bool:
-    return isinstance(args, Sequence) and not isinstance(args, str) and all(isinstance(arg, str) for arg in args)
-
-
-def _undecoded(text: str, expected: str = "readObjectStart: expect { or n") -> str:
-    """The complaint of the decoder behind the exchange; its first words were seen, the rest is that decoder's habit."""
-    found = text.lstrip()[:1] or "\x00"
-    near, around = text[:11], text[:51]
-    return (
-        f"Failed to decode incoming data:{expected}, but found {found}, "
-        f"error found in #1 byte of ...|{near}|..., bigger context ...|{around}|..."
-    )

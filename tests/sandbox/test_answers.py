@@ -128,7 +128,7 @@ def test_names_it_does_not_know_are_ignored() -> None:
         ({"symbol": "XAUUSD", "category": "spot"}, "Not supported symbols"),
         ({"interval": "3d"}, "Invalid period!"),
         ({"interval": ""}, "Invalid period!"),
-        ({"category": "option"}, "Illegal category"),
+        ({"category": "option"}, "params error: Category is invalid"),
         ({"start": "yesterday"}, "params error: start invalid"),
         ({"limit": "many"}, "params error: limit invalid"),
     ],

@@ -25,6 +25,16 @@ def pages(box: Asker, **query: str | int) -> list[list[str]]:
     return found
 
 
+def test_every_contract_has_a_symbol_id_of_its_own() -> None:
+    box = asker(count=886)
+    rows = [row for category in ("linear", "inverse") for row in box.instruments(category=category, limit=1000)["list"]]
+    ids = {row["symbolId"] for row in rows}
+    assert len(ids) == len(rows) > 885
+    assert all(0 < number < 2**31 for number in ids)
+    again = asker(seed=2).instruments(category="linear", symbol="BTCUSDT")["list"]
+    assert [row["symbolId"] for row in rows if row["symbol"] == "BTCUSDT"] == [again[0]["symbolId"]]
+
+
 def test_symbols_are_sorted_and_only_trading_ones_are_listed() -> None:
     symbols = BOX.symbols(category="linear")
     assert symbols == sorted(symbols)
@@ -139,6 +149,12 @@ def test_a_coin_s_contracts_come_from_linear_and_inverse() -> None:
     assert symbols == BOX.symbols(category="inverse", baseCoin="BTC")
 
 
+def test_a_coin_and_a_symbol_together_are_both_asked_for() -> None:
+    for category, symbol in (("linear", "BTCUSDT"), ("inverse", "BTCUSD")):
+        assert BOX.symbols(category=category, symbol=symbol, baseCoin="BTC") == [symbol]
+        assert BOX.symbols(category=category, symbol=symbol, baseCoin="ETH") == []
+
+
 def test_an_unknown_symbol_is_refused_by_linear_and_nothing_to_spot() -> None:
     reply = BOX.json("/v5/market/instruments-info", category="linear", symbol="XAUUSD")
     assert (reply["retCode"], reply["retMsg"]) == (10001, "params error: symbol invalid")
@@ -147,9 +163,17 @@ def test_an_unknown_symbol_is_refused_by_linear_and_nothing_to_spot() -> None:
     assert (spot["retCode"], spot["result"]) == (0, {"category": "spot", "list": []})
 
 
-@pytest.mark.parametrize("query", [{}, {"category": "nope"}, {"category": "linear", "status": "Resting"}])
-def test_category_is_required_and_values_are_checked(query: dict[str, str]) -> None:
-    assert BOX.json("/v5/market/instruments-info", **query)["retCode"] == 10001
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ({}, "Illegal category"),
+        ({"category": "nope"}, "Illegal category"),
+        ({"category": "linear", "status": "Resting"}, "params error: status invalid"),
+    ],
+)
+def test_category_is_required_and_values_are_checked(query: dict[str, str], message: str) -> None:
+    reply = BOX.json("/v5/market/instruments-info", **query)
+    assert (reply["retCode"], reply["retMsg"]) == (10001, message)
 
 
 def test_options_are_none_but_well_formed() -> None:

@@ -64,6 +64,21 @@ def test_it_plays_forward_from_the_middle(directory: Path) -> None:
     assert box.opens(interval="1", limit=1) == [END - DAY + 20 * MINUTE]
 
 
+def test_a_candle_in_progress_that_its_own_file_lacks_is_made_of_the_minutes(directory: Path) -> None:
+    honest = asker(END - 13 * MINUTE)  # closed hours only, as a collector leaves them
+    (directory / "BTCUSDT_60.csv").write_bytes(honest.exchange.truth("BTCUSDT", "60", START, END - HOUR))
+    for at_ms, first_price_only in ((END - 13 * MINUTE, False), (END - HOUR + 1, True)):
+        box = replay(directory, at_ms)
+        hour, before = box.kline(limit=2)["result"]["list"]
+        assert [int(hour[0]), int(before[0])] == [END - HOUR, END - 2 * HOUR]
+        assert [Decimal(text) for text in hour] == [
+            Decimal(text) for text in asker(at_ms).kline(limit=1)["result"]["list"][0]
+        ]
+        assert (hour[5] == "0") is first_price_only
+        assert box.opens(start=END - HOUR) == box.opens(start=0, end=at_ms, limit=1) == [END - HOUR]
+    assert replay(directory).opens(limit=1) == [END - 2 * HOUR]  # once closed, it is what its file says
+
+
 def test_the_clock_starts_where_the_files_end(directory: Path) -> None:
     from collector.sandbox import build_exchange
 

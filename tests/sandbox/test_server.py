@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from collector.sandbox import Faults, Sandbox, open_sandbox
+from collector.sandbox.http import Wire, serve_http
 
 from .asking import NOW
 
@@ -29,6 +30,14 @@ async def box() -> AsyncIterator[Sandbox]:
 async def client(box: Sandbox) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=box.url, timeout=5) as opened:
         yield opened
+
+
+async def answer_to(box: Sandbox, said: bytes) -> bytes:
+    """All that is answered, until the connection is closed."""
+    stream = await trio.open_tcp_stream("127.0.0.1", box.port)
+    async with stream:
+        await stream.send_all(said)
+        return b"".join([chunk async for chunk in stream])
 
 
 async def test_a_client_gets_a_page(box: Sandbox, client: httpx.AsyncClient) -> None:
@@ -124,10 +133,7 @@ async def test_latency_holds_the_answer_back(box: Sandbox, client: httpx.AsyncCl
 
 
 async def test_nonsense_is_a_bad_request(box: Sandbox) -> None:
-    stream = await trio.open_tcp_stream("127.0.0.1", box.port)
-    async with stream:
-        await stream.send_all(b"what is the price?\r\n\r\n")
-        answer = b"".join([chunk async for chunk in stream])
+    answer = await answer_to(box, b"what is the price?\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
@@ -160,18 +166,53 @@ async def test_a_client_that_talks_nonsense_and_is_gone_harms_nobody(
 
 async def test_two_requests_in_one_segment_get_two_answers(box: Sandbox) -> None:
     request = b"GET /v5/market/time HTTP/1.1\r\nHost: box\r\n"
-    stream = await trio.open_tcp_stream("127.0.0.1", box.port)
-    async with stream:
-        await stream.send_all(request + b"\r\n" + request + b"Connection: close\r\n\r\n")
-        answer = b"".join([chunk async for chunk in stream])
+    answer = await answer_to(box, request + b"\r\n" + request + b"Connection: close\r\n\r\n")
     assert answer.count(b'"retCode":0') == 2
 
 
-async def test_an_old_client_is_answered_and_let_go(box: Sandbox) -> None:
+@pytest.mark.parametrize("parts", [(b"\r\n",), (b"\r", b"\n"), (b"\r\n\r\n", b"\n")])
+async def test_empty_lines_before_a_request_are_ignored(box: Sandbox, parts: tuple[bytes, ...]) -> None:
+    request = b"GET /v5/market/time HTTP/1.1\r\nHost: box\r\n\r\n"
+    wire = Wire(box.exchange.respond, box.clock.now_ms, lambda: 1.0)
+    ours, theirs = trio.testing.memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_http, theirs, "10.0.0.1", wire)
+        for _ in range(2):  # also between two requests
+            for part in parts:
+                await ours.send_all(part)
+                await trio.testing.wait_all_tasks_blocked()
+            await ours.send_all(request)
+            assert (await ours.receive_some()).startswith(b"HTTP/1.1 200 ")
+        await ours.send_eof()
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://box/v5/market/time", 200),
+        (b"HTTPS://api.bybit.com:443/v5/market/time?x=http://y/", 200),
+        (b"http://box", 404),
+        (b"http://box?symbol=BTCUSDT", 404),
+        (b"//box/v5/market/time", 404),
+        (b"*", 404),
+    ],
+)
+async def test_a_target_may_be_a_whole_address(box: Sandbox, target: bytes, status: int) -> None:
+    answer = await answer_to(box, b"GET %b HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n" % target)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_a_handshake_may_name_the_whole_address_too(box: Sandbox) -> None:
+    head = b"Host: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     stream = await trio.open_tcp_stream("127.0.0.1", box.port)
     async with stream:
-        await stream.send_all(b"GET /v5/market/time HTTP/1.0\r\n\r\n")
-        answer = b"".join([chunk async for chunk in stream])
+        await stream.send_all(b"GET ws://box/v5/public/linear HTTP/1.1\r\n" + head + b"Sec-WebSocket-Key: ")
+        await stream.send_all(b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_an_old_client_is_answered_and_let_go(box: Sandbox) -> None:
+    answer = await answer_to(box, b"GET /v5/market/time HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
@@ -210,8 +251,6 @@ async def test_a_client_that_does_not_speak_tls_or_trust_it_harms_nobody(tmp_pat
 
 
 async def test_a_connection_that_wants_to_be_a_websocket_is_handed_on(box: Sandbox) -> None:
-    from collector.sandbox.http import Wire, serve_http
-
     seen: list[tuple[bytes, bytes]] = []
 
     async def upgrade(stream: trio.abc.Stream, head: h11.Request, after: bytes) -> None:

@@ -95,6 +95,26 @@ async def test_every_category_has_its_path(category: Category, topic: str) -> No
         assert (await hear(client))[0]["success"] is False
 
 
+@pytest.mark.parametrize("name", ["option", "spread"])
+async def test_the_streams_the_box_has_nothing_for_answer_in_their_own_dialect(name: str) -> None:
+    topics = ["tickers.BTC-26DEC25-100000-C", "publicTrade.BTC"]
+    async with open_sandbox(start_time=NOW, rate=0) as box:
+        address = box.ws_url().replace("linear", name)
+        async with open_websocket_url(address) as client:
+            await say(client, *topics)
+            await say(client, topics[0], op="unsubscribe")
+            await client.send_message('{"op":"ping"}')
+            await client.send_message('{"op":"sing"}')
+            subscribed, unsubscribed, pong, refused = await hear(client, 4)
+        assert list(subscribed) == ["success", "conn_id", "data", "type"]
+        assert (subscribed["success"], subscribed["type"]) == (True, "COMMAND_RESP")
+        assert subscribed["data"] == {"failTopics": [], "successTopics": topics}
+        assert unsubscribed["data"]["successTopics"] == topics[:1]
+        assert pong == {"args": [str(NOW)], "op": "pong"}
+        assert (refused["success"], refused["ret_msg"]) == (False, "error:invalid op")
+        assert (box.counts.stream.pings, box.counts.stream.pushes) == (1, 0)
+
+
 async def test_pings_are_answered_in_both_languages_and_none_is_sent() -> None:
     async with connected() as (box, client):
         await client.ping(b"native")

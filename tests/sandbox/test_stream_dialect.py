@@ -157,21 +157,62 @@ def test_a_ping_may_carry_the_time() -> None:
     assert answer(hear(session(), op="ping", args=[1672916271846]))["ret_msg"] == "pong"
 
 
+NO_TEXT = "fuzzyStringDecoder: not number or string"
+TOPICS = '{"op": "subscribe", "args": '
+
+
 @pytest.mark.parametrize(
-    ("text", "start"),
+    ("text", "words", "place", "near"),
     [
-        ("hello", "Failed to decode incoming data:readObjectStart: expect { or n, but found h, "),
-        ("[]", "Failed to decode incoming data:readObjectStart: expect { or n, but found [, "),
-        ("", "Failed to decode incoming data:"),
-        ('{"op":5}', "Failed to decode incoming data:"),
-        ('{"op":"subscribe","args":"kline.1.BTCUSDT"}', "Failed to decode incoming data:"),
-        ("[" * 100_000, "Failed to decode incoming data:"),
+        ("", "readObjectStart: expect { or n, but found \x00", 0, ""),  # as ccxt has it
+        ("hello", "readObjectStart: expect { or n, but found h", 1, "hello"),
+        (" []", "readObjectStart: expect { or n, but found [", 2, " []"),
+        ("[" * 100_000, "readObjectStart: expect { or n, but found [", 1, "[" * 11),
+        ("nope", "skipThreeBytes: expect ull", 2, "nope"),
+        ("null,", "op.CmdReq.isObjectEnd: object ended prematurely, unexpected char ,", 5, "null,"),
+        ("{", 'op.CmdReq.readFieldHash: expect ", but found \x00', 1, "{"),
+        ("{ op}", 'op.CmdReq.readFieldHash: expect ", but found o', 3, "{ op}"),
+        ('{"op":"ping"', "op.CmdReq.isObjectEnd: object ended prematurely, unexpected char \x00", 10, 'op":"ping"'),
+        ('{"op":"ping";}', "op.CmdReq.isObjectEnd: object ended prematurely, unexpected char ;", 10, 'p":"ping";}'),
+        (
+            '{"op":' * 100_000,
+            "op.CmdReq.isObjectEnd: object ended prematurely, unexpected char \x00",
+            10,
+            ':{"op":{"op":'[-10:],
+        ),
+        ('{"op":true}', f"op.CmdReq.Op: {NO_TEXT}", 6, '{"op":true}'),
+        ('{"req_id":{}}', f"op.CmdReq.ReqId: {NO_TEXT}", 10, '{"req_id":{}}'),
+        (
+            TOPICS + '"kline"}',
+            'op.CmdReq.Args: []string: decode slice: expect [ or n, but found "',
+            10,
+            ' "args": "kline"}',
+        ),
+        (TOPICS + '[{"op": "subscribe"}]}', f"op.CmdReq.Args: []string: {NO_TEXT}", 10, ' "args": [{"op": "su'),  # seen
     ],
 )
-def test_what_cannot_be_read_is_answered_too(text: str, start: str) -> None:
+def test_what_cannot_be_read_is_answered_with_what_was_found_and_where(
+    text: str, words: str, place: int, near: str
+) -> None:
     heard = session().hear(text, NOW)
-    assert answer(heard)["ret_msg"].startswith(start)
+    said = answer(heard)["ret_msg"]
+    assert said.startswith(
+        f"Failed to decode incoming data:{words}, error found in #{place} byte of ...|{near}|..., bigger context ...|"
+    )
     assert heard.refused
+
+
+def test_a_complaint_is_the_one_that_was_seen() -> None:
+    text = '{"op": "subscribe", "args": [{"op": "subscribe", "args": ["trade.BTCUSD"]}]}'
+    assert answer(session().hear(text, NOW))["ret_msg"] == (
+        f"Failed to decode incoming data:op.CmdReq.Args: []string: {NO_TEXT}, error found "
+        f'in #10 byte of ...| "args": [{{"op": "su|..., bigger context ...|{text}|...'
+    )
+
+
+@pytest.mark.parametrize("text", ["null", "{}", '{"op":null}', '{"op":5}'])
+def test_what_can_be_read_and_is_no_order_is_an_invalid_one(text: str) -> None:
+    assert answer(session().hear(text, NOW))["ret_msg"] == "error:invalid op"
 
 
 def test_a_topic_can_be_refused_although_it_is_listed() -> None:

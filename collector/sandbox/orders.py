@@ -1,0 +1,113 @@
+"""What a client says on the stream: an order, or why its text is none, in the words of the exchange's decoder.
+
+Pure. The complaints that were seen (https://github.com/bybit-exchange/api-usage-examples/issues/34 is one) are those of
+json-iterator, a library in Go, set to take numbers for texts. What was not seen follows that library.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import msgspec
+
+_FIELDS = {"op": "Op", "req_id": "ReqId", "args": "Args: []string"}
+
+
+@attrs.frozen
+class Order:
+    """What a client said, understood."""
+
+    op: str
+    args: tuple[str, ...]
+    req_id: str | None
+
+
+def read_order(text: str) -> Order:
+    """What a client said; `null` is an order without anything in it.
+
+    Arguments are topics only where topics are asked for: a ping may carry the time, and `auth` does carry a number.
+
+    Raises:
+        ValueError: it is not JSON, or not such an object; the message is the exchange's.
+    """
+    said = _read_object(text)
+    op, req_id = said.get("op"), said.get("req_id")
+    order = Order(_read_text(op, "op", text), (), None if req_id is None else _read_text(req_id, "req_id", text))
+    if order.op not in ("subscribe", "unsubscribe"):
+        return order
+    return attrs.evolve(order, args=tuple(_read_topics(said.get("args"), text)))
+
+
+def _read_object(text: str) -> dict[str, Any]:
+    try:
+        said = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise ValueError(_no_object(text)) from error
+    if not isinstance(said, dict | None):
+        raise ValueError(_no_object(text))
+    return said or {}
+
+
+def _read_topics(args: object, text: str) -> Iterator[str]:
+    if isinstance(args, list):
+        yield from (_read_text(arg, "args", text) for arg in args)
+    elif args is not None:
+        at = _value_at("args", text)
+        raise ValueError(_complaint(f"op.CmdReq.{_FIELDS['args']}: decode slice: expect [ or n, but found ", text, at))
+
+
+def _read_text(value: object, field: str, text: str) -> str:
+    """A number counts as its digits, which some clients send as `req_id`, and `null` as nothing."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    words = f"op.CmdReq.{_FIELDS[field]}: fuzzyStringDecoder: not number or string"
+    raise ValueError(_failed(words, text, _value_at(field, text)))
+
+
+def _value_at(field: str, text: str) -> int:
+    """Where a field's value stands; of a list, its first element, be it that one or a later one that is wrong."""
+    found = re.search(rf'"{field}"\s*:[\s\[]*', text)
+    return found.end() if found else 0
+
+
+def _no_object(text: str) -> str:
+    """Why a text is no object: what stands where the decoder gives up."""
+    start = _next_token(text, 0)
+    inside = _next_token(text, start + 1)
+    if text[start : start + 1] not in ("{", "n"):
+        return _complaint("readObjectStart: expect { or n, but found ", text, start)
+    if text[start] == "n" and text[start : start + 4] != "null":
+        return _failed("skipThreeBytes: expect ull", text, start + 2)
+    if text[start] == "{" and text[inside : inside + 1] != '"':
+        return _complaint('op.CmdReq.readFieldHash: expect ", but found ', text, inside)
+    return _complaint("op.CmdReq.isObjectEnd: object ended prematurely, unexpected char ", text, _broken_at(text))
+
+
+def _next_token(text: str, at: int) -> int:
+    return len(text) - len(text[at:].lstrip(" \n\t\r"))
+
+
+def _broken_at(text: str) -> int:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos
+    except RecursionError:
+        pass
+    return len(text)
+
+
+def _complaint(words: str, text: str, at: int) -> str:
+    """One that names what it has found; beyond the end it is a zero, and nothing has been read."""
+    return _failed(words + (text[at : at + 1] or "\x00"), text, min(at + 1, len(text)))
+
+
+def _failed(words: str, text: str, read: int) -> str:
+    """One with the text around the place up to which it was read, ten letters either way, and then fifty."""
+    near, around = (text[max(0, read - far) : read + far] for far in (10, 50))
+    place = f"error found in #{min(read, 10)} byte of ...|{near}|..., bigger context ...|{around}|..."
+    return f"Failed to decode incoming data:{words}, {place}"
