@@ -239,7 +239,7 @@ def test_nobody_but_the_commands_and_the_package_itself_imports_the_service() ->
         ("bybit", "from .rest import Rest", "bybit imports bybit.rest; it may import nothing of ours"),
         ("writer", "from collector import service", "writer imports service; it may import"),
         ("writer", "from collector import collect", "writer imports __init__; it may import"),
-        ("writer", "from collector.sandbox.market import Market", "writer imports sandbox.*; it may import"),
+        ("writer", "from collector.sandbox.market.market import Market", "writer imports sandbox.*; it may import"),
         ("sandbox.server", "from collector.settings import Settings", "sandbox.server imports settings; it may import"),
         ("utils", "", "utils is not in the table of this test: decide where it belongs"),
     ],

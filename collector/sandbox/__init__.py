@@ -6,10 +6,10 @@ async with open_sandbox(symbols=["BTCUSDT"], rate=20) as box:
 
 from collector.sandbox.clock import Clock
 from collector.sandbox.faults import Faults, Hole
-from collector.sandbox.limits import Limits
-from collector.sandbox.query import Dialect
+from collector.sandbox.rest.limits import Limits
+from collector.sandbox.rest.query import Dialect
 from collector.sandbox.server import Options, Sandbox, build_exchange, open_sandbox
-from collector.sandbox.stream_rules import StreamRules
+from collector.sandbox.stream.rules import StreamRules
 
 __all__ = [
     "Clock",

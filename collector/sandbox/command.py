@@ -18,11 +18,11 @@ import typer
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
-from collector.sandbox.limits import Limits
-from collector.sandbox.listing import CATEGORIES, Category
-from collector.sandbox.query import Dialect
+from collector.sandbox.market.listing import CATEGORIES, Category
+from collector.sandbox.rest.limits import Limits
+from collector.sandbox.rest.query import Dialect
 from collector.sandbox.server import Options, build_exchange, open_sandbox
-from collector.sandbox.stream_rules import StreamRules
+from collector.sandbox.stream.rules import StreamRules
 
 _NAMES = {"holes": "--hole", "paths": "--faults-only", "times": "--faults-times", "skip": "--faults-skip"}
 _NAMES |= {"topics": "--faults-topic", "refused_topics": "--refused-topic"}

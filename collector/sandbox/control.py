@@ -18,7 +18,7 @@ from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
 from collector.sandbox.faults import Faults, Mischief, read_faults
 from collector.sandbox.messages import Reply, Request
-from collector.sandbox.query import Query, read_query
+from collector.sandbox.rest.query import Query, read_query
 
 PREFIX = "/sandbox/"
 Truth = Callable[[str, str, int, int, str], bytes]

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict, deque
 import attrs
 
 from collector.sandbox.peak import Peak
-from collector.sandbox.stream_counts import StreamCounts
+from collector.sandbox.stream.counts import StreamCounts
 
 WINDOW_S = 5.0  # the exchange's: its limit counts requests in any 5 s
 _ASKED = 5000  # windows kept per series; a backfill of a year of minutes takes 530

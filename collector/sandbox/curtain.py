@@ -10,7 +10,7 @@ import attrs
 from collector.candle import Timeframe
 from collector.coverage import Spans
 from collector.sandbox.faults import Faults
-from collector.sandbox.listing import Category, Listing, Row, Selection, Source
+from collector.sandbox.market.listing import Category, Listing, Row, Selection, Source
 
 _UNFINAL_MS = 2000  # how long before its close a late candle stands still, when it is shown unfinal
 

@@ -9,20 +9,20 @@ from typing import cast
 
 import attrs
 
-from collector.sandbox import answers, pages
-from collector.sandbox.answers import Answer, Page
 from collector.sandbox.clock import Clock
 from collector.sandbox.control import PREFIX, Control
 from collector.sandbox.counts import Counts, Window
 from collector.sandbox.curtain import Curtain
 from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict
-from collector.sandbox.limits import Doorman, Limits
-from collector.sandbox.listing import Source
+from collector.sandbox.market.listing import Source
+from collector.sandbox.market.truth import truth
 from collector.sandbox.messages import Break, Reply, Request
-from collector.sandbox.query import Asked, Dialect, Query, Refusal, number, read_cursor, read_kline, read_query
-from collector.sandbox.stream_rules import StreamRules
-from collector.sandbox.truth import truth
-from collector.sandbox.twists import Scene, twisted
+from collector.sandbox.rest import answers, pages
+from collector.sandbox.rest.answers import Answer, Page
+from collector.sandbox.rest.limits import Doorman, Limits
+from collector.sandbox.rest.query import Asked, Dialect, Query, Refusal, number, read_cursor, read_kline, read_query
+from collector.sandbox.rest.twists import Scene, twisted
+from collector.sandbox.stream.rules import StreamRules
 
 _HOUR_MS = 3_600_000
 

@@ -11,10 +11,10 @@ import msgspec
 
 from collector.candle import TIMEFRAMES, Timeframe, symbol
 from collector.coverage import Span, Spans
-from collector.sandbox import noise
 from collector.sandbox.clock import instant_ms
-from collector.sandbox.listing import FOREVER_MS
-from collector.sandbox.stream_faults import StreamFaults, checked_share, number, texts
+from collector.sandbox.market import noise
+from collector.sandbox.market.listing import FOREVER_MS
+from collector.sandbox.stream.faults import StreamFaults, checked_share, number, texts
 
 
 @attrs.frozen

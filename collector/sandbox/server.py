@@ -15,19 +15,19 @@ import attrs
 import trio
 import trustme
 
-from collector.sandbox.broadcast import Broadcast
 from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
-from collector.sandbox.http import Wire, serve_http
-from collector.sandbox.limits import Limits
-from collector.sandbox.listing import Category, Source
-from collector.sandbox.market import Market
-from collector.sandbox.query import Dialect
-from collector.sandbox.replay import Replay
-from collector.sandbox.stream_rules import StreamRules
-from collector.sandbox.universe import universe
+from collector.sandbox.market.listing import Category, Source
+from collector.sandbox.market.market import Market
+from collector.sandbox.market.replay import Replay
+from collector.sandbox.market.universe import universe
+from collector.sandbox.rest.http import Wire, serve_http
+from collector.sandbox.rest.limits import Limits
+from collector.sandbox.rest.query import Dialect
+from collector.sandbox.stream.broadcast import Broadcast
+from collector.sandbox.stream.rules import StreamRules
 
 # A client whose own resolver leads the exchange's hosts here must find them in the certificate; only those who trust
 # the authority of this run believe it.

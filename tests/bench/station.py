@@ -23,7 +23,7 @@ from wsproto.utilities import LocalProtocolError
 
 from collector.bybit import frames
 from collector.candle import TIMEFRAMES, Series
-from collector.sandbox.pushes import entry, frame
+from collector.sandbox.stream.pushes import entry, frame
 from tests.bench.audience import Audience
 
 _NOW_MS = 1_717_243_200_000

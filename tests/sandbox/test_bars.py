@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.sandbox.bars import DRAWS_PER_PART, Bar, flat, join, split
+from collector.sandbox.market.bars import DRAWS_PER_PART, Bar, flat, join, split
 
 COIN = 10**9  # the turnover of one dollar at a price of one tenth, in 1e-8 coins
 

@@ -8,10 +8,10 @@ import attrs
 import pytest
 
 from collector.sandbox import Faults, StreamRules
-from collector.sandbox.feed import Feed, Push
-from collector.sandbox.listing import Category
-from collector.sandbox.stream_mischief import StreamMischief
-from collector.sandbox.topics import Topic, read_topic
+from collector.sandbox.market.listing import Category
+from collector.sandbox.stream.feed import Feed, Push
+from collector.sandbox.stream.mischief import StreamMischief
+from collector.sandbox.stream.topics import Topic, read_topic
 
 from .asking import DAY, HOUR, MINUTE, NOW, asker
 

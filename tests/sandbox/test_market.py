@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
-from collector.sandbox.bars import Bar, join
-from collector.sandbox.listing import Category, Listing
-from collector.sandbox.market import Market
-from collector.sandbox.prices import exact_rows_of, rows_of
-from collector.sandbox.universe import universe
+from collector.sandbox.market.bars import Bar, join
+from collector.sandbox.market.listing import Category, Listing
+from collector.sandbox.market.market import Market
+from collector.sandbox.market.prices import exact_rows_of, rows_of
+from collector.sandbox.market.universe import universe
 
 NOW = 1_714_567_890_123  # 2024-05-01 12:51:30.123
 MINUTE = TIMEFRAMES["1"]

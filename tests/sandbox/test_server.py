@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from collector.sandbox import Faults, Sandbox, open_sandbox
-from collector.sandbox.http import Wire, serve_http
+from collector.sandbox.rest.http import Wire, serve_http
 
 from .asking import NOW
 

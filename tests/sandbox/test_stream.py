@@ -14,8 +14,8 @@ import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url, wrap_client_stream
 
 from collector.sandbox import Faults, Options, Sandbox, StreamRules, open_sandbox
-from collector.sandbox.garbles import garbled
-from collector.sandbox.listing import Category
+from collector.sandbox.market.listing import Category
+from collector.sandbox.stream.garbles import garbled
 
 from .asking import MINUTE, NOW, RealTime
 

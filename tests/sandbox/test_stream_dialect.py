@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from collector.sandbox import StreamRules
-from collector.sandbox.listing import Category
-from collector.sandbox.stream_dialect import Heard, Session
+from collector.sandbox.market.listing import Category
+from collector.sandbox.stream.dialect import Heard, Session
 
 from .asking import MINUTE, NOW, asker
 

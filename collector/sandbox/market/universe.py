@@ -12,9 +12,9 @@ from typing import Literal
 import attrs
 
 from collector.candle import DAY_MS, MINUTE_MS
-from collector.sandbox import noise
-from collector.sandbox.listing import CATEGORIES, Category, Listing
-from collector.sandbox.shapes import futures, places, read_shape
+from collector.sandbox.market import noise
+from collector.sandbox.market.listing import CATEGORIES, Category, Listing
+from collector.sandbox.market.shapes import futures, places, read_shape
 
 # Base coin: a price in dollars to begin from, decimals of price and of volume, dollars traded in a day.
 _COINS: dict[str, tuple[float, int, int, int]] = {

@@ -7,8 +7,8 @@ and the types are those of https://bybit-exchange.github.io/docs/v5/websocket/pu
 from collections.abc import Sequence
 
 from collector.candle import Timeframe
-from collector.sandbox.listing import Row
-from collector.sandbox.topics import Topic
+from collector.sandbox.market.listing import Row
+from collector.sandbox.stream.topics import Topic
 
 TEXT, BINARY = 0x1, 0x2
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 
-from collector.sandbox.bars import Bar
-from collector.sandbox.listing import Listing, Row
+from collector.sandbox.market.bars import Bar
+from collector.sandbox.market.listing import Listing, Row
 
 HEADER = b"timestamp,datetime,open,high,low,close,volume,turnover\n"
 _SAFE = 10**14  # a double holds every decimal of 15 digits, and printing 14 takes half as long

@@ -15,19 +15,19 @@ import attrs
 import h11
 import trio
 
-from collector.sandbox import pushes
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
-from collector.sandbox.feed import Feed, Push
-from collector.sandbox.garbles import garbled_frame
-from collector.sandbox.handshake import PATHS, SILENT_PATHS, accepted, conn_id, refused
-from collector.sandbox.line import Line
 from collector.sandbox.peak import Peak
-from collector.sandbox.silent_stream import SilentSession
-from collector.sandbox.stream_counts import OpenConnection
-from collector.sandbox.stream_dialect import Session
-from collector.sandbox.stream_mischief import Fate, StreamMischief
-from collector.sandbox.stream_rules import NEW_CONNECTIONS_S
+from collector.sandbox.stream import pushes
+from collector.sandbox.stream.counts import OpenConnection
+from collector.sandbox.stream.dialect import Session
+from collector.sandbox.stream.feed import Feed, Push
+from collector.sandbox.stream.garbles import garbled_frame
+from collector.sandbox.stream.handshake import PATHS, SILENT_PATHS, accepted, conn_id, refused
+from collector.sandbox.stream.line import Line
+from collector.sandbox.stream.mischief import Fate, StreamMischief
+from collector.sandbox.stream.rules import NEW_CONNECTIONS_S
+from collector.sandbox.stream.silent import SilentSession
 
 _AT_ONCE = 100  # pushes between two looks at other tasks: about 2 ms
 _A_LOT = 20_000  # pushes, 7 MB, after which it waits for clients to take them

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import attrs
 
 from collector.sandbox.peak import Peak
-from collector.sandbox.stream_rules import NEW_CONNECTIONS_S
+from collector.sandbox.stream.rules import NEW_CONNECTIONS_S
 
 
 @attrs.define(eq=False)

@@ -11,7 +11,7 @@ from wsproto import WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 
-from collector.sandbox.pushes import frame
+from collector.sandbox.stream.pushes import frame
 
 _CHUNK = 65_536
 _LONGEST = 1 << 20  # of one message; 21,000 characters of topics are the most that make sense

@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 
 from collector.candle import TIMEFRAMES, Timeframe
-from collector.sandbox.listing import Category, Listing, Source
+from collector.sandbox.market.listing import Category, Listing, Source
 
 Unknown = Literal["topic", "interval", "symbol"]
 """What is wrong with a text that is no topic; only spot says it."""

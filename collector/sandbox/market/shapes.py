@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from collector.sandbox.listing import CATEGORIES, FOREVER_MS, Category
+from collector.sandbox.market.listing import CATEGORIES, FOREVER_MS, Category
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _QUARTERS = {3: "H", 6: "M", 9: "U", 12: "Z"}

@@ -10,8 +10,9 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from collector.sandbox import noise, pages
-from collector.sandbox.listing import CATEGORIES, Category
+from collector.sandbox.market import noise
+from collector.sandbox.market.listing import CATEGORIES, Category
+from collector.sandbox.rest import pages
 
 PATHS: dict[str, Category] = {f"/v5/public/{category}": category for category in CATEGORIES}
 SILENT_PATHS = ("/v5/public/option", "/v5/public/spread")

@@ -13,12 +13,13 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from collector.sandbox import noise, pushes
-from collector.sandbox.garbles import falsified, still
-from collector.sandbox.listing import Row, Source
-from collector.sandbox.script import Plan, Script
-from collector.sandbox.stream_rules import StreamRules
-from collector.sandbox.topics import Topic
+from collector.sandbox.market import noise
+from collector.sandbox.market.listing import Row, Source
+from collector.sandbox.stream import pushes
+from collector.sandbox.stream.garbles import falsified, still
+from collector.sandbox.stream.rules import StreamRules
+from collector.sandbox.stream.script import Plan, Script
+from collector.sandbox.stream.topics import Topic
 
 SLOTS = 20  # a second's pushes are spread over so many moments, as the exchange's do not all come at once
 Listener = TypeVar("Listener", bound=Hashable)

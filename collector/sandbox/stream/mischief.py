@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from collector.sandbox import noise
 from collector.sandbox.faults import Faults
-from collector.sandbox.script import HONEST, Plan, Script
-from collector.sandbox.topics import Topic
+from collector.sandbox.market import noise
+from collector.sandbox.stream.script import HONEST, Plan, Script
+from collector.sandbox.stream.topics import Topic
 
 REFUSALS = {"handshake_403": 403, "handshake_5xx": 503}
 _PER_MINUTE = 60.0

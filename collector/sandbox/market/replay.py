@@ -14,9 +14,9 @@ from pathlib import Path
 import attrs
 
 from collector.candle import DAY_MS, TIMEFRAMES, Series, Timeframe
-from collector.sandbox.listing import Category, Listing, Row, Selection
-from collector.sandbox.prices import HEADER
-from collector.sandbox.shapes import read_shape
+from collector.sandbox.market.listing import Category, Listing, Row, Selection
+from collector.sandbox.market.prices import HEADER
+from collector.sandbox.market.shapes import read_shape
 
 _MINUTE = TIMEFRAMES["1"]
 _SERIES_HELD = 32  # series in memory at a time; a year of minutes is about 80 MB

@@ -11,10 +11,10 @@ import attrs
 import msgspec
 
 from collector.candle import Timeframe
-from collector.sandbox.instruments import list_instruments
-from collector.sandbox.listing import Row, Selection, Source
-from collector.sandbox.prices import json_of
-from collector.sandbox.query import Asked, Dialect, Query, Refusal, read_kline
+from collector.sandbox.market.listing import Row, Selection, Source
+from collector.sandbox.market.prices import json_of
+from collector.sandbox.rest.instruments import list_instruments
+from collector.sandbox.rest.query import Asked, Dialect, Query, Refusal, read_kline
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"

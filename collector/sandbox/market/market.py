@@ -13,10 +13,10 @@ from itertools import pairwise
 import attrs
 
 from collector.candle import DAY_MS, MINUTE_MS, Timeframe
-from collector.sandbox import noise
-from collector.sandbox.bars import DRAWS_PER_PART, Bar, flat, join, split
-from collector.sandbox.listing import Category, Listing, Row, Selection
-from collector.sandbox.prices import rows_of
+from collector.sandbox.market import noise
+from collector.sandbox.market.bars import DRAWS_PER_PART, Bar, flat, join, split
+from collector.sandbox.market.listing import Category, Listing, Row, Selection
+from collector.sandbox.market.prices import rows_of
 
 _SECOND_MS = 1000
 

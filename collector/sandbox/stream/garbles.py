@@ -5,8 +5,8 @@ Pure, and drawn by nobody: the same input always comes out in the same wrong way
 
 from collections.abc import Callable
 
-from collector.sandbox.listing import Row
-from collector.sandbox.pushes import BINARY, frame
+from collector.sandbox.market.listing import Row
+from collector.sandbox.stream.pushes import BINARY, frame
 
 
 def still(row: Row) -> bool:

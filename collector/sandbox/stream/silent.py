@@ -5,8 +5,8 @@ Clients that open every stream there is find them. Pure; see https://bybit-excha
 
 import msgspec
 
-from collector.sandbox.orders import Order
-from collector.sandbox.stream_dialect import Heard, Session
+from collector.sandbox.stream.dialect import Heard, Session
+from collector.sandbox.stream.orders import Order
 
 
 class SilentSession(Session):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import attrs
 
 from collector.candle import TIMEFRAMES
-from collector.sandbox.answers import Page
-from collector.sandbox.listing import Row, Source
-from collector.sandbox.query import Asked
+from collector.sandbox.market.listing import Row, Source
+from collector.sandbox.rest.answers import Page
+from collector.sandbox.rest.query import Asked
 
 
 @attrs.frozen

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import msgspec
 
-from collector.sandbox.listing import Category, Source
-from collector.sandbox.orders import Order, read_order
-from collector.sandbox.stream_rules import StreamRules, letters
-from collector.sandbox.topics import Topic, Unknown, read_topic
+from collector.sandbox.market.listing import Category, Source
+from collector.sandbox.stream.orders import Order, read_order
+from collector.sandbox.stream.rules import StreamRules, letters
+from collector.sandbox.stream.topics import Topic, Unknown, read_topic
 
 _SPOT_ARGS = 10  # docs: per subscribe request; futures have no limit of their own
 _SPOT_WORDS: dict[Unknown, str] = {"interval": "Invalid kline type :[%s]", "symbol": "Invalid symbol :[%s]"}

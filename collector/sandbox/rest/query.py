@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 import attrs
 
 from collector.candle import TIMEFRAMES, Timeframe
-from collector.sandbox.listing import CATEGORIES, Category, Listing, Source
+from collector.sandbox.market.listing import CATEGORIES, Category, Listing, Source
 
 Query = Mapping[str, str]
 PARAMETER_ERROR = 10001

@@ -5,7 +5,7 @@ Pure; it only says what shall happen and does nothing.
 
 import attrs
 
-from collector.sandbox.topics import Topic
+from collector.sandbox.stream.topics import Topic
 
 
 @attrs.frozen

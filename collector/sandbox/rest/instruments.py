@@ -5,11 +5,11 @@ Pure. Only texts where the exchange has texts: a client that reads a number wher
 
 from typing import Any, cast
 
-from collector.sandbox import noise
-from collector.sandbox import query as asked
-from collector.sandbox.listing import FOREVER_MS, Category, Listing, Source, Status
-from collector.sandbox.prices import text
-from collector.sandbox.query import Dialect, Query, Refusal
+from collector.sandbox.market import noise
+from collector.sandbox.market.listing import FOREVER_MS, Category, Listing, Source, Status
+from collector.sandbox.market.prices import text
+from collector.sandbox.rest import query as asked
+from collector.sandbox.rest.query import Dialect, Query, Refusal
 
 _STATUSES = ("PreLaunch", "Trading", "Delivering", "Closed")
 _EMPTY = {"category": "", "list": [], "nextPageCursor": ""}

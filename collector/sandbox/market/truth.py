@@ -4,8 +4,8 @@ Pure. The format is that of our CSV files: open time in ms, the same instant as 
 """
 
 from collector.candle import Timeframe
-from collector.sandbox.listing import Listing, Source
-from collector.sandbox.prices import HEADER, csv_of
+from collector.sandbox.market.listing import Listing, Source
+from collector.sandbox.market.prices import HEADER, csv_of
 
 
 def truth(
