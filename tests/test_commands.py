@@ -710,6 +710,36 @@ def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: San
     assert report_of(tmp_path) == {"checked_at": report_of(tmp_path)["checked_at"], **found}
 
 
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        (slice(20, None), "before row 0: 20 candles are missing, 2024-05-05 12:00:00 to 2024-05-06 07:00:00 (pending)"),
+        (
+            slice(-20),
+            "after the last row: 20 candles are missing, 2024-05-14 16:00:00 to 2024-05-15 11:00:00 (pending)",
+        ),
+        (slice(0), "240 candles are missing, 2024-05-05 12:00:00 to 2024-05-15 11:00:00 (pending)"),
+        (None, "there is no such file"),
+    ],
+)
+def test_check_misses_what_was_held_though_the_rows_that_are_left_are_right(
+    say: Command, box: Sandbox, tmp_path: Path, keep: slice | None, told: str
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(b"".join([header, *lines[keep]]))
+    status, out, err = say(settings, "check")
+    assert (status, out.splitlines()[0]) == (1, f"BTCUSDT_60.csv: {told}")
+    assert ": 1 with issues" in complaints(err)[0]
+    say(settings, "repair")
+    assert say(settings, "check")[0] == 0
+
+
 def test_check_against_the_exchange_names_what_differs(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path)
     say(settings, "fetch")
