@@ -51,15 +51,15 @@ class Gap:
         }
 
 
-def find_gaps(data_dir: Path) -> Iterator[Gap]:
+def find_gaps(data_dir: Path, category: str) -> Iterator[Gap]:
     """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time.
 
     Raises:
-        SettingsError: there is no such directory, or it cannot be read.
+        SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
         StorageError: the ledger or a file cannot be read.
     """
     refuse_if_absent(data_dir)
-    saved = read_ledger(data_dir)
+    saved = read_ledger(data_dir, category)
     for series in sorted(saved.book.records):
         held = _held(data_dir / series.file_name, series, saved.marks.get(series))
         yield from (Gap(series, missing) for missing in saved.missing(series, held))

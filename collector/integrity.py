@@ -74,7 +74,8 @@ class DataIntegrityChecker:
             the rows seem to be of that), and `problem` (why nothing is known of the rows, if so).
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: there is no such file, whatever the ledger says of it.
+            SettingsError: the data directory holds the candles of another category.
         """
         path = self._path(name)
         if path is None:
@@ -91,7 +92,7 @@ class DataIntegrityChecker:
             `total_rows`, `total_missing_candles`, `total_disagreements`.
 
         Raises:
-            SettingsError: there is no such directory, or it cannot be read.
+            SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
         """
         return totals(self.check_each(self.files()))
 
@@ -99,7 +100,7 @@ class DataIntegrityChecker:
         """The CSV files of the data directory, by series, and those that should be there.
 
         Raises:
-            SettingsError: there is no such directory, or it cannot be read.
+            SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
         """
         refuse_if_absent(self.settings.data_dir)
         self._read_ledger()
@@ -113,7 +114,11 @@ class DataIntegrityChecker:
         return (path for series, path in gone.items() if self._outside(series, self._missing(path, series)))
 
     def check_each(self, paths: Sequence[Path]) -> Iterator[Checked]:
-        """One file after another."""
+        """One file after another.
+
+        Raises:
+            SettingsError: the data directory holds the candles of another category.
+        """
         self._read_ledger()
         self._patience_s = _PATIENCE_S
         self._flawless.clear()
@@ -135,7 +140,7 @@ class DataIntegrityChecker:
 
     def _read_ledger(self) -> None:
         try:
-            self._saved = read_ledger(self.settings.data_dir)
+            self._saved = read_ledger(self.settings.data_dir, self.settings.category)
         except StorageError:  # the files say what is held; without it, nothing is known of their gaps
             self._saved = Saved(Book(), {})
 

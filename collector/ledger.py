@@ -22,7 +22,15 @@ from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
 from collector.missing import Missing, State
-from collector.ownership import OWN, checked_identity, owned, record_ban, recorded_ban, write_identity
+from collector.ownership import (
+    OWN,
+    checked_identity,
+    owned,
+    record_ban,
+    recorded_ban,
+    refuse_another_category,
+    write_identity,
+)
 from collector.planning import NEWEST
 from collector.rows import candles_in
 
@@ -163,12 +171,14 @@ def _was_cut(series: Series, mark: Mark, held: Spans) -> bool:
     return before <= NEWEST <= now and held[0].start_ms > mark.first_ms
 
 
-def read_ledger(data_dir: Path) -> Saved:
+def read_ledger(data_dir: Path, category: str) -> Saved:
     """What the ledger of a directory says, also while a collector owns it; nothing is changed.
 
     Raises:
+        SettingsError: the directory holds the candles of another category.
         StorageError: it cannot be read.
     """
+    refuse_another_category(data_dir, category)
     path, book = data_dir / OWN / _FILE, Book()
     try:
         with _storage(path.parent):

@@ -377,6 +377,18 @@ def test_a_directory_of_another_category_is_refused(say: Command, tmp_path: Path
     assert (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("arguments", ["check", "gaps", "repair", "repair --dry-run"])
+def test_those_who_only_read_refuse_a_directory_of_another_category_and_no_other(
+    say: Command, box: Sandbox, tmp_path: Path, arguments: str
+) -> None:
+    assert say(settings_for(box.url, tmp_path), "fetch")[0] == 0
+    status, out, err = say(settings_for(box.url, tmp_path, category="spot"), *arguments.split())
+    assert (status, out) == (2, "")
+    assert "holds candles of sandbox linear, not of " in complaints(err)[0]
+    elsewhere = settings_for("https://api.bybit.com", tmp_path, ban_wait_s=600)
+    assert say(elsewhere, *arguments.split())[0] == (2 if "repair" in arguments else 0)
+
+
 def test_another_site_without_its_stream_is_refused_before_anything_is_asked(say: Command, tmp_path: Path) -> None:
     settings = attrs.evolve(Settings(rest_url="https://api-testnet.bybit.com"), data_dir=tmp_path / "data")
     status, _, err = say(settings, "run")
