@@ -828,6 +828,23 @@ def test_a_stdout_that_cannot_be_written_is_no_traceback(tmp_path: Path, argumen
     assert "Exception" not in ended.stderr
 
 
+@pytest.mark.parametrize(("quiet", "told"), [([], 2), (["--quiet"], 1)])
+def test_a_check_whose_report_cannot_be_written_says_so_and_what_it_found(
+    say: Command, tmp_path: Path, quiet: list[str], told: int
+) -> None:
+    settings = with_a_torn_file(tmp_path)
+    (tmp_path / "file").write_text("not a directory")
+    status, out, err = say(settings, "check", *quiet, logs_dir=str(tmp_path / "file" / "below"))
+    assert (status, out) == (
+        1,
+        "BTCUSDT_60.csv: this collector would not have written it: its first line is not our header\n",
+    )
+    assert complaints(err)[0].startswith("the report was not written: [storage] logs_dir: ")
+    assert len(complaints(err)) == told
+    (settings.data_dir / "BTCUSDT_60.csv").unlink()
+    assert say(settings, "check", *quiet, logs_dir=str(tmp_path / "file" / "below"))[0] == 0
+
+
 def test_the_report_of_a_check_is_kept_also_when_nobody_reads_what_it_found(tmp_path: Path) -> None:
     ended = piped(with_a_torn_file(tmp_path), "collector check --quiet | true")
     assert (ended.returncode, ended.stderr) == (0, "")
