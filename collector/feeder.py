@@ -52,8 +52,8 @@ class Metadata:
 class DataFeeder:
     """The candles in a data directory. What is asked for and not loaded yet is loaded then.
 
-    Moments are epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Timeframes are the
-    exchange's names, and `1440` for `D`. A feeder belongs to one thread.
+    Moments are whole epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Those of numpy and
+    pandas are understood. Timeframes are the exchange's names, and `1440` for `D`. A feeder belongs to one thread.
 
     Args:
         data_dir: where the CSV files are.

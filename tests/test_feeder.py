@@ -4,8 +4,10 @@ import logging
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from math import nan
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import attrs
 import polars as pl
@@ -138,6 +140,17 @@ def test_a_moment_can_be_given_in_every_usual_form(feeder: DataFeeder, moment: M
     assert found is not None
     assert found["timestamp_ms"] == T0 + HOUR_MS
     assert feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment) == {"60": found}
+
+
+@pytest.mark.parametrize("moment", [None, nan, 1.5, "soon"])
+def test_what_is_no_moment_is_a_value_error_everywhere(feeder: DataFeeder, moment: Any) -> None:
+    for ask in (
+        lambda: feeder.get_data_at_timestamp("BTCUSDT", "60", moment),
+        lambda: feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment),
+        lambda: feeder.load_data("BTCUSDT", "60", start_date=moment if moment is not None else nan),
+    ):
+        with pytest.raises(ValueError, match=r"is no moment|is not an ISO date"):
+            ask()
 
 
 def test_1440_is_another_name_of_d(tmp_path: Path) -> None:
