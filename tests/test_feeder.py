@@ -245,8 +245,7 @@ def test_a_file_that_is_gone_when_it_is_loaded_again_is_gone(tmp_path: Path, fee
     (tmp_path / "BTCUSDT_1.csv").unlink()
     assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
     assert not feeder.load_data("BTCUSDT", "1")
-    with pytest.raises(NoSuchSeries):
-        feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
+    assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0) is None
 
 
 @pytest.mark.parametrize("text", [b"", HEADER])
@@ -271,13 +270,29 @@ def test_a_file_without_rows_is_there_and_has_nothing(tmp_path: Path, text: byte
 )
 def test_asking_for_what_is_not_stored_says_what_is(feeder: DataFeeder, symbol: str, name: str, what: str) -> None:
     with pytest.raises(NoSuchSeries, match=what):
-        feeder.get_data_at_timestamp(symbol, name, T0)
-    with pytest.raises(NoSuchSeries, match=what):
         feeder.frame(symbol, name)
     with pytest.raises(NoSuchSeries, match=what):
-        feeder.get_multi_timeframe_data(symbol, [name], T0)
-    with pytest.raises(NoSuchSeries, match=what):
         feeder.replay(symbol, name)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"), [("BTCUSDT", "240"), ("ETHUSDT", "60"), ("BTCUSDT", "7"), ("../BTCUSDT", "60")]
+)
+def test_a_look_up_of_what_is_not_stored_gives_none_and_says_once_what_is(
+    feeder: DataFeeder, caplog: pytest.LogCaptureFixture, symbol: str, name: str
+) -> None:
+    with caplog.at_level(logging.WARNING, "collector"):
+        for _ in range(3):
+            assert feeder.get_data_at_timestamp(symbol, name, T0) is None
+            assert feeder.get_multi_timeframe_data(symbol, [name], T0) is None
+    (record,) = caplog.records
+    assert "has BTCUSDT" in record.getMessage()
+
+
+def test_a_look_up_finds_what_has_been_stored_since(tmp_path: Path, feeder: DataFeeder) -> None:
+    assert feeder.get_data_at_timestamp("BTCUSDT", "5", T0) is None
+    store(tmp_path, "BTCUSDT_5", range(3))
+    assert feeder.get_data_at_timestamp("BTCUSDT", "5", T0)
 
 
 def test_a_directory_with_many_symbols_is_not_listed_to_the_end(tmp_path: Path) -> None:
@@ -344,15 +359,20 @@ def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path
         assert feeder.memory_bytes == 200 * ROW
 
 
-def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it(tmp_path: Path) -> None:
+def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (symbol,) = stored(tmp_path, 1)
     store(tmp_path, "LONGUSDT_1", range(400))
     feeder = DataFeeder(tmp_path, memory_limit_bytes=350 * ROW)
     assert feeder.load_data(symbol, "1")
-    with pytest.raises(
-        DoesNotFit, match=r"LONGUSDT_1 needs 0\.0 MB of memory where 0\.0 MB are allowed: load a shorter"
-    ):
-        feeder.load_data("LONGUSDT", "1")
+    with caplog.at_level(logging.WARNING, "collector"):
+        assert feeder.load_data(["LONGUSDT", symbol], "1") is False
+    assert "LONGUSDT_1 needs 0.0 MB of memory where 0.0 MB are allowed: load a shorter" in caplog.text
+    with pytest.raises(DoesNotFit, match="LONGUSDT_1 needs"):
+        feeder.frame("LONGUSDT", "1")
+    with pytest.raises(DoesNotFit, match="LONGUSDT_1 needs"):
+        feeder.get_data_at_timestamp("LONGUSDT", "1", T0)
     assert held(feeder) == [symbol]
     assert feeder.load_data("LONGUSDT", "1", start_date=T0 + 100 * MINUTE_MS)
 
@@ -372,8 +392,7 @@ def test_the_share_of_the_machines_memory_counts_what_others_use(tmp_path: Path)
     assert feeder.load_data(symbols[2:4], "1")
     assert held(feeder) == symbols[2:4]
     others = 700 * ROW
-    with pytest.raises(DoesNotFit):
-        feeder.load_data(symbols[5], "1")
+    assert not feeder.load_data(symbols[5], "1")
 
 
 @pytest.mark.parametrize(("percent", "most"), [(0, None), (101, None), (90, -1)])
