@@ -115,7 +115,9 @@ class DataFeeder:
     ) -> Candle | None:
         """The candle that opened last at or before the moment, None before the first and where none are stored.
 
-        Its `is_closed` says whether it was complete at the moment. Where it is not, its high, low, close, volume and
+        It has the numbers of the file by the names of its columns, `timestamp` (when it opened, in epoch milliseconds),
+        `open`, `high`, `low`, `close`, `volume` and `turnover`; besides, `close_time_ms` and `is_closed`. The latter
+        says whether it was complete at the moment. Where it is not, its high, low, close, volume and
         turnover were not known yet. With `closed_only` it is the last candle that was complete at the moment.
         """
         ms = timestamp if type(timestamp) is int else instant_ms(timestamp)

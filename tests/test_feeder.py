@@ -55,13 +55,13 @@ def test_a_directory_may_be_below_home_as_in_the_settings(tmp_path: Path, monkey
 
 def test_a_look_up_gives_the_candle_that_opened_at_or_before_the_moment(feeder: DataFeeder) -> None:
     assert feeder.get_data_at_timestamp("BTCUSDT", "60", T0 + HOUR_MS + 5) == {
+        "timestamp": T0 + HOUR_MS,
         "open": 37001.0,
         "high": 37001.0,
         "low": 37001.0,
         "close": 37001.0,
         "volume": 1.5,
         "turnover": 0.00000123,
-        "timestamp_ms": T0 + HOUR_MS,
         "close_time_ms": T0 + 2 * HOUR_MS,
         "is_closed": False,
     }
@@ -109,8 +109,8 @@ def test_a_look_up_says_what_going_through_all_candles_says(
     feeder = DataFeeder(directory)
     found = feeder.get_data_at_timestamp("BTCUSDT", name, moment)
     known = feeder.get_data_at_timestamp("BTCUSDT", name, moment, closed_only=True)
-    assert (found and found["timestamp_ms"]) == (frame.shift(T0, at_or_before[-1]) if at_or_before else None)
-    assert (known and known["timestamp_ms"]) == (frame.shift(T0, complete[-1]) if complete else None)
+    assert (found and found["timestamp"]) == (frame.shift(T0, at_or_before[-1]) if at_or_before else None)
+    assert (known and known["timestamp"]) == (frame.shift(T0, complete[-1]) if complete else None)
     assert found is None or found["is_closed"] == (found["close_time_ms"] <= moment)
 
 
@@ -138,7 +138,7 @@ def test_a_feeder_can_be_told_once_that_only_closed_candles_count(tmp_path: Path
 def test_a_moment_can_be_given_in_every_usual_form(feeder: DataFeeder, moment: Moment) -> None:
     found = feeder.get_data_at_timestamp("BTCUSDT", "60", moment)
     assert found is not None
-    assert found["timestamp_ms"] == T0 + HOUR_MS
+    assert found["timestamp"] == T0 + HOUR_MS
     assert feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment) == {"60": found}
 
 
