@@ -54,6 +54,7 @@ class DataFeeder:
 
     Moments are whole epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Those of numpy and
     pandas are understood. Timeframes are the exchange's names, and `1440` for `D`. A feeder belongs to one thread.
+    Handed to another process, it loads there what it is asked for, in the spans that `load_data` was told here.
 
     Args:
         data_dir: where the CSV files are.
@@ -83,6 +84,10 @@ class DataFeeder:
         self._shelf = Shelf(Limit(memory_limit_percent, memory_limit_bytes, memory))
         self._spans: dict[Series, tuple[int, int] | None] = {}
         self._told: set[tuple[str, str]] = set()  # what look-ups were told is not stored
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but what is in memory, which may be a mapped file."""
+        return self.__dict__ | {"_shelf": Shelf(self._shelf.limit)}
 
     def load_data(
         self,

@@ -1,6 +1,7 @@
 """The feeder as a script uses it: look-ups, loading, memory, tables and replay, and nothing known before its time."""
 
 import logging
+import pickle
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -314,6 +315,18 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, feeder: DataFeeder
     (tmp_path / "BTCUSDT_5.csv").write_text("time,price\n")
     with pytest.raises(NotReadable, match=r"BTCUSDT_5\.csv cannot be used"):
         feeder.get_data_at_timestamp("BTCUSDT", "5", T0)
+
+
+def test_a_feeder_that_is_handed_to_another_process_loads_there_what_it_is_asked_for(
+    tmp_path: Path, feeder: DataFeeder
+) -> None:
+    assert feeder.load_data("BTCUSDT", ["1", "60"], end_date=T0 + 60 * MINUTE_MS)
+    candle = feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
+    again = pickle.loads(pickle.dumps(feeder))
+    assert again.memory_bytes == 0
+    assert again.get_data_at_timestamp("BTCUSDT", "1", T0) == candle
+    assert again.metadata("BTCUSDT", "1").rows == 60
+    assert feeder.memory_bytes == 61 * ROW
 
 
 # Memory.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -235,6 +236,13 @@ def test_the_exchanges_time_counts_where_it_is_ahead_of_ours(tmp_path: Path) -> 
     assert checker.check_single_file("BTCUSDT_1")["defects"] == {"unclosed": 1}
     keep(tmp_path, held=Spans.between(T0, T0 + 10 * MINUTE_MS))
     assert checker.check_single_file("BTCUSDT_1")["defects"] == {}
+
+
+def test_a_checker_can_be_handed_to_another_process(checker: DataIntegrityChecker, tmp_path: Path) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10)))
+    keep(tmp_path, held=spans(0, 12), wanted=0)
+    assert checker.check_all_files()["total_missing_candles"] == 2
+    assert pickle.loads(pickle.dumps(checker)).check_all_files()["total_missing_candles"] == 2
 
 
 def test_a_ledger_that_cannot_be_read_leaves_gaps_pending(checker: DataIntegrityChecker, tmp_path: Path) -> None:
