@@ -19,7 +19,7 @@ from collector.checking.findings import totals
 from collector.checking.reports import write_report
 from collector.checking.samples import Difference, audit_record, draw_samples
 from collector.commands.options import Options, with_options
-from collector.commands.terminal import AsJson, printable, say, show
+from collector.commands.terminal import AsJson, can_draw, printable, say, show
 from collector.commands.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
 from collector.errors import SettingsError
 from collector.integrity import DataIntegrityChecker
@@ -88,6 +88,6 @@ def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
 def _watched(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
     """The same, with a bar on a terminal."""
     console = Console(stderr=True)
-    if options.quiet or not console.is_terminal:
+    if options.quiet or not can_draw(console):
         return work
     return track(work, "checking", total, console=console, transient=True)
