@@ -7,17 +7,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collector.errors import CollectorError
+    from collector.errors import (
+        CollectorError,
+        DirectoryInUse,
+        DoesNotFit,
+        ExchangeError,
+        NoSuchSeries,
+        NotReadable,
+        Refused,
+        SettingsError,
+        StorageError,
+        Unreachable,
+    )
     from collector.feeder import DataFeeder
     from collector.integrity import DataIntegrityChecker
     from collector.service import collect
     from collector.settings import Settings
     from collector.summary import Outcome
 
-__all__ = ["CollectorError", "DataFeeder", "DataIntegrityChecker", "Outcome", "Settings", "collect"]
+__all__ = [
+    "CollectorError",
+    "DataFeeder",
+    "DataIntegrityChecker",
+    "DirectoryInUse",
+    "DoesNotFit",
+    "ExchangeError",
+    "NoSuchSeries",
+    "NotReadable",
+    "Outcome",
+    "Refused",
+    "Settings",
+    "SettingsError",
+    "StorageError",
+    "Unreachable",
+    "collect",
+]
 
-_HOMES = {
-    "CollectorError": "errors",
+_HOMES = dict.fromkeys(__all__, "errors") | {
     "DataFeeder": "feeder",
     "DataIntegrityChecker": "integrity",
     "Outcome": "summary",

@@ -47,6 +47,10 @@ class Beginning:
 UNKNOWN = Beginning()
 
 
+def _nobody_waits() -> None:
+    """It has a name, so that a book can be handed to another process."""
+
+
 @attrs.define
 class Book:
     """Every series' record; `on_idle` is called whenever the last span in flight has landed."""
@@ -54,7 +58,7 @@ class Book:
     records: dict[Series, Record] = attrs.field(factory=dict)
     beginnings: dict[str, Beginning] = attrs.field(factory=dict)
     delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
-    on_idle: Callable[[], None] = attrs.field(default=lambda: None)
+    on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
     candles_in_flight: int = 0
     _flying: set[Series] = attrs.field(factory=set)
 

@@ -32,7 +32,7 @@ from collector.commands.signals import until_signal
 from collector.commands.status import status
 from collector.commands.stderr import is_journal, lasting, open_closed_streams
 from collector.commands.symbols import symbols
-from collector.commands.terminal import say
+from collector.commands.terminal import can_draw, say
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.logs import get_logger, open_logs, set_level
 from collector.ownership import refuse_if_absent
@@ -179,8 +179,8 @@ def demo(
     directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
         raise SettingsError([f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"])
-    with open_logs(None, quiet=console.is_terminal, console=console):
-        watch = Display(console).draw if console.is_terminal else log_progress
+    with open_logs(None, quiet=can_draw(console), console=console):
+        watch = Display(console).draw if can_draw(console) else log_progress
         equal = trio.run(demonstrate, directory, seed, say, watch)
     say(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
     if not equal:
@@ -222,7 +222,7 @@ def _logged(
             log.warning("unknown variable", what=warning)
         if options.cut_days:
             log.warning("more days than limit_to_50_entries keeps", days=options.cut_days, remedy="--no-limit")
-        watch = Display(console).draw if console.is_terminal and not options.quiet else log_progress
+        watch = Display(console).draw if can_draw(console) and not options.quiet else log_progress
         return trio.run(partial(until_signal, partial(work, watch=watch), on_hangup))
 
 

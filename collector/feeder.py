@@ -15,7 +15,7 @@ import psutil
 
 from collector.candle import TIMEFRAMES, Series, timeframe
 from collector.coverage import Spans
-from collector.errors import NoSuchSeries, NotReadable
+from collector.errors import DoesNotFit, NoSuchSeries, NotReadable
 from collector.logs import get_logger
 from collector.research import alignment
 from collector.research.catalogue import Catalogue
@@ -52,8 +52,9 @@ class Metadata:
 class DataFeeder:
     """The candles in a data directory. What is asked for and not loaded yet is loaded then.
 
-    Moments are epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Timeframes are the
-    exchange's names, and `1440` for `D`. A feeder belongs to one thread.
+    Moments are whole epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Those of numpy and
+    pandas are understood. Timeframes are the exchange's names, and `1440` for `D`. A feeder belongs to one thread.
+    Handed to another process, it loads there what it is asked for, in the spans that `load_data` was told here.
 
     Args:
         data_dir: where the CSV files are.
@@ -64,7 +65,9 @@ class DataFeeder:
         memory: tells the machine's memory.
 
     All methods that need candles raise `NoSuchSeries` for what is not stored, `NotReadable` for a file that is none of
-    ours, and `DoesNotFit` for a series that alone is beyond the limit; and `ValueError` for what is not a moment.
+    ours, and `DoesNotFit` for a series that alone is beyond the limit; and `ValueError` for what is not a moment. But
+    of what is not stored the two look-ups give None and say once, in a warning, what there is instead; and `load_data`
+    answers False to all three, with the reason in a warning.
     """
 
     def __init__(
@@ -80,6 +83,11 @@ class DataFeeder:
         self._closed_only = closed_only
         self._shelf = Shelf(Limit(memory_limit_percent, memory_limit_bytes, memory))
         self._spans: dict[Series, tuple[int, int] | None] = {}
+        self._told: set[tuple[str, str]] = set()  # what look-ups were told is not stored
+
+    def __getstate__(self) -> dict[str, object]:
+        """All but what is in memory, which may be a mapped file."""
+        return self.__dict__ | {"_shelf": Shelf(self._shelf.limit)}
 
     def load_data(
         self,
@@ -97,12 +105,11 @@ class DataFeeder:
         With either, the series are what opens in that span from now on, also where they have to be loaded again.
 
         Returns:
-            Whether everything asked for is there. What is not stored, or is not readable, does not keep the rest from
-            being loaded; it is logged, and raises when it is asked for.
+            Whether everything asked for is there. What is not stored, is not readable or alone is beyond the limit
+            does not keep the rest from being loaded; the reason is logged.
 
         Raises:
-            DoesNotFit: one of the series alone is beyond the limit.
-            ValueError: the end lies before the start.
+            ValueError: one of them is not a moment, or the end lies before the start.
         """
         span = _span_ms(start_date, end_date)
         loaded = [self._try_to_load(symbol, name, span) for symbol in _each(symbols) for name in _each(timeframes)]
@@ -111,35 +118,32 @@ class DataFeeder:
     def get_data_at_timestamp(
         self, symbol: str, timeframe: str, timestamp: Moment, *, closed_only: bool | None = None
     ) -> Candle | None:
-        """The candle that opened last at or before the moment, None before the first.
+        """The candle that opened last at or before the moment, None before the first and where none are stored.
 
-        Its `is_closed` says whether it was complete at the moment. Where it is not, its high, low, close, volume and
+        It has the numbers of the file by the names of its columns, `timestamp` (when it opened, in epoch milliseconds),
+        `open`, `high`, `low`, `close`, `volume` and `turnover`; besides, `close_time_ms` and `is_closed`. The latter
+        says whether it was complete at the moment. Where it is not, its high, low, close, volume and
         turnover were not known yet. With `closed_only` it is the last candle that was complete at the moment.
         """
-        held = self._shelf.find(symbol, timeframe) or self._held(symbol, timeframe)
         ms = timestamp if type(timestamp) is int else instant_ms(timestamp)
+        held = self._shelf.find(symbol, timeframe) or self._held_if_stored(symbol, timeframe)
+        if held is None:
+            return None
         return held.at(ms, closed_only=self._closed_only if closed_only is None else closed_only)
 
     def get_multi_timeframe_data(
         self, symbol: str, timeframes: Names, timestamp: Moment, *, closed_only: bool | None = None
     ) -> dict[str, Candle] | None:
-        """The same in several timeframes, by their names as given; a timeframe that has nothing is left out.
+        """The same in several timeframes, by their names as given; None when no timeframe has anything.
 
-        None when no timeframe has anything. Raises `NoSuchSeries` only when none of them is stored.
+        A timeframe that has nothing is left out, be it that it is not stored or that its first candle comes later.
         """
-        ms, names = instant_ms(timestamp), _each(timeframes)
+        ms = instant_ms(timestamp)
         found: dict[str, Candle] = {}
-        absent: list[NoSuchSeries] = []
-        for name in names:
-            try:
-                candle = self.get_data_at_timestamp(symbol, name, ms, closed_only=closed_only)
-            except NoSuchSeries as error:
-                absent.append(error)
-            else:
-                if candle is not None:
-                    found[name] = candle
-        if absent and len(absent) == len(names):
-            raise absent[0]
+        for name in _each(timeframes):
+            candle = self.get_data_at_timestamp(symbol, name, ms, closed_only=closed_only)
+            if candle is not None:
+                found[name] = candle
         return found or None
 
     def frame(self, symbol: str, timeframe: str, *, fill: bool = False) -> pl.DataFrame:
@@ -225,12 +229,24 @@ class DataFeeder:
             self._shelf.name(held, symbol, name)
         return held
 
+    def _held_if_stored(self, symbol: str, name: str) -> Held | None:
+        """The same, None if there is none. The second time costs a look at one file: scripts look up in loops."""
+        if (symbol, name) in self._told and not self._catalogue.has(symbol, name):
+            return None
+        try:
+            return self._held(symbol, name)
+        except NoSuchSeries as error:
+            if (symbol, name) not in self._told:
+                log.warning("not loaded", why=str(error))
+            self._told.add((symbol, name))
+            return None
+
     def _try_to_load(self, symbol: str, name: str, span: tuple[int, int] | None) -> bool:
         try:
             series = self._catalogue.series(symbol, name)
             self._spans[series] = span
             self._loaded(series)
-        except (NoSuchSeries, NotReadable) as error:
+        except (NoSuchSeries, NotReadable, DoesNotFit) as error:
             log.warning("not loaded", why=str(error))
             return False
         return True

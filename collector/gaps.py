@@ -17,8 +17,6 @@ from collector.inspection import Mark, NotOurs, inspect, mapped
 from collector.ledger import read_ledger
 from collector.missing import Missing
 from collector.ownership import refuse_if_absent
-from collector.planning import NEWEST
-from collector.rows import candles_in
 
 
 @attrs.frozen
@@ -53,29 +51,18 @@ class Gap:
         }
 
 
-def find_gaps(data_dir: Path) -> Iterator[Gap]:
-    """Everything that the ledger of a directory wants and its files do not hold, by series and time.
+def find_gaps(data_dir: Path, category: str) -> Iterator[Gap]:
+    """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time.
 
     Raises:
-        SettingsError: there is no such directory, or it cannot be read.
+        SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
         StorageError: the ledger or a file cannot be read.
     """
     refuse_if_absent(data_dir)
-    saved = read_ledger(data_dir)
+    saved = read_ledger(data_dir, category)
     for series in sorted(saved.book.records):
-        mark = saved.marks.get(series)
-        held = _held(data_dir / series.file_name, series, mark)
-        saved.book.hold(series, held)
-        if mark and _was_cut(series, mark, held):
-            saved.book.let_go(series, held[0].start_ms)
-        yield from (Gap(series, missing) for missing in saved.book.missing(series))
-
-
-def _was_cut(series: Series, mark: Mark, held: Spans) -> bool:
-    """Whether the limit has cut a full file since the ledger was saved; it holds as many rows as before, or some more
-    that are new."""
-    before, now = candles_in(series.timeframe, mark.held), candles_in(series.timeframe, held)
-    return before <= NEWEST <= now and held[0].start_ms > mark.first_ms
+        held = _held(data_dir / series.file_name, series, saved.marks.get(series))
+        yield from (Gap(series, missing) for missing in saved.missing(series, held))
 
 
 def gaps_summary(gaps: Sequence[Gap]) -> str:

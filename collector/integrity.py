@@ -1,12 +1,13 @@
 """Whether the files of a data directory are complete and right: each examined, and compared with the next finer one.
 
-It only reads, and it may do so beside a running collector: a line that is just being written is no defect. Whatever is
-wrong with a file, even that it cannot be read, is a finding and never an error.
+What the ledger says was held or is wanted is missed in the files too: a file may look right and have lost its head, its
+tail or all of it. It only reads, and it may do so beside a running collector: a line that is just being written is no
+defect. Whatever is wrong with a file, even that it cannot be read or is gone, is a finding and never an error.
 """
 
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from collector.checking.agreement import disagreements, finer_frames
 from collector.checking.defects import Kind
 from collector.checking.examination import MOST, Examination, examine, parted
 from collector.checking.findings import Checked, totals
-from collector.coverage import Span
+from collector.coverage import NOTHING, Span, Spans
 from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import Saved, read_ledger
+from collector.missing import SETTLED, Missing
 from collector.ownership import refuse_if_absent, refuse_if_owned
 from collector.rows import HEADER, open_of_line
 from collector.settings import Settings
@@ -55,9 +57,14 @@ class DataIntegrityChecker:
             `has_issues`: whether anything is wrong. Gaps that the exchange cannot fill (`absent`, `before-listing` and
             `delisted` in the ledger) are listed, but are no issue by themselves.
             `gaps`: the first 1000, each with `position` (of the row after it), `previous_timestamp` and
-            `current_timestamp` (of the rows around it), `expected_interval`, `actual_interval`, `gap_duration` (the
-            difference), `missing_candles`, `gap_minutes`, `states` (candles by state in the ledger) and `state` (the
-            least settled of them; `pending` where the ledger knows nothing).
+            `current_timestamp` (of the rows around it), `start_ms` and `end_ms` (what is missing opens from the one on
+            and before the other), `expected_interval`, `actual_interval`, `gap_duration` (the difference),
+            `missing_candles`, `gap_minutes`, `states` (candles by state in the ledger) and `state` (the least settled
+            of them; `pending` where the ledger knows nothing). Beside what is missing between rows, these are the
+            candles before the first row and after the last that the ledger misses and that may still come; the
+            timestamp of a row that is not there is None then, and so are both intervals. Left out after the last row
+            is what closed less than `stale_after_s` before the ledger was saved and was never held: it may be about
+            to be written.
             `duplicate_count`: rows whose time another row has already.
             `invalid_candles`: the first 1000 defects that make a row no closed candle of the series, each with
             `position`, `timestamp`, `kind` and `what`.
@@ -67,7 +74,8 @@ class DataIntegrityChecker:
             the rows seem to be of that), and `problem` (why nothing is known of the rows, if so).
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: there is no such file, whatever the ledger says of it.
+            SettingsError: the data directory holds the candles of another category.
         """
         path = self._path(name)
         if path is None:
@@ -76,7 +84,7 @@ class DataIntegrityChecker:
         return checked.record()
 
     def check_all_files(self) -> dict[str, Any]:
-        """Every CSV file of the data directory.
+        """Every CSV file of the data directory, and every file that is gone although the ledger misses its candles.
 
         Returns:
             `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
@@ -84,21 +92,33 @@ class DataIntegrityChecker:
             `total_rows`, `total_missing_candles`, `total_disagreements`.
 
         Raises:
-            SettingsError: there is no such directory, or it cannot be read.
+            SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
         """
         return totals(self.check_each(self.files()))
 
     def files(self) -> list[Path]:
-        """The CSV files of the data directory, by series.
+        """The CSV files of the data directory, by series, and those that should be there.
 
         Raises:
-            SettingsError: there is no such directory, or it cannot be read.
+            SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
         """
         refuse_if_absent(self.settings.data_dir)
-        return sorted((path for path in self.settings.data_dir.iterdir() if path.suffix == ".csv"), key=_order)
+        self._read_ledger()
+        there = {path for path in self.settings.data_dir.iterdir() if path.suffix == ".csv"}
+        return sorted(there | set(self._gone(there)), key=_order)
+
+    def _gone(self, there: Collection[Path]) -> Iterator[Path]:
+        """The files that are not there, and of which the ledger misses candles."""
+        paths = {series: self.settings.data_dir / series.file_name for series in self._saved.book.records}
+        gone = {series: path for series, path in paths.items() if path not in there}
+        return (path for series, path in gone.items() if self._outside(series, self._missing(path, series)))
 
     def check_each(self, paths: Sequence[Path]) -> Iterator[Checked]:
-        """One file after another."""
+        """One file after another.
+
+        Raises:
+            SettingsError: the data directory holds the candles of another category.
+        """
         self._read_ledger()
         self._patience_s = _PATIENCE_S
         self._flawless.clear()
@@ -120,7 +140,7 @@ class DataIntegrityChecker:
 
     def _read_ledger(self) -> None:
         try:
-            self._saved = read_ledger(self.settings.data_dir)
+            self._saved = read_ledger(self.settings.data_dir, self.settings.category)
         except StorageError:  # the files say what is held; without it, nothing is known of their gaps
             self._saved = Saved(Book(), {})
 
@@ -130,13 +150,41 @@ class DataIntegrityChecker:
             return Checked(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
         try:
             data, examination = self._look(path, series)
+        except FileNotFoundError:
+            return self._with_missing(Checked(path.name, "there is no such file", series), path)
         except OSError as error:
             return Checked(path.name, f"it cannot be read: {error.strerror or error}", series)
         if examination.flawless:
             self._flawless[path] = len(data)
-        record = self._saved.book.records.get(series)
-        checked = Checked(path.name, None, series, examination, record.notes if record else ())
+        checked = self._with_missing(Checked(path.name, None, series, examination), path)
         return self._compared(checked, path, data)
+
+    def _with_missing(self, checked: Checked, path: Path) -> Checked:
+        """With what the ledger knows of the candles that are not in the file."""
+        assert checked.series
+        notes = self._missing(path, checked.series, checked.examination.present)
+        outside = self._outside(checked.series, notes, checked.examination.present)
+        return attrs.evolve(checked, notes=notes, outside=outside)
+
+    def _missing(self, path: Path, series: Series, present: Spans = NOTHING) -> tuple[Missing, ...]:
+        """What the ledger misses of a file that has rows for these candles; nothing of a file that is not its own."""
+        return self._saved.missing(series, present) if _are_same(path.parent, self.settings.data_dir) else ()
+
+    def _outside(self, series: Series, notes: Iterable[Missing], present: Spans = NOTHING) -> Spans:
+        """What is missing before the first row, after the last or in place of all, and may still come.
+
+        A candle that closed shortly before the ledger was saved may be on its way: it is missing once the collector
+        itself would call it stale, or if it was held.
+        """
+        missing = Spans.of(*(note.span for note in notes if note.state not in SETTLED))
+        if present:
+            missing -= Spans((present.hull,))
+        if not missing:
+            return NOTHING
+        mark = self._saved.marks.get(series)
+        stale_ms = self._saved.saved_ms - int(self.settings.stale_after_s * 1000)
+        due = missing.within(missing.hull.start_ms, series.timeframe.floor(stale_ms))
+        return due | (missing & mark.held) if mark else due
 
     def _look(self, path: Path, series: Series) -> tuple[bytes, Examination]:
         """Reads a file, and reads it again while the end of it may be one that a collector is writing.
@@ -191,6 +239,13 @@ def _order(path: Path) -> tuple[bool, Series | str]:
     """By series, and before them, by name, whatever is none."""
     series = Series.of_file(path.name)
     return (True, series) if series else (False, path.name)
+
+
+def _are_same(directory: Path, other: Path) -> bool:
+    try:
+        return directory.samefile(other)
+    except OSError:
+        return False
 
 
 def _read(path: Path) -> bytes:

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import attrs
@@ -21,7 +22,17 @@ from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
 from collector.missing import Missing, State
-from collector.ownership import OWN, checked_identity, owned, record_ban, recorded_ban, write_identity
+from collector.ownership import (
+    OWN,
+    checked_identity,
+    owned,
+    record_ban,
+    recorded_ban,
+    refuse_another_category,
+    write_identity,
+)
+from collector.planning import NEWEST
+from collector.rows import candles_in
 
 log = get_logger(__name__)
 
@@ -128,18 +139,46 @@ class Saved:
     book: Book
     marks: dict[Series, Mark]
 
-    @property
+    @cached_property
     def newest_ms(self) -> int:
         """An instant that the exchange's clock had passed: the newest close of anything held; 0 when nothing is."""
         return max((mark.held.hull.end_ms for mark in self.marks.values() if mark.held), default=0)
 
+    @cached_property
+    def saved_ms(self) -> int:
+        """The exchange's time when it was saved, as far as it tells: the newest close of anything wanted or held."""
+        wanted = (record.wanted.hull.end_ms for record in self.book.records.values() if record.wanted)
+        return max(self.newest_ms, max(wanted, default=0))
 
-def read_ledger(data_dir: Path) -> Saved:
+    def missing(self, series: Series, held: Spans) -> tuple[Missing, ...]:
+        """What is missing of a series whose file holds this now, which may be more than when the ledger was saved.
+
+        What was held then is missed too, however few candles are wanted today: nobody but the limit lets go of any.
+        """
+        mark = self.marks.get(series)
+        if mark:
+            self.book.want(series, self.book[series].wanted | mark.held)
+        self.book.hold(series, held)
+        if mark and _was_cut(series, mark, held):
+            self.book.let_go(series, held[0].start_ms)
+        return self.book.missing(series)
+
+
+def _was_cut(series: Series, mark: Mark, held: Spans) -> bool:
+    """Whether the limit has cut a full file since the ledger was saved; it holds as many rows as before, or some more
+    that are new."""
+    before, now = candles_in(series.timeframe, mark.held), candles_in(series.timeframe, held)
+    return before <= NEWEST <= now and held[0].start_ms > mark.first_ms
+
+
+def read_ledger(data_dir: Path, category: str) -> Saved:
     """What the ledger of a directory says, also while a collector owns it; nothing is changed.
 
     Raises:
+        SettingsError: the directory holds the candles of another category.
         StorageError: it cannot be read.
     """
+    refuse_another_category(data_dir, category)
     path, book = data_dir / OWN / _FILE, Book()
     try:
         with _storage(path.parent):

@@ -90,22 +90,44 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
     Raises:
         SettingsError: it holds another market's candles.
     """
-    path, data_dir = own / _IDENTITY, own.parent
     ours = {"exchange": exchange, "category": category}
+    theirs = _identity(own)
+    if theirs not in (None, ours):
+        raise _holds_others(own, theirs, f"{exchange} {category}")
+    return ours
+
+
+def refuse_another_category(data_dir: Path, category: str) -> None:
+    """For those who look at what is stored, which may be any exchange's.
+
+    Raises:
+        SettingsError: it holds another category's candles.
+        StorageError: we may not look, or it does not say.
+    """
     try:
-        theirs = json.loads(path.read_text())
+        theirs = _identity(data_dir / OWN)
+    except SettingsError as error:
+        raise StorageError(str(error)) from error
+    if theirs is not None and not (isinstance(theirs, dict) and theirs.get("category") == category):
+        raise _holds_others(data_dir / OWN, theirs, category)
+
+
+def _identity(own: Path) -> object:
+    """What is on record of whose candles these are; None: nothing."""
+    path = own / _IDENTITY
+    try:
+        return json.loads(path.read_text())
     except FileNotFoundError:
-        return ours
+        return None
     except OSError as error:
         raise SettingsError([f"[storage] data_dir: {path} cannot be read ({error.strerror})"]) from error
     except ValueError as error:
         raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
-    if theirs != ours:
-        held = " ".join(map(str, theirs.values())) if isinstance(theirs, dict) else str(theirs)
-        raise SettingsError(
-            [f"[storage] data_dir: {data_dir} holds candles of {held}, not of {exchange} {category}; choose another"]
-        )
-    return ours
+
+
+def _holds_others(own: Path, theirs: object, ours: str) -> SettingsError:
+    held = " ".join(map(str, theirs.values())) if isinstance(theirs, dict) else str(theirs)
+    return SettingsError([f"[storage] data_dir: {own.parent} holds candles of {held}, not of {ours}; choose another"])
 
 
 def write_identity(own: Path, identity: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ from collector.integrity import DataIntegrityChecker
 from collector.ledger import Ledger, read_ledger
 from collector.logs import get_logger
 from collector.missing import not_due
-from collector.ownership import refuse_if_owned
+from collector.ownership import OWN, checked_identity, refuse_if_owned
 from collector.planning import wanted
 from collector.rows import candles_in, open_of_line
 from collector.settings import Settings
@@ -96,10 +96,12 @@ def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan | Doubt]:
 
     Raises:
         DirectoryInUse: a collector owns the directory.
+        SettingsError: it holds another market's candles; a repair would be refused.
         StorageError: a file or the ledger cannot be read.
     """
     refuse_if_owned(settings.data_dir)
-    saved = read_ledger(settings.data_dir)
+    checked_identity(settings.data_dir / OWN, settings.exchange, settings.category)
+    saved = read_ledger(settings.data_dir, settings.category)
     now_ms = max(time.time_ns() // 1_000_000, saved.newest_ms)
     store = Store(settings.data_dir)
     every_series = stored_series(store, saved.book, chosen)

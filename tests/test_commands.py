@@ -377,6 +377,18 @@ def test_a_directory_of_another_category_is_refused(say: Command, tmp_path: Path
     assert (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("arguments", ["check", "gaps", "repair", "repair --dry-run"])
+def test_those_who_only_read_refuse_a_directory_of_another_category_and_no_other(
+    say: Command, box: Sandbox, tmp_path: Path, arguments: str
+) -> None:
+    assert say(settings_for(box.url, tmp_path), "fetch")[0] == 0
+    status, out, err = say(settings_for(box.url, tmp_path, category="spot"), *arguments.split())
+    assert (status, out) == (2, "")
+    assert "holds candles of sandbox linear, not of " in complaints(err)[0]
+    elsewhere = settings_for("https://api.bybit.com", tmp_path, ban_wait_s=600)
+    assert say(elsewhere, *arguments.split())[0] == (2 if "repair" in arguments else 0)
+
+
 def test_another_site_without_its_stream_is_refused_before_anything_is_asked(say: Command, tmp_path: Path) -> None:
     settings = attrs.evolve(Settings(rest_url="https://api-testnet.bybit.com"), data_dir=tmp_path / "data")
     status, _, err = say(settings, "run")
@@ -710,6 +722,36 @@ def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: San
     assert report_of(tmp_path) == {"checked_at": report_of(tmp_path)["checked_at"], **found}
 
 
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        (slice(20, None), "before row 0: 20 candles are missing, 2024-05-05 12:00:00 to 2024-05-06 07:00:00 (pending)"),
+        (
+            slice(-20),
+            "after the last row: 20 candles are missing, 2024-05-14 16:00:00 to 2024-05-15 11:00:00 (pending)",
+        ),
+        (slice(0), "240 candles are missing, 2024-05-05 12:00:00 to 2024-05-15 11:00:00 (pending)"),
+        (None, "there is no such file"),
+    ],
+)
+def test_check_misses_what_was_held_though_the_rows_that_are_left_are_right(
+    say: Command, box: Sandbox, tmp_path: Path, keep: slice | None, told: str
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(b"".join([header, *lines[keep]]))
+    status, out, err = say(settings, "check")
+    assert (status, out.splitlines()[0]) == (1, f"BTCUSDT_60.csv: {told}")
+    assert ": 1 with issues" in complaints(err)[0]
+    say(settings, "repair")
+    assert say(settings, "check")[0] == 0
+
+
 def test_check_against_the_exchange_names_what_differs(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path)
     say(settings, "fetch")
@@ -784,6 +826,23 @@ def test_a_stdout_that_cannot_be_written_is_no_traceback(tmp_path: Path, argumen
     assert complaints(ended.stderr)[-1] == "stdout cannot be written: No space left on device"
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
+
+
+@pytest.mark.parametrize(("quiet", "told"), [([], 2), (["--quiet"], 1)])
+def test_a_check_whose_report_cannot_be_written_says_so_and_what_it_found(
+    say: Command, tmp_path: Path, quiet: list[str], told: int
+) -> None:
+    settings = with_a_torn_file(tmp_path)
+    (tmp_path / "file").write_text("not a directory")
+    status, out, err = say(settings, "check", *quiet, logs_dir=str(tmp_path / "file" / "below"))
+    assert (status, out) == (
+        1,
+        "BTCUSDT_60.csv: this collector would not have written it: its first line is not our header\n",
+    )
+    assert complaints(err)[0].startswith("the report was not written: [storage] logs_dir: ")
+    assert len(complaints(err)) == told
+    (settings.data_dir / "BTCUSDT_60.csv").unlink()
+    assert say(settings, "check", *quiet, logs_dir=str(tmp_path / "file" / "below"))[0] == 0
 
 
 def test_the_report_of_a_check_is_kept_also_when_nobody_reads_what_it_found(tmp_path: Path) -> None:

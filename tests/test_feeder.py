@@ -1,11 +1,14 @@
 """The feeder as a script uses it: look-ups, loading, memory, tables and replay, and nothing known before its time."""
 
 import logging
+import pickle
 import sys
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from math import nan
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import attrs
 import polars as pl
@@ -53,13 +56,13 @@ def test_a_directory_may_be_below_home_as_in_the_settings(tmp_path: Path, monkey
 
 def test_a_look_up_gives_the_candle_that_opened_at_or_before_the_moment(feeder: DataFeeder) -> None:
     assert feeder.get_data_at_timestamp("BTCUSDT", "60", T0 + HOUR_MS + 5) == {
+        "timestamp": T0 + HOUR_MS,
         "open": 37001.0,
         "high": 37001.0,
         "low": 37001.0,
         "close": 37001.0,
         "volume": 1.5,
         "turnover": 0.00000123,
-        "timestamp_ms": T0 + HOUR_MS,
         "close_time_ms": T0 + 2 * HOUR_MS,
         "is_closed": False,
     }
@@ -107,8 +110,8 @@ def test_a_look_up_says_what_going_through_all_candles_says(
     feeder = DataFeeder(directory)
     found = feeder.get_data_at_timestamp("BTCUSDT", name, moment)
     known = feeder.get_data_at_timestamp("BTCUSDT", name, moment, closed_only=True)
-    assert (found and found["timestamp_ms"]) == (frame.shift(T0, at_or_before[-1]) if at_or_before else None)
-    assert (known and known["timestamp_ms"]) == (frame.shift(T0, complete[-1]) if complete else None)
+    assert (found and found["timestamp"]) == (frame.shift(T0, at_or_before[-1]) if at_or_before else None)
+    assert (known and known["timestamp"]) == (frame.shift(T0, complete[-1]) if complete else None)
     assert found is None or found["is_closed"] == (found["close_time_ms"] <= moment)
 
 
@@ -136,8 +139,19 @@ def test_a_feeder_can_be_told_once_that_only_closed_candles_count(tmp_path: Path
 def test_a_moment_can_be_given_in_every_usual_form(feeder: DataFeeder, moment: Moment) -> None:
     found = feeder.get_data_at_timestamp("BTCUSDT", "60", moment)
     assert found is not None
-    assert found["timestamp_ms"] == T0 + HOUR_MS
+    assert found["timestamp"] == T0 + HOUR_MS
     assert feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment) == {"60": found}
+
+
+@pytest.mark.parametrize("moment", [None, nan, 1.5, "soon"])
+def test_what_is_no_moment_is_a_value_error_everywhere(feeder: DataFeeder, moment: Any) -> None:
+    for ask in (
+        lambda: feeder.get_data_at_timestamp("BTCUSDT", "60", moment),
+        lambda: feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment),
+        lambda: feeder.load_data("BTCUSDT", "60", start_date=moment if moment is not None else nan),
+    ):
+        with pytest.raises(ValueError, match=r"is no moment|is not an ISO date"):
+            ask()
 
 
 def test_1440_is_another_name_of_d(tmp_path: Path) -> None:
@@ -232,8 +246,7 @@ def test_a_file_that_is_gone_when_it_is_loaded_again_is_gone(tmp_path: Path, fee
     (tmp_path / "BTCUSDT_1.csv").unlink()
     assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
     assert not feeder.load_data("BTCUSDT", "1")
-    with pytest.raises(NoSuchSeries):
-        feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
+    assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0) is None
 
 
 @pytest.mark.parametrize("text", [b"", HEADER])
@@ -258,13 +271,29 @@ def test_a_file_without_rows_is_there_and_has_nothing(tmp_path: Path, text: byte
 )
 def test_asking_for_what_is_not_stored_says_what_is(feeder: DataFeeder, symbol: str, name: str, what: str) -> None:
     with pytest.raises(NoSuchSeries, match=what):
-        feeder.get_data_at_timestamp(symbol, name, T0)
-    with pytest.raises(NoSuchSeries, match=what):
         feeder.frame(symbol, name)
     with pytest.raises(NoSuchSeries, match=what):
-        feeder.get_multi_timeframe_data(symbol, [name], T0)
-    with pytest.raises(NoSuchSeries, match=what):
         feeder.replay(symbol, name)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"), [("BTCUSDT", "240"), ("ETHUSDT", "60"), ("BTCUSDT", "7"), ("../BTCUSDT", "60")]
+)
+def test_a_look_up_of_what_is_not_stored_gives_none_and_says_once_what_is(
+    feeder: DataFeeder, caplog: pytest.LogCaptureFixture, symbol: str, name: str
+) -> None:
+    with caplog.at_level(logging.WARNING, "collector"):
+        for _ in range(3):
+            assert feeder.get_data_at_timestamp(symbol, name, T0) is None
+            assert feeder.get_multi_timeframe_data(symbol, [name], T0) is None
+    (record,) = caplog.records
+    assert "has BTCUSDT" in record.getMessage()
+
+
+def test_a_look_up_finds_what_has_been_stored_since(tmp_path: Path, feeder: DataFeeder) -> None:
+    assert feeder.get_data_at_timestamp("BTCUSDT", "5", T0) is None
+    store(tmp_path, "BTCUSDT_5", range(3))
+    assert feeder.get_data_at_timestamp("BTCUSDT", "5", T0)
 
 
 def test_a_directory_with_many_symbols_is_not_listed_to_the_end(tmp_path: Path) -> None:
@@ -286,6 +315,18 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path, feeder: DataFeeder
     (tmp_path / "BTCUSDT_5.csv").write_text("time,price\n")
     with pytest.raises(NotReadable, match=r"BTCUSDT_5\.csv cannot be used"):
         feeder.get_data_at_timestamp("BTCUSDT", "5", T0)
+
+
+def test_a_feeder_that_is_handed_to_another_process_loads_there_what_it_is_asked_for(
+    tmp_path: Path, feeder: DataFeeder
+) -> None:
+    assert feeder.load_data("BTCUSDT", ["1", "60"], end_date=T0 + 60 * MINUTE_MS)
+    candle = feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
+    again = pickle.loads(pickle.dumps(feeder))
+    assert again.memory_bytes == 0
+    assert again.get_data_at_timestamp("BTCUSDT", "1", T0) == candle
+    assert again.metadata("BTCUSDT", "1").rows == 60
+    assert feeder.memory_bytes == 61 * ROW
 
 
 # Memory.
@@ -331,15 +372,20 @@ def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path
         assert feeder.memory_bytes == 200 * ROW
 
 
-def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it(tmp_path: Path) -> None:
+def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (symbol,) = stored(tmp_path, 1)
     store(tmp_path, "LONGUSDT_1", range(400))
     feeder = DataFeeder(tmp_path, memory_limit_bytes=350 * ROW)
     assert feeder.load_data(symbol, "1")
-    with pytest.raises(
-        DoesNotFit, match=r"LONGUSDT_1 needs 0\.0 MB of memory where 0\.0 MB are allowed: load a shorter"
-    ):
-        feeder.load_data("LONGUSDT", "1")
+    with caplog.at_level(logging.WARNING, "collector"):
+        assert feeder.load_data(["LONGUSDT", symbol], "1") is False
+    assert "LONGUSDT_1 needs 0.0 MB of memory where 0.0 MB are allowed: load a shorter" in caplog.text
+    with pytest.raises(DoesNotFit, match="LONGUSDT_1 needs"):
+        feeder.frame("LONGUSDT", "1")
+    with pytest.raises(DoesNotFit, match="LONGUSDT_1 needs"):
+        feeder.get_data_at_timestamp("LONGUSDT", "1", T0)
     assert held(feeder) == [symbol]
     assert feeder.load_data("LONGUSDT", "1", start_date=T0 + 100 * MINUTE_MS)
 
@@ -359,8 +405,7 @@ def test_the_share_of_the_machines_memory_counts_what_others_use(tmp_path: Path)
     assert feeder.load_data(symbols[2:4], "1")
     assert held(feeder) == symbols[2:4]
     others = 700 * ROW
-    with pytest.raises(DoesNotFit):
-        feeder.load_data(symbols[5], "1")
+    assert not feeder.load_data(symbols[5], "1")
 
 
 @pytest.mark.parametrize(("percent", "most"), [(0, None), (101, None), (90, -1)])

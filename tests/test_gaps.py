@@ -26,14 +26,14 @@ def keep(directory: Path, book: Book, *, marked: bytes = b"", held: bytes = b"")
 
 
 def told(directory: Path) -> list[tuple[State, int]]:
-    return [(gap.missing.state, gap.candles) for gap in find_gaps(directory)]
+    return [(gap.missing.state, gap.candles) for gap in find_gaps(directory, "linear")]
 
 
 def test_what_is_wanted_and_neither_held_nor_asked_for_is_pending(tmp_path: Path) -> None:
     book = Book()
     book.want(BTC, spans(0, 10))
     keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(0, 5)))
-    (gap,) = find_gaps(tmp_path)
+    (gap,) = find_gaps(tmp_path, "linear")
     assert gap.missing.span == span(5, 10)
     assert (gap.missing.state, gap.candles, gap.asked) == (State.PENDING, 5, "never")
 
@@ -69,7 +69,7 @@ def test_what_was_asked_for_is_told_with_its_state_its_tries_and_the_reason(tmp_
     book.fail(BTC, span(5, 10), "HTTP 502", T0)
     book.answer(BTC, span(0, 5), spans(0, 3), T0)
     keep(tmp_path, book, held=content(rows(0, 3)))
-    left_out, failed = (gap.record() for gap in find_gaps(tmp_path))
+    left_out, failed = (gap.record() for gap in find_gaps(tmp_path, "linear"))
     assert left_out | {"state": "retrying", "tries": 1, "start_ms": T0 + 3 * MINUTE_MS, "asked_ms": T0} == left_out
     assert failed | {"state": "pending", "candles": 5, "why": "HTTP 502"} == failed
 

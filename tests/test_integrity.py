@@ -2,8 +2,10 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from collector.ledger import open_ledger
 from collector.missing import Missing, State
 from collector.rows import HEADER
 from collector.settings import Settings
-from tests.candles import BTC, MINUTE, T0, content, rows
+from tests.candles import BTC, MINUTE, T0, content, rows, spans
 from tests.defects import changed
 
 
@@ -30,10 +32,10 @@ def note(first: int, behind: int, state: State) -> Missing:
     return Missing(Span(T0 + first * MINUTE_MS, T0 + behind * MINUTE_MS), state, 4, T0, "asked")
 
 
-def keep(directory: Path, *notes: Missing, held: Spans | None = None) -> None:
-    """Writes a ledger that says this of the series in the tests."""
+def keep(directory: Path, *notes: Missing, held: Spans | None = None, wanted: int = 20) -> None:
+    """Writes a ledger that says this of the series in the tests, and that so many candles are wanted."""
     book = Book()
-    book[BTC].wanted = Spans.between(T0, T0 + 1000 * MINUTE_MS)
+    book[BTC].wanted = Spans.between(T0, T0 + wanted * MINUTE_MS)
     book[BTC].notes = notes
     mark = Mark(1000, held[0].start_ms, held[-1].end_ms - MINUTE_MS, held) if held else None
     with open_ledger(directory, "sandbox", "linear") as ledger:
@@ -52,6 +54,8 @@ def test_a_gap_says_where_it_is_how_long_and_what_the_ledger_knows(
             "position": 10,
             "previous_timestamp": T0 + 9 * MINUTE_MS,
             "current_timestamp": T0 + 13 * MINUTE_MS,
+            "start_ms": T0 + 10 * MINUTE_MS,
+            "end_ms": T0 + 13 * MINUTE_MS,
             "expected_interval": MINUTE_MS,
             "actual_interval": 4 * MINUTE_MS,
             "gap_duration": 3 * MINUTE_MS,
@@ -74,6 +78,76 @@ def test_a_gap_that_the_exchange_cannot_fill_is_listed_and_no_issue(
     assert (found["files_with_issues"], found["total_gaps"]) == (0, 1)
     assert found["issues"]["BTCUSDT_1.csv"]["gaps"][0]["state"] == state
     assert not found["issues"]["BTCUSDT_1.csv"]["has_issues"]
+
+
+def outer_gaps(result: dict[str, Any]) -> list[tuple[int, int | None, int | None, int]]:
+    """Of each gap its position, the places of the rows around it, and its candles."""
+    around = [(gap["previous_timestamp"], gap["current_timestamp"]) for gap in result["gaps"]]
+    places = [[ms and (ms - T0) // MINUTE_MS for ms in pair] for pair in around]
+    return [(gap["position"], *pair, gap["missing_candles"]) for gap, pair in zip(result["gaps"], places, strict=True)]
+
+
+def test_what_is_missing_before_the_first_row_and_after_the_last_is_found_though_less_is_wanted_today(
+    checker: DataIntegrityChecker, tmp_path: Path
+) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(20, 80)))
+    keep(tmp_path, held=spans(0, 100), wanted=0)
+    result = checker.check_single_file("BTCUSDT_1")
+    assert result["has_issues"]
+    assert outer_gaps(result) == [(0, None, 20, 20), (60, 79, None, 20)]
+    assert (result["gap_count"], result["missing_candles"], result["gaps"][0]["gap_duration"]) == (2, 40, 1200000)
+    assert checker.check_all_files()["total_missing_candles"] == 40
+
+
+@pytest.mark.parametrize("left", [None, HEADER, b"somebody else's\n"])
+def test_a_file_that_has_lost_all_its_rows_is_an_issue(
+    checker: DataIntegrityChecker, tmp_path: Path, left: bytes | None
+) -> None:
+    keep(tmp_path, held=spans(0, 100), wanted=100)
+    if left is not None:
+        (tmp_path / "BTCUSDT_1.csv").write_bytes(left)
+    found = checker.check_all_files()
+    result = found["issues"]["BTCUSDT_1.csv"]
+    assert found["files_with_issues"] == 1
+    assert left or result["problem"] == "there is no such file"
+    assert outer_gaps(result) == [(0, None, None, 100)]
+    assert result["gaps"][0]["state"] == "pending"
+
+
+def test_what_the_exchange_does_not_have_outside_the_rows_is_not_told(
+    checker: DataIntegrityChecker, tmp_path: Path
+) -> None:
+    keep(tmp_path, note(0, 20, State.BEFORE_LISTING), note(80, 100, State.DELISTED), wanted=100)
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(20, 80)))
+    assert checker.check_all_files()["issues"] == {}
+    keep(tmp_path, note(0, 100, State.ABSENT), wanted=100)
+    (tmp_path / "BTCUSDT_1.csv").unlink()
+    assert checker.check_all_files()["files_checked"] == 0
+
+
+@pytest.mark.parametrize(("wanted", "missing"), [(14, 0), (15, 0), (16, 1), (100, 85)])
+def test_a_candle_that_may_be_about_to_be_written_is_not_missed_until_it_is_stale(
+    checker: DataIntegrityChecker, tmp_path: Path, wanted: int, missing: int
+) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10)))
+    keep(tmp_path, held=spans(0, 10), wanted=wanted)
+    assert checker.check_all_files()["total_missing_candles"] == missing
+
+
+def test_what_the_limit_cut_after_the_ledger_was_saved_is_not_missing(
+    checker: DataIntegrityChecker, tmp_path: Path
+) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(10, 60)))
+    keep(tmp_path, held=spans(0, 50), wanted=60)
+    assert checker.check_all_files()["issues"] == {}
+
+
+def test_the_ledger_says_nothing_of_a_file_in_another_directory(checker: DataIntegrityChecker, tmp_path: Path) -> None:
+    keep(tmp_path, held=spans(0, 100), wanted=100)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10)))
+    assert not checker.check_single_file(elsewhere / "BTCUSDT_1.csv")["has_issues"]
 
 
 def test_all_files_are_counted_and_only_those_with_anything_to_tell_are_listed(
@@ -162,6 +236,13 @@ def test_the_exchanges_time_counts_where_it_is_ahead_of_ours(tmp_path: Path) -> 
     assert checker.check_single_file("BTCUSDT_1")["defects"] == {"unclosed": 1}
     keep(tmp_path, held=Spans.between(T0, T0 + 10 * MINUTE_MS))
     assert checker.check_single_file("BTCUSDT_1")["defects"] == {}
+
+
+def test_a_checker_can_be_handed_to_another_process(checker: DataIntegrityChecker, tmp_path: Path) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10)))
+    keep(tmp_path, held=spans(0, 12), wanted=0)
+    assert checker.check_all_files()["total_missing_candles"] == 2
+    assert pickle.loads(pickle.dumps(checker)).check_all_files()["total_missing_candles"] == 2
 
 
 def test_a_ledger_that_cannot_be_read_leaves_gaps_pending(checker: DataIntegrityChecker, tmp_path: Path) -> None:

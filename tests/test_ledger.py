@@ -171,14 +171,14 @@ def test_reading_needs_no_ownership_and_says_what_the_files_held(tmp_path: Path)
     book.want(BTC, spans(0, 10))
     with open_ledger(tmp_path, "bybit", "linear") as ledger:
         ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 5))})
-        saved = read_ledger(tmp_path)
+        saved = read_ledger(tmp_path, "linear")
     assert saved.book[BTC].wanted == spans(0, 10)
     assert saved.book[BTC].held == spans(0, 5)
     assert saved.newest_ms == spans(0, 5).hull.end_ms
 
 
 def test_reading_where_no_collector_ever_ran_finds_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    assert read_ledger(tmp_path).book == Book()
+    assert read_ledger(tmp_path, "linear").book == Book()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,5 +187,5 @@ def test_reading_a_broken_ledger_changes_nothing_and_says_so(tmp_path: Path) -> 
     database = tmp_path / ".collector" / "ledger.db"
     database.write_bytes(b"this is no database, and long enough to be looked at" * 30)
     with pytest.raises(StorageError, match="could not be read"):
-        read_ledger(tmp_path)
+        read_ledger(tmp_path, "linear")
     assert database.exists()

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Any
 
 import attrs
@@ -11,9 +11,9 @@ import attrs
 from collector.candle import MINUTE_MS, Series
 from collector.checking.agreement import Disagreement
 from collector.checking.defects import Defect, Kind
-from collector.checking.examination import Examination
+from collector.checking.examination import MOST, Examination
 from collector.checking.succession import RowGap
-from collector.coverage import Span, Spans, moment_text
+from collector.coverage import NOTHING, Span, Spans, moment_text
 from collector.missing import SETTLED, Missing, State
 from collector.rows import candles_in
 
@@ -27,13 +27,15 @@ Record = dict[str, Any]
 @attrs.frozen
 class Checked:
     """One file. `problem` says why it could not be examined, `notes` is what the ledger knows of the series' missing
-    candles, `disagreements` the first of those with the file named `finer`."""
+    candles, `outside` which of them may still come before the first row, after the last, or where there is no row;
+    `disagreements` are the first of those with the file named `finer`."""
 
     file: str
     problem: str | None = None
     series: Series | None = None
     examination: Examination = attrs.field(factory=Examination)
     notes: tuple[Missing, ...] = ()
+    outside: Spans = NOTHING
     finer: str | None = None
     disagreements: tuple[Disagreement, ...] = ()
     disagreement_count: int = 0
@@ -51,14 +53,35 @@ class Checked:
 
     @property
     def missing_candles(self) -> int:
-        """How many candles are missing between the first row and the last."""
-        return candles_in(self.series.timeframe, self.examination.gap_spans) if self.series else 0
+        """How many candles are missing, between the rows and outside them."""
+        return candles_in(self.series.timeframe, self.examination.gap_spans | self.outside) if self.series else 0
+
+    @property
+    def gap_count(self) -> int:
+        return self.examination.gap_count + len(self.outside)
+
+    @property
+    def gaps(self) -> list[RowGap]:
+        """The first places where candles are missing, by time."""
+        every = chain(map(self._outer_gap, self.outside), self.examination.gaps)
+        return list(islice(sorted(every, key=lambda gap: gap.span), MOST))
+
+    def _outer_gap(self, span: Span) -> RowGap:
+        """A gap that has rows on one side only, or none at all."""
+        assert self.series
+        frame, rows = self.series.timeframe, self.examination.present
+        candles = frame.count(span.start_ms, span.end_ms)
+        if not rows:
+            return RowGap(0, None, None, span, candles)
+        if span.start_ms < rows.hull.start_ms:
+            return RowGap(0, None, rows.hull.start_ms, span, candles)
+        return RowGap(self.examination.rows, frame.floor(rows.hull.end_ms - 1), None, span, candles)
 
     @property
     def unsettled(self) -> bool:
-        """Whether candles are missing in a gap that may still come."""
+        """Whether candles are missing that may still come."""
         settled = [note.span for note in self.notes if note.state in SETTLED]
-        return bool(self.examination.gap_spans - Spans.of(*settled))
+        return bool(self.outside or self.examination.gap_spans - Spans.of(*settled))
 
     @property
     def invalid(self) -> list[Defect]:
@@ -95,8 +118,8 @@ class Checked:
             "has_issues": self.has_issues,
             "problem": self.trouble,
             "rows": self.examination.rows,
-            "gaps": [self._gap_record(gap) for gap in self.examination.gaps],
-            "gap_count": self.examination.gap_count,
+            "gaps": [self._gap_record(gap) for gap in self.gaps],
+            "gap_count": self.gap_count,
             "missing_candles": self.missing_candles,
             "duplicate_count": self.count(Kind.DUPLICATE),
             "out_of_order_count": self.count(Kind.OUT_OF_ORDER),
@@ -112,16 +135,19 @@ class Checked:
 
     def _gap_record(self, gap: RowGap) -> Record:
         states = self.states(gap)
-        open_ms, expected_ms = gap.span.end_ms, gap.span.start_ms - gap.before_ms
+        duration_ms = gap.span.end_ms - gap.span.start_ms
+        expected_ms, actual_ms = _intervals(gap)
         return {
             "position": gap.row,
             "previous_timestamp": gap.before_ms,
-            "current_timestamp": open_ms,
+            "current_timestamp": gap.after_ms,
+            "start_ms": gap.span.start_ms,
+            "end_ms": gap.span.end_ms,
             "expected_interval": expected_ms,
-            "actual_interval": open_ms - gap.before_ms,
-            "gap_duration": open_ms - gap.span.start_ms,
+            "actual_interval": actual_ms,
+            "gap_duration": duration_ms,
             "missing_candles": gap.candles,
-            "gap_minutes": (open_ms - gap.span.start_ms) // MINUTE_MS,
+            "gap_minutes": duration_ms // MINUTE_MS,
             "state": next(iter(states)).value,
             "states": {state.value: candles for state, candles in states.items()},
         }
@@ -133,7 +159,7 @@ class Checked:
         if self.examination.looks_like and self.series and self.has_issues:
             yield f"its rows seem to be of timeframe {self.examination.looks_like}, not {self.series.timeframe}"
         yield from _shortened(map(_sentence, self.examination.defects), sum(self.examination.counts.values()))
-        yield from _shortened(map(self._gap_sentence, self.examination.gaps), self.examination.gap_count)
+        yield from _shortened(map(self._gap_sentence, self.gaps), self.gap_count)
         yield from _shortened((each.sentence(str(self.finer)) for each in self.disagreements), self.disagreement_count)
 
     def _gap_sentence(self, gap: RowGap) -> str:
@@ -142,7 +168,20 @@ class Checked:
         candles = "1 candle is" if gap.candles == 1 else f"{gap.candles:,} candles are"
         last_ms = self.series.timeframe.floor(gap.span.end_ms - 1) if self.series else gap.span.start_ms
         place = moment_text(gap.span.start_ms) + (f" to {moment_text(last_ms)}" if gap.candles > 1 else "")
-        return f"before row {gap.row}: {candles} missing, {place} ({said})"
+        return f"{_where(gap)}{candles} missing, {place} ({said})"
+
+
+def _intervals(gap: RowGap) -> tuple[int | None, int | None]:
+    """How far the row before a gap is from where the next should be, and from where it is; None without two rows."""
+    if gap.before_ms is None or gap.after_ms is None:
+        return None, None
+    return gap.span.start_ms - gap.before_ms, gap.after_ms - gap.before_ms
+
+
+def _where(gap: RowGap) -> str:
+    if gap.after_ms is not None:
+        return f"before row {gap.row}: "
+    return "after the last row: " if gap.before_ms is not None else ""
 
 
 def totals(checked: Iterable[Checked]) -> Record:
@@ -153,12 +192,12 @@ def totals(checked: Iterable[Checked]) -> Record:
         numbers["files_checked"] += 1
         numbers["files_with_issues"] += each.has_issues
         numbers["total_rows"] += each.examination.rows
-        numbers["total_gaps"] += each.examination.gap_count
+        numbers["total_gaps"] += each.gap_count
         numbers["total_missing_candles"] += each.missing_candles
         numbers["total_duplicates"] += each.count(Kind.DUPLICATE)
         numbers["total_invalid_candles"] += each.invalid_count
         numbers["total_disagreements"] += each.disagreement_count
-        if each.has_issues or each.examination.gap_count:
+        if each.has_issues or each.gap_count:
             issues[each.file] = each.record()
     return {**numbers, "issues": issues}
 

@@ -19,13 +19,15 @@ _ALIKE = 3  # so many equal distances make a timeframe likely
 
 @attrs.frozen
 class RowGap:
-    """Candles that are missing between two rows: those that open in `span`.
+    """Candles that are missing between two rows, or where there is a row on one side only, or none: those that open in
+    `span`.
 
-    `row` is the number of the row after the gap, `before_ms` the open time of the row before it.
+    `row` is the number of the row after the gap, `before_ms` and `after_ms` are the open times of the rows around it.
     """
 
     row: int
-    before_ms: int
+    before_ms: int | None
+    after_ms: int | None
     span: Span
     candles: int
 
@@ -99,7 +101,7 @@ def _gaps(frame: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[R
     for row, before_ms, open_ms in pairs:
         start_ms = frame.close(before_ms)
         if start_ms < open_ms:
-            yield RowGap(row, before_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))
+            yield RowGap(row, before_ms, open_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))
 
 
 def likely_timeframe(frame: Timeframe, opens: pl.Series) -> Timeframe | None:

@@ -2,11 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random, randrange
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import trio
 import typer
@@ -19,8 +19,9 @@ from collector.checking.findings import totals
 from collector.checking.reports import write_report
 from collector.checking.samples import Difference, audit_record, draw_samples
 from collector.commands.options import Options, with_options
-from collector.commands.terminal import AsJson, printable, say, show
+from collector.commands.terminal import AsJson, can_draw, printable, say, show
 from collector.commands.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
+from collector.errors import SettingsError
 from collector.integrity import DataIntegrityChecker
 from collector.logs import open_logs
 
@@ -59,10 +60,11 @@ def check(
             for line in (*finding_lines(checked), *difference_lines(differences)):
                 print(printable(line))  # noqa: T201
     finally:  # also when nobody reads on
-        report = write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
+        report = _report(options, record)
     if not options.quiet:
         say(summary(record) if paths else f"there is no candle file to check in {settings.data_dir}")
-        say(f"the report is {report}")
+        if report:
+            say(f"the report is {report}")
     if record["files_with_issues"] or differences:
         sys.exit(1)
 
@@ -73,9 +75,19 @@ def _is_chosen(options: Options, path: Path) -> bool:
     return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
 
 
+def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
+    """Writes the report; where that cannot be, it is said, and what was found counts all the same."""
+    settings = options.settings
+    try:
+        return write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
+    except SettingsError as error:
+        say(f"the report was not written: {error}")
+        return None
+
+
 def _watched(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
     """The same, with a bar on a terminal."""
     console = Console(stderr=True)
-    if options.quiet or not console.is_terminal:
+    if options.quiet or not can_draw(console):
         return work
     return track(work, "checking", total, console=console, transient=True)

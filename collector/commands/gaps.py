@@ -22,7 +22,7 @@ def gaps(
     """Show every candle that is wanted and not held, with its state, and why. Times are UTC, ends are exclusive."""
     found = [
         gap
-        for gap in find_gaps(options.settings.data_dir)
+        for gap in find_gaps(options.settings.data_dir, options.settings.category)
         if options.are_about(gap.series) and (not state or gap.missing.state in state)
     ]
     if as_json:

@@ -1,10 +1,14 @@
-"""Progress for a person: a live line on a terminal, a log line now and then without one. It only reads."""
+"""Progress for a person: two live lines on a terminal, a log line now and then without one. It only reads."""
+
+from collections.abc import Sequence
 
 import attrs
 import trio
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from collector.book import Book
 from collector.coverage import moment_text
@@ -16,6 +20,7 @@ log = get_logger(__name__)
 _DRAW_EVERY_S = 0.25
 _LOG_EVERY_S = 10.0
 _RATE_OVER_S = 5.0
+_LONG = 10_000_000
 
 
 @attrs.frozen
@@ -56,7 +61,7 @@ async def log_progress(vitals: Vitals, book: Book) -> None:
                 requests=now.requests,
                 requests_per_s=round(requests_s, 1),
                 remaining=now.remaining,
-                left=_duration(now.remaining / candles_s) if candles_s else "unknown",
+                left=_left(now.remaining, candles_s),
                 reached=now.where,
             )
         before = now
@@ -70,33 +75,41 @@ class Display:
 
     async def draw(self, vitals: Vitals, book: Book) -> None:
         """Draws until cancelled."""
-        whole = Column(no_wrap=True)
-        columns = (
-            BarColumn(bar_width=10),
-            TextColumn("{task.fields[numbers]}", table_column=whole),
-            TimeRemainingColumn(compact=True, table_column=whole),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-        )
         seen = [glimpse(vitals, book)]
-        with Progress(*columns, console=self.console, transient=True, refresh_per_second=4) as progress:
-            bar = progress.add_task("starting", total=None, numbers="")
+        # A thread of its own asks for the picture: a terminal that is stopped (Ctrl-S) does not stop the collector.
+        with Live(get_renderable=lambda: picture(seen), console=self.console, transient=True, refresh_per_second=4):
             while True:
                 await trio.sleep(_DRAW_EVERY_S)
-                seen.append(glimpse(vitals, book))
-                seen = [each for each in seen if each.at_s >= seen[-1].at_s - _RATE_OVER_S]
-                self._update(progress, bar, seen)
+                newest = glimpse(vitals, book)
+                seen = [*(each for each in seen if each.at_s >= newest.at_s - _RATE_OVER_S), newest]
 
-    def _update(self, progress: Progress, bar: TaskID, seen: list[Glimpse]) -> None:
-        now = seen[-1]
-        candles_s, requests_s = now.rates(seen[0])
-        progress.update(
-            bar,
-            completed=now.candles,
-            total=now.candles + now.remaining,
-            numbers=f"{now.candles:,}/{now.candles + now.remaining:,} candles {candles_s:,.0f}/s"
-            f" · {now.requests:,} requests {requests_s:,.0f}/s",
-            description=now.where,
-        )
+
+def picture(seen: Sequence[Glimpse]) -> Group:
+    """The newest of some glimpses in two lines, of which no number is lost where a terminal has 80 columns."""
+    now = seen[-1]
+    candles_s, requests_s = now.rates(seen[0])
+    total = now.candles + now.remaining
+    numbers = (
+        f"{_short(now.candles)}/{_short(total)} candles {candles_s:,.0f}/s"
+        f" · {_short(now.requests)} requests {requests_s:,.0f}/s · {_left(now.remaining, candles_s)} left"
+    )
+    place = Table.grid(padding=(0, 1))
+    place.add_row(
+        ProgressBar(total=max(total, 1), completed=now.candles, width=20),
+        Text(now.where, no_wrap=True, overflow="ellipsis"),
+    )
+    return Group(Text(numbers, no_wrap=True, overflow="ellipsis"), place)
+
+
+def _short(number: int) -> str:
+    """A number that takes at most nine letters, however many candles a whole market has."""
+    return f"{number:,}" if number < _LONG else f"{number / 1_000_000:,.1f}M"
+
+
+def _left(remaining: int, candles_s: float) -> str:
+    if remaining and not candles_s:
+        return "unknown"
+    return _duration(remaining / max(candles_s, 1e-9))
 
 
 def _duration(seconds: float) -> str:

@@ -12,6 +12,7 @@ from rich.live import Live
 from collector.commands.inquiry import ask
 from collector.commands.options import Options, with_options
 from collector.commands.status_table import status_table
+from collector.commands.terminal import can_draw
 
 _EVERY_S = 1.0
 
@@ -45,7 +46,7 @@ def _print_json(options: Options, watch: bool) -> None:
 def _watch(options: Options) -> None:
     """In its place on a terminal that can do that; one after the other where somebody reads from a pipe."""
     console, table = _console(), status_table(ask(options.settings.data_dir)[0])
-    redraws = console.is_terminal and not console.is_dumb_terminal
+    redraws = can_draw(console)
     place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()
     with suppress(KeyboardInterrupt), place as live:
         while True:

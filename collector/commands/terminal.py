@@ -15,6 +15,11 @@ from collector.logs import without_passwords
 AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
 
 
+def can_draw(console: Console) -> bool:
+    """Whether it is a terminal on which something can be drawn again; others are told in lines."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def say(text: str, priority: str = "") -> None:
     """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
     with suppress(OSError):  # nobody reads it

@@ -17,7 +17,7 @@ TITLES = ("file", "rows", "gaps", "missing", "duplicates", "out of order", "inva
 
 def worth_telling(checked: Sequence[Checked]) -> list[Checked]:
     """The first files with anything to say about; those with issues first."""
-    told = [each for each in checked if each.has_issues or each.examination.gap_count]
+    told = [each for each in checked if each.has_issues or each.gap_count]
     return sorted(told, key=lambda each: not each.has_issues)[:_FILES]
 
 
@@ -35,7 +35,7 @@ def finding_lines(checked: Sequence[Checked]) -> Iterator[str]:
     shown = worth_telling(checked)
     for each in shown:
         yield from (f"{each.file}: {sentence}" for sentence in each.sentences())
-    others = sum(1 for each in checked if each.has_issues or each.examination.gap_count) - len(shown)
+    others = sum(1 for each in checked if each.has_issues or each.gap_count) - len(shown)
     if others:
         yield f"and {others:,} more files; the report has them all"
 

@@ -43,6 +43,13 @@ class Catalogue:
         except (ValueError, TypeError) as error:
             raise NoSuchSeries(f"{error}; {self._what_there_is(symbol)}") from None
 
+    def has(self, symbol: str, name: str) -> bool:
+        """Whether there is a file of that name; what cannot be the name of a series has none."""
+        try:
+            return self.path(Series(symbol, timeframe(str(name)))).exists()
+        except (ValueError, TypeError):
+            return False
+
     def absent(self, series: Series) -> NoSuchSeries:
         """What to say of a series that has no file."""
         return NoSuchSeries(f"{series} is not stored; {self._what_there_is(series.symbol)}")

@@ -21,15 +21,16 @@ _SHORTEST_MONTH_MS = 28 * DAY_MS
 
 
 class Candle(TypedDict):
-    """The six numbers; when the candle opens; when it is complete, which is when the next one opens; whether it is."""
+    """The file's columns: when the candle opens, and the six numbers. Also when it is complete, which is when the next
+    one opens; and whether it is. Times are epoch milliseconds: to make a `datetime` costs a fifth of a look-up."""
 
+    timestamp: int
     open: float
     high: float
     low: float
     close: float
     volume: float
     turnover: float
-    timestamp_ms: int
     close_time_ms: int
     is_closed: bool
 
@@ -72,13 +73,13 @@ class Held:
         closes_ms = opened_ms + self._step_ms if self._step_ms else self.series.timeframe.close(opened_ms)
         opens, highs, lows, closes, volumes, turnovers = block.values
         return {
+            "timestamp": opened_ms,
             "open": opens[place],
             "high": highs[place],
             "low": lows[place],
             "close": closes[place],
             "volume": volumes[place],
             "turnover": turnovers[place],
-            "timestamp_ms": opened_ms,
             "close_time_ms": closes_ms,
             "is_closed": closes_ms <= ms,
         }
