@@ -50,6 +50,7 @@ def collector(audience: Audience, plan: Plan) -> Listened:
 
 
 async def _passed(ms: int) -> int:
+    await trio.lowlevel.checkpoint()
     return ms
 
 
