@@ -169,25 +169,43 @@ class Session:
 
     async def _subscribe_all(self, topics: Sequence[str]) -> None:
         at_once = trio.CapacityLimiter(_REQUESTS_AT_ONCE)
+        nameless: dict[str, str] = {}
         async with trio.open_nursery() as nursery:
             for batch in frames.batches(self._category, topics):
-                nursery.start_soon(self._subscribe, list(batch), at_once)
+                nursery.start_soon(self._subscribe, list(batch), nameless, nursery, at_once)
+        if len(nameless) == len(topics) > 1:  # then it is hardly the topics that are not liked
+            raise StreamLost(f"every subscription was refused: {nameless[topics[0]]}")
+        for topic, said in nameless.items():
+            self._leave_out(topic, said)
 
-    async def _subscribe(self, topics: list[str], at_once: trio.CapacityLimiter) -> None:
+    async def _subscribe(
+        self, topics: list[str], nameless: dict[str, str], nursery: trio.Nursery, at_once: trio.CapacityLimiter
+    ) -> None:
         """Subscribes to as many of the topics as the exchange has. One it does not have refuses them all: it is left
-        out, and the rest is asked for again."""
+        out, and the rest is asked for again. A refusal that does not say which one it is has both halves asked for by
+        themselves, until one topic is left; that goes to the `nameless`, with what was said."""
         while topics:
             async with at_once:
                 answer = await self._ask(topics)
             if answer.success:
                 return
             bad = answer.topic
-            if bad not in topics:
-                raise StreamLost(f"a subscription was refused: {answer.text}")
-            topics.remove(bad)
-            if not answer.already:
-                self._vitals.refused.add(bad)
-                log.warning("topic refused, its candles come over REST", topic=bad, said=answer.text)
+            if bad in topics:
+                topics.remove(bad)
+                if not answer.already:
+                    self._leave_out(bad, answer.text)
+            elif len(topics) > 1:
+                half = len(topics) // 2
+                nursery.start_soon(self._subscribe, topics[half:], nameless, nursery, at_once)
+                del topics[half:]
+            elif answer.already:
+                return
+            else:
+                nameless[topics.pop()] = answer.text
+
+    def _leave_out(self, topic: str, said: str) -> None:
+        self._vitals.refused.add(topic)
+        log.warning("topic refused, its candles come over REST", topic=topic, said=said)
 
     async def _ask(self, topics: Sequence[str]) -> Acknowledged:
         request = f"subscribe-{next(self._requests)}"

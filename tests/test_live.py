@@ -296,14 +296,47 @@ async def test_already_subscribed_is_as_good_as_subscribed(exchange: FakeExchang
         assert station.vitals.connects == 1
 
 
-async def test_a_refusal_that_names_no_topic_ends_the_connection(
+@pytest.mark.parametrize("words", ["Params Error", "error:handler not found,topic:kline.1.OTHER", ""])
+async def test_a_refusal_that_names_none_of_the_topics_costs_only_the_bad_one(
+    exchange: FakeExchange, autojump_clock: Clockwork, words: str
+) -> None:
+    exchange.refuses = {"kline.1.A7USDT": words}
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(12)]
+    async with on_air(exchange, many) as station:
+        wire = await exchange.connection()
+        assert sorted([*wire.topics, "kline.1.A7USDT"]) == sorted(f"kline.1.{series.symbol}" for series in many)
+        assert station.vitals.refused == {"kline.1.A7USDT"}
+        assert station.vitals.connects == 1
+        assert len(requests(wire)) < 10
+
+
+async def test_a_refusal_that_names_no_topic_is_about_the_only_one_that_was_asked_for(
     exchange: FakeExchange, autojump_clock: Clockwork
 ) -> None:
-    exchange.refuses = {"": "error:args length exceeds the limit"}
-    async with on_air(exchange):
+    exchange.refuses = {"": "Params Error"}
+    async with on_air(exchange, [BTC]) as station:
+        await trio.sleep(100)
+        assert (station.vitals.connects, station.vitals.refused) == (1, {"kline.1.BTCUSDT"})
+
+
+async def test_already_subscribed_is_as_good_also_without_the_name(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:already subscribed"}
+    async with on_air(exchange) as station:
+        assert (await exchange.connection()).topics == ["kline.1.BTCUSDT"]
+        assert (station.vitals.connects, station.vitals.refused) == (1, set())
+
+
+async def test_a_refusal_of_everything_that_names_no_topic_ends_the_connection(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"": "error:internal"}
+    async with on_air(exchange) as station:
         await exchange.connection()
         exchange.refuses = {}
         assert (await exchange.connection(2)).topics
+        assert not station.vitals.refused
 
 
 async def test_an_acknowledgement_that_does_not_come_ends_the_connection_after_ten_seconds(
