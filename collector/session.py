@@ -37,6 +37,14 @@ _GATHER_S = 0.01
 _WAITING = 10_000
 
 
+@attrs.frozen(eq=False)
+class _Asked:
+    """A request that waits for its answer."""
+
+    topics: frozenset[str]
+    answer: trio.MemorySendChannel[Acknowledged]
+
+
 @attrs.define(eq=False)
 class Session:
     """What happens on one open connection: `topics` are the series to subscribe to, by what the stream calls them.
@@ -50,7 +58,8 @@ class Session:
     _clock: Clock
     _vitals: Vitals
     _requests: Iterator[int] = attrs.field(factory=lambda: count(1))
-    _answers: dict[str, trio.MemorySendChannel[Acknowledged]] = attrs.field(factory=dict)
+    _asked: dict[str, _Asked] = attrs.field(factory=dict)  # the oldest first
+    _asking: trio.Lock = attrs.field(factory=trio.Lock)
     _pong: trio.Event = attrs.field(factory=trio.Event)
     _confirmed: list[Confirmed] = attrs.field(factory=list)
     _some: trio.Event = attrs.field(factory=trio.Event)
@@ -100,12 +109,20 @@ class Session:
                 self._pass_on(confirmed)
             case Pong():
                 self._pong.set()
-            case Acknowledged(request):
-                if request in self._answers:
-                    self._answers.pop(request).send_nowait(frame)
+            case Acknowledged():
+                if (request := self._answered_by(frame)) in self._asked:
+                    self._asked.pop(request).answer.send_nowait(frame)
             case _:
                 self._vitals.unknown += 1
         self._malformed_in_a_row = 0
+
+    def _answered_by(self, answer: Acknowledged) -> str:
+        """The request that an answer belongs to. One that does not say which is of the request with the topic that it
+        refuses, or of the oldest."""
+        if answer.request or not self._asked:
+            return answer.request
+        bad = None if answer.success else answer.topic
+        return next((request for request, asked in self._asked.items() if bad in asked.topics), next(iter(self._asked)))
 
     def _pass_on(self, confirmed: Sequence[Confirmed]) -> None:
         if len(self._confirmed) > _WAITING:
@@ -210,8 +227,9 @@ class Session:
     async def _ask(self, topics: Sequence[str]) -> Acknowledged:
         request = f"subscribe-{next(self._requests)}"
         send, receive = trio.open_memory_channel[Acknowledged](1)
-        self._answers[request] = send
-        await self._stream.send(frames.subscribe_text(request, topics))
+        async with self._asking:  # an answer that does not say to what is to what was sent first
+            self._asked[request] = _Asked(frozenset(topics), send)
+            await self._stream.send(frames.subscribe_text(request, topics))
         with trio.move_on_after(_ACKNOWLEDGED_WITHIN_S):
             return await receive.receive()
         raise StreamLost(f"a subscription was not acknowledged within {_ACKNOWLEDGED_WITHIN_S:.0f} s")

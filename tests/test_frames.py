@@ -175,6 +175,7 @@ def test_a_pong_is_one_in_every_dialect(text: str) -> None:
 def test_an_acknowledgement_names_its_request() -> None:
     text = '{"success":true,"ret_msg":"","conn_id":"d0","req_id":"subscribe-3","op":"subscribe"}'
     assert read(text) == Acknowledged("subscribe-3", True, "")
+    assert read('{"success":true,"ret_msg":"","op":"subscribe","conn_id":"d0"}') == Acknowledged("", True, "")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Live connections against a fake exchange in memory, whose clock jumps: every wait is tested, and none is waited."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -74,6 +74,7 @@ class FakeExchange:
     unreachable: bool = False
     pongs: bool = True
     acknowledges: bool = True
+    naming: Callable[[str], dict[str, str]] = lambda request: {"req_id": request}  # how an answer says what it is to
     refuses: dict[str, str] = attrs.field(factory=dict)  # topic or "": in which words
     attempts_s: list[float] = attrs.field(factory=list)
     wires: list[Wire] = attrs.field(factory=list)
@@ -100,8 +101,8 @@ class FakeExchange:
         if words is None:
             wire.topics += said["args"]
         if self.acknowledges:
-            answer = {"success": words is None, "ret_msg": words or "", "req_id": said["req_id"], "op": said["op"]}
-            wire.say(json.dumps(answer))
+            answer = {"success": words is None, "ret_msg": words or "", "op": said["op"]}
+            wire.say(json.dumps(answer | self.naming(said["req_id"])))
 
     async def connection(self, number: int = 1) -> Wire:
         """The numbered connection, as soon as there is one, and all has been said on it."""
@@ -356,6 +357,41 @@ async def test_an_acknowledgement_of_something_else_does_no_harm(
         wire = await exchange.connection()
         wire.say('{"success":true,"ret_msg":"","req_id":"subscribe-99","op":"subscribe"}', pushed(0))
         assert await station.confirmed() == [0]
+
+
+@pytest.mark.parametrize("naming", [{}, {"req_id": ""}])
+async def test_an_answer_that_does_not_say_to_what_is_to_what_was_asked(
+    exchange: FakeExchange, autojump_clock: Clockwork, naming: dict[str, str]
+) -> None:
+    exchange.naming = lambda _: naming
+    exchange.refuses = {"kline.1.A17USDT": "Invalid symbol :[kline.1.A17USDT]", "kline.1.A22USDT": "Params Error"}
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(25)]
+    async with on_air(exchange, many, category="spot") as station:
+        wire = await exchange.connection()
+        assert len(set(wire.topics)) == len(wire.topics) == 23
+        assert station.vitals.refused == exchange.refuses.keys()
+        assert station.vitals.connects == 1
+
+
+async def test_a_refusal_that_does_not_say_to_what_is_to_the_request_with_its_topic(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.acknowledges = False
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(15)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_the_last_first, exchange)
+        async with on_air(exchange, many, category="spot") as station:
+            assert station.vitals.refused == {requests(exchange.wires[0])[1][0]}
+            assert station.vitals.connects == 1
+
+
+async def answer_the_last_first(exchange: FakeExchange) -> None:
+    wire = await exchange.connection()
+    bad = requests(wire)[1][0]
+    wire.say(json.dumps({"success": False, "ret_msg": f"Invalid symbol :[{bad}]", "op": "subscribe"}))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bad not in requests(wire)[2]
+    wire.say(*['{"success":true,"op":"subscribe"}'] * 2)
 
 
 async def test_the_start_does_not_wait_for_a_stream_that_is_not_there(

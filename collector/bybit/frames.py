@@ -38,7 +38,10 @@ class Pushed:
 
 @attrs.frozen
 class Acknowledged:
-    """The answer to a request of ours. A refusal names the first topic it does not like, and none became active."""
+    """The answer to a request of ours; `request` is empty when it does not say to which.
+
+    A refusal names the first topic it does not like, and none became active.
+    """
 
     request: str
     success: bool
