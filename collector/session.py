@@ -31,6 +31,7 @@ _ACKNOWLEDGED_WITHIN_S = 10.0
 _REQUESTS_AT_ONCE = 8
 _LAST_WORDS_S = 5.0  # to hand on what was received when a stop came
 _MALFORMED_IN_A_ROW = 20
+_TIME_EVERY_S = 1.0  # one push tells the time; to decode them all would be a cost on every push
 # A burst is handed on by the dozen, not candle by candle: each handing over costs about as much as writing one does.
 _GATHER_S = 0.01
 # More than all topics of a connection confirm at once. Beyond it the writer is stuck; REST brings the candles later.
@@ -65,6 +66,7 @@ class Session:
     _some: trio.Event = attrs.field(factory=trio.Event)
     _malformed_in_a_row: int = 0
     _heard_s: float = attrs.field(factory=trio.current_time)
+    _time_due_s: float = 0.0
     _ended: bool = False
     _forwarding: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
 
@@ -92,8 +94,16 @@ class Session:
                 frame = frames.read(text, self._topics)
                 if frame is not NOTHING_CONFIRMED:
                     self._take(frame)
+                elif self._heard_s >= self._time_due_s:
+                    self._tell_time(text)
             except Malformed as defect:
                 self._note_malformed(defect)
+
+    def _tell_time(self, text: str) -> None:
+        """A push that confirms nothing tells the time as well: nothing else does while confirmations stay out."""
+        self._time_due_s = self._heard_s + _TIME_EVERY_S
+        if (at_ms := frames.time_of(text)) is not None:
+            self._clock.hear(at_ms)
 
     async def _watch(self) -> None:
         """Notices silence. A deadline around every single receive would be a cost on every push."""

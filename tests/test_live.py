@@ -254,6 +254,37 @@ async def test_a_stream_that_lags_behind_by_hours_does_not_set_the_clock_back(
         assert station.clock.newest_ms == T0 + 20 * MINUTE_MS
 
 
+async def test_pushes_tell_the_time_once_a_second_also_when_they_confirm_nothing(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        newest: list[int] = []
+        for second in range(3):  # twenty times as fast as our own
+            for eighth in range(8):
+                wire.say(in_progress(T0 + second * 20_000 + eighth * 2_500))
+                await trio.sleep(0.125)
+            newest.append(station.clock.newest_ms - T0)
+        assert newest == [0, 20_000, 40_000]
+        assert (station.vitals.confirmed, station.vitals.malformed) == (0, 0)
+
+
+async def test_a_push_in_progress_does_not_move_the_clock_far(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        station.clock.tell(T0)
+        for ts in (T0 + 600 * MINUTE_MS, T0 + 601 * MINUTE_MS, T0 - 600 * MINUTE_MS, 0):
+            wire.say(in_progress(ts))
+            await trio.sleep(1.1)
+        assert station.clock.newest_ms == T0
+
+
+def in_progress(ts: int) -> str:
+    return json.dumps(json.loads(pushed(0, confirm=False)) | {"ts": ts})
+
+
 # Subscriptions.
 
 
