@@ -3,12 +3,15 @@
 Our own clock never decides whether a candle is closed; it only carries the exchange's on between two tidings.
 """
 
+import math
+
 import attrs
 import trio
 
-from collector.pacing import UNBELIEVABLE_MS, ExchangeClock
+from collector.pacing import UNBELIEVABLE_MS, ExchangeClock, Pace
 
 _NEWS_MS = 50  # a clock that runs as fast as ours makes no news; a faster one wakes whoever waits
+_FAST_UNHEARD_S = 5.0  # a clock that runs faster than ours is asked again after that
 
 
 @attrs.define(eq=False)
@@ -18,6 +21,8 @@ class Clock:
     _clock: ExchangeClock | None = None
     _news: trio.Event = attrs.field(factory=trio.Event)
     _set_back: int = 0  # how often
+    _pace: Pace = attrs.field(factory=lambda: Pace(0, 0.0))
+    _told_s: float = 0.0
 
     @property
     def now_ms(self) -> int:
@@ -31,14 +36,16 @@ class Clock:
 
     def tell(self, exchange_ms: int) -> bool:
         """The exchange named its time; False when that is too far from what it said before to be believed at once."""
-        now_s = trio.current_time()
+        self._told_s = now_s = trio.current_time()
         if self._clock is None:
-            self._clock = ExchangeClock.first_told(exchange_ms, now_s)
+            self._clock, self._pace = ExchangeClock.first_told(exchange_ms, now_s), Pace(exchange_ms, now_s)
             return True
         before_ms = self._clock.now_ms(now_s)
         self._clock = self._clock.told(exchange_ms, now_s)
-        self._set_back += self._clock.now_ms(now_s) < before_ms
-        if abs(self._clock.now_ms(now_s) - before_ms) > _NEWS_MS:
+        after_ms = self._clock.now_ms(now_s)
+        self._pace = self._pace.told(after_ms, now_s)
+        self._set_back += after_ms < before_ms
+        if abs(after_ms - before_ms) > _NEWS_MS:
             self._news.set()
             self._news = trio.Event()
         return self._clock.believes
@@ -58,17 +65,32 @@ class Clock:
     async def reach(self, exchange_ms: int) -> None:
         """Returns when the exchange's time has come, as far as we can tell, or when its clock was set back: the moment
         that was waited for came from a clock that was wrong."""
-        set_back = self._set_back
-        while set_back == self._set_back and (left_ms := exchange_ms - self.now_ms) > 0:
-            with trio.move_on_after(left_ms / 1000):
-                await self._news.wait()
+        await self._reach(exchange_ms, math.inf)
 
     async def reach_unless(self, event: trio.Event, exchange_ms: int) -> None:
         """Returns when the exchange's time has come, or the event has happened."""
+        await self._reach_unless(event, exchange_ms, math.inf)
+
+    async def reach_or_ask(self, event: trio.Event, exchange_ms: int) -> None:
+        """As `reach_unless` does, and also when the exchange has to be asked: its clock was seen to run faster than
+        ours, and has not been heard of for some seconds."""
+        await self._reach_unless(event, exchange_ms, _FAST_UNHEARD_S)
+
+    async def _reach_unless(self, event: trio.Event, exchange_ms: int, unheard_s: float) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_when, event, nursery.cancel_scope)
-            await self.reach(exchange_ms)
+            await self._reach(exchange_ms, unheard_s)
             nursery.cancel_scope.cancel()
+
+    async def _reach(self, exchange_ms: int, unheard_s: float) -> None:
+        set_back = self._set_back
+        while set_back == self._set_back and (left_s := self._left_s(exchange_ms, unheard_s)) > 0:
+            with trio.move_on_after(left_s):
+                await self._news.wait()
+
+    def _left_s(self, exchange_ms: int, unheard_s: float) -> float:
+        left_s = (exchange_ms - self.now_ms) / 1000
+        return min(left_s, self._told_s + unheard_s - trio.current_time()) if self._pace.fast else left_s
 
 
 async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -18,6 +18,10 @@ PATIENCE_S = 3.0
 UNBELIEVABLE_MS = 30 * 60_000  # so far from what it said before, a time is more likely a mistake
 _STALE_IN_A_ROW = 10
 
+_FAST = 1.5  # times ours: no clock that is only inexact gets there
+_LEAD_S = 1.0  # a first answer that was under way for less makes no clock fast
+_STRETCH_S = 4.0  # shorter than what a fast clock may stay unasked for, so that each answer then judges anew
+
 _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 16.0
 
@@ -113,3 +117,20 @@ class ExchangeClock:
 
     def now_ms(self, now_s: float) -> int:
         return self._from_ms + max(0, int((now_s - self._from_s) * 1000))
+
+
+@attrs.frozen
+class Pace:
+    """Whether the exchange's clock runs faster than ours: judged by the time that both took from one telling to another
+    some seconds later, or to one that is already far ahead."""
+
+    _from_ms: int
+    _from_s: float
+    fast: bool = False
+
+    def told(self, exchange_ms: int, now_s: float) -> "Pace":
+        """The pace after the exchange's clock, carried on by ours, stood there."""
+        ours_s = now_s - self._from_s
+        lead_s = (exchange_ms - self._from_ms) / 1000 - ours_s
+        fast = lead_s > max(_LEAD_S, (_FAST - 1) * ours_s)
+        return Pace(exchange_ms, now_s, fast) if fast or ours_s >= _STRETCH_S else self

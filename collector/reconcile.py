@@ -71,7 +71,7 @@ class Reconciler:
             if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
                 await trio.sleep(PATIENCE_S)
             looked_ms = now_ms
-            await self._clock.reach_unless(self._woken, self._next_ms(now_ms))
+            await self._clock.reach_or_ask(self._woken, self._next_ms(now_ms))
 
     def change(self, settings: Settings) -> None:
         """Follows other settings from the next look on, which is now."""

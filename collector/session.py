@@ -31,10 +31,19 @@ _ACKNOWLEDGED_WITHIN_S = 10.0
 _REQUESTS_AT_ONCE = 8
 _LAST_WORDS_S = 5.0  # to hand on what was received when a stop came
 _MALFORMED_IN_A_ROW = 20
+_TIME_EVERY_S = 1.0  # one push tells the time; to decode them all would be a cost on every push
 # A burst is handed on by the dozen, not candle by candle: each handing over costs about as much as writing one does.
 _GATHER_S = 0.01
 # More than all topics of a connection confirm at once. Beyond it the writer is stuck; REST brings the candles later.
 _WAITING = 10_000
+
+
+@attrs.frozen(eq=False)
+class _Asked:
+    """A request that waits for its answer."""
+
+    topics: frozenset[str]
+    answer: trio.MemorySendChannel[Acknowledged]
 
 
 @attrs.define(eq=False)
@@ -50,12 +59,14 @@ class Session:
     _clock: Clock
     _vitals: Vitals
     _requests: Iterator[int] = attrs.field(factory=lambda: count(1))
-    _answers: dict[str, trio.MemorySendChannel[Acknowledged]] = attrs.field(factory=dict)
+    _asked: dict[str, _Asked] = attrs.field(factory=dict)  # the oldest first
+    _asking: trio.Lock = attrs.field(factory=trio.Lock)
     _pong: trio.Event = attrs.field(factory=trio.Event)
     _confirmed: list[Confirmed] = attrs.field(factory=list)
     _some: trio.Event = attrs.field(factory=trio.Event)
     _malformed_in_a_row: int = 0
     _heard_s: float = attrs.field(factory=trio.current_time)
+    _time_due_s: float = 0.0
     _ended: bool = False
     _forwarding: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
 
@@ -83,8 +94,16 @@ class Session:
                 frame = frames.read(text, self._topics)
                 if frame is not NOTHING_CONFIRMED:
                     self._take(frame)
+                elif self._heard_s >= self._time_due_s:
+                    self._tell_time(text)
             except Malformed as defect:
                 self._note_malformed(defect)
+
+    def _tell_time(self, text: str) -> None:
+        """A push that confirms nothing tells the time as well: nothing else does while confirmations stay out."""
+        self._time_due_s = self._heard_s + _TIME_EVERY_S
+        if (at_ms := frames.time_of(text)) is not None:
+            self._clock.hear(at_ms)
 
     async def _watch(self) -> None:
         """Notices silence. A deadline around every single receive would be a cost on every push."""
@@ -100,12 +119,20 @@ class Session:
                 self._pass_on(confirmed)
             case Pong():
                 self._pong.set()
-            case Acknowledged(request):
-                if request in self._answers:
-                    self._answers.pop(request).send_nowait(frame)
+            case Acknowledged():
+                if (request := self._answered_by(frame)) in self._asked:
+                    self._asked.pop(request).answer.send_nowait(frame)
             case _:
                 self._vitals.unknown += 1
         self._malformed_in_a_row = 0
+
+    def _answered_by(self, answer: Acknowledged) -> str:
+        """The request that an answer belongs to. One that does not say which is of the request with the topic that it
+        refuses, or of the oldest."""
+        if answer.request or not self._asked:
+            return answer.request
+        bad = None if answer.success else answer.topic
+        return next((request for request, asked in self._asked.items() if bad in asked.topics), next(iter(self._asked)))
 
     def _pass_on(self, confirmed: Sequence[Confirmed]) -> None:
         if len(self._confirmed) > _WAITING:
@@ -169,31 +196,50 @@ class Session:
 
     async def _subscribe_all(self, topics: Sequence[str]) -> None:
         at_once = trio.CapacityLimiter(_REQUESTS_AT_ONCE)
+        nameless: dict[str, str] = {}
         async with trio.open_nursery() as nursery:
             for batch in frames.batches(self._category, topics):
-                nursery.start_soon(self._subscribe, list(batch), at_once)
+                nursery.start_soon(self._subscribe, list(batch), nameless, nursery, at_once)
+        if len(nameless) == len(topics) > 1:  # then it is hardly the topics that are not liked
+            raise StreamLost(f"every subscription was refused: {nameless[topics[0]]}")
+        for topic, said in nameless.items():
+            self._leave_out(topic, said)
 
-    async def _subscribe(self, topics: list[str], at_once: trio.CapacityLimiter) -> None:
+    async def _subscribe(
+        self, topics: list[str], nameless: dict[str, str], nursery: trio.Nursery, at_once: trio.CapacityLimiter
+    ) -> None:
         """Subscribes to as many of the topics as the exchange has. One it does not have refuses them all: it is left
-        out, and the rest is asked for again."""
+        out, and the rest is asked for again. A refusal that does not say which one it is has both halves asked for by
+        themselves, until one topic is left; that goes to the `nameless`, with what was said."""
         while topics:
             async with at_once:
                 answer = await self._ask(topics)
             if answer.success:
                 return
             bad = answer.topic
-            if bad not in topics:
-                raise StreamLost(f"a subscription was refused: {answer.text}")
-            topics.remove(bad)
-            if not answer.already:
-                self._vitals.refused.add(bad)
-                log.warning("topic refused, its candles come over REST", topic=bad, said=answer.text)
+            if bad in topics:
+                topics.remove(bad)
+                if not answer.already:
+                    self._leave_out(bad, answer.text)
+            elif len(topics) > 1:
+                half = len(topics) // 2
+                nursery.start_soon(self._subscribe, topics[half:], nameless, nursery, at_once)
+                del topics[half:]
+            elif answer.already:
+                return
+            else:
+                nameless[topics.pop()] = answer.text
+
+    def _leave_out(self, topic: str, said: str) -> None:
+        self._vitals.refused.add(topic)
+        log.warning("topic refused, its candles come over REST", topic=topic, said=said)
 
     async def _ask(self, topics: Sequence[str]) -> Acknowledged:
         request = f"subscribe-{next(self._requests)}"
         send, receive = trio.open_memory_channel[Acknowledged](1)
-        self._answers[request] = send
-        await self._stream.send(frames.subscribe_text(request, topics))
+        async with self._asking:  # an answer that does not say to what is to what was sent first
+            self._asked[request] = _Asked(frozenset(topics), send)
+            await self._stream.send(frames.subscribe_text(request, topics))
         with trio.move_on_after(_ACKNOWLEDGED_WITHIN_S):
             return await receive.receive()
         raise StreamLost(f"a subscription was not acknowledged within {_ACKNOWLEDGED_WITHIN_S:.0f} s")

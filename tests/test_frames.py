@@ -78,6 +78,15 @@ def test_a_push_that_confirms_nothing_is_told_apart_without_being_decoded() -> N
     assert read(cut_short) is NOTHING_CONFIRMED
 
 
+def test_a_push_names_the_exchanges_time() -> None:
+    assert frames.time_of(push(entry(confirm=False), ts=T0 + 17)) == T0 + 17
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"topic":"x"}', push(ts="1"), push(ts=-1), push(ts=10**18), push()[:-5]])
+def test_what_is_no_time_is_not_taken_for_one(text: str) -> None:
+    assert frames.time_of(text) is None
+
+
 def test_all_candles_of_a_push_are_looked_at_wherever_the_confirmed_one_stands() -> None:
     assert confirmed(push(entry(0), entry(1, confirm=False))) == [span(0)]
     assert confirmed(push(entry(1, confirm=False), entry(0))) == [span(0)]
@@ -175,6 +184,7 @@ def test_a_pong_is_one_in_every_dialect(text: str) -> None:
 def test_an_acknowledgement_names_its_request() -> None:
     text = '{"success":true,"ret_msg":"","conn_id":"d0","req_id":"subscribe-3","op":"subscribe"}'
     assert read(text) == Acknowledged("subscribe-3", True, "")
+    assert read('{"success":true,"ret_msg":"","op":"subscribe","conn_id":"d0"}') == Acknowledged("", True, "")
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,42 @@ async def test_a_running_collector_keeps_up_with_the_market(autojump_clock: trio
     assert NOW + 590_000 - MINUTE_MS <= reached <= NOW + 600_000
     assert here.book[Series.named("BTCUSDT_1")].in_flight == NOTHING
     assert here.questions() == 2 + 10  # the day, and one page a minute
+    assert here.exchange.counts.by_path["/v5/market/time"] == 1 + 10
+
+
+async def test_a_clock_that_runs_fast_is_asked_again_before_many_of_its_minutes_are_over(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(rate=20, days_to_fetch=1)
+    late_ms: list[int] = []
+    async with here.reconciler(patient=True) as reconciler, trio.open_nursery() as nursery:
+        nursery.start_soon(reconciler.reconcile)
+        await trio.sleep(10)
+        for _ in range(300):
+            await trio.sleep(1)
+            late_ms.append(here.exchange.clock.now_ms() - here.held_of("BTCUSDT_1").hull.end_ms)
+        nursery.cancel_scope.cancel()
+    assert max(late_ms) <= 4 * MINUTE_MS
+    assert here.exchange.counts.by_path["/v5/market/time"] <= 310 / 4
+
+
+async def test_a_fast_clock_that_pushes_tell_of_is_not_asked_for(autojump_clock: trio.testing.MockClock) -> None:
+    began_s, clock, woken = trio.current_time(), Clock(), trio.Event()
+    clock.tell(NOW)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(push_the_time, clock)
+        await clock.reach_or_ask(woken, NOW + 50 * 3_000)
+        assert 49 <= trio.current_time() - began_s <= 51
+        nursery.cancel_scope.cancel()
+    await clock.reach_or_ask(woken, NOW + 500 * 3_000)
+    assert 53 <= trio.current_time() - began_s <= 56
+
+
+async def push_the_time(clock: Clock) -> None:
+    """Three times as fast as ours."""
+    for second in range(51):
+        clock.hear(NOW + second * 3_000)
+        await trio.sleep(1)
 
 
 async def test_a_network_that_is_down_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,7 +1,7 @@
 """Live connections against a fake exchange in memory, whose clock jumps: every wait is tested, and none is waited."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -74,6 +74,7 @@ class FakeExchange:
     unreachable: bool = False
     pongs: bool = True
     acknowledges: bool = True
+    naming: Callable[[str], dict[str, str]] = lambda request: {"req_id": request}  # how an answer says what it is to
     refuses: dict[str, str] = attrs.field(factory=dict)  # topic or "": in which words
     attempts_s: list[float] = attrs.field(factory=list)
     wires: list[Wire] = attrs.field(factory=list)
@@ -100,8 +101,8 @@ class FakeExchange:
         if words is None:
             wire.topics += said["args"]
         if self.acknowledges:
-            answer = {"success": words is None, "ret_msg": words or "", "req_id": said["req_id"], "op": said["op"]}
-            wire.say(json.dumps(answer))
+            answer = {"success": words is None, "ret_msg": words or "", "op": said["op"]}
+            wire.say(json.dumps(answer | self.naming(said["req_id"])))
 
     async def connection(self, number: int = 1) -> Wire:
         """The numbered connection, as soon as there is one, and all has been said on it."""
@@ -253,6 +254,37 @@ async def test_a_stream_that_lags_behind_by_hours_does_not_set_the_clock_back(
         assert station.clock.newest_ms == T0 + 20 * MINUTE_MS
 
 
+async def test_pushes_tell_the_time_once_a_second_also_when_they_confirm_nothing(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        newest: list[int] = []
+        for second in range(3):  # twenty times as fast as our own
+            for eighth in range(8):
+                wire.say(in_progress(T0 + second * 20_000 + eighth * 2_500))
+                await trio.sleep(0.125)
+            newest.append(station.clock.newest_ms - T0)
+        assert newest == [0, 20_000, 40_000]
+        assert (station.vitals.confirmed, station.vitals.malformed) == (0, 0)
+
+
+async def test_a_push_in_progress_does_not_move_the_clock_far(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        station.clock.tell(T0)
+        for ts in (T0 + 600 * MINUTE_MS, T0 + 601 * MINUTE_MS, T0 - 600 * MINUTE_MS, 0):
+            wire.say(in_progress(ts))
+            await trio.sleep(1.1)
+        assert station.clock.newest_ms == T0
+
+
+def in_progress(ts: int) -> str:
+    return json.dumps(json.loads(pushed(0, confirm=False)) | {"ts": ts})
+
+
 # Subscriptions.
 
 
@@ -296,14 +328,47 @@ async def test_already_subscribed_is_as_good_as_subscribed(exchange: FakeExchang
         assert station.vitals.connects == 1
 
 
-async def test_a_refusal_that_names_no_topic_ends_the_connection(
+@pytest.mark.parametrize("words", ["Params Error", "error:handler not found,topic:kline.1.OTHER", ""])
+async def test_a_refusal_that_names_none_of_the_topics_costs_only_the_bad_one(
+    exchange: FakeExchange, autojump_clock: Clockwork, words: str
+) -> None:
+    exchange.refuses = {"kline.1.A7USDT": words}
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(12)]
+    async with on_air(exchange, many) as station:
+        wire = await exchange.connection()
+        assert sorted([*wire.topics, "kline.1.A7USDT"]) == sorted(f"kline.1.{series.symbol}" for series in many)
+        assert station.vitals.refused == {"kline.1.A7USDT"}
+        assert station.vitals.connects == 1
+        assert len(requests(wire)) < 10
+
+
+async def test_a_refusal_that_names_no_topic_is_about_the_only_one_that_was_asked_for(
     exchange: FakeExchange, autojump_clock: Clockwork
 ) -> None:
-    exchange.refuses = {"": "error:args length exceeds the limit"}
-    async with on_air(exchange):
+    exchange.refuses = {"": "Params Error"}
+    async with on_air(exchange, [BTC]) as station:
+        await trio.sleep(100)
+        assert (station.vitals.connects, station.vitals.refused) == (1, {"kline.1.BTCUSDT"})
+
+
+async def test_already_subscribed_is_as_good_also_without_the_name(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:already subscribed"}
+    async with on_air(exchange) as station:
+        assert (await exchange.connection()).topics == ["kline.1.BTCUSDT"]
+        assert (station.vitals.connects, station.vitals.refused) == (1, set())
+
+
+async def test_a_refusal_of_everything_that_names_no_topic_ends_the_connection(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"": "error:internal"}
+    async with on_air(exchange) as station:
         await exchange.connection()
         exchange.refuses = {}
         assert (await exchange.connection(2)).topics
+        assert not station.vitals.refused
 
 
 async def test_an_acknowledgement_that_does_not_come_ends_the_connection_after_ten_seconds(
@@ -323,6 +388,41 @@ async def test_an_acknowledgement_of_something_else_does_no_harm(
         wire = await exchange.connection()
         wire.say('{"success":true,"ret_msg":"","req_id":"subscribe-99","op":"subscribe"}', pushed(0))
         assert await station.confirmed() == [0]
+
+
+@pytest.mark.parametrize("naming", [{}, {"req_id": ""}])
+async def test_an_answer_that_does_not_say_to_what_is_to_what_was_asked(
+    exchange: FakeExchange, autojump_clock: Clockwork, naming: dict[str, str]
+) -> None:
+    exchange.naming = lambda _: naming
+    exchange.refuses = {"kline.1.A17USDT": "Invalid symbol :[kline.1.A17USDT]", "kline.1.A22USDT": "Params Error"}
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(25)]
+    async with on_air(exchange, many, category="spot") as station:
+        wire = await exchange.connection()
+        assert len(set(wire.topics)) == len(wire.topics) == 23
+        assert station.vitals.refused == exchange.refuses.keys()
+        assert station.vitals.connects == 1
+
+
+async def test_a_refusal_that_does_not_say_to_what_is_to_the_request_with_its_topic(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.acknowledges = False
+    many = [Series(f"A{number}USDT", BTC.timeframe) for number in range(15)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_the_last_first, exchange)
+        async with on_air(exchange, many, category="spot") as station:
+            assert station.vitals.refused == {requests(exchange.wires[0])[1][0]}
+            assert station.vitals.connects == 1
+
+
+async def answer_the_last_first(exchange: FakeExchange) -> None:
+    wire = await exchange.connection()
+    bad = requests(wire)[1][0]
+    wire.say(json.dumps({"success": False, "ret_msg": f"Invalid symbol :[{bad}]", "op": "subscribe"}))
+    await trio.testing.wait_all_tasks_blocked()
+    assert bad not in requests(wire)[2]
+    wire.say(*['{"success":true,"op":"subscribe"}'] * 2)
 
 
 async def test_the_start_does_not_wait_for_a_stream_that_is_not_there(

@@ -11,6 +11,7 @@ from collector.pacing import (
     WINDOW_S,
     Budget,
     ExchangeClock,
+    Pace,
     backoff_s,
     beside_interval_s,
     request_interval_s,
@@ -112,6 +113,38 @@ def test_stale_replies_change_nothing_until_nothing_else_comes() -> None:
         assert clock.newest_ms == 100 * HOUR_MS
     assert clock.told(99 * HOUR_MS, now_s=1.0).newest_ms == 99 * HOUR_MS
     assert clock.told(100 * HOUR_MS, now_s=1.0).told(99 * HOUR_MS, now_s=1.0).newest_ms == 100 * HOUR_MS
+
+
+def paces(rate: float, answers: list[tuple[float, float]]) -> list[bool]:
+    """Whether a clock counts as fast after each of the answers, that come so long after one another and were so long
+    under way."""
+    sent, clock, pace, judged = 0.0, ExchangeClock.first_told(0, 0.0), Pace(0, 0.0), []
+    for gap, way in answers:
+        sent += gap
+        clock = clock.told(round(sent * rate * 1000), sent + way)
+        pace = pace.told(clock.now_ms(sent + way), sent + way)
+        judged.append(pace.fast)
+    return judged
+
+
+answers = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 20)), max_size=50)
+
+
+@given(answers, st.floats(0, 1.001))
+def test_a_clock_that_does_not_run_fast_is_never_taken_for_one(waits: list[tuple[float, float]], rate: float) -> None:
+    assert not any(paces(rate, waits))
+
+
+@given(answers, st.floats(2, 15))
+def test_a_clock_that_runs_fast_is_known_by_the_next_answer(waits: list[tuple[float, float]], rate: float) -> None:
+    assert paces(rate, [*waits, (100, 0.1)])[-1]
+    assert paces(rate, [(5, 0.1)] * 10) == [True] * 10
+
+
+def test_a_clock_that_runs_fast_no_more_is_known_by_the_next_answer() -> None:
+    pace = Pace(0, 0.0).told(100_000, 5.0)
+    assert pace.fast
+    assert not pace.told(105_000, 10.0).fast
 
 
 @given(delay_ms=st.floats(0, 1000), in_flight=st.integers(1, 500))

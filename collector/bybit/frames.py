@@ -38,7 +38,10 @@ class Pushed:
 
 @attrs.frozen
 class Acknowledged:
-    """The answer to a request of ours. A refusal names the first topic it does not like, and none became active."""
+    """The answer to a request of ours; `request` is empty when it does not say to which.
+
+    A refusal names the first topic it does not like, and none became active.
+    """
 
     request: str
     success: bool
@@ -102,7 +105,12 @@ class _Envelope(msgspec.Struct):
     op: str = ""
 
 
+class _Stamp(msgspec.Struct):
+    ts: int = 0
+
+
 _TEXT = msgspec.json.Decoder(_Text)
+_STAMP = msgspec.json.Decoder(_Stamp)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 
 
@@ -149,6 +157,15 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
     if decoded.op == "subscribe" and decoded.success is not None:
         return Acknowledged(decoded.req_id, decoded.success, decoded.ret_msg)
     return Unknown()
+
+
+def time_of(text: str) -> int | None:
+    """The exchange's time that a push names; None if it names none. It is decoded for that: not for every push."""
+    try:
+        at_ms = _STAMP.decode(text).ts
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return at_ms if 0 < at_ms <= LATEST_MS else None
 
 
 def _other(text: str, error: Exception) -> Unknown:
