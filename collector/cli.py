@@ -135,8 +135,7 @@ def repair(
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
     refuse_if_absent(options.settings.data_dir)
     if dry_run:
-        for warning in options.warnings:
-            say(warning)
+        options.say_warnings()
         plans = list(show_plans(options.settings, options.are_about))
         for plan in plans:
             print(plan)  # noqa: T201

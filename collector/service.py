@@ -28,7 +28,7 @@ from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
 from collector.clock import Clock, cancel_when
 from collector.collection import Collection, series_of, too_long
-from collector.errors import SettingsError, cause_of
+from collector.errors import RequestError, SettingsError, Unreachable, cause_of
 from collector.events import Event
 from collector.history import History
 from collector.ledger import Ledger, open_ledger
@@ -338,8 +338,14 @@ async def _tell_counts() -> None:
 
 async def _exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
     """The exchange's time. One answer that lies must not make of every row one that is not closed yet: should the
-    instant not have come, the exchange is asked again."""
-    return clock.now_ms if by_ms <= clock.now_ms else await rest.server_time()
+    instant not have come, the exchange is asked again; without an answer it counts as come, and nothing is cut."""
+    if by_ms <= clock.now_ms:
+        return clock.now_ms
+    try:
+        return await rest.server_time()
+    except (Unreachable, RequestError) as trouble:
+        log.warning("the exchange does not answer, trying on", why=str(trouble))
+        return by_ms
 
 
 def _line(vitals: Vitals, book: Book) -> str:

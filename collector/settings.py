@@ -388,8 +388,8 @@ def _not_there(section: str, key: str) -> str:
         return f"this key belongs in [{_SECTION_OF[key]}]"
     if key in ("api_key", "api_secret", "bybit_api_key", "bybit_api_secret"):
         return "secrets are taken from the environment only, as BYBIT_API_KEY and BYBIT_API_SECRET"
-    keys = [each for each, belongs in _SECTION_OF.items() if belongs == section]
-    return f"there is no such key{_did_you_mean(key, _SECTION_OF) or f'; there are {chr(32).join(keys)}'}"
+    keys = " ".join(each for each, belongs in _SECTION_OF.items() if belongs == section)
+    return f"there is no such key{_did_you_mean(key, _SECTION_OF) or f'; there are {keys}'}"
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, _Given]:

@@ -94,8 +94,12 @@ class Options:
     warnings: tuple[str, ...] = ()
     only_symbols: tuple[str, ...] = ()
     only_timeframes: tuple[Timeframe, ...] = ()
-
     cut_days: int = 0  # those asked for on the command line, if the limit of 50 rows leaves less of any timeframe
+
+    def say_warnings(self) -> None:
+        """For commands without a log."""
+        for warning in self.warnings:
+            say(warning)
 
     def are_about(self, series: Series) -> bool:
         """Whether a command that looks at what is stored is to look at this series: at all, unless some were named."""
@@ -108,8 +112,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Lets a command that takes `options: Options` first be called with the shared options instead."""
 
     def warned(options: Options, **given: Any) -> None:
-        for warning in options.warnings:
-            say(warning)
+        options.say_warnings()
         command(options, **given)
 
     return _called_with_shared(command, warned)
@@ -174,4 +177,5 @@ def _read(given: dict[str, Any]) -> Options:
 def _cuts(settings: Settings) -> bool:
     """Whether there are more candles in the days wanted than the limit leaves."""
     span_ms = settings.days_to_fetch * DAY_MS
-    return settings.limit_to_50_entries and any(frame.count(0, span_ms) > NEWEST for frame in settings.timeframes)
+    limited = settings.mode == "full" and settings.limit_to_50_entries
+    return limited and any(frame.count(0, span_ms) > NEWEST for frame in settings.timeframes)

@@ -1,0 +1,43 @@
+"""The service: what it tells the writer of the exchange's time."""
+
+from typing import cast
+
+import attrs
+import trio
+
+from collector.bybit.rest import Rest
+from collector.clock import Clock
+from collector.errors import Unreachable
+from collector.service import _exchange_ms
+
+NOW = 1_714_566_645_000
+
+
+@attrs.define
+class Answering:
+    """The part of the way to the exchange that tells the time."""
+
+    says_ms: int | None
+    asked: int = 0
+
+    async def server_time(self) -> int:
+        await trio.lowlevel.checkpoint()
+        self.asked += 1
+        if self.says_ms is None:
+            raise Unreachable("nobody answers")
+        return self.says_ms
+
+
+async def asked_for(by_ms: int, says_ms: int | None) -> tuple[int, int]:
+    clock, rest = Clock(), Answering(says_ms)
+    clock.tell(NOW)
+    return await _exchange_ms(clock, cast(Rest, rest), by_ms) - NOW, rest.asked
+
+
+async def test_the_exchange_is_asked_again_only_about_an_instant_that_has_not_come(autojump_clock: object) -> None:
+    assert await asked_for(NOW - 1, says_ms=NOW + 7) == (0, 0)
+    assert await asked_for(NOW + 60_000, says_ms=NOW + 7) == (7, 1)
+
+
+async def test_without_an_answer_the_instant_counts_as_come_and_no_row_is_cut(autojump_clock: object) -> None:
+    assert await asked_for(NOW + 60_000, says_ms=None) == (60_000, 1)
