@@ -25,9 +25,9 @@ class Memory:
     samples: list[float] = attrs.field(factory=list)
 
     @property
-    def early(self) -> float:
-        """When its history had come and the stream was on, or at the end of a life that was shorter."""
-        return self.samples[min(len(self.samples) - 1, 15)]
+    def settled(self) -> list[float]:
+        """Those after its history had come and the stream was on; none of a life that was shorter."""
+        return self.samples[15:]
 
 
 @attrs.define
@@ -71,4 +71,7 @@ class Report:
 
 
 def _life(memory: Memory) -> str:
-    return f"{memory.samples[0]:.0f}/{memory.early:.0f}/{memory.samples[-1]:.0f} (most {max(memory.samples):.0f})"
+    if not memory.samples:
+        return "-"
+    settled = f"{memory.settled[0]:.0f}" if memory.settled else "-"
+    return f"{memory.samples[0]:.0f}/{settled}/{memory.samples[-1]:.0f} (most {max(memory.samples):.0f})"

@@ -135,9 +135,12 @@ async def _watch_memory(scene: _Scene, process: trio.Process) -> None:
     seen = psutil.Process(process.pid)
     while True:
         try:
-            memory.samples.append(seen.memory_info().rss / 1e6)
+            resident = seen.memory_info().rss
         except psutil.NoSuchProcess:
             return
+        if not resident:  # killed, and not waited for yet
+            return
+        memory.samples.append(resident / 1e6)
         await trio.sleep(1)
 
 
@@ -184,5 +187,6 @@ async def _sum_up(scene: _Scene) -> None:
     if report.kills < scene.plan.kills:
         report.wrong.append(f"{report.kills} of {scene.plan.kills} kills")
     for memory in report.memory:
-        if max(memory.samples) > memory.early + _GROWTH_MB:
-            report.wrong.append(f"memory grew from {memory.early:.0f} to {max(memory.samples):.0f} MB")
+        settled = memory.settled
+        if settled and max(settled) > settled[0] + _GROWTH_MB:
+            report.wrong.append(f"memory grew from {settled[0]:.0f} to {max(settled):.0f} MB")
