@@ -6,13 +6,12 @@ pure, and it never decides which of two rows is right (that is merging's).
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import lru_cache
-from itertools import chain
 from math import inf
-from operator import itemgetter, le, lt
+from operator import itemgetter, lt
 
 import attrs
 import msgspec
@@ -100,8 +99,11 @@ def _sound_rows(frame: Timeframe, lines: Sequence[bytes]) -> Rows | None:
         return None
     if set(map(_BEHIND_TIME, lines)) != {ord(",")}:  # a time is written as `170.0`, which means the same number
         return None
-    parts = zip(map(_TIME, lines), _stamps(frame, opens), map(_NUMBERS, lines), strict=True)
-    return Rows(b"\n".join(map(b"".join, parts)) + b"\n", coverage(frame, opens))
+    pieces = [b"\n"] * (5 * len(lines))
+    pieces[0::5] = map(_TIME, lines)
+    pieces[1::5], pieces[2::5] = _stamps(frame, opens)
+    pieces[3::5] = map(_NUMBERS, lines)
+    return Rows(b"".join(pieces), coverage(frame, opens))
 
 
 def row_of(timeframe: Timeframe, candle: Values) -> Rows:
@@ -196,19 +198,23 @@ def _place(name: str, time: str) -> tuple[str, Spans] | None:
     frame = TIMEFRAMES[name]
     if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and frame.is_open(int(time))):
         return None
-    (stamp,) = _stamps(frame, [int(time)])
-    return f"{time}{stamp.decode()}", coverage(frame, [int(time)])
+    (day,), (clock,) = _stamps(frame, [int(time)])
+    return f"{time}{day.decode()}{clock.decode()}", coverage(frame, [int(time)])
 
 
-def _stamps(frame: Timeframe, opens: Sequence[int]) -> Iterable[bytes]:
-    """The `datetime` column with the comma before it: the open times in UTC, all of them on whole minutes."""
+def _stamps(frame: Timeframe, opens: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
+    """The `datetime` column in two parts, the dates with the comma before them and the times of day: the open times in
+    UTC, all of them on whole minutes."""
     step = frame.step_ms
     if step is None or step > DAY_MS or not _is_run(opens, step):
-        return [_date(ms // DAY_MS) + _CLOCKS[ms % DAY_MS // MINUTE_MS] for ms in opens]
-    return chain.from_iterable(  # a day at a time
-        map(_date(day).__add__, _clocks(max(opens[0], day * DAY_MS), opens[-1], step))
-        for day in range(opens[0] // DAY_MS, opens[-1] // DAY_MS + 1)
-    )
+        return [_date(ms // DAY_MS) for ms in opens], [_CLOCKS[ms % DAY_MS // MINUTE_MS] for ms in opens]
+    dates: list[bytes] = []
+    clocks: list[bytes] = []
+    for day in range(opens[0] // DAY_MS, opens[-1] // DAY_MS + 1):
+        of_day = _clocks(max(opens[0], day * DAY_MS), opens[-1], step)
+        dates += [_date(day)] * len(of_day)
+        clocks += of_day
+    return dates, clocks
 
 
 def _clocks(first_ms: int, last_ms: int, step: int) -> list[bytes]:
@@ -255,14 +261,10 @@ def _are_candles(
     volumes: list[float],
     turnovers: list[float],
 ) -> bool:
-    return (
-        all(map(le, lows, opens))
-        and all(map(le, lows, closes))
-        and all(map(le, opens, highs))
-        and all(map(le, closes, highs))
-        and min(lows) > 0
-        and max(max(highs), max(volumes), max(turnovers)) < inf
-    )
+    for low, opened, close, high in zip(lows, opens, closes, highs, strict=True):
+        if not (low <= opened <= high and low <= close <= high):
+            return False
+    return min(lows) > 0 and max(max(highs), max(volumes), max(turnovers)) < inf
 
 
 # Naming what is wrong.
