@@ -221,6 +221,7 @@ async def test_under_the_limit_a_burst_is_written_before_any_file_is_trimmed(tmp
     slow = Bench(tmp_path, disk=disk)
     with open_ledger(tmp_path, "bybit", "linear") as ledger:
         writer = slow.writer(ledger, limit_to_50_entries=True)
+        writer._now_s = lambda: disk.now_s
         await writer.open_files(every_series)
         await writer._take(tuple(confirmed(place, series) for series in every_series for place in range(52)))
         assert set(disk.done) == {"w"}
