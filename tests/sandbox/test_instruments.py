@@ -3,6 +3,7 @@
 import pytest
 
 from collector.sandbox import Dialect
+from collector.sandbox.market.listing import CATEGORIES
 
 from .asking import DAY, NOW, Asker, asker
 
@@ -25,14 +26,14 @@ def pages(box: Asker, **query: str | int) -> list[list[str]]:
     return found
 
 
-def test_every_contract_has_a_symbol_id_of_its_own() -> None:
+def test_every_instrument_has_a_symbol_id_of_its_own() -> None:
     box = asker(count=886)
-    rows = [row for category in ("linear", "inverse") for row in box.instruments(category=category, limit=1000)["list"]]
+    rows = [row for category in CATEGORIES for row in box.instruments(category=category, limit=1000)["list"]]
     ids = {row["symbolId"] for row in rows}
     assert len(ids) == len(rows) > 885
     assert all(0 < number < 2**31 for number in ids)
     again = asker(seed=2).instruments(category="linear", symbol="BTCUSDT")["list"]
-    assert [row["symbolId"] for row in rows if row["symbol"] == "BTCUSDT"] == [again[0]["symbolId"]]
+    assert next(row["symbolId"] for row in rows if row["symbol"] == "BTCUSDT") == again[0]["symbolId"]
 
 
 def test_symbols_are_sorted_and_only_trading_ones_are_listed() -> None:
@@ -97,7 +98,7 @@ def test_a_linear_row_has_every_field_and_its_type() -> None:
 def test_a_spot_row_is_another_shape() -> None:
     row = BOX.instruments(category="spot", symbol="BTCUSDT")["list"][0]
     assert not {"contractType", "launchTime", "priceScale", "settleCoin"} & set(row)
-    assert {"innovation", "marginTrading", "stTag"} < set(row)
+    assert {"innovation", "marginTrading", "stTag", "symbolId", "symbolType"} < set(row)
     assert {"basePrecision", "quotePrecision"} < set(row["lotSizeFilter"])
 
 
@@ -147,6 +148,12 @@ def test_a_coin_s_contracts_come_from_linear_and_inverse() -> None:
     symbols = BOX.symbols(category="linear", baseCoin="BTC")
     assert {"BTCUSDT", "BTCPERP", "BTCUSD"} < set(symbols)
     assert symbols == BOX.symbols(category="inverse", baseCoin="BTC")
+
+
+def test_symbols_of_a_type_can_be_asked_for_in_every_category() -> None:
+    assert BOX.symbols(category="linear", symbolType="stock") == ["AAPLUSDT"]
+    assert BOX.symbols(category="inverse", symbolType="stock") == []
+    assert BOX.symbols(category="spot", symbolType="stock") == []
 
 
 def test_a_coin_and_a_symbol_together_are_both_asked_for() -> None:

@@ -55,7 +55,7 @@ def _chosen(source: Source, category: Category, now_ms: int, query: Query) -> li
         for listing in known.values()
         if listing.status(now_ms) == status
         and (not symbol or listing.symbol == symbol)
-        and (not kind or category == "spot" or listing.symbol_type == kind)
+        and (not kind or listing.symbol_type == kind)
     ]
 
 
@@ -132,6 +132,7 @@ def spot_row(listing: Listing) -> dict[str, Any]:
     step = text(1, listing.volume_decimals)
     most = text(listing.daily_volume // 100 + 1, listing.volume_decimals)
     return {
+        "symbolId": _symbol_id(listing),
         "symbol": listing.symbol,
         "baseCoin": listing.base,
         "quoteCoin": listing.quote,
@@ -152,4 +153,5 @@ def spot_row(listing: Listing) -> dict[str, Any]:
         },
         "priceFilter": {"tickSize": text(1, listing.price_decimals)},
         "riskParameters": {"priceLimitRatioX": "0.05", "priceLimitRatioY": "0.1"},
+        "symbolType": listing.symbol_type,
     }
