@@ -173,9 +173,19 @@ def test_what_several_want_is_one_push() -> None:
 def test_a_delisted_symbol_confirms_its_last_candle_and_goes_silent() -> None:
     watcher = Watcher(options={"delisted": {"linear:BTCUSDT": CLOSE}})
     watcher.join()
-    watcher.join("kline.60.BTCUSDT")
     assert story(watcher.due(NOW + DAY)) == [(0, True)]
     assert watcher.beats(NOW + DAY, 100) == []
+
+
+def test_a_candle_in_the_middle_of_which_trading_ends_is_confirmed_at_its_close_as_rest_has_it() -> None:
+    watcher = Watcher(options={"delisted": {"linear:BTCUSDT": NOW + 1000}})
+    watcher.join()
+    assert watcher.beats(NOW + 2000, 100) == []
+    assert watcher.due(CLOSE + LAG - 1) == []
+    (last,) = watcher.due(NOW + DAY)
+    assert (last["data"][0]["start"], last["data"][0]["confirm"]) == (OPEN, True)
+    assert numbers(last["data"][0]) == watcher.rest(OPEN)
+    assert watcher.beats(NOW + DAY, 200) == []
 
 
 @pytest.mark.parametrize(

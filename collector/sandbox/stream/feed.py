@@ -160,9 +160,10 @@ class Feed(Generic[Listener]):
         return int(noise.share(self._key, topic.text) * SLOTS)
 
     def _await_close(self, watched: _Watched[Listener]) -> None:
-        close_ms = watched.close_ms
-        if close_ms > watched.topic.listing.end_ms:
+        """See that it is confirmed, also if trading ends before its close; what opens later is no candle."""
+        if watched.open_ms >= watched.topic.listing.end_ms:
             return
+        close_ms = watched.close_ms
         if close_ms not in self._closing:
             self._closing[close_ms] = {}
             self._at(close_ms + self._lag_ms(close_ms), partial(self._close, close_ms))
