@@ -106,7 +106,12 @@ class Faults(StreamFaults):
         default=False, metadata={"help": "during the lag the candle is there, but not final"}
     )
     holes: tuple[Hole, ...] = attrs.field(
-        default=(), converter=_holes, metadata={"help": "candles the exchange does not have"}
+        default=(),
+        converter=_holes,
+        metadata={
+            "help": "candles the exchange does not have, such as BTCUSDT:2024-05-01T12:30..2024-05-01T13:00,"
+            " or BTCUSDT/60:2024-05-01..2024-05-02 in one interval only"
+        },
     )
     hole_share: float = _share("share of all candles the exchange does not have, chosen by the seed")
 

@@ -1,10 +1,12 @@
 """Each fault does what it says, to those it is meant for, and the same in every run."""
 
 import json
+import re
 from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import attrs
 import pytest
 
 from collector.sandbox import Faults, Hole
@@ -174,6 +176,11 @@ def test_a_hole_is_in_the_answers_and_in_the_truth() -> None:
     assert truth.count(b"\n") == 1 + 18
     assert opens(box, interval="30", limit=40) == opens(asker(), interval="30", limit=40)
     assert opens(box, symbol="ETHUSDT") == opens(asker(), symbol="ETHUSDT")
+
+
+def test_the_help_shows_how_a_hole_is_written() -> None:
+    written = re.findall(r"\S+:\S+\.\.[0-9T:-]+", attrs.fields_dict(Faults)["holes"].metadata["help"])
+    assert [hole.timeframe for hole in Faults(holes=written).holes] == [None, "60"]
 
 
 def test_a_hole_without_a_timeframe_is_in_all_of_them() -> None:
