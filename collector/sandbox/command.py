@@ -110,6 +110,7 @@ def sandbox(
     confirm_jitter_ms: Annotated[float, _stream("confirm_jitter_ms")] = 800.0,
     idle_s: Annotated[float, _stream("idle_s")] = 600.0,
     new_connections: Annotated[int, _stream("new_connections")] = 500,
+    connections: Annotated[int, _stream("connections")] = 1000,
     args_limit: Annotated[int, _stream("args_limit")] = 21000,
     args_counted: Annotated[str, _stream("args_counted")] = "topics",
     args_refusal: Annotated[str, _stream("args_refusal")] = "error:args length exceeds the limit",

@@ -157,6 +157,17 @@ async def test_new_connections_are_limited_within_five_minutes() -> None:
             assert box.counts.stream.most_new_in_5min == 2
 
 
+async def test_connections_at_a_time_are_limited_for_each_category() -> None:
+    async with connected(stream=StreamRules(connections=2)) as (box, client), opened(box):
+        assert await refusal(box) == 403
+        async with opened(box, "spot"):
+            pass
+        await client.aclose()
+        await until(lambda: len(box.counts.stream.open) == 1)
+        async with opened(box):
+            assert box.counts.stream.handshakes_refused == {"403": 1}
+
+
 async def test_an_idle_connection_is_cut_without_a_word() -> None:
     real = RealTime()
     async with connected(real_s=real, stream=StreamRules(idle_s=600)) as (box, client):

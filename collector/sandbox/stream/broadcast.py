@@ -59,6 +59,7 @@ class Broadcast:
         self._mischief = StreamMischief(lambda: exchange.mischief.faults, exchange.seed, self._fault_made)
         self._feed: Feed[_Client] = Feed(exchange.source, exchange.seed, self._rules, self._mischief)
         self._clients: dict[_Client, None] = {}
+        self._open: Counter[tuple[str, str]] = Counter()  # by address and path
         self._new: defaultdict[str, Peak] = defaultdict(lambda: Peak(NEW_CONNECTIONS_S))
         self._numbers: Counter[str] = Counter()
         self._wake = trio.Event()
@@ -75,12 +76,12 @@ class Broadcast:
             await stream.send_all(refused(status))
             return
         websocket, answer = upgrade
-        await stream.send_all(answer)
-        client = self._admit(path, Line(stream, websocket, self._rules.unsent_most, self._rules.unsent_s))
+        self._open[address, path] += 1
         try:
-            await client.line.run(partial(self._hear, client), self._counts.stream.pinged)
+            await stream.send_all(answer)
+            await self._run(path, Line(stream, websocket, self._rules.unsent_most, self._rules.unsent_s))
         finally:
-            self._forget(client)
+            self._open[address, path] -= 1
 
     async def run(self) -> NoReturn:
         """Push what is due when it is due."""
@@ -115,8 +116,17 @@ class Broadcast:
         self._counts.stream.attempted(address, now_s)
         if self._new[address].recent(now_s) >= self._rules.new_connections:
             return 403
+        if self._open[address, path] >= self._rules.connections:  # how the exchange refuses is not known
+            return 403
         self._new[address].add(now_s)
         return self._mischief.handshake(self._next("handshake"))
+
+    async def _run(self, path: str, line: Line) -> None:
+        client = self._admit(path, line)
+        try:
+            await line.run(partial(self._hear, client), self._counts.stream.pinged)
+        finally:
+            self._forget(client)
 
     def _admit(self, path: str, line: Line) -> _Client:
         number = self._next("connection")

@@ -28,6 +28,7 @@ class StreamRules:
     confirm_jitter_ms: float = _number(800.0, "and up to so much later, the same for all that close together")
     idle_s: float = _number(600.0, "cut a connection after so long with neither a ping nor data")
     new_connections: int = _number(500, "new connections in any 5 minutes from one address; more are refused")
+    connections: int = _number(1000, "connections from one address to one category at a time; more are refused")
     args_limit: int = _number(21_000, "characters of topics on one connection")
     # Whether the JSON around the topics counts, and the words of the refusal, are not known.
     args_counted: Literal["topics", "json"] = _one_of("what counts: topics, or json around them too", "topics", "json")
