@@ -119,7 +119,7 @@ async def test_a_truncated_body_ends_before_its_length(box: Sandbox, client: htt
 async def test_a_stalled_request_is_never_answered(box: Sandbox, client: httpx.AsyncClient) -> None:
     box.faults = Faults(stalled=1)
     with pytest.raises(httpx.ReadTimeout):
-        await client.get(KLINE, timeout=0.05)
+        await client.get(KLINE, timeout=httpx.Timeout(5, read=0.05))
     box.faults = Faults(stalled=1, stall_s=0.01)
     with pytest.raises(httpx.RemoteProtocolError):
         await client.get(KLINE)
