@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from collector.book import Book
-from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
+from collector.candle import MINUTE_MS, Series, timeframe
 from collector.coverage import Spans
 from collector.errors import Refused
 from collector.ledger import open_ledger
@@ -109,7 +109,7 @@ def false_rows(box: Sandbox, settings: Settings) -> list[str]:
     false: list[str] = []
     for series in series_of(settings):
         held = whole_lines(settings.data_dir / f"{series}.csv")
-        start_ms = wanted_start_ms(box, settings, series) - DAY_MS
+        start_ms = wanted_start_ms(box, settings, series) - 60 * MINUTE_MS  # when it began, more was wanted
         true = set(box.truth(series.symbol, series.timeframe.name, start_ms, box.clock.now_ms()).splitlines())
         false += [f"{series}: {line!r}" for line in held if line not in true]
     return false
