@@ -22,8 +22,9 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without any settings of a collector."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
+    """The environment without any settings of a collector; what a start compiles is kept for the next one."""
+    not_given = ("COLLECTOR_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(not_given)}
 
 
 def command(*arguments: str) -> list[str]:
