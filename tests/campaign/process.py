@@ -67,5 +67,11 @@ async def heard(process: trio.Process, words: str = "") -> str:
     return said
 
 
+async def cancel_at_end_of(process: trio.Process, scope: trio.CancelScope) -> None:
+    """Hears the process to its end: whoever waits for its moment to be killed need not wait any longer."""
+    await heard(process)
+    scope.cancel()
+
+
 def _text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
