@@ -1,9 +1,13 @@
 """`python -m collector` and `collector`. Ctrl-C while it is still loading ends it as quietly as at any later time."""
 
+import gc
 import sys
 
 
 def main() -> None:
+    # Pages are thousands of small objects that reference counting frees, and what is loaded stays: looking through them
+    # for cycles is a waste, and a fifth of the time that a start takes.
+    gc.set_threshold(50_000, 20, 50)
     try:
         from collector.cli import main as run
     except KeyboardInterrupt:

@@ -8,7 +8,6 @@ their own in `commands/`.
 """
 
 import faulthandler
-import gc
 import os
 import sys
 import tempfile
@@ -68,8 +67,6 @@ _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
     open_closed_streams()
-    # Pages are thousands of small objects that reference counting frees; looking through them for cycles is a waste.
-    gc.set_threshold(50_000, 20, 50)
     try:
         app(_command_first(sys.argv[1:]), prog_name="collector")
     except SystemExit as end:

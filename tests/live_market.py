@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from collector.candle import Series
-from collector.sandbox import Options, Sandbox, build_exchange, open_sandbox
+from collector.sandbox import Options, Sandbox, open_sandbox
 from collector.settings import Settings
 from tests.campaign.truth import series_of, wanted_start_ms, whole_lines
-from tests.support import settings_for
+from tests.support import built, settings_for
 
 START = "2024-05-15T12:29:40"
 
@@ -17,7 +17,7 @@ START = "2024-05-15T12:29:40"
 async def fast_box(**options: object) -> AsyncIterator[Sandbox]:
     """Two symbols; a minute takes a second."""
     usual: dict[str, object] = {"seed": 7, "symbols": ["BTCUSDT", "ETHUSDT"], "start_time": START, "rate": 60}
-    exchange = build_exchange(**Options(**(usual | options)))  # type: ignore[typeddict-item]
+    exchange = built(Options(**(usual | options)))  # type: ignore[typeddict-item]
     async with open_sandbox(exchange) as box:
         yield box
 

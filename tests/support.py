@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -11,6 +12,7 @@ import trio
 
 from collector.sandbox import Faults, Options, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.exchange import Exchange
+from collector.sandbox.market.listing import Row, Source
 from collector.service import serve
 from collector.settings import Settings
 from collector.summary import Outcome
@@ -21,10 +23,42 @@ KLINE = "/v5/market/kline"
 NOW = "2024-05-15T12:30:30"
 
 
+# What the market of an exchange follows from.
+_MADE_OF = ("seed", "start_time", "symbols", "count", "listed", "delisted")
+_PAGES = 256  # that a market remembers; some 100 kB each
+
+
+class Remembered:
+    """A market that gives what it was asked for before without making it up again; it is a pure function."""
+
+    def __init__(self, source: Source) -> None:
+        self.listings = source.listings
+        self._rows = lru_cache(_PAGES)(source.rows)
+        self._page = lru_cache(_PAGES)(source.page)
+
+    def rows(self, *asked: Any) -> list[Row]:
+        return [*self._rows(*asked)]
+
+    def page(self, *asked: Any) -> list[Row]:
+        return [*self._page(*asked)]
+
+
+_remembered: dict[str, Remembered] = {}
+
+
+def built(options: Options) -> Exchange:
+    """An exchange; those whose markets are the same share it."""
+    exchange = build_exchange(**options)
+    if "clock" not in options:
+        made_of = repr([options.get(name) for name in _MADE_OF])
+        exchange.source = _remembered.setdefault(made_of, Remembered(exchange.source))
+    return exchange
+
+
 def market(**options: Unpack[Options]) -> Exchange:
     """An exchange whose clock stands still at `NOW`, unless told otherwise."""
     defaults = Options(seed=7, start_time=NOW, rate=0, symbols=["BTCUSDT", "ETHUSDT"])
-    return build_exchange(**(defaults | options))
+    return built(defaults | options)
 
 
 def kline_faults(shares: Mapping[str, float], **others: Any) -> Faults:

@@ -35,13 +35,14 @@ from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings import Settings
 from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
-from tests.campaign.process import command, heard, open_collector, variables
+from tests.campaign.process import clean_environment, command, heard, open_collector, variables
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
 from tests.support import KLINE, fetch, market, served, settings_for, until
 
 ROOT = Path(__file__).parent.parent
 _NOBODY = 65534
 _PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
+_BAN_S = 3  # the exchange's is ten minutes
 
 Said = tuple[int, str, str]
 """Exit status, stdout, stderr."""
@@ -421,22 +422,23 @@ def limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def fetched(settings: Settings, prepare: Callable[[], None] | None = None) -> tuple[int, str]:
-    """Exit status and stderr of a `fetch` in a process of its own."""
-    ended = subprocess.run(
-        command("fetch"), env=variables(settings), stderr=subprocess.PIPE, text=True, preexec_fn=prepare, check=False
-    )
-    return ended.returncode, ended.stderr
-
-
-def test_files_that_cannot_grow_end_fetch_with_a_sentence_and_room_heals_it(box: Sandbox, tmp_path: Path) -> None:
+def test_files_that_cannot_grow_end_fetch_with_a_sentence_and_room_heals_it(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
     settings = settings_for(box.url, tmp_path, timeframes=["5"])
-    status, err = fetched(settings, partial(limited, 50_000))
-    assert status == 1
-    assert "Traceback" not in err
-    assert "what it holds is intact" in complaints(err)[-1]
+    ended = subprocess.run(
+        command("fetch"),
+        env=variables(settings),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(limited, 50_000),
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "what it holds is intact" in complaints(ended.stderr)[-1]
     assert foreign_rows(box, settings) == []
-    assert fetched(settings)[0] == 0
+    assert say(settings, "fetch")[0] == 0
     assert differences(box, settings) == []
 
 
@@ -667,24 +669,32 @@ def test_symbols_can_be_chosen_and_named_alone_for_another_command(say: Command,
 # Completion in a shell.
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 @pytest.mark.parametrize(
     ("typed", "completed"),
     [("sy", ["symbols", "systemd-unit"]), ("run --da", ["--data-dir", "--days"]), ("fetch --mode r", ["recent"])],
 )
-def test_bash_completes_commands_options_and_values(tmp_path: Path, typed: str, completed: list[str]) -> None:
+def test_commands_options_and_values_are_completed(
+    say: Command, monkeypatch: pytest.MonkeyPatch, typed: str, completed: list[str]
+) -> None:
+    monkeypatch.setenv("_COLLECTOR_COMPLETE", "complete_bash")  # as the script that bash is given asks
+    monkeypatch.setenv("COMP_WORDS", f"collector {typed}")
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split())))
+    status, out, _ = say(None)
+    assert (status, sorted(word.split(":")[0] for word in out.split())) == (0, completed)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_with_the_script_that_it_is_given(tmp_path: Path) -> None:
     program = tmp_path / "collector"
     program.write_text("#!/bin/sh\nexec " + shlex.join(command()) + ' "$@"\n')
     program.chmod(0o755)
-    script = f"""eval "$(collector --show-completion bash)"
-        COMP_WORDS=(collector {typed}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+    script = """eval "$(collector --show-completion bash)"
+        COMP_WORDS=(collector fetch --mode r); COMP_CWORD=3
         $(complete -p collector | sed 's/.*-F \\([^ ]*\\).*/\\1/') collector
-        printf '%s\\n' "${{COMPREPLY[@]}}" """
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    said = subprocess.run(
-        ["bash", "-c", script], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
-    )
-    assert sorted(word.split(":")[0] for word in said.stdout.split()) == completed
+        printf '%s\\n' "${COMPREPLY[@]}" """
+    environment = clean_environment() | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    said = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["recent"]
 
 
 def report_of(directory: Path) -> dict[str, object]:
@@ -818,8 +828,18 @@ def piped(settings: Settings, shell: str, **others: str) -> subprocess.Completed
     return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("arguments", ["check", "check --json", "symbols --help"])
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        ("check", ""),
+        ("check --json", "1"),
+        ("symbols --help", "1"),
+        *(
+            pytest.param(arguments, unbuffered, marks=pytest.mark.slow)  # the same ways out, crosswise
+            for arguments, unbuffered in (("check", "1"), ("check --json", ""), ("symbols --help", ""))
+        ),
+    ],
+)
 def test_a_stdout_that_cannot_be_written_is_no_traceback(tmp_path: Path, arguments: str, unbuffered: str) -> None:
     ended = piped(with_a_torn_file(tmp_path), f"collector {arguments} > /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert ended.returncode == 1
@@ -903,13 +923,14 @@ async def test_run_waits_for_an_exchange_that_is_not_there_yet(tmp_path: Path) -
 async def test_a_signal_lets_fetch_write_what_it_has_and_the_next_start_goes_on(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    exchange = market(faults=Faults(latency_ms=30))
+    exchange = market()
     bell = hang_bell(exchange)
     async with open_sandbox(exchange) as box:
-        settings = settings_for(box.url, tmp_path, timeframes=["1"], days_to_fetch=30, bulk_batch_size=2)
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], days_to_fetch=12, bulk_batch_size=2)
         async with open_collector(settings, "fetch") as process:
             with trio.fail_after(_PATIENCE_S):
-                await bell.reached(15)
+                await bell.reached(9)
+                box.faults = Faults(latency_ms=60_000)  # nothing more comes before the signal does
                 process.send_signal(number)
                 said = await heard(process)
                 assert await process.wait() == 1
@@ -967,18 +988,17 @@ async def test_a_second_signal_ends_at_once(capsys: pytest.CaptureFixture[str]) 
         await until_signal(deaf)
 
 
-async def test_a_ban_is_waited_out_across_a_kill_and_a_new_start(tmp_path: Path) -> None:
-    async with open_sandbox(market(faults=Faults(ban_after=6), limits=Limits(ban_s=8))) as box:
+def test_a_ban_is_waited_out_across_a_kill_and_a_new_start(say: Command, tmp_path: Path) -> None:
+    with served(market(faults=Faults(ban_after=6), limits=Limits(ban_s=_BAN_S))) as box:
         # One request at a time: what is on its way when the ban is spoken cannot be called back.
-        settings = settings_for(box.url, tmp_path, timeframes=["1"], ban_wait_s=8, bulk_batch_size=1)
-        with trio.fail_after(_PATIENCE_S):
-            async with open_collector(settings, "fetch") as process:
-                await heard(process, "rate ban")
-                process.kill()
-            async with open_collector(settings, "fetch") as process:
-                said = await heard(process)
-                assert await process.wait() == 0
-        assert "a rate ban from before is still on" in said
+        settings = settings_for(box.url, tmp_path, timeframes=["1"], ban_wait_s=_BAN_S, bulk_batch_size=1)
+        with subprocess.Popen(command("fetch"), env=variables(settings), stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert any("rate ban" in line for line in process.stderr)
+            process.kill()
+        status, _, err = say(settings, "fetch")  # here, since the ban would be over before a process has started
+        assert status == 0
+        assert "a rate ban from before is still on" in err
         assert box.counts.by_outcome["rate_ban"] == 1
         assert box.counts.during_ban == 0
         assert differences(box, settings) == []

@@ -394,7 +394,9 @@ async def test_a_candle_that_the_exchange_shows_late_is_left_out_first_and_then_
 # Disks that fail.
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.slow)], ids=errno.errorcode.get
+)
 async def test_a_disk_that_fails_at_any_call_costs_no_candle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:

@@ -5,6 +5,7 @@ The tables are the law and are meant to be read. A new module fails here until s
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -178,8 +179,7 @@ def known(name: str) -> str:
     """The module that a full dotted name is, or is defined in."""
     steps = name.split(".")[1:]
     prefixes = [".".join(steps[:length]) for length in range(len(steps), 0, -1)]
-    modules = {*MAY_IMPORT, *product()}
-    return next((prefix for prefix in prefixes if prefix in modules), "__init__")
+    return next((prefix for prefix in prefixes if prefix in MAY_IMPORT or prefix in product()), "__init__")
 
 
 def called(tree: ast.AST) -> Iterator[str]:
@@ -188,6 +188,7 @@ def called(tree: ast.AST) -> Iterator[str]:
             yield node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
+@cache
 def product() -> dict[str, Path]:
     """Every module of the product by its name."""
     paths = {".".join(path.relative_to(PRODUCT).with_suffix("").parts): path for path in PRODUCT.rglob("*.py")}

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from collector.book import Book
-from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
+from collector.candle import MINUTE_MS, Series, timeframe
 from collector.coverage import Spans
 from collector.errors import Refused
 from collector.ledger import open_ledger
@@ -109,7 +109,7 @@ def false_rows(box: Sandbox, settings: Settings) -> list[str]:
     false: list[str] = []
     for series in series_of(settings):
         held = whole_lines(settings.data_dir / f"{series}.csv")
-        start_ms = wanted_start_ms(box, settings, series) - DAY_MS
+        start_ms = wanted_start_ms(box, settings, series) - 60 * MINUTE_MS  # when it began, more was wanted
         true = set(box.truth(series.symbol, series.timeframe.name, start_ms, box.clock.now_ms()).splitlines())
         false += [f"{series}: {line!r}" for line in held if line not in true]
     return false
@@ -139,15 +139,15 @@ def endings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 # What goes wrong.
 
 
-@pytest.mark.parametrize("third", [0, 1, 2])
+@pytest.mark.parametrize("half", [0, 1])
 async def test_no_fault_of_the_stream_leaves_a_gap_or_a_false_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, third: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: int
 ) -> None:
     """Several kinds at the same time, each with an exchange and a collector of its own."""
     monkeypatch.setattr("collector.session._ACKNOWLEDGED_WITHIN_S", 1.0)
     wrong: dict[str, list[str]] = {}
     async with trio.open_nursery() as nursery:
-        for kind, faults in list(KINDS.items())[third::3]:
+        for kind, faults in list(KINDS.items())[half::2]:
             nursery.start_soon(_live_through, kind, faults, tmp_path / kind.replace(" ", "-"), wrong)
     assert wrong == {}
 
@@ -157,10 +157,10 @@ async def _live_through(kind: str, faults: Faults, directory: Path, wrong: dict[
         settings = live_settings(box, directory)
         box.faults = faults
         async with running(box, settings) as run:
-            await run.passes(6.5)
+            await run.passes(4.5)
             if kind not in FALSE_FOR_A_WHILE and (found := false_rows(box, settings)):
                 wrong[f"{kind}, false rows"] = found
-            if kind in BROUGHT_BY_THE_STREAM and (found := wrongs(box, settings, late=2)):
+            if kind in BROUGHT_BY_THE_STREAM and (found := await _behind(box, settings)):
                 wrong[f"{kind}, running"] = found
         box.clock.rate = 0
         box.faults = Faults()
@@ -168,6 +168,16 @@ async def _live_through(kind: str, faults: Faults, directory: Path, wrong: dict[
             wrong[f"{kind}, last fetch"] = ["incomplete"]
         if found := wrongs(box, settings):
             wrong[f"{kind}, in the end"] = found
+
+
+async def _behind(box: Sandbox, settings: Settings) -> list[str]:
+    """How the files of a collector at work differ from the truth, once it had the time that a busy machine needs."""
+    found: list[str] = []
+    for _ in range(20):
+        if not (found := wrongs(box, settings, late=2)):
+            break
+        await trio.sleep(0.25)
+    return found
 
 
 # What is asked for.

@@ -13,7 +13,6 @@ from typing import TypedDict, Unpack
 
 import attrs
 import trio
-import trustme
 
 from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
@@ -190,6 +189,8 @@ async def _connection(
 
 
 def _tls_context(host: str, ca_file: Path | None) -> ssl.SSLContext:
+    import trustme  # not above: what signs is large, and every command would wait for it
+
     authority = trustme.CA()
     names = {host, *_HOSTS} - {"0.0.0.0", "::"}
     certificate = authority.issue_cert(*sorted(names))

@@ -15,7 +15,7 @@ import trio
 from collector.sandbox import Faults, Limits, Sandbox, build_exchange, open_sandbox
 from collector.settings import Settings
 from tests.campaign.counting import Bell, hang_bell
-from tests.campaign.process import heard, open_collector
+from tests.campaign.process import cancel_at_end_of, heard, open_collector
 from tests.campaign.truth import differences, foreign_rows, is_torn
 
 _START_S = 0.8  # about what a process needs to come to its first request
@@ -127,8 +127,7 @@ async def _run_and_kill(plan: Plan, settings: Settings, bell: Bell, dice: Random
     before = bell.requests
     more, later_s = max(0, dice.randint(-plan.patience // 8, plan.patience)), dice.uniform(0, 0.15)
     async with open_collector(settings, "fetch") as process, trio.open_nursery() as nursery:
-        nursery.start_soon(heard, process)
-        nursery.start_soon(_kill_at_end_of, process, nursery.cancel_scope)
+        nursery.start_soon(cancel_at_end_of, process, nursery.cancel_scope)
         if more:
             await bell.reached(before + more)
             await trio.sleep(later_s)
@@ -138,12 +137,6 @@ async def _run_and_kill(plan: Plan, settings: Settings, bell: Bell, dice: Random
         await process.wait()
     report.kills += process.returncode == -signal.SIGKILL
     report.before_first_request += bell.requests == before
-
-
-async def _kill_at_end_of(process: trio.Process, scope: trio.CancelScope) -> None:
-    """A collector that is done before its moment has come is not waited for."""
-    await process.wait()
-    scope.cancel()
 
 
 def _look(box: Sandbox, settings: Settings, report: Report) -> None:

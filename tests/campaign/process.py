@@ -22,8 +22,9 @@ def variables(settings: Settings) -> dict[str, str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without any settings of a collector."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COLLECTOR_")}
+    """The environment without any settings of a collector; what a start compiles is kept for the next one."""
+    not_given = ("COLLECTOR_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(not_given)}
 
 
 def command(*arguments: str) -> list[str]:
@@ -64,6 +65,12 @@ async def heard(process: trio.Process, words: str = "") -> str:
         if words and words in said:
             break
     return said
+
+
+async def cancel_at_end_of(process: trio.Process, scope: trio.CancelScope) -> None:
+    """Hears the process to its end: whoever waits for its moment to be killed need not wait any longer."""
+    await heard(process)
+    scope.cancel()
 
 
 def _text(value: object) -> str:

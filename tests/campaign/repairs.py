@@ -3,6 +3,7 @@ one may come to its end. What was good before each kill must still be there afte
 the exchange's.
 """
 
+import signal
 from pathlib import Path
 from random import Random
 
@@ -11,12 +12,14 @@ import trio
 
 from collector.candle import Series
 from collector.sandbox import Faults, build_exchange, open_sandbox
+from collector.service import serve
 from collector.settings import Settings
-from tests.campaign.process import heard, open_collector
+from tests.campaign.counting import Bell, hang_bell
+from tests.campaign.process import cancel_at_end_of, heard, open_collector
 from tests.campaign.truth import differences, series_of
 from tests.defects import PLANTS
 
-_LIFE_S = 1.5  # about what a repair needs from its start to its end
+_LIFE = 12  # about the requests that a repair makes
 _END_S = 300.0
 _WHOLE = sorted(PLANTS.keys() - {"torn", "zeros at the end"})  # these leave no whole last row for the next damage
 
@@ -33,24 +36,26 @@ class Report:
         return [f"{self.damages} damages, {self.kills} repairs killed", *(f"WRONG: {each}" for each in self.wrong)]
 
 
-async def run_repairs(kills: int, seed: int, directory: Path) -> Report:
+async def run_repairs(
+    kills: int, seed: int, directory: Path, symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
+) -> Report:
     """Collects once, and then damages and repairs as often as asked for."""
     dice, report = Random(seed), Report()
     exchange = build_exchange(
         seed=seed,
-        symbols=["BTCUSDT", "ETHUSDT"],
+        symbols=symbols,
         start_time="2024-05-15T12:30:30",
         rate=0,
         faults=Faults(paths=("kline",), latency_ms=5, jitter_ms=30, http_5xx=0.02),
     )
+    bell = hang_bell(exchange)
     async with open_sandbox(exchange) as box:
-        settings = _settings(box.url, directory)
+        settings = _settings(box.url, directory, symbols)
         with trio.fail_after(_END_S):
-            async with open_collector(settings, "fetch") as process:
-                await heard(process)
+            await serve(settings, once=True)
             for _ in range(kills):
                 before = {series: _damage(settings, series, dice, report) for series in series_of(settings)}
-                await _repair_and_kill(settings, dice, report)
+                await _repair_and_kill(settings, bell, dice, report)
                 report.wrong += [f"kill {report.kills}: {lost}" for lost in _lost(settings, before)]
             async with open_collector(settings, "repair") as process:
                 said = await heard(process)
@@ -60,10 +65,10 @@ async def run_repairs(kills: int, seed: int, directory: Path) -> Report:
     return report
 
 
-def _settings(url: str, directory: Path) -> Settings:
+def _settings(url: str, directory: Path, symbols: tuple[str, ...]) -> Settings:
     return Settings(
         rest_url=url,
-        symbols=["BTCUSDT", "ETHUSDT"],
+        symbols=symbols,
         fetch_all_symbols=False,
         timeframes=["1", "60", "D"],
         days_to_fetch=30,
@@ -85,13 +90,16 @@ def _damage(settings: Settings, series: Series, dice: Random, report: Report) ->
     return set(data.split(b"\n"))
 
 
-async def _repair_and_kill(settings: Settings, dice: Random, report: Report) -> None:
+async def _repair_and_kill(settings: Settings, bell: Bell, dice: Random, report: Report) -> None:
+    """Kills a repair some requests and some milliseconds after its start, if it is not done by then."""
+    last = bell.requests + dice.randint(1, _LIFE)
     async with open_collector(settings, "repair") as process:
-        with trio.move_on_after(dice.uniform(0.3, _LIFE_S)):
-            await heard(process)
-        report.kills += process.returncode is None
-        if process.returncode is None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel_at_end_of, process, nursery.cancel_scope)
+            await bell.reached(last)
+            await trio.sleep(dice.uniform(0, 0.15))
             process.kill()
+        report.kills += await process.wait() == -signal.SIGKILL
 
 
 def _lost(settings: Settings, before: dict[Series, set[bytes]]) -> list[str]:

@@ -24,6 +24,7 @@ from tests.soak.processes import Box, open_box, write_settings
 from tests.soak.proof import differences, open_spans
 
 _TIMEFRAMES = ("1", "5", "15", "60", "120", "240")
+_START_S = 35.0  # the longest that a start may take
 _STOP_S = 35.0  # the longest that a stop may take
 _GROWTH_MB = 60.0  # how much a life may take beyond what it had when its history had come
 Say = Callable[[str], None]
@@ -91,7 +92,9 @@ async def _live_through_it(scene: _Scene) -> None:
                 scene.report.kills += await process.wait() == -signal.SIGKILL
             scene.say(f"kill {scene.report.kills}")
         async with _collector(scene) as process:
-            await _still_runs(scene, process, end_s + scene.plan.calm_s)
+            await _still_runs(scene, process, end_s)
+            await _streams(scene)
+            await _still_runs(scene, process, trio.current_time() + scene.plan.calm_s)
             process.terminate()
             with trio.move_on_after(_STOP_S):
                 await process.wait()
@@ -150,6 +153,15 @@ async def _still_runs(scene: _Scene, process: trio.Process, until_s: float) -> N
         status = await process.wait()
         scene.report.wrong.append(f"a collector ended by itself with status {status}: {_last_words(scene)}")
         await trio.sleep_until(until_s)
+
+
+async def _streams(scene: _Scene) -> None:
+    """Returns when the collector is subscribed: it starts as slowly as the machine is."""
+    with trio.move_on_after(_START_S):
+        while True:
+            if (await scene.box.get("/sandbox/counts"))["stream"]["topics"]:
+                return
+            await trio.sleep(0.1)
 
 
 def _last_words(scene: _Scene) -> str:

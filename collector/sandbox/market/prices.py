@@ -70,5 +70,6 @@ def csv_of(rows: Iterable[Row]) -> bytes:
     lines: list[str] = []
     for row in rows:
         at, _, rest = row.partition(",")
-        lines.append(f"{at},{datetime.fromtimestamp(int(at) // 1000, UTC):%Y-%m-%d %H:%M:%S},{rest}\n")
+        moment = datetime.fromtimestamp(int(at) // 1000, UTC).isoformat(" ")[: len("2024-05-01 12:30:00")]
+        lines.append(f"{at},{moment},{rest}\n")
     return "".join(lines).encode()
