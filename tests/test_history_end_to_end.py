@@ -6,7 +6,7 @@ Every comparison is to the byte and over the whole wanted span.
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from collector import pacing
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import Span, Spans
 from collector.errors import Refused, StorageError
+from collector.gaps import find_gaps
 from collector.missing import Missing, State
 from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.faults import KINDS
+from collector.sandbox.messages import Reply, Request
 from collector.service import collect, serve
 from collector.settings import Settings
 from collector.store import Store
@@ -29,6 +31,7 @@ from collector.summary import Outcome
 from tests.campaign.counting import Bell, hang_bell
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
 from tests.disks import BreakingDisk
+from tests.replies import with_bad_rows
 from tests.support import KLINE, NOW, fetch, kline_faults, market, settings_for
 
 BTC_60 = Series("BTCUSDT", timeframe("60"))
@@ -177,6 +180,33 @@ async def test_a_start_asks_at_once_for_what_failed_before(tmp_path: Path) -> No
             assert not (await fetch(settings)).complete
         box.faults = Faults()
         assert (await fetch(settings)).complete
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_row_that_is_no_candle_costs_its_file_that_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, bad_ms = market(), instant_ms("2024-05-11T06:00")
+    bad = {bad_ms}
+    monkeypatch.setattr(exchange, "respond", partial(spoiled, exchange.respond, bad))
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, bulk_max_retries=2)
+        outcome = await fetch(settings)
+        assert states(outcome) == [(State.PENDING, Span(bad_ms, bad_ms + 3_600_000))]
+        true = truth_of(box, settings, BTC_60).splitlines(keepends=True)
+        good = b"".join(line for line in true if not line.startswith(b"%d," % bad_ms))
+        assert (settings.data_dir / "BTCUSDT_60.csv").read_bytes() == good
+        (gap,) = find_gaps(settings.data_dir, settings.category)
+        assert "high 0 is below low" in gap.missing.why
+        bad.clear()
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) == []
+
+
+def spoiled(respond: Callable[[Request], Reply], bad: Collection[int], request: Request) -> Reply:
+    """The reply of an exchange with rows that are no candles."""
+    reply = respond(request)
+    return attrs.evolve(reply, body=with_bad_rows(reply.body, bad))
 
 
 # Starting again.
