@@ -16,8 +16,8 @@ import trio
 
 from collector import pacing
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
-from collector.coverage import Span, Spans
-from collector.errors import Refused, StorageError
+from collector.coverage import NOTHING, Span, Spans
+from collector.errors import Refused, StorageError, Unreachable
 from collector.gaps import find_gaps
 from collector.missing import Missing, State
 from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
@@ -29,7 +29,16 @@ from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
 from tests.campaign.counting import Bell, hang_bell
-from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
+from tests.campaign.truth import (
+    asked_spans,
+    differences,
+    foreign_rows,
+    held_spans,
+    series_of,
+    truth_of,
+    wanted_start_ms,
+    whole_lines,
+)
 from tests.disks import BreakingDisk
 from tests.replies import with_bad_rows
 from tests.support import KLINE, NOW, fetch, kline_faults, market, settings_for
@@ -207,6 +216,23 @@ def spoiled(respond: Callable[[Request], Reply], bad: Collection[int], request: 
     """The reply of an exchange with rows that are no candles."""
     reply = respond(request)
     return attrs.evolve(reply, body=with_bad_rows(reply.body, bad))
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_an_exchange_that_goes_away_leaves_what_has_come_in_the_files_and_the_rest_on_record(
+    tmp_path: Path,
+) -> None:
+    async with open_sandbox(market(faults=kline_faults({"reset": 1.0}, skip=6))) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1", "5"], bulk_max_retries=2)
+        with pytest.raises(Unreachable):
+            await fetch(settings)
+        missing = dict.fromkeys(series_of(settings), NOTHING)
+        for gap in find_gaps(settings.data_dir, settings.category):
+            missing[gap.series] |= Spans((gap.missing.span,))
+        for series, spans in missing.items():
+            start_ms, end_ms = wanted_start_ms(box, settings, series), series.timeframe.floor(NOW_MS)
+            assert spans == Spans.between(start_ms, end_ms) - held_spans(settings, series)
+        assert held_spans(settings, series_of(settings)[0])
 
 
 # Starting again.
