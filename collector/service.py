@@ -208,6 +208,8 @@ async def _serve(run: _Run) -> Outcome:
                     inner.start_soon(run.watch, vitals, stock.book)
                 symbols = await _choose(run, stock, rest, every_series)
                 await stations.writer.open_files(every_series)
+                if run.settings.mode == "live" and not run.mending:
+                    stock.book.want_nothing(every_series)
                 stock.book.relist(symbols.trading)
                 stock.book.delist(symbols.delisted)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
