@@ -282,10 +282,9 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
     try:
         rows = rows_of_lines(frame, lines)
     except NotACandle as defect:
-        sound = [line for line in lines if _is_candle(frame, line)]
-        if len(sound) == len(lines) or any(_is_of_finer(frame, line) for line in lines):
+        if any(_is_of_finer(frame, line) for line in lines):
             raise BadAnswer(str(defect)) from defect
-        _checked(frame, sound, span)
+        _checked(frame, _sound(frame, lines), span)
         raise BadRow(str(defect)) from defect
     if rows:
         hull = rows.covered.hull
@@ -295,11 +294,14 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
     return rows
 
 
-def _is_candle(frame: Timeframe, line: bytes) -> bool:
-    try:
-        return bool(rows_of_lines(frame, [line]))
-    except NotACandle:
-        return False
+def _sound(frame: Timeframe, lines: list[bytes]) -> list[bytes]:
+    """The rows that are candles, each later than the one before."""
+    sound: list[bytes] = []
+    for line in lines:
+        with suppress(NotACandle):
+            rows_of_lines(frame, [*sound[-1:], line])
+            sound.append(line)
+    return sound
 
 
 def _is_of_finer(frame: Timeframe, line: bytes) -> bool:
