@@ -101,6 +101,8 @@ async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
         nursery.start_soon(work)
         with trio.fail_after(20):
             await until(lambda: bool(run.book.records) and (run.vitals.rows > 0 or settings.mode == "live"))
+            # The stream may bring a candle before anybody has looked at what is missing.
+            await until(lambda: settings.mode == "live" or any(record.wanted for _, record in run.book))
             await until(lambda: run.book.idle)
         yield run
         stop.set()

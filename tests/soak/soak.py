@@ -22,6 +22,7 @@ from tests.soak import troubles
 from tests.soak.plan import Memory, Plan, Report
 from tests.soak.processes import Box, open_box, write_settings
 from tests.soak.proof import differences, open_spans
+from tests.support import until
 
 _TIMEFRAMES = ("1", "5", "15", "60", "120", "240")
 _STOP_S = 35.0  # the longest that a stop may take
@@ -91,7 +92,10 @@ async def _live_through_it(scene: _Scene) -> None:
                 scene.report.kills += await process.wait() == -signal.SIGKILL
             scene.say(f"kill {scene.report.kills}")
         async with _collector(scene) as process:
-            await _still_runs(scene, process, end_s + scene.plan.calm_s)
+            before = scene.said.stat().st_size
+            # On a busy machine it takes long to come as far as to hear signals.
+            await until(lambda: process.returncode is not None or scene.said.stat().st_size > before)
+            await _still_runs(scene, process, max(end_s, trio.current_time()) + scene.plan.calm_s)
             process.terminate()
             with trio.move_on_after(_STOP_S):
                 await process.wait()
