@@ -4,7 +4,7 @@ This is the coverage that flows back from the writer to the reconciler. It lives
 keeps a copy on disk. Nothing but the writer may say that a candle is held.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import attrs
 
@@ -83,6 +83,11 @@ class Book:
                 for part in (stored if note.state is State.ABSENT else span) & Spans((note.span,))
             )
         self._note_before_listing(series)
+
+    def want_nothing(self, every_series: Iterable[Series]) -> None:
+        """Only what the stream brings is wanted of these: what was wanted before is neither fetched nor waited for."""
+        for series in every_series:
+            self.want(series, NOTHING)
 
     def let_go(self, series: Series, before_ms: int) -> None:
         """What opens before this instant is wanted no more: under the limit, newer candles have taken its place."""

@@ -69,6 +69,8 @@ class Collection:
                 )
                 new.remove(long)
         await self._writer.open_files(new)
+        if self._settings.mode == "live":
+            self._book.want_nothing(new)
         self._every_series.extend(new)
         self._book.relist({each.symbol for each in series})
         if self._settings.enable_websocket:

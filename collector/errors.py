@@ -89,6 +89,10 @@ class BadAnswer(TryAgain):
     """The answer is not what was asked for; it says how. Never data, and perhaps better next time."""
 
 
+class BadRow(BadAnswer):
+    """A row of the answer is no candle, and nothing else is wrong with it."""
+
+
 class Rejected(RequestError):
     """The exchange understood the request and says it is wrong; asking again changes nothing."""
 
@@ -99,6 +103,10 @@ class RequestFailed(RequestError):
 
 class Unusable(RequestFailed):
     """Every try was answered, with something that is not what was asked for. Other questions may do better."""
+
+
+class Spoiled(Unusable):
+    """A row is no candle, try after try. A question that leaves it out does better."""
 
 
 def cause_of(group: BaseExceptionGroup[BaseException], echo: type[BaseException]) -> CollectorError | None:

@@ -1,8 +1,9 @@
 """The history pool: a fixed number of workers that pull windows from the agenda, ask for them, and pass on the answers.
 
-Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else; only
-an exchange that cannot be reached, or refuses us, ends the pool. While the disk is nearly full, everything is given up.
-Nothing here knows files or decides what is missing.
+Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else, and
+a row that is no candle spoils no other: what lies around it is asked for by itself. Only an exchange that cannot be
+reached, or refuses us, ends the pool. While the disk is nearly full, everything is given up. Nothing here knows files
+or decides what is missing.
 """
 
 import attrs
@@ -12,18 +13,20 @@ from collector.book import Book
 from collector.bybit.dialect import KlineAnswer
 from collector.bybit.rest import Rest
 from collector.candle import Series
-from collector.coverage import Spans, moment_text, span_texts
-from collector.errors import Rejected, RequestFailed, Unreachable, Unusable
+from collector.coverage import NOTHING, Span, Spans, moment_text, span_texts
+from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable, Unusable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
 from collector.pacing import PATIENCE_S
-from collector.planning import Agenda, Window
+from collector.planning import Agenda, Window, halves
 from collector.rows import Rows
 from collector.vitals import Vitals
 
 log = get_logger(__name__)
 
 Out = trio.MemorySendChannel[Event]
+
+_SPOILED = 8  # when so many parts of a window cannot be used, it is hardly single rows that are wrong
 
 
 @attrs.define(eq=False)
@@ -77,27 +80,65 @@ class History:
         self._resume(window.series.symbol)
 
     async def _fetch(self, window: Window, out: Out) -> None:
-        series, span = window.series, Spans((window.span,))
+        series = window.series
         try:
             answer = await self._answer(window)
-        except (Rejected, RequestFailed) as failure:
-            given_up = [(series, span)]
-            if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
-                alone = isinstance(failure, Unusable)  # which says nothing of its other series: they prove themselves
-                unknown = [series] if alone else self._agenda.series_of(series.symbol)
-                given_up += [(each, self._agenda.drop(each)) for each in unknown]
+        except Spoiled as failure:  # if it is a first answer's, the symbol's beginning was asked for by itself
+            if window.proves_start:
                 self._resume(series.symbol)
-            # Of a symbol that trades no more, a refusal is the answer: there is nothing.
-            gone = isinstance(failure, Rejected) and series.symbol in self._book.delisted
-            for each, spans in given_up:
-                if gone:
-                    for part in spans:
-                        await out.send(Answered(each, part, Rows(), self._rest.now_ms))
-                else:
-                    await self._give_up(each, spans, str(failure), out)
-            return
-        if window.proves_start:
+            await self._fetch_around(series, window.span, str(failure), out)
+        except (Rejected, RequestFailed) as failure:
+            await self._fail(window, failure, out)
+        else:
+            if window.proves_start:
+                self._resume(series.symbol)
+            await self._pass_on(series, Spans((window.span,)), answer, out)
+
+    async def _fail(self, window: Window, failure: Rejected | RequestFailed, out: Out) -> None:
+        series = window.series
+        given_up = [(series, Spans((window.span,)))]
+        if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
+            alone = isinstance(failure, Unusable)  # which says nothing of its other series: they prove themselves
+            unknown = [series] if alone else self._agenda.series_of(series.symbol)
+            given_up += [(each, self._agenda.drop(each)) for each in unknown]
             self._resume(series.symbol)
+        # Of a symbol that trades no more, a refusal is the answer: there is nothing.
+        gone = isinstance(failure, Rejected) and series.symbol in self._book.delisted
+        for each, spans in given_up:
+            if gone:
+                for part in spans:
+                    await out.send(Answered(each, part, Rows(), self._rest.now_ms))
+            else:
+                await self._give_up(each, spans, str(failure), out)
+
+    async def _fetch_around(self, series: Series, span: Span, why: str, out: Out) -> None:
+        """Asks for both halves of a window that has a row which is no candle, then for those of the half that has it,
+        until the row is left alone: it costs two requests for every halving."""
+        spoiled = {span: why}
+        while spoiled:
+            wholes, many = spoiled, len(spoiled) >= _SPOILED
+            spoiled = {}
+            for whole, said in wholes.items():
+                parts = [] if many else halves(series.timeframe, whole)
+                if not parts:
+                    await self._give_up(series, Spans((whole,)), said, out)
+                for part in parts:
+                    if said := await self._fetch_part(series, part, out):
+                        spoiled[part] = said
+
+    async def _fetch_part(self, series: Series, part: Span, out: Out) -> str:
+        """Asks for a part of a window; why not all of its rows are candles, if so."""
+        try:
+            answer = await self._answer(Window(series, part), once=True)
+        except Spoiled as failure:
+            return str(failure)
+        except (Rejected, RequestFailed) as failure:
+            await self._give_up(series, Spans((part,)), str(failure), out)
+        else:
+            await self._pass_on(series, Spans((part,)), answer, out)
+        return ""
+
+    async def _pass_on(self, series: Series, span: Spans, answer: KlineAnswer, out: Out) -> None:
         if answer.asked:
             span -= Spans((answer.asked,))
             await out.send(Answered(series, answer.asked, answer.rows, self._rest.now_ms))
@@ -111,12 +152,12 @@ class History:
         self._agenda.resume(symbol)
         self._wake()
 
-    async def _answer(self, window: Window) -> KlineAnswer:
+    async def _answer(self, window: Window, *, once: bool = False) -> KlineAnswer:
         while True:
             try:
                 if window.proves_start:
                     return await self._first_answer(window)
-                return await self._rest.klines(window.series, window.span)
+                return await self._rest.klines(window.series, window.span, once=once)
             except Unreachable as trouble:
                 if not self._patient:
                     raise
@@ -129,9 +170,17 @@ class History:
 
         An answer that begins with the window's first candle proves that the symbol is older. Otherwise the candles
         before may be missing, or the symbol may not have existed: then the exchange is asked for its very first candle.
+        So it is when a row of the answer is no candle.
         """
         series, start_ms = window.series, window.span.start_ms
-        answer = await self._rest.klines_from(series, window.span)
+        answer: KlineAnswer | Spoiled
+        try:
+            answer = await self._rest.klines_from(series, window.span)
+        except Spoiled as failure:
+            answer = failure
+        if isinstance(answer, Spoiled):
+            await self._find_first(series, NOTHING)
+            raise answer
         if start_ms in answer.rows.covered:
             self._book.listed_before(series.symbol, series.timeframe.close(start_ms))
         else:

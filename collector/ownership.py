@@ -132,15 +132,8 @@ def _holds_others(own: Path, theirs: object, ours: str) -> SettingsError:
 
 def write_identity(own: Path, identity: dict[str, str]) -> None:
     """Writes down whose candles the directory holds from now on, if that is not on record yet."""
-    path = own / _IDENTITY
-    if path.exists():
-        return
-    new = path.with_suffix(".new")
-    with new.open("w") as file:
-        file.write(json.dumps(identity) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    if not (own / _IDENTITY).exists():
+        _write_down(own / _IDENTITY, json.dumps(identity))
 
 
 def recorded_ban(data_dir: Path) -> int:
@@ -154,9 +147,17 @@ def recorded_ban(data_dir: Path) -> int:
 def record_ban(data_dir: Path, until_ms: int) -> None:
     """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran."""
     if (data_dir / OWN).is_dir():
-        new = data_dir / OWN / "ban.new"
-        new.write_text(f"{until_ms}\n")
-        new.replace(data_dir / OWN / "ban")
+        _write_down(data_dir / OWN / "ban", str(until_ms))
+
+
+def _write_down(path: Path, line: str) -> None:
+    """Puts a line on record, for good: what was on record before stands until then."""
+    new = path.with_suffix(".new")
+    with new.open("w") as file:
+        file.write(f"{line}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def _opened(stack: ExitStack, path: Path, flags: int) -> int:

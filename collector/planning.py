@@ -56,6 +56,12 @@ def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Sp
             start = end
 
 
+def halves(timeframe: Timeframe, span: Span) -> list[Span]:
+    """The two halves of a span, of which the first may have one candle more; none of a single candle."""
+    candles = timeframe.count(span.start_ms, span.end_ms)
+    return list(windows(timeframe, Spans((span,)), -(-candles // 2))) if candles > 1 else []
+
+
 @attrs.define
 class Agenda:
     """The spans that wait for a worker, in the order they were added: one series is handed out before the next begins.

@@ -2,7 +2,7 @@
 
     outer nursery      a deadline is set on it when draining starts
     ├─ writer          ends when its channel ends; its crash ends everything
-    └─ inner nursery   producers; cancelled by a stop, or when there is nothing left to do
+    └─ inner nursery   producers; cancelled by a stop, when one fails, or when there is nothing left to do
        ├─ live         a task per connection to the stream, with its heartbeat
        ├─ history      the pool of requests
        ├─ reconcile    decides what they ask for
@@ -17,7 +17,8 @@
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import attrs
@@ -28,7 +29,7 @@ from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
 from collector.clock import Clock, cancel_when
 from collector.collection import Collection, series_of, too_long
-from collector.errors import RequestError, SettingsError, Unreachable, cause_of
+from collector.errors import CollectorError, RequestError, SettingsError, Unreachable, cause_of
 from collector.events import Event
 from collector.history import History
 from collector.ledger import Ledger, open_ledger
@@ -190,12 +191,13 @@ async def _serve(run: _Run) -> Outcome:
     vitals, clock = Vitals(), Clock()
     every_series: list[Series] = []
     symbols = Symbols()
+    failures: list[ExceptionGroup[CollectorError]] = []
     with open_ledger(run.settings.data_dir, run.settings.exchange, run.settings.category) as ledger:
         stock = _stock(run.settings, ledger)
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
         async with open_rest(run.settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
             stations = _wired(run, stock, rest, every_series, vitals, clock)
-            async with trio.open_nursery() as inner:
+            async with _kept(failures), trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
                 inner.start_soon(stations.supervisor.supervise)
                 inner.start_soon(_tell_counts)
@@ -206,6 +208,8 @@ async def _serve(run: _Run) -> Outcome:
                     inner.start_soon(run.watch, vitals, stock.book)
                 symbols = await _choose(run, stock, rest, every_series)
                 await stations.writer.open_files(every_series)
+                if run.settings.mode == "live" and not run.mending:
+                    stock.book.want_nothing(every_series)
                 stock.book.relist(symbols.trading)
                 stock.book.delist(symbols.delisted)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
@@ -226,6 +230,8 @@ async def _serve(run: _Run) -> Outcome:
                         inner.start_soon(_follow_settings, run.rereading, stations.supervisor, collection)
                     await stations.reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
+    if failures:
+        raise failures[0]
     notes = [(series, note) for series in every_series for note in stock.book.missing(series)]
     return Outcome(
         vitals,
@@ -237,6 +243,16 @@ async def _serve(run: _Run) -> Outcome:
         looked=stations.reconciler.looked,
         stopped=run.stop.is_set(),
     )
+
+
+@asynccontextmanager
+async def _kept(failures: list[ExceptionGroup[CollectorError]]) -> AsyncIterator[None]:
+    """Keeps what ends the producers for later: what they have sent is written first, and what is missing goes on
+    record."""
+    try:
+        yield
+    except* CollectorError as failure:
+        failures.append(failure)
 
 
 def _stock(settings: Settings, ledger: Ledger) -> Stock:

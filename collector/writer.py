@@ -37,7 +37,10 @@ T = TypeVar("T")
 
 # Enough pages for every request in flight to land at once, few enough that memory stays small (a page is some 80 KB).
 CHANNEL = 64
-_STAGED_BYTES = 64 * 1024 * 1024  # beyond this, staged rows are written although the hole before them is still open
+# Beyond these, staged rows are written although the hole before them is still open. It is filled within seconds unless
+# nobody answers; then a series that the stream goes on with must not become stale, let alone wait in memory for hours.
+_STAGED_BYTES = 64 * 1024 * 1024
+_STAGED_S = 120.0
 # Syncing and saving are done in slices, so that candles that come meanwhile, a whole minute's end of them, hardly wait.
 _SLICE_S = 0.005
 _SYNC_S = 0.0002  # to sync one file; many are begun so much earlier, to be done within the flush interval
@@ -53,6 +56,9 @@ class _Stage:
 
     answers: list[Answered | Confirmed] = attrs.field(factory=list)
     spans: Spans = NOTHING
+    since_s: float = attrs.field(
+        factory=trio.current_time
+    )  # when they began to wait, or the last before them was written
 
     @property
     def bytes(self) -> int:
@@ -207,7 +213,7 @@ class Writer:
         await self._release(answer.series, arrived=answer)
 
     async def _release(self, series: Series, arrived: Answered | Confirmed | None = None) -> None:
-        """Writes the staged answers that nothing holds back any more, or all when they are too many.
+        """Writes the staged answers that nothing holds back any more, or all when they are too many or wait too long.
 
         All but the one that has just arrived have waited.
         """
@@ -215,7 +221,7 @@ class Writer:
         if stage is None:
             return
         ready = self._ready(series, stage)
-        if len(ready) < len(stage.answers) and sum(each.bytes for each in self._stages.values()) > _STAGED_BYTES:
+        if len(ready) < len(stage.answers) and self._is_too_much(stage):
             ready = stage.answers
         if not ready:
             return
@@ -225,6 +231,10 @@ class Writer:
         else:
             del self._stages[series]
         await self._write(series, ready, _rows_of(answer for answer in ready if answer is not arrived))
+
+    def _is_too_much(self, stage: _Stage) -> bool:
+        too_long = trio.current_time() - stage.since_s > _STAGED_S
+        return too_long or sum(each.bytes for each in self._stages.values()) > _STAGED_BYTES
 
     def _ready(self, series: Series, stage: _Stage) -> list[Answered | Confirmed]:
         """The answers that need not wait.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from collector.bybit import dialect
 from collector.candle import Series, timeframe
 from collector.coverage import NOTHING, Span, Spans
-from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
+from collector.errors import BadAnswer, BadRow, Banned, ExchangeError, Refused, Rejected, TryAgain
 from tests.replies import LATER, instruments_body, kline_body
 
 T0 = 1_700_000_040_000
@@ -93,11 +93,11 @@ def test_blanks_between_the_values_change_nothing(odd: list[tuple[int, object]],
     assert outcome(json.dumps(json.loads(body), separators=blanks).encode()) == outcome(body)
 
 
-def outcome(body: bytes) -> dialect.KlineAnswer | type[Exception]:
+def outcome(body: bytes) -> dialect.KlineAnswer | None:
     try:
         return parse(body)
-    except BadAnswer as refused:
-        return type(refused)
+    except BadAnswer:
+        return None
 
 
 def test_a_value_more_than_is_documented_is_no_concern() -> None:
@@ -138,6 +138,32 @@ def test_what_was_not_asked_for_names_itself_and_is_never_data(body: bytes, why:
     with pytest.raises(BadAnswer) as refused:
         parse(body)
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_of_rows"),
+    [
+        ([row(0), row(1, high="17000"), row(2)], True),
+        ([row(0), [str(T0 + 61_000), *row(1)[1:]], row(2)], True),
+        ([row(0), ["soon", *row(1)[1:]], row(2)], True),
+        ([row(0), row(2), row(2), row(3)], True),  # there twice
+        ([row(0), row(2), row(1), row(3)], True),  # out of order
+        ([row(0), row(1, high="17000"), row(15)], False),  # outside
+        ([row(0, high="17000"), *map(row, (1, 6, 11))], False),  # five minutes each
+    ],
+)
+def test_a_row_is_to_blame_only_if_without_it_all_is_as_it_was_asked_for(rows: list[Row], is_of_rows: bool) -> None:
+    with pytest.raises(BadAnswer) as refused:
+        parse(kline_body(newest_first(*rows)), span=Span(T0, T0 + 15 * 60_000))
+    assert isinstance(refused.value, BadRow) == is_of_rows
+
+
+def test_rows_of_a_finer_interval_are_not_to_blame_one_by_one() -> None:
+    hours, ms = Series("BTCUSDT", timeframe("60")), 1_700_002_800_000
+    rows = [[str(ms + place * 1_800_000), *row(0)[1:]] for place in range(3)]
+    with pytest.raises(BadAnswer, match="off the grid") as refused:
+        parse(kline_body(newest_first(*rows), now_ms=ms + 10**9), series=hours, span=Span(ms, ms + 3 * 3_600_000))
+    assert not isinstance(refused.value, BadRow)
 
 
 @pytest.mark.parametrize("coarse", ["3", "5", "60"])
@@ -218,7 +244,11 @@ def test_the_first_candle_is_asked_for_with_a_start_alone() -> None:
     assert query["limit"] == "1"
     assert "end" not in query
     assert dialect.parse_first_candle(200, kline_body([row(0)]), "linear", SERIES).open_ms == T0
+    assert dialect.parse_first_candle(200, kline_body([row(0, high="0")]), "linear", SERIES).open_ms == T0
     assert dialect.parse_first_candle(200, kline_body([]), "linear", SERIES).open_ms is None
+    for time in (T0 + 1000, T0 + 10**9 // 60_000 * 60_000, 60_000, 10**30, "soon", -T0):
+        with pytest.raises(BadAnswer, match="the first candle is of"):
+            dialect.parse_first_candle(200, kline_body([[str(time), *row(0)[1:]]]), "linear", SERIES)
     with pytest.raises(BadAnswer, match="2 rows came"):
         dialect.parse_first_candle(200, kline_body(newest_first(row(0), row(1))), "linear", SERIES)
 

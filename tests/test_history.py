@@ -4,7 +4,7 @@ The exchange is the sandbox without its network, time is the test's, and a list 
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
 import attrs
@@ -28,6 +28,7 @@ from collector.sandbox.exchange import Exchange
 from collector.sandbox.messages import Request
 from collector.settings import Settings
 from collector.vitals import Vitals
+from tests.replies import with_bad_rows
 
 NOW = 1_714_566_645_000  # 2024-05-01 12:30:45
 LISTED = NOW - 3 * DAY_MS - 777_000
@@ -44,6 +45,7 @@ class World:
     events: list[Answered | GaveUp] = attrs.field(factory=list)
     broken: bool = False
     spoiled: str = ""  # no answer to a question with this in it can be used
+    bad: Collection[int] = ()  # the rows of these minutes are no candles
     lies_ms: list[int] = attrs.field(factory=list)  # by how much the next answers are wrong about the time
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -54,8 +56,8 @@ class World:
         lie_ms = self.lies_ms.pop(0) if self.lies_ms else 0
         body = re.sub(rb'"time":(\d+)', lambda found: b'"time":%d' % (int(found[1]) + lie_ms), reply.body)
         if self.spoiled and self.spoiled in f"{request.url}&":
-            body = body.replace(b'[["', b'[["?', 1)
-        return httpx.Response(reply.status, content=body)
+            body = body.replace(b'"list"', b'"lost"', 1)
+        return httpx.Response(reply.status, content=with_bad_rows(body, self.bad))
 
     @property
     def every_series(self) -> list[Series]:
@@ -191,6 +193,51 @@ async def test_answers_of_one_series_that_cannot_be_used_do_not_keep_the_symbol_
     assert {note.state for note in here.book.missing(Series.named("BTCUSDT_60"))} == set()
     (note,) = here.book.missing(Series.named("BTCUSDT_1"))
     assert (Spans((note.span,)), note.state) == (wanted(5), State.PENDING)
+
+
+async def test_a_row_that_is_no_candle_keeps_only_itself_away(autojump_clock: trio.testing.MockClock) -> None:
+    start_ms = wanted(5)[0].start_ms
+    for place in (0, 999, 3456, 7199):  # of 7,200
+        here = world(bulk_max_retries=2)
+        here.bad = [start_ms + place * MINUTE_MS]
+        await here.fetch_once()
+        bad = Spans.between(here.bad[0], here.bad[0] + MINUTE_MS)
+        assert here.held_of("BTCUSDT_1") == wanted(5) - bad
+        (note,) = here.book.missing(Series.named("BTCUSDT_1"))
+        assert (Spans((note.span,)), note.state) == (bad, State.PENDING)
+        assert "high 0 is below low" in note.why
+        # 8 pages, one of them twice and in halves; its first candle, should it be the first page; the row again
+        assert here.questions() <= 8 + 1 + 2 * 10 + 1 + 2
+        before = here.questions()
+        here.bad = []
+        here.book.start_anew()
+        await here.fetch_once()
+        assert here.held_of("BTCUSDT_1") == wanted(5)
+        assert here.questions() == before + 1
+
+
+async def test_many_rows_that_are_no_candles_are_not_looked_for_one_by_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(bulk_max_retries=2, days_to_fetch=2)
+    here.bad = range(wanted(2)[0].start_ms, wanted(2)[0].end_ms, 3 * MINUTE_MS)
+    await here.fetch_once()
+    notes = Spans.of(*(note.span for note in here.book.missing(Series.named("BTCUSDT_1"))))
+    assert here.held_of("BTCUSDT_1") | notes == wanted(2)
+    assert here.questions() <= 1 + 2 * 3 * (2 + 2 + 4 + 8)  # three pages, asked for again when they failed
+
+
+async def test_a_symbol_whose_first_row_is_no_candle_is_collected_from_the_second(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    here = world(symbols=["ETHUSDT"], bulk_max_retries=2)
+    here.bad = [LISTED // MINUTE_MS * MINUTE_MS]
+    await here.fetch_once()
+    after_ms = here.bad[0] + MINUTE_MS
+    assert here.held_of("ETHUSDT_1") == wanted(5).within(after_ms, NOW)
+    notes = here.book.missing(Series.named("ETHUSDT_1"))
+    assert [note.state for note in notes] == [State.BEFORE_LISTING, State.PENDING]
+    assert notes[1].span == Span(here.bad[0], after_ms)
 
 
 async def test_an_exchange_that_cannot_be_reached_ends_a_fetch(autojump_clock: trio.testing.MockClock) -> None:

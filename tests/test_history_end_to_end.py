@@ -6,7 +6,7 @@ Every comparison is to the byte and over the whole wanted span.
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,19 +16,31 @@ import trio
 
 from collector import pacing
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
-from collector.coverage import Span, Spans
-from collector.errors import Refused, StorageError
+from collector.coverage import NOTHING, Span, Spans
+from collector.errors import Refused, StorageError, Unreachable
+from collector.gaps import find_gaps
 from collector.missing import Missing, State
 from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.faults import KINDS
+from collector.sandbox.messages import Reply, Request
 from collector.service import collect, serve
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
 from tests.campaign.counting import Bell, hang_bell
-from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
+from tests.campaign.truth import (
+    asked_spans,
+    differences,
+    foreign_rows,
+    held_spans,
+    series_of,
+    truth_of,
+    wanted_start_ms,
+    whole_lines,
+)
 from tests.disks import BreakingDisk
+from tests.replies import with_bad_rows
 from tests.support import KLINE, NOW, fetch, kline_faults, market, settings_for
 
 BTC_60 = Series("BTCUSDT", timeframe("60"))
@@ -177,6 +189,50 @@ async def test_a_start_asks_at_once_for_what_failed_before(tmp_path: Path) -> No
             assert not (await fetch(settings)).complete
         box.faults = Faults()
         assert (await fetch(settings)).complete
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_row_that_is_no_candle_costs_its_file_that_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange, bad_ms = market(), instant_ms("2024-05-11T06:00")
+    bad = {bad_ms}
+    monkeypatch.setattr(exchange, "respond", partial(spoiled, exchange.respond, bad))
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, bulk_max_retries=2)
+        outcome = await fetch(settings)
+        assert states(outcome) == [(State.PENDING, Span(bad_ms, bad_ms + 3_600_000))]
+        true = truth_of(box, settings, BTC_60).splitlines(keepends=True)
+        good = b"".join(line for line in true if not line.startswith(b"%d," % bad_ms))
+        assert (settings.data_dir / "BTCUSDT_60.csv").read_bytes() == good
+        (gap,) = find_gaps(settings.data_dir, settings.category)
+        assert "high 0 is below low" in gap.missing.why
+        bad.clear()
+        assert (await fetch(settings)).complete
+        assert differences(box, settings) == []
+
+
+def spoiled(respond: Callable[[Request], Reply], bad: Collection[int], request: Request) -> Reply:
+    """The reply of an exchange with rows that are no candles."""
+    reply = respond(request)
+    return attrs.evolve(reply, body=with_bad_rows(reply.body, bad))
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_an_exchange_that_goes_away_leaves_what_has_come_in_the_files_and_the_rest_on_record(
+    tmp_path: Path,
+) -> None:
+    async with open_sandbox(market(faults=kline_faults({"reset": 1.0}, skip=6))) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1", "5"], bulk_max_retries=2)
+        with pytest.raises(Unreachable):
+            await fetch(settings)
+        missing = dict.fromkeys(series_of(settings), NOTHING)
+        for gap in find_gaps(settings.data_dir, settings.category):
+            missing[gap.series] |= Spans((gap.missing.span,))
+        for series, spans in missing.items():
+            start_ms, end_ms = wanted_start_ms(box, settings, series), series.timeframe.floor(NOW_MS)
+            assert spans == Spans.between(start_ms, end_ms) - held_spans(settings, series)
+        assert held_spans(settings, series_of(settings)[0])
 
 
 # Starting again.

@@ -1,5 +1,6 @@
 """The ledger: it outlives the process, guards the directory, and never stands in the way when it is broken."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -43,6 +44,14 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     assert again[BTC].wanted == spans(0, 100)
     assert again.beginnings == book.beginnings
     assert [note.state for note in again[BTC].notes] == [State.RETRYING, State.PENDING]
+
+
+def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+        ledger.save_ban(12345)
+    assert synced == [len("12345\n")]
 
 
 def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:

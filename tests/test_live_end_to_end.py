@@ -5,6 +5,7 @@ A minute there is a second here. Every comparison is to the byte, over all that 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -17,6 +18,7 @@ from collector.coverage import Spans
 from collector.errors import Refused
 from collector.ledger import open_ledger
 from collector.missing import State
+from collector.rereading import Rereading
 from collector.rows import candles_in
 from collector.sandbox import Clock, Faults, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
@@ -24,7 +26,7 @@ from collector.service import serve
 from collector.settings import Settings
 from collector.summary import Outcome
 from collector.vitals import Vitals
-from tests.campaign.truth import asked_spans, series_of, wanted_start_ms, whole_lines
+from tests.campaign.truth import asked_spans, held_spans, series_of, wanted_start_ms, whole_lines
 from tests.live_market import fast_box, live_settings, wrongs
 from tests.side_by_side import Endings, Scenarios
 from tests.support import KLINE, fetch, until
@@ -99,6 +101,8 @@ async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
         nursery.start_soon(work)
         with trio.fail_after(20):
             await until(lambda: bool(run.book.records) and (run.vitals.rows > 0 or settings.mode == "live"))
+            # The stream may bring a candle before anybody has looked at what is missing.
+            await until(lambda: settings.mode == "live" or any(record.wanted for _, record in run.book))
             await until(lambda: run.book.idle)
         yield run
         stop.set()
@@ -256,6 +260,27 @@ async def live_alone_keeps_what_the_stream_brings_and_asks_for_nothing(directory
                 await until(lambda: len(whole_lines(settings.data_dir / BTC_1.file_name)) > 3)
         assert kline_requests(box) == 0
         assert wrongs(box, settings, late=2) == []
+
+
+@scenario
+async def live_alone_fetches_and_waits_for_nothing_that_was_wanted_before(directory: Path) -> None:
+    async with fast_box() as box:
+        settings = live_settings(box, directory, timeframes=["1"])
+        await fetch(settings)
+        before = {series: held_spans(settings, series) for series in series_of(settings)}
+        box.clock.advance(60 * MINUTE_MS)
+        box.counts.clear()
+        live, stop = attrs.evolve(settings, mode="live"), trio.Event()
+        rereading = Rereading(lambda: live)
+        rereading.ask()  # what is begun with later is no exception
+        begun = attrs.evolve(live, symbols=["BTCUSDT"])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(serve, begun, once=False, stop=stop, rereading=rereading))
+            with trio.fail_after(20):
+                await until(lambda: all(held_spans(settings, series) != held for series, held in before.items()))
+            stop.set()
+        assert all(len(held_spans(settings, series)) == 2 for series in before)
+        assert kline_requests(box) == 0
 
 
 @scenario

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from collector.candle import DAY_MS, TIMEFRAMES, Series, Timeframe, timeframe
 from collector.coverage import NOTHING, Span, Spans
-from collector.planning import NEWEST, PAGE, Agenda, Window, wanted, windows
+from collector.planning import NEWEST, PAGE, Agenda, Window, halves, wanted, windows
 
 MINUTE = timeframe("1")
 BTC, ETH = Series("BTCUSDT", MINUTE), Series("ETHUSDT", MINUTE)
@@ -60,6 +60,18 @@ def test_only_the_newest_are_wanted_under_a_limit(frame: Timeframe, now_ms: int)
 def test_a_limit_leaves_the_newest_of_the_days_that_are_wanted(frame: Timeframe, now_ms: int, days: int) -> None:
     whole, newest = wanted(frame, now_ms, days, newest_only=False), wanted(frame, now_ms, None, newest_only=True)
     assert wanted(frame, now_ms, days, newest_only=True) == whole & newest
+
+
+@given(frames, moments, st.integers(1, 1000))
+def test_halves_are_halved_down_to_single_candles(frame: Timeframe, ms: int, candles: int) -> None:
+    span, halvings = on_grid(frame, ms, [(0, candles)])[0], 0
+    while parts := halves(frame, span):
+        assert Spans.of(*parts) == Spans((span,))
+        counts = [frame.count(part.start_ms, part.end_ms) for part in parts]
+        assert counts[0] - counts[1] in (0, 1)
+        span, halvings = parts[0], halvings + 1
+    assert frame.count(span.start_ms, span.end_ms) == 1
+    assert halvings == (candles - 1).bit_length()
 
 
 def test_the_agenda_hands_out_one_series_before_the_next() -> None:

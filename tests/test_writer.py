@@ -245,6 +245,22 @@ async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, mo
         assert bench.data == content(rows(0, 60))
 
 
+async def test_what_the_stream_brings_does_not_wait_for_ever_for_a_hole_that_nobody_fills(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take((confirmed(10), confirmed(11)))
+        assert bench.data == b""
+        monkeypatch.setattr("collector.writer._STAGED_S", 0)
+        await writer._take((confirmed(12),))
+        assert bench.data == content(rows(10, 13))
+        await writer._take(answered(0, 10))
+        assert bench.data == content(rows(0, 13))
+
+
 async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
     with open_ledger(bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)

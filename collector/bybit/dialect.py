@@ -7,16 +7,17 @@ comment says what was seen.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, TypeVar
 
 import attrs
 import msgspec
 
-from collector.candle import TIMEFRAMES, Series, Timeframe
+from collector.candle import MINUTE_MS, TIMEFRAMES, Series, Timeframe
 from collector.coverage import Span, moment_text
-from collector.errors import BadAnswer, Banned, ExchangeError, Refused, Rejected, TryAgain
+from collector.errors import BadAnswer, BadRow, Banned, ExchangeError, Refused, Rejected, TryAgain
 from collector.planning import EARLIEST_MS, PAGE, SETTLE_MS
-from collector.rows import LATEST_MS, NotACandle, Rows, open_of_line, rows_of_lines
+from collector.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, rows_of_lines
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
@@ -166,7 +167,7 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
     """The closed candles of a reply to `kline_query`.
 
     Raises:
-        BadAnswer: it is not an answer to this question; the text says why.
+        BadAnswer: it is not an answer to this question; the text says why. `BadRow`, if without some rows it is one.
         RequestError, Refused, Banned: the exchange gave another answer than candles (see `check_reply`).
     """
     page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
@@ -194,10 +195,15 @@ def parse_kline_from(status: int, body: bytes, category: str, series: Series, sp
 
 
 def parse_first_candle(status: int, body: bytes, category: str, series: Series) -> FirstAnswer:
-    """The one candle in a reply to `first_candle_query`. Raises as `parse_kline` does."""
+    """When the one candle in a reply to `first_candle_query` opens; its numbers, which are not asked for, may be wrong.
+
+    Raises as `parse_kline` does.
+    """
     page = _kline_page(status, body, category, series, most=1)
-    rows = _checked(series.timeframe, page.lines, Span(0, page.time_ms))
-    return FirstAnswer(page.time_ms, rows.covered.hull.start_ms if rows else None)
+    open_ms = _minute_of(page.lines[0]) if page.lines else None
+    if page.lines and (open_ms is None or open_ms > page.time_ms or not series.timeframe.is_open(open_ms)):
+        raise BadAnswer(f"the first candle is of {page.lines[0][:40].decode('utf-8', 'replace')!r}")
+    return FirstAnswer(page.time_ms, open_ms)
 
 
 def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAnswer:
@@ -276,13 +282,40 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
     try:
         rows = rows_of_lines(frame, lines)
     except NotACandle as defect:
-        raise BadAnswer(str(defect)) from defect
+        if any(_is_of_finer(frame, line) for line in lines):
+            raise BadAnswer(str(defect)) from defect
+        _checked(frame, _sound(frame, lines), span)
+        raise BadRow(str(defect)) from defect
     if rows:
         hull = rows.covered.hull
         if hull.start_ms < span.start_ms or hull.end_ms > frame.ceil(span.end_ms):
             raise BadAnswer(f"candles from {moment_text(hull.start_ms)} on lie outside what was asked for")
         _check_interval(frame, rows, span)
     return rows
+
+
+def _sound(frame: Timeframe, lines: list[bytes]) -> list[bytes]:
+    """The rows that are candles, each later than the one before."""
+    sound: list[bytes] = []
+    for line in lines:
+        with suppress(NotACandle):
+            rows_of_lines(frame, [*sound[-1:], line])
+            sound.append(line)
+    return sound
+
+
+def _is_of_finer(frame: Timeframe, line: bytes) -> bool:
+    """Whether a candle of a finer interval opens then, and none of this one: it is not a row that is wrong."""
+    open_ms = _minute_of(line)
+    return open_ms is not None and not frame.is_open(open_ms)
+
+
+def _minute_of(line: bytes) -> int | None:
+    """The time a line begins with, if a candle of any interval can open then."""
+    with suppress(ValueError):
+        open_ms = open_of_line(line)
+        return open_ms if OLDEST_MS <= open_ms <= LATEST_MS and open_ms % MINUTE_MS == 0 else None
+    return None
 
 
 def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:

@@ -29,11 +29,13 @@ from collector.clock import Clock
 from collector.coverage import Span
 from collector.errors import (
     BadAnswer,
+    BadRow,
     Banned,
     CollectorError,
     Refused,
     Rejected,
     RequestFailed,
+    Spoiled,
     StorageError,
     TryAgain,
     Unreachable,
@@ -114,9 +116,9 @@ class Silence:
 class Rest:
     """The exchange's public market data over HTTP. Make it with `open_rest`; any number of tasks may use it at once.
 
-    Every method raises, after all its tries, `RequestFailed` (others may do better; `Unusable` if each was answered),
-    `Unreachable` (nobody has answered anybody since the first try), `Rejected` (the request is wrong) or `Refused` (we
-    are not served).
+    Every method raises, after all its tries, `RequestFailed` (others may do better; `Unusable` if it was answered, and
+    `Spoiled` if but for some rows), `Unreachable` (nobody has answered anybody since the first try), `Rejected` (the
+    request is wrong) or `Refused` (we are not served).
     """
 
     _settings: Settings
@@ -141,13 +143,14 @@ class Rest:
         """The newest time the exchange named; 0 before its first answer."""
         return self._clock.newest_ms
 
-    async def klines(self, series: Series, span: Span) -> KlineAnswer:
-        """The closed candles of a span of at most a page."""
+    async def klines(self, series: Series, span: Span, *, once: bool = False) -> KlineAnswer:
+        """The closed candles of a span of at most a page; `once` if an answer that cannot be used is the last try."""
         category = self._settings.category
         return await self._ask(
             dialect.KLINE,
             dialect.kline_query(category, series, span),
             lambda status, body: dialect.parse_kline(status, body, category, series, span),
+            once=once,
         )
 
     async def klines_from(self, series: Series, span: Span) -> KlineAnswer:
@@ -194,7 +197,7 @@ class Rest:
         await self._ask(dialect.TIME, {}, dialect.parse_time)
         return self._clock.newest_ms
 
-    async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
+    async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T], *, once: bool = False) -> T:
         began_s = trio.current_time()
         tries = 1
         while True:
@@ -204,7 +207,7 @@ class Rest:
                 continue
             except TryAgain as trouble:
                 self._vitals.trouble(_kind(trouble))
-                if tries == self._settings.bulk_max_retries:
+                if tries == self._settings.bulk_max_retries or (once and isinstance(trouble, BadAnswer)):
                     raise self._last_word(trouble, began_s, tries) from trouble
                 wait_s = backoff_s(tries, random.random())
                 log.debug("trying again", path=path, **query, why=str(trouble), tries=tries, wait_s=round(wait_s, 1))
@@ -223,6 +226,8 @@ class Rest:
         why = f"{trouble} (tried {tries} times)" if tries > 1 else str(trouble)
         if isinstance(trouble, _NoAnswer) and self._answered_at_s <= began_s:
             return Unreachable(f"the exchange at {self._settings.rest_url} cannot be reached: {why}")
+        if isinstance(trouble, BadRow):
+            return Spoiled(why)
         return Unusable(why) if isinstance(trouble, BadAnswer) else RequestFailed(why)
 
     async def _try(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
