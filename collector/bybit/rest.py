@@ -54,7 +54,7 @@ _LONGEST_BODY = 1024 * 1024  # a page of candles is 0.1 MB; decoded, an answer t
 _LONGEST_LIST = 16 * _LONGEST_BODY  # the whole list of symbols is 0.8 MB
 _MOST_PAGES = 50  # of the list of symbols, 1000 each
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
-_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"}
+_HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
 
 
 class _Interrupted(Exception):
