@@ -29,7 +29,14 @@ class Calm(logging.Handler):
             self._last[kind] = record
 
     def tell(self, *, all_of_them: bool = False) -> None:
-        """Says what was counted, if it is time."""
+        """Says what was counted, if it is time; not in the middle of a line that a thread says."""
+        self.acquire()
+        try:
+            self._tell(all_of_them)
+        finally:
+            self.release()
+
+    def _tell(self, all_of_them: bool) -> None:
         for kind, times, seconds in self._storms.told(self._now_s(), all_of_them=all_of_them):
             last = self._last.pop(kind)
             again = f"{times} times in {seconds:.0f} s"

@@ -8,7 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -162,6 +164,33 @@ def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path,
         "warning connection lost why=refused wait_s=0 again='311 times in 60 s'",
     ]
     assert kept(tmp_path)[-1]["again"] == "311 times in 60 s"
+
+
+class _Slow(io.StringIO):
+    """Somewhere that takes what is written when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.takes = Event(), Event()
+
+    def write(self, text: str) -> int:
+        self.reached.set()
+        self.takes.wait(5)
+        return super().write(text)
+
+
+def test_counts_are_not_told_while_a_thread_is_in_the_middle_of_a_line() -> None:
+    """What it counts is not all in its place then, and the telling fell over it."""
+    slow = _Slow()
+    with open_logs(None, console=Console(file=slow)), ThreadPoolExecutor(2) as threads:
+        saying = threads.submit(log.warning, "file mended")
+        slow.reached.wait(5)
+        telling = threads.submit(tell_counts)
+        with pytest.raises(TimeoutError):
+            telling.result(0.05)
+        slow.takes.set()
+        saying.result(5)
+        telling.result(5)
 
 
 def test_a_storm_is_told_at_the_end(console: Console) -> None:
