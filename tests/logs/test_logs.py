@@ -20,6 +20,8 @@ from rich.console import Console
 from collector.commands.stderr import is_journal, lasting
 from collector.errors import SettingsError
 from collector.logs import get_logger, open_logs, tell_counts
+from collector.rereading import Rereading
+from collector.settings import Settings
 
 log = get_logger("collector.tests")
 
@@ -208,6 +210,16 @@ def test_what_is_no_trouble_is_always_said(console: Console) -> None:
         for number in range(50):
             log.info("candle revised", series="BTCUSDT_1", after=number)
     assert printed(console).count("candle revised") == 50
+
+
+def test_who_has_the_settings_read_again_is_told_every_problem_every_time(console: Console) -> None:
+    def load() -> Settings:
+        raise SettingsError([f"problem {number}" for number in range(8)])
+
+    with open_logs(None, console=console):
+        for _ in range(2):
+            Rereading(load).read()
+    assert printed(console).count("problem=") == 16
 
 
 # The journal.
