@@ -21,7 +21,8 @@ class LogFile(RotatingFileHandler):
 
     def __init__(self, logs_dir: Path) -> None:
         logs_dir.mkdir(parents=True, exist_ok=True)
-        super().__init__(logs_dir / FILE_NAME, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8")
+        path, errors = logs_dir / FILE_NAME, "backslashreplace"  # a name from the system may be no text
+        super().__init__(path, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8", errors=errors)
         self._told = False
         self._failed = False
 

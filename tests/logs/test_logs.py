@@ -267,6 +267,12 @@ def test_what_nobody_can_read_any_more_is_dropped(monkeypatch: pytest.MonkeyPatc
         log.warning("ban")
 
 
+def test_a_name_that_is_no_text_stands_in_the_log_all_the_same(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, console=console):
+        log.info("found", file=os.fsdecode(b"\xff.csv"))
+    assert kept(tmp_path)[0]["file"] == os.fsdecode(b"\xff.csv")
+
+
 def test_a_log_directory_that_was_taken_away_is_made_again(tmp_path: Path, console: Console) -> None:
     with open_logs(tmp_path / "logs", console=console):
         log.info("before")
