@@ -287,6 +287,11 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
+def file_to_read(named: Path | None) -> Path | None:
+    """The file that was named, or `settings.ini` of the working directory if there is one."""
+    return DEFAULT_FILE if named is None and _is_there(DEFAULT_FILE) else named
+
+
 def is_variable(name: str) -> bool:
     """Whether an environment variable of this name is a setting."""
     return name in map(_variable, _SECTION_OF)
@@ -329,9 +334,9 @@ class _Given:
 
 def _read(path: Path | None) -> tuple[dict[str, _Given], list[str]]:
     """What the file says, and what it says that nobody understands."""
-    if path is None and not _is_there(DEFAULT_FILE):
+    path = file_to_read(path)
+    if path is None:
         return {}, []
-    path = path or DEFAULT_FILE
     ini = _parse(path)
     given = {key: _Given(text, str(path)) for section in ini.sections() for key, text in ini.items(section)}
     return {key: given[key] for key in given if key in _SECTION_OF}, [f"{path}: {problem}" for problem in _unknown(ini)]
