@@ -1,5 +1,6 @@
 """The command `status`: what a person and a script are shown of the collector on a data directory, and how it ends."""
 
+import errno
 import fcntl
 import json
 import os
@@ -223,6 +224,17 @@ def test_asking_for_the_owner_does_not_keep_a_collector_from_starting(
     with owned(tmp_path):
         assert owner(tmp_path) == str(os.getpid())
     assert owner(tmp_path) is None
+
+
+def test_a_full_disk_does_not_keep_a_directory_from_being_owned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("collector.ownership.os.pwrite", refuse)
+    with owned(tmp_path):
+        assert owner(tmp_path) == "unknown"
 
 
 def test_a_directory_that_stays_owned_is_refused(tmp_path: Path) -> None:
