@@ -17,6 +17,7 @@ from collector import cli
 from collector.commands import inquiry
 from collector.commands import status as status_command
 from collector.commands.status_table import status_table
+from collector.commands.terminal import show, stdout_console
 from collector.errors import DirectoryInUse
 from collector.ledger import open_ledger
 from collector.ownership import OWN, owned, owner
@@ -207,6 +208,14 @@ def test_a_table_says_why_it_is_degraded_and_what_is_late_and_missing(report: Re
     assert words["because"] == "no space?[31m"
     assert words["late"] == "BTCUSDT_60 by 1 h 1 min"
     assert words["missing"] == "1,200 absent in 1 span"
+
+
+def test_who_reads_from_a_pipe_is_given_a_line_for_a_row(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    lags = tuple(Lag(str(minutes), 900, f"1000000BABYDOGEUSDT_{minutes}", 4000.0) for minutes in range(12))
+    stdout_console().print(status_table(attrs.evolve(report, lags=lags)))
+    show(("series", "why"), [("BTCUSDT_60", "the exchange says so; " * 20)])
+    out = capsys.readouterr().out.splitlines()
+    assert [sum(word in line for line in out) for word in ("BABYDOGE", "exchange says")] == [1, 1]
 
 
 # Who owns a directory.
