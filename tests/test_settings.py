@@ -264,6 +264,21 @@ def test_an_unknown_key_and_a_bad_value_are_reported_together() -> None:
     )
 
 
+def test_lines_that_cannot_be_understood_keep_no_other_problem_back() -> None:
+    text = "[collection]\nmode = x\nmode = y\nsymbols\n[collection]\ndays_to_fetch = 0\n[storag]\n"
+    Path("settings.ini").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environment={"COLLECTOR_CATEGORY": "x"})
+    assert [problem.partition(" is ")[0] for problem in caught.value.problems] == [
+        "settings.ini, line 3: [collection] mode",
+        "settings.ini, line 4: this",
+        "settings.ini: [storag]",
+        "[exchange] category: 'x'",
+        "[collection] mode: 'y'",
+        "[collection] days_to_fetch: '0'",
+    ]
+
+
 def test_a_key_like_no_other_is_told_which_there_are() -> None:
     assert problems_in("[exchange]\nkey = x\nbybit_api_key = x\n") == (
         "settings.ini: [exchange] key: there is no such key; there are category rest_url ws_url",
