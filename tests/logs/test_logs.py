@@ -1,5 +1,6 @@
 """What is said and where it ends up: console, file and journal, masked, counted, and never in anybody's way."""
 
+import errno
 import io
 import json
 import logging
@@ -319,6 +320,23 @@ def test_a_reader_keeps_what_it_has_open_when_the_log_is_rotated(
             assert reader.read().count("\n") > 3
     assert {path.name for path in tmp_path.iterdir()} == {"collector.log", *(f"collector.log.{n}" for n in range(1, 6))}
     assert all(line.startswith("{") for path in tmp_path.iterdir() for line in path.read_text().splitlines())
+
+
+def test_a_log_that_cannot_be_rotated_is_told_of_once_and_goes_on_as_it_is(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a container has it mounted from outside."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr("collector.logs.file._FILE_BYTES", 1000)
+    monkeypatch.setattr("logging.handlers.os.rename", refuse)
+    with open_logs(tmp_path, console=console):
+        for number in range(50):
+            log.info("filled", number=number)
+    assert [entry["number"] for entry in kept(tmp_path)] == [*range(50)]
+    assert capsys.readouterr().err.count("cannot be rotated") == 1
 
 
 @pytest.mark.parametrize(
