@@ -1,8 +1,9 @@
-"""The service: what it tells the writer of the exchange's time, and what it says of an end that takes too long."""
+"""The service: how it starts, what it tells the writer of the exchange's time, and what it says of a slow end."""
 
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import attrs
 import pytest
@@ -61,3 +62,15 @@ async def test_a_disk_that_is_too_slow_for_the_end_is_told_of_and_nothing_is_los
             await fetch(settings)
         assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["not all was written in time"]
         assert (await fetch(settings)).complete
+
+
+async def test_a_checkout_that_was_never_installed_collects_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.metadata.distribution", _not_installed)
+    async with open_sandbox(market()) as box:
+        assert (await fetch(settings_for(box.url, tmp_path))).complete
+
+
+def _not_installed(name: str) -> NoReturn:
+    raise PackageNotFoundError(name)
