@@ -120,6 +120,8 @@ def _address(given: object, schemes: tuple[str, ...]) -> str:
 
 
 def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+    if set("?#") & set(text):  # a path is added to it
+        return False
     try:
         parts = urlsplit(text)
         host = parts.hostname or ""

@@ -151,6 +151,8 @@ def test_all_problems_are_reported_together() -> None:
         ("rest_url", "https://a..b", "is not an address"),
         ("rest_url", "https://999.1.1.1", "is not an address"),
         ("rest_url", f"https://{'a' * 70}.com", "is not an address"),
+        ("rest_url", "https://host/?key=1", "is not an address"),
+        ("ws_url", "wss://host/linear#1", "is not an address"),
         ("ws_url", "https://host", "'https://host' is not an address such as wss://host or ws://host:port"),
         ("mode", "", "'' is not one of full, recent, live"),
         ("log_level", "loud", "[storage] log_level: 'loud' is not one of debug, info, warning, error"),
