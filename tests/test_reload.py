@@ -26,6 +26,7 @@ NOW = Settings(fetch_all_symbols=False, symbols="A, B", timeframes="1, 5", days_
             (),
         ),
         ({"stale_after_s": 60, "low_disk_mb": 0}, {"stale_after_s": "60.0", "low_disk_mb": "0"}, ()),
+        ({"keep_reports": 5}, {"keep_reports": "5"}, ()),
         ({"symbols": "B, C, A"}, {"symbols": "A,B,C"}, ()),
         ({"symbols": "B, A"}, {}, ()),
         ({"symbols": "B"}, {}, ("symbols",)),
