@@ -798,6 +798,20 @@ def test_check_against_the_exchange_names_what_differs(say: Command, box: Sandbo
     assert say(gone, "check", "--against-exchange", "1")[0] == 3
 
 
+def test_what_a_check_found_in_the_files_is_told_when_the_exchange_cannot_be_asked(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    path.write_bytes(path.read_bytes()[:-1])
+    gone = settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1)
+    status, out, err = say(gone, "check", "--against-exchange", "1")
+    assert (status, report_of(tmp_path)["files_with_issues"]) == (3, 1)
+    assert out.startswith("BTCUSDT_60.csv: ")
+    assert "1 with issues" in complaints(err)[0]
+
+
 def test_check_of_an_empty_directory_says_so_and_of_none_ends_with_status_2(say: Command, tmp_path: Path) -> None:
     settings = settings_for("http://127.0.0.1:1", tmp_path)
     assert say(settings, "check")[0] == 2
