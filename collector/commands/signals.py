@@ -25,7 +25,7 @@ async def until_signal(work: Callable[..., Coroutine[Any, Any, T]], on_hangup: C
     """Does `work(stop=event)`, and sets the event at the first signal to stop.
 
     Raises:
-        KeyboardInterrupt: at the second one.
+        KeyboardInterrupt: at the second SIGINT or SIGTERM.
     """
     stop = trio.Event()
     result: T | CollectorError | None = None
