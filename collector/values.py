@@ -85,7 +85,7 @@ def more_than_zero(given: object) -> float:
 
 def listen_address(given: object) -> str:
     """An address to listen at, or nothing. An IP address, since a name may mean several; port 0 is any that is free."""
-    text = str(given).strip().replace("localhost:", "127.0.0.1:")
+    text = re.sub("^localhost:", "127.0.0.1:", str(given).strip())
     if text and not _is_listen_address(text):
         raise ValueError(f"{text!r} is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787")
     return text

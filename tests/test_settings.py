@@ -174,6 +174,7 @@ def test_all_problems_are_reported_together() -> None:
         ("logs_dir", "a\nb = c", "is not the name of a directory"),
         ("flush_interval_s", "0", "'0' is not a number above 0"),
         ("listen", "8787", "'8787' is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787"),
+        ("listen", "mylocalhost:8787", "'mylocalhost:8787' is not an IP address and a port"),
         ("listen", ":8787", "is not an IP address and a port"),
         ("listen", "127.0.0.1:87870", "is not an IP address and a port"),
         ("listen", "127.0.0.1:8787/x", "is not an IP address and a port"),
