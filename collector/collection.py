@@ -56,11 +56,15 @@ class Collection:
         """Begins with new symbols and freezes gone ones, until cancelled."""
         await self._listings.follow(self.begin, self.freeze)
 
-    async def begin(self, symbols: Iterable[str]) -> None:
-        """Opens the files of what is new of these symbols, subscribes to it, and has its history fetched."""
-        series = series_of(self._settings, symbols)
-        again = [each for each in series if each in self._begun and each.symbol in self._book.delisted]
-        new = [each for each in series if each not in self._begun]
+    async def begin(self, symbols: Sequence[str]) -> None:
+        """Collects symbols that trade; of those that trade again, what is open is streamed again."""
+        back = self._book.delisted.intersection(symbols)
+        self._book.relist(symbols)
+        await self._open(symbols, [each for each in self._every_series if each.symbol in back])
+
+    async def _open(self, symbols: Iterable[str], again: Sequence[Series] = ()) -> None:
+        """Opens the files of what is new of these symbols, streams it if it trades, and has its history fetched."""
+        new = [each for each in series_of(self._settings, symbols) if each not in self._begun]
         self._begun.update(new)  # before anything is waited for: a change of the settings may come meanwhile
         if self._settings.limit_to_50_entries and not self._allow_trim:
             for long, path, rows in too_long(self._store, new, {}):
@@ -72,9 +76,8 @@ class Collection:
         if self._settings.mode == "live":
             self._book.want_nothing(new)
         self._every_series.extend(new)
-        self._book.relist({each.symbol for each in series})
         if self._settings.enable_websocket:
-            self._live.add(new + again)
+            self._live.add([*again, *(each for each in new if each.symbol not in self._book.delisted)])
         self._reconciler.wake()
 
     def freeze(self, symbols: list[str]) -> None:
@@ -100,7 +103,7 @@ class Collection:
         if what.changed.keys() & {"symbols", "fetch_all_symbols"}:
             self._listings.want(None if what.settings.fetch_all_symbols else what.settings.symbols)
         if "timeframes" in what.changed:
-            await self.begin({series.symbol for series in self._begun})
+            await self._open({series.symbol for series in self._begun})
 
 
 def series_of(settings: Settings, symbols: Iterable[str]) -> list[Series]:

@@ -40,9 +40,10 @@ class Listings:
         self, on_new: Callable[[list[str]], Awaitable[None]], on_gone: Callable[[list[str]], None]
     ) -> None:
         """Looks every ten minutes of the exchange's time, and when other symbols are wanted, until cancelled."""
+        changed = False
         while True:
             await self._clock.reach_unless(self._changed, self._clock.now_ms + _EVERY_MS)
-            changed, self._changed = self._changed.is_set(), trio.Event()
+            changed, self._changed = changed or self._changed.is_set(), trio.Event()
             try:
                 trading = {name for name in await self._trading() if is_symbol(name)}
             except (Unreachable, RequestError) as trouble:
@@ -50,6 +51,7 @@ class Listings:
                 continue
             for name in sorted(set(self._wanted or ()) - trading) if changed else ():
                 log.warning("symbol left out, it does not trade here", symbol=name)
+            changed = False
             new, gone = self.compare(trading)
             if new:
                 log.info("new symbols", symbols=" ".join(new))

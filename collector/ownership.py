@@ -179,7 +179,8 @@ def _own(directory: int, lock: int, data_dir: Path) -> None:
     else:
         _lock(directory, lock, data_dir, fcntl.LOCK_EX)
     os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # a full disk has no room for the number, and is no reason not to start
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
 
 def _lock(directory: int, lock: int | None, data_dir: Path, how: int) -> None:

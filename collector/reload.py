@@ -9,7 +9,7 @@ import attrs
 from collector.settings import Settings
 
 _AT_ONCE = {"days_to_fetch", "bulk_request_delay_ms", "bulk_max_retries", "ban_wait_s"}
-_AT_ONCE |= {"fsync", "flush_interval_s", "log_level"}
+_AT_ONCE |= {"fsync", "flush_interval_s", "log_level", "keep_reports"}
 _AT_ONCE |= {"stale_after_s", "errors_per_minute", "queue_limit", "low_disk_mb", "memory_limit_mb"}
 
 
@@ -25,6 +25,8 @@ class Reload:
 def reload(now: Settings, read: Settings) -> Reload:
     """What becomes of the settings in force when these were read."""
     taken: dict[str, object] = {key: getattr(read, key) for key in _AT_ONCE}
+    if read.rest_url != now.rest_url:
+        taken["ban_wait_s"] = now.ban_wait_s  # how short it may be is the address's to say, and that has to wait
     taken["timeframes"] = _union(now.timeframes, read.timeframes)
     taken["symbols"] = read.symbols if now.fetch_all_symbols else _union(now.symbols, read.symbols)
     taken["fetch_all_symbols"] = now.fetch_all_symbols or read.fetch_all_symbols

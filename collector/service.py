@@ -230,6 +230,8 @@ async def _serve(run: _Run) -> Outcome:
                         inner.start_soon(_follow_settings, run.rereading, stations.supervisor, collection)
                     await stations.reconciler.reconcile()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
+        if outer.cancel_scope.cancelled_caught:
+            log.warning("not all was written in time, the next start fetches the rest", within_s=_DRAIN_S)
     if failures:
         raise failures[0]
     notes = [(series, note) for series in every_series for note in stock.book.missing(series)]

@@ -287,6 +287,11 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
+def file_to_read(named: Path | None) -> Path | None:
+    """The file that was named, or `settings.ini` of the working directory if there is one."""
+    return DEFAULT_FILE if named is None and _is_there(DEFAULT_FILE) else named
+
+
 def is_variable(name: str) -> bool:
     """Whether an environment variable of this name is a setting."""
     return name in map(_variable, _SECTION_OF)
@@ -329,12 +334,15 @@ class _Given:
 
 def _read(path: Path | None) -> tuple[dict[str, _Given], list[str]]:
     """What the file says, and what it says that nobody understands."""
-    if path is None and not _is_there(DEFAULT_FILE):
+    path = file_to_read(path)
+    if path is None:
         return {}, []
-    path = path or DEFAULT_FILE
-    ini = _parse(path)
+    ini, problems = _parse(_text_of(path))
     given = {key: _Given(text, str(path)) for section in ini.sections() for key, text in ini.items(section)}
-    return {key: given[key] for key in given if key in _SECTION_OF}, [f"{path}: {problem}" for problem in _unknown(ini)]
+    return {key: given[key] for key in given if key in _SECTION_OF}, [
+        *(f"{path}, {problem}" for problem in problems),
+        *(f"{path}: {problem}" for problem in _unknown(ini)),
+    ]
 
 
 def _is_there(path: Path) -> bool:
@@ -344,18 +352,29 @@ def _is_there(path: Path) -> bool:
         return True
 
 
-def _parse(path: Path) -> ConfigParser:
-    # No section is special to us, so the parser's own idea of a default section gets a name no file can have.
-    ini = ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"), default_section="")
+def _text_of(path: Path) -> str:
     try:
-        ini.read_string(path.read_text(encoding="utf-8-sig"))
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SettingsError([f"{path} cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise SettingsError([f"{path} is not a text in UTF-8"]) from error
+
+
+def _parse(text: str, *, strict: bool = True) -> tuple[ConfigParser, list[str]]:
+    """What can be understood of the file, and what is wrong with the rest of its lines."""
+    # No section is special to us, so the parser's own idea of a default section gets a name no file can have.
+    ini = ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"), default_section="", strict=strict)
+    try:
+        ini.read_string(text)
+    except (DuplicateSectionError, DuplicateOptionError) as error:  # a strict parser reads no further
+        ini, others = _parse(text, strict=False)
+        return ini, [*_syntax_problems(error), *others]
+    except MissingSectionHeaderError as error:  # and this one nobody reads beyond
+        return ConfigParser(), _syntax_problems(error)
     except IniError as error:
-        raise SettingsError([f"{path}, {problem}" for problem in _syntax_problems(error)]) from error
-    return ini
+        return ini, _syntax_problems(error)
+    return ini, []
 
 
 def _syntax_problems(error: IniError) -> list[str]:

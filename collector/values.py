@@ -85,7 +85,7 @@ def more_than_zero(given: object) -> float:
 
 def listen_address(given: object) -> str:
     """An address to listen at, or nothing. An IP address, since a name may mean several; port 0 is any that is free."""
-    text = str(given).strip().replace("localhost:", "127.0.0.1:")
+    text = re.sub("^localhost:", "127.0.0.1:", str(given).strip())
     if text and not _is_listen_address(text):
         raise ValueError(f"{text!r} is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787")
     return text
@@ -120,6 +120,8 @@ def _address(given: object, schemes: tuple[str, ...]) -> str:
 
 
 def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+    if set("?#") & set(text):  # a path is added to it
+        return False
     try:
         parts = urlsplit(text)
         host = parts.hostname or ""

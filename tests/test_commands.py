@@ -26,10 +26,13 @@ from threading import Thread
 import attrs
 import pytest
 import trio
+import typer
 
 from collector import cli
 from collector.candle import MINUTE_MS
+from collector.commands.options import Options, with_options
 from collector.commands.signals import until_signal
+from collector.errors import SettingsError
 from collector.ledger import open_ledger
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings import Settings
@@ -137,6 +140,20 @@ def test_a_variable_that_is_no_setting_is_warned_of_by_every_command(
     settings.data_dir.mkdir(exist_ok=True)
     _, _, err = say(settings, *arguments.split(), data_dirs="elsewhere")
     assert "COLLECTOR_DATA_DIRS is not a setting; did you mean COLLECTOR_DATA_DIR?" in err
+
+
+def test_a_settings_file_that_is_gone_at_a_reload_is_a_mistake_and_not_all_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[Options] = []
+    app = typer.Typer()
+    app.command()(with_options(lambda options: seen.append(options)))
+    (tmp_path / "settings.ini").write_text("[collection]\nfetch_all_symbols = false\n")
+    app([], standalone_mode=False)
+    (tmp_path / "settings.ini").unlink()
+    with pytest.raises(SettingsError, match=r"settings\.ini cannot be read: No such file"):
+        seen[0].load()
 
 
 @pytest.mark.parametrize("name", ["module", "script"])
@@ -779,6 +796,20 @@ def test_check_against_the_exchange_names_what_differs(say: Command, box: Sandbo
     assert audit["differences"][0]["series"] == "BTCUSDT_60"
     gone = settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1)
     assert say(gone, "check", "--against-exchange", "1")[0] == 3
+
+
+def test_what_a_check_found_in_the_files_is_told_when_the_exchange_cannot_be_asked(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    path.write_bytes(path.read_bytes()[:-1])
+    gone = settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1)
+    status, out, err = say(gone, "check", "--against-exchange", "1")
+    assert (status, report_of(tmp_path)["files_with_issues"]) == (3, 1)
+    assert out.startswith("BTCUSDT_60.csv: ")
+    assert "1 with issues" in complaints(err)[0]
 
 
 def test_check_of_an_empty_directory_says_so_and_of_none_ends_with_status_2(say: Command, tmp_path: Path) -> None:

@@ -1,16 +1,22 @@
 """Symbols that trade no more, end to end: their last candles are had, they are noted, and no fetch fails for them."""
 
+from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
+from collector.book import Book
 from collector.candle import MINUTE_MS
 from collector.errors import SettingsError
+from collector.rereading import Rereading
 from collector.sandbox import open_sandbox
 from collector.sandbox.clock import instant_ms
-from tests.campaign.truth import differences
-from tests.support import fetch, market, settings_for
+from collector.service import serve
+from collector.vitals import Vitals
+from tests.campaign.truth import differences, whole_lines
+from tests.support import fetch, market, settings_for, until
 
 HOUR_MS = 60 * MINUTE_MS
 
@@ -54,6 +60,32 @@ async def test_a_symbol_that_trades_again_is_collected_again(tmp_path: Path) -> 
         outcome = await fetch(attrs.evolve(settings, rest_url=box.url))
         assert outcome.complete
         assert differences(box, settings) == []
+
+
+async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_back(tmp_path: Path) -> None:
+    """What there is of it in the new timeframe is fetched, and nothing of it is streamed."""
+    exchange = market(delisted={"linear:ETHUSDT": instant_ms("2024-05-15T13:00")})
+    async with open_sandbox(exchange) as box, trio.open_nursery() as nursery:
+        settings = settings_for(box.url, tmp_path, symbols=["BTCUSDT", "ETHUSDT"], days_to_fetch=1)
+        assert (await fetch(settings)).complete
+        box.clock.advance(HOUR_MS)
+        rereading, stop, seen = Rereading(lambda: attrs.evolve(settings, timeframes=["60", "30"])), trio.Event(), []
+
+        async def watch(vitals: Vitals, book: Book) -> None:
+            seen.append((vitals, book))
+            await trio.sleep_forever()
+
+        nursery.start_soon(partial(serve, settings, once=False, stop=stop, watch=watch, rereading=rereading))
+        with trio.fail_after(10):
+            await until(lambda: box.counts.stream.topics == 1)
+            rereading.ask()
+            await until(lambda: box.counts.stream.topics == 2)
+            await until(
+                lambda: b"2024-05-15 12:30:00" in (whole_lines(settings.data_dir / "ETHUSDT_30.csv") or [b""])[-1]
+            )
+        stop.set()
+    ((vitals, book),) = seen
+    assert (book.delisted, vitals.refused) == ({"ETHUSDT"}, set())
 
 
 async def test_a_symbol_that_was_never_stored_is_a_mistake(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from collector.logs.calm import ANSWERS
+
 ROOT = Path(__file__).parent.parent
 TABLE = (ROOT / "README.md").read_text().partition("### What the log says")[2].partition("\n## ")[0]
 
@@ -26,6 +28,10 @@ EVENTS = sorted({event for path in (ROOT / "collector").rglob("*.py") for event 
 @pytest.mark.parametrize("event", EVENTS)
 def test_the_readme_says_what_a_warning_means(event: str) -> None:
     assert f"`{event}`" in TABLE
+
+
+def test_what_is_never_only_counted_is_said_somewhere() -> None:
+    assert set(ANSWERS) <= set(EVENTS)
 
 
 def test_the_readme_explains_no_warning_that_is_not_given() -> None:

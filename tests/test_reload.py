@@ -26,6 +26,7 @@ NOW = Settings(fetch_all_symbols=False, symbols="A, B", timeframes="1, 5", days_
             (),
         ),
         ({"stale_after_s": 60, "low_disk_mb": 0}, {"stale_after_s": "60.0", "low_disk_mb": "0"}, ()),
+        ({"keep_reports": 5}, {"keep_reports": "5"}, ()),
         ({"symbols": "B, C, A"}, {"symbols": "A,B,C"}, ()),
         ({"symbols": "B, A"}, {}, ()),
         ({"symbols": "B"}, {}, ("symbols",)),
@@ -50,6 +51,12 @@ def test_all_symbols_are_not_given_up_for_a_few_before_a_restart() -> None:
     what = reload(every, attrs.evolve(NOW, symbols="C"))
     assert what.settings.fetch_all_symbols
     assert what.later == ("fetch_all_symbols",)
+
+
+def test_a_short_ban_of_an_address_that_needs_a_restart_needs_one_too() -> None:
+    what = reload(NOW, attrs.evolve(NOW, rest_url="http://127.0.0.1:8890", ban_wait_s=5, days_to_fetch=20))
+    assert what.later == ("rest_url", "ban_wait_s")
+    assert what.changed == {"days_to_fetch": "20"}
 
 
 def test_what_needs_a_restart_is_named_again_at_the_next_reading() -> None:

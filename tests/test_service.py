@@ -1,14 +1,22 @@
-"""The service: what it tells the writer of the exchange's time."""
+"""The service: how it starts, what it tells the writer of the exchange's time, and what it says of a slow end."""
 
-from typing import cast
+import time
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import NoReturn, cast
 
 import attrs
+import pytest
 import trio
 
+from collector import service
 from collector.bybit.rest import Rest
 from collector.clock import Clock
 from collector.errors import Unreachable
+from collector.sandbox import open_sandbox
 from collector.service import _exchange_ms
+from collector.store import SeriesFile
+from tests.support import fetch, market, settings_for
 
 NOW = 1_714_566_645_000
 
@@ -41,3 +49,28 @@ async def test_the_exchange_is_asked_again_only_about_an_instant_that_has_not_co
 
 async def test_without_an_answer_the_instant_counts_as_come_and_no_row_is_cut(autojump_clock: object) -> None:
     assert await asked_for(NOW + 60_000, says_ms=None) == (60_000, 1)
+
+
+async def test_a_disk_that_is_too_slow_for_the_end_is_told_of_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path)
+        with monkeypatch.context() as slow:
+            slow.setattr(service, "_DRAIN_S", 0.05)
+            slow.setattr(SeriesFile, "sync", lambda _: time.sleep(0.2))
+            await fetch(settings)
+        assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["not all was written in time"]
+        assert (await fetch(settings)).complete
+
+
+async def test_a_checkout_that_was_never_installed_collects_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.metadata.distribution", _not_installed)
+    async with open_sandbox(market()) as box:
+        assert (await fetch(settings_for(box.url, tmp_path))).complete
+
+
+def _not_installed(name: str) -> NoReturn:
+    raise PackageNotFoundError(name)

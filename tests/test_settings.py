@@ -151,6 +151,8 @@ def test_all_problems_are_reported_together() -> None:
         ("rest_url", "https://a..b", "is not an address"),
         ("rest_url", "https://999.1.1.1", "is not an address"),
         ("rest_url", f"https://{'a' * 70}.com", "is not an address"),
+        ("rest_url", "https://host/?key=1", "is not an address"),
+        ("ws_url", "wss://host/linear#1", "is not an address"),
         ("ws_url", "https://host", "'https://host' is not an address such as wss://host or ws://host:port"),
         ("mode", "", "'' is not one of full, recent, live"),
         ("log_level", "loud", "[storage] log_level: 'loud' is not one of debug, info, warning, error"),
@@ -172,6 +174,7 @@ def test_all_problems_are_reported_together() -> None:
         ("logs_dir", "a\nb = c", "is not the name of a directory"),
         ("flush_interval_s", "0", "'0' is not a number above 0"),
         ("listen", "8787", "'8787' is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787"),
+        ("listen", "mylocalhost:8787", "'mylocalhost:8787' is not an IP address and a port"),
         ("listen", ":8787", "is not an IP address and a port"),
         ("listen", "127.0.0.1:87870", "is not an IP address and a port"),
         ("listen", "127.0.0.1:8787/x", "is not an IP address and a port"),
@@ -262,6 +265,21 @@ def test_an_unknown_key_and_a_bad_value_are_reported_together() -> None:
         "settings.ini: [storage] timeframes: this key belongs in [collection]",
         "[collection] mode: 'x' is not one of full, recent, live (given by settings.ini)",
     )
+
+
+def test_lines_that_cannot_be_understood_keep_no_other_problem_back() -> None:
+    text = "[collection]\nmode = x\nmode = y\nsymbols\n[collection]\ndays_to_fetch = 0\n[storag]\n"
+    Path("settings.ini").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environment={"COLLECTOR_CATEGORY": "x"})
+    assert [problem.partition(" is ")[0] for problem in caught.value.problems] == [
+        "settings.ini, line 3: [collection] mode",
+        "settings.ini, line 4: this",
+        "settings.ini: [storag]",
+        "[exchange] category: 'x'",
+        "[collection] mode: 'y'",
+        "[collection] days_to_fetch: '0'",
+    ]
 
 
 def test_a_key_like_no_other_is_told_which_there_are() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random, randrange
@@ -15,7 +15,7 @@ from rich.progress import track
 
 from collector.candle import Series
 from collector.checking.audit import audit
-from collector.checking.findings import totals
+from collector.checking.findings import Checked, totals
 from collector.checking.reports import write_report
 from collector.checking.samples import Difference, audit_record, draw_samples
 from collector.commands.options import Options, with_options
@@ -44,13 +44,34 @@ def check(
     checked = list(_watched(options, checker.check_each(paths), len(paths)))
     record = totals(checked)
     differences: list[Difference] = []
-    if against_exchange:
-        seed = seed if seed is not None else randrange(10**6)
-        stored = [(each.series, each.examination.held) for each in checked if each.series]
-        samples = draw_samples(stored, against_exchange, Random(seed))
-        with open_logs(None, level=settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
-            differences = trio.run(audit, settings, samples, checker.rows_in)
-        record["against_exchange"] = audit_record(seed, samples, differences)
+    try:
+        if against_exchange:
+            seed = seed if seed is not None else randrange(10**6)
+            stored = [(each.series, each.examination.held) for each in checked if each.series]
+            samples = draw_samples(stored, against_exchange, Random(seed))
+            with open_logs(None, level=settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
+                differences = trio.run(audit, settings, samples, checker.rows_in)
+            record["against_exchange"] = audit_record(seed, samples, differences)
+    finally:  # what was found in the files is told also when the exchange cannot be asked
+        _tell(options, checked, record, differences, as_json=as_json)
+    if record["files_with_issues"] or differences:
+        sys.exit(1)
+
+
+def _is_chosen(options: Options, path: Path) -> bool:
+    """Whether a file is to be looked at; one that is no series' only if nothing was named."""
+    series = Series.of_file(path.name)
+    return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
+
+
+def _tell(
+    options: Options,
+    checked: Sequence[Checked],
+    record: Mapping[str, Any],
+    differences: Sequence[Difference],
+    *,
+    as_json: bool,
+) -> None:
     try:
         if as_json:
             print(json.dumps(record, indent=1))  # noqa: T201
@@ -62,17 +83,9 @@ def check(
     finally:  # also when nobody reads on
         report = _report(options, record)
     if not options.quiet:
-        say(summary(record) if paths else f"there is no candle file to check in {settings.data_dir}")
+        say(summary(record) if checked else f"there is no candle file to check in {options.settings.data_dir}")
         if report:
             say(f"the report is {report}")
-    if record["files_with_issues"] or differences:
-        sys.exit(1)
-
-
-def _is_chosen(options: Options, path: Path) -> bool:
-    """Whether a file is to be looked at; one that is no series' only if nothing was named."""
-    series = Series.of_file(path.name)
-    return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
 
 
 def _report(options: Options, record: Mapping[str, Any]) -> Path | None:

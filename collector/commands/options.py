@@ -17,7 +17,7 @@ import typer
 from collector.candle import DAY_MS, Series, Timeframe
 from collector.commands.terminal import say
 from collector.planning import NEWEST
-from collector.settings import Settings, unknown_variables
+from collector.settings import Settings, file_to_read, unknown_variables
 
 _WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
 
@@ -160,7 +160,8 @@ def _read(given: dict[str, Any]) -> Options:
         overrides["limit_to_50_entries"] = False
     if given["no_websocket"]:
         overrides["enable_websocket"] = False
-    load = partial(Settings.load, given["settings"], os.environ, overrides)
+    file = file_to_read(given["settings"])  # once: should it be gone when it is read again, defaults are no answer
+    load = partial(Settings.load, file, os.environ, overrides)
     settings = load()
     return Options(
         settings,

@@ -2,7 +2,8 @@
 
 SIGINT and SIGTERM: write what was received and end; the second one ends at once. SIGHUP: read the settings again, which
 is what a service is asked by it. From a terminal it says that the terminal is gone, and means the same as SIGTERM,
-unless whoever started us (nohup) has it ignored.
+unless whoever started us (nohup) has it ignored. It is no second demand: at the end of a session systemd sends both
+(https://man7.org/linux/man-pages/man5/systemd.kill.5.html, SendSIGHUP).
 """
 
 import os
@@ -24,7 +25,7 @@ async def until_signal(work: Callable[..., Coroutine[Any, Any, T]], on_hangup: C
     """Does `work(stop=event)`, and sets the event at the first signal to stop.
 
     Raises:
-        KeyboardInterrupt: at the second one.
+        KeyboardInterrupt: at the second SIGINT or SIGTERM.
     """
     stop = trio.Event()
     result: T | CollectorError | None = None
@@ -53,16 +54,19 @@ async def _listen(
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
+    demanded = False
     with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP and reads_again:
                 reads_again()
-                continue
-            if stop.is_set():
+            elif number == signal.SIGHUP or not demanded:
+                demanded = demanded or number != signal.SIGHUP
+                log.info("stopping, what was received is written first", signal=signal.Signals(number).name)
+                stop.set()
+            else:
+                log.info("stopping at once, what was not written is fetched again", signal=signal.Signals(number).name)
                 scope.cancel()
-            log.info("stopping, what was received is written first", signal=signal.Signals(number).name)
-            stop.set()
 
 
 def has_terminal() -> bool:

@@ -6,13 +6,12 @@ from time import sleep
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from collector.commands.inquiry import ask
 from collector.commands.options import Options, with_options
 from collector.commands.status_table import status_table
-from collector.commands.terminal import can_draw
+from collector.commands.terminal import can_draw, stdout_console
 
 _EVERY_S = 1.0
 
@@ -30,7 +29,7 @@ def status(
     elif watch:
         _watch(options)
     else:
-        _console().print(status_table(ask(options.settings.data_dir)[0]))
+        stdout_console().print(status_table(ask(options.settings.data_dir)[0]))
 
 
 def _print_json(options: Options, watch: bool) -> None:
@@ -45,7 +44,7 @@ def _print_json(options: Options, watch: bool) -> None:
 
 def _watch(options: Options) -> None:
     """In its place on a terminal that can do that; one after the other where somebody reads from a pipe."""
-    console, table = _console(), status_table(ask(options.settings.data_dir)[0])
+    console, table = stdout_console(), status_table(ask(options.settings.data_dir)[0])
     redraws = can_draw(console)
     place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()
     with suppress(KeyboardInterrupt), place as live:
@@ -56,7 +55,3 @@ def _watch(options: Options) -> None:
                 console.print(table, "")
             sleep(_EVERY_S)
             table = status_table(ask(options.settings.data_dir)[0])
-
-
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=160)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from collector.logs import without_passwords
 
+_NO_LIMIT = 10_000  # columns
 AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
 
 
@@ -31,10 +32,15 @@ def printable(text: str) -> str:
 
 
 def show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; as wide as it needs to be where no person's terminal limits it."""
+    """A table on stdout."""
     table = Table(box=None, header_style="bold")
     for title in titles:
         table.add_column(title)
     for row in rows:
         table.add_row(*map(Text, row))  # not markup, whatever the exchange sends
-    (Console() if sys.stdout.isatty() else Console(width=200)).print(table)
+    stdout_console().print(table)
+
+
+def stdout_console() -> Console:
+    """As wide as a person's terminal; where there is none nothing limits a row, so that each is a line."""
+    return Console() if sys.stdout.isatty() else Console(width=_NO_LIMIT)

@@ -5,12 +5,14 @@ from collections.abc import Callable, Hashable, Sequence
 
 from collector.logs.storms import Storms
 
+ANSWERS = ("settings are wrong, going on with the old ones", "settings that need a restart")
+
 
 class Calm(logging.Handler):
     """Passes on what is said, and counts what is said again and again.
 
     Counted are troubles: what is a warning or worse, and everything that says why. Each line of the rest is a fact of
-    its own, such as a candle that was revised.
+    its own, such as a candle that was revised, or an answer to somebody who has asked.
     """
 
     def __init__(self, handlers: Sequence[logging.Handler], now_s: Callable[[], float]) -> None:
@@ -29,7 +31,14 @@ class Calm(logging.Handler):
             self._last[kind] = record
 
     def tell(self, *, all_of_them: bool = False) -> None:
-        """Says what was counted, if it is time."""
+        """Says what was counted, if it is time; not in the middle of a line that a thread says."""
+        self.acquire()
+        try:
+            self._tell(all_of_them)
+        finally:
+            self.release()
+
+    def _tell(self, all_of_them: bool) -> None:
         for kind, times, seconds in self._storms.told(self._now_s(), all_of_them=all_of_them):
             last = self._last.pop(kind)
             again = f"{times} times in {seconds:.0f} s"
@@ -51,7 +60,7 @@ class Calm(logging.Handler):
 
 def _kind(record: logging.LogRecord) -> Hashable:
     """What makes lines equal to one another; None for what is always said."""
-    why = getattr(record, "facts", {}).get("why")
-    if record.levelno < logging.WARNING and why is None:
+    event, why = getattr(record, "event", record.msg), getattr(record, "facts", {}).get("why")
+    if event in ANSWERS or (record.levelno < logging.WARNING and why is None):
         return None
-    return record.name, record.levelno, getattr(record, "event", record.msg), str(why)
+    return record.name, record.levelno, event, str(why)

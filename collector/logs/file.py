@@ -1,7 +1,8 @@
 """The log on disk: rotated, readable while it is written, and never worth more than the collection.
 
-What cannot be written is told once on stderr and left out. A file or directory that somebody has taken away is made
-again, and a file that somebody (logrotate) has put in its place is gone on with.
+What cannot be written is told once on stderr and left out. A file that cannot be moved away to be rotated is told of
+too, and grows on. A file or directory that somebody has taken away is made again, and a file that somebody (logrotate)
+has put in its place is gone on with.
 """
 
 import logging
@@ -21,9 +22,11 @@ class LogFile(RotatingFileHandler):
 
     def __init__(self, logs_dir: Path) -> None:
         logs_dir.mkdir(parents=True, exist_ok=True)
-        super().__init__(logs_dir / FILE_NAME, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8")
+        path, errors = logs_dir / FILE_NAME, "backslashreplace"  # a name from the system may be no text
+        super().__init__(path, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8", errors=errors)
         self._told = False
         self._failed = False
+        self._told_of_rotation = False
 
     def emit(self, record: logging.LogRecord) -> None:
         self._failed = False
@@ -53,6 +56,20 @@ class LogFile(RotatingFileHandler):
         except (FileNotFoundError, NotADirectoryError):
             return False
 
+    def doRollover(self) -> None:  # noqa: N802  (the base class's name)
+        """Its lines are worth more than its limit."""
+        try:
+            super().doRollover()
+        except OSError as error:
+            if not self._told_of_rotation:
+                self._say(f"cannot be rotated: {error.strerror or error}; it grows on")
+            self._told_of_rotation = True
+            self.stream = self._open()
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(f"collector: the log {self.baseFilename} {text}\n")
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base class's name)
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
@@ -61,11 +78,7 @@ class LogFile(RotatingFileHandler):
         self._failed = True
         if not self._told:
             self._told = True
-            reason = error.strerror or error
-            with suppress(OSError):
-                sys.stderr.write(
-                    f"collector: the log {self.baseFilename} cannot be written: {reason}; going on without it\n"
-                )
+            self._say(f"cannot be written: {error.strerror or error}; going on without it")
 
     def close(self) -> None:
         with suppress(OSError):  # it was told before

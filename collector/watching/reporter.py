@@ -6,7 +6,7 @@ costs the same however many series there are and however often it is asked for. 
 
 import os
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from uuid import uuid4
 
 import attrs
@@ -21,6 +21,13 @@ _RATES_OVER_S = 10.0
 _MB = 1_000_000
 
 
+def _version() -> str:
+    try:
+        return version("collector")
+    except PackageNotFoundError:  # a checkout that was never installed
+        return "unknown"
+
+
 @attrs.define(eq=False)
 class Reporter:
     """Reports. `run` tells this run of a collector from all others."""
@@ -29,7 +36,7 @@ class Reporter:
     _looked: Callable[[], bool]  # whether it is known what is missing
     queued_answers: Callable[[], int] = lambda: 0
     run: str = attrs.field(factory=lambda: uuid4().hex)
-    _version: str = attrs.field(factory=lambda: version("collector"))
+    _version: str = attrs.field(factory=_version)
     _started_ms: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -60,6 +60,36 @@ async def test_a_hangup_ends_work_that_cannot_be_told_anything_new(monkeypatch: 
     assert await until_signal(hang_up) is DONE
 
 
+@pytest.mark.parametrize("second", [signal.SIGHUP, signal.SIGTERM])
+async def test_only_a_second_demand_to_stop_ends_the_work_at_once_and_a_hangup_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, second: signal.Signals
+) -> None:
+    """A session that ends sends both, and which of them comes first is not certain."""
+    caplog.set_level("INFO", "collector")
+    has_terminal(monkeypatch, True)
+    drained = False
+
+    async def work(*, stop: trio.Event) -> Outcome:
+        nonlocal drained
+        os.kill(os.getpid(), signal.SIGHUP)
+        await stop.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        os.kill(os.getpid(), second)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        drained = True
+        return DONE
+
+    if second == signal.SIGHUP:
+        assert await until_signal(work) is DONE
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            await until_signal(work)
+    assert drained == (second == signal.SIGHUP)
+    first_words = [record.getMessage().partition(",")[0] for record in caplog.records]
+    assert first_words == ["stopping", "stopping", "stopping" if drained else "stopping at once"]
+
+
 @pytest.mark.usefixtures("_nohup")
 async def test_a_hangup_that_is_ignored_from_the_start_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     has_terminal(monkeypatch, True)

@@ -1,5 +1,6 @@
 """The command `status`: what a person and a script are shown of the collector on a data directory, and how it ends."""
 
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ from collector import cli
 from collector.commands import inquiry
 from collector.commands import status as status_command
 from collector.commands.status_table import status_table
+from collector.commands.terminal import show, stdout_console
 from collector.errors import DirectoryInUse
 from collector.ledger import open_ledger
 from collector.ownership import OWN, owned, owner
@@ -208,6 +210,14 @@ def test_a_table_says_why_it_is_degraded_and_what_is_late_and_missing(report: Re
     assert words["missing"] == "1,200 absent in 1 span"
 
 
+def test_who_reads_from_a_pipe_is_given_a_line_for_a_row(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    lags = tuple(Lag(str(minutes), 900, f"1000000BABYDOGEUSDT_{minutes}", 4000.0) for minutes in range(12))
+    stdout_console().print(status_table(attrs.evolve(report, lags=lags)))
+    show(("series", "why"), [("BTCUSDT_60", "the exchange says so; " * 20)])
+    out = capsys.readouterr().out.splitlines()
+    assert [sum(word in line for line in out) for word in ("BABYDOGE", "exchange says")] == [1, 1]
+
+
 # Who owns a directory.
 
 
@@ -223,6 +233,17 @@ def test_asking_for_the_owner_does_not_keep_a_collector_from_starting(
     with owned(tmp_path):
         assert owner(tmp_path) == str(os.getpid())
     assert owner(tmp_path) is None
+
+
+def test_a_full_disk_does_not_keep_a_directory_from_being_owned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("collector.ownership.os.pwrite", refuse)
+    with owned(tmp_path):
+        assert owner(tmp_path) == "unknown"
 
 
 def test_a_directory_that_stays_owned_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is said and where it ends up: console, file and journal, masked, counted, and never in anybody's way."""
 
+import errno
 import io
 import json
 import logging
@@ -8,7 +9,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -18,6 +21,8 @@ from rich.console import Console
 from collector.commands.stderr import is_journal, lasting
 from collector.errors import SettingsError
 from collector.logs import get_logger, open_logs, tell_counts
+from collector.rereading import Rereading
+from collector.settings import Settings
 
 log = get_logger("collector.tests")
 
@@ -164,6 +169,33 @@ def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path,
     assert kept(tmp_path)[-1]["again"] == "311 times in 60 s"
 
 
+class _Slow(io.StringIO):
+    """Somewhere that takes what is written when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.takes = Event(), Event()
+
+    def write(self, text: str) -> int:
+        self.reached.set()
+        self.takes.wait(5)
+        return super().write(text)
+
+
+def test_counts_are_not_told_while_a_thread_is_in_the_middle_of_a_line() -> None:
+    """What it counts is not all in its place then, and the telling fell over it."""
+    slow = _Slow()
+    with open_logs(None, console=Console(file=slow)), ThreadPoolExecutor(2) as threads:
+        saying = threads.submit(log.warning, "file mended")
+        slow.reached.wait(5)
+        telling = threads.submit(tell_counts)
+        with pytest.raises(TimeoutError):
+            telling.result(0.05)
+        slow.takes.set()
+        saying.result(5)
+        telling.result(5)
+
+
 def test_a_storm_is_told_at_the_end(console: Console) -> None:
     with open_logs(None, console=console):
         for _ in range(5):
@@ -179,6 +211,16 @@ def test_what_is_no_trouble_is_always_said(console: Console) -> None:
         for number in range(50):
             log.info("candle revised", series="BTCUSDT_1", after=number)
     assert printed(console).count("candle revised") == 50
+
+
+def test_who_has_the_settings_read_again_is_told_every_problem_every_time(console: Console) -> None:
+    def load() -> Settings:
+        raise SettingsError([f"problem {number}" for number in range(8)])
+
+    with open_logs(None, console=console):
+        for _ in range(2):
+            Rereading(load).read()
+    assert printed(console).count("problem=") == 16
 
 
 # The journal.
@@ -224,6 +266,12 @@ def test_what_nobody_can_read_any_more_is_dropped(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.stderr", _Gone())
     with open_logs(None, journal=True):
         log.warning("ban")
+
+
+def test_a_name_that_is_no_text_stands_in_the_log_all_the_same(tmp_path: Path, console: Console) -> None:
+    with open_logs(tmp_path, console=console):
+        log.info("found", file=os.fsdecode(b"\xff.csv"))
+    assert kept(tmp_path)[0]["file"] == os.fsdecode(b"\xff.csv")
 
 
 def test_a_log_directory_that_was_taken_away_is_made_again(tmp_path: Path, console: Console) -> None:
@@ -272,6 +320,23 @@ def test_a_reader_keeps_what_it_has_open_when_the_log_is_rotated(
             assert reader.read().count("\n") > 3
     assert {path.name for path in tmp_path.iterdir()} == {"collector.log", *(f"collector.log.{n}" for n in range(1, 6))}
     assert all(line.startswith("{") for path in tmp_path.iterdir() for line in path.read_text().splitlines())
+
+
+def test_a_log_that_cannot_be_rotated_is_told_of_once_and_goes_on_as_it_is(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where a container has it mounted from outside."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr("collector.logs.file._FILE_BYTES", 1000)
+    monkeypatch.setattr("logging.handlers.os.rename", refuse)
+    with open_logs(tmp_path, console=console):
+        for number in range(50):
+            log.info("filled", number=number)
+    assert [entry["number"] for entry in kept(tmp_path)] == [*range(50)]
+    assert capsys.readouterr().err.count("cannot be rotated") == 1
 
 
 @pytest.mark.parametrize(
