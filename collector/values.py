@@ -99,6 +99,8 @@ def directory(given: object) -> Path:
     text = "" if given is None else str(given)
     if not text.strip() or "\n" in text or "\0" in text:  # an indented line of an ini file continues the one before it
         raise ValueError(f"{text!r} is not the name of a directory")
+    if text[0] == text[-1] and text[0] in "'\"":  # they would be part of the name
+        raise ValueError(f"write {text} without quotes")
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -161,8 +163,11 @@ def _whole(given: object, least: int, most: float, wanted: str) -> int:
 
 def _number(given: object) -> float:
     """The number, or NaN, which is in no range."""
+    text = str(given)
+    if "_" in text or not text.isascii():  # Python reads 1_0 as 10
+        return math.nan
     try:
-        return float(str(given))
+        return float(text)
     except ValueError:
         return math.nan
 
