@@ -68,7 +68,7 @@ class Collecting:
     async def is_so(self, condition: Callable[[Report], object]) -> Report:
         """The first report of which it is true; waits for it."""
         report = await self.report()
-        with trio.move_on_after(5):
+        with trio.move_on_after(20):
             while not condition(report):
                 await trio.sleep(0.02)
                 report = await self.report()
@@ -89,7 +89,7 @@ async def collecting(
 
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         nursery.start_soon(work)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await until(lambda: announced(settings.data_dir) is not None)
         where = announced(settings.data_dir)
         assert where is not None
@@ -327,7 +327,7 @@ async def test_an_address_that_is_taken_is_a_warning_and_collecting_goes_on(
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True))
-            with trio.fail_after(5):
+            with trio.fail_after(20):
                 await until(lambda: (settings.data_dir / "BTCUSDT_1.csv").exists())
             stop.set()
     assert announced(settings.data_dir) is None

@@ -33,7 +33,7 @@ async def test_a_hangup_without_a_terminal_asks_for_the_settings(monkeypatch: py
 
     async def work(*, stop: trio.Event) -> Outcome:
         os.kill(os.getpid(), signal.SIGHUP)
-        with trio.fail_after(5):
+        with trio.fail_after(20):
             await asked.wait()
         assert not stop.is_set()
         return DONE
@@ -43,7 +43,7 @@ async def test_a_hangup_without_a_terminal_asks_for_the_settings(monkeypatch: py
 
 async def hang_up(*, stop: trio.Event) -> Outcome:
     os.kill(os.getpid(), signal.SIGHUP)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         await stop.wait()
     return DONE
 

@@ -29,7 +29,7 @@ async def connected(
     """A box whose clock stands still, and a client."""
     options.setdefault("symbols", ["BTCUSDT", "ETHUSDT", "BTCUSD"])
     options |= {"start_time": NOW, "rate": 0}
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         async with open_sandbox(**options) as box, opened(box, category) as client:
             yield box, client
 
