@@ -71,7 +71,7 @@ class Book:
     def want(self, series: Series, span: Spans) -> None:
         """From now on, these candles and no others are wanted of the series, and none after its end if it has one."""
         record = self[series]
-        if any(note.state is State.DELISTED for note in record.notes):
+        if record.wanted and any(note.state is State.DELISTED for note in record.notes):
             span = record.wanted | span.within(0, record.wanted.hull.end_ms)
         record.wanted = span
         if record.notes:

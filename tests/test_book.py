@@ -189,3 +189,16 @@ def test_what_the_stream_confirmed_and_is_wanted_no_more_does_not_have_each_new_
             asked.append((now, due))
             book.answer(MINUTE, due[0], due, NOW + now * MINUTE_MS + SECOND)
     assert asked == [(41, minutes(0, 41))]
+
+
+def test_a_delisted_series_of_which_nothing_was_wanted_can_be_wanted() -> None:
+    """It was streamed only, its file is gone, and the exchange had once left a candle out."""
+    book = wanting(0, 10)
+    for seconds in (0, 15, 60, 180):
+        book.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW + seconds * SECOND)
+    book.want_nothing([MINUTE])
+    book.hold(MINUTE, NOTHING)
+    book.delist(["BTCUSDT"])
+    book.want_nothing([MINUTE])
+    book.want(MINUTE, minutes(0, 10))
+    assert states(book) == [(minutes(0, 10), State.PENDING)]
