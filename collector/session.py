@@ -215,6 +215,7 @@ class Session:
             async with at_once:
                 answer = await self._ask(topics)
             if answer.success:
+                self._vitals.refused.difference_update(topics)
                 return
             bad = answer.topic
             if bad in topics:
