@@ -71,7 +71,7 @@ class Book:
     def want(self, series: Series, span: Spans) -> None:
         """From now on, these candles and no others are wanted of the series, and none after its end if it has one."""
         record = self[series]
-        if any(note.state is State.DELISTED for note in record.notes):
+        if record.wanted and any(note.state is State.DELISTED for note in record.notes):
             span = record.wanted | span.within(0, record.wanted.hull.end_ms)
         record.wanted = span
         if record.notes:
@@ -177,10 +177,11 @@ class Book:
     def _to_verify(self, series: Series, now_ms: int) -> Spans:
         """What the stream confirmed long enough ago to be worth a request, and whatever is in doubt."""
         record = self[series]
-        if now_ms < record.verify_from_ms:
+        unsure = record.unsure & record.held & record.wanted  # what is wanted no more must not count as old every time
+        if not unsure or now_ms < record.verify_from_ms:
             return NOTHING
-        old = series.timeframe.close(record.unsure[0].start_ms) < now_ms - VERIFY_AFTER_MS
-        return (record.unsure if old else record.doubtful) & record.held & record.wanted
+        old = series.timeframe.close(unsure[0].start_ms) < now_ms - VERIFY_AFTER_MS
+        return unsure if old else record.doubtful & unsure
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """The request for a span failed for good: it goes back to the missing, with the reason."""

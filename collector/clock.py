@@ -8,7 +8,7 @@ import math
 import attrs
 import trio
 
-from collector.pacing import UNBELIEVABLE_MS, ExchangeClock, Pace
+from collector.pacing import LATE_MS, UNBELIEVABLE_MS, ExchangeClock, Pace
 
 _NEWS_MS = 50  # a clock that runs as fast as ours makes no news; a faster one wakes whoever waits
 _FAST_UNHEARD_S = 5.0  # a clock that runs faster than ours is asked again after that
@@ -53,7 +53,7 @@ class Clock:
     def hear(self, exchange_ms: int) -> None:
         """The stream named the exchange's time, which carries the clock on. Only answers, which come every minute, can
         set it otherwise."""
-        if not self._clock or abs(exchange_ms - self.now_ms) <= UNBELIEVABLE_MS:
+        if not self._clock or -LATE_MS <= exchange_ms - self.now_ms <= UNBELIEVABLE_MS:
             self.tell(exchange_ms)
         elif exchange_ms < self.now_ms:
             self._clock = self._clock.contradicted()

@@ -16,6 +16,9 @@ TIMER_SLACK_S = 0.002
 PATIENCE_S = 3.0
 
 UNBELIEVABLE_MS = 30 * 60_000  # so far from what it said before, a time is more likely a mistake
+# So far behind ours, a time was long under way, or ours leads: it runs faster, or went by a wrong time. Whoever waits
+# for a minute to settle, which takes 2 s at least, must not be led on by more.
+LATE_MS = 1_500
 _STALE_IN_A_ROW = 10
 
 _FAST = 1.5  # times ours: no clock that is only inexact gets there
@@ -91,23 +94,25 @@ class ExchangeClock:
         """The clock after the exchange named its time; a reply that was long under way does not set it back.
 
         A time far ahead is believed only when it is told again: one wrong reply must not move what is wanted by a
-        month. A time far behind is a stale reply, unless nothing else is told any more: then ours was wrong.
+        month. A time behind is a stale reply, unless nothing else is told any more: then ours was wrong.
         """
         ahead_ms = exchange_ms - self.now_ms(now_s)
         if ahead_ms > UNBELIEVABLE_MS:
             again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= UNBELIEVABLE_MS
             new = ExchangeClock.first_told(exchange_ms, now_s)
             return new if again else attrs.evolve(self, unbelieved_ms=exchange_ms)
-        if ahead_ms < -UNBELIEVABLE_MS:
+        newest_ms = max(self.newest_ms, exchange_ms)
+        if ahead_ms < -LATE_MS:
             behind = self._behind + 1
             new = ExchangeClock.first_told(exchange_ms, now_s)
-            return new if behind >= _STALE_IN_A_ROW else attrs.evolve(self, behind=behind, unbelieved_ms=None)
+            told = attrs.evolve(self, newest_ms=newest_ms, behind=behind, unbelieved_ms=None)
+            return new if behind >= _STALE_IN_A_ROW else told
         if ahead_ms > 0:
             return ExchangeClock(exchange_ms, exchange_ms, now_s)
-        return attrs.evolve(self, newest_ms=max(self.newest_ms, exchange_ms), unbelieved_ms=None, behind=0)
+        return attrs.evolve(self, newest_ms=newest_ms, unbelieved_ms=None, behind=0)
 
     def contradicted(self) -> "ExchangeClock":
-        """The clock after somebody who may not set it named a time far behind: an answer that says so too will do."""
+        """The clock after somebody who may not set it named a time behind: an answer that says so too will do."""
         return attrs.evolve(self, behind=min(self._behind + 1, _STALE_IN_A_ROW - 1))
 
     @property

@@ -29,6 +29,7 @@ _PONG_WITHIN_S = 10.0
 _SILENT_FOR_S = 45.0  # two pings and their pongs: nobody is there
 _ACKNOWLEDGED_WITHIN_S = 10.0
 _REQUESTS_AT_ONCE = 8
+_REFUSED_AGAIN_S = 600.0  # as often as the list of symbols is looked at
 _LAST_WORDS_S = 5.0  # to hand on what was received when a stop came
 _MALFORMED_IN_A_ROW = 20
 _TIME_EVERY_S = 1.0  # one push tells the time; to decode them all would be a cost on every push
@@ -81,6 +82,7 @@ class Session:
                     nursery.start_soon(self._beat)
                     await self._subscribe_all(list(self._topics))
                     on_subscribed()
+                    await self._ask_again()
             finally:
                 self._hand_on_and_end()
 
@@ -215,6 +217,7 @@ class Session:
             async with at_once:
                 answer = await self._ask(topics)
             if answer.success:
+                self._vitals.refused.difference_update(topics)
                 return
             bad = answer.topic
             if bad in topics:
@@ -230,7 +233,17 @@ class Session:
             else:
                 nameless[topics.pop()] = answer.text
 
+    async def _ask_again(self) -> None:
+        """What was refused may be there later: in mode `live`, nothing else brings its candles. Each by itself, so that
+        a refusal that names none is about it."""
+        while True:
+            await trio.sleep(_REFUSED_AGAIN_S)
+            for topic in self._vitals.refused & self._topics.keys():
+                await self._subscribe_all([topic])
+
     def _leave_out(self, topic: str, said: str) -> None:
+        if topic in self._vitals.refused:  # it was said
+            return
         self._vitals.refused.add(topic)
         log.warning("topic refused, its candles come over REST", topic=topic, said=said)
 

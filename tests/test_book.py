@@ -174,3 +174,31 @@ def test_what_is_put_in_doubt_from_some_moment_on_is_whole_candles() -> None:
         book.confirm(five, minutes(first, first + 5), held=minutes(0, first + 5))
     book.doubt(five, NOW + 9 * MINUTE_MS + 7 * SECOND)
     assert book.due(five, NOW + 10 * MINUTE_MS) == minutes(5, 10)
+
+
+def test_what_the_stream_confirmed_and_is_wanted_no_more_does_not_have_each_new_candle_read_again_at_once() -> None:
+    book = Book()
+    book.suspect(MINUTE, minutes(-200, -100))
+    book[MINUTE].held = minutes(-200, -100)
+    asked = []
+    for now in range(50):
+        book.want(MINUTE, minutes(now - 50, now))
+        book.answer(MINUTE, span(-50, 0), minutes(-50, 0), NOW)
+        book.confirm(MINUTE, minutes(now - 1, now), held=book[MINUTE].held | minutes(now - 1, now))
+        if due := book.due(MINUTE, NOW + now * MINUTE_MS + SECOND):
+            asked.append((now, due))
+            book.answer(MINUTE, due[0], due, NOW + now * MINUTE_MS + SECOND)
+    assert asked == [(41, minutes(0, 41))]
+
+
+def test_a_delisted_series_of_which_nothing_was_wanted_can_be_wanted() -> None:
+    """It was streamed only, its file is gone, and the exchange had once left a candle out."""
+    book = wanting(0, 10)
+    for seconds in (0, 15, 60, 180):
+        book.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW + seconds * SECOND)
+    book.want_nothing([MINUTE])
+    book.hold(MINUTE, NOTHING)
+    book.delist(["BTCUSDT"])
+    book.want_nothing([MINUTE])
+    book.want(MINUTE, minutes(0, 10))
+    assert states(book) == [(minutes(0, 10), State.PENDING)]

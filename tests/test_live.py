@@ -308,6 +308,37 @@ async def test_a_refused_topic_is_left_out_and_the_rest_asked_for_again(
         assert await station.confirmed() == [0]
 
 
+async def test_a_topic_that_the_next_connection_has_is_refused_no_more(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:handler not found,topic:kline.1.ETHUSDT"}
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        exchange.refuses.clear()
+        wire.cut()
+        await exchange.connection(2)
+        assert station.vitals.refused == set()
+        station.live.add([ETH])
+        await trio.sleep(5)
+        assert [wire.topics for wire in exchange.wires[1:]] == [["kline.1.BTCUSDT", "kline.1.ETHUSDT"]]
+
+
+@pytest.mark.parametrize("words", ["error:handler not found,topic:kline.1.ETHUSDT", "try later"])
+async def test_a_topic_that_was_refused_is_asked_for_again_on_the_same_connection(
+    words: str, exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": words}
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        await trio.sleep(1500)
+        assert requests(wire)[-2:] == [["kline.1.ETHUSDT"]] * 2
+        assert (wire.topics, station.vitals.refused) == (["kline.1.BTCUSDT"], {"kline.1.ETHUSDT"})
+        exchange.refuses.clear()
+        await trio.sleep(3000)
+        assert (wire.topics, station.vitals.refused) == (["kline.1.BTCUSDT", "kline.1.ETHUSDT"], set())
+        assert len(exchange.wires) == 1
+
+
 async def test_when_every_topic_is_refused_the_connection_stays(
     exchange: FakeExchange, autojump_clock: Clockwork
 ) -> None:

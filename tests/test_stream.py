@@ -86,6 +86,7 @@ async def test_a_name_without_an_address_is_a_loss() -> None:
         b"\0\1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\xdb\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nX: " + 60_000 * b"x" + b"\r\n\r\n",
         b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
     ],

@@ -76,7 +76,8 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
     except* trio_websocket.ConnectionRejected as rejected:  # met by the library's reader, which runs in our nursery
         statuses = ", ".join(str(each.status_code) for each in _leaves(rejected))
         raise StreamLost(f"{url} refused the handshake with HTTP {statuses}") from rejected
-    except* (HttpError, WebSocketError) as broken:  # and so is what no WebSocket server says, which it cannot bear
+    # And so is what no WebSocket server says, which it cannot bear: a header that is not ASCII, for one.
+    except* (HttpError, WebSocketError, UnicodeError) as broken:
         raise StreamLost(f"{url} does not speak WebSocket: {next(_leaves(broken))}") from broken
     finally:  # the library leaves the socket open when the other side is gone without a word
         with trio.CancelScope(shield=True):
