@@ -11,7 +11,7 @@ import pytest
 
 from collector import DataIntegrityChecker
 from collector.book import Book
-from collector.candle import MINUTE_MS, Series
+from collector.candle import MINUTE_MS, Series, timeframe
 from collector.coverage import Span, Spans
 from collector.errors import SettingsError
 from collector.inspection import Mark
@@ -227,6 +227,14 @@ def test_damaged_rows_of_a_finer_file_accuse_no_coarser_one(checker: DataIntegri
     (tmp_path / "BTCUSDT_1.csv").write_bytes(b"".join(minutes))
     coarse = f"{T0},2023-11-15 00:00:00,37000,37004,37000,37004,7.5,0.00000615\n".encode()
     (tmp_path / "BTCUSDT_5.csv").write_bytes(HEADER + coarse)
+    assert list(checker.check_all_files()["issues"]) == ["BTCUSDT_1.csv"]
+
+
+def test_zeros_in_place_of_a_finer_file_are_a_finding_and_accuse_no_coarser_one(
+    checker: DataIntegrityChecker, tmp_path: Path
+) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(bytes(5000))
+    (tmp_path / "BTCUSDT_5.csv").write_bytes(content(rows(0, 2, frame=timeframe("5"))))
     assert list(checker.check_all_files()["issues"]) == ["BTCUSDT_1.csv"]
 
 
