@@ -238,6 +238,20 @@ def test_zeros_in_place_of_a_finer_file_are_a_finding_and_accuse_no_coarser_one(
     assert list(checker.check_all_files()["issues"]) == ["BTCUSDT_1.csv"]
 
 
+@pytest.mark.parametrize("volume", ["1.500", "1.5000", "1.50000"])
+def test_a_finer_file_may_be_rewritten_between_its_own_check_and_the_comparison_with_it(
+    checker: DataIntegrityChecker, tmp_path: Path, volume: str
+) -> None:
+    fine, coarse = tmp_path / "BTCUSDT_1.csv", tmp_path / "BTCUSDT_5.csv"
+    fine.write_bytes(content(rows(0, 10)))
+    candle = f"{T0},2023-11-15 00:00:00,37000,37004,37000,37004,7.5,0.00000615\n".encode()
+    coarse.write_bytes(HEADER + candle)
+    checks = checker.check_each([fine, coarse])
+    assert not next(checks).has_issues
+    fine.write_bytes(content(rows(-5, 10, volume)))
+    assert not next(checks).has_issues
+
+
 def test_the_exchanges_time_counts_where_it_is_ahead_of_ours(tmp_path: Path) -> None:
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10)))
     checker = DataIntegrityChecker(Settings(data_dir=tmp_path), now_ms=lambda: T0 + 9 * MINUTE_MS)
