@@ -115,6 +115,17 @@ def test_a_look_up_says_what_going_through_all_candles_says(
     assert found is None or found["is_closed"] == (found["close_time_ms"] <= moment)
 
 
+@pytest.mark.parametrize("name", TIMEFRAMES)
+def test_a_moment_may_lie_beyond_every_calendar(tmp_path: Path, name: str) -> None:
+    store(tmp_path, f"BTCUSDT_{name}", range(3))
+    feeder = DataFeeder(tmp_path, closed_only=True)
+    for moment in (10**15, 10**19, 10**300):
+        last = feeder.get_data_at_timestamp("BTCUSDT", name, moment)
+        assert last
+        assert last["close"] == 37002
+        assert feeder.get_data_at_timestamp("BTCUSDT", name, -moment) is None
+
+
 def test_a_feeder_can_be_told_once_that_only_closed_candles_count(tmp_path: Path, feeder: DataFeeder) -> None:
     careful = DataFeeder(tmp_path, closed_only=True)
     moment = T0 + HOUR_MS + 5
