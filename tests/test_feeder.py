@@ -471,6 +471,15 @@ def test_a_replay_brings_closed_candles_as_they_closed_the_coarser_first(tmp_pat
     assert candles[-1] == {"symbol": "ETHUSDT", "timeframe": "1", **last}
 
 
+def test_what_is_named_twice_is_there_once(tmp_path: Path) -> None:
+    store(tmp_path, "BTCUSDT_D", range(3))
+    store(tmp_path, "BTCUSDT_1", range(3))
+    feeder = DataFeeder(tmp_path, memory_limit_bytes=3 * ROW)  # each makes the other give way
+    assert len(list(feeder.replay("BTCUSDT", ["D", "1", "1440"]))) == 6
+    once = feeder.aligned("BTCUSDT", "1", "D")
+    assert feeder.aligned("BTCUSDT", "1", ["D", "1440", "D"]).equals(once)
+
+
 def test_what_there_is_of_a_series_is_known(tmp_path: Path, feeder: DataFeeder) -> None:
     found = feeder.metadata("BTCUSDT", "60")
     assert (found.first_ms, found.last_ms) == (T0, T0 + 23 * HOUR_MS)
