@@ -176,8 +176,8 @@ class DataFeeder:
         That is the last candle of each that had closed by then, the same instant included; never a later one, and never
         one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
         """
-        others_held = [self._held(symbol, name) for name in _each(others)]
-        tables = [(held.series.timeframe, held.lazy()) for held in others_held]
+        others_held = {held.series: held for held in (self._held(symbol, name) for name in _each(others))}
+        tables = [(series.timeframe, held.lazy()) for series, held in others_held.items()]
         return alignment.aligned(self.frame(symbol, base), tables)
 
     def resample(self, symbol: str, source: str, target: str, *, fill: bool = False) -> pl.DataFrame:
@@ -195,8 +195,9 @@ class DataFeeder:
         Of those that close together the coarser comes first, so that what is known then is complete when the finest
         arrives. The series are held until the end of the replay.
         """
-        chosen = dict.fromkeys(self._held(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
-        ordered = sorted(chosen, key=lambda held: (-_RANKS[held.series.timeframe], held.series.symbol))
+        every_held = (self._held(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
+        chosen = {held.series: held for held in every_held}  # `1440` and `D` are two names of one
+        ordered = sorted(chosen.values(), key=lambda held: (-_RANKS[held.series.timeframe], held.series.symbol))
         return merge(*(held.replay() for held in ordered), key=lambda candle: candle["close_time_ms"])
 
     def metadata(self, symbol: str, timeframe: str) -> Metadata:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import attrs
 
@@ -48,7 +49,8 @@ class DataIntegrityChecker:
     _now_ms: Callable[[], int] = attrs.field(default=_local_ms, kw_only=True)
     _saved: Saved = attrs.field(factory=lambda: Saved(Book(), {}), init=False)
     _patience_s: float = attrs.field(default=0.0, init=False)
-    _flawless: dict[Path, int] = attrs.field(factory=dict, init=False)  # files that were, by the size they had
+    # Files that were, by the size and the checksum they had.
+    _flawless: dict[Path, tuple[int, int]] = attrs.field(factory=dict, init=False)
 
     def check_single_file(self, name: str | Path) -> dict[str, Any]:
         """One file, by its name in the data directory (`BTCUSDT_60.csv`, `BTCUSDT_60`) or by a path.
@@ -155,7 +157,7 @@ class DataIntegrityChecker:
         except OSError as error:
             return Checked(path.name, f"it cannot be read: {error.strerror or error}", series)
         if examination.flawless:
-            self._flawless[path] = len(data)
+            self._flawless[path] = len(data), crc32(data)
         checked = self._with_missing(Checked(path.name, None, series, examination), path)
         return self._compared(checked, path, data)
 
@@ -228,9 +230,9 @@ class DataIntegrityChecker:
         return checked
 
     def _sound_rows(self, series: Series, path: Path, data: bytes) -> bytes:
-        """The sound rows of a file that has been checked, or has not."""
-        size = self._flawless.get(path, 0)
-        if size and size <= len(data):
+        """The sound rows of a file that has been checked, or has not, or has been rewritten since."""
+        size, checksum = self._flawless.get(path, (0, 0))
+        if size and crc32(memoryview(data)[:size]) == checksum:
             return data[len(HEADER) : size]
         return _sound(data, examine(series, data, max(self._now_ms(), self._saved.newest_ms)))
 

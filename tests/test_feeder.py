@@ -115,6 +115,17 @@ def test_a_look_up_says_what_going_through_all_candles_says(
     assert found is None or found["is_closed"] == (found["close_time_ms"] <= moment)
 
 
+@pytest.mark.parametrize("name", TIMEFRAMES)
+def test_a_moment_may_lie_beyond_every_calendar(tmp_path: Path, name: str) -> None:
+    store(tmp_path, f"BTCUSDT_{name}", range(3))
+    feeder = DataFeeder(tmp_path, closed_only=True)
+    for moment in (10**15, 10**19, 10**300):
+        last = feeder.get_data_at_timestamp("BTCUSDT", name, moment)
+        assert last
+        assert last["close"] == 37002
+        assert feeder.get_data_at_timestamp("BTCUSDT", name, -moment) is None
+
+
 def test_a_feeder_can_be_told_once_that_only_closed_candles_count(tmp_path: Path, feeder: DataFeeder) -> None:
     careful = DataFeeder(tmp_path, closed_only=True)
     moment = T0 + HOUR_MS + 5
@@ -458,6 +469,15 @@ def test_a_replay_brings_closed_candles_as_they_closed_the_coarser_first(tmp_pat
     last = feeder.get_data_at_timestamp("ETHUSDT", "1", T0 + 600_000, closed_only=True)
     assert last is not None
     assert candles[-1] == {"symbol": "ETHUSDT", "timeframe": "1", **last}
+
+
+def test_what_is_named_twice_is_there_once(tmp_path: Path) -> None:
+    store(tmp_path, "BTCUSDT_D", range(3))
+    store(tmp_path, "BTCUSDT_1", range(3))
+    feeder = DataFeeder(tmp_path, memory_limit_bytes=3 * ROW)  # each makes the other give way
+    assert len(list(feeder.replay("BTCUSDT", ["D", "1", "1440"]))) == 6
+    once = feeder.aligned("BTCUSDT", "1", "D")
+    assert feeder.aligned("BTCUSDT", "1", ["D", "1440", "D"]).equals(once)
 
 
 def test_what_there_is_of_a_series_is_known(tmp_path: Path, feeder: DataFeeder) -> None:

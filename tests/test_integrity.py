@@ -11,7 +11,7 @@ import pytest
 
 from collector import DataIntegrityChecker
 from collector.book import Book
-from collector.candle import MINUTE_MS, Series
+from collector.candle import MINUTE_MS, Series, timeframe
 from collector.coverage import Span, Spans
 from collector.errors import SettingsError
 from collector.inspection import Mark
@@ -228,6 +228,28 @@ def test_damaged_rows_of_a_finer_file_accuse_no_coarser_one(checker: DataIntegri
     coarse = f"{T0},2023-11-15 00:00:00,37000,37004,37000,37004,7.5,0.00000615\n".encode()
     (tmp_path / "BTCUSDT_5.csv").write_bytes(HEADER + coarse)
     assert list(checker.check_all_files()["issues"]) == ["BTCUSDT_1.csv"]
+
+
+def test_zeros_in_place_of_a_finer_file_are_a_finding_and_accuse_no_coarser_one(
+    checker: DataIntegrityChecker, tmp_path: Path
+) -> None:
+    (tmp_path / "BTCUSDT_1.csv").write_bytes(bytes(5000))
+    (tmp_path / "BTCUSDT_5.csv").write_bytes(content(rows(0, 2, frame=timeframe("5"))))
+    assert list(checker.check_all_files()["issues"]) == ["BTCUSDT_1.csv"]
+
+
+@pytest.mark.parametrize("volume", ["1.500", "1.5000", "1.50000"])
+def test_a_finer_file_may_be_rewritten_between_its_own_check_and_the_comparison_with_it(
+    checker: DataIntegrityChecker, tmp_path: Path, volume: str
+) -> None:
+    fine, coarse = tmp_path / "BTCUSDT_1.csv", tmp_path / "BTCUSDT_5.csv"
+    fine.write_bytes(content(rows(0, 10)))
+    candle = f"{T0},2023-11-15 00:00:00,37000,37004,37000,37004,7.5,0.00000615\n".encode()
+    coarse.write_bytes(HEADER + candle)
+    checks = checker.check_each([fine, coarse])
+    assert not next(checks).has_issues
+    fine.write_bytes(content(rows(-5, 10, volume)))
+    assert not next(checks).has_issues
 
 
 def test_the_exchanges_time_counts_where_it_is_ahead_of_ours(tmp_path: Path) -> None:

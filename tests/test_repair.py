@@ -142,6 +142,15 @@ async def test_a_file_beyond_repair_is_set_aside_and_fetched_whole(collected: Co
         assert aside.read_bytes() == change(collected.good(series))
 
 
+async def test_a_file_of_which_a_power_loss_left_zeros_is_fetched_again(collected: Collected, tmp_path: Path) -> None:
+    settings, hours = collected.copy(tmp_path), Series("BTCUSDT", TIMEFRAMES["60"])
+    size = len(collected.good(hours))
+    path_of(settings, hours).write_bytes(bytes(size))
+    _, outcome = await mended(settings, hours)
+    assert outcome.complete
+    assert path_of(settings, hours).read_bytes() == collected.good(hours)
+
+
 async def test_rows_of_another_timeframe_are_set_aside(collected: Collected, tmp_path: Path) -> None:
     settings = collected.copy(tmp_path)
     minutes, hours = Series("BTCUSDT", TIMEFRAMES["1"]), Series("BTCUSDT", TIMEFRAMES["60"])

@@ -51,8 +51,9 @@ def disagreements(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes
         yield from _each_compared(frame, coarse, finer, fine)
         return
     parts = _read(fine).with_columns(_opening(frame).alias("bucket"))
-    both = _made(parts).join(_read(coarse), left_on="bucket", right_on="timestamp", suffix="_coarse")
-    suspects = both.filter(_is_whole(frame, finer), _is_suspicious(parts)).sort("bucket")
+    own = _read(coarse)
+    both = _made(parts).join(own, left_on="bucket", right_on="timestamp", suffix="_coarse")
+    suspects = both.filter(_is_whole(frame, finer), _is_suspicious(parts, own)).sort("bucket")
     rows = parts.join(suspects, on="bucket", how="semi", maintain_order="left").select("bucket", *COLUMNS[2:])
     groups = groupby(rows.iter_rows(), key=itemgetter(0))
     for texts, (bucket, group) in zip(suspects.select(_COARSE).iter_rows(), groups, strict=True):
@@ -105,11 +106,13 @@ def _is_whole(frame: Timeframe, finer: Timeframe) -> pl.Expr:
     return pl.col("parts") == length // finer.step_ms
 
 
-def _is_suspicious(parts: pl.DataFrame) -> pl.Expr:
-    """What may disagree: prices that differ, and sums that are not the same to less than half of the last digit."""
+def _is_suspicious(parts: pl.DataFrame, own: pl.DataFrame) -> pl.Expr:
+    """What may disagree: prices that differ, and sums that are not the same to less than half of the last digit that
+    anybody wrote."""
     coarse = {name: pl.col(f"{name}_coarse").cast(pl.Float64) for name in COLUMNS[2:]}
     differ = [pl.col(name) != coarse[name] for name in _PRICES]
-    differ += [(pl.col(name) - coarse[name]).abs() > 0.4 * 10.0 ** -_digits(parts[name]) for name in _SUMS]
+    digits = {name: max(_digits(parts[name]), _digits(own[name])) for name in _SUMS}
+    differ += [(pl.col(name) - coarse[name]).abs() > 0.4 * 10.0 ** -digits[name] for name in _SUMS]
     return pl.any_horizontal(differ)
 
 

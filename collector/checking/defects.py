@@ -15,7 +15,7 @@ import attrs
 
 from collector.candle import Timeframe
 from collector.coverage import moment_text
-from collector.rows import COLUMNS, DECIMAL, LATEST_MS, NotACandle, row_of
+from collector.rows import COLUMNS, DECIMAL, LATEST_MS, OLDEST_MS, NotACandle, row_of
 
 _SHOWN = 40  # characters of a value
 _PRICES = 4  # the first so many of the numbers
@@ -94,7 +94,9 @@ def _of_time(frame: Timeframe, line: bytes, time: str, stamp: str) -> Iterator[t
         kind = Kind.NOT_FINITE if _is_infinite(time) else Kind.NOT_A_NUMBER
         yield kind, f"timestamp {_quoted(time)} is not a time in milliseconds"
         return
-    if not frame.is_open(open_ms):
+    if open_ms < OLDEST_MS:
+        yield Kind.OFF_GRID, f"timestamp {open_ms} is too long ago to be true"
+    elif not frame.is_open(open_ms):
         yield Kind.OFF_GRID, f"timestamp {open_ms} is off the grid of timeframe {frame}"
     if stamp != moment_text(open_ms):
         yield Kind.DATETIME, f"datetime {_quoted(stamp)} is not that of timestamp {open_ms}, {moment_text(open_ms)}"

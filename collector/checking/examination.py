@@ -76,7 +76,12 @@ def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
 
 
 def parted(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
-    """The lines of an examined file that stay, and those that go, with their line ends, as they stand in the file."""
+    """The lines of an examined file that stay, and those that go, with their line ends, as they stand in the file.
+
+    Where the header was not written whole, nobody has looked at what comes after it, and none of it stays.
+    """
+    if data[: len(HEADER)] != HEADER:
+        return [], list(_lines(data))
     unfit = {*examination.unsound, *examination.surplus}
     stay: list[bytes] = []
     go: list[bytes] = []

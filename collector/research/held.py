@@ -16,8 +16,10 @@ from collector.coverage import Span, Spans
 from collector.research.alignment import with_times
 from collector.research.columns import Columns, frame_of
 from collector.research.mirror import Mirror
+from collector.rows import LATEST_MS
 
 _SHORTEST_MONTH_MS = 28 * DAY_MS
+_AFTER_MS = LATEST_MS + 31 * DAY_MS  # every candle has closed; the calendar of months ends soon after
 
 
 class Candle(TypedDict):
@@ -61,7 +63,7 @@ class Held:
         step = self._step_ms
         latest_ms = ms
         if closed_only:  # what closed at the moment opened a step before it; a month, before the month it is in
-            latest_ms = ms - step if step else self.series.timeframe.floor(ms) - 1
+            latest_ms = ms - step if step else self.series.timeframe.floor(min(max(ms, 0), _AFTER_MS)) - 1
         number = bisect_right(self._starts_ms, latest_ms) - 1
         if number < 0:
             return None

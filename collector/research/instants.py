@@ -4,6 +4,7 @@ Everything becomes integer epoch milliseconds, UTC. What names no zone is UTC. T
 understood without either, and theirs that are none are refused. Nothing here asks what time it is.
 """
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from operator import index
 from typing import Any, Protocol, SupportsIndex
@@ -36,7 +37,8 @@ def instant_ms(moment: Moment) -> int:
     if isinstance(moment, float) and moment.is_integer():  # such as `timestamp() * 1000`; others may well be seconds
         return int(moment)
     if isinstance(moment, SupportsIndex):
-        return index(moment)
+        with suppress(TypeError):  # an array of numpy is one only if it holds one number
+            return index(moment)
     if type(moment).__name__ == "datetime64" and not _is_missing(moment):
         return _of_datetime64(moment)
     raise ValueError(f"{moment!r} is no moment: give whole epoch milliseconds, a datetime or ISO text")
@@ -60,5 +62,5 @@ def _read(text: str) -> datetime:
 
 
 def _of_datetime(moment: datetime) -> int:
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment
     return (aware - _EPOCH) // _MS

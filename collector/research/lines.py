@@ -6,6 +6,7 @@ that is cut shorter ends the process. Nothing here changes a file.
 """
 
 import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,12 +99,17 @@ def open_lines(path: Path) -> Iterator[Lines]:
         NotReadable: it is not a candle file, or the system refuses.
     """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=_opened) as file:
             yield _lines(path, file.fileno())
     except FileNotFoundError:
         raise
     except OSError as error:
         raise not_readable(path, error.strerror or str(error)) from error
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opens a file without waiting: a pipe would have it wait for somebody at the other end."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def not_readable(path: Path, why: str) -> NotReadable:
@@ -112,6 +118,8 @@ def not_readable(path: Path, why: str) -> NotReadable:
 
 def _lines(path: Path, file: int) -> Lines:
     found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode):
+        raise not_readable(path, "it is not a regular file")
     stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     head = os.pread(file, len(HEADER), 0)
     if head != HEADER and not HEADER.startswith(head.rstrip(b"\0")):

@@ -45,7 +45,15 @@ FIVE = ("5", "9", "4", "7", "1.504", "10.29")
 
 @pytest.mark.parametrize(
     ("column", "text"),
-    [("open", "5.1"), ("high", "10"), ("low", "3"), ("close", "6"), ("volume", "1.505"), ("turnover", "11")],
+    [
+        ("open", "5.1"),
+        ("high", "10"),
+        ("low", "3"),
+        ("close", "6"),
+        ("volume", "1.505"),
+        ("volume", "1.504001"),  # finer than any lot of its parts
+        ("turnover", "11"),
+    ],
 )
 def test_a_false_value_is_named_with_what_it_should_be(column: str, text: str) -> None:
     names = ("timestamp", "datetime", "open", "high", "low", "close", "volume", "turnover")

@@ -213,6 +213,28 @@ def test_the_lines_that_stay_are_a_good_file_once_they_are_sorted(seed: int, nam
     assert (again.held, again.counts) == (found.held, {})
 
 
+@pytest.mark.parametrize("frame", TIMEFRAMES.values(), ids=str)
+@pytest.mark.parametrize("ms", [0, 10**12 - 1])
+def test_a_time_before_there_was_an_exchange_is_a_defect_also_where_it_is_on_the_grid(
+    frame: Timeframe, ms: int
+) -> None:
+    rows = rows_in(clean(frame))
+    old = retimed(rows[0], frame.floor(ms) if ms else frame.ceil(ms))
+    found = examined(file_of(old, *rows), frame)
+    assert found.counts == {Kind.OFF_GRID: 1}
+    assert (list(found.unsound), found.gap_count) == ([0], 0)
+
+
+@pytest.mark.parametrize("rest", [b"", bytes(5000), bytes(50) + b"\n" + b"".join(rows_in(clean()))])
+@pytest.mark.parametrize("written", [0, 30])
+def test_nothing_stays_behind_a_header_that_was_not_written_whole(written: int, rest: bytes) -> None:
+    data = HEADER[:written].ljust(len(HEADER), b"\0") + rest
+    found = examined(data)
+    stay, go = parted(data, found)
+    assert found.counts == {Kind.TORN: 1}
+    assert (stay, b"".join(go)) == ([], rest)
+
+
 def test_gaps_say_where_they_are_and_how_many_candles_are_missing() -> None:
     rows = rows_in(clean(rows=40))
     found = examined(file_of(*rows[:10], *rows[12:30], *rows[31:]))

@@ -1,6 +1,6 @@
 """Moments as a script may write them: the same instant in every form, and what is none is refused."""
 
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from math import inf, nan
 
 import pytest
@@ -18,6 +18,15 @@ class Index:
 
     def __index__(self) -> int:
         return NOON_MS
+
+
+class Nowhere(tzinfo):
+    """A zone that does not know how far it is from UTC: a datetime that has it is as one without a zone."""
+
+    def utcoffset(self, _: datetime | None, /) -> None:
+        return None
+
+    tzname = dst = utcoffset
 
 
 class NaTType(datetime):
@@ -56,6 +65,7 @@ class datetime64:  # noqa: N801 - it is known by its name
         (datetime64(NOON_MS), NOON_MS),
         (datetime(2024, 5, 1, 12), NOON_MS),
         (datetime(2024, 5, 1, 12, tzinfo=UTC), NOON_MS),
+        (datetime(2024, 5, 1, 12, tzinfo=Nowhere()), NOON_MS),
         (datetime(2024, 5, 1, 14, tzinfo=timezone(timedelta(hours=2))), NOON_MS),
         (date(2024, 5, 1), MIDNIGHT_MS),
         ("2024-05-01", MIDNIGHT_MS),
@@ -97,6 +107,7 @@ def test_moments_of_numpy_and_pandas_are_understood_and_theirs_that_are_none_are
     assert instant_ms(numpy.datetime64("2024-05-01")) == MIDNIGHT_MS
     assert instant_ms(numpy.int64(NOON_MS)) == instant_ms(numpy.float64(NOON_MS)) == NOON_MS
     assert instant_ms(pandas.Timestamp("2024-05-01 14:00", tz="Europe/Berlin")) == NOON_MS
-    for none in (pandas.NaT, numpy.datetime64("NaT"), numpy.float64("nan")):
+    assert instant_ms(numpy.array(NOON_MS)) == NOON_MS
+    for none in (pandas.NaT, numpy.datetime64("NaT"), numpy.float64("nan"), numpy.array([NOON_MS, NOON_MS])):
         with pytest.raises(ValueError, match="is no moment"):
             instant_ms(none)

@@ -1,5 +1,6 @@
 """Whole lines of a file that somebody may be writing: what is not whole does not exist, what is no row is named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,12 @@ def test_what_is_no_file_is_named(path: Path) -> None:
     path.mkdir()
     with pytest.raises(NotReadable, match="cannot be used: Is a directory"):
         open_lines(path).__enter__()
+
+
+def test_nobody_is_waited_for_at_the_other_end_of_a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+    with pytest.raises(NotReadable, match=r"BTCUSDT_1\.csv cannot be used: it is not a regular file"), open_lines(path):
+        pass
 
 
 def test_a_line_too_long_for_a_row_does_not_hide_what_comes_after_it(
