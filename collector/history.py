@@ -178,7 +178,7 @@ class History:
             answer = await self._rest.klines_from(series, window.span)
         except Spoiled as failure:
             answer = failure
-        if isinstance(answer, Spoiled):
+        if isinstance(answer, Spoiled):  # not where it is caught: to be cancelled there would lose what failed
             await self._find_first(series, NOTHING)
             raise answer
         if start_ms in answer.rows.covered:
