@@ -74,7 +74,27 @@ class Refused(ExchangeError):
 
 
 class Banned(ExchangeError):
-    """The exchange wants silence from this address; no request may start until the ban has passed."""
+    """The exchange wants silence from this address; no request may start until the ban has passed.
+
+    `kind` counts it, `state` says it of a collector that keeps the silence.
+    """
+
+    kind = "ban"
+    state = "a rate ban is on"
+
+
+class Blocked(Banned):
+    """The gateway before the exchange turned a request away. It passes, and hammering prolongs it."""
+
+    kind = "block"
+    state = "the exchange's gateway turns requests away (HTTP 403)"
+
+
+class Restricted(Blocked):
+    """The exchange does not serve this country, network or person. Final only where it never has served."""
+
+    kind = "refusal"
+    state = "the exchange refuses this country or network"
 
 
 class RequestError(ExchangeError):

@@ -25,6 +25,7 @@ from collector.missing import Missing, State
 from collector.ownership import (
     OWN,
     checked_identity,
+    is_claimed,
     owned,
     record_ban,
     recorded_ban,
@@ -75,6 +76,11 @@ class Ledger:
     _directory: Path
     _identity: dict[str, str]
     _database: sqlite3.Connection
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it is on record whose candles these are: the exchange has answered before."""
+        return is_claimed(self._directory)
 
     def claim(self) -> None:
         """Says whose candles the directory holds from now on: the exchange has answered."""

@@ -14,7 +14,7 @@ import trio
 
 from collector.book import Book
 from collector.bybit import frames
-from collector.bybit.stream import StreamLost, open_stream
+from collector.bybit.stream import StreamForbidden, StreamLost, open_stream
 from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
 from collector.errors import first_of
@@ -45,6 +45,10 @@ class Live:
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
+
+    def change(self, settings: Settings) -> None:
+        """Follows other settings from the next loss on."""
+        self._settings = settings
 
     def add(self, every_series: Sequence[Series]) -> None:
         """Streams more series, over connections of their own; not those that are streamed already, unless refused."""
@@ -88,25 +92,36 @@ class Live:
         tries = 0
         with out:
             while True:
-                await self._turn()
+                await self._turn(settled)
                 began_s = trio.current_time()
-                why = await self._connected(group, out, settled)
+                lost = await self._connected(group, out, settled)
                 settled.set()
                 self._doubt(group)
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
-                wait_s = backoff_s(tries, random.random())
+                wait_s = self._pause_s(lost, tries)
                 self._vitals.trouble(CONNECTION_LOST)
-                log.warning("connection lost", topics=len(group), why=why, wait_s=round(wait_s, 1))
+                log.warning("connection lost", topics=len(group), why=str(lost), wait_s=round(wait_s, 1))
                 await trio.sleep(wait_s)
 
-    async def _turn(self) -> None:
+    async def _turn(self, settled: trio.Event) -> None:
+        """Waits until a connection may be tried. Nobody at the start has to wait for a stream that refuses us."""
         start_s, self._budget = self._budget.reserve(trio.current_time())
         await trio.sleep_until(start_s)
+        while trio.current_time() < (refused_until_s := self._vitals.stream_refused_until_s):
+            settled.set()
+            await trio.sleep_until(refused_until_s)
 
-    async def _connected(self, group: Sequence[Series], out: Out, settled: trio.Event) -> str:
-        """One connection from its opening to its loss; why it was lost."""
+    def _pause_s(self, lost: StreamLost, tries: int) -> float:
+        """How long to wait after a loss. A refusal of this address is one for all connections."""
+        if not isinstance(lost, StreamForbidden):
+            return backoff_s(tries, random.random())
+        wait_s = self._settings.ban_wait_s
+        self._vitals.stream_refused_until_s = trio.current_time() + wait_s
+        return wait_s
+
+    async def _connected(self, group: Sequence[Series], out: Out, settled: trio.Event) -> StreamLost:
+        """One connection from its opening to its loss; how it was lost."""
         self._vitals.connects += 1
-        why = ""
         try:
             async with open_stream(self._settings.stream_url) as stream:
                 self._vitals.connections += 1
@@ -116,9 +131,10 @@ class Live:
                     await session.run(out, partial(self._settle, settled))
                 finally:
                     self._vitals.connections -= 1
-        except* StreamLost as lost:
-            why = str(first_of(lost))
-        return why
+        except* StreamLost as group_of_losses:
+            lost = first_of(group_of_losses)
+        assert isinstance(lost, StreamLost)
+        return lost
 
     def _settle(self, settled: trio.Event) -> None:
         self._vitals.subscriptions += 1

@@ -130,9 +130,14 @@ def _holds_others(own: Path, theirs: object, ours: str) -> SettingsError:
     return SettingsError([f"[storage] data_dir: {own.parent} holds candles of {held}, not of {ours}; choose another"])
 
 
+def is_claimed(own: Path) -> bool:
+    """Whether it is on record whose candles the directory holds."""
+    return (own / _IDENTITY).exists()
+
+
 def write_identity(own: Path, identity: dict[str, str]) -> None:
     """Writes down whose candles the directory holds from now on, if that is not on record yet."""
-    if not (own / _IDENTITY).exists():
+    if not is_claimed(own):
         _write_down(own / _IDENTITY, json.dumps(identity))
 
 

@@ -195,7 +195,9 @@ async def _serve(run: _Run) -> Outcome:
     with open_ledger(run.settings.data_dir, run.settings.exchange, run.settings.category) as ledger:
         stock = _stock(run.settings, ledger)
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
-        async with open_rest(run.settings, silence, vitals, clock) as rest, trio.open_nursery() as outer:
+        served = ledger.claimed or bool(stock.store.every_series())
+        rest_opened = open_rest(run.settings, silence, vitals, clock, served=served)
+        async with rest_opened as rest, trio.open_nursery() as outer:
             stations = _wired(run, stock, rest, every_series, vitals, clock)
             async with _kept(failures), trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
@@ -311,7 +313,7 @@ def _collection(
         run.settings,
         every_series,
         stock.book,
-        (rest, stations.writer, stations.reconciler, stations.monitor.watched),
+        (rest, stations.writer, stations.reconciler, stations.live, stations.monitor.watched),
         stock.store,
         stations.writer,
         stations.live,

@@ -38,7 +38,9 @@ class Vitals:
     malformed: int = 0
     unknown: int = 0
     refused: set[str] = attrs.field(factory=set)  # topics the stream does not have
-    quiet_until_ms: int = 0  # local time at which a rate ban ends; 0: none
+    quiet_until_ms: int = 0  # local time at which a rate ban or block ends; 0: none
+    quiet_why: str = ""
+    stream_refused_until_s: float = 0.0  # monotonic time before which no connection to the stream is tried
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
     health: Health = HEALTHY  # the last verdict on all this
 
@@ -51,6 +53,10 @@ class Vitals:
     def queued(self) -> int:
         """Candles the stream has confirmed that are not written yet."""
         return self.confirmed - self.taken - self.dropped
+
+    def keep_quiet(self, until_ms: int, why: str) -> None:
+        """Nothing is asked before a moment of local time."""
+        self.quiet_until_ms, self.quiet_why = until_ms, why
 
     def ended(self, outcome: str) -> None:
         """A request came to its end."""

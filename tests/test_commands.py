@@ -1029,7 +1029,7 @@ def test_a_ban_is_waited_out_across_a_kill_and_a_new_start(say: Command, tmp_pat
             process.kill()
         status, _, err = say(settings, "fetch")  # here, since the ban would be over before a process has started
         assert status == 0
-        assert "a rate ban from before is still on" in err
+        assert "a rate ban or block from before is still on" in err
         assert box.counts.by_outcome["rate_ban"] == 1
         assert box.counts.during_ban == 0
         assert differences(box, settings) == []

@@ -46,7 +46,8 @@ from tests.support import KLINE, NOW, fetch, kline_faults, market, settings_for
 BTC_60 = Series("BTCUSDT", timeframe("60"))
 NOW_MS = instant_ms(NOW)
 HOLE = Hole("BTCUSDT", "60", instant_ms("2024-05-11T06:00"), instant_ms("2024-05-11T09:00"))
-REFUSALS = ("rate_ban", "geo_block")  # these end more than one request, and have tests of their own
+# These end more than one request, and have tests of their own.
+REFUSALS = ("rate_ban", "geo_block", "region_refused", "compliance_refused")
 
 
 @pytest.fixture
@@ -163,6 +164,33 @@ async def test_no_request_is_made_during_a_ban(tmp_path: Path) -> None:
         assert (await fetch(settings)).complete
         assert box.counts.by_outcome["rate_ban"] == 1
         assert box.counts.during_ban == 0
+
+
+@pytest.mark.parametrize("kind", ["geo_block", "region_refused", "compliance_refused", "waf_block"])
+@pytest.mark.parametrize("record", ["both", "the files", "the identity"])
+async def test_a_block_is_waited_out_where_candles_were_served_before(tmp_path: Path, kind: str, record: str) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path, ban_wait_s=0.1)
+        await fetch(attrs.evolve(settings, days_to_fetch=9))
+        if record == "the files":
+            shutil.rmtree(settings.data_dir / ".collector")
+        if record == "the identity":
+            settings.data_dir.joinpath("BTCUSDT_60.csv").unlink()
+        box.faults = kline_faults({kind: 1.0}, paths=(), times=2)
+        outcome = await fetch(settings)
+        assert outcome.complete
+        assert outcome.vitals.bans == 2
+        assert differences(box, settings) == []
+
+
+async def test_a_fetch_ends_when_a_block_does_not(tmp_path: Path) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path, ban_wait_s=0.05, bulk_max_retries=3)
+        await fetch(settings)
+        box.faults = Faults(geo_block=1.0)
+        with pytest.raises(Unreachable, match=r"turns us away: .*country") as refused:
+            await fetch(settings)
+        assert refused.value.exit_status == 3
 
 
 async def test_a_geographic_block_is_final(tmp_path: Path) -> None:

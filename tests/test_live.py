@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from collector.book import Book
-from collector.bybit.stream import StreamLost
+from collector.bybit.stream import StreamForbidden, StreamLost
 from collector.candle import MINUTE_MS, Series, timeframe
 from collector.clock import Clock
 from collector.events import Confirmed, Event
@@ -72,6 +72,7 @@ class FakeExchange:
     """Keeps to the linear dialect as far as it is not told otherwise."""
 
     unreachable: bool = False
+    forbidden: int = 0  # so many attempts
     pongs: bool = True
     acknowledges: bool = True
     naming: Callable[[str], dict[str, str]] = lambda request: {"req_id": request}  # how an answer says what it is to
@@ -86,6 +87,9 @@ class FakeExchange:
         await trio.lowlevel.checkpoint()
         if self.unreachable:
             raise StreamLost("nobody answers")
+        if self.forbidden:
+            self.forbidden -= 1
+            raise StreamForbidden("HTTP 403")
         wire = Wire(self)
         self.wires.append(wire)
         self._opened.set()
@@ -152,10 +156,10 @@ def exchange(monkeypatch: pytest.MonkeyPatch) -> FakeExchange:
 
 @asynccontextmanager
 async def on_air(
-    exchange: FakeExchange, every_series: Sequence[Series] = (BTC, ETH), buffer: int = 64, category: str = "linear"
+    exchange: FakeExchange, every_series: Sequence[Series] = (BTC, ETH), buffer: int = 64, **changes: object
 ) -> AsyncIterator[Station]:
     """Streams these series until left."""
-    settings = settings_for("http://127.0.0.1", Path("nowhere"), category=category)
+    settings = settings_for("http://127.0.0.1", Path("nowhere"), **changes)
     send, receive = trio.open_memory_channel[Event](buffer)
     book, clock, vitals = Book(), Clock(), Vitals()
     breaks: list[float] = []
@@ -559,6 +563,18 @@ async def test_reconnects_wait_ever_longer_up_to_sixteen_seconds_and_never_end(
     assert len(pauses) > 200
     for pause, usual in zip(pauses, [1, 2, 4, 8] + [16] * len(pauses), strict=False):
         assert 0.75 * usual <= pause <= 1.25 * usual
+
+
+async def test_a_stream_that_refuses_this_address_is_left_alone_by_all(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.forbidden = 1
+    many = [Series(f"A{place:05}USDT", timeframe("1")) for place in range(2000)]
+    async with on_air(exchange, many, ban_wait_s=600) as station:
+        began_s = exchange.attempts_s[0]
+        assert station.vitals.stream_refused_until_s == began_s + 600
+        await exchange.connection(2)
+    assert exchange.attempts_s[1] == began_s + 600
 
 
 async def test_a_connection_that_breaks_at_once_each_time_is_not_hammered(

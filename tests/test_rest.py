@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ from collector.bybit.rest import Rest, Silence, open_rest
 from collector.clock import Clock
 from collector.coverage import Span
 from collector.errors import Refused, Rejected, RequestFailed, StorageError, Unreachable
+from collector.sandbox.rest import pages
 from collector.settings import Settings
 from collector.vitals import Vitals
 from tests.candles import BTC, T0, span, spans
@@ -34,6 +36,9 @@ def code(number: int) -> httpx.Response:
 
 
 BAN = httpx.Response(403, text="access too frequent")
+COUNTRY = httpx.Response(403, content=pages.GEO_BLOCK)
+BLOCKED = httpx.Response(403, content=pages.WAF_BLOCK)
+BAD_REQUEST = httpx.Response(403, content=pages.BAD_REQUEST)
 
 
 def wall_ms() -> int:
@@ -82,14 +87,14 @@ class FakeExchange:
             self.written = until_ms
 
     @asynccontextmanager
-    async def rest(self, until_ms: int = 0, **changes: Any) -> AsyncIterator[Rest]:
+    async def rest(self, until_ms: int = 0, *, served: bool = False, **changes: Any) -> AsyncIterator[Rest]:
         settings = Settings(
             **{"rest_url": "http://localhost:1", "ban_wait_s": 60.0, "bulk_request_delay_ms": 0} | changes
         )
         recorded = None if self.written is None else lambda: self.written or 0
         silence = Silence(until_ms, self.remember, self.local.now_ms, recorded)
         transport = httpx.MockTransport(self.answer)
-        async with open_rest(settings, silence, self.vitals, Clock(), transport) as rest:
+        async with open_rest(settings, silence, self.vitals, Clock(), transport, served=served) as rest:
             yield rest
 
 
@@ -264,10 +269,65 @@ async def test_a_ban_that_cannot_be_written_down_is_kept_all_the_same(autojump_c
     assert exchange.asked_at[1] >= 60
 
 
-async def test_bans_without_end_fail_the_request(autojump_clock: trio.testing.MockClock) -> None:
-    async with FakeExchange([BAN] * 2).rest(bulk_max_retries=2) as rest:
-        with pytest.raises(RequestFailed, match="banned 2 times in a row"):
+@pytest.mark.parametrize("page", [BAN, BLOCKED])
+async def test_an_exchange_that_turns_everybody_away_is_unreachable(
+    autojump_clock: trio.testing.MockClock, page: httpx.Response
+) -> None:
+    async with FakeExchange([page] * 2).rest(bulk_max_retries=2) as rest:
+        with pytest.raises(Unreachable, match=r"turns us away: .*\(tried 2 times\)"):
             await rest.klines(BTC, WINDOW)
+
+
+async def test_bans_of_one_request_while_others_are_served_fail_it_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = FakeExchange([BAN, candles(), BAN], latency_s=0.1)
+    async with exchange.rest(bulk_max_retries=2, bulk_batch_size=1) as rest, trio.open_nursery() as nursery:
+
+        async def unlucky() -> None:
+            with pytest.raises(RequestFailed, match="too frequent"):
+                await rest.klines(BTC, WINDOW)
+
+        nursery.start_soon(unlucky)
+        await trio.sleep(0.05)  # one at a time: the second question waits for the first to be banned
+        await rest.klines(BTC, WINDOW)
+
+
+@pytest.mark.parametrize("refusal", [COUNTRY, code(10009), code(10024), httpx.Response(451)])
+async def test_a_country_block_is_final_where_nobody_was_ever_served(
+    autojump_clock: trio.testing.MockClock, refusal: httpx.Response
+) -> None:
+    exchange = FakeExchange([refusal])
+    async with exchange.rest() as rest:
+        with pytest.raises(Refused, match="waiting will not help"):
+            await rest.klines(BTC, WINDOW)
+    assert (len(exchange.asked_at), exchange.remembered) == (1, [])
+
+
+@pytest.mark.parametrize("refusal", [COUNTRY, code(10009), code(10024), httpx.Response(451), BLOCKED, BAD_REQUEST])
+@pytest.mark.parametrize("served", ["before this start", "since this start"])
+async def test_a_block_after_a_good_answer_is_waited_out_without_growth(
+    autojump_clock: trio.testing.MockClock, refusal: httpx.Response, served: str
+) -> None:
+    exchange = FakeExchange([refusal] * 3 if served == "before this start" else [candles(), *[refusal] * 3])
+    async with exchange.rest(served=served == "before this start") as rest:
+        if served == "since this start":
+            await rest.klines(BTC, WINDOW)
+        await rest.klines(BTC, WINDOW)
+    asked_at = exchange.asked_at[-4:]
+    pauses = [after - before for before, after in pairwise(asked_at)]
+    assert pauses == pytest.approx([60, 60, 60], abs=0.1)
+    assert len(exchange.remembered) == 3
+
+
+async def test_an_unknown_page_is_waited_out_also_where_nobody_was_served(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = FakeExchange([BLOCKED])
+    async with exchange.rest() as rest:
+        await rest.klines(BTC, WINDOW)
+        assert exchange.vitals.quiet_why == "the exchange's gateway turns requests away (HTTP 403)"
+    assert exchange.asked_at[1] >= 60
 
 
 async def test_the_whole_list_of_symbols_is_read_page_by_page(autojump_clock: trio.testing.MockClock) -> None:

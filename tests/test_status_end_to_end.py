@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.bybit import rest
 from collector.commands.inquiry import ask
+from collector.ownership import write_identity
 from collector.rereading import Rereading
 from collector.sandbox import Faults, Limits, Sandbox
 from collector.service import serve
@@ -165,6 +166,39 @@ async def test_every_number_that_the_exchange_counts_too_agrees_with_it(tmp_path
             assert requests.retries == requests.begun - requests.outcomes["ok"]
             box.cut_connections()
             await run.is_so(lambda report: (report.stream.connects, report.stream.reconnects) == (2, 1))
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        (Faults(geo_block=1.0), "the exchange refuses this country or network, nothing is asked before"),
+        (Faults(compliance_refused=1.0), "the exchange refuses this country or network, nothing is asked before"),
+        (Faults(waf_block=1.0), "the exchange's gateway turns requests away (HTTP 403), nothing is asked before"),
+        (Faults(handshake_403=1.0), "the stream refuses this address (HTTP 403), it is tried again in"),
+    ],
+)
+async def test_a_block_degrades_a_live_collector_in_plain_words_and_passes(
+    tmp_path: Path, faults: Faults, words: str
+) -> None:
+    async with fast_box() as box, collecting(settings_for_status(box, tmp_path, ban_wait_s=0.3)) as run:
+        await run.is_so(is_up_to_date)
+        box.faults = faults
+        box.cut_connections()
+        await run.is_so(lambda report: any(reason.startswith(words) for reason in report.reasons))
+        box.faults = Faults()
+        await run.is_so(lambda report: report.state == "healthy" and report.stream.connections > 0)
+
+
+@pytest.mark.parametrize("fault", ["geo_block", "waf_block", "handshake_403"])
+async def test_a_start_that_is_blocked_goes_on_when_the_block_passes(tmp_path: Path, fault: str) -> None:
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, ban_wait_s=0.3)
+        settings.data_dir.joinpath(".collector").mkdir(parents=True)
+        write_identity(settings.data_dir / ".collector", {"exchange": settings.exchange, "category": "linear"})
+        box.faults = Faults(**{fault: 1.0}, times=8, stream_times=2)  # type: ignore[arg-type]
+        async with collecting(settings) as run:
+            await run.is_so(lambda report: report.state == "degraded")
+            await run.is_so(lambda report: is_up_to_date(report) and report.stream.connections > 0)
 
 
 async def test_what_is_written_is_told_by_the_way_it_took(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ comment says what was seen.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, TypeVar
@@ -15,7 +16,16 @@ import msgspec
 
 from collector.candle import MINUTE_MS, TIMEFRAMES, Series, Timeframe
 from collector.coverage import Span, moment_text
-from collector.errors import BadAnswer, BadRow, Banned, ExchangeError, Refused, Rejected, TryAgain
+from collector.errors import (
+    BadAnswer,
+    BadRow,
+    Banned,
+    Blocked,
+    ExchangeError,
+    Rejected,
+    Restricted,
+    TryAgain,
+)
 from collector.planning import EARLIEST_MS, PAGE, SETTLE_MS
 from collector.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, rows_of_lines
 
@@ -168,7 +178,7 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
 
     Raises:
         BadAnswer: it is not an answer to this question; the text says why. `BadRow`, if without some rows it is one.
-        RequestError, Refused, Banned: the exchange gave another answer than candles (see `check_reply`).
+        RequestError, Banned: the exchange gave another answer than candles (see `check_reply`).
     """
     page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
     closed_ms = series.timeframe.floor(page.time_ms)
@@ -387,7 +397,9 @@ def _envelope(body: bytes) -> _Envelope:
 # unknown route; codes not listed are taken for final, because asking the same again would get the same.
 _TRY_AGAIN_CODES = {10000, 10006, 10016, 429}
 _BAN_CODES = {10018}  # replaced by HTTP 403 in the documentation; clients still know it
-_REFUSED_CODES = {10009}  # a region the exchange does not serve
+_RESTRICTED_CODES = {10009, 10024}  # a region the exchange does not serve; its compliance rules
+_RESTRICTED_STATUS = 451  # unavailable for legal reasons
+_RESTRICTED_PAGE = re.compile(r"\byour (country|region)\b", re.IGNORECASE)
 
 
 def check_reply(status: int, body: bytes) -> None:
@@ -397,7 +409,8 @@ def check_reply(status: int, body: bytes) -> None:
         TryAgain: a passing trouble (5xx, 429, retCodes 10000, 10006, 10016).
         BadAnswer: the body is not what the exchange sends.
         Banned: the address made too many requests; it must be silent for ten minutes at least.
-        Refused: the exchange does not serve this address at all.
+        Blocked: the gateway turned the request away; silence is the safe reading.
+        Restricted: the exchange does not serve this country, network or person.
         Rejected: the request itself is wrong.
     """
     if status != 200:
@@ -410,14 +423,14 @@ def check_reply(status: int, body: bytes) -> None:
         raise TryAgain(said)
     if reply.retCode in _BAN_CODES:
         raise Banned(said)
-    if reply.retCode in _REFUSED_CODES:
-        raise Refused(f"the exchange does not serve this region ({said})")
+    if reply.retCode in _RESTRICTED_CODES:
+        raise Restricted(f"the exchange does not serve this region or person ({said})")
     raise Rejected(said)
 
 
 def _http_trouble(status: int, body: bytes) -> ExchangeError:
-    if status == 403:
-        return _forbidden(body)
+    if status in (403, _RESTRICTED_STATUS):
+        return _forbidden(status, body)
     if status == 429 or status >= 500:
         return TryAgain(f"HTTP {status}")
     if status in (400, 405):
@@ -425,17 +438,24 @@ def _http_trouble(status: int, body: bytes) -> ExchangeError:
     return TryAgain(f"HTTP {status}, which the exchange never gives here: is the address right?")
 
 
-def _forbidden(body: bytes) -> Banned | Refused:
-    """A 403 is a geographic block, which its text names, or else the rate ban: silence is the safe reading.
+def _forbidden(status: int, body: bytes) -> Banned:
+    """What a 403 is, by its words: the rate ban, a geographic block, or any other page of the content network.
 
-    The block comes as a page of the content network; the ban's page is not documented beyond its words.
+    The block comes as a page of the content network, which has others that pass ("Request blocked", "Bad request.");
+    the ban's page is not documented beyond its words.
     """
-    text = body.decode("utf-8", "replace").lower()
-    if "too frequent" not in text and ("country" in text or "cloudfront" in text):
-        return Refused(
-            "the exchange refuses this country or network (HTTP 403 from its gateway); waiting will not help"
-        )
-    return Banned(f"HTTP 403: {_glimpse(body)}")
+    text = " ".join(body.decode("utf-8", "replace").split())
+    if "too frequent" in text.lower():
+        return Banned(f"HTTP {status}: {_glimpse(body)}")
+    if status == _RESTRICTED_STATUS or _RESTRICTED_PAGE.search(text):
+        return Restricted(f"the exchange refuses this country or network (HTTP {status} from its gateway)")
+    return Blocked(f"HTTP {status}: {_gist(text)}")
+
+
+def _gist(page: str) -> str:
+    """What a page says, without its markup; a page of the content network begins with nothing else."""
+    words = " ".join(re.sub(r"(?i)<(style|script|title)\b.*?</\1>|<[^>]*>", " ", page).split())
+    return json.dumps(words[:160])
 
 
 def _glimpse(body: bytes) -> str:

@@ -35,6 +35,7 @@ from collector.errors import (
     Refused,
     Rejected,
     RequestFailed,
+    Restricted,
     Spoiled,
     StorageError,
     TryAgain,
@@ -54,6 +55,7 @@ _LONGEST_BODY = 1024 * 1024  # a page of candles is 0.1 MB; decoded, an answer t
 _LONGEST_LIST = 16 * _LONGEST_BODY  # the whole list of symbols is 0.8 MB
 _MOST_PAGES = 50  # of the list of symbols, 1000 each
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
+_OF_ANOTHER = "a rate ban or block is on"  # the record of a silence has only its end
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
 
 
@@ -117,8 +119,8 @@ class Rest:
     """The exchange's public market data over HTTP. Make it with `open_rest`; any number of tasks may use it at once.
 
     Every method raises, after all its tries, `RequestFailed` (others may do better; `Unusable` if it was answered, and
-    `Spoiled` if but for some rows), `Unreachable` (nobody has answered anybody since the first try), `Rejected` (the
-    request is wrong) or `Refused` (we are not served).
+    `Spoiled` if but for some rows), `Unreachable` (nobody was served since the first try), `Rejected` (the request is
+    wrong) or `Refused` (the exchange does not serve this country, network or person, and never has).
     """
 
     _settings: Settings
@@ -128,9 +130,10 @@ class Rest:
     _budget: Budget
     _places: trio.CapacityLimiter
     _clock: Clock
+    _served: bool  # whether the exchange has ever given a good answer
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
     _trying: set[trio.CancelScope] = attrs.field(factory=set)
-    _answered_at_s: float = 0.0
+    _served_at_s: float = -inf
 
     def change(self, settings: Settings) -> None:
         """Follows other settings with the next request: its pace, its tries, the silence after a ban."""
@@ -214,18 +217,21 @@ class Rest:
                 if isinstance(trouble, _NoAnswer):
                     log.info("no answer, trying again", url=self._settings.rest_url, why=str(trouble), tries=tries)
             except Banned as ban:
-                self._vitals.trouble("ban")
+                self._vitals.trouble(ban.kind)
                 if tries == self._settings.bulk_max_retries:
-                    raise RequestFailed(f"banned {tries} times in a row: {ban}") from ban
+                    raise self._last_word(ban, began_s, tries) from ban
                 wait_s = 0.0  # the silence is kept before the next try, by everybody
             self._vitals.retries += 1
             tries += 1
             await trio.sleep(wait_s)
 
-    def _last_word(self, trouble: TryAgain, began_s: float, tries: int) -> RequestFailed | Unreachable:
+    def _last_word(self, trouble: TryAgain | Banned, began_s: float, tries: int) -> RequestFailed | Unreachable:
         why = f"{trouble} (tried {tries} times)" if tries > 1 else str(trouble)
-        if isinstance(trouble, _NoAnswer) and self._answered_at_s <= began_s:
-            return Unreachable(f"the exchange at {self._settings.rest_url} cannot be reached: {why}")
+        if self._served_at_s <= began_s:  # nobody else was, either
+            if isinstance(trouble, _NoAnswer):
+                return Unreachable(f"the exchange at {self._settings.rest_url} cannot be reached: {why}")
+            if isinstance(trouble, Banned):
+                return Unreachable(f"the exchange at {self._settings.rest_url} turns us away: {why}")
         if isinstance(trouble, BadRow):
             return Spoiled(why)
         return Unusable(why) if isinstance(trouble, BadAnswer) else RequestFailed(why)
@@ -240,12 +246,17 @@ class Rest:
 
     async def _answer(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         status, body = await self._get(path, query)
-        self._answered_at_s = trio.current_time()
         try:
             answer = parse(status, body)
+        except Restricted as refusal:
+            if not self._served:
+                raise Refused(f"{refusal}; waiting will not help, it has never served this data directory") from refusal
+            self._keep_silent(refusal)
+            raise
         except Banned as ban:
             self._keep_silent(ban)
             raise
+        self._served, self._served_at_s = True, trio.current_time()
         if not self._clock.tell(answer.time_ms):
             raise BadAnswer("its time is far from the exchange's")
         return answer
@@ -270,8 +281,8 @@ class Rest:
                 self._vitals.quiet_until_ms = 0
                 return
             if self._vitals.quiet_until_ms != self._silence.until_ms:
-                self._vitals.quiet_until_ms = self._silence.until_ms
-                log.warning("rate ban of another command, all requests stop", wait_s=round(left_s))
+                self._vitals.keep_quiet(self._silence.until_ms, _OF_ANOTHER)
+                log.warning("rate ban or block of another command, all requests stop", wait_s=round(left_s))
             await trio.sleep(left_s)
 
     def _keep_silent(self, ban: Banned) -> None:
@@ -280,10 +291,10 @@ class Rest:
         for scope in self._trying:
             scope.cancel()
         self._silence.begin(self._settings.ban_wait_s)
-        self._vitals.quiet_until_ms = self._silence.until_ms
+        self._vitals.keep_quiet(self._silence.until_ms, ban.state)
         if not was_silent:
             self._vitals.bans += 1
-            log.warning("rate ban, all requests stop", said=str(ban), wait_s=self._settings.ban_wait_s)
+            log.warning("all requests stop", why=ban.state, said=str(ban), wait_s=self._settings.ban_wait_s)
 
     async def _get(self, path: str, query: Query) -> tuple[int, bytes]:
         """One request over a connection of its own. A transport does without the client's cookies, redirects and URL
@@ -321,16 +332,21 @@ async def open_rest(
     vitals: Vitals,
     clock: Clock,
     transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    served: bool = False,
 ) -> AsyncIterator[Rest]:
-    """A way to the exchange; closes its connections on leaving. A test may give a transport in place of the network."""
+    """A way to the exchange; closes its connections on leaving. A test may give a transport in place of the network.
+
+    `served` is whether the exchange has given a good answer before: then a refusal of this country is taken to pass.
+    """
     in_flight = settings.bulk_batch_size
     budget = Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight))
     connection = (lambda: transport) if transport else _connections(settings.rest_url)
-    rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight), clock)
+    rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight), clock, served)
     silence.at_most(settings.ban_wait_s)
     if left_s := silence.left_s:
-        vitals.quiet_until_ms = silence.until_ms
-        log.warning("a rate ban from before is still on", wait_s=round(left_s))
+        vitals.keep_quiet(silence.until_ms, _OF_ANOTHER)
+        log.warning("a rate ban or block from before is still on", wait_s=round(left_s))
     try:
         yield rest
     finally:
@@ -403,7 +419,7 @@ def _outcome(error: CollectorError | _Interrupted) -> str:
         case TryAgain():
             return _kind(error)
         case Banned():
-            return "ban"
+            return error.kind
         case Rejected():
             return "rejected"
         case _Interrupted():

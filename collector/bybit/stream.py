@@ -21,6 +21,7 @@ from collector.errors import Refused, TryAgain
 _CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake
 _GOODBYE_S = 1.0
 _LONGEST_TEXT = 4 * 1024 * 1024
+_FORBIDDEN = (403, 429, 451)  # HTTP statuses of the gateway: blocked, too many connections, legal reasons
 
 
 E = TypeVar("E", bound=Exception)
@@ -29,6 +30,10 @@ _Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 class StreamLost(TryAgain):
     """The connection is gone, or never came about; the text says why. Another attempt may do better."""
+
+
+class StreamForbidden(StreamLost):
+    """The handshake was refused for where we come from or how often we came: the next attempt has to wait for long."""
 
 
 @attrs.frozen
@@ -60,7 +65,7 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
     until its own time ran out.
 
     Raises:
-        StreamLost: it cannot be opened at the moment.
+        StreamLost: it cannot be opened at the moment; `StreamForbidden` if the gateway turns us away.
         Refused: its certificate cannot be trusted.
     """
     stream = await _connect(url)
@@ -74,8 +79,9 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
                     await socket.aclose()
                 nursery.cancel_scope.cancel()
     except* trio_websocket.ConnectionRejected as rejected:  # met by the library's reader, which runs in our nursery
-        statuses = ", ".join(str(each.status_code) for each in _leaves(rejected))
-        raise StreamLost(f"{url} refused the handshake with HTTP {statuses}") from rejected
+        status = next(_leaves(rejected)).status_code
+        lost = StreamForbidden if status in _FORBIDDEN else StreamLost
+        raise lost(f"{url} refused the handshake with HTTP {status}") from rejected
     # And so is what no WebSocket server says, which it cannot bear: a header that is not ASCII, for one.
     except* (HttpError, WebSocketError, UnicodeError) as broken:
         raise StreamLost(f"{url} does not speak WebSocket: {next(_leaves(broken))}") from broken

@@ -42,7 +42,7 @@ class Glimpse:
 def glimpse(vitals: Vitals, book: Book) -> Glimpse:
     where = f"{vitals.series} {moment_text(vitals.reached_ms)}" if vitals.series else "starting"
     if vitals.quiet_until_ms:
-        where = f"rate ban: silent until {moment_text(vitals.quiet_until_ms)} UTC"
+        where = f"{vitals.quiet_why}, silent until {moment_text(vitals.quiet_until_ms)} UTC"
     return Glimpse(trio.current_time(), vitals.rows, vitals.requests, book.candles_in_flight, where)
 
 

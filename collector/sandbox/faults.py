@@ -85,6 +85,9 @@ class Faults(StreamFaults):
     rate_ban: float = _share("HTTP 403 access too frequent, and the address is banned")
     ban_after: int | None = number(None, "ban the address once, with the request after so many")
     geo_block: float = _share("HTTP 403 of the content network: this country is blocked")
+    waf_block: float = _share("HTTP 403 of the content network: request blocked, which passes")
+    region_refused: float = _share("retCode 10009, HTTP 200: the region is not served")
+    compliance_refused: float = _share("retCode 10024, HTTP 200: compliance rules")
 
     # Bodies that cannot be read, or answer something else.
     malformed: float = _share("a body that is not JSON")

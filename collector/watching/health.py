@@ -46,7 +46,9 @@ class Signs:
     queued: int = 0  # candles that wait to be written
     disk_free_mb: float = float("inf")
     memory_mb: float = 0.0
-    banned_until_ms: int = 0  # local time; 0: no ban is on
+    banned_until_ms: int = 0  # local time; 0: no ban or block is on
+    banned_why: str = "a rate ban is on"
+    stream_refused_s: float = 0.0  # how long no connection to the stream will be tried, because it refuses us
 
 
 @attrs.frozen
@@ -145,12 +147,22 @@ def _memory(signs: Signs, tolerance: Tolerance) -> str:
 
 
 def _ban(signs: Signs, _: Tolerance) -> str:
-    return f"a rate ban is on, nothing is asked before {moment_text(signs.banned_until_ms)} UTC"
+    return f"{signs.banned_why}, nothing is asked before {moment_text(signs.banned_until_ms)} UTC"
+
+
+def _stream_refused(signs: Signs, _: Tolerance) -> str:
+    until = duration_text(signs.stream_refused_s)
+    return f"the stream refuses this address (HTTP 403), it is tried again in {until}; candles come late and over REST"
 
 
 def _unless_banned(seconds: Callable[[Signs], float]) -> Callable[[Signs, Tolerance], float]:
     """While a ban is on nobody can ask for what is late, and the ban itself is on the list."""
     return lambda signs, tolerance: 0.0 if signs.banned_until_ms else seconds(signs) / tolerance.stale_after_s
+
+
+def _unless_refused(signs: Signs, tolerance: Tolerance) -> float:
+    """A stream that refuses us is on the list already."""
+    return 0.0 if signs.stream_refused_s else signs.unstreamed_s / tolerance.stale_after_s
 
 
 def _shortage(signs: Signs, tolerance: Tolerance) -> float:
@@ -164,9 +176,10 @@ def _excess(signs: Signs, tolerance: Tolerance) -> float:
 _LOW_DISK = "disk"
 _RULES = (
     _Rule("ban", 1.0, lambda signs, _: 2.0 if signs.banned_until_ms else 0.0, _ban),
+    _Rule("stream refused", 1.0, lambda signs, _: 2.0 if signs.stream_refused_s else 0.0, _stream_refused),
     _Rule("silence", NEARLY, _unless_banned(lambda signs: signs.silent_s), _silent),
     _Rule("stale", NEARLY, _unless_banned(lambda signs: signs.overdue_s), _stale),
-    _Rule("stream", NEARLY, lambda signs, tolerance: signs.unstreamed_s / tolerance.stale_after_s, _unstreamed),
+    _Rule("stream", NEARLY, _unless_refused, _unstreamed),
     _Rule("errors", NEARLY, lambda signs, tolerance: signs.errors / tolerance.errors_per_minute, _errors),
     _Rule("queue", NEARLY, lambda signs, tolerance: signs.queued / tolerance.queue_limit, _queue),
     _Rule(_LOW_DISK, 0.9, _shortage, _low_disk),

@@ -121,6 +121,8 @@ class Monitor:
             disk_free_mb=self.watched.probes.disk_free_bytes() / _MB,
             memory_mb=self.watched.probes.memory_bytes() / _MB,
             banned_until_ms=self.banned_until_ms,
+            banned_why=self.watched.vitals.quiet_why,
+            stream_refused_s=max(0.0, self.watched.vitals.stream_refused_until_s - now.at_s),
         )
 
     def _late(self, now_s: float) -> Late:
@@ -130,7 +132,7 @@ class Monitor:
 
     @property
     def banned_until_ms(self) -> int:
-        """The local time at which the rate ban ends; 0 while none is on."""
+        """The local time at which the rate ban or block ends; 0 while none is on."""
         until_ms = self.watched.vitals.quiet_until_ms
         return until_ms if until_ms > self.watched.probes.now_ms() else 0
 

@@ -42,6 +42,7 @@ HONEST = rows(asker())
         ("http_5xx", 502, b"<h1>502 Bad Gateway</h1>"),
         ("rate_ban", 403, b"access too frequent"),
         ("geo_block", 403, b"CloudFront distribution is configured to block access from your country"),
+        ("waf_block", 403, b"Request blocked."),
     ],
 )
 def test_refusals_of_the_gateway_are_not_json(fault: str, status: int, words: bytes) -> None:
@@ -50,7 +51,10 @@ def test_refusals_of_the_gateway_are_not_json(fault: str, status: int, words: by
     assert words in reply.body
 
 
-@pytest.mark.parametrize(("fault", "code"), [("too_many_visits", 10006), ("server_error", 10016)])
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("too_many_visits", 10006), ("server_error", 10016), ("region_refused", 10009), ("compliance_refused", 10024)],
+)
 def test_refusals_of_the_exchange_are_codes(fault: str, code: int) -> None:
     box = asker(faults=Faults(**{fault: 1.0}))  # type: ignore[arg-type]
     assert box.reply(KLINE, **WINDOW).status == 200

@@ -40,6 +40,10 @@ TROUBLES: dict[str, tuple[Signs, str]] = {
         attrs.evolve(WELL, banned_until_ms=1_700_000_000_000),
         "a rate ban is on, nothing is asked before 2023-11-14 22:13:20 UTC",
     ),
+    "stream refused": (
+        attrs.evolve(WELL, stream_refused_s=540, unstreamed_s=400),
+        "the stream refuses this address (HTTP 403), it is tried again in 9 min 0 s; candles come late and over REST",
+    ),
 }
 
 

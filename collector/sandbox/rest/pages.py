@@ -24,9 +24,16 @@ Request ID: c2FuZGJveA==
 </BODY></HTML>
 """
 
-BAD_REQUEST = GEO_BLOCK.replace(
-    b"The Amazon CloudFront distribution is configured to block access from your country.", b"Bad request."
-)
+
+def _cloudfront(words: bytes) -> bytes:
+    """Another page of the content network, which differs in its first sentence alone."""
+    return GEO_BLOCK.replace(
+        b"The Amazon CloudFront distribution is configured to block access from your country.", words
+    )
+
+
+BAD_REQUEST = _cloudfront(b"Bad request.")
+WAF_BLOCK = _cloudfront(b"Request blocked.")
 
 
 def _gateway(title: bytes) -> bytes:
@@ -54,9 +61,12 @@ REFUSALS: dict[str, tuple[int, bytes]] = {
     "http_5xx": (502, _gateway(b"502 Bad Gateway")),
     "rate_ban": (403, RATE_BAN),
     "geo_block": (403, GEO_BLOCK),
+    "waf_block": (403, WAF_BLOCK),
 }
 # Those that are business errors: retCode and text, as they were seen.
 CODES: dict[str, tuple[int, str]] = {
     "too_many_visits": (10006, "Too many visits. Exceeded the API Rate Limit."),
     "server_error": (10016, "System error. Please try again later."),
+    "region_refused": (10009, "The service is restricted in your region."),
+    "compliance_refused": (10024, "The product is not available under the compliance rules of your region."),
 }
