@@ -11,7 +11,7 @@ import faulthandler
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
@@ -41,8 +41,9 @@ from collector.sandbox.command import sandbox
 from collector.service import repair as mend
 from collector.service import serve
 from collector.settings import Settings
-from collector.summary import Outcome, left_lines, summary_lines
+from collector.summary import Mended, Outcome, left_lines, summary_lines
 from collector.watching.notify import Notify
+from collector.wording import counted
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -136,12 +137,14 @@ def repair(
         plans = list(show_plans(options.settings, options.are_about))
         for plan in plans:
             print(plan)  # noqa: T201
-        say(_repaired(len({plan.series for plan in plans}), would_be=True))
+        files = len({plan.series for plan in plans})
+        say(f"{counted(files, 'file')} would be mended, completed or read again" if files else "nothing to repair")
         return
     work = partial(mend, options.settings, options.are_about)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
-    say(_repaired(len({plan.series for plan in plans})))
+    for line in _repaired(outcome.mended, planned=bool(plans)):
+        say(line)
     if not outcome.complete:
         sys.exit(1)
 
@@ -244,11 +247,16 @@ def _summarize(options: Options, outcome: Outcome) -> None:
         say(line)
 
 
-def _repaired(files: int, *, would_be: bool = False) -> str:
-    if not files:
-        return "nothing to repair"
-    noun, verb = ("file", "was") if files == 1 else ("files", "were")
-    return f"{files} {noun} {'would be' if would_be else verb} mended or completed"
+def _repaired(mended: Mended, *, planned: bool) -> Iterator[str]:
+    if mended.settled:
+        yield (
+            f"on {counted(mended.settled, 'candle')} the exchange's own timeframes disagree, as both were read again; "
+            "that is on record now, and no issue"
+        )
+    if mended.files:
+        yield f"{counted(mended.files, 'file')} {'was' if mended.files == 1 else 'were'} mended or completed"
+    else:
+        yield "no file had to be changed" if planned else "nothing to repair"
 
 
 def _fail(error: CollectorError, problems: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whether the files of a data directory are complete and right: each examined, and compared with the next finer one.
+"""Whether the files of a data directory are complete and right: each examined, and compared with all finer ones.
 
 What the ledger says was held or is wanted is missed in the files too: a file may look right and have lost its head, its
 tail or all of it. It only reads, and it may do so beside a running collector: a line that is just being written is no
@@ -8,7 +8,6 @@ defect. Whatever is wrong with a file, even that it cannot be read or is gone, i
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ import attrs
 
 from collector.book import Book
 from collector.candle import Series
-from collector.checking.agreement import disagreements, finer_frames
+from collector.checking.agreement import Contradiction, Disagreement, Lines, contradictions, finer_frames
 from collector.checking.defects import Kind
 from collector.checking.examination import MOST, Examination, examine, parted
-from collector.checking.findings import Checked, totals
+from collector.checking.findings import Checked, Comparison, totals
 from collector.coverage import NOTHING, Span, Spans
+from collector.disagreements import Known
 from collector.errors import DirectoryInUse, StorageError
-from collector.ledger import Saved, read_ledger
+from collector.ledger import Saved, read_disagreements, read_ledger
 from collector.missing import SETTLED, Missing
 from collector.ownership import refuse_if_absent, refuse_if_owned
 from collector.rows import HEADER, open_of_line
@@ -52,6 +52,8 @@ class DataIntegrityChecker:
     # Files that were, by the size they had and the bytes they ended with: a file that has them there still has not been
     # rewritten, since no time stands in it twice.
     _flawless: dict[Path, tuple[int, bytes]] = attrs.field(factory=dict, init=False)
+    # The rows of one symbol's finer files, by path, inode, size and time of the last change.
+    _lines: dict[tuple[Path, int, int, int], Lines] = attrs.field(factory=dict, init=False)
 
     def check_single_file(self, name: str | Path) -> dict[str, Any]:
         """One file, by its name in the data directory (`BTCUSDT_60.csv`, `BTCUSDT_60`) or by a path.
@@ -73,8 +75,11 @@ class DataIntegrityChecker:
             `position`, `timestamp`, `kind` and `what`.
             Beside these: `file`, `rows`, `gap_count`, `missing_candles`, `invalid_count`, `out_of_order_count`,
             `misplaced` (duplicates and rows out of order, like invalid candles), `defects` (counts by kind), `finer`
-            (the file it was compared with), `disagreements`, `disagreement_count`, `looks_like` (another timeframe, if
-            the rows seem to be of that), and `problem` (why nothing is known of the rows, if so).
+            (the files it was compared with), `disagreements` (the first 1000, each with `timestamp_ms`, `column`,
+            `coarse`, `fine` and the file `finer`), `disagreement_count`, `exchange_disagreements` and
+            `exchange_disagreement_count` (those that the exchange itself has: a repair read both sides again, at
+            `exchange_confirmed_ms` or later; they are no issue), `looks_like` (another timeframe, if the rows seem to
+            be of that), and `problem` (why nothing is known of the rows, if so).
 
         Raises:
             FileNotFoundError: there is no such file, whatever the ledger says of it.
@@ -91,8 +96,8 @@ class DataIntegrityChecker:
 
         Returns:
             `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
-            `issues`: for every file with issues or gaps, by its name, what `check_single_file` returns. Beside these:
-            `total_rows`, `total_missing_candles`, `total_disagreements`.
+            `issues`: for every file with issues, gaps or disagreements, by its name, what `check_single_file` returns.
+            Beside these: `total_rows`, `total_missing_candles`, `total_disagreements`, `total_exchange_disagreements`.
 
         Raises:
             SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
@@ -125,7 +130,13 @@ class DataIntegrityChecker:
         self._read_ledger()
         self._patience_s = _PATIENCE_S
         self._flawless.clear()
-        return map(self._checked, paths)
+        return self._each(paths)
+
+    def _each(self, paths: Iterable[Path]) -> Iterator[Checked]:
+        try:
+            yield from map(self._checked, paths)
+        finally:
+            self._lines.clear()
 
     def rows_in(self, series: Series, span: Span) -> bytes:
         """The sound rows of a series that open in a span, as text; empty if there is no such file any more."""
@@ -210,25 +221,30 @@ class DataIntegrityChecker:
         return path.stat().st_size != size or _is_owned(path.parent)
 
     def _compared(self, checked: Checked, path: Path, data: bytes) -> Checked:
-        """With the coarsest of the finer files, since that one is compared with one finer still."""
+        """With every finer file of its symbol that is there."""
         assert checked.series
+        coarse, comparisons = Lines(checked.series.timeframe, _sound(data, checked.examination)), []
         for frame in finer_frames(checked.series.timeframe):
             finer = Series(checked.series.symbol, frame)
-            fine_path = path.with_name(finer.file_name)
-            try:
-                fine = _read(fine_path)
-            except OSError:
-                continue
-            found = disagreements(
-                checked.series.timeframe,
-                _sound(data, checked.examination),
-                frame,
-                self._sound_rows(finer, fine_path, fine),
-            )
-            first = tuple(islice(found, MOST))
-            count = len(first) + sum(1 for _ in found)
-            return attrs.evolve(checked, finer=fine_path.name, disagreements=first, disagreement_count=count)
-        return checked
+            fine = self._finer_lines(finer, path.with_name(finer.file_name))
+            if fine:
+                found = contradictions(coarse, fine)
+                comparisons.append(_Comparing(self.settings.data_dir, checked.series, finer).compared(found))
+        return attrs.evolve(checked, comparisons=tuple(comparisons))
+
+    def _finer_lines(self, series: Series, path: Path) -> Lines | None:
+        """The sound rows of a finer file, read once for all coarser ones unless it changes; None: there are none."""
+        try:
+            stamp = path.stat()
+            key = path, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns
+            if key not in self._lines:
+                self._lines = {
+                    known: lines for known, lines in self._lines.items() if _is_other_of_symbol(known[0], path, series)
+                }
+                self._lines[key] = Lines(series.timeframe, self._sound_rows(series, path, _read(path)))
+        except OSError:
+            return None
+        return self._lines[key]
 
     def _sound_rows(self, series: Series, path: Path, data: bytes) -> bytes:
         """The sound rows of a file that has been checked, or has not, or has been rewritten since."""
@@ -236,6 +252,52 @@ class DataIntegrityChecker:
         if size and data[size - len(end) : size] == end:
             return data[len(HEADER) : size]
         return _sound(data, examine(series, data, max(self._now_ms(), self._saved.newest_ms)))
+
+
+@attrs.define
+class _Comparing:
+    """Tells disagreements that the exchange is known to have from others, and describes the first of each."""
+
+    _data_dir: Path
+    _coarser: Series
+    _finer: Series
+    _doubtful: dict[int, bytes] = attrs.field(factory=dict)
+    _known: dict[int, Known] = attrs.field(factory=dict)
+    _first: dict[bool, list[Disagreement]] = attrs.field(factory=lambda: {True: [], False: []})
+    _counts: dict[bool, int] = attrs.field(factory=lambda: {True: 0, False: 0})
+
+    def compared(self, found: Iterable[Contradiction]) -> Comparison:
+        record: dict[int, Known] | None = None
+        for each in found:
+            if record is None:  # not before: of most files there is nothing to know
+                record = read_disagreements(self._data_dir, self._coarser, self._finer)
+            self._take(each, record.get(each.open_ms))
+        return Comparison(
+            self._finer,
+            self._doubtful,
+            self._known,
+            tuple(self._first[False]),
+            tuple(self._first[True]),
+            self._counts[False],
+            self._counts[True],
+        )
+
+    def _take(self, found: Contradiction, known: Known | None) -> None:
+        digest = found.digest
+        is_known = known is not None and known.digest == digest
+        if known and is_known:
+            self._known[found.open_ms] = known
+        else:
+            self._doubtful[found.open_ms] = digest
+        self._counts[is_known] += len(found.columns)
+        if len(self._first[is_known]) < MOST:
+            self._first[is_known] += found.disagreements(self._finer.file_name)
+
+
+def _is_other_of_symbol(known: Path, path: Path, series: Series) -> bool:
+    """Whether a path is another one than this, of a file of the same symbol."""
+    other = Series.of_file(known.name)
+    return known != path and other is not None and other.symbol == series.symbol
 
 
 def _order(path: Path) -> tuple[bool, Series | str]:

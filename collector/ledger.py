@@ -8,7 +8,7 @@ set aside; the files are then read whole.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import msgspec
 from collector.book import Beginning, Book, Record
 from collector.candle import Series
 from collector.coverage import Span, Spans
+from collector.disagreements import Known, KnownCandles
 from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
@@ -41,6 +42,9 @@ _FILE = "ledger.db"
 _SCHEMA = """
 create table if not exists series (name text primary key, entry blob not null) without rowid;
 create table if not exists symbol (name text primary key, entry blob not null) without rowid;
+create table if not exists disagreement (
+    coarser text, finer text, entry blob not null, primary key (coarser, finer)
+) without rowid;
 """
 
 Pair = tuple[int, int]
@@ -67,6 +71,7 @@ class _Entry(msgspec.Struct):
 
 _ENTRY = msgspec.json.Decoder(_Entry)
 _BEGINNING = msgspec.json.Decoder(tuple[int | None, int | None, int])
+_KNOWN = msgspec.msgpack.Decoder(list[tuple[int, bytes, int, int]])
 
 
 @attrs.define
@@ -109,6 +114,14 @@ class Ledger:
         with _storage(self._directory), self._database:
             self._database.executemany("insert or replace into series values (?, ?)", entries)
             self._database.executemany("insert or replace into symbol values (?, ?)", beginnings)
+
+    def save_disagreements(self, coarser: Series, finer: Series, known: KnownCandles) -> None:
+        """Writes down on which candles the exchange itself has other rows in these two series; on no others."""
+        entry = msgspec.msgpack.encode([(open_ms, *attrs.astuple(each)) for open_ms, each in known.items()])
+        with _storage(self._directory), self._database:
+            self._database.execute(
+                "insert or replace into disagreement values (?, ?, ?)", (coarser.name, finer.name, entry)
+            )
 
     def ban_until_ms(self) -> int:
         """The local time at which the last rate ban ends; 0 when there was none."""
@@ -197,6 +210,16 @@ def read_ledger(data_dir: Path, category: str) -> Saved:
     for series, mark in marks.items():
         book[series].held = mark.held
     return Saved(book, marks)
+
+
+def read_disagreements(data_dir: Path, coarser: Series, finer: Series) -> dict[int, Known]:
+    """The candles on which the exchange is known to disagree with itself; none where the ledger cannot tell."""
+    path, query = data_dir / OWN / _FILE, "select entry from disagreement where coarser = ? and finer = ?"
+    with suppress(sqlite3.Error, OSError, msgspec.DecodeError), closing(_reading(path)) as database:
+        found = database.execute(query, (coarser.name, finer.name)).fetchone()
+        if found:
+            return {each[0]: Known(*each[1:]) for each in _KNOWN.decode(found[0])}
+    return {}
 
 
 def _reading(path: Path) -> sqlite3.Connection:

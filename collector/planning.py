@@ -56,6 +56,20 @@ def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Sp
             start = end
 
 
+def joined(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Spans:
+    """The spans, joined where the last window of one reaches into the next: as few requests as can be."""
+    result: list[Span] = []
+    for span in spans:
+        if result:
+            start_ms, end_ms = result[-1].start_ms, result[-1].end_ms
+            pages = -(-timeframe.count(start_ms, end_ms) // page)
+            if span.start_ms < timeframe.shift(timeframe.ceil(start_ms), pages * page):
+                result[-1] = Span(start_ms, span.end_ms)
+                continue
+        result.append(span)
+    return Spans(tuple(result))
+
+
 def halves(timeframe: Timeframe, span: Span) -> list[Span]:
     """The two halves of a span, of which the first may have one candle more; none of a single candle."""
     candles = timeframe.count(span.start_ms, span.end_ms)

@@ -17,7 +17,9 @@ from collector.book import Book, Record
 from collector.candle import Series
 from collector.checking.defects import Kind
 from collector.checking.examination import Examination, examine, parted
+from collector.checking.findings import Comparison
 from collector.coverage import NOTHING, Span, Spans
+from collector.disagreements import confirmed
 from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, mapped
 from collector.integrity import DataIntegrityChecker
@@ -25,10 +27,12 @@ from collector.ledger import Ledger, read_ledger
 from collector.logs import get_logger
 from collector.missing import not_due
 from collector.ownership import OWN, checked_identity, refuse_if_owned
-from collector.planning import wanted
-from collector.rows import candles_in, open_of_line
+from collector.planning import joined, wanted
+from collector.rows import candles_in, coverage, open_of_line
 from collector.settings import Settings
 from collector.store import Store
+from collector.summary import Mended
+from collector.wording import counted
 
 log = get_logger(__name__)
 
@@ -71,11 +75,12 @@ class Plan:
             parts.append(f"is set aside ({self.foreign})")
         elif self.removed:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.examination.counts.items())
-            parts.append(f"{self.removed:,} {'row goes' if self.removed == 1 else 'rows go'} ({kinds})")
+            parts.append(f"{counted(self.removed, 'row')} {'goes' if self.removed == 1 else 'go'} ({kinds})")
         if not (self.foreign or self.examination.in_order):
             parts.append("rows are put in order")
         if self.to_fetch:
-            parts.append(f"{candles_in(self.series.timeframe, self.to_fetch):,} candles are fetched")
+            candles = candles_in(self.series.timeframe, self.to_fetch)
+            parts.append(f"{counted(candles, 'candle')} {'is' if candles == 1 else 'are'} fetched")
         return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
 
 
@@ -87,8 +92,9 @@ class Doubt:
     spans: Spans
 
     def __str__(self) -> str:
-        candles = candles_in(self.series.timeframe, self.spans)
-        return f"{self.series.file_name}: {candles:,} candles are read again, a coarser file and a finer one disagree"
+        candles = counted(candles_in(self.series.timeframe, self.spans), "candle")
+        verb = "is" if candles == "1 candle" else "are"
+        return f"{self.series.file_name}: {candles} {verb} read again, a coarser file and a finer one disagree"
 
 
 def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan | Doubt]:
@@ -110,7 +116,7 @@ def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan | Doubt]:
             plan = _plan(settings, series, data, saved.book[series], saved.marks.get(series), now_ms)
         if plan:
             yield plan
-    yield from find_doubts(settings, every_series)
+    yield from doubts_of(find_disagreements(settings, every_series, saved.saved_ms or now_ms))
 
 
 def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
@@ -119,15 +125,42 @@ def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
     return sorted(filter(chosen, wanted | set(store.every_series())))
 
 
-def find_doubts(settings: Settings, every_series: Iterable[Series]) -> Iterator[Doubt]:
-    """What the files of these series say that cannot all be true; which of them is right, the exchange knows."""
+@attrs.frozen
+class Disputed:
+    """The candles of two files of one symbol that are to be read again, by the open times of the coarser ones."""
+
+    coarser: Series
+    finer: Series
+    opens: tuple[int, ...]
+
+    @property
+    def spans(self) -> Spans:
+        return coverage(self.coarser.timeframe, self.opens)
+
+
+def find_disagreements(settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
+    """What the files of these series say that cannot all be true; which of them is right, the exchange knows.
+
+    Left out is what it is known to have so, until that is due to be read again.
+    """
     paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
+    found = []
     for checked in DataIntegrityChecker(settings).check_each(paths):
-        if checked.series and checked.finer and checked.disagreements:
-            close = checked.series.timeframe.close
-            spans = Spans.of(*(Span(each.timestamp_ms, close(each.timestamp_ms)) for each in checked.disagreements))
-            yield Doubt(checked.series, spans)
-            yield Doubt(Series.named(checked.finer.removesuffix(".csv")), spans)
+        for each in checked.comparisons:
+            assert checked.series
+            due = [open_ms for open_ms, known in each.known.items() if known.due_ms <= now_ms]
+            if opens := sorted({*each.doubtful, *due}):
+                found.append(Disputed(checked.series, each.finer, tuple(opens)))
+    return found
+
+
+def doubts_of(disputed: Iterable[Disputed]) -> list[Doubt]:
+    """Which candles of each series have to be read again for both sides to be, with few requests."""
+    spans: dict[Series, Spans] = {}
+    for each in disputed:
+        for series in (each.coarser, each.finer):
+            spans[series] = spans.get(series, NOTHING) | each.spans
+    return [Doubt(series, joined(series.timeframe, each)) for series, each in sorted(spans.items())]
 
 
 @attrs.frozen
@@ -140,6 +173,18 @@ class Stock:
     marks: dict[Series, Mark]
 
 
+Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What changes whenever the bytes of a file do; None where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 @attrs.define
 class Mending:
     """Mends the files of a directory that the caller owns. Everything here blocks.
@@ -150,13 +195,51 @@ class Mending:
     _settings: Settings
     chosen: Chosen
     plans: list[Plan | Doubt] = attrs.field(factory=list)
+    _disputed: list[Disputed] = attrs.field(factory=list)
+    _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
 
-    def doubt(self, stock: Stock, every_series: Iterable[Series]) -> None:
-        """Has candles read again on which mended files do not agree."""
-        for doubt in find_doubts(self._settings, every_series):
+    def doubt(self, stock: Stock, every_series: Iterable[Series], now_ms: int) -> list[Series]:
+        """Has candles read again on which mended files do not agree; the series that hold them."""
+        self._disputed = find_disagreements(self._settings, every_series, now_ms)
+        doubts = doubts_of(self._disputed)
+        for doubt in doubts:
+            self._touch(stock.store.path(doubt.series))
             self.plans.append(doubt)
             log.info("mending", plan=str(doubt))
+            stock.book.want(doubt.series, stock.book[doubt.series].wanted | doubt.spans)
             stock.book.suspect(doubt.series, doubt.spans)
+        return [doubt.series for doubt in doubts]
+
+    def finish(self, stock: Stock, now_ms: int) -> Mended:
+        """Puts on record what the exchange itself has so, now that both sides were read again; what came of it all."""
+        settled = sum(self._settle(stock, each, now_ms) for each in self._check_disputed())
+        changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
+        return Mended(len(changed), settled)
+
+    def _check_disputed(self) -> Iterator[tuple[Series, Comparison]]:
+        paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
+        for checked in DataIntegrityChecker(self._settings).check_each(paths):
+            for each in checked.comparisons:
+                if checked.series:
+                    yield checked.series, each
+
+    def _settle(self, stock: Stock, compared: tuple[Series, Comparison], now_ms: int) -> int:
+        """Records the candles that were read again on both sides and still disagree; how many of them."""
+        coarser, comparison = compared
+        pair = coarser, comparison.finer
+        opens = {open_ms for each in self._disputed if (each.coarser, each.finer) == pair for open_ms in each.opens}
+        unread = stock.book[coarser].unsure | stock.book[comparison.finer].unsure
+        close, known = coarser.timeframe.close, dict(comparison.known)
+        digests = {**comparison.doubtful} | {open_ms: each.digest for open_ms, each in known.items()}
+        read = [open_ms for open_ms in sorted(opens & digests.keys()) if not unread.within(open_ms, close(open_ms))]
+        for open_ms in read:
+            known[open_ms] = confirmed(known.get(open_ms), digests[open_ms], now_ms)
+        if read:
+            stock.ledger.save_disagreements(coarser, comparison.finer, known)
+        return len(read)
+
+    def _touch(self, path: Path) -> None:
+        self._stamps.setdefault(path, _stamp(path))
 
     def mend(self, stock: Stock, series: Series, now_ms: int) -> None:
         """Leaves the sound rows of a file and no others, in order, and has the rest wanted.
@@ -164,6 +247,7 @@ class Mending:
         Raises:
             StorageError: the disk refuses; the file is as it was.
         """
+        self._touch(stock.store.path(series))
         with _reading(stock.store.path(series)) as data:
             plan = _plan(self._settings, series, data, stock.book[series], stock.marks.get(series), now_ms)
             stock.book.want(series, plan.wanted)

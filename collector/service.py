@@ -43,7 +43,7 @@ from collector.repair import Chosen, Doubt, Mending, Plan, Stock, stored_series
 from collector.rereading import Rereading
 from collector.settings import Settings
 from collector.store import Store
-from collector.summary import Outcome
+from collector.summary import Mended, Outcome
 from collector.symbols import Symbols, symbols_to_collect
 from collector.vitals import Vitals
 from collector.watching.endpoint import serve_status
@@ -234,6 +234,9 @@ async def _serve(run: _Run) -> Outcome:
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
         if outer.cancel_scope.cancelled_caught:
             log.warning("not all was written in time, the next start fetches the rest", within_s=_DRAIN_S)
+        mended = Mended()
+        if run.mending:
+            mended = await trio.to_thread.run_sync(run.mending.finish, stock, clock.now_ms)
     if failures:
         raise failures[0]
     notes = [(series, note) for series in every_series for note in stock.book.missing(series)]
@@ -246,6 +249,7 @@ async def _serve(run: _Run) -> Outcome:
         unknown=symbols.unknown,
         looked=stations.reconciler.looked,
         stopped=run.stop.is_set(),
+        mended=mended,
     )
 
 
@@ -336,8 +340,8 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
     every_series = stored_series(stock.store, stock.book, mending.chosen)
     for series in every_series:
         await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
-    await trio.to_thread.run_sync(mending.doubt, stock, every_series)
-    return every_series
+    doubted = await trio.to_thread.run_sync(mending.doubt, stock, every_series, now_ms)
+    return sorted({*every_series, *doubted})
 
 
 async def _follow_settings(rereading: Rereading, supervisor: Supervisor, collection: Collection) -> None:

@@ -10,8 +10,18 @@ from collector.coverage import Spans, moment_text
 from collector.missing import Missing
 from collector.rows import candles_in
 from collector.vitals import Vitals
+from collector.wording import counted
 
 _SHOWN = 10
+
+
+@attrs.frozen
+class Mended:
+    """What a repair came to: files whose bytes are others than before, and candles of which it is on record now that
+    the exchange's own timeframes disagree on them."""
+
+    files: int = 0
+    settled: int = 0
 
 
 @attrs.frozen
@@ -31,6 +41,7 @@ class Outcome:
     unknown: tuple[str, ...]
     looked: bool
     stopped: bool
+    mended: Mended = Mended()
 
     @property
     def complete(self) -> bool:
@@ -47,14 +58,19 @@ def _done(outcome: Outcome) -> Iterator[str]:
     vitals = outcome.vitals
     rate = vitals.rows / outcome.seconds if outcome.seconds else 0
     yield (
-        f"{vitals.rows:,} candles of {outcome.series} series in {outcome.seconds:.1f} s ({rate:,.0f} rows/s), "
-        f"{vitals.requests:,} requests, {vitals.retries:,} retries"
+        f"{counted(vitals.rows, 'candle')} of {counted(outcome.series, 'series')} in {outcome.seconds:.1f} s "
+        f"({rate:,.0f} rows/s), {counted(vitals.requests, 'request')}, {counted(vitals.retries, 'retry')}"
     )
     if vitals.troubles:
-        met = ", ".join(f"{count} × {kind}" for kind, count in sorted(vitals.troubles.items()))
+        met = ", ".join(f"{count:,} × {kind}" for kind, count in sorted(vitals.troubles.items()))
         yield f"troubles met on the way: {met}"
     if vitals.revisions:
-        yield f"{vitals.revisions} candles were revised by the exchange"
+        was = (
+            "was not as the exchange has it, and was"
+            if vitals.revisions == 1
+            else "were not as the exchange has them, and were"
+        )
+        yield f"{counted(vitals.revisions, 'stored candle')} {was} replaced"
     if outcome.absent:
         yield f"the exchange does not have {_amount(outcome.absent)}; asked again ever more rarely"
     if outcome.complete:
@@ -74,9 +90,9 @@ def left_lines(outcome: Outcome) -> Iterator[str]:
         start, end = moment_text(note.span.start_ms), moment_text(note.span.end_ms)
         yield f"  {series} {start} to {end}: {note.state}, {note.why}"
     if len(outcome.missing) > _SHOWN:
-        yield f"  and {len(outcome.missing) - _SHOWN} more"
+        yield f"  and {len(outcome.missing) - _SHOWN:,} more"
 
 
 def _amount(notes: Sequence[tuple[Series, Missing]]) -> str:
     candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in notes)
-    return f"{candles:,} candle{'s' if candles > 1 else ''} in {len(notes)} span{'s' if len(notes) > 1 else ''}"
+    return f"{counted(candles, 'candle')} in {counted(len(notes), 'span')}"

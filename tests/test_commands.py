@@ -34,12 +34,13 @@ from collector.commands.options import Options, with_options
 from collector.commands.signals import until_signal
 from collector.errors import SettingsError
 from collector.ledger import open_ledger
-from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
+from collector.sandbox import Faults, Hole, Limits, Sandbox, build_exchange, open_sandbox
 from collector.settings import Settings
 from collector.summary import Outcome
 from tests.campaign.counting import hang_bell
 from tests.campaign.process import clean_environment, command, heard, open_collector, variables
 from tests.campaign.truth import asked_spans, differences, foreign_rows, held_spans, series_of, truth_of, whole_lines
+from tests.defects import changed
 from tests.support import KLINE, fetch, market, served, settings_for, until
 
 ROOT = Path(__file__).parent.parent
@@ -671,6 +672,28 @@ def test_repair_that_could_not_fetch_everything_says_so_by_its_status(say: Comma
         status, _, err = say(settings, "repair")
     assert status == 1
     assert "BTCUSDT_60.csv: 3 candles are fetched" in err
+
+
+def test_an_exchange_that_disagrees_with_itself_is_settled_by_one_repair(say: Command, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded"
+    recorded.mkdir()
+    for name in ("1", "60"):
+        text = market().truth("BTCUSDT", name, 1_715_731_200_000, 1_715_774_400_000)
+        (recorded / f"BTCUSDT_{name}.csv").write_bytes(text)
+    header, *rows = (recorded / "BTCUSDT_60.csv").read_bytes().splitlines(keepends=True)
+    odd = [changed(row, 7, "1.25") for row in rows[:3]]
+    (recorded / "BTCUSDT_60.csv").write_bytes(b"".join([header, *odd, *rows[3:]]))
+    with served(build_exchange(replay=recorded, rate=0)) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["1", "60"], days_to_fetch=1)
+        say(settings, "fetch")
+        status, out, err = say(settings, "check")
+        assert (status, "collector repair" in out) == (1, True)
+        status, _, err = say(settings, "repair")
+        assert (status, complaints(err)[-1]) == (0, "no file had to be changed")
+        assert complaints(err)[-2].startswith("on 3 candles the exchange's own timeframes disagree")
+    status, out, err = say(settings, "check")
+    assert (status, out.count("\n")) == (0, 1)
+    assert complaints(err)[0].endswith("nothing is wrong; on 3 values the exchange's own timeframes disagree")
 
 
 def test_symbols_can_be_chosen_and_named_alone_for_another_command(say: Command, tmp_path: Path) -> None:

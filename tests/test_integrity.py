@@ -217,8 +217,9 @@ def test_a_coarser_file_is_compared_with_the_next_finer_one(checker: DataIntegri
     (tmp_path / "BTCUSDT_5.csv").write_bytes(HEADER + changed(coarse, 6, "7.6"))
     result = checker.check_all_files()["issues"]["BTCUSDT_5.csv"]
     assert result["has_issues"]
-    assert result["finer"] == "BTCUSDT_1.csv"
-    assert result["disagreements"] == [{"timestamp_ms": T0, "column": "volume", "coarse": "7.6", "fine": "7.500"}]
+    assert result["finer"] == ["BTCUSDT_1.csv"]
+    expected = {"timestamp_ms": T0, "column": "volume", "coarse": "7.6", "fine": "7.500", "finer": "BTCUSDT_1.csv"}
+    assert result["disagreements"] == [expected]
 
 
 def test_damaged_rows_of_a_finer_file_accuse_no_coarser_one(checker: DataIntegrityChecker, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`. A package's name stands for its own `__init__`, and `package.*` for
 # whatever in it is not named by itself.
 PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing", "book", "events", "errors"}
+PURE |= {"disagreements", "wording"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": {"errors"},
     "ledger": COMMON | {"inspection", "ownership"},
     "ownership": COMMON,
-    "repair": COMMON | {"store", "ledger", "ownership", "inspection", "integrity", "checking.*"},
+    "repair": COMMON | {"store", "ledger", "ownership", "inspection", "integrity", "checking.*", "summary"},
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | {"store", "ledger", "ownership", "checking.*"},
     "gaps": COMMON | {"inspection", "ledger", "ownership"},

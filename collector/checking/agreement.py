@@ -1,15 +1,20 @@
-"""Whether the candles of a coarser file are what those of a finer one make together.
+"""Whether the candles of a coarser file are what those of a finer one add up to.
 
-Compared is every coarser candle whose time the finer file covers wholly. Prices must be equal, and so must volume: it
-is a sum of whole lots, and nothing rounds it. Turnover is rounded by the exchange in every candle by itself, so the sum
-of the parts may be off by half a unit of the last digit for each of them. Sums of floats only choose what is worth a
-look; what is called a disagreement has been added up in decimals.
+Compared is every coarser candle that the finer file covers whole. Prices must be equal. A sum (volume, turnover) may
+differ by a part in 10^12: for years the exchange has added some of them up in floats. Sums of floats only choose what
+is worth a look; where they are too close to the tolerance to tell, the decimals are added up exactly.
+
+A file is read once, whatever it is compared with: the sums of each coarser timeframe are made of the next finer ones
+that are there already.
 """
 
+import re
+from array import array
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from functools import cached_property
+from hashlib import blake2b
 from itertools import groupby
-from operator import itemgetter
 
 import attrs
 import polars as pl
@@ -18,24 +23,52 @@ from collector.candle import TIMEFRAMES, Timeframe
 from collector.coverage import moment_text
 from collector.rows import COLUMNS
 
-_SCHEMA = dict.fromkeys(COLUMNS, pl.String) | {"timestamp": pl.Int64}
-_PRICES = ("open", "high", "low", "close")
-_SUMS = ("volume", "turnover")
+_NAMES = COLUMNS[2:]
+_PRICES, _SUMS = _NAMES[:4], _NAMES[4:]
+_TOLERANCE = Decimal("1e-12")  # of the greater of two sums
+_ALIKE, _UNLIKE = 1e-13, 1e-11  # sums of floats that are nearer, or farther apart, are on one side of the tolerance
 _FEW = 32 * 1024  # bytes: up to here, comparing every candle is quicker than calling polars a dozen times
-_COARSE = [f"{name}_coarse" for name in COLUMNS[2:]]
+_SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(_NAMES, pl.Float64)
+_NUMBERS = [place for place, name in enumerate(COLUMNS) if name != "datetime"]
+_DIGEST = 8  # bytes
 
 
 @attrs.frozen
 class Disagreement:
-    """A coarser candle that is not what the finer ones make: the column, its own text, and theirs."""
+    """A coarser candle that is not what the finer ones add up to: the column, its own text, and theirs."""
 
     timestamp_ms: int
     column: str
     coarse: str
     fine: str
+    finer: str  # the name of the finer file
 
-    def sentence(self, finer: str) -> str:
-        return f"{moment_text(self.timestamp_ms)}: {self.column} is {self.coarse}, but {finer} makes it {self.fine}"
+    def sentence(self) -> str:
+        return (
+            f"{moment_text(self.timestamp_ms)}: {self.column} is {self.coarse}, but {self.finer} makes it {self.fine}"
+        )
+
+
+@attrs.frozen
+class Contradiction:
+    """A coarser candle and the finer ones that cover it, as lines, with the columns on which they disagree."""
+
+    open_ms: int
+    columns: tuple[str, ...]
+    own: bytes
+    parts: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """What both sides say, in a few bytes: another row on either side has another digest."""
+        return blake2b(self.own + self.parts, digest_size=_DIGEST).digest()
+
+    def disagreements(self, finer: str) -> Iterator[Disagreement]:
+        """One for each column; `finer` is the name of the finer file."""
+        own, made = _texts(self.own), _added(self.parts)
+        for name in self.columns:
+            place = _NAMES.index(name)
+            yield Disagreement(self.open_ms, name, own[place], f"{made[place]:f}", finer)
 
 
 def finer_frames(frame: Timeframe) -> list[Timeframe]:
@@ -43,37 +76,122 @@ def finer_frames(frame: Timeframe) -> list[Timeframe]:
     return [each for each in reversed(TIMEFRAMES.values()) if each.fills(frame)]
 
 
-def disagreements(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes) -> Iterator[Disagreement]:
-    """Compares two texts of whole, sound rows in order, without headers."""
-    if not coarse or not fine:
+@attrs.define(slots=False)
+class Lines:
+    """The whole, sound rows of one file, in order, without the header: to be compared with others of its symbol."""
+
+    frame: Timeframe
+    text: bytes
+    _made: dict[Timeframe, pl.DataFrame] = attrs.field(factory=dict, init=False)
+
+    @property
+    def are_few(self) -> bool:
+        return len(self.text) <= _FEW
+
+    @cached_property
+    def opens(self) -> list[int]:
+        """The open time of each row."""
+        return [int(line[:13]) for line in self.text.split(b"\n")[:-1]]
+
+    @cached_property
+    def numbers(self) -> pl.DataFrame:
+        """The rows as numbers, with their places."""
+        rows = pl.read_csv(self.text, schema=_SCHEMA, columns=_NUMBERS, has_header=False, quote_char=None, glob=False)
+        return rows.with_row_index("place")
+
+    def made(self, frame: Timeframe) -> pl.DataFrame:
+        """The candles of a coarser timeframe that these rows cover whole, with the place of the first row of each."""
+        return self._grouped(frame).filter(_is_whole(frame, self.frame))
+
+    def slice(self, place: int, rows: int = 1) -> bytes:
+        """So many lines, with their ends."""
+        return self.text[self._ends[place] : self._ends[place + rows]]
+
+    @cached_property
+    def _ends(self) -> "array[int]":
+        """Where each line ends, and before them, where the first one begins."""
+        return array("q", [0, *(found.end() for found in re.finditer(b"\n", self.text))])
+
+    def _grouped(self, frame: Timeframe) -> pl.DataFrame:
+        if frame not in self._made:
+            between = [each for each in finer_frames(frame) if each in self._made]
+            parts = self._made[between[0]] if between else _single(self.numbers)
+            self._made[frame] = _grouped(parts, frame)
+        return self._made[frame]
+
+
+def contradictions(coarse: Lines, fine: Lines) -> Iterator[Contradiction]:
+    """Every candle of the coarser rows that is not what the finer ones that cover it whole add up to, by time."""
+    if not coarse.text or not fine.text:
         return
-    if len(coarse) + len(fine) <= _FEW:
-        yield from _each_compared(frame, coarse, finer, fine)
-        return
-    parts = _read(fine).with_columns(_opening(frame).alias("bucket"))
-    own = _read(coarse)
-    both = _made(parts).join(own, left_on="bucket", right_on="timestamp", suffix="_coarse")
-    suspects = both.filter(_is_whole(frame, finer), _is_suspicious(parts, own)).sort("bucket")
-    rows = parts.join(suspects, on="bucket", how="semi", maintain_order="left").select("bucket", *COLUMNS[2:])
-    groups = groupby(rows.iter_rows(), key=itemgetter(0))
-    for texts, (bucket, group) in zip(suspects.select(_COARSE).iter_rows(), groups, strict=True):
-        yield from _compared(bucket, [row[1:] for row in group], texts)
+    for open_ms, place, first, count, columns in _suspects(coarse, fine):
+        own, parts = coarse.slice(place), fine.slice(first, count)
+        columns = columns or _exact_columns(own, parts)
+        if columns:
+            yield Contradiction(open_ms, columns, own, parts)
 
 
-def _each_compared(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes) -> Iterator[Disagreement]:
-    own = {int(time): texts for time, _, *texts in _split(coarse)}
-    for bucket, lines in groupby(_split(fine), key=lambda line: frame.floor(int(line[0]))):
-        rows = [texts for _, _, *texts in lines]
-        if bucket in own and len(rows) == finer.count(bucket, frame.close(bucket)):
-            yield from _compared(bucket, rows, own[bucket])
+# The open time, the place of the coarser row, the place of the first finer row and how many they are, and the columns
+# that differ; none of them are named where exact sums have to tell.
+Suspect = tuple[int, int, int, int, tuple[str, ...]]
 
 
-def _split(text: bytes) -> Iterator[list[str]]:
-    return (line.split(",") for line in text.decode().splitlines())
+def _suspects(coarse: Lines, fine: Lines) -> Iterator[Suspect]:
+    if coarse.are_few and fine.are_few:
+        return _every_candle(coarse, fine)
+    own = coarse.numbers.rename({"place": "own"})
+    both = fine.made(coarse.frame).join(own, on="timestamp", suffix="_coarse", maintain_order="left")
+    suspects = both.select("timestamp", "own", "place", "parts", *map(_differs, _NAMES)).filter(
+        pl.any_horizontal(pl.col(name) > 0 for name in _NAMES)
+    )
+    return map(_suspect, suspects.iter_rows())
 
 
-def _read(text: bytes) -> pl.DataFrame:
-    return pl.read_csv(text, schema=_SCHEMA, has_header=False, quote_char=None, glob=False)
+def _suspect(row: tuple[int, ...]) -> Suspect:
+    open_ms, own, place, parts, *differ = row
+    sure = max(differ) == _SURE and _UNSURE not in differ
+    columns = tuple(name for name, how in zip(_NAMES, differ, strict=True) if how) if sure else ()
+    return open_ms, own, place, parts, columns
+
+
+_UNSURE, _SURE = 1, 2
+
+
+def _differs(name: str) -> pl.Expr:
+    """How sure it is that a column differs."""
+    made, own = pl.col(name), pl.col(f"{name}_coarse")
+    if name in _PRICES:
+        return (made != own).cast(pl.Int8).mul(_SURE).alias(name)
+    apart, greater = (made - own).abs(), pl.max_horizontal(made, own)
+    return ((apart > _ALIKE * greater).cast(pl.Int8) + (apart > _UNLIKE * greater).cast(pl.Int8)).alias(name)
+
+
+def _every_candle(coarse: Lines, fine: Lines) -> Iterator[Suspect]:
+    places = {open_ms: place for place, open_ms in enumerate(coarse.opens)}
+    floor, close = coarse.frame.floor, coarse.frame.close
+    for open_ms, group in groupby(enumerate(fine.opens), key=lambda row: floor(row[1])):
+        if open_ms in places:
+            rows = [place for place, _ in group]
+            if len(rows) == fine.frame.count(open_ms, close(open_ms)):
+                yield open_ms, places[open_ms], rows[0], len(rows), ()
+
+
+def _single(numbers: pl.DataFrame) -> pl.DataFrame:
+    return numbers.with_columns(pl.lit(1, pl.UInt32).alias("parts"))
+
+
+def _grouped(parts: pl.DataFrame, frame: Timeframe) -> pl.DataFrame:
+    return (
+        parts.with_columns(_opening(frame).alias("timestamp").set_sorted())
+        .group_by("timestamp", maintain_order=True)
+        .agg(
+            pl.col("place", "open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col(*_SUMS, "parts").sum(),
+        )
+    )
 
 
 def _opening(frame: Timeframe) -> pl.Expr:
@@ -84,59 +202,32 @@ def _opening(frame: Timeframe) -> pl.Expr:
     return time - (time - frame.floor(0)) % frame.step_ms
 
 
-def _made(parts: pl.DataFrame) -> pl.DataFrame:
-    number = {name: pl.col(name).cast(pl.Float64) for name in COLUMNS[2:]}
-    return parts.group_by("bucket", maintain_order=True).agg(
-        number["open"].first(),
-        number["high"].max(),
-        number["low"].min(),
-        number["close"].last(),
-        number["volume"].sum(),
-        number["turnover"].sum(),
-        pl.len().alias("parts"),
-    )
-
-
 def _is_whole(frame: Timeframe, finer: Timeframe) -> pl.Expr:
     assert finer.step_ms is not None
     if frame.step_ms is not None:
         return pl.col("parts") == frame.step_ms // finer.step_ms
-    bucket = pl.col("bucket").cast(pl.Datetime("ms"))
-    length = bucket.dt.offset_by("1mo").cast(pl.Int64) - pl.col("bucket")
+    month = pl.col("timestamp").cast(pl.Datetime("ms"))
+    length = month.dt.offset_by("1mo").cast(pl.Int64) - pl.col("timestamp")
     return pl.col("parts") == length // finer.step_ms
 
 
-def _is_suspicious(parts: pl.DataFrame, own: pl.DataFrame) -> pl.Expr:
-    """What may disagree: prices that differ, and sums that are not the same to less than half of the last digit that
-    anybody wrote."""
-    coarse = {name: pl.col(f"{name}_coarse").cast(pl.Float64) for name in COLUMNS[2:]}
-    differ = [pl.col(name) != coarse[name] for name in _PRICES]
-    digits = {name: max(_digits(parts[name]), _digits(own[name])) for name in _SUMS}
-    differ += [(pl.col(name) - coarse[name]).abs() > 0.4 * 10.0 ** -digits[name] for name in _SUMS]
-    return pl.any_horizontal(differ)
+def _exact_columns(own: bytes, parts: bytes) -> tuple[str, ...]:
+    """The columns on which a coarser line and the finer ones disagree, to the last digit."""
+    pairs = zip(_NAMES, map(Decimal, _texts(own)), _added(parts), strict=True)
+    return tuple(name for name, text, made in pairs if abs(made - text) > _allowed(name, made, text))
 
 
-def _digits(texts: pl.Series) -> int:
-    """How many digits after the dot the longest of the numbers has."""
-    name = texts.name
-    after = pl.col(name).str.len_bytes().cast(pl.Int64) - pl.col(name).str.find(".", literal=True).cast(pl.Int64) - 1
-    return texts.to_frame().select(after.max().fill_null(0)).item() or 0
+def _allowed(name: str, made: Decimal, own: Decimal) -> Decimal:
+    return _TOLERANCE * max(made, own) if name in _SUMS else Decimal(0)
 
 
-def _compared(bucket: int, rows: Sequence[Sequence[str]], own: Sequence[str]) -> Iterator[Disagreement]:
-    """One coarser candle, as texts from open to turnover, and the rows of the finer ones."""
-    opens, highs, lows, closes, volumes, turnovers = (
-        [Decimal(text) for text in each] for each in zip(*rows, strict=True)
-    )
-    made = (opens[0], max(highs), min(lows), closes[-1], sum(volumes, Decimal(0)), sum(turnovers, Decimal(0)))
-    for name, value, text in zip(COLUMNS[2:], made, own, strict=True):
-        allowed = _rounding([*turnovers, Decimal(text)]) if name == "turnover" else 0
-        if abs(value - Decimal(text)) > allowed:
-            yield Disagreement(bucket, name, text, f"{value:f}")
+def _added(parts: bytes) -> Sequence[Decimal]:
+    """The values of the coarser candle that these lines make, from open to turnover."""
+    columns = zip(*map(_texts, parts.splitlines()), strict=True)
+    opens, highs, lows, closes, volumes, turnovers = ([Decimal(text) for text in each] for each in columns)
+    return opens[0], max(highs), min(lows), closes[-1], sum(volumes, Decimal(0)), sum(turnovers, Decimal(0))
 
 
-def _rounding(numbers: list[Decimal]) -> Decimal:
-    """Half a unit of the last digit anybody wrote, for every number."""
-    exponents = [number.as_tuple().exponent for number in numbers]
-    last = min(exponent for exponent in exponents if isinstance(exponent, int))
-    return Decimal(len(numbers)) * Decimal(1).scaleb(last) / 2
+def _texts(line: bytes) -> list[str]:
+    """The values of a line from open to turnover."""
+    return line.decode().rstrip("\n").split(",")[2:]

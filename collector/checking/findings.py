@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, takewhile
 from typing import Any
 
@@ -14,6 +14,7 @@ from collector.checking.defects import Defect, Kind
 from collector.checking.examination import MOST, Examination
 from collector.checking.succession import RowGap
 from collector.coverage import NOTHING, Span, Spans, moment_text
+from collector.disagreements import Known
 from collector.missing import SETTLED, Missing, State
 from collector.rows import candles_in
 
@@ -25,10 +26,27 @@ Record = dict[str, Any]
 
 
 @attrs.frozen
+class Comparison:
+    """A file against a finer one: the candles on which they disagree, by open time, with the digest of both sides.
+
+    `known` are those that the exchange itself has so, with the record of it; `doubtful` are all others. The first of
+    each are described, and all counted, one for each column.
+    """
+
+    finer: Series
+    doubtful: Mapping[int, bytes] = attrs.field(factory=dict)
+    known: Mapping[int, Known] = attrs.field(factory=dict)
+    first_doubtful: tuple[Disagreement, ...] = ()
+    first_known: tuple[Disagreement, ...] = ()
+    doubtful_count: int = 0
+    known_count: int = 0
+
+
+@attrs.frozen
 class Checked:
     """One file. `problem` says why it could not be examined, `notes` is what the ledger knows of the series' missing
     candles, `outside` which of them may still come before the first row, after the last, or where there is no row;
-    `disagreements` are the first of those with the file named `finer`."""
+    `comparisons` has one for each finer file."""
 
     file: str
     problem: str | None = None
@@ -36,14 +54,40 @@ class Checked:
     examination: Examination = attrs.field(factory=Examination)
     notes: tuple[Missing, ...] = ()
     outside: Spans = NOTHING
-    finer: str | None = None
-    disagreements: tuple[Disagreement, ...] = ()
-    disagreement_count: int = 0
+    comparisons: tuple[Comparison, ...] = ()
 
     @property
     def has_issues(self) -> bool:
         """Whether anything is wrong; a gap that the exchange cannot fill is not."""
         return bool(self.trouble or self.examination.counts or self.disagreement_count or self.unsettled)
+
+    @property
+    def disagreements(self) -> list[Disagreement]:
+        """The first columns in which a candle is not what the finer ones add up to, by time."""
+        return _first(each.first_doubtful for each in self.comparisons)
+
+    @property
+    def disagreement_count(self) -> int:
+        return sum(each.doubtful_count for each in self.comparisons)
+
+    @property
+    def known_disagreements(self) -> list[Disagreement]:
+        """The first of those that the exchange itself has, which are no issue."""
+        return _first(each.first_known for each in self.comparisons)
+
+    @property
+    def known_count(self) -> int:
+        return sum(each.known_count for each in self.comparisons)
+
+    @property
+    def known_ms(self) -> int | None:
+        """When the oldest of these records was made, by the exchange's clock."""
+        return min((each.confirmed_ms for one in self.comparisons for each in one.known.values()), default=None)
+
+    @property
+    def is_worth_telling(self) -> bool:
+        """Whether there is anything to say about the file, an issue or not."""
+        return bool(self.has_issues or self.gap_count or self.known_count)
 
     @property
     def trouble(self) -> str | None:
@@ -128,9 +172,12 @@ class Checked:
             "invalid_count": self.invalid_count,
             "defects": {kind.value: count for kind, count in self.examination.counts.items()},
             "looks_like": str(self.examination.looks_like) if self.examination.looks_like else None,
-            "finer": self.finer,
+            "finer": [each.finer.file_name for each in self.comparisons],
             "disagreements": [attrs.asdict(each) for each in self.disagreements],
             "disagreement_count": self.disagreement_count,
+            "exchange_disagreements": [attrs.asdict(each) for each in self.known_disagreements],
+            "exchange_disagreement_count": self.known_count,
+            "exchange_confirmed_ms": self.known_ms,
         }
 
     def _gap_record(self, gap: RowGap) -> Record:
@@ -160,7 +207,13 @@ class Checked:
             yield f"its rows seem to be of timeframe {self.examination.looks_like}, not {self.series.timeframe}"
         yield from _shortened(map(_sentence, self.examination.defects), sum(self.examination.counts.values()))
         yield from _shortened(map(self._gap_sentence, self.gaps), self.gap_count)
-        yield from _shortened((each.sentence(str(self.finer)) for each in self.disagreements), self.disagreement_count)
+        yield from _shortened((each.sentence() for each in self.disagreements), self.disagreement_count)
+        if self.disagreement_count:
+            yield "`collector repair` settles it: both sides are read again, then mended or put on record"
+        if self.known_ms is not None:
+            count, since = self.known_count, moment_text(self.known_ms)
+            what = "disagreement is" if count == 1 else "disagreements are"
+            yield f"{count:,} {what} the exchange's own, confirmed by reading both sides again (first on {since})"
 
     def _gap_sentence(self, gap: RowGap) -> str:
         states = self.states(gap)
@@ -169,6 +222,10 @@ class Checked:
         last_ms = self.series.timeframe.floor(gap.span.end_ms - 1) if self.series else gap.span.start_ms
         place = moment_text(gap.span.start_ms) + (f" to {moment_text(last_ms)}" if gap.candles > 1 else "")
         return f"{_where(gap)}{candles} missing, {place} ({said})"
+
+
+def _first(each: Iterable[Sequence[Disagreement]]) -> list[Disagreement]:
+    return sorted(chain.from_iterable(each), key=lambda one: one.timestamp_ms)[:MOST]
 
 
 def _intervals(gap: RowGap) -> tuple[int | None, int | None]:
@@ -197,7 +254,8 @@ def totals(checked: Iterable[Checked]) -> Record:
         numbers["total_duplicates"] += each.count(Kind.DUPLICATE)
         numbers["total_invalid_candles"] += each.invalid_count
         numbers["total_disagreements"] += each.disagreement_count
-        if each.has_issues or each.gap_count:
+        numbers["total_exchange_disagreements"] += each.known_count
+        if each.is_worth_telling:
             issues[each.file] = each.record()
     return {**numbers, "issues": issues}
 
@@ -211,6 +269,7 @@ _NUMBERS = (
     "total_duplicates",
     "total_invalid_candles",
     "total_disagreements",
+    "total_exchange_disagreements",
 )
 
 

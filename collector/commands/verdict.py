@@ -9,6 +9,7 @@ from typing import Any
 
 from collector.checking.findings import Checked
 from collector.checking.samples import Difference
+from collector.wording import counted
 
 _FILES = 40  # that are shown
 
@@ -17,7 +18,7 @@ TITLES = ("file", "rows", "gaps", "missing", "duplicates", "out of order", "inva
 
 def worth_telling(checked: Sequence[Checked]) -> list[Checked]:
     """The first files with anything to say about; those with issues first."""
-    told = [each for each in checked if each.has_issues or each.gap_count]
+    told = [each for each in checked if each.is_worth_telling]
     return sorted(told, key=lambda each: not each.has_issues)[:_FILES]
 
 
@@ -35,7 +36,7 @@ def finding_lines(checked: Sequence[Checked]) -> Iterator[str]:
     shown = worth_telling(checked)
     for each in shown:
         yield from (f"{each.file}: {sentence}" for sentence in each.sentences())
-    others = sum(1 for each in checked if each.has_issues or each.gap_count) - len(shown)
+    others = sum(each.is_worth_telling for each in checked) - len(shown)
     if others:
         yield f"and {others:,} more files; the report has them all"
 
@@ -55,6 +56,8 @@ def summary(record: Mapping[str, Any]) -> str:
     verdict = f"{wrong:,} with issues" if wrong else "nothing is wrong"
     if not wrong and record["total_gaps"]:
         verdict += f" ({record['total_missing_candles']:,} candles are missing that the exchange does not have)"
+    if known := record["total_exchange_disagreements"]:
+        verdict += f"; on {counted(known, 'value')} the exchange's own timeframes disagree"
     audit = record.get("against_exchange")
     if audit:
         verdict += f"; {audit['difference_count']:,} of {audit['candles']:,} candles differ from the exchange"

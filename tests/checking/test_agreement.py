@@ -1,11 +1,11 @@
-"""Coarser candles against what finer ones make: exact ones agree, a false one is named, rounding is no falsehood."""
+"""Coarser candles against what finer ones make: exact ones agree, a false one is named, float noise is not."""
 
 from itertools import pairwise
 
 import pytest
 
 from collector.candle import TIMEFRAMES, Timeframe
-from collector.checking.agreement import Disagreement, disagreements, finer_frames
+from collector.checking.agreement import Contradiction, Disagreement, Lines, contradictions, finer_frames
 from collector.rows import Values, rows_of
 from tests.candles import T0
 from tests.defects import changed
@@ -20,13 +20,17 @@ def candles(frame: Timeframe, *values: tuple[str, str, str, str, str, str]) -> b
     return rows_of(frame, rows).text
 
 
+def found_in(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes) -> list[Contradiction]:
+    return list(contradictions(Lines(frame, coarse), Lines(finer, fine)))
+
+
 def compared(frame: Timeframe, coarse: bytes, finer: Timeframe, fine: bytes) -> list[Disagreement]:
     """What is found both candle by candle, as in short texts, and with polars, as in long ones."""
-    found = list(disagreements(frame, coarse, finer, fine))
+    found = found_in(frame, coarse, finer, fine)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("collector.checking.agreement._FEW", 0)
-        assert list(disagreements(frame, coarse, finer, fine)) == found
-    return found
+        assert found_in(frame, coarse, finer, fine) == found
+    return [each for one in found for each in one.disagreements("BTCUSDT_1.csv")]
 
 
 @pytest.mark.parametrize(("finer", "coarser"), list(pairwise(["1", "5", "60", "240", "D", "W"])))
@@ -63,7 +67,7 @@ def test_a_false_value_is_named_with_what_it_should_be(column: str, text: str) -
     (found,) = compared(TIMEFRAMES["5"], false, MINUTES, candles(MINUTES, *MIXED))
     assert (found.timestamp_ms, found.column, found.coarse) == (T0, column, text)
     assert found.fine == FIVE[names.index(column) - 2]
-    assert "BTCUSDT_1.csv makes it" in found.sentence("BTCUSDT_1.csv")
+    assert "BTCUSDT_1.csv makes it" in found.sentence()
 
 
 def test_candles_that_the_finer_file_does_not_cover_wholly_are_not_compared() -> None:
@@ -72,10 +76,43 @@ def test_candles_that_the_finer_file_does_not_cover_wholly_are_not_compared() ->
     assert compared(TIMEFRAMES["5"], b"", MINUTES, candles(MINUTES, *MIXED)) == []
 
 
-def test_turnover_may_be_off_by_what_rounding_each_part_can_make_and_volume_may_not() -> None:
-    off = changed(candles(TIMEFRAMES["5"], FIVE), 7, "10.32")  # six numbers, each rounded by up to 0.005
-    assert compared(TIMEFRAMES["5"], off, MINUTES, candles(MINUTES, *MIXED)) == []
-    assert compared(TIMEFRAMES["5"], changed(off, 7, "10.33"), MINUTES, candles(MINUTES, *MIXED))
+@pytest.mark.parametrize(
+    ("column", "text", "agrees"),
+    [
+        (7, "10.29000000001", True),  # a part in 10^12: the noise of floats
+        (7, "10.2900000000103", False),
+        (7, "10.28999999999", True),
+        (7, "10.28", False),
+        (6, "1.5040000000015", True),
+        (6, "1.504000000002", False),
+        (5, "7.00000000000001", False),  # a price is no sum
+    ],
+)
+def test_sums_agree_within_a_part_in_a_million_million(column: int, text: str, agrees: bool) -> None:
+    coarse = changed(candles(TIMEFRAMES["5"], FIVE), column, text)
+    found = compared(TIMEFRAMES["5"], coarse, MINUTES, candles(MINUTES, *MIXED))
+    assert (found == []) is agrees
+
+
+def test_another_row_on_either_side_has_another_digest() -> None:
+    five, minutes = changed(candles(TIMEFRAMES["5"], FIVE), 7, "11"), candles(MINUTES, *MIXED)
+    texts = [(five, minutes), (changed(five, 7, "12"), minutes), (five, minutes.replace(b"0.01\n", b"0.010\n", 1))]
+    digests = {found_in(TIMEFRAMES["5"], five, MINUTES, minutes)[0].digest for five, minutes in texts}
+    assert len(digests) == 3
+
+
+def test_sums_are_made_of_what_is_already_added_up() -> None:
+    exchange, start_ms = market(), TIMEFRAMES["D"].floor(T0)
+    end_ms = TIMEFRAMES["D"].shift(start_ms, 3)
+    texts = {name: exchange.truth("BTCUSDT", name, start_ms, end_ms) for name in ("1", "5", "15", "60", "D")}
+    lines = {name: Lines(TIMEFRAMES[name], text[text.index(b"\n") + 1 :]) for name, text in texts.items()}
+    minutes = lines.pop("1")
+    for name, coarse in lines.items():
+        assert list(contradictions(coarse, minutes)) == []
+        wrong = coarse.text[: coarse.text.rindex(b",")] + b",1\n"
+        (found,) = contradictions(Lines(TIMEFRAMES[name], wrong), minutes)
+        assert found.columns == ("turnover",)
+        assert found.parts == minutes.text[minutes.text.index(b"%d," % found.open_ms) :]
 
 
 def test_sums_are_exact_where_floats_are_not() -> None:
