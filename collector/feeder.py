@@ -20,17 +20,15 @@ from collector.logs import get_logger
 from collector.research import alignment
 from collector.research.catalogue import Catalogue
 from collector.research.held import Candle, Held, ReplayedCandle
-from collector.research.instants import Moment, instant_ms
+from collector.research.instants import Moment, instant_ms, span_ms
 from collector.research.mirror import mirror, part
 from collector.research.shelf import Limit, Memory, Shelf
-from collector.rows import LATEST_MS
+from collector.rows import LATEST_MS, OLDEST_MS
 
 if TYPE_CHECKING:
     import pandas
 
 log = get_logger(__name__)
-
-_BEFORE_MS, _AFTER_MS = -1, LATEST_MS + 1  # every candle opens between
 
 _RANKS = {each: rank for rank, each in enumerate(TIMEFRAMES.values())}
 
@@ -53,8 +51,11 @@ class DataFeeder:
     """The candles in a data directory. What is asked for and not loaded yet is loaded then.
 
     Moments are whole epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Those of numpy and
-    pandas are understood. Timeframes are the exchange's names, and `1440` for `D`. A feeder belongs to one thread.
-    Handed to another process, it loads there what it is asked for, in the spans that `load_data` was told here.
+    pandas are understood. A number that is no milliseconds of a time the exchange existed, such as one of seconds, is a
+    `ValueError`. A span has what opens at its start or later and before its end; None is without a bound, and so is 0
+    as a start; a date without a time as an end means that whole day. Timeframes are the exchange's names, and `1440`
+    for `D`. A feeder belongs to one thread. Handed to another process, it loads there what it is asked for, in the
+    spans that `load_data` was told here.
 
     Args:
         data_dir: where the CSV files are.
@@ -100,7 +101,7 @@ class DataFeeder:
 
         Args:
             start_date: the first moment wanted, None: from the first candle.
-            end_date: the first moment not wanted any more, None: to the last candle.
+            end_date: the first moment not wanted any more, or the last day wanted; None: to the last candle.
 
         With either, the series are what opens in that span from now on, also where they have to be loaded again.
 
@@ -111,7 +112,7 @@ class DataFeeder:
         Raises:
             ValueError: one of them is not a moment, or the end lies before the start.
         """
-        span = _span_ms(start_date, end_date)
+        span = _span(start_date, end_date)
         loaded = [self._try_to_load(symbol, name, span) for symbol in _each(symbols) for name in _each(timeframes)]
         return all(loaded)
 
@@ -120,12 +121,13 @@ class DataFeeder:
     ) -> Candle | None:
         """The candle that opened last at or before the moment, None before the first and where none are stored.
 
-        It has the numbers of the file by the names of its columns, `timestamp` (when it opened, in epoch milliseconds),
-        `open`, `high`, `low`, `close`, `volume` and `turnover`; besides, `close_time_ms` and `is_closed`. The latter
-        says whether it was complete at the moment. Where it is not, its high, low, close, volume and
-        turnover were not known yet. With `closed_only` it is the last candle that was complete at the moment.
+        Its keys are `timestamp_ms` (when it opened, in epoch milliseconds), the numbers of the file as `open`, `high`,
+        `low`, `close`, `volume` and `turnover`, `close_time_ms` and `is_closed`. The latter says whether it was
+        complete at the moment. Where it was not, its high, low, close, volume and turnover were not known yet. With
+        `closed_only` it is the last candle that was complete at the moment.
         """
-        ms = timestamp if type(timestamp) is int else instant_ms(timestamp)
+        # Most are numbers that are right, and a call would cost a fifth of a look-up.
+        ms = timestamp if type(timestamp) is int and OLDEST_MS <= timestamp <= LATEST_MS else instant_ms(timestamp)
         held = self._shelf.find(symbol, timeframe) or self._held_if_stored(symbol, timeframe)
         if held is None:
             return None
@@ -146,59 +148,125 @@ class DataFeeder:
                 found[name] = candle
         return found or None
 
-    def frame(self, symbol: str, timeframe: str, *, fill: bool = False) -> pl.DataFrame:
-        """All candles of a series: `open_time` and `close_time` in UTC, and the six numbers.
+    def frame(
+        self,
+        symbol: str,
+        timeframe: str,
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        fill: bool = False,
+    ) -> pl.DataFrame:
+        """The candles of a series in a span: `open_time` and `close_time` in UTC, and the six numbers.
 
         With `fill`, each missing candle in between becomes a flat one at the last close, marked in the column `filled`.
         """
-        held = self._held(symbol, timeframe)
-        candles = held.lazy().collect()
-        return alignment.filled(held.series.timeframe, candles) if fill else candles
+        held, span = self._held(symbol, timeframe), _span(start, end)
+        if fill:
+            return _within(alignment.filled(held.series.timeframe, held.lazy().collect()), span)
+        return held.lazy(span).collect()
 
-    def lazy(self, symbol: str, timeframe: str, *, fill: bool = False) -> pl.LazyFrame:
+    def lazy(
+        self,
+        symbol: str,
+        timeframe: str,
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        fill: bool = False,
+    ) -> pl.LazyFrame:
         """The same for a query of polars."""
-        return self.frame(symbol, timeframe, fill=fill).lazy()
+        return self.frame(symbol, timeframe, start=start, end=end, fill=fill).lazy()
 
-    def to_pandas(self, symbol: str, timeframe: str, *, fill: bool = False) -> "pandas.DataFrame":
-        """The same for pandas, by open time. Raises `ImportError` where pandas is not installed."""
+    def to_pandas(
+        self,
+        symbol: str,
+        timeframe: str,
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        fill: bool = False,
+        unit: str = "ns",
+    ) -> "pandas.DataFrame":
+        """The same for pandas, by open time. `unit` is that of its times: ns, us, ms or s.
+
+        Raises `ImportError` where pandas is not installed.
+        """
         try:
             import pandas
         except ImportError as error:
             raise ImportError("to_pandas needs pandas: pip install pandas") from error
-        candles = self.frame(symbol, timeframe, fill=fill)
+        candles = self.frame(symbol, timeframe, start=start, end=end, fill=fill)
         columns = {name: candles[name].to_numpy() for name in candles.columns}
-        times = {name: pandas.to_datetime(columns[name], utc=True) for name in ("open_time", "close_time")}
-        return pandas.DataFrame(columns | times).set_index("open_time")
+        times = {name: pandas.DatetimeIndex(columns[name]).as_unit(unit) for name in ("open_time", "close_time")}
+        utc = {name: each.tz_localize("UTC") for name, each in times.items()}
+        return pandas.DataFrame(columns | utc).set_index("open_time")
 
-    def aligned(self, symbol: str, base: str, others: Names) -> pl.DataFrame:
+    def panel(
+        self,
+        symbols: Names,
+        timeframe: str,
+        column: str = "close",
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> pl.DataFrame:
+        """One number of many symbols side by side: `open_time`, and a column per symbol, null where it has no candle.
+
+        A row's numbers but `open` are known when the candle closes, one timeframe after its `open_time`.
+        """
+        if column not in alignment.NUMBERS:
+            raise ValueError(f"{column!r} is not one of {', '.join(alignment.NUMBERS)}")
+        span = _span(start, end)
+        return alignment.side_by_side(
+            {symbol: self._held(symbol, timeframe).column(column, span) for symbol in _each(symbols)}
+        )
+
+    def aligned(
+        self, symbol: str, base: str, others: Names, *, start: Moment | None = None, end: Moment | None = None
+    ) -> pl.DataFrame:
         """One row per candle of the base timeframe, beside it what was known of the others when it closed.
 
         That is the last candle of each that had closed by then, the same instant included; never a later one, and never
         one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
+        The span is that of the base.
         """
         others_held = {held.series: held for held in (self._held(symbol, name) for name in _each(others))}
         tables = [(series.timeframe, held.lazy()) for series, held in others_held.items()]
-        return alignment.aligned(self.frame(symbol, base), tables)
+        return alignment.aligned(self.frame(symbol, base, start=start, end=end), tables)
 
-    def resample(self, symbol: str, source: str, target: str, *, fill: bool = False) -> pl.DataFrame:
+    def resample(
+        self,
+        symbol: str,
+        source: str,
+        target: str,
+        *,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        fill: bool = False,
+    ) -> pl.DataFrame:
         """Candles of a coarser timeframe made from a finer one; `complete` says whether none of those was missing.
 
-        Raises `ValueError` where they are not made of whole candles, as months are not of weeks.
+        The span is that of the coarser ones. Raises `ValueError` where they are not made of whole candles, as months
+        are not of weeks.
         """
-        held, coarse = self._held(symbol, source), timeframe(target)
+        held, coarse, span = self._held(symbol, source), timeframe(target), _span(start, end)
         made = alignment.resampled(held.series.timeframe, coarse, held.lazy())
-        return alignment.filled(coarse, made) if fill else made
+        return _within(alignment.filled(coarse, made) if fill else made, span)
 
-    def replay(self, symbols: Names, timeframes: Names) -> Iterator[ReplayedCandle]:
+    def replay(
+        self, symbols: Names, timeframes: Names, *, start: Moment | None = None, end: Moment | None = None
+    ) -> Iterator[ReplayedCandle]:
         """The closed candles of all these series in the order in which they closed.
 
         Of those that close together the coarser comes first, so that what is known then is complete when the finest
         arrives. The series are held until the end of the replay.
         """
+        span = _span(start, end)
         every_held = (self._held(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
         chosen = {held.series: held for held in every_held}  # `1440` and `D` are two names of one
         ordered = sorted(chosen.values(), key=lambda held: (-_RANKS[held.series.timeframe], held.series.symbol))
-        return merge(*(held.replay() for held in ordered), key=lambda candle: candle["close_time_ms"])
+        return merge(*(held.replay(span) for held in ordered), key=lambda candle: candle["close_time_ms"])
 
     def metadata(self, symbol: str, timeframe: str) -> Metadata:
         """What there is of a series."""
@@ -267,13 +335,12 @@ class DataFeeder:
         return held
 
 
-def _span_ms(start: Moment | None, end: Moment | None) -> tuple[int, int] | None:
-    if start is None and end is None:
-        return None
-    start_ms, end_ms = _BEFORE_MS if start is None else instant_ms(start), _AFTER_MS if end is None else instant_ms(end)
-    if end_ms < start_ms:
-        raise ValueError(f"end_date {end!r} lies before start_date {start!r}")
-    return start_ms, end_ms
+def _span(start: Moment | None, end: Moment | None) -> tuple[int, int] | None:
+    return None if start is None and end is None else span_ms(start, end)
+
+
+def _within(candles: pl.DataFrame, span: tuple[int, int] | None) -> pl.DataFrame:
+    return candles if span is None else alignment.within(candles, *span)
 
 
 def _each(names: Names) -> list[str]:

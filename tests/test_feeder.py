@@ -3,7 +3,7 @@
 import logging
 import pickle
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from math import nan
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector import DataFeeder
@@ -56,7 +56,7 @@ def test_a_directory_may_be_below_home_as_in_the_settings(tmp_path: Path, monkey
 
 def test_a_look_up_gives_the_candle_that_opened_at_or_before_the_moment(feeder: DataFeeder) -> None:
     assert feeder.get_data_at_timestamp("BTCUSDT", "60", T0 + HOUR_MS + 5) == {
-        "timestamp": T0 + HOUR_MS,
+        "timestamp_ms": T0 + HOUR_MS,
         "open": 37001.0,
         "high": 37001.0,
         "low": 37001.0,
@@ -110,8 +110,8 @@ def test_a_look_up_says_what_going_through_all_candles_says(
     feeder = DataFeeder(directory)
     found = feeder.get_data_at_timestamp("BTCUSDT", name, moment)
     known = feeder.get_data_at_timestamp("BTCUSDT", name, moment, closed_only=True)
-    assert (found and found["timestamp"]) == (frame.shift(T0, at_or_before[-1]) if at_or_before else None)
-    assert (known and known["timestamp"]) == (frame.shift(T0, complete[-1]) if complete else None)
+    assert (found and found["timestamp_ms"]) == (frame.shift(T0, at_or_before[-1]) if at_or_before else None)
+    assert (known and known["timestamp_ms"]) == (frame.shift(T0, complete[-1]) if complete else None)
     assert found is None or found["is_closed"] == (found["close_time_ms"] <= moment)
 
 
@@ -119,11 +119,13 @@ def test_a_look_up_says_what_going_through_all_candles_says(
 def test_a_moment_may_lie_beyond_every_calendar(tmp_path: Path, name: str) -> None:
     store(tmp_path, f"BTCUSDT_{name}", range(3))
     feeder = DataFeeder(tmp_path, closed_only=True)
-    for moment in (10**15, 10**19, 10**300):
+    for moment in (10**13 - 1, datetime.max, "9999-12-31", date.max):
         last = feeder.get_data_at_timestamp("BTCUSDT", name, moment)
         assert last
         assert last["close"] == 37002
-        assert feeder.get_data_at_timestamp("BTCUSDT", name, -moment) is None
+    for moment in (10**12, datetime.min, "0001-01-01"):
+        assert feeder.get_data_at_timestamp("BTCUSDT", name, moment) is None
+    assert feeder.frame("BTCUSDT", name, start=date.min, end=date.max).height == 3
 
 
 def test_a_feeder_can_be_told_once_that_only_closed_candles_count(tmp_path: Path, feeder: DataFeeder) -> None:
@@ -150,19 +152,74 @@ def test_a_feeder_can_be_told_once_that_only_closed_candles_count(tmp_path: Path
 def test_a_moment_can_be_given_in_every_usual_form(feeder: DataFeeder, moment: Moment) -> None:
     found = feeder.get_data_at_timestamp("BTCUSDT", "60", moment)
     assert found is not None
-    assert found["timestamp"] == T0 + HOUR_MS
+    assert found["timestamp_ms"] == T0 + HOUR_MS
     assert feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment) == {"60": found}
 
 
-@pytest.mark.parametrize("moment", [None, nan, 1.5, "soon"])
-def test_what_is_no_moment_is_a_value_error_everywhere(feeder: DataFeeder, moment: Any) -> None:
-    for ask in (
-        lambda: feeder.get_data_at_timestamp("BTCUSDT", "60", moment),
-        lambda: feeder.get_multi_timeframe_data("BTCUSDT", ["60"], moment),
-        lambda: feeder.load_data("BTCUSDT", "60", start_date=moment if moment is not None else nan),
-    ):
-        with pytest.raises(ValueError, match=r"is no moment|is not an ISO date"):
-            ask()
+Ask = Callable[[DataFeeder, Any], object]
+
+LOOK_UPS: dict[str, Ask] = {
+    "get_data_at_timestamp": lambda feeder, at: feeder.get_data_at_timestamp("BTCUSDT", "60", at),
+    "get_multi_timeframe_data": lambda feeder, at: feeder.get_multi_timeframe_data("BTCUSDT", ["60"], at),
+}
+SPANS: dict[str, Callable[..., object]] = {
+    "load_data": lambda feeder, start=None, end=None: feeder.load_data("BTCUSDT", "60", start, end),
+    "frame": lambda feeder, **span: feeder.frame("BTCUSDT", "60", **span),
+    "frame, filled": lambda feeder, **span: feeder.frame("BTCUSDT", "60", fill=True, **span),
+    "lazy": lambda feeder, **span: feeder.lazy("BTCUSDT", "60", **span).collect(),
+    "panel": lambda feeder, **span: feeder.panel("BTCUSDT", "60", **span),
+    "aligned": lambda feeder, **span: feeder.aligned("BTCUSDT", "60", "60", **span),
+    "resample": lambda feeder, **span: feeder.resample("BTCUSDT", "1", "60", **span),
+    "replay": lambda feeder, **span: list(feeder.replay("BTCUSDT", "60", **span)),
+}
+NO_MOMENTS = {
+    nan: "is no moment",
+    1.5: "is no moment",
+    "soon": "is not an ISO date",
+    "1712011200123": "is not an ISO date",  # for Python in the year 1712
+    True: "is no moment",
+    -1: "is no moment in epoch milliseconds",
+    T0 // 1000: f"{T0 // 1000} is no moment in epoch milliseconds but in seconds: give {T0}",
+    T0 / 1000: f"in seconds: give {T0}",
+    T0 * 1000: f"in microseconds: give {T0}",
+    T0 * 1_000_000: f"in nanoseconds: give {T0}",
+}
+
+
+@pytest.mark.parametrize("ask", LOOK_UPS.values(), ids=LOOK_UPS)
+@pytest.mark.parametrize(("moment", "why"), [*NO_MOMENTS.items(), (None, "is no moment"), (0, "is no moment")])
+def test_a_look_up_refuses_what_is_no_moment(feeder: DataFeeder, ask: Ask, moment: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        ask(feeder, moment)
+
+
+@pytest.mark.parametrize("ask", SPANS.values(), ids=SPANS)
+@pytest.mark.parametrize(("moment", "why"), NO_MOMENTS.items())
+def test_a_span_refuses_bounds_that_are_no_moments(
+    feeder: DataFeeder, ask: Callable[..., object], moment: Any, why: str
+) -> None:
+    for bound in ("start", "end"):
+        with pytest.raises(ValueError, match=why):
+            ask(feeder, **{bound: moment})
+
+
+@pytest.mark.parametrize("ask", SPANS.values(), ids=SPANS)
+def test_a_span_accepts_zero_as_a_bound(feeder: DataFeeder, ask: Callable[..., object]) -> None:
+    ask(feeder, start=0)
+    ask(feeder, end=0)
+
+
+@pytest.mark.parametrize("divisor", [1000, 1 / 1000, 1 / 1_000_000], ids=["s", "us", "ns"])
+def test_a_file_whose_times_are_in_another_unit_is_named(tmp_path: Path, divisor: float) -> None:
+    path = store(tmp_path, "BTCUSDT_1", range(3))
+    lines = path.read_text().splitlines(keepends=True)
+    times = [int(int(line[:13]) / divisor) for line in lines[1:]]
+    path.write_text(lines[0] + "".join(f"{time}{line[13:]}" for time, line in zip(times, lines[1:], strict=True)))
+    for start, end in ((None, None), (T0, None), (T0 - 5, T0 - 4)):
+        feeder = DataFeeder(tmp_path)
+        assert not feeder.load_data("BTCUSDT", "1", start, end)
+        with pytest.raises(NotReadable, match=r"its timestamps are in \w+ and not in milliseconds"):
+            feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
 
 
 def test_1440_is_another_name_of_d(tmp_path: Path) -> None:
@@ -195,8 +252,16 @@ def test_what_is_asked_for_and_not_loaded_is_loaded_then(feeder: DataFeeder) -> 
     [
         (None, None, range(48)),
         ("2023-11-15 06:00", None, range(6, 48)),
-        (None, "2023-11-16", range(24)),
+        (None, "2023-11-15", range(24)),
+        (None, date(2023, 11, 15), range(24)),
+        (None, "20231115", range(24)),
+        ("2023-11-15 12:00", "2023-11-15", range(12, 24)),
+        (None, datetime(2023, 11, 16), range(24)),
         ("2023-11-15", "2023-11-16T00:00:00Z", range(24)),
+        (0, T0 + 3 * HOUR_MS, range(3)),
+        (None, 0, []),
+        (T0 + HOUR_MS, T0 + HOUR_MS, []),
+        (datetime(2023, 11, 15, 1, 0, 0, 1), datetime(2023, 11, 15, 2, 0, 0, 1), [2]),
         (date(2023, 11, 16), None, range(24, 48)),
         (T0 + 1, T0 + 3 * HOUR_MS + 1, range(1, 4)),
         (datetime(2023, 11, 15, 1), datetime(2023, 11, 15, 1, tzinfo=UTC), []),
@@ -209,7 +274,9 @@ def test_a_span_is_what_opens_from_its_start_and_before_its_end(
     store(tmp_path, "BTCUSDT_60", range(48))
     feeder = DataFeeder(tmp_path)
     assert feeder.load_data(["BTCUSDT"], ["60"], start_date=start, end_date=end) is True
-    assert feeder.frame("BTCUSDT", "60")["close"].to_list() == [37000.0 + each for each in rows]
+    closes = [37000.0 + each for each in rows]
+    assert feeder.frame("BTCUSDT", "60")["close"].to_list() == closes
+    assert DataFeeder(tmp_path).frame("BTCUSDT", "60", start=start, end=end)["close"].to_list() == closes
 
 
 def test_the_last_span_that_was_asked_for_counts_also_after_something_had_to_give_way(tmp_path: Path) -> None:
@@ -226,8 +293,10 @@ def test_the_last_span_that_was_asked_for_counts_also_after_something_had_to_giv
 
 
 def test_a_span_that_ends_before_it_starts_is_refused(feeder: DataFeeder) -> None:
-    with pytest.raises(ValueError, match="end_date '2023-11-14' lies before start_date '2023-11-15'"):
+    with pytest.raises(ValueError, match="the end '2023-11-14' lies before the start '2023-11-15'"):
         feeder.load_data(["BTCUSDT"], ["60"], "2023-11-15", "2023-11-14")
+    with pytest.raises(ValueError, match="lies before the start"):
+        feeder.frame("BTCUSDT", "60", start=T0 + 1, end=T0)
 
 
 def test_loading_says_whether_everything_is_there_and_loads_the_rest_all_the_same(
@@ -448,6 +517,78 @@ def test_tables_are_aligned_and_made_coarser_from_files(feeder: DataFeeder) -> N
     assert "filled" in feeder.resample("BTCUSDT", "60", "D", fill=True).columns
 
 
+@given(st.tuples(st.integers(-3, 30), st.integers(-3, 30)).map(sorted), st.integers(-1, 1))
+@settings(max_examples=20)
+def test_a_span_of_a_table_is_that_part_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, hours: list[int], beside_ms: int
+) -> None:
+    directory = tmp_path_factory.getbasetemp() / "spans"
+    if not directory.exists():
+        directory.mkdir()
+        store(directory, "BTCUSDT_60", [0, 1, *range(5, 24)])
+        store(directory, "BTCUSDT_240", range(6))
+    feeder = DataFeeder(directory)
+    start, end = (T0 + hour * HOUR_MS + beside_ms for hour in hours)
+    tables: list[Callable[..., pl.DataFrame]] = [
+        lambda **span: feeder.frame("BTCUSDT", "60", **span),
+        lambda **span: feeder.frame("BTCUSDT", "60", fill=True, **span),
+        lambda **span: feeder.aligned("BTCUSDT", "60", "240", **span),
+        lambda **span: feeder.resample("BTCUSDT", "60", "240", **span),
+        lambda **span: feeder.resample("BTCUSDT", "60", "240", fill=True, **span),
+        lambda **span: feeder.panel("BTCUSDT", "60", **span),
+        lambda **span: pl.DataFrame(
+            [{"open_time": each["timestamp_ms"]} for each in feeder.replay("BTCUSDT", ["60", "240"], **span)],
+            schema={"open_time": pl.Int64},
+        ),
+    ]
+    for table in tables:
+        opens = pl.col("open_time").to_physical()
+        expected = table().filter(opens >= start, opens < end)
+        assert table(start=start, end=end).equals(expected)
+
+
+def test_numbers_of_many_symbols_stand_side_by_side(tmp_path: Path) -> None:
+    store(tmp_path, "AUSDT_60", range(5))
+    store(tmp_path, "BUSDT_60", [0, 3, 6])
+    store(tmp_path, "CUSDT_60", [2, 3])
+    store(tmp_path, "DUSDT_60", [])
+    feeder = DataFeeder(tmp_path)
+    table = feeder.panel(["AUSDT", "BUSDT", "CUSDT", "DUSDT", "AUSDT"], "60")
+    assert table.columns == ["open_time", "AUSDT", "BUSDT", "CUSDT", "DUSDT"]
+    assert table["open_time"].dtype == pl.Datetime("ms", "UTC")
+    hours = (pl.col("open_time").to_physical() - T0) // HOUR_MS
+    assert table.select(hours, pl.exclude("open_time") - 37000).rows() == [
+        (0, 0, 0, None, None),
+        (1, 1, None, None, None),
+        (2, 2, None, 2, None),
+        (3, 3, 3, 3, None),
+        (4, 4, None, None, None),
+        (6, None, 6, None, None),
+    ]
+    assert feeder.panel("BUSDT", "60", "volume")["BUSDT"].to_list() == [1.5] * 3
+    assert feeder.panel(["DUSDT"], "60").is_empty()
+    assert feeder.panel([], "60").columns == ["open_time"]
+    with pytest.raises(ValueError, match="'price' is not one of open, high, low, close, volume, turnover"):
+        feeder.panel("AUSDT", "60", "price")
+
+
+@given(st.lists(st.sets(st.integers(0, 12)), min_size=1, max_size=4))
+@settings(max_examples=30)
+def test_a_panel_is_the_outer_join_of_its_symbols(
+    tmp_path_factory: pytest.TempPathFactory, places: list[set[int]]
+) -> None:
+    directory = tmp_path_factory.mktemp("panel")
+    symbols = [f"{letter}USDT" for letter in "ABCD"[: len(places)]]
+    for symbol, each in zip(symbols, places, strict=True):
+        store(directory, f"{symbol}_1", sorted(each))
+    feeder = DataFeeder(directory)
+    joined = pl.DataFrame(schema={"open_time": pl.Datetime("ms", "UTC")})
+    for symbol in symbols:
+        closes = feeder.frame(symbol, "1").select("open_time", pl.col("close").alias(symbol))
+        joined = joined.join(closes, on="open_time", how="full", coalesce=True)
+    assert feeder.panel(symbols, "1").equals(joined.sort("open_time"))
+
+
 def test_a_replay_brings_closed_candles_as_they_closed_the_coarser_first(tmp_path: Path) -> None:
     for name in ("BTCUSDT_1", "BTCUSDT_5", "ETHUSDT_1"):
         store(tmp_path, name, range(2 if name.endswith("5") else 10))
@@ -506,3 +647,12 @@ def test_with_pandas_a_table_is_one_of_pandas(feeder: DataFeeder) -> None:
     hours = feeder.to_pandas("BTCUSDT", "60")
     assert hours.loc[pandas.Timestamp("2023-11-15 01:00", tz="UTC"), "close"] == 37001.0
     assert str(hours["close_time"].dt.tz) == "UTC"
+    assert isinstance(hours.index, pandas.DatetimeIndex)
+    assert (hours.index.unit, hours["close_time"].dt.unit) == ("ns", "ns")
+    assert int(hours.index.asi8[0]) == T0 * 1_000_000
+    assert feeder.to_pandas("BTCUSDT", "60", unit="ms").index.unit == "ms"
+    assert len(feeder.to_pandas("BTCUSDT", "60", start=T0 + HOUR_MS, end=T0 + 6 * HOUR_MS)) == 2
+    with pytest.raises(ValueError, match="units"):
+        feeder.to_pandas("BTCUSDT", "60", unit="weeks")
+    with pytest.raises(ValueError, match="in seconds"):
+        feeder.to_pandas("BTCUSDT", "60", start=T0 // 1000)

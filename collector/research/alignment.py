@@ -4,7 +4,7 @@ A candle is known from its close on, not from its open. Everything that puts can
 goes by the close, and that rule stands here alone. Tables come in and go out; nothing is read or kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
@@ -13,7 +13,8 @@ from collector.candle import Timeframe
 _MOMENT = pl.Datetime("ms", "UTC")
 _PRICES = ("open", "high", "low", "close")
 _AMOUNTS = ("volume", "turnover")
-SHAPE = ("open_time", "close_time", *_PRICES, *_AMOUNTS)
+NUMBERS = (*_PRICES, *_AMOUNTS)
+SHAPE = ("open_time", "close_time", *NUMBERS)
 
 
 def with_times(timeframe: Timeframe, numbers: pl.DataFrame) -> pl.LazyFrame:
@@ -69,6 +70,45 @@ def aligned(base: pl.DataFrame, others: Iterable[tuple[Timeframe, pl.LazyFrame]]
         joined.append(known.drop("close_time"))
     tables = pl.collect_all(joined, optimizations=pl.QueryOptFlags.none())  # looking for some takes a tenth of the time
     return base.hstack([column for table in tables for column in table.get_columns()])
+
+
+def within(candles: pl.DataFrame, start_ms: int, end_ms: int) -> pl.DataFrame:
+    """The candles that open in [start, end)."""
+    return candles.filter(pl.col("open_time").to_physical().is_between(start_ms, end_ms, closed="left"))
+
+
+def side_by_side(columns: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """One column per name by open time, null where a name has no candle; of each come `timestamp` and its numbers.
+
+    Series of one market have nearly all of their times in common. So the numbers of one without a hole among all times
+    are put in place as they lie, between nulls; only the others are joined.
+    """
+    every = _every_time([each["timestamp"] for each in columns.values()])
+    placed = [_placed(every, each).alias(name) for name, each in columns.items()]
+    return pl.DataFrame([every.cast(_MOMENT).alias("open_time"), *placed])
+
+
+def _every_time(times: Iterable[pl.Series]) -> pl.Series:
+    """All times of increasing series, each once, in order."""
+    kept = [pl.Series("timestamp", [], pl.Int64)]
+    for each in sorted(times, key=len, reverse=True):
+        if not any(_has_all(known, each) for known in kept):
+            kept.append(each)
+    return pl.concat(kept).unique().sort() if len(kept) > 2 else kept[-1]
+
+
+def _has_all(known: pl.Series, times: pl.Series) -> bool:
+    """Whether the times are some of the known ones that follow one another."""
+    return times.is_empty() or known.slice(known.search_sorted(times[0]), len(times)).equals(times)
+
+
+def _placed(every: pl.Series, candles: pl.DataFrame) -> pl.Series:
+    times, numbers = candles.get_columns()
+    before = every.search_sorted(times[0]) if len(times) else 0
+    if not _has_all(every, times):
+        return every.to_frame().join(candles, on="timestamp", how="left", maintain_order="left").to_series(1)
+    nulls = pl.repeat(None, len(every), dtype=numbers.dtype, eager=True)
+    return pl.concat([nulls.head(before), numbers, nulls.slice(before + len(times))])
 
 
 def _with_closes(timeframe: Timeframe, candles: pl.LazyFrame) -> pl.LazyFrame:

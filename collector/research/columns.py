@@ -14,6 +14,7 @@ import attrs
 import polars as pl
 
 from collector.research.arrow import END, Buffer, NotArrow, layout
+from collector.research.instants import check_times
 from collector.rows import COLUMNS
 
 NAMES = tuple(name for name in COLUMNS if name != "datetime")
@@ -68,18 +69,24 @@ class Columns:
         return Columns(self.times[first:behind], values, self._buffer, self._schema, self._batch, self._first + first)
 
 
-def frame_of(blocks: Sequence[Columns]) -> pl.DataFrame:
-    """A copy for polars of rows that follow one another."""
+def between(blocks: Iterable[Columns], start_ms: int, end_ms: int) -> tuple[Columns, ...]:
+    """The rows of blocks that open in [start, end); no block is empty."""
+    parts = (block.between(start_ms, end_ms) for block in blocks)
+    return tuple(part for part in parts if len(part))
+
+
+def frame_of(blocks: Sequence[Columns], names: Sequence[str] = NAMES) -> pl.DataFrame:
+    """A copy for polars of rows that follow one another, of these columns."""
     together = [list(group) for _, group in groupby(blocks, key=lambda block: id(block._buffer))]
-    return pl.concat([_nothing(), *map(_frame_of, together)])
+    return pl.concat([_nothing().select(names), *(_frame_of(each, names) for each in together)])
 
 
-def _frame_of(blocks: list[Columns]) -> pl.DataFrame:
+def _frame_of(blocks: list[Columns], names: Sequence[str]) -> pl.DataFrame:
     """Blocks of one stream, of which only the first and the last can be parts of their batches."""
     view = memoryview(blocks[0]._buffer)
     parts = [blocks[0]._schema, *(block._batch for block in blocks)]
     stream = BytesIO(b"".join([*(view[part] for part in parts), END]))
-    return pl.read_ipc_stream(stream).slice(blocks[0]._first, sum(map(len, blocks)))
+    return pl.read_ipc_stream(stream, columns=list(names)).slice(blocks[0]._first, sum(map(len, blocks)))
 
 
 def columns_of(buffer: Buffer) -> tuple[tuple[Columns, ...], bytes]:
@@ -118,6 +125,7 @@ def numbers_in(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         times = numbers["timestamp"]
         if times[0] <= last_ms or not (times.diff().drop_nulls() > 0).all():
             raise ValueError("its timestamps do not increase")
+        check_times(times[0], times[-1])
         last_ms = times[-1]
         yield numbers
 

@@ -14,7 +14,7 @@ import polars as pl
 from collector.candle import DAY_MS, Series
 from collector.coverage import Span, Spans
 from collector.research.alignment import with_times
-from collector.research.columns import Columns, frame_of
+from collector.research.columns import Columns, between, frame_of
 from collector.research.mirror import Mirror
 from collector.rows import LATEST_MS
 
@@ -23,10 +23,10 @@ _AFTER_MS = LATEST_MS + 31 * DAY_MS  # every candle has closed; the calendar of 
 
 
 class Candle(TypedDict):
-    """The file's columns: when the candle opens, and the six numbers. Also when it is complete, which is when the next
-    one opens; and whether it is. Times are epoch milliseconds: to make a `datetime` costs a fifth of a look-up."""
+    """When a candle opens, and the six numbers of the file. Also when it is complete, which is when the next one opens;
+    and whether it is. Times are epoch milliseconds: to make a `datetime` costs a fifth of a look-up."""
 
-    timestamp: int
+    timestamp_ms: int
     open: float
     high: float
     low: float
@@ -75,7 +75,7 @@ class Held:
         closes_ms = opened_ms + self._step_ms if self._step_ms else self.series.timeframe.close(opened_ms)
         opens, highs, lows, closes, volumes, turnovers = block.values
         return {
-            "timestamp": opened_ms,
+            "timestamp_ms": opened_ms,
             "open": opens[place],
             "high": highs[place],
             "low": lows[place],
@@ -86,17 +86,24 @@ class Held:
             "is_closed": closes_ms <= ms,
         }
 
-    def lazy(self) -> pl.LazyFrame:
-        """All candles with their open and close times."""
-        return with_times(self.series.timeframe, frame_of(self.mirror.blocks))
+    def lazy(self, span: tuple[int, int] | None = None) -> pl.LazyFrame:
+        """The candles that open in a span, or all, with their open and close times."""
+        return with_times(self.series.timeframe, frame_of(self._blocks(span)))
 
-    def replay(self) -> Iterator[ReplayedCandle]:
-        """All candles, oldest first."""
+    def column(self, name: str, span: tuple[int, int] | None = None) -> pl.DataFrame:
+        """Their `timestamp` and one more column."""
+        return frame_of(self._blocks(span), ["timestamp", name])
+
+    def replay(self, span: tuple[int, int] | None = None) -> Iterator[ReplayedCandle]:
+        """The same one by one, oldest first."""
         symbol, timeframe = self.series.symbol, self.series.timeframe.name
-        for block in self.mirror.blocks:
+        for block in self._blocks(span):
             for place, opened_ms in enumerate(block.times):
                 candle = self._candle(block, place, self.series.timeframe.close(opened_ms))
                 yield {"symbol": symbol, "timeframe": timeframe, **candle}
+
+    def _blocks(self, span: tuple[int, int] | None) -> tuple[Columns, ...]:
+        return self.mirror.blocks if span is None else between(self.mirror.blocks, *span)
 
     @property
     def gaps(self) -> Spans:

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 
 from collector.errors import NotReadable
+from collector.research.instants import check_times
 from collector.rows import HEADER, open_of_line
 
 _CHUNK = 2 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
@@ -85,9 +86,14 @@ class Lines:
         text = os.pread(self._file, 2 * _LONGEST_ROW, before)
         start, end = text.rfind(b"\n", 0, place - before) + 1, text.find(b"\n", place - before) + 1
         try:
-            return before + start, before + end, open_of_line(text[start:end])
+            opened = open_of_line(text[start:end])
         except ValueError:
             raise not_readable(self.path, f"there is no row at byte {place}") from None
+        try:
+            check_times(opened)
+        except ValueError as error:
+            raise not_readable(self.path, str(error)) from None
+        return before + start, before + end, opened
 
 
 @contextmanager

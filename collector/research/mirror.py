@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import polars as pl
 
-from collector.research.columns import Columns, columns_of, frame_of, numbers_in, stream_of
+from collector.research.columns import Columns, between, columns_of, frame_of, numbers_in, stream_of
 from collector.research.copies import Copy, Extent, read_copy, write_copy
 from collector.research.lines import Lines, not_readable, open_lines
 from collector.rows import HEADER
@@ -72,8 +72,7 @@ def part(path: Path, start_ms: int, end_ms: int, *, may_map: bool) -> Mirror:
     with open_lines(path) as lines:
         copy = read_copy(path, may_map=may_map)
         if copy and copy.extent.stamp == lines.stamp:
-            parts = [block.between(start_ms, end_ms) for block in copy.blocks]
-            return Mirror(tuple(each for each in parts if len(each)))
+            return Mirror(between(copy.blocks, start_ms, end_ms))
         return Mirror(_blocks(_Reading(lines, lines.offset(start_ms), lines.offset(end_ms))))
 
 

@@ -22,6 +22,7 @@ from tests.bench.table import aim, duration, show
 _USUAL = 288_000  # rows: 200 days of minutes
 _LONG = 1_000_000
 _LOOK_UPS = 2_000  # at a time
+_MANY_SYMBOLS = "ABCDEFGHIJ"
 _COARSE = ("5", "15", "60", "240")
 
 
@@ -34,6 +35,7 @@ def run(_pages: int, rounds: int) -> None:
         _load(directory, 6 * rounds)
         _look_up(directory, 6 * rounds)
         _align(directory, 6 * rounds)
+        _panel(directory, 2 * rounds)
         _write(directory, "LONGUSDT", "1", _LONG * MINUTE_MS)
         _remember(directory, rounds)
 
@@ -103,6 +105,26 @@ def _align(directory: Path, times: int) -> None:
     show(f"Feeder: aligning five timeframes, {_USUAL:,} rows", ["", "time", "polars : it"], rows, aims)
 
 
+def _panel(directory: Path, times: int) -> None:
+    """The closes of many symbols as one table; half of them were listed later than the others."""
+    symbols = [f"{letter}USDT" for letter in _MANY_SYMBOLS]
+    for place, symbol in enumerate(symbols):
+        _write(directory, symbol, "1", (_USUAL - place // 2 * 1000) * MINUTE_MS)
+    feeder = DataFeeder(directory)
+    feeder.load_data(symbols, "1")
+    tables = [feeder.frame(symbol, "1").select("open_time", pl.col("close").alias(symbol)) for symbol in symbols]
+    cases: dict[str, Case] = {
+        "panel": lambda: partial(feeder.panel, symbols, "1"),
+        "polars: outer joins, all in memory already": lambda: partial(_joined_outer, tables),
+        "polars: pivot, all in memory already": lambda: partial(_pivoted, tables),
+    }
+    taken = in_turn(cases, times)
+    theirs = taken["polars: outer joins, all in memory already"]
+    rows = [(name, duration(each), f"{theirs / each:.1f}") for name, each in taken.items()]
+    aims = [aim("outer joins : panel", theirs / taken["panel"], at_least=2)]
+    show(f"Feeder: {len(symbols)} symbols side by side, {_USUAL:,} rows", ["", "time", "joins : it"], rows, aims)
+
+
 def _remember(directory: Path, times: int) -> None:
     """What a new process holds more than before, once a series is loaded and was asked once at every thousandth row."""
     ways = {
@@ -161,6 +183,18 @@ def _joined_in_polars(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     for name in _COARSE:
         joined = joined.join_asof(known[name], on="closes", suffix=f"_{name}")
     return joined
+
+
+def _joined_outer(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    joined = tables[0]
+    for table in tables[1:]:
+        joined = joined.join(table, on="open_time", how="full", coalesce=True)
+    return joined.sort("open_time")
+
+
+def _pivoted(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    long = [table.unpivot(index="open_time", variable_name="symbol", value_name="close") for table in tables]
+    return pl.concat(long).pivot(on="symbol", index="open_time", values="close").sort("open_time")
 
 
 def _first_held_mb(directory: Path) -> float:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.research.instants import Moment, instant_ms
+from collector.research.instants import Moment, instant_ms, span_ms
 
+DAY_MS = 86_400_000
 NOON_MS = 1_714_564_800_000  # 2024-05-01 12:00:00
 MIDNIGHT_MS = NOON_MS - 12 * 3_600_000
 
@@ -87,16 +88,65 @@ def test_an_aware_datetime_is_the_same_instant_in_every_zone_and_as_text(moment:
     assert instant_ms(moment) == instant_ms(moment.isoformat()) == instant_ms(moment.astimezone(UTC))
 
 
-@pytest.mark.parametrize("text", ["yesterday", "", "2024-13-01", "1714564800000"])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "", "2024-13-01", "1714564800000", "1712011200123", "1712011200", "1712011200123Z"]
+)
 def test_text_that_is_no_moment_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not an ISO date or time, such as 2024-05-01"):
         instant_ms(text)
 
 
-@pytest.mark.parametrize("moment", [1.5, nan, inf, None, timedelta(1), NaTType(2024, 5, 1), datetime64(None), object()])
+@pytest.mark.parametrize(
+    "moment", [1.5, nan, inf, None, True, False, timedelta(1), NaTType(2024, 5, 1), datetime64(None), object()]
+)
 def test_what_cannot_be_a_moment_is_refused(moment: Moment) -> None:
     with pytest.raises(ValueError, match="is no moment: give whole epoch milliseconds"):
         instant_ms(moment)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (NOON_MS // 1000, f"in seconds: give {NOON_MS}"),
+        (float(NOON_MS // 1000), f"in seconds: give {NOON_MS}"),
+        (NOON_MS * 1000 + 1, f"in microseconds: give {NOON_MS}"),
+        (NOON_MS * 1_000_000, f"in nanoseconds: give {NOON_MS}"),
+        (0, "which have 13 digits"),
+        (-NOON_MS, "which have 13 digits"),
+        (1e300, "which have 13 digits"),
+        (10**400, "which have 13 digits"),
+    ],
+)
+def test_a_number_in_another_unit_is_refused_with_what_is_right(number: float, why: str) -> None:
+    with pytest.raises(ValueError, match=f"is no moment in epoch milliseconds.*{why}"):
+        instant_ms(number)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "span"),
+    [
+        (None, None, (-1, 10**13)),
+        (0, 0, (0, 0)),
+        (MIDNIGHT_MS, NOON_MS, (MIDNIGHT_MS, NOON_MS)),
+        ("2024-05-01", "2024-05-01", (MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS)),
+        (date(2024, 5, 1), date(2024, 5, 2), (MIDNIGHT_MS, MIDNIGHT_MS + 2 * DAY_MS)),
+        ("2024-05-01 12:00", "20240501", (NOON_MS, MIDNIGHT_MS + DAY_MS)),
+        ("2024-05-01", "2024-05-01T12:00", (MIDNIGHT_MS, NOON_MS)),
+        (datetime(2024, 5, 1), datetime(2024, 5, 1), (MIDNIGHT_MS, MIDNIGHT_MS)),
+        (datetime(2024, 5, 1, 12, 0, 0, 1), datetime(2024, 5, 1, 12, 0, 0, 1000), (NOON_MS + 1, NOON_MS + 1)),
+        (date.min, date.max, (-62_135_596_800_000, 253_402_300_800_000)),
+    ],
+)
+def test_a_span_has_its_start_and_not_its_end_and_a_last_day_whole(
+    start: Moment | None, end: Moment | None, span: tuple[int, int]
+) -> None:
+    assert span_ms(start, end) == span
+
+
+@pytest.mark.parametrize(("start", "end"), [(NOON_MS, NOON_MS - 1), (NOON_MS, 0), ("2024-05-02", "2024-05-01")])
+def test_a_span_that_ends_before_it_starts_is_refused(start: Moment, end: Moment) -> None:
+    with pytest.raises(ValueError, match=f"the end {end!r} lies before the start {start!r}"):
+        span_ms(start, end)
 
 
 def test_moments_of_numpy_and_pandas_are_understood_and_theirs_that_are_none_are_refused() -> None:
@@ -108,6 +158,21 @@ def test_moments_of_numpy_and_pandas_are_understood_and_theirs_that_are_none_are
     assert instant_ms(numpy.int64(NOON_MS)) == instant_ms(numpy.float64(NOON_MS)) == NOON_MS
     assert instant_ms(pandas.Timestamp("2024-05-01 14:00", tz="Europe/Berlin")) == NOON_MS
     assert instant_ms(numpy.array(NOON_MS)) == NOON_MS
-    for none in (pandas.NaT, numpy.datetime64("NaT"), numpy.float64("nan"), numpy.array([NOON_MS, NOON_MS])):
+    for unit, end in (("D", "2024-05-02"), ("M", "2024-06-01"), ("h", "2024-05-01")):
+        assert span_ms(None, numpy.datetime64("2024-05-01", unit)) == span_ms(None, numpy.datetime64(end, "s"))
+    assert span_ms(numpy.datetime64(NOON_MS * 1_000_000 + 1, "ns"), None) == (NOON_MS + 1, 10**13)
+    assert span_ms(pandas.Timestamp("2024-05-01"), pandas.Timestamp("2024-05-01")) == (MIDNIGHT_MS, MIDNIGHT_MS)
+    assert span_ms(pandas.Timestamp(NOON_MS * 1_000_000 + 1), None) == (NOON_MS + 1, 10**13)
+    for number in (numpy.int64(NOON_MS // 1000), numpy.float64(NOON_MS // 1000), numpy.uint64(NOON_MS * 1_000_000)):
+        with pytest.raises(ValueError, match=f"give {NOON_MS}"):
+            instant_ms(number)
+    for none in (
+        numpy.bool_(True),
+        numpy.array(True),
+        pandas.NaT,
+        numpy.datetime64("NaT"),
+        numpy.float64("nan"),
+        numpy.array([NOON_MS, NOON_MS]),
+    ):
         with pytest.raises(ValueError, match="is no moment"):
             instant_ms(none)
