@@ -1,16 +1,20 @@
 """How bytes get to the disk: as a whole or not at all, and for good.
 
-A file is put in the place of another by writing it beside that one, syncing it, and renaming it over. What is in a
-file, and when it is written, is the business of the store; no candle is known here. Everything here blocks.
+A file is put in the place of another by writing it beside that one, syncing it, and renaming it over. Where a name is
+a symbolic link, all of this happens to its target, and the link stands. What is in a file, and when it is written, is
+the business of the store; no candle is known here. Everything here blocks.
 """
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collector.errors import StorageError
+
+_MODE = 0o644  # of a new file; the umask applies
 
 
 class Disk:
@@ -34,27 +38,31 @@ class Disk:
     def replace(self, path: Path, parts: Iterable[bytes]) -> int:
         """Puts a new file in the place of the old one, for good; its size."""
         size = self.put_over(path, parts)
-        self.sync_path(path.parent)
+        self.sync_path(target_of(path).parent)
         return size
 
     def put_over(self, path: Path, parts: Iterable[bytes]) -> int:
         """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size.
 
-        The renaming itself outlives a power loss only once the directory is synced.
+        The new file has the old one's mode, and its owner where that is allowed. The renaming itself outlives a power
+        loss only once the directory is synced.
         """
-        new = beside_of(path)
+        target, new = target_of(path), beside_of(path)
         try:
-            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            new.unlink(missing_ok=True)
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
             try:
+                _take_after(file, target)
                 for part in parts:
                     self.write(file, part)
                 size = os.fstat(file).st_size
                 self.sync(file)
             finally:
                 os.close(file)
-            self.rename(new, path)
+            self.rename(new, target)
         except OSError:
-            new.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error is the one to report
+                new.unlink(missing_ok=True)
             raise
         return size
 
@@ -76,9 +84,25 @@ class Disk:
             os.close(file)
 
 
+def target_of(path: Path) -> Path:
+    """The file that a name stands for: the end of a chain of symbolic links, whether it exists or not."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def beside_of(path: Path) -> Path:
     """Where what is to be put over a file is written first; a crash may leave it there."""
-    return path.with_name(f"{path.name}.new")
+    target = target_of(path)
+    return target.with_name(f"{target.name}.new")
+
+
+def _take_after(file: int, old: Path) -> None:
+    """Gives a new file the owner and the mode of the one that it replaces, as far as the system allows it."""
+    with suppress(FileNotFoundError):
+        status = old.stat()
+        with suppress(PermissionError):
+            os.fchown(file, status.st_uid, status.st_gid)
+        with suppress(PermissionError):
+            os.fchmod(file, stat.S_IMODE(status.st_mode))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import attrs
 
 from collector.candle import Series, Timeframe
 from collector.coverage import NOTHING, Spans
-from collector.disk import Disk, beside_of, refused, storage
+from collector.disk import Disk, beside_of, refused, storage, target_of
 from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, NotOurs, inspect, mapped
 from collector.merging import Revision, merge
@@ -47,6 +47,7 @@ class SeriesFile:
     size: int = 0
     held: Spans = NOTHING
     last: bytes = b""  # what was appended last, to know it again without looking into the file
+    named_anew: bool = False  # created or renamed over: lasting only once its directory is synced
 
     @property
     def end_ms(self) -> int:
@@ -71,6 +72,7 @@ class SeriesFile:
                 os.close(file)
         except OSError as error:
             raise refused(self.path, error) from error
+        self.named_anew |= not self.size
         self.size += len(text)
         self.held |= rows.covered
         self.last = rows.text
@@ -99,7 +101,7 @@ class SeriesFile:
     def trim(self, keep: int) -> None:
         """Leaves only so many of the newest rows, in a copy that is synced and renamed over the file.
 
-        The renaming itself outlives a power loss once the directory is synced; that is up to the caller, for many files
+        The renaming itself outlives a power loss once its directory is synced; that is up to the caller, for many files
         at once. Before, the longer file is there, which is as good.
         """
         with storage(self.path), suppress(FileNotFoundError):
@@ -110,6 +112,7 @@ class SeriesFile:
                 held = self.held.within(open_of_line(lines[0]), self.end_ms)
             self.size = self.disk.put_over(self.path, [HEADER, *lines])
             self.held = held
+            self.named_anew = True
 
     def cut(self, from_ms: int) -> None:
         """Takes away the rows that open at or after an instant."""
@@ -215,7 +218,7 @@ class Store:
         """
         path = self.path(series)
         with storage(path):
-            beside = _beside(path, "removed") if removed else None
+            beside = _beside(target_of(path), "removed") if removed else None
             if beside:
                 self.disk.replace(beside, [b"".join(removed)])
             self.disk.replace(path, [HEADER, b"".join(kept)])
@@ -227,10 +230,14 @@ class Store:
         with storage(path):
             return _set_aside(path)
 
-    def sync_directory(self) -> None:
-        """Returns once every file that was put in the place of another is there for good."""
-        with storage(self.directory):
-            self.disk.sync_path(self.directory)
+    def sync_names(self, files: Iterable[SeriesFile]) -> None:
+        """Returns once every one of these files that was created or renamed is there for good."""
+        anew = [file for file in files if file.named_anew]
+        for directory in {target_of(file.path).parent for file in anew}:
+            with storage(directory):
+                self.disk.sync_path(directory)
+        for file in anew:
+            file.named_anew = False
 
     def count_rows(self, series: Series) -> int:
         """How many rows a file holds, without looking at them."""
@@ -305,7 +312,8 @@ def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
 
 def _set_aside(path: Path) -> Path:
     """Gives a file that is not ours a name that says so."""
-    return path.rename(_beside(path, "set-aside"))
+    target = target_of(path)
+    return target.rename(_beside(target, "set-aside"))
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -310,7 +310,7 @@ class Writer:
     def _trim(self, file: SeriesFile) -> None:
         if self._is_too_long(file):
             file.trim(NEWEST)
-            self._store.sync_directory()
+            self._store.sync_names([file])
 
     async def _sync(self, every_series: Sequence[Series]) -> None:
         """Syncs the first of these, as many as can be done in a slice of time, but at least one.
@@ -330,19 +330,18 @@ class Writer:
 
     def _sync_some(self, files: Sequence[SeriesFile]) -> int:
         """Syncs or trims files until the slice is over; how many."""
-        until_s, count, trimmed = self._now_s() + _SLICE_S, 0, False
+        until_s, count = self._now_s() + _SLICE_S, 0
         for file in files:
             count += 1
             if self._is_too_long(file):
                 with suppress(FileChangedError):  # will be noticed, and dealt with, when it is written
                     file.trim(NEWEST)
-                    trimmed = True
             elif self._settings.fsync:
                 file.sync()
             if self._now_s() >= until_s:
                 break
-        if trimmed:
-            self._store.sync_directory()
+        if self._settings.fsync or self._settings.limit_to_50_entries:
+            self._store.sync_names(files[:count])
         return count
 
     async def _save(self, every_series: Sequence[Series]) -> None:

@@ -28,6 +28,17 @@ class DeafDisk(Disk):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+class RecordingDisk(Disk):
+    """Remembers which files and directories it was asked to make durable by their names."""
+
+    def __init__(self) -> None:
+        self.synced: list[Path] = []
+
+    def sync_path(self, path: Path) -> None:
+        super().sync_path(path)
+        self.synced.append(path)
+
+
 class BreakingDisk(Disk):
     """A disk on which a number of calls succeed; of the next write half gets through, and nothing after that."""
 

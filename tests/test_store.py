@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from collector.inspection import Mark
 from collector.rows import HEADER
 from collector.store import FileChangedError, SeriesFile, Store
 from tests.candles import BTC, T0, candle_at, content, joined, row, rows, spans
-from tests.disks import DeafDisk, FullDisk
+from tests.disks import DeafDisk, FullDisk, RecordingDisk
 
 NAME = "BTCUSDT_1.csv"
 
@@ -248,6 +249,108 @@ def test_a_file_cut_anywhere_after_the_mark_keeps_exactly_its_whole_rows(
     data = (directory / NAME).read_bytes()[:-lost]
     whole = data[: data.rfind(b"\n") + 1].count(b"\n") - 1
     assert found(directory, data, mark)[0].held == spans(0, whole)
+
+
+# Symbolic links
+
+
+def linked(directory: Path, target: str) -> Path:
+    """A link in the place of the file, over another link in another directory; where its target is."""
+    (directory / "disk").mkdir()
+    (directory / "links").mkdir()
+    (directory / "links" / "middle").symlink_to(f"../disk/{target}")
+    (directory / NAME).symlink_to("links/middle")
+    return directory / "disk" / target
+
+
+def _insert(file: SeriesFile) -> None:
+    file.insert([rows(0, 10)])
+
+
+def _trim(file: SeriesFile) -> None:
+    file.trim(5)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        (lambda file: file.append(rows(20, 25)), content(rows(10, 25))),
+        (_insert, content(rows(0, 20))),
+        (_trim, content(rows(15, 20))),
+        (lambda file: file.cut(T0 + 15 * 60_000), content(rows(10, 15))),
+    ],
+)
+def test_every_change_of_a_linked_file_is_one_of_its_target(
+    tmp_path: Path, change: Callable[[SeriesFile], None], left: bytes
+) -> None:
+    target = linked(tmp_path, "btc.csv")
+    target.write_bytes(content(rows(10, 20)))
+    target.chmod(0o640)
+    change(opened(tmp_path))
+    assert (tmp_path / NAME).is_symlink()
+    assert target.read_bytes() == left
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in target.parent.iterdir()] == ["btc.csv"]
+
+
+@pytest.mark.parametrize("create", [lambda file: file.append(rows(0, 10)), _insert])
+def test_a_link_without_a_target_gets_one(tmp_path: Path, create: Callable[[SeriesFile], None]) -> None:
+    target = linked(tmp_path, "btc.csv")
+    create(opened(tmp_path))
+    assert (tmp_path / NAME).is_symlink()
+    assert target.read_bytes() == content(rows(0, 10))
+
+
+def test_a_link_into_a_missing_directory_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / NAME).symlink_to("not-mounted/btc.csv")
+    for create in (lambda file: file.append(rows(0, 10)), _insert):
+        with pytest.raises(StorageError, match="No such file or directory"):
+            create(opened(tmp_path))
+    assert (tmp_path / NAME).is_symlink()
+
+
+def test_a_rename_is_made_durable_in_the_directory_of_the_target(tmp_path: Path) -> None:
+    target = linked(tmp_path, "btc.csv")
+    target.write_bytes(content(rows(10, 20)))
+    disk = RecordingDisk()
+    store = Store(tmp_path, disk)
+    file, _ = store.open(BTC, None)
+    file.insert([rows(0, 10)])
+    assert disk.synced[-1] == target.parent
+    file.trim(5)
+    store.sync_names([file])
+    assert disk.synced[-1] == target.parent
+
+
+def test_a_new_file_is_made_durable_with_its_name(tmp_path: Path) -> None:
+    disk = RecordingDisk()
+    store = Store(tmp_path, disk)
+    file, _ = store.open(BTC, None)
+    file.append(rows(0, 1))
+    store.sync_names([file])
+    file.append(rows(1, 2))
+    store.sync_names([file])
+    assert disk.synced == [tmp_path]
+
+
+def test_what_is_removed_from_a_linked_file_is_kept_beside_its_target(tmp_path: Path) -> None:
+    target = linked(tmp_path, "btc.csv")
+    target.write_bytes(content(rows(0, 5)) + b"torn")
+    beside = Store(tmp_path).mend(BTC, rows(0, 5).text.splitlines(keepends=True), [b"torn"])
+    assert beside == target.with_name("btc.csv.removed-1")
+    assert (tmp_path / NAME).is_symlink()
+    assert target.read_bytes() == content(rows(0, 5))
+
+
+def test_a_leftover_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"precious")
+    opened(tmp_path).append(rows(10, 20))
+    file = opened(tmp_path)
+    (tmp_path / f"{NAME}.new").symlink_to(other)
+    _insert(file)
+    assert other.read_bytes() == b"precious"
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 20))
 
 
 # When the disk refuses

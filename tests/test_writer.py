@@ -360,8 +360,8 @@ async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path:
             for place in (0, 1):
                 send.send_nowait(tuple(confirmed(place, series) for series in every_series))
         await writer.write(receive)
-    assert disk.done[:45] == "w" * 20 + "s" * 5 + "w" * 20  # a slice is five milliseconds
-    assert set(disk.done[45:]) == {"s"}
+    assert disk.done[:46] == "w" * 20 + "s" * 6 + "w" * 20  # five milliseconds for files, then the names of new ones
+    assert set(disk.done[46:]) == {"s"}
 
 
 async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
@@ -373,7 +373,7 @@ async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
         writer = slow.writer(ledger, flush_interval_s=1)
         await writer.open_files([BTC])
         await writer._take((confirmed(0),))
-        for seconds, busy, done in [(0.9, False, "w"), (1.0, True, "w"), (0.2, True, "ws")]:
+        for seconds, busy, done in [(0.9, False, "w"), (1.0, True, "w"), (0.2, True, "wss")]:  # the file and its name
             mock_clock.jump(seconds)
             await writer._tidy(busy=busy)
             assert disk.done == done
