@@ -29,7 +29,7 @@ from collector.commands.options import Options, takes_value, with_logged_options
 from collector.commands.progress import Display, log_progress
 from collector.commands.signals import until_signal
 from collector.commands.status import status
-from collector.commands.stderr import is_journal, lasting, open_closed_streams
+from collector.commands.stderr import is_journal, lasting
 from collector.commands.symbols import symbols
 from collector.commands.terminal import can_draw, say
 from collector.errors import CollectorError, SettingsError, cause_of
@@ -67,7 +67,6 @@ _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 def main() -> None:
     """Runs the command line and ends the process with its exit status."""
-    open_closed_streams()
     try:
         app(_command_first(sys.argv[1:]), prog_name="collector")
     except SystemExit as end:
@@ -261,7 +260,7 @@ def _repaired(mended: Mended, *, planned: bool) -> Iterator[str]:
 
 def _fail(error: CollectorError, problems: list[str]) -> None:
     for problem in problems:
-        say(problem, "<3>" if is_journal(os.environ) else "")
+        say(problem, priority=3)
     sys.exit(error.exit_status)
 
 
@@ -276,7 +275,7 @@ def _flush() -> None:
 def _not_written(error: OSError) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or it would be tried again at the very end
     if error.errno != EPIPE:
-        say(f"stdout cannot be written: {error.strerror}")
+        say(f"stdout cannot be written: {error.strerror}", priority=3)
     sys.exit(1)
 
 

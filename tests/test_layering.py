@@ -26,7 +26,7 @@ EDGE = {"bybit.rest", "bybit.stream"}
 ROOM = COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "watching.*"}
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "__main__": {"cli"},
+    "__main__": {"cli", "commands.*"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
     "cli": ROOM | {"service", "summary", "commands.*", "commands.check", "commands.demo", "sandbox.*"},
     "service": ROOM | {"collection", "inspection", "summary"},

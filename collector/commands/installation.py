@@ -5,16 +5,19 @@ import pwd
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, run
 
 from collector.commands.unit import Installation, unit_text
 from collector.errors import SettingsError
+from collector.ownership import OWN
 from collector.settings import Settings, is_variable
 
 _USER = "collector"  # who it is when root asks: a service needs no rights of root
-
-
-_CODE = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable), Path(__file__))
+_PACKAGE = Path(__file__).parent.parent
+_CODE = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable), _PACKAGE)
+_FIND = "import collector; print(collector.__file__)"
 
 
 def unit_of_this(
@@ -25,7 +28,7 @@ def unit_of_this(
     Args:
         settings: where it will write to.
         words: the options of the command line, to be given to the service too.
-        environment: the settings in it, and where modules are looked for, go into the unit; a secret never does.
+        environment: the settings in it go into the unit; a secret, or where modules are looked for, never does.
         user: who it will run as; by default the owner of the data directory, or whoever asks.
 
     Raises:
@@ -34,20 +37,38 @@ def unit_of_this(
     here = Path.cwd()
     data_dir, logs_dir = here / settings.data_dir, here / settings.logs_dir
     name = user or _owner(data_dir)
+    writes = [data_dir, logs_dir, *_behind_links(data_dir, data_dir / OWN, logs_dir)]
     installation = Installation(
-        [sys.executable, "-m", "collector", "run", *words],
+        [sys.executable, "-I", "-m", "collector", "run", *words],
         name,
         str(here),
-        str(data_dir),
-        str(logs_dir),
+        [*map(str, writes)],
         f"{settings.category} at {settings.exchange}",
         [str(path.resolve()) for path in (*_CODE, here, data_dir, logs_dir, *map(Path, words))],
-        {key: value for key, value in environment.items() if is_variable(key) or key == "PYTHONPATH"},
+        {key: value for key, value in environment.items() if is_variable(key)},
     )
     try:
-        return unit_text(installation), [*_to_do(name, data_dir, logs_dir)]
+        return unit_text(installation), [*_to_install(), *_to_do(name, data_dir, logs_dir)]
     except ValueError as error:
         raise SettingsError([str(error)]) from error
+
+
+def _behind_links(*directories: Path) -> set[Path]:
+    """The directories that the links in these lead to: a candle file is written beside its target."""
+    links: list[Path] = []
+    for directory in directories:
+        with suppress(OSError):  # it is not there yet, or nobody may look
+            links += [each for each in directory.iterdir() if each.is_symlink()]
+    targets = [link.resolve().parent if link.suffix == ".csv" else link.resolve() for link in links]
+    return {target for target in targets if target.is_dir()}
+
+
+def _to_install() -> list[str]:
+    """The command that makes this code part of the installation, if it was found in some other way."""
+    found = run([sys.executable, "-I", "-c", _FIND], stdout=PIPE, stderr=DEVNULL, text=True, check=False).stdout.strip()
+    if Path(found).resolve() == _PACKAGE.resolve() / "__init__.py":
+        return []
+    return [f"{shlex.quote(sys.executable)} -m pip install {shlex.quote(str(_PACKAGE.parent))}"]
 
 
 def _owner(data_dir: Path) -> str:

@@ -2,8 +2,10 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from types import TracebackType
 from typing import Any, TextIO, cast
 
 
@@ -31,6 +33,18 @@ def is_journal(environment: Mapping[str, str]) -> bool:
     except (OSError, ValueError):
         return False
     return named == f"{ours.st_dev}:{ours.st_ino}"
+
+
+def tell_journal_of_crashes() -> None:
+    """From now on every line of a traceback has its priority, if stderr goes to the journal."""
+    if is_journal(os.environ):
+        sys.excepthook = _write_crash
+
+
+def _write_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
+    with suppress(OSError):
+        sys.stderr.write("".join(f"<3>{line}\n" for line in lines))
 
 
 def lasting(stream: TextIO) -> TextIO:

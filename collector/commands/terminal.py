@@ -1,5 +1,6 @@
 """How commands speak to a person: sentences on stderr, tables on stdout, and nothing that could steer a terminal."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from collector.commands.stderr import is_journal
 from collector.logs import without_passwords
 
 _NO_LIMIT = 10_000  # columns
@@ -21,10 +23,14 @@ def can_draw(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def say(text: str, priority: str = "") -> None:
-    """To the person; what the exchange said may be quoted in it, and must not steer the terminal."""
+def say(text: str, priority: int = 6) -> None:
+    """To the person; what the exchange said may be quoted in it, and must not steer the terminal.
+
+    `priority` is syslog's, for the journal: 3 is an error, 6 says how it goes.
+    """
+    before = f"<{priority}>" if is_journal(os.environ) else ""
     with suppress(OSError):  # nobody reads it
-        print(f"{priority}collector: {printable(without_passwords(text))}", file=sys.stderr)  # noqa: T201
+        print(f"{before}collector: {printable(without_passwords(text))}", file=sys.stderr)  # noqa: T201
 
 
 def printable(text: str) -> str:

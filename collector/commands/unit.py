@@ -17,14 +17,14 @@ _TEMPORARY = ("/tmp/", "/var/tmp/")
 class Installation:
     """What a unit is made for. All paths are absolute.
 
-    `uses` are the directories that are only read: of the interpreter, the code, the settings.
+    `writes` are the directories that are written, beside working directory and `uses`, which are only read: of the
+    interpreter, the code, the settings.
     """
 
     command: Sequence[str]
     user: str
     working_dir: str
-    data_dir: str
-    logs_dir: str
+    writes: Sequence[str]
     what: str
     uses: Sequence[str] = ()
     environment: Mapping[str, str] = attrs.field(factory=dict)
@@ -37,14 +37,14 @@ def unit_text(installation: Installation) -> str:
         ValueError: a path or value cannot stand in a unit.
     """
     given = sorted(installation.environment.items())
-    paths = [installation.working_dir, installation.data_dir, installation.logs_dir, *installation.uses]
+    paths = [installation.working_dir, *installation.writes, *installation.uses]
     return _UNIT.format(
         what=_plain(installation.what),
         user=_name(installation.user),
         working_dir=_plain(installation.working_dir),
         command=_command(installation.command),
         environment="".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in given),
-        writes=" ".join(map(_quoted, sorted({installation.data_dir, installation.logs_dir}))),
+        writes=" ".join(map(_quoted, sorted({*installation.writes}))),
         homes="read-only" if _any_below(paths, _HOMES) else "yes",
         private_tmp="no" if _any_below(paths, _TEMPORARY) else "yes",
     )
@@ -100,7 +100,11 @@ StartLimitIntervalSec=0
 [Service]
 User={user}
 WorkingDirectory={working_dir}
-{environment}ExecStart={command}
+{environment}\
+# Polars asks the processor what it can do with code that it writes itself, which MemoryDenyWriteExecute forbids.
+Environment=POLARS_SKIP_CPU_CHECK=1
+# -I: modules come from the installation alone, whatever lies in the working directory, in PYTHONPATH or in a home.
+ExecStart={command}
 # Read the settings again; the log says what changed and what needs a restart.
 ExecReload=/bin/kill -HUP $MAINPID
 
@@ -117,13 +121,21 @@ TimeoutAbortSec=30
 KillMode=mixed
 TimeoutStopSec=60
 
-# 2: wrong settings, 3: the exchange refuses us, 4: another collector is at work. Trying again would not help.
+# Trying again helps against a crash, and when another collector is at work (4). Not against wrong settings (2), nor an
+# exchange that refuses us (3).
 Restart=on-failure
 RestartSec=30
-RestartPreventExitStatus=2 3 4
+RestartPreventExitStatus=2 3
 
-# It reads its code and settings, writes into two directories, and talks to the network and to systemd. Nothing else.
+# Its own lines say how bad they are. What says nothing is a traceback, or the interpreter, which could not start.
+SyslogLevel=err
+
+# It reads its code and settings, writes into these directories, and talks to the network and to systemd. Nothing else.
+# Files of the data directory that are links have the directories they lead to in the list: make the unit again after
+# a link was added.
 ReadWritePaths={writes}
+RuntimeDirectory=collector-{user}
+RuntimeDirectoryPreserve=yes
 ProtectSystem=strict
 ProtectHome={homes}
 PrivateTmp={private_tmp}
@@ -145,7 +157,6 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
-RemoveIPC=yes
 PrivateMounts=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
