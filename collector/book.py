@@ -11,24 +11,19 @@ import attrs
 from collector.candle import MINUTE_MS, Series
 from collector.coverage import NOTHING, Span, Spans
 from collector.missing import Missing, State, ended, failed, left_out, next_due_ms, not_due, noted, started_anew
+from collector.planning import joined
 from collector.rows import candles_in
-
-# The stream's candles are read again over REST, many with one request, but before the limit of 50 lets a minute go.
-VERIFY_AFTER_MS = 40 * MINUTE_MS
-VERIFY_AGAIN_MS = 10 * MINUTE_MS  # after a request that failed
+from collector.verification import LONGEST_PAUSE_MS, Verification
 
 
 @attrs.define
-class Record:
+class Record(Verification):
     """What is known of one series. All spans are on its timeframe's grid."""
 
     wanted: Spans = NOTHING
     held: Spans = NOTHING
     in_flight: Spans = NOTHING
     notes: tuple[Missing, ...] = ()
-    unsure: Spans = NOTHING  # held as the stream confirmed it; REST, which has the last word, was not asked yet
-    doubtful: Spans = NOTHING  # the part of it that is to be read again as soon as possible
-    verify_from_ms: int = 0
 
 
 @attrs.frozen
@@ -101,7 +96,12 @@ class Book:
         missing = record.wanted - record.held - record.in_flight
         if missing and record.notes:
             missing -= not_due(record.notes, now_ms)
-        return missing | (self._to_verify(series, now_ms) - record.in_flight) if record.unsure else missing
+        return missing | (record.to_verify(series.timeframe, now_ms) - record.in_flight) if record.unsure else missing
+
+    def requests(self, series: Series, due: Spans) -> Spans:
+        """What to ask for so that all that is due takes the fewest requests; what is held may be asked for again."""
+        record = self[series]
+        return joined(series.timeframe, due, (record.held | record.wanted) - record.in_flight)
 
     def hole(self, series: Series, start_ms: int, end_ms: int, staged: Spans) -> Spans:
         """What lies between two instants and is going to be filled: wanted, not staged, not on record as missing."""
@@ -150,9 +150,7 @@ class Book:
             self._note_before_listing(series)
             if series.symbol in self.delisted:
                 self._note_end(series)
-        if record.unsure:
-            record.unsure -= span
-            record.doubtful -= span
+        record.contained(span, covered, now_ms)
         self._landed(series, span)
 
     def confirm(self, series: Series, candle: Spans, held: Spans) -> None:
@@ -164,7 +162,7 @@ class Book:
             record.notes = noted(record.notes, candle, NOTHING, lambda before, part: left_out(before, part, 0))
 
     def suspect(self, series: Series, covered: Spans) -> None:
-        """These candles are held, and nobody remembers whether REST had its word on them."""
+        """These candles are held, and nobody remembers whether a REST answer has contained them."""
         self[series].unsure |= covered
 
     def doubt(self, series: Series, since_ms: int) -> None:
@@ -172,16 +170,7 @@ class Book:
         have corrected itself unheard. `since_ms` may be any moment; the candle it lies in is read whole."""
         record = self[series]
         if record.unsure:
-            record.doubtful |= record.unsure - Spans.between(0, series.timeframe.floor(since_ms))
-
-    def _to_verify(self, series: Series, now_ms: int) -> Spans:
-        """What the stream confirmed long enough ago to be worth a request, and whatever is in doubt."""
-        record = self[series]
-        unsure = record.unsure & record.held & record.wanted  # what is wanted no more must not count as old every time
-        if not unsure or now_ms < record.verify_from_ms:
-            return NOTHING
-        old = series.timeframe.close(unsure[0].start_ms) < now_ms - VERIFY_AFTER_MS
-        return unsure if old else record.doubtful & unsure
+            record.doubt(series.timeframe.floor(since_ms))
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """The request for a span failed for good: it goes back to the missing, with the reason."""
@@ -189,7 +178,7 @@ class Book:
         span = Spans((asked,))
         still_missing = (span - record.held) & record.wanted
         record.notes = noted(record.notes, span, still_missing, lambda before, part: failed(before, part, now_ms, why))
-        record.verify_from_ms = now_ms + VERIFY_AGAIN_MS
+        record.contained(span, NOTHING, now_ms)
         self._landed(series, span)
 
     def delist(self, symbols: Collection[str]) -> None:
@@ -209,6 +198,7 @@ class Book:
     def start_anew(self) -> None:
         """A new start does not wait for what failed before: whatever was in the way may be gone."""
         for record in self.records.values():
+            record.end_pause()
             if record.notes:
                 record.notes = tuple(map(started_anew, record.notes))
 
@@ -219,14 +209,14 @@ class Book:
                 record.notes = tuple(
                     attrs.evolve(note, asked_ms=0) if note.asked_ms > now_ms else note for note in record.notes
                 )
-            if record.verify_from_ms > now_ms + VERIFY_AGAIN_MS:
-                record.verify_from_ms = 0
+            if record.verify_from_ms > now_ms + LONGEST_PAUSE_MS:
+                record.end_pause()
 
     def hold(self, series: Series, covered: Spans) -> None:
         """Says anew what the file holds (it was read, trimmed or set aside); what is held is not missing."""
         record = self[series]
         record.held = covered
-        record.unsure &= covered
+        record.keep(covered)
         self._doubt_beginning(series, covered)
         if record.notes:
             record.notes = tuple(

@@ -78,6 +78,11 @@ class Spans:
         """The part that lies in [start, end)."""
         return self & Spans.between(start_ms, end_ms)
 
+    def covers(self, start_ms: int, end_ms: int) -> bool:
+        """Whether one of the spans holds all of [start, end)."""
+        at = bisect_right(self._spans, start_ms, key=_start)
+        return at > 0 and end_ms <= self._spans[at - 1].end_ms
+
     @property
     def hull(self) -> Span:
         """The one span from the first instant to the last.

@@ -29,11 +29,15 @@ class NotOurs(Exception):
 
 @attrs.frozen
 class Found:
-    """The first `size` bytes of a file are good and hold these candles; `why` says what is wrong with the rest."""
+    """The first `size` bytes of a file are good and hold these candles; `why` says what is wrong with the rest.
+
+    `remembered` is the part of it that a mark vouches for: nothing where there was no mark, or it did not fit.
+    """
 
     size: int
     held: Spans
     why: str
+    remembered: Spans = NOTHING
 
 
 @attrs.frozen
@@ -69,11 +73,12 @@ def inspect(frame: Timeframe, data: Bytes, mark: Mark | None) -> Found:
         if not HEADER.startswith(bytes(data[: len(HEADER)]).rstrip(b"\0")):
             raise NotOurs("its first line is not our header")
         return Found(0, NOTHING, "its header was not written whole")
-    if mark and _fits(data, mark) and len(data) - mark.size <= _LONGEST_SUFFIX:
+    fits = mark is not None and _fits(data, mark)
+    if mark and fits and len(data) - mark.size <= _LONGEST_SUFFIX:
         opens, size, why = _checked(frame, data, mark.size, mark.last_ms)
-        return Found(size, mark.held | coverage(frame, opens), why)
+        return Found(size, mark.held | coverage(frame, opens), why, mark.held)
     _, size, why = _checked(frame, data, _start_of_tail(data), -1)
-    return Found(size, _scan(frame, bytes(data[:size])), why)
+    return Found(size, _scan(frame, bytes(data[:size])), why, mark.held if mark and fits else NOTHING)
 
 
 def _checked(frame: Timeframe, data: Bytes, start: int, after_ms: int) -> tuple[list[int], int, str]:

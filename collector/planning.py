@@ -56,18 +56,25 @@ def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Sp
             start = end
 
 
-def joined(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Spans:
-    """The spans, joined where the last window of one reaches into the next: as few requests as can be."""
-    result: list[Span] = []
-    for span in spans:
-        if result:
-            start_ms, end_ms = result[-1].start_ms, result[-1].end_ms
-            pages = -(-timeframe.count(start_ms, end_ms) // page)
-            if span.start_ms < timeframe.shift(timeframe.ceil(start_ms), pages * page):
-                result[-1] = Span(start_ms, span.end_ms)
-                continue
-        result.append(span)
-    return Spans(tuple(result))
+def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, page: int = PAGE) -> Spans:
+    """The spans, joined over what lies between two of them wherever that saves a request.
+
+    Only what is in `between` may be asked for with them (None: anything).
+    """
+    if len(spans) < 2:
+        return spans
+
+    def pages(span: Span) -> int:
+        return -(-timeframe.count(span.start_ms, span.end_ms) // page)
+
+    allowed, result = Spans((spans.hull,)) if between is None else spans | between, [spans[0]]
+    for span in tuple(spans)[1:]:
+        both = Span(result[-1].start_ms, span.end_ms)
+        if allowed.covers(both.start_ms, both.end_ms) and pages(both) < pages(result[-1]) + pages(span):
+            result[-1] = both
+        else:
+            result.append(span)
+    return Spans.of(*result)
 
 
 def halves(timeframe: Timeframe, span: Span) -> list[Span]:

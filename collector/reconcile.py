@@ -103,7 +103,7 @@ class Reconciler:
         every_due = [(series, self._book.due(series, now_ms)) for series in self._every_series]
         for series, due in every_due:
             if due:
-                self._fetch(series, due)
+                self._fetch(series, self._book.requests(series, due))
         return any(due for _, due in every_due)
 
     async def _until_idle(self) -> None:

@@ -46,6 +46,7 @@ class SeriesFile:
     disk: Disk
     size: int = 0
     held: Spans = NOTHING
+    remembered: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
     named_anew: bool = False  # created or renamed over: lasting only once its directory is synced
 
@@ -205,10 +206,11 @@ class Store:
                 what = f"is not ours ({foreign}): set aside as {_set_aside(path).name} and fetched anew"
                 return SeriesFile(path, series.timeframe, self.disk), Finding(path.name, what)
             if found.size == length:
-                return SeriesFile(path, series.timeframe, self.disk, length, found.held), None
+                return SeriesFile(path, series.timeframe, self.disk, length, found.held, found.remembered), None
             self.disk.cut(path, found.size)
         what = f"cut back by {length - found.size} bytes to its last good row ({found.why})"
-        return SeriesFile(path, series.timeframe, self.disk, found.size, found.held), Finding(path.name, what)
+        file = SeriesFile(path, series.timeframe, self.disk, found.size, found.held, found.remembered)
+        return file, Finding(path.name, what)
 
     def mend(self, series: Series, kept: Iterable[bytes], removed: Sequence[bytes]) -> Path | None:
         """Leaves only these lines in a file; those that go are kept beside it, and are there before they go.

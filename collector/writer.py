@@ -17,7 +17,7 @@ import attrs
 import trio
 
 from collector.book import Book
-from collector.candle import Series
+from collector.candle import DAY_MS, Series
 from collector.coverage import NOTHING, Spans, moment_text
 from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
@@ -48,6 +48,7 @@ _SYNC_AT_ONCE = 32
 _SAVE_AFTER_S = 5.0
 _SAVE_AT_ONCE = 256
 _TRIES = 4  # to write a file that somebody else writes too
+_UNMARKED_MS = 2 * DAY_MS
 
 
 @attrs.define
@@ -108,8 +109,6 @@ class Writer:
             if self._is_too_long(file):
                 await self._in_thread(partial(self._trim, file))
             self._hold(series, file)
-            if (mark := self._marks.get(series)) is not None:
-                self._book.suspect(series, file.held - mark.held)
             self._note(self._unsaved, series)
 
     def remember(self, every_series: Iterable[Series]) -> None:
@@ -368,6 +367,7 @@ class Writer:
         file = await self._in_thread(partial(self._open, series))
         if file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
             await self._in_thread(partial(self._cut, file, now_ms))
+        self._book.suspect(series, _unverified(file))
         return file
 
     def _open(self, series: Series) -> SeriesFile:
@@ -385,6 +385,14 @@ class Writer:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._thread)
+
+
+def _unverified(file: SeriesFile) -> Spans:
+    """What a file holds beyond its mark. Without one it is the last two days: only the stream can have left rows wrong,
+    and what it had confirmed before was read again long since."""
+    if file.remembered:
+        return file.held - file.remembered
+    return file.held.within(file.timeframe.floor(file.end_ms - _UNMARKED_MS), file.end_ms)
 
 
 def _rows_of(answers: Iterable[Answered | Confirmed]) -> int:

@@ -1,5 +1,9 @@
 """The book: what is missing is what is wanted and neither held, nor in flight, nor known to be absent."""
 
+from itertools import pairwise
+
+import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,6 +11,7 @@ from collector.book import Book
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import NOTHING, Span, Spans
 from collector.missing import State
+from collector.planning import windows
 
 MINUTE = Series("BTCUSDT", timeframe("1"))
 HOUR = Series("BTCUSDT", timeframe("60"))
@@ -176,19 +181,96 @@ def test_what_is_put_in_doubt_from_some_moment_on_is_whole_candles() -> None:
     assert book.due(five, NOW + 10 * MINUTE_MS) == minutes(5, 10)
 
 
-def test_what_the_stream_confirmed_and_is_wanted_no_more_does_not_have_each_new_candle_read_again_at_once() -> None:
+@attrs.define
+class LaggingRest:
+    """A stream that confirms every minute, and a REST side that has a candle only `lag_ms` after its close."""
+
+    lag_ms: int
+    book: Book = attrs.field(factory=Book)
+    asked_ms: list[int] = attrs.field(factory=list)
+
+    def run(self, minutes_behind: int, lost_every: int) -> None:
+        for minute in range(1, minutes_behind + 1):
+            self.book.want(MINUTE, minutes(0, minute))
+            self.book.confirm(MINUTE, minutes(minute - 1, minute), held=minutes(0, minute))
+            now_ms = NOW + minute * MINUTE_MS + SECOND
+            if minute % lost_every == 0:
+                self.book.doubt(MINUTE, now_ms - 3 * MINUTE_MS)
+            self.ask(now_ms)
+            self.ask(now_ms + 20 * SECOND)
+
+    def ask(self, now_ms: int) -> None:
+        there = Spans.between(0, MINUTE.timeframe.floor(now_ms - self.lag_ms))
+        for span in windows(MINUTE.timeframe, self.book.requests(MINUTE, self.book.due(MINUTE, now_ms))):
+            self.asked_ms.append(now_ms)
+            self.book.answer(MINUTE, span, Spans((span,)) & there, now_ms)
+
+
+@pytest.mark.parametrize("lag_s", [8, 20, 120, 3600, 5 * 3600])
+def test_stream_candles_stay_unverified_until_rest_has_them(lag_s: int) -> None:
+    rest = LaggingRest(lag_s * SECOND)
+    rest.run(24 * 60, lost_every=7)
+    assert not rest.book[MINUTE].unsure & minutes(0, 24 * 60 - lag_s // 60 - 80)
+    assert len(rest.asked_ms) <= 24 * 60 / 7 * 3
+
+
+def test_a_rest_side_that_stands_still_costs_two_requests_an_hour() -> None:
+    rest = LaggingRest(lag_ms=10 * DAY_MS)
+    rest.run(15 * 60, lost_every=10_000)
+    assert rest.book[MINUTE].unsure == minutes(0, 15 * 60)
+    assert len(rest.asked_ms) <= 2 * 15 + 8
+    pauses = [after - before for before, after in pairwise(rest.asked_ms)]
+    assert pauses[:2] < pauses[2:4] < [20 * MINUTE_MS]
+    assert max(pauses) <= 31 * MINUTE_MS
+
+
+def test_an_answer_verifies_only_what_it_contains() -> None:
+    book = wanting(0, 3)
+    for place in range(3):
+        book.confirm(MINUTE, minutes(place, place + 1), held=minutes(0, place + 1))
+    book.doubt(MINUTE, NOW)
+    book.answer(MINUTE, span(0, 3), minutes(0, 2), NOW + 3 * MINUTE_MS)
+    assert book[MINUTE].unsure == minutes(2, 3)
+    assert book.due(MINUTE, NOW + 3 * MINUTE_MS + 14 * SECOND) == NOTHING
+    assert book.due(MINUTE, NOW + 3 * MINUTE_MS + 15 * SECOND) == minutes(2, 3)
+    book.fail(MINUTE, span(2, 3), "HTTP 502", NOW + 4 * MINUTE_MS)
+    assert book.due(MINUTE, NOW + 4 * MINUTE_MS + 29 * SECOND) == NOTHING
+    assert book.due(MINUTE, NOW + 4 * MINUTE_MS + 30 * SECOND) == minutes(2, 3)
+    book.answer(MINUTE, span(2, 3), minutes(2, 3), NOW + 5 * MINUTE_MS)
+    assert book[MINUTE].unsure == NOTHING
+
+
+def test_unwanted_unverified_candles_are_verified_once() -> None:
+    """They were confirmed before, and are in the file still."""
     book = Book()
+    book.hold(MINUTE, minutes(-200, -100))
     book.suspect(MINUTE, minutes(-200, -100))
-    book[MINUTE].held = minutes(-200, -100)
     asked = []
     for now in range(50):
         book.want(MINUTE, minutes(now - 50, now))
         book.answer(MINUTE, span(-50, 0), minutes(-50, 0), NOW)
-        book.confirm(MINUTE, minutes(now - 1, now), held=book[MINUTE].held | minutes(now - 1, now))
-        if due := book.due(MINUTE, NOW + now * MINUTE_MS + SECOND):
-            asked.append((now, due))
-            book.answer(MINUTE, due[0], due, NOW + now * MINUTE_MS + SECOND)
-    assert asked == [(41, minutes(0, 41))]
+        book.confirm(MINUTE, minutes(now, now + 1), held=book[MINUTE].held | minutes(now, now + 1))
+        due = book.due(MINUTE, NOW + (now + 1) * MINUTE_MS + SECOND)
+        asked += [(now, each) for each in due]
+        for each in due:
+            book.answer(MINUTE, each, Spans((each,)), NOW + now * MINUTE_MS + SECOND)
+    assert asked == [(0, span(-200, -100)), (0, span(0, 1)), (41, span(1, 42))]
+
+
+def test_what_is_delisted_is_verified_all_the_same() -> None:
+    book = wanting(0, 3)
+    book.confirm(MINUTE, minutes(2, 3), held=minutes(0, 3))
+    book.delist(["BTCUSDT"])
+    assert book.due(MINUTE, NOW + 60 * MINUTE_MS) == minutes(2, 3)
+
+
+def test_a_lost_connection_is_not_a_request_while_rest_lags() -> None:
+    book = wanting(0, 1)
+    book.confirm(MINUTE, minutes(0, 1), held=minutes(0, 1))
+    book.doubt(MINUTE, NOW)
+    book.answer(MINUTE, span(0, 1), NOTHING, NOW + MINUTE_MS)
+    book.doubt(MINUTE, NOW)
+    assert book.due(MINUTE, NOW + MINUTE_MS + SECOND) == NOTHING
 
 
 def test_a_delisted_series_of_which_nothing_was_wanted_can_be_wanted() -> None:

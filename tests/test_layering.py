@@ -16,7 +16,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`. A package's name stands for its own `__init__`, and `package.*` for
 # whatever in it is not named by itself.
 PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing", "book", "events", "errors"}
-PURE |= {"disagreements", "wording"}
+PURE |= {"disagreements", "verification", "wording"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}

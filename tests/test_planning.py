@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from collector.candle import DAY_MS, TIMEFRAMES, Series, Timeframe, timeframe
 from collector.coverage import NOTHING, Span, Spans
-from collector.planning import NEWEST, PAGE, Agenda, Window, halves, wanted, windows
+from collector.planning import NEWEST, PAGE, Agenda, Window, halves, joined, wanted, windows
 
 MINUTE = timeframe("1")
 BTC, ETH = Series("BTCUSDT", MINUTE), Series("ETHUSDT", MINUTE)
@@ -23,6 +23,24 @@ def on_grid(frame: Timeframe, ms: int, places: list[tuple[int, int]]) -> Spans:
 
 
 places = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 90)), max_size=5)
+
+
+def test_near_spans_share_a_request_over_what_may_be_asked_again() -> None:
+    near, far = minutes(0, 2) | minutes(5, 6) | minutes(8, 9), minutes(50, 51)
+    assert joined(MINUTE, near | far, minutes(0, 60), page=10) == minutes(0, 9) | far
+    assert joined(MINUTE, near | far, minutes(5, 60), page=10) == minutes(0, 2) | minutes(5, 9) | far
+    assert joined(MINUTE, near | far, NOTHING, page=10) == near | far
+
+
+@given(frames, moments, places, places, st.integers(1, 50))
+def test_sharing_asks_for_all_spans_with_fewer_requests(
+    frame: Timeframe, ms: int, at: list[tuple[int, int]], held: list[tuple[int, int]], page: int
+) -> None:
+    spans, between = on_grid(frame, ms, at), on_grid(frame, ms, held)
+    shared = joined(frame, spans, between, page)
+    assert not spans - shared
+    assert not shared - spans - between
+    assert len(list(windows(frame, shared, page))) <= len(list(windows(frame, spans, page)))
 
 
 @given(frames, moments, places, st.integers(1, 50))

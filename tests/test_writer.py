@@ -1,6 +1,7 @@
 """The writer: files grow at their tail, nothing received is lost, and only what is written counts as held."""
 
 import errno
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger, open_ledger
+from collector.ownership import OWN
 from collector.rows import Rows
 from collector.settings import Settings
 from collector.store import Finding, SeriesFile, Store
@@ -60,12 +62,13 @@ class Bench:
     def held(self) -> Spans:
         return self.book[BTC].held
 
-    async def write(self, *events: Answered | GaveUp, flying: Spans = NOTHING, **changes: Any) -> None:
+    async def write(self, *events: Event, flying: Spans = NOTHING, **changes: Any) -> None:
         """Runs a writer over these events to the end of the channel; what they answer was asked for before."""
         with open_ledger(self.directory, "bybit", "linear") as ledger:
             writer = self.writer(ledger, **changes)
             await writer.open_files([BTC])
-            self.book.ask(BTC, flying | Spans.of(*(event.asked for event in events)))
+            asked = (event.asked for event in events if not isinstance(event, tuple))
+            self.book.ask(BTC, flying | Spans.of(*asked))
             send, receive = trio.open_memory_channel[Event](len(events))
             with send:
                 for event in events:
@@ -346,6 +349,43 @@ async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench
         marks = ledger.load(again.book)
     assert marks[BTC].held == spans(0, 10)
     assert marks[BTC].size == len(bench.data)
+
+
+async def opened(directory: Path, *, forget: bool = False) -> Bench:
+    """A bench at its next start, without the ledger if that was lost."""
+    if forget:
+        shutil.rmtree(directory / OWN)
+    again = Bench(directory)
+    with open_ledger(directory, "bybit", "linear") as ledger:
+        await again.writer(ledger).open_files([BTC])
+    return again
+
+
+async def test_what_only_the_stream_confirmed_is_unverified_at_the_next_start(bench: Bench) -> None:
+    await bench.write(answered(0, 10), (confirmed(10), confirmed(11)))
+    assert (await opened(bench.directory)).book[BTC].unsure == spans(10, 12)
+
+
+async def test_rows_beyond_a_checkpoint_are_unverified(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 12)))
+    assert (await opened(bench.directory)).book[BTC].unsure == spans(10, 12)
+
+
+async def test_the_last_two_days_without_a_checkpoint_are_unverified(bench: Bench) -> None:
+    await bench.write(answered(0, 3000))
+    assert (await opened(bench.directory, forget=True)).book[BTC].unsure == spans(120, 3000)
+
+
+async def test_rows_of_a_file_that_does_not_fit_its_checkpoint_are_unverified(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / BTC.file_name).write_bytes(content(rows(2, 9)))
+    assert (await opened(bench.directory)).book[BTC].unsure == spans(2, 9)
+
+
+async def test_an_answer_without_a_candle_leaves_it_unverified(bench: Bench) -> None:
+    await bench.write((confirmed(0),), (confirmed(1),), answered(0, 2, rows(0, 1)))
+    assert bench.book[BTC].unsure == spans(1, 2)
 
 
 async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path: Path) -> None:
