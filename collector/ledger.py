@@ -83,6 +83,10 @@ class Ledger:
     _database: sqlite3.Connection
 
     @property
+    def path(self) -> Path:
+        return self._directory / _FILE
+
+    @property
     def claimed(self) -> bool:
         """Whether it is on record whose candles these are: the exchange has answered before."""
         return is_claimed(self._directory)

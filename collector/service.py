@@ -278,7 +278,7 @@ def _wired(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], vita
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
     live = Live(settings, book, clock, vitals, reconciler.wake)
-    monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes))
+    monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes, lambda: writer.work))
     supervisor = Supervisor(
         run.notify,
         flows=lambda: reconciler.looked or vitals.subscriptions > 0,

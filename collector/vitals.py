@@ -17,6 +17,7 @@ class Vitals:
     retries: int = 0
     bans: int = 0
     failed: int = 0
+    landed: int = 0  # answers to the history pool that the writer has dealt with, and spans that were given up
     rows: int = 0
     staged: int = 0  # of the rows: those that waited for what lay before them
     rewritten: int = 0  # of the rows: those that were put before the end of a file

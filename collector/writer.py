@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice, pairwise
 from math import inf
+from pathlib import Path
 from typing import TypeVar
 
 import attrs
@@ -86,7 +87,8 @@ class Writer:
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _channel: trio.MemoryReceiveChannel[Event] | None = None
     _to_open: int = 0
-    _done: int = 0  # events taken, files opened, slices synced and saved
+    _done: int = 0  # events taken, files opened, slices synced and saved, and every file begun with
+    _call: tuple[str, Path] | None = None  # what the thread is doing to which file
 
     def change(self, settings: Settings) -> None:
         """Follows other settings from now on."""
@@ -94,10 +96,12 @@ class Writer:
 
     @property
     def work(self) -> Work:
-        """What waits because it has come or is overdue, and what was done so far."""
+        """What waits because it has come or is overdue, what was done so far, and what is being done."""
         queued = self._channel.statistics().current_buffer_used if self._channel else 0
         overdue = sum(due_s <= trio.current_time() for due_s in (self._sync_due_s, self._save_due_s))
-        return Work(self._to_open + queued + overdue, self._done)
+        waiting = self._to_open + queued + overdue + (self._call is not None)
+        at = f"{self._call[0]} {self._call[1].name}" if self._call else ""
+        return Work(waiting, self._done + self._store.disk.parts, at)
 
     async def open_files(self, every_series: Sequence[Series]) -> None:
         """Finds out what the files hold; to be done before anything is fetched."""
@@ -107,7 +111,7 @@ class Writer:
             self._to_open -= 1
             self._done += 1
             if self._is_too_long(file):
-                await self._in_thread(partial(self._trim, file))
+                await self._in_thread("trimming", file.path, partial(self._trim, file))
             self._hold(series, file)
             self._note(self._unsaved, series)
 
@@ -175,34 +179,54 @@ class Writer:
 
     async def _take(self, event: Event) -> None:
         if isinstance(event, tuple):
-            for candle in event:
-                if not self._goes_on(candle):
-                    await self._stage(candle)
+            for candle in await self._append_all(event):
+                await self._stage(candle)
             self._vitals.taken += len(event)
         elif isinstance(event, GaveUp):
             self._note(self._unsaved, event.series)
             self._book.fail(event.series, event.asked, event.why, event.at_ms)
             await self._release(event.series)
+            self._vitals.landed += 1
         else:
             await self._stage(event)
+            self._vitals.landed += 1
 
-    def _goes_on(self, candle: Confirmed) -> bool:
-        """Whether a candle from the stream simply continues its file, where it is then, or is there already.
+    async def _append_all(self, candles: Sequence[Confirmed]) -> list[Confirmed]:
+        """Appends the candles from the stream that directly follow their files; returns the others.
 
-        At a minute's end they come by the thousand, and nearly all do.
+        At a minute's end they come by the thousand, and nearly all do: one thread call takes a whole batch.
         """
-        series, file = candle.series, self._files[candle.series]
-        if candle.asked.start_ms != file.end_ms or series in self._stages:
-            return candle.rows.text == file.last  # the exchange may confirm twice
+        appended: list[Confirmed] = []
+        others: list[Confirmed] = []
+        path = self._files[candles[0].series].path
         try:
-            file.append(candle.rows)
-        except FileChangedError:
-            return False
+            await self._in_thread("appending to", path, partial(self._append_some, candles, appended, others))
+        finally:
+            for candle in appended:
+                self._note_appended(candle)
+        return others
+
+    def _append_some(self, candles: Sequence[Confirmed], appended: list[Confirmed], others: list[Confirmed]) -> None:
+        for candle in candles:
+            file = self._files[candle.series]
+            if candle.asked.start_ms != file.end_ms or candle.series in self._stages:
+                if candle.rows.text != file.last:  # the exchange may confirm twice
+                    others.append(candle)
+                continue
+            self._begin("appending to", file.path)
+            try:
+                file.append(candle.rows)
+            except FileChangedError:
+                others.append(candle)
+            else:
+                appended.append(candle)
+
+    def _note_appended(self, candle: Confirmed) -> None:
+        series, file = candle.series, self._files[candle.series]
         self._note(self._unsaved, series)
         self._note_written(series, file)
         self._book.confirm(series, candle.rows.covered, file.held)
         self._vitals.appended(series, 1, candle.asked.end_ms)
-        return True
 
     async def _stage(self, answer: Answered | Confirmed) -> None:
         self._note(self._unsaved, answer.series)
@@ -279,12 +303,11 @@ class Writer:
         count = sum(candles_in(series.timeframe, page.covered) for page in pages)
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(hulls))
         if apart and hulls[0].start_ms >= file.end_ms:
-            for page in sorted(pages, key=lambda page: page.covered.hull):
-                file.append(page)
+            await self._in_thread("appending to", file.path, partial(_append_pages, file, pages))
             self._vitals.appended(series, count, hulls[-1].end_ms, staged)
             return
         size, held = file.size, file.held
-        revisions = await self._in_thread(partial(self._insert, file, pages))
+        revisions = await self._in_thread("rewriting", file.path, partial(self._insert, file, pages))
         if revisions or file.size != size:
             new = candles_in(series.timeframe, file.held - held)
             self._vitals.rewrote(series, new, file.end_ms, len(revisions))
@@ -318,7 +341,7 @@ class Writer:
         """
         files = [self._files[series] for series in every_series]
         since_s, began_s = self._unsynced[every_series[0]], trio.current_time()
-        count = await self._in_thread(partial(self._sync_some, files))
+        count = await self._in_thread("syncing", files[0].path, partial(self._sync_some, files))
         self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         for series, file in zip(every_series[:count], files, strict=False):
             del self._unsynced[series]
@@ -333,13 +356,16 @@ class Writer:
         for file in files:
             count += 1
             if self._is_too_long(file):
+                self._begin("trimming", file.path)
                 with suppress(FileChangedError):  # will be noticed, and dealt with, when it is written
                     file.trim(NEWEST)
             elif self._settings.fsync:
+                self._begin("syncing", file.path)
                 file.sync()
             if self._now_s() >= until_s:
                 break
         if self._settings.fsync or self._settings.limit_to_50_entries:
+            self._begin("syncing", self._store.directory)
             self._store.sync_names(files[:count])
         return count
 
@@ -349,7 +375,7 @@ class Writer:
             await self._sync(unsynced)
         marks = {series: self._files[series].mark() for series in every_series if series in self._files}
         if marks:
-            await self._in_thread(partial(self._ledger.save, self._book, marks))
+            await self._in_thread("saving", self._ledger.path, partial(self._ledger.save, self._book, marks))
         for series in every_series:
             del self._unsaved[series]
         self._done += 1
@@ -364,9 +390,9 @@ class Writer:
             waiting[series] = trio.current_time()
 
     async def _opened(self, series: Series) -> SeriesFile:
-        file = await self._in_thread(partial(self._open, series))
+        file = await self._in_thread("opening", self._store.path(series), partial(self._open, series))
         if file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
-            await self._in_thread(partial(self._cut, file, now_ms))
+            await self._in_thread("cutting", file.path, partial(self._cut, file, now_ms))
         self._book.suspect(series, _unverified(file))
         return file
 
@@ -383,8 +409,22 @@ class Writer:
         what = f"cut back by {before - file.size} bytes to its last closed candle (it went on to {moment_text(end_ms)})"
         log.warning("file mended", file=file.path.name, what=what)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await trio.to_thread.run_sync(work, limiter=self._thread)
+    async def _in_thread(self, what: str, path: Path, work: Callable[[], T]) -> T:
+        """The only way to the disk: a system call that never returns must not hold up those who tell of it."""
+        self._begin(what, path)
+        try:
+            return await trio.to_thread.run_sync(work, limiter=self._thread)
+        finally:
+            self._call = None
+
+    def _begin(self, what: str, path: Path) -> None:
+        self._call = (what, path)
+        self._done += 1
+
+
+def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:
+    for page in sorted(pages, key=lambda page: page.covered.hull):
+        file.append(page)
 
 
 def _unverified(file: SeriesFile) -> Spans:

@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 from collector.disk import Disk
 
@@ -64,3 +65,31 @@ class BreakingDisk(Disk):
         self.left -= 1
         if self.left < 0:
             raise self._failure()
+
+
+class FreezingDisk(Disk):
+    """A disk that freezes at a call of one kind, "write", "sync" or "rename", and stands until it is thawed."""
+
+    def __init__(self, at: str = "") -> None:
+        self.at = at
+        self.frozen, self._thawed = Event(), Event()
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
+    def reach(self, call: str) -> None:
+        if call == self.at:
+            self.frozen.set()
+            self._thawed.wait()
+
+    def write(self, file: int, data: bytes) -> None:
+        self.reach("write")
+        super().write(file, data)
+
+    def sync(self, file: int) -> None:
+        self.reach("sync")
+        super().sync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.reach("rename")
+        super().rename(source, target)

@@ -79,14 +79,17 @@ class Collecting:
 
 @asynccontextmanager
 async def collecting(
-    settings: Settings, machine: Machine | None = None, rereading: Rereading | None = None
+    settings: Settings,
+    machine: Machine | None = None,
+    rereading: Rereading | None = None,
+    probes: Probes | None = None,
 ) -> AsyncIterator[Collecting]:
     """What the command `run` does, stopped on leaving; entered when its status is served."""
     stop = trio.Event()
 
     async def work() -> None:
-        probes = (machine or Machine()).probes
-        await serve(settings, once=False, stop=stop, status=True, probes=probes, rereading=rereading)
+        measured = probes or (machine or Machine()).probes
+        await serve(settings, once=False, stop=stop, status=True, probes=measured, rereading=rereading)
 
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         nursery.start_soon(work)

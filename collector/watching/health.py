@@ -14,6 +14,7 @@ from collector.coverage import duration_text, moment_text
 
 HealthState = Literal["healthy", "degraded"]
 NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again
+STUCK_S = 30.0  # for one system call, or for whatever else the writer does next: a slow disk gets on meanwhile
 
 
 @attrs.frozen
@@ -33,7 +34,8 @@ class Signs:
 
     `overdue_s` is how long the newest candle of the `slowest` series is due, in the exchange's time, and `stale` how
     many series are that late or nearly; series whose candles are just coming in are not among them. `silent_s` is how
-    long the exchange has said nothing at all.
+    long the exchange has said nothing at all, `stuck_s` how long the writer has not got on, and `deaf_s` how long the
+    disk has not said how much space it has.
     """
 
     overdue_s: float = 0.0
@@ -44,11 +46,19 @@ class Signs:
     errors: int = 0  # in the last minute
     worst_error: str = ""
     queued: int = 0  # candles that wait to be written
+    stuck_s: float = 0.0
+    stuck_at: str = ""  # what the writer stands at
+    deaf_s: float = 0.0
     disk_free_mb: float = float("inf")
     memory_mb: float = 0.0
     banned_until_ms: int = 0  # local time; 0: no ban or block is on
     banned_why: str = "a rate ban is on"
     stream_refused_s: float = 0.0  # how long no connection to the stream will be tried, because it refuses us
+    now_ms: int = 0  # local time
+
+    def since(self, seconds: float) -> str:
+        """Since when something has lasted for so long."""
+        return f"since {moment_text(self.now_ms - round(seconds * 1000))} UTC ({duration_text(seconds)})"
 
 
 @attrs.frozen
@@ -135,6 +145,14 @@ def _queue(signs: Signs, _: Tolerance) -> str:
     return f"{signs.queued:,} candles wait to be written, the disk is too slow for them"
 
 
+def _stuck(signs: Signs, _: Tolerance) -> str:
+    return f"the writer is stuck: {signs.stuck_at} {signs.since(signs.stuck_s)}"
+
+
+def _deaf(signs: Signs, _: Tolerance) -> str:
+    return f"the disk does not say how much space it has {signs.since(signs.deaf_s)}"
+
+
 def _low_disk(signs: Signs, tolerance: Tolerance) -> str:
     return (
         f"the disk has {signs.disk_free_mb:,.0f} MB left, which is below {tolerance.low_disk_mb:,} MB: "
@@ -175,6 +193,8 @@ def _excess(signs: Signs, tolerance: Tolerance) -> float:
 
 _LOW_DISK = "disk"
 _RULES = (
+    _Rule("stuck", 0.0, lambda signs, _: signs.stuck_s / STUCK_S, _stuck),
+    _Rule("deaf", 0.0, lambda signs, _: signs.deaf_s / STUCK_S, _deaf),
     _Rule("ban", 1.0, lambda signs, _: 2.0 if signs.banned_until_ms else 0.0, _ban),
     _Rule("stream refused", 1.0, lambda signs, _: 2.0 if signs.stream_refused_s else 0.0, _stream_refused),
     _Rule("silence", NEARLY, _unless_banned(lambda signs: signs.silent_s), _silent),

@@ -19,6 +19,7 @@ from collector.settings import Settings
 from collector.vitals import Vitals
 from collector.watching.health import NEARLY, Health, Signs, Tolerance, judge
 from collector.watching.probes import Probes
+from collector.watching.pulse import Pulse, Work
 from collector.watching.rates import Rates, Tally
 from collector.watching.survey import Late, Survey, Walk
 
@@ -41,6 +42,7 @@ class Watched:
     clock: Clock
     every_series: Sequence[Series]
     probes: Probes
+    work: Callable[[], Work] = lambda: Work(0, 0)  # the writer's
 
     def change(self, settings: Settings) -> None:
         """Other settings are in force from now on."""
@@ -59,9 +61,10 @@ class Monitor:
     _survey_due_s: float = 0.0
     _able_since_ms: int = 0  # by the exchange's clock: since then candles could be fetched
     _heard_s: float = attrs.field(factory=trio.current_time)
-    _answered_s: float = attrs.field(factory=trio.current_time)
+    _landed_s: float = attrs.field(factory=trio.current_time)
     _connected_s: float = attrs.field(factory=trio.current_time)
     _degraded_s: float = 0.0
+    _pulse: Pulse | None = None
 
     async def watch(self) -> None:
         """Looks every second, until cancelled."""
@@ -95,20 +98,22 @@ class Monitor:
         self._survey_due_s = trio.current_time() + (time.perf_counter() - began_s) / _SURVEY_SHARE
 
     def _note_life(self, now_s: float, news: Tally) -> None:
-        """When the exchange last said something, and when it last could not be asked."""
-        if news.answers:
-            self._answered_s = now_s
+        """When the exchange last said something, when an answer was last dealt with, and when none could be had."""
+        if news.landed:
+            self._landed_s = now_s
         if news.answers or news.messages:
             self._heard_s = now_s
         if self.watched.vitals.connections or not self.watched.vitals.connects:
             self._connected_s = now_s
         if self.banned_until_ms:
             self._able_since_ms = self.watched.clock.now_ms
-            self._answered_s = self._heard_s = now_s
+            self._landed_s = self._heard_s = now_s
 
     def _signs(self, now: Tally) -> Signs:
         late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
         able_for_ms = self.watched.clock.now_ms - self._able_since_ms
+        work, probes = self.watched.work(), self.watched.probes
+        self._pulse = pulse = self._pulse.felt(work, now.at_s) if self._pulse else Pulse(work, now.at_s)
         return Signs(
             overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
             slowest=late.slowest,
@@ -118,17 +123,22 @@ class Monitor:
             errors=errors.errors,
             worst_error=next((kind for kind, _ in errors.troubles.most_common(1)), ""),
             queued=self.watched.vitals.queued,
-            disk_free_mb=self.watched.probes.disk_free_bytes() / _MB,
-            memory_mb=self.watched.probes.memory_bytes() / _MB,
+            stuck_s=pulse.stuck_s(now.at_s),
+            stuck_at=pulse.words,
+            disk_free_mb=probes.disk_free_bytes() / _MB,
+            deaf_s=probes.disk_deaf_s(),
+            memory_mb=probes.memory_bytes() / _MB,
             banned_until_ms=self.banned_until_ms,
             banned_why=self.watched.vitals.quiet_why,
             stream_refused_s=max(0.0, self.watched.vitals.stream_refused_until_s - now.at_s),
+            now_ms=probes.now_ms(),
         )
 
     def _late(self, now_s: float) -> Late:
-        """The series that are late without excuse. Those that are being fetched have one, as long as answers come."""
-        answers_come = now_s - self._answered_s <= self.watched.settings.stale_after_s
-        return self.surveyed.unasked if answers_come else self.surveyed.unasked | self.surveyed.asked
+        """The series that are late without excuse. Those that are being fetched have one, as long as what is fetched
+        gets into the files."""
+        gets_on = now_s - self._landed_s <= self.watched.settings.stale_after_s
+        return self.surveyed.unasked if gets_on else self.surveyed.unasked | self.surveyed.asked
 
     @property
     def banned_until_ms(self) -> int:

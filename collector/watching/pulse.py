@@ -10,10 +10,11 @@ import attrs
 
 @attrs.frozen
 class Work:
-    """What waits for the writer at the moment, and how much it has done since it was made."""
+    """What waits for the writer at the moment, how much it has done since it was made, and what it is doing now."""
 
     waiting: int
     done: int
+    at: str = ""
 
 
 @attrs.frozen
@@ -31,3 +32,8 @@ class Pulse:
     def stuck_s(self, now_s: float) -> float:
         """How long work has been waiting while none was done; 0 while nothing waits."""
         return now_s - self.since_s if self.work.waiting else 0.0
+
+    @property
+    def words(self) -> str:
+        """What it stands at, or else what waits."""
+        return self.work.at or f"{self.work.waiting} wait, none was done"

@@ -19,6 +19,7 @@ class Tally:
     at_s: float
     requests: int = 0
     answers: int = 0  # good ones
+    landed: int = 0
     messages: int = 0
     rows: int = 0
     errors: int = 0
@@ -28,7 +29,9 @@ class Tally:
     def of(cls, vitals: Vitals, at_s: float) -> "Tally":
         troubles = Counter(vitals.troubles) + Counter({"malformed message": vitals.malformed})
         answers = vitals.outcomes.get("ok", 0)
-        return cls(at_s, vitals.requests, answers, vitals.messages, vitals.rows, troubles.total(), troubles)
+        return cls(
+            at_s, vitals.requests, answers, vitals.landed, vitals.messages, vitals.rows, troubles.total(), troubles
+        )
 
     def __sub__(self, before: "Tally") -> "Tally":
         """What was counted since an earlier tally; `at_s` is the time between them."""
@@ -36,6 +39,7 @@ class Tally:
             self.at_s - before.at_s,
             self.requests - before.requests,
             self.answers - before.answers,
+            self.landed - before.landed,
             self.messages - before.messages,
             self.rows - before.rows,
             self.errors - before.errors,

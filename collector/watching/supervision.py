@@ -51,12 +51,12 @@ class Supervisor:
         work = self._work()
         self._pulse = pulse = self._pulse.felt(work, now_s) if self._pulse else Pulse(work, now_s)
         stuck_s = pulse.stuck_s(now_s)
-        self._note(stuck_s >= self._limit_s, work)
+        self._note(stuck_s >= self._limit_s, pulse)
         if not self._ready and self._flows():
             self._ready = self._notify.ready()
         if not self._stuck:
             self._feed(now_s)
-        self._say(f"the writer is stuck: {work.waiting} wait, none was done for {stuck_s:.0f} s" if self._stuck else "")
+        self._say(f"the writer is stuck: {pulse.words} for {stuck_s:.0f} s" if self._stuck else "")
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
@@ -71,9 +71,9 @@ class Supervisor:
     def _limit_s(self) -> float:
         return self._notify.watchdog_s or _START_S
 
-    def _note(self, stuck: bool, work: Work) -> None:
+    def _note(self, stuck: bool, pulse: Pulse) -> None:
         if stuck and not self._stuck:
-            log.error("the writer is stuck", waiting=work.waiting, for_s=round(self._limit_s, 1))
+            log.error("the writer is stuck", at=pulse.words, for_s=round(self._limit_s, 1))
         elif self._stuck and not stuck:
             log.info("the writer gets on again")
         self._stuck = stuck

@@ -20,6 +20,7 @@ from collector.vitals import Vitals
 from collector.watching.health import Health
 from collector.watching.monitor import Monitor, Watched
 from collector.watching.probes import Probes, probes_of
+from collector.watching.pulse import Work
 from tests.candles import BTC, T0, spans
 
 MB = 1_000_000
@@ -38,13 +39,17 @@ class Collecting:
     memory_mb: int = 100
     disk_mb: int = 9_000
     answering: bool = True
+    landing: bool = True
     delivering: bool = True
+    work: Work = attrs.field(factory=lambda: Work(0, 0))
     went_on: int = 0
     verdicts: list[Health] = attrs.field(factory=list)
 
     def monitor(self) -> Monitor:
         probes = Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB, lambda: self.local_ms)
-        watched = Watched(self.settings, self.vitals, self.book, self.clock, self.every_series, probes)
+        watched = Watched(
+            self.settings, self.vitals, self.book, self.clock, self.every_series, probes, lambda: self.work
+        )
         monitor = Monitor(watched)
         monitor.on_space = self.go_on
         return monitor
@@ -61,6 +66,7 @@ class Collecting:
         while True:
             if self.answering:
                 self.vitals.ended("ok")
+                self.vitals.landed += self.landing
                 self.vitals.messages += 10
             if self.delivering:
                 record = self.book[BTC]
@@ -210,6 +216,27 @@ async def test_a_series_that_is_being_fetched_is_late_only_when_no_answers_come(
         one.answering = False
         await trio.sleep(130)
         assert one.vitals.health.kinds == ("silence", "stale")
+
+
+async def test_what_is_fetched_and_gets_into_no_file_becomes_stale(autojump_clock: MockClock) -> None:
+    async with watched() as one:
+        one.delivering = one.landing = False
+        one.book[BTC].in_flight = spans(100, 1000)
+        await trio.sleep(240)
+        assert one.vitals.health.kinds == ("stale",)
+
+
+async def test_a_writer_that_does_not_get_on_is_told_within_a_minute(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with watched() as one:
+        one.work = Work(1, 7, "syncing BTCUSDT_1.csv")
+        await trio.sleep(45)
+        assert one.reasons[0].startswith("the writer is stuck: syncing BTCUSDT_1.csv since 1970-01-01 00:16:4")
+        one.work = Work(3, 8, "syncing BTCUSDT_1.csv")
+        await trio.sleep(1)
+        assert one.vitals.health.state == "healthy"
+    assert len(said(caplog)) == 2
 
 
 async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_after_it(

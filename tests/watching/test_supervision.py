@@ -120,7 +120,9 @@ def test_a_writer_that_is_stuck_starves_the_watchdog_until_it_gets_on(
     station.work = Work(3, 2)
     supervisor.look(130)
     assert heard(manager) == ["WATCHDOG=1", "STATUS=fine"]
-    assert [record.getMessage() for record in caplog.records] == ["the writer is stuck waiting=3 for_s=8.0"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the writer is stuck at='3 wait, none was done' for_s=8.0"
+    ]
 
 
 def test_a_start_that_is_stuck_is_not_made_longer(manager: socket.socket) -> None:
