@@ -1,9 +1,11 @@
 """The dialect: the right answer becomes rows, and everything else a named error."""
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.bybit import dialect
@@ -133,12 +135,95 @@ def test_an_empty_answer_is_an_answer() -> None:
         (kline_body(FIVE, now_ms=10**18), "is none"),
         (kline_body(FIVE, now_ms=0), "is none"),
         (b"[" * 100_000, "not the exchange's JSON"),
+        (b"\xef\xbb\xbf" + kline_body(FIVE), "not the exchange's JSON"),
+        (kline_body(FIVE).replace(b'"OK"', b'"\xff"'), "not the exchange's JSON"),
+        (kline_body(FIVE).replace(b'"BTCUSDT"', b'"\xff"'), "documented shape"),
+        (kline_body(FIVE).replace(b'"17071"', b'"17\xff71"'), "not a plain decimal number"),
+        (kline_body(FIVE).replace(b'"17071"', b' "17\xff71"'), "documented shape"),
+        (kline_body(FIVE).replace(b'"17071"', b'"\\ud800"'), "not the exchange's JSON"),
+        (kline_body(FIVE).replace(b'"17071"', b'"%b"' % (b"9" * 400)), "too large to be true"),
+        (kline_body(FIVE, now_ms=10**4000), "is none"),
+        (kline_body(FIVE).replace(b'"time":', b'"time":' + b"9" * 5000), "not the exchange's JSON"),
     ],
 )
 def test_what_was_not_asked_for_names_itself_and_is_never_data(body: bytes, why: str) -> None:
     with pytest.raises(BadAnswer) as refused:
         parse(body)
     assert why in str(refused.value)
+
+
+REAL = {
+    "kline": kline_body(FIVE),
+    "blanks": json.dumps(json.loads(kline_body(FIVE))).encode(),
+    "first": kline_body([row(0)]),
+    "instruments": instruments_body("first%3DA%26last%3DB", "A", "B"),
+    "time": b'{"retCode":0,"retMsg":"OK","result":{"timeSecond":"1700003640"},"retExtInfo":{},"time":1700003640000}',
+    "refusal": b'{"retCode":10006,"retMsg":"Too many visits!","result":{},"retExtInfo":{},"time":1700003640000}',
+    "empty": b"",
+}
+ODD = [
+    b"\xff",
+    b"\xc3\x28",
+    b"\xed\xa0\x80",
+    b"\\ud800",
+    b"\\u0000",
+    b"\0",
+    b"\xef\xbb\xbf",
+    b"9" * 5000,
+    b"-",
+    b"1e999999999",
+]
+ODD += [
+    b"null",
+    b"true",
+    b"{}",
+    b"[]",
+    b'"',
+    b",",
+    b"[" * 2000,
+    b'{"a":' * 2000,
+    b'"retCode":"0",',
+    b'"list":[],',
+    b" ",
+    b".",
+]
+PARSERS: list[Callable[[int, bytes], object]] = [
+    lambda status, body: dialect.parse_kline(status, body, "linear", SERIES, WINDOW),
+    lambda status, body: dialect.parse_kline_from(status, body, "linear", SERIES, WINDOW),
+    lambda status, body: dialect.parse_first_candle(status, body, "linear", SERIES),
+    lambda status, body: dialect.parse_instruments(status, body, "linear"),
+    dialect.parse_time,
+    dialect.check_reply,
+]
+
+
+@st.composite
+def mutated_bodies(draw: st.DrawFn) -> bytes:
+    """A real body, of which some bytes are others, missing or odd ones."""
+    body = draw(st.sampled_from([*REAL.values()]))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(body)))
+        odd = draw(st.sampled_from(ODD) | st.binary(max_size=3))
+        body = body[:at] + odd + body[at + draw(st.integers(0, 20)) :]
+    return body
+
+
+@settings(max_examples=150)
+@given(mutated_bodies(), st.sampled_from([200, 200, 200, 403, 429, 500]))
+def test_any_bytes_whatever_are_an_answer_or_a_named_error(body: bytes, status: int) -> None:
+    for parser in PARSERS:
+        with suppress(ExchangeError):
+            parser(status, body)
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_an_odd_byte_in_any_text_is_an_answer_or_a_named_error(name: str, odd: bytes) -> None:
+    for place, byte in enumerate(REAL[name]):
+        if byte in b'":,' and place % 3 == 0:
+            for parser in PARSERS:
+                with suppress(ExchangeError):
+                    parser(200, REAL[name][: place + 1] + odd + REAL[name][place + 1 :])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.bybit import frames
@@ -224,6 +224,45 @@ def test_a_refusal_names_the_topic_it_does_not_like(words: str, topic: str | Non
 )
 def test_frames_of_other_kinds_mean_nothing_and_do_no_harm(text: str) -> None:
     assert read(text) == Unknown()
+
+
+ODD = [
+    "\ud800",
+    "\\ud800",
+    "\0",
+    "\ufeff",
+    "9" * 5000,
+    "-",
+    "1e999999999",
+    "null",
+    "true",
+    "{}",
+    '"',
+    ",",
+    "[" * 2000,
+    '{"a":' * 2000,
+]
+TEXTS = [
+    push(entry()),
+    push(entry(), entry(1, confirm=False)),
+    push(entry(confirm=False)),
+    '{"success":true,"ret_msg":"pong","conn_id":"d0","req_id":"","op":"ping"}',
+    '{"success":false,"ret_msg":"error:handler not found,topic:kline.1.A","conn_id":"d","req_id":"1","op":"subscribe"}',
+    "",
+]
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from(TEXTS),
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from(ODD), st.integers(0, 20)), max_size=3),
+)
+def test_any_text_whatever_is_a_frame_or_malformed(text: str, changes: list[tuple[int, str, int]]) -> None:
+    for at, odd, gone in changes:
+        text = text[:at] + odd + text[at + gone :]
+    with suppress(Malformed):
+        read(text)
+    frames.time_of(text)
 
 
 # What is sent.

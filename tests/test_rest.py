@@ -119,6 +119,7 @@ async def test_candles_are_asked_for_and_the_time_is_noted(autojump_clock: trio.
         httpx.Response(429),
         httpx.Response(502, text="<html>"),
         httpx.Response(200, text="{"),
+        httpx.Response(200, content=b'{"retCode":0,"retMsg":"\xff","result":{},"time":1}'),
         httpx.Response(200, content=kline_body([], symbol="ETHUSDT")),
         httpx.ConnectError("refused"),
         httpx.ReadTimeout("slow"),

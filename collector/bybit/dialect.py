@@ -33,6 +33,10 @@ KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
 TIME = "/v5/market/time"
 
+# What decoding any bytes whatever raises: the decoder's own errors and that of text that is not UTF-8, which it passes
+# on, are ValueErrors; JSON that is nested too deeply ends its recursion.
+UNREADABLE = (ValueError, RecursionError)
+
 _VALUES = 7  # in a row of candles
 _MOST_SYMBOLS = 10_000  # on a page: 1000 are asked for, and spot, which has 530, gives all at once
 
@@ -236,7 +240,7 @@ def parse_time(status: int, body: bytes) -> TimeAnswer:
 
 def _plausible(time_ms: int) -> int:
     if not EARLIEST_MS <= time_ms <= LATEST_MS:
-        raise BadAnswer(f"its time, {time_ms}, is none")
+        raise BadAnswer(f"its time, {str(time_ms)[:40]}, is none")
     return time_ms
 
 
@@ -265,7 +269,7 @@ def _lines(rows: msgspec.Raw) -> list[bytes]:
     if text.count(b'"') != 2 * _VALUES * len(lines) or any(blank in text for blank in b" \t\n\r"):
         try:
             rows_of_texts = _KLINE_ROWS.decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise _misshapen(error) from error
         # Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
         lines = [",".join(texts[:_VALUES]).encode("utf-8", "replace") for texts in rows_of_texts]
@@ -375,7 +379,7 @@ def _decoded(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
             if reply.retCode == 0:  # type: ignore[attr-defined]
                 _plausible(reply.time)  # type: ignore[attr-defined]
                 return reply
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         check_reply(status, body)
         raise _misshapen(error) from error
     check_reply(status, body)
@@ -389,7 +393,7 @@ def _misshapen(error: Exception) -> BadAnswer:
 def _envelope(body: bytes) -> _Envelope:
     try:
         return _ENVELOPE.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadAnswer(f"the answer is not the exchange's JSON: {error}; it begins {_glimpse(body)}") from error
 
 
@@ -418,7 +422,7 @@ def check_reply(status: int, body: bytes) -> None:
     reply = _envelope(body)
     if reply.retCode == 0:
         return
-    said = f"retCode {reply.retCode}: {reply.retMsg[:200]}"
+    said = f"retCode {str(reply.retCode)[:40]}: {reply.retMsg[:200]}"
     if reply.retCode in _TRY_AGAIN_CODES:
         raise TryAgain(said)
     if reply.retCode in _BAN_CODES:

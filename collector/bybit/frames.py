@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import attrs
 import msgspec
 
+from collector.bybit.dialect import UNREADABLE
 from collector.candle import Series
 from collector.events import Confirmed
 from collector.rows import LATEST_MS, NotACandle, Values, row_of
@@ -147,7 +148,7 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
         return NOTHING_CONFIRMED
     try:
         decoded = _TEXT.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         return _other(text, error)
     series = subscribed.get(decoded.topic)
     if series is not None:  # one push may hold two candles: the one that closed and the one that began
@@ -163,7 +164,7 @@ def time_of(text: str) -> int | None:
     """The exchange's time that a push names; None if it names none. It is decoded for that: not for every push."""
     try:
         at_ms = _STAMP.decode(text).ts
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return at_ms if 0 < at_ms <= LATEST_MS else None
 
@@ -172,7 +173,7 @@ def _other(text: str, error: Exception) -> Unknown:
     """A text of another kind may well have fields that we know in another shape."""
     try:
         envelope = _ENVELOPE.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         raise Malformed(f"a frame cannot be read: {error}") from error
     if envelope.topic.startswith("kline."):
         raise Malformed(f"a push of {envelope.topic} does not have the documented shape: {error}") from error

@@ -137,6 +137,7 @@ def sandbox(
     region_refused: Annotated[float, _fault("region_refused")] = 0.0,
     compliance_refused: Annotated[float, _fault("compliance_refused")] = 0.0,
     malformed: Annotated[float, _fault("malformed")] = 0.0,
+    not_utf8: Annotated[float, _fault("not_utf8")] = 0.0,
     old_time: Annotated[float, _fault("old_time")] = 0.0,
     wrong_symbol: Annotated[float, _fault("wrong_symbol")] = 0.0,
     wrong_category: Annotated[float, _fault("wrong_category")] = 0.0,

@@ -163,6 +163,8 @@ def _broken(body: bytes, kind: str | None) -> Reply:
     if kind == "old_time":
         head, _, told = body.rpartition(b'"time":')
         return Reply(200, b'%b"time":%d}' % (head, int(told[:-1]) - _HOUR_MS))
+    if kind == "not_utf8":
+        return Reply(200, body.replace(b'"OK"', b'"\xff"'))
     if kind == "malformed":
         return Reply(200, body[: len(body) * 2 // 3])
     if kind in ("truncated", "dropped", "reset", "stalled"):

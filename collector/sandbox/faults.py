@@ -91,6 +91,7 @@ class Faults(StreamFaults):
 
     # Bodies that cannot be read, or answer something else.
     malformed: float = _share("a body that is not JSON")
+    not_utf8: float = _share("a byte that is not UTF-8 in a text of the body")
     old_time: float = _share("an envelope time of an hour ago")
     wrong_symbol: float = _share("another symbol's candles, labelled so")
     wrong_category: float = _share("labelled with another category")

@@ -71,6 +71,13 @@ def test_a_malformed_body_is_no_json() -> None:
         asker(faults=Faults(malformed=1)).json(KLINE, **WINDOW)
 
 
+def test_a_body_that_is_not_utf8_is_json_but_for_that() -> None:
+    body = asker(faults=Faults(not_utf8=1)).reply(KLINE, **WINDOW).body
+    assert json.loads(body.decode("utf-8", "replace"))["retMsg"] == "\ufffd"
+    with pytest.raises(UnicodeDecodeError):
+        body.decode()
+
+
 def test_latency_is_fixed_and_jitter_is_added() -> None:
     box = asker(faults=Faults(latency_ms=80, jitter_ms=40))
     delays = [box.reply(KLINE, **WINDOW).delay_s for _ in range(50)]
