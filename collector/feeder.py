@@ -87,7 +87,7 @@ class DataFeeder:
         self._told: set[tuple[str, str]] = set()  # what look-ups were told is not stored
 
     def __getstate__(self) -> dict[str, object]:
-        """All but what is in memory, which may be a mapped file."""
+        """All but the candles in memory, which are views that cannot be handed on."""
         return self.__dict__ | {"_shelf": Shelf(self._shelf.limit)}
 
     def load_data(
@@ -323,10 +323,9 @@ class DataFeeder:
     def _loaded(self, series: Series) -> Held:
         """A series as it is in its file now."""
         path, span, known = self._catalogue.path(series), self._spans.get(series), self._shelf.get(series)
-        may_map = self._shelf.may_map
         before = known.mirror if known else None
         try:
-            rows = part(path, *span, may_map=may_map) if span else mirror(path, before, may_map=may_map)
+            rows = part(path, *span) if span else mirror(path, before)
         except (FileNotFoundError, NotReadable) as error:
             self._shelf.drop(series)
             raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None

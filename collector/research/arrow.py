@@ -1,18 +1,15 @@
 """Where the numbers lie in an Arrow stream, so that they can be used in place.
 
-Polars copies what it reads, even from a mapped file, and a look-up needs one row. So the few bytes that describe a
+Polars copies what it reads, and a look-up needs one row. So the few bytes that describe a
 stream are read here: they are flatbuffers (https://flatbuffers.dev/internals), laid out as Arrow's messages
 (https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format). Only what is plain is understood, columns of
 eight bytes a value, uncompressed and without gaps; anything else is refused, never guessed at.
 """
 
-import mmap
 import struct
 from collections.abc import Iterator
 
 import attrs
-
-Buffer = bytes | mmap.mmap
 
 END = b"\xff\xff\xff\xff\0\0\0\0"
 _WIDTH = 8
@@ -44,7 +41,7 @@ class Layout:
     end: int
 
 
-def layout(buffer: Buffer) -> Layout:
+def layout(buffer: bytes) -> Layout:
     """Looks at a stream; what comes after its end is somebody else's.
 
     Raises:
@@ -66,11 +63,11 @@ def layout(buffer: Buffer) -> Layout:
 class _Table:
     """A flatbuffer's table: its fields are found by number, and may be absent."""
 
-    buffer: Buffer
+    buffer: bytes
     at: int
 
     @classmethod
-    def root(cls, buffer: Buffer, at: int) -> "_Table":
+    def root(cls, buffer: bytes, at: int) -> "_Table":
         return cls(buffer, _followed(buffer, at))
 
     def place(self, field: int) -> int:
@@ -127,7 +124,7 @@ class _Message:
         return self.table.table(2)
 
 
-def _messages(buffer: Buffer) -> Iterator[_Message]:
+def _messages(buffer: bytes) -> Iterator[_Message]:
     at = 0
     while True:
         mark, described = _START.unpack_from(buffer, at)
@@ -160,11 +157,11 @@ def _batch(message: _Message, columns: int) -> Batch:
     return Batch(message.place, rows, tuple(places))
 
 
-def _followed(buffer: Buffer, at: int) -> int:
+def _followed(buffer: bytes, at: int) -> int:
     return at + _int32(buffer, at)
 
 
-def _int32(buffer: Buffer, at: int) -> int:
+def _int32(buffer: bytes, at: int) -> int:
     return int(struct.unpack_from("<i", buffer, _inside(at))[0])
 
 

@@ -1,10 +1,9 @@
-"""Rows in memory: the columns of an Arrow stream, used where they lie, in a mapped file or in bytes.
+"""Rows in memory: the columns of an Arrow stream, used where they lie.
 
 A column of an Arrow stream is plain memory, so one number of it costs no more than one of a list, and nothing is copied
 to get at it. Text becomes numbers here and nowhere else: only whole rows, in order of time.
 """
 
-import mmap
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO
@@ -13,7 +12,7 @@ from itertools import groupby
 import attrs
 import polars as pl
 
-from collector.research.arrow import END, Buffer, NotArrow, layout
+from collector.research.arrow import END, NotArrow, layout
 from collector.research.instants import check_times
 from collector.rows import COLUMNS
 
@@ -31,7 +30,7 @@ class Columns:
 
     times: memoryview
     values: tuple[memoryview, ...]
-    _buffer: Buffer
+    _buffer: bytes
     _schema: slice  # where in the buffer the columns are named
     _batch: slice  # and where the batch is that has these rows
     _first: int = 0  # of the rows in that batch
@@ -42,11 +41,6 @@ class Columns:
     @property
     def bytes(self) -> int:
         return 8 * len(NAMES) * len(self)
-
-    @property
-    def is_mapped(self) -> bool:
-        """Whether the rows are the system's copy of a file, which it can drop, and not memory of the process."""
-        return isinstance(self._buffer, mmap.mmap)
 
     def before(self, end_ms: int, step_ms: int) -> int:
         """The place of the last row that opens at or before the instant; -1 before the first.
@@ -89,7 +83,7 @@ def _frame_of(blocks: list[Columns], names: Sequence[str]) -> pl.DataFrame:
     return pl.read_ipc_stream(stream, columns=list(names)).slice(blocks[0]._first, sum(map(len, blocks)))
 
 
-def columns_of(buffer: Buffer) -> tuple[tuple[Columns, ...], bytes]:
+def columns_of(buffer: bytes) -> tuple[tuple[Columns, ...], bytes]:
     """The rows of a stream that `stream_of` made, in its own memory, batch by batch, and what comes after the stream.
 
     Raises:

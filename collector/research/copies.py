@@ -1,29 +1,31 @@
 """The Arrow copy of a candle file: what makes the next loading of it quick.
 
-A copy says which bytes of the file it has in a note at its own end, so there is one file to write and nothing that can
-disagree with it. It is written beside its place, synced and renamed, so it is whole or not there, however many write it
-at once. A copy that was touched by anybody else counts for nothing. It may be deleted at any time; where none can be
+A copy is a stream of rows, a note that says which bytes of the file they were read from, and a checksum of both. It
+can never change an answer: it is read into memory, where nobody changes or shortens it any more, and counts only if its
+checksum is right and its note is true of the file as it is now. Anything else at its place counts for nothing, and is
+replaced. Copies are written beside their place, synced and renamed. They may be deleted at any time; where none can be
 written everything works without.
 """
 
 import fcntl
-import mmap
 import os
+import stat
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 import attrs
 import msgspec
 
-from collector.research.arrow import Buffer, NotArrow
+from collector.research.arrow import NotArrow
 from collector.research.columns import Columns, columns_of
-from collector.research.lines import Stamp
+from collector.research.lines import Lines, Stamp
 
 _DIRECTORY = Path(".collector", "arrow")
-_WORTH_MAPPING = 1024 * 1024  # bytes; a map costs an open file, and a process has only so many
+_SUM = 4  # bytes of the checksum
+_SMALLEST = 64 * 1024  # bytes that a copy may have, and it may have twice those of its file: numbers take less
 
 
 @attrs.frozen
@@ -43,15 +45,14 @@ class Copy:
     extent: Extent
 
 
-def read_copy(path: Path, *, may_map: bool) -> Copy | None:
+def read_copy(lines: Lines) -> Copy | None:
     """The copy of a file, or None if there is no good one. Whether it is still true is not looked at."""
     try:
-        with _place(path).open("rb") as file:
-            blocks, note = columns_of(_buffer(file, may_map=may_map))
-            extent = msgspec.json.decode(note, type=Extent)
-            # The copy got the file's time when it was written: whoever changed it since has changed its time.
-            untouched = os.fstat(file.fileno()).st_mtime_ns == extent.stamp.modified_ns
-            return Copy(blocks, extent) if untouched else None
+        content = _content(_place(lines.path), _SMALLEST + 2 * lines.stamp.size)
+        if zlib.crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):
+            return None
+        blocks, note = columns_of(content)
+        return Copy(blocks, msgspec.json.decode(note[:-_SUM], type=Extent))
     except (OSError, NotArrow, msgspec.DecodeError):
         return None
 
@@ -69,12 +70,13 @@ def write_copy(path: Path, pieces: Iterable[bytes | memoryview], extent: Callabl
     try:
         with new.open("xb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.writelines(pieces)
-            file.write(msgspec.json.encode(extent()))
+            checksum = 0
+            for piece in _with_note(pieces, extent):
+                checksum = zlib.crc32(piece, checksum)
+                file.write(piece)
+            file.write(checksum.to_bytes(_SUM))
             file.flush()
             os.fsync(file.fileno())
-            time_ns = extent().stamp.modified_ns
-            os.utime(new, ns=(time_ns, time_ns))
             new.replace(place)
     except BaseException:
         with suppress(OSError):
@@ -82,10 +84,15 @@ def write_copy(path: Path, pieces: Iterable[bytes | memoryview], extent: Callabl
         raise
 
 
+def _with_note(pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> Iterable[bytes | memoryview]:
+    yield from pieces
+    yield msgspec.json.encode(extent())
+
+
 def _clear(place: Path) -> None:
     """Removes what writers that were killed have left; one that is at work holds a lock on what is its own."""
     for left in place.parent.glob(f"{place.name}.*.new"):
-        with suppress(OSError), left.open("rb") as file:
+        with suppress(OSError), open(left, "rb", opener=_opened) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
 
@@ -94,7 +101,19 @@ def _place(path: Path) -> Path:
     return path.parent / _DIRECTORY / f"{path.stem}.arrow"
 
 
-def _buffer(file: BinaryIO, *, may_map: bool) -> Buffer:
-    if may_map and os.fstat(file.fileno()).st_size >= _WORTH_MAPPING:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return file.read()
+def _content(place: Path, most: int) -> bytes:
+    """All bytes of a file, which has no more than `most`."""
+    with open(place, "rb", buffering=0, opener=_opened) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(f"{place} is too large for a copy")
+        return file.read(size)
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opens a file of ours: neither through a link that somebody put in its place, nor waiting at a pipe."""
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(f"{path} is not a regular file")
+    return file

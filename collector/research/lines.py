@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time_ns
 
 import attrs
 
@@ -20,17 +21,27 @@ from collector.rows import HEADER, open_of_line
 
 _CHUNK = 2 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
 _TAIL = 4096
+_TICK_NS = 50_000_000  # a tick has 1 to 10 ms
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
 
 
 @attrs.frozen
 class Stamp:
-    """What the system says of a file; while it says the same, the file is the same."""
+    """What the system says of a file."""
 
     inode: int
     size: int
     modified_ns: int
     changed_ns: int  # unlike the time of modification, nobody can set it back
+    made_ns: int = attrs.field(eq=False)  # when the system was asked
+
+    def proves(self, later: "Stamp") -> bool:
+        """Whether the file is the same as when the later stamp was made.
+
+        The system's times advance in ticks. A second change within one tick leaves no trace in them, so the stamp of a
+        file that had changed just before proves nothing.
+        """
+        return self == later and self.made_ns - self.changed_ns > _TICK_NS
 
 
 @attrs.frozen
@@ -123,10 +134,10 @@ def not_readable(path: Path, why: str) -> NotReadable:
 
 
 def _lines(path: Path, file: int) -> Lines:
-    found = os.fstat(file)
+    made_ns, found = time_ns(), os.fstat(file)
     if not stat.S_ISREG(found.st_mode):
         raise not_readable(path, "it is not a regular file")
-    stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, made_ns)
     head = os.pread(file, len(HEADER), 0)
     if head != HEADER and not HEADER.startswith(head.rstrip(b"\0")):
         raise not_readable(path, "its first line is not the header of a candle file")

@@ -21,6 +21,7 @@ from collector.rows import HEADER
 _WORTH_COPYING = 16 * 1024  # bytes of text; less is read as quickly as a copy is opened
 _FEW_BYTES = 64 * 1024  # of text are read again each time, rather than writing a new copy of everything
 _FEW = 1 / 16  # and so is this share of what the copy has
+_MANY = 1 / 4  # of a file: reading that much text takes longer than reading and checking its whole copy
 
 
 @attrs.frozen(eq=False)
@@ -41,13 +42,8 @@ class Mirror:
     def bytes(self) -> int:
         return sum(block.bytes for block in self.blocks)
 
-    @property
-    def private_bytes(self) -> int:
-        """What of it is memory of this process, and not a mapped file."""
-        return sum(block.bytes for block in self.blocks if not block.is_mapped)
 
-
-def mirror(path: Path, known: Mirror | None, *, may_map: bool) -> Mirror:
+def mirror(path: Path, known: Mirror | None) -> Mirror:
     """All rows of a file as it is now. What is known of it, or was copied, is not read again.
 
     Raises:
@@ -55,32 +51,34 @@ def mirror(path: Path, known: Mirror | None, *, may_map: bool) -> Mirror:
         NotReadable: it is not a candle file.
     """
     with open_lines(path) as lines:
-        for old in _mirrors(path, known, may_map=may_map):
-            if old.extent and old.extent.stamp == lines.stamp:
+        for old in _mirrors(lines, known):
+            if old.extent and old.extent.stamp.proves(lines.stamp):
                 return old
             if old.extent and _still_true(lines, old.extent):
-                return _continued(lines, old, may_map=may_map)
-        return _read_whole(lines, Mirror(()), may_map=may_map)
+                return _continued(lines, old)
+        return _read_whole(lines, Mirror(()))
 
 
-def part(path: Path, start_ms: int, end_ms: int, *, may_map: bool) -> Mirror:
-    """The rows that open in [start, end): from the copy if it is of the file as it is now, else from that part of it.
+def part(path: Path, start_ms: int, end_ms: int) -> Mirror:
+    """The rows that open in [start, end): from the file, or if they are many, from a copy of it as it is now.
 
     Raises:
         FileNotFoundError, NotReadable: as `mirror` does.
     """
     with open_lines(path) as lines:
-        copy = read_copy(path, may_map=may_map)
-        if copy and copy.extent.stamp == lines.stamp:
-            return Mirror(between(copy.blocks, start_ms, end_ms))
-        return Mirror(_blocks(_Reading(lines, lines.offset(start_ms), lines.offset(end_ms))))
+        start, end = lines.offset(start_ms), lines.offset(end_ms)
+        if end - start > lines.size * _MANY:
+            copy = read_copy(lines)
+            if copy and copy.extent.stamp.proves(lines.stamp):
+                return Mirror(_blocks([frame_of(between(copy.blocks, start_ms, end_ms))]))  # in memory of their own
+        return Mirror(_blocks(_Reading(lines, start, end)))
 
 
-def _mirrors(path: Path, known: Mirror | None, *, may_map: bool) -> Iterator[Mirror]:
+def _mirrors(lines: Lines, known: Mirror | None) -> Iterator[Mirror]:
     """What may save reading: what is in memory, and only if that is out of date, what is copied."""
     if known:
         yield known
-    copy = read_copy(path, may_map=may_map)
+    copy = read_copy(lines)
     if copy:
         yield Mirror(copy.blocks, copy, copy.extent)
 
@@ -89,25 +87,25 @@ def _still_true(lines: Lines, extent: Extent) -> bool:
     return extent.size <= lines.size and lines.checksum(extent.size) == extent.checksum
 
 
-def _continued(lines: Lines, old: Mirror, *, may_map: bool) -> Mirror:
+def _continued(lines: Lines, old: Mirror) -> Mirror:
     """What is mirrored already and what comes after it. Little is kept apart; else all becomes one and is copied."""
     assert old.extent
     if old.base is None or lines.size - old.base.extent.size > max(_FEW_BYTES, old.base.extent.size * _FEW):
-        return _read_whole(lines, old, may_map=may_map)
+        return _read_whole(lines, old)
     recent = old.blocks[len(old.base.blocks) :]
     reading = _Reading(lines, old.extent.size, lines.size, old)
     blocks = _blocks([frame_of(recent), *reading])
     return Mirror(old.base.blocks + blocks, old.base, reading.extent)
 
 
-def _read_whole(lines: Lines, old: Mirror, *, may_map: bool) -> Mirror:
+def _read_whole(lines: Lines, old: Mirror) -> Mirror:
     """Everything as one, of which the old is still true, and a copy of it, if it is worth one and can have one."""
     start = old.extent.size if old.extent else len(HEADER)
     if lines.size >= _WORTH_COPYING:
         reading = _Reading(lines, start, lines.size, old)
         with suppress(OSError):
             write_copy(lines.path, stream_of(_chained(old, reading)), lambda: reading.extent)
-            copy = read_copy(lines.path, may_map=may_map)
+            copy = read_copy(lines)
             if copy and copy.extent == reading.extent:  # nobody has written another in between
                 return Mirror(copy.blocks, copy, copy.extent)
     reading = _Reading(lines, start, lines.size, old)

@@ -1,6 +1,6 @@
 """What a feeder holds in memory, within a limit: what was not used for longest gives way.
 
-Counted are the numbers of every series that is held, mapped or not. The limit is what others leave of a share of the
+Counted are the numbers of every series that is held. The limit is what others leave of a share of the
 machine's memory, and less if a number of bytes is given. The one series that is being loaded comes on top until it is
 here. Nothing is read or written here.
 """
@@ -15,7 +15,6 @@ from collector.errors import DoesNotFit
 from collector.research.held import Held
 
 _MB = 1_000_000
-_MOST_MAPPED = 128  # each takes an open file, of which some systems allow 256
 
 
 class Memory(Protocol):
@@ -50,16 +49,9 @@ class Shelf:
 
     limit: Limit
     bytes: int = 0
-    _private_bytes: int = 0
-    _mapped: int = 0
     _turn: int = 0
     _held: dict[Series, Held] = attrs.field(factory=dict)
     _by_name: dict[tuple[str, str], Held] = attrs.field(factory=dict)  # `1440` and `D` are two names of one
-
-    @property
-    def may_map(self) -> bool:
-        """Whether one more file may be mapped, and so be kept open."""
-        return self._mapped < _MOST_MAPPED
 
     def find(self, symbol: str, timeframe: str) -> Held | None:
         """What is held under a name that was used before; it counts as used now."""
@@ -86,7 +78,7 @@ class Shelf:
         """
         self.drop(held.series)
         needed = held.mirror.bytes
-        allowed = self.limit.allowed_bytes(self._private_bytes + held.mirror.private_bytes)
+        allowed = self.limit.allowed_bytes(self.bytes + needed)
         if needed > allowed:
             raise DoesNotFit(
                 f"{held.series} needs {needed / _MB:.1f} MB of memory where {allowed / _MB:.1f} MB are allowed: "
@@ -97,17 +89,11 @@ class Shelf:
         self._turn += 1
         held.turn = self._turn
         self._held[held.series] = held
-        self._count(held, 1)
+        self.bytes += needed
 
     def drop(self, series: Series) -> None:
         """Lets go of a series, if it is held."""
         held = self._held.pop(series, None)
         if held is not None:
-            self._count(held, -1)
+            self.bytes -= held.mirror.bytes
             self._by_name = {name: each for name, each in self._by_name.items() if each is not held}
-
-    def _count(self, held: Held, sign: int) -> None:
-        mirror = held.mirror
-        self.bytes += sign * mirror.bytes
-        self._private_bytes += sign * mirror.private_bytes
-        self._mapped += sign * (mirror.private_bytes < mirror.bytes)

@@ -54,7 +54,7 @@ def _load(directory: Path, times: int) -> None:
     taken = in_turn(cases, times)
     theirs = taken["polars: read_csv"]
     rows = [(name, duration(each), f"{theirs / each:.1f}") for name, each in taken.items()]
-    aims = [aim("read_csv : load with the copy", theirs / taken["load, with the copy"], at_least=10)]
+    aims = [aim("read_csv : load with the copy", theirs / taken["load, with the copy"], at_least=5)]
     show(f"Feeder: loading {_USUAL:,} rows", ["", "time", "polars : it"], rows, aims)
 
 

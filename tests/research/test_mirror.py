@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
+from random import Random
+from time import time_ns
 
 import attrs
 import pytest
@@ -14,10 +16,11 @@ from hypothesis import strategies as st
 import collector.research.mirror
 from collector.candle import MINUTE_MS
 from collector.errors import NotReadable
-from collector.research import copies
 from collector.research.columns import frame_of, numbers_in, stream_of
-from collector.research.copies import Extent, read_copy, write_copy
+from collector.research.copies import Copy, Extent, read_copy, write_copy
+from collector.research.lines import Stamp, open_lines
 from collector.research.mirror import Mirror, mirror, part
+from collector.rows import HEADER
 from tests.candles import T0, content, row, rows
 
 MANY = 250  # rows: enough to be worth a copy
@@ -29,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def loaded(path: Path, known: Mirror | None = None) -> Mirror:
-    return mirror(path, known, may_map=True)
+    return mirror(path, known)
 
 
 def opens(mirrored: Mirror) -> list[int]:
@@ -44,14 +47,26 @@ def copy_of(path: Path) -> Path:
     return path.parent / ".collector" / "arrow" / f"{path.stem}.arrow"
 
 
+def copied(path: Path) -> Copy | None:
+    with open_lines(path) as lines:
+        return read_copy(lines)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour has passed since the files of the test were written."""
+    monkeypatch.setattr("collector.research.lines.time_ns", lambda: time_ns() + 3_600_000_000_000)
+
+
 def forge(path: Path, volume: str) -> None:
     """Replaces the copy by one that has another volume, to be recognised by it."""
-    copy = read_copy(path, may_map=False)
+    copy = copied(path)
     assert copy is not None
     numbers = numbers_in([rows(0, sum(map(len, copy.blocks)), volume).text])
     write_copy(path, stream_of(numbers), lambda: copy.extent)
 
 
+@pytest.mark.usefixtures("later")
 def test_an_unchanged_file_is_not_read_again(path: Path) -> None:
     path.write_bytes(content(rows(0, MANY)))
     first = loaded(path)
@@ -108,22 +123,111 @@ def test_a_file_that_was_touched_or_copied_elsewhere_still_has_its_copy(path: Pa
     assert volumes(loaded(path)) == {9.0}
 
 
-@pytest.mark.parametrize("text", [b"", b"ARROW1", b"\0" * 1000])
+@pytest.mark.parametrize("text", [b"", b"ARROW1", b"\0" * 1000, b"\0" * 1_000_000])
 def test_a_copy_that_is_damaged_is_made_anew(path: Path, text: bytes) -> None:
     path.write_bytes(content(rows(0, MANY)))
     loaded(path)
     copy_of(path).write_bytes(text)
     assert opens(loaded(path)) == list(range(MANY))
-    assert read_copy(path, may_map=False) is not None
+    assert copied(path) is not None
 
 
-def test_a_copy_that_somebody_changed_is_made_anew(path: Path) -> None:
+def damaged(whole: bytes, random: Random) -> bytes:
+    """The same bytes with one of the things done to them that disks and people do."""
+    place, other, length = random.randrange(len(whole)), random.randrange(len(whole)), random.randrange(1, 600)
+    return random.choice(
+        [
+            whole[:place] + bytes([whole[place] ^ 1 << random.randrange(8)]) + whole[place + 1 :],
+            whole[:place] + random.randbytes(length) + whole[place + length :],
+            whole[:place] + b"\0" * length + whole[place + length :],
+            whole[:place] + whole[other : other + length] + whole[place + length :],
+            whole[:place],
+            whole[:place] + whole[place + length :],
+            whole + random.randbytes(length),
+        ]
+    )
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize(
+    ("seed", "times"), [(7, 150), pytest.param(8, 10_000, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_a_damaged_copy_never_changes_an_answer(path: Path, seed: int, times: int) -> None:
     path.write_bytes(content(rows(0, MANY)))
+    true = frame_of(loaded(path).blocks)
+    whole, random = copy_of(path).read_bytes(), Random(seed)
+    for _ in range(times):
+        copy_of(path).write_bytes(damaged(whole, random))
+        copy = copied(path)
+        assert copy is None or frame_of(copy.blocks).equals(true)
+        if random.random() < 0.05:
+            assert frame_of(loaded(path).blocks).equals(true)
+            assert frame_of(part(path, 0, T0 + MANY * MINUTE_MS).blocks).equals(true)
+
+
+@pytest.mark.usefixtures("later")
+def test_copies_that_were_exchanged_count_for_nothing(path: Path) -> None:
+    other = path.with_name("ETHUSDT_1.csv")
+    for each, volume in ((path, "1"), (other, "2")):
+        each.write_bytes(content(rows(0, MANY, volume)))
+        loaded(each)
+    os.utime(other, ns=(0, path.stat().st_mtime_ns))
+    bytes_of = {each: copy_of(each).read_bytes() for each in (path, other)}
+    copy_of(path).write_bytes(bytes_of[other])
+    copy_of(other).write_bytes(bytes_of[path])
+    assert volumes(loaded(path)) == volumes(part(path, T0, T0 + MANY * MINUTE_MS)) == {1.0}
+    assert volumes(part(other, T0, T0 + MANY * MINUTE_MS)) == volumes(loaded(other)) == {2.0}
+
+
+def test_a_stamp_proves_nothing_of_a_file_that_changed_just_before() -> None:
+    stamp = Stamp(inode=7, size=99, modified_ns=10**18, changed_ns=10**18, made_ns=10**18 + 1)
+    again = attrs.evolve(stamp, made_ns=10**18 + 10**9)
+    assert not stamp.proves(again)
+    assert again.proves(attrs.evolve(again, made_ns=10**18 + 10**10))
+    assert not again.proves(attrs.evolve(again, changed_ns=10**18 + 1))
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "directory"])
+def test_what_is_no_regular_file_is_no_copy(path: Path, tmp_path: Path, kind: str) -> None:
+    path.write_bytes(content(rows(0, MANY)))
+    forged, place = tmp_path / "elsewhere", copy_of(path)
     loaded(path)
-    arrow = bytearray(copy_of(path).read_bytes())
-    arrow[len(arrow) // 2] ^= 1
-    copy_of(path).write_bytes(arrow)
-    assert volumes(loaded(path)) == {1.5}
+    forge(path, "9")
+    place.rename(forged)
+    if kind == "pipe":
+        os.mkfifo(place)
+        os.mkfifo(place.with_name(f"{place.name}.1.new"))
+    elif kind == "directory":
+        place.mkdir()
+    else:
+        place.symlink_to(forged if kind == "link" else tmp_path / "nowhere")
+    before = forged.read_bytes()
+    assert volumes(loaded(path)) == volumes(loaded(path)) == {1.5}
+    assert place.is_dir() == (kind == "directory")
+    assert place.is_symlink() is False
+    assert forged.read_bytes() == before
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_copy_that_is_shortened_or_overwritten_later_changes_nothing_that_is_loaded(path: Path) -> None:
+    many = 80 * MANY
+    times = (T0 + place * MINUTE_MS for place in range(many))
+    path.write_bytes(HEADER + "".join(f"{each},2023-11-15 00:00:00,7,7,7,7,0,0\n" for each in times).encode())
+    loaded(path)
+    again = loaded(path)
+    with copy_of(path).open("r+b") as file:
+        file.write(b"\xff" * 1000)
+        file.truncate(1000)
+    assert opens(again) == list(range(many))
+    assert frame_of(again.blocks)["open"][-1] == 7
+
+
+def test_a_part_takes_no_more_memory_than_its_rows(path: Path) -> None:
+    path.write_bytes(content(rows(0, 4 * MANY)))
+    loaded(path)
+    some = part(path, T0, T0 + 2 * MANY * MINUTE_MS)
+    assert opens(some) == list(range(2 * MANY))
+    assert sum(len(block._buffer) for block in some.blocks) < some.bytes + 5_000
 
 
 def test_a_copy_may_be_deleted(path: Path) -> None:
@@ -175,19 +279,6 @@ def test_a_small_file_is_not_worth_a_copy(path: Path) -> None:
     assert not (path.parent / ".collector").exists()
 
 
-def test_a_large_copy_is_mapped_and_not_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copies, "_WORTH_MAPPING", 1)
-    path.write_bytes(content(rows(0, MANY)))
-    assert loaded(path).private_bytes == 0
-    path.write_bytes(content(rows(0, MANY + 2)))
-    mapped = loaded(path)
-    assert mapped.private_bytes == 2 * 56
-    copy_of(path).unlink()
-    assert opens(mapped) == list(range(MANY + 2))
-    assert frame_of(mapped.blocks[:1])["open"][-1] == 37000 + MANY - 1
-    assert mirror(path, None, may_map=False).private_bytes == mapped.bytes
-
-
 def test_a_copy_that_another_process_wrote_meanwhile_is_not_taken_for_ours(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +304,7 @@ def test_rows_that_were_added_out_of_order_make_a_file_unusable(path: Path) -> N
 @pytest.mark.parametrize("text", [b"", content()[:10], content(), content() + b"17000"])
 def test_a_file_without_rows_has_none(path: Path, text: bytes) -> None:
     path.write_bytes(text)
-    assert loaded(path).blocks == part(path, 0, T0, may_map=True).blocks == ()
+    assert loaded(path).blocks == part(path, 0, T0).blocks == ()
 
 
 def test_a_file_that_is_not_there_is_not_found(path: Path) -> None:
@@ -231,9 +322,9 @@ def test_a_part_is_the_same_from_the_file_and_from_its_copy(
     places = [place for place in range(MANY) if place % 7]
     span = T0 + first * MINUTE_MS, T0 + (first + count) * MINUTE_MS
     path.write_bytes(content(*map(row, places)))
-    from_file = part(path, *span, may_map=True)
+    from_file = part(path, *span)
     loaded(path)
-    from_copy = part(path, *span, may_map=True)
+    from_copy = part(path, *span)
     expected = [place for place in places if first <= place < first + count]
     assert opens(from_file) == opens(from_copy) == expected
 
@@ -242,7 +333,7 @@ def test_a_part_of_a_file_is_all_that_is_read_of_it(path: Path) -> None:
     path.write_bytes(content(rows(0, MANY)))
     spoilt = path.read_bytes().replace(b",37000,", b",oh no,").replace(b",37249,", b",oh no,")
     path.write_bytes(spoilt)
-    assert opens(part(path, T0 + 9 * MINUTE_MS, T0 + 99 * MINUTE_MS, may_map=True)) == list(range(9, 99))
+    assert opens(part(path, T0 + 9 * MINUTE_MS, T0 + 99 * MINUTE_MS)) == list(range(9, 99))
     with pytest.raises(NotReadable, match="a row is not one of numbers"):
         loaded(path)
 
