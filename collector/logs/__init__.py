@@ -23,6 +23,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
 from collector.errors import SettingsError
+from collector.logs.background import Background
 from collector.logs.calm import Calm
 from collector.logs.file import LogFile
 
@@ -76,7 +77,7 @@ def open_logs(
         file = _open_file(logs_dir)
         file.setFormatter(_formatter(structlog.processors.format_exc_info, _as_json, mask))
         handlers.append(file)
-    calm, before = Calm(handlers, now_s), _tree.level
+    calm, before = Calm([Background(handler) for handler in handlers], now_s), _tree.level
     set_level(level)
     _tree.addHandler(calm)
     try:

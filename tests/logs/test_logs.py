@@ -20,7 +20,8 @@ from rich.console import Console
 
 from collector.commands.stderr import is_journal, lasting
 from collector.errors import SettingsError
-from collector.logs import get_logger, open_logs, tell_counts
+from collector.logs import background, get_logger, open_logs, tell_counts
+from collector.logs.file import LogFile
 from collector.rereading import Rereading
 from collector.settings import Settings
 
@@ -194,6 +195,34 @@ def test_counts_are_not_told_while_a_thread_is_in_the_middle_of_a_line() -> None
         slow.takes.set()
         saying.result(5)
         telling.result(5)
+
+
+def test_a_log_on_a_frozen_disk_stops_nobody(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(background, "_WAITING", 5)
+    thawed = Event()
+    monkeypatch.setattr(LogFile, "_find_again", lambda _: thawed.wait(5))
+    with open_logs(tmp_path, console=console):
+        for number in range(10):
+            log.info("stored", number=number)
+        assert printed(console).count("stored") == 10
+        thawed.set()
+    entries = kept(tmp_path)
+    assert [entry["number"] for entry in entries[:6]] == [0, 1, 2, 3, 4, 5]
+    assert (entries[-1]["event"], entries[-1]["count"]) == ("log lines left out", 4)
+
+
+def test_a_log_that_stands_for_good_does_not_keep_the_process(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(background, "_CLOSING_S", 0.02)
+    thawed = Event()
+    monkeypatch.setattr(LogFile, "_find_again", lambda _: thawed.wait(5))
+    with open_logs(tmp_path, console=console):
+        log.info("stored")
+    thawed.set()
+    assert "stored" in printed(console)
 
 
 def test_a_storm_is_told_at_the_end(console: Console) -> None:

@@ -1,0 +1,66 @@
+"""A log that cannot hold up those who speak: a thread of its own writes the lines.
+
+A disk may be frozen and a terminal stopped (Ctrl-S). Whoever says something waits a moment for the thread, so that
+lines are where they belong when all is well; while the thread stands nobody waits for it. What it has no room for is
+left out, and counted.
+"""
+
+import logging
+from contextlib import suppress
+from queue import Full, Queue
+from threading import Thread
+
+_PATIENCE_S = 0.2  # to write a line takes some microseconds, on a busy machine some milliseconds
+_WAITING = 10_000  # lines of a thread that stands: hours of a normal run, some 10 MB
+_CLOSING_S = 3.0
+
+
+class Background(logging.Handler):
+    """Passes records on to a handler in a thread. The thread ends with `close`, or with the process."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__(handler.level)
+        self._handler = handler
+        self._records: Queue[logging.LogRecord | None] = Queue(_WAITING)
+        self._left_out = 0
+        self._thread = Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stands = self._records.unfinished_tasks > 0
+        try:
+            self._records.put_nowait(record)
+        except Full:
+            self._left_out += 1
+            return
+        if not stands:
+            self._wait(_PATIENCE_S)
+
+    def close(self) -> None:
+        """Waits for what was said to be written, but not for ever."""
+        with suppress(Full):
+            self._records.put_nowait(None)
+        self._thread.join(_CLOSING_S)
+        super().close()
+
+    def _wait(self, seconds: float) -> None:
+        with self._records.all_tasks_done:
+            self._records.all_tasks_done.wait_for(lambda: not self._records.unfinished_tasks, seconds)
+
+    def _run(self) -> None:
+        while (record := self._records.get()) is not None:
+            try:
+                self._handler.handle(record)
+                if self._left_out and self._records.empty():
+                    self._handler.handle(self._count(record))
+            except Exception:  # a line that cannot be shown must not end all that come after it
+                self._handler.handleError(record)
+            self._records.task_done()
+        self._handler.close()
+
+    def _count(self, last: logging.LogRecord) -> logging.LogRecord:
+        """A line that says how many were left out, as the last one's neighbour."""
+        count, self._left_out = self._left_out, 0
+        said = {"levelno": logging.WARNING, "levelname": "WARNING", "msg": f"log lines left out count={count}"}
+        facts = {"event": "log lines left out", "facts": {"count": count}, "args": (), "exc_info": None}
+        return logging.makeLogRecord(last.__dict__ | said | facts)
