@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collector.errors import (
         CollectorError,
+        DataWarning,
         DirectoryInUse,
         DoesNotFit,
         ExchangeError,
@@ -29,6 +30,7 @@ __all__ = [
     "CollectorError",
     "DataFeeder",
     "DataIntegrityChecker",
+    "DataWarning",
     "DirectoryInUse",
     "DoesNotFit",
     "ExchangeError",

@@ -59,6 +59,10 @@ class DoesNotFit(CollectorError):
     """One series alone needs more memory than its reader may use; ask for less of it, or allow more."""
 
 
+class DataWarning(UserWarning):
+    """What a script asked for is not there or cannot be used, and it gets the rest."""
+
+
 class ExchangeError(CollectorError):
     """Anything that has to do with the exchange or the way to it."""
 

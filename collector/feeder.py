@@ -15,20 +15,18 @@ import psutil
 
 from collector.candle import TIMEFRAMES, Series, timeframe
 from collector.coverage import Spans
-from collector.errors import DoesNotFit, NoSuchSeries, NotReadable
-from collector.logs import get_logger
+from collector.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadable
 from collector.research import alignment
 from collector.research.catalogue import Catalogue
 from collector.research.held import Candle, Held, ReplayedCandle
 from collector.research.instants import Moment, instant_ms, span_ms
 from collector.research.mirror import mirror, part
 from collector.research.shelf import Limit, Memory, Shelf
+from collector.research.warn import warn
 from collector.rows import LATEST_MS, OLDEST_MS
 
 if TYPE_CHECKING:
     import pandas
-
-log = get_logger(__name__)
 
 _RANKS = {each: rank for rank, each in enumerate(TIMEFRAMES.values())}
 
@@ -67,8 +65,8 @@ class DataFeeder:
 
     All methods that need candles raise `NoSuchSeries` for what is not stored, `NotReadable` for a file that is none of
     ours, and `DoesNotFit` for a series that alone is beyond the limit; and `ValueError` for what is not a moment. But
-    of what is not stored the two look-ups give None and say once, in a warning, what there is instead; and `load_data`
-    answers False to all three, with the reason in a warning.
+    of what is not stored the two look-ups give None, and `load_data` answers False to all three. Why, and what there is
+    instead, is in a `DataWarning`, once per series until it is there.
     """
 
     def __init__(
@@ -84,7 +82,8 @@ class DataFeeder:
         self._closed_only = closed_only
         self._shelf = Shelf(Limit(memory_limit_percent, memory_limit_bytes, memory))
         self._spans: dict[Series, tuple[int, int] | None] = {}
-        self._told: set[tuple[str, str]] = set()  # what look-ups were told is not stored
+        self._missing: set[tuple[str, str]] = set()  # what look-ups did not find
+        self._warned: dict[str, type[CollectorError]] = {}  # of which series, and of what
 
     def __getstate__(self) -> dict[str, object]:
         """All but the candles in memory, which are views that cannot be handed on."""
@@ -107,7 +106,7 @@ class DataFeeder:
 
         Returns:
             Whether everything asked for is there. What is not stored, is not readable or alone is beyond the limit
-            does not keep the rest from being loaded; the reason is logged.
+            does not keep the rest from being loaded; the reason is in a warning.
 
         Raises:
             ValueError: one of them is not a moment, or the end lies before the start.
@@ -300,14 +299,13 @@ class DataFeeder:
 
     def _held_if_stored(self, symbol: str, name: str) -> Held | None:
         """The same, None if there is none. The second time costs a look at one file: scripts look up in loops."""
-        if (symbol, name) in self._told and not self._catalogue.has(symbol, name):
+        if (symbol, name) in self._missing and not self._catalogue.has(symbol, name):
             return None
         try:
             return self._held(symbol, name)
         except NoSuchSeries as error:
-            if (symbol, name) not in self._told:
-                log.warning("not loaded", why=str(error))
-            self._told.add((symbol, name))
+            self._missing.add((symbol, name))
+            self._warn(symbol, name, error)
             return None
 
     def _try_to_load(self, symbol: str, name: str, span: tuple[int, int] | None) -> bool:
@@ -316,9 +314,16 @@ class DataFeeder:
             self._spans[series] = span
             self._loaded(series)
         except (NoSuchSeries, NotReadable, DoesNotFit) as error:
-            log.warning("not loaded", why=str(error))
+            self._warn(symbol, name, error)
             return False
         return True
+
+    def _warn(self, symbol: str, name: str, error: CollectorError) -> None:
+        """Says why a series is not there, unless that was said before."""
+        series = self._catalogue.name(symbol, name)
+        if self._warned.get(series) is not type(error):
+            self._warned[series] = type(error)
+            warn(str(error))
 
     def _loaded(self, series: Series) -> Held:
         """A series as it is in its file now."""
@@ -331,6 +336,7 @@ class DataFeeder:
             raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None
         held = Held(series, rows)
         self._shelf.put(held)
+        self._warned.pop(series.name, None)
         return held
 
 

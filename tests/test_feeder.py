@@ -1,7 +1,8 @@
 """The feeder as a script uses it: look-ups, loading, memory, tables and replay, and nothing known before its time."""
 
-import logging
 import pickle
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from collector import DataFeeder
 from collector.candle import MINUTE_MS, TIMEFRAMES
-from collector.errors import DoesNotFit, NoSuchSeries, NotReadable
+from collector.errors import DataWarning, DoesNotFit, NoSuchSeries, NotReadable
 from collector.research.instants import Moment
 from collector.research.shelf import Shelf
 from collector.rows import HEADER
@@ -217,7 +218,8 @@ def test_a_file_whose_times_are_in_another_unit_is_named(tmp_path: Path, divisor
     path.write_text(lines[0] + "".join(f"{time}{line[13:]}" for time, line in zip(times, lines[1:], strict=True)))
     for start, end in ((None, None), (T0, None), (T0 - 5, T0 - 4)):
         feeder = DataFeeder(tmp_path)
-        assert not feeder.load_data("BTCUSDT", "1", start, end)
+        with pytest.warns(DataWarning, match=r"its timestamps are in \w+ and not in milliseconds"):
+            assert not feeder.load_data("BTCUSDT", "1", start, end)
         with pytest.raises(NotReadable, match=r"its timestamps are in \w+ and not in milliseconds"):
             feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
 
@@ -233,7 +235,8 @@ def test_1440_is_another_name_of_d(tmp_path: Path) -> None:
 
 
 def test_several_timeframes_come_by_name_without_those_that_have_nothing(feeder: DataFeeder) -> None:
-    found = feeder.get_multi_timeframe_data("BTCUSDT", ["1", "60", "240"], T0 + HOUR_MS - 1, closed_only=True)
+    with pytest.warns(DataWarning, match="BTCUSDT_240 is not stored"):
+        found = feeder.get_multi_timeframe_data("BTCUSDT", ["1", "60", "240"], T0 + HOUR_MS - 1, closed_only=True)
     assert found == {"1": feeder.get_data_at_timestamp("BTCUSDT", "1", T0 + HOUR_MS - 1, closed_only=True)}
     assert feeder.get_multi_timeframe_data("BTCUSDT", ["1", "60"], T0 - 1) is None
 
@@ -300,14 +303,16 @@ def test_a_span_that_ends_before_it_starts_is_refused(feeder: DataFeeder) -> Non
 
 
 def test_loading_says_whether_everything_is_there_and_loads_the_rest_all_the_same(
-    tmp_path: Path, feeder: DataFeeder, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, feeder: DataFeeder
 ) -> None:
     (tmp_path / "ETHUSDT_1.csv").write_text("time,price\n")
-    with caplog.at_level(logging.WARNING, "collector"):
+    with pytest.warns(DataWarning) as warned:
         assert feeder.load_data(["NOPEUSDT", "ETHUSDT", "BTCUSDT"], ["1", "7"]) is False
     assert feeder.memory_bytes == 120 * ROW
-    assert "NOPEUSDT_1 is not stored" in caplog.text
-    assert "its first line is not the header" in caplog.text
+    said = [str(each.message) for each in warned]
+    assert len(said) == 5
+    assert "NOPEUSDT_1 is not stored" in said[0]
+    assert "its first line is not the header" in said[2]
     assert feeder.load_data(["BTCUSDT"], ["1", "60"]) is True
     assert feeder.load_data([], []) is True
 
@@ -325,7 +330,8 @@ def test_a_file_that_is_gone_when_it_is_loaded_again_is_gone(tmp_path: Path, fee
     assert feeder.load_data("BTCUSDT", "1")
     (tmp_path / "BTCUSDT_1.csv").unlink()
     assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
-    assert not feeder.load_data("BTCUSDT", "1")
+    with pytest.warns(DataWarning, match="BTCUSDT_1 is not stored"):
+        assert not feeder.load_data("BTCUSDT", "1")
     assert feeder.get_data_at_timestamp("BTCUSDT", "1", T0) is None
 
 
@@ -360,18 +366,49 @@ def test_asking_for_what_is_not_stored_says_what_is(feeder: DataFeeder, symbol: 
     ("symbol", "name"), [("BTCUSDT", "240"), ("ETHUSDT", "60"), ("BTCUSDT", "7"), ("../BTCUSDT", "60")]
 )
 def test_a_look_up_of_what_is_not_stored_gives_none_and_says_once_what_is(
-    feeder: DataFeeder, caplog: pytest.LogCaptureFixture, symbol: str, name: str
+    feeder: DataFeeder, symbol: str, name: str
 ) -> None:
-    with caplog.at_level(logging.WARNING, "collector"):
-        for _ in range(3):
-            assert feeder.get_data_at_timestamp(symbol, name, T0) is None
-            assert feeder.get_multi_timeframe_data(symbol, [name], T0) is None
-    (record,) = caplog.records
-    assert "has BTCUSDT" in record.getMessage()
+    with pytest.warns(DataWarning, match="has BTCUSDT"):
+        assert feeder.get_data_at_timestamp(symbol, name, T0) is None
+    assert feeder.get_data_at_timestamp(symbol, name, T0) is None  # a second warning would be an error
+    assert feeder.get_multi_timeframe_data(symbol, [name], T0) is None
+    assert feeder.load_data(symbol, name) is False
+
+
+def test_a_warning_shows_the_line_of_the_script(feeder: DataFeeder) -> None:
+    asks: list[Callable[[], object]] = [
+        lambda: feeder.get_data_at_timestamp("AUSDT", "1", T0),
+        lambda: feeder.get_multi_timeframe_data("BUSDT", ["1"], T0),
+        lambda: feeder.load_data("CUSDT", "1"),
+    ]
+    for ask in asks:
+        with pytest.warns(DataWarning) as warned:
+            ask()
+        assert (warned[0].filename, warned[0].lineno) == (__file__, ask.__code__.co_firstlineno)
+
+
+def test_a_plain_script_sees_the_warnings_of_a_feeder(tmp_path: Path) -> None:
+    script = "from collector import DataFeeder\nfor _ in 'ab':\n    DataFeeder().load_data('BTCUSDT', '1')\n"
+    said = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=True, text=True)
+    assert said.stderr == "<string>:3: DataWarning: BTCUSDT_1 is not stored; data has no candle files\n"
+
+
+def test_a_series_that_came_and_went_is_warned_of_again(tmp_path: Path, feeder: DataFeeder) -> None:
+    for _ in range(2):
+        with pytest.warns(DataWarning, match="ETHUSDT_D is not stored") as warned:
+            assert not feeder.load_data("ETHUSDT", ["D", "1440", "D"])
+        assert len(warned) == 1
+        path = store(tmp_path, "ETHUSDT_D", range(3))
+        assert feeder.load_data("ETHUSDT", "D")
+        path.write_text("time,price\n")
+        with pytest.warns(DataWarning, match="is not the header"):
+            assert not feeder.load_data("ETHUSDT", "D")
+        path.unlink()
 
 
 def test_a_look_up_finds_what_has_been_stored_since(tmp_path: Path, feeder: DataFeeder) -> None:
-    assert feeder.get_data_at_timestamp("BTCUSDT", "5", T0) is None
+    with pytest.warns(DataWarning, match="BTCUSDT_5 is not stored"):
+        assert feeder.get_data_at_timestamp("BTCUSDT", "5", T0) is None
     store(tmp_path, "BTCUSDT_5", range(3))
     assert feeder.get_data_at_timestamp("BTCUSDT", "5", T0)
 
@@ -386,7 +423,8 @@ def test_a_directory_with_many_symbols_is_not_listed_to_the_end(tmp_path: Path) 
 def test_a_directory_that_is_not_there_has_nothing(tmp_path: Path) -> None:
     feeder = DataFeeder(tmp_path / "nowhere")
     assert feeder.symbols() == []
-    assert not feeder.load_data(["BTCUSDT"], ["1"])
+    with pytest.warns(DataWarning, match="nowhere has no candle files"):
+        assert not feeder.load_data(["BTCUSDT"], ["1"])
     with pytest.raises(NoSuchSeries, match="nowhere has no candle files"):
         feeder.frame("BTCUSDT", "1")
 
@@ -453,15 +491,16 @@ def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path
 
 
 def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
 ) -> None:
     (symbol,) = stored(tmp_path, 1)
     store(tmp_path, "LONGUSDT_1", range(400))
     feeder = DataFeeder(tmp_path, memory_limit_bytes=350 * ROW)
     assert feeder.load_data(symbol, "1")
-    with caplog.at_level(logging.WARNING, "collector"):
+    with pytest.warns(
+        DataWarning, match=re.escape("LONGUSDT_1 needs 0.0 MB of memory where 0.0 MB are allowed: load a shorter")
+    ):
         assert feeder.load_data(["LONGUSDT", symbol], "1") is False
-    assert "LONGUSDT_1 needs 0.0 MB of memory where 0.0 MB are allowed: load a shorter" in caplog.text
     with pytest.raises(DoesNotFit, match="LONGUSDT_1 needs"):
         feeder.frame("LONGUSDT", "1")
     with pytest.raises(DoesNotFit, match="LONGUSDT_1 needs"):
@@ -485,7 +524,8 @@ def test_the_share_of_the_machines_memory_counts_what_others_use(tmp_path: Path)
     assert feeder.load_data(symbols[2:4], "1")
     assert held(feeder) == symbols[2:4]
     others = 700 * ROW
-    assert not feeder.load_data(symbols[5], "1")
+    with pytest.warns(DataWarning, match="FUSDT_1 needs"):
+        assert not feeder.load_data(symbols[5], "1")
 
 
 @pytest.mark.parametrize(("percent", "most"), [(0, None), (101, None), (90, -1)])

@@ -43,6 +43,13 @@ class Catalogue:
         except (ValueError, TypeError) as error:
             raise NoSuchSeries(f"{error}; {self._what_there_is(symbol)}") from None
 
+    def name(self, symbol: str, name: str) -> str:
+        """One name for what a script means, also where there cannot be such a series."""
+        try:
+            return self.series(symbol, name).name
+        except NoSuchSeries:
+            return f"{symbol}_{name}"
+
     def has(self, symbol: str, name: str) -> bool:
         """Whether there is a file of that name; what cannot be the name of a series has none."""
         try:
