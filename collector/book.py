@@ -25,6 +25,11 @@ class Record(Verification):
     in_flight: Spans = NOTHING
     notes: tuple[Missing, ...] = ()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether any candle of it was ever wanted or held."""
+        return bool(self.wanted or self.held or self.notes)
+
 
 @attrs.frozen
 class Beginning:
@@ -115,7 +120,7 @@ class Book:
         """Every wanted candle that is not held, with its state: the contract's ledger of missing spans."""
         record = self[series]
         never_asked = record.wanted - record.held - Spans.of(*(note.span for note in record.notes))
-        pending = (Missing(span, State.PENDING, 0, 0, "not asked for yet") for span in never_asked)
+        pending = (Missing(span, State.PENDING, 0, 0, "never fetched") for span in never_asked)
         return tuple(sorted((*record.notes, *pending), key=lambda note: note.span))
 
     def next_due_ms(self, now_ms: int) -> int | None:

@@ -34,13 +34,13 @@ from collector.commands.symbols import symbols
 from collector.commands.terminal import can_draw, say
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.logs import get_logger, open_logs, set_level
-from collector.ownership import refuse_if_absent
 from collector.repair import show_plans
 from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
 from collector.service import repair as mend
 from collector.service import serve
 from collector.settings import Settings
+from collector.stored import refuse_if_nothing_stored
 from collector.summary import Mended, Outcome, left_lines, summary_lines
 from collector.watching.notify import Notify
 from collector.wording import counted
@@ -130,16 +130,18 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
 ) -> None:
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
-    refuse_if_absent(options.settings.data_dir)
+    settings = options.settings
     if dry_run:
         options.say_warnings()
-        plans = list(show_plans(options.settings, options.are_about))
+    refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
+    if dry_run:
+        plans = list(show_plans(settings, options.are_about, options.demand))
         for plan in plans:
             print(plan)  # noqa: T201
         files = len({plan.series for plan in plans})
         say(f"{counted(files, 'file')} would be mended, completed or read again" if files else "nothing to repair")
         return
-    work = partial(mend, options.settings, options.are_about)
+    work = partial(mend, settings, options.are_about, options.demand)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
     for line in _repaired(outcome.mended, planned=bool(plans)):

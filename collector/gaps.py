@@ -4,6 +4,7 @@ The ledger says what is wanted and what was asked for; the files say what is hel
 behind them. Nothing here owns, changes or fetches anything, so it can be asked while a collector runs.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,11 +13,14 @@ import attrs
 
 from collector.candle import Series
 from collector.coverage import NOTHING, Spans, moment_text
+from collector.demand import Demand
 from collector.errors import StorageError
 from collector.inspection import Mark, NotOurs, inspect, mapped
 from collector.ledger import read_ledger
 from collector.missing import Missing
 from collector.ownership import refuse_if_absent
+from collector.stored import as_of_ms, known_series
+from collector.wording import counted
 
 
 @attrs.frozen
@@ -51,8 +55,9 @@ class Gap:
         }
 
 
-def find_gaps(data_dir: Path, category: str) -> Iterator[Gap]:
-    """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time.
+def find_gaps(data_dir: Path, category: str, demand: Demand | None = None) -> Iterator[Gap]:
+    """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time; with a
+    demand, also what that wants. Days count back from the exchange's time as the ledger knows it, or else from ours.
 
     Raises:
         SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
@@ -60,6 +65,9 @@ def find_gaps(data_dir: Path, category: str) -> Iterator[Gap]:
     """
     refuse_if_absent(data_dir)
     saved = read_ledger(data_dir, category)
+    if demand:
+        now_ms = as_of_ms(data_dir, saved, time.time_ns() // 1_000_000)
+        saved.want(demand.spans(known_series(data_dir, saved.book), now_ms))
     for series in sorted(saved.book.records):
         held = _held(data_dir / series.file_name, series, saved.marks.get(series))
         yield from (Gap(series, missing) for missing in saved.missing(series, held))
@@ -70,7 +78,7 @@ def gaps_summary(gaps: Sequence[Gap]) -> str:
     candles = Counter[str]()
     for gap in gaps:
         candles[gap.missing.state] += gap.candles
-    return ", ".join(f"{count:,} candles {state}" for state, count in candles.items()) or "nothing is missing"
+    return ", ".join(f"{counted(count, 'candle')} {state}" for state, count in candles.items()) or "nothing is missing"
 
 
 def _held(path: Path, series: Series, mark: Mark | None) -> Spans:

@@ -20,6 +20,7 @@ from collector.checking.defects import Kind
 from collector.checking.examination import MOST, Examination, examine, parted
 from collector.checking.findings import Checked, Comparison, totals
 from collector.coverage import NOTHING, Span, Spans
+from collector.demand import Demand
 from collector.disagreements import Known
 from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import Saved, read_disagreements, read_ledger
@@ -27,6 +28,7 @@ from collector.missing import SETTLED, Missing
 from collector.ownership import refuse_if_absent, refuse_if_owned
 from collector.rows import HEADER, open_of_line
 from collector.settings import Settings
+from collector.stored import as_of_ms, known_series
 
 _AGAIN_S = 0.05  # between two looks at a line that is being written
 _END = 256  # bytes: some two rows
@@ -41,13 +43,22 @@ def _local_ms() -> int:
 class DataIntegrityChecker:
     """Checks the files in the data directory of the settings.
 
+    Without `fetch_all_symbols`, each symbol that the settings list is wanted in every timeframe and day in force,
+    whether any of it was ever fetched or not; of all others, what the last run wanted. Days count back from the
+    exchange's time as the ledger knows it, or else from ours.
+
     `check_single_file` and `check_all_files` return plain values, ready for JSON. Times and intervals are in
     milliseconds, `position` is the number of a row, counted from 0 without the header.
     """
 
     settings: Settings
+    _demand: Demand = attrs.field(
+        default=attrs.Factory(lambda self: Demand(self.settings), takes_self=True), kw_only=True
+    )
     _now_ms: Callable[[], int] = attrs.field(default=_local_ms, kw_only=True)
     _saved: Saved = attrs.field(factory=lambda: Saved(Book(), {}), init=False)
+    _wanted_ms: int = attrs.field(default=0, init=False)
+    _never_fetched: set[Series] = attrs.field(factory=set, init=False)
     _patience_s: float = attrs.field(default=0.0, init=False)
     # Files that were, by the size they had and the bytes they ended with: a file that has them there still has not been
     # rewritten, since no time stands in it twice.
@@ -92,7 +103,7 @@ class DataIntegrityChecker:
         return checked.record()
 
     def check_all_files(self) -> dict[str, Any]:
-        """Every CSV file of the data directory, and every file that is gone although the ledger misses its candles.
+        """Every CSV file of the data directory, and every file that is not there although candles of it are wanted.
 
         Returns:
             `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
@@ -116,7 +127,7 @@ class DataIntegrityChecker:
         return sorted(there | set(self._gone(there)), key=_order)
 
     def _gone(self, there: Collection[Path]) -> Iterator[Path]:
-        """The files that are not there, and of which the ledger misses candles."""
+        """The files that are not there, and of which candles are missing."""
         paths = {series: self.settings.data_dir / series.file_name for series in self._saved.book.records}
         gone = {series: path for series, path in paths.items() if path not in there}
         return (path for series, path in gone.items() if self._outside(series, self._missing(path, series)))
@@ -157,6 +168,11 @@ class DataIntegrityChecker:
             self._saved = read_ledger(self.settings.data_dir, self.settings.category)
         except StorageError:  # the files say what is held; without it, nothing is known of their gaps
             self._saved = Saved(Book(), {})
+        known = known_series(self.settings.data_dir, self._saved.book)
+        self._wanted_ms = as_of_ms(self.settings.data_dir, self._saved, self._now_ms())
+        demanded = self._demand.spans(known, self._wanted_ms)
+        self._never_fetched = demanded.keys() - known
+        self._saved.want(demanded)
 
     def _checked(self, path: Path) -> Checked:
         series = Series.of_file(path.name)
@@ -165,7 +181,8 @@ class DataIntegrityChecker:
         try:
             data, examination = self._look(path, series)
         except FileNotFoundError:
-            return self._with_missing(Checked(path.name, "there is no such file", series), path)
+            why = "never fetched" if series in self._never_fetched else "there is no such file"
+            return self._with_missing(Checked(path.name, why, series), path)
         except OSError as error:
             return Checked(path.name, f"it cannot be read: {error.strerror or error}", series)
         if examination.flawless:
@@ -193,10 +210,10 @@ class DataIntegrityChecker:
         missing = Spans.of(*(note.span for note in notes if note.state not in SETTLED))
         if present:
             missing -= Spans((present.hull,))
-        if not missing:
-            return NOTHING
+        if not missing or series in self._never_fetched:
+            return missing
         mark = self._saved.marks.get(series)
-        stale_ms = self._saved.saved_ms - int(self.settings.stale_after_s * 1000)
+        stale_ms = self._wanted_ms - int(self.settings.stale_after_s * 1000)
         due = missing.within(missing.hull.start_ms, series.timeframe.floor(stale_ms))
         return due | (missing & mark.held) if mark else due
 

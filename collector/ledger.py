@@ -7,7 +7,7 @@ set aside; the files are then read whole.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -172,6 +172,11 @@ class Saved:
         """The exchange's time when it was saved, as far as it tells: the newest close of anything wanted or held."""
         wanted = (record.wanted.hull.end_ms for record in self.book.records.values() if record.wanted)
         return max(self.newest_ms, max(wanted, default=0))
+
+    def want(self, spans: Mapping[Series, Spans]) -> None:
+        """These candles are wanted too, beyond what the last run wanted."""
+        for series, span in spans.items():
+            self.book.want(series, self.book[series].wanted | span)
 
     def missing(self, series: Series, held: Spans) -> tuple[Missing, ...]:
         """What is missing of a series whose file holds this now, which may be more than when the ledger was saved.

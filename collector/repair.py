@@ -19,11 +19,12 @@ from collector.checking.defects import Kind
 from collector.checking.examination import Examination, examine, parted
 from collector.checking.findings import Comparison
 from collector.coverage import NOTHING, Span, Spans
+from collector.demand import Demand
 from collector.disagreements import confirmed
 from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, mapped
 from collector.integrity import DataIntegrityChecker
-from collector.ledger import Ledger, read_ledger
+from collector.ledger import Ledger, Saved, read_ledger
 from collector.logs import get_logger
 from collector.missing import not_due
 from collector.ownership import OWN, checked_identity, refuse_if_owned
@@ -31,6 +32,7 @@ from collector.planning import joined, wanted
 from collector.rows import candles_in, coverage, open_of_line
 from collector.settings import Settings
 from collector.store import Store
+from collector.stored import as_of_ms, known_series
 from collector.summary import Mended
 from collector.wording import counted
 
@@ -97,7 +99,7 @@ class Doubt:
         return f"{self.series.file_name}: {candles} {verb} read again, a coarser file and a finer one disagree"
 
 
-def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan | Doubt]:
+def show_plans(settings: Settings, chosen: Chosen, demand: Demand | None = None) -> Iterator[Plan | Doubt]:
     """What would be done, as far as can be told without asking the exchange; nothing is changed.
 
     Raises:
@@ -110,13 +112,15 @@ def show_plans(settings: Settings, chosen: Chosen) -> Iterator[Plan | Doubt]:
     saved = read_ledger(settings.data_dir, settings.category)
     now_ms = max(time.time_ns() // 1_000_000, saved.newest_ms)
     store = Store(settings.data_dir)
+    asked_ms = as_of_ms(settings.data_dir, saved, now_ms)
+    saved.want((demand or Demand(settings)).spans(known_series(settings.data_dir, saved.book), asked_ms))
     every_series = stored_series(store, saved.book, chosen)
     for series in every_series:
         with _reading(store.path(series)) as data:
             plan = _plan(settings, series, data, saved.book[series], saved.marks.get(series), now_ms)
         if plan:
             yield plan
-    yield from doubts_of(find_disagreements(settings, every_series, saved.saved_ms or now_ms))
+    yield from doubts_of(find_disagreements(settings, every_series, asked_ms))
 
 
 def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
@@ -194,9 +198,18 @@ class Mending:
 
     _settings: Settings
     chosen: Chosen
+    _demand: Demand
     plans: list[Plan | Doubt] = attrs.field(factory=list)
     _disputed: list[Disputed] = attrs.field(factory=list)
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
+
+    def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
+        """What is wanted beyond what the last run wanted, and the symbols of which nothing was ever fetched."""
+        known = known_series(self._settings.data_dir, stock.book)
+        asked_ms = as_of_ms(self._settings.data_dir, Saved(stock.book, stock.marks), now_ms)
+        spans = self._demand.spans(known, asked_ms)
+        spans = {series: each for series, each in spans.items() if self.chosen(series)}
+        return spans, {series.symbol for series in spans} - {series.symbol for series in known}
 
     def doubt(self, stock: Stock, every_series: Iterable[Series], now_ms: int) -> list[Series]:
         """Has candles read again on which mended files do not agree; the series that hold them."""

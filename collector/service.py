@@ -29,6 +29,7 @@ from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
 from collector.clock import Clock, cancel_when
 from collector.collection import Collection, series_of, too_long
+from collector.demand import Demand
 from collector.errors import CollectorError, RequestError, SettingsError, Unreachable, cause_of
 from collector.events import Event
 from collector.history import History
@@ -135,14 +136,21 @@ async def serve(
 
 
 async def repair(
-    settings: Settings, chosen: Chosen, *, stop: trio.Event | None = None, watch: Watch | None = None
+    settings: Settings,
+    chosen: Chosen,
+    demand: Demand | None = None,
+    *,
+    stop: trio.Event | None = None,
+    watch: Watch | None = None,
 ) -> tuple[list[Plan | Doubt], Outcome]:
     """Mends the files of the series that are chosen, and fetches what is then missing. Raises as `collect` does.
+
+    What the last run wanted is, and what is demanded beyond that; by default, what the settings list.
 
     Returns:
         What was done about which series, and how the fetching ended.
     """
-    mending = Mending(settings, chosen)
+    mending = Mending(settings, chosen, demand or Demand(settings))
     # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
     only = attrs.evolve(settings, mode="live", limit_to_50_entries=False)
     outcome = await serve(only, once=True, stop=stop, watch=watch, mending=mending)
@@ -293,7 +301,8 @@ async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series
     """Adds the series that it is about, and returns what there is of their symbols."""
     symbols = Symbols()
     if run.mending:
-        every_series += await _mend(run.mending, rest, stock)
+        mended, symbols = await _mend(run.mending, rest, stock)
+        every_series += mended
     else:
         stored = {series.symbol for series in (*stock.marks, *stock.store.every_series())}
         symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
@@ -329,19 +338,24 @@ def _collection(
     return collection
 
 
-async def _mend(mending: Mending, rest: Rest, stock: Stock) -> list[Series]:
-    """Mends what is stored, by the exchange's time; the series that were looked at.
+async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series], Symbols]:
+    """Mends what is stored, by the exchange's time; the series that were looked at, and what is known of their symbols.
 
     One answer that lies about the time must not make of every row one that is not closed yet.
     """
     await rest.server_time()
     now_ms = max([await rest.server_time(), *(mark.held.hull.end_ms for mark in stock.marks.values() if mark.held)])
     stock.ledger.claim()
+    spans, new = mending.demanded(stock, now_ms)
+    unknown = new - {each.symbol for each in await rest.instruments()} if new else new
+    for series, span in spans.items():
+        if series.symbol not in unknown:
+            stock.book.want(series, stock.book[series].wanted | span)
     every_series = stored_series(stock.store, stock.book, mending.chosen)
     for series in every_series:
         await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
     doubted = await trio.to_thread.run_sync(mending.doubt, stock, every_series, now_ms)
-    return sorted({*every_series, *doubted})
+    return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
 
 
 async def _follow_settings(rereading: Rereading, supervisor: Supervisor, collection: Collection) -> None:

@@ -34,6 +34,7 @@ from collector.commands.options import Options, with_options
 from collector.commands.signals import until_signal
 from collector.errors import SettingsError
 from collector.ledger import open_ledger
+from collector.rows import HEADER
 from collector.sandbox import Faults, Hole, Limits, Sandbox, build_exchange, open_sandbox
 from collector.settings import Settings
 from collector.summary import Outcome
@@ -221,9 +222,10 @@ def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: st
 def test_options_may_stand_before_the_command(say: Command, tmp_path: Path, arguments: str) -> None:
     for name in ("check", "candles", "elsewhere"):
         (tmp_path / name).mkdir()
-    status, _, _ = say(settings_for("http://127.0.0.1:1", tmp_path), *arguments.split())
-    assert status == 0
-    assert report_of(tmp_path)["files_checked"] == 0
+        (tmp_path / name / "BTCUSDT_60.csv").write_bytes(HEADER)
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    assert say(settings, *arguments.split())[0] == int("--days" in arguments)
+    assert report_of(tmp_path)["files_checked"] == 1
 
 
 @pytest.mark.parametrize(
@@ -624,15 +626,16 @@ def test_gaps_names_what_the_exchange_left_out_and_nothing_else(say: Command, tm
     assert complaints(err) == ["3 candles retrying"]
     assert [gap["candles"] for gap in json.loads(say(settings, "gaps", "--json", "--state", "retrying")[1])] == [3]
     assert json.loads(say(settings, "gaps", "--json", "--state", "absent")[1]) == []
-    assert json.loads(say(settings, "gaps", "--json", "--timeframes", "1")[1]) == []
+    assert json.loads(say(settings, "gaps", "--json", "--symbols", "BTCUSDT")[1])[0]["state"] == "retrying"
     assert complaints(say(settings, "gaps", "--state", "absent", "--state", "pending")[2]) == [
         "nothing is absent or pending"
     ]
 
 
-def test_gaps_of_a_directory_without_a_ledger_are_none(say: Command, tmp_path: Path) -> None:
+def test_gaps_of_a_directory_that_holds_nothing_say_so(say: Command, tmp_path: Path) -> None:
     (tmp_path / "candles").mkdir()
-    assert complaints(say(settings_for("http://127.0.0.1:9", tmp_path), "gaps")[2]) == ["nothing is missing"]
+    settings = settings_for("http://127.0.0.1:9", tmp_path, fetch_all_symbols=True)
+    assert complaints(say(settings, "gaps")[2])[0] == f"no candle file is stored in {tmp_path / 'candles'}"
     assert not any((tmp_path / "candles").iterdir())
 
 
@@ -645,8 +648,9 @@ def test_repair_mends_a_file_and_says_what_it_did_and_where_the_rest_is(
     settings = settings_for(box.url, tmp_path)
     path = tmp_path / "candles" / "BTCUSDT_60.csv"
     path.parent.mkdir()
-    assert complaints(say(settings, "repair")[2])[-1] == "nothing to repair"
+    assert say(settings, "repair")[0] == 2
     say(settings, "fetch")
+    assert complaints(say(settings, "repair")[2])[-1] == "nothing to repair"
     good = path.read_bytes()
     path.write_bytes(good.replace(b",", b";", 12) + b"torn")
     status, out, _ = say(settings, "repair", "--dry-run")
@@ -840,12 +844,12 @@ def test_check_of_an_empty_directory_says_so_and_of_none_ends_with_status_2(say:
     assert say(settings, "check")[0] == 2
     settings.data_dir.mkdir()
     status, out, err = say(settings, "check")
-    assert (status, out) == (0, "")
-    assert "there is no candle file to check" in complaints(err)[0]
+    assert (status, out) == (2, "")
+    assert complaints(err) == [f"[storage] data_dir: no candle file is stored in {settings.data_dir}"]
 
 
 def test_check_shows_the_first_files_and_counts_the_others(say: Command, tmp_path: Path) -> None:
-    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
     settings.data_dir.mkdir()
     for number in range(50):
         (settings.data_dir / f"A{number}USDT_1.csv").write_bytes(b"x\n" * 1000)
@@ -859,8 +863,9 @@ def test_check_shows_the_first_files_and_counts_the_others(say: Command, tmp_pat
 
 
 def test_where_nobody_can_be_told_anything_the_status_still_says_it(tmp_path: Path) -> None:
-    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
     settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
     closed = f"exec {shlex.join(command('check'))} <&- >&- 2>&-"
     assert subprocess.run(["/bin/sh", "-c", closed], env=variables(settings), check=False).returncode == 0
 
@@ -869,7 +874,7 @@ def test_where_nobody_can_be_told_anything_the_status_still_says_it(tmp_path: Pa
 
 
 def with_a_torn_file(tmp_path: Path) -> Settings:
-    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
     settings.data_dir.mkdir()
     (settings.data_dir / "BTCUSDT_60.csv").write_bytes(b"torn")
     return settings
@@ -915,7 +920,7 @@ def test_a_check_whose_report_cannot_be_written_says_so_and_what_it_found(
     )
     assert complaints(err)[0].startswith("the report was not written: [storage] logs_dir: ")
     assert len(complaints(err)) == told
-    (settings.data_dir / "BTCUSDT_60.csv").unlink()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
     assert say(settings, "check", *quiet, logs_dir=str(tmp_path / "file" / "below"))[0] == 0
 
 

@@ -21,7 +21,7 @@ PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
-READERS = {"integrity", "feeder", "gaps"}
+READERS = {"integrity", "feeder", "gaps", "stored"}
 EDGE = {"bybit.rest", "bybit.stream"}
 ROOM = COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "watching.*"}
 
@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli", "commands.*"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
     "cli": ROOM | {"service", "summary", "commands.*", "commands.check", "commands.demo", "sandbox.*"},
-    "service": ROOM | {"collection", "inspection", "summary"},
+    "service": ROOM | {"demand", "collection", "inspection", "summary"},
     "collection": COMMON | STATIONS | {"bybit.rest", "inspection", "reload"},
     "summary": PURE | {"vitals"},
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
@@ -44,10 +44,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": {"errors"},
     "ledger": COMMON | {"inspection", "ownership"},
     "ownership": COMMON,
-    "repair": COMMON | {"store", "ledger", "ownership", "inspection", "integrity", "checking.*", "summary"},
+    "repair": COMMON
+    | {"demand", "store", "stored", "ledger", "ownership", "inspection", "integrity", "checking.*", "summary"},
     # the readers, and the look into a file that they share with its keepers
-    "integrity": COMMON | {"store", "ledger", "ownership", "checking.*"},
-    "gaps": COMMON | {"inspection", "ledger", "ownership"},
+    "integrity": COMMON | {"demand", "stored", "store", "ledger", "ownership", "checking.*"},
+    "gaps": COMMON | {"demand", "stored", "inspection", "ledger", "ownership"},
+    "stored": COMMON | {"ledger", "ownership", "checking.*"},
+    "demand": PURE | {"settings"},
     "feeder": COMMON | {"research.*"},
     "inspection": PURE,
     "checking": set(),
@@ -75,7 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watching.*": COMMON | {"ownership", "watching.*"},
     # the commands
     "commands": set(),
-    "commands.*": COMMON | READERS | {"commands.*", "ownership", "summary", "symbols", "watching.*"},
+    "commands.*": COMMON | READERS | {"demand", "commands.*", "ownership", "summary", "symbols", "watching.*"},
     "commands.check": COMMON
     | READERS
     | {"commands.*", "commands.verdict", "checking.*", "checking.audit", "checking.reports"},

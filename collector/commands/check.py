@@ -1,6 +1,7 @@
 """The command `check`: every file is examined, compared and reported on; nothing is changed."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from collector.commands.verdict import TITLES, difference_lines, finding_lines, 
 from collector.errors import SettingsError
 from collector.integrity import DataIntegrityChecker
 from collector.logs import open_logs
+from collector.stored import refuse_if_nothing_stored
 
 T = TypeVar("T")
 
@@ -39,8 +41,10 @@ def check(
     seed: Annotated[int | None, typer.Option(help="Draw the same stretches again.")] = None,
 ) -> None:
     """Check every file: is it complete, and is it right? Nothing is changed; a report is written to the logs."""
-    settings, checker = options.settings, DataIntegrityChecker(options.settings)
+    settings, checker = options.settings, DataIntegrityChecker(options.settings, demand=options.demand)
     paths = [path for path in checker.files() if _is_chosen(options, path)]
+    if not any(map(os.path.lexists, paths)):
+        refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
     checked = list(_watched(options, checker.check_each(paths), len(paths)))
     record = totals(checked)
     differences: list[Difference] = []
@@ -83,7 +87,7 @@ def _tell(
     finally:  # also when nobody reads on
         report = _report(options, record)
     if not options.quiet:
-        say(summary(record) if checked else f"there is no candle file to check in {options.settings.data_dir}")
+        say(summary(record))
         if report:
             say(f"the report is {report}")
 

@@ -10,6 +10,7 @@ from collector.commands.terminal import AsJson, say, show
 from collector.coverage import span_texts
 from collector.gaps import find_gaps, gaps_summary
 from collector.missing import State
+from collector.stored import is_any_stored
 
 
 @with_options
@@ -22,7 +23,7 @@ def gaps(
     """Show every candle that is wanted and not held, with its state, and why. Times are UTC, ends are exclusive."""
     found = [
         gap
-        for gap in find_gaps(options.settings.data_dir, options.settings.category)
+        for gap in find_gaps(options.settings.data_dir, options.settings.category, options.demand)
         if options.are_about(gap.series) and (not state or gap.missing.state in state)
     ]
     if as_json:
@@ -40,6 +41,9 @@ def gaps(
         )
         for gap in found
     ]
+    settings = options.settings
+    if not is_any_stored(settings.data_dir, settings.category, options.are_about):
+        say(f"{options.selection} is stored in {settings.data_dir.absolute()}")
     if rows:
         show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows)
     say(gaps_summary(found) if found or not state else f"nothing is {' or '.join(state)}")

@@ -16,6 +16,7 @@ import typer
 
 from collector.candle import DAY_MS, Series, Timeframe
 from collector.commands.terminal import say
+from collector.demand import Demand
 from collector.planning import NEWEST
 from collector.settings import Settings, file_to_read, unknown_variables
 
@@ -94,12 +95,25 @@ class Options:
     warnings: tuple[str, ...] = ()
     only_symbols: tuple[str, ...] = ()
     only_timeframes: tuple[Timeframe, ...] = ()
+    names_days: bool = False  # whether the options say how much history is wanted
     cut_days: int = 0  # those asked for on the command line, if the limit of 50 rows leaves less of any timeframe
 
     def say_warnings(self) -> None:
         """For commands without a log."""
         for warning in self.warnings:
             say(warning)
+
+    @property
+    def demand(self) -> Demand:
+        """What is wanted to be stored, for commands that look at what is."""
+        return Demand(self.settings, self.only_symbols, self.only_timeframes, self.names_days)
+
+    @property
+    def selection(self) -> str:
+        """What was chosen, with a negation before it."""
+        parts = {"symbols": self.only_symbols, "timeframes": self.only_timeframes}
+        chosen = "; ".join(f"{name} {', '.join(map(str, each))}" for name, each in parts.items() if each)
+        return f"nothing of {chosen}" if chosen else "no candle file"
 
     def are_about(self, series: Series) -> bool:
         """Whether a command that looks at what is stored is to look at this series: at all, unless some were named."""
@@ -171,6 +185,7 @@ def _read(given: dict[str, Any]) -> Options:
         tuple(unknown_variables(os.environ)),
         only_symbols=tuple(settings.symbols) if given["symbols"] else (),
         only_timeframes=tuple(settings.timeframes) if given["timeframes"] else (),
+        names_days=any(given[name] for name in ("days", "no_limit", "mode")),
         cut_days=settings.days_to_fetch if given["days"] and _cuts(settings) else 0,
     )
 
