@@ -19,6 +19,7 @@ from collector.sandbox.clock import instant_ms
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
 from collector.sandbox.market.listing import CATEGORIES, Category
+from collector.sandbox.market.replay import Replay
 from collector.sandbox.rest.limits import Limits
 from collector.sandbox.rest.query import Dialect
 from collector.sandbox.server import Options, build_exchange, open_sandbox
@@ -72,7 +73,11 @@ def sandbox(
     listed: Annotated[list[str] | None, _market("--listed", help="SYMBOL=WHEN: trading begins then.")] = None,
     delisted: Annotated[list[str] | None, _market("--delisted", help="SYMBOL=WHEN: trading ends then.")] = None,
     replay: Annotated[
-        Path | None, _market("--replay", help="Serve the CSV files of this data directory instead of a made-up market.")
+        Path | None,
+        _market(
+            "--replay",
+            help="Serve the CSV files of this data directory, those that are series, instead of a made-up market.",
+        ),
     ] = None,
     category: Annotated[
         str, _market("--category", help="The category of a replay. A made-up market has all of them.")
@@ -210,6 +215,8 @@ def sandbox(
         exchange = build_exchange(**options)
     except ValueError as error:
         raise _usage(error.args[0]) from error
+    if isinstance(exchange.source, Replay) and exchange.source.passed_over:
+        sys.stderr.write(f"sandbox: passed over in {replay}, no series: {', '.join(exchange.source.passed_over)}\n")
     try:
         trio.run(partial(_serve, exchange, host, port, tls or ca_file is not None, ca_file))
     except OSError as error:

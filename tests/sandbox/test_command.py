@@ -5,10 +5,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 import pytest
 
+HEADER = "timestamp,datetime,open,high,low,close,volume,turnover\n"
 RUN = "import typer; from collector.sandbox.command import sandbox; typer.run(sandbox)"
 
 
@@ -33,6 +35,16 @@ def test_it_prints_its_address_serves_and_stops_when_told() -> None:
         box.send_signal(signal.SIGINT)
         assert box.communicate() == ("", "")
     assert box.returncode == 0
+
+
+def test_a_replay_says_what_it_passes_over(tmp_path: Path) -> None:
+    for name, text in (("notes.csv", "a\n"), ("BTCUSDT_60.csv", f"{HEADER}1700006400000,x,1,1,1,1,0,0\n")):
+        (tmp_path / name).write_text(text)
+    with start(["--port", "0", "--replay", str(tmp_path)]) as box:
+        assert box.stdout is not None
+        assert box.stdout.readline().startswith("sandbox: http://127.0.0.1:")
+        box.send_signal(signal.SIGINT)
+        assert box.communicate() == ("", f"sandbox: passed over in {tmp_path}, no series: notes.csv\n")
 
 
 def test_a_taken_port_is_one_sentence_and_status_2() -> None:

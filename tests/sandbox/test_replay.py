@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from collector.rows import HEADER
+from collector.sandbox.market.replay import Replay
+
 from .asking import DAY, HOUR, MINUTE, NOW, Asker, asker
 
 END = NOW - NOW % HOUR
@@ -17,6 +20,11 @@ def directory(tmp_path: Path) -> Path:
     (tmp_path / "BTCUSDT_1.csv").write_bytes(recorded.truth("BTCUSDT", "1", START, END))
     (tmp_path / "ETHUSDT_60.csv").write_bytes(recorded.truth("ETHUSDT", "60", START, END))
     return tmp_path
+
+
+def numbers(line: str) -> list[Decimal]:
+    """The six numbers of a line of a file."""
+    return [Decimal(field) for field in line.split(",")[2:]]
 
 
 def replay(directory: Path, at_ms: int = END) -> Asker:
@@ -41,17 +49,61 @@ def test_coarser_candles_are_made_of_the_minutes(directory: Path) -> None:
     got = replay(directory).exchange.truth("BTCUSDT", "240", END - DAY, END, header=False)
     want = asker().exchange.truth("BTCUSDT", "240", END - DAY, END, header=False)
 
-    def numbers(text: bytes) -> list[list[Decimal]]:
-        return [[Decimal(field) for field in line.split(",")[2:]] for line in text.decode().splitlines()]
-
-    assert numbers(got) == numbers(want)
-    assert len(numbers(got)) == 6
+    assert [*map(numbers, got.decode().splitlines())] == [*map(numbers, want.decode().splitlines())]
+    assert len(got.splitlines()) == 6
 
 
 def test_what_was_not_recorded_is_not_there(directory: Path) -> None:
     box = replay(directory)
     assert box.opens(symbol="ETHUSDT", interval="1") == []
-    assert box.opens(symbol="ETHUSDT", interval="240") == []
+    assert box.opens(symbol="ETHUSDT", interval="30") == []
+    assert box.opens(symbol="ETHUSDT", interval="240", start=0, end=START - 4 * HOUR) == []
+
+
+def test_without_a_file_of_minutes_each_file_serves_itself_and_what_it_fills(tmp_path: Path) -> None:
+    recorded, first = asker().exchange, END - END % DAY - 3 * DAY
+    for name, start in (("60", first), ("D", first), ("5", first + DAY)):
+        (tmp_path / f"BTCUSDT_{name}.csv").write_bytes(recorded.truth("BTCUSDT", name, start, END))
+    for at_ms in (END, END - 13 * MINUTE, END - 3 * HOUR - 61_000):
+        box, honest = replay(tmp_path, at_ms), asker(at_ms)
+        for name in ("5", "60", "D"):
+            assert box.exchange.truth("BTCUSDT", name, first + DAY, at_ms) == honest.exchange.truth(
+                "BTCUSDT", name, first + DAY, at_ms
+            )
+        for name, start in (("15", first + DAY), ("240", first), ("720", first)):
+            made, true = (each.exchange.truth("BTCUSDT", name, start, at_ms).decode() for each in (box, honest))
+            assert [*map(numbers, made.splitlines()[1:])] == [*map(numbers, true.splitlines()[1:])]
+            assert len(made.splitlines()) > 3
+        assert box.opens(interval="1") == box.opens(interval="3") == []
+
+
+def test_a_candle_in_progress_is_made_of_the_finest_file(tmp_path: Path) -> None:
+    recorded = asker().exchange
+    for name in ("5", "60"):
+        (tmp_path / f"BTCUSDT_{name}.csv").write_bytes(recorded.truth("BTCUSDT", name, END - DAY, END))
+    at_ms = END - 10 * MINUTE
+    hour, day = (replay(tmp_path, at_ms).kline(interval=name, limit=1)["result"]["list"][0] for name in ("60", "240"))
+    true = asker(at_ms).kline(limit=1)["result"]["list"][0]
+    assert [Decimal(text) for text in hour] == [Decimal(text) for text in true]
+    assert day[4] == hour[4]
+
+
+def test_what_is_no_series_is_passed_over_and_named(directory: Path) -> None:
+    for name in ("notes.csv", "BTCUSDT_60_old.csv", "BTCUSDT_7.csv", "btc_60.csv"):
+        (directory / name).write_text("a,b\n")
+    (directory / "NEWUSDT_60.csv").write_bytes(HEADER)
+    (directory / "BTC-31FEB24_60.csv").write_bytes((directory / "ETHUSDT_60.csv").read_bytes())
+    box = replay(directory)
+    assert box.symbols(category="linear") == ["BTCUSDT", "ETHUSDT"]
+    assert isinstance(box.exchange.source, Replay)
+    assert box.exchange.source.passed_over == [
+        "BTCUSDT_60_old.csv",
+        "BTCUSDT_7.csv",
+        "btc_60.csv",
+        "notes.csv",
+        "BTC-31FEB24 (day is out of range for month)",
+        "NEWUSDT (no candle)",
+    ]
 
 
 def test_it_plays_forward_from_the_middle(directory: Path) -> None:

@@ -1,7 +1,8 @@
 """Recorded candles instead of made-up ones: a directory of our CSV files, served as the exchange's history.
 
-It reads the files once and never writes; a file that is not in our format is refused by name. Timeframes that have no
-file are put together from the minutes, exactly. What is not in the files does not exist.
+It reads the files once and never writes. Each timeframe is served from its own file; one that has none is put together,
+exactly, from a finer file whose candles fill it. What is not in the files does not exist. CSV files that are no series
+are passed over and named; a series' file that is not in our format is refused.
 """
 
 from bisect import bisect_left
@@ -18,7 +19,6 @@ from collector.sandbox.market.listing import Category, Listing, Row, Selection
 from collector.sandbox.market.prices import HEADER
 from collector.sandbox.market.shapes import read_shape
 
-_MINUTE = TIMEFRAMES["1"]
 _SERIES_HELD = 32  # series in memory at a time; a year of minutes is about 80 MB
 _EXACT = Context(prec=60)  # sums of a month of minutes need far less
 
@@ -35,6 +35,9 @@ class _Recorded:
         return self.rows[bisect_left(self.opens, start_ms) : bisect_left(self.opens, end_ms)]
 
 
+_NOTHING = _Recorded([], [])
+
+
 class Replay:
     """A source that plays back what was recorded, in one category.
 
@@ -45,21 +48,21 @@ class Replay:
     def __init__(self, directory: Path, category: Category = "linear") -> None:
         self._directory = directory
         self._load = lru_cache(maxsize=_SERIES_HELD)(self._make)
-        self._files: dict[str, set[str]] = {}
-        for path in sorted(directory.glob("*_*.csv")):
-            series = Series.named(path.stem)
-            self._files.setdefault(series.symbol, set()).add(series.timeframe.name)
-        if not self._files:
-            raise ValueError(f"there are no files such as BTCUSDT_60.csv in {directory}")
+        self._files: dict[str, list[Timeframe]] = {}
+        self.passed_over: list[str] = []  # files that are no series, and symbols without a candle
+        for path in sorted(directory.glob("*.csv")):
+            self._take(path)
         self._category = category
-        self._listings = {symbol: self._listing(symbol) for symbol in sorted(self._files)}
+        self._listings = {symbol: listing for symbol in sorted(self._files) if (listing := self._listing(symbol))}
+        if not self._listings:
+            raise ValueError(f"there are no files of candles such as BTCUSDT_60.csv in {directory}")
         self.newest_ms = max(self._ends())
 
     def listings(self, category: Category) -> dict[str, Listing]:
         return self._listings if category == self._category else {}
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
-        """The candles that open in [start, end), oldest first; of the one in progress, what its minutes have shown."""
+        """The candles that open in [start, end), oldest first; of the one in progress, what finer ones have shown."""
         begun_ms = timeframe.floor(now_ms)
         rows = self._load(listing.symbol, timeframe).between(start_ms, min(end_ms, begun_ms))
         if start_ms <= begun_ms < end_ms:
@@ -78,36 +81,54 @@ class Replay:
                 end_ms = opens[first + selection.limit]
         return selection.of(self.rows(listing, timeframe, start_ms, end_ms, now_ms))
 
+    def _take(self, path: Path) -> None:
+        series = Series.of_file(path.name)
+        if series is None:
+            self.passed_over.append(path.name)
+        else:
+            self._files.setdefault(series.symbol, []).append(series.timeframe)
+
     def _so_far(self, listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
-        """The candle in progress, if there is one: its closed minutes, or flat at its first price before there are any.
+        """The candle in progress, if there is one: made of closed finer ones, or flat at its first price before that.
 
         Its own file need not hold it, as a collector writes a candle once it is closed.
         """
         begun_ms = timeframe.floor(now_ms)
-        minutes = self._minutes(listing.symbol)
-        if closed := minutes.between(begun_ms, _MINUTE.floor(now_ms)):
-            return [_joined(begun_ms, closed)]
-        begun = self._load(listing.symbol, timeframe).between(begun_ms, begun_ms + 1)
-        return [_flat(begun_ms, row) for row in (begun or minutes.between(begun_ms, now_ms + 1))]
+        finer = self._finer(listing.symbol, timeframe)
+        for each in finer:
+            if closed := self._load(listing.symbol, each).between(begun_ms, each.floor(now_ms)):
+                return [_joined(begun_ms, closed)]
+        for each in (timeframe, *finer):
+            if begun := self._load(listing.symbol, each).between(begun_ms, now_ms + 1):
+                return [_flat(begun_ms, begun[0])]
+        return []
 
     def _make(self, symbol: str, timeframe: Timeframe) -> _Recorded:
-        if timeframe.name in self._files[symbol]:
+        if timeframe in self._files[symbol]:
             return _read(self._directory / Series(symbol, timeframe).file_name)
-        minutes = self._minutes(symbol)
-        pairs = zip(minutes.opens, minutes.rows, strict=True)
+        recorded = [self._load(symbol, each) for each in self._finer(symbol, timeframe)]
+        parts = min((each for each in recorded if each.opens), key=lambda each: each.opens[0], default=_NOTHING)
+        pairs = zip(parts.opens, parts.rows, strict=True)
         groups = groupby(pairs, key=lambda pair: timeframe.floor(pair[0]))
         joined = [(at, _joined(at, [row for _, row in group])) for at, group in groups]
         return _Recorded([at for at, _ in joined], [row for _, row in joined])
 
-    def _minutes(self, symbol: str) -> _Recorded:
-        return self._load(symbol, _MINUTE) if "1" in self._files[symbol] else _Recorded([], [])
+    def _finer(self, symbol: str, timeframe: Timeframe) -> list[Timeframe]:
+        """The recorded timeframes whose candles fill those of this one, the finest first."""
+        return [each for each in TIMEFRAMES.values() if each in self._files[symbol] and each.fills(timeframe)]
 
-    def _listing(self, symbol: str) -> Listing:
-        shape = read_shape(self._category, symbol)
-        found = [self._load(symbol, TIMEFRAMES[name]) for name in self._files[symbol]]
+    def _listing(self, symbol: str) -> Listing | None:
+        """The instrument of a symbol; None if nothing was recorded of it, or there can be none of that name."""
+        found = [self._load(symbol, timeframe) for timeframe in self._files[symbol]]
         firsts = [recorded.opens[0] for recorded in found if recorded.opens]
         if not firsts:
-            raise ValueError(f"the files of {symbol} in {self._directory} hold no candle")
+            self.passed_over.append(f"{symbol} (no candle)")
+            return None
+        try:
+            shape = read_shape(self._category, symbol)
+        except ValueError as error:
+            self.passed_over.append(f"{symbol} ({error})")
+            return None
         fields = [row.split(",") for recorded in found for row in recorded.rows[:1000]]
         price_decimals = max(_decimals(field) for row in fields for field in row[1:5])
         return Listing(
@@ -126,11 +147,11 @@ class Replay:
         )
 
     def _ends(self) -> Iterator[int]:
-        for symbol, names in self._files.items():
-            for name in names:
-                opens = self._load(symbol, TIMEFRAMES[name]).opens
+        for symbol, timeframes in self._files.items():
+            for timeframe in timeframes:
+                opens = self._load(symbol, timeframe).opens
                 if opens:
-                    yield TIMEFRAMES[name].close(opens[-1])
+                    yield timeframe.close(opens[-1])
 
 
 def _read(path: Path) -> _Recorded:
