@@ -2,7 +2,7 @@
 
 Built to be left open on a machine whose browsers visit hostile pages: it answers only to names that are its own (a page
 can make its own name lead here, but not send another), takes nothing in but a short request, and gives every connection
-a place and a few seconds. What a page shows is the caller's; one that fails is logged, answered with 500, and ends
+a place and a few seconds; where all places are taken, the oldest connection gives way. What a page shows is the caller's; one that fails is logged, answered with 500, and ends
 nothing. It is no framework: a server with HTTP/2, WebSocket and an application behind it would be ten times as much to
 trust, and none that was looked at limits how long a client may take to read.
 """
@@ -53,7 +53,7 @@ class HttpServer:
 
     _pages: Pages
     _names: Collection[str] = ()
-    _taken: int = 0
+    _open: dict[trio.CancelScope, None] = attrs.field(factory=dict)  # one for each connection, the oldest first
 
     async def answer(self, listeners: Sequence[trio.SocketListener]) -> None:
         """Answers until cancelled."""
@@ -61,15 +61,23 @@ class HttpServer:
 
     async def _serve_client(self, stream: trio.SocketStream) -> None:
         """One connection; the caller closes it."""
-        if self._taken == _PLACES:
-            return
-        self._taken += 1
-        try:
-            await self._converse(stream)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return  # gone
-        finally:
-            self._taken -= 1
+        if len(self._open) == _PLACES:
+            self._make_room()
+        with trio.CancelScope() as scope:
+            self._open[scope] = None
+            try:
+                await self._converse(stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # gone
+            finally:
+                self._open.pop(scope, None)
+
+    def _make_room(self) -> None:
+        """Ends the oldest connection: whoever has come to ask is answered long before so many others come."""
+        oldest = next(iter(self._open))
+        del self._open[oldest]
+        oldest.cancel()
+        log.warning("status connection closed", why=f"it was the oldest of {_PLACES} that do not ask or do not read")
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         request: h11.Request | Page | None = _refusal(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")

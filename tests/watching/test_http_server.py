@@ -181,29 +181,35 @@ async def test_a_client_that_drips_is_let_go_as_early(monkeypatch: pytest.Monkey
 
 
 async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_ANSWER_S", 0.5)
-    monkeypatch.setattr(http_server, "_PLACES", 1)
+    monkeypatch.setattr(http_server, "_ANSWER_S", 0.1)
     monkeypatch.setitem(PAGES, "/long", lambda: Page(b"x" * 20_000_000))
     async with served() as server, await server.connect() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await stream.send_all(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert await server.said(HELLO % b"localhost") == b""  # it holds the only place
-        with trio.fail_after(20):
-            while not (answer := await server.said(HELLO % b"localhost")):
-                pass
-        assert answer.endswith(b"hello\n")
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await drip(stream)
 
 
-async def test_idle_connections_take_places_and_not_more_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_ASK_S", 0.1)
+@pytest.mark.parametrize("request_text", [b"", b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+async def test_the_oldest_of_too_many_connections_gives_way(
+    request_text: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silent ones, and ones that do not read their answer."""
+    monkeypatch.setattr(http_server, "_PLACES", 4)
+    monkeypatch.setitem(PAGES, "/long", lambda: Page(b"x" * 20_000_000))
     async with served() as server:
         idle = [await server.connect() for _ in range(http_server._PLACES)]
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        assert await server.said(HELLO % b"localhost") == b""
         for each in idle:
-            assert b"408" in await rest_of(each)
-            await each.aclose()
+            await each.send_all(request_text)
+            await trio.testing.wait_all_tasks_blocked(0.01)
         assert await server.status(HELLO % b"localhost") == 200
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await drip(idle[0])  # closed
+        await idle[-1].send_all(request_text or HELLO % b"localhost")
+        assert await idle[-1].receive_some(4)
+        for each in idle:
+            await trio.aclose_forcefully(each)
+    assert "status connection closed" in caplog.text
 
 
 async def test_a_client_that_goes_away_is_no_trouble() -> None:
