@@ -112,7 +112,7 @@ async def serve(
     """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does.
 
     With `mending`, it is about what is stored, and not about what the settings say is to be collected. With `status` it
-    says over HTTP how it is, if the settings want that; a script that collects opens no port.
+    says how it is at a TCP port too, if the settings want that; a script that collects opens none.
     """
     run = _Run(
         settings,
@@ -212,8 +212,7 @@ async def _serve(run: _Run) -> Outcome:
                 inner.start_soon(stations.supervisor.supervise)
                 inner.start_soon(_tell_counts)
                 inner.start_soon(stations.monitor.watch)
-                if run.status:
-                    inner.start_soon(serve_status, run.settings, stations.reporter)
+                inner.start_soon(partial(serve_status, run.settings, stations.reporter, port=run.status))
                 if run.watch:
                     inner.start_soon(run.watch, vitals, stock.book)
                 symbols = await _choose(run, stock, rest, every_series)

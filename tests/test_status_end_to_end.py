@@ -3,6 +3,8 @@
 A minute there is a third of a second here. The monitor looks twenty times a second, so that nobody has to wait for it.
 """
 
+import errno
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -21,8 +23,9 @@ from collector.rereading import Rereading
 from collector.sandbox import Faults, Limits, Sandbox
 from collector.service import serve
 from collector.settings import Settings
-from collector.watching import monitor
+from collector.watching import endpoint, monitor
 from collector.watching.endpoint import announced
+from collector.watching.local_socket import is_bound, remove_socket
 from collector.watching.probes import Probes
 from collector.watching.report import Report
 from tests.live_market import fast_box as box_of_rate
@@ -369,8 +372,73 @@ async def test_an_address_that_is_taken_is_a_warning_and_collecting_goes_on(
             stop.set()
     assert announced(settings.data_dir) is None
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("no status is served, collecting goes on without")
+    assert warning.startswith("status port not available, trying again")
     assert "in use" in warning
+
+
+@asynccontextmanager
+async def local(settings: Settings) -> AsyncIterator[Collecting]:
+    """A collector that is asked at its socket."""
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
+        nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True, probes=Machine().probes))
+        with trio.fail_after(20):
+            await until(lambda: is_bound(settings.data_dir))
+        yield Collecting(settings, "", client)
+        stop.set()
+
+
+async def test_status_works_while_the_port_is_taken_and_takes_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_AGAIN_S", 0.02)
+    async with fast_box() as box:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            listen = f"127.0.0.1:{taken.getsockname()[1]}"
+            settings = settings_for_status(box, tmp_path, listen=listen, enable_websocket=False)
+            async with local(settings) as run:
+                report = await run.is_so(lambda report: report.port_trouble)
+                assert (report.state, report.port_trouble) == ("healthy", "Address already in use")
+                taken.close()
+                report = await run.is_so(lambda report: report.url)
+                assert (report.url, report.port_trouble) == (f"http://{listen}", "")
+
+
+async def test_an_empty_listen_switches_off_the_port_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
+        await run.is_so(is_up_to_date)
+    assert "status served" not in caplog.text
+    assert not is_bound(run.settings.data_dir)
+
+
+async def test_a_socket_that_was_removed_is_bound_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_LOOK_EVERY_S", 0.02)
+    async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
+        remove_socket(run.settings.data_dir)
+        with trio.fail_after(20):
+            await until(lambda: is_bound(run.settings.data_dir))
+        await run.report()
+
+
+async def test_without_a_socket_the_port_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(endpoint, "bind_socket", refuse)
+    async with fast_box() as box, collecting(settings_for_status(box, tmp_path, enable_websocket=False)) as run:
+        await run.report()
+
+
+async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:
+    async with fast_box(faults=Faults(latency_ms=500)) as box:
+        settings = settings_for_status(box, tmp_path)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(settings, once=True, probes=Machine().probes))
+            with trio.fail_after(20):
+                await until(lambda: is_bound(settings.data_dir))
+            assert (await trio.to_thread.run_sync(ask, settings.data_dir))[0].doing == "starting"
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_script_that_collects_opens_no_port(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,20 +1,27 @@
 """The question `collector status` asks: how is the collector that owns this data directory?
 
-The lock says whether there is one, what it wrote down says where it answers, and its answer has to say that it is the
-same one. Nothing here disturbs it, and nothing is taken from it but its report.
+The lock says whether there is one, and it answers at the socket in the directory. Who may not use that asks at the TCP
+port whose address it wrote down, where the answer has to say that it is the same one. Nothing here disturbs it, and
+nothing is taken from it but its report.
 """
 
+import socket
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from collector.errors import NoStatus, NotRunning
+import psutil
+
+from collector.errors import NoStatus, NotRunning, StorageError
 from collector.ownership import owner
 from collector.watching.endpoint import announced
+from collector.watching.local_socket import connect_socket
 from collector.watching.report import Report, decode
 
 _WITHIN_S = 5.0
 _LONGEST = 1 << 20
+_TROUBLES = (OSError, HTTPException, ValueError)
 
 
 def ask(data_dir: Path) -> tuple[Report, bytes]:
@@ -25,40 +32,67 @@ def ask(data_dir: Path) -> tuple[Report, bytes]:
         NoStatus: there is one, and it does not say.
         StorageError: we may not look.
     """
-    process = owner(data_dir)
+    unseen: StorageError | None = None
+    try:
+        process = owner(data_dir)
+    except StorageError as error:  # somebody else's directory; its collector may answer all the same
+        process, unseen = "unknown", error
     if process is None:
         raise NotRunning(f"no collector is running on {data_dir}")
-    where = announced(data_dir)
-    if where is None:
-        raise NoStatus(
-            f"a collector (process {process}) is running on {data_dir} and serves no status: it is just starting, is "
-            "not `run`, has an empty [status] listen, or could not have that address (its log says so)"
-        )
-    run, url = where
+    who = f"a collector (process {process}) is running on {data_dir}"
     try:
-        text = _get(url)
-        report = decode(text)
-    except (OSError, HTTPException, ValueError) as error:
-        raise NoStatus(
-            f"a collector (process {process}) is running on {data_dir}, and there is no status at {url}: {error}"
-        ) from error
+        return _reported(_Local(data_dir))
+    except TimeoutError as error:
+        raise NoStatus(f"{who} and does not answer within {_WITHIN_S:.0f} s{_state_of(process)}") from error
+    except _TROUBLES as error:
+        return _ask_port(data_dir, who, error, unseen)
+
+
+def _ask_port(data_dir: Path, who: str, why: Exception, unseen: StorageError | None) -> tuple[Report, bytes]:
+    """The same at the TCP port; `why` is why not at the socket."""
+    where = announced(data_dir)
+    if where is None and unseen:
+        raise unseen
+    if where is None:
+        raise NoStatus(f"{who} and serves no status: it is just starting, or its log says why ({why})")
+    run, url = where
+    parts = urlsplit(url)
+    try:
+        report, text = _reported(HTTPConnection(parts.hostname or "", parts.port, timeout=_WITHIN_S))
+    except _TROUBLES as error:
+        if unseen:
+            raise unseen from error
+        raise NoStatus(f"{who}, and there is no status at {url}: {error}") from error
     if report.run != run:
-        raise NoStatus(
-            f"a collector (process {process}) is running on {data_dir}, and at {url} another one answers, of process "
-            f"{report.pid}"
-        )
+        raise NoStatus(f"{who}, and at {url} another one answers, of process {report.pid}")
     return report, text
 
 
-def _get(url: str) -> bytes:
-    parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_WITHIN_S)
+class _Local(HTTPConnection):
+    """A connection to the socket in a data directory."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__("localhost")
+        self._data_dir = data_dir
+
+    def connect(self) -> None:
+        self.sock: socket.socket = connect_socket(self._data_dir, _WITHIN_S)
+
+
+def _reported(connection: HTTPConnection) -> tuple[Report, bytes]:
     try:
         connection.request("GET", "/status")
         answer = connection.getresponse()
         text = answer.read(_LONGEST)
         if answer.status != 200:
             raise ValueError(f"it answers with HTTP {answer.status}")
-        return text
+        return decode(text), text
     finally:
         connection.close()
+
+
+def _state_of(process: str) -> str:
+    """What the system says of a process that does not answer: perhaps it stands in a system call."""
+    with suppress(psutil.Error, ValueError):
+        return f"; the system calls it {psutil.Process(int(process)).status()}"
+    return ""

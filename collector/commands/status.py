@@ -1,9 +1,15 @@
-"""The command `status`: what the collector on the data directory is doing, once or every second, as a table or JSON."""
+"""The command `status`: what the collector on the data directory is doing, once or every second, as a table or JSON.
 
+With `--json` there is JSON on stdout whatever happens: the report, or an object that says why there is none.
+"""
+
+import json
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import wraps
 from time import sleep
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.live import Live
@@ -12,10 +18,28 @@ from collector.commands.inquiry import ask
 from collector.commands.options import Options, with_options
 from collector.commands.status_table import status_table
 from collector.commands.terminal import can_draw, stdout_console
+from collector.errors import CollectorError, NoStatus, NotRunning
 
 _EVERY_S = 1.0
+_RUNNING = {NotRunning: False, NoStatus: True}  # what else goes wrong does not tell
 
 
+def _errors_as_json(command: Callable[..., None]) -> Callable[..., None]:
+    """Prints the error that ends a command as JSON too, where JSON was asked for."""
+
+    @wraps(command)
+    def wrapped(*, as_json: bool, **given: Any) -> None:
+        try:
+            command(as_json=as_json, **given)
+        except CollectorError as error:
+            if as_json:
+                _write(json.dumps({"running": _RUNNING.get(type(error)), "error": str(error)}) + "\n")
+            raise
+
+    return wrapped
+
+
+@_errors_as_json
 @with_options
 def status(
     options: Options,
@@ -35,11 +59,15 @@ def status(
 def _print_json(options: Options, watch: bool) -> None:
     with suppress(KeyboardInterrupt):
         while True:
-            sys.stdout.write(ask(options.settings.data_dir)[1].decode())
-            sys.stdout.flush()
+            _write(ask(options.settings.data_dir)[1].decode())
             if not watch:
                 return
             sleep(_EVERY_S)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _watch(options: Options) -> None:

@@ -29,6 +29,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "collecting", f"{what}, {report.category} at {report.exchange}, {report.mode}"
     since, so_long = moment_text(report.started_ms), duration_text((report.now_ms - report.started_ms) / 1000)
     yield "running", f"since {since} UTC, {so_long}; process {report.pid}, version {report.version}"
+    if report.port_trouble:
+        yield "port", f"not available ({report.port_trouble}), tried again every minute"
     if report.exchange_ms:
         yield "its time", f"{moment_text(report.exchange_ms)} UTC at the exchange"
     yield "requests", _requests(report)

@@ -1,12 +1,14 @@
 """The endpoint: `/healthz`, `/status` and `/metrics` of a running collector, and where they are to be found.
 
-The address is written beside the ledger, so that `collector status` finds the collector of a data directory and no
-other. An address that cannot be had is a warning: collecting goes on without. Nothing here counts or judges.
+They are served twice: at a Unix socket in the data directory, where `collector status` finds the collector of that
+directory and no other, and at a TCP port for everybody else. The port's address is written beside the ledger, for those
+who may not use the socket. Neither is worth the collection: what cannot be had is a warning, and tried again now and
+then. Nothing here counts or judges.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,31 +19,69 @@ import trio
 from collector.logs import get_logger
 from collector.ownership import OWN
 from collector.settings import Settings
-from collector.watching.http_server import HttpServer, Page
+from collector.watching.http_server import HttpServer, Page, Pages
+from collector.watching.local_socket import bind_socket, is_bound, remove_socket
 from collector.watching.report import encode
 from collector.watching.reporter import Reporter
 
 log = get_logger(__name__)
 
 _FILE = "status"
+_AGAIN_S = 60.0  # until the port, or the socket, is tried again
+_LOOK_EVERY_S = 5.0  # whether the socket is still there: all of `.collector/` may be deleted
 
 
-async def serve_status(settings: Settings, reporter: Reporter) -> None:
-    """Serves until cancelled; returns at once when there is nowhere to listen, or nothing to serve."""
-    if not settings.listen:
-        return
+async def serve_status(settings: Settings, reporter: Reporter, *, port: bool = True) -> None:
+    """Serves until cancelled: at the socket, and where that is asked for and set, at the TCP port."""
+    pages = _pages(reporter)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(pages))
+        if port and settings.listen:
+            nursery.start_soon(_serve_port, settings, HttpServer(pages, settings.listen_names), reporter)
+
+
+async def _serve_socket(data_dir: Path, server: HttpServer) -> None:
+    """Serves at the socket, and binds it anew when it is gone."""
+    while True:
+        try:
+            bound = await trio.to_thread.run_sync(bind_socket, data_dir)
+        except OSError as error:
+            log.warning("status socket not available", why=error.strerror or str(error))
+            await trio.sleep(_AGAIN_S)
+            continue
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.answer, [listener])
+                await _until_gone(data_dir)
+                nursery.cancel_scope.cancel()
+        finally:
+            remove_socket(data_dir)
+
+
+async def _until_gone(data_dir: Path) -> None:
+    while True:
+        await trio.sleep(_LOOK_EVERY_S)
+        if not await trio.to_thread.run_sync(is_bound, data_dir, abandon_on_cancel=True):
+            return
+
+
+async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter) -> None:
+    """Serves at the TCP port as soon as it can be had."""
     parts = urlsplit(f"//{settings.listen}")
     host = parts.hostname or ""
-    try:
-        listeners = await trio.open_tcp_listeners(parts.port or 0, host=host)
-    except OSError as error:
-        why = error.strerror or str(error)
-        log.warning("no status is served, collecting goes on without", listen=settings.listen, why=why)
-        return
-    url = _url(host, listeners[0].socket.getsockname()[1])
-    with _announced(settings.data_dir, reporter.run, url):
-        log.info("status served", url=url, listen=settings.listen)
-        await HttpServer(_pages(reporter), settings.listen_names).answer(listeners)
+    while True:
+        try:
+            listeners = await trio.open_tcp_listeners(parts.port or 0, host=host)
+            break
+        except OSError as error:
+            reporter.port_trouble = error.strerror or str(error)
+            log.warning("status port not available, trying again", listen=settings.listen, why=reporter.port_trouble)
+        await trio.sleep(_AGAIN_S)
+    reporter.port_trouble, reporter.url = "", _url(host, listeners[0].socket.getsockname()[1])
+    with _announced(settings.data_dir, reporter.run, reporter.url):
+        log.info("status served", url=reporter.url, listen=settings.listen)
+        await server.answer(listeners)
 
 
 def _url(host: str, port: int) -> str:
@@ -60,14 +100,18 @@ def announced(data_dir: Path) -> tuple[str, str] | None:
         return None
 
 
-def _pages(reporter: Reporter) -> dict[str, Callable[[], Page]]:
-    from collector.watching.metrics import CONTENT_TYPE, metrics_text  # only where it is served: it takes 2 MB
-
+def _pages(reporter: Reporter) -> Pages:
     return {
         "/healthz": lambda: _healthz(reporter),
         "/status": lambda: Page(encode(reporter.report()), "application/json"),
-        "/metrics": lambda: Page(metrics_text(reporter.report()), CONTENT_TYPE),
+        "/metrics": lambda: _metrics(reporter),
     }
+
+
+def _metrics(reporter: Reporter) -> Page:
+    from collector.watching.metrics import CONTENT_TYPE, metrics_text  # only where somebody asks: it takes 2 MB
+
+    return Page(metrics_text(reporter.report()), CONTENT_TYPE)
 
 
 def _healthz(reporter: Reporter) -> Page:

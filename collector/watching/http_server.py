@@ -2,9 +2,10 @@
 
 Built to be left open on a machine whose browsers visit hostile pages: it answers only to names that are its own (a page
 can make its own name lead here, but not send another), takes nothing in but a short request, and gives every connection
-a place and a few seconds; where all places are taken, the oldest connection gives way. What a page shows is the caller's; one that fails is logged, answered with 500, and ends
-nothing. It is no framework: a server with HTTP/2, WebSocket and an application behind it would be ten times as much to
-trust, and none that was looked at limits how long a client may take to read.
+a place and a few seconds; where all places are taken, the oldest connection gives way. What a page shows is the
+caller's; one that fails is logged, answered with 500, and ends nothing. It is no framework: a server with HTTP/2,
+WebSocket and an application behind it would be ten times as much to trust, and none that was looked at limits how long
+a client may take to read.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -123,6 +123,9 @@ class Report:
     lags: tuple[Lag, ...]
     gaps: tuple[GapCount, ...]
     machine: Machine
+    url: str = ""  # of the TCP port at which it is served too
+    port_trouble: str = ""  # why that is not served, tried again now and then
+    running: bool = True  # as whoever reads the JSON of `collector status` always finds it
 
 
 def encode(report: Report) -> bytes:

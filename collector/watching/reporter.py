@@ -36,6 +36,8 @@ class Reporter:
     _looked: Callable[[], bool]  # whether it is known what is missing
     queued_answers: Callable[[], int] = lambda: 0
     run: str = attrs.field(factory=lambda: uuid4().hex)
+    url: str = ""  # of the TCP port at which it is served, if it is
+    port_trouble: str = ""  # why it is not
     _version: str = attrs.field(factory=_version)
     _started_ms: int = attrs.field(init=False)
 
@@ -73,6 +75,8 @@ class Reporter:
             lags=self._lags(),
             gaps=self._gaps(),
             machine=self._machine(),
+            url=self.url,
+            port_trouble=self.port_trouble,
         )
 
     @property

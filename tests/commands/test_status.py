@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from collector.commands import inquiry
 from collector.commands import status as status_command
 from collector.commands.status_table import status_table
 from collector.commands.terminal import show, stdout_console
-from collector.errors import DirectoryInUse
+from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import open_ledger
 from collector.ownership import OWN, owned, owner
 from collector.sandbox import Sandbox
@@ -26,6 +27,7 @@ from collector.service import serve
 from collector.settings import Settings
 from collector.watching.endpoint import announced
 from collector.watching.health import Trouble
+from collector.watching.local_socket import bind_socket, remove_socket
 from collector.watching.report import GapCount, Lag, Report, decode, encode
 from tests.campaign.process import variables
 from tests.support import market, served, settings_for
@@ -123,10 +125,61 @@ def test_one_that_ended_is_not_running(ask: Ask, box: Sandbox, tmp_path: Path) -
     settings = settings_of(box, tmp_path)
     with collecting(settings):
         pass
-    assert ask(settings, "--json")[0] == 3
+    assert ask(settings)[0] == 3
 
 
-@pytest.mark.parametrize("arguments", [(), ("--json",), ("--watch",)])
+@pytest.mark.parametrize("watch", [(), ("--watch",)])
+def test_json_says_why_there_is_no_report(
+    ask: Ask, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watch: tuple[str, ...]
+) -> None:
+    settings = settings_of(box, tmp_path)
+
+    def answer() -> tuple[int, object]:
+        status, out, err = ask(settings, "--json", *watch)
+        said = json.loads(out)
+        assert said["error"] in err
+        return status, said["running"]
+
+    assert answer() == (3, False)
+    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+        assert answer() == (1, True)
+        write_address(settings, "x", "http://127.0.0.1:9")
+        assert answer() == (1, True)
+        with listening(settings.data_dir) as local:
+            local.settimeout(0.0)
+            monkeypatch.setattr(inquiry, "_WITHIN_S", 0.05)
+            assert answer() == (1, True)
+    monkeypatch.setattr(inquiry, "owner", refuse)
+    assert answer() == (1, None)
+    status, out, _ = ask(settings, "--json", "--mode", "half")
+    assert (status, json.loads(out)["running"]) == (2, None)
+
+
+def refuse(_: Path) -> None:
+    raise StorageError("it is somebody else's")
+
+
+@contextmanager
+def listening(data_dir: Path) -> Iterator[socket.socket]:
+    with bind_socket(data_dir) as bound:
+        yield bound
+    remove_socket(data_dir)
+
+
+def test_who_may_not_look_asks_at_the_port(
+    ask: Ask, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    settings = settings_of(box, tmp_path)
+    monkeypatch.setattr(inquiry, "owner", refuse)
+    monkeypatch.setattr(inquiry, "connect_socket", denied)
+    with collecting(settings):
+        assert json.loads(ask(settings, "--json")[1])["running"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--watch",)])
 def test_one_that_serves_no_status_is_named_by_its_process(
     ask: Ask, box: Sandbox, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
