@@ -313,7 +313,7 @@ class Writer:
             self._vitals.rewrote(series, new, file.end_ms, len(revisions))
         for revision in revisions:
             before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
-            log.info("candle revised", series=str(series), before=before, after=after)
+            log.info("candle replaced", series=str(series), before=before, after=after)
 
     def _hold(self, series: Series, file: SeriesFile) -> None:
         """Tells the book what the file holds; what a full file has no place for is not missing."""

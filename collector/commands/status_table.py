@@ -65,7 +65,7 @@ def _stream(report: Report) -> str:
 def _written(report: Report) -> str:
     writing = report.writing
     ways = f"{writing.appended:,} appended, {writing.staged:,} staged, {writing.rewritten:,} rewritten"
-    return f"{writing.candles:,} candles ({ways}); {writing.per_s:,.1f}/s; {writing.revisions:,} revised"
+    return f"{writing.candles:,} candles ({ways}); {writing.per_s:,.1f}/s; {writing.revisions:,} replaced"
 
 
 def _waiting(report: Report) -> str:

@@ -238,8 +238,8 @@ def test_a_storm_is_told_at_the_end(console: Console) -> None:
 def test_what_is_no_trouble_is_always_said(console: Console) -> None:
     with open_logs(None, console=console):
         for number in range(50):
-            log.info("candle revised", series="BTCUSDT_1", after=number)
-    assert printed(console).count("candle revised") == 50
+            log.info("candle replaced", series="BTCUSDT_1", after=number)
+    assert printed(console).count("candle replaced") == 50
 
 
 def test_who_has_the_settings_read_again_is_told_every_problem_every_time(console: Console) -> None:

@@ -189,7 +189,7 @@ async def _sum_up(scene: _Scene) -> None:
     report.connections, report.confirmations = sum(stream["connections"].values()), stream["confirmations"]
     report.most_new_in_5min = stream["most_new_in_5min"]
     logged = "".join(path.read_text() for path in scene.settings.logs_dir.glob("collector.log*"))
-    report.revisions, report.lost = logged.count('"candle revised"'), logged.count('"connection lost"')
+    report.revisions, report.lost = logged.count('"candle replaced"'), logged.count('"connection lost"')
     files = list(scene.settings.data_dir.glob("*.csv"))
     report.files, report.rows = len(files), sum(path.read_bytes().count(b"\n") - 1 for path in files)
     if report.most_in_5s > 600:
