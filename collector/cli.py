@@ -15,17 +15,19 @@ from collections.abc import Callable, Coroutine, Iterator
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
+from random import randrange
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import trio
 import typer
 from rich.console import Console
 
-from collector.commands.check import check
+from collector.checking.samples import Draw
+from collector.commands.check import check, show_differences
 from collector.commands.demo import demonstrate
 from collector.commands.gaps import gaps
 from collector.commands.installation import unit_of_this
-from collector.commands.options import Options, takes_value, with_logged_options, with_options
+from collector.commands.options import AgainstExchange, Options, Seed, takes_value, with_logged_options, with_options
 from collector.commands.progress import Display, log_progress
 from collector.commands.signals import until_signal
 from collector.commands.status import status
@@ -128,20 +130,24 @@ def repair(
     options: Options,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    against_exchange: AgainstExchange = 0,
+    seed: Seed = None,
 ) -> None:
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
     settings = options.settings
     if dry_run:
         options.say_warnings()
     refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
+    draw = Draw(against_exchange, randrange(10**6) if seed is None else seed) if against_exchange else None
     if dry_run:
         plans = list(show_plans(settings, options.are_about, options.demand))
         for plan in plans:
             print(plan)  # noqa: T201
-        files = len({plan.series for plan in plans})
+        differing = show_differences(options, draw) if draw else set()
+        files = len({plan.series for plan in plans} | differing)
         say(f"{counted(files, 'file')} would be mended, completed or read again" if files else "nothing to repair")
         return
-    work = partial(mend, settings, options.are_about, options.demand)
+    work = partial(mend, settings, options.are_about, options.demand, draw)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
     for line in _repaired(outcome.mended, planned=bool(plans)):
@@ -254,6 +260,8 @@ def _repaired(mended: Mended, *, planned: bool) -> Iterator[str]:
             f"on {counted(mended.settled, 'candle')} the exchange's own timeframes disagree, as both were read again; "
             "that is on record now, and no issue"
         )
+    if mended.unmatched:
+        yield f"{counted(mended.unmatched, 'stored candle')} came in no answer of the exchange; the log says which"
     if mended.files:
         yield f"{counted(mended.files, 'file')} {'was' if mended.files == 1 else 'were'} mended or completed"
     else:

@@ -18,7 +18,8 @@ from collector.candle import Series
 from collector.checking.defects import Kind
 from collector.checking.examination import Examination, examine, parted
 from collector.checking.findings import Comparison
-from collector.coverage import NOTHING, Span, Spans
+from collector.checking.samples import Draw, draw_samples
+from collector.coverage import NOTHING, Span, Spans, span_texts
 from collector.demand import Demand
 from collector.disagreements import confirmed
 from collector.errors import StorageError
@@ -47,13 +48,14 @@ Chosen = Callable[[Series], bool]
 class Plan:
     """What is to be done about one series.
 
-    `foreign` says why the file is beyond repair; then it is set aside whole. `wanted` is what the series is to hold
-    afterwards, if the exchange has it, and `to_fetch` the part of it that is to be asked for.
+    `foreign` says why the file is beyond repair; then it is set aside whole. `held` is what its sound rows cover,
+    `wanted` what the series is to hold afterwards, if the exchange has it, and `to_fetch` what of it is asked for.
     """
 
     series: Series
     examination: Examination
     foreign: str | None
+    held: Spans
     wanted: Spans
     to_fetch: Spans
 
@@ -88,15 +90,16 @@ class Plan:
 
 @attrs.frozen
 class Doubt:
-    """Candles that are to be read again, since a coarser file and a finer one do not agree on them."""
+    """Candles that are to be read again: by default since a coarser file and a finer one do not agree on them."""
 
     series: Series
     spans: Spans
+    why: str = "a coarser file and a finer one disagree"
 
     def __str__(self) -> str:
         candles = counted(candles_in(self.series.timeframe, self.spans), "candle")
         verb = "is" if candles == "1 candle" else "are"
-        return f"{self.series.file_name}: {candles} {verb} read again, a coarser file and a finer one disagree"
+        return f"{self.series.file_name}: {candles} {verb} read again, {self.why}"
 
 
 def show_plans(settings: Settings, chosen: Chosen, demand: Demand | None = None) -> Iterator[Plan | Doubt]:
@@ -199,8 +202,11 @@ class Mending:
     _settings: Settings
     chosen: Chosen
     _demand: Demand
+    _draw: Draw | None = None  # what to compare with the exchange, beyond what looks wrong
     plans: list[Plan | Doubt] = attrs.field(factory=list)
     _disputed: list[Disputed] = attrs.field(factory=list)
+    _compared: dict[Series, Spans] = attrs.field(factory=dict)
+    _stored: dict[Series, Spans] = attrs.field(factory=dict)  # what the sound rows of each file cover
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
 
     def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
@@ -216,18 +222,34 @@ class Mending:
         self._disputed = find_disagreements(self._settings, every_series, now_ms)
         doubts = doubts_of(self._disputed)
         for doubt in doubts:
-            self._touch(stock.store.path(doubt.series))
-            self.plans.append(doubt)
-            log.info("mending", plan=str(doubt))
-            stock.book.want(doubt.series, stock.book[doubt.series].wanted | doubt.spans)
-            stock.book.suspect(doubt.series, doubt.spans)
+            self._read_again(stock, doubt)
         return [doubt.series for doubt in doubts]
+
+    def compare(self, stock: Stock) -> None:
+        """Has stretches of what is stored read again, gaps between the rows included, if that is wanted."""
+        for sample in draw_samples(self._stored.items(), self._draw) if self._draw else ():
+            self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
+        for series, spans in self._compared.items():
+            self._read_again(stock, Doubt(series, spans, "to be compared with the exchange"))
+            stock.book.ask_again(series, spans)
+
+    def _read_again(self, stock: Stock, doubt: Doubt) -> None:
+        self._touch(stock.store.path(doubt.series))
+        self.plans.append(doubt)
+        log.info("mending", plan=str(doubt))
+        stock.book.want(doubt.series, stock.book[doubt.series].wanted | doubt.spans)
+        stock.book.suspect(doubt.series, doubt.spans)
 
     def finish(self, stock: Stock, now_ms: int) -> Mended:
         """Puts on record what the exchange itself has so, now that both sides were read again; what came of it all."""
         settled = sum(self._settle(stock, each, now_ms) for each in self._check_disputed())
         changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
-        return Mended(len(changed), settled)
+        unmatched = 0
+        for series, spans in self._compared.items():
+            for span in spans & stock.book[series].unsure:
+                unmatched += series.timeframe.count(span.start_ms, span.end_ms)
+                log.warning("the exchange does not have stored rows", series=str(series), **span_texts(span))
+        return Mended(len(changed), settled, unmatched)
 
     def _check_disputed(self) -> Iterator[tuple[Series, Comparison]]:
         paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
@@ -264,6 +286,7 @@ class Mending:
         with _reading(stock.store.path(series)) as data:
             plan = _plan(self._settings, series, data, stock.book[series], stock.marks.get(series), now_ms)
             stock.book.want(series, plan.wanted)
+            self._stored[series] = plan.held
             if plan:
                 self.plans.append(plan)
                 log.info("mending", plan=str(plan))
@@ -298,7 +321,7 @@ def _plan(
         wants = Spans((spans.hull,))
     else:  # nothing tells what the file held
         wants = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
-    return Plan(series, found, foreign, wants, wants - held - not_due(record.notes, now_ms))
+    return Plan(series, found, foreign, held, wants, wants - held - not_due(record.notes, now_ms))
 
 
 def _told(series: Series, found: Examination) -> set[int]:

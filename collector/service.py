@@ -27,6 +27,7 @@ import trio
 from collector.book import Book
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
+from collector.checking.samples import Draw
 from collector.clock import Clock, cancel_when
 from collector.collection import Collection, series_of, too_long
 from collector.demand import Demand
@@ -139,18 +140,20 @@ async def repair(
     settings: Settings,
     chosen: Chosen,
     demand: Demand | None = None,
+    draw: Draw | None = None,
     *,
     stop: trio.Event | None = None,
     watch: Watch | None = None,
 ) -> tuple[list[Plan | Doubt], Outcome]:
     """Mends the files of the series that are chosen, and fetches what is then missing. Raises as `collect` does.
 
-    What the last run wanted is, and what is demanded beyond that; by default, what the settings list.
+    What the last run wanted is, and what is demanded beyond that; by default, what the settings list. With `draw`,
+    stretches of what is stored are compared with the exchange, whose rows win.
 
     Returns:
         What was done about which series, and how the fetching ended.
     """
-    mending = Mending(settings, chosen, demand or Demand(settings))
+    mending = Mending(settings, chosen, demand or Demand(settings), draw)
     # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
     only = attrs.evolve(settings, mode="live", limit_to_50_entries=False)
     outcome = await serve(only, once=True, stop=stop, watch=watch, mending=mending)
@@ -354,6 +357,7 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series
     for series in every_series:
         await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
     doubted = await trio.to_thread.run_sync(mending.doubt, stock, every_series, now_ms)
+    mending.compare(stock)
     return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
 
 

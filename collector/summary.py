@@ -17,11 +17,12 @@ _SHOWN = 10
 
 @attrs.frozen
 class Mended:
-    """What a repair came to: files whose bytes are others than before, and candles of which it is on record now that
-    the exchange's own timeframes disagree on them."""
+    """What a repair came to: files whose bytes are others than before, candles of which it is on record now that the
+    exchange's own timeframes disagree on them, and rows that were to be compared and that the exchange did not send."""
 
     files: int = 0
     settled: int = 0
+    unmatched: int = 0
 
 
 @attrs.frozen

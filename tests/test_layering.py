@@ -28,8 +28,18 @@ ROOM = COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli", "commands.*"},
     "__init__": PURE | READERS | {"settings", "service", "summary"},
-    "cli": ROOM | {"service", "summary", "commands.*", "commands.check", "commands.demo", "sandbox.*"},
-    "service": ROOM | {"demand", "collection", "inspection", "summary"},
+    "cli": ROOM
+    | {
+        "checking.samples",
+        "service",
+        "summary",
+        "commands.*",
+        "commands.check",
+        "commands.demo",
+        "commands.options",
+        "sandbox.*",
+    },
+    "service": ROOM | {"checking.samples", "demand", "collection", "inspection", "summary"},
     "collection": COMMON | STATIONS | {"bybit.rest", "inspection", "reload"},
     "summary": PURE | {"vitals"},
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
@@ -45,7 +55,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger": COMMON | {"inspection", "ownership"},
     "ownership": COMMON,
     "repair": COMMON
-    | {"demand", "store", "stored", "ledger", "ownership", "inspection", "integrity", "checking.*", "summary"},
+    | {
+        "checking.samples",
+        "demand",
+        "store",
+        "stored",
+        "ledger",
+        "ownership",
+        "inspection",
+        "integrity",
+        "checking.*",
+        "summary",
+    },
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | {"demand", "stored", "store", "ledger", "ownership", "checking.*"},
     "gaps": COMMON | {"demand", "stored", "inspection", "ledger", "ownership"},
@@ -55,7 +76,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inspection": PURE,
     "checking": set(),
     "checking.*": PURE | {"inspection", "checking.*"},
-    "checking.audit": COMMON | {"beside", "checking.*", "ownership"},  # it asks the exchange
+    "checking.samples": PURE,
+    "checking.audit": COMMON | {"checking.samples", "beside", "checking.*", "ownership"},  # it asks the exchange
     "checking.reports": COMMON,
     "research": set(),
     "research.*": PURE | {"research.*"},
@@ -78,11 +100,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watching.*": COMMON | {"ownership", "watching.*"},
     # the commands
     "commands": set(),
-    "commands.*": COMMON | READERS | {"demand", "commands.*", "ownership", "summary", "symbols", "watching.*"},
+    "commands.*": COMMON
+    | READERS
+    | {"demand", "commands.*", "commands.options", "ownership", "summary", "symbols", "watching.*"},
     "commands.check": COMMON
     | READERS
-    | {"commands.*", "commands.verdict", "checking.*", "checking.audit", "checking.reports"},
-    "commands.verdict": PURE | {"checking.*"},
+    | {
+        "commands.*",
+        "commands.options",
+        "commands.verdict",
+        "checking.*",
+        "checking.audit",
+        "checking.reports",
+        "checking.samples",
+    },
+    "commands.options": COMMON | {"checking.samples", "commands.*", "demand"},
+    "commands.verdict": PURE | {"checking.*", "checking.samples"},
     "commands.demo": ROOM | {"service", "summary", "sandbox", "sandbox.*"},
     **dict.fromkeys(PURE, PURE),
     # the exchange in a box knows the language of the exchange and nothing of its clients
@@ -109,7 +142,7 @@ CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 ONLY_IN = {
     "httpx": {"bybit.rest"},
     "trio_websocket": {"bybit.stream"},
-    "typer": {"cli", "commands.*", "commands.check", "sandbox.*"},
+    "typer": {"cli", "commands.*", "commands.check", "commands.options", "sandbox.*"},
     "prometheus_client": {"watching.metrics"},
     "h11": {"bybit.stream", "watching.http_server", "sandbox.*"},  # the stream for the name of its errors
 }

@@ -9,27 +9,34 @@ import trio
 
 from collector.beside import open_rest_beside
 from collector.candle import Series
-from collector.checking.samples import Difference, Sample, differences
+from collector.checking.samples import Difference, Sample, Uncompared, differences
 from collector.coverage import Span
+from collector.errors import RequestError
 from collector.ownership import OWN, checked_identity
 from collector.settings import Settings
 
 
 async def audit(
     settings: Settings, samples: Sequence[Sample], rows_in: Callable[[Series, Span], bytes]
-) -> list[Difference]:
-    """Reads each stretch again. `rows_in` gives what is stored of it; it may block, and runs in a thread.
+) -> list[Difference | Uncompared]:
+    """Reads each stretch again; one that the exchange does not answer for keeps no other from it.
+
+    `rows_in` gives what is stored of a stretch; it may block, and runs in a thread.
 
     Raises:
         SettingsError: the directory holds another market's candles, or a collector leaves no room for more requests.
         Banned: a rate ban is on.
-        Unreachable, Refused, RequestError: the exchange does not answer, or not with candles.
+        Unreachable, Refused: the exchange does not answer.
     """
     checked_identity(settings.data_dir / OWN, settings.exchange, settings.category)
-    found: list[Difference] = []
+    found: list[Difference | Uncompared] = []
     async with open_rest_beside(settings) as rest:
         for sample in samples:
-            answer = await rest.klines(sample.series, sample.span)
+            try:
+                answer = await rest.klines(sample.series, sample.span)
+            except RequestError as failure:
+                found.append(Uncompared(sample.series, sample.span, str(failure)))
+                continue
             rows = await trio.to_thread.run_sync(rows_in, sample.series, sample.span)
             found += differences(sample, rows, answer.rows.text)
     return found

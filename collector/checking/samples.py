@@ -1,6 +1,7 @@
-"""Random stretches of what is stored, to be held against the exchange, and what differs in them."""
+"""Stretches of what is stored, all of them or some drawn at random, to be held against the exchange."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 from random import Random
 from typing import Any
 
@@ -9,13 +10,23 @@ import attrs
 from collector.candle import Series
 from collector.coverage import Span, Spans, moment_text
 from collector.merging import same_numbers
-from collector.planning import PAGE
-from collector.rows import candles_in, lines_by_time
+from collector.planning import windows
+from collector.rows import lines_by_time
+
+ALL = inf  # stretches
+
+
+@attrs.frozen
+class Draw:
+    """How many stretches to draw, and from which seed: the same one draws the same stretches again."""
+
+    most: float
+    seed: int
 
 
 @attrs.frozen
 class Sample:
-    """A stretch of candles that are all stored, of at most a page."""
+    """A stretch of candles between a file's first row and its last, of at most a page."""
 
     series: Series
     span: Span
@@ -35,14 +46,29 @@ class Difference:
         return f"{self.series} {moment_text(self.timestamp_ms)}: stored is {rows[0]}; the exchange has {rows[1]}"
 
 
-def draw_samples(stored: Iterable[tuple[Series, Spans]], count: int, random: Random) -> list[Sample]:
-    """So many stretches; every stored candle is as likely as any other to be where one begins."""
-    choices = [(series, spans, candles_in(series.timeframe, spans)) for series, spans in sorted(stored)]
-    weights = [candles for _, _, candles in choices]
-    if not any(weights):
-        return []
-    drawn = random.choices(choices, weights, k=count)
-    return sorted((_stretch(series, spans, random.randrange(candles)) for series, spans, candles in drawn), key=_place)
+@attrs.frozen
+class Uncompared:
+    """A stretch that could not be compared, and why."""
+
+    series: Series
+    span: Span
+    why: str
+
+    def sentence(self) -> str:
+        start, end = moment_text(self.span.start_ms), moment_text(self.span.end_ms)
+        return f"{self.series} {start} to {end} could not be compared: {self.why}"
+
+
+def draw_samples(stored: Iterable[tuple[Series, Spans]], draw: Draw) -> list[Sample]:
+    """So many stretches of the files that hold these candles, no two of which overlap; `ALL` of them, or all there are.
+
+    Gaps between the rows of a file are part of the stretches: the exchange may have rows there.
+    """
+    hulls = [(series, Spans((spans.hull,))) for series, spans in sorted(stored) if spans]
+    every = [Sample(series, span) for series, hull in hulls for span in windows(series.timeframe, hull)]
+    if draw.most >= len(every):
+        return every
+    return sorted(Random(draw.seed).sample(every, int(draw.most)), key=_place)
 
 
 def differences(sample: Sample, stored: bytes, exchange: bytes) -> Iterator[Difference]:
@@ -55,28 +81,19 @@ def differences(sample: Sample, stored: bytes, exchange: bytes) -> Iterator[Diff
             yield Difference(sample.series, open_ms, *texts)
 
 
-def audit_record(seed: int, samples: Sequence[Sample], found: Sequence[Difference]) -> dict[str, Any]:
+def audit_record(seed: int, samples: Sequence[Sample], found: Sequence[Difference | Uncompared]) -> dict[str, Any]:
     """What was asked and what differs, as plain values."""
     frames = [(each.series.timeframe, each.span) for each in samples]
+    differing = [each for each in found if isinstance(each, Difference)]
+    uncompared = [each for each in found if isinstance(each, Uncompared)]
     return {
         "seed": seed,
         "requests": len(samples),
         "candles": sum(frame.count(span.start_ms, span.end_ms) for frame, span in frames),
-        "difference_count": len(found),
-        "differences": [{**attrs.asdict(each, recurse=False), "series": each.series.name} for each in found],
+        "difference_count": len(differing),
+        "differences": [{**attrs.asdict(each), "series": each.series.name} for each in differing],
+        "uncompared": [{**attrs.asdict(each), "series": each.series.name} for each in uncompared],
     }
-
-
-def _stretch(series: Series, spans: Spans, candle: int) -> Sample:
-    """The stretch that begins with a candle, counted through all spans."""
-    frame = series.timeframe
-    for span in spans:
-        candles = frame.count(span.start_ms, span.end_ms)
-        if candle < candles:
-            start_ms = frame.shift(span.start_ms, candle)
-            return Sample(series, Span(start_ms, min(span.end_ms, frame.shift(start_ms, PAGE))))
-        candle -= candles
-    raise ValueError("there are not so many candles")
 
 
 def _place(sample: Sample) -> tuple[Series, Span]:

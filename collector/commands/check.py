@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random, randrange
-from typing import Annotated, Any, TypeVar
+from random import randrange
+from typing import Any, TypeVar
 
 import trio
-import typer
 from rich.console import Console
 from rich.progress import track
 
@@ -18,8 +17,8 @@ from collector.candle import Series
 from collector.checking.audit import audit
 from collector.checking.findings import Checked, totals
 from collector.checking.reports import write_report
-from collector.checking.samples import Difference, audit_record, draw_samples
-from collector.commands.options import Options, with_options
+from collector.checking.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
+from collector.commands.options import AgainstExchange, Options, Seed, with_options
 from collector.commands.terminal import AsJson, can_draw, printable, say, show
 from collector.commands.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
 from collector.errors import SettingsError
@@ -35,10 +34,8 @@ def check(
     options: Options,
     *,
     as_json: AsJson = False,
-    against_exchange: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Read N random stretches of up to 1000 candles again and compare.")
-    ] = 0,
-    seed: Annotated[int | None, typer.Option(help="Draw the same stretches again.")] = None,
+    against_exchange: AgainstExchange = 0,
+    seed: Seed = None,
 ) -> None:
     """Check every file: is it complete, and is it right? Nothing is changed; a report is written to the logs."""
     settings, checker = options.settings, DataIntegrityChecker(options.settings, demand=options.demand)
@@ -47,19 +44,36 @@ def check(
         refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
     checked = list(_watched(options, checker.check_each(paths), len(paths)))
     record = totals(checked)
-    differences: list[Difference] = []
+    differences: list[Difference | Uncompared] = []
     try:
         if against_exchange:
             seed = seed if seed is not None else randrange(10**6)
             stored = [(each.series, each.examination.held) for each in checked if each.series]
-            samples = draw_samples(stored, against_exchange, Random(seed))
-            with open_logs(None, level=settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
-                differences = trio.run(audit, settings, samples, checker.rows_in)
+            samples = draw_samples(stored, Draw(against_exchange, seed))
+            differences = _audited(options, samples, checker)
             record["against_exchange"] = audit_record(seed, samples, differences)
     finally:  # what was found in the files is told also when the exchange cannot be asked
         _tell(options, checked, record, differences, as_json=as_json)
     if record["files_with_issues"] or differences:
         sys.exit(1)
+
+
+def show_differences(options: Options, draw: Draw) -> set[Series]:
+    """Says where stretches of the chosen files differ from the exchange; of which series."""
+    checker = DataIntegrityChecker(options.settings, demand=options.demand)
+    checked = checker.check_each([path for path in checker.files() if _is_chosen(options, path)])
+    samples = draw_samples([(each.series, each.examination.held) for each in checked if each.series], draw)
+    found = _audited(options, samples, checker)
+    for line in difference_lines(found):
+        print(printable(line))  # noqa: T201
+    return {each.series for each in found}
+
+
+def _audited(
+    options: Options, samples: Sequence[Sample], checker: DataIntegrityChecker
+) -> list[Difference | Uncompared]:
+    with open_logs(None, level=options.settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
+        return trio.run(audit, options.settings, samples, checker.rows_in)
 
 
 def _is_chosen(options: Options, path: Path) -> bool:
@@ -72,7 +86,7 @@ def _tell(
     options: Options,
     checked: Sequence[Checked],
     record: Mapping[str, Any],
-    differences: Sequence[Difference],
+    differences: Sequence[Difference | Uncompared],
     *,
     as_json: bool,
 ) -> None:

@@ -15,6 +15,7 @@ import attrs
 import typer
 
 from collector.candle import DAY_MS, Series, Timeframe
+from collector.checking.samples import ALL
 from collector.commands.terminal import say
 from collector.demand import Demand
 from collector.planning import NEWEST
@@ -36,6 +37,26 @@ def _directory(text: str) -> Any:
     """An option for a path, as it was written: an empty one is not the working directory."""
     return Annotated[Path | None, typer.Option(path_type=str, help=text, rich_help_panel=_WHERE)]
 
+
+def _stretches(given: object) -> float:
+    """How many stretches are meant; the default comes as a number."""
+    text = str(given)
+    if text == "all":
+        return ALL
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is neither a number of stretches nor 'all'")
+    return int(text)
+
+
+AgainstExchange = Annotated[
+    float,
+    typer.Option(
+        metavar="N|all",
+        parser=_stretches,
+        help="Read N random stretches of up to 1000 candles, or all, again and compare.",
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Draw the same stretches again.")]
 
 # Option name -> its declaration; those named like a setting override it.
 _SHARED: dict[str, Any] = {

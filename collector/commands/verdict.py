@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from collector.checking.findings import Checked
-from collector.checking.samples import Difference
+from collector.checking.samples import Difference, Uncompared
 from collector.wording import counted
 
 _FILES = 40  # that are shown
@@ -41,11 +41,11 @@ def finding_lines(checked: Sequence[Checked]) -> Iterator[str]:
         yield f"and {others:,} more files; the report has them all"
 
 
-def difference_lines(differences: Sequence[Difference]) -> Iterator[str]:
-    """A line for each candle that the exchange has otherwise."""
-    yield from (each.sentence() for each in islice(differences, _FILES))
-    if len(differences) > _FILES:
-        yield f"and {len(differences) - _FILES:,} more candles differ from the exchange; the report has them all"
+def difference_lines(found: Sequence[Difference | Uncompared]) -> Iterator[str]:
+    """A line for each candle that the exchange has otherwise, and for each stretch that could not be compared."""
+    yield from (each.sentence() for each in islice(found, _FILES))
+    if len(found) > _FILES:
+        yield f"and {len(found) - _FILES:,} more differences from the exchange"
 
 
 def summary(record: Mapping[str, Any]) -> str:

@@ -3,14 +3,13 @@
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
 from collector import DataIntegrityChecker
 from collector.candle import TIMEFRAMES, Series
 from collector.checking.audit import audit
-from collector.checking.samples import Difference, Sample, differences, draw_samples
+from collector.checking.samples import ALL, Difference, Draw, Sample, Uncompared, differences, draw_samples
 from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Banned, SettingsError, Unreachable
 from collector.ledger import open_ledger
@@ -37,7 +36,7 @@ def whole_file(settings: Settings) -> list[Sample]:
     return [Sample(HOURS, each) for checked in held for each in checked.examination.held]
 
 
-async def audited(settings: Settings, samples: list[Sample] | None = None) -> list[Difference]:
+async def audited(settings: Settings, samples: list[Sample] | None = None) -> list[Difference | Uncompared]:
     return await audit(settings, samples or whole_file(settings), DataIntegrityChecker(settings).rows_in)
 
 
@@ -57,6 +56,7 @@ async def test_a_row_that_was_changed_is_named_with_both_texts(box: Sandbox, tmp
     right, lines[7] = lines[7], changed(lines[7], 6, "0.125")
     path.write_bytes(b"".join(lines))
     (found,) = await audited(settings)
+    assert isinstance(found, Difference)
     assert (found.series, found.timestamp_ms) == (HOURS, int(right.split(b",")[0]))
     assert (found.stored, found.exchange) == (lines[7].decode().rstrip("\n"), right.decode().rstrip("\n"))
     assert found.sentence().startswith("BTCUSDT_60 2024-05-05 18:00:00: stored is ")
@@ -135,21 +135,41 @@ async def test_an_exchange_that_does_not_answer_is_an_error(box: Sandbox, tmp_pa
         await audited(settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1))
 
 
-def test_stretches_are_drawn_from_what_is_held_and_again_with_the_same_seed() -> None:
-    held = spans(0, 5000) | spans(5010, 5011)
-    stored = [(BTC, held), (ETH, Spans.between(T0, ETH.timeframe.shift(T0, 3))), (HOURS, NOTHING)]
-    drawn = draw_samples(stored, 300, Random(5))
-    assert len(drawn) == 300
-    assert drawn == draw_samples(reversed(stored), 300, Random(5))
-    assert drawn != draw_samples(stored, 300, Random(6))
-    for sample in drawn:
-        assert not Spans((sample.span,)) - dict(stored)[sample.series]
-        assert sample.series.timeframe.count(sample.span.start_ms, sample.span.end_ms) <= PAGE
-    assert len({sample.span for sample in drawn}) > 250
+STORED = [
+    (BTC, spans(0, 5000) | spans(5010, 5011)),
+    (ETH, Spans.between(T0, ETH.timeframe.shift(T0, 3))),
+    (HOURS, NOTHING),
+]
+
+
+def test_stretches_are_drawn_again_with_the_same_seed() -> None:
+    drawn = draw_samples(STORED, Draw(3, 5))
+    assert len(drawn) == 3
+    assert drawn == draw_samples(reversed(STORED), Draw(3, 5))
+    assert {tuple(draw_samples(STORED, Draw(3, seed))) for seed in range(9)} != {tuple(drawn)}
+
+
+@pytest.mark.parametrize("most", [7, 300, ALL])
+def test_no_two_stretches_overlap_and_all_cover_every_candle_once(most: float) -> None:
+    drawn = draw_samples(STORED, Draw(most, 1))
+    counts = [each.series.timeframe.count(each.span.start_ms, each.span.end_ms) for each in drawn]
+    assert sum(counts) == 5011 + 3  # with the gap between the rows
+    assert max(counts) <= PAGE
+    assert Spans.of(*(each.span for each in drawn if each.series == BTC)) == spans(0, 5011)
 
 
 def test_nothing_is_drawn_from_nothing() -> None:
-    assert draw_samples([(BTC, NOTHING)], 5, Random(1)) == []
+    assert draw_samples([(BTC, NOTHING)], Draw(5, 1)) == []
+
+
+async def test_a_stretch_without_an_answer_keeps_no_other_from_being_compared(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, bulk_max_retries=1)
+    await fetch(settings)
+    (whole,) = whole_file(settings)
+    gone = Sample(Series.named("GONEUSDT_60"), whole.span)
+    (found,) = await audited(settings, [gone, whole])
+    assert isinstance(found, Uncompared)
+    assert found.sentence().startswith("GONEUSDT_60 2024-05-05 12:00:00 to 2024-05-15 12:00:00 could not be compared: ")
 
 
 @pytest.mark.parametrize(
