@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collector.errors import StorageError
+from collector.own_files import reason
 
 _MODE = 0o644  # of a new file; the umask applies
 
@@ -120,5 +121,4 @@ def storage(path: Path) -> Iterator[None]:
 def refused(path: Path, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"the disk is full: {path} could not be written; what it holds is intact")
-    reason = error.strerror or str(error)
-    return StorageError(f"{path} could not be read or written ({reason}); what it holds is intact")
+    return StorageError(f"{path} could not be read or written ({reason(path, error)}); what it holds is intact")

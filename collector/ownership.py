@@ -4,20 +4,21 @@ Both are kept in `<data_dir>/.collector/`, and with them the end of a rate ban, 
 Nothing here knows a candle.
 """
 
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.lock import UNSEEN, Held, Holder, find_holder, locked
+from collector.logs import get_logger
+from collector.own_files import is_known, make_directory, not_written, owner_of, read_own, reason, replace_own
+
+log = get_logger(__name__)
 
 OWN = ".collector"
 _IDENTITY = "identity.json"
-_TRIES = 10  # to get the lock
-_PAUSE_S = 0.01
 
 
 @contextmanager
@@ -26,17 +27,23 @@ def owned(data_dir: Path) -> Iterator[Path]:
 
     Raises:
         DirectoryInUse: another collector owns it.
-        SettingsError: it cannot be written.
+        SettingsError: it can be no directory, or belongs to somebody else and we are root.
+        StorageError: it cannot be written.
     """
     own = data_dir / OWN
     with ExitStack() as stack:
         try:
-            own.mkdir(parents=True, exist_ok=True)
-            directory = _opened(stack, data_dir, os.O_RDONLY)
-            lock = _opened(stack, own / "lock", os.O_RDWR | os.O_CREAT)
+            make_directory(data_dir)
         except OSError as error:
-            raise SettingsError([f"[storage] data_dir: {data_dir} cannot be written ({error.strerror})"]) from error
-        _own(directory, lock, data_dir)
+            raise not_written("data_dir", data_dir, error) from error
+        _refuse_root_elsewhere(data_dir)
+        try:
+            make_directory(own)
+            stack.enter_context(locked(data_dir, own))
+        except Held as held:
+            raise _in_use(data_dir, held.holder) from held
+        except OSError as error:
+            raise StorageError(f"{error.filename or own} cannot be used ({reason(own, error)})") from error
         yield own
 
 
@@ -44,13 +51,17 @@ def refuse_if_absent(data_dir: Path) -> None:
     """For those who look at what is stored: a directory that is not there is a mistake, and not one without candles.
 
     Raises:
-        SettingsError: there is no such directory, or it cannot be read.
+        SettingsError: there is no such directory.
+        StorageError: it cannot be read.
     """
     try:
         os.scandir(data_dir).close()
+    except FileNotFoundError as error:
+        raise SettingsError([f"[storage] data_dir: {data_dir} does not exist"]) from error
+    except NotADirectoryError as error:
+        raise SettingsError([f"[storage] data_dir: {data_dir} is no directory"]) from error
     except OSError as error:
-        what = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise SettingsError([f"[storage] data_dir: {data_dir} {what}"]) from error
+        raise StorageError(f"{data_dir} cannot be read ({reason(data_dir, error)})") from error
 
 
 def refuse_if_owned(data_dir: Path) -> None:
@@ -60,17 +71,16 @@ def refuse_if_owned(data_dir: Path) -> None:
         DirectoryInUse: one does.
         StorageError: we may not look.
     """
-    with ExitStack() as stack:
-        lock = None
-        try:
-            directory = _opened(stack, data_dir, os.O_RDONLY)
-            with suppress(FileNotFoundError, NotADirectoryError):  # somebody may have removed it
-                lock = _opened(stack, data_dir / OWN / "lock", os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError):  # nobody ever owned it
-            return
-        except OSError as error:
-            raise StorageError(f"whether a collector runs on {data_dir} cannot be seen ({error.strerror})") from error
-        _lock(directory, lock, data_dir, fcntl.LOCK_SH)
+    try:
+        holder = find_holder(data_dir, data_dir / OWN)
+    except (FileNotFoundError, NotADirectoryError):  # nobody ever owned it
+        return
+    except OSError as error:
+        raise StorageError(
+            f"whether a collector runs on {data_dir} cannot be seen ({reason(data_dir, error)})"
+        ) from error
+    if holder:
+        raise _in_use(data_dir, holder)
 
 
 def owner(data_dir: Path) -> str | None:
@@ -116,11 +126,11 @@ def _identity(own: Path) -> object:
     """What is on record of whose candles these are; None: nothing."""
     path = own / _IDENTITY
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_own(path))
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise SettingsError([f"[storage] data_dir: {path} cannot be read ({error.strerror})"]) from error
+        raise StorageError(f"{path} cannot be read ({reason(path, error)})") from error
     except ValueError as error:
         raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
 
@@ -144,7 +154,7 @@ def write_identity(own: Path, identity: dict[str, str]) -> None:
 def recorded_ban(data_dir: Path) -> int:
     """The local time at which the last rate ban ends; 0 when none is on record. Needs no ownership of the directory."""
     try:
-        return int((data_dir / OWN / "ban").read_text())
+        return int(read_own(data_dir / OWN / "ban"))
     except (OSError, ValueError):
         return 0
 
@@ -156,57 +166,31 @@ def record_ban(data_dir: Path, until_ms: int) -> None:
 
 
 def _write_down(path: Path, line: str) -> None:
-    """Puts a line on record, for good: what was on record before stands until then."""
-    new = path.with_suffix(".new")
-    with new.open("w") as file:
-        file.write(f"{line}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    replace_own(path, f"{line}\n".encode())
 
 
-def _opened(stack: ExitStack, path: Path, flags: int) -> int:
-    file = os.open(path, flags | os.O_CLOEXEC, 0o644)
-    stack.callback(os.close, file)
-    return file
+def _refuse_root_elsewhere(data_dir: Path) -> None:
+    """What root writes into somebody else's directory, their collector could not write any more.
 
-
-def _own(directory: int, lock: int, data_dir: Path) -> None:
-    """The kernel gives the lock back however the process ends, so a stale lock cannot happen.
-
-    Those who only look hold it for some microseconds, which must not keep a collector from starting.
+    Raises:
+        SettingsError: we are root, and the directory belongs to somebody else.
     """
-    for _ in range(_TRIES):
-        with suppress(DirectoryInUse):
-            _lock(directory, lock, data_dir, fcntl.LOCK_EX)
-            break
-        time.sleep(_PAUSE_S)
-    else:
-        _lock(directory, lock, data_dir, fcntl.LOCK_EX)
-    os.ftruncate(lock, 0)
-    with suppress(OSError):  # a full disk has no room for the number, and is no reason not to start
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-
-
-def _lock(directory: int, lock: int | None, data_dir: Path, how: int) -> None:
-    """Locks the directory too: somebody may take the file for a stale one and remove it, and a new one locks anew."""
-    try:
-        if lock is not None:
-            fcntl.flock(lock, how | fcntl.LOCK_NB)
-        _lock_directory(directory, how)
-    except OSError as error:
-        owner = _noted_in(lock) or "unknown"
-        raise DirectoryInUse(f"another collector (process {owner}) owns {data_dir}", owner) from error
-
-
-def _lock_directory(directory: int, how: int) -> None:
-    try:
-        fcntl.flock(directory, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a network file system that cannot lock one; there the file has to do
+    if os.geteuid():
         return
+    for place in (data_dir, data_dir / OWN):
+        if not place.is_dir() or not place.stat().st_uid:
+            continue
+        owner = owner_of(place.resolve())
+        if is_known(owner):
+            what = f"{place} belongs to {owner}, whose collector could not write what root leaves there"
+            raise SettingsError([f"[storage] data_dir: {what}; run this as that user: sudo -u {owner}"])
+        log.warning("root writes into the directory of a user that is not known here", directory=str(place), user=owner)
 
 
-def _noted_in(lock: int | None) -> str:
-    return os.pread(lock, 20, 0).decode("ascii", "replace").strip() if lock is not None else ""
+def _in_use(data_dir: Path, holder: Holder) -> DirectoryInUse:
+    if holder.process == UNSEEN:
+        return DirectoryInUse(f"a process that cannot be seen from here holds the lock of {data_dir}")
+    if holder.is_collector:
+        return DirectoryInUse(f"another collector (process {holder.process}) owns {data_dir}", holder.process)
+    what = f"process {holder.process} holds the lock of {data_dir}, and has not written down that it is a collector"
+    return DirectoryInUse(what, holder.process)

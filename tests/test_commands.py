@@ -340,9 +340,9 @@ def test_a_directory_that_cannot_be_written_is_named(say: Command, box: Sandbox,
     with without_rights(0o555) as readonly:
         settings = settings_for(box.url, tmp_path, **({"logs_dir": readonly / "logs"} | {key: readonly / "new"}))
         status, _, err = say(settings, "fetch")
-    assert status == 2
+    assert status == 1
     (sentence,) = complaints(err)
-    assert sentence.startswith(f"[storage] {key}: {readonly}/new cannot be written")
+    assert sentence.startswith(f"[storage] {key}: {readonly}/new cannot be written (Permission denied; it belongs to ")
 
 
 @pytest.mark.parametrize("arguments", ["check", "gaps", "gaps --json", "repair", "repair --dry-run"])

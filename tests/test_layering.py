@@ -51,9 +51,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "session": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"disk", "inspection"},
-    "disk": {"errors"},
-    "ledger": COMMON | {"inspection", "ownership"},
-    "ownership": COMMON,
+    "disk": {"errors", "own_files"},
+    "ledger": COMMON | {"inspection", "own_files", "ownership"},
+    "ownership": COMMON | {"lock", "own_files"},
+    "lock": {"own_files"},
+    "own_files": {"errors"},
     "repair": COMMON
     | {
         "checking.samples",
@@ -78,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checking.*": PURE | {"inspection", "checking.*"},
     "checking.samples": PURE,
     "checking.audit": COMMON | {"checking.samples", "beside", "checking.*", "ownership"},  # it asks the exchange
-    "checking.reports": COMMON,
+    "checking.reports": COMMON | {"own_files"},
     "research": set(),
     "research.*": PURE | {"research.*"},
     # the exchange's edge
@@ -89,15 +91,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what everybody may use, and settings that change
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},
-    "logs": {"errors", "logs.*"},
-    "logs.*": {"logs.*", "logs.storms"},
+    "logs": {"errors", "logs.*", "own_files"},
+    "logs.*": {"logs.*", "logs.storms", "own_files"},
     "vitals": PURE,
     "clock": PURE,
     "reload": {"settings"},
     "rereading": COMMON,
     # what a running collector says of itself
     "watching": set(),
-    "watching.*": COMMON | {"ownership", "watching.*"},
+    "watching.*": COMMON | {"own_files", "ownership", "watching.*"},
     # the commands
     "commands": set(),
     "commands.*": COMMON

@@ -49,9 +49,9 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
 def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_ledger(tmp_path, "bybit", "linear") as ledger:
         synced: list[int] = []
-        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_size))
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
         ledger.save_ban(12345)
-    assert synced == [len("12345\n")]
+    assert synced == [path.stat().st_ino for path in (tmp_path / OWN / "ban", tmp_path / OWN)]
 
 
 def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:

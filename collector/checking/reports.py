@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from collector.errors import SettingsError
+from collector.own_files import create_own, make_directory, not_written
 
 DIRECTORY = "integrity_reports"
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.json")
@@ -20,15 +20,16 @@ def write_report(logs_dir: Path, report: Mapping[str, Any], now: datetime, keep:
     `now` is in UTC and gives the name; if another check took that microsecond, the next free one does.
 
     Raises:
-        SettingsError: the directory cannot be written.
+        SettingsError: it can be no directory.
+        StorageError: it cannot be written.
     """
     directory = logs_dir / DIRECTORY
     text = json.dumps({"checked_at": now.isoformat(timespec="seconds").replace("+00:00", "Z"), **report}, indent=1)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         path = _write_new(directory, text + "\n", now)
     except OSError as error:
-        raise SettingsError([f"[storage] logs_dir: {directory} cannot be written ({error.strerror})"]) from error
+        raise not_written("logs_dir", directory, error) from error
     for old in sorted(each for each in directory.iterdir() if _NAME.fullmatch(each.name))[:-keep]:
         with suppress(OSError):  # another check was quicker, or it is not ours to delete
             old.unlink()
@@ -39,8 +40,7 @@ def _write_new(directory: Path, text: str, now: datetime) -> Path:
     while True:
         path = directory / f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.json"
         try:
-            with path.open("x") as file:
-                file.write(text)
+            create_own(path, text.encode())
             return path
         except FileExistsError:
             now += timedelta(microseconds=1)

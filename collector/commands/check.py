@@ -21,7 +21,7 @@ from collector.checking.samples import Difference, Draw, Sample, Uncompared, aud
 from collector.commands.options import AgainstExchange, Options, Seed, with_options
 from collector.commands.terminal import AsJson, can_draw, printable, say, show
 from collector.commands.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
-from collector.errors import SettingsError
+from collector.errors import SettingsError, StorageError
 from collector.integrity import DataIntegrityChecker
 from collector.logs import open_logs
 from collector.stored import refuse_if_nothing_stored
@@ -111,7 +111,7 @@ def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
     settings = options.settings
     try:
         return write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
-    except SettingsError as error:
+    except (SettingsError, StorageError) as error:
         say(f"the report was not written: {error}")
         return None
 

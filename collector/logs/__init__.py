@@ -22,10 +22,10 @@ from rich.text import Text
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
-from collector.errors import SettingsError
 from collector.logs.background import Background
 from collector.logs.calm import Calm
 from collector.logs.file import LogFile
+from collector.own_files import not_written
 
 _PRIORITIES = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))  # syslog's, by the level they begin at
 _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
@@ -66,7 +66,8 @@ def open_logs(
     too. Only the owner of the data directory may name a logs_dir: two processes would rotate the file under each other.
 
     Raises:
-        SettingsError: the directory cannot be written.
+        SettingsError: logs_dir can be no directory.
+        StorageError: it cannot be written.
     """
     mask = _masking([secret for secret in secrets if secret.strip()])
     lines: logging.Handler = _Journal() if journal else _Lines(console or Console(stderr=True))
@@ -104,7 +105,7 @@ def _open_file(logs_dir: Path) -> logging.Handler:
     try:
         return LogFile(logs_dir)
     except OSError as error:
-        raise SettingsError([f"[storage] logs_dir: {logs_dir} cannot be written: {error.strerror}"]) from error
+        raise not_written("logs_dir", logs_dir, error) from error
 
 
 class _Journal(logging.Handler):

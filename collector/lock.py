@@ -1,0 +1,257 @@
+"""The lock of a data directory: one collector at a time, and no power for those who may only read.
+
+A collector holds flock(2) on a file of its own for as long as it works; the kernel gives the lock back however the
+process ends. flock asks for an open file and for nothing else, so the file is for its owner alone (mode 0600).
+/proc/locks tells everybody who holds a lock, and /proc/PID/fd tells the user of a process what it has open.
+
+What may go wrong, and what is done:
+
+- The file is removed or replaced while it is being locked: what was locked is compared with what the name leads to, and
+  the locking begins again.
+- It is removed while a collector holds it. The collector locks the data directory as well, which no name replaces. So
+  may any reader; it counts only if the holder has such a lock file open too.
+- It is open to others (an earlier version made it so), has a second name, or is no file: whoever can open it may hold
+  it. It gives way to a new file, unless its holder has it open for writing, which no reader can. Those who replace it
+  exclude one another by a lock on the new file before it gets its name.
+- Nobody can be seen that holds it (a container sees its own processes only): then it is held.
+"""
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from collector.own_files import NotAFile, open_own
+
+NAME = "lock"
+UNSEEN = "unknown"  # the process that holds a lock, where we cannot see it
+_TRIES = 10  # those who only look hold it for some microseconds
+_PAUSE_S = 0.01
+# A line of /proc/locks: "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131099 0 EOF". Who waits has "->" in it.
+_LOCK = re.compile(r"^\d+: FLOCK +\S+ +(\S+) +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) ", re.MULTILINE)
+
+
+@attrs.frozen
+class Holder:
+    """Who holds a lock: `process` is its number, and `is_collector` whether it wrote that down, as a collector does."""
+
+    process: str
+    is_collector: bool = True
+
+
+class Held(Exception):
+    """The lock is not to be had."""
+
+    def __init__(self, holder: Holder) -> None:
+        super().__init__(holder.process)
+        self.holder = holder
+
+
+@contextmanager
+def locked(directory: Path, own: Path) -> Iterator[None]:
+    """Holds the lock of a data directory, a file in `own`, while it is entered.
+
+    Raises:
+        Held: somebody else does.
+        OSError: the file cannot be made or opened.
+    """
+    with ExitStack() as stack:
+        file = _acquired(own / NAME)
+        stack.callback(os.close, file)
+        guard = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, guard)
+        if holder := _guard_holder(os.fstat(guard), os.fstat(file)):
+            raise Held(holder)
+        with suppress(OSError):  # a reader has locked it, or a network file system cannot
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(file, 0)
+        with suppress(OSError):  # a full disk has no room for the number, and is no reason not to start
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        yield
+
+
+def find_holder(directory: Path, own: Path) -> Holder | None:
+    """Who holds the lock of a data directory, as well as it can be known; nothing is changed.
+
+    Raises:
+        OSError: it cannot be known.
+    """
+    there, path = directory.stat(), own / NAME
+    try:
+        file = open_own(path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError, NotAFile):  # nobody ever had it, or it was taken away
+        return _guard_holder(there, None)
+    except PermissionError:
+        return _seen_holder(os.lstat(path)) or _guard_holder(there, os.lstat(path))
+    try:
+        holder = None if _locks(file, fcntl.LOCK_SH) else _holder_that_counts(file)
+        return holder or _guard_holder(there, os.fstat(file))
+    finally:
+        os.close(file)
+
+
+def _acquired(path: Path) -> int:
+    """Opens and locks the file that the name leads to, which nobody else can open."""
+    for _ in range(_TRIES):
+        file = _opened(path)
+        taken = False
+        try:
+            taken = _take(file, path)
+            if taken:
+                return file
+        finally:
+            if not taken:
+                os.close(file)
+    raise Held(Holder(UNSEEN))
+
+
+def _opened(path: Path) -> int:
+    with suppress(NotAFile):
+        return open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
+    _replace(path, os.lstat(path))
+    return open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _take(file: int, path: Path) -> bool:
+    """Whether the file is locked now, and good. One that is not gives way to another.
+
+    Raises:
+        Held: somebody holds it who can write it.
+    """
+    has_lock, found = _locks_in_time(file), os.fstat(file)
+    if not has_lock and (holder := _holder_that_counts(file)):
+        raise Held(holder)
+    if has_lock and _is_private(found) and _is_in_place(found, path):
+        return True
+    _replace(path, found)
+    return False
+
+
+def _locks_in_time(file: int) -> bool:
+    for _ in range(_TRIES):
+        if _locks(file, fcntl.LOCK_EX):
+            return True
+        time.sleep(_PAUSE_S)
+    return _locks(file, fcntl.LOCK_EX)
+
+
+def _locks(file: int, how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _replace(path: Path, judged: os.stat_result) -> None:
+    """Puts a new file in the place of this one, if it is still there and nobody else is about to."""
+    new = path.with_name(f"{path.name}.new")
+    file = open_own(new, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.fchmod(file, 0o600)
+        if _locks(file, fcntl.LOCK_EX) and _is_in_place(os.fstat(file), new) and _is_in_place(judged, path):
+            new.replace(path)
+    finally:
+        os.close(file)
+
+
+def _is_in_place(found: os.stat_result, path: Path) -> bool:
+    try:
+        return os.path.samestat(found, os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _is_private(found: os.stat_result) -> bool:
+    """Whether nobody but its owner can have opened the file."""
+    return not found.st_mode & 0o077 and found.st_nlink == 1
+
+
+# Who holds it.
+
+
+def _holder_that_counts(file: int) -> Holder | None:
+    """Who holds the lock on an open file; None if it is somebody who can only read it."""
+    found = os.fstat(file)
+    noted = os.pread(file, 20, 0).decode("ascii", "replace").strip()
+    holders = [*_holders(found)]
+    for process, _ in holders:
+        if _can_write(process, file):
+            return Holder(str(process), is_collector=noted in ("", str(process)))
+    return None if any(certain for _, certain in holders) else Holder(UNSEEN)
+
+
+def _seen_holder(found: os.stat_result) -> Holder | None:
+    """Who holds the lock on a file that we cannot open."""
+    for process, certain in _holders(found, "WRITE"):
+        if certain or _user_of(process) == found.st_uid:
+            return Holder(str(process))
+    return None
+
+
+def _guard_holder(directory: os.stat_result, lock: os.stat_result | None) -> Holder | None:
+    """The collector that has locked the directory, and whose lock file is no longer where it was."""
+    for process, certain in _holders(directory, "WRITE"):
+        try:
+            holds = _has_another_lock_open(process, lock)
+        except PermissionError:
+            holds = certain and _user_of(process) in (0, directory.st_uid)
+        if holds:
+            return Holder(str(process))
+    return None
+
+
+def _holders(found: os.stat_result, *hows: str) -> Iterator[tuple[int, bool]]:
+    """The processes that have locked a file (one of `hows`, or in any way), and whether it is certainly this one.
+
+    Some file systems (btrfs, overlayfs) have another device in the list than in what they say of a file.
+    """
+    try:
+        table = Path("/proc/locks").read_text()
+    except OSError:
+        return
+    ours = (os.major(found.st_dev), os.minor(found.st_dev))
+    for how, process, major, minor, inode in _LOCK.findall(table):
+        if int(inode) == found.st_ino and (not hows or how in hows):
+            yield int(process), (int(major, 16), int(minor, 16)) == ours
+
+
+def _can_write(process: int, file: int) -> bool:
+    """Whether a process that has locked this file has it open for writing, or may have where we cannot see."""
+    found, ours = os.fstat(file), Path(f"/proc/{os.getpid()}/fd/{file}")
+    ways = []
+    with suppress(OSError):
+        for link in _open_files(process):
+            if link != ours and os.path.samestat(link.stat(), found):
+                told = Path(f"/proc/{process}/fdinfo", link.name).read_text()
+                ways.append(int(told.partition("flags:")[2].split()[0], 8) & os.O_ACCMODE)
+    return max(ways) != os.O_RDONLY if ways else _is_private(found) or _user_of(process) == 0
+
+
+def _has_another_lock_open(process: int, lock: os.stat_result | None) -> bool:
+    for link in _open_files(process):
+        with suppress(FileNotFoundError):  # it was closed at this moment
+            is_lock = link.readlink().name.startswith(NAME)
+            if is_lock and (lock is None or not os.path.samestat(link.stat(), lock)):
+                return True
+    return False
+
+
+def _open_files(process: int) -> list[Path]:
+    """A link for each descriptor of a process; none of one that is gone or hidden."""
+    try:
+        return [*Path(f"/proc/{process}/fd").iterdir()]
+    except FileNotFoundError:
+        return []
+
+
+def _user_of(process: int) -> int | None:
+    try:
+        return Path(f"/proc/{process}").stat().st_uid
+    except OSError:
+        return None

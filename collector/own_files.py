@@ -1,0 +1,197 @@
+"""The small files of our own, such as lock, ban and log: how they are opened, read, made and replaced.
+
+Somebody may have put something else in the place of such a file: a link to a file of theirs, a pipe whose opening waits
+for ever, a device. So only a regular file is opened, by its own name, and nothing waits; the directories on the way may
+be links. Reading is bounded. What is made is new, has an explicit mode, and is on the disk for good once its directory
+is synced. Candle files are another matter: they may be links.
+
+What root makes in somebody else's directory is given to the owner of that directory, as SQLite does with its journals:
+a command under sudo leaves nothing that a service cannot write. Errors are `OSError`; `not_written` makes a
+sentence of one.
+"""
+
+import errno
+import os
+import pwd
+import stat
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from collector.errors import CollectorError, SettingsError, StorageError
+
+_LONGEST = 64 * 1024  # bytes; the longest of them has some hundred
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+class NotAFile(OSError):
+    """Something else than a regular file has the name of one of ours; `strerror` says what."""
+
+
+def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
+    """Opens a regular file by its own name, without waiting; its descriptor.
+
+    Raises:
+        NotAFile: it is a link, a directory, a pipe or the like, or, if it is to be written, has a second name.
+        OSError: the system refuses.
+    """
+    try:
+        file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise _not_a_file(path) or error from None
+    try:
+        _expect_regular(path, os.fstat(file))
+        if flags & os.O_CREAT:
+            _expect_one_name(path, os.fstat(file))
+            _give_to_owner_of(path.parent, file)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def expect_own(path: Path) -> None:
+    """Looks before somebody else opens a file by its name, such as SQLite; one that is not there is as good.
+
+    It is not opened: closing it would take the locks away that SQLite holds on it in this process.
+
+    Raises:
+        NotAFile: as `open_own` does for writing.
+    """
+    with suppress(FileNotFoundError):
+        found = os.lstat(path)
+        _expect_regular(path, found)
+        _expect_one_name(path, found)
+
+
+def read_own(path: Path) -> bytes:
+    """All of a file that is as short as it should be."""
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        data = file.read(_LONGEST + 1)
+    if len(data) > _LONGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+    return data
+
+
+def create_own(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes a new file, and returns when it is on the disk; its name is, once the directory is synced.
+
+    Raises:
+        FileExistsError: there is something of this name.
+    """
+    with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_own(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Puts a new file in the place of what has its name, for good; until then, that stands as it was."""
+    new = path.with_name(f"{path.name}.{uuid4().hex}.new")  # others may do the same at this moment
+    try:
+        create_own(new, data, mode)
+        new.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory, and those above it, for good. One that is there may be a link."""
+    if path.is_dir():
+        return
+    if path.parent != path:
+        make_directory(path.parent)
+    try:
+        path.mkdir(mode=0o755)
+    except FileExistsError as error:
+        if not path.is_dir():  # or somebody else has made it at this moment
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+    _give_to_owner_of(path.parent, path)
+    with suppress(PermissionError):  # a parent that we may only pass through
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Returns when every name in a directory is on the disk."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def owner_of(path: Path) -> str:
+    """The user to whom a file belongs, or the directory it would be in; a number where there is no name."""
+    while not os.path.lexists(path) and path.parent != path:
+        path = path.parent
+    number = os.lstat(path).st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def is_known(user: str) -> bool:
+    """Whether it is the name of a user of this machine."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def reason(path: Path, error: OSError) -> str:
+    """Why a file could not be used; where we may not, to whom what the system refused belongs."""
+    text = error.strerror or str(error)
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return text
+    try:
+        refused = Path(error.filename) if isinstance(error.filename, str) else path
+        return f"{text}; it belongs to {owner_of(refused)}"
+    except OSError:
+        return text
+
+
+def not_written(key: str, directory: Path, error: OSError) -> CollectorError:
+    """A setting is wrong if it names what can be no directory; any other trouble is the disk's, and may pass."""
+    what = f"[storage] {key}: {directory} cannot be written ({reason(directory, error)})"
+    is_wrong = error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+    return SettingsError([what]) if is_wrong else StorageError(what)
+
+
+def _not_a_file(path: Path) -> NotAFile | None:
+    """What stands in the way of opening it, if that is its kind."""
+    try:
+        _expect_regular(path, os.lstat(path))
+    except NotAFile as found:
+        return found
+    except OSError:
+        pass
+    return None
+
+
+def _expect_regular(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
+        raise NotAFile(errno.EINVAL, f"it is {kind}, and not a file", str(path))
+
+
+def _expect_one_name(path: Path, found: os.stat_result) -> None:
+    if found.st_nlink > 1:
+        raise NotAFile(errno.EINVAL, "it is a file that has another name too (a hard link)", str(path))
+
+
+def _give_to_owner_of(directory: Path, made: int | Path) -> None:
+    if os.geteuid() or not (owner := directory.stat()).st_uid:
+        return
+    os.chown(made, owner.st_uid, owner.st_gid)
