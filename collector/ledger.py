@@ -5,6 +5,7 @@ off), but it never says that a candle is held that was not on disk when it was s
 set aside; the files are then read whole.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
 from collector.missing import Missing, State
+from collector.own_files import NotAFile, expect_own, reason
 from collector.ownership import (
     OWN,
     checked_identity,
@@ -237,6 +239,7 @@ def _reading(path: Path) -> sqlite3.Connection:
     To read what a collector has not merged into the database yet, SQLite keeps notes beside it. Where there is nothing
     unmerged, or where they cannot be kept, it does without.
     """
+    _expect_files(path)
     unmerged = path.with_name(path.name + "-wal").exists() and os.access(path.parent, os.W_OK)
     uri = f"{path.absolute().as_uri()}?mode=ro{'' if unmerged else '&immutable=1'}"
     return sqlite3.connect(uri, uri=True)
@@ -256,9 +259,19 @@ def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
     return marks
 
 
+def _expect_files(path: Path) -> None:
+    """Raises `NotAFile` if somebody has put something else in the place of what SQLite opens by its name."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        expect_own(path.with_name(path.name + suffix))
+
+
 def _open_database(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
+    except NotAFile:
+        return _begun_anew(path)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be opened ({reason(path, error)}); no file was changed") from error
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise StorageError(f"{path} cannot be opened ({error}); no file was changed") from error
@@ -273,6 +286,9 @@ def _begun_anew(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    _expect_files(path)
+    if path.exists() and not os.access(path, os.W_OK, effective_ids=True):  # SQLite would not say which file
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     # Statements run in worker threads, one at a time: the writer awaits each.
     database = sqlite3.connect(path, check_same_thread=False)
     try:
@@ -309,6 +325,7 @@ def _storage(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
+        why = f"{error.filename or path}: {reason(path, error)}" if isinstance(error, OSError) else str(error)
         raise StorageError(
-            f"the ledger in {path} could not be read or written ({error}); the candles are intact"
+            f"the ledger in {path} could not be read or written ({why}); the candles are intact"
         ) from error

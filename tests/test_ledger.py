@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -17,6 +18,7 @@ from collector.ledger import open_ledger, read_ledger
 from collector.missing import State
 from collector.ownership import OWN, record_ban, recorded_ban, refuse_if_owned
 from tests.candles import BTC, T0, span, spans
+from tests.users import NOBODY, as_user, needs_root, open_place
 
 ETH = Series("ETHUSDT", timeframe("60"))
 
@@ -74,6 +76,7 @@ def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
 OWNER = """
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from collector.ledger import open_ledger
 
@@ -198,3 +201,37 @@ def test_reading_a_broken_ledger_changes_nothing_and_says_so(tmp_path: Path) -> 
     with pytest.raises(StorageError, match="could not be read"):
         read_ledger(tmp_path, "linear")
     assert database.exists()
+
+
+def planted_link(path: Path) -> None:
+    path.with_name("foreign").write_text("theirs")
+    path.symlink_to("foreign")
+
+
+def planted_second_name(path: Path) -> None:
+    path.with_name("foreign").write_text("theirs")
+    path.hardlink_to(path.with_name("foreign"))
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.db-shm"])
+@pytest.mark.parametrize("plant", [planted_link, planted_second_name, os.mkfifo, Path.mkdir])
+def test_what_was_planted_in_its_place_is_set_aside(tmp_path: Path, plant: Callable[[Path], object], name: str) -> None:
+    reopened(tmp_path)
+    (tmp_path / OWN / name).unlink(missing_ok=True)
+    plant(tmp_path / OWN / name)
+    with pytest.raises(StorageError, match=f"{name}: it is a"):
+        read_ledger(tmp_path, "linear")
+    assert reopened(tmp_path) == (Book(), {})
+    assert os.path.lexists(tmp_path / OWN / f"unreadable-{name}")
+    if (tmp_path / OWN / "foreign").exists():
+        assert (tmp_path / OWN / "foreign").read_text() == "theirs"
+
+
+@needs_root
+def test_a_ledger_of_root_is_named_with_its_owner() -> None:
+    with open_place() as place:
+        reopened(place)
+        for path in (place, place / OWN, place / OWN / "lock"):
+            os.chown(path, NOBODY, NOBODY)
+        with as_user(NOBODY), pytest.raises(StorageError, match=r"ledger\.db cannot be opened .*; it belongs to root"):
+            reopened(place)

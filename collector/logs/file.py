@@ -2,15 +2,18 @@
 
 What cannot be written is told once on stderr and left out. A file that cannot be moved away to be rotated is told of
 too, and grows on. A file or directory that somebody has taken away is made again, and a file that somebody (logrotate)
-has put in its place is gone on with.
+has put in its place is gone on with. What is no file, or has a second name, is not written to but rotated away.
 """
 
 import logging
 import os
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+
+from collector.own_files import NotAFile, make_directory, open_own
 
 FILE_NAME = "collector.log"
 _FILE_BYTES = 10_000_000  # with five older files beside it: weeks of a normal run, and never more than 60 MB
@@ -21,12 +24,13 @@ class LogFile(RotatingFileHandler):
     """Raises `OSError` when it cannot be opened, and never again."""
 
     def __init__(self, logs_dir: Path) -> None:
-        logs_dir.mkdir(parents=True, exist_ok=True)
+        make_directory(logs_dir)
         path, errors = logs_dir / FILE_NAME, "backslashreplace"  # a name from the system may be no text
-        super().__init__(path, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8", errors=errors)
         self._told = False
         self._failed = False
         self._told_of_rotation = False
+        super().__init__(path, "a", _FILE_BYTES, _OLDER_FILES, encoding="utf-8", delay=True, errors=errors)
+        self.stream = self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
         self._failed = False
@@ -45,16 +49,29 @@ class LogFile(RotatingFileHandler):
             return
         if self.stream:
             self.stream.close()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
         self.stream = self._open()
 
     def _writes_to(self, path: Path) -> bool:
         if not self.stream or self.stream.closed:
             return False
         try:
-            return os.path.samestat(path.stat(), os.fstat(self.stream.fileno()))
+            return os.path.samestat(path.lstat(), os.fstat(self.stream.fileno()))
         except (FileNotFoundError, NotADirectoryError):
             return False
+
+    def _open(self) -> TextIOWrapper:
+        path = Path(self.baseFilename)
+        try:
+            return self._opened(path)
+        except NotAFile as planted:
+            super().doRollover()
+            self._say(f"was not written to ({planted.strerror}) and is {path.name}.1 now")
+            return self._opened(path)
+
+    def _opened(self, path: Path) -> TextIOWrapper:
+        file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        return os.fdopen(file, "a", encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:  # noqa: N802  (the base class's name)
         """Its lines are worth more than its limit."""

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import trio
 
 from collector.logs import get_logger
+from collector.own_files import read_own, replace_own
 from collector.ownership import OWN
 from collector.settings import Settings
 from collector.watching.http_server import HttpServer, Page, Pages
@@ -94,7 +95,7 @@ def _url(host: str, port: int) -> str:
 def announced(data_dir: Path) -> tuple[str, str] | None:
     """The run and the address that the last collector to serve its status wrote down; it may be gone by now."""
     try:
-        said = json.loads((data_dir / OWN / _FILE).read_text())
+        said = json.loads(read_own(data_dir / OWN / _FILE))
         return str(said["run"]), str(said["url"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -125,10 +126,8 @@ def _healthz(reporter: Reporter) -> Page:
 @contextmanager
 def _announced(data_dir: Path, run: str, url: str) -> Iterator[None]:
     path = data_dir / OWN / _FILE
-    new = path.with_suffix(".new")
     try:
-        new.write_text(json.dumps({"run": run, "pid": os.getpid(), "url": url}) + "\n")
-        new.replace(path)
+        replace_own(path, json.dumps({"run": run, "pid": os.getpid(), "url": url}).encode() + b"\n")
     except OSError as error:
         log.warning("where the status is served could not be written down", url=url, why=error.strerror)
     try:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -145,7 +145,7 @@ def test_when_left_the_logs_are_closed_and_the_tree_is_as_before(tmp_path: Path,
 
 def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
-    with pytest.raises(SettingsError, match=r"\[storage\] logs_dir: .*logs cannot be written: File exists"):
+    with pytest.raises(SettingsError, match=r"\[storage\] logs_dir: .*logs cannot be written \(Not a directory\)"):
         open_logs(tmp_path / "logs").__enter__()
 
 
@@ -382,3 +382,43 @@ def test_passwords_in_addresses_are_masked(tmp_path: Path, console: Console, sai
         log.warning("cannot connect", why=said)
     assert "hush" not in printed(console) + (tmp_path / "collector.log").read_text()
     assert kept(tmp_path)[0]["why"] == shown
+
+
+# What was planted where the log is to be.
+
+
+def planted_link(path: Path) -> None:
+    path.with_name("foreign").write_text("theirs\n")
+    path.symlink_to("foreign")
+
+
+def planted_second_name(path: Path) -> None:
+    path.with_name("foreign").write_text("theirs\n")
+    path.hardlink_to(path.with_name("foreign"))
+
+
+@pytest.mark.parametrize("plant", [planted_link, planted_second_name, os.mkfifo, Path.mkdir])
+@pytest.mark.parametrize("at_the_start", [True, False])
+def test_what_was_planted_in_its_place_is_rotated_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], plant: Callable[[Path], object], at_the_start: bool
+) -> None:
+    if at_the_start:
+        plant(tmp_path / "collector.log")
+    with open_logs(tmp_path):
+        if not at_the_start:
+            (tmp_path / "collector.log").unlink()
+            plant(tmp_path / "collector.log")
+        log.info("written")
+    assert [entry["event"] for entry in kept(tmp_path)] == ["written"]
+    assert "collector.log.1 now" in capsys.readouterr().err
+    assert os.path.lexists(tmp_path / "collector.log.1")
+    if (tmp_path / "foreign").exists():
+        assert (tmp_path / "foreign").read_text() == "theirs\n"
+
+
+def test_a_directory_of_logs_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "logs").symlink_to("real")
+    with open_logs(tmp_path / "logs"):
+        log.info("written")
+    assert [entry["event"] for entry in kept(tmp_path / "real")] == ["written"]
