@@ -6,6 +6,8 @@ reached, or refuses us, ends the pool. While the disk is nearly full, everything
 or decides what is missing.
 """
 
+from itertools import count
+
 import attrs
 import trio
 
@@ -17,7 +19,7 @@ from collector.coverage import NOTHING, Span, Spans, moment_text, span_texts
 from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable, Unusable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
-from collector.pacing import PATIENCE_S
+from collector.pacing import patience_s
 from collector.planning import Agenda, Window, halves
 from collector.rows import Rows
 from collector.vitals import Vitals
@@ -153,7 +155,7 @@ class History:
         self._wake()
 
     async def _answer(self, window: Window, *, once: bool = False) -> KlineAnswer:
-        while True:
+        for times in count(1):
             try:
                 if window.proves_start:
                     return await self._first_answer(window)
@@ -162,7 +164,8 @@ class History:
                 if not self._patient:
                     raise
                 log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
-            await trio.sleep(PATIENCE_S)
+            await trio.sleep(patience_s(times))
+        raise AssertionError("patience has no end")
 
     async def _first_answer(self, window: Window) -> KlineAnswer:
         """The first candles of a series from the window's start on, and with them, or with one request more, when the

@@ -66,11 +66,7 @@ class Live:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Streams until cancelled; reports as started when every connection has subscribed, or failed to, once.
-
-        Raises:
-            Refused: the exchange's certificate cannot be trusted.
-        """
+        """Streams until cancelled; reports as started when every connection has subscribed, or failed to, once."""
         self._streamed.update(every_series)
         groups = [(group, trio.Event()) for group in frames.connections(every_series)]
         with out:

@@ -12,8 +12,8 @@ WINDOW_REQUESTS = 600  # per IP; the answer to one more is a ban (https://bybit-
 # what was lost to a longer delay is never made up for, so there are no bursts.
 TIMER_SLACK_S = 0.002
 
-# The pause of those who go on asking an exchange that cannot be reached, when all tries of a request are used up.
-PATIENCE_S = 3.0
+_PATIENCE_S = 3.0
+_LONGEST_PATIENCE_S = 60.0
 
 UNBELIEVABLE_MS = 30 * 60_000  # so far from what it said before, a time is more likely a mistake
 # So far behind ours, a time was long under way, or ours leads: it runs faster, or went by a wrong time. Whoever waits
@@ -70,6 +70,12 @@ def backoff_s(tries: int, jitter: float) -> float:
         jitter: a random number in [0, 1); the wait lies between three quarters and five quarters of the round figure.
     """
     return min(_FIRST_WAIT_S * 2.0 ** min(tries - 1, 10), _LONGEST_WAIT_S) * (0.75 + jitter / 2)
+
+
+def patience_s(times: int) -> float:
+    """The pause of those who go on asking when all tries of a request, or a disk, have failed so often in a row: 3, 6,
+    12, 24, 48, 60, 60... seconds."""
+    return min(_PATIENCE_S * 2.0 ** min(times - 1, 10), _LONGEST_PATIENCE_S)
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ from collector.clock import Clock
 from collector.coverage import Spans
 from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
-from collector.pacing import PATIENCE_S
+from collector.pacing import patience_s
 from collector.planning import SETTLE_MS, wanted
 from collector.settings import Settings
 
@@ -57,19 +57,21 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
-        looked_ms = 0
+        looked_ms = failed = 0
         while True:
             self._woken = trio.Event()
             try:
                 now_ms = await self._settled_time()
             except (Unreachable, RequestError) as trouble:
                 log.warning("the exchange does not answer, trying on", why=str(trouble))
-                await trio.sleep(PATIENCE_S)
+                failed += 1
+                await trio.sleep(patience_s(failed))
                 continue
+            failed = 0
             self._want(now_ms)
             self._fetch_due(now_ms)
             if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
-                await trio.sleep(PATIENCE_S)
+                await trio.sleep(patience_s(1))
             looked_ms = now_ms
             await self._clock.reach_or_ask(self._woken, self._next_ms(now_ms))
 

@@ -1,5 +1,7 @@
 """Which symbols there are and which of them are collected: the exchange's list held against the settings."""
 
+from itertools import count
+
 import attrs
 import trio
 
@@ -9,7 +11,7 @@ from collector.bybit.rest import Rest
 from collector.candle import is_symbol
 from collector.errors import RequestError, SettingsError, Unreachable
 from collector.logs import get_logger
-from collector.pacing import PATIENCE_S
+from collector.pacing import patience_s
 from collector.settings import Settings
 
 log = get_logger(__name__)
@@ -66,11 +68,12 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
 
 
 async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
-    while True:
+    for times in count(1):
         try:
             return await rest.instruments()
         except (Unreachable, RequestError) as trouble:
             if not patient:
                 raise
             log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
-        await trio.sleep(PATIENCE_S)
+        await trio.sleep(patience_s(times))
+    raise AssertionError("patience has no end")

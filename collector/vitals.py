@@ -41,6 +41,8 @@ class Vitals:
     refused: set[str] = attrs.field(factory=set)  # topics the stream does not have
     quiet_until_ms: int = 0  # local time at which a rate ban or block ends; 0: none
     quiet_why: str = ""
+    unserved_since_s: float | None = None  # monotonic time since which no question had a good answer
+    unserved_why: str = ""
     stream_refused_until_s: float = 0.0  # monotonic time before which no connection to the stream is tried
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
     health: Health = HEALTHY  # the last verdict on all this
@@ -58,6 +60,12 @@ class Vitals:
     def keep_quiet(self, until_ms: int, why: str) -> None:
         """Nothing is asked before a moment of local time."""
         self.quiet_until_ms, self.quiet_why = until_ms, why
+
+    def not_served(self, at_s: float, why: str) -> None:
+        """A question had no answer, or none that can be used."""
+        if self.unserved_since_s is None:
+            self.unserved_since_s = at_s
+        self.unserved_why = why
 
     def ended(self, outcome: str) -> None:
         """A request came to its end."""

@@ -14,11 +14,11 @@ START = "2024-05-15T12:29:40"
 
 
 @asynccontextmanager
-async def fast_box(**options: object) -> AsyncIterator[Sandbox]:
-    """Two symbols; a minute takes a second."""
+async def fast_box(*, tls_ca: Path | None = None, **options: object) -> AsyncIterator[Sandbox]:
+    """Two symbols; a minute takes a second. With TLS if it is said where its authority is to be written to."""
     usual: dict[str, object] = {"seed": 7, "symbols": ["BTCUSDT", "ETHUSDT"], "start_time": START, "rate": 60}
     exchange = built(Options(**(usual | options)))  # type: ignore[typeddict-item]
-    async with open_sandbox(exchange) as box:
+    async with open_sandbox(exchange, tls=tls_ca is not None, ca_file=tls_ca) as box:
         yield box
 
 

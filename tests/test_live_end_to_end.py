@@ -15,12 +15,11 @@ import trio
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series, timeframe
 from collector.coverage import Spans
-from collector.errors import Refused
 from collector.ledger import open_ledger
 from collector.missing import State
 from collector.rereading import Rereading
 from collector.rows import candles_in
-from collector.sandbox import Clock, Faults, Sandbox, open_sandbox
+from collector.sandbox import Clock, Faults, Sandbox
 from collector.sandbox.clock import instant_ms
 from collector.service import serve
 from collector.settings import Settings
@@ -331,13 +330,6 @@ async def test_a_stop_in_the_middle_of_a_burst_loses_nothing_that_was_received(t
         assert sum(len(whole_lines(path)) - 1 for path in files) == run.vitals.confirmed
         assert run.outcome is not None
         assert run.outcome.stopped
-
-
-async def test_a_certificate_that_cannot_be_trusted_ends_it_at_once(tmp_path: Path) -> None:
-    async with fast_box() as box, open_sandbox(tls=True, symbols=["BTCUSDT"]) as strange:
-        settings = live_settings(box, tmp_path, ws_url=strange.ws_url())
-        with trio.fail_after(20), pytest.raises(Refused, match="cannot be trusted"):
-            await serve(settings, once=False)
 
 
 # The exchange's list.

@@ -15,6 +15,7 @@ from collector.pacing import (
     Pace,
     backoff_s,
     beside_interval_s,
+    patience_s,
     request_interval_s,
 )
 
@@ -165,3 +166,7 @@ def test_whoever_asks_beside_a_collector_keeps_both_within_the_limit(delay_ms: f
         assert collector > WINDOW_REQUESTS - 2
     else:
         assert collector + WINDOW_S / beside_s + 1 <= WINDOW_REQUESTS + 1e-6
+
+
+def test_patience_grows_to_a_minute_and_has_no_end() -> None:
+    assert [patience_s(times) for times in (1, 2, 3, 4, 5, 6, 1000, 10**6)] == [3, 6, 12, 24, 48, 60, 60, 60]

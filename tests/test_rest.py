@@ -14,7 +14,7 @@ import trio
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.clock import Clock
 from collector.coverage import Span
-from collector.errors import Refused, Rejected, RequestFailed, StorageError, Unreachable
+from collector.errors import Refused, Rejected, RequestFailed, SettingsError, StorageError, Unreachable
 from collector.sandbox.rest import pages
 from collector.settings import Settings
 from collector.vitals import Vitals
@@ -180,6 +180,27 @@ async def test_what_cannot_get_better_is_not_tried_again(
         with pytest.raises(error):
             await rest.klines(BTC, WINDOW)
     assert len(exchange.asked_at) == 1
+
+
+async def test_since_when_no_question_is_answered_is_known_until_one_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = FakeExchange([candles(), httpx.Response(502), httpx.ConnectError("refused")])
+    async with exchange.rest() as rest:
+        await rest.klines(BTC, WINDOW)
+        await trio.sleep(10)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rest.klines, BTC, WINDOW)
+            await trio.sleep(2)
+            assert exchange.vitals.unserved_since_s == exchange.asked_at[1]
+            assert exchange.vitals.unserved_why == "cannot connect: refused"
+        assert exchange.vitals.unserved_since_s is None
+
+
+async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
+    with pytest.raises(SettingsError, match="is not an address"):
+        async with FakeExchange().rest(rest_url="http://xn--:1", ban_wait_s=600):
+            pass
 
 
 async def test_requests_start_evenly_however_many_are_waiting(autojump_clock: trio.testing.MockClock) -> None:

@@ -5,8 +5,9 @@ A minute there is a third of a second here. The monitor looks twenty times a sec
 
 import errno
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from collector import pacing
 from collector.bybit import rest
 from collector.commands.inquiry import ask
 from collector.ownership import write_identity
@@ -23,7 +25,7 @@ from collector.rereading import Rereading
 from collector.sandbox import Faults, Limits, Sandbox
 from collector.service import serve
 from collector.settings import Settings
-from collector.watching import endpoint, monitor
+from collector.watching import endpoint, health, monitor
 from collector.watching.endpoint import announced
 from collector.watching.local_socket import is_bound, remove_socket
 from collector.watching.probes import Probes
@@ -39,10 +41,11 @@ MB = 1_000_000
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "_LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(rest, "backoff_s", lambda tries, jitter: 0.01 * tries)
+    monkeypatch.setattr(pacing, "_PATIENCE_S", 0.01)
 
 
 def fast_box(**options: object) -> AbstractAsyncContextManager[Sandbox]:
-    return box_of_rate(rate=180, **options)
+    return box_of_rate(rate=180, **options)  # type: ignore[arg-type]
 
 
 @attrs.define
@@ -201,9 +204,97 @@ async def test_a_start_that_is_blocked_goes_on_when_the_block_passes(tmp_path: P
         settings = settings_for_status(box, tmp_path, ban_wait_s=0.3)
         settings.data_dir.joinpath(".collector").mkdir(parents=True)
         write_identity(settings.data_dir / ".collector", {"exchange": settings.exchange, "category": "linear"})
-        box.faults = Faults(**{fault: 1.0}, times=8, stream_times=2)  # type: ignore[arg-type]
+        box.faults = Faults(**{fault: 1.0}, times=3, stream_times=2)  # type: ignore[arg-type]
         async with collecting(settings) as run:
             await run.is_so(lambda report: report.state == "degraded")
+            await run.is_so(lambda report: is_up_to_date(report) and report.stream.connections > 0)
+
+
+@asynccontextmanager
+async def front(box: Sandbox) -> AsyncIterator["Front"]:
+    """A way to an exchange in a box that can be in a state of its own."""
+    front = Front(box.port)
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    front.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, front.serve, listeners)
+        yield front
+        nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Front:
+    """Says what a captive portal, a proxy or nobody says, and leads to the exchange when it says nothing."""
+
+    _port: int
+    says: bytes | None = None
+    url: str = ""
+
+    async def serve(self, client: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with client:
+                if (says := self.says) is not None:
+                    await client.receive_some()
+                    await client.send_all(says)
+                    return
+                async with await trio.open_tcp_stream("127.0.0.1", self._port) as exchange, trio.open_nursery() as both:
+                    both.start_soon(_pump, exchange, client)
+                    await _pump(client, exchange)
+                    both.cancel_scope.cancel()
+
+
+async def _pump(source: trio.SocketStream, target: trio.SocketStream) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async for chunk in source:
+            await target.send_all(chunk)
+
+
+def http(status: str, body: bytes = b"", header: str = "X: y") -> bytes:
+    return f"HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+PORTAL = b"<html><form>Accept the terms of this hotel</form></html>"
+
+
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (b"", "broke off"),
+        (http("200 OK", PORTAL), "not the exchange's JSON"),
+        (http("302 Found", header="Location: http://portal.example/"), "HTTP 302"),
+        (http("407 Proxy Authentication Required"), "HTTP 407"),
+        (http("502 Bad Gateway", PORTAL), "HTTP 502"),
+        (http("511 Network Authentication Required", PORTAL), "HTTP 511"),
+    ],
+)
+async def test_a_start_waits_for_a_network_that_is_not_there_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: bytes, words: str
+) -> None:
+    monkeypatch.setattr(health, "_UNSERVED_S", 0.1)
+    async with fast_box() as box, front(box) as way:
+        way.says = says
+        ws_url = box.ws_url().replace(box.url[len("http") :], way.url[len("http") :])
+        async with collecting(settings_for_status(box, tmp_path, rest_url=way.url, ws_url=ws_url)) as run:
+            report = await run.is_so(lambda report: report.state == "degraded")
+            assert report.doing == "starting"
+            assert any("cannot be asked" in reason and words in reason for reason in report.reasons)
+            way.says = None
+            await run.is_so(lambda report: is_up_to_date(report) and report.state == "healthy")
+
+
+async def test_a_certificate_is_waited_for_and_never_trusted_before_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_UNSERVED_S", 0.1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    async with fast_box(tls_ca=tmp_path / "ca.pem") as box:
+        monkeypatch.setattr("collector.bybit.rest.httpx.create_ssl_context", lambda: context)
+        monkeypatch.setattr("collector.bybit.stream.ssl.create_default_context", lambda **_: context)
+        async with collecting(settings_for_status(box, tmp_path)) as run:
+            report = await run.is_so(lambda report: report.state == "degraded")
+            assert any("its TLS certificate cannot be trusted" in reason for reason in report.reasons)
+            assert box.counts.requests == 0
+            context.load_verify_locations(tmp_path / "ca.pem")
             await run.is_so(lambda report: is_up_to_date(report) and report.stream.connections > 0)
 
 

@@ -36,6 +36,7 @@ from collector.errors import (
     Rejected,
     RequestFailed,
     Restricted,
+    SettingsError,
     Spoiled,
     StorageError,
     TryAgain,
@@ -210,6 +211,8 @@ class Rest:
                 continue
             except TryAgain as trouble:
                 self._vitals.trouble(_kind(trouble))
+                if not isinstance(trouble, BadRow):
+                    self._vitals.not_served(trio.current_time(), str(trouble))
                 if tries == self._settings.bulk_max_retries or (once and isinstance(trouble, BadAnswer)):
                     raise self._last_word(trouble, began_s, tries) from trouble
                 wait_s = backoff_s(tries, random.random())
@@ -257,6 +260,7 @@ class Rest:
             self._keep_silent(ban)
             raise
         self._served, self._served_at_s = True, trio.current_time()
+        self._vitals.unserved_since_s = None
         if not self._clock.tell(answer.time_ms):
             raise BadAnswer("its time is far from the exchange's")
         return answer
@@ -338,7 +342,11 @@ async def open_rest(
     """A way to the exchange; closes its connections on leaving. A test may give a transport in place of the network.
 
     `served` is whether the exchange has given a good answer before: then a refusal of this country is taken to pass.
+
+    Raises:
+        SettingsError: the address is none.
     """
+    _check_address(settings.rest_url)
     in_flight = settings.bulk_batch_size
     budget = Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight))
     connection = (lambda: transport) if transport else _connections(settings.rest_url)
@@ -353,6 +361,13 @@ async def open_rest(
         with trio.move_on_after(2, shield=True):
             for each in rest._idle:
                 await each.aclose()
+
+
+def _check_address(url: str) -> None:
+    try:
+        httpx.Request("GET", url)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise SettingsError([f"[exchange] rest_url: {url!r} is not an address ({error})"]) from error
 
 
 def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
@@ -390,15 +405,14 @@ def _mapped() -> Iterator[None]:
     try:
         yield
     except httpx.ConnectError as error:
-        if isinstance(cause := _root(error), ssl.SSLCertVerificationError):
-            raise Refused(f"its TLS certificate cannot be trusted: {cause.verify_message}") from error
+        cause = _root(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):  # it may be renewed, or the clock set, or a portal left
+            raise _NoAnswer(f"its TLS certificate cannot be trusted: {cause.verify_message}") from error
         raise _NoAnswer(f"cannot connect: {cause}") from error
     except httpx.TimeoutException as error:
         raise _NoAnswer("no answer in time") from error
     except (httpx.RemoteProtocolError, zlib.error) as error:
         raise BadAnswer(f"the answer broke off or cannot be decoded: {error}") from error
-    except (httpx.InvalidURL, UnicodeError) as error:
-        raise Refused(f"the address is none: {error}") from error
     except httpx.TransportError as error:
         raise _NoAnswer(f"the connection failed: {_root(error) or type(error).__name__}") from error
 

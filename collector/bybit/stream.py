@@ -16,13 +16,15 @@ import trio_websocket
 from h11 import ProtocolError as HttpError
 from wsproto.utilities import ProtocolError as WebSocketError
 
-from collector.errors import Refused, TryAgain
+from collector.errors import TryAgain
 
 _CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake
 _GOODBYE_S = 1.0
 _LONGEST_TEXT = 4 * 1024 * 1024
 _FORBIDDEN = (403, 429, 451)  # HTTP statuses of the gateway: blocked, too many connections, legal reasons
 
+
+_BROKEN = (trio.BrokenResourceError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed)
 
 E = TypeVar("E", bound=Exception)
 _Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
@@ -65,8 +67,8 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
     until its own time ran out.
 
     Raises:
-        StreamLost: it cannot be opened at the moment; `StreamForbidden` if the gateway turns us away.
-        Refused: its certificate cannot be trusted.
+        StreamLost: it cannot be opened at the moment, or its certificate not be trusted; `StreamForbidden` if the
+            gateway turns us away.
     """
     stream = await _connect(url)
     try:
@@ -113,10 +115,10 @@ def _mapped(url: str) -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
-        raise Refused(f"the TLS certificate of {url} cannot be trusted: {error.verify_message}") from error
+        raise StreamLost(f"the TLS certificate of {url} cannot be trusted: {error.verify_message}") from error
     except trio.TooSlowError as error:
         raise StreamLost(f"{url} did not answer within {_CONNECT_S:.0f} s") from error
-    except (OSError, trio.BrokenResourceError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
+    except (OSError, UnicodeError, *_BROKEN) as error:
         why = _told(error.__cause__ or error) or type(error).__name__
         raise StreamLost(f"cannot connect to {url}: {why}") from error
 

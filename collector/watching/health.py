@@ -14,6 +14,7 @@ from collector.coverage import duration_text, moment_text
 
 HealthState = Literal["healthy", "degraded"]
 NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again
+_UNSERVED_S = 30.0  # a question is asked again after 1, 3, 7 and 15 s: a hiccup is over by then
 STUCK_S = 30.0  # for one system call, or for whatever else the writer does next: a slow disk gets on meanwhile
 
 
@@ -42,6 +43,8 @@ class Signs:
     slowest: str = ""
     stale: int = 0
     silent_s: float = 0.0
+    unserved_s: float = 0.0  # since when every question failed
+    unserved_why: str = ""
     unstreamed_s: float = 0.0  # since there was a connection to the stream, where there is to be one
     errors: int = 0  # in the last minute
     worst_error: str = ""
@@ -133,6 +136,10 @@ def _silent(signs: Signs, _: Tolerance) -> str:
     return f"the exchange has said nothing for {duration_text(signs.silent_s)}"
 
 
+def _unserved(signs: Signs, _: Tolerance) -> str:
+    return f"the exchange cannot be asked {signs.since(signs.unserved_s)}: {signs.unserved_why}"
+
+
 def _unstreamed(signs: Signs, _: Tolerance) -> str:
     return f"no connection to the stream for {duration_text(signs.unstreamed_s)}, candles come late and over REST"
 
@@ -178,6 +185,10 @@ def _unless_banned(seconds: Callable[[Signs], float]) -> Callable[[Signs, Tolera
     return lambda signs, tolerance: 0.0 if signs.banned_until_ms else seconds(signs) / tolerance.stale_after_s
 
 
+def _unasked(signs: Signs, tolerance: Tolerance) -> float:
+    return 0.0 if signs.banned_until_ms else signs.unserved_s / min(_UNSERVED_S, tolerance.stale_after_s)
+
+
 def _unless_refused(signs: Signs, tolerance: Tolerance) -> float:
     """A stream that refuses us is on the list already."""
     return 0.0 if signs.stream_refused_s else signs.unstreamed_s / tolerance.stale_after_s
@@ -197,6 +208,7 @@ _RULES = (
     _Rule("deaf", 0.0, lambda signs, _: signs.deaf_s / STUCK_S, _deaf),
     _Rule("ban", 1.0, lambda signs, _: 2.0 if signs.banned_until_ms else 0.0, _ban),
     _Rule("stream refused", 1.0, lambda signs, _: 2.0 if signs.stream_refused_s else 0.0, _stream_refused),
+    _Rule("unserved", 0.0, _unasked, _unserved),
     _Rule("silence", NEARLY, _unless_banned(lambda signs: signs.silent_s), _silent),
     _Rule("stale", NEARLY, _unless_banned(lambda signs: signs.overdue_s), _stale),
     _Rule("stream", NEARLY, _unless_refused, _unstreamed),

@@ -112,7 +112,7 @@ class Monitor:
     def _signs(self, now: Tally) -> Signs:
         late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
         able_for_ms = self.watched.clock.now_ms - self._able_since_ms
-        work, probes = self.watched.work(), self.watched.probes
+        work, probes, vitals = self.watched.work(), self.watched.probes, self.watched.vitals
         self._pulse = pulse = self._pulse.felt(work, now.at_s) if self._pulse else Pulse(work, now.at_s)
         return Signs(
             overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
@@ -122,15 +122,17 @@ class Monitor:
             unstreamed_s=now.at_s - self._connected_s,
             errors=errors.errors,
             worst_error=next((kind for kind, _ in errors.troubles.most_common(1)), ""),
-            queued=self.watched.vitals.queued,
+            queued=vitals.queued,
             stuck_s=pulse.stuck_s(now.at_s),
             stuck_at=pulse.words,
             disk_free_mb=probes.disk_free_bytes() / _MB,
             deaf_s=probes.disk_deaf_s(),
             memory_mb=probes.memory_bytes() / _MB,
             banned_until_ms=self.banned_until_ms,
-            banned_why=self.watched.vitals.quiet_why,
-            stream_refused_s=max(0.0, self.watched.vitals.stream_refused_until_s - now.at_s),
+            unserved_s=0.0 if vitals.unserved_since_s is None else now.at_s - vitals.unserved_since_s,
+            unserved_why=vitals.unserved_why,
+            banned_why=vitals.quiet_why,
+            stream_refused_s=max(0.0, vitals.stream_refused_until_s - now.at_s),
             now_ms=probes.now_ms(),
         )
 

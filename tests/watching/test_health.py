@@ -19,6 +19,10 @@ TROUBLES: dict[str, tuple[Signs, str]] = {
         "3 series are stale, BTCUSDT_1 most of all: its newest candle is overdue by 5 min 12 s",
     ),
     "silence": (attrs.evolve(WELL, silent_s=7260), "the exchange has said nothing for 2 h 1 min"),
+    "unserved": (
+        attrs.evolve(WELL, unserved_s=31, unserved_why="cannot connect: refused", now_ms=1_700_000_031_000),
+        "the exchange cannot be asked since 2023-11-14 22:13:20 UTC (31 s): cannot connect: refused",
+    ),
     "stream": (
         attrs.evolve(WELL, unstreamed_s=301),
         "no connection to the stream for 5 min 1 s, candles come late and over REST",
