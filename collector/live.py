@@ -12,6 +12,7 @@ from functools import partial
 import attrs
 import trio
 
+from collector.address_limit import AddressLimit
 from collector.book import Book
 from collector.bybit import frames
 from collector.bybit.stream import StreamForbidden, StreamLost, open_stream
@@ -19,15 +20,13 @@ from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
 from collector.errors import first_of
 from collector.logs import get_logger
-from collector.pacing import Budget, backoff_s
+from collector.pacing import backoff_s
 from collector.session import Out, Session
 from collector.settings import Settings
 from collector.vitals import CONNECTION_LOST, Vitals
 
 log = get_logger(__name__)
 
-# The exchange allows 500 new connections in 5 minutes from one address; ours are evenly spaced below that.
-_CONNECT_EVERY_S = 300 / 450
 _STEADY_S = 60.0  # a connection that lived this long was a good one: the next attempt need not wait long
 _DOUBT_MS = 3 * MINUTE_MS  # the exchange was seen to confirm a candle again within seconds
 
@@ -41,7 +40,7 @@ class Live:
     _clock: Clock
     _vitals: Vitals
     _on_break: Callable[[], None]
-    _budget: Budget = attrs.field(factory=lambda: Budget(_CONNECT_EVERY_S))
+    _limit: AddressLimit
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
@@ -101,8 +100,7 @@ class Live:
 
     async def _turn(self, settled: trio.Event) -> None:
         """Waits until a connection may be tried. Nobody at the start has to wait for a stream that refuses us."""
-        start_s, self._budget = self._budget.reserve(trio.current_time())
-        await trio.sleep_until(start_s)
+        await self._limit.connection_turn()
         while trio.current_time() < (refused_until_s := self._vitals.stream_refused_until_s):
             settled.set()
             await trio.sleep_until(refused_until_s)

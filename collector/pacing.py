@@ -8,6 +8,8 @@ import attrs
 WINDOW_S = 5.0
 WINDOW_REQUESTS = 600  # per IP; the answer to one more is a ban (https://bybit-exchange.github.io/docs/v5/rate-limit)
 
+TRY_S = 30.0  # for one try of a request: connect, send, and read the whole answer
+
 # Timers fire a millisecond or two late. The schedule forgives that much, so that the mean rate is the one asked for;
 # what was lost to a longer delay is never made up for, so there are no bursts.
 TIMER_SLACK_S = 0.002
@@ -29,28 +31,19 @@ _FIRST_WAIT_S = 1.0
 _LONGEST_WAIT_S = 16.0
 
 
-def request_interval_s(delay_ms: float, in_flight: int) -> float:
+def request_interval_s(delay_ms: float, in_flight: int, limit: int = WINDOW_REQUESTS) -> float:
     """The least time between two request starts.
 
-    It is the configured delay, or longer where that would break the exchange's limit. The exchange counts arrivals and
-    we can only space departures: at most the requests in flight can bunch up on the way, so that many are kept free.
+    It is the configured delay, or longer where that would break the limit on a window. The exchange counts arrivals and
+    we can only space departures: at most the requests in flight can bunch up on the way, so that many are kept free,
+    and one more for a timer that fires late.
     """
-    return max(delay_ms / 1000, WINDOW_S / (WINDOW_REQUESTS - in_flight))
-
-
-def beside_interval_s(delay_ms: float, in_flight: int) -> float | None:
-    """The least time between two requests of somebody who shares the address with a collector of these settings.
-
-    It is half of what the collector leaves free, should all its requests in flight arrive at once; None if that is not
-    even a request in the exchange's window.
-    """
-    spare = WINDOW_REQUESTS - in_flight - WINDOW_S / request_interval_s(delay_ms, in_flight)
-    return WINDOW_S / (spare / 2) if spare >= 2 else None
+    return max(delay_ms / 1000, WINDOW_S / max(1, limit - in_flight - 1))
 
 
 @attrs.frozen
 class Budget:
-    """An even rhythm of request starts, for the whole process."""
+    """An even rhythm of starts."""
 
     interval_s: float
     due_s: float = 0.0

@@ -8,7 +8,7 @@ import attrs
 
 from collector.settings import Settings
 
-_AT_ONCE = {"days_to_fetch", "bulk_request_delay_ms", "bulk_max_retries", "ban_wait_s"}
+_AT_ONCE = {"days_to_fetch", "bulk_request_delay_ms", "address_share", "bulk_max_retries", "ban_wait_s"}
 _AT_ONCE |= {"fsync", "flush_interval_s", "log_level", "keep_reports"}
 _AT_ONCE |= {"stale_after_s", "errors_per_minute", "queue_limit", "low_disk_mb", "memory_limit_mb"}
 

@@ -24,6 +24,7 @@ from functools import partial
 import attrs
 import trio
 
+from collector.address_limit import AddressLimit, open_address_limit
 from collector.book import Book
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
@@ -203,13 +204,16 @@ async def _serve(run: _Run) -> Outcome:
     every_series: list[Series] = []
     symbols = Symbols()
     failures: list[ExceptionGroup[CollectorError]] = []
-    with open_ledger(run.settings.data_dir, run.settings.exchange, run.settings.category) as ledger:
+    with (
+        open_ledger(run.settings.data_dir, run.settings.exchange, run.settings.category) as ledger,
+        open_address_limit(run.settings) as limit,
+    ):
         stock = _stock(run.settings, ledger)
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
         served = ledger.claimed or bool(stock.store.every_series())
-        rest_opened = open_rest(run.settings, silence, vitals, clock, served=served)
+        rest_opened = open_rest(run.settings, silence, vitals, clock, served=served, limit=limit)
         async with rest_opened as rest, trio.open_nursery() as outer:
-            stations = _wired(run, stock, rest, every_series, vitals, clock)
+            stations = _wired(run, stock, rest, limit, every_series, vitals, clock)
             async with _kept(failures), trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
                 inner.start_soon(stations.supervisor.supervise)
@@ -281,13 +285,21 @@ def _stock(settings: Settings, ledger: Ledger) -> Stock:
     return Stock(Store(settings.data_dir), ledger, book, marks)
 
 
-def _wired(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], vitals: Vitals, clock: Clock) -> _Stations:
+def _wired(
+    run: _Run,
+    stock: Stock,
+    rest: Rest,
+    limit: AddressLimit,
+    every_series: list[Series],
+    vitals: Vitals,
+    clock: Clock,
+) -> _Stations:
     settings, book = run.settings, stock.book
     writer = Writer(stock.store, stock.ledger, book, vitals, settings, stock.marks, partial(_exchange_ms, clock, rest))
     history = History(rest, book, vitals, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
-    live = Live(settings, book, clock, vitals, reconciler.wake)
+    live = Live(settings, book, clock, vitals, reconciler.wake, limit)
     monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes, lambda: writer.work))
     supervisor = Supervisor(
         run.notify,

@@ -126,6 +126,11 @@ class Settings:
         converter=values.zero_or_more,
         metadata=_about("performance", "The least time between the starts of two requests, in milliseconds."),
     )
+    address_share: float = attrs.field(
+        default=1.0,
+        converter=values.share,
+        metadata=_about("performance", "The share of the exchange's limits on its address that this machine may use."),
+    )
     bulk_max_retries: int = attrs.field(
         default=5,
         converter=values.at_least_one,
@@ -231,7 +236,7 @@ class Settings:
     def exchange(self) -> str:
         """Whose candles these are: all addresses of one exchange have one name, other sites are other markets."""
         host = urlsplit(self.rest_url).hostname or ""
-        if _is_loopback(self.rest_url):
+        if is_loopback(self.rest_url):
             return "sandbox"
         return "bybit" if host in _MAIN_SITES else host
 
@@ -311,11 +316,11 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if not settings.symbols and settings.fetch_all_symbols is False:
         yield f"{_place('symbols')}: it names none, and fetch_all_symbols is off; name one or switch it on"
     address, wait = settings.rest_url, settings.ban_wait_s
-    if isinstance(address, str) and isinstance(wait, float) and wait < _LEAST_BAN_WAIT_S and not _is_loopback(address):
+    if isinstance(address, str) and isinstance(wait, float) and wait < _LEAST_BAN_WAIT_S and not is_loopback(address):
         yield f"{_place('ban_wait_s')}: {wait:g} is less than the {_LEAST_BAN_WAIT_S} s the exchange asks for"
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
     host = urlsplit(address).hostname or ""
     try:
         return ip_address(host).is_loopback

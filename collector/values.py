@@ -83,6 +83,13 @@ def more_than_zero(given: object) -> float:
     return number
 
 
+def share(given: object) -> float:
+    number = _number(given)
+    if not 0.01 <= number <= 1:
+        raise ValueError(f"{str(given)!r} is not a share from 0.01 to 1, such as 0.5 for one of two machines")
+    return number
+
+
 def listen_address(given: object) -> str:
     """An address to listen at, or nothing. An IP address, since a name may mean several; port 0 is any that is free."""
     text = re.sub("^localhost:", "127.0.0.1:", str(given).strip())

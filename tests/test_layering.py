@@ -16,7 +16,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`. A package's name stands for its own `__init__`, and `package.*` for
 # whatever in it is not named by itself.
 PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing", "book", "events", "errors"}
-PURE |= {"disagreements", "verification", "wording"}
+PURE |= {"disagreements", "verification", "rate_limit", "wording"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "commands.options",
         "sandbox.*",
     },
-    "service": ROOM | {"checking.samples", "demand", "collection", "inspection", "summary"},
+    "service": ROOM | {"address_limit", "checking.samples", "demand", "collection", "inspection", "summary"},
     "collection": COMMON | STATIONS | {"bybit.rest", "inspection", "reload"},
     "summary": PURE | {"vitals"},
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "history": COMMON | {"bybit.rest"},
     "listings": COMMON,
     "symbols": COMMON | {"beside", "bybit.rest"},
-    "live": COMMON | {"bybit.stream", "session"},
+    "live": COMMON | {"address_limit", "bybit.stream", "session"},
     "session": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection"},
     "store": COMMON | {"disk", "inspection"},
@@ -85,9 +85,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "research.*": PURE | {"research.*"},
     # the exchange's edge
     "bybit": set(),
-    "bybit.rest": COMMON,
+    "bybit.rest": COMMON | {"address_limit"},
     "bybit.stream": COMMON,
-    "beside": COMMON | {"bybit.rest", "ownership"},
+    "beside": COMMON | {"address_limit", "bybit.rest", "ownership"},
+    "address_limit": COMMON | {"limit_file"},
+    "limit_file": {"rate_limit"},
     # what everybody may use, and settings that change
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},

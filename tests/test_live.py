@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+from collector.address_limit import AddressLimit
 from collector.book import Book
 from collector.bybit.stream import StreamForbidden, StreamLost
 from collector.candle import MINUTE_MS, Series, timeframe
@@ -163,7 +164,7 @@ async def on_air(
     send, receive = trio.open_memory_channel[Event](buffer)
     book, clock, vitals = Book(), Clock(), Vitals()
     breaks: list[float] = []
-    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()))
+    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()), AddressLimit(settings))
     with receive, trio.fail_after(_LONG_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(live.stream, every_series, send)

@@ -14,7 +14,6 @@ from collector.pacing import (
     ExchangeClock,
     Pace,
     backoff_s,
-    beside_interval_s,
     patience_s,
     request_interval_s,
 )
@@ -60,7 +59,7 @@ def test_the_exchanges_limit_holds_whatever_the_settings_say(delay_ms: float, in
     interval = request_interval_s(delay_ms, in_flight)
     begun = [turn * interval for turn in range(2 * WINDOW_REQUESTS)]
     within = sum(1 for start in begun if start < WINDOW_S)
-    assert within + in_flight <= WINDOW_REQUESTS + 1  # the in-flight ones may arrive bunched
+    assert within + in_flight <= WINDOW_REQUESTS  # the in-flight ones may arrive bunched
     assert interval * 1000 >= delay_ms
 
 
@@ -156,16 +155,6 @@ def test_a_clock_that_runs_fast_no_more_is_known_by_the_next_answer() -> None:
     pace = Pace(0, 0.0).told(100_000, 5.0)
     assert pace.fast
     assert not pace.told(105_000, 10.0).fast
-
-
-@given(delay_ms=st.floats(0, 1000), in_flight=st.integers(1, 500))
-def test_whoever_asks_beside_a_collector_keeps_both_within_the_limit(delay_ms: float, in_flight: int) -> None:
-    beside_s = beside_interval_s(delay_ms, in_flight)
-    collector = WINDOW_S / request_interval_s(delay_ms, in_flight) + in_flight
-    if beside_s is None:
-        assert collector > WINDOW_REQUESTS - 2
-    else:
-        assert collector + WINDOW_S / beside_s + 1 <= WINDOW_REQUESTS + 1e-6
 
 
 def test_patience_grows_to_a_minute_and_has_no_end() -> None:

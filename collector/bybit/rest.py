@@ -1,9 +1,9 @@
 """The way to the exchange over HTTP: the only module that knows httpx, and the only one that repeats requests.
 
-One budget paces the whole process, one client serves one request at a time (a client shared by many requests spends
-more time on its own pool than on the network), and a ban silences everything until it has passed. Nothing here looks
-into an answer: that is the dialect's work, done inside a try, so that a wrong answer is asked for again like a lost
-one.
+All requests take turns in the limit of the address, one client serves one request at a time (a client shared by many
+requests spends more time on its own pool than on the network), and a ban silences everything until it has passed.
+Nothing here looks into an answer: that is the dialect's work, done inside a try, so that a wrong answer is asked for
+again like a lost one.
 """
 
 import random
@@ -22,6 +22,7 @@ import attrs
 import httpx
 import trio
 
+from collector.address_limit import AddressLimit
 from collector.bybit import dialect
 from collector.bybit.dialect import Instrument, KlineAnswer, Query, TimeAnswer
 from collector.candle import TIMEFRAMES, Series
@@ -44,17 +45,18 @@ from collector.errors import (
     Unusable,
 )
 from collector.logs import get_logger
-from collector.pacing import Budget, backoff_s, request_interval_s
+from collector.pacing import TRY_S, Budget, backoff_s
 from collector.settings import Settings
 from collector.vitals import Vitals
 
 log = get_logger(__name__)
 T = TypeVar("T", bound=TimeAnswer)
 
-_TRY_S = 30.0  # for one try: connect, send, and read the whole answer
 _LONGEST_BODY = 1024 * 1024  # a page of candles is 0.1 MB; decoded, an answer takes ten times as much
 _LONGEST_LIST = 16 * _LONGEST_BODY  # the whole list of symbols is 0.8 MB
 _MOST_PAGES = 50  # of the list of symbols, 1000 each
+_TELL_BAN_S = 1.0  # who is silent looks so often whether the others know of it: the common file may be gone
+_SAME_BAN_S = 0.1  # two records of one ban differ by less
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
 _OF_ANOTHER = "a rate ban or block is on"  # the record of a silence has only its end
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
@@ -91,6 +93,7 @@ class Silence:
         return max(0.0, self._until_s - trio.current_time())
 
     def begin(self, wait_s: float) -> None:
+        """Begins a silence, and writes its end down."""
         self._until_s = trio.current_time() + wait_s
         self._write_down(self.now_ms() + ceil(wait_s * 1000) + 1)  # the clock's millisecond may be nearly over
 
@@ -128,10 +131,12 @@ class Rest:
     _silence: Silence
     _vitals: Vitals
     _connection: Callable[[], httpx.AsyncBaseTransport]
-    _budget: Budget
+    _limit: AddressLimit
     _places: trio.CapacityLimiter
     _clock: Clock
+    _pace: Budget
     _served: bool  # whether the exchange has ever given a good answer
+    _turn: trio.Lock = attrs.field(factory=trio.Lock)
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
     _trying: set[trio.CancelScope] = attrs.field(factory=set)
     _served_at_s: float = -inf
@@ -139,8 +144,8 @@ class Rest:
     def change(self, settings: Settings) -> None:
         """Follows other settings with the next request: its pace, its tries, the silence after a ban."""
         self._settings = settings
-        interval_s = request_interval_s(settings.bulk_request_delay_ms, settings.bulk_batch_size)
-        self._budget = attrs.evolve(self._budget, interval_s=interval_s)
+        self._limit.change(settings)
+        self._pace = attrs.evolve(self._pace, interval_s=settings.bulk_request_delay_ms / 1000)
 
     @property
     def now_ms(self) -> int:
@@ -276,18 +281,30 @@ class Rest:
         self._vitals.ended("ok")
 
     async def _permit(self) -> None:
-        """Waits until a request may start: its turn in the budget, and no ban when the turn comes."""
-        while True:
-            start_s, self._budget = self._budget.reserve(trio.current_time())
-            await trio.sleep_until(start_s)
-            left_s = self._silence.left_s
-            if not left_s:
-                self._vitals.quiet_until_ms = 0
-                return
-            if self._vitals.quiet_until_ms != self._silence.until_ms:
-                self._vitals.keep_quiet(self._silence.until_ms, _OF_ANOTHER)
-                log.warning("rate ban or block of another command, all requests stop", wait_s=round(left_s))
-            await trio.sleep(left_s)
+        """Waits until a request may start: by this process's own pace, in its turn among all, and during no ban."""
+        async with self._turn:
+            await trio.sleep_until(self._pace.due_s)
+            while left_s := await self._silent_s():
+                if self._vitals.quiet_until_ms != self._silence.until_ms:
+                    self._vitals.keep_quiet(self._silence.until_ms, _OF_ANOTHER)
+                    log.warning("rate ban or block of another command, all requests stop", wait_s=round(left_s))
+                await trio.sleep(min(left_s, _TELL_BAN_S))
+            self._vitals.quiet_until_ms = 0
+            _, self._pace = self._pace.reserve(trio.current_time())
+
+    async def _silent_s(self) -> float:
+        """How long everybody has to be silent now that a turn has come; whoever does not know it is told."""
+        turn = await self._limit.turn(self._places.borrowed_tokens)
+        self._places.total_tokens = turn.in_flight
+        return self._shared_silence(turn.silent_s)
+
+    def _shared_silence(self, others_s: float) -> float:
+        ours_s = self._silence.left_s
+        if others_s > ours_s + _SAME_BAN_S:
+            self._silence.begin(others_s)
+        elif ours_s > others_s + _SAME_BAN_S:
+            self._limit.ban(ours_s)
+        return max(ours_s, others_s)
 
     def _keep_silent(self, ban: Banned) -> None:
         """Starts the silence, and stops every request that is on its way out."""
@@ -295,6 +312,7 @@ class Rest:
         for scope in self._trying:
             scope.cancel()
         self._silence.begin(self._settings.ban_wait_s)
+        self._limit.ban(self._settings.ban_wait_s)
         self._vitals.keep_quiet(self._silence.until_ms, ban.state)
         if not was_silent:
             self._vitals.bans += 1
@@ -317,7 +335,7 @@ class Rest:
     @contextmanager
     def _limited(self) -> Iterator[None]:
         """A try ends when another request is answered with a ban, and when it takes too long."""
-        with trio.CancelScope(deadline=trio.current_time() + _TRY_S) as scope:
+        with trio.CancelScope(deadline=trio.current_time() + TRY_S) as scope:
             self._trying.add(scope)
             try:
                 yield
@@ -326,7 +344,7 @@ class Rest:
         if scope.cancelled_caught:
             if trio.current_time() < scope.deadline:
                 raise _Interrupted
-            raise _NoAnswer(f"no answer within {_TRY_S:.0f} s")
+            raise _NoAnswer(f"no answer within {TRY_S:.0f} s")
 
 
 @asynccontextmanager
@@ -338,21 +356,24 @@ async def open_rest(
     transport: httpx.AsyncBaseTransport | None = None,
     *,
     served: bool = False,
+    limit: AddressLimit | None = None,
 ) -> AsyncIterator[Rest]:
     """A way to the exchange; closes its connections on leaving. A test may give a transport in place of the network.
 
     `served` is whether the exchange has given a good answer before: then a refusal of this country is taken to pass.
+    Without a limit that is shared it keeps one of its own.
 
     Raises:
         SettingsError: the address is none.
     """
     _check_address(settings.rest_url)
-    in_flight = settings.bulk_batch_size
-    budget = Budget(request_interval_s(settings.bulk_request_delay_ms, in_flight))
+    limit = limit or AddressLimit(settings)
+    pace = Budget(settings.bulk_request_delay_ms / 1000)
+    places = trio.CapacityLimiter(settings.bulk_batch_size)
     connection = (lambda: transport) if transport else _connections(settings.rest_url)
-    rest = Rest(settings, silence, vitals, connection, budget, trio.CapacityLimiter(in_flight), clock, served)
+    rest = Rest(settings, silence, vitals, connection, limit, places, clock, pace, served)
     silence.at_most(settings.ban_wait_s)
-    if left_s := silence.left_s:
+    if left_s := rest._shared_silence(limit.banned_s):
         vitals.keep_quiet(silence.until_ms, _OF_ANOTHER)
         log.warning("a rate ban or block from before is still on", wait_s=round(left_s))
     try:

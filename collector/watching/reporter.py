@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from collector.pacing import WINDOW_S, request_interval_s
+from collector.rate_limit import Demand
 from collector.watching.monitor import Monitor, Watched
 from collector.watching.rates import Tally
 from collector.watching.report import Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
@@ -87,7 +88,8 @@ class Reporter:
 
     def _requests(self, now: Tally, lately: Tally) -> Requests:
         vitals, settings = self._watched.vitals, self._watched.settings
-        budget = int(WINDOW_S / request_interval_s(settings.bulk_request_delay_ms, settings.bulk_batch_size))
+        demand = Demand.of(settings.bulk_batch_size, settings.address_share)
+        budget = int(WINDOW_S / request_interval_s(settings.bulk_request_delay_ms, demand.in_flight, demand.allowed))
         return Requests(
             begun=vitals.requests,
             under_way=vitals.requests - sum(vitals.outcomes.values()),

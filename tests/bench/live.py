@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from collector.address_limit import AddressLimit
 from collector.book import Book
 from collector.candle import TIMEFRAMES, Series
 from collector.clock import Clock
@@ -58,7 +59,7 @@ async def _listen(
     audience: Audience, plan: Plan, settings: Settings, writer: Writer, book: Book, vitals: _Counting
 ) -> Listened:
     every_series = sorted(_series(topic) for topics in audience.groups for topic in topics)
-    live = Live(settings, book, Clock(), vitals, lambda: None)
+    live = Live(settings, book, Clock(), vitals, lambda: None, AddressLimit(settings))
     await writer.open_files(every_series)
     send, receive = trio.open_memory_channel[Event](CHANNEL)
     sizes: list[float] = []

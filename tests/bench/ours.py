@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 from rich.console import Console
 
-from collector import Settings, pacing
+from collector import Settings, rate_limit
 from collector.book import Book
 from collector.commands.progress import log_progress
 from collector.logs import open_logs
@@ -33,7 +33,7 @@ _LOOK_EVERY_S = 0.05
 def collector(offer: Offer, delay_ms: float = 0, *, unlimited: bool = False) -> Measured:
     """One fetch of everything, as fast as the settings and the exchange's limit let it, or as if it had none."""
     if unlimited:
-        pacing.WINDOW_REQUESTS = 1_000_000_000
+        rate_limit.WINDOW_REQUESTS = 1_000_000_000  # type: ignore[attr-defined]
     os.environ["SSL_CERT_FILE"] = str(offer.ca_file)
     gc.set_threshold(50_000, 20, 50)  # as the command line does
     _collect(offer, 1, delay_ms, [])

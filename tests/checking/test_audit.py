@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import trio
 
 from collector import DataIntegrityChecker
+from collector.address_limit import open_address_limit
 from collector.candle import TIMEFRAMES, Series
 from collector.checking.audit import audit
 from collector.checking.samples import ALL, Difference, Draw, Sample, Uncompared, differences, draw_samples
 from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Banned, SettingsError, Unreachable
-from collector.ledger import open_ledger
 from collector.planning import PAGE
 from collector.sandbox import Sandbox, open_sandbox
 from collector.settings import Settings
@@ -62,15 +63,21 @@ async def test_a_row_that_was_changed_is_named_with_both_texts(box: Sandbox, tmp
     assert found.sentence().startswith("BTCUSDT_60 2024-05-05 18:00:00: stored is ")
 
 
-async def test_beside_a_collector_requests_are_few(box: Sandbox, tmp_path: Path) -> None:
-    settings = settings_for(box.url, tmp_path, bulk_request_delay_ms=10)
+async def test_a_check_takes_turns_with_a_collector(box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, address_share=0.1)
     await fetch(settings)
-    with open_ledger(settings.data_dir, settings.exchange, settings.category):
-        began_s = time.monotonic()
-        assert await audited(settings, whole_file(settings) * 2) == []
-        assert time.monotonic() - began_s > 0.12
-        with pytest.raises(SettingsError, match="bulk_request_delay_ms"):
-            await audited(settings_for(box.url, tmp_path))
+    with open_address_limit(settings) as limit:
+        began_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+
+            async def collector() -> None:
+                while True:
+                    await limit.turn(1)
+
+            nursery.start_soon(collector)
+            assert await audited(settings, whole_file(settings) * 2) == []
+            nursery.cancel_scope.cancel()
+        assert 3 * 5 / 60 < trio.current_time() - began_s < 10 * 5 / 60
 
 
 async def test_a_recorded_ban_is_kept(box: Sandbox, tmp_path: Path) -> None:
@@ -107,16 +114,13 @@ async def test_a_record_of_a_ban_that_ends_in_years_is_corrected(box: Sandbox, t
     assert int(ban.read_text()) < time.time_ns() // 1_000_000 + 2_000
 
 
-async def test_the_list_of_symbols_is_not_asked_for_where_a_collector_leaves_no_room(
-    box: Sandbox, tmp_path: Path
-) -> None:
+async def test_a_ban_that_another_directory_met_is_kept(box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path)
     await fetch(settings)
     asked = box.counts.requests
-    with (
-        open_ledger(settings.data_dir, settings.exchange, settings.category),
-        pytest.raises(SettingsError, match="bulk_request_delay_ms"),
-    ):
+    with open_address_limit(settings) as limit:
+        limit.ban(60)
+    with pytest.raises(Banned):
         await list_symbols(settings)
     assert box.counts.requests == asked
 

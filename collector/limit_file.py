@@ -1,0 +1,206 @@
+"""The file in which the processes of a user on this machine keep a rate limit together.
+
+It lies in a directory that all of them see, whatever their environment: a service without XDG_RUNTIME_DIR, one that is
+locked in with a /tmp of its own, a shell. That is /dev/shm: systemd's PrivateTmp, PrivateDevices, ProtectHome and
+ProtectSystem leave it shared and writable. Where there is none, it is the user's runtime directory, or the one for
+temporary files. Whoever can write there might plant something, so nothing is used but a directory and a file of our
+own that nobody else can open.
+
+The kernel's lock on the file is held for microseconds, and given back however a process ends. The file may go at any
+moment (systemd and logind remove a user's shared memory at the end of a service or session): whoever comes next makes
+it anew from what it knows.
+"""
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import msgspec
+
+from collector.rate_limit import RateLimit
+
+T = TypeVar("T")
+Change = Callable[[RateLimit], tuple[T, RateLimit]]
+
+PLACES: Sequence[str] = ("/dev/shm", f"/run/user/{os.geteuid()}", "/tmp")
+_VERSION = 1
+_LONGEST = 16 * 1024  # bytes; a process takes 130
+_STALE_S = 3600.0  # a file that nobody has written for so long may be removed
+_TRIES = 4  # to get the lock, in a third of a millisecond
+_PAUSE_S = 0.00005
+
+
+class LimitBusy(Exception):
+    """Somebody holds the lock at this moment."""
+
+
+class LimitUnusable(Exception):
+    """The file cannot be used; the text says why."""
+
+
+@attrs.frozen
+class _Record:
+    """What stands in the file. Times mean nothing after the machine was started anew."""
+
+    version: int
+    boot: str
+    limit: RateLimit
+
+
+@attrs.define(eq=False)
+class LimitFile:
+    """A rate limit in a file. Both methods raise `LimitBusy` and `LimitUnusable`; `damage` says what was replaced."""
+
+    name: str
+    places: Sequence[str]
+    damage: str = ""
+    _directory: int = -1
+    _file: int = -1
+    _boot: str = attrs.field(factory=lambda: _boot_id())
+
+    def update(self, known: RateLimit, change: Change[T]) -> tuple[T, RateLimit]:
+        """Reads the limit, changes it, and writes it down; what the change returns, and the limit after it.
+
+        Args:
+            known: the limit for a file that is new, damaged, or from before the machine was started.
+            change: gives the same limit if there is nothing to write.
+        """
+        try:
+            with self._locked():
+                text = os.pread(self._file, _LONGEST, 0)
+                limit = self._limit_in(text)
+                result, after = change(known if limit is None else limit)
+                if after != limit:
+                    self._write(msgspec.json.encode(_Record(_VERSION, self._boot, after)), len(text))
+        except LimitUnusable:
+            self.close()
+            raise
+        except OSError as error:
+            self.close()
+            raise LimitUnusable(error.strerror or str(error)) from error
+        return result, after
+
+    def replace(self) -> None:
+        """Removes the file: who holds its lock for long does not get on, and must not stop the others."""
+        with suppress(OSError):
+            if self._is_in_place():
+                os.unlink(self.name, dir_fd=self._directory)
+        self.close()
+
+    def close(self) -> None:
+        for each in (self._file, self._directory):
+            if each >= 0:
+                os.close(each)
+        self._file = self._directory = -1
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._lock()
+        try:
+            yield
+        finally:
+            if self._file >= 0:
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _lock(self) -> None:
+        for _ in range(_TRIES):
+            if self._file < 0:
+                self._open()
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_PAUSE_S)
+                continue
+            if self._is_in_place():
+                return
+            self.close()
+        raise LimitBusy
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is open is the one that others find."""
+        try:
+            return os.path.samestat(
+                os.fstat(self._file), os.stat(self.name, dir_fd=self._directory, follow_symlinks=False)
+            )
+        except FileNotFoundError:
+            return False
+
+    def _open(self) -> None:
+        self._directory = _own_directory(self.places)
+        self._file = _opened(self.name, self._directory)
+        _remove_stale(self.name, self._directory)
+
+    def _limit_in(self, text: bytes) -> RateLimit | None:
+        """What the file says; None if it says nothing that holds."""
+        if not text:
+            return None
+        try:
+            version = msgspec.json.decode(text, type=_Version).version
+            if version > _VERSION:
+                raise LimitUnusable(f"it is of version {version}")
+            record = msgspec.json.decode(text, type=_Record)
+        except msgspec.MsgspecError as error:
+            self.damage = str(error)
+            return None
+        return record.limit if record.boot == self._boot else None
+
+    def _write(self, text: bytes, length_before: int) -> None:
+        """Blanks take the place of what was longer: were it cut off first, a crash would leave nothing."""
+        line = text.ljust(length_before)
+        if os.pwrite(self._file, line, 0) < len(line):
+            raise OSError(0, "it cannot be written whole")
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+def _own_directory(places: Sequence[str]) -> int:
+    """Opens the first directory of ours, made if need be, in which nobody else can do anything."""
+    name, why = f"collector-{os.geteuid()}", "there is no directory for it"
+    for place in places:
+        path = Path(place, name)
+        try:
+            with suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            why = f"{path}: {error.strerror}"
+            continue
+        found = os.fstat(directory)
+        if found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+            return directory
+        os.close(directory)
+        why = f"{path} is open to others"
+    raise LimitUnusable(why)
+
+
+def _opened(name: str, directory: int) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = os.open(name, flags, 0o600, dir_fd=directory)
+    if stat.S_ISREG(os.fstat(file).st_mode):
+        return file
+    os.close(file)
+    raise LimitUnusable(f"{name} is no file")
+
+
+def _remove_stale(ours: str, directory: int) -> None:
+    """Removes the files of sandboxes that are long gone."""
+    for entry in os.scandir(directory):
+        with suppress(OSError):
+            if entry.name != ours and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
+                os.unlink(entry.name, dir_fd=directory)
+
+
+def _boot_id() -> str:
+    """What tells one start of the machine from the next, where the system says so."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
