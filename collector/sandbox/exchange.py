@@ -147,7 +147,7 @@ class Exchange:
         except Refusal:
             return
         series = f"{asked.listing.symbol}_{asked.timeframe}"
-        self.counts.question(asked.listing.category, series, window)
+        self.counts.question(asked.category, series, window)
 
     def _note_cursor(self, query: Query) -> None:
         try:

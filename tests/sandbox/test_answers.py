@@ -1,5 +1,6 @@
 """What the exchange says about candles and time: the facts clients rely on, one by one."""
 
+import re
 from typing import Any
 
 import pytest
@@ -194,3 +195,24 @@ def test_the_truth_begins_with_the_first_candle() -> None:
 def test_the_truth_of_an_unknown_symbol_is_an_error() -> None:
     with pytest.raises(ValueError, match="symbol invalid"):
         BOX.exchange.truth("NOPE", "60", 0, NOW)
+
+
+def test_inverse_has_the_candles_of_linear_symbols_labelled_inverse() -> None:
+    linear, inverse = (BOX.kline(category=name, limit=3)["result"] for name in ("linear", "inverse"))
+    assert (inverse["category"], inverse["symbol"]) == ("inverse", "BTCUSDT")
+    assert inverse["list"] == linear["list"]
+    assert BOX.kline(category="linear", symbol="BTCUSD")["retCode"] == 10001
+    assert "BTCUSDT" not in BOX.symbols(category="inverse")
+
+
+def test_spot_volumes_have_no_needless_zeros_and_its_turnovers_many_digits() -> None:
+    digits = dict[str, int]()
+    for symbol in ("BTCUSDT", "0GUSDT"):
+        rows = BOX.kline(category="spot", symbol=symbol, interval="1", limit=1000)["result"]["list"]
+        volumes, turnovers = ([row[column] for row in rows] for column in (5, 6))
+        assert not [text for text in volumes + turnovers if "." in text and text[-1] in "0."]
+        assert all(re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) for text in volumes + turnovers)
+        digits[symbol] = max(len(text.partition(".")[2]) for text in turnovers)
+    assert digits == {"BTCUSDT": 8, "0GUSDT": 16}
+    contracts = BOX.kline(interval="1", limit=1000)["result"]["list"]
+    assert {len(row[5].partition(".")[2]) for row in contracts if row[5] != "0"} == {3}

@@ -94,12 +94,48 @@ def test_a_candle_is_confirmed_after_its_lag_and_the_next_one_follows() -> None:
     watcher.join()
     assert watcher.feed.next_ms == CLOSE + LAG
     assert watcher.due(CLOSE + LAG - 1) == []
-    confirmed, following = watcher.due(CLOSE + LAG)
-    (entry,) = confirmed["data"]
+    (push,) = watcher.due(CLOSE + LAG)
+    entry, following = push["data"]
     assert (entry["confirm"], entry["start"]) == (True, OPEN)
-    assert entry["timestamp"] == confirmed["ts"] == CLOSE + LAG > entry["end"]
+    assert entry["timestamp"] == following["timestamp"] == push["ts"] == CLOSE + LAG > entry["end"]
     assert numbers(entry) == watcher.rest(OPEN)
-    assert story([following]) == [(1, False)]
+    assert (following["confirm"], following["start"]) == (False, CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("category", "symbol", "rollover", "entries"),
+    [
+        ("linear", "BTCUSDT", "usual", [[True, False]]),
+        ("inverse", "BTCUSD", "usual", [[True, False]]),
+        ("spot", "BTCUSDT", "usual", [[True], [False]]),
+        ("linear", "BTCUSDT", "one", [[True], [False]]),
+        ("spot", "BTCUSDT", "two", [[True, False]]),
+    ],
+)
+@pytest.mark.parametrize("prepared", [False, True])
+def test_the_next_candle_begins_without_a_trade_in_the_push_of_its_category(
+    category: Category, symbol: str, rollover: str, entries: list[list[bool]], prepared: bool
+) -> None:
+    watcher = Watcher(rules={"rollover": rollover, "confirm_lag_ms": 1700})
+    watcher.join(f"kline.1.{symbol}", category)
+    assert not prepared or list(watcher.feed.prepare())
+    pushes = watcher.due(CLOSE + 1700)
+    assert [[entry["confirm"] for entry in push["data"]] for push in pushes] == entries
+    closed, opened = (entry for push in pushes for entry in push["data"])
+    assert (opened["start"], opened["volume"], opened["turnover"]) == (CLOSE, "0", "0")
+    assert {opened[name] for name in ("open", "high", "low", "close")} == {closed["close"]}
+    assert len({push["ts"] for push in pushes}) == len({each["timestamp"] for each in (closed, opened)}) == 1
+
+
+@pytest.mark.parametrize(("category", "least", "most"), [("linear", 120, 1000), ("spot", 560, 820)])
+def test_confirmations_lag_as_they_were_seen_to(category: Category, least: int, most: int) -> None:
+    watcher = Watcher(rules={"confirm_lag_ms": None, "confirm_jitter_ms": None})
+    watcher.join("kline.1.BTCUSDT", category)
+    confirmed = [push["ts"] for push in watcher.due(NOW + HOUR) if push["data"][0]["confirm"]]
+    lags = sorted(ts % MINUTE for ts in confirmed)
+    assert len(lags) == 60
+    assert least <= lags[0] < least + 40
+    assert most - 40 < lags[-1] <= most
 
 
 def test_every_candle_is_confirmed_however_far_the_clock_jumps() -> None:
@@ -109,7 +145,7 @@ def test_every_candle_is_confirmed_however_far_the_clock_jumps() -> None:
     pushes = watcher.due(NOW + HOUR)
     minutes = [push for push in pushes if push["topic"] == "kline.1.BTCUSDT"]
     assert story(minutes) == [step for number in range(60) for step in ((number, True), (number + 1, False))]
-    assert [push["data"][0]["confirm"] for push in pushes if push["topic"] == "kline.60.BTCUSDT"] == [True, False]
+    assert [push["data"][0]["confirm"] for push in pushes if push["topic"] == "kline.60.BTCUSDT"] == [True]
 
 
 def test_confirmations_of_all_topics_come_together_whatever_was_looked_up_before() -> None:
@@ -167,7 +203,7 @@ def test_what_several_want_is_one_push() -> None:
     topic = watcher.topic("kline.1.BTCUSDT")
     for listener in ("me", "you"):
         watcher.feed.join(topic, listener, NOW, 0.0)
-    assert [push.listeners for push in watcher.feed.due(CLOSE + LAG)] == [("me", "you")] * 2
+    assert [push.listeners for push in watcher.feed.due(CLOSE + LAG)] == [("me", "you")]
 
 
 def test_a_delisted_symbol_confirms_its_last_candle_and_goes_silent() -> None:
@@ -212,7 +248,7 @@ def test_faults_of_confirmations(fault: str, expected: list[tuple[int, int, bool
 
 def test_two_candles_can_come_in_one_push() -> None:
     watcher = Watcher(Faults(two_in_one=1))
-    watcher.join()
+    watcher.join("kline.1.BTCUSDT", "spot")
     (push,) = watcher.due(CLOSE + LAG)
     assert story([push]) == [(0, True), (1, False)]
     assert len({entry["timestamp"] for entry in push["data"]}) == 1

@@ -152,7 +152,7 @@ def test_majors_trade_nearly_always_and_quiet_ones_do_not() -> None:
     assert still["BTTUSDT"] > 500
 
 
-@given(places, timeframes)
+@given(st.sampled_from([*PLACES, ("spot", "ETHUSDT"), ("spot", "0GUSDT")]), timeframes)
 def test_the_fast_printing_says_the_same_as_the_exact(place: tuple[Category, str], timeframe: Timeframe) -> None:
     of = listing(place)
     opens, bars = market().bars(of, timeframe, NOW - DAY_MS, NOW, NOW)

@@ -187,7 +187,7 @@ async def test_an_idle_connection_is_cut_without_a_word() -> None:
 
 
 async def test_a_client_that_does_not_read_is_cut_and_holds_up_nobody() -> None:
-    async with connected(stream=StreamRules(unsent_most=200_000)) as (box, client):
+    async with connected(stream=StreamRules(unsent_most=200_000, rollover="one")) as (box, client):
         sleeper = await trio.open_tcp_stream("127.0.0.1", box.port)
         sleeper.setsockopt(1, 8, 1024)  # a small receive buffer
         head = "GET /v5/public/linear HTTP/1.1\r\nHost: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -21,10 +21,11 @@ def _minute(ms: int) -> int:
     return ms - ms % candle.MINUTE_MS
 
 
-def _at_most_eight(listing: "Listing", _: object, value: int) -> None:
-    # The exchange prints turnover with at most eight decimals; ours are exact only if they fit.
-    if listing.category != "inverse" and listing.price_decimals + value > 8:
-        raise ValueError(f"{listing.symbol}: decimals of price and volume together are more than eight")
+def _not_too_many(listing: "Listing", _: object, value: int) -> None:
+    # The exchange prints turnover with at most so many decimals; ours are exact only if they fit.
+    most = 16 if listing.category == "spot" else 8
+    if listing.category != "inverse" and listing.price_decimals + value > most:
+        raise ValueError(f"{listing.symbol}: decimals of price and volume together are more than {most}")
 
 
 @attrs.frozen(eq=False)
@@ -40,7 +41,7 @@ class Listing:
     listed_ms: int = attrs.field(converter=_minute)  # trading begins with this minute
     base_price: int  # in ticks; the middle of the path that prices take
     price_decimals: int
-    volume_decimals: int = attrs.field(validator=_at_most_eight)
+    volume_decimals: int = attrs.field(validator=_not_too_many)
     daily_volume: int  # in lots
     launch_ms: int  # what the exchange says as launchTime; not the first candle, on purpose
     end_ms: int = FOREVER_MS

@@ -1,7 +1,8 @@
 """How the exchange prints candles: from ticks and lots to decimal text, and to rows and lines.
 
-Prices and turnover carry no superfluous zeros (`17071`, `17055.5`), volumes carry the decimals of the lot size, and
-nothing is `0`. Pure, and exact: where a float takes part, the number has at most 14 digits, which a double keeps.
+Prices and turnover carry no superfluous zeros (`17071`, `17055.5`). Volumes of contracts carry the decimals of the lot
+size, those of spot no superfluous zeros either, and nothing is `0`. Pure, and exact: where a float takes part, the
+number has at most 14 digits, which a double keeps.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ def text(units: int, decimals: int) -> str:
 
 
 def lots(units: int, decimals: int) -> str:
-    """A volume: with all decimals of its lot size, but nothing is `0`."""
+    """A volume of a contract: with all decimals of its lot size, but nothing is `0`."""
     if not units or not decimals:
         return str(units)
     whole, rest = divmod(units, 10**decimals)
@@ -38,8 +39,10 @@ def rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -> list
     # %g turns to exponents below 1e-4, so the least number that occurs decides.
     least = min((bar[5] for bar in bars if bar[5]), default=coin)
     most = max(map(itemgetter(5), bars))
-    if lowest * 10_000 >= tick and highest < _SAFE and least * 10_000 >= coin and most < _SAFE:
-        line = f"%d,%.14g,%.14g,%.14g,%.14g,%.{listing.volume_decimals}f,%.14g"
+    fewest = min((bar[4] for bar in bars if bar[4]), default=lot) if listing.category == "spot" else lot
+    if min(lowest / tick, least / coin, fewest / lot) >= 1e-4 and max(highest, most) < _SAFE:
+        volumes = "%.14g" if listing.category == "spot" else f"%.{listing.volume_decimals}f"
+        line = f"%d,%.14g,%.14g,%.14g,%.14g,{volumes},%.14g"
         still = "%d,%.14g,%.14g,%.14g,%.14g,0,0"
         return [
             line % (at, first / tick, top / tick, foot / tick, last / tick, volume / lot, turnover / coin)
@@ -56,7 +59,8 @@ def exact_rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -
     rows: list[Row] = []
     for at, (*prices, v, t) in zip(opens, bars, strict=True):
         texts = [text(units, price) for units in prices]
-        rows.append(",".join([str(at), *texts, lots(v, volume), text(t, turnover)]))
+        traded = text(v, volume) if listing.category == "spot" else lots(v, volume)
+        rows.append(",".join([str(at), *texts, traded, text(t, turnover)]))
     return rows
 
 

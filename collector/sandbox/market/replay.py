@@ -130,7 +130,8 @@ class Replay:
             self.passed_over.append(f"{symbol} ({error})")
             return None
         fields = [row.split(",") for recorded in found for row in recorded.rows[:1000]]
-        price_decimals = max(_decimals(field) for row in fields for field in row[1:5])
+        # Only the list of instruments shows these; candles have the decimals of their file.
+        price_decimals = min(8, max(_decimals(field) for row in fields for field in row[1:5]))
         return Listing(
             category=self._category,
             symbol=symbol,

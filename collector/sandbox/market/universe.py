@@ -37,6 +37,8 @@ _COINS: dict[str, tuple[float, int, int, int]] = {
     "YFI": (7_600, 0, 4, 3_000_000),
     "PUMPBTC": (0.061, 5, 0, 500_000),
 }
+# On spot some have other decimals of price and volume, so that a turnover has up to 16.
+_SPOT_DECIMALS = {"BTC": (2, 6), "ETH": (2, 5), "SOL": (2, 3), "XRP": (4, 2), "0G": (8, 8), "BTT": (10, 6)}
 # Name, first minute of trading in real life, and the least age in days the box gives it; the newest are only that old.
 _DEFAULT: dict[Category, tuple[tuple[str, str | None, int], ...]] = {
     "linear": (
@@ -157,8 +159,8 @@ def _shaped(key: bytes, category: Category, symbol: str, listed_ms: int) -> List
     if shape.delivery_ms < listed_ms:
         listed_ms = shape.delivery_ms - 90 * DAY_MS
     dollars, price_decimals, volume_decimals, daily = _COINS.get(shape.base) or _invented(key)
-    if category == "spot" and shape.base == "BTC":
-        price_decimals, volume_decimals = 2, 6
+    if category == "spot":
+        price_decimals, volume_decimals = _SPOT_DECIMALS.get(shape.base, (price_decimals, volume_decimals))
     if category == "inverse":
         volume_decimals = 0  # contracts of one dollar
     lots = daily // 4 if category == "inverse" else int(daily / dollars * 10**volume_decimals)

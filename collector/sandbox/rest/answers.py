@@ -52,7 +52,7 @@ def kline(source: Source, dialect: Dialect, now_ms: int, query: Query, twist: Tw
     except Refusal as refusal:
         return refused(refusal, now_ms)
     rows.reverse()  # the exchange lists the newest first
-    page = Page(asked.listing.category, asked.listing.symbol, asked.timeframe, rows)
+    page = Page(asked.category, asked.listing.symbol, asked.timeframe, rows)
     if twist is not None:
         page = twist(page, asked)
     result = f'{{"category":"{page.category}","symbol":"{page.symbol}","list":{json_of(page.rows)}}}'

@@ -48,8 +48,9 @@ class Refusal(Exception):
 
 @attrs.frozen
 class Asked:
-    """A question for candles, understood."""
+    """A question for candles, understood; the category is the one that was named, and what the answer is labelled."""
 
+    category: Category
     listing: Listing
     timeframe: Timeframe
     start_ms: int | None
@@ -75,12 +76,15 @@ def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> A
         raise Refusal("Invalid period!")
     symbol = query.get("symbol", "")
     listing = source.listings(category).get(symbol)
+    if listing is None and category == "inverse":  # seen: it has the candles of linear ones, and labels them inverse
+        listing = source.listings("linear").get(symbol)
     if listing is None or listing.status(now_ms) is None:
         # The texts of the categories differ: this one of linear was seen, that of spot is known from its neighbours.
         text = "Not supported symbols" if category == "spot" else "params error: symbol invalid"
         shaped = {"category": "", "symbol": "", "list": []}
         raise Refusal(text, shaped if dialect.refused_result == "shaped" else None)
     return Asked(
+        category,
         listing,
         TIMEFRAMES[interval],
         number(query, "start"),

@@ -14,13 +14,14 @@ from typing import Generic, TypeVar
 import attrs
 
 from collector.sandbox.market import noise
-from collector.sandbox.market.listing import Row, Source
+from collector.sandbox.market.listing import Category, Row, Source
 from collector.sandbox.stream import pushes
 from collector.sandbox.stream.garbles import falsified, still
 from collector.sandbox.stream.rules import StreamRules
 from collector.sandbox.stream.script import Plan, Script
 from collector.sandbox.stream.topics import Topic
 
+_End = tuple[int, Category]  # when candles close, and of which category they are: these are confirmed together
 SLOTS = 20  # a second's pushes are spread over so many moments, as the exchange's do not all come at once
 Listener = TypeVar("Listener", bound=Hashable)
 
@@ -45,9 +46,11 @@ class _Watched(Generic[Listener]):
     listeners: dict[Listener, None] = attrs.field(factory=dict)
     last: Row = ""
     pushed_s: float = 0.0
-    ready: tuple[Row, Row] | None = (
-        None  # the closed candle and the next one, as they will be when this one is confirmed
-    )
+    ready: tuple[Row, Row] | None = None  # the candle as it will be confirmed, and the next one as it begins
+
+    @property
+    def end(self) -> _End:
+        return self.close_ms, self.topic.category
 
 
 class Feed(Generic[Listener]):
@@ -60,9 +63,9 @@ class Feed(Generic[Listener]):
         self._key = noise.key_of(seed, "confirm")
         self._watched: dict[tuple[str, str], _Watched[Listener]] = {}
         self._slots: list[dict[_Watched[Listener], None]] = [{} for _ in range(SLOTS)]
-        self._closing: dict[int, dict[_Watched[Listener], None]] = {}  # by the instant of their close
+        self._closing: dict[_End, dict[_Watched[Listener], None]] = {}
         self._due: list[tuple[int, int, Callable[[int], Iterator[Push[Listener]]]]] = []
-        self._prepared = (0, 0)
+        self._prepared: tuple[_End | None, int] = (None, 0)
         self._order = count()
         self._beat: int | None = None
 
@@ -109,17 +112,16 @@ class Feed(Generic[Listener]):
 
         Nothing depends on it but speed: what a candle will be is known beforehand here.
         """
-        close_ms = min(self._closing, default=0)
-        closing = self._closing.get(close_ms, {})
-        if self._prepared == (close_ms, len(closing)):
+        end = min(self._closing, default=None)
+        closing = self._closing.get(end, {}) if end else {}
+        if end is None or self._prepared == (end, len(closing)):
             return
-        due_ms = close_ms + self._lag_ms(close_ms)
+        due_ms = end[0] + self._lag_ms(end)
         for watched in tuple(closing):
-            if watched.ready is None and watched.close_ms == close_ms:
-                final = self._row(watched.topic, watched.open_ms, due_ms)
-                watched.ready = final, self._row(watched.topic, close_ms, due_ms)
+            if watched.ready is None and watched.end == end:
+                watched.ready = self._row(watched.topic, watched.open_ms, due_ms), self._first(watched.topic, end[0])
                 yield
-        self._prepared = (close_ms, len(closing))
+        self._prepared = (end, len(closing))
 
     def due(self, now_ms: int) -> Iterator[Push[Listener]]:
         """What has fallen due by the exchange's time, in its order: confirmations, and the candles that follow them."""
@@ -149,7 +151,7 @@ class Feed(Generic[Listener]):
 
     def _watch(self, topic: Topic, now_ms: int) -> _Watched[Listener]:
         open_ms = topic.timeframe.floor(now_ms)
-        if now_ms < open_ms + self._lag_ms(open_ms) and open_ms > topic.listing.listed_ms:
+        if now_ms < open_ms + self._lag_ms((open_ms, topic.category)) and open_ms > topic.listing.listed_ms:
             open_ms = topic.timeframe.shift(open_ms, -1)  # the one before it is yet to be confirmed
         watched: _Watched[Listener] = _Watched(topic, self._slot(topic), open_ms, topic.timeframe.close(open_ms))
         self._slots[watched.slot][watched] = None
@@ -163,34 +165,35 @@ class Feed(Generic[Listener]):
         """See that it is confirmed, also if trading ends before its close; what opens later is no candle."""
         if watched.open_ms >= watched.topic.listing.end_ms:
             return
-        close_ms = watched.close_ms
-        if close_ms not in self._closing:
-            self._closing[close_ms] = {}
-            self._at(close_ms + self._lag_ms(close_ms), partial(self._close, close_ms))
-        self._closing[close_ms][watched] = None
+        end = watched.end
+        if end not in self._closing:
+            self._closing[end] = {}
+            self._at(end[0] + self._lag_ms(end), partial(self._close, end))
+        self._closing[end][watched] = None
 
-    def _close(self, close_ms: int, due_ms: int) -> Iterator[Push[Listener]]:
-        for watched in self._closing.pop(close_ms, ()):
+    def _close(self, end: _End, due_ms: int) -> Iterator[Push[Listener]]:
+        for watched in self._closing.pop(end, ()):
             if watched.listeners:
                 yield from self._turned(watched, due_ms)
 
     def _turned(self, watched: _Watched[Listener], due_ms: int) -> Iterator[Push[Listener]]:
         """The candle is confirmed, unless a fault has it otherwise, and the next one begins."""
         topic, open_ms = watched.topic, watched.open_ms
-        final, following = watched.ready or (self._row(topic, at, due_ms) for at in (open_ms, watched.close_ms))
+        final, first = watched.ready or (self._row(topic, open_ms, due_ms), self._first(topic, watched.close_ms))
         watched.ready = None
         told = self._shown(watched, final) and not self._script.absent(topic, open_ms)
         plan = self._script.plan(topic, open_ms) if told else Plan(())
         watched.open_ms, watched.close_ms = watched.close_ms, topic.timeframe.close(watched.close_ms)
         self._await_close(watched)
-        opening = self._opening(watched, following, due_ms)
+        opening = self._opening(watched, first, due_ms)
+        joined = plan.joined or self._rules.joins(topic.category)
         for delay_ms, wrong in zip(plan.delays_ms, plan.wrong, strict=False):
             row = falsified(final) if wrong else final
             if delay_ms:
                 self._at(due_ms + delay_ms, partial(self._confirmed, watched, row))
             else:
-                yield from self._confirmed(watched, row, due_ms, opening if plan.joined else ())
-                opening = () if plan.joined else opening
+                yield from self._confirmed(watched, row, due_ms, opening if joined else ())
+                opening = () if joined else opening
         if opening:
             yield Push(pushes.message(topic, opening, due_ms), tuple(watched.listeners))
 
@@ -210,6 +213,10 @@ class Feed(Generic[Listener]):
         rows = self._source.rows(topic.listing, topic.timeframe, open_ms, open_ms + 1, now_ms)
         return rows[0] if rows else ""
 
+    def _first(self, topic: Topic, open_ms: int) -> Row:
+        """A candle as it begins, without a trade; none at the end of trading."""
+        return self._row(topic, open_ms, open_ms) if open_ms < topic.listing.end_ms else ""
+
     def _shown(self, watched: _Watched[Listener], row: Row) -> bool:
         return bool(row) and not (self._script.silent(watched.topic) and still(row))
 
@@ -219,12 +226,11 @@ class Feed(Generic[Listener]):
     def _at(self, due_ms: int, act: Callable[[int], Iterator[Push[Listener]]]) -> None:
         heappush(self._due, (due_ms, next(self._order), act))
 
-    def _lag_ms(self, close_ms: int) -> int:
-        """The same for all candles that close at an instant, so that they are confirmed in one burst."""
-        jitter = noise.share(self._key, str(close_ms)) if self._rules.confirm_jitter_ms else 0
-        return int(self._rules.confirm_lag_ms + self._rules.confirm_jitter_ms * jitter)
+    def _lag_ms(self, end: _End) -> int:
+        """The same for all candles that close at an instant in a category, so that they are confirmed in one burst."""
+        return self._rules.lag_ms(end[1], noise.share(self._key, str(end[0])))
 
     def _forget(self, watched: _Watched[Listener]) -> None:
         self._slots[watched.slot].pop(watched, None)
-        if (closing := self._closing.get(watched.close_ms)) is not None:
+        if (closing := self._closing.get(watched.end)) is not None:
             closing.pop(watched, None)
