@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checking.audit": COMMON | {"checking.samples", "beside", "checking.*", "ownership"},  # it asks the exchange
     "checking.reports": COMMON | {"own_files"},
     "research": set(),
-    "research.*": PURE | {"research.*"},
+    "research.*": PURE | {"own_files", "research.*"},
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON | {"address_limit"},

@@ -9,7 +9,6 @@ written everything works without.
 
 import fcntl
 import os
-import stat
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from uuid import uuid4
 import attrs
 import msgspec
 
+from collector.own_files import make_directory, open_own
 from collector.research.arrow import NotArrow
 from collector.research.columns import Columns, columns_of
 from collector.research.lines import Lines, Stamp
@@ -64,11 +64,11 @@ def write_copy(path: Path, pieces: Iterable[bytes | memoryview], extent: Callabl
         OSError: it could not be written; what was there is still there.
     """
     place = _place(path)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(place.parent)
     _clear(place)
     new = place.with_name(f"{place.name}.{uuid4().hex}.new")
     try:
-        with new.open("xb") as file:
+        with os.fdopen(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             checksum = 0
             for piece in _with_note(pieces, extent):
@@ -92,7 +92,7 @@ def _with_note(pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent
 def _clear(place: Path) -> None:
     """Removes what writers that were killed have left; one that is at work holds a lock on what is its own."""
     for left in place.parent.glob(f"{place.name}.*.new"):
-        with suppress(OSError), open(left, "rb", opener=_opened) as file:
+        with suppress(OSError), os.fdopen(open_own(left, os.O_RDONLY), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
 
@@ -103,17 +103,8 @@ def _place(path: Path) -> Path:
 
 def _content(place: Path, most: int) -> bytes:
     """All bytes of a file, which has no more than `most`."""
-    with open(place, "rb", buffering=0, opener=_opened) as file:
+    with os.fdopen(open_own(place, os.O_RDONLY), "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if size > most:
             raise OSError(f"{place} is too large for a copy")
         return file.read(size)
-
-
-def _opened(path: str, flags: int) -> int:
-    """Opens a file of ours: neither through a link that somebody put in its place, nor waiting at a pipe."""
-    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(f"{path} is not a regular file")
-    return file

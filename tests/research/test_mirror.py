@@ -252,6 +252,7 @@ def test_a_disk_that_fills_up_while_a_copy_is_written_leaves_nothing_behind(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
+    copy_of(path).parent.mkdir(parents=True)
     monkeypatch.setattr(os, "fsync", full)
     path.write_bytes(content(rows(0, MANY)))
     assert opens(loaded(path)) == list(range(MANY))
