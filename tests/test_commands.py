@@ -1070,3 +1070,4 @@ def test_the_demo_finds_every_file_equal(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0
     assert ended.stderr.count("equal to the exchange, byte for byte") == 12
+    assert "7 candles on record as missing: this exchange hides them on purpose" in ended.stderr

@@ -12,11 +12,14 @@ import trio
 
 from collector.book import Book
 from collector.candle import DAY_MS, MINUTE_MS, Series
+from collector.coverage import Spans
+from collector.rows import candles_in
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.service import Watch, serve
 from collector.settings import Settings
-from collector.summary import summary_lines
+from collector.summary import Outcome, summary_lines
 from collector.vitals import Vitals
+from collector.wording import counted
 
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "1000PEPEUSDT")
 _TIMEFRAMES = ("1", "5", "60", "D")
@@ -39,13 +42,15 @@ class Comparison:
 async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], watch: Watch | None) -> bool:
     """Collects from the sandbox into a directory and says what happened; whether every file equals the exchange."""
     now_ms = time.time_ns() // 1_000_000
+    hole_ms = now_ms - 5 * DAY_MS
+    holes = (Hole(_SYMBOLS[1], "1", hole_ms, hole_ms + 7 * MINUTE_MS),)
     box_of = open_sandbox(
         seed=seed,
         symbols=_SYMBOLS,
         rate=_RATE,
         limits=Limits(ban_s=_BAN_S),
         listed={_SYMBOLS[-1]: now_ms - 9 * DAY_MS},
-        faults=_faults(now_ms),
+        faults=_faults(holes),
     )
     async with box_of as box:
         say(f"an exchange in a box serves {', '.join(_SYMBOLS)} at {box.url}; its clock runs {_RATE} times fast")
@@ -63,6 +68,9 @@ async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], wa
             say(line)
         say(f"the next start brought {ended.vitals.rows} candles more, and read the stream's once again")
         _report(say, compared, box)
+        if hidden := _hidden(ended, holes):
+            missing = counted(hidden, "candle")
+            say(f"{missing} on record as missing: this exchange hides them on purpose, so nobody has them")
     return len(compared) == ended.series and all(each.equal for each in compared)
 
 
@@ -98,8 +106,7 @@ async def _until(reached: Callable[[], bool]) -> None:
         await trio.sleep(0.1)
 
 
-def _faults(now_ms: int) -> Faults:
-    hole_ms = now_ms - 5 * DAY_MS
+def _faults(holes: tuple[Hole, ...]) -> Faults:
     return Faults(
         paths=("kline",),
         latency_ms=20,
@@ -112,7 +119,17 @@ def _faults(now_ms: int) -> Faults:
         ban_after=60,
         confirm_missing=0.05,
         confirm_twice=0.05,
-        holes=(Hole(_SYMBOLS[1], "1", hole_ms, hole_ms + 7 * MINUTE_MS),),
+        holes=holes,
+    )
+
+
+def _hidden(outcome: Outcome, holes: Sequence[Hole]) -> int:
+    """How many of the candles that are missing are in the exchange's holes."""
+    return sum(
+        candles_in(series.timeframe, Spans((note.span,)) & Spans.between(hole.start_ms, hole.end_ms))
+        for series, note in (*outcome.absent, *outcome.missing)
+        for hole in holes
+        if series.symbol == hole.symbol and hole.timeframe in (None, series.timeframe.name)
     )
 
 

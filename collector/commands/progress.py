@@ -47,12 +47,18 @@ def glimpse(vitals: Vitals, book: Book) -> Glimpse:
 
 
 async def log_progress(vitals: Vitals, book: Book) -> None:
-    """A line every few seconds while there is something to fetch, until cancelled."""
+    """A line every few seconds while there is something to fetch and it gets on, and one when it is done, until
+    cancelled."""
     before = glimpse(vitals, book)
+    busy = True  # at the start; later, when there is something to fetch for longer than a minute's candles take
     while True:
         await trio.sleep(_LOG_EVERY_S)
         now = glimpse(vitals, book)
-        if now.remaining or now.candles != before.candles:
+        if busy and now.candles > vitals.taken and not now.remaining:  # not all of them came over the stream
+            busy = False
+            log.info("all fetched", candles=now.candles, requests=now.requests)
+        elif now.remaining and before.remaining and (now.candles, now.remaining) != (before.candles, before.remaining):
+            busy = True
             candles_s, requests_s = now.rates(before)
             log.info(
                 "progress",

@@ -1,6 +1,7 @@
 """A storm of equal lines becomes one with a count, on its way to where lines are shown and kept."""
 
 import logging
+import time
 from collections.abc import Callable, Hashable, Sequence
 
 from collector.logs.storms import Storms
@@ -40,11 +41,12 @@ class Calm(logging.Handler):
 
     def _tell(self, all_of_them: bool) -> None:
         for kind, times, seconds in self._storms.told(self._now_s(), all_of_them=all_of_them):
-            last = self._last.pop(kind)
+            last, now_s = self._last.pop(kind), time.time()
             again = f"{times} times in {seconds:.0f} s"
             facts = getattr(last, "facts", {}) | {"again": again}
             count = {"facts": facts, "msg": f"{last.getMessage()} again={again!r}", "args": (), "exc_info": None}
-            self._pass_on(logging.makeLogRecord(last.__dict__ | count))
+            told = {"created": now_s, "msecs": now_s % 1 * 1000}  # or it would stand behind lines of a later time
+            self._pass_on(logging.makeLogRecord(last.__dict__ | count | told))
 
     def _pass_on(self, record: logging.LogRecord) -> None:
         for handler in self._handlers:

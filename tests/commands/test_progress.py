@@ -3,10 +3,14 @@
 from io import StringIO
 
 import pytest
+import trio
 from rich.console import Console
+from trio.testing import MockClock
 
-from collector.commands.progress import Glimpse, picture
+from collector.book import Book
+from collector.commands.progress import Glimpse, log_progress, picture
 from collector.commands.terminal import can_draw
+from collector.vitals import Vitals
 
 
 def drawn(*seen: Glimpse) -> list[str]:
@@ -29,6 +33,32 @@ def test_a_whole_market_is_told_in_millions_and_before_anything_came_nothing_is_
     before, now = Glimpse(10, 0, 0, 172_800_000, "starting"), Glimpse(15, 50_000_000, 50_000, 122_800_000, "starting")
     assert drawn(before, now)[0] == "50.0M/172.8M candles 10,000,000/s · 50,000 requests 10,000/s · 0:00:12 left"
     assert drawn(before)[0] == "0/172.8M candles 0/s · 0 requests 0/s · unknown left"
+
+
+async def test_progress_is_logged_while_it_gets_on_and_once_at_the_end(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="collector")
+    vitals, book = Vitals(), Book()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(log_progress, vitals, book)
+        book.candles_in_flight = 3000
+        await trio.sleep(15)
+        for _ in range(2):  # two pages
+            await trio.sleep(10)
+            vitals.rows += 1000
+            book.candles_in_flight -= 1000
+        await trio.sleep(600)  # nobody answers
+        book.candles_in_flight = 0
+        for _ in range(10):  # live: a candle a minute, now and then one that is asked for
+            await trio.sleep(60)
+            vitals.rows += 1
+            book.candles_in_flight = 1
+            await trio.sleep(5)
+            book.candles_in_flight = 0
+        nursery.cancel_scope.cancel()
+    events = [record.getMessage().split(" candles=")[0] for record in caplog.records]
+    assert events == ["progress", "progress", "all fetched"]
 
 
 @pytest.mark.parametrize(("term", "draws"), [("xterm", True), ("dumb", False), ("unknown", False)])

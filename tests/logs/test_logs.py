@@ -225,6 +225,25 @@ def test_a_log_that_stands_for_good_does_not_keep_the_process(
     assert "stored" in printed(console)
 
 
+def test_lines_with_a_count_have_the_time_they_are_said_at(
+    tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1_700_000_000.0
+    monkeypatch.setattr("time.time", lambda: now_s)
+    with open_logs(tmp_path, console=console, now_s=lambda: now_s):
+        for _ in range(3):
+            log.warning("connection lost")
+        now_s += 50
+        log.info("new symbols")
+        now_s += 20
+        tell_counts()
+    assert [(entry["event"], entry["time"][11:19]) for entry in kept(tmp_path)] == [
+        ("connection lost", "22:13:20"),
+        ("new symbols", "22:14:10"),
+        ("connection lost", "22:14:30"),
+    ]
+
+
 def test_a_storm_is_told_at_the_end(console: Console) -> None:
     with open_logs(None, console=console):
         for _ in range(5):
