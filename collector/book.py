@@ -10,7 +10,20 @@ import attrs
 
 from collector.candle import MINUTE_MS, Series
 from collector.coverage import NOTHING, Span, Spans
-from collector.missing import Missing, State, ended, failed, left_out, next_due_ms, not_due, noted, started_anew
+from collector.missing import (
+    LAG_MS,
+    Missing,
+    State,
+    asked_anew,
+    ended,
+    failed,
+    left_out,
+    next_due_ms,
+    not_due,
+    noted,
+    started_anew,
+    waiting,
+)
 from collector.planning import joined
 from collector.rows import candles_in
 from collector.verification import LONGEST_PAUSE_MS, Verification
@@ -103,10 +116,11 @@ class Book:
             missing -= not_due(record.notes, now_ms)
         return missing | (record.to_verify(series.timeframe, now_ms) - record.in_flight) if record.unsure else missing
 
-    def requests(self, series: Series, due: Spans) -> Spans:
+    def requests(self, series: Series, due: Spans, now_ms: int) -> Spans:
         """What to ask for so that all that is due takes the fewest requests; what is held may be asked for again."""
         record = self[series]
-        return joined(series.timeframe, due, (record.held | record.wanted) - record.in_flight)
+        apart = record.in_flight | waiting(record.notes, now_ms)
+        return joined(series.timeframe, due, (record.held | record.wanted) - apart)
 
     def hole(self, series: Series, start_ms: int, end_ms: int, staged: Spans) -> Spans:
         """What lies between two instants and is going to be filled: wanted, not staged, not on record as missing."""
@@ -151,7 +165,11 @@ class Book:
         record.held |= covered
         still_missing = (span - record.held) & record.wanted
         if record.notes or still_missing:
-            record.notes = noted(record.notes, span, still_missing, lambda before, part: left_out(before, part, now_ms))
+            old = span.within(0, series.timeframe.floor(now_ms - LAG_MS))
+            for part in (old, span - old):
+                record.notes = noted(
+                    record.notes, part, still_missing & part, lambda before, part: left_out(before, part, now_ms)
+                )
             self._note_before_listing(series)
             if series.symbol in self.delisted:
                 self._note_end(series)
@@ -214,6 +232,11 @@ class Book:
             record.end_pause()
             if record.notes:
                 record.notes = tuple(map(started_anew, record.notes))
+
+    def ask_anew(self, every_series: Iterable[Series]) -> None:
+        """What the exchange is known not to have is asked for at once, however long ago it was asked for."""
+        for series in every_series:
+            self[series].notes = tuple(map(asked_anew, self[series].notes))
 
     def disbelieve_later_than(self, now_ms: int) -> None:
         """Nothing was asked for later than now: what says so is of a clock that was wrong, and does not hold up."""

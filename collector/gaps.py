@@ -17,7 +17,7 @@ from collector.demand import Demand
 from collector.errors import StorageError
 from collector.inspection import Mark, NotOurs, inspect, mapped
 from collector.ledger import read_ledger
-from collector.missing import Missing
+from collector.missing import Missing, neighbours_joined
 from collector.ownership import refuse_if_absent
 from collector.stored import as_of_ms, known_series
 from collector.wording import counted
@@ -70,7 +70,7 @@ def find_gaps(data_dir: Path, category: str, demand: Demand | None = None) -> It
         saved.want(demand.spans(known_series(data_dir, saved.book), now_ms))
     for series in sorted(saved.book.records):
         held = _held(data_dir / series.file_name, series, saved.marks.get(series))
-        yield from (Gap(series, missing) for missing in saved.missing(series, held))
+        yield from (Gap(series, missing) for missing in neighbours_joined(saved.missing(series, held)))
 
 
 def gaps_summary(gaps: Sequence[Gap]) -> str:

@@ -59,6 +59,7 @@ class _Note(msgspec.Struct, array_like=True):
     tries: int
     asked_ms: int
     why: str
+    since_ms: int = 0
 
 
 class _Entry(msgspec.Struct):
@@ -302,14 +303,17 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _stored(record: Record, mark: Mark | None) -> bytes:
-    notes = [_Note(n.span.start_ms, n.span.end_ms, n.state, n.tries, n.asked_ms, n.why) for n in record.notes]
+    notes = [
+        _Note(n.span.start_ms, n.span.end_ms, n.state, n.tries, n.asked_ms, n.why, n.since_ms) for n in record.notes
+    ]
     place = (mark.size, mark.first_ms, mark.last_ms) if mark else None
     held = mark.held if mark else Spans()
     return msgspec.json.encode(_Entry(_pairs(record.wanted), _pairs(held), notes, place, _pairs(record.unsure)))
 
 
 def _missing(note: _Note) -> Missing:
-    return Missing(Span(note.start_ms, note.end_ms), State(note.state), note.tries, note.asked_ms, note.why)
+    since_ms = note.since_ms or note.asked_ms
+    return Missing(Span(note.start_ms, note.end_ms), State(note.state), note.tries, note.asked_ms, note.why, since_ms)
 
 
 def _pairs(spans: Spans) -> list[Pair]:

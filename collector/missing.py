@@ -1,9 +1,10 @@
 """What is missing, why, and when to ask for it again.
 
 A closed candle that is wanted and not held is `pending` until it was asked for. What a good answer leaves out is
-`retrying` first, because the exchange's REST side may lag behind by seconds, and becomes `absent` only when it was
-asked for several times over minutes; absent candles are asked for again after a day, then ever more rarely. Pure:
-the moments come in from outside, by the exchange's clock.
+`retrying`, because one answer proves nothing: REST may lag, and a page may come short. A candle that closed less than
+an hour before is asked for four times over three minutes; an older one once more, at once. What is left out then too is
+`absent`. That is a claim: it is asked for again after a day, then ever more rarely. Pure: the moments come in from
+outside, by the exchange's clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,13 +12,14 @@ from enum import StrEnum
 
 import attrs
 
-from collector.candle import DAY_MS
+from collector.candle import DAY_MS, MINUTE_MS
 from collector.coverage import NOTHING, Span, Spans
 
 _RETRY_AFTER_MS = (15_000, 45_000, 120_000)  # asked at 0 s, 15 s, 60 s and 180 s: absent at the fourth
+LAG_MS = 60 * MINUTE_MS  # REST may not have what closed later than this before its answer
 _FAILED_AGAIN_MS = 30_000
 _FAILED_LONGEST_MS = 3_600_000
-_ABSENT_LONGEST_DAYS = 64
+_CLAIM_LONGEST_MS = 64 * DAY_MS
 
 
 class State(StrEnum):
@@ -32,45 +34,74 @@ class State(StrEnum):
 
 # The exchange was asked and has nothing there: nobody waits for these candles, and a file without them is whole.
 SETTLED = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
+# Of these, what the exchange may still come to have, and is asked for again.
+CLAIMS = (State.ABSENT,)
 
 
 @attrs.frozen
 class Missing:
-    """A span of candles that were asked for and not obtained."""
+    """A span of candles that were asked for and not obtained; it has been in its state since `since_ms`."""
 
     span: Span
     state: State
     tries: int
     asked_ms: int
     why: str
+    since_ms: int = 0
 
     @property
     def due_ms(self) -> int | None:
-        """When to ask again; None: never."""
+        """When to ask again; 0: at once; None: never."""
         match self.state:
             case State.PENDING:  # the request failed: once more at once, then ever more patiently
                 if self.tries < 2:
                     return 0
                 return self.asked_ms + min(_FAILED_AGAIN_MS << min(self.tries - 2, 10), _FAILED_LONGEST_MS)
             case State.RETRYING:
-                return self.asked_ms + _RETRY_AFTER_MS[self.tries - 1]
-            case State.ABSENT:
-                days = 1 << min(self.tries - len(_RETRY_AFTER_MS) - 1, 10)
-                return self.asked_ms + min(days, _ABSENT_LONGEST_DAYS) * DAY_MS
+                return 0 if self._is_old(self.asked_ms) else self.asked_ms + _RETRY_AFTER_MS[self.tries - 1]
+            case state if state in CLAIMS:  # after a day, and then when it has stood twice as long
+                pause_ms = self.asked_ms - self.since_ms + DAY_MS
+                return self.asked_ms + min(max(pause_ms, DAY_MS), _CLAIM_LONGEST_MS)
         return None
+
+    @property
+    def settles_ms(self) -> int:
+        """By when one that is retrying is known to be absent, if it does not come."""
+        return self.asked_ms + sum(_RETRY_AFTER_MS[self.tries - 1 :])
+
+    def _is_old(self, now_ms: int) -> bool:
+        return self.span.end_ms <= now_ms - LAG_MS
+
+    def left_out_again(self, now_ms: int) -> "Missing":
+        """The note after another good answer without these candles; for a claim that is not due, it is no news."""
+        if self.state in CLAIMS and (self.due_ms or 0) > now_ms + MINUTE_MS:
+            return self
+        tries = self.tries + 1
+        settled = self.state in CLAIMS or tries > (1 if self._is_old(now_ms) else len(_RETRY_AFTER_MS))
+        state = self.state if self.state in CLAIMS or not settled else State.ABSENT
+        since_ms = self.since_ms if state is self.state else now_ms
+        return attrs.evolve(self, state=state, tries=tries, asked_ms=now_ms, why=_LEFT_OUT, since_ms=since_ms)
+
+
+_LEFT_OUT = "the exchange's answer leaves it out"
 
 
 def left_out(before: Missing | None, span: Span, now_ms: int) -> Missing:
-    """A good answer did not have these candles."""
-    tries = before.tries + 1 if before and before.state in (State.RETRYING, State.ABSENT) else 1
-    state = State.ABSENT if tries > len(_RETRY_AFTER_MS) else State.RETRYING
-    return Missing(span, state, tries, now_ms, "the exchange's answer leaves it out")
+    """A good answer did not have these candles, all of which closed within `LAG_MS` before it, or all earlier."""
+    if before and before.state in (State.RETRYING, *CLAIMS):
+        return attrs.evolve(before, span=span).left_out_again(now_ms)
+    return Missing(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
 
 
 def failed(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing:
     """The request for these candles failed for good."""
-    tries = before.tries + 1 if before and before.state is State.PENDING else 1
-    return Missing(span, State.PENDING, tries, now_ms, why)
+    tries = before.tries + 1 if before and before.state in (State.PENDING, State.RETRYING) else 1
+    return Missing(span, State.PENDING, tries, now_ms, why, now_ms)
+
+
+def asked_anew(note: Missing) -> Missing:
+    """The note when somebody wants to know at once whether it still holds."""
+    return attrs.evolve(note, asked_ms=0) if note.state in CLAIMS else note
 
 
 def started_anew(note: Missing) -> Missing:
@@ -111,6 +142,11 @@ def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
     return Spans.of(*waiting) if waiting else NOTHING
 
 
+def waiting(notes: Iterable[Missing], now_ms: int) -> Spans:
+    """The spans that are to be asked for a number of times, and not yet again: no other question may cover them."""
+    return Spans.of(*(note.span for note in notes if note.state is State.RETRYING and (note.due_ms or 0) > now_ms))
+
+
 def next_due_ms(notes: Iterable[Missing], now_ms: int) -> int | None:
     """The next moment at which something becomes due."""
     return min((note.due_ms for note in notes if note.due_ms is not None and note.due_ms > now_ms), default=None)
@@ -122,12 +158,31 @@ def _final(note: Missing, end_ms: int) -> Missing:
     return attrs.evolve(note, state=State.DELISTED, tries=1, why="the symbol trades no more")
 
 
-def _joined(notes: Iterable[Missing]) -> Iterator[Missing]:
-    """One note for neighbours that differ in nothing but their place."""
+def neighbours_joined(notes: Iterable[Missing]) -> Iterator[Missing]:
+    """One note for neighbours of one state and reason, as for the one of them that was asked for longest ago."""
+    return _joined(notes, lambda _, __: True)
+
+
+def _asked_together(one: Missing, other: Missing) -> bool:
+    """Whether one note serves for both: a claim that comes up minute by minute must not make a note each."""
+    if one.state in CLAIMS:
+        return abs(one.asked_ms - other.asked_ms) < LAG_MS
+    return (one.tries, one.asked_ms) == (other.tries, other.asked_ms)
+
+
+def _joined(notes: Iterable[Missing], alike: Callable[[Missing, Missing], bool] = _asked_together) -> Iterator[Missing]:
+    """One note for neighbours of one state and reason that are alike."""
     current: Missing | None = None
     for note in notes:
-        if current and current.span.end_ms == note.span.start_ms and current == attrs.evolve(note, span=current.span):
-            current = attrs.evolve(current, span=Span(current.span.start_ms, note.span.end_ms))
+        if (
+            current
+            and (current.span.end_ms, current.state, current.why) == (note.span.start_ms, note.state, note.why)
+            and alike(current, note)
+        ):
+            first = min(current, note, key=lambda each: each.asked_ms)
+            tries, since_ms = max(current.tries, note.tries), min(current.since_ms, note.since_ms)
+            span = Span(current.span.start_ms, note.span.end_ms)
+            current = attrs.evolve(first, span=span, tries=tries, since_ms=since_ms)
             continue
         if current:
             yield current

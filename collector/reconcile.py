@@ -14,11 +14,13 @@ import trio
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
-from collector.coverage import Spans
+from collector.coverage import Spans, moment_text
 from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
+from collector.missing import Missing, State
 from collector.pacing import patience_s
 from collector.planning import SETTLE_MS, wanted
+from collector.rows import candles_in
 from collector.settings import Settings
 
 log = get_logger(__name__)
@@ -43,17 +45,43 @@ class Reconciler:
     async def reconcile_once(self) -> None:
         """Fetches what is missing now, and returns when it is held or cannot be had at the moment.
 
-        What closes in the meantime is not waited for, or a fast market would never let it end.
+        Candles that closed within the last hour and that an answer left out are waited for, at most three minutes. What
+        closes in the meantime is not, or a fast market would never let it end.
         """
         now_ms = await self._settled_time()
         self._want(now_ms)
         for series in self._every_series:
             self._book.doubt(series, 0)
-        while self._fetch_due(now_ms):
-            await self._until_idle()
+        while True:
+            if self._fetch_due(now_ms):
+                await self._until_idle()
+            elif retrying := self._retrying(now_ms):
+                now_ms = max(now_ms, await self._wait_for(retrying))
+            else:
+                return
             if self._clock.now_ms < now_ms:  # it was wrong, and so is what is wanted
                 now_ms = await self._settled_time()
                 self._want(now_ms)
+
+    def _retrying(self, now_ms: int) -> list[tuple[Series, Missing]]:
+        """What an answer left out that may still come within minutes."""
+        return [
+            (series, note)
+            for series in self._every_series
+            for note in self._book[series].notes
+            if note.state is State.RETRYING and (note.due_ms or 0) > now_ms
+        ]
+
+    async def _wait_for(self, retrying: Sequence[tuple[Series, Missing]]) -> int:
+        """Returns when the first of these is due, or the exchange's clock is to be asked; the time then."""
+        due_ms = min(note.due_ms or 0 for _, note in retrying)
+        until = moment_text(max(note.settles_ms for _, note in retrying))
+        candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in retrying)
+        log.info("waiting for candles that REST does not have yet", candles=candles, until=until)
+        await self._clock.reach_or_ask(trio.Event(), due_ms)
+        if self._clock.now_ms < due_ms:
+            await self._server_time()
+        return min(due_ms, self._clock.now_ms)
 
     async def reconcile(self) -> None:
         """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
@@ -105,7 +133,7 @@ class Reconciler:
         every_due = [(series, self._book.due(series, now_ms)) for series in self._every_series]
         for series, due in every_due:
             if due:
-                self._fetch(series, self._book.requests(series, due))
+                self._fetch(series, self._book.requests(series, due, now_ms))
         return any(due for _, due in every_due)
 
     async def _until_idle(self) -> None:

@@ -39,7 +39,7 @@ from collector.ledger import Ledger, open_ledger
 from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
-from collector.missing import State
+from collector.missing import State, neighbours_joined
 from collector.planning import NEWEST, SETTLE_MS
 from collector.reconcile import OVERDUE_MS, Reconciler
 from collector.repair import Chosen, Doubt, Mending, Plan, Stock, stored_series
@@ -253,7 +253,7 @@ async def _serve(run: _Run) -> Outcome:
             mended = await trio.to_thread.run_sync(run.mending.finish, stock, clock.now_ms)
     if failures:
         raise failures[0]
-    notes = [(series, note) for series in every_series for note in stock.book.missing(series)]
+    notes = [(series, note) for series in every_series for note in neighbours_joined(stock.book.missing(series))]
     return Outcome(
         vitals,
         trio.current_time() - began_s,
@@ -370,6 +370,7 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series
         await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
     doubted = await trio.to_thread.run_sync(mending.doubt, stock, every_series, now_ms)
     mending.compare(stock)
+    stock.book.ask_anew(every_series)
     return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from collector.book import Book
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import NOTHING, Span, Spans
-from collector.missing import State
+from collector.missing import State, neighbours_joined
 from collector.planning import windows
 
 MINUTE = Series("BTCUSDT", timeframe("1"))
@@ -71,6 +71,78 @@ def test_what_an_answer_leaves_out_is_asked_for_again_over_minutes_and_then_abse
     assert len(asked) >= 3
     assert asked[-1] - asked[0] >= 2 * MINUTE_MS
     assert at - asked[-1] == DAY_MS
+
+
+def test_an_old_hole_is_absent_at_the_second_answer() -> None:
+    book, late = wanting(0, 10), NOW + 70 * MINUTE_MS
+    book.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), late)
+    assert states(book) == [(minutes(4, 5), State.RETRYING)]
+    assert book.due(MINUTE, late) == minutes(4, 5)
+    book.answer(MINUTE, span(4, 5), NOTHING, late + SECOND)
+    assert states(book) == [(minutes(4, 5), State.ABSENT)]
+    assert book.due(MINUTE, late + DAY_MS) == NOTHING
+    assert book.due(MINUTE, late + SECOND + DAY_MS) == minutes(4, 5)
+
+
+def test_a_hole_across_the_last_hour_is_settled_in_two_parts() -> None:
+    book, late = wanting(0, 10), NOW + 65 * MINUTE_MS
+    book.answer(MINUTE, span(0, 10), NOTHING, late)
+    book.answer(MINUTE, span(0, 10), NOTHING, late + 15 * SECOND)
+    assert states(book) == [(minutes(0, 5), State.ABSENT), (minutes(5, 10), State.RETRYING)]
+
+
+def test_a_request_for_neighbours_leaves_out_what_is_not_due() -> None:
+    book, later = wanting(0, 9), NOW + 20 * MINUTE_MS
+    book.answer(MINUTE, span(0, 9), minutes(0, 9) - minutes(4, 5), later)
+    book.suspect(MINUTE, minutes(3, 4) | minutes(5, 6))
+    book.doubt(MINUTE, NOW)
+    due = book.due(MINUTE, later)
+    assert book.requests(MINUTE, due, later) == minutes(3, 4) | minutes(5, 6)
+    due = book.due(MINUTE, later + 15 * SECOND)
+    assert book.requests(MINUTE, due, later + 15 * SECOND) == minutes(3, 6)
+
+
+def test_an_answer_before_an_absent_candle_is_due_is_no_news() -> None:
+    book, at = wanting(0, 1), NOW + DAY_MS
+    for _ in range(9):
+        book.answer(MINUTE, span(0, 1), NOTHING, at)
+        at += MINUTE_MS
+    (note,) = book.missing(MINUTE)
+    assert (note.tries, note.due_ms) == (2, NOW + 2 * DAY_MS + MINUTE_MS)
+
+
+def test_holes_and_failures_in_turn_are_not_asked_for_without_end() -> None:
+    book, at = wanting(0, 1), NOW + DAY_MS
+    for turn in range(20):
+        if not book.due(MINUTE, at):
+            break
+        if turn % 2:
+            book.fail(MINUTE, span(0, 1), "HTTP 502", at)
+        else:
+            book.answer(MINUTE, span(0, 1), NOTHING, at)
+    assert turn < 5
+
+
+def test_an_absent_candle_is_due_at_once_when_asked_anew() -> None:
+    book, late = wanting(0, 1), NOW + DAY_MS
+    for _ in range(2):
+        book.answer(MINUTE, span(0, 1), NOTHING, late)
+    assert book.due(MINUTE, late) == NOTHING
+    book.ask_anew([MINUTE])
+    assert book.due(MINUTE, late) == minutes(0, 1)
+    book.answer(MINUTE, span(0, 1), NOTHING, late + SECOND)
+    assert states(book) == [(minutes(0, 1), State.ABSENT)]
+    assert book.due(MINUTE, late + 2 * SECOND) == NOTHING
+
+
+def test_absent_candles_that_come_up_one_by_one_share_notes() -> None:
+    book = wanting(0, 180)
+    for minute in range(180):
+        for seconds in (0, 15, 60, 180):
+            book.answer(MINUTE, span(minute, minute + 1), NOTHING, NOW + (60 * (minute + 1) + seconds) * SECOND)
+    assert len(book[MINUTE].notes) <= 3
+    (gap,) = neighbours_joined(book.missing(MINUTE))
+    assert (gap.span, gap.state) == (span(0, 180), State.ABSENT)
 
 
 def test_absent_candles_are_asked_for_ever_more_rarely() -> None:
@@ -201,7 +273,7 @@ class LaggingRest:
 
     def ask(self, now_ms: int) -> None:
         there = Spans.between(0, MINUTE.timeframe.floor(now_ms - self.lag_ms))
-        for span in windows(MINUTE.timeframe, self.book.requests(MINUTE, self.book.due(MINUTE, now_ms))):
+        for span in windows(MINUTE.timeframe, self.book.requests(MINUTE, self.book.due(MINUTE, now_ms), now_ms)):
             self.asked_ms.append(now_ms)
             self.book.answer(MINUTE, span, Spans((span,)) & there, now_ms)
 

@@ -90,3 +90,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "BTCUSDT_1.csv").mkdir()
     with pytest.raises(StorageError, match=r"BTCUSDT_1\.csv could not be read"):
         told(tmp_path)
+
+
+def test_neighbours_of_one_state_are_one_gap(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 6))
+    for place in range(5):
+        for hours in (2, 4 + place):
+            book.answer(BTC, span(place, place + 1), spans(0, 0), T0 + hours * 60 * MINUTE_MS)
+    keep(tmp_path, book)
+    assert told(tmp_path) == [(State.ABSENT, 5), (State.PENDING, 1)]

@@ -253,7 +253,35 @@ async def test_a_hole_is_on_record_and_holds_nothing_up(autojump_clock: trio.tes
     await here.fetch_once()
     assert here.held_of("BTCUSDT_1") == wanted(5) - Spans((hole,))
     (note,) = here.book.missing(Series.named("BTCUSDT_1"))
-    assert (note.span, note.state) == (hole, State.RETRYING)
+    assert (note.span, note.state) == (hole, State.ABSENT)
+
+
+async def test_many_small_holes_cost_a_second_round_of_pages(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(Faults(hole_share=0.02))
+    await here.fetch_once()
+    notes = here.book.missing(Series.named("BTCUSDT_1"))
+    assert here.held_of("BTCUSDT_1") | Spans.of(*(note.span for note in notes)) == wanted(5)
+    assert {note.state for note in notes} == {State.ABSENT}
+    assert len(notes) > 100
+    assert here.questions() <= 2 * 8 + 5  # some are of the last hour
+
+
+async def test_a_fetch_waits_three_minutes_for_a_young_hole(autojump_clock: trio.testing.MockClock) -> None:
+    start_ms = (NOW - 10 * MINUTE_MS) // MINUTE_MS * MINUTE_MS
+    here = world(Faults(holes=[Hole("BTCUSDT", "1", start_ms, start_ms + MINUTE_MS)]), rate=1)
+    began_s = trio.current_time()
+    await here.fetch_once()
+    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_1"))] == [State.ABSENT]
+    assert 178 <= trio.current_time() - began_s <= 190
+    assert here.questions() == 8 + 3
+
+
+@pytest.mark.parametrize("rate", [0, 1, 20])
+async def test_a_fetch_waits_for_a_rest_side_that_lags(autojump_clock: trio.testing.MockClock, rate: float) -> None:
+    here = world(Faults(rest_lag_ms=80_000), rate=rate)
+    await here.fetch_once()
+    assert here.book.missing(Series.named("BTCUSDT_1")) == () or rate == 0
+    assert State.RETRYING not in {note.state for note in here.book.missing(Series.named("BTCUSDT_1"))}
 
 
 async def test_a_running_collector_keeps_up_with_the_market(autojump_clock: trio.testing.MockClock) -> None:

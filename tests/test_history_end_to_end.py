@@ -24,10 +24,10 @@ from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.faults import KINDS
 from collector.sandbox.messages import Reply, Request
-from collector.service import collect, serve
+from collector.service import collect, repair, serve
 from collector.settings import Settings
 from collector.store import Store
-from collector.summary import Outcome
+from collector.summary import Outcome, summary_lines
 from tests.campaign.counting import Bell, hang_bell
 from tests.campaign.truth import (
     asked_spans,
@@ -83,10 +83,8 @@ async def test_every_file_of_a_clean_run_equals_the_exchange_over_the_whole_want
         settings = settings_for(box.url, tmp_path, symbols=symbols, timeframes=frames)
         outcome = await fetch(settings)
         assert differences(box, settings) == []
-        assert {(str(series), note.state) for series, note in outcome.missing} == {
-            ("BTCUSDT_60", State.RETRYING),
-            ("ETHUSDT_5", State.RETRYING),
-        }
+        assert outcome.complete
+        assert {str(series) for series, _ in outcome.absent} == {"BTCUSDT_60", "ETHUSDT_5"}
 
 
 @pytest.mark.parametrize("category", ["spot", "inverse"])
@@ -441,28 +439,23 @@ async def test_a_young_symbol_costs_one_question_for_its_beginning_and_no_other_
         assert kline_requests(box) == 2  # the new timeframe's pages: the beginning is known
 
 
-async def test_holes_are_retried_over_minutes_then_absent_and_not_asked_on_every_start(tmp_path: Path) -> None:
+async def test_old_holes_are_settled_in_one_fetch_and_not_asked_at_the_next(tmp_path: Path) -> None:
     async with open_sandbox(market(faults=Faults(holes=(HOLE,)))) as box:
         settings = settings_for(box.url, tmp_path)
-        hole = Span(HOLE.start_ms, HOLE.end_ms)
-        asked = []
-        for minutes in (0, 0, 1, 0, 1, 3, 0):
-            box.clock.advance(minutes * MINUTE_MS)
-            box.counts.clear()
-            outcome = await fetch(settings)
-            asked.append((kline_requests(box), [state for state, _ in states(outcome)]))
-            assert [span for _, span in states(outcome)] in ([hole], [])
-        retrying = [State.RETRYING]
-        assert asked == [(1, retrying), (0, retrying), (1, retrying), (0, retrying), (1, retrying), (1, []), (0, [])]
+        outcome = await fetch(settings)
+        assert outcome.complete
+        assert [note.span for _, note in outcome.absent] == [Span(HOLE.start_ms, HOLE.end_ms)]
+        assert "the exchange does not have 3 candles in 1 span" in "\n".join(summary_lines(outcome))
+        assert kline_requests(box) == 2
+        assert (await fetch(settings)).complete
+        assert kline_requests(box) == 2
         assert differences(box, settings) == []
 
 
 async def test_an_absent_hole_that_the_exchange_fills_after_all_is_found_after_a_day(tmp_path: Path) -> None:
     async with open_sandbox(market(faults=Faults(holes=(HOLE,)))) as box:
         settings = settings_for(box.url, tmp_path)
-        for minutes in (0, 1, 2, 3):
-            box.clock.advance(minutes * MINUTE_MS)
-            await fetch(settings)
+        await fetch(settings)
         box.faults = Faults()
         assert (await fetch(settings)).complete
         assert differences(box, settings) != []
@@ -471,15 +464,21 @@ async def test_an_absent_hole_that_the_exchange_fills_after_all_is_found_after_a
         assert differences(box, attrs.evolve(settings, days_to_fetch=11)) == []
 
 
-async def test_a_candle_that_the_exchange_shows_late_is_left_out_first_and_then_comes(tmp_path: Path) -> None:
-    async with open_sandbox(market(start_time="2024-05-15T12:00:05", faults=Faults(rest_lag_ms=8_000))) as box:
+async def test_an_absent_hole_is_asked_for_at_once_by_repair(tmp_path: Path) -> None:
+    async with open_sandbox(market(faults=Faults(holes=(HOLE,)))) as box:
         settings = settings_for(box.url, tmp_path)
-        outcome = await fetch(settings)
-        last = Span(instant_ms("2024-05-15T11:00"), instant_ms("2024-05-15T12:00"))
-        assert states(outcome) == [(State.RETRYING, last)]
-        box.clock.advance(20_000)
-        assert (await fetch(settings)).complete
+        await fetch(settings)
+        box.faults = Faults()
+        await repair(settings, lambda _: True)
         assert differences(box, settings) == []
+
+
+async def test_a_candle_that_the_exchange_shows_late_is_waited_for(tmp_path: Path) -> None:
+    clock = Clock(instant_ms("2024-05-15T12:00:05"), rate=20)
+    async with open_sandbox(market(clock=clock, faults=Faults(rest_lag_ms=8_000))) as box:
+        settings = settings_for(box.url, tmp_path)
+        assert (await fetch(settings)).complete
+        assert held_spans(settings, BTC_60)[-1].end_ms == instant_ms("2024-05-15T12:00")
 
 
 # Disks that fail.
