@@ -15,7 +15,7 @@ def main() -> None:
     try:
         from collector.cli import main as run
     except KeyboardInterrupt:
-        sys.exit(1)
+        sys.exit(130)  # as at any later time
     run()
 
 

@@ -2,6 +2,7 @@
 
     0 done · 1 the check found something, or something wanted could not be fetched · 2 usage or settings
     3 the exchange cannot be reached or refuses us, or none is running · 4 another collector owns the data directory
+    130 interrupted
 
 Nothing is collected here; commands translate between a person and the service. Those that only look are in modules of
 their own in `commands/`.
@@ -57,13 +58,14 @@ options, the later winning over the earlier. Ctrl-C is safe at any moment: what 
 start goes on where this one stopped.
 
 Exit status: 0 done; 1 the check found something, or something wanted could not be fetched; 2 usage or settings; 3 the
-exchange cannot be reached or refuses us, or no collector is running; 4 another collector owns the data directory."""
+exchange cannot be reached or refuses us, or no collector is running; 4 another collector owns the data directory;
+130 interrupted before it was done."""
 
 app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
 _NOT_WRITTEN = (EPIPE, ENOSPC, EDQUOT, EFBIG, EIO)  # to stdout: our files have errors of their own
-_INTERRUPTED = 130  # how typer ends a command that Ctrl-C interrupts
+_INTERRUPTED = 130  # what a shell gives for SIGINT, and typer for a command that Ctrl-C ends
 _OF_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
 
 
@@ -120,8 +122,7 @@ def fetch(
     """Collect history only, then exit."""
     outcome = _collect(options, once=True, allow_trim=allow_trim)
     _summarize(options, outcome)
-    if not outcome.complete:
-        sys.exit(1)
+    _end_unless_complete(outcome)
 
 
 @app.command()
@@ -152,8 +153,9 @@ def repair(
     _summarize(options, outcome)
     for line in _repaired(outcome.mended, planned=bool(plans)):
         say(line)
-    if not outcome.complete:
-        sys.exit(1)
+    if outcome.stopped:  # what was to be read again was not, though nothing is missing
+        sys.exit(_INTERRUPTED)
+    _end_unless_complete(outcome)
 
 
 @app.command()
@@ -254,6 +256,11 @@ def _summarize(options: Options, outcome: Outcome) -> None:
         say(line)
 
 
+def _end_unless_complete(outcome: Outcome) -> None:
+    if not outcome.complete:
+        sys.exit(_INTERRUPTED if outcome.stopped else 1)
+
+
 def _repaired(mended: Mended, *, planned: bool) -> Iterator[str]:
     if mended.settled:
         yield (
@@ -291,4 +298,4 @@ def _not_written(error: OSError) -> NoReturn:
 
 def _stopped() -> NoReturn:
     say("stopped")
-    sys.exit(1)
+    sys.exit(_INTERRUPTED)

@@ -246,7 +246,7 @@ class Mending:
         changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
         unmatched = 0
         for series, spans in self._compared.items():
-            for span in spans & stock.book[series].unsure:
+            for span in spans & stock.book[series].left_out:
                 unmatched += series.timeframe.count(span.start_ms, span.end_ms)
                 log.warning("the exchange does not have stored rows", series=str(series), **span_texts(span))
         return Mended(len(changed), settled, unmatched)

@@ -171,7 +171,54 @@ def test_an_interrupt_while_it_is_loading_is_no_traceback(tmp_path: Path, name: 
     entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["collector"]
     begun["script"] = "from {} import {} as main; main()".format(*entry.split(":"))
     ended = subprocess.run([sys.executable, "-c", loading + begun[name]], cwd=tmp_path, capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr) == (1, "")
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+INTERRUPTED = {
+    "check": "collector.commands.check.totals",
+    "gaps": "collector.commands.gaps.find_gaps",
+    "symbols": "collector.commands.symbols.list_symbols",
+    "status": "collector.commands.status.ask",
+    "repair --dry-run": "collector.cli.show_plans",
+    "systemd-unit": "collector.cli.unit_of_this",
+    "demo": "collector.cli.demonstrate",
+    "sandbox": "collector.sandbox.command.build_exchange",
+}
+
+
+@pytest.mark.parametrize("arguments", INTERRUPTED)
+def test_a_command_that_is_interrupted_ends_with_status_130(
+    say: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
+    monkeypatch.setattr(INTERRUPTED[arguments], interrupt)
+    status, out, err = say(settings, *arguments.split())
+    assert (status, out, complaints(err)[-1]) == (130, "", "stopped")
+
+
+async def test_an_interrupted_check_tells_what_it_has_found_and_ends_with_status_130(tmp_path: Path) -> None:
+    exchange = market()
+    bell = hang_bell(exchange)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path)
+        await fetch(settings)
+        (settings.data_dir / "BTCUSDT_5.csv").write_bytes(b"torn")
+        box.faults = Faults(latency_ms=60_000)
+        asked = box.counts.requests
+        async with open_collector(settings, "check", "--against-exchange", "all") as process:
+            with trio.fail_after(_PATIENCE_S):
+                await bell.reached(asked + 1)
+                process.send_signal(signal.SIGINT)
+                said = await heard(process)
+                assert await process.wait() == 130
+    assert "Traceback" not in said
+    assert "2 files with 240 rows checked: 1 with issues" in said
+    assert report_of(tmp_path)["files_with_issues"] == 1
 
 
 def test_an_empty_list_of_symbols_is_refused(say: Command, box: Sandbox, tmp_path: Path) -> None:
@@ -992,7 +1039,7 @@ async def test_a_signal_lets_fetch_write_what_it_has_and_the_next_start_goes_on(
                 box.faults = Faults(latency_ms=60_000)  # nothing more comes before the signal does
                 process.send_signal(number)
                 said = await heard(process)
-                assert await process.wait() == 1
+                assert await process.wait() == 130
         assert "Traceback" not in said
         assert any(line.startswith("still missing: ") for line in complaints(said))
         assert foreign_rows(box, settings) == []
