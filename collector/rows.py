@@ -18,6 +18,7 @@ import msgspec
 
 from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.coverage import NOTHING, Span, Spans
+from collector.wording import counted
 
 COLUMNS = ("timestamp", "datetime", "open", "high", "low", "close", "volume", "turnover")
 HEADER = (",".join(COLUMNS) + "\n").encode()
@@ -180,7 +181,7 @@ def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int
     for line in lines:
         columns = len(line) + line[-1].count(b",")
         if columns != len(COLUMNS):
-            raise NotACandle(f"{columns} columns instead of {len(COLUMNS)}")
+            raise NotACandle(f"{counted(columns, 'column')} instead of {len(COLUMNS)}")
     written = rows_of_lines(timeframe, [b"%b,%b" % (time, numbers) for time, _, numbers in lines])
     if written.text != text:
         raise NotACandle("datetime is not that of timestamp")
@@ -295,7 +296,7 @@ def _defect_of_time(frame: Timeframe, time: str, previous_ms: int) -> str | None
 
 def _defect_of_numbers(candle: Sequence[str]) -> str | None:
     if len(candle) != len(COLUMNS) - 1:
-        return f"candle {candle[0]}: {len(candle)} values instead of {len(COLUMNS) - 1}"
+        return f"candle {candle[0]}: {counted(len(candle), 'value')} instead of {len(COLUMNS) - 1}"
     for name, value in zip(COLUMNS[2:], candle[1:], strict=True):
         if not DECIMAL.fullmatch(value):
             return f"candle {candle[0]}: {name} {value[:40]!r} is not a plain decimal number"

@@ -55,6 +55,7 @@ from collector.watching.notify import Notify
 from collector.watching.probes import Probes, probes_of
 from collector.watching.reporter import Reporter
 from collector.watching.supervision import Supervisor
+from collector.wording import counted
 from collector.writer import CHANNEL, Writer
 
 log = get_logger(__name__)
@@ -404,7 +405,8 @@ async def _exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
 
 def _line(vitals: Vitals, book: Book) -> str:
     """How we are, in a line."""
-    now = f"{vitals.rows:,} candles written, {book.candles_in_flight:,} to fetch, {vitals.connections} connections"
+    written, connections = counted(vitals.rows, "candle"), counted(vitals.connections, "connection")
+    now = f"{written} written, {book.candles_in_flight:,} to fetch, {connections}"
     return "; ".join(filter(None, [now, vitals.health.line if vitals.health.reasons else ""]))
 
 
@@ -442,9 +444,11 @@ def _refuse_to_trim(stock: Stock, every_series: Sequence[Series]) -> None:
     Raises:
         SettingsError: a file holds more rows than the limit would leave.
     """
-    long = [f"{path} holds {rows} rows" for _, path, rows in too_long(stock.store, every_series, stock.marks)]
+    long = [
+        f"{path} holds {counted(rows, 'row')}" for _, path, rows in too_long(stock.store, every_series, stock.marks)
+    ]
     if long:
-        more = f" (and {len(long) - 3} files more)" if len(long) > 3 else ""
+        more = f" (and {counted(len(long) - 3, 'more file')})" if len(long) > 3 else ""
         raise SettingsError(
             [
                 f"[collection] limit_to_50_entries: {', '.join(long[:3])}{more}, and the limit would leave {NEWEST}; "

@@ -21,6 +21,7 @@ from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, NotOurs, inspect, mapped
 from collector.merging import Revision, merge
 from collector.rows import HEADER, Rows, candles_in, open_of_line
+from collector.wording import counted
 
 _CHUNK = 1024 * 1024
 
@@ -140,7 +141,7 @@ class SeriesFile:
 
     def _expect_size(self, size: int) -> None:
         if size != self.size:
-            raise FileChangedError(f"{self.path.name} has {size} bytes where {self.size} were written")
+            raise FileChangedError(f"{self.path.name} has {counted(size, 'byte')} where {self.size:,} were written")
 
     @contextmanager
     def _expecting_rows(self) -> Iterator[None]:
@@ -208,7 +209,7 @@ class Store:
             if found.size == length:
                 return SeriesFile(path, series.timeframe, self.disk, length, found.held, found.remembered), None
             self.disk.cut(path, found.size)
-        what = f"cut back by {length - found.size} bytes to its last good row ({found.why})"
+        what = f"cut back by {counted(length - found.size, 'byte')} to its last good row ({found.why})"
         file = SeriesFile(path, series.timeframe, self.disk, found.size, found.held, found.remembered)
         return file, Finding(path.name, what)
 

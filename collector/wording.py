@@ -3,7 +3,12 @@
 
 def counted(number: int, noun: str) -> str:
     """A number and its noun: `1 candle`, `2,000 candles`, `3 retries`, `4 series`."""
-    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+    return f"{number:,} {agreeing(number, noun)}"
+
+
+def agreeing(number: float, noun: str) -> str:
+    """The noun alone, for a number that is written in another way."""
+    return noun if number == 1 else _plural(noun)
 
 
 def _plural(noun: str) -> str:

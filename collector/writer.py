@@ -32,6 +32,7 @@ from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
 from collector.vitals import Vitals
 from collector.watching.pulse import Work
+from collector.wording import counted
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -406,7 +407,8 @@ class Writer:
         """Takes away what cannot have closed yet, which somebody else has written; it is fetched when it has closed."""
         end_ms, before = file.end_ms, file.size
         file.cut(file.timeframe.floor(now_ms))
-        what = f"cut back by {before - file.size} bytes to its last closed candle (it went on to {moment_text(end_ms)})"
+        cut = counted(before - file.size, "byte")
+        what = f"cut back by {cut} to its last closed candle (it went on to {moment_text(end_ms)})"
         log.warning("file mended", file=file.path.name, what=what)
 
     async def _in_thread(self, what: str, path: Path, work: Callable[[], T]) -> T:

@@ -94,7 +94,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},
     "logs": {"errors", "logs.*", "own_files"},
-    "logs.*": {"logs.*", "logs.storms", "own_files"},
+    "logs.*": {"logs.*", "logs.storms", "own_files", "wording"},
     "vitals": PURE,
     "clock": PURE,
     "reload": {"settings"},

@@ -103,8 +103,8 @@ def test_times_that_are_no_grid_name_themselves(times: list[object], why: str) -
         (b"1700000040000,2023-11-14 22:15:00,1,1,1,1,1,1", "is not that of timestamp"),
         (b"1700000040000,2023-11-14 22:14:00,1,1,1,x,1,1", "close 'x' is not a plain decimal number"),
         (b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1,1\r", "not a"),
-        (b"\0" * 60, "1 columns instead of 8"),
-        (b"", "1 columns instead of 8"),
+        (b"\0" * 60, "1 column instead of 8"),
+        (b"", "1 column instead of 8"),
         (b"1700000040000,2023-11-14 22:14:00,1,1,1,1,1,1,1", "9 columns instead of 8"),
     ],
 )

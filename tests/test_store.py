@@ -159,9 +159,9 @@ def test_a_file_whose_first_write_was_torn_is_begun_again(tmp_path: Path, data: 
         (content(rows(5, 10), rows(0, 5)), "does not come after"),
         (content(rows(0, 5), rows(3, 8)), "does not come after"),
         (content(rows(0, 5)).replace(b",37002,", b",oops,"), "not a plain decimal number"),
-        (HEADER + b"1700006400000,2023-11-15 00:00:00,1,1,1,1,1\n" * 3, "columns"),
+        (HEADER + b"1700006400000,2023-11-15 00:00:00,1,1,1,1,1\n" * 3, "column"),
         (HEADER + rows(0, 5).text.replace(b"\n", b"\r\n"), "not a"),
-        (content(rows(0, 5)) + b"my precious notes\n", "columns"),
+        (content(rows(0, 5)) + b"my precious notes\n", "column"),
     ],
 )
 def test_a_file_we_would_not_have_written_is_set_aside_whole(tmp_path: Path, data: bytes, why: str) -> None:

@@ -28,6 +28,7 @@ from collector.errors import (
 )
 from collector.planning import EARLIEST_MS, PAGE, SETTLE_MS
 from collector.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, rows_of_lines
+from collector.wording import counted
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
@@ -254,7 +255,7 @@ def _kline_page(status: int, body: bytes, category: str, series: Series, most: i
     if lines or reply.result.symbol:  # whether a reply without a row repeats the question is not documented
         _check_addressee(reply.result, category, series)
     if len(lines) > most:
-        raise BadAnswer(f"{len(lines)} rows came where {most} were asked for")
+        raise BadAnswer(f"{counted(len(lines), 'row')} came where {most:,} were asked for")
     return _Page(reply.time, lines)
 
 

@@ -16,6 +16,7 @@ import attrs
 from collector.candle import Timeframe
 from collector.coverage import moment_text
 from collector.rows import COLUMNS, DECIMAL, LATEST_MS, OLDEST_MS, NotACandle, row_of
+from collector.wording import counted
 
 _SHOWN = 40  # characters of a value
 _PRICES = 4  # the first so many of the numbers
@@ -77,12 +78,12 @@ def defects_of(frame: Timeframe, line: bytes) -> Iterator[tuple[Kind, str]]:
         yield Kind.WRONG_COLUMNS, "an empty line"
         return
     if b"\0" in line:
-        yield Kind.ZEROS, f"{line.count(0)} zero bytes in the row"
+        yield Kind.ZEROS, f"{counted(line.count(0), 'zero byte')} in the row"
         return
     cells = line.decode("utf-8", "replace").split(",")
     if len(cells) != len(COLUMNS):
-        columns = "column" if len(cells) == 1 else "columns"
-        yield Kind.WRONG_COLUMNS, f"{len(cells)} {columns} instead of {len(COLUMNS)}: {_quoted(','.join(cells[:9]))}"
+        columns = counted(len(cells), "column")
+        yield Kind.WRONG_COLUMNS, f"{columns} instead of {len(COLUMNS)}: {_quoted(','.join(cells[:9]))}"
         return
     yield from _of_time(frame, line, cells[0], cells[1])
     yield from _of_numbers(cells[2:])

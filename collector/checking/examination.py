@@ -21,6 +21,7 @@ from collector.coverage import NOTHING, Spans, moment_text
 from collector.inspection import Bytes, covered_by
 from collector.merging import same_numbers
 from collector.rows import HEADER
+from collector.wording import counted
 
 MOST = 1000  # defects and gaps that are described
 _BLOCK = 32 * 1024 * 1024  # bytes: some four hundred thousand rows
@@ -276,6 +277,6 @@ def _placed(place: "pl.DataFrame | tuple[int, pl.Series]") -> pl.DataFrame:
 
 def _torn(head: bytes, length: int) -> str:
     if not head.strip(b"\0"):
-        return f"{length} zero bytes where rows should be"
+        return f"{counted(length, 'zero byte')} where rows should be"
     zeros = ", zero bytes in it" if b"\0" in head else ""
-    return f"the last line is not whole: {length} bytes without a line end{zeros}"
+    return f"the last line is not whole: {counted(length, 'byte')} without a line end{zeros}"

@@ -17,6 +17,7 @@ from collector.coverage import NOTHING, Span, Spans, moment_text
 from collector.disagreements import Known
 from collector.missing import SETTLED, Missing, State
 from collector.rows import candles_in
+from collector.wording import counted
 
 _LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
 _OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
@@ -212,13 +213,13 @@ class Checked:
             yield "`collector repair` settles it: both sides are read again, then mended or put on record"
         if self.known_ms is not None:
             count, since = self.known_count, moment_text(self.known_ms)
-            what = "disagreement is" if count == 1 else "disagreements are"
-            yield f"{count:,} {what} the exchange's own, confirmed by reading both sides again (first on {since})"
+            what = f"{counted(count, 'disagreement')} {'is' if count == 1 else 'are'}"
+            yield f"{what} the exchange's own, confirmed by reading both sides again (first on {since})"
 
     def _gap_sentence(self, gap: RowGap) -> str:
         states = self.states(gap)
         said = ", ".join(f"{count:,} {state}" if len(states) > 1 else state for state, count in states.items())
-        candles = "1 candle is" if gap.candles == 1 else f"{gap.candles:,} candles are"
+        candles = f"{counted(gap.candles, 'candle')} {'is' if gap.candles == 1 else 'are'}"
         last_ms = self.series.timeframe.floor(gap.span.end_ms - 1) if self.series else gap.span.start_ms
         place = moment_text(gap.span.start_ms) + (f" to {moment_text(last_ms)}" if gap.candles > 1 else "")
         return f"{_where(gap)}{candles} missing, {place} ({said})"

@@ -19,7 +19,7 @@ from collector.service import Watch, serve
 from collector.settings import Settings
 from collector.summary import Outcome, summary_lines
 from collector.vitals import Vitals
-from collector.wording import counted
+from collector.wording import agreeing, counted
 
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "1000PEPEUSDT")
 _TIMEFRAMES = ("1", "5", "60", "D")
@@ -66,7 +66,7 @@ async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], wa
         compared = _compare_all(box, directory)
         for line in summary_lines(ran):
             say(line)
-        say(f"the next start brought {ended.vitals.rows} candles more, and read the stream's once again")
+        say(f"the next start brought {counted(ended.vitals.rows, 'more candle')}, and read the stream's once again")
         _report(say, compared, box)
         if hidden := _hidden(ended, holes):
             missing = counted(hidden, "candle")
@@ -89,9 +89,9 @@ class _Director:
                 nursery.start_soon(self.watch, vitals, book)
             with trio.move_on_after(_LONGEST_S):
                 await _until(lambda: vitals.rows > 0 and book.idle)
-                self.say(f"history is complete: {vitals.rows:,} candles; streaming")
+                self.say(f"history is complete: {counted(vitals.rows, 'candle')}; streaming")
                 await _until(lambda: vitals.confirmed >= _STREAMED)
-                self.say(f"{vitals.confirmed} candles have come over the stream; now the connection is cut")
+                self.say(f"{counted(vitals.confirmed, 'candle')} came over the stream; now the connection is cut")
                 self.box.cut_connections()
                 enough = vitals.confirmed + _STREAMED
                 await _until(lambda: vitals.connects > 1 and vitals.confirmed >= enough)
@@ -160,7 +160,7 @@ def _compare(box: Sandbox, path: Path) -> Comparison:
 
 
 def _report(say: Callable[[str], None], compared: Sequence[Comparison], box: Sandbox) -> None:
-    say(f"the exchange counted {box.counts.most_in_5s} requests in its busiest 5 s; 600 are allowed")
+    say(f"the exchange counted {counted(box.counts.most_in_5s, 'request')} in its busiest 5 s; 600 are allowed")
     for each in compared:
         verdict = "equal to the exchange, byte for byte" if each.equal else "DIFFERENT FROM THE EXCHANGE"
-        say(f"  {each.file:<22}{each.rows:>8,} rows  {verdict}")
+        say(f"  {each.file:<22}{each.rows:>8,} {agreeing(each.rows, 'row')}  {verdict}")

@@ -14,6 +14,7 @@ from collector.book import Book
 from collector.coverage import moment_text
 from collector.logs import get_logger
 from collector.vitals import Vitals
+from collector.wording import agreeing
 
 log = get_logger(__name__)
 
@@ -96,8 +97,9 @@ def picture(seen: Sequence[Glimpse]) -> Group:
     candles_s, requests_s = now.rates(seen[0])
     total = now.candles + now.remaining
     numbers = (
-        f"{_short(now.candles)}/{_short(total)} candles {candles_s:,.0f}/s"
-        f" · {_short(now.requests)} requests {requests_s:,.0f}/s · {_left(now.remaining, candles_s)} left"
+        f"{_short(now.candles)}/{_short(total)} {agreeing(total, 'candle')} {candles_s:,.0f}/s"
+        f" · {_short(now.requests)} {agreeing(now.requests, 'request')} {requests_s:,.0f}/s"
+        f" · {_left(now.remaining, candles_s)} left"
     )
     place = Table.grid(padding=(0, 1))
     place.add_row(

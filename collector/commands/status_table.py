@@ -7,6 +7,7 @@ from rich.text import Text
 
 from collector.coverage import duration_text, moment_text
 from collector.watching.report import Report
+from collector.wording import counted
 
 _MB = 1_000_000
 
@@ -25,7 +26,7 @@ def status_table(report: Report) -> Table:
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "state", f"{report.state}, {report.doing}"
     yield from (("because", reason) for reason in report.reasons)
-    what = f"{report.series:,} series of {_count(report.symbols, 'symbol')}"
+    what = f"{counted(report.series, 'series')} of {counted(report.symbols, 'symbol')}"
     yield "collecting", f"{what}, {report.category} at {report.exchange}, {report.mode}"
     since, so_long = moment_text(report.started_ms), duration_text((report.now_ms - report.started_ms) / 1000)
     yield "running", f"since {since} UTC, {so_long}; process {report.pid}, version {report.version}"
@@ -47,31 +48,36 @@ def _requests(report: Report) -> str:
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(requests.outcomes.items()))
     parts = [f"{requests.begun:,}" + (f" ({outcomes})" if outcomes else ""), f"{requests.per_s:,.1f}/s"]
     parts.append(f"{requests.budget_left} of {requests.budget} left in these 5 s")
-    parts.append(f"{requests.retries:,} retries, {requests.given_up:,} given up, {requests.bans:,} bans")
+    parts.append(
+        f"{counted(requests.retries, 'retry')}, {requests.given_up:,} given up, {counted(requests.bans, 'ban')}"
+    )
     return "; ".join(parts)
 
 
 def _stream(report: Report) -> str:
     stream = report.stream
     lag_s = stream.confirm_lag_s / stream.confirm_lags if stream.confirm_lags else 0.0
-    parts = [f"{_count(stream.connections, 'connection')}, {_count(stream.reconnects, 'reconnect')}"]
-    parts.append(f"{stream.messages:,} messages, {stream.messages_per_s:,.1f}/s")
-    parts.append(f"{stream.confirmed:,} candles confirmed, {lag_s:.1f} s after their close")
+    parts = [f"{counted(stream.connections, 'connection')}, {counted(stream.reconnects, 'reconnect')}"]
+    parts.append(f"{counted(stream.messages, 'message')}, {stream.messages_per_s:,.1f}/s")
+    parts.append(f"{counted(stream.confirmed, 'candle')} confirmed, {lag_s:.1f} s after their close")
     if stream.refused_topics:
-        parts.append(f"{len(stream.refused_topics)} topics refused")
+        parts.append(f"{counted(len(stream.refused_topics), 'topic')} refused")
     return "; ".join(parts)
 
 
 def _written(report: Report) -> str:
     writing = report.writing
     ways = f"{writing.appended:,} appended, {writing.staged:,} staged, {writing.rewritten:,} rewritten"
-    return f"{writing.candles:,} candles ({ways}); {writing.per_s:,.1f}/s; {writing.revisions:,} replaced"
+    return f"{counted(writing.candles, 'candle')} ({ways}); {writing.per_s:,.1f}/s; {writing.revisions:,} replaced"
 
 
 def _waiting(report: Report) -> str:
     writing = report.writing
-    queued = f"{writing.queued_candles:,} candles and {writing.queued_answers:,} answers to be written"
-    return f"{queued}, {report.candles_to_fetch:,} candles to be fetched; last flush after {writing.flush_wait_s:.1f} s"
+    queued = (
+        f"{counted(writing.queued_candles, 'candle')} and {counted(writing.queued_answers, 'answer')} to be written"
+    )
+    to_fetch = f"{counted(report.candles_to_fetch, 'candle')} to be fetched"
+    return f"{queued}, {to_fetch}; last flush after {writing.flush_wait_s:.1f} s"
 
 
 def _late(report: Report) -> str:
@@ -80,7 +86,7 @@ def _late(report: Report) -> str:
 
 
 def _missing(report: Report) -> str:
-    missing = [f"{gap.candles:,} {gap.state} in {_count(gap.spans, 'span')}" for gap in report.gaps if gap.spans]
+    missing = [f"{gap.candles:,} {gap.state} in {counted(gap.spans, 'span')}" for gap in report.gaps if gap.spans]
     return ", ".join(missing) or "nothing"
 
 
@@ -89,7 +95,3 @@ def _machine(report: Report) -> str:
     limit = f" of {machine.memory_limit_bytes // _MB:,} MB" if machine.memory_limit_bytes else ""
     memory, disk = machine.memory_bytes // _MB, machine.disk_free_bytes // _MB
     return f"{memory:,} MB{limit} of memory in use; {disk:,} MB left on the disk"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -13,6 +13,7 @@ from collector.commands.selection import Selection
 from collector.commands.terminal import AsJson, say, show
 from collector.coverage import moment_text
 from collector.symbols import list_symbols
+from collector.wording import counted
 
 
 @with_options
@@ -44,5 +45,9 @@ def symbols(
         launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
         rows.append((each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery))
     show(("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"), rows)
-    of_all = "" if wanted == Selection() else f" of {len(listed)}"
-    say(f"{len(found)}{of_all} symbols trade in {options.settings.category}")
+    number = (
+        counted(len(found), "symbol")
+        if wanted == Selection()
+        else f"{len(found):,} of {counted(len(listed), 'symbol')}"
+    )
+    say(f"{number} {'trades' if len(found) == 1 else 'trade'} in {options.settings.category}")

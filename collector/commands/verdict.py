@@ -38,27 +38,30 @@ def finding_lines(checked: Sequence[Checked]) -> Iterator[str]:
         yield from (f"{each.file}: {sentence}" for sentence in each.sentences())
     others = sum(each.is_worth_telling for each in checked) - len(shown)
     if others:
-        yield f"and {others:,} more files; the report has them all"
+        yield f"and {counted(others, 'more file')}; the report has them all"
 
 
 def difference_lines(found: Sequence[Difference | Uncompared]) -> Iterator[str]:
     """A line for each candle that the exchange has otherwise, and for each stretch that could not be compared."""
     yield from (each.sentence() for each in islice(found, _FILES))
     if len(found) > _FILES:
-        yield f"and {len(found) - _FILES:,} more differences from the exchange"
+        yield f"and {len(found) - _FILES:,} more"
 
 
 def summary(record: Mapping[str, Any]) -> str:
     """All of it in one sentence."""
     files, rows = record["files_checked"], record["total_rows"]
-    checked = f"{files:,} {'file' if files == 1 else 'files'} with {rows:,} rows checked"
+    checked = f"{counted(files, 'file')} with {counted(rows, 'row')} checked"
     wrong = record["files_with_issues"]
     verdict = f"{wrong:,} with issues" if wrong else "nothing is wrong"
     if not wrong and record["total_gaps"]:
-        verdict += f" ({record['total_missing_candles']:,} candles are missing that the exchange does not have)"
+        missing = record["total_missing_candles"]
+        verb = "is" if missing == 1 else "are"
+        verdict += f" ({counted(missing, 'candle')} {verb} missing that the exchange does not have)"
     if known := record["total_exchange_disagreements"]:
         verdict += f"; on {counted(known, 'value')} the exchange's own timeframes disagree"
     audit = record.get("against_exchange")
     if audit:
-        verdict += f"; {audit['difference_count']:,} of {audit['candles']:,} candles differ from the exchange"
+        differ, candles = audit["difference_count"], counted(audit["candles"], "candle")
+        verdict += f"; {differ:,} of {candles} {'differs' if differ == 1 else 'differ'} from the exchange"
     return f"{checked}: {verdict}"

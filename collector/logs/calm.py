@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 
 from collector.logs.storms import Storms
+from collector.wording import counted
 
 ANSWERS = ("settings are wrong, going on with the old ones", "settings that need a restart")
 
@@ -42,7 +43,7 @@ class Calm(logging.Handler):
     def _tell(self, all_of_them: bool) -> None:
         for kind, times, seconds in self._storms.told(self._now_s(), all_of_them=all_of_them):
             last, now_s = self._last.pop(kind), time.time()
-            again = f"{times} times in {seconds:.0f} s"
+            again = f"{counted(times, 'time')} in {seconds:.0f} s"
             facts = getattr(last, "facts", {}) | {"again": again}
             count = {"facts": facts, "msg": f"{last.getMessage()} again={again!r}", "args": (), "exc_info": None}
             told = {"created": now_s, "msecs": now_s % 1 * 1000}  # or it would stand behind lines of a later time

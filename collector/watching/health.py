@@ -11,6 +11,7 @@ from typing import Literal
 import attrs
 
 from collector.coverage import duration_text, moment_text
+from collector.wording import counted
 
 HealthState = Literal["healthy", "degraded"]
 NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again
@@ -145,11 +146,12 @@ def _unstreamed(signs: Signs, _: Tolerance) -> str:
 
 
 def _errors(signs: Signs, _: Tolerance) -> str:
-    return f"{signs.errors:,} errors in the last minute, most of them: {signs.worst_error}"
+    return f"{counted(signs.errors, 'error')} in the last minute, most of them: {signs.worst_error}"
 
 
 def _queue(signs: Signs, _: Tolerance) -> str:
-    return f"{signs.queued:,} candles wait to be written, the disk is too slow for them"
+    verb = "waits" if signs.queued == 1 else "wait"
+    return f"{counted(signs.queued, 'candle')} {verb} to be written, the disk is too slow for them"
 
 
 def _stuck(signs: Signs, _: Tolerance) -> str:
