@@ -226,12 +226,24 @@ def _logged(
         journal=is_journal(os.environ),
         secrets=[os.environ.get(name, "") for name in ("BYBIT_API_KEY", "BYBIT_API_SECRET")],
     ):
+        log.info("started", **_places(options))
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)
         if options.cut_days:
             log.warning("more days than limit_to_50_entries keeps", days=options.cut_days, remedy="--no-limit")
         watch = Display(console).draw if can_draw(console) and not options.quiet else log_progress
         return trio.run(partial(until_signal, partial(work, watch=watch), on_hangup))
+
+
+def _places(options: Options) -> dict[str, str]:
+    """What decides where is written, also where nobody has named it: a settings.ini of the working directory does."""
+    settings = options.settings
+    file = str(options.file.absolute()) if options.file else "none"
+    return {
+        "settings": file,
+        "data_dir": str(settings.data_dir.absolute()),
+        "logs_dir": str(settings.logs_dir.absolute()),
+    }
 
 
 def _read_again(options: Options) -> Settings:

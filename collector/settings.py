@@ -219,6 +219,13 @@ class Settings:
         return self.ws_url or (f"{site}/v5/public/{self.category}" if site else "")
 
     @property
+    def unencrypted(self) -> tuple[str, ...]:
+        """The addresses of other machines that are spoken to in the clear: anybody on the way can change candles."""
+        addresses = (self.rest_url, self.stream_url if self.enable_websocket else "")
+        in_the_clear = (each for each in addresses if urlsplit(each).scheme in ("http", "ws"))
+        return tuple(each for each in in_the_clear if not is_loopback(each))
+
+    @property
     def history_days(self) -> int | None:
         """How many days of history are wanted; None: however many the newest rows are."""
         return None if self.mode == "recent" else self.days_to_fetch

@@ -125,6 +125,21 @@ def test_live_without_the_stream_is_refused_since_nothing_would_ever_come(say: C
     assert complaints(err) == ["[collection] mode: live is what the stream brings, and enable_websocket is off"]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_first_line_says_which_file_and_directories_were_taken(
+    say: Command, box: Sandbox, tmp_path: Path, is_there: bool
+) -> None:
+    if is_there:
+        (tmp_path / "settings.ini").write_text("[storage]\nlogs_dir = elsewhere\n")
+    options = ["--rest-url", box.url, "--data-dir", "candles", "--symbols", "BTCUSDT", "--timeframes", "D"]
+    _, _, err = say(None, "fetch", *options)
+    settings, logs_dir = (
+        (tmp_path / "settings.ini", tmp_path / "elsewhere") if is_there else ("none", tmp_path / "logs")
+    )
+    first = err.splitlines()[0]
+    assert first.endswith(f"started settings={settings} data_dir={tmp_path}/candles logs_dir={logs_dir}")
+
+
 def test_more_days_than_the_limit_leaves_are_said_to_be_cut(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path, limit_to_50_entries=True)
     for days, cut in (("1", False), ("100", True)):

@@ -203,6 +203,17 @@ async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
             pass
 
 
+async def test_an_exchange_elsewhere_without_tls_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for url in ("http://proxy.example", "http://127.0.0.1:1"):
+        async with open_rest(
+            Settings(rest_url=url, enable_websocket=False), Silence(0, lambda _: None), Vitals(), Clock()
+        ):
+            pass
+    assert [record.getMessage() for record in caplog.records] == [
+        "connection not encrypted address=http://proxy.example"
+    ]
+
+
 async def test_requests_start_evenly_however_many_are_waiting(autojump_clock: trio.testing.MockClock) -> None:
     exchange = FakeExchange(latency_s=0.5)
     async with exchange.rest(bulk_request_delay_ms=20) as rest, trio.open_nursery() as nursery:

@@ -61,6 +61,28 @@ def test_help_has_a_sentence_about_every_setting() -> None:
 # Values
 
 
+@pytest.mark.parametrize(
+    ("rest_url", "ws_url", "unencrypted"),
+    [
+        ("https://api.bybit.com", "", ()),
+        ("http://127.0.0.1:8890", "", ()),
+        ("http://localhost:8890", "ws://[::1]:8890/v5/public/linear", ()),
+        ("http://proxy.example", "wss://stream.bybit.com/v5/public/linear", ("http://proxy.example",)),
+        ("HTTP://127.0.0.1.example", "ws://10.0.0.1", ("HTTP://127.0.0.1.example", "ws://10.0.0.1")),
+    ],
+)
+def test_addresses_of_other_machines_without_tls_are_known(
+    rest_url: str, ws_url: str, unencrypted: tuple[str, ...]
+) -> None:
+    settings = Settings(rest_url=rest_url, ws_url=ws_url)
+    assert settings.unencrypted == unencrypted
+
+
+def test_a_stream_that_is_not_used_is_not_judged() -> None:
+    settings = Settings(ws_url="ws://10.0.0.1", enable_websocket=False)
+    assert settings.unencrypted == ()
+
+
 def test_a_script_may_give_lists_and_texts() -> None:
     settings = Settings(symbols=["BTCUSDT"], timeframes=["1", "60"], data_dir="x")
     assert settings.symbols == ("BTCUSDT",)

@@ -367,6 +367,8 @@ async def open_rest(
         SettingsError: the address is none.
     """
     _check_address(settings.rest_url)
+    for address in settings.unencrypted:
+        log.warning("connection not encrypted", address=address)
     limit = limit or AddressLimit(settings)
     pace = Budget(settings.bulk_request_delay_ms / 1000)
     places = trio.CapacityLimiter(settings.bulk_batch_size)

@@ -111,6 +111,7 @@ class Options:
 
     settings: Settings
     load: Callable[[], Settings]  # the same settings, read again
+    file: Path | None  # where some of them come from
     quiet: bool
     words: tuple[str, ...] = ()  # the command line again, to be used from anywhere
     warnings: tuple[str, ...] = ()
@@ -201,6 +202,7 @@ def _read(given: dict[str, Any]) -> Options:
     return Options(
         settings,
         load,
+        file,
         given["quiet"],
         tuple(_words(given)),
         tuple(unknown_variables(os.environ)),

@@ -32,6 +32,8 @@ def symbols(
     """Show what the exchange lists in the category."""
     since_ms = int(new_since.replace(tzinfo=UTC).timestamp() * 1000) if new_since else 0
     wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
+    for address in options.settings.unencrypted[:1]:
+        say(f"the connection to {address} is not encrypted", priority=4)
     listed = trio.run(list_symbols, options.settings)
     found = [each for each in listed if wanted.has(each)]
     if as_json:

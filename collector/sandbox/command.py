@@ -220,6 +220,8 @@ def sandbox(
         sys.stderr.write(f"sandbox: passed over in {replay}, no series: {', '.join(exchange.source.passed_over)}\n")
     try:
         trio.run(partial(_serve, exchange, host, port, tls or ca_file is not None, ca_file))
+    except ImportError as error:
+        raise _usage(str(error)) from error
     except OSError as error:
         raise _usage(f"cannot serve on {host}:{port}: {error.strerror or error}") from error
 

@@ -189,8 +189,10 @@ async def _connection(
 
 
 def _tls_context(host: str, ca_file: Path | None) -> ssl.SSLContext:
-    import trustme  # not above: what signs is large, and every command would wait for it
-
+    try:
+        import trustme  # not above: what signs is large, and every command would wait for it
+    except ModuleNotFoundError as error:
+        raise ImportError("TLS needs the package trustme: pip install 'collector[sandbox-tls]'") from error
     authority = trustme.CA()
     names = {host, *_HOSTS} - {"0.0.0.0", "::"}
     certificate = authority.issue_cert(*sorted(names))

@@ -14,8 +14,8 @@ HEADER = "timestamp,datetime,open,high,low,close,volume,turnover\n"
 RUN = "import typer; from collector.sandbox.command import sandbox; typer.run(sandbox)"
 
 
-def start(options: Sequence[str]) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", RUN, *options]
+def start(options: Sequence[str], before: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", before + RUN, *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -45,6 +45,15 @@ def test_a_replay_says_what_it_passes_over(tmp_path: Path) -> None:
         assert box.stdout.readline().startswith("sandbox: http://127.0.0.1:")
         box.send_signal(signal.SIGINT)
         assert box.communicate() == ("", f"sandbox: passed over in {tmp_path}, no series: notes.csv\n")
+
+
+def test_tls_without_its_package_is_one_sentence_and_status_2() -> None:
+    with start(["--port", "0", "--tls"], "import sys; sys.modules['trustme'] = None; ") as box:
+        assert box.communicate() == (
+            "",
+            "sandbox: TLS needs the package trustme: pip install 'collector[sandbox-tls]'\n",
+        )
+    assert box.returncode == 2
 
 
 def test_a_taken_port_is_one_sentence_and_status_2() -> None:
