@@ -6,6 +6,7 @@ async with open_sandbox(symbols=["BTCUSDT"], rate=20) as box:
 
 from collector.sandbox.clock import Clock
 from collector.sandbox.faults import Faults, Hole
+from collector.sandbox.maintenance import Maintenance
 from collector.sandbox.rest.limits import Limits
 from collector.sandbox.rest.query import Dialect
 from collector.sandbox.server import Options, Sandbox, build_exchange, open_sandbox
@@ -17,6 +18,7 @@ __all__ = [
     "Faults",
     "Hole",
     "Limits",
+    "Maintenance",
     "Options",
     "Sandbox",
     "StreamRules",

@@ -79,6 +79,10 @@ def sandbox(
             help="Serve the CSV files of this data directory, those that are series, instead of a made-up market.",
         ),
     ] = None,
+    maintenance: Annotated[
+        list[str] | None,
+        _market("--maintenance", help="START..END or START..END=TITLE: announced in the exchange's status."),
+    ] = None,
     category: Annotated[
         str, _market("--category", help="The category of a replay. A made-up market has all of them.")
     ] = "linear",
@@ -205,6 +209,7 @@ def sandbox(
             listed=_instants(listed or ()),
             delisted=_instants(delisted or ()),
             replay=replay,
+            maintenance=maintenance or (),
             replay_category=_category(category),
             start_time=instant_ms(start_time) if start_time else None,
             rate=rate,

@@ -4,7 +4,7 @@ No I/O and no waiting: a reply says how long it should be held back and how it s
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import attrs
@@ -14,6 +14,7 @@ from collector.sandbox.control import PREFIX, Control
 from collector.sandbox.counts import Counts, Window
 from collector.sandbox.curtain import Curtain
 from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict
+from collector.sandbox.maintenance import Maintenance, maintenances
 from collector.sandbox.market.listing import Source
 from collector.sandbox.market.truth import truth
 from collector.sandbox.messages import Break, Reply, Request
@@ -40,6 +41,7 @@ class Exchange:
         faults: Faults | None = None,
         dialect: Dialect | None = None,
         stream: StreamRules | None = None,
+        maintenance: Iterable[Maintenance | str] = (),
         real_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source = source
@@ -47,6 +49,7 @@ class Exchange:
         self.seed = seed
         self.dialect = dialect or Dialect()
         self.stream = stream or StreamRules()
+        self.maintenance = maintenances(maintenance)
         self.doorman = Doorman(limits or Limits())
         self.mischief = Mischief(faults or Faults(), seed)
         self.counts = Counts()
@@ -129,6 +132,8 @@ class Exchange:
         now_ms = now_ns // 1_000_000
         if path == answers.TIME:
             return answers.time(now_ns)
+        if path == answers.STATUS:
+            return answers.status(self.maintenance, now_ms, query)
         if path == answers.INSTRUMENTS:
             self._note_cursor(query)
             return answers.instruments(self.source, self.dialect, now_ms, query)

@@ -18,6 +18,7 @@ from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
+from collector.sandbox.maintenance import Maintenance, maintenances
 from collector.sandbox.market.listing import Category, Source
 from collector.sandbox.market.market import Market
 from collector.sandbox.market.replay import Replay
@@ -73,6 +74,16 @@ class Sandbox:
     def faults(self, faults: Faults) -> None:
         self.exchange.mischief.faults = faults
 
+    @property
+    def maintenance(self) -> tuple[Maintenance, ...]:
+        """What is announced; it can be replaced at any time."""
+        return self.exchange.maintenance
+
+    @maintenance.setter
+    def maintenance(self, announced: Iterable[Maintenance | str]) -> None:
+        self.exchange.maintenance = maintenances(announced)
+        self._broadcast.look()
+
     def truth(
         self, symbol: str, interval: str, start: Instant, end: Instant, category: str = "linear", header: bool = True
     ) -> bytes:
@@ -96,6 +107,7 @@ class Options(TypedDict, total=False):
     faults: Faults | None
     limits: Limits | None
     dialect: Dialect | None
+    maintenance: Iterable[Maintenance | str]  # what is announced, as `START..END` or `START..END=TITLE`
     stream: StreamRules | None  # cadence, lags and limits of the stream
     real_s: Callable[[], float]  # the real seconds by which limits and bans count; else monotonic time
 
@@ -121,6 +133,7 @@ def build_exchange(**options: Unpack[Options]) -> Exchange:
         faults=options.get("faults"),
         dialect=options.get("dialect"),
         stream=options.get("stream"),
+        maintenance=options.get("maintenance", ()),
         real_s=options.get("real_s", time.monotonic),
     )
 

@@ -22,6 +22,7 @@ def start(options: Sequence[str], before: str = "") -> subprocess.Popen[str]:
 def test_it_prints_its_address_serves_and_stops_when_told() -> None:
     options = ["--port", "0", "--symbols", "BTCUSDT,spot:ETHUSDC", "--start-time", "2023-05-01", "--rate", "0"]
     options += ["--two-in-one", "0.5", "--confirm-lag-ms", "150", "--refused-topic", "ETHUSDC"]
+    options += ["--maintenance", "2023-05-01T12:00..2023-05-01T14:00=Upgrade"]
     with start(
         [*options, "--listed", "linear:BTCUSDT=2023-04-30T12:00", "--http-429", "1", "--faults-only", "/time"]
     ) as box:
@@ -32,6 +33,8 @@ def test_it_prints_its_address_serves_and_stops_when_told() -> None:
         reply = httpx.get(f"{url}/v5/market/kline?symbol=BTCUSDT&interval=60&start=0&limit=1")
         assert reply.json()["result"]["list"][0][0] == "1682856000000"
         assert httpx.get(f"{url}/v5/market/time").status_code == 429
+        (announced,) = httpx.get(f"{url}/v5/system/status").json()["result"]["list"]
+        assert (announced["title"], announced["begin"]) == ("Upgrade", "1682942400000")
         box.send_signal(signal.SIGINT)
         assert box.communicate() == ("", "")
     assert box.returncode == 0

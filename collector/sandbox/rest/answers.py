@@ -4,13 +4,15 @@ Pure: no clock, no network, no faults; those are put in from outside (`twist` ma
 written). Every reply has the envelope of https://bybit-exchange.github.io/docs/v5/guide, its `time` by the box's clock.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import attrs
 import msgspec
 
 from collector.candle import Timeframe
+from collector.sandbox import maintenance
+from collector.sandbox.maintenance import Maintenance
 from collector.sandbox.market.listing import Row, Selection, Source
 from collector.sandbox.market.prices import json_of
 from collector.sandbox.rest.instruments import list_instruments
@@ -19,7 +21,8 @@ from collector.sandbox.rest.query import Asked, Dialect, Query, Refusal, read_kl
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
 TIME = "/v5/market/time"
-PATHS = (KLINE, INSTRUMENTS, TIME)
+STATUS = "/v5/system/status"
+PATHS = (KLINE, INSTRUMENTS, TIME, STATUS)
 
 
 @attrs.frozen
@@ -95,8 +98,18 @@ def time(now_ns: int) -> Answer:
     return succeeded(result.encode(), now_ns // 1_000_000)
 
 
-def succeeded(result: bytes, now_ms: int) -> Answer:
-    return Answer(0, b'{"retCode":0,"retMsg":"OK","result":%b,"retExtInfo":{},"time":%d}' % (result, now_ms))
+def status(announced: Iterable[Maintenance], now_ms: int, query: Query) -> Answer:
+    """Announced maintenance (docs: system-status), all of it or that of one id or state."""
+    wanted = {name: query[name] for name in ("id", "state") if name in query}
+    found = [
+        row for row in maintenance.rows(announced, now_ms) if all(row[name] == text for name, text in wanted.items())
+    ]
+    return succeeded(msgspec.json.encode({"list": found}), now_ms, b"")
+
+
+def succeeded(result: bytes, now_ms: int, message: bytes = b"OK") -> Answer:
+    envelope = b'{"retCode":0,"retMsg":"%b","result":%b,"retExtInfo":{},"time":%d}'
+    return Answer(0, envelope % (message, result, now_ms))
 
 
 def refused(refusal: Refusal, now_ms: int) -> Answer:

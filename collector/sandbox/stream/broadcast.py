@@ -6,15 +6,16 @@ I/O and its timing only: what a text means is decided by a `Session`, what is du
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import attrs
 import h11
 import trio
 
+from collector.sandbox import maintenance
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
 from collector.sandbox.peak import Peak
@@ -28,6 +29,7 @@ from collector.sandbox.stream.line import Line
 from collector.sandbox.stream.mischief import Fate, StreamMischief
 from collector.sandbox.stream.rules import NEW_CONNECTIONS_S
 from collector.sandbox.stream.silent import SilentSession
+from collector.sandbox.stream.status import StatusSession
 
 _AT_ONCE = 100  # pushes between two looks at other tasks: about 2 ms
 _A_LOT = 20_000  # pushes, 7 MB, after which it waits for clients to take them
@@ -62,6 +64,7 @@ class Broadcast:
         self._open: Counter[tuple[str, str]] = Counter()  # by address and path
         self._new: defaultdict[str, Peak] = defaultdict(lambda: Peak(NEW_CONNECTIONS_S))
         self._numbers: Counter[str] = Counter()
+        self._announced: list[dict[str, Any]] = []
         self._wake = trio.Event()
         exchange.clock.watchers.append(self.look)
 
@@ -88,6 +91,7 @@ class Broadcast:
         while True:
             now_s = self._exchange.real_s()
             self._end_those_whose_time_has_come(now_s)
+            self._announce_changes(self._exchange.clock.now_ms())
             await self._send(self._feed.due(self._exchange.clock.now_ms()))
             await self._send(self._feed.beats(self._exchange.clock.now_ms(), now_s))
             self._prepare()
@@ -110,7 +114,7 @@ class Broadcast:
 
     def _refusal(self, address: str, path: str) -> int | None:
         """The HTTP status with which a handshake is refused."""
-        if path not in (*PATHS, *SILENT_PATHS):
+        if path not in (*PATHS, *SILENT_PATHS, maintenance.PATH):
             return 404
         now_s = self._exchange.real_s()
         self._counts.stream.attempted(address, now_s)
@@ -131,8 +135,8 @@ class Broadcast:
     def _admit(self, path: str, line: Line) -> _Client:
         number = self._next("connection")
         name = conn_id(self._exchange.seed, number)
-        kind = SilentSession if path in SILENT_PATHS else Session
-        category = PATHS.get(path, "linear")  # of a silent one it tells only how to refuse
+        kind = SilentSession if path in SILENT_PATHS else StatusSession if path == maintenance.PATH else Session
+        category = PATHS.get(path, "linear")  # of the others it tells only how to refuse
         session = kind(category, self._exchange.source, self._rules, name, self._mischief.refuses)
         count = self._counts.stream.opened(name, path)
         client = _Client(number, line, session, count, self._exchange.real_s())
@@ -169,6 +173,7 @@ class Broadcast:
 
     def _hear(self, client: _Client, text: str) -> None:
         now_ms, now_s = self._exchange.clock.now_ms(), self._exchange.real_s()
+        listened = client.session.listens
         heard = client.session.hear(text, now_ms)
         self._counts.stream.heard(client.count, heard.op, heard.refused)
         if heard.op == "ping":
@@ -189,6 +194,8 @@ class Broadcast:
                 client.line.say(reply)
         if fault != "ack_late":
             self._deliver_all(first)
+        if client.session.listens and not listened:
+            self._announce([client], maintenance.rows(self._exchange.maintenance, now_ms), now_ms)
         self.look()
 
     # --- what is pushed ---
@@ -202,6 +209,18 @@ class Broadcast:
                 with trio.move_on_after(_LONGEST_PAUSE_S):
                     for client in tuple(self._clients):
                         await client.line.eased()
+
+    def _announce_changes(self, now_ms: int) -> None:
+        """Announcements that are new or in another state; within a second of it, as `run` looks so often."""
+        rows = maintenance.rows(self._exchange.maintenance, now_ms)
+        changed = [row for row in rows if row not in self._announced]
+        self._announced = rows
+        self._announce([client for client in self._clients if client.session.listens], changed, now_ms)
+
+    def _announce(self, clients: Iterable[_Client], rows: list[dict[str, Any]], now_ms: int) -> None:
+        if rows:
+            text = maintenance.message(rows, now_ms)
+            self._deliver(Push(text, tuple(clients)))
 
     def _prepare(self) -> None:
         """A little at a time, before the next confirmations; while the clock stands, whenever."""

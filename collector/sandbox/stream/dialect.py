@@ -38,6 +38,8 @@ class Session:
         refuses: whether a listed topic shall be refused all the same.
     """
 
+    listens = False  # to the exchange's status, which has a stream of its own
+
     def __init__(
         self,
         category: Category,
