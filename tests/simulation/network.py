@@ -1,0 +1,151 @@
+"""A network in memory: listeners and connections by port, which can be cut, delayed or left half-open."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import trio
+import trio.testing
+from httpcore._backends.trio import TrioStream
+
+
+class Wire(trio.abc.HalfCloseableStream):
+    """One end of a connection; what it sends goes into the trace of the run."""
+
+    def __init__(self, network: "Network", inner: Any, name: str) -> None:
+        self._network, self._inner, self._name = network, inner, name
+        self.half_open = False  # the other side is gone, and nobody has said so
+        self.socket = _Socket(("127.0.0.1", 9))
+
+    def setsockopt(self, *_: Any) -> None:
+        """There is no socket to set anything of."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._network.note(self._name, bytes(data))
+        if self._network.latency_s:
+            await trio.sleep(self._network.latency_s)
+        if self.half_open:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data: bytes | bytearray = await self._inner.receive_some(max_bytes)
+        if self.half_open:
+            await trio.sleep_forever()
+        return data
+
+    async def send_eof(self) -> None:
+        await self._inner.send_eof()
+
+    async def aclose(self) -> None:
+        self.cut()
+        await trio.lowlevel.checkpoint()
+
+    def cut(self) -> None:
+        """Ends both directions at once."""
+        self._inner.send_stream.close()
+        self._inner.receive_stream.close()
+
+
+class _Socket:
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._address
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._address
+
+    def setsockopt(self, *_: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+    def fileno(self) -> int:
+        return -1
+
+
+class _Listener(trio.abc.Listener[Wire]):
+    def __init__(self, network: "Network", port: int) -> None:
+        self.socket = _Socket(("127.0.0.1", port))
+        self._network, self._port = network, port
+        self.arrived, self._waiting = trio.open_memory_channel[Wire](1000)
+
+    async def accept(self) -> Wire:
+        return await self._waiting.receive()
+
+    async def aclose(self) -> None:
+        self._network.listeners.pop(self._port, None)
+        await trio.lowlevel.checkpoint()
+
+
+class Network:
+    """All connections of a run. `down` refuses new ones."""
+
+    def __init__(self, note: Callable[..., None]) -> None:
+        self.note = note
+        self.listeners: dict[int, _Listener] = {}
+        self.wires: list[Wire] = []
+        self.opened = 0
+        self.down = False
+        self.latency_s = 0.0
+
+    async def listen(self, port: int, **_: Any) -> list[_Listener]:
+        await trio.lowlevel.checkpoint()
+        port = port or 4000 + len(self.listeners)
+        self.listeners[port] = _Listener(self, port)
+        return [self.listeners[port]]
+
+    async def connect(self, host: str, port: int, **_: Any) -> Wire:
+        await trio.lowlevel.checkpoint()
+        if self.down or port not in self.listeners:
+            raise OSError("connection refused")
+        ours, theirs = trio.testing.memory_stream_pair()
+        self.opened += 1
+        near, far = Wire(self, ours, f"c{self.opened}"), Wire(self, theirs, f"s{self.opened}")
+        self.wires = [*self.wires[-64:], near]
+        self.listeners[port].arrived.send_nowait(far)
+        return near
+
+    def cut(self) -> None:
+        """Ends every connection at once, without a word."""
+        for wire in self.wires:
+            wire.cut()
+        self.wires.clear()
+
+    def leave_half_open(self) -> None:
+        """From now on nothing arrives over the connections that are open, and nobody is told."""
+        for wire in self.wires:
+            wire.half_open = True
+        self.wires.clear()
+
+    def install(self) -> None:
+        """Puts this network in the place of trio's, for the rest of the process or until the next one."""
+        trio.open_tcp_listeners = self.listen  # type: ignore[assignment]
+        trio.open_tcp_stream = self.connect  # type: ignore[assignment]
+        TrioStream.get_extra_info = _extra_info  # type: ignore[method-assign, assignment]
+
+
+def _extra_info(stream: TrioStream, info: str) -> Any:
+    """What httpcore asks a connection about: one in memory has no socket that could be readable."""
+    return False if info == "is_readable" else None
+
+
+class Trace:
+    """A digest of everything that was sent and when: two runs that did the same have the same."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self.events = 0
+
+    def note(self, *what: Any) -> None:
+        self.events += 1
+        self._digest.update(repr((round(trio.current_time(), 6), *what)).encode())
+
+    @property
+    def text(self) -> str:
+        return self._digest.hexdigest()[:16]
