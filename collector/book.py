@@ -12,6 +12,7 @@ from collector.candle import MINUTE_MS, Series
 from collector.coverage import NOTHING, Span, Spans
 from collector.missing import (
     LAG_MS,
+    SETTLED,
     Missing,
     State,
     asked_anew,
@@ -34,6 +35,7 @@ class Record(Verification):
     """What is known of one series. All spans are on its timeframe's grid."""
 
     wanted: Spans = NOTHING
+    wanted_besides: Spans = NOTHING  # the part of it that was taken out of the file, however little the settings want
     held: Spans = NOTHING
     in_flight: Spans = NOTHING
     notes: tuple[Missing, ...] = ()
@@ -71,6 +73,7 @@ class Book:
     records: dict[Series, Record] = attrs.field(factory=dict)
     beginnings: dict[str, Beginning] = attrs.field(factory=dict)
     delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
+    left_alone: dict[Series, str] = attrs.field(factory=dict)  # whose files cannot be written, and why
     on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
     candles_in_flight: int = 0
     _flying: set[Series] = attrs.field(factory=set)
@@ -84,6 +87,7 @@ class Book:
     def want(self, series: Series, span: Spans) -> None:
         """From now on, these candles and no others are wanted of the series, and none after its end if it has one."""
         record = self[series]
+        span |= record.wanted_besides
         if record.wanted and any(note.state is State.DELISTED for note in record.notes):
             span = record.wanted | span.within(0, record.wanted.hull.end_ms)
         record.wanted = span
@@ -100,7 +104,23 @@ class Book:
     def want_nothing(self, every_series: Iterable[Series]) -> None:
         """Only what the stream brings is wanted of these: what was wanted before is neither fetched nor waited for."""
         for series in every_series:
+            self[series].wanted_besides = NOTHING
             self.want(series, NOTHING)
+
+    def want_besides(self, series: Series, spans: Spans) -> None:
+        """These candles are wanted from now on, whatever else is."""
+        record = self[series]
+        record.wanted_besides = spans
+        self.want(series, record.wanted)
+
+    def settled(self, series: Series) -> Spans:
+        """What the exchange was asked for and does not have."""
+        return Spans.of(*(note.span for note in self[series].notes if note.state in SETTLED))
+
+    def leave_alone(self, series: Series, why: str) -> None:
+        """The file of the series cannot be written: what is wanted of it stays missing, and is not asked for."""
+        self.left_alone[series] = why
+        self.take_back(series, self[series].in_flight)
 
     def let_go(self, series: Series, before_ms: int) -> None:
         """What opens before this instant is wanted no more: under the limit, newer candles have taken its place."""
@@ -110,6 +130,8 @@ class Book:
 
     def due(self, series: Series, now_ms: int) -> Spans:
         """wanted - held - in flight - what is known to be absent or not to be asked for yet."""
+        if series in self.left_alone:
+            return NOTHING
         record = self[series]
         missing = record.wanted - record.held - record.in_flight
         if missing and record.notes:
@@ -134,7 +156,8 @@ class Book:
         """Every wanted candle that is not held, with its state: the contract's ledger of missing spans."""
         record = self[series]
         never_asked = record.wanted - record.held - Spans.of(*(note.span for note in record.notes))
-        pending = (Missing(span, State.PENDING, 0, 0, "never fetched") for span in never_asked)
+        why = self.left_alone.get(series, "never fetched")
+        pending = (Missing(span, State.PENDING, 0, 0, why) for span in never_asked)
         return tuple(sorted((*record.notes, *pending), key=lambda note: note.span))
 
     def next_due_ms(self, now_ms: int) -> int | None:

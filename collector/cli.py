@@ -97,6 +97,9 @@ def main() -> None:
         _stopped()
 
 
+_AllowReplace = Annotated[
+    bool, typer.Option("--allow-replace", help="Set aside also a file whose rows cannot be read, and begin it anew.")
+]
 _AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
 
 
@@ -106,9 +109,10 @@ def run(
     options: Options,
     *,
     allow_trim: _AllowTrim = False,
+    allow_replace: _AllowReplace = False,
 ) -> None:
     """Collect history, then live candles, until stopped with Ctrl-C or SIGTERM."""
-    outcome = _collect(options, once=False, allow_trim=allow_trim)
+    outcome = _collect(options, once=False, allow_trim=allow_trim, allow_replace=allow_replace)
     _summarize(options, outcome)
 
 
@@ -118,9 +122,10 @@ def fetch(
     options: Options,
     *,
     allow_trim: _AllowTrim = False,
+    allow_replace: _AllowReplace = False,
 ) -> None:
     """Collect history only, then exit."""
-    outcome = _collect(options, once=True, allow_trim=allow_trim)
+    outcome = _collect(options, once=True, allow_trim=allow_trim, allow_replace=allow_replace)
     _summarize(options, outcome)
     _end_unless_complete(outcome)
 
@@ -133,6 +138,7 @@ def repair(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     against_exchange: AgainstExchange = 0,
     seed: Seed = None,
+    allow_replace: _AllowReplace = False,
 ) -> None:
     """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
     settings = options.settings
@@ -148,7 +154,7 @@ def repair(
         files = len({plan.series for plan in plans} | differing)
         say(f"{counted(files, 'file')} would be mended, completed or read again" if files else "nothing to repair")
         return
-    work = partial(mend, settings, options.are_about, options.demand, draw)
+    work = partial(mend, settings, options.are_about, options.demand, draw, allow_replace=allow_replace)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
     for line in _repaired(outcome.mended, planned=bool(plans)):
@@ -202,13 +208,20 @@ app.command()(status)
 app.command()(sandbox)
 
 
-def _collect(options: Options, *, once: bool, allow_trim: bool) -> Outcome:
+def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: bool) -> Outcome:
     rereading = None if once else Rereading(partial(_read_again, options))
     notify = Notify.of(os.environ)
     if notify.address:
         faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
     work = partial(
-        serve, options.settings, once=once, allow_trim=allow_trim, status=not once, notify=notify, rereading=rereading
+        serve,
+        options.settings,
+        once=once,
+        allow_trim=allow_trim,
+        allow_replace=allow_replace,
+        status=not once,
+        notify=notify,
+        rereading=rereading,
     )
     return _logged(options, work, rereading.ask if rereading else None)
 

@@ -77,7 +77,8 @@ class Collection:
             self._book.want_nothing(new)
         self._every_series.extend(new)
         if self._settings.enable_websocket:
-            self._live.add([*again, *(each for each in new if each.symbol not in self._book.delisted)])
+            streamed = [*again, *(each for each in new if each.symbol not in self._book.delisted)]
+            self._live.add([each for each in streamed if each not in self._book.left_alone])
         self._reconciler.wake()
 
     def freeze(self, symbols: list[str]) -> None:

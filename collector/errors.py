@@ -27,6 +27,10 @@ class StorageError(CollectorError):
     """The disk refused; the files are intact, and nothing more can be written."""
 
 
+class LeftAlone(StorageError):
+    """One file is not touched, and its series is not collected. The others are."""
+
+
 class DirectoryInUse(CollectorError):
     """Another collector owns the data directory; `owner` is the number of its process, if that is known."""
 

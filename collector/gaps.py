@@ -15,10 +15,11 @@ from collector.candle import Series
 from collector.coverage import NOTHING, Spans, moment_text
 from collector.demand import Demand
 from collector.errors import StorageError
-from collector.inspection import Mark, NotOurs, inspect, mapped
+from collector.inspection import Mark, mapped, trusted
 from collector.ledger import read_ledger
 from collector.missing import Missing, neighbours_joined
 from collector.ownership import refuse_if_absent
+from collector.recovery import recover
 from collector.stored import as_of_ms, known_series
 from collector.wording import counted
 
@@ -84,8 +85,7 @@ def gaps_summary(gaps: Sequence[Gap]) -> str:
 def _held(path: Path, series: Series, mark: Mark | None) -> Spans:
     try:
         with mapped(path) as data:
-            return inspect(series.timeframe, data, mark).held
-    except NotOurs:  # it will be set aside and fetched anew
-        return NOTHING
+            found = recover(series.timeframe, data, trusted(path, mark))
+            return NOTHING if found.loses_rows else found.held
     except OSError as error:
         raise StorageError(f"{path} could not be read ({error.strerror})") from error

@@ -1,8 +1,7 @@
-"""What a file holds, from its bytes alone: how much of it is good, what that covers, and whether it is ours at all.
+"""The look into a file that its keepers and its readers share: its bytes, and what came after its mark.
 
-A crash leaves known traces: a header or a last line cut short, zeros where the disk never got the data. Those end where
-the good part ends. Anything else that this collector would not have written makes the file somebody else's. Nothing
-here changes a file.
+A crash leaves known traces at the end: a line cut short, zeros where the disk never got the data. Those end where the
+good part ends. Nothing here changes a file.
 """
 
 import mmap
@@ -14,43 +13,26 @@ import attrs
 import polars as pl
 
 from collector.candle import Timeframe
-from collector.coverage import NOTHING, Span, Spans
-from collector.rows import COLUMNS, HEADER, check_lines, coverage
+from collector.coverage import Span, Spans
+from collector.rows import HEADER, check_lines, coverage
 
 Bytes = bytes | mmap.mmap
-
-_TAIL = 16 * 1024  # what is checked line by line at the end of a file
-_LONGEST_SUFFIX = 1024 * 1024  # beyond this, reading the whole file's times is quicker than checking lines
-
-
-class NotOurs(Exception):
-    """This collector would not have written the file; the text says why."""
-
-
-@attrs.frozen
-class Found:
-    """The first `size` bytes of a file are good and hold these candles; `why` says what is wrong with the rest.
-
-    `remembered` is the part of it that a mark vouches for: nothing where there was no mark, or it did not fit.
-    """
-
-    size: int
-    held: Spans
-    why: str
-    remembered: Spans = NOTHING
 
 
 @attrs.frozen
 class Mark:
     """What a file was known to hold when the ledger was saved: its first `size` bytes, and the coverage of their rows.
 
-    A file that still has the same first row, and the same last row ending at `size`, has not been rewritten since.
+    A file that still has the same first row, and the same last row ending at `size`, has not been rewritten since. One
+    that has no more bytes has not been written to at all if `changed_ns`, when its bytes changed last, is the same; 0
+    is for not known.
     """
 
     size: int
     first_ms: int
     last_ms: int
     held: Spans
+    changed_ns: int = 0
 
 
 @contextmanager
@@ -63,36 +45,38 @@ def mapped(path: Path) -> Iterator[Bytes]:
         yield data
 
 
-def inspect(frame: Timeframe, data: Bytes, mark: Mark | None) -> Found:
-    """Reads a file; with a mark that still fits, only what came after it.
+def changed_ns(path: Path) -> int:
+    """When the bytes of a file changed last, by its machine's clock; 0 for one that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
-    Raises:
-        NotOurs: the file has to be set aside.
+
+def trusted(path: Path, mark: Mark | None) -> Mark | None:
+    """The mark of a file, unless somebody has written over what the file held when it was made."""
+    if mark is None:
+        return None
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return mark if status.st_size != mark.size or mark.changed_ns in (0, status.st_mtime_ns) else None
+
+
+def read_after(frame: Timeframe, data: Bytes, mark: Mark) -> tuple[int, Spans, str] | None:
+    """What came after a mark: up to which byte the file is good, what it holds, and what is wrong with the rest.
+
+    None where the mark does not fit, or where what came after it is neither sound rows nor what a crash leaves.
     """
-    if data[: len(HEADER)] != HEADER:
-        if not HEADER.startswith(bytes(data[: len(HEADER)]).rstrip(b"\0")):
-            raise NotOurs("its first line is not our header")
-        return Found(0, NOTHING, "its header was not written whole")
-    fits = mark is not None and _fits(data, mark)
-    if mark and fits and len(data) - mark.size <= _LONGEST_SUFFIX:
-        opens, size, why = _checked(frame, data, mark.size, mark.last_ms)
-        return Found(size, mark.held | coverage(frame, opens), why, mark.held)
-    _, size, why = _checked(frame, data, _start_of_tail(data), -1)
-    return Found(size, _scan(frame, bytes(data[:size])), why, mark.held if mark and fits else NOTHING)
-
-
-def _checked(frame: Timeframe, data: Bytes, start: int, after_ms: int) -> tuple[list[int], int, str]:
-    """Goes through the rows from `start` one by one: their times, where the good ones end, and what comes then."""
-    opens, good, why = check_lines(frame, bytes(data[start:]).rstrip(b"\0"), after_ms)
-    size = start + good
-    if not _is_crash(bytes(data[size:])):
-        raise NotOurs(f"{why} in the row at byte {size}")
-    return opens, size, why or "zeros where rows should be"
-
-
-def _is_crash(rest: bytes) -> bool:
-    """Whether bad bytes at the end of a file are what a crash leaves: one line cut short, or zeros in place of data."""
-    return b"\0" in rest or b"\n" not in rest
+    if data[: len(HEADER)] != HEADER or not _fits(data, mark):
+        return None
+    rest = bytes(data[mark.size :])
+    opens, good, why = check_lines(frame, rest.rstrip(b"\0"), mark.last_ms)
+    if b"\n" in rest[good:]:
+        return None
+    held = mark.held | coverage(frame, opens)
+    return mark.size + good, held, why or ("zeros where rows should be" if good < len(rest) else "")
 
 
 def _fits(data: Bytes, mark: Mark) -> bool:
@@ -102,41 +86,6 @@ def _fits(data: Bytes, mark: Mark) -> bool:
     last = data.rfind(b"\n", 0, mark.size - 1) + 1
     starts = ((len(HEADER), mark.first_ms), (last, mark.last_ms))
     return all(data[at : at + 16].startswith(b"%d," % open_ms) for at, open_ms in starts)
-
-
-def _start_of_tail(data: Bytes) -> int:
-    """Where the lines to be looked at one by one begin: well before the last byte that is not zero."""
-    end = len(data)
-    while end > len(HEADER) and not data[max(0, end - _TAIL) : end].strip(b"\0"):
-        end -= _TAIL
-    return max(len(HEADER), data.rfind(b"\n", 0, max(len(HEADER), end - _TAIL)) + 1)
-
-
-def _scan(frame: Timeframe, text: bytes) -> Spans:
-    """What the rows of a whole file cover, from their times alone."""
-    if len(text) == len(HEADER):
-        return NOTHING
-    if b"\0" in text:
-        raise NotOurs("zeros in the middle")
-    try:
-        schema = dict.fromkeys(COLUMNS, pl.String) | {"timestamp": pl.Int64}
-        frame_of = pl.read_csv(text, columns=["timestamp", "turnover"], schema=schema)
-    except pl.exceptions.PolarsError as error:
-        raise NotOurs(str(error).splitlines()[0]) from error
-    times = frame_of["timestamp"]
-    if len(times) != text.count(b"\n") - 1 or times.null_count() or frame_of["turnover"].null_count():
-        raise NotOurs("a row that is not whole")
-    if not (times.diff().drop_nulls() > 0).all():
-        raise NotOurs("its timestamps do not increase")
-    return _covered(frame, times)
-
-
-def _covered(frame: Timeframe, times: pl.Series) -> Spans:
-    step = frame.step_ms
-    on_grid = all(map(frame.is_open, times)) if step is None else ((times - frame.floor(0)) % step == 0).all()
-    if not on_grid:
-        raise NotOurs(f"a timestamp off the grid of timeframe {frame}")
-    return covered_by(frame, times)
 
 
 def covered_by(frame: Timeframe, times: pl.Series) -> Spans:

@@ -63,13 +63,15 @@ class _Note(msgspec.Struct, array_like=True):
 
 
 class _Entry(msgspec.Struct):
-    """A series as it is stored; `mark` is the file's size, first and last time when `held` was true of it."""
+    """A series as it is stored; `mark` is the file's size, first and last time when `held` was true of it, and
+    `changed_ns` when its bytes had changed last."""
 
     wanted: list[Pair]
     held: list[Pair]
     notes: list[_Note]
     mark: tuple[int, int, int] | None
     unsure: list[Pair] = []
+    changed_ns: int = 0
 
 
 _ENTRY = msgspec.json.Decoder(_Entry)
@@ -254,7 +256,7 @@ def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
             wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
         )
         if entry.mark:
-            marks[series] = Mark(*entry.mark, held=_spans(entry.held))
+            marks[series] = Mark(*entry.mark, held=_spans(entry.held), changed_ns=entry.changed_ns)
     for name, stored in database.execute("select name, entry from symbol"):
         book.beginnings[name] = Beginning(*_BEGINNING.decode(stored))
     return marks
@@ -308,7 +310,10 @@ def _stored(record: Record, mark: Mark | None) -> bytes:
     ]
     place = (mark.size, mark.first_ms, mark.last_ms) if mark else None
     held = mark.held if mark else Spans()
-    return msgspec.json.encode(_Entry(_pairs(record.wanted), _pairs(held), notes, place, _pairs(record.unsure)))
+    unsure, changed_ns = _pairs(record.unsure), mark.changed_ns if mark else 0
+    return msgspec.json.encode(
+        _Entry(_pairs(record.wanted), _pairs(held), notes, place, unsure=unsure, changed_ns=changed_ns)
+    )
 
 
 def _missing(note: _Note) -> Missing:

@@ -30,6 +30,7 @@ from collector.logs import get_logger
 from collector.missing import not_due
 from collector.ownership import OWN, checked_identity, refuse_if_owned
 from collector.planning import joined, wanted
+from collector.recovery import recover
 from collector.rows import candles_in, coverage, open_of_line
 from collector.settings import Settings
 from collector.store import Store
@@ -48,8 +49,9 @@ Chosen = Callable[[Series], bool]
 class Plan:
     """What is to be done about one series.
 
-    `foreign` says why the file is beyond repair; then it is set aside whole. `held` is what its sound rows cover,
-    `wanted` what the series is to hold afterwards, if the exchange has it, and `to_fetch` what of it is asked for.
+    `foreign` says what becomes of a file that is not as it should be as a whole, which its opening sees to. `held` is
+    what its sound rows cover, `wanted` what the series is to hold afterwards, if the exchange has it, and `to_fetch`
+    what of it is asked for.
     """
 
     series: Series
@@ -76,7 +78,7 @@ class Plan:
     def __str__(self) -> str:
         parts = []
         if self.foreign:
-            parts.append(f"is set aside ({self.foreign})")
+            parts.append(self.foreign)
         elif self.removed:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.examination.counts.items())
             parts.append(f"{counted(self.removed, 'row')} {'goes' if self.removed == 1 else 'go'} ({kinds})")
@@ -297,12 +299,10 @@ class Mending:
         series = plan.series
         stock.marks.pop(series, None)
         stock.ledger.save(stock.book, {series: None})
-        if plan.foreign:
-            beside: Path | None = stock.store.set_aside(series)
-        else:
-            stay, go = parted(data, plan.examination)
-            beside = stock.store.mend(series, sorted(stay, key=open_of_line), go)
-        if beside:
+        if plan.foreign:  # the writer opens it next: it mends the whole, sets it aside, or leaves it alone
+            return
+        stay, go = parted(data, plan.examination)
+        if beside := stock.store.mend(series, sorted(stay, key=open_of_line), go):
             log.info("what was removed is kept", series=str(series), file=beside.name)
 
 
@@ -311,10 +311,10 @@ def _plan(
 ) -> Plan:
     frame = series.timeframe
     found = Examination() if data is None else examine(series, data, now_ms)
-    foreign = found.foreign
-    if found.looks_like:
-        foreign = f"its rows look like those of timeframe {found.looks_like}"
-    held = NOTHING if foreign else found.held
+    foreign, held = None, found.held
+    if data is not None and (found.foreign or found.looks_like):
+        whole = recover(frame, data, None)
+        foreign, held = whole.fate, NOTHING if whole.loses_rows else whole.held
     told = [Span(open_ms, frame.close(open_ms)) for open_ms in _told(series, found)]
     spans = Spans.of(*record.wanted, *held, *told, *(mark.held if mark else ()))
     if spans:

@@ -106,6 +106,7 @@ async def serve(
     stop: trio.Event | None = None,
     watch: Watch | None = None,
     allow_trim: bool = False,
+    allow_replace: bool = False,
     mending: Mending | None = None,
     notify: Notify | None = None,
     rereading: Rereading | None = None,
@@ -122,6 +123,7 @@ async def serve(
         once,
         trio.Event() if stop is None else stop,
         allow_trim,
+        allow_replace,
         mending,
         watch,
         notify or Notify(),
@@ -146,6 +148,7 @@ async def repair(
     *,
     stop: trio.Event | None = None,
     watch: Watch | None = None,
+    allow_replace: bool = False,
 ) -> tuple[list[Plan | Doubt], Outcome]:
     """Mends the files of the series that are chosen, and fetches what is then missing. Raises as `collect` does.
 
@@ -158,7 +161,7 @@ async def repair(
     mending = Mending(settings, chosen, demand or Demand(settings), draw)
     # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
     only = attrs.evolve(settings, mode="live", limit_to_50_entries=False)
-    outcome = await serve(only, once=True, stop=stop, watch=watch, mending=mending)
+    outcome = await serve(only, once=True, stop=stop, watch=watch, allow_replace=allow_replace, mending=mending)
     return mending.plans, outcome
 
 
@@ -170,6 +173,7 @@ class _Run:
     once: bool
     stop: trio.Event
     allow_trim: bool
+    allow_replace: bool
     mending: Mending | None
     watch: Watch | None
     notify: Notify
@@ -209,7 +213,7 @@ async def _serve(run: _Run) -> Outcome:
         open_ledger(run.settings.data_dir, run.settings.exchange, run.settings.category) as ledger,
         open_address_limit(run.settings) as limit,
     ):
-        stock = _stock(run.settings, ledger)
+        stock = _stock(run, ledger)
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
         served = ledger.claimed or bool(stock.store.every_series())
         rest_opened = open_rest(run.settings, silence, vitals, clock, served=served, limit=limit)
@@ -236,7 +240,9 @@ async def _serve(run: _Run) -> Outcome:
                     inner.start_soon(stations.history.work, run.settings.bulk_batch_size, send.clone())
                     if run.streams:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
-                        await inner.start(stations.live.stream, series_of(run.settings, symbols.trading), send.clone())
+                        streamed = series_of(run.settings, symbols.trading)
+                        streamed = [each for each in streamed if each not in stock.book.left_alone]
+                        await inner.start(stations.live.stream, streamed, send.clone())
                 if run.once:
                     await stations.reconciler.reconcile_once()
                     inner.cancel_scope.cancel()
@@ -264,6 +270,7 @@ async def _serve(run: _Run) -> Outcome:
         unknown=symbols.unknown,
         looked=stations.reconciler.looked,
         stopped=run.stop.is_set(),
+        left_alone=tuple(stock.book.left_alone.values()),
         mended=mended,
     )
 
@@ -278,12 +285,12 @@ async def _kept(failures: list[ExceptionGroup[CollectorError]]) -> AsyncIterator
         failures.append(failure)
 
 
-def _stock(settings: Settings, ledger: Ledger) -> Stock:
+def _stock(run: _Run, ledger: Ledger) -> Stock:
     """What is stored, as it is on record; whatever is missing is asked for anew."""
     book = Book()
     marks = ledger.load(book)
     book.start_anew()
-    return Stock(Store(settings.data_dir), ledger, book, marks)
+    return Stock(Store(run.settings.data_dir, allow_replace=run.allow_replace), ledger, book, marks)
 
 
 def _wired(

@@ -2,9 +2,9 @@
 
 A file never lies: it holds whole lines, in order, as the exchange sent them. Rows that continue a file are added with
 one write; rows that belong before its end are put in place by writing a copy beside it and renaming that over it, where
-all bytes that do not change are copied and never parsed. A file this collector would not have written is never
-overwritten; it is set aside. Everything here blocks, and belongs in a thread where it takes long. What it must never do
-is decide what to fetch.
+all bytes that do not change are copied and never parsed. What is taken out of a file is kept beside it, and is there
+before it goes; a file that would lose rows by it is not touched. Everything here blocks, and belongs in a thread where
+it takes long. What it must never do is decide what to fetch.
 """
 
 import os
@@ -17,9 +17,11 @@ import attrs
 from collector.candle import Series, Timeframe
 from collector.coverage import NOTHING, Spans
 from collector.disk import Disk, beside_of, refused, storage, target_of
-from collector.errors import StorageError
-from collector.inspection import Bytes, Mark, NotOurs, inspect, mapped
+from collector.errors import LeftAlone
+from collector.inspection import Bytes, Mark, changed_ns, mapped, trusted
 from collector.merging import Revision, merge
+from collector.quarantine import Piece, Quarantine, rows_in
+from collector.recovery import Found, recover
 from collector.rows import HEADER, Rows, candles_in, open_of_line
 from collector.wording import counted
 
@@ -32,10 +34,14 @@ class FileChangedError(Exception):
 
 @attrs.frozen
 class Finding:
-    """Something that was wrong with a file at its opening, and what was done about it."""
+    """Something that was wrong with a file at its opening, and what was done about it.
+
+    `again` has what the rows that went had covered: it is to be read again, where other rows hold it too.
+    """
 
     file: str
     what: str
+    again: Spans = NOTHING
 
 
 @attrs.define
@@ -49,6 +55,7 @@ class SeriesFile:
     held: Spans = NOTHING
     remembered: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
+    pieces: tuple[Piece, ...] = ()  # what was taken out of it, and is not stored again
     named_anew: bool = False  # created or renamed over: lasting only once its directory is synced
 
     @property
@@ -100,6 +107,14 @@ class SeriesFile:
         self.last = b""
         return revisions
 
+    def put_back(self, spans: Spans) -> int:
+        """Inserts the rows of its pieces that open in these spans, which the file does not hold; how many."""
+        with storage(self.path):
+            rows = rows_in(self.timeframe, self.pieces, spans - self.held)
+        if rows:
+            self.insert([rows])
+        return len(rows)
+
     def trim(self, keep: int) -> None:
         """Leaves only so many of the newest rows, in a copy that is synced and renamed over the file.
 
@@ -117,11 +132,12 @@ class SeriesFile:
             self.named_anew = True
 
     def cut(self, from_ms: int) -> None:
-        """Takes away the rows that open at or after an instant."""
+        """Takes away the rows that open at or after an instant; they are kept beside the file."""
         with storage(self.path):
             with mapped(self.path) as data, self._expecting_rows():
                 self._expect_size(len(data))
                 size = _offset(data, from_ms)
+                Quarantine(self.disk).remove(self.path, data[size:])
             self.disk.cut(self.path, size)
         self.size = size
         self.held = self.held.within(0, from_ms)
@@ -137,7 +153,7 @@ class SeriesFile:
         if not self.held:
             return None
         last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
-        return Mark(self.size, self.held[0].start_ms, last_ms, self.held)
+        return Mark(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
 
     def _expect_size(self, size: int) -> None:
         if size != self.size:
@@ -179,39 +195,73 @@ class Store:
 
     directory: Path
     disk: Disk = attrs.field(factory=Disk)
+    allow_replace: bool = False  # also a file that loses rows by it
+    _quarantine: Quarantine = attrs.field(init=False)
+
+    @_quarantine.default
+    def _on_the_same_disk(self) -> Quarantine:
+        return Quarantine(self.disk)
 
     def path(self, series: Series) -> Path:
         return self.directory / series.file_name
 
     def every_series(self) -> list[Series]:
-        """Those that have a file, by name."""
-        named = (Series.of_file(path.name) for path in sorted(self.directory.glob("*.csv")))
-        return [series for series in named if series]
+        """Those that have a file, or a piece of one that waits, by name."""
+        named = {Series.of_file(path.name) for path in self.directory.glob("*.csv")}
+        with storage(self.directory):
+            every = {series for series in named if series} | self._quarantine.every_series(self.directory)
+        return sorted(every, key=lambda series: series.file_name)
 
     def open(self, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
-        """Finds out what a file holds, mends the traces of a crash, and sets aside what is not ours.
+        """Finds out what a file holds, and mends it: see `recovery` for what may be found.
 
         With a mark that still fits, only what came after it is read.
+
+        Raises:
+            LeftAlone: the file cannot be written, or would lose rows.
         """
-        path = self.path(series)
+        path, frame = self.path(series), series.timeframe
         with storage(path):
             beside_of(path).unlink(missing_ok=True)
-            if not path.exists():
-                return SeriesFile(path, series.timeframe, self.disk), None
-            if not path.is_file():  # a pipe would make us wait for ever
-                raise StorageError(f"{path} is no file; nothing can be stored there")
-            try:
+            file, finding = SeriesFile(path, frame, self.disk), None
+            if _is_there(path):
                 with mapped(path) as data:
-                    found, length = inspect(series.timeframe, data, mark), len(data)
-            except NotOurs as foreign:
-                what = f"is not ours ({foreign}): set aside as {_set_aside(path).name} and fetched anew"
-                return SeriesFile(path, series.timeframe, self.disk), Finding(path.name, what)
-            if found.size == length:
-                return SeriesFile(path, series.timeframe, self.disk, length, found.held, found.remembered), None
+                    found = recover(frame, data, trusted(path, mark))
+                    finding = self._settle(path, found, data)
+                if found.held or not found.rest:
+                    file.size = len(found.text) if found.mended else found.size
+                    file.held, file.remembered = found.held, found.remembered
+            file.pieces = self._quarantine.pieces(frame, path)
+        return file, finding
+
+    def _settle(self, path: Path, found: Found, data: Bytes) -> Finding | None:
+        """Does to a file what was found to be due; what that was."""
+        length, rest = len(data), found.rest
+        if found.loses_rows and not self.allow_replace:
+            lost = f"{counted(found.foreign, 'line')} of it cannot be read and would be lost"
+            remedy = "move it away, or allow it with --allow-replace"
+            raise LeftAlone(f"{path.name} is left as it is ({found.why}): {lost}; {remedy}")
+        if rest and not found.held:
+            piece = self._quarantine.set_aside(path, pending=rest.rows > 0)
+            return Finding(path.name, f"is not ours ({found.why}): set aside as {piece.name}, {rest}", rest.covered)
+        said = []
+        if rest:
+            piece = self._quarantine.cut(path, data[found.size :], pending=rest.rows > 0)
+            said.append(f"cut off from a bad row on ({found.why}): what follows is kept as {piece.name}, {rest}")
+        elif found.size < length:
+            said.append(f"cut back by {counted(length - found.size, 'byte')} to its last good row ({found.why})")
+        if found.mended:
+            said.append(f"{found.mended} put right, {counted(found.rows, 'row')} stay")
+            self.disk.replace(path, [found.text])
+        elif found.size < length:
             self.disk.cut(path, found.size)
-        what = f"cut back by {counted(length - found.size, 'byte')} to its last good row ({found.why})"
-        file = SeriesFile(path, series.timeframe, self.disk, found.size, found.held, found.remembered)
-        return file, Finding(path.name, what)
+        return Finding(path.name, "; ".join(said), rest.covered if rest else NOTHING) if said else None
+
+    def finish(self, file: SeriesFile, piece: Piece) -> None:
+        """Nothing more is to be had from a piece of a file."""
+        with storage(piece.path):
+            self._quarantine.finish(piece)
+        file.pieces = tuple(each for each in file.pieces if each != piece)
 
     def mend(self, series: Series, kept: Iterable[bytes], removed: Sequence[bytes]) -> Path | None:
         """Leaves only these lines in a file; those that go are kept beside it, and are there before they go.
@@ -221,17 +271,9 @@ class Store:
         """
         path = self.path(series)
         with storage(path):
-            beside = _beside(target_of(path), "removed") if removed else None
-            if beside:
-                self.disk.replace(beside, [b"".join(removed)])
+            beside = self._quarantine.remove(path, b"".join(removed)) if removed else None
             self.disk.replace(path, [HEADER, b"".join(kept)])
         return beside
-
-    def set_aside(self, series: Series) -> Path:
-        """Gives a file that is beyond repair a name that says so; where it is now."""
-        path = self.path(series)
-        with storage(path):
-            return _set_aside(path)
 
     def sync_names(self, files: Iterable[SeriesFile]) -> None:
         """Returns once every one of these files that was created or renamed is there for good."""
@@ -313,15 +355,18 @@ def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
         yield data[at : min(at + _CHUNK, end)]
 
 
-def _set_aside(path: Path) -> Path:
-    """Gives a file that is not ours a name that says so."""
-    target = target_of(path)
-    return target.rename(_beside(target, "set-aside"))
+def _is_there(path: Path) -> bool:
+    """Whether there is a file to be read.
 
-
-def _beside(path: Path, what: str) -> Path:
-    """A name beside a file that nobody has yet, and that nobody takes for a series."""
-    number = 1
-    while (beside := path.with_name(f"{path.name}.{what}-{number}")).exists():
-        number += 1
-    return beside
+    Raises:
+        LeftAlone: what is there is no file, or points to where none can be.
+    """
+    if path.is_file():
+        return True
+    if path.exists():  # a pipe would make us wait for ever
+        raise LeftAlone(f"{path} is no file; nothing can be stored there")
+    if path.is_symlink() and not (target := target_of(path)).parent.is_dir():
+        raise LeftAlone(f"{path} points to {target}, and there is no such directory")
+    if target_of(path).is_symlink():
+        raise LeftAlone(f"{path} points to itself")
+    return False

@@ -42,11 +42,12 @@ class Outcome:
     unknown: tuple[str, ...]
     looked: bool
     stopped: bool
+    left_alone: tuple[str, ...] = ()  # why files were not touched, a sentence each
     mended: Mended = Mended()
 
     @property
     def complete(self) -> bool:
-        return self.looked and not self.missing and not self.unknown
+        return self.looked and not self.missing and not self.unknown and not self.left_alone
 
 
 def summary_lines(outcome: Outcome) -> Iterator[str]:
@@ -82,6 +83,7 @@ def left_lines(outcome: Outcome) -> Iterator[str]:
     """What was wanted and did not come; nothing where all did."""
     if outcome.unknown:
         yield f"not listed by the exchange: {', '.join(outcome.unknown)}"
+    yield from outcome.left_alone
     if not outcome.looked:
         yield "stopped before it was known what is missing"
     if not outcome.missing:

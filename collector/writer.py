@@ -19,14 +19,15 @@ import trio
 
 from collector.book import Book
 from collector.candle import DAY_MS, Series
-from collector.coverage import NOTHING, Spans, moment_text
-from collector.errors import StorageError
+from collector.coverage import NOTHING, Span, Spans, moment_text
+from collector.errors import LeftAlone, StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger
 from collector.logs import get_logger
 from collector.merging import Revision
 from collector.planning import NEWEST
+from collector.quarantine import Piece
 from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
@@ -108,13 +109,20 @@ class Writer:
         """Finds out what the files hold; to be done before anything is fetched."""
         self._to_open += len(every_series)
         for series in every_series:
-            file = self._files[series] = await self._opened(series)
+            try:
+                await self._open_file(series)
+            except LeftAlone as refusal:
+                self._leave_alone(series, str(refusal))
             self._to_open -= 1
             self._done += 1
-            if self._is_too_long(file):
-                await self._in_thread("trimming", file.path, partial(self._trim, file))
-            self._hold(series, file)
             self._note(self._unsaved, series)
+
+    async def _open_file(self, series: Series) -> None:
+        file = self._files[series] = await self._opened(series)
+        if self._is_too_long(file):
+            await self._in_thread("trimming", file.path, partial(self._trim, file))
+        self._hold(series, file)
+        await self._put_back(series, file)
 
     def remember(self, every_series: Iterable[Series]) -> None:
         """What the book says of these has changed: it is saved with the next that are."""
@@ -130,6 +138,8 @@ class Writer:
         for series in list(self._stages):
             answers = self._stages.pop(series).answers
             await self._write(series, answers, _rows_of(answers))
+        for series, file in self._files.items():
+            await self._put_back(series, file)
         while self._unsynced:
             await self._sync(list(self._unsynced))
         while self._unsaved:
@@ -180,9 +190,13 @@ class Writer:
 
     async def _take(self, event: Event) -> None:
         if isinstance(event, tuple):
-            for candle in await self._append_all(event):
+            candles = [each for each in event if each.series in self._files]
+            for candle in await self._append_all(candles) if candles else ():
                 await self._stage(candle)
             self._vitals.taken += len(event)
+        elif event.series in self._book.left_alone:
+            self._book.take_back(event.series, Spans((event.asked,)))
+            self._vitals.landed += 1
         elif isinstance(event, GaveUp):
             self._note(self._unsaved, event.series)
             self._book.fail(event.series, event.asked, event.why, event.at_ms)
@@ -278,6 +292,14 @@ class Writer:
 
     async def _write(self, series: Series, answers: list[Answered | Confirmed], staged: int) -> None:
         """Writes answers, so many rows of which have waited."""
+        try:
+            await self._write_all(series, answers, staged)
+        except LeftAlone as refusal:
+            self._leave_alone(series, str(refusal))
+        else:
+            await self._put_back(series, self._files[series])
+
+    async def _write_all(self, series: Series, answers: list[Answered | Confirmed], staged: int) -> None:
         file = self._files[series]
         pages = [answer.rows for answer in answers if answer.rows]
         if pages:
@@ -315,6 +337,40 @@ class Writer:
         for revision in revisions:
             before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
             log.info("candle replaced", series=str(series), before=before, after=after)
+
+    async def _put_back(self, series: Series, file: SeriesFile) -> None:
+        """Has the exchange asked for what was taken out of a file, and puts in again what it does not have."""
+        if not file.pieces:
+            return
+        reach = {piece: _reach(file, piece) for piece in file.pieces}
+        if not self._settings.limit_to_50_entries:  # it wants no more than the newest
+            self._book.want_besides(series, Spans.of(*reach.values()))
+        settled = self._book.settled(series)
+        if any(piece.covered & settled - file.held for piece in file.pieces):
+            await self._in_thread("putting back", file.path, partial(self._put_in, file, settled))
+            self._note_written(series, file)
+            self._note(self._unsaved, series)
+            self._hold(series, file)
+        for piece, span in reach.items():
+            if not Spans((span,)) - file.held - settled:
+                await self._in_thread("putting back", piece.path, partial(self._store.finish, file, piece))
+
+    def _put_in(self, file: SeriesFile, spans: Spans) -> None:
+        with suppress(FileChangedError):  # will be noticed, and dealt with, when it is written
+            rows = file.put_back(spans)
+            log.warning("rows put back that the exchange does not have", file=file.path.name, rows=rows)
+            self._trim(file)
+
+    def _leave_alone(self, series: Series, why: str) -> None:
+        """Goes on without a series: its file is not ours to write."""
+        log.error("file left alone, its series is not collected", series=str(series), why=why)
+        self._files.pop(series, None)
+        self._stages.pop(series, None)
+        for waiting in (self._unsynced, self._too_long):
+            waiting.pop(series, None)
+        self._book.hold(series, NOTHING)
+        self._book.leave_alone(series, why)
+        self._note(self._unsaved, series)
 
     def _hold(self, series: Series, file: SeriesFile) -> None:
         """Tells the book what the file holds; what a full file has no place for is not missing."""
@@ -374,12 +430,15 @@ class Writer:
         """Saves these in the ledger, which never runs ahead of the files: those that are not synced are, first."""
         while unsynced := [series for series in every_series if series in self._unsynced]:
             await self._sync(unsynced)
-        marks = {series: self._files[series].mark() for series in every_series if series in self._files}
-        if marks:
-            await self._in_thread("saving", self._ledger.path, partial(self._ledger.save, self._book, marks))
+        await self._in_thread("saving", self._ledger.path, partial(self._save_some, every_series))
         for series in every_series:
             del self._unsaved[series]
         self._done += 1
+
+    def _save_some(self, every_series: Sequence[Series]) -> None:
+        marks = {series: self._files[series].mark() for series in every_series if series in self._files}
+        alone = dict.fromkeys(series for series in every_series if series in self._book.left_alone)
+        self._ledger.save(self._book, marks | alone)
 
     def _note_written(self, series: Series, file: SeriesFile) -> None:
         self._note(self._unsynced, series)
@@ -391,16 +450,16 @@ class Writer:
             waiting[series] = trio.current_time()
 
     async def _opened(self, series: Series) -> SeriesFile:
-        file = await self._in_thread("opening", self._store.path(series), partial(self._open, series))
+        path = self._store.path(series)
+        file, finding = await self._in_thread(
+            "opening", path, partial(self._store.open, series, self._marks.get(series))
+        )
+        if finding:
+            log.warning("file mended", file=finding.file, what=finding.what)
+            self._book.suspect(series, finding.again & file.held)
         if file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
             await self._in_thread("cutting", file.path, partial(self._cut, file, now_ms))
         self._book.suspect(series, _unverified(file))
-        return file
-
-    def _open(self, series: Series) -> SeriesFile:
-        file, finding = self._store.open(series, self._marks.get(series))
-        if finding:
-            log.warning("file mended", file=finding.file, what=finding.what)
         return file
 
     def _cut(self, file: SeriesFile, now_ms: int) -> None:
@@ -427,6 +486,13 @@ class Writer:
 def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:
     for page in sorted(pages, key=lambda page: page.covered.hull):
         file.append(page)
+
+
+def _reach(file: SeriesFile, piece: Piece) -> Span:
+    """What a piece may have held, its unsound rows included: from where the file ended before it to its last row."""
+    hull = piece.covered.hull
+    before = [span.end_ms for span in file.held if span.end_ms <= hull.start_ms]
+    return Span(before[-1] if before else hull.start_ms, hull.end_ms)
 
 
 def _unverified(file: SeriesFile) -> Spans:

@@ -584,11 +584,9 @@ def spoiled(settings: Settings, spoil: Callable[[bytes], bytes]) -> Path:
     [
         lambda text: b"time,price\n1,2\n",
         lambda text: text.replace(b"timestamp", b"Timestamp"),
-        lambda text: text[:3000] + b"what is this\n" + text[3000:],
-        lambda text: text.replace(b"\n", b"\r\n"),
         lambda text: b"\x89PNG\r\n" + text,
     ],
-    ids=["csv", "header", "line", "line-ends", "binary"],
+    ids=["csv", "header", "binary"],
 )
 def test_a_file_that_is_not_ours_is_set_aside_and_fetched_anew(
     say: Command, box: Sandbox, tmp_path: Path, spoil: Callable[[bytes], bytes]
@@ -602,6 +600,21 @@ def test_a_file_that_is_not_ours_is_set_aside_and_fetched_anew(
     assert "set aside as BTCUSDT_60.csv.set-aside-1" in err
     assert path.with_name("BTCUSDT_60.csv.set-aside-1").read_bytes() == foreign
     assert differences(box, settings) == []
+
+
+def test_a_file_that_would_lose_rows_is_replaced_only_if_that_is_allowed(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path, symbols=["BTCUSDT", "ETHUSDT"])
+    say(settings, "fetch")
+    path = spoiled(settings, lambda text: text.replace(b",", b";"))
+    foreign = path.read_bytes()
+    status, _, err = say(settings, "fetch")
+    assert (status, path.read_bytes()) == (1, foreign)
+    assert any(sentence.startswith("BTCUSDT_60.csv is left as it is (its first line") for sentence in complaints(err))
+    status, _, err = say(settings, "fetch", "--allow-replace")
+    assert (status, differences(box, settings)) == (0, [])
+    assert path.with_name("BTCUSDT_60.csv.set-aside-1").read_bytes() == foreign
 
 
 @pytest.mark.parametrize(
@@ -714,7 +727,7 @@ def test_repair_mends_a_file_and_says_what_it_did_and_where_the_rest_is(
     say(settings, "fetch")
     assert complaints(say(settings, "repair")[2])[-1] == "nothing to repair"
     good = path.read_bytes()
-    path.write_bytes(good.replace(b",", b";", 12) + b"torn")
+    path.write_bytes(good.replace(b",", b";", 7) + b"torn")
     status, out, _ = say(settings, "repair", "--dry-run")
     assert (status, out) == (
         0,

@@ -49,8 +49,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "symbols": COMMON | {"beside", "bybit.rest"},
     "live": COMMON | {"address_limit", "bybit.stream", "session"},
     "session": COMMON | {"bybit.stream"},
-    "writer": COMMON | {"store", "ledger", "inspection"},
-    "store": COMMON | {"disk", "inspection"},
+    "writer": COMMON | {"store", "ledger", "inspection", "quarantine"},
+    "store": COMMON | {"disk", "inspection", "quarantine", "recovery"},
+    "quarantine": COMMON | {"disk", "recovery"},
     "disk": {"errors", "own_files"},
     "ledger": COMMON | {"inspection", "own_files", "ownership"},
     "ownership": COMMON | {"lock", "own_files"},
@@ -65,17 +66,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ledger",
         "ownership",
         "inspection",
+        "recovery",
         "integrity",
         "checking.*",
         "summary",
     },
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | {"demand", "stored", "store", "ledger", "ownership", "checking.*"},
-    "gaps": COMMON | {"demand", "stored", "inspection", "ledger", "ownership"},
+    "gaps": COMMON | {"demand", "stored", "inspection", "recovery", "ledger", "ownership"},
     "stored": COMMON | {"ledger", "ownership", "checking.*"},
     "demand": PURE | {"settings"},
     "feeder": COMMON | {"research.*"},
     "inspection": PURE,
+    "recovery": PURE | {"inspection", "checking.*"},
     "checking": set(),
     "checking.*": PURE | {"inspection", "checking.*"},
     "checking.samples": PURE,
@@ -150,7 +153,18 @@ ONLY_IN = {
     "prometheus_client": {"watching.metrics"},
     "h11": {"bybit.stream", "watching.http_server", "sandbox.*"},  # the stream for the name of its errors
 }
-WITHOUT_TRIO = READERS | {"inspection", "checking.*", "research.*", "settings", "values", "logs", "logs.*", "__init__"}
+WITHOUT_TRIO = READERS | {
+    "inspection",
+    "recovery",
+    "quarantine",
+    "checking.*",
+    "research.*",
+    "settings",
+    "values",
+    "logs",
+    "logs.*",
+    "__init__",
+}
 NEVER_IN = {"trio": WITHOUT_TRIO}
 
 

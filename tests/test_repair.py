@@ -58,8 +58,8 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collected]:
         yield Collected(box, settings)
 
 
-async def mended(settings: Settings, *only: Series) -> tuple[list[Plan | Doubt], Outcome]:
-    return await repair(settings, lambda series: not only or series in only)
+async def mended(settings: Settings, *only: Series, allow_replace: bool = False) -> tuple[list[Plan | Doubt], Outcome]:
+    return await repair(settings, lambda series: not only or series in only, allow_replace=allow_replace)
 
 
 def path_of(settings: Settings, series: Series) -> Path:
@@ -129,17 +129,30 @@ async def test_damages_are_mended_together(collected: Collected, tmp_path: Path,
     await check_repair(collected, tmp_path, {s: random.sample(sorted(PLANTS), 4) for s in EVERY_SERIES}, seed)
 
 
-async def test_a_file_beyond_repair_is_set_aside_and_fetched_whole(collected: Collected, tmp_path: Path) -> None:
+async def test_a_file_that_is_not_ours_is_mended_or_set_aside(collected: Collected, tmp_path: Path) -> None:
     settings = collected.copy(tmp_path)
-    foreign = dict(zip(EVERY_SERIES, FOREIGN.values(), strict=False))
-    for series, change in foreign.items():
+    foreign = dict(zip(EVERY_SERIES, FOREIGN.items(), strict=False))
+    for series, (_, change) in foreign.items():
         path_of(settings, series).write_bytes(change(collected.good(series)))
-    plans, _ = await mended(settings)
+    plans, _ = await mended(settings, allow_replace=True)
     assert [plan.series for plan in plans] == sorted(foreign)
     assert wrong_files(collected, settings) == []
-    for series, change in foreign.items():
+    for series, (name, change) in foreign.items():
         aside = settings.data_dir / f"{series.name}.csv.set-aside-1"
-        assert aside.read_bytes() == change(collected.good(series))
+        if name in ("byte order mark", "windows line ends"):
+            assert not aside.exists()
+        else:
+            assert aside.read_bytes() == change(collected.good(series))
+
+
+async def test_a_repair_leaves_a_file_alone_that_would_lose_rows(collected: Collected, tmp_path: Path) -> None:
+    settings, series = collected.copy(tmp_path), EVERY_SERIES[5]
+    foreign = FOREIGN["utf-16"](collected.good(series))
+    path_of(settings, series).write_bytes(foreign)
+    plans, outcome = await mended(settings, series)
+    assert "is left alone unless --allow-replace is given" in str(plans[0])
+    assert (outcome.complete, len(outcome.left_alone)) == (False, 1)
+    assert path_of(settings, series).read_bytes() == foreign
 
 
 async def test_a_file_of_which_a_power_loss_left_zeros_is_fetched_again(collected: Collected, tmp_path: Path) -> None:
@@ -155,7 +168,7 @@ async def test_rows_of_another_timeframe_are_set_aside(collected: Collected, tmp
     settings = collected.copy(tmp_path)
     minutes, hours = Series("BTCUSDT", TIMEFRAMES["1"]), Series("BTCUSDT", TIMEFRAMES["60"])
     path_of(settings, minutes).write_bytes(collected.good(hours))
-    await mended(settings)
+    await mended(settings, allow_replace=True)
     assert path_of(settings, hours).read_bytes() == collected.good(hours)
     assert (settings.data_dir / "BTCUSDT_1.csv.set-aside-1").read_bytes() == collected.good(hours)
     assert path_of(settings, minutes).read_bytes().endswith(collected.good(minutes)[-200:])

@@ -55,6 +55,7 @@ class Signs:
     deaf_s: float = 0.0
     disk_free_mb: float = float("inf")
     memory_mb: float = 0.0
+    left_alone: tuple[str, ...] = ()  # why files are not touched, a sentence each
     banned_until_ms: int = 0  # local time; 0: no ban or block is on
     banned_why: str = "a rate ban is on"
     stream_refused_s: float = 0.0  # how long no connection to the stream will be tried, because it refuses us
@@ -162,6 +163,10 @@ def _deaf(signs: Signs, _: Tolerance) -> str:
     return f"the disk does not say how much space it has {signs.since(signs.deaf_s)}"
 
 
+def _left_alone(signs: Signs, _: Tolerance) -> str:
+    return "; ".join((*signs.left_alone[:3], *([f"{len(signs.left_alone) - 3} more"] if signs.left_alone[3:] else [])))
+
+
 def _low_disk(signs: Signs, tolerance: Tolerance) -> str:
     return (
         f"the disk has {signs.disk_free_mb:,.0f} MB left, which is below {tolerance.low_disk_mb:,} MB: "
@@ -217,5 +222,6 @@ _RULES = (
     _Rule("errors", NEARLY, lambda signs, tolerance: signs.errors / tolerance.errors_per_minute, _errors),
     _Rule("queue", NEARLY, lambda signs, tolerance: signs.queued / tolerance.queue_limit, _queue),
     _Rule(_LOW_DISK, 0.9, _shortage, _low_disk),
+    _Rule("files left alone", 1.0, lambda signs, _: 2.0 if signs.left_alone else 0.0, _left_alone),
     _Rule("memory", 0.95, _excess, _memory),
 )

@@ -128,6 +128,7 @@ class Monitor:
             disk_free_mb=probes.disk_free_bytes() / _MB,
             deaf_s=probes.disk_deaf_s(),
             memory_mb=probes.memory_bytes() / _MB,
+            left_alone=tuple(self.watched.book.left_alone.values()),
             banned_until_ms=self.banned_until_ms,
             unserved_s=0.0 if vitals.unserved_since_s is None else now.at_s - vitals.unserved_since_s,
             unserved_why=vitals.unserved_why,

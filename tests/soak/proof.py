@@ -31,7 +31,8 @@ async def differences(box: Box, settings: Settings, symbols: list[str], now_ms: 
     names = {f"{Series(symbol, frame)}" for symbol in symbols for frame in settings.timeframes}
     found = {path.stem: path for path in settings.data_dir.glob("*.csv")}
     wrong = [Difference(name, "is there and should not be", 0) for name in sorted(found.keys() - names)]
-    wrong += [Difference(path.name, "was set aside", 0) for path in settings.data_dir.glob("*.set-aside-*")]
+    taken = [path for what in ("set-aside", "cut") for path in settings.data_dir.glob(f"*.{what}-*")]
+    wrong += [Difference(path.name, "was taken out of a file", 0) for path in taken]
     for symbol in symbols:
         for frame in settings.timeframes:
             held = _bytes(found.get(f"{Series(symbol, frame)}"))

@@ -1,0 +1,126 @@
+"""What was taken out of a file is kept beside it, and waits until each of its rows is stored again.
+
+    BTCUSDT_60.csv.cut-1.pending       from the first bad byte on, while something is still to be had from it
+    BTCUSDT_60.csv.set-aside-1.pending  the same of a whole file
+    BTCUSDT_60.csv.cut-1, .set-aside-1  nothing more is to be had from it; never read again
+
+The names say all there is to remember: a piece is found again by the next start, whatever happened in between. Where
+the file is a symbolic link, its pieces are beside the target.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from collector.candle import Series, Timeframe
+from collector.coverage import Spans
+from collector.disk import Disk, target_of
+from collector.recovery import sound_rows
+from collector.rows import Rows, coverage
+
+_PENDING = ".pending"
+_PIECE = re.compile(rf"(?P<file>.+)\.(cut|set-aside)-[0-9]+(?:{re.escape(_PENDING)})?")
+
+
+@attrs.frozen
+class Piece:
+    """A piece of a file that waits, and what its sound rows cover."""
+
+    path: Path
+    covered: Spans
+
+
+@attrs.define
+class Quarantine:
+    """The pieces of the files of a data directory. Everything raises `OSError`."""
+
+    _disk: Disk
+    _waiting: dict[Path, dict[str, list[str]]] = attrs.field(factory=dict)  # by directory, as it was listed, and file
+
+    def pieces(self, frame: Timeframe, path: Path) -> tuple[Piece, ...]:
+        """Those of a file that wait."""
+        target = target_of(path)
+        names = self._of(target.parent).get(target.name, ())
+        waiting = [target.with_name(name) for name in sorted(names) if name.endswith(_PENDING)]
+        pieces = [Piece(each, coverage(frame, sorted(sound_rows(frame, each.read_bytes())))) for each in waiting]
+        for piece in pieces:
+            if not piece.covered:
+                self.finish(piece)
+        return tuple(piece for piece in pieces if piece.covered)
+
+    def every_series(self, directory: Path) -> set[Series]:
+        """The series of which a piece waits in a directory."""
+        files = [file for file, names in self._of(directory).items() if any(each.endswith(_PENDING) for each in names)]
+        return {series for file in files if (series := Series.of_file(file))}
+
+    def set_aside(self, path: Path, *, pending: bool) -> Path:
+        """Gives a whole file the name of a piece; the name it has when nothing more is to be had from it."""
+        target = target_of(path)
+        name = _unused(target, "set-aside")
+        self._disk.rename(target, _waiting(name) if pending else name)
+        self._disk.sync_path(target.parent)
+        self._forget(target.parent)
+        return name
+
+    def cut(self, path: Path, rest: bytes, *, pending: bool) -> Path:
+        """Keeps what is going to be cut off a file. What a start has kept that did not get to cut is not kept twice."""
+        target = target_of(path)
+        for piece in map(target.with_name, self._of(target.parent).get(target.name, [])):
+            if piece.stat().st_size == len(rest) and piece.read_bytes() == rest:
+                return _final(piece)
+        name = _unused(target, "cut")
+        self._disk.replace(_waiting(name) if pending else name, [rest])
+        self._forget(target.parent)
+        return name
+
+    def remove(self, path: Path, lines: bytes) -> Path:
+        """Keeps what is going to be taken out of a file for good: nothing of it is put back."""
+        name = _unused(target_of(path), "removed")
+        self._disk.replace(name, [lines])
+        return name
+
+    def finish(self, piece: Piece) -> None:
+        """Nothing more is to be had from a piece."""
+        self._disk.rename(piece.path, _final(piece.path))
+        self._forget(piece.path.parent)
+
+    def _forget(self, directory: Path) -> None:
+        """The directory is listed again when that is next needed: its names have changed."""
+        self._waiting.pop(directory, None)
+
+    def _of(self, directory: Path) -> dict[str, list[str]]:
+        if directory not in self._waiting:
+            found: dict[str, list[str]] = {}
+            for name in os.listdir(directory) if directory.is_dir() else ():  # noqa: PTH208 - names, by the thousand
+                if match := _PIECE.fullmatch(name):
+                    found.setdefault(match["file"], []).append(name)
+            self._waiting[directory] = found
+        return self._waiting[directory]
+
+
+def rows_in(frame: Timeframe, pieces: Iterable[Piece], spans: Spans) -> Rows:
+    """The sound rows of some pieces whose candles open in these spans."""
+    rows: dict[int, bytes] = {}
+    for piece in pieces:
+        rows |= sound_rows(frame, piece.path.read_bytes())
+    opens = sorted(open_ms for open_ms in rows if open_ms in spans)
+    return Rows(b"".join(rows[open_ms] for open_ms in opens), coverage(frame, opens))
+
+
+def _waiting(name: Path) -> Path:
+    return name.with_name(name.name + _PENDING)
+
+
+def _final(name: Path) -> Path:
+    return name.with_name(name.name.removesuffix(_PENDING))
+
+
+def _unused(path: Path, what: str) -> Path:
+    """A name beside a file that nobody has yet, and that nobody takes for a series."""
+    number = 1
+    while any(map(os.path.lexists, (name := path.with_name(f"{path.name}.{what}-{number}"), _waiting(name)))):
+        number += 1
+    return name
