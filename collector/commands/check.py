@@ -95,7 +95,7 @@ def _tell(
             print(json.dumps(record, indent=1))  # noqa: T201
         else:
             if sys.stdout.isatty() and (rows := list(table_rows(checked))):
-                show(TITLES, rows)
+                show(TITLES, rows, prose=True)
             for line in (*finding_lines(checked), *difference_lines(differences)):
                 print(printable(line))  # noqa: T201
     finally:  # also when nobody reads on

@@ -45,5 +45,5 @@ def gaps(
     if not is_any_stored(settings.data_dir, settings.category, options.are_about):
         say(f"{options.selection} is stored in {settings.data_dir.absolute()}")
     if rows:
-        show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows)
+        show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows, prose=True)
     say(gaps_summary(found) if found or not state else f"nothing is {' or '.join(state)}")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from rich.table import Table
-from rich.text import Text
 
+from collector.commands.listing import Prose
 from collector.coverage import duration_text, moment_text
 from collector.watching.report import Report
 from collector.wording import counted
@@ -19,7 +19,7 @@ def status_table(report: Report) -> Table:
     table.add_column()
     for title, words in _lines(report):
         style = "" if title != "state" else "green" if report.state == "healthy" else "bold red"
-        table.add_row(title, Text("".join(letter if letter.isprintable() else "?" for letter in words), style))
+        table.add_row(title, Prose("".join(letter if letter.isprintable() else "?" for letter in words), style))
     return table
 
 

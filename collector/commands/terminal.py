@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from collector.commands.listing import Listing
 from collector.commands.stderr import is_journal
 from collector.logs import without_passwords
 
@@ -37,14 +36,9 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def show(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout."""
-    table = Table(box=None, header_style="bold")
-    for title in titles:
-        table.add_column(title)
-    for row in rows:
-        table.add_row(*map(Text, row))  # not markup, whatever the exchange sends
-    stdout_console().print(table)
+def show(titles: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool = False) -> None:
+    """Rows on stdout, in a table if that fits; the last column may be `prose`, which can be broken between words."""
+    stdout_console().print(Listing(titles, list(rows), prose))
 
 
 def stdout_console() -> Console:

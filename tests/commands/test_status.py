@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import io
 import json
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from threading import Event, Thread
 import attrs
 import pytest
 import trio
+from rich.console import Console
 
 from collector import cli
 from collector.commands import inquiry
@@ -269,6 +272,20 @@ def test_who_reads_from_a_pipe_is_given_a_line_for_a_row(report: Report, capsys:
     show(("series", "why"), [("BTCUSDT_60", "the exchange says so; " * 20)])
     out = capsys.readouterr().out.splitlines()
     assert [sum(word in line for line in out) for word in ("BABYDOGE", "exchange says")] == [1, 1]
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_no_name_or_time_is_broken_on_a_narrow_terminal(report: Report, width: int) -> None:
+    late = attrs.evolve(report, lags=(Lag("60", 900, "1000000BABYDOGEUSDT_60", 4000.0),))
+    drawn = {}
+    for columns in (width, 1000):
+        text = io.StringIO()
+        Console(file=text, width=columns).print(status_table(late))
+        drawn[columns] = text.getvalue()
+    assert max(len(line.rstrip()) for line in drawn[width].splitlines()) <= width
+    assert sorted(drawn[width].split()) == sorted(drawn[1000].split())
+    for moment in re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", drawn[1000]):
+        assert moment in drawn[width]
 
 
 # Who owns a directory.
