@@ -238,6 +238,7 @@ def _logged(
         console=console,
         journal=is_journal(os.environ),
         secrets=[os.environ.get(name, "") for name in ("BYBIT_API_KEY", "BYBIT_API_SECRET")],
+        patient=on_hangup is not None,  # a service waits for its disk
     ):
         log.info("started", **_places(options))
         for warning in options.warnings:

@@ -18,8 +18,10 @@ Everything that runs in the background is to be seen here. Signals are the comma
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from itertools import count
+from typing import TypeVar
 
 import attrs
 import trio
@@ -32,7 +34,7 @@ from collector.checking.samples import Draw
 from collector.clock import Clock, cancel_when
 from collector.collection import Collection, series_of, too_long
 from collector.demand import Demand
-from collector.errors import CollectorError, RequestError, SettingsError, Unreachable, cause_of
+from collector.errors import CollectorError, RequestError, SettingsError, StorageError, Unreachable, cause_of
 from collector.events import Event
 from collector.history import History
 from collector.ledger import Ledger, open_ledger
@@ -40,6 +42,7 @@ from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
 from collector.missing import State, neighbours_joined
+from collector.pacing import patience_s
 from collector.planning import NEWEST, SETTLE_MS
 from collector.reconcile import OVERDUE_MS, Reconciler
 from collector.repair import Chosen, Doubt, Mending, Plan, Stock, stored_series
@@ -59,6 +62,7 @@ from collector.wording import counted
 from collector.writer import CHANNEL, Writer
 
 log = get_logger(__name__)
+T = TypeVar("T")
 
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
 _TELL_COUNTS_S = 10.0
@@ -209,11 +213,12 @@ async def _serve(run: _Run) -> Outcome:
     every_series: list[Series] = []
     symbols = Symbols()
     failures: list[ExceptionGroup[CollectorError]] = []
-    with (
-        open_ledger(run.settings.data_dir, run.settings.exchange, run.settings.category) as ledger,
-        open_address_limit(run.settings) as limit,
-    ):
-        stock = _stock(run, ledger)
+    with ExitStack() as owned, open_address_limit(run.settings) as limit:
+        stock = await _own(run, vitals, clock, owned)
+        if stock is None:
+            seconds = trio.current_time() - began_s
+            return Outcome(vitals, seconds, 0, missing=(), absent=(), unknown=(), looked=False, stopped=True)
+        ledger = stock.ledger
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
         served = ledger.claimed or bool(stock.store.every_series())
         rest_opened = open_rest(run.settings, silence, vitals, clock, served=served, limit=limit)
@@ -227,8 +232,8 @@ async def _serve(run: _Run) -> Outcome:
                 inner.start_soon(partial(serve_status, run.settings, stations.reporter, port=run.status))
                 if run.watch:
                     inner.start_soon(run.watch, vitals, stock.book)
-                symbols = await _choose(run, stock, rest, every_series)
-                await stations.writer.open_files(every_series)
+                symbols = await _choose(run, stock, rest, every_series, vitals)
+                await _despite_disk(run, vitals, partial(stations.writer.open_files, every_series))
                 if run.settings.mode == "live" and not run.mending:
                     stock.book.want_nothing(every_series)
                 stock.book.relist(symbols.trading)
@@ -285,6 +290,55 @@ async def _kept(failures: list[ExceptionGroup[CollectorError]]) -> AsyncIterator
         failures.append(failure)
 
 
+async def _own(run: _Run, vitals: Vitals, clock: Clock, owned: ExitStack) -> Stock | None:
+    """Owns the data directory, with what is on record of it; None if a stop came before the disk let us."""
+
+    def own() -> Stock:
+        with ExitStack() as entered:
+            settings = run.settings
+            ledger = entered.enter_context(open_ledger(settings.data_dir, settings.exchange, settings.category))
+            stock = _stock(run, ledger)
+            owned.push(entered.pop_all())
+        return stock
+
+    stock = None
+    try:
+        return own()
+    except StorageError as trouble:
+        if run.once:
+            raise
+        vitals.disk_trouble = str(trouble)
+    monitor = Monitor(Watched(run.settings, vitals, Book(), clock, (), run.probes))
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(cancel_when, run.stop, waiting.cancel_scope)
+        waiting.start_soon(monitor.watch)
+        waiting.start_soon(
+            partial(serve_status, run.settings, Reporter(monitor, lambda: False), port=run.status, socket=False)
+        )
+        stock = await _despite_disk(run, vitals, partial(trio.to_thread.run_sync, own))
+        waiting.cancel_scope.cancel()
+    return stock
+
+
+async def _despite_disk(run: _Run, vitals: Vitals, act: Callable[[], Awaitable[T]]) -> T:
+    """What comes of an act at the start. A service tries again for as long as the disk refuses; a command ends."""
+    for times in count(1):
+        try:
+            done = await act()
+        except StorageError as trouble:
+            if run.once:
+                raise
+            vitals.disk_trouble = str(trouble)
+            log.warning("the disk refuses, trying on", why=str(trouble))
+        else:
+            vitals.disk_trouble = ""
+            return done
+        run.notify.starting(2 * patience_s(times))
+        run.notify.status(f"starting: degraded: {vitals.disk_trouble}")
+        await trio.sleep(patience_s(times))
+    raise AssertionError("patience has no end")
+
+
 def _stock(run: _Run, ledger: Ledger) -> Stock:
     """What is stored, as it is on record; whatever is missing is asked for anew."""
     book = Book()
@@ -319,7 +373,7 @@ def _wired(
     return _Stations(writer, history, reconciler, live, monitor, reporter, supervisor)
 
 
-async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series]) -> Symbols:
+async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], vitals: Vitals) -> Symbols:
     """Adds the series that it is about, and returns what there is of their symbols."""
     symbols = Symbols()
     if run.mending:
@@ -328,7 +382,7 @@ async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series
     else:
         stored = {series.symbol for series in (*stock.marks, *stock.store.every_series())}
         symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
-        stock.ledger.claim()
+        await _despite_disk(run, vitals, partial(trio.to_thread.run_sync, stock.ledger.claim))
         every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
     if run.settings.limit_to_50_entries and not run.allow_trim:
         _refuse_to_trim(stock, every_series)

@@ -6,6 +6,7 @@ Nobody else changes a file, and the writer never decides what to fetch.
 """
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -106,16 +107,26 @@ class Writer:
         return Work(waiting, self._done + self._store.disk.parts, at)
 
     async def open_files(self, every_series: Sequence[Series]) -> None:
-        """Finds out what the files hold; to be done before anything is fetched."""
-        self._to_open += len(every_series)
-        for series in every_series:
-            try:
-                await self._open_file(series)
-            except LeftAlone as refusal:
-                self._leave_alone(series, str(refusal))
-            self._to_open -= 1
-            self._done += 1
-            self._note(self._unsaved, series)
+        """Finds out what the files hold; to be done before anything is fetched, and again if the disk refuses."""
+        due = deque(series for series in every_series if series not in self._files)
+        self._to_open += len(due)
+        try:
+            while due:
+                await self._open_or_leave(due[0])
+                self._to_open -= 1
+                self._done += 1
+                self._note(self._unsaved, due.popleft())
+        finally:
+            self._to_open -= len(due)
+
+    async def _open_or_leave(self, series: Series) -> None:
+        try:
+            await self._open_file(series)
+        except LeftAlone as refusal:
+            self._leave_alone(series, str(refusal))
+        except StorageError:
+            self._files.pop(series, None)
+            raise
 
     async def _open_file(self, series: Series) -> None:
         file = self._files[series] = await self._opened(series)

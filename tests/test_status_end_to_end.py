@@ -7,7 +7,8 @@ import errno
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,27 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector import pacing
+from collector import pacing, service
 from collector.bybit import rest
+from collector.candle import Series
 from collector.commands.inquiry import ask
+from collector.errors import StorageError
+from collector.ledger import Ledger, open_ledger
 from collector.ownership import write_identity
 from collector.rereading import Rereading
 from collector.sandbox import Faults, Limits, Sandbox
 from collector.service import serve
 from collector.settings import Settings
+from collector.store import Store
 from collector.watching import endpoint, health, monitor
 from collector.watching.endpoint import announced
 from collector.watching.local_socket import is_bound, remove_socket
+from collector.watching.notify import Notify
 from collector.watching.probes import Probes
 from collector.watching.report import Report
 from tests.live_market import fast_box as box_of_rate
 from tests.live_market import live_settings, wrongs
-from tests.support import KLINE, until
+from tests.support import KLINE, settings_for, until
 
 MB = 1_000_000
 
@@ -296,6 +302,89 @@ async def test_a_certificate_is_waited_for_and_never_trusted_before_it_can_be(
             assert box.counts.requests == 0
             context.load_verify_locations(tmp_path / "ca.pem")
             await run.is_so(lambda report: is_up_to_date(report) and report.stream.connections > 0)
+
+
+def refusing(times: list[int]) -> Callable[..., AbstractContextManager[Ledger]]:
+    """A ledger on a disk that cannot be written as long as there is a number in the list."""
+
+    def open_refused(*args: Any) -> AbstractContextManager[Ledger]:
+        if times:
+            raise StorageError("candles/.collector cannot be used (Read-only file system)")
+        return open_ledger(*args)
+
+    return open_refused
+
+
+async def test_a_start_waits_for_a_disk_and_says_so_at_the_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    refuses = [1]
+    monkeypatch.setattr(service, "open_ledger", refusing(refuses))
+    said = Said()
+    async with fast_box() as box, trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
+        settings = settings_for_status(box, tmp_path, listen=f"127.0.0.1:{port}")
+        stop = trio.Event()
+        run = partial(serve, settings, once=False, stop=stop, status=True, probes=Machine().probes, notify=said)
+        nursery.start_soon(run)
+        with trio.fail_after(20):
+            await health_says(
+                client, port, "the start waits for the disk: candles/.collector cannot be used (Read-only"
+            )
+            assert any("waits for the disk" in line or "Read-only" in line for line in said.lines)
+            refuses.clear()
+            await health_says(client, port, "healthy, up to date")
+        stop.set()
+    assert rows_in(settings) > 2000
+
+
+async def test_a_stop_while_the_disk_is_waited_for_is_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "open_ledger", refusing([1]))
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        settings = settings_for("http://127.0.0.1:1", tmp_path)
+        nursery.start_soon(partial(serve, settings, once=False, stop=stop))
+        await trio.sleep(0.05)
+        stop.set()
+    assert not settings.data_dir.joinpath(".collector").exists()
+
+
+async def test_files_that_cannot_be_opened_at_the_start_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals, store_open = [1, 2, 3], Store.open
+
+    def open_refused(self: Store, series: Series, mark: Any) -> Any:
+        if refusals and series.name == "ETHUSDT_1":  # others are open by then
+            refusals.pop()
+            raise StorageError("the disk is full")
+        return store_open(self, series, mark)
+
+    monkeypatch.setattr(Store, "open", open_refused)
+    async with fast_box() as box, collecting(settings_for_status(box, tmp_path)) as run:
+        await run.is_so(lambda report: is_up_to_date(report) and report.state == "healthy")
+    assert not refusals
+
+
+@attrs.frozen
+class Said(Notify):
+    """Somebody who notes what a service manager is told."""
+
+    lines: list[str] = attrs.field(factory=list)
+
+    def _tell(self, *lines: str) -> bool:
+        self.lines.extend(lines)
+        return True
+
+
+async def health_says(client: httpx.AsyncClient, port: int, words: str) -> None:
+    while True:
+        with suppress(httpx.TransportError):
+            if words in (await client.get(f"http://127.0.0.1:{port}/healthz")).text:
+                return
+        await trio.sleep(0.01)
 
 
 async def test_what_is_written_is_told_by_the_way_it_took(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from rich.text import Text
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
+from collector.errors import SettingsError
 from collector.logs.background import Background
 from collector.logs.calm import Calm
 from collector.logs.file import LogFile
@@ -56,6 +57,7 @@ def open_logs(
     console: Console | None = None,
     journal: bool = False,
     secrets: Iterable[str] = (),
+    patient: bool = False,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
     """Show events on the console and keep them as JSON lines in `<logs_dir>/collector.log` until left.
@@ -67,7 +69,7 @@ def open_logs(
 
     Raises:
         SettingsError: logs_dir can be no directory.
-        StorageError: it cannot be written.
+        StorageError: it cannot be written. The `patient` do without until it can be.
     """
     mask = _masking([secret for secret in secrets if secret.strip()])
     lines: logging.Handler = _Journal() if journal else _Lines(console or Console(stderr=True))
@@ -75,7 +77,7 @@ def open_logs(
     lines.setLevel("WARNING" if quiet else "NOTSET")
     handlers = [lines]
     if logs_dir is not None:
-        file = _open_file(logs_dir)
+        file = _open_file(logs_dir, patient)
         file.setFormatter(_formatter(structlog.processors.format_exc_info, _as_json, mask))
         handlers.append(file)
     calm, before = Calm([Background(handler) for handler in handlers], now_s), _tree.level
@@ -101,11 +103,15 @@ def set_level(level: str) -> None:
     _tree.setLevel(level.upper())
 
 
-def _open_file(logs_dir: Path) -> logging.Handler:
+def _open_file(logs_dir: Path, patient: bool) -> logging.Handler:
+    file = LogFile(logs_dir)
     try:
-        return LogFile(logs_dir)
+        file.open()
     except OSError as error:
-        raise not_written("logs_dir", logs_dir, error) from error
+        trouble = not_written("logs_dir", logs_dir, error)
+        if not patient or isinstance(trouble, SettingsError):
+            raise trouble from error
+    return file
 
 
 class _Journal(logging.Handler):

@@ -21,15 +21,17 @@ _OLDER_FILES = 5
 
 
 class LogFile(RotatingFileHandler):
-    """Raises `OSError` when it cannot be opened, and never again."""
+    """Raises `OSError` when `open` cannot open it, and never again. Later it is opened as soon as it can be."""
 
     def __init__(self, logs_dir: Path) -> None:
-        make_directory(logs_dir)
         path, errors = logs_dir / FILE_NAME, "backslashreplace"  # a name from the system may be no text
         self._told = False
         self._failed = False
         self._told_of_rotation = False
         super().__init__(path, "a", _FILE_BYTES, _OLDER_FILES, encoding="utf-8", delay=True, errors=errors)
+
+    def open(self) -> None:
+        make_directory(Path(self.baseFilename).parent)
         self.stream = self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -49,8 +51,7 @@ class LogFile(RotatingFileHandler):
             return
         if self.stream:
             self.stream.close()
-        make_directory(path.parent)
-        self.stream = self._open()
+        self.open()
 
     def _writes_to(self, path: Path) -> bool:
         if not self.stream or self.stream.closed:

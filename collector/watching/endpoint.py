@@ -32,11 +32,15 @@ _AGAIN_S = 60.0  # until the port, or the socket, is tried again
 _LOOK_EVERY_S = 5.0  # whether the socket is still there: all of `.collector/` may be deleted
 
 
-async def serve_status(settings: Settings, reporter: Reporter, *, port: bool = True) -> None:
-    """Serves until cancelled: at the socket, and where that is asked for and set, at the TCP port."""
+async def serve_status(settings: Settings, reporter: Reporter, *, port: bool = True, socket: bool = True) -> None:
+    """Serves until cancelled: at the socket, and where that is asked for and set, at the TCP port.
+
+    The socket is for the owner of the data directory alone.
+    """
     pages = _pages(reporter)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(pages))
+        if socket:
+            nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(pages))
         if port and settings.listen:
             nursery.start_soon(_serve_port, settings, HttpServer(pages, settings.listen_names), reporter)
 

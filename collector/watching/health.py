@@ -53,6 +53,7 @@ class Signs:
     stuck_s: float = 0.0
     stuck_at: str = ""  # what the writer stands at
     deaf_s: float = 0.0
+    disk_trouble: str = ""  # what it refuses at the start
     disk_free_mb: float = float("inf")
     memory_mb: float = 0.0
     left_alone: tuple[str, ...] = ()  # why files are not touched, a sentence each
@@ -150,6 +151,10 @@ def _errors(signs: Signs, _: Tolerance) -> str:
     return f"{counted(signs.errors, 'error')} in the last minute, most of them: {signs.worst_error}"
 
 
+def _refused(signs: Signs, _: Tolerance) -> str:
+    return f"the start waits for the disk: {signs.disk_trouble}"
+
+
 def _queue(signs: Signs, _: Tolerance) -> str:
     verb = "waits" if signs.queued == 1 else "wait"
     return f"{counted(signs.queued, 'candle')} {verb} to be written, the disk is too slow for them"
@@ -213,6 +218,7 @@ _LOW_DISK = "disk"
 _RULES = (
     _Rule("stuck", 0.0, lambda signs, _: signs.stuck_s / STUCK_S, _stuck),
     _Rule("deaf", 0.0, lambda signs, _: signs.deaf_s / STUCK_S, _deaf),
+    _Rule("disk refuses", 1.0, lambda signs, _: 2.0 if signs.disk_trouble else 0.0, _refused),
     _Rule("ban", 1.0, lambda signs, _: 2.0 if signs.banned_until_ms else 0.0, _ban),
     _Rule("stream refused", 1.0, lambda signs, _: 2.0 if signs.stream_refused_s else 0.0, _stream_refused),
     _Rule("unserved", 0.0, _unasked, _unserved),

@@ -63,7 +63,7 @@ class Monitor:
     _heard_s: float = attrs.field(factory=trio.current_time)
     _landed_s: float = attrs.field(factory=trio.current_time)
     _connected_s: float = attrs.field(factory=trio.current_time)
-    _degraded_s: float = 0.0
+    _degraded_s: float = attrs.field(factory=trio.current_time)
     _pulse: Pulse | None = None
 
     async def watch(self) -> None:
@@ -126,6 +126,7 @@ class Monitor:
             stuck_s=pulse.stuck_s(now.at_s),
             stuck_at=pulse.words,
             disk_free_mb=probes.disk_free_bytes() / _MB,
+            disk_trouble=vitals.disk_trouble,
             deaf_s=probes.disk_deaf_s(),
             memory_mb=probes.memory_bytes() / _MB,
             left_alone=tuple(self.watched.book.left_alone.values()),

@@ -19,7 +19,7 @@ import structlog
 from rich.console import Console
 
 from collector.commands.stderr import is_journal, lasting
-from collector.errors import SettingsError
+from collector.errors import SettingsError, StorageError
 from collector.logs import background, get_logger, open_logs, tell_counts
 from collector.logs.file import LogFile
 from collector.rereading import Rereading
@@ -441,3 +441,25 @@ def test_a_directory_of_logs_may_be_a_link(tmp_path: Path) -> None:
     with open_logs(tmp_path / "logs"):
         log.info("written")
     assert [entry["event"] for entry in kept(tmp_path / "real")] == ["written"]
+
+
+def test_the_patient_go_on_without_a_log_that_cannot_be_written_and_keep_it_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readonly = [1]
+
+    def refuse(path: Path) -> None:
+        if readonly:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        path.mkdir(exist_ok=True)
+
+    monkeypatch.setattr("collector.logs.file.make_directory", refuse)
+    with pytest.raises(StorageError, match="Read-only"), open_logs(tmp_path / "logs"):
+        pass
+    with open_logs(tmp_path / "logs", console=Console(file=io.StringIO()), patient=True):
+        log.info("lost")
+        log.info("lost too")
+        readonly.clear()
+        log.info("kept")
+    assert [entry["event"] for entry in kept(tmp_path / "logs")] == ["kept"]
+    assert capsys.readouterr().err.count("cannot be written: Read-only file system; going on without it") == 1
