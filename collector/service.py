@@ -17,6 +17,7 @@
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
@@ -28,6 +29,7 @@ import trio
 
 from collector.address_limit import AddressLimit, open_address_limit
 from collector.book import Book
+from collector.bybit.proxies import proxy_for
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.candle import Series
 from collector.checking.samples import Draw
@@ -207,6 +209,7 @@ async def _serve(run: _Run) -> Outcome:
     began_s = trio.current_time()
     if run.streams:
         _refuse_to_mix(run.settings)
+        proxy_for(run.settings.stream_url, os.environ)  # one that cannot be used is said at the start
     elif run.settings.mode == "live" and not run.once:
         raise SettingsError(["[collection] mode: live is what the stream brings, and enable_websocket is off"])
     vitals, clock = Vitals(), Clock()

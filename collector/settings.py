@@ -328,11 +328,13 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 
 def is_loopback(address: str) -> bool:
-    host = urlsplit(address).hostname or ""
+    """Whether an address is one of this machine's own, reachable from nowhere else."""
+    host = (urlsplit(address).hostname or "").rstrip(".")
     try:
-        return ip_address(host).is_loopback
+        ip = ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return host == "localhost" or host.endswith(".localhost")
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
 
 
 # Where values come from.

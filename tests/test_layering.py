@@ -22,7 +22,7 @@ PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.surve
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
 READERS = {"integrity", "feeder", "gaps", "stored"}
-EDGE = {"bybit.rest", "bybit.stream"}
+EDGE = {"bybit.rest", "bybit.stream", "bybit.proxies"}
 ROOM = COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "watching.*"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -88,8 +88,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "research.*": PURE | {"own_files", "research.*"},
     # the exchange's edge
     "bybit": set(),
-    "bybit.rest": COMMON | {"address_limit"},
-    "bybit.stream": COMMON,
+    "bybit.rest": COMMON | {"address_limit", "bybit.proxies", "bybit.trust"},
+    "bybit.stream": COMMON | {"bybit.wire"},
+    "bybit.wire": {"bybit.proxies", "bybit.trust"},
+    "bybit.proxies": {"errors", "settings"},
+    "bybit.trust": set(),
     "beside": COMMON | {"address_limit", "bybit.rest", "ownership"},
     "address_limit": COMMON | {"limit_file"},
     "limit_file": {"rate_limit"},
@@ -151,7 +154,7 @@ ONLY_IN = {
     "trio_websocket": {"bybit.stream"},
     "typer": {"cli", "commands.*", "commands.check", "commands.options", "sandbox.*"},
     "prometheus_client": {"watching.metrics"},
-    "h11": {"bybit.stream", "watching.http_server", "sandbox.*"},  # the stream for the name of its errors
+    "h11": {"bybit.stream", "bybit.wire", "watching.http_server", "sandbox.*"},  # the stream for the name of its errors
 }
 WITHOUT_TRIO = READERS | {
     "inspection",
@@ -281,7 +284,7 @@ def test_nobody_but_the_commands_and_the_package_itself_imports_the_service() ->
         (
             "watching.monitor",
             "import h11",
-            "watching.monitor imports h11: only bybit.stream sandbox.* watching.http_se",
+            "watching.monitor imports h11: only bybit.stream bybit.wire sandbox.* watc",
         ),
         ("checking.proof", "import trio", "checking.proof imports trio: it must work without"),
         ("checking.proof", "from collector.checking import audit", "checking.proof imports checking.audit; it may"),

@@ -1,6 +1,5 @@
 """The connection to the stream: what can go wrong with it, on real sockets, and the one error that comes of it."""
 
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -161,8 +160,7 @@ async def test_plain_words_where_tls_is_expected_are_a_loss() -> None:
 
 def trust(monkeypatch: pytest.MonkeyPatch, ca_file: Path) -> None:
     """As if the machine trusted this authority."""
-    context = ssl.create_default_context(cafile=str(ca_file))
-    monkeypatch.setattr("collector.bybit.stream.ssl.create_default_context", lambda: context)
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
 
 
 async def no_connection_left(box: Sandbox) -> None:

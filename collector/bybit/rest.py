@@ -6,17 +6,16 @@ Nothing here looks into an answer: that is the dialect's work, done inside a try
 again like a lost one.
 """
 
+import os
 import random
 import ssl
 import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from functools import partial
 from math import ceil, inf
 from typing import TypeVar, cast
-from urllib.parse import urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlencode
 
 import attrs
 import httpx
@@ -25,6 +24,8 @@ import trio
 from collector.address_limit import AddressLimit
 from collector.bybit import dialect
 from collector.bybit.dialect import Instrument, KlineAnswer, Query, TimeAnswer
+from collector.bybit.proxies import proxy_for
+from collector.bybit.trust import trusted
 from collector.candle import TIMEFRAMES, Series
 from collector.clock import Clock
 from collector.coverage import Span
@@ -364,7 +365,7 @@ async def open_rest(
     Without a limit that is shared it keeps one of its own.
 
     Raises:
-        SettingsError: the address is none.
+        SettingsError: the address is none, or its proxy cannot be used.
     """
     _check_address(settings.rest_url)
     for address in settings.unencrypted:
@@ -394,13 +395,20 @@ def _check_address(url: str) -> None:
 
 
 def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
-    """Makes connections that share one TLS context, through the proxy the environment names for the address, if any."""
-    parts = urlsplit(url)
-    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    """Makes connections that share one TLS context, through the proxy the environment names for the address, if any.
+
+    Raises:
+        SettingsError: that proxy cannot be used.
+    """
+    named = proxy_for(url, os.environ)
+    proxy = (
+        httpx.Proxy(named.url, ssl_context=trusted() if named.secure else None, headers=named.headers)
+        if named
+        else None
+    )
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-    # For http:// there is nothing to verify, and reading all the authorities takes 40 ms.
-    trusted = httpx.create_ssl_context() if parts.scheme == "https" else False
-    return partial(httpx.AsyncHTTPTransport, verify=trusted, limits=limits, proxy=proxy)
+    secure = url.startswith("https:")  # without, there is nothing to verify
+    return lambda: httpx.AsyncHTTPTransport(verify=trusted() if secure else False, limits=limits, proxy=proxy)
 
 
 async def _body(response: httpx.Response, longest: int) -> bytes:

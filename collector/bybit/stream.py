@@ -16,6 +16,7 @@ import trio_websocket
 from h11 import ProtocolError as HttpError
 from wsproto.utilities import ProtocolError as WebSocketError
 
+from collector.bybit.wire import ProxyFailed, Wire, open_wire
 from collector.errors import TryAgain
 
 _CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake
@@ -27,7 +28,6 @@ _FORBIDDEN = (403, 429, 451)  # HTTP statuses of the gateway: blocked, too many 
 _BROKEN = (trio.BrokenResourceError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed)
 
 E = TypeVar("E", bound=Exception)
-_Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 
 class StreamLost(TryAgain):
@@ -92,21 +92,18 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
             await trio.aclose_forcefully(stream)
 
 
-async def _connect(url: str) -> _Wire:
-    parts = urlsplit(url)
-    host, secure = parts.hostname or "", parts.scheme == "wss"
+async def _connect(url: str) -> Wire:
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
-            plain = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
-            return await _speak_tls(plain, host) if secure else plain
+            return await open_wire(url)
 
 
-async def _shake_hands(nursery: trio.Nursery, stream: _Wire, url: str) -> trio_websocket.WebSocketConnection:
+async def _shake_hands(nursery: trio.Nursery, stream: Wire, url: str) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
             return await trio_websocket.wrap_client_stream(
-                nursery, stream, parts.netloc, parts.path or "/", max_message_size=_LONGEST_TEXT
+                nursery, stream, parts.netloc.rpartition("@")[2], parts.path or "/", max_message_size=_LONGEST_TEXT
             )
 
 
@@ -116,6 +113,8 @@ def _mapped(url: str) -> Iterator[None]:
         yield
     except ssl.SSLCertVerificationError as error:
         raise StreamLost(f"the TLS certificate of {url} cannot be trusted: {error.verify_message}") from error
+    except ProxyFailed as error:
+        raise StreamLost(f"cannot connect to {url}: {error}") from error
     except trio.TooSlowError as error:
         raise StreamLost(f"{url} did not answer within {_CONNECT_S:.0f} s") from error
     except (OSError, UnicodeError, *_BROKEN) as error:
@@ -128,21 +127,6 @@ def _told(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(map(_told, error.exceptions)))
     return str(error)
-
-
-async def _speak_tls(stream: trio.SocketStream, host: str) -> trio.SSLStream[trio.SocketStream]:
-    secured = trio.SSLStream(stream, ssl.create_default_context(), server_hostname=host, https_compatible=True)
-    try:
-        await secured.do_handshake()
-    except trio.BrokenResourceError as error:
-        stream.socket.close()
-        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-            raise error.__cause__ from error
-        raise
-    except trio.Cancelled:  # it took too long
-        stream.socket.close()
-        raise
-    return secured
 
 
 def _lost(error: trio_websocket.ConnectionClosed) -> StreamLost:
