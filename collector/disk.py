@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collector.errors import StorageError
-from collector.own_files import reason
+from collector.own_files import give_to_owner_of, reason
 
 _MODE = 0o644  # of a new file; the umask applies
 
@@ -101,12 +101,15 @@ def beside_of(path: Path) -> Path:
 
 def _take_after(file: int, old: Path) -> None:
     """Gives a new file the owner and the mode of the one that it replaces, as far as the system allows it."""
-    with suppress(FileNotFoundError):
+    try:
         status = old.stat()
-        with suppress(PermissionError):
-            os.fchown(file, status.st_uid, status.st_gid)
-        with suppress(PermissionError):
-            os.fchmod(file, stat.S_IMODE(status.st_mode))
+    except FileNotFoundError:
+        give_to_owner_of(old.parent, file)
+        return
+    with suppress(PermissionError):
+        os.fchown(file, status.st_uid, status.st_gid)
+    with suppress(PermissionError):
+        os.fchmod(file, stat.S_IMODE(status.st_mode))
 
 
 @contextmanager

@@ -197,10 +197,12 @@ def _seen_holder(found: os.stat_result) -> Holder | None:
 def _guard_holder(directory: os.stat_result, lock: os.stat_result | None) -> Holder | None:
     """The collector that has locked the directory, and whose lock file is no longer where it was."""
     for process, certain in _holders(directory, "WRITE"):
+        if _user_of(process) not in (0, directory.st_uid):
+            continue
         try:
             holds = _has_another_lock_open(process, lock)
         except PermissionError:
-            holds = certain and _user_of(process) in (0, directory.st_uid)
+            holds = certain
         if holds:
             return Holder(str(process))
     return None
@@ -225,21 +227,27 @@ def _can_write(process: int, file: int) -> bool:
     """Whether a process that has locked this file has it open for writing, or may have where we cannot see."""
     found, ours = os.fstat(file), Path(f"/proc/{os.getpid()}/fd/{file}")
     ways = []
-    with suppress(OSError):
+    with suppress(PermissionError):
         for link in _open_files(process):
-            if link != ours and os.path.samestat(link.stat(), found):
-                told = Path(f"/proc/{process}/fdinfo", link.name).read_text()
-                ways.append(int(told.partition("flags:")[2].split()[0], 8) & os.O_ACCMODE)
-    return max(ways) != os.O_RDONLY if ways else _is_private(found) or _user_of(process) == 0
+            with suppress(FileNotFoundError):  # it was closed at this moment
+                if link != ours and os.path.samestat(link.stat(), found):
+                    ways.append(_is_for_writing(link))
+    return any(ways) if ways else _is_private(found) or _user_of(process) == 0
 
 
 def _has_another_lock_open(process: int, lock: os.stat_result | None) -> bool:
     for link in _open_files(process):
         with suppress(FileNotFoundError):  # it was closed at this moment
-            is_lock = link.readlink().name.startswith(NAME)
-            if is_lock and (lock is None or not os.path.samestat(link.stat(), lock)):
+            is_other = lock is None or not os.path.samestat(link.stat(), lock)
+            if is_other and link.readlink().name.startswith(NAME) and _is_for_writing(link):
                 return True
     return False
+
+
+def _is_for_writing(link: Path) -> bool:
+    """Whether a descriptor can be written to, by what stands in its fdinfo: "flags:\t0100002", in octal."""
+    told = (link.parent.parent / "fdinfo" / link.name).read_text()
+    return int(told.partition("flags:")[2].split()[0], 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _open_files(process: int) -> list[Path]:

@@ -50,7 +50,7 @@ def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
         _expect_regular(path, os.fstat(file))
         if flags & os.O_CREAT:
             _expect_one_name(path, os.fstat(file))
-            _give_to_owner_of(path.parent, file)
+            give_to_owner_of(path.parent, file)
     except BaseException:
         os.close(file)
         raise
@@ -116,7 +116,7 @@ def make_directory(path: Path) -> None:
     except FileExistsError as error:
         if not path.is_dir():  # or somebody else has made it at this moment
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
-    _give_to_owner_of(path.parent, path)
+    give_to_owner_of(path.parent, path)
     with suppress(PermissionError):  # a parent that we may only pass through
         sync_directory(path.parent)
 
@@ -128,6 +128,14 @@ def sync_directory(path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def give_to_owner_of(directory: Path, made: int | Path) -> None:
+    """Gives what root has made in somebody else's directory to them."""
+    if os.geteuid() or not (owner := directory.stat()).st_uid:
+        return
+    with suppress(PermissionError):  # root of another machine, over the network
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def owner_of(path: Path) -> str:
@@ -164,7 +172,9 @@ def reason(path: Path, error: OSError) -> str:
 
 def not_written(key: str, directory: Path, error: OSError) -> CollectorError:
     """A setting is wrong if it names what can be no directory; any other trouble is the disk's, and may pass."""
-    what = f"[storage] {key}: {directory} cannot be written ({reason(directory, error)})"
+    refused = Path(error.filename) if isinstance(error.filename, str) else directory
+    path = refused if refused.is_relative_to(directory) else directory
+    what = f"[storage] {key}: {path} cannot be written ({reason(path, error)})"
     is_wrong = error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
     return SettingsError([what]) if is_wrong else StorageError(what)
 
@@ -189,9 +199,3 @@ def _expect_regular(path: Path, found: os.stat_result) -> None:
 def _expect_one_name(path: Path, found: os.stat_result) -> None:
     if found.st_nlink > 1:
         raise NotAFile(errno.EINVAL, "it is a file that has another name too (a hard link)", str(path))
-
-
-def _give_to_owner_of(directory: Path, made: int | Path) -> None:
-    if os.geteuid() or not (owner := directory.stat()).st_uid:
-        return
-    os.chown(made, owner.st_uid, owner.st_gid)

@@ -20,6 +20,7 @@ from collector.disk import Disk, beside_of, refused, storage, target_of
 from collector.errors import LeftAlone
 from collector.inspection import Bytes, Mark, changed_ns, mapped, trusted
 from collector.merging import Revision, merge
+from collector.own_files import give_to_owner_of
 from collector.quarantine import Piece, Quarantine, rows_in
 from collector.recovery import Found, recover
 from collector.rows import HEADER, Rows, candles_in, open_of_line
@@ -76,6 +77,8 @@ class SeriesFile:
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
                 self._expect_size(os.lseek(file, 0, os.SEEK_END))
+                if not self.size:
+                    give_to_owner_of(self.path.parent, file)
                 self._write_whole(file, text)
             finally:
                 os.close(file)

@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "live": COMMON | {"address_limit", "bybit.stream", "session"},
     "session": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection", "quarantine"},
-    "store": COMMON | {"disk", "inspection", "quarantine", "recovery"},
+    "store": COMMON | {"disk", "own_files", "inspection", "quarantine", "recovery"},
     "quarantine": COMMON | {"disk", "recovery"},
     "disk": {"errors", "own_files"},
     "ledger": COMMON | {"inspection", "own_files", "ownership"},

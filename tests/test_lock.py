@@ -90,18 +90,25 @@ sys.stdin.read()
 """
 
 
+@contextmanager
+def working(data_dir: Path) -> Iterator[Popen[bytes]]:
+    """A process that has locked a directory as an earlier version of the collector does."""
+    with Popen([sys.executable, "-S", "-c", EARLIER, data_dir], stdin=PIPE, stdout=PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
 @pytest.mark.parametrize("removed", [False, True])
 def test_a_collector_of_an_earlier_version_is_not_driven_out(data_dir: Path, removed: bool) -> None:
     (data_dir / OWN / "lock").unlink()
-    with Popen([sys.executable, "-S", "-c", EARLIER, data_dir], stdin=PIPE, stdout=PIPE) as earlier:
-        assert earlier.stdout
-        earlier.stdout.readline()
+    with working(data_dir) as earlier:
         if removed:
             (data_dir / OWN / "lock").unlink()
         with pytest.raises(DirectoryInUse, match=rf"another collector \(process {earlier.pid}\)"), owned(data_dir):
             pass
         assert owner(data_dir) == str(earlier.pid)
-        earlier.kill()
     with owned(data_dir):
         assert mode_of(data_dir / OWN / "lock") == 0o600
 
@@ -198,10 +205,12 @@ def test_a_holder_that_cannot_be_seen_is_not_driven_out(data_dir: Path, monkeypa
 def test_somebody_who_cannot_open_the_lock_sees_the_owner_all_the_same(taken_away: bool) -> None:
     with open_place() as place:
         with owned(place):
+            pass
+        with working(place) as collector:
             if taken_away:
                 (place / OWN / "lock").unlink()
             with as_user(NOBODY):
-                assert owner(place) == OURS
+                assert owner(place) == str(collector.pid)
         with as_user(NOBODY):
             assert owner(place) is None
 
@@ -238,6 +247,17 @@ def test_root_goes_on_where_the_owner_is_unknown_as_in_a_container() -> None:
         for _ in range(2):
             with owned(place):
                 assert (place / OWN / "lock").stat().st_uid == unknown
+
+
+def test_a_reader_of_a_lock_that_is_gone_is_not_taken_for_a_collector(data_dir: Path) -> None:
+    """It has opened a lock file of an earlier version, which is gone by now, and holds the directory."""
+    with ExitStack() as reader:
+        reader.enter_context(reading(data_dir / OWN / "lock"))
+        reader.enter_context(reading(data_dir))
+        (data_dir / OWN / "lock").unlink()
+        assert owner(data_dir) is None
+        with owned(data_dir):
+            pass
 
 
 def test_asking_where_nobody_ever_collected_finds_nobody_and_leaves_nothing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from collector.rows import HEADER
 from collector.store import FileChangedError, SeriesFile, Store
 from tests.candles import BTC, T0, candle_at, content, joined, row, rows, spans
 from tests.disks import BreakingDisk, DeafDisk, FullDisk, RecordingDisk
+from tests.users import NOBODY, needs_root, open_place
 
 NAME = "BTCUSDT_1.csv"
 
@@ -566,3 +567,13 @@ def test_rows_are_counted_without_reading_them(tmp_path: Path) -> None:
 
 def test_an_empty_file_leaves_no_mark(tmp_path: Path) -> None:
     assert opened(tmp_path).mark() is None
+
+
+@needs_root
+@pytest.mark.parametrize("begun", ["append", "insert"])
+def test_a_file_that_root_begins_belongs_to_the_owner_of_the_directory(begun: str) -> None:
+    with open_place() as place:
+        os.chown(place, NOBODY, NOBODY)
+        file = opened(place)
+        file.append(rows(0, 3)) if begun == "append" else file.insert([rows(0, 3)])
+        assert ((place / NAME).stat().st_uid, (place / NAME).stat().st_gid) == (NOBODY, NOBODY)

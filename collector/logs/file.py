@@ -2,7 +2,7 @@
 
 What cannot be written is told once on stderr and left out. A file that cannot be moved away to be rotated is told of
 too, and grows on. A file or directory that somebody has taken away is made again, and a file that somebody (logrotate)
-has put in its place is gone on with. What is no file, or has a second name, is not written to but rotated away.
+has put in its place is gone on with. What is no file of ours alone is not written to but rotated away.
 """
 
 import logging
@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from collector.own_files import NotAFile, make_directory, open_own
+from collector.own_files import NotAFile, make_directory, open_own, reason
 
 FILE_NAME = "collector.log"
 _FILE_BYTES = 10_000_000  # with five older files beside it: weeks of a normal run, and never more than 60 MB
@@ -65,10 +65,15 @@ class LogFile(RotatingFileHandler):
         path = Path(self.baseFilename)
         try:
             return self._opened(path)
-        except NotAFile as planted:
-            super().doRollover()
-            self._say(f"was not written to ({planted.strerror}) and is {path.name}.1 now")
-            return self._opened(path)
+        except (NotAFile, PermissionError) as error:
+            why = reason(path, error)
+            try:
+                super().doRollover()
+                stream = self._opened(path)
+            except OSError:  # the directory is not ours either
+                raise error from None
+            self._say(f"was not written to ({why}) and is {path.name}.1 now")
+            return stream
 
     def _opened(self, path: Path) -> TextIOWrapper:
         file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -24,6 +24,7 @@ from collector.logs import background, get_logger, open_logs, tell_counts
 from collector.logs.file import LogFile
 from collector.rereading import Rereading
 from collector.settings import Settings
+from tests.users import NOBODY, as_user, needs_root, open_place
 
 log = get_logger("collector.tests")
 
@@ -463,3 +464,24 @@ def test_the_patient_go_on_without_a_log_that_cannot_be_written_and_keep_it_when
         log.info("kept")
     assert [entry["event"] for entry in kept(tmp_path / "logs")] == ["kept"]
     assert capsys.readouterr().err.count("cannot be written: Read-only file system; going on without it") == 1
+
+
+@needs_root
+def test_a_log_of_root_in_a_directory_of_ours_is_rotated_away(capsys: pytest.CaptureFixture[str]) -> None:
+    with open_place() as place:
+        (place / "collector.log").write_text("root's\n")
+        os.chown(place, NOBODY, NOBODY)
+        with as_user(NOBODY), open_logs(place):
+            log.info("written")
+        assert [entry["event"] for entry in kept(place)] == ["written"]
+        assert (place / "collector.log.1").read_text() == "root's\n"
+    assert "it belongs to root) and is collector.log.1 now" in capsys.readouterr().err
+
+
+@needs_root
+def test_a_log_of_root_in_a_directory_of_root_is_named_with_its_owner() -> None:
+    with open_place() as place:
+        (place / "collector.log").write_text("root's\n")
+        said = rf"logs_dir: {place}/collector\.log cannot be written \(Permission denied; it belongs to root\)"
+        with as_user(NOBODY), pytest.raises(StorageError, match=said):
+            open_logs(place).__enter__()
