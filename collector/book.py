@@ -1,4 +1,4 @@
-"""The book: of every series, what is wanted, held, in flight and missing; of every symbol, when it begins.
+"""The book: of every series, what is wanted, held, in flight and missing.
 
 This is the coverage that flows back from the writer to the reconciler. It lives in memory and is pure; the ledger
 keeps a copy on disk. Nothing but the writer may say that a candle is held.
@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import attrs
 
-from collector.candle import MINUTE_MS, Series
+from collector.candle import Series
 from collector.coverage import NOTHING, Span, Spans
 from collector.missing import (
     LAG_MS,
@@ -16,6 +16,7 @@ from collector.missing import (
     Missing,
     State,
     asked_anew,
+    before_listing,
     ended,
     failed,
     left_out,
@@ -39,27 +40,22 @@ class Record(Verification):
     held: Spans = NOTHING
     in_flight: Spans = NOTHING
     notes: tuple[Missing, ...] = ()
+    listed_ms: int | None = None  # the first candle, when the exchange was last asked for it
+
+    def drop_contradicted(self) -> None:
+        """A series does not begin behind a candle that is held."""
+        if self.held and any(note.state is State.BEFORE_LISTING for note in self.notes):
+            before = Spans.between(0, self.held[0].start_ms)
+            self.notes = tuple(
+                attrs.evolve(note, span=part)
+                for note in self.notes
+                for part in (Spans((note.span,)) & before if note.state is State.BEFORE_LISTING else (note.span,))
+            )
 
     @property
     def is_known(self) -> bool:
         """Whether any candle of it was ever wanted or held."""
         return bool(self.wanted or self.held or self.notes)
-
-
-@attrs.frozen
-class Beginning:
-    """What is known of a symbol's first candle.
-
-    `listed_before_ms` is an instant by which it was listed; `first_ms` the open of its first minute, once that was
-    asked for, at `asked_ms`.
-    """
-
-    listed_before_ms: int | None = None
-    first_ms: int | None = None
-    asked_ms: int = 0
-
-
-UNKNOWN = Beginning()
 
 
 def _nobody_waits() -> None:
@@ -71,7 +67,6 @@ class Book:
     """Every series' record; `on_idle` is called whenever the last span in flight has landed."""
 
     records: dict[Series, Record] = attrs.field(factory=dict)
-    beginnings: dict[str, Beginning] = attrs.field(factory=dict)
     delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
     left_alone: dict[Series, str] = attrs.field(factory=dict)  # whose files cannot be written, and why
     on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
@@ -99,7 +94,6 @@ class Book:
                 # What the exchange does not have is not forgotten while the rows around it are there.
                 for part in (stored if note.state is State.ABSENT else span) & Spans((note.span,))
             )
-        self._note_before_listing(series)
 
     def want_nothing(self, every_series: Iterable[Series]) -> None:
         """Only what the stream brings is wanted of these: what was wanted before is neither fetched nor waited for."""
@@ -193,7 +187,7 @@ class Book:
                 record.notes = noted(
                     record.notes, part, still_missing & part, lambda before, part: left_out(before, part, now_ms)
                 )
-            self._note_before_listing(series)
+            record.drop_contradicted()
             if series.symbol in self.delisted:
                 self._note_end(series)
         record.contained(span, covered, now_ms)
@@ -276,7 +270,7 @@ class Book:
         record = self[series]
         record.held = covered
         record.keep(covered)
-        self._doubt_beginning(series, covered)
+        record.drop_contradicted()
         if record.notes:
             record.notes = tuple(
                 attrs.evolve(note, span=part) for note in record.notes for part in Spans((note.span,)) - covered
@@ -284,35 +278,27 @@ class Book:
 
     def needs_proof(self, series: Series, start_ms: int) -> bool:
         """Whether nothing tells yet that the series goes back to the candle that opens at `start_ms`."""
-        beginning = self.beginnings.get(series.symbol, UNKNOWN)
         record = self[series]
-        if beginning.first_ms is not None or (record.held and record.held[0].start_ms <= start_ms):
-            return False
-        listed_before = beginning.listed_before_ms
-        return listed_before is None or listed_before > series.timeframe.close(start_ms)
+        held_ms = record.held[0].start_ms if record.held else None
+        known = [ms for ms in (record.listed_ms, self.first_ms(series), held_ms) if ms is not None]
+        return not known or start_ms < min(known)
 
-    def listed_before(self, symbol: str, ms: int) -> None:
-        """A candle of the symbol that closes at `ms` exists."""
-        known = self.beginnings.get(symbol, UNKNOWN)
-        if known.listed_before_ms is None or ms < known.listed_before_ms:
-            self.beginnings[symbol] = attrs.evolve(known, listed_before_ms=ms)
+    def first_ms(self, series: Series) -> int | None:
+        """Where the exchange's answers for the series began when it was asked; None: it was not, or they go further
+        back than anything wanted."""
+        ends = (note.span.end_ms for note in self[series].notes if note.state is State.BEFORE_LISTING)
+        return max(ends, default=None)
 
-    def begins(self, symbol: str, first_ms: int, now_ms: int) -> None:
-        """The symbol's very first minute opens at `first_ms`: the exchange was asked."""
-        self.beginnings[symbol] = Beginning(first_ms + MINUTE_MS, first_ms, now_ms)
-        for series in self.records:
-            if series.symbol == symbol:
-                self._note_before_listing(series)
+    def begins(self, series: Series, asked_ms: int, first_ms: int, now_ms: int) -> Spans:
+        """Asked for everything from `asked_ms` on, the exchange has nothing of the series before `first_ms`.
 
-    def _doubt_beginning(self, series: Series, covered: Spans) -> None:
-        """A row that is older than what was taken for the symbol's first candle: it was not the first."""
-        first_ms = self.beginnings.get(series.symbol, UNKNOWN).first_ms
-        if first_ms is None or not covered or covered[0].start_ms >= series.timeframe.floor(first_ms):
-            return
-        self.beginnings[series.symbol] = Beginning(listed_before_ms=series.timeframe.close(covered[0].start_ms))
-        for each, record in self.records.items():
-            if each.symbol == series.symbol:
-                record.notes = tuple(note for note in record.notes if note.state is not State.BEFORE_LISTING)
+        What is held goes further back where it has dropped old candles. Returns where nothing can be had.
+        """
+        record = self[series]
+        before = Spans.between(asked_ms, min(first_ms, record.held[0].start_ms) if record.held else first_ms)
+        wanted, record.listed_ms = before & record.wanted, first_ms
+        record.notes = noted(record.notes, wanted, wanted, lambda note, part: before_listing(note, part, now_ms))
+        return before
 
     def _landed(self, series: Series, spans: Spans) -> None:
         record = self[series]
@@ -326,18 +312,3 @@ class Book:
     def _note_end(self, series: Series) -> None:
         record = self[series]
         record.notes = ended(record.notes, record.held[-1].end_ms if record.held else 0)
-
-    def _note_before_listing(self, series: Series) -> None:
-        beginning = self.beginnings.get(series.symbol, UNKNOWN)
-        record = self[series]
-        if beginning.first_ms is None or not record.wanted:
-            return
-        first_ms = series.timeframe.floor(beginning.first_ms)
-        before = record.wanted.within(record.wanted.hull.start_ms, first_ms) - record.held
-        why = "the exchange has no earlier candle"
-        record.notes = noted(
-            record.notes,
-            before,
-            before,
-            lambda _, part: Missing(part, State.BEFORE_LISTING, 1, beginning.asked_ms, why),
-        )

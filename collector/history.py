@@ -16,7 +16,7 @@ from collector.bybit.dialect import KlineAnswer
 from collector.bybit.rest import Rest
 from collector.candle import Series
 from collector.coverage import NOTHING, Span, Spans, moment_text, span_texts
-from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable, Unusable
+from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
 from collector.pacing import patience_s
@@ -79,39 +79,32 @@ class History:
         """Asks for nothing more of a series while the disk is nearly full: what live brings must not wait for it."""
         for span in Spans((window.span,)) | self._agenda.drop(window.series):
             await out.send(GaveUp(window.series, span, "the disk is nearly full", self._rest.now_ms))
-        self._resume(window.series.symbol)
+        self._resume(window)
 
     async def _fetch(self, window: Window, out: Out) -> None:
         series = window.series
         try:
             answer = await self._answer(window)
-        except Spoiled as failure:  # if it is a first answer's, the symbol's beginning was asked for by itself
-            if window.proves_start:
-                self._resume(series.symbol)
+        except Spoiled as failure:  # if it is a first answer's, the listing date was asked for by itself
+            self._resume(window)
             await self._fetch_around(series, window.span, str(failure), out)
         except (Rejected, RequestFailed) as failure:
             await self._fail(window, failure, out)
         else:
-            if window.proves_start:
-                self._resume(series.symbol)
+            self._resume(window)
             await self._pass_on(series, Spans((window.span,)), answer, out)
 
     async def _fail(self, window: Window, failure: Rejected | RequestFailed, out: Out) -> None:
-        series = window.series
-        given_up = [(series, Spans((window.span,)))]
-        if window.proves_start:  # whether the symbol's other windows are worth a request is still unknown
-            alone = isinstance(failure, Unusable)  # which says nothing of its other series: they prove themselves
-            unknown = [series] if alone else self._agenda.series_of(series.symbol)
-            given_up += [(each, self._agenda.drop(each)) for each in unknown]
-            self._resume(series.symbol)
+        series, given_up = window.series, Spans((window.span,))
+        if window.proves_start:  # whether the windows after it are worth a request is still unknown
+            given_up |= self._agenda.drop(series)
+        self._resume(window)
         # Of a symbol that trades no more, a refusal is the answer: there is nothing.
-        gone = isinstance(failure, Rejected) and series.symbol in self._book.delisted
-        for each, spans in given_up:
-            if gone:
-                for part in spans:
-                    await out.send(Answered(each, part, Rows(), self._rest.now_ms))
-            else:
-                await self._give_up(each, spans, str(failure), out)
+        if isinstance(failure, Rejected) and series.symbol in self._book.delisted:
+            for span in given_up:
+                await out.send(Answered(series, span, Rows(), self._rest.now_ms))
+        else:
+            await self._give_up(series, given_up, str(failure), out)
 
     async def _fetch_around(self, series: Series, span: Span, why: str, out: Out) -> None:
         """Asks for both halves of a window that has a row which is no candle, then for those of the half that has it,
@@ -146,13 +139,11 @@ class History:
             await out.send(Answered(series, answer.asked, answer.rows, self._rest.now_ms))
         await self._give_up(series, span, "not closed yet by the exchange's clock", out)
 
-    def _resume(self, symbol: str) -> None:
-        """The first answer for a symbol is there: what it proved of its other series need not be proved again."""
-        for series in self._agenda.series_of(symbol):
-            if not self._book.needs_proof(series, self._agenda.start_of(series)):
-                self._agenda.prove(series)
-        self._agenda.resume(symbol)
-        self._wake()
+    def _resume(self, window: Window) -> None:
+        """A first window was dealt with: those after it are handed out."""
+        if window.proves_start:
+            self._agenda.resume(window.series)
+            self._wake()
 
     async def _answer(self, window: Window, *, once: bool = False) -> KlineAnswer:
         for times in count(1):
@@ -168,12 +159,11 @@ class History:
         raise AssertionError("patience has no end")
 
     async def _first_answer(self, window: Window) -> KlineAnswer:
-        """The first candles of a series from the window's start on, and with them, or with one request more, when the
-        symbol was listed.
+        """The first candles of a series from the window's start on, and with them where the series begins.
 
-        An answer that begins with the window's first candle proves that the symbol is older. Otherwise the candles
-        before may be missing, or the symbol may not have existed: then the exchange is asked for its very first candle.
-        So it is when a row of the answer is no candle.
+        An answer that begins with the window's first candle proves that the series is older. Otherwise the candles
+        before may be missing, or may never have been: unless the answer begins where the series was known to, the
+        exchange is asked for its very first candle. So it is when a row of the answer is no candle.
         """
         series, start_ms = window.series, window.span.start_ms
         answer: KlineAnswer | Spoiled
@@ -182,30 +172,31 @@ class History:
         except Spoiled as failure:
             answer = failure
         if isinstance(answer, Spoiled):  # not where it is caught: to be cancelled there would lose what failed
-            await self._find_first(series, NOTHING)
+            await self._find_first(series, start_ms, NOTHING)
             raise answer
-        if start_ms in answer.rows.covered:
-            self._book.listed_before(series.symbol, series.timeframe.close(start_ms))
-        else:
-            await self._find_first(series, answer.rows.covered)
+        if start_ms not in answer.rows.covered:
+            await self._find_first(series, start_ms, answer.rows.covered)
         if answer.asked:  # it may have answered for more than the window
             self._agenda.drop(series, Spans((answer.asked,)))
         return answer
 
-    async def _find_first(self, series: Series, covered: Spans) -> None:
-        """Asks for the symbol's very first minute, and believes no answer that what is known contradicts."""
-        symbol = series.symbol
-        first_ms = await self._rest.first_minute(symbol)
-        if first_ms is None:
-            raise Rejected("the exchange has no candle of this symbol")
-        known = [(series, covered), *((each, record.held) for each, record in self._book if each.symbol == symbol)]
-        if any(held and held[0].start_ms < each.timeframe.floor(first_ms) for each, held in known):
-            raise RequestFailed(f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older")
-        self._book.begins(symbol, first_ms, self._rest.now_ms)
-        log.info("first candle found", symbol=symbol, at=moment_text(first_ms))
-        for each in self._agenda.series_of(symbol):
-            before = Spans.between(0, each.timeframe.floor(first_ms))
-            self._book.take_back(each, self._agenda.drop(each, before))
+    async def _find_first(self, series: Series, start_ms: int, covered: Spans) -> None:
+        """Finds the first candle of a series whose answer from `start_ms` on covers this, and drops what lies before.
+
+        Two answers tell: this one, and that to the question for the very first candle, or that which was given before.
+        """
+        first_ms = self._book.first_ms(series)
+        if first_ms is None or (covered and covered[0].start_ms < first_ms):
+            first_ms = await self._rest.first_candle(series)
+            if first_ms is None:
+                raise Rejected("the exchange has no candle of this series")
+            if covered and covered[0].start_ms < first_ms:
+                raise RequestFailed(
+                    f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older"
+                )
+            log.info("first candle found", series=str(series), at=moment_text(first_ms))
+        before = self._book.begins(series, start_ms, first_ms, self._rest.now_ms)
+        self._book.take_back(series, self._agenda.drop(series, before))
 
     async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:
         for span in spans:

@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from collector.book import Beginning, Book, Record
+from collector.book import Book, Record
 from collector.candle import Series
 from collector.coverage import Span, Spans
 from collector.disagreements import Known, KnownCandles
@@ -43,7 +43,7 @@ log = get_logger(__name__)
 _FILE = "ledger.db"
 _SCHEMA = """
 create table if not exists series (name text primary key, entry blob not null) without rowid;
-create table if not exists symbol (name text primary key, entry blob not null) without rowid;
+drop table if exists symbol;
 create table if not exists disagreement (
     coarser text, finer text, entry blob not null, primary key (coarser, finer)
 ) without rowid;
@@ -75,7 +75,6 @@ class _Entry(msgspec.Struct):
 
 
 _ENTRY = msgspec.json.Decoder(_Entry)
-_BEGINNING = msgspec.json.Decoder(tuple[int | None, int | None, int])
 _KNOWN = msgspec.msgpack.Decoder(list[tuple[int, bytes, int, int]])
 
 
@@ -109,20 +108,16 @@ class Ledger:
         except (StorageError, msgspec.DecodeError, ValueError, TypeError) as error:
             log.warning("the ledger cannot be read, the files are read instead", why=str(error))
             book.records.clear()
-            book.beginnings.clear()
             self._database.close()
             with _storage(self._directory):
                 self._database = _begun_anew(self._directory / _FILE)
             return {}
 
     def save(self, book: Book, marks: dict[Series, Mark | None]) -> None:
-        """Writes down these series as they are now, and the beginnings of their symbols, all or nothing."""
+        """Writes down these series as they are now, all or nothing."""
         entries = [(series.name, _stored(book[series], mark)) for series, mark in marks.items()]
-        symbols = {series.symbol for series in marks} & book.beginnings.keys()
-        beginnings = [(name, msgspec.json.encode(attrs.astuple(book.beginnings[name]))) for name in symbols]
         with _storage(self._directory), self._database:
             self._database.executemany("insert or replace into series values (?, ?)", entries)
-            self._database.executemany("insert or replace into symbol values (?, ?)", beginnings)
 
     def save_disagreements(self, coarser: Series, finer: Series, known: KnownCandles) -> None:
         """Writes down on which candles the exchange itself has other rows in these two series; on no others."""
@@ -257,8 +252,6 @@ def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
         )
         if entry.mark:
             marks[series] = Mark(*entry.mark, held=_spans(entry.held), changed_ns=entry.changed_ns)
-    for name, stored in database.execute("select name, entry from symbol"):
-        book.beginnings[name] = Beginning(*_BEGINNING.decode(stored))
     return marks
 
 

@@ -3,8 +3,8 @@
 A closed candle that is wanted and not held is `pending` until it was asked for. What a good answer leaves out is
 `retrying`, because one answer proves nothing: REST may lag, and a page may come short. A candle that closed less than
 an hour before is asked for four times over three minutes; an older one once more, at once. What is left out then too is
-`absent`. That is a claim: it is asked for again after a day, then ever more rarely. Pure: the moments come in from
-outside, by the exchange's clock.
+`absent`. What lies before the first candle that the exchange has of a series is `before-listing`. Both are claims: they
+are asked for again after a day, then ever more rarely. Pure: the moments come in from outside, by the exchange's clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +35,7 @@ class State(StrEnum):
 # The exchange was asked and has nothing there: nobody waits for these candles, and a file without them is whole.
 SETTLED = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
 # Of these, what the exchange may still come to have, and is asked for again.
-CLAIMS = (State.ABSENT,)
+CLAIMS = (State.ABSENT, State.BEFORE_LISTING)
 
 
 @attrs.frozen
@@ -91,6 +91,13 @@ def left_out(before: Missing | None, span: Span, now_ms: int) -> Missing:
     if before and before.state in (State.RETRYING, *CLAIMS):
         return attrs.evolve(before, span=span).left_out_again(now_ms)
     return Missing(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
+
+
+def before_listing(before: Missing | None, span: Span, now_ms: int) -> Missing:
+    """The exchange's answers for the series begin behind these candles."""
+    again = before is not None and before.state is State.BEFORE_LISTING
+    tries, since_ms = (before.tries + 1, before.since_ms) if before and again else (1, now_ms)
+    return Missing(span, State.BEFORE_LISTING, tries, now_ms, "the exchange has no earlier candle", since_ms)
 
 
 def failed(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing:

@@ -87,13 +87,13 @@ def halves(timeframe: Timeframe, span: Span) -> list[Span]:
 class Agenda:
     """The spans that wait for a worker, in the order they were added: one series is handed out before the next begins.
 
-    A symbol whose listing date is unknown gives out the first window of one series and then nothing until `resume`
-    is called for it: that answer decides whether the windows after it are worth a request.
+    A series whose listing date is unknown gives out its first window and then nothing until `resume` is called for it:
+    that answer decides whether the windows after it are worth a request.
     """
 
     _waiting: dict[Series, Spans] = attrs.field(factory=dict)
     _unproven: set[Series] = attrs.field(factory=set)
-    _paused: set[str] = attrs.field(factory=set)
+    _paused: set[Series] = attrs.field(factory=set)
 
     def add(self, series: Series, spans: Spans, *, unproven: bool = False) -> None:
         """Queues spans of a series; `unproven` when nothing tells yet that the series goes back as far as they do."""
@@ -104,7 +104,7 @@ class Agenda:
 
     def take(self) -> Window | None:
         """The next window to ask for, or None while there is nothing that may be asked."""
-        series = next((each for each in self._waiting if each.symbol not in self._paused), None)
+        series = next((each for each in self._waiting if each not in self._paused), None)
         if series is None:
             return None
         proves_start = series in self._unproven
@@ -112,24 +112,12 @@ class Agenda:
         span = next(windows(series.timeframe, self._waiting[series]))
         self._drop(series, Spans((span,)))
         if proves_start:
-            self._paused.add(series.symbol)
+            self._paused.add(series)
         return Window(series, span, proves_start)
 
-    def resume(self, symbol: str) -> None:
-        """The answer to the first window is there: hand out the symbol's windows again."""
-        self._paused.discard(symbol)
-
-    def prove(self, series: Series) -> None:
-        """It is known by now that the series goes back as far as its spans do."""
-        self._unproven.discard(series)
-
-    def start_of(self, series: Series) -> int:
-        """Where the waiting spans of a series begin."""
-        return self._waiting[series][0].start_ms
-
-    def series_of(self, symbol: str) -> list[Series]:
-        """The symbol's series that have something waiting."""
-        return [series for series in self._waiting if series.symbol == symbol]
+    def resume(self, series: Series) -> None:
+        """The answer to the first window is there: hand out the windows after it."""
+        self._paused.discard(series)
 
     def drop(self, series: Series, spans: Spans | None = None) -> Spans:
         """Takes spans back (None: all) before they were handed out; returns those that were still waiting."""

@@ -188,28 +188,54 @@ def test_a_failed_request_is_due_again_at_once_and_then_later() -> None:
     assert book.due(MINUTE, NOW + MINUTE_MS) == minutes(0, 10)
 
 
-def test_candles_before_the_listing_are_never_asked_for() -> None:
+def test_before_listing_is_a_claim_of_one_series_as_deep_as_was_asked() -> None:
     book = wanting(0, 120)
     book.want(HOUR, minutes(-60, 120))
-    book.begins("BTCUSDT", NOW + 90 * MINUTE_MS, NOW)
+    book.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
     assert book.due(MINUTE, NOW) == minutes(90, 120)
-    assert book.due(HOUR, NOW) == minutes(60, 120)
+    assert book.due(HOUR, NOW) == minutes(-60, 120)
     assert states(book) == [(minutes(0, 90), State.BEFORE_LISTING), (minutes(90, 120), State.PENDING)]
+    assert book.due(MINUTE, NOW + DAY_MS) == minutes(0, 120)
     book.want(MINUTE, minutes(-500, 120))
-    assert states(book)[0] == (minutes(-500, 90), State.BEFORE_LISTING)
+    assert book.due(MINUTE, NOW) == minutes(-500, 0) | minutes(90, 120)
 
 
-def test_a_known_listing_or_older_rows_need_no_proof() -> None:
-    book = wanting(0, 10)
+def test_before_listing_is_asked_for_ever_more_rarely() -> None:
+    book, at, waits = wanting(0, 1), NOW, []
+    for _ in range(8):
+        book.begins(MINUTE, NOW, NOW + MINUTE_MS, at)
+        due = book.next_due_ms(at)
+        assert due
+        waits.append((due - at) // DAY_MS)
+        at = due
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 64]
+
+
+def test_an_older_row_contradicts_a_listing_date() -> None:
+    book = wanting(0, 100)
+    book.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
+    book.hold(MINUTE, minutes(20, 30))
+    assert states(book)[:2] == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(30, 100), State.PENDING)]
+
+
+def test_what_the_exchange_dropped_and_is_held_was_listed() -> None:
+    """It keeps only some days of a timeframe."""
+    book = wanting(0, 100)
+    book.hold(MINUTE, minutes(20, 60))
+    assert book.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 20)
+    assert states(book) == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(60, 100), State.PENDING)]
+
+
+def test_a_listing_date_or_older_rows_need_no_proof() -> None:
+    book = wanting(-9, 10)
     assert book.needs_proof(MINUTE, NOW)
-    book.listed_before("BTCUSDT", NOW + MINUTE_MS)
+    book.begins(MINUTE, NOW - 9 * MINUTE_MS, NOW, NOW)
     assert not book.needs_proof(MINUTE, NOW)
-    assert not book.needs_proof(HOUR, NOW)
+    assert book.needs_proof(HOUR, NOW)
     assert book.needs_proof(MINUTE, NOW - MINUTE_MS)
-    book.hold(MINUTE, minutes(-5, 3))
-    assert not book.needs_proof(MINUTE, NOW - 5 * MINUTE_MS)
-    book.begins("BTCUSDT", NOW - DAY_MS, NOW)
-    assert not book.needs_proof(MINUTE, NOW - 9 * DAY_MS)
+    book.hold(MINUTE, minutes(-9, 3))
+    assert not book.needs_proof(MINUTE, NOW - 9 * MINUTE_MS)
+    assert book.needs_proof(MINUTE, NOW - 10 * MINUTE_MS)
 
 
 def test_the_last_landing_calls_whoever_waits() -> None:

@@ -77,7 +77,7 @@ def test_what_was_asked_for_is_told_with_its_state_its_tries_and_the_reason(tmp_
 def test_the_summary_counts_candles_by_state(tmp_path: Path) -> None:
     book = Book()
     book.want(BTC, spans(0, 5000))
-    book.begins("BTCUSDT", T0 + 2000 * MINUTE_MS, T0)
+    book.begins(BTC, T0, T0 + 2000 * MINUTE_MS, T0)
     gaps = [Gap(BTC, missing) for missing in book.missing(BTC)]
     assert gaps_summary(gaps) == "2,000 candles before-listing, 3,000 candles pending"
     assert gaps_summary([]) == "nothing is missing"

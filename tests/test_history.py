@@ -149,21 +149,77 @@ async def test_a_deeper_history_asks_only_for_what_is_deeper(autojump_clock: tri
     assert Spans.of(*(event.asked for event in here.events)) == wanted(7) - wanted(5)
 
 
-async def test_a_young_symbol_costs_one_request_more_in_all_its_timeframes_together(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    here = world(symbols=["ETHUSDT"], timeframes=["1", "5", "60", "D"])
+async def test_a_young_symbol_costs_one_request_more_a_series(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(symbols=["ETHUSDT"], timeframes=["1", "5", "60", "D"], days_to_fetch=2000)
     await here.fetch_once()
     first_ms = LISTED // MINUTE_MS * MINUTE_MS
     assert here.held_of("ETHUSDT_1").hull.start_ms == first_ms
     assert here.held_of("ETHUSDT_D").hull.start_ms == first_ms // DAY_MS * DAY_MS
-    # one asked for the very first candle; then 5 pages of minutes and one of each other timeframe
-    assert here.questions() == 1 + 5 + 1 + 1 + 1
+    # each series asked for its very first candle; 5 pages of minutes and one of each other timeframe
+    assert here.questions() == 4 + 5 + 1 + 1 + 1
     notes = here.book.missing(Series.named("ETHUSDT_1"))
     assert {note.state for note in notes} == {State.BEFORE_LISTING}
     before = here.questions()
     await here.fetch_once()
     assert here.questions() == before
+    here.exchange.clock.advance(DAY_MS)
+    await here.fetch_once()
+    assert here.questions() <= before + 4 * 2  # whether each still begins there, and the new candles
+    assert here.held_of("ETHUSDT_1").hull.start_ms == first_ms
+
+
+def limited(days: int, *names: str) -> Faults:
+    """The exchange serves only so many days of these series."""
+    end_ms = (NOW - days * DAY_MS) // DAY_MS * DAY_MS
+    each = map(Series.named, names)
+    return Faults(holes=[Hole(series.symbol, series.timeframe.name, 0, end_ms) for series in each])
+
+
+async def test_each_timeframe_begins_where_its_own_answers_begin(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(limited(2, "BTCUSDT_1"), timeframes=["1", "D"], days_to_fetch=300)
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_D") == wanted(300, "BTCUSDT_D")
+    assert here.held_of("BTCUSDT_1").hull.start_ms == (NOW - 2 * DAY_MS) // DAY_MS * DAY_MS
+    assert here.questions() <= 1 + 1 + 1 + 4
+
+
+@pytest.mark.parametrize("how", ["the next day", "deeper", "anew"])
+async def test_history_that_comes_back_is_fetched(autojump_clock: trio.testing.MockClock, how: str) -> None:
+    here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_60").hull.start_ms == (NOW - 2 * DAY_MS) // DAY_MS * DAY_MS
+    here.exchange.mischief.faults = Faults()
+    await here.fetch_once()
+    assert len(here.book.missing(Series.named("BTCUSDT_60"))) == 1  # it was just asked for
+    if how == "the next day":
+        here.exchange.clock.advance(DAY_MS)
+    elif how == "deeper":
+        here.settings = attrs.evolve(here.settings, days_to_fetch=101)
+    else:
+        here.book.ask_anew(here.every_series)
+    await here.fetch_once()
+    assert here.book.missing(Series.named("BTCUSDT_60")) == ()
+    assert here.held_of("BTCUSDT_60").hull.start_ms <= wanted(99, "BTCUSDT_60")[0].start_ms
+
+
+async def test_history_that_comes_back_in_part_moves_the_listing_date(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
+    await here.fetch_once()
+    here.exchange.mischief.faults = limited(10, "BTCUSDT_60")
+    here.book.ask_anew(here.every_series)
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_60").hull.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
+    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
+
+
+async def test_a_history_that_shrinks_at_the_exchange_is_kept(autojump_clock: trio.testing.MockClock) -> None:
+    here = world(limited(10, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
+    await here.fetch_once()
+    here.exchange.mischief.faults = limited(2, "BTCUSDT_60")
+    here.book.ask_anew(here.every_series)
+    await here.fetch_once()
+    assert here.held_of("BTCUSDT_60").hull.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
+    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
 
 
 async def test_a_request_that_fails_for_good_stops_nobody_else(autojump_clock: trio.testing.MockClock) -> None:

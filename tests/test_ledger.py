@@ -1,5 +1,6 @@
 """The ledger: it outlives the process, guards the directory, and never stands in the way when it is broken."""
 
+import json
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ from subprocess import PIPE, Popen
 import pytest
 
 from collector.book import Book
-from collector.candle import Series, timeframe
+from collector.candle import DAY_MS, Series, timeframe
 from collector.coverage import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.inspection import Mark
@@ -33,19 +34,34 @@ def reopened(directory: Path) -> tuple[Book, dict[Series, Mark]]:
 
 def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     book = Book()
-    book.want(BTC, spans(0, 100))
+    book.want(BTC, spans(-5, 100))
     book.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
     book.fail(BTC, span(50, 60), "HTTP 502", T0)
-    book.begins("BTCUSDT", T0, T0)
+    book.begins(BTC, T0 - 5 * 60_000, T0, T0)
     mark = Mark(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
     with open_ledger(tmp_path, "bybit", "linear") as ledger:
         ledger.save(book, {BTC: mark, ETH: None})
     again, marks = reopened(tmp_path)
     assert marks == {BTC: mark}
     assert again[BTC].notes == book[BTC].notes
-    assert again[BTC].wanted == spans(0, 100)
-    assert again.beginnings == book.beginnings
-    assert [note.state for note in again[BTC].notes] == [State.RETRYING, State.PENDING]
+    assert again[BTC].wanted == spans(-5, 100)
+    assert [note.state for note in again[BTC].notes] == [State.BEFORE_LISTING, State.RETRYING, State.PENDING]
+
+
+def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        entry = {
+            "wanted": [[T0, T0 + 600_000]],
+            "held": [],
+            "notes": [[T0, T0 + 60_000, "before-listing", 1, T0, "the exchange has no earlier candle"]],
+            "mark": None,
+        }
+        ledger._database.execute("insert into series values ('BTCUSDT_1', ?)", [json.dumps(entry).encode()])
+        ledger._database.execute("create table symbol (name text primary key, entry blob not null) without rowid")
+        ledger._database.execute("insert into symbol values ('BTCUSDT', ?)", [b"[null, 1, 1]"])
+        ledger._database.commit()
+    book, _ = reopened(tmp_path)
+    assert book[BTC].notes[0].due_ms == T0 + DAY_MS
 
 
 def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

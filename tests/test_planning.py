@@ -105,34 +105,24 @@ def test_the_agenda_hands_out_one_series_before_the_next() -> None:
     ]
 
 
-def test_an_unproven_symbol_gives_one_window_until_it_is_resumed() -> None:
+def test_an_unproven_series_gives_one_window_until_it_is_resumed() -> None:
     agenda, coarse = Agenda(), Series("BTCUSDT", timeframe("5"))
     agenda.add(BTC, minutes(0, 3000), unproven=True)
     agenda.add(coarse, minutes(0, 3000), unproven=True)
     agenda.add(ETH, minutes(0, 10))
-    first, second, third = agenda.take(), agenda.take(), agenda.take()
-    assert first == Window(BTC, minutes(0, 1000)[0], proves_start=True)
-    assert second == Window(ETH, minutes(0, 10)[0])
-    assert third is None
-    agenda.resume("BTCUSDT")
+    assert agenda.take() == Window(BTC, minutes(0, 1000)[0], proves_start=True)
+    assert agenda.take() == Window(coarse, minutes(0, 3000)[0], proves_start=True)
+    assert agenda.take() == Window(ETH, minutes(0, 10)[0])
+    assert agenda.take() is None
+    agenda.resume(BTC)
     assert agenda.take() == Window(BTC, minutes(1000, 2000)[0])
     assert agenda.take() == Window(BTC, minutes(2000, 3000)[0])
-    assert agenda.take() == Window(coarse, minutes(0, 3000)[0], proves_start=True)
-
-
-def test_a_series_that_was_proved_by_another_is_asked_for_like_any() -> None:
-    agenda = Agenda()
-    agenda.add(BTC, minutes(0, 10), unproven=True)
-    assert agenda.start_of(BTC) == 0
-    agenda.prove(BTC)
-    assert agenda.take() == Window(BTC, minutes(0, 10)[0])
 
 
 def test_spans_can_be_taken_back_before_they_are_handed_out() -> None:
     agenda = Agenda()
     agenda.add(BTC, minutes(0, 100))
     assert agenda.drop(BTC, minutes(50, 200)) == minutes(50, 100)
-    assert agenda.series_of("BTCUSDT") == [BTC]
     assert agenda.drop(BTC) == minutes(0, 50)
     assert agenda.take() is None
     assert agenda.drop(BTC) == NOTHING

@@ -26,7 +26,7 @@ from collector.bybit import dialect
 from collector.bybit.dialect import Instrument, KlineAnswer, Query, TimeAnswer
 from collector.bybit.proxies import proxy_for
 from collector.bybit.trust import trusted
-from collector.candle import TIMEFRAMES, Series
+from collector.candle import Series
 from collector.clock import Clock
 from collector.coverage import Span
 from collector.errors import (
@@ -172,9 +172,9 @@ class Rest:
             lambda status, body: dialect.parse_kline_from(status, body, category, series, span),
         )
 
-    async def first_minute(self, symbol: str) -> int | None:
-        """The open time of a symbol's very first one-minute candle; None when it has none yet."""
-        category, series = self._settings.category, Series(symbol, TIMEFRAMES["1"])
+    async def first_candle(self, series: Series) -> int | None:
+        """The open time of the very first candle of a series; None when it has none yet."""
+        category = self._settings.category
         answer = await self._ask(
             dialect.KLINE,
             dialect.first_candle_query(category, series),
