@@ -43,6 +43,7 @@ from collector.ledger import Ledger, open_ledger
 from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
+from collector.maintenance import Announcements
 from collector.missing import State, neighbours_joined
 from collector.pacing import patience_s
 from collector.planning import NEWEST, SETTLE_MS
@@ -231,6 +232,8 @@ async def _serve(run: _Run) -> Outcome:
                 inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
                 inner.start_soon(stations.supervisor.supervise)
                 inner.start_soon(_tell_counts)
+                if not run.once:
+                    inner.start_soon(Announcements(rest.maintenance, vitals).follow)
                 inner.start_soon(stations.monitor.watch)
                 inner.start_soon(partial(serve_status, run.settings, stations.reporter, port=run.status))
                 if run.watch:

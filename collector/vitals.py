@@ -2,6 +2,7 @@
 
 import attrs
 
+from collector.bybit.dialect import Maintenance
 from collector.candle import Series
 from collector.watching.health import HEALTHY, Health
 
@@ -44,6 +45,7 @@ class Vitals:
     unserved_since_s: float | None = None  # monotonic time since which no question had a good answer
     unserved_why: str = ""
     disk_trouble: str = ""  # what the disk refuses at the start
+    maintenance: tuple[Maintenance, ...] = ()  # announced by the exchange, when it was last asked
     stream_refused_until_s: float = 0.0  # monotonic time before which no connection to the stream is tried
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
     health: Health = HEALTHY  # the last verdict on all this

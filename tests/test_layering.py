@@ -20,7 +20,18 @@ PURE |= {"disagreements", "verification", "rate_limit", "wording"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
-STATIONS = {"reconcile", "history", "listings", "live", "writer", "store", "ledger", "ownership", "repair"}
+STATIONS = {
+    "reconcile",
+    "history",
+    "listings",
+    "live",
+    "maintenance",
+    "writer",
+    "store",
+    "ledger",
+    "ownership",
+    "repair",
+}
 READERS = {"integrity", "feeder", "gaps", "stored"}
 EDGE = {"bybit.rest", "bybit.stream", "bybit.proxies"}
 ROOM = COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "watching.*"}
@@ -47,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "history": COMMON | {"bybit.rest"},
     "listings": COMMON,
     "symbols": COMMON | {"beside", "bybit.rest"},
+    "maintenance": COMMON,
     "live": COMMON | {"address_limit", "bybit.stream", "session"},
     "session": COMMON | {"bybit.stream"},
     "writer": COMMON | {"store", "ledger", "inspection", "quarantine"},

@@ -18,15 +18,18 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector import pacing, service
+from collector import maintenance, pacing, service
 from collector.bybit import rest
-from collector.candle import Series
+from collector.bybit.dialect import STATUS
+from collector.candle import DAY_MS, Series
 from collector.commands.inquiry import ask
+from collector.commands.status_table import status_table
+from collector.coverage import moment_text
 from collector.errors import StorageError
 from collector.ledger import Ledger, open_ledger
 from collector.ownership import write_identity
 from collector.rereading import Rereading
-from collector.sandbox import Faults, Limits, Sandbox
+from collector.sandbox import Faults, Limits, Maintenance, Sandbox
 from collector.service import serve
 from collector.settings import Settings
 from collector.store import Store
@@ -634,3 +637,29 @@ async def test_the_address_is_forgotten_at_the_end(tmp_path: Path) -> None:
         async with collecting(settings):
             assert announced(settings.data_dir) is not None
         assert announced(settings.data_dir) is None
+
+
+async def test_an_announced_maintenance_is_named_in_status_and_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_FIRST_AFTER_S", 0.0)
+    monkeypatch.setattr(health, "_UNSERVED_S", 0.2)
+    async with fast_box() as box:
+        now_ms = box.clock.now_ms()
+        box.maintenance = [Maintenance(now_ms - 1, now_ms + 10 * DAY_MS, "Upgrade")]
+        until = f"maintenance announced until {moment_text(now_ms + 10 * DAY_MS)} UTC"
+        async with collecting(settings_for_status(box, tmp_path, bulk_max_retries=1)) as run:
+            report = await run.is_so(lambda report: report.maintenance and is_up_to_date(report))
+            assert [(each.title, each.end_ms) for each in report.maintenance] == [("Upgrade", now_ms + 10 * DAY_MS)]
+            assert shown_lines(report)["maintenance"].startswith("announced until ")
+            answer = await run.get("/healthz")
+            assert answer.text.startswith(f"healthy, up to date\n{until}")
+            assert box.counts.by_path[STATUS] == 1
+            box.faults = Faults(http_5xx=1.0, paths=("market",))
+            report = await run.is_so(lambda report: any("cannot be asked" in reason for reason in report.reasons))
+            assert any(reason.endswith(f"({until})") for reason in report.reasons)
+
+
+def shown_lines(report: Report) -> dict[str, str]:
+    titles, words = (list(column.cells) for column in status_table(report).columns)
+    return {str(title): str(word) for title, word in zip(titles, words, strict=True)}

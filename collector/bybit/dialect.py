@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import attrs
 import msgspec
@@ -33,6 +33,7 @@ from collector.wording import counted
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
 TIME = "/v5/market/time"
+STATUS = "/v5/system/status"
 
 # What decoding any bytes whatever raises: the decoder's own errors and that of text that is not UTF-8, which it passes
 # on, are ValueErrors; JSON that is nested too deeply ends its recursion.
@@ -92,6 +93,15 @@ class InstrumentsAnswer(TimeAnswer):
     cursor: str
 
 
+@attrs.frozen
+class Maintenance:
+    """An announced maintenance, by the exchange's time; `title` is its own text."""
+
+    title: str
+    begin_ms: int
+    end_ms: int
+
+
 class _KlineResult(msgspec.Struct):
     list: msgspec.Raw  # an answer without it answers nothing
     category: str = ""
@@ -137,6 +147,25 @@ class _InstrumentsReply(msgspec.Struct):
     result: _InstrumentsResult
 
 
+class _StatusRow(msgspec.Struct):
+    state: str
+    begin: str | int  # documented as text
+    end: str | int
+    title: Any = ""
+    product: Any = ()
+
+
+class _StatusResult(msgspec.Struct):
+    list: Sequence[msgspec.Raw]
+
+
+class _StatusReply(msgspec.Struct):
+    retCode: int  # noqa: N815
+    retMsg: str  # noqa: N815
+    time: int
+    result: _StatusResult
+
+
 class _Envelope(msgspec.Struct):
     retCode: int  # noqa: N815
     retMsg: str = ""  # noqa: N815
@@ -146,7 +175,11 @@ class _Envelope(msgspec.Struct):
 _KLINE_REPLY = msgspec.json.Decoder(_KlineReply)
 _KLINE_ROWS = msgspec.json.Decoder(Sequence[Annotated[Sequence[str], msgspec.Meta(min_length=_VALUES)]])
 _INSTRUMENTS_REPLY = msgspec.json.Decoder(_InstrumentsReply)
+_STATUS_REPLY = msgspec.json.Decoder(_StatusReply)
+_STATUS_ROW = msgspec.json.Decoder(_StatusRow)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_LONGEST_TITLE = 200
+_PRODUCTS = {"linear": 1, "inverse": 1, "spot": 2}  # docs: enum#product
 
 
 def kline_query(category: str, series: Series, span: Span) -> Query:
@@ -237,6 +270,28 @@ def parse_time(status: int, body: bytes) -> TimeAnswer:
     """The exchange's time. Raises as `parse_kline` does."""
     check_reply(status, body)
     return TimeAnswer(_plausible(_envelope(body).time))
+
+
+def parse_status(status: int, body: bytes, category: str) -> tuple[Maintenance, ...]:
+    """The maintenance that is announced for a category and not over (docs: system-status).
+
+    Rows are judged one by one: what is none is left out. Raises as `parse_kline` does.
+    """
+    reply = _decoded(_STATUS_REPLY, status, body)
+    found = (_maintenance(row, category) for row in reply.result.list)
+    return tuple(each for each in found if each)
+
+
+def _maintenance(raw: msgspec.Raw, category: str) -> Maintenance | None:
+    try:
+        row = _STATUS_ROW.decode(raw)
+    except UNREADABLE:
+        return None
+    begin_ms, end_ms = _ms(str(row.begin)), _ms(str(row.end))
+    is_ours = not isinstance(row.product, list) or not row.product or _PRODUCTS.get(category) in row.product
+    if row.state not in ("scheduled", "ongoing") or not is_ours or not begin_ms or not end_ms or end_ms <= begin_ms:
+        return None
+    return Maintenance(row.title[:_LONGEST_TITLE] if isinstance(row.title, str) else "", begin_ms, end_ms)
 
 
 def _plausible(time_ms: int) -> int:

@@ -23,7 +23,7 @@ import trio
 
 from collector.address_limit import AddressLimit
 from collector.bybit import dialect
-from collector.bybit.dialect import Instrument, KlineAnswer, Query, TimeAnswer
+from collector.bybit.dialect import Instrument, KlineAnswer, Maintenance, Query, TimeAnswer
 from collector.bybit.proxies import proxy_for
 from collector.bybit.trust import trusted
 from collector.candle import Series
@@ -33,6 +33,7 @@ from collector.errors import (
     BadAnswer,
     BadRow,
     Banned,
+    Blocked,
     CollectorError,
     Refused,
     Rejected,
@@ -206,6 +207,25 @@ class Rest:
         """The exchange's time in ms: what it says now, unless it has said something newer before."""
         await self._ask(dialect.TIME, {}, dialect.parse_time)
         return self._clock.newest_ms
+
+    async def maintenance(self) -> tuple[Maintenance, ...]:
+        """What the exchange has announced for the category: one try, which says nothing of how well it serves us.
+
+        Raises:
+            ExchangeError: it did not say. A block of this path alone is no reason to be silent, a rate ban is.
+        """
+        async with self._places:
+            await self._permit()
+            self._vitals.requests += 1
+            with self._counted():
+                try:
+                    return dialect.parse_status(*await self._get(dialect.STATUS, {}), self._settings.category)
+                except _Interrupted as stopped:
+                    raise TryAgain("another request was answered with a ban") from stopped
+                except Banned as ban:
+                    if not isinstance(ban, Blocked):
+                        self._keep_silent(ban)
+                    raise
 
     async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T], *, once: bool = False) -> T:
         began_s = trio.current_time()

@@ -34,6 +34,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
         yield "port", f"not available ({report.port_trouble}), tried again every minute"
     if report.exchange_ms:
         yield "its time", f"{moment_text(report.exchange_ms)} UTC at the exchange"
+    for each in report.maintenance:
+        yield "maintenance", f"announced {each.span}: {each.title}"
     yield "requests", _requests(report)
     yield "stream", _stream(report)
     yield "written", _written(report)

@@ -122,9 +122,14 @@ def _metrics(reporter: Reporter) -> Page:
 def _healthz(reporter: Reporter) -> Page:
     """200 while all is well, which includes starting and catching up: a supervisor must not end that. 503 otherwise."""
     report = reporter.report()
+    announced = [f"maintenance announced {each.span}" for each in report.maintenance]
     if report.state == "healthy":
-        return Page(f"healthy, {report.doing}\n".encode())
-    return Page("".join(f"{line}\n" for line in ("degraded", *report.reasons)).encode(), status=503)
+        return _lines_page(f"healthy, {report.doing}", *announced)
+    return _lines_page("degraded", *report.reasons, *announced, status=503)
+
+
+def _lines_page(*lines: str, status: int = 200) -> Page:
+    return Page("".join(f"{line}\n" for line in lines).encode(), status=status)
 
 
 @contextmanager

@@ -61,10 +61,17 @@ class Signs:
     banned_why: str = "a rate ban is on"
     stream_refused_s: float = 0.0  # how long no connection to the stream will be tried, because it refuses us
     now_ms: int = 0  # local time
+    maintenance_until_ms: int = 0  # exchange time; 0: none is announced for this moment
 
     def since(self, seconds: float) -> str:
         """Since when something has lasted for so long."""
         return f"since {moment_text(self.now_ms - round(seconds * 1000))} UTC ({duration_text(seconds)})"
+
+    @property
+    def explanation(self) -> str:
+        """What the exchange has announced about this moment."""
+        until_ms = self.maintenance_until_ms
+        return f" (maintenance announced until {moment_text(until_ms)} UTC)" if until_ms else ""
 
 
 @attrs.frozen
@@ -112,7 +119,7 @@ def judge(signs: Signs, tolerance: Tolerance, before: Health = HEALTHY) -> Healt
     """The verdict on what was measured, given the verdict before it."""
     return Health(
         tuple(
-            Trouble(rule.kind, rule.words(signs, tolerance))
+            Trouble(rule.kind, rule.words(signs, tolerance) + (signs.explanation if rule.kind in _OUTAGE else ""))
             for rule in _RULES
             if rule.severity(signs, tolerance) > (rule.relief if rule.kind in before.kinds else 1.0)
         )
@@ -215,6 +222,7 @@ def _excess(signs: Signs, tolerance: Tolerance) -> float:
 
 
 _LOW_DISK = "disk"
+_OUTAGE = {"unserved", "silence", "stale", "stream"}  # what a maintenance of the exchange explains
 _RULES = (
     _Rule("stuck", 0.0, lambda signs, _: signs.stuck_s / STUCK_S, _stuck),
     _Rule("deaf", 0.0, lambda signs, _: signs.deaf_s / STUCK_S, _deaf),

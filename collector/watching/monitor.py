@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from collector.book import Book
+from collector.bybit.dialect import Maintenance
 from collector.candle import Series
 from collector.clock import Clock
 from collector.logs import get_logger
@@ -136,6 +137,7 @@ class Monitor:
             banned_why=vitals.quiet_why,
             stream_refused_s=max(0.0, vitals.stream_refused_until_s - now.at_s),
             now_ms=probes.now_ms(),
+            maintenance_until_ms=self._maintenance_until_ms,
         )
 
     def _late(self, now_s: float) -> Late:
@@ -149,6 +151,17 @@ class Monitor:
         """The local time at which the rate ban or block ends; 0 while none is on."""
         until_ms = self.watched.vitals.quiet_until_ms
         return until_ms if until_ms > self.watched.probes.now_ms() else 0
+
+    @property
+    def announced(self) -> tuple[Maintenance, ...]:
+        """The maintenance that is announced and not over, by the exchange's time; by ours, while that is not known."""
+        now_ms = self.watched.clock.now_ms or self.watched.probes.now_ms()
+        return tuple(each for each in self.watched.vitals.maintenance if now_ms < each.end_ms)
+
+    @property
+    def _maintenance_until_ms(self) -> int:
+        now_ms = self.watched.clock.now_ms or self.watched.probes.now_ms()
+        return max((each.end_ms for each in self.announced if each.begin_ms <= now_ms), default=0)
 
     def _tell(self, before: Health, health: Health, now_s: float) -> None:
         if not before.troubles:

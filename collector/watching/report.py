@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 import msgspec
 
+from collector.coverage import moment_text
 from collector.watching.health import HealthState
 
 Doing = Literal["starting", "catching up", "up to date"]
@@ -98,6 +99,19 @@ class Machine:
 
 
 @attrs.frozen
+class Announced:
+    """A maintenance of the exchange that is not over, in the exchange's time; the title is its own text."""
+
+    title: str
+    begin_ms: int
+    end_ms: int
+
+    @property
+    def span(self) -> str:
+        return f"until {moment_text(self.end_ms)} UTC, from {moment_text(self.begin_ms)} on"
+
+
+@attrs.frozen
 class Report:
     """All of it at one moment; lags and gaps are from the last survey, some seconds ago when there are many series."""
 
@@ -125,6 +139,7 @@ class Report:
     machine: Machine
     url: str = ""  # of the TCP port at which it is served too
     port_trouble: str = ""  # why that is not served, tried again now and then
+    maintenance: tuple[Announced, ...] = ()
     running: bool = True  # as whoever reads the JSON of `collector status` always finds it
 
 

@@ -16,7 +16,7 @@ from collector.pacing import WINDOW_S, request_interval_s
 from collector.rate_limit import Demand
 from collector.watching.monitor import Monitor, Watched
 from collector.watching.rates import Tally
-from collector.watching.report import Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
+from collector.watching.report import Announced, Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
 
 _RATES_OVER_S = 10.0
 _MB = 1_000_000
@@ -78,6 +78,7 @@ class Reporter:
             machine=self._machine(),
             url=self.url,
             port_trouble=self.port_trouble,
+            maintenance=tuple(Announced(each.title, each.begin_ms, each.end_ms) for each in self._monitor.announced),
         )
 
     @property

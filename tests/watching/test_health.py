@@ -148,3 +148,13 @@ def test_what_is_beyond_a_threshold_is_always_called_and_what_is_well_below_neve
     lax = attrs.evolve(lax, low_disk_mb=556, memory_limit_mb=972)
     for signs, health in zip(every_signs, verdicts(every_signs)[1:], strict=True):
         assert set(judge(signs, TOLERANCE).kinds) <= set(health.kinds) <= set(judge(signs, lax).kinds)
+
+
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_an_announced_maintenance_explains_an_outage_and_nothing_else(kind: str) -> None:
+    signs, words = TROUBLES[kind]
+    announced = attrs.evolve(signs, maintenance_until_ms=1_700_000_000_000)
+    explanation = " (maintenance announced until 2023-11-14 22:13:20 UTC)"
+    is_outage = kind in ("unserved", "silence", "stale", "stream")
+    assert judge(announced, TOLERANCE).reasons == (words + explanation * is_outage,)
+    assert judge(attrs.evolve(WELL, maintenance_until_ms=1_700_000_000_000), TOLERANCE) == HEALTHY
