@@ -205,14 +205,6 @@ class Book:
         """These candles are held, and nobody remembers whether a REST answer has contained them."""
         self[series].unsure |= covered
 
-    def ask_again(self, series: Series, spans: Spans) -> None:
-        """What the exchange left out of these spans is due at once."""
-        record = self[series]
-        record.notes = tuple(
-            attrs.evolve(note, asked_ms=0) if note.state is State.ABSENT and Spans((note.span,)) & spans else note
-            for note in record.notes
-        )
-
     def doubt(self, series: Series, since_ms: int) -> None:
         """What the stream confirmed since then is to be read again now: the connection was lost, and the exchange may
         have corrected itself unheard. `since_ms` may be any moment; the candle it lies in is read whole."""

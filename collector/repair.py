@@ -233,7 +233,6 @@ class Mending:
             self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
         for series, spans in self._compared.items():
             self._read_again(stock, Doubt(series, spans, "to be compared with the exchange"))
-            stock.book.ask_again(series, spans)
 
     def _read_again(self, stock: Stock, doubt: Doubt) -> None:
         self._touch(stock.store.path(doubt.series))
