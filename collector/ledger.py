@@ -24,7 +24,7 @@ from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
 from collector.missing import Missing, State
-from collector.own_files import NotAFile, expect_own, reason
+from collector.own_files import NotAFile, create_own, expect_own, reason
 from collector.ownership import (
     OWN,
     checked_identity,
@@ -285,6 +285,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     _expect_files(path)
     if path.exists() and not os.access(path, os.W_OK, effective_ids=True):  # SQLite would not say which file
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    _make_private(path.with_name(f"{path.name}-shm"))
     # Statements run in worker threads, one at a time: the writer awaits each.
     database = sqlite3.connect(path, check_same_thread=False)
     try:
@@ -295,6 +296,16 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _make_private(index: Path) -> None:
+    """Makes the index of what is unmerged anew, for us alone: SQLite locks it, and so could whoever can read it.
+
+    Those who read beside us have none (they see what is merged), or are us. It is filled again from what is unmerged.
+    SQLite would give an empty one the mode of the database.
+    """
+    index.unlink(missing_ok=True)
+    create_own(index, b"\0", 0o600)
 
 
 def _stored(record: Record, mark: Mark | None) -> bytes:

@@ -131,7 +131,7 @@ def _identity(own: Path) -> object:
         return None
     except OSError as error:
         raise StorageError(f"{path} cannot be read ({reason(path, error)})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
 
 

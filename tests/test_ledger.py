@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
 
 OWNER = """
 import shutil
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -251,3 +253,52 @@ def test_a_ledger_of_root_is_named_with_its_owner() -> None:
             os.chown(path, NOBODY, NOBODY)
         with as_user(NOBODY), pytest.raises(StorageError, match=r"ledger\.db cannot be opened .*; it belongs to root"):
             reopened(place)
+
+
+READER = """
+import fcntl, os, sys
+for path in sys.argv[1:]:
+    fcntl.lockf(os.open(path, os.O_RDONLY), fcntl.LOCK_SH)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_reader_s_lock_on_the_ledger_stops_nobody(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    ledger_db, index = tmp_path / OWN / "ledger.db", tmp_path / OWN / "ledger.db-shm"
+    index.write_bytes(bytes(32768))  # as a collector that was killed has left it
+    with Popen([sys.executable, "-S", "-c", READER, ledger_db, index], stdin=PIPE, stdout=PIPE) as reader:
+        assert reader.stdout
+        reader.stdout.readline()
+        with open_ledger(tmp_path, "bybit", "linear") as ledger:
+            ledger.save(Book(), {BTC: None})
+            assert stat.S_IMODE(index.stat().st_mode) == 0o600
+        reader.kill()
+    assert BTC in reopened(tmp_path)[0].records
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("nowhere"), Path.touch])
+def test_something_else_in_the_place_of_our_directory_is_named(tmp_path: Path, plant: Callable[[Path], object]) -> None:
+    plant(tmp_path / OWN)
+    with pytest.raises(StorageError, match=r"\.collector cannot be used \(Not a directory\)"):
+        reopened(tmp_path)
+
+
+@pytest.mark.parametrize("plant", [planted_link, os.mkfifo, Path.mkdir])
+def test_what_was_planted_in_the_place_of_the_identity_is_named(
+    tmp_path: Path, plant: Callable[[Path], object]
+) -> None:
+    reopened(tmp_path)
+    (tmp_path / OWN / "identity.json").unlink()
+    plant(tmp_path / OWN / "identity.json")
+    with pytest.raises(StorageError, match=r"identity\.json cannot be read \(it is a"):
+        reopened(tmp_path)
+
+
+def test_what_was_planted_in_the_place_of_the_ban_is_no_ban_and_gives_way(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    os.mkfifo(tmp_path / OWN / "ban")
+    assert recorded_ban(tmp_path) == 0
+    record_ban(tmp_path, 6)
+    assert recorded_ban(tmp_path) == 6

@@ -1,6 +1,8 @@
 """Reports of integrity checks: they sort by time, none overwrites another, and only so many are kept."""
 
 import json
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,3 +44,16 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(SettingsError, match="logs_dir"):
         write_report(tmp_path / "logs", {}, NOW, 1)
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_what_was_planted_in_the_place_of_the_reports_is_named(tmp_path: Path, plant: Callable[[Path], object]) -> None:
+    plant(tmp_path / DIRECTORY)
+    with pytest.raises(SettingsError, match=rf"{DIRECTORY} cannot be written \(Not a directory\)"):
+        write_report(tmp_path, {}, NOW, 1)
+
+
+def test_the_reports_may_be_in_a_directory_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / DIRECTORY).symlink_to("elsewhere")
+    assert write_report(tmp_path, {}, NOW, 1).resolve().parent == tmp_path / "elsewhere"
