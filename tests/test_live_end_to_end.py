@@ -352,6 +352,9 @@ async def what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_kept
             with trio.fail_after(10):
                 await until(lambda: run.book.delisted == {"ETHUSDT"})
             await run.passes(5)
+            box.clock.rate = 60
+            with trio.fail_after(10):  # it was stale until it was known to be delisted
+                await until(lambda: run.vitals.health.state == "healthy")
             assert "kline.1.SOLUSDT" not in run.vitals.refused
         box.clock.rate = 0
         assert (await fetch(settings)).complete

@@ -87,7 +87,8 @@ class Walk:
     def _lateness(self, series: Series, record: Record) -> tuple[Late, bool]:
         """How late the series is, and whether its next candle was asked for."""
         next_ms = next_open_ms(series, record, self._began_ms)
-        if next_ms is None or series in self._book.left_alone:
+        over = series.symbol in self._book.delisted and next_ms is not None and next_ms not in record.wanted
+        if next_ms is None or over or series in self._book.left_alone:
             return _IN_TIME, False
         overdue_ms = max(0, self._now_ms - series.timeframe.close(next_ms))
         if not overdue_ms:

@@ -65,6 +65,23 @@ def test_a_candle_that_will_not_come_is_waited_for_by_nobody(state: State) -> No
     assert found.missing[state] == Amount(1, 9)
 
 
+@pytest.mark.parametrize("history", [True, False])
+def test_a_delisted_series_is_not_late_once_its_end_is_known(history: bool) -> None:
+    """What it is asked for and does not come is delisted; nothing is wanted after that."""
+    book = Book()
+    if history:
+        book.want(BTC, spans(0, 90))
+    book.hold(BTC, spans(0, 80))
+    book.delist(["BTCUSDT"])
+    if history:
+        assert survey(book).late["1"].overdue_ms > 0
+        book.answer(BTC, span(80, 90), NOTHING, NOW)
+        book.want(BTC, spans(0, 100))
+    assert survey(book, now_ms=NOW + 10**9).late["1"] == Late()
+    book.relist(["BTCUSDT"])
+    assert survey(book).late["1"].overdue_ms > 0
+
+
 @pytest.mark.parametrize("state", [State.PENDING, State.RETRYING])
 def test_a_candle_that_may_still_come_is_late(state: State) -> None:
     found = survey(book(spans(0, 90), spans(0, 100), NOTHING, noted(state, 90, 100)))
