@@ -1,6 +1,7 @@
 """Closed candles as text: the lines of a file, which is also the form in which candles travel to the writer.
 
-The exchange's decimal texts pass through unchanged; nothing here ever formats a price or a volume. Everything that says
+The exchange's decimal texts pass through unchanged, but that an exponent is written out, digit by digit: no number is
+ever formatted here, and none is ever a float on its way into a file. Everything that says
 what a good line is stands in this module, for what arrives from the exchange and for what is found on disk alike. It is
 pure, and it never decides which of two rows is right (that is merging's).
 """
@@ -29,6 +30,7 @@ Values = tuple[str, str, str, str, str, str, str]
 DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 OLDEST_MS, LATEST_MS = 10**12, 10**13 - 1  # the years 2001 and 2286: a time has thirteen digits
 CLOCK_TEXTS = [f" {minute // 60:02}:{minute % 60:02}:00" for minute in range(24 * 60)]
+_WITH_EXPONENT = re.compile(rb"(0|[1-9][0-9]*)(?:\.([0-9]+))?[eE]([+-]?)0{0,9}([0-9]{1,2})")
 _AFTER_TIME = re.compile(r"(,(0|[1-9][0-9]*)(\.[0-9]+)?){6}")
 _CLOCKS = [text.encode() for text in CLOCK_TEXTS]
 _DIGITS_AND_DOT = b"0123456789."
@@ -121,6 +123,27 @@ def row_of(timeframe: Timeframe, candle: Values) -> Rows:
             stamped, covered = place
             return Rows(f"{stamped}{line[13:]}\n".encode(), covered)
     return rows_of(timeframe, [candle])  # which names what is wrong, if anything is
+
+
+def plain_line(line: bytes) -> bytes:
+    """The values of a candle, between commas, without exponents: `1.3117285e+06` is `1311728.5`.
+
+    The exchange prints some floats in the shortest form of Go. An exponent of three digits is that of no price or
+    volume, and stays for the check to refuse.
+    """
+    return b",".join(map(_plain, line.split(b",")))
+
+
+def _plain(value: bytes) -> bytes:
+    """All digits of the mantissa, with the point where the exponent puts it."""
+    number = _WITH_EXPONENT.fullmatch(value)
+    if number is None:
+        return value
+    whole, fraction, sign, exponent = number.groups(default=b"")
+    digits, point = whole + fraction, len(whole) + int(sign + exponent)
+    before = digits[: max(point, 0)].ljust(max(point, 0), b"0").lstrip(b"0") or b"0"
+    after = digits[point:] if point >= 0 else digits.rjust(len(digits) - point, b"0")
+    return before + b"." + after if after else before
 
 
 def coverage(timeframe: Timeframe, opens: Sequence[int]) -> Spans:

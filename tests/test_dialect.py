@@ -107,6 +107,20 @@ def test_a_value_more_than_is_documented_is_no_concern() -> None:
     assert parse(kline_body([[*each, "new"] for each in FIVE])) == parse(kline_body(FIVE))
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+def test_exponents_are_written_out(blank: str) -> None:
+    rows = newest_first(row(0), row(1, volume="1e+06", turnover="1.3117285e+06"), row(2, low="1.2e-05"))
+    body = json.dumps(json.loads(kline_body(rows)), separators=("," + blank, ":")).encode()
+    lines = parse(body).rows.text.splitlines()
+    assert lines[1].endswith(b",17071,17073,17027,17055.5,1000000,1311728.5")
+    assert lines[2].endswith(b",17071,17073,0.000012,17055.5,0,0")
+
+
+def test_an_absurd_exponent_is_no_number() -> None:
+    with pytest.raises(BadRow, match="is not a plain decimal number"):
+        parse(kline_body([row(0, volume="1e+999999999")]))
+
+
 def test_an_empty_answer_is_an_answer() -> None:
     assert parse(kline_body([])).asked == WINDOW
     assert parse(kline_body([], symbol="", category="")).asked == WINDOW

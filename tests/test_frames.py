@@ -59,6 +59,17 @@ def span(place: int) -> Span:
 # Pushes.
 
 
+def test_exponents_are_written_out() -> None:
+    frame = read(push(entry(volume="1e+06", turnover="1.3117285E+06", low="1.2e-05")))
+    assert isinstance(frame, Pushed)
+    assert frame.confirmed[0].rows.text.endswith(b",16649.5,16677.0,0.000012,16677,1000000,1311728.5\n")
+
+
+def test_an_absurd_exponent_is_no_number() -> None:
+    with pytest.raises(Malformed, match="is not a plain decimal number"):
+        read(push(entry(volume="1e+999999999")))
+
+
 def test_a_confirmed_candle_becomes_a_row_of_the_exchanges_own_texts() -> None:
     frame = read(push(entry(), ts=T0 + MINUTE_MS + 250))
     assert isinstance(frame, Pushed)

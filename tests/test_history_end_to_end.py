@@ -181,6 +181,17 @@ async def test_a_block_is_waited_out_where_candles_were_served_before(tmp_path: 
         assert differences(box, settings) == []
 
 
+async def test_numbers_with_an_exponent_are_the_same_candles(tmp_path: Path) -> None:
+    async with open_sandbox(market(symbols=["BTCUSDT", "1000PEPEUSDT"])) as box:
+        settings = settings_for(box.url, tmp_path, symbols=["BTCUSDT", "1000PEPEUSDT"], timeframes=["60", "D"])
+        await fetch(attrs.evolve(settings, days_to_fetch=5))
+        box.faults = Faults(exponents=True)
+        outcome = await fetch(settings)
+        assert outcome.complete
+        assert outcome.vitals.revisions == 0
+        assert differences(box, settings) == []
+
+
 async def test_a_fetch_ends_when_a_block_does_not(tmp_path: Path) -> None:
     async with open_sandbox(market()) as box:
         settings = settings_for(box.url, tmp_path, ban_wait_s=0.05, bulk_max_retries=3)

@@ -57,6 +57,7 @@ KINDS: dict[str, Faults] = {
     "mistyped": Faults(push_mistyped=0.5),
     "binary": Faults(push_binary=0.5),
     "unknown": Faults(push_unknown=0.5),
+    "exponents": Faults(exponents=True),
     "handshake 403": Faults(handshake_403=1.0, stream_times=1),
     "handshake 503": Faults(handshake_5xx=1.0, stream_times=1),
     "no handshake at all": Faults(handshake_5xx=1.0),

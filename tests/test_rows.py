@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal, localcontext
 from functools import partial
 from typing import cast
 
@@ -12,7 +13,18 @@ from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES, Timeframe, timeframe
 from collector.coverage import Span, Spans
-from collector.rows import NotACandle, Rows, Values, check_lines, coverage, row_of, rows_of, rows_of_lines
+from collector.rows import (
+    DECIMAL,
+    NotACandle,
+    Rows,
+    Values,
+    check_lines,
+    coverage,
+    plain_line,
+    row_of,
+    rows_of,
+    rows_of_lines,
+)
 
 T0 = 1_700_000_040_000 // 60_000 * 60_000
 MINUTE = timeframe("1")
@@ -194,3 +206,64 @@ def test_datetime_is_the_timestamp_for_every_timeframe_with_holes_and_without(
         for line in rows_of(frame, [candle(each) for each in opens]).text.splitlines():
             time, stamp = line.decode().split(",")[:2]
             assert stamp == datetime.fromtimestamp(int(time) / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@pytest.mark.parametrize(
+    ("number", "plain"),
+    [
+        ("1e+06", "1000000"),
+        ("1.3117285e+06", "1311728.5"),
+        ("1.2e-05", "0.000012"),
+        ("1E6", "1000000"),
+        ("1e6", "1000000"),
+        ("0e+00", "0"),
+        ("0.00e-3", "0.00000"),
+        ("1.50e+00", "1.50"),
+        ("1.50e+01", "15.0"),
+        ("12.5e-01", "1.25"),
+        ("9007199254740993.25e+00", "9007199254740993.25"),
+        ("1.2345678901234567890123e+10", "12345678901.234567890123"),
+    ],
+)
+def test_an_exponent_is_written_out_digit_by_digit(number: str, plain: str) -> None:
+    assert plain_line(f"1,{number},x".encode()) == f"1,{plain},x".encode()
+    assert DECIMAL.fullmatch(plain)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1e+999999999",
+        "1e+100",
+        "-1e+06",
+        "+1e6",
+        "1.e5",
+        ".1e5",
+        "01e5",
+        "1e",
+        "e5",
+        "1e5e5",
+        "1e5.0",
+        "nan",
+        "",
+        " 1e5",
+    ],
+)
+def test_what_is_no_number_of_an_exchange_is_left_for_the_check(value: str) -> None:
+    assert plain_line(value.encode()) == value.encode()
+
+
+@given(st.integers(0, 10**20), st.integers(0, 25), st.integers(-99, 99))
+def test_a_number_without_its_exponent_is_the_same_number(digits: int, decimals: int, exponent: int) -> None:
+    mantissa = f"{Decimal(digits).scaleb(-decimals):f}"
+    text = f"{mantissa}e{exponent:+03}"
+    plain = plain_line(text.encode()).decode()
+    assert DECIMAL.fullmatch(plain)
+    with localcontext() as context:
+        context.prec = 300
+        assert Decimal(plain) == Decimal(text)
+
+
+def test_an_exponent_in_a_file_is_nothing_we_wrote() -> None:
+    text = rows_of_lines(MINUTE, [b"1700000040000,1,1,1,1,1000000,5"]).text.replace(b"1000000", b"1e+06")
+    assert check_lines(MINUTE, text)[2] == "candle 1700000040000: volume '1e+06' is not a plain decimal number"

@@ -27,7 +27,7 @@ from collector.errors import (
     TryAgain,
 )
 from collector.planning import EARLIEST_MS, PAGE, SETTLE_MS
-from collector.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, rows_of_lines
+from collector.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, plain_line, rows_of_lines
 from collector.wording import counted
 
 KLINE = "/v5/market/kline"
@@ -330,7 +330,7 @@ def _lines(rows: msgspec.Raw) -> list[bytes]:
         # Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
         lines = [",".join(texts[:_VALUES]).encode("utf-8", "replace") for texts in rows_of_texts]
     lines.reverse()
-    return lines
+    return list(map(plain_line, lines)) if b"e" in text or b"E" in text else lines
 
 
 def _check_addressee(result: _KlineResult, category: str, series: Series) -> None:

@@ -13,9 +13,9 @@ import attrs
 import msgspec
 
 from collector.bybit.dialect import UNREADABLE
-from collector.candle import Series
+from collector.candle import Series, Timeframe
 from collector.events import Confirmed
-from collector.rows import LATEST_MS, NotACandle, Values, row_of
+from collector.rows import LATEST_MS, NotACandle, Rows, Values, plain_line, row_of, rows_of_lines
 
 PING = '{"op":"ping"}'
 
@@ -198,7 +198,15 @@ def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
         candle.turnover,
     )
     try:
-        rows = row_of(frame, values)
+        rows = _row(frame, values)
     except NotACandle as defect:
         raise Malformed(f"a push of {series}: {defect}") from defect
     return Confirmed(series, rows.covered[0], rows, at_ms)
+
+
+def _row(frame: Timeframe, values: Values) -> Rows:
+    """One candle as text. That numbers may have an exponent costs nothing where they have none."""
+    try:
+        return row_of(frame, values)
+    except NotACandle:
+        return rows_of_lines(frame, [plain_line(",".join(values).encode("utf-8", "replace"))])

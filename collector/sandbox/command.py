@@ -185,6 +185,7 @@ def sandbox(
     confirm_wrong: Annotated[float, _stream_fault("confirm_wrong")] = 0.0,
     two_in_one: Annotated[float, _stream_fault("two_in_one")] = 0.0,
     silent_minutes: Annotated[bool, _stream_fault("silent_minutes")] = False,
+    exponents: Annotated[bool, _stream_fault("exponents")] = False,
     push_malformed: Annotated[float, _stream_fault("push_malformed")] = 0.0,
     push_incomplete: Annotated[float, _stream_fault("push_incomplete")] = 0.0,
     push_mistyped: Annotated[float, _stream_fault("push_mistyped")] = 0.0,

@@ -16,6 +16,7 @@ from collector.sandbox.curtain import Curtain
 from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict
 from collector.sandbox.maintenance import Maintenance, maintenances
 from collector.sandbox.market.listing import Source
+from collector.sandbox.market.prices import with_exponents
 from collector.sandbox.market.truth import truth
 from collector.sandbox.messages import Break, Reply, Request
 from collector.sandbox.rest import answers, pages
@@ -141,9 +142,12 @@ class Exchange:
         curtain = self._curtain()
 
         def twist(page: Page, asked: Asked) -> Page:
-            return twisted(str(kind), page, Scene(curtain, now_ms, asked))
+            if kind in TWISTS:
+                page = twisted(kind, page, Scene(curtain, now_ms, asked))
+            return attrs.evolve(page, rows=list(map(with_exponents, page.rows))) if exponents else page
 
-        return answers.kline(curtain, self.dialect, now_ms, query, twist if kind in TWISTS else None)
+        exponents = self.mischief.faults.exponents
+        return answers.kline(curtain, self.dialect, now_ms, query, twist if kind in TWISTS or exponents else None)
 
     def _note_question(self, query: Query, now_ms: int) -> None:
         try:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 import pytest
 
 from collector.sandbox import Faults, Hole
+from collector.sandbox.market.prices import with_exponents
 
 from .asking import DAY, HOUR, MINUTE, NOW, Asker, asker
 
@@ -229,3 +231,28 @@ def test_a_lagging_candle_may_be_there_unfinal() -> None:
 def test_what_is_no_hole_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"hole|symbol|instant"):
         Faults(holes=[text])
+
+
+def test_exponents_are_another_way_to_write_the_same_numbers() -> None:
+    honest = rows(asker(), symbol="1000PEPEUSDT")
+    written = rows(asker(faults=Faults(exponents=True)), symbol="1000PEPEUSDT")
+    assert written != honest
+    assert [[*map(Decimal, row)] for row in written] == [[*map(Decimal, row)] for row in honest]
+    assert {len(row[0]) for row in written} == {13}
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        ("1000000", "1e+06"),
+        ("1311728.5", "1.3117285e+06"),
+        ("999999.9", "999999.9"),
+        ("0.0001", "0.0001"),
+        ("0.000012", "1.2e-05"),
+        ("0", "0"),
+        ("1234567.50", "1.23456750e+06"),
+        ("120000000000", "1.2e+11"),
+    ],
+)
+def test_an_exponent_is_written_as_go_does(number: str, written: str) -> None:
+    assert with_exponents(f"1714566600000,{number}") == f"1714566600000,{written}"

@@ -64,6 +64,28 @@ def exact_rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -
     return rows
 
 
+def with_exponents(row: Row) -> Row:
+    """The row with the numbers of a million and more, and those below 0.0001, as Go prints floats: `1.3117285e+06`.
+
+    Digits behind the point that are zero stay, unlike there, so that what a faithful collector has is the same.
+    """
+    at, *numbers = row.split(",")
+    return ",".join([at, *map(_with_exponent, numbers)])
+
+
+def _with_exponent(number: str) -> str:
+    whole, _, rest = number.partition(".")
+    if len(whole) > 6:
+        digits, exponent = (whole + rest if rest else whole.rstrip("0")), len(whole) - 1
+    elif whole == "0" and rest.startswith("0000"):
+        digits = rest.lstrip("0")
+        exponent = len(digits) - len(rest) - 1
+    else:
+        return number
+    mantissa = f"{digits[0]}.{digits[1:]}" if digits[1:] else digits
+    return f"{mantissa}e{exponent:+03}"
+
+
 def json_of(rows: Sequence[Row]) -> str:
     """The rows as the exchange's JSON list of lists of strings, in the order given."""
     return '[["' + "|".join(rows).replace(",", '","').replace("|", '"],["') + '"]]' if rows else "[]"

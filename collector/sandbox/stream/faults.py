@@ -76,6 +76,9 @@ class StreamFaults:
     two_in_one: float = _share("rollover", "the closed and the next candle come in one push")
     silent_minutes: bool = _flag("candles without a trade are neither pushed nor confirmed")
 
+    # Numbers, over REST too.
+    exponents: bool = _flag("numbers of a million and more, and below 0.0001, have an exponent, over REST as well")
+
     # Pushes: shares of those to one connection.
     push_malformed: float = _share("push", "it is not JSON")
     push_incomplete: float = _share("push", "it lacks a field")

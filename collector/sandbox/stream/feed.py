@@ -15,6 +15,7 @@ import attrs
 
 from collector.sandbox.market import noise
 from collector.sandbox.market.listing import Category, Row, Source
+from collector.sandbox.market.prices import with_exponents
 from collector.sandbox.stream import pushes
 from collector.sandbox.stream.garbles import falsified, still
 from collector.sandbox.stream.rules import StreamRules
@@ -206,6 +207,7 @@ class Feed(Generic[Listener]):
         self, watched: _Watched[Listener], row: Row, ts_ms: int, then: tuple[str, ...] = ()
     ) -> Iterator[Push[Listener]]:
         if watched.listeners:
+            row = with_exponents(row) if self._script.exponents else row
             entries = (pushes.entry(row, watched.topic.timeframe, True, ts_ms), *then)
             yield Push(pushes.message(watched.topic, entries, ts_ms), tuple(watched.listeners), 1)
 

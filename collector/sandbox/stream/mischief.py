@@ -84,6 +84,10 @@ class StreamMischief(Script):
         """Whether pushes are to be asked about at all."""
         return any(share for _, share in self._current().kinds("push"))
 
+    @property
+    def exponents(self) -> bool:
+        return self._current().exponents
+
     def silent(self, topic: Topic) -> bool:
         return self._current().silent_minutes and self._hits(topic.text)
 

@@ -23,6 +23,11 @@ HONEST = Plan()
 class Script:
     """What a feed asks before it pushes; this one lets everything happen as it should."""
 
+    @property
+    def exponents(self) -> bool:
+        """Whether large and small numbers of confirmed candles have an exponent."""
+        return False
+
     def silent(self, topic: Topic) -> bool:
         """Whether candles without a trade are left out."""
         return False
