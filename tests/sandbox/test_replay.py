@@ -137,11 +137,29 @@ def test_the_clock_starts_where_the_files_end(directory: Path) -> None:
     assert build_exchange(replay=directory, rate=0).clock.now_ms() == END
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n", b"timestamp,datetime,open,high,low,close,volume,turnover\n1,x,2"])
-def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "BTCUSDT_1.csv").write_bytes(content)
-    with pytest.raises(ValueError, match=r"BTCUSDT"):
-        replay(tmp_path)
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "another header"),
+        (b"a,b\n", "another header"),
+        (HEADER + b"1700006400000,x,2", "no newline"),
+        (HEADER + b"1700006400000,x,1,1,1,1,0\n", "line 2: no candle"),
+        (HEADER + b"1700006400000,x,1,1,one,1,0,0\n", "line 2: no candle"),
+        (HEADER + b"1700006400000,x,1,1,1,1,0,0\n" * 2, "line 3: no candle, or not in order"),
+    ],
+)
+def test_a_file_that_is_not_in_our_format_is_passed_over_with_the_reason(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory, content: bytes, why: str
+) -> None:
+    alone = tmp_path_factory.mktemp("alone")
+    for place in (directory, alone):
+        (place / "BTCUSDT_60.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"no files of candles .* passed over: BTCUSDT_60.csv .*{why}"):
+        replay(alone)
+    box = replay(directory)
+    assert isinstance(box.exchange.source, Replay)
+    assert [why in each for each in box.exchange.source.passed_over] == [True]
+    assert box.opens(interval="60", limit=1, end=END - 1) == [END - HOUR]  # of the minutes
 
 
 def test_an_empty_directory_is_refused(tmp_path: Path) -> None:

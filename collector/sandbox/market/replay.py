@@ -1,10 +1,11 @@
 """Recorded candles instead of made-up ones: a directory of our CSV files, served as the exchange's history.
 
 It reads the files once and never writes. Each timeframe is served from its own file; one that has none is put together,
-exactly, from a finer file whose candles fill it. What is not in the files does not exist. CSV files that are no series
-are passed over and named; a series' file that is not in our format is refused.
+exactly, from a finer file whose candles fill it. What is not in the files does not exist. CSV files that are no series,
+by their name or their content, are passed over and named.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from decimal import Context, Decimal
@@ -35,6 +36,7 @@ class _Recorded:
         return self.rows[bisect_left(self.opens, start_ms) : bisect_left(self.opens, end_ms)]
 
 
+_LINE = re.compile(r"([0-9]{1,15}),[^,]*,([0-9]+(?:\.[0-9]+)?(?:,[0-9]+(?:\.[0-9]+)?){5})")
 _NOTHING = _Recorded([], [])
 
 
@@ -42,20 +44,21 @@ class Replay:
     """A source that plays back what was recorded, in one category.
 
     Raises:
-        ValueError: the directory holds no series, or a file that is not in our format.
+        ValueError: the directory holds no series.
     """
 
     def __init__(self, directory: Path, category: Category = "linear") -> None:
         self._directory = directory
         self._load = lru_cache(maxsize=_SERIES_HELD)(self._make)
         self._files: dict[str, list[Timeframe]] = {}
-        self.passed_over: list[str] = []  # files that are no series, and symbols without a candle
+        self.passed_over: list[str] = []  # files that are no series, and why; symbols that cannot be listed
         for path in sorted(directory.glob("*.csv")):
             self._take(path)
         self._category = category
         self._listings = {symbol: listing for symbol in sorted(self._files) if (listing := self._listing(symbol))}
         if not self._listings:
-            raise ValueError(f"there are no files of candles such as BTCUSDT_60.csv in {directory}")
+            passed_over = f"; passed over: {', '.join(self.passed_over)}" if self.passed_over else ""
+            raise ValueError(f"there are no files of candles such as BTCUSDT_60.csv in {directory}{passed_over}")
         self.newest_ms = max(self._ends())
 
     def listings(self, category: Category) -> dict[str, Listing]:
@@ -119,7 +122,7 @@ class Replay:
 
     def _listing(self, symbol: str) -> Listing | None:
         """The instrument of a symbol; None if nothing was recorded of it, or there can be none of that name."""
-        found = [self._load(symbol, timeframe) for timeframe in self._files[symbol]]
+        found = list(self._readable(symbol))
         firsts = [recorded.opens[0] for recorded in found if recorded.opens]
         if not firsts:
             self.passed_over.append(f"{symbol} (no candle)")
@@ -147,9 +150,18 @@ class Replay:
             launch_ms=min(firsts) - min(firsts) % DAY_MS,
         )
 
+    def _readable(self, symbol: str) -> Iterator[_Recorded]:
+        """The series of a symbol; files that are not in our format count for nothing from now on."""
+        for timeframe in tuple(self._files[symbol]):
+            try:
+                yield self._load(symbol, timeframe)
+            except ValueError as error:
+                self.passed_over.append(f"{Series(symbol, timeframe).file_name} ({error})")
+                self._files[symbol].remove(timeframe)
+
     def _ends(self) -> Iterator[int]:
-        for symbol, timeframes in self._files.items():
-            for timeframe in timeframes:
+        for symbol in self._listings:
+            for timeframe in self._files[symbol]:
                 opens = self._load(symbol, timeframe).opens
                 if opens:
                     yield timeframe.close(opens[-1])
@@ -163,16 +175,15 @@ def _read(path: Path) -> _Recorded:
     """
     lines = path.read_bytes().decode("ascii", "replace").split("\n")
     if lines[0] != HEADER.decode().rstrip("\n") or lines[-1]:
-        raise ValueError(f"{path} is not one of our files: it has another header, or no newline at its end")
+        raise ValueError("another header, or no newline at its end")
     opens: list[int] = []
     rows: list[Row] = []
     for number, line in enumerate(lines[1:-1], 2):
-        at, _, rest = line.partition(",")
-        _, _, texts = rest.partition(",")
-        if not at.isdigit() or texts.count(",") != 5 or (opens and int(at) <= opens[-1]):
-            raise ValueError(f"{path}, line {number}: no candle, or not in order")
-        opens.append(int(at))
-        rows.append(f"{at},{texts}")
+        row = _LINE.fullmatch(line)
+        if not row or (opens and int(row[1]) <= opens[-1]):
+            raise ValueError(f"line {number}: no candle, or not in order")
+        opens.append(int(row[1]))
+        rows.append(f"{row[1]},{row[2]}")
     return _Recorded(opens, rows)
 
 
