@@ -1,16 +1,22 @@
 """The ledger on disk: the book as it has to outlive the process.
 
 The ledger may be behind the files (a crash loses what was not saved yet, and the files are read from where it left
-off), but it never says that a candle is held that was not on disk when it was saved. A ledger that cannot be read is
-set aside; the files are then read whole.
+off), but it never says that a candle is held that was not on disk when it was saved.
+
+Nothing in it is worth a start. Whatever is wrong with it (damaged, of another shape, locked by another program, no file
+at all), it is set aside, and a new one takes its place: an empty one at the start, when the files are read whole, or
+one made of the book in memory at a save. The new one is made first: where that fails too, it is the disk that refuses,
+and the old one stays. Each entry carries a checksum, so that damage is never taken for knowledge.
 """
 
 import errno
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import cached_property
+from functools import cache, cached_property
+from hashlib import blake2b
 from pathlib import Path
 
 import attrs
@@ -41,6 +47,7 @@ from collector.rows import candles_in
 log = get_logger(__name__)
 
 _FILE = "ledger.db"
+_SUFFIXES = ("", "-wal", "-shm", "-journal")  # of what SQLite keeps beside a database
 _SCHEMA = """
 create table if not exists series (name text primary key, entry blob not null) without rowid;
 drop table if exists symbol;
@@ -48,6 +55,12 @@ create table if not exists disagreement (
     coarser text, finer text, entry blob not null, primary key (coarser, finer)
 ) without rowid;
 """
+
+_OLD_SHAPE = {("table", "symbol", "CREATE TABLE symbol (name text primary key, entry blob not null) without rowid")}
+_SEALED = b"\x01"  # begins an entry with a checksum; older ones begin with the text itself
+_SUM_BYTES = 8
+# What reading something else than a ledger of ours raises, beside SQLite's own errors.
+_UNREADABLE = (msgspec.DecodeError, ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 
 Pair = tuple[int, int]
 
@@ -85,6 +98,8 @@ class Ledger:
     _directory: Path
     _identity: dict[str, str]
     _database: sqlite3.Connection
+    _book: Book = attrs.field(factory=Book)
+    _marks: dict[Series, Mark | None] = attrs.field(factory=dict)  # all that were loaded or saved
 
     @property
     def path(self) -> Path:
@@ -102,30 +117,39 @@ class Ledger:
 
     def load(self, book: Book) -> dict[Series, Mark]:
         """Fills the book with what was saved, except for what is held: the marks say that, if the files still fit."""
+        self._book = book
         try:
-            with _storage(self._directory):
-                return _load(self._database, book)
-        except (StorageError, msgspec.DecodeError, ValueError, TypeError) as error:
-            log.warning("the ledger cannot be read, the files are read instead", why=str(error))
+            marks = _load(self._database, book)
+        except (sqlite3.Error, *_UNREADABLE) as error:
             book.records.clear()
             self._database.close()
-            with _storage(self._directory):
-                self._database = _begun_anew(self._directory / _FILE)
+            self._database = _begun_anew(self.path, error)
             return {}
+        self._marks |= marks
+        return marks
 
     def save(self, book: Book, marks: dict[Series, Mark | None]) -> None:
         """Writes down these series as they are now, all or nothing."""
-        entries = [(series.name, _stored(book[series], mark)) for series, mark in marks.items()]
-        with _storage(self._directory), self._database:
-            self._database.executemany("insert or replace into series values (?, ?)", entries)
+        self._book, self._marks = book, self._marks | marks
+        self._write(_entries(book, marks))
+
+    def _write(self, entries: "_Entries") -> None:
+        """Writes entries down, in a new ledger if need be: one that is made of the book in memory."""
+        try:
+            _write(self._database, entries)
+        except sqlite3.Error as error:
+            with _storage(self._directory):
+                known = _known(self._database) + entries.known
+                everything = _entries(self._book, dict.fromkeys(self._book.records) | self._marks)
+                fresh = _fresh(self.path, attrs.evolve(everything, known=known))
+                log.warning("the ledger cannot be written, it is set aside and made anew", why=str(error))
+                self._database.close()
+                self._database = _put_in_place(fresh, self.path)
 
     def save_disagreements(self, coarser: Series, finer: Series, known: KnownCandles) -> None:
         """Writes down on which candles the exchange itself has other rows in these two series; on no others."""
         entry = msgspec.msgpack.encode([(open_ms, *attrs.astuple(each)) for open_ms, each in known.items()])
-        with _storage(self._directory), self._database:
-            self._database.execute(
-                "insert or replace into disagreement values (?, ?, ?)", (coarser.name, finer.name, entry)
-            )
+        self._write(_Entries(known=((coarser.name, finer.name, _sealed(coarser.name + finer.name, entry)),)))
 
     def ban_until_ms(self) -> int:
         """The local time at which the last rate ban ends; 0 when there was none."""
@@ -214,7 +238,7 @@ def read_ledger(data_dir: Path, category: str) -> Saved:
                 return Saved(book, {})
             with closing(_reading(path)) as database:
                 marks = _load(database, book)
-    except (msgspec.DecodeError, ValueError, TypeError) as error:
+    except _UNREADABLE as error:
         raise StorageError(f"the ledger in {path.parent} could not be read ({error})") from error
     for series, mark in marks.items():
         book[series].held = mark.held
@@ -224,10 +248,11 @@ def read_ledger(data_dir: Path, category: str) -> Saved:
 def read_disagreements(data_dir: Path, coarser: Series, finer: Series) -> dict[int, Known]:
     """The candles on which the exchange is known to disagree with itself; none where the ledger cannot tell."""
     path, query = data_dir / OWN / _FILE, "select entry from disagreement where coarser = ? and finer = ?"
-    with suppress(sqlite3.Error, OSError, msgspec.DecodeError), closing(_reading(path)) as database:
+    with suppress(sqlite3.Error, OSError, *_UNREADABLE), closing(_reading(path)) as database:
         found = database.execute(query, (coarser.name, finer.name)).fetchone()
         if found:
-            return {each[0]: Known(*each[1:]) for each in _KNOWN.decode(found[0])}
+            entry = _unsealed(coarser.name + finer.name, found[0])
+            return {each[0]: Known(*each[1:]) for each in _KNOWN.decode(entry)}
     return {}
 
 
@@ -244,9 +269,17 @@ def _reading(path: Path) -> sqlite3.Connection:
 
 
 def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
+    """Fills a book; the marks of its files.
+
+    Raises:
+        sqlite3.Error: it is damaged, or somebody has locked it.
+        one of _UNREADABLE: it is no ledger of ours.
+    """
     marks: dict[Series, Mark] = {}
-    for name, stored in database.execute("select name, entry from series"):
-        series, entry = Series.named(name), _ENTRY.decode(stored)
+    tables = _expect_shape(database)
+    _expect_whole(database)
+    for name, stored in database.execute("select name, entry from series") if "series" in tables else ():
+        series, entry = Series.named(name), _ENTRY.decode(_unsealed(name, stored))
         book.records[series] = Record(
             wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
         )
@@ -255,30 +288,119 @@ def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
     return marks
 
 
+def _expect_shape(database: sqlite3.Connection) -> set[str]:
+    """The names of the tables, of which none is another than ours; there is no index, view or trigger."""
+    found = _shape(database)
+    if foreign := found - _our_shape() - _OLD_SHAPE:
+        raise ValueError(f"it holds a {' '.join(sorted(foreign)[0][:2])} that is not ours")
+    return {name for _, name, _ in found}
+
+
+def _shape(database: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    rows = database.execute("select type, name, sql from sqlite_master").fetchall()
+    return {(str(kind), str(name), " ".join(str(sql).split())) for kind, name, sql in rows}
+
+
+@cache
+def _our_shape() -> set[tuple[str, str, str]]:
+    with closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(_SCHEMA)
+        return _shape(model)
+
+
+def _expect_whole(database: sqlite3.Connection) -> None:
+    """Raises if pages are damaged in a way that loses rows in silence."""
+    (verdict,) = database.execute("pragma quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"damaged: {verdict}")
+
+
+def _sealed(name: str, entry: bytes) -> bytes:
+    """An entry with a checksum of it and of what it belongs to."""
+    return _SEALED + _checksum(name, entry) + entry
+
+
+def _unsealed(name: str, stored: bytes) -> bytes:
+    """The entry, if its checksum is right; one of an older version has none."""
+    if stored[:1] != _SEALED:
+        return stored
+    entry = stored[1 + _SUM_BYTES :]
+    if stored != _sealed(name, entry):
+        raise ValueError(f"the entry of {name} is damaged")
+    return entry
+
+
+def _checksum(name: str, entry: bytes) -> bytes:
+    return blake2b(name.encode() + b"\0" + entry, digest_size=_SUM_BYTES).digest()
+
+
 def _expect_files(path: Path) -> None:
     """Raises `NotAFile` if somebody has put something else in the place of what SQLite opens by its name."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    for suffix in _SUFFIXES:
         expect_own(path.with_name(path.name + suffix))
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
-    except NotAFile:
-        return _begun_anew(path)
+    except (sqlite3.Error, NotAFile, ValueError) as error:
+        return _begun_anew(path, error)
     except OSError as error:
+        if isinstance(error, PermissionError) and _is_ours(path):  # and was made read-only
+            return _begun_anew(path, error)
         raise StorageError(f"{path} cannot be opened ({reason(path, error)}); no file was changed") from error
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise StorageError(f"{path} cannot be opened ({error}); no file was changed") from error
-        return _begun_anew(path)
 
 
-def _begun_anew(path: Path) -> sqlite3.Connection:
-    """Sets an unreadable ledger aside: it can be made again from the files and the exchange."""
-    for broken in path.parent.glob(path.name + "*"):
-        broken.replace(broken.with_name(f"unreadable-{broken.name}"))
+def _is_ours(path: Path) -> bool:
+    with suppress(OSError):
+        return path.lstat().st_uid == os.geteuid()
+    return False
+
+
+def _begun_anew(path: Path, why: Exception) -> sqlite3.Connection:
+    """Replaces an unreadable ledger by an empty one: it can be made again from the files and the exchange.
+
+    Raises:
+        StorageError: no other can be made there either.
+    """
+    with _storage(path.parent):
+        fresh = _fresh(path, _Entries())
+        log.warning("the ledger cannot be read, the files are read instead", why=str(why))
+        return _put_in_place(fresh, path)
+
+
+def _fresh(path: Path, entries: "_Entries") -> Path:
+    """A new ledger beside the old one, with these entries; where it is. It leaves nothing if it fails."""
+    fresh = path.with_name(f"new-{path.name}")
+    _remove_all(fresh)
+    try:
+        with closing(_connect(fresh)) as database:
+            _write(database, entries)
+    except BaseException:
+        _remove_all(fresh)
+        raise
+    return fresh
+
+
+def _put_in_place(fresh: Path, path: Path) -> sqlite3.Connection:
+    """Sets the old ledger aside, in the place of one that was set aside before, and opens the new one in its place."""
+    aside = path.with_name(f"unreadable-{path.name}")
+    _remove_all(aside)
+    for suffix in _SUFFIXES:
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    fresh.replace(path)
     return _connect(path)
+
+
+def _remove_all(path: Path) -> None:
+    """Removes a database and what belongs to it, whatever it is: no link is followed."""
+    for suffix in _SUFFIXES:
+        each = path.with_name(path.name + suffix)
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each)
+        else:
+            each.unlink(missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -292,6 +414,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.execute("pragma journal_mode = wal")
         database.execute("pragma synchronous = normal")
         database.executescript(_SCHEMA)
+        _expect_shape(database)
     except BaseException:
         database.close()
         raise
@@ -306,6 +429,33 @@ def _make_private(index: Path) -> None:
     """
     index.unlink(missing_ok=True)
     create_own(index, b"\0", 0o600)
+
+
+@attrs.frozen
+class _Entries:
+    """Rows of the tables."""
+
+    series: Sequence[tuple[str, bytes]] = ()
+    known: tuple[tuple[str, str, bytes], ...] = ()
+
+
+def _write(database: sqlite3.Connection, entries: _Entries) -> None:
+    """All or nothing."""
+    with database:
+        database.executemany("insert or replace into series values (?, ?)", entries.series)
+        database.executemany("insert or replace into disagreement values (?, ?, ?)", entries.known)
+
+
+def _known(database: sqlite3.Connection) -> tuple[tuple[str, str, bytes], ...]:
+    """The rows of which nothing is in memory, as far as they can be read."""
+    with suppress(sqlite3.Error):
+        return tuple(database.execute("select coarser, finer, entry from disagreement"))
+    return ()
+
+
+def _entries(book: Book, marks: Mapping[Series, Mark | None]) -> _Entries:
+    """What is stored of these series."""
+    return _Entries([(each.name, _sealed(each.name, _stored(book[each], mark))) for each, mark in marks.items()])
 
 
 def _stored(record: Record, mark: Mark | None) -> bytes:

@@ -189,13 +189,6 @@ def test_a_directory_that_cannot_be_made_is_a_matter_of_settings(tmp_path: Path)
         reopened(tmp_path / "file")
 
 
-def test_a_ledger_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
-        ledger._database.execute("pragma query_only = on")
-        with pytest.raises(StorageError, match="the candles are intact"):
-            ledger.save(Book(), {BTC: None})
-
-
 def test_reading_needs_no_ownership_and_says_what_the_files_held(tmp_path: Path) -> None:
     book = Book()
     book.want(BTC, spans(0, 10))
