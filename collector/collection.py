@@ -117,9 +117,10 @@ def too_long(
 ) -> list[tuple[Series, Path, int]]:
     """The files that hold more history than the limit would leave, and how many rows.
 
-    A file that was within the limit when the ledger was last saved, and has some rows more, is none of them: the writer
-    appends first and trims within seconds, and was killed in between.
+    The writer never lets a file grow beyond the limit, so a longer one is not of a time with a limit. One that had some
+    rows more than when the ledger was saved is left by a version that trimmed later. One that is left alone is not cut.
     """
     within = {series for series, mark in marks.items() if candles_in(series.timeframe, mark.held) <= NEWEST}
     counted = [(series, store.path(series), store.count_rows(series)) for series in every_series]
-    return [each for each in counted if each[2] > (2 * NEWEST if each[0] in within else NEWEST)]
+    long = [each for each in counted if each[2] > (2 * NEWEST if each[0] in within else NEWEST)]
+    return [each for each in long if not store.is_foreign(each[0])]

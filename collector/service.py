@@ -167,7 +167,7 @@ async def repair(
     """
     mending = Mending(settings, chosen, demand or Demand(settings), draw)
     # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
-    only = attrs.evolve(settings, mode="live", limit_to_50_entries=False)
+    only = attrs.evolve(settings, mode="live")
     outcome = await serve(only, once=True, stop=stop, watch=watch, allow_replace=allow_replace, mending=mending)
     return mending.plans, outcome
 
@@ -363,7 +363,16 @@ def _wired(
     clock: Clock,
 ) -> _Stations:
     settings, book = run.settings, stock.book
-    writer = Writer(stock.store, stock.ledger, book, vitals, settings, stock.marks, partial(_exchange_ms, clock, rest))
+    writer = Writer(
+        stock.store,
+        stock.ledger,
+        book,
+        vitals,
+        settings,
+        stock.marks,
+        partial(_exchange_ms, clock, rest),
+        spares_long=run.mending is not None,
+    )
     history = History(rest, book, vitals, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
@@ -390,7 +399,7 @@ async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series
         symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
         await _despite_disk(run, vitals, partial(trio.to_thread.run_sync, stock.ledger.claim))
         every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
-    if run.settings.limit_to_50_entries and not run.allow_trim:
+    if run.settings.limit_to_50_entries and not run.allow_trim and not run.mending:
         _refuse_to_trim(stock, every_series)
     return symbols
 

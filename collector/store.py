@@ -52,6 +52,7 @@ class SeriesFile:
     path: Path
     timeframe: Timeframe
     disk: Disk
+    keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
     size: int = 0
     held: Spans = NOTHING
     remembered: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
@@ -69,9 +70,15 @@ class SeriesFile:
         return candles_in(self.timeframe, self.held)
 
     def append(self, rows: Rows) -> None:
-        """Adds rows that lie after everything the file holds: one write, whatever the file's length."""
+        """Adds rows that lie after everything the file holds: one write, whatever the file's length.
+
+        A file that is full is replaced, which is made durable as `trim` says.
+        """
         if rows.covered[0].start_ms < self.end_ms:
             raise ValueError("rows that do not continue a file cannot be appended")
+        if self.keep is not None and self.rows + len(rows) > self.keep:
+            self._roll(rows, self.keep)
+            return
         text = rows.text if self.size else HEADER + rows.text
         try:  # not `with storage`: at a minute's end this runs by the thousand
             file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -105,8 +112,12 @@ class SeriesFile:
                     edits, revisions = self._edits(old, pages)
                 if not edits:
                     return ()
-                self.size = self.disk.replace(self.path, _edited(old, edits))
-        self.held = Spans.of(*self.held, *(span for page in pages for span in page.covered))
+                held = Spans.of(*self.held, *(span for page in pages for span in page.covered))
+                if self.keep is not None and candles_in(self.timeframe, held) > self.keep:
+                    self._replace_with_newest(b"".join(_edited(old, edits)), held, self.keep)
+                else:
+                    self.size = self.disk.replace(self.path, _edited(old, edits))
+                    self.held = held
         self.last = b""
         return revisions
 
@@ -127,12 +138,7 @@ class SeriesFile:
         with storage(self.path), suppress(FileNotFoundError):
             data = self.path.read_bytes()
             self._expect_size(len(data))
-            lines = data[len(HEADER) :].splitlines(keepends=True)[-keep:]
-            with self._expecting_rows():
-                held = self.held.within(open_of_line(lines[0]), self.end_ms)
-            self.size = self.disk.put_over(self.path, [HEADER, *lines])
-            self.held = held
-            self.named_anew = True
+            self._replace_with_newest(data, self.held, keep)
 
     def cut(self, from_ms: int) -> None:
         """Takes away the rows that open at or after an instant; they are kept beside the file."""
@@ -157,6 +163,23 @@ class SeriesFile:
             return None
         last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
         return Mark(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
+
+    def _roll(self, rows: Rows, keep: int) -> None:
+        """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
+        file that is too long is somebody else's, and that has to be sure also after a crash."""
+        with storage(self.path):
+            data = self.path.read_bytes() if self.path.exists() else b""
+            self._expect_size(len(data))
+            self._replace_with_newest((data or HEADER) + rows.text, self.held | rows.covered, keep)
+        self.last = rows.text
+
+    def _replace_with_newest(self, text: bytes, held: Spans, keep: int) -> None:
+        lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
+        with self._expecting_rows():
+            held = held.within(open_of_line(lines[0]), held[-1].end_ms)
+        self.size = self.disk.put_over(self.path, [HEADER, *lines])
+        self.held = held
+        self.named_anew = True
 
     def _expect_size(self, size: int) -> None:
         if size != self.size:
@@ -286,6 +309,12 @@ class Store:
                 self.disk.sync_path(directory)
         for file in anew:
             file.named_anew = False
+
+    def is_foreign(self, series: Series) -> bool:
+        """Whether a file holds rows of another kind, and is left alone."""
+        path = self.path(series)
+        with storage(path), mapped(path) as data:
+            return recover(series.timeframe, data, None).loses_rows
 
     def count_rows(self, series: Series) -> int:
         """How many rows a file holds, without looking at them."""

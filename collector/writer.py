@@ -26,7 +26,6 @@ from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger
 from collector.logs import get_logger
-from collector.merging import Revision
 from collector.planning import NEWEST
 from collector.quarantine import Piece
 from collector.rows import Rows, candles_in
@@ -81,11 +80,11 @@ class Writer:
     _settings: Settings
     _marks: dict[Series, Mark]
     _exchange_ms: Callable[[int], Awaitable[int]]  # its time; sure to have been asked if it is before the given one
+    _spares_long: bool = False  # the limit is not for files that are longer already
     _now_s: Callable[[], float] = time.monotonic
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
-    _too_long: dict[Series, float] = attrs.field(factory=dict)  # to be trimmed as soon as nothing waits to be written
     _unsaved: dict[Series, float] = attrs.field(factory=dict)
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _channel: trio.MemoryReceiveChannel[Event] | None = None
@@ -130,8 +129,6 @@ class Writer:
 
     async def _open_file(self, series: Series) -> None:
         file = self._files[series] = await self._opened(series)
-        if self._is_too_long(file):
-            await self._in_thread("trimming", file.path, partial(self._trim, file))
         self._hold(series, file)
         await self._put_back(series, file)
 
@@ -165,7 +162,7 @@ class Writer:
         except trio.WouldBlock:
             with (
                 suppress(trio.EndOfChannel),
-                trio.move_on_at(min(self._trim_due_s, self._sync_due_s, self._save_due_s)),
+                trio.move_on_at(min(self._sync_due_s, self._save_due_s)),
             ):
                 event = await channel.receive()
         except trio.EndOfChannel:
@@ -176,19 +173,13 @@ class Writer:
         return True
 
     async def _tidy(self, *, busy: bool) -> None:
-        """Trims, syncs or saves a little if it is time. While candles wait to be written they come first, but not for
+        """Syncs or saves a little if it is time. While candles wait to be written they come first, but not for
         ever."""
         by_s = trio.current_time() - (self._settings.flush_interval_s if busy else 0)
-        if self._trim_due_s <= by_s:
-            await self._sync(list(islice(self._too_long, _SYNC_AT_ONCE)))
-        elif self._sync_due_s <= by_s:
+        if self._sync_due_s <= by_s:
             await self._sync(list(islice(self._unsynced, _SYNC_AT_ONCE)))
         elif self._save_due_s <= by_s:
             await self._save(list(islice(self._unsaved, _SAVE_AT_ONCE)))
-
-    @property
-    def _trim_due_s(self) -> float:
-        return next(iter(self._too_long.values()), inf)
 
     @property
     def _sync_due_s(self) -> float:
@@ -250,8 +241,10 @@ class Writer:
     def _note_appended(self, candle: Confirmed) -> None:
         series, file = candle.series, self._files[candle.series]
         self._note(self._unsaved, series)
-        self._note_written(series, file)
+        self._note(self._unsynced, series)
         self._book.confirm(series, candle.rows.covered, file.held)
+        if file.keep is not None:
+            self._hold(series, file)
         self._vitals.appended(series, 1, candle.asked.end_ms)
 
     async def _stage(self, answer: Answered | Confirmed) -> None:
@@ -324,7 +317,7 @@ class Writer:
                 file = self._files[series] = await self._opened(series)
             else:
                 raise StorageError(f"{file.path} is changed by somebody else again and again; it cannot be written")
-            self._note_written(series, file)
+            self._note(self._unsynced, series)
         self._hold(series, file)
         for answer in answers:
             if isinstance(answer, Answered):
@@ -341,7 +334,7 @@ class Writer:
             self._vitals.appended(series, count, hulls[-1].end_ms, staged)
             return
         size, held = file.size, file.held
-        revisions = await self._in_thread("rewriting", file.path, partial(self._insert, file, pages))
+        revisions = await self._in_thread("rewriting", file.path, partial(file.insert, pages))
         if revisions or file.size != size:
             new = candles_in(series.timeframe, file.held - held)
             self._vitals.rewrote(series, new, file.end_ms, len(revisions))
@@ -354,12 +347,12 @@ class Writer:
         if not file.pieces:
             return
         reach = {piece: _reach(file, piece) for piece in file.pieces}
-        if not self._settings.limit_to_50_entries:  # it wants no more than the newest
+        if file.keep is None:  # with a limit, no more than the newest are wanted
             self._book.want_besides(series, Spans.of(*reach.values()))
         settled = self._book.settled(series)
         if any(piece.covered & settled - file.held for piece in file.pieces):
             await self._in_thread("putting back", file.path, partial(self._put_in, file, settled))
-            self._note_written(series, file)
+            self._note(self._unsynced, series)
             self._note(self._unsaved, series)
             self._hold(series, file)
         for piece, span in reach.items():
@@ -370,15 +363,13 @@ class Writer:
         with suppress(FileChangedError):  # will be noticed, and dealt with, when it is written
             rows = file.put_back(spans)
             log.warning("rows put back that the exchange does not have", file=file.path.name, rows=rows)
-            self._trim(file)
 
     def _leave_alone(self, series: Series, why: str) -> None:
         """Goes on without a series: its file is not ours to write."""
         log.error("file left alone, its series is not collected", series=str(series), why=why)
         self._files.pop(series, None)
         self._stages.pop(series, None)
-        for waiting in (self._unsynced, self._too_long):
-            waiting.pop(series, None)
+        self._unsynced.pop(series, None)
         self._book.hold(series, NOTHING)
         self._book.leave_alone(series, why)
         self._note(self._unsaved, series)
@@ -386,48 +377,25 @@ class Writer:
     def _hold(self, series: Series, file: SeriesFile) -> None:
         """Tells the book what the file holds; what a full file has no place for is not missing."""
         self._book.hold(series, file.held)
-        if self._settings.limit_to_50_entries and file.rows >= NEWEST:
+        if file.keep is not None and file.rows >= file.keep:
             self._book.let_go(series, file.held[0].start_ms)
 
-    def _is_too_long(self, file: SeriesFile) -> bool:
-        return self._settings.limit_to_50_entries and file.rows > NEWEST
-
-    def _insert(self, file: SeriesFile, pages: Sequence[Rows]) -> tuple[Revision, ...]:
-        revisions = file.insert(pages)
-        self._trim(file)
-        return revisions
-
-    def _trim(self, file: SeriesFile) -> None:
-        if self._is_too_long(file):
-            file.trim(NEWEST)
-            self._store.sync_names([file])
-
     async def _sync(self, every_series: Sequence[Series]) -> None:
-        """Syncs the first of these, as many as can be done in a slice of time, but at least one.
-
-        A file that has become too long is trimmed instead, which syncs it as well.
-        """
+        """Syncs the first of these, as many as can be done in a slice of time, but at least one."""
         files = [self._files[series] for series in every_series]
         since_s, began_s = self._unsynced[every_series[0]], trio.current_time()
         count = await self._in_thread("syncing", files[0].path, partial(self._sync_some, files))
         self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
-        for series, file in zip(every_series[:count], files, strict=False):
+        for series in every_series[:count]:
             del self._unsynced[series]
-            self._too_long.pop(series, None)
-            if self._settings.limit_to_50_entries:
-                self._hold(series, file)
         self._done += 1
 
     def _sync_some(self, files: Sequence[SeriesFile]) -> int:
-        """Syncs or trims files until the slice is over; how many."""
+        """Syncs files until the slice is over; how many."""
         until_s, count = self._now_s() + _SLICE_S, 0
         for file in files:
             count += 1
-            if self._is_too_long(file):
-                self._begin("trimming", file.path)
-                with suppress(FileChangedError):  # will be noticed, and dealt with, when it is written
-                    file.trim(NEWEST)
-            elif self._settings.fsync:
+            if self._settings.fsync:
                 self._begin("syncing", file.path)
                 file.sync()
             if self._now_s() >= until_s:
@@ -451,11 +419,6 @@ class Writer:
         alone = dict.fromkeys(series for series in every_series if series in self._book.left_alone)
         self._ledger.save(self._book, marks | alone)
 
-    def _note_written(self, series: Series, file: SeriesFile) -> None:
-        self._note(self._unsynced, series)
-        if self._is_too_long(file):
-            self._note(self._too_long, series)
-
     def _note(self, waiting: dict[Series, float], series: Series) -> None:
         if series not in waiting:
             waiting[series] = trio.current_time()
@@ -470,8 +433,17 @@ class Writer:
             self._book.suspect(series, finding.again & file.held)
         if file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
             await self._in_thread("cutting", file.path, partial(self._cut, file, now_ms))
+        if self._settings.limit_to_50_entries and (file.rows <= NEWEST or not self._spares_long):
+            await self._in_thread("trimming", file.path, partial(self._limit, file))
         self._book.suspect(series, _unverified(file))
         return file
+
+    def _limit(self, file: SeriesFile) -> None:
+        """Keeps a file within the limit from now on."""
+        if file.rows > NEWEST:
+            file.trim(NEWEST)
+            self._store.sync_names([file])
+        file.keep = NEWEST
 
     def _cut(self, file: SeriesFile, now_ms: int) -> None:
         """Takes away what cannot have closed yet, which somebody else has written; it is fetched when it has closed."""

@@ -3,6 +3,7 @@
 import errno
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import trio
 
 from collector.book import Book
 from collector.candle import Series
+from collector.collection import too_long
 from collector.coverage import NOTHING, Spans
 from collector.disk import Disk
 from collector.errors import StorageError
@@ -25,8 +27,7 @@ from collector.store import Finding, SeriesFile, Store
 from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
-from tests.disks import DeafDisk, FullDisk
-from tests.support import until
+from tests.disks import BreakingDisk, DeafDisk, FullDisk
 
 NOW = T0 + 10**9
 
@@ -206,33 +207,73 @@ async def test_what_the_limit_cuts_while_it_is_asked_for_is_not_left_out_by_the_
     assert bench.book.missing(BTC) == ()
 
 
-async def test_under_the_limit_a_file_is_trimmed_at_once_when_nothing_waits(bench: Bench) -> None:
+@attrs.define
+class CountingDisk(Disk):
+    """Counts the rows of a file after everything that is done to the disk; the most there ever were."""
+
+    path: Path
+    most: int = 0
+
+    def write(self, file: int, data: bytes) -> None:
+        Disk.write(self, file, data)
+        self._count()
+
+    def rename(self, source: Path, target: Path) -> None:
+        Disk.rename(self, source, target)
+        self._count()
+
+    def _count(self) -> None:
+        rows = self.path.read_bytes().count(b"\n") - 1 if self.path.exists() else 0
+        self.most = max(self.most, rows)
+
+
+def _a_page_and_live() -> list[Event]:
+    return [answered(0, 50), (confirmed(50),), (confirmed(51),)]
+
+
+def _staged_pages() -> list[Event]:
+    return [answered(40, 60), answered(20, 40), answered(0, 20), (confirmed(60),)]
+
+
+def _before_and_after() -> list[Event]:
+    return [answered(30, 60), (confirmed(60), confirmed(61)), answered(0, 30)]
+
+
+@pytest.mark.parametrize(("events", "behind"), [(_a_page_and_live, 52), (_staged_pages, 61), (_before_and_after, 62)])
+async def test_under_the_limit_a_file_is_never_longer(
+    bench: Bench, events: Callable[[], list[Event]], behind: int
+) -> None:
+    bench.disk = disk = CountingDisk(bench.directory / "BTCUSDT_1.csv")
     with open_ledger(bench.directory, "bybit", "linear") as ledger:
-        writer = bench.writer(ledger, limit_to_50_entries=True, flush_interval_s=3600)
+        writer = bench.writer(ledger, limit_to_50_entries=True)
         await writer.open_files([BTC])
-        send, receive = trio.open_memory_channel[Event](8)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer.write, receive)
-            async with send:
-                for place in range(52):
-                    await send.send((confirmed(place),))
-                with trio.fail_after(10):
-                    await until(lambda: bench.data == content(rows(2, 52)))
+        for event in events():
+            await writer._take(event)
+    assert bench.data == content(rows(behind - 50, behind))
+    assert (disk.most, bench.held) == (50, spans(behind - 50, behind))
+    assert [note.span for note in bench.book.missing(BTC)] == [span(behind, 1000)]
 
 
-async def test_under_the_limit_a_burst_is_written_before_any_file_is_trimmed(tmp_path: Path) -> None:
-    disk, every_series = SlowDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(3)]
-    slow = Bench(tmp_path, disk=disk)
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
-        writer = slow.writer(ledger, limit_to_50_entries=True)
-        writer._now_s = lambda: disk.now_s
-        await writer.open_files(every_series)
-        await writer._take(tuple(confirmed(place, series) for series in every_series for place in range(52)))
-        assert set(disk.done) == {"w"}
-        await writer._sync(every_series)
-    assert all((tmp_path / f"{series}.csv").read_bytes() == content(rows(2, 52)) for series in every_series)
-    assert all(slow.book[series].held == spans(2, 52) for series in every_series)
-    assert disk.done.count("s") == len(every_series) + 1  # each copy, and the directory once
+class Killed(BaseException):
+    """Where a killed process would have stopped."""
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_killed_at_any_call_to_the_disk_no_file_is_too_long(tmp_path: Path, forgotten: bool) -> None:
+    for calls in range(40):
+        killed = Bench(tmp_path / str(calls), disk=BreakingDisk(calls, Killed))
+        killed.directory.mkdir()
+        killed.book.want(BTC, spans(0, 100))
+        with suppress(Killed, BaseExceptionGroup), open_ledger(killed.directory, "bybit", "linear") as ledger:
+            writer = killed.writer(ledger, limit_to_50_entries=True)
+            await writer.open_files([BTC])
+            for event in _staged_pages():
+                await writer._take(event)
+        if forgotten:
+            (killed.directory / ".collector" / "ledger.db").unlink()
+        store = Store(killed.directory)
+        assert too_long(store, [BTC], {}) == []
+        assert store.open(BTC, None)[0].held == spans(0, 0) or len(store.open(BTC, None)[0].held) == 1
 
 
 async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
