@@ -68,7 +68,7 @@ def test_a_gap_says_where_it_is_how_long_and_what_the_ledger_knows(
     assert (result["duplicate_count"], result["invalid_candles"]) == (0, [])
 
 
-@pytest.mark.parametrize("state", [State.ABSENT, State.BEFORE_LISTING, State.DELISTED])
+@pytest.mark.parametrize("state", [State.ABSENT, State.DELISTED])
 def test_a_gap_that_the_exchange_cannot_fill_is_listed_and_no_issue(
     checker: DataIntegrityChecker, tmp_path: Path, state: State
 ) -> None:
