@@ -438,7 +438,7 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series
     now_ms = max([await rest.server_time(), *(mark.held.hull.end_ms for mark in stock.marks.values() if mark.held)])
     stock.ledger.claim()
     spans, new = mending.demanded(stock, now_ms)
-    unknown = new - {each.symbol for each in await rest.instruments()} if new else new
+    unknown = new - {each.symbol for each in await rest.instruments() if each.trades} if new else new
     for series, span in spans.items():
         if series.symbol not in unknown:
             stock.book.want(series, stock.book[series].wanted | span)
@@ -488,7 +488,7 @@ def _line(vitals: Vitals, book: Book) -> str:
 
 def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]) -> Listings:
     async def trading() -> list[str]:
-        return [instrument.symbol for instrument in await rest.instruments()]
+        return [instrument.symbol for instrument in await rest.instruments() if instrument.trades]
 
     return Listings(trading, clock, None if settings.fetch_all_symbols else settings.symbols, set(found))
 

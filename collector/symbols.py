@@ -44,7 +44,7 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
     Raises:
         SettingsError: nothing is left to collect.
     """
-    listed = {instrument.symbol for instrument in await _instruments(rest, patient)}
+    listed = {instrument.symbol for instrument in await _instruments(rest, patient) if instrument.trades}
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
         trading = frozenset(filter(is_symbol, listed))

@@ -1,6 +1,7 @@
 """The dialect: the right answer becomes rows, and everything else a named error."""
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -139,8 +140,19 @@ def test_an_empty_answer_is_an_answer() -> None:
         (kline_body(newest_first(row(-1), row(0))), "outside what was asked for"),
         (kline_body([row(0, high="17000")]), "high 17000 is below low 17027"),
         (kline_body([row(0, close="much")]), "close 'much' is not a plain decimal number"),
-        (kline_body([row(0)[:6]]), "documented shape"),
-        (kline_body([[1, 2, 3, 4, 5, 6, 7]]), "documented shape"),
+        (kline_body([row(0)[:6]]), "6 values instead of 7"),
+        (kline_body([[1, 2, 3, 4, 5, 6, 7]]), "too long ago"),
+        (kline_body([None]), "open time 'null'"),
+        (kline_body([7]), "too long ago"),
+        (kline_body([[]]), "open time ''"),
+        (kline_body([{"open": "1"}]), "is not a number"),
+        (kline_body([[row(0)]]), "is not a number"),
+        (kline_body([[*row(0)[:5], None, True]]), "volume 'null' is not a plain decimal number"),
+        (kline_body([], list=None), "documented shape"),
+        (kline_body([], list={}), "documented shape"),
+        (kline_body(FIVE, symbol=None), "documented shape"),
+        (b'{"retCode":0,"retMsg":"OK","result":null,"time":1700003640000}', "documented shape"),
+        (b'{"retCode":"zero","retMsg":"OK","result":{},"time":1700003640000}', "retCode zero"),
         (kline_body(FIVE)[:200], "not the exchange's JSON"),
         (b"<html>", "not the exchange's JSON"),
         (b"", "not the exchange's JSON"),
@@ -150,10 +162,9 @@ def test_an_empty_answer_is_an_answer() -> None:
         (kline_body(FIVE, now_ms=0), "is none"),
         (b"[" * 100_000, "not the exchange's JSON"),
         (b"\xef\xbb\xbf" + kline_body(FIVE), "not the exchange's JSON"),
-        (kline_body(FIVE).replace(b'"OK"', b'"\xff"'), "not the exchange's JSON"),
         (kline_body(FIVE).replace(b'"BTCUSDT"', b'"\xff"'), "documented shape"),
         (kline_body(FIVE).replace(b'"17071"', b'"17\xff71"'), "not a plain decimal number"),
-        (kline_body(FIVE).replace(b'"17071"', b' "17\xff71"'), "documented shape"),
+        (kline_body(FIVE).replace(b'"17071"', b' "17\xff71"'), "is not a number"),
         (kline_body(FIVE).replace(b'"17071"', b'"\\ud800"'), "not the exchange's JSON"),
         (kline_body(FIVE).replace(b'"17071"', b'"%b"' % (b"9" * 400)), "too large to be true"),
         (kline_body(FIVE, now_ms=10**4000), "is none"),
@@ -374,6 +385,88 @@ def test_the_list_of_symbols_is_read_leniently() -> None:
     assert [each.symbol for each in page.instruments] == ["A", "B"]
     assert page.instruments[0].launch_ms == 1_585_526_400_000
     assert page.cursor == "first%3DA%26last%3DB"
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {"retMsg": None},
+        {"retMsg": 7},
+        {"retMsg": {}},
+        {"retExtInfo": None},
+        {"retExtInfo": [1]},
+        {"time": str(LATER)},
+        {"retCode": "0"},
+        {"new": {"a": []}},
+    ],
+)
+def test_an_odd_envelope_around_good_candles_does_no_harm(envelope: dict[str, object]) -> None:
+    reply = json.loads(kline_body(FIVE)) | envelope
+    assert parse(json.dumps(reply).encode()) == parse(kline_body(FIVE))
+    instruments = json.loads(instruments_body("", "A")) | envelope
+    assert dialect.parse_instruments(200, json.dumps(instruments).encode(), "linear").instruments
+    assert dialect.parse_time(200, json.dumps(reply).encode()).time_ms == LATER
+
+
+@pytest.mark.parametrize("blank", ["", " "])
+def test_numbers_that_are_not_in_quotes_keep_their_text(blank: str) -> None:
+    body = json.dumps(json.loads(kline_body(FIVE)), separators=("," + blank, ":")).encode()
+    bare = re.sub(rb'"([0-9.]+)"', rb"\1", body).replace(b"17055.5", b"17055.50000000000000001")
+    assert bare.count(b'"') < 30
+    text = parse(bare).rows.text
+    assert text == parse(body).rows.text.replace(b"17055.5", b"17055.50000000000000001")
+
+
+ODD_VALUES = [None, 7, 0.5, True, {}, [], ["Trading"], "", {"a": None}]
+
+
+@pytest.mark.parametrize(
+    "field", ["contractType", "baseCoin", "quoteCoin", "settleCoin", "launchTime", "deliveryTime", "new"]
+)
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_fields_that_are_only_shown_never_matter(field: str, value: object) -> None:
+    body = json.loads(instruments_body("", "A", "B"))
+    body["result"]["list"][0][field] = value
+    page = dialect.parse_instruments(200, json.dumps(body).encode(), "linear")
+    assert [each.symbol for each in page.instruments] == ["A", "B"]
+    assert all(each.trades for each in page.instruments)
+
+
+@pytest.mark.parametrize("row", [*ODD_VALUES, {"symbol": None}, {"symbol": 7}, {"symbol": ""}, {"status": "Trading"}])
+def test_a_row_without_a_symbol_is_left_out_and_named(row: object) -> None:
+    body = json.loads(instruments_body("c", "A", "B"))
+    body["result"]["list"].insert(1, row)
+    page = dialect.parse_instruments(200, json.dumps(body).encode(), "linear")
+    assert [each.symbol for each in page.instruments] == ["A", "B"]
+    assert page.unusable == (json.dumps(json.dumps(row)),)
+    assert page.cursor == "c"
+
+
+def test_a_row_that_is_not_utf8_spoils_no_other() -> None:
+    body = instruments_body("", "A", "B", "C").replace(b'"A"', b'"\xff"')
+    page = dialect.parse_instruments(200, body, "linear")
+    assert [each.symbol for each in page.instruments] == ["B", "C"]
+
+
+@pytest.mark.parametrize(
+    ("status", "trades"),
+    [
+        *[("Trading", True), ("", True), (None, True), (7, True)],
+        *[("PreLaunch", False), ("Delivering", False), ("Closed", False), ("Settling", False), ("Halted", False)],
+    ],
+)
+def test_only_what_trades_is_taken_for_trading(status: object, trades: bool) -> None:
+    body = json.loads(instruments_body("", "A"))
+    body["result"]["list"][0]["status"] = status
+    (instrument,) = dialect.parse_instruments(200, json.dumps(body).encode(), "linear").instruments
+    assert instrument.trades == trades
+
+
+@pytest.mark.parametrize("cursor", [None, ""])
+def test_a_page_without_a_cursor_is_the_last(cursor: str | None) -> None:
+    body = json.loads(instruments_body("", "A"))
+    body["result"]["nextPageCursor"] = cursor
+    assert dialect.parse_instruments(200, json.dumps(body).encode(), "linear").cursor == ""
 
 
 def test_a_page_with_more_symbols_than_any_exchange_has_is_none() -> None:

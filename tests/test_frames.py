@@ -217,6 +217,17 @@ def test_a_refusal_names_the_topic_it_does_not_like(words: str, topic: str | Non
     assert answer.already == ("already" in words)
 
 
+@pytest.mark.parametrize("odd", ["null", "7", "true", "{}", "[]"])
+def test_answers_with_odd_fields_are_answers(odd: str) -> None:
+    assert (
+        read(f'{{"op":"pong","ret_msg":{odd},"req_id":{odd},"success":{odd},"conn_id":{odd},"data":{odd}}}') == Pong()
+    )
+    ack = f'{{"op":"subscribe","success":true,"ret_msg":{odd},"conn_id":{odd},"ts":{odd},"req_id":"1","topic":{odd}}}'
+    assert read(ack) == Acknowledged("1", True, "")
+    refusal = f'{{"op":"subscribe","success":false,"ret_msg":"error:x,topic:kline.1.A","req_id":{odd}}}'
+    assert read(refusal) == Acknowledged("", False, "error:x,topic:kline.1.A")
+
+
 @pytest.mark.parametrize(
     "text",
     [

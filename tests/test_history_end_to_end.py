@@ -192,6 +192,15 @@ async def test_numbers_with_an_exponent_are_the_same_candles(tmp_path: Path) -> 
         assert differences(box, settings) == []
 
 
+async def test_an_odd_list_of_symbols_costs_none_of_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_sandbox(market(faults=Faults(odd_list=True))) as box:
+        settings = settings_for(box.url, tmp_path, fetch_all_symbols=True, symbols=[])
+        outcome = await fetch(settings)
+        assert (outcome.complete, outcome.series) == (True, 2)
+    left_out = [record.getMessage() for record in caplog.records if "names none" in record.getMessage()]
+    assert len(left_out) == 4
+
+
 async def test_a_fetch_ends_when_a_block_does_not(tmp_path: Path) -> None:
     async with open_sandbox(market()) as box:
         settings = settings_for(box.url, tmp_path, ban_wait_s=0.05, bulk_max_retries=3)

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -43,7 +43,6 @@ _VALUES = 7  # in a row of candles
 _MOST_SYMBOLS = 10_000  # on a page: 1000 are asked for, and spot, which has 530, gives all at once
 
 Query = dict[str, str]
-T = TypeVar("T")
 
 
 @attrs.frozen
@@ -84,13 +83,19 @@ class Instrument:
     launch_ms: int | None
     delivery_ms: int | None
 
+    @property
+    def trades(self) -> bool:
+        """Whether it is open for trading. One without a status is: nothing else was asked for."""
+        return self.status.casefold() in ("trading", "")
+
 
 @attrs.frozen
 class InstrumentsAnswer(TimeAnswer):
-    """One page of the list of symbols; `cursor` is empty on the last."""
+    """One page of the list of symbols; `cursor` is empty on the last. `unusable` are rows that name no symbol."""
 
     instruments: tuple[Instrument, ...]
     cursor: str
+    unusable: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -102,16 +107,24 @@ class Maintenance:
     end_ms: int
 
 
+R = TypeVar("R", bound="_Reply")
+_NONE = msgspec.Raw(b"null")
+
+
 class _KlineResult(msgspec.Struct):
     list: msgspec.Raw  # an answer without it answers nothing
     category: str = ""
     symbol: str = ""
 
 
-class _KlineReply(msgspec.Struct):
-    retCode: int  # noqa: N815  (the exchange's names)
-    retMsg: str  # noqa: N815
-    time: int
+class _Reply(msgspec.Struct):
+    """What a struct has no field for may be anything. A number may be a text, as many of the exchange's are."""
+
+    retCode: int | str  # noqa: N815  (the exchange's names)
+    time: int | str
+
+
+class _KlineReply(_Reply):
     result: _KlineResult
 
 
@@ -124,26 +137,25 @@ class _Page:
 
 
 class _InstrumentRow(msgspec.Struct):
-    symbol: str
-    status: str = "Trading"
-    contractType: str = ""  # noqa: N815
-    baseCoin: str = ""  # noqa: N815
-    quoteCoin: str = ""  # noqa: N815
-    settleCoin: str = ""  # noqa: N815
-    launchTime: str = ""  # noqa: N815
-    deliveryTime: str = ""  # noqa: N815
+    """Every field is read by itself: an odd one must not spoil the row."""
+
+    symbol: msgspec.Raw = _NONE
+    status: msgspec.Raw = _NONE
+    contractType: msgspec.Raw = _NONE  # noqa: N815
+    baseCoin: msgspec.Raw = _NONE  # noqa: N815
+    quoteCoin: msgspec.Raw = _NONE  # noqa: N815
+    settleCoin: msgspec.Raw = _NONE  # noqa: N815
+    launchTime: msgspec.Raw = _NONE  # noqa: N815
+    deliveryTime: msgspec.Raw = _NONE  # noqa: N815
 
 
 class _InstrumentsResult(msgspec.Struct):
-    list: Sequence[_InstrumentRow]
+    list: Sequence[msgspec.Raw]
     category: str = ""
-    nextPageCursor: str = ""  # noqa: N815
+    nextPageCursor: str | None = None  # noqa: N815
 
 
-class _InstrumentsReply(msgspec.Struct):
-    retCode: int  # noqa: N815
-    retMsg: str  # noqa: N815
-    time: int
+class _InstrumentsReply(_Reply):
     result: _InstrumentsResult
 
 
@@ -159,24 +171,24 @@ class _StatusResult(msgspec.Struct):
     list: Sequence[msgspec.Raw]
 
 
-class _StatusReply(msgspec.Struct):
-    retCode: int  # noqa: N815
-    retMsg: str  # noqa: N815
-    time: int
+class _StatusReply(_Reply):
     result: _StatusResult
 
 
 class _Envelope(msgspec.Struct):
-    retCode: int  # noqa: N815
-    retMsg: str = ""  # noqa: N815
-    time: int = 0
+    retCode: int | str  # noqa: N815
+    retMsg: Any = ""  # noqa: N815
+    time: int | str = 0
 
 
 _KLINE_REPLY = msgspec.json.Decoder(_KlineReply)
-_KLINE_ROWS = msgspec.json.Decoder(Sequence[Annotated[Sequence[str], msgspec.Meta(min_length=_VALUES)]])
+_KLINE_ROWS = msgspec.json.Decoder(Sequence[msgspec.Raw])
+_KLINE_ROW = msgspec.json.Decoder(Sequence[msgspec.Raw])
 _INSTRUMENTS_REPLY = msgspec.json.Decoder(_InstrumentsReply)
 _STATUS_REPLY = msgspec.json.Decoder(_StatusReply)
 _STATUS_ROW = msgspec.json.Decoder(_StatusRow)
+_INSTRUMENT_ROW = msgspec.json.Decoder(_InstrumentRow)
+_TEXT = msgspec.json.Decoder(str)
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _LONGEST_TITLE = 200
 _PRODUCTS = {"linear": 1, "inverse": 1, "spot": 2}  # docs: enum#product
@@ -261,15 +273,21 @@ def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAns
         raise BadAnswer(f"the list is of category {reply.result.category!r}, not {category!r}")
     if len(reply.result.list) > _MOST_SYMBOLS:
         raise BadAnswer(f"a page of the list of symbols has {len(reply.result.list)} of them")
-    found = tuple(_instrument(row) for row in reply.result.list)
+    read = [(row, _instrument(row)) for row in reply.result.list]
     # A short last page can carry a cursor; the page after it is empty.
-    return InstrumentsAnswer(reply.time, found, reply.result.nextPageCursor if found else "")
+    cursor = (reply.result.nextPageCursor or "") if read else ""
+    return InstrumentsAnswer(
+        _milliseconds(reply.time),
+        tuple(instrument for _, instrument in read if instrument),
+        cursor,
+        tuple(_glimpse(bytes(row)) for row, instrument in read if not instrument),
+    )
 
 
 def parse_time(status: int, body: bytes) -> TimeAnswer:
     """The exchange's time. Raises as `parse_kline` does."""
     check_reply(status, body)
-    return TimeAnswer(_plausible(_envelope(body).time))
+    return TimeAnswer(_plausible(_milliseconds(_envelope(body).time)))
 
 
 def parse_status(status: int, body: bytes, category: str) -> tuple[Maintenance, ...]:
@@ -294,6 +312,17 @@ def _maintenance(raw: msgspec.Raw, category: str) -> Maintenance | None:
     return Maintenance(row.title[:_LONGEST_TITLE] if isinstance(row.title, str) else "", begin_ms, end_ms)
 
 
+def _milliseconds(time: int | str) -> int:
+    return _whole(time) or 0
+
+
+def _whole(value: int | str) -> int | None:
+    """A whole number, also where it was written as a text."""
+    if isinstance(value, str):
+        return int(value) if value.isascii() and value.isdecimal() and len(value) <= 19 else None
+    return value
+
+
 def _plausible(time_ms: int) -> int:
     if not EARLIEST_MS <= time_ms <= LATEST_MS:
         raise BadAnswer(f"its time, {str(time_ms)[:40]}, is none")
@@ -311,26 +340,42 @@ def _kline_page(status: int, body: bytes, category: str, series: Series, most: i
         _check_addressee(reply.result, category, series)
     if len(lines) > most:
         raise BadAnswer(f"{counted(len(lines), 'row')} came where {most:,} were asked for")
-    return _Page(reply.time, lines)
+    return _Page(_milliseconds(reply.time), lines)
 
 
 def _lines(rows: msgspec.Raw) -> list[bytes]:
     """The rows of a reply, oldest first, each its values between commas. They come newest first.
 
     The exchange writes `[["…","…"],["…","…"]]` without a blank, which can be taken apart as it is, at half the price of
-    a list of texts. That every row is as many texts as it has to be, its quotes tell; what they hold, the rows' check.
+    a list of texts. That no row has more values than it has to have, the commas tell; what they hold, the rows' check.
     """
     text = bytes(rows)
     lines = text.translate(None, b'"')[2:-2].split(b"],[")
-    if text.count(b'"') != 2 * _VALUES * len(lines) or any(blank in text for blank in b" \t\n\r"):
+    if text.count(b",") != _VALUES * len(lines) - 1 or any(blank in text for blank in b" \t\n\r"):
         try:
-            rows_of_texts = _KLINE_ROWS.decode(text)
+            every_row = _KLINE_ROWS.decode(text)
         except UNREADABLE as error:
             raise _misshapen(error) from error
-        # Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
-        lines = [",".join(texts[:_VALUES]).encode("utf-8", "replace") for texts in rows_of_texts]
+        lines = list(map(_line, every_row))
     lines.reverse()
     return list(map(plain_line, lines)) if b"e" in text or b"E" in text else lines
+
+
+def _line(row: msgspec.Raw) -> bytes:
+    """A row as a line; one that is no list, or lacks a value, makes one that is no candle.
+
+    Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
+    """
+    try:
+        return b",".join(map(_value, _KLINE_ROW.decode(row)[:_VALUES]))
+    except UNREADABLE:
+        return bytes(row)
+
+
+def _value(value: msgspec.Raw) -> bytes:
+    """The text of a value. A number that is not in quotes is its own text, which no float could give back."""
+    text = bytes(value)
+    return _TEXT.decode(text).encode() if text.startswith(b'"') else text
 
 
 def _check_addressee(result: _KlineResult, category: str, series: Series) -> None:
@@ -409,31 +454,52 @@ def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
             raise BadAnswer(f"the answer is for interval {coarse}, not {frame}")
 
 
-def _instrument(row: _InstrumentRow) -> Instrument:
+def _instrument(raw: msgspec.Raw) -> Instrument | None:
+    """A row of the list; None if it names no symbol."""
+    try:
+        row = _INSTRUMENT_ROW.decode(raw)
+    except UNREADABLE:
+        return None
+    symbol = _shown(row.symbol)
+    if not symbol:
+        return None
     return Instrument(
-        symbol=row.symbol,
-        status=row.status,
-        kind=row.contractType,
-        base=row.baseCoin,
-        quote=row.quoteCoin,
-        settle=row.settleCoin,
-        launch_ms=_ms(row.launchTime),
-        delivery_ms=_ms(row.deliveryTime),
+        symbol=symbol,
+        status=_shown(row.status),
+        kind=_shown(row.contractType),
+        base=_shown(row.baseCoin),
+        quote=_shown(row.quoteCoin),
+        settle=_shown(row.settleCoin),
+        launch_ms=_ms(_written(row.launchTime)),
+        delivery_ms=_ms(_written(row.deliveryTime)),
     )
+
+
+def _shown(value: msgspec.Raw) -> str:
+    """A text; empty if it is none."""
+    try:
+        return _TEXT.decode(value)
+    except UNREADABLE:
+        return ""
+
+
+def _written(value: msgspec.Raw) -> str:
+    """A number as it is written, in quotes or not."""
+    return _shown(value) or bytes(value).decode("utf-8", "replace")
 
 
 def _ms(text: str) -> int | None:
     """Times of day zero and empty texts mean `none` in the list of symbols."""
-    return int(text) or None if text.isdecimal() and len(text) <= 13 else None
+    return int(text) or None if text.isascii() and text.isdecimal() and len(text) <= 13 else None
 
 
-def _decoded(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
+def _decoded(decoder: msgspec.json.Decoder[R], status: int, body: bytes) -> R:
     """A reply whose retCode is 0. The envelope is looked at alone only when something is wrong with the whole."""
     try:
         if status == 200:
             reply = decoder.decode(body)
-            if reply.retCode == 0:  # type: ignore[attr-defined]
-                _plausible(reply.time)  # type: ignore[attr-defined]
+            if _whole(reply.retCode) == 0:
+                _plausible(_milliseconds(reply.time))
                 return reply
     except UNREADABLE as error:
         check_reply(status, body)
@@ -476,14 +542,17 @@ def check_reply(status: int, body: bytes) -> None:
     if status != 200:
         raise _http_trouble(status, body)
     reply = _envelope(body)
-    if reply.retCode == 0:
+    code = _whole(reply.retCode)
+    if code == 0:
         return
-    said = f"retCode {str(reply.retCode)[:40]}: {reply.retMsg[:200]}"
-    if reply.retCode in _TRY_AGAIN_CODES:
+    said = f"retCode {str(reply.retCode)[:40]}: {str(reply.retMsg)[:200]}"
+    if code is None:
+        raise BadAnswer(said)
+    if code in _TRY_AGAIN_CODES:
         raise TryAgain(said)
-    if reply.retCode in _BAN_CODES:
+    if code in _BAN_CODES:
         raise Banned(said)
-    if reply.retCode in _RESTRICTED_CODES:
+    if code in _RESTRICTED_CODES:
         raise Restricted(f"the exchange does not serve this region or person ({said})")
     raise Rejected(said)
 

@@ -102,8 +102,13 @@ class _Text(msgspec.Struct):
 
 
 class _Envelope(msgspec.Struct):
-    topic: str = ""
-    op: str = ""
+    """A text with fields that may be anything."""
+
+    topic: object = ""
+    op: object = ""
+    success: object = None
+    ret_msg: object = ""
+    req_id: object = ""
 
 
 class _Stamp(msgspec.Struct):
@@ -153,11 +158,7 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
     series = subscribed.get(decoded.topic)
     if series is not None:  # one push may hold two candles: the one that closed and the one that began
         return Pushed(tuple(_confirmed(series, candle, decoded.ts) for candle in decoded.data if candle.confirm))
-    if decoded.op in ("ping", "pong"):  # linear and spot answer a ping with op `ping`, options with `pong`
-        return Pong()
-    if decoded.op == "subscribe" and decoded.success is not None:
-        return Acknowledged(decoded.req_id, decoded.success, decoded.ret_msg)
-    return Unknown()
+    return _answer(decoded)
 
 
 def time_of(text: str) -> int | None:
@@ -169,15 +170,28 @@ def time_of(text: str) -> int | None:
     return at_ms if 0 < at_ms <= LATEST_MS else None
 
 
-def _other(text: str, error: Exception) -> Unknown:
+def _other(text: str, error: Exception) -> Frame:
     """A text of another kind may well have fields that we know in another shape."""
     try:
         envelope = _ENVELOPE.decode(text)
     except UNREADABLE:
         raise Malformed(f"a frame cannot be read: {error}") from error
-    if envelope.topic.startswith("kline."):
+    if isinstance(envelope.topic, str) and envelope.topic.startswith("kline."):
         raise Malformed(f"a push of {envelope.topic} does not have the documented shape: {error}") from error
+    return _answer(envelope)
+
+
+def _answer(decoded: _Text | _Envelope) -> Frame:
+    """An answer to something we sent. What it says besides is nothing we need: it may be odd, or missing."""
+    if decoded.op in ("ping", "pong"):  # linear and spot answer a ping with op `ping`, options with `pong`
+        return Pong()
+    if decoded.op == "subscribe" and isinstance(decoded.success, bool):
+        return Acknowledged(_text(decoded.req_id), decoded.success, _text(decoded.ret_msg))
     return Unknown()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:

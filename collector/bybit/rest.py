@@ -141,6 +141,7 @@ class Rest:
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
     _trying: set[trio.CancelScope] = attrs.field(factory=set)
+    _left_out: set[str] = attrs.field(factory=set)  # rows of the list of symbols
     _served_at_s: float = -inf
 
     def change(self, settings: Settings) -> None:
@@ -195,6 +196,8 @@ class Rest:
                 lambda status, body: dialect.parse_instruments(status, body, category),
             )
             found += page.instruments
+            for row in page.unusable:
+                self._leave_out(row)
             if page.cursor in ("", *cursors):
                 if not found:  # an exchange without a symbol is a broken answer, and no reason to give up for good
                     raise RequestFailed("the list of symbols is empty")
@@ -202,6 +205,11 @@ class Rest:
             if len(cursors) == _MOST_PAGES:
                 raise RequestFailed(f"the list of symbols does not end after {_MOST_PAGES} pages")
             cursors.append(page.cursor)
+
+    def _leave_out(self, row: str) -> None:
+        if row not in self._left_out:
+            self._left_out.add(row)
+            log.warning("row of the list of symbols left out, it names none", row=row)
 
     async def server_time(self) -> int:
         """The exchange's time in ms: what it says now, unless it has said something newer before."""

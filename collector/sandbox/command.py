@@ -159,6 +159,7 @@ def sandbox(
     high_below_low: Annotated[float, _fault("high_below_low")] = 0.0,
     not_a_number: Annotated[float, _fault("not_a_number")] = 0.0,
     outside: Annotated[float, _fault("outside")] = 0.0,
+    odd_list: Annotated[bool, _fault("odd_list")] = False,
     rest_lag_ms: Annotated[float, _fault("rest_lag_ms")] = 0.0,
     lag_unfinal: Annotated[bool, _fault("lag_unfinal")] = False,
     holes: Annotated[list[str] | None, _fault("holes")] = None,

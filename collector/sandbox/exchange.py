@@ -137,7 +137,7 @@ class Exchange:
             return answers.status(self.maintenance, now_ms, query)
         if path == answers.INSTRUMENTS:
             self._note_cursor(query)
-            return answers.instruments(self.source, self.dialect, now_ms, query)
+            return answers.instruments(self.source, self.dialect, now_ms, query, odd=self.mischief.faults.odd_list)
         self._note_question(query, now_ms)
         curtain = self._curtain()
 
@@ -173,7 +173,7 @@ def _broken(body: bytes, kind: str | None) -> Reply:
         head, _, told = body.rpartition(b'"time":')
         return Reply(200, b'%b"time":%d}' % (head, int(told[:-1]) - _HOUR_MS))
     if kind == "not_utf8":
-        return Reply(200, body.replace(b'"OK"', b'"\xff"'))
+        return Reply(200, body.replace(b'"category":"', b'"category":"\xff'))
     if kind == "malformed":
         return Reply(200, body[: len(body) * 2 // 3])
     if kind in ("truncated", "dropped", "reset", "stalled"):

@@ -104,6 +104,10 @@ class Faults(StreamFaults):
     not_a_number: float = _share("a price that is no number")
     outside: float = _share("a candle from outside the window asked for")
 
+    odd_list: bool = attrs.field(
+        default=False, metadata={"help": "null, numbers and objects in the list of symbols where texts are documented"}
+    )
+
     # What is not there, or not yet.
     rest_lag_ms: float = number(0, "a closed candle is missing so long after its close, in exchange time")
     lag_unfinal: bool = attrs.field(

@@ -75,9 +75,18 @@ def test_a_malformed_body_is_no_json() -> None:
 
 def test_a_body_that_is_not_utf8_is_json_but_for_that() -> None:
     body = asker(faults=Faults(not_utf8=1)).reply(KLINE, **WINDOW).body
-    assert json.loads(body.decode("utf-8", "replace"))["retMsg"] == "\ufffd"
+    assert json.loads(body.decode("utf-8", "replace"))["result"]["category"] == "\ufffdlinear"
     with pytest.raises(UnicodeDecodeError):
         body.decode()
+
+
+def test_an_odd_list_has_every_symbol_and_rows_that_name_none() -> None:
+    def listed(**faults: bool) -> list[object]:
+        box = asker(faults=Faults(**faults))  # type: ignore[arg-type]
+        found = box.json("/v5/market/instruments-info", category="linear", limit=1000)["result"]["list"]
+        return [row.get("symbol") if isinstance(row, dict) else row for row in found]
+
+    assert listed(odd_list=True) == [None, 7, [], None, "SOONUSDT", *listed()]
 
 
 def test_latency_is_fixed_and_jitter_is_added() -> None:

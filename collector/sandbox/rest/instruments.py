@@ -12,6 +12,12 @@ from collector.sandbox.rest import query as asked
 from collector.sandbox.rest.query import Dialect, Query, Refusal
 
 _STATUSES = ("PreLaunch", "Trading", "Delivering", "Closed")
+_ODD_FIELDS: tuple[dict[str, Any], ...] = (
+    {"contractType": None, "baseCoin": 7, "deliveryTime": None},
+    {"launchTime": 1585526400000, "settleCoin": False, "priceFilter": None},
+    {"quoteCoin": {}, "displayName": None, "status": None},
+)
+_ODD_ROWS: tuple[Any, ...] = (None, 7, [], {"symbol": None}, {"symbol": "SOONUSDT", "status": "PreLaunch"})
 _EMPTY = {"category": "", "list": [], "nextPageCursor": ""}
 
 
@@ -36,6 +42,12 @@ def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query
     more = len(left) > size or (dialect.last_cursor == "filled" and bool(page))
     token = asked.cursor(page[0].symbol, page[-1].symbol) if more else ""
     return {"category": category, "list": [contract_row(listing, now_ms) for listing in page], "nextPageCursor": token}
+
+
+def with_odd_rows(result: dict[str, Any]) -> dict[str, Any]:
+    """The same list with null, numbers and objects in place of texts, and with rows that name nothing that trades."""
+    rows = [{**row, **_ODD_FIELDS[place % len(_ODD_FIELDS)]} for place, row in enumerate(result["list"])]
+    return {**result, "list": [*_ODD_ROWS, *rows]}
 
 
 def _chosen(source: Source, category: Category, now_ms: int, query: Query) -> list[Listing]:
