@@ -3,12 +3,12 @@
 import gc
 import sys
 
-from collector.commands.stderr import open_closed_streams, tell_journal_of_crashes
+from collector.commands.stderr import open_closed_streams, tell_of_crashes
 
 
 def main() -> None:
     open_closed_streams()
-    tell_journal_of_crashes()
+    tell_of_crashes()
     # Pages are thousands of small objects that reference counting frees, and what is loaded stays: looking through them
     # for cycles is a waste, and a fifth of the time that a start takes.
     gc.set_threshold(50_000, 20, 50)

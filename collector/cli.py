@@ -34,7 +34,7 @@ from collector.commands.signals import until_signal
 from collector.commands.status import status
 from collector.commands.stderr import is_journal, lasting
 from collector.commands.symbols import symbols
-from collector.commands.terminal import can_draw, say
+from collector.commands.terminal import can_draw, print_line, say
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.logs import get_logger, open_logs, set_level
 from collector.repair import show_plans
@@ -149,7 +149,7 @@ def repair(
     if dry_run:
         plans = list(show_plans(settings, options.are_about, options.demand))
         for plan in plans:
-            print(plan)  # noqa: T201
+            print_line(str(plan))
         differing = show_differences(options, draw) if draw else set()
         files = len({plan.series for plan in plans} | differing)
         say(f"{counted(files, 'file')} would be mended, completed or read again" if files else "nothing to repair")
@@ -237,7 +237,6 @@ def _logged(
         quiet=options.quiet,
         console=console,
         journal=is_journal(os.environ),
-        secrets=[os.environ.get(name, "") for name in ("BYBIT_API_KEY", "BYBIT_API_SECRET")],
         patient=on_hangup is not None,  # a service waits for its disk
     ):
         log.info("started", **_places(options))

@@ -6,12 +6,13 @@ for each thing that is wrong. Nothing here knows which setting it is looking at,
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from collector.candle import Timeframe, symbol, timeframe
 
@@ -123,6 +124,8 @@ def _one_of(given: object, choices: tuple[str, ...]) -> str:
 def _address(given: object, schemes: tuple[str, ...]) -> str:
     """The address without a closing slash, so that a path can be added to it."""
     text = str(given)
+    if "@" in unquote(unicodedata.normalize("NFKC", text)):  # the text is not repeated: it may hold a password
+        raise ValueError("it holds an @, and no user name or password has a place in it")
     if not _is_address(text, schemes):
         raise ValueError(f"{text!r} is not an address such as {schemes[-1]}://host or {schemes[0]}://host:port")
     return text.rstrip("/")

@@ -16,7 +16,7 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 # Modules are named as they are below `collector`. A package's name stands for its own `__init__`, and `package.*` for
 # whatever in it is not named by itself.
 PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing", "book", "events", "errors"}
-PURE |= {"disagreements", "verification", "rate_limit", "wording"}
+PURE |= {"disagreements", "verification", "rate_limit", "wording", "outward"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 COMMON = PURE | {"settings", "logs", "vitals", "clock"}
@@ -111,7 +111,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # what everybody may use, and settings that change
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},
-    "logs": {"errors", "logs.*", "own_files"},
+    "logs": {"errors", "logs.*", "outward", "own_files"},
     "logs.*": {"logs.*", "logs.storms", "own_files", "wording"},
     "vitals": PURE,
     "clock": PURE,

@@ -1,6 +1,5 @@
 """The command `check`: every file is examined, compared and reported on; nothing is changed."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,11 +18,12 @@ from collector.checking.findings import Checked, totals
 from collector.checking.reports import write_report
 from collector.checking.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
 from collector.commands.options import AgainstExchange, Options, Seed, with_options
-from collector.commands.terminal import AsJson, can_draw, printable, say, show
+from collector.commands.terminal import AsJson, can_draw, print_json, print_line, say, show
 from collector.commands.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
 from collector.errors import SettingsError, StorageError
 from collector.integrity import DataIntegrityChecker
 from collector.logs import open_logs
+from collector.outward import hidden, secrets_in
 from collector.stored import refuse_if_nothing_stored
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def show_differences(options: Options, draw: Draw) -> set[Series]:
     samples = draw_samples([(each.series, each.examination.held) for each in checked if each.series], draw)
     found = _audited(options, samples, checker)
     for line in difference_lines(found):
-        print(printable(line))  # noqa: T201
+        print_line(line)
     return {each.series for each in found}
 
 
@@ -92,12 +92,12 @@ def _tell(
 ) -> None:
     try:
         if as_json:
-            print(json.dumps(record, indent=1))  # noqa: T201
+            print_json(record)
         else:
             if sys.stdout.isatty() and (rows := list(table_rows(checked))):
                 show(TITLES, rows, prose=True)
             for line in (*finding_lines(checked), *difference_lines(differences)):
-                print(printable(line))  # noqa: T201
+                print_line(line)
     finally:  # also when nobody reads on
         report = _report(options, record)
     if not options.quiet:
@@ -110,6 +110,7 @@ def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
     """Writes the report; where that cannot be, it is said, and what was found counts all the same."""
     settings = options.settings
     try:
+        record = hidden(record, secrets_in(os.environ))
         return write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
     except (SettingsError, StorageError) as error:
         say(f"the report was not written: {error}")

@@ -1,12 +1,11 @@
 """The command `gaps`: what is missing, in which state, and why."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from collector.commands.options import Options, with_options
-from collector.commands.terminal import AsJson, say, show
+from collector.commands.terminal import AsJson, print_json, say, show
 from collector.coverage import span_texts
 from collector.gaps import find_gaps, gaps_summary
 from collector.missing import State
@@ -27,7 +26,7 @@ def gaps(
         if options.are_about(gap.series) and (not state or gap.missing.state in state)
     ]
     if as_json:
-        print(json.dumps([gap.record() for gap in found], indent=1))  # noqa: T201
+        print_json([gap.record() for gap in found])
         return
     rows = [
         (

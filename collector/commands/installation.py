@@ -11,6 +11,7 @@ from subprocess import DEVNULL, PIPE, run
 
 from collector.commands.unit import Installation, unit_text
 from collector.errors import SettingsError
+from collector.outward import masked, secrets_in
 from collector.ownership import OWN
 from collector.settings import Settings, is_variable
 
@@ -34,7 +35,7 @@ def unit_of_this(
     Raises:
         SettingsError: a path cannot stand in a unit, or the user does not exist.
     """
-    here = Path.cwd()
+    here, secrets = Path.cwd(), secrets_in(environment)
     data_dir, logs_dir = here / settings.data_dir, here / settings.logs_dir
     name = user or _owner(data_dir)
     writes = [data_dir, logs_dir, *_behind_links(data_dir, data_dir / OWN, logs_dir)]
@@ -45,7 +46,7 @@ def unit_of_this(
         [*map(str, writes)],
         f"{settings.category} at {settings.exchange}",
         [str(path.resolve()) for path in (*_CODE, here, data_dir, logs_dir, *map(Path, words))],
-        {key: value for key, value in environment.items() if is_variable(key)},
+        {key: value for key, value in environment.items() if is_variable(key) and masked(value, secrets) == value},
     )
     try:
         return unit_text(installation), [*_to_install(), *_to_do(name, data_dir, logs_dir)]

@@ -17,7 +17,7 @@ from rich.live import Live
 from collector.commands.inquiry import ask
 from collector.commands.options import Options, with_options
 from collector.commands.status_table import status_table
-from collector.commands.terminal import can_draw, stdout_console
+from collector.commands.terminal import can_draw, shown, stdout_console
 from collector.errors import CollectorError, NoStatus, NotRunning
 
 _EVERY_S = 1.0
@@ -66,7 +66,7 @@ def _print_json(options: Options, watch: bool) -> None:
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
+    sys.stdout.write("\n".join(map(shown, text.split("\n"))))
     sys.stdout.flush()
 
 

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from collector.commands.listing import Prose
 from collector.coverage import duration_text, moment_text
+from collector.outward import printable
 from collector.watching.report import Report
 from collector.wording import counted
 
@@ -19,7 +20,7 @@ def status_table(report: Report) -> Table:
     table.add_column()
     for title, words in _lines(report):
         style = "" if title != "state" else "green" if report.state == "healthy" else "bold red"
-        table.add_row(title, Prose("".join(letter if letter.isprintable() else "?" for letter in words), style))
+        table.add_row(title, Prose(printable(words), style))
     return table
 
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO, cast
 
+from collector.outward import masked, printable, secrets_in
+
 
 def open_closed_streams() -> None:
     """Lets nobody stand behind the standard streams that were closed when we were started.
@@ -35,16 +37,16 @@ def is_journal(environment: Mapping[str, str]) -> bool:
     return named == f"{ours.st_dev}:{ours.st_ino}"
 
 
-def tell_journal_of_crashes() -> None:
-    """From now on every line of a traceback has its priority, if stderr goes to the journal."""
-    if is_journal(os.environ):
-        sys.excepthook = _write_crash
+def tell_of_crashes() -> None:
+    """From now on a traceback holds no secret and steers no terminal; in the journal its lines have their priority."""
+    sys.excepthook = _write_crash
 
 
 def _write_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     lines = "".join(traceback.format_exception(kind, error, trace)).splitlines()
+    before, secrets = "<3>" if is_journal(os.environ) else "", secrets_in(os.environ)
     with suppress(OSError):
-        sys.stderr.write("".join(f"<3>{line}\n" for line in lines))
+        sys.stderr.write("".join(f"{before}{printable(masked(line, secrets))}\n" for line in lines))
 
 
 def lasting(stream: TextIO) -> TextIO:

@@ -1,6 +1,5 @@
 """The command `symbols`: what the exchange lists, or what of it one looks for."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from collector.commands.options import Options, with_options
 from collector.commands.selection import Selection
-from collector.commands.terminal import AsJson, say, show
+from collector.commands.terminal import AsJson, print_json, print_line, say, show
 from collector.coverage import moment_text
 from collector.symbols import list_symbols
 from collector.wording import counted
@@ -37,10 +36,11 @@ def symbols(
     listed = trio.run(list_symbols, options.settings)
     found = [each for each in listed if wanted.has(each)]
     if as_json:
-        print(json.dumps([each.symbol if names else attrs.asdict(each) for each in found], indent=1))  # noqa: T201
+        print_json([each.symbol if names else attrs.asdict(each) for each in found])
         return
     if names:
-        print("".join(f"{each.symbol}\n" for each in found), end="")  # noqa: T201
+        for each in found:
+            print_line(each.symbol)
         return
     rows: list[tuple[str, ...]] = []
     for each in found:

@@ -1,5 +1,6 @@
 """How commands speak to a person: sentences on stderr, tables on stdout, and nothing that could steer a terminal."""
 
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from collector.commands.listing import Listing
 from collector.commands.stderr import is_journal
-from collector.logs import without_passwords
+from collector.outward import hidden, masked, printable, secrets_in
 
 _NO_LIMIT = 10_000  # columns
 AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
@@ -29,16 +30,27 @@ def say(text: str, priority: int = 6) -> None:
     """
     before = f"<{priority}>" if is_journal(os.environ) else ""
     with suppress(OSError):  # nobody reads it
-        print(f"{before}collector: {printable(without_passwords(text))}", file=sys.stderr)  # noqa: T201
+        print(f"{before}collector: {shown(text)}", file=sys.stderr)  # noqa: T201
 
 
-def printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def shown(text: str) -> str:
+    """The text as a person may see it."""
+    return printable(masked(text, secrets_in(os.environ)))
+
+
+def print_line(text: str) -> None:
+    """A line on stdout, whatever is quoted in it."""
+    print(shown(text))  # noqa: T201
+
+
+def print_json(record: object) -> None:
+    """JSON on stdout, which escapes what is not ASCII."""
+    print(json.dumps(hidden(record, secrets_in(os.environ)), indent=1))  # noqa: T201
 
 
 def show(titles: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool = False) -> None:
     """Rows on stdout, in a table if that fits; the last column may be `prose`, which can be broken between words."""
-    stdout_console().print(Listing(titles, list(rows), prose))
+    stdout_console().print(Listing(titles, [[*map(shown, row)] for row in rows], prose))
 
 
 def stdout_console() -> Console:

@@ -7,6 +7,7 @@ line opens logs of its own. Times are UTC, like everything else here.
 
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -26,10 +27,13 @@ from collector.errors import SettingsError
 from collector.logs.background import Background
 from collector.logs.calm import Calm
 from collector.logs.file import LogFile
+from collector.outward import hidden, masked, printable, secrets_in
 from collector.own_files import not_written
 
 _PRIORITIES = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))  # syslog's, by the level they begin at
 _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}
+_OF_A_TRACE = re.compile(r" |$|Traceback |During |The above |[\w.]+(: |$)")
+_OF_STRUCTLOG = ("exc_info", "stack_info")  # what it makes a trace of
 _Entry = MutableMapping[str, Any]
 
 _tree = logging.getLogger("collector")
@@ -56,7 +60,7 @@ def open_logs(
     quiet: bool = False,
     console: Console | None = None,
     journal: bool = False,
-    secrets: Iterable[str] = (),
+    secrets: Iterable[str] | None = None,
     patient: bool = False,
     now_s: Callable[[], float] = time.monotonic,
 ) -> Iterator[None]:
@@ -64,21 +68,23 @@ def open_logs(
 
     Give the console that draws a progress display, and the lines appear above it. Quiet shows warnings and errors only;
     the file has everything of the level. Lines for the journal have their priority, and no time of their own. What is
-    said again and again is said once and then counted. Secrets are masked wherever they turn up, passwords in addresses
-    too. Only the owner of the data directory may name a logs_dir: two processes would rotate the file under each other.
+    said again and again is said once and then counted. Secrets, by default those of the environment, are masked
+    wherever they turn up, passwords in addresses too, and nothing that is said can steer a terminal or forge a line.
+    Only the owner of the data directory may name a logs_dir: two processes would rotate the file under each other.
 
     Raises:
         SettingsError: logs_dir can be no directory.
         StorageError: it cannot be written. The `patient` do without until it can be.
     """
-    mask = _masking([secret for secret in secrets if secret.strip()])
+    hiding = secrets_in(os.environ) if secrets is None else tuple(secret for secret in secrets if secret.strip())
+    mask, lay_out = _masking(hiding), _laid_out(hiding)
     lines: logging.Handler = _Journal() if journal else _Lines(console or Console(stderr=True))
-    lines.setFormatter(_formatter(_as_message if journal else _as_line, mask))
+    lines.setFormatter(_formatter(mask, _as_message if journal else _as_line, lay_out))
     lines.setLevel("WARNING" if quiet else "NOTSET")
     handlers = [lines]
     if logs_dir is not None:
         file = _open_file(logs_dir, patient)
-        file.setFormatter(_formatter(structlog.processors.format_exc_info, _as_json, mask))
+        file.setFormatter(_formatter(structlog.processors.format_exc_info, mask, _as_json, lay_out))
         handlers.append(file)
     calm, before = Calm([Background(handler) for handler in handlers], now_s), _tree.level
     set_level(level)
@@ -181,21 +187,33 @@ def _as_message(_: Any, __: str, entry: _Entry) -> str:
 
 
 def _as_json(_: Any, __: str, entry: _Entry) -> str:
-    return json.dumps(entry, default=str, ensure_ascii=False)
+    return json.dumps(entry, default=str)
 
 
-def _masking(secrets: list[str]) -> Processor:
-    def mask(_: Any, __: str, line: Any) -> Any:
-        for secret in secrets:
-            line = line.replace(secret, "***")
-        return without_passwords(line)
+def _masking(secrets: tuple[str, ...]) -> Processor:
+    """Hides what is to be hidden before anything is quoted, which may change its letters."""
+
+    def mask(_: Any, __: str, entry: Any) -> Any:
+        return {key: fact if key in _OF_STRUCTLOG else hidden(_plain(fact), secrets) for key, fact in entry.items()}
 
     return mask
 
 
-def without_passwords(text: str) -> str:
-    """The text with name and password left out of every address."""
-    return re.sub(r"(?<=://)[^\s/'\"]*@", "***@", text)
+def _plain(fact: object) -> object:
+    return fact if isinstance(fact, int | float | list | tuple | dict | None) else str(fact)
+
+
+def _laid_out(secrets: tuple[str, ...]) -> Processor:
+    """The last step: a line for each line, and nothing in it that a terminal would follow.
+
+    What a message of an exception has after a line break is set in, so that it is no line of ours.
+    """
+
+    def lay_out(_: Any, __: str, text: Any) -> Any:
+        first, *others = (printable(masked(line, secrets)) for line in text.split("\n"))
+        return "\n".join([first, *(line if _OF_A_TRACE.match(line) else f"  {line}" for line in others)])
+
+    return lay_out
 
 
 def _words(facts: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import trio
 
 from collector.logs import get_logger
+from collector.outward import masked, printable, secrets_in
 from collector.own_files import read_own, replace_own
 from collector.ownership import OWN
 from collector.settings import Settings
@@ -106,9 +107,10 @@ def announced(data_dir: Path) -> tuple[str, str] | None:
 
 
 def _pages(reporter: Reporter) -> Pages:
+    secrets = secrets_in(os.environ)
     return {
-        "/healthz": lambda: _healthz(reporter),
-        "/status": lambda: Page(encode(reporter.report()), "application/json"),
+        "/healthz": lambda: _healthz(reporter, secrets),
+        "/status": lambda: Page(encode(reporter.report(), secrets), "application/json"),
         "/metrics": lambda: _metrics(reporter),
     }
 
@@ -119,17 +121,18 @@ def _metrics(reporter: Reporter) -> Page:
     return Page(metrics_text(reporter.report()), CONTENT_TYPE)
 
 
-def _healthz(reporter: Reporter) -> Page:
+def _healthz(reporter: Reporter, secrets: tuple[str, ...]) -> Page:
     """200 while all is well, which includes starting and catching up: a supervisor must not end that. 503 otherwise."""
     report = reporter.report()
     announced = [f"maintenance announced {each.span}" for each in report.maintenance]
     if report.state == "healthy":
-        return _lines_page(f"healthy, {report.doing}", *announced)
-    return _lines_page("degraded", *report.reasons, *announced, status=503)
+        return _lines_page(secrets, f"healthy, {report.doing}", *announced)
+    return _lines_page(secrets, "degraded", *report.reasons, *announced, status=503)
 
 
-def _lines_page(*lines: str, status: int = 200) -> Page:
-    return Page("".join(f"{line}\n" for line in lines).encode(), status=status)
+def _lines_page(secrets: tuple[str, ...], *lines: str, status: int = 200) -> Page:
+    shown = (printable(masked(line, secrets)) for line in lines)
+    return Page("".join(f"{line}\n" for line in shown).encode(), status=status)
 
 
 @contextmanager

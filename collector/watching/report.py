@@ -4,12 +4,14 @@ Pure values in plain units: seconds, bytes, epoch milliseconds of the local cloc
 people's scripts read these names, so they are added to and not changed. No setting that could be a secret is in it.
 """
 
+import json
 from typing import Literal
 
 import attrs
 import msgspec
 
 from collector.coverage import moment_text
+from collector.outward import hidden
 from collector.watching.health import HealthState
 
 Doing = Literal["starting", "catching up", "up to date"]
@@ -143,9 +145,9 @@ class Report:
     running: bool = True  # as whoever reads the JSON of `collector status` always finds it
 
 
-def encode(report: Report) -> bytes:
-    """As JSON, on one line."""
-    return msgspec.json.encode(attrs.asdict(report)) + b"\n"
+def encode(report: Report, secrets: tuple[str, ...] = ()) -> bytes:
+    """As JSON, on one line, without these secrets."""
+    return json.dumps(hidden(attrs.asdict(report), secrets), separators=(",", ":")).encode() + b"\n"
 
 
 def decode(text: bytes) -> Report:

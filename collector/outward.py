@@ -1,0 +1,55 @@
+"""What leaves the process as text: made printable, and without secrets. Pure.
+
+The exchange, file names, settings and the environment can hold anything: escape sequences that steer a terminal, line
+breaks that forge lines, marks that turn the direction of writing, letters that cannot be seen. Whatever writes for a
+person uses `printable`, and everything that leaves the process uses `masked` or `hidden`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+_KEYS = ("BYBIT_API_KEY", "BYBIT_API_SECRET")
+_SHORT = 3  # letters: a password so short would be masked in the middle of words
+
+# Python calls these printable, and they take no room (Unicode's Default_Ignorable_Code_Point).
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_USER_INFO = re.compile(r"(?<=://)(?:[^\s/:]*:\S*@|[^\s/]*@)")  # a password may have a slash in it, or another @
+
+
+def printable(text: str) -> str:
+    """The text on one line, with a question mark for every character that cannot be seen."""
+    return _UNSEEN.sub("?", "".join(each if each.isprintable() else "?" for each in text))
+
+
+def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The secrets of an environment, as they may turn up: API keys, and what is shown to a proxy. The longest first."""
+    found = {environment.get(name, "").strip() for name in _KEYS}
+    for name, value in environment.items():
+        if name.lower().endswith("_proxy") and "@" in value:
+            user_info = value.rpartition("@")[0].rpartition("://")[2]
+            password = user_info.partition(":")[2]
+            found |= {each for each in (user_info, password) if len(each) > _SHORT}
+    return tuple(sorted(filter(None, found), key=len, reverse=True))
+
+
+def masked(text: str, secrets: tuple[str, ...] = ()) -> str:
+    """The text without these secrets, and without user and password in any address, whatever letters they have."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return _USER_INFO.sub("***@", text)
+
+
+def hidden(value: T, secrets: tuple[str, ...] = ()) -> T:
+    """What JSON is made of, with every text in it masked."""
+    if isinstance(value, str):
+        return cast(T, masked(value, secrets))
+    if isinstance(value, Mapping):
+        return cast(T, {hidden(key, secrets): hidden(each, secrets) for key, each in value.items()})
+    if isinstance(value, list | tuple):
+        return cast(T, [hidden(each, secrets) for each in value])
+    return value
