@@ -17,21 +17,19 @@ from collector.book import Book, Record
 from collector.candle import Series
 from collector.checking.defects import Kind
 from collector.checking.examination import Examination, examine, parted
-from collector.checking.findings import Comparison
-from collector.checking.samples import Draw, draw_samples
-from collector.coverage import NOTHING, Span, Spans, span_texts
+from collector.checking.samples import Draw
+from collector.coverage import NOTHING, Span, Spans
 from collector.demand import Demand
-from collector.disagreements import confirmed
 from collector.errors import StorageError
 from collector.inspection import Bytes, Mark, mapped
-from collector.integrity import DataIntegrityChecker
 from collector.ledger import Ledger, Saved, read_ledger
 from collector.logs import get_logger
 from collector.missing import not_due
 from collector.ownership import OWN, checked_identity, refuse_if_owned
-from collector.planning import joined, wanted
+from collector.planning import wanted
+from collector.recheck import Doubt, Recheck, doubts_of, find_disagreements
 from collector.recovery import recover
-from collector.rows import candles_in, coverage, open_of_line
+from collector.rows import candles_in, open_of_line
 from collector.settings import Settings
 from collector.store import Store
 from collector.stored import as_of_ms, known_series
@@ -90,20 +88,6 @@ class Plan:
         return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
 
 
-@attrs.frozen
-class Doubt:
-    """Candles that are to be read again: by default since a coarser file and a finer one do not agree on them."""
-
-    series: Series
-    spans: Spans
-    why: str = "a coarser file and a finer one disagree"
-
-    def __str__(self) -> str:
-        candles = counted(candles_in(self.series.timeframe, self.spans), "candle")
-        verb = "is" if candles == "1 candle" else "are"
-        return f"{self.series.file_name}: {candles} {verb} read again, {self.why}"
-
-
 def show_plans(settings: Settings, chosen: Chosen, demand: Demand | None = None) -> Iterator[Plan | Doubt]:
     """What would be done, as far as can be told without asking the exchange; nothing is changed.
 
@@ -132,44 +116,6 @@ def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
     """The series that have a file, or of which the ledger says that something is wanted."""
     wanted = {series for series, record in book if record.wanted}
     return sorted(filter(chosen, wanted | set(store.every_series())))
-
-
-@attrs.frozen
-class Disputed:
-    """The candles of two files of one symbol that are to be read again, by the open times of the coarser ones."""
-
-    coarser: Series
-    finer: Series
-    opens: tuple[int, ...]
-
-    @property
-    def spans(self) -> Spans:
-        return coverage(self.coarser.timeframe, self.opens)
-
-
-def find_disagreements(settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
-    """What the files of these series say that cannot all be true; which of them is right, the exchange knows.
-
-    Left out is what it is known to have so, until that is due to be read again.
-    """
-    paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
-    found = []
-    for checked in DataIntegrityChecker(settings).check_each(paths):
-        for each in checked.comparisons:
-            assert checked.series
-            due = [open_ms for open_ms, known in each.known.items() if known.due_ms <= now_ms]
-            if opens := sorted({*each.doubtful, *due}):
-                found.append(Disputed(checked.series, each.finer, tuple(opens)))
-    return found
-
-
-def doubts_of(disputed: Iterable[Disputed]) -> list[Doubt]:
-    """Which candles of each series have to be read again for both sides to be, with few requests."""
-    spans: dict[Series, Spans] = {}
-    for each in disputed:
-        for series in (each.coarser, each.finer):
-            spans[series] = spans.get(series, NOTHING) | each.spans
-    return [Doubt(series, joined(series.timeframe, each)) for series, each in sorted(spans.items())]
 
 
 @attrs.frozen
@@ -206,8 +152,9 @@ class Mending:
     _demand: Demand
     _draw: Draw | None = None  # what to compare with the exchange, beyond what looks wrong
     plans: list[Plan | Doubt] = attrs.field(factory=list)
-    _disputed: list[Disputed] = attrs.field(factory=list)
-    _compared: dict[Series, Spans] = attrs.field(factory=dict)
+    _recheck: Recheck = attrs.field(
+        default=attrs.Factory(lambda self: Recheck(self._settings, self._draw), takes_self=True), init=False
+    )
     _stored: dict[Series, Spans] = attrs.field(factory=dict)  # what the sound rows of each file cover
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
 
@@ -220,59 +167,22 @@ class Mending:
         return spans, {series.symbol for series in spans} - {series.symbol for series in known}
 
     def doubt(self, stock: Stock, every_series: Iterable[Series], now_ms: int) -> list[Series]:
-        """Has candles read again on which mended files do not agree; the series that hold them."""
-        self._disputed = find_disagreements(self._settings, every_series, now_ms)
-        doubts = doubts_of(self._disputed)
+        """Has candles read again on which mended files do not agree, or that are to be compared; of which series."""
+        stored = {series: self._stored[series] for series in every_series}
+        doubts = list(self._recheck.doubts(stored, now_ms))
         for doubt in doubts:
-            self._read_again(stock, doubt)
+            self._touch(stock.store.path(doubt.series))
+            self.plans.append(doubt)
+            log.info("mending", plan=str(doubt))
+            stock.book.want(doubt.series, stock.book[doubt.series].wanted | doubt.spans)
+            stock.book.suspect(doubt.series, doubt.spans)
         return [doubt.series for doubt in doubts]
-
-    def compare(self, stock: Stock) -> None:
-        """Has stretches of what is stored read again, gaps between the rows included, if that is wanted."""
-        for sample in draw_samples(self._stored.items(), self._draw) if self._draw else ():
-            self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
-        for series, spans in self._compared.items():
-            self._read_again(stock, Doubt(series, spans, "to be compared with the exchange"))
-
-    def _read_again(self, stock: Stock, doubt: Doubt) -> None:
-        self._touch(stock.store.path(doubt.series))
-        self.plans.append(doubt)
-        log.info("mending", plan=str(doubt))
-        stock.book.want(doubt.series, stock.book[doubt.series].wanted | doubt.spans)
-        stock.book.suspect(doubt.series, doubt.spans)
 
     def finish(self, stock: Stock, now_ms: int) -> Mended:
         """Puts on record what the exchange itself has so, now that both sides were read again; what came of it all."""
-        settled = sum(self._settle(stock, each, now_ms) for each in self._check_disputed())
+        settled = self._recheck.settle(stock.ledger, stock.book, now_ms)
         changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
-        unmatched = 0
-        for series, spans in self._compared.items():
-            for span in spans & stock.book[series].left_out:
-                unmatched += series.timeframe.count(span.start_ms, span.end_ms)
-                log.warning("the exchange does not have stored rows", series=str(series), **span_texts(span))
-        return Mended(len(changed), settled, unmatched)
-
-    def _check_disputed(self) -> Iterator[tuple[Series, Comparison]]:
-        paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
-        for checked in DataIntegrityChecker(self._settings).check_each(paths):
-            for each in checked.comparisons:
-                if checked.series:
-                    yield checked.series, each
-
-    def _settle(self, stock: Stock, compared: tuple[Series, Comparison], now_ms: int) -> int:
-        """Records the candles that were read again on both sides and still disagree; how many of them."""
-        coarser, comparison = compared
-        pair = coarser, comparison.finer
-        opens = {open_ms for each in self._disputed if (each.coarser, each.finer) == pair for open_ms in each.opens}
-        unread = stock.book[coarser].unsure | stock.book[comparison.finer].unsure
-        close, known = coarser.timeframe.close, dict(comparison.known)
-        digests = {**comparison.doubtful} | {open_ms: each.digest for open_ms, each in known.items()}
-        read = [open_ms for open_ms in sorted(opens & digests.keys()) if not unread.within(open_ms, close(open_ms))]
-        for open_ms in read:
-            known[open_ms] = confirmed(known.get(open_ms), digests[open_ms], now_ms)
-        if read:
-            stock.ledger.save_disagreements(coarser, comparison.finer, known)
-        return len(read)
+        return Mended(len(changed), settled, self._recheck.unmatched(stock.book))
 
     def _touch(self, path: Path) -> None:
         self._stamps.setdefault(path, _stamp(path))

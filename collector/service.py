@@ -47,8 +47,9 @@ from collector.maintenance import Announcements
 from collector.missing import State, neighbours_joined
 from collector.pacing import patience_s
 from collector.planning import NEWEST, SETTLE_MS
+from collector.recheck import Doubt
 from collector.reconcile import OVERDUE_MS, Reconciler
-from collector.repair import Chosen, Doubt, Mending, Plan, Stock, stored_series
+from collector.repair import Chosen, Mending, Plan, Stock, stored_series
 from collector.rereading import Rereading
 from collector.settings import Settings
 from collector.store import Store
@@ -446,7 +447,6 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series
     for series in every_series:
         await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
     doubted = await trio.to_thread.run_sync(mending.doubt, stock, every_series, now_ms)
-    mending.compare(stock)
     stock.book.ask_anew(every_series)
     return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
 

@@ -11,7 +11,8 @@ from collector import DataIntegrityChecker
 from collector.candle import DAY_MS, TIMEFRAMES, Series
 from collector.coverage import Span, Spans
 from collector.planning import joined
-from collector.repair import Doubt, Plan, show_plans
+from collector.recheck import Doubt
+from collector.repair import Plan, show_plans
 from collector.rows import HEADER
 from collector.sandbox import Sandbox, open_sandbox
 from collector.service import repair

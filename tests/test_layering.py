@@ -30,6 +30,7 @@ STATIONS = {
     "store",
     "ledger",
     "ownership",
+    "recheck",
     "repair",
 }
 READERS = {"integrity", "feeder", "gaps", "stored"}
@@ -78,11 +79,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ledger",
         "ownership",
         "inspection",
+        "recheck",
         "recovery",
-        "integrity",
         "checking.*",
         "summary",
     },
+    "recheck": COMMON | {"checking.samples", "checking.*", "integrity", "ledger"},
     # the readers, and the look into a file that they share with its keepers
     "integrity": COMMON | {"demand", "stored", "store", "ledger", "ownership", "checking.*"},
     "gaps": COMMON | {"demand", "stored", "inspection", "recovery", "ledger", "ownership"},

@@ -19,7 +19,8 @@ from collector.errors import DirectoryInUse
 from collector.integrity import DataIntegrityChecker
 from collector.ledger import open_ledger
 from collector.ownership import OWN
-from collector.repair import Doubt, Plan, show_plans
+from collector.recheck import Doubt
+from collector.repair import Plan, show_plans
 from collector.sandbox import Faults, Sandbox
 from collector.service import repair
 from collector.settings import Settings
