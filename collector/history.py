@@ -19,7 +19,6 @@ from collector.coverage import NOTHING, Span, Spans, moment_text, span_texts
 from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
-from collector.pacing import patience_s
 from collector.planning import Agenda, Window, halves
 from collector.rows import Rows
 from collector.vitals import Vitals
@@ -155,7 +154,7 @@ class History:
                 if not self._patient:
                     raise
                 log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
-            await trio.sleep(patience_s(times))
+            await self._rest.pause(times)
         raise AssertionError("patience has no end")
 
     async def _first_answer(self, window: Window) -> KlineAnswer:

@@ -95,6 +95,7 @@ class Live:
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
                 wait_s = self._pause_s(lost, tries)
                 self._vitals.trouble(CONNECTION_LOST)
+                self._vitals.unstreamed_why, self._vitals.next_connect_s = str(lost), trio.current_time() + wait_s
                 log.warning("connection lost", topics=len(group), why=str(lost), wait_s=round(wait_s, 1))
                 await trio.sleep(wait_s)
 

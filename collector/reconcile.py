@@ -28,6 +28,10 @@ log = get_logger(__name__)
 OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has not come is asked for
 
 
+async def _sleep(times: int) -> None:
+    await trio.sleep(patience_s(times))
+
+
 @attrs.define(eq=False)
 class Reconciler:
     """Keeps what is held equal to what is wanted."""
@@ -39,6 +43,7 @@ class Reconciler:
     _server_time: Callable[[], Awaitable[int]]
     _fetch: Callable[[Series, Spans], None]
     _settle_ms: int = SETTLE_MS
+    _pause: Callable[[int], Awaitable[None]] = _sleep
     looked: bool = False  # whether it is known what is missing
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
@@ -93,7 +98,7 @@ class Reconciler:
             except (Unreachable, RequestError) as trouble:
                 log.warning("the exchange does not answer, trying on", why=str(trouble))
                 failed += 1
-                await trio.sleep(patience_s(failed))
+                await self._pause(failed)
                 continue
             failed = 0
             self._want(now_ms)

@@ -376,7 +376,7 @@ def _wired(
     )
     history = History(rest, book, vitals, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
-    reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms)
+    reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms, rest.pause)
     live = Live(settings, book, clock, vitals, reconciler.wake, limit)
     monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes, lambda: writer.work))
     supervisor = Supervisor(

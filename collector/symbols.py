@@ -3,7 +3,6 @@
 from itertools import count
 
 import attrs
-import trio
 
 from collector.beside import open_rest_beside
 from collector.bybit.dialect import Instrument
@@ -11,7 +10,6 @@ from collector.bybit.rest import Rest
 from collector.candle import is_symbol
 from collector.errors import RequestError, SettingsError, Unreachable
 from collector.logs import get_logger
-from collector.pacing import patience_s
 from collector.settings import Settings
 
 log = get_logger(__name__)
@@ -75,5 +73,5 @@ async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
             if not patient:
                 raise
             log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
-        await trio.sleep(patience_s(times))
+        await rest.pause(times)
     raise AssertionError("patience has no end")

@@ -44,6 +44,9 @@ class Vitals:
     quiet_why: str = ""
     unserved_since_s: float | None = None  # monotonic time since which no question had a good answer
     unserved_why: str = ""
+    next_try_s: float = 0.0  # monotonic time at which a question that failed is asked again
+    unstreamed_why: str = ""  # why the last connection was lost
+    next_connect_s: float = 0.0  # monotonic time at which a connection is tried again
     disk_trouble: str = ""  # what the disk refuses at the start
     maintenance: tuple[Maintenance, ...] = ()  # announced by the exchange, when it was last asked
     stream_refused_until_s: float = 0.0  # monotonic time before which no connection to the stream is tried
@@ -69,6 +72,10 @@ class Vitals:
         if self.unserved_since_s is None:
             self.unserved_since_s = at_s
         self.unserved_why = why
+
+    def tries_again(self, at_s: float, now_s: float) -> None:
+        """A question that failed is asked again at a moment; of several such moments the next counts."""
+        self.next_try_s = min(at_s, self.next_try_s) if self.next_try_s > now_s else at_s
 
     def ended(self, outcome: str) -> None:
         """A request came to its end."""

@@ -33,7 +33,7 @@ from collector.sandbox import Faults, Limits, Maintenance, Sandbox
 from collector.service import serve
 from collector.settings import Settings
 from collector.store import Store
-from collector.watching import endpoint, health, monitor
+from collector.watching import endpoint, health, monitor, reporter
 from collector.watching.endpoint import announced
 from collector.watching.local_socket import is_bound, remove_socket
 from collector.watching.notify import Notify
@@ -537,6 +537,31 @@ async def test_settings_that_are_read_again_are_what_it_judges_by_and_reports(tm
     assert before.requests.budget > after.requests.budget == 50
     assert after.reasons == ("100 MB of memory are in use, more than 50 MB",)
     assert after.machine.memory_limit_bytes == 50 * MB
+
+
+async def test_while_the_exchange_gives_no_answer_it_is_not_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporter, "_WAITS_S", 0.1)
+    monkeypatch.setattr(rest, "backoff_s", lambda tries, jitter: 2.0 if tries == 8 else 0.01)
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path, bulk_max_retries=20)
+        async with collecting(settings) as run:
+            await run.is_so(is_up_to_date)
+            box.faults = Faults(http_5xx=1.0)
+            report = await run.is_so(lambda report: "asked again in 1 s" in report.unserved)
+            assert report.doing == "waiting for the exchange"
+            assert "cannot be asked since 20" in report.unserved
+            assert "HTTP 502; asked again in 1 s" in report.unserved
+            assert [words for title, words in shown(report) if title == "exchange"] == [report.unserved]
+            box.faults = Faults()
+            report = await run.is_so(is_up_to_date)
+            assert report.unserved == ""
+
+
+def shown(report: Report) -> list[tuple[str, str]]:
+    titles, words = (list(map(str, column.cells)) for column in status_table(report).columns)
+    return list(zip(titles, words, strict=True))
 
 
 # The address.

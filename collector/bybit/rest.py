@@ -47,7 +47,7 @@ from collector.errors import (
     Unusable,
 )
 from collector.logs import get_logger
-from collector.pacing import TRY_S, Budget, backoff_s
+from collector.pacing import TRY_S, Budget, backoff_s, patience_s
 from collector.settings import Settings
 from collector.vitals import Vitals
 
@@ -260,7 +260,16 @@ class Rest:
                 wait_s = 0.0  # the silence is kept before the next try, by everybody
             self._vitals.retries += 1
             tries += 1
-            await trio.sleep(wait_s)
+            await self._wait(wait_s)
+
+    async def pause(self, times: int) -> None:
+        """The pause of those who go on asking when all tries of a request have failed so often in a row."""
+        await self._wait(patience_s(times))
+
+    async def _wait(self, seconds: float) -> None:
+        now_s = trio.current_time()
+        self._vitals.tries_again(now_s + seconds, now_s)
+        await trio.sleep(seconds)
 
     def _last_word(self, trouble: TryAgain | Banned, began_s: float, tries: int) -> RequestFailed | Unreachable:
         why = f"{trouble} (tried {tries} times)" if tries > 1 else str(trouble)

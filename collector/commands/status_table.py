@@ -27,6 +27,8 @@ def status_table(report: Report) -> Table:
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "state", f"{report.state}, {report.doing}"
     yield from (("because", reason) for reason in report.reasons)
+    if report.unserved and not any(reason.startswith(report.unserved) for reason in report.reasons):
+        yield "exchange", report.unserved
     what = f"{counted(report.series, 'series')} of {counted(report.symbols, 'symbol')}"
     yield "collecting", f"{what}, {report.category} at {report.exchange}, {report.mode}"
     since, so_long = moment_text(report.started_ms), duration_text((report.now_ms - report.started_ms) / 1000)

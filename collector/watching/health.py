@@ -46,6 +46,9 @@ class Signs:
     silent_s: float = 0.0
     unserved_s: float = 0.0  # since when every question failed
     unserved_why: str = ""
+    next_try_s: float = 0.0  # until it is asked again
+    unstreamed_why: str = ""
+    next_connect_s: float = 0.0
     unstreamed_s: float = 0.0  # since there was a connection to the stream, where there is to be one
     errors: int = 0  # in the last minute
     worst_error: str = ""
@@ -143,15 +146,27 @@ def _stale(signs: Signs, tolerance: Tolerance) -> str:
 
 
 def _silent(signs: Signs, _: Tolerance) -> str:
-    return f"the exchange has said nothing for {duration_text(signs.silent_s)}"
+    return f"the exchange has said nothing {signs.since(signs.silent_s)}"
+
+
+def unserved_text(signs: Signs) -> str:
+    """Since when the exchange gives no good answer, what it says instead, and when it is asked again."""
+    again = _again("asked", signs.next_try_s)
+    return f"the exchange cannot be asked {signs.since(signs.unserved_s)}: {signs.unserved_why}{again}"
 
 
 def _unserved(signs: Signs, _: Tolerance) -> str:
-    return f"the exchange cannot be asked {signs.since(signs.unserved_s)}: {signs.unserved_why}"
+    return unserved_text(signs)
 
 
 def _unstreamed(signs: Signs, _: Tolerance) -> str:
-    return f"no connection to the stream for {duration_text(signs.unstreamed_s)}, candles come late and over REST"
+    why = f": {signs.unstreamed_why}" if signs.unstreamed_why else ""
+    again = _again("tried", signs.next_connect_s)
+    return f"no connection to the stream {signs.since(signs.unstreamed_s)}{why}{again}; candles come late and over REST"
+
+
+def _again(verb: str, seconds: float) -> str:
+    return f"; {verb} again in {duration_text(seconds)}" if seconds >= 1 else ""
 
 
 def _errors(signs: Signs, _: Tolerance) -> str:

@@ -59,6 +59,7 @@ class Monitor:
     rates: Rates = attrs.field(factory=Rates)
     surveyed: Survey = attrs.field(factory=Survey)
     surveyed_ms: int = 0  # when; local time
+    signs: Signs = attrs.field(factory=Signs)  # of the last look
     _survey_due_s: float = 0.0
     _able_since_ms: int = 0  # by the exchange's clock: since then candles could be fetched
     _heard_s: float = attrs.field(factory=trio.current_time)
@@ -79,7 +80,8 @@ class Monitor:
         """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
         tally, before = Tally.of(self.watched.vitals, trio.current_time()), self.watched.vitals.health
         self._note_life(tally.at_s, self.rates.add(tally))
-        health = self.watched.vitals.health = judge(self._signs(tally), _tolerance(self.watched.settings), before)
+        self.signs = self._signs(tally)
+        health = self.watched.vitals.health = judge(self.signs, _tolerance(self.watched.settings), before)
         if health.kinds != before.kinds:
             self._tell(before, health, tally.at_s)
         if before.low_disk and not health.low_disk:
@@ -134,6 +136,9 @@ class Monitor:
             banned_until_ms=self.banned_until_ms,
             unserved_s=0.0 if vitals.unserved_since_s is None else now.at_s - vitals.unserved_since_s,
             unserved_why=vitals.unserved_why,
+            next_try_s=vitals.next_try_s - now.at_s,
+            unstreamed_why=vitals.unstreamed_why,
+            next_connect_s=vitals.next_connect_s - now.at_s,
             banned_why=vitals.quiet_why,
             stream_refused_s=max(0.0, vitals.stream_refused_until_s - now.at_s),
             now_ms=probes.now_ms(),

@@ -14,7 +14,7 @@ from collector.coverage import moment_text
 from collector.outward import hidden
 from collector.watching.health import HealthState
 
-Doing = Literal["starting", "catching up", "up to date"]
+Doing = Literal["starting", "catching up", "up to date", "waiting for the exchange"]
 
 
 @attrs.frozen
@@ -142,6 +142,7 @@ class Report:
     url: str = ""  # of the TCP port at which it is served too
     port_trouble: str = ""  # why that is not served, tried again now and then
     maintenance: tuple[Announced, ...] = ()
+    unserved: str = ""  # since when and why the exchange gives no good answer, and when it is asked again
     running: bool = True  # as whoever reads the JSON of `collector status` always finds it
 
 

@@ -14,11 +14,13 @@ import trio
 
 from collector.pacing import WINDOW_S, request_interval_s
 from collector.rate_limit import Demand
+from collector.watching.health import unserved_text
 from collector.watching.monitor import Monitor, Watched
 from collector.watching.rates import Tally
 from collector.watching.report import Announced, Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
 
 _RATES_OVER_S = 10.0
+_WAITS_S = 5.0
 _MB = 1_000_000
 
 
@@ -76,6 +78,7 @@ class Reporter:
             lags=self._lags(),
             gaps=self._gaps(),
             machine=self._machine(),
+            unserved=unserved_text(self._monitor.signs) if self._waits else "",
             url=self.url,
             port_trouble=self.port_trouble,
             maintenance=tuple(Announced(each.title, each.begin_ms, each.end_ms) for each in self._monitor.announced),
@@ -85,7 +88,14 @@ class Reporter:
     def _doing(self) -> Doing:
         if not (self._monitor.surveyed.series and self._looked()):
             return "starting"
+        if self._waits or self._monitor.banned_until_ms:
+            return "waiting for the exchange"
         return "up to date" if self._watched.book.idle else "catching up"
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the exchange has given no good answer for some time; a question is asked again after a second."""
+        return self._monitor.signs.unserved_s >= _WAITS_S
 
     def _requests(self, now: Tally, lately: Tally) -> Requests:
         vitals, settings = self._watched.vitals, self._watched.settings

@@ -18,14 +18,18 @@ TROUBLES: dict[str, tuple[Signs, str]] = {
         attrs.evolve(WELL, overdue_s=312, slowest="BTCUSDT_1", stale=3),
         "3 series are stale, BTCUSDT_1 most of all: its newest candle is overdue by 5 min 12 s",
     ),
-    "silence": (attrs.evolve(WELL, silent_s=7260), "the exchange has said nothing for 2 h 1 min"),
+    "silence": (
+        attrs.evolve(WELL, silent_s=7260, now_ms=1_700_000_000_000),
+        "the exchange has said nothing since 2023-11-14 20:12:20 UTC (2 h 1 min)",
+    ),
     "unserved": (
-        attrs.evolve(WELL, unserved_s=31, unserved_why="cannot connect: refused", now_ms=1_700_000_031_000),
-        "the exchange cannot be asked since 2023-11-14 22:13:20 UTC (31 s): cannot connect: refused",
+        attrs.evolve(WELL, unserved_s=31, unserved_why="no route", next_try_s=12.3, now_ms=1_700_000_031_000),
+        "the exchange cannot be asked since 2023-11-14 22:13:20 UTC (31 s): no route; asked again in 12 s",
     ),
     "stream": (
-        attrs.evolve(WELL, unstreamed_s=301),
-        "no connection to the stream for 5 min 1 s, candles come late and over REST",
+        attrs.evolve(WELL, unstreamed_s=301, unstreamed_why="HTTP 502", next_connect_s=16, now_ms=1_700_000_301_000),
+        "no connection to the stream since 2023-11-14 22:13:20 UTC (5 min 1 s): HTTP 502; tried again in 16 s; "
+        "candles come late and over REST",
     ),
     "errors": (
         attrs.evolve(WELL, errors=1200, worst_error="no answer"),
@@ -98,10 +102,11 @@ def test_history_has_to_stop_for_a_low_disk_and_for_nothing_else() -> None:
 
 
 def test_one_line_has_the_state_and_all_reasons() -> None:
-    both = attrs.evolve(WELL, memory_mb=1100, silent_s=312)
+    both = attrs.evolve(WELL, memory_mb=1100, silent_s=312, now_ms=1_700_000_312_000)
     assert HEALTHY.line == "healthy"
     assert judge(both, TOLERANCE).line == (
-        "degraded: the exchange has said nothing for 5 min 12 s; 1,100 MB of memory are in use, more than 1,024 MB"
+        "degraded: the exchange has said nothing since 2023-11-14 22:13:20 UTC (5 min 12 s); "
+        "1,100 MB of memory are in use, more than 1,024 MB"
     )
 
 
