@@ -37,7 +37,7 @@ NASTY = [
 ]
 
 
-@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
 def test_what_cannot_be_seen_is_a_question_mark(text: str) -> None:
     shown = printable(text)
     assert shown.isprintable()
@@ -88,14 +88,14 @@ def said_by_the_log(tmp_path: Path, text: str) -> tuple[str, str]:
     with open_logs(tmp_path, console=console):
         log.warning("said", what=text, many=[text], quoted=f"a {text}")
         try:
-            raise OSError(text)
+            raise OSError(text.replace("\udcff", ""))  # pytest keeps it too, and needs UTF-8 to pass it on
         except OSError:
             log.exception("failed")
     assert isinstance(console.file, StringIO)
     return console.file.getvalue(), (tmp_path / "collector.log").read_text()
 
 
-@pytest.mark.parametrize("text", NASTY)
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
 def test_no_log_line_is_steered_or_forged(tmp_path: Path, text: str) -> None:
     console, file = said_by_the_log(tmp_path, text)
     assert all(line.isprintable() for line in console.split("\n"))
@@ -112,7 +112,7 @@ def test_no_log_line_holds_a_secret(tmp_path: Path, secret: str, monkeypatch: py
             assert spelling not in text
 
 
-@pytest.mark.parametrize("text", [*NASTY, SECRET, f"https://u:{SECRET}@h"])
+@pytest.mark.parametrize("text", [*NASTY, SECRET, f"https://u:{SECRET}@h"], ids=ascii)
 def test_no_command_prints_what_steers_or_is_secret(
     text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
