@@ -4,7 +4,7 @@ This is the coverage that flows back from the writer to the reconciler. It lives
 keeps a copy on disk. Nothing but the writer may say that a candle is held.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -13,18 +13,20 @@ from collector.coverage import NOTHING, Span, Spans
 from collector.missing import (
     LAG_MS,
     SETTLED,
+    InvalidRow,
     Missing,
     State,
     asked_anew,
     before_listing,
     ended,
     failed,
+    invalid,
     left_out,
     next_due_ms,
     not_due,
     noted,
     started_anew,
-    waiting,
+    to_ask_alone,
 )
 from collector.planning import joined
 from collector.rows import candles_in
@@ -135,8 +137,9 @@ class Book:
     def requests(self, series: Series, due: Spans, now_ms: int) -> Spans:
         """What to ask for so that all that is due takes the fewest requests; what is held may be asked for again."""
         record = self[series]
-        apart = record.in_flight | waiting(record.notes, now_ms)
-        return joined(series.timeframe, due, (record.held | record.wanted) - apart)
+        alone = to_ask_alone(record.notes, now_ms)
+        between = (record.held | record.wanted) - record.in_flight - alone
+        return joined(series.timeframe, due - alone, between) | (due & alone)
 
     def hole(self, series: Series, start_ms: int, end_ms: int, staged: Spans) -> Spans:
         """What lies between two instants and is going to be filled: wanted, not staged, not on record as missing."""
@@ -175,18 +178,27 @@ class Book:
         """The spans were not asked for after all."""
         self._landed(series, spans)
 
-    def answer(self, series: Series, asked: Span, covered: Spans, now_ms: int) -> None:
-        """The exchange answered for a span, and what it sent has been written."""
+    def answer(
+        self, series: Series, asked: Span, covered: Spans, now_ms: int, spoiled: Sequence[InvalidRow] = ()
+    ) -> None:
+        """The exchange answered for a span, and what it sent has been written, but for rows that are no candles."""
         record = self[series]
         span = Spans((asked,))
         record.held |= covered
         still_missing = (span - record.held) & record.wanted
         if record.notes or still_missing:
+            bad, whys = Spans.of(*(row.span for row in spoiled)), {row.span.start_ms: row.why for row in spoiled}
             old = span.within(0, series.timeframe.floor(now_ms - LAG_MS))
-            for part in (old, span - old):
+            for part in (old - bad, span - old - bad):
                 record.notes = noted(
                     record.notes, part, still_missing & part, lambda before, part: left_out(before, part, now_ms)
                 )
+            record.notes = noted(
+                record.notes,
+                bad,
+                still_missing & bad,
+                lambda before, part: invalid(before, part, now_ms, whys[part.start_ms]),
+            )
             record.drop_contradicted()
             if series.symbol in self.delisted:
                 self._note_end(series)

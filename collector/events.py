@@ -4,6 +4,7 @@ import attrs
 
 from collector.candle import Series
 from collector.coverage import Span
+from collector.missing import InvalidRow
 from collector.rows import Rows
 
 
@@ -11,13 +12,15 @@ from collector.rows import Rows
 class Answered:
     """The exchange answered for all candles of a span: these rows, and no others.
 
-    `asked` is on the grid and holds closed candles only; `at_ms` is the exchange's time of the answer.
+    `asked` is on the grid and holds closed candles only; `at_ms` is the exchange's time of the answer. Rows that are no
+    candles are in `invalid`.
     """
 
     series: Series
     asked: Span
     rows: Rows
     at_ms: int
+    invalid: tuple[InvalidRow, ...] = ()
 
 
 @attrs.frozen

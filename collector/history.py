@@ -19,6 +19,7 @@ from collector.coverage import NOTHING, Span, Spans, moment_text, span_texts
 from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
+from collector.missing import InvalidRow
 from collector.planning import Agenda, Window, halves
 from collector.rows import Rows
 from collector.vitals import Vitals
@@ -114,7 +115,10 @@ class History:
             spoiled = {}
             for whole, said in wholes.items():
                 parts = [] if many else halves(series.timeframe, whole)
-                if not parts:
+                if not parts and series.timeframe.count(whole.start_ms, whole.end_ms) == 1:
+                    row = InvalidRow(whole, said)
+                    await out.send(Answered(series, whole, Rows(), self._rest.now_ms, (row,)))
+                elif not parts:
                     await self._give_up(series, Spans((whole,)), said, out)
                 for part in parts:
                     if said := await self._fetch_part(series, part, out):

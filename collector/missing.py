@@ -3,8 +3,9 @@
 A closed candle that is wanted and not held is `pending` until it was asked for. What a good answer leaves out is
 `retrying`, because one answer proves nothing: REST may lag, and a page may come short. A candle that closed less than
 an hour before is asked for four times over three minutes; an older one once more, at once. What is left out then too is
-`absent`. What lies before the first candle that the exchange has of a series is `before-listing`. Both are claims: they
-are asked for again after a day, then ever more rarely. Pure: the moments come in from outside, by the exchange's clock.
+`absent`. A candle whose row is no candle, answer after answer, is `invalid`. What lies before the first candle that the
+exchange has of a series is `before-listing`. All three are claims: they are asked for again after a day, then ever more
+rarely. Pure: the moments come in from outside, by the exchange's clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,14 +29,23 @@ class State(StrEnum):
     PENDING = "pending"
     RETRYING = "retrying"
     ABSENT = "absent"
+    INVALID = "invalid"
     BEFORE_LISTING = "before-listing"
     DELISTED = "delisted"
 
 
 # The exchange was asked and has nothing there: nobody waits for these candles, and a file without them is whole.
-SETTLED = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
+SETTLED = (State.ABSENT, State.INVALID, State.BEFORE_LISTING, State.DELISTED)
 # Of these, what the exchange may still come to have, and is asked for again.
-CLAIMS = (State.ABSENT, State.BEFORE_LISTING)
+CLAIMS = (State.ABSENT, State.INVALID, State.BEFORE_LISTING)
+
+
+@attrs.frozen
+class InvalidRow:
+    """A candle of which the exchange itself has a row that is no candle; `why` names the defect."""
+
+    span: Span
+    why: str
 
 
 @attrs.frozen
@@ -88,16 +98,25 @@ _LEFT_OUT = "the exchange's answer leaves it out"
 
 def left_out(before: Missing | None, span: Span, now_ms: int) -> Missing:
     """A good answer did not have these candles, all of which closed within `LAG_MS` before it, or all earlier."""
-    if before and before.state in (State.RETRYING, *CLAIMS):
+    if before and before.state in (State.RETRYING, State.ABSENT, State.BEFORE_LISTING):
         return attrs.evolve(before, span=span).left_out_again(now_ms)
     return Missing(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
 
 
 def before_listing(before: Missing | None, span: Span, now_ms: int) -> Missing:
     """The exchange's answers for the series begin behind these candles."""
-    again = before is not None and before.state is State.BEFORE_LISTING
+    return _claimed(before, span, State.BEFORE_LISTING, now_ms, "the exchange has no earlier candle")
+
+
+def invalid(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing:
+    """The exchange's own row for this candle is none, answer after answer."""
+    return _claimed(before, span, State.INVALID, now_ms, f"the exchange's own row is no candle: {why}")
+
+
+def _claimed(before: Missing | None, span: Span, state: State, now_ms: int, why: str) -> Missing:
+    again = before is not None and before.state is state
     tries, since_ms = (before.tries + 1, before.since_ms) if before and again else (1, now_ms)
-    return Missing(span, State.BEFORE_LISTING, tries, now_ms, "the exchange has no earlier candle", since_ms)
+    return Missing(span, state, tries, now_ms, why, since_ms)
 
 
 def failed(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing:
@@ -149,9 +168,16 @@ def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
     return Spans.of(*waiting) if waiting else NOTHING
 
 
-def waiting(notes: Iterable[Missing], now_ms: int) -> Spans:
-    """The spans that are to be asked for a number of times, and not yet again: no other question may cover them."""
-    return Spans.of(*(note.span for note in notes if note.state is State.RETRYING and (note.due_ms or 0) > now_ms))
+def to_ask_alone(notes: Iterable[Missing], now_ms: int) -> Spans:
+    """The spans that no other question may cover: those that are not due yet, where it counts how often they were asked
+    for, and those whose row spoils an answer."""
+    return Spans.of(
+        *(
+            note.span
+            for note in notes
+            if note.state is State.INVALID or (note.state is State.RETRYING and (note.due_ms or 0) > now_ms)
+        )
+    )
 
 
 def next_due_ms(notes: Iterable[Missing], now_ms: int) -> int | None:

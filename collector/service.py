@@ -279,6 +279,7 @@ async def _serve(run: _Run) -> Outcome:
         len(every_series),
         missing=tuple(each for each in notes if each[1].state in (State.PENDING, State.RETRYING)),
         absent=tuple(each for each in notes if each[1].state is State.ABSENT),
+        invalid=tuple(each for each in notes if each[1].state is State.INVALID),
         unknown=symbols.unknown,
         looked=stations.reconciler.looked,
         stopped=run.stop.is_set(),

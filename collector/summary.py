@@ -30,8 +30,8 @@ class Outcome:
     """What a collection came to.
 
     `missing` has every wanted candle that is not in a file and may still come, `absent` those that the exchange was
-    asked for again and again and does not have; `unknown` the symbols that were asked for and are not listed. `looked`
-    is whether it came as far as finding out what is missing.
+    asked for again and does not have, `invalid` those of which its own row is no candle, `unknown` the symbols asked
+    for that are not listed. `looked` is whether it came as far as finding out what is missing.
     """
 
     vitals: Vitals
@@ -42,6 +42,7 @@ class Outcome:
     unknown: tuple[str, ...]
     looked: bool
     stopped: bool
+    invalid: tuple[tuple[Series, Missing], ...] = ()
     left_alone: tuple[str, ...] = ()  # why files were not touched, a sentence each
     mended: Mended = Mended()
 
@@ -75,8 +76,11 @@ def _done(outcome: Outcome) -> Iterator[str]:
         yield f"{counted(vitals.revisions, 'stored candle')} {was} replaced"
     if outcome.absent:
         yield f"the exchange does not have {_amount(outcome.absent)}; asked again ever more rarely"
+    if outcome.invalid:
+        yield f"the exchange's own rows for {_amount(outcome.invalid)} are no candles; asked again ever more rarely"
     if outcome.complete:
-        yield "nothing else that was wanted is missing" if outcome.absent else "nothing wanted is missing"
+        settled = outcome.absent or outcome.invalid
+        yield "nothing else that was wanted is missing" if settled else "nothing wanted is missing"
 
 
 def left_lines(outcome: Outcome) -> Iterator[str]:

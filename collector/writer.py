@@ -321,7 +321,8 @@ class Writer:
         self._hold(series, file)
         for answer in answers:
             if isinstance(answer, Answered):
-                self._book.answer(series, answer.asked, answer.rows.covered & file.held, answer.at_ms)
+                covered = answer.rows.covered & file.held
+                self._book.answer(series, answer.asked, covered, answer.at_ms, answer.invalid)
             elif answer.asked.start_ms in file.held:
                 self._book.confirm(series, answer.rows.covered, file.held)
 

@@ -83,7 +83,7 @@ class World:
             assert not isinstance(event, tuple)
             self.events.append(event)
             if isinstance(event, Answered):
-                self.book.answer(event.series, event.asked, event.rows.covered, event.at_ms)
+                self.book.answer(event.series, event.asked, event.rows.covered, event.at_ms, event.invalid)
             else:
                 self.book.fail(event.series, event.asked, event.why, event.at_ms)
 
@@ -260,16 +260,30 @@ async def test_a_row_that_is_no_candle_keeps_only_itself_away(autojump_clock: tr
         bad = Spans.between(here.bad[0], here.bad[0] + MINUTE_MS)
         assert here.held_of("BTCUSDT_1") == wanted(5) - bad
         (note,) = here.book.missing(Series.named("BTCUSDT_1"))
-        assert (Spans((note.span,)), note.state) == (bad, State.PENDING)
+        assert (Spans((note.span,)), note.state) == (bad, State.INVALID)
         assert "high 0 is below low" in note.why
-        # 8 pages, one of them twice and in halves; its first candle, should it be the first page; the row again
-        assert here.questions() <= 8 + 1 + 2 * 10 + 1 + 2
+        # 8 pages, one of them twice and in halves; its first candle, should it be the first page
+        assert here.questions() <= 8 + 1 + 2 * 10 + 1
         before = here.questions()
-        here.bad = []
         here.book.start_anew()
         await here.fetch_once()
-        assert here.held_of("BTCUSDT_1") == wanted(5)
-        assert here.questions() == before + 1
+        assert here.questions() == before
+
+
+@pytest.mark.parametrize("healed", [True, False])
+async def test_an_invalid_candle_is_asked_for_alone_after_a_day(
+    autojump_clock: trio.testing.MockClock, healed: bool
+) -> None:
+    here = world(bulk_max_retries=2, timeframes=["60"], days_to_fetch=2)
+    bad_ms = wanted(1, "BTCUSDT_60")[0].start_ms + 5 * 60 * MINUTE_MS
+    here.bad = [bad_ms]
+    await here.fetch_once()
+    before = here.questions()
+    here.bad = [] if healed else [bad_ms]
+    here.exchange.clock.advance(DAY_MS)
+    await here.fetch_once()
+    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_60"))] == [State.INVALID] * (not healed)
+    assert here.questions() <= before + 1 + 2  # the day, and the candle
 
 
 async def test_many_rows_that_are_no_candles_are_not_looked_for_one_by_one(
@@ -292,7 +306,7 @@ async def test_a_symbol_whose_first_row_is_no_candle_is_collected_from_the_secon
     after_ms = here.bad[0] + MINUTE_MS
     assert here.held_of("ETHUSDT_1") == wanted(5).within(after_ms, NOW)
     notes = here.book.missing(Series.named("ETHUSDT_1"))
-    assert [note.state for note in notes] == [State.BEFORE_LISTING, State.PENDING]
+    assert [note.state for note in notes] == [State.BEFORE_LISTING, State.INVALID]
     assert notes[1].span == Span(here.bad[0], after_ms)
 
 

@@ -247,15 +247,22 @@ async def test_a_row_that_is_no_candle_costs_its_file_that_row_alone(
     async with open_sandbox(exchange) as box:
         settings = settings_for(box.url, tmp_path, bulk_max_retries=2)
         outcome = await fetch(settings)
-        assert states(outcome) == [(State.PENDING, Span(bad_ms, bad_ms + 3_600_000))]
+        assert outcome.complete
+        assert [note.span for _, note in outcome.invalid] == [Span(bad_ms, bad_ms + 3_600_000)]
+        assert "the exchange's own rows for 1 candle in 1 span are no candles" in "\n".join(summary_lines(outcome))
         true = truth_of(box, settings, BTC_60).splitlines(keepends=True)
         good = b"".join(line for line in true if not line.startswith(b"%d," % bad_ms))
         assert (settings.data_dir / "BTCUSDT_60.csv").read_bytes() == good
         (gap,) = find_gaps(settings.data_dir, settings.category)
+        assert gap.missing.state is State.INVALID
         assert "high 0 is below low" in gap.missing.why
         bad.clear()
+        box.counts.clear()
         assert (await fetch(settings)).complete
-        assert differences(box, settings) == []
+        assert kline_requests(box) == 0
+        box.clock.advance(DAY_MS)
+        assert (await fetch(settings)).complete
+        assert differences(box, attrs.evolve(settings, days_to_fetch=11)) == []
 
 
 def spoiled(respond: Callable[[Request], Reply], bad: Collection[int], request: Request) -> Reply:
