@@ -6,7 +6,7 @@ good part ends. Nothing here changes a file.
 
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -41,7 +41,12 @@ def mapped(path: Path) -> Iterator[Bytes]:
     if not path.exists() or not path.stat().st_size:
         yield b""
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        try:
+            data: Bytes = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except ValueError:  # it was emptied since
+            data = b""
         yield data
 
 

@@ -69,8 +69,8 @@ def locked(directory: Path, own: Path) -> Iterator[None]:
             raise Held(holder)
         with suppress(OSError):  # a reader has locked it, or a network file system cannot
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(file, 0)
         with suppress(OSError):  # a full disk has no room for the number, and is no reason not to start
+            os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         yield
 

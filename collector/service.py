@@ -55,6 +55,7 @@ from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Mended, Outcome
 from collector.symbols import Symbols, symbols_to_collect
+from collector.threads import run_in_thread
 from collector.vitals import Vitals
 from collector.watching.endpoint import serve_status
 from collector.watching.monitor import Monitor, Watched
@@ -269,7 +270,7 @@ async def _serve(run: _Run) -> Outcome:
             log.warning("not all was written in time, the next start fetches the rest", within_s=_DRAIN_S)
         mended = Mended()
         if run.mending:
-            mended = await trio.to_thread.run_sync(run.mending.finish, stock, clock.now_ms)
+            mended = await run_in_thread(partial(run.mending.finish, stock, clock.now_ms))
     if failures:
         raise failures[0]
     notes = [(series, note) for series in every_series for note in neighbours_joined(stock.book.missing(series))]
@@ -323,7 +324,7 @@ async def _own(run: _Run, vitals: Vitals, clock: Clock, owned: ExitStack) -> Sto
         waiting.start_soon(
             partial(serve_status, run.settings, Reporter(monitor, lambda: False), port=run.status, socket=False)
         )
-        stock = await _despite_disk(run, vitals, partial(trio.to_thread.run_sync, own))
+        stock = await _despite_disk(run, vitals, partial(run_in_thread, own))
         waiting.cancel_scope.cancel()
     return stock
 
@@ -399,7 +400,7 @@ async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series
     else:
         stored = {series.symbol for series in (*stock.marks, *stock.store.every_series())}
         symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
-        await _despite_disk(run, vitals, partial(trio.to_thread.run_sync, stock.ledger.claim))
+        await _despite_disk(run, vitals, partial(run_in_thread, stock.ledger.claim))
         every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
     if run.settings.limit_to_50_entries and not run.allow_trim and not run.mending:
         _refuse_to_trim(stock, every_series)
@@ -446,8 +447,8 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series
             stock.book.want(series, stock.book[series].wanted | span)
     every_series = stored_series(stock.store, stock.book, mending.chosen)
     for series in every_series:
-        await trio.to_thread.run_sync(mending.mend, stock, series, now_ms)
-    doubted = await trio.to_thread.run_sync(mending.doubt, stock, every_series, now_ms)
+        await run_in_thread(partial(mending.mend, stock, series, now_ms))
+    doubted = await run_in_thread(partial(mending.doubt, stock, every_series, now_ms))
     stock.book.ask_anew(every_series)
     return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
 

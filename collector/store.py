@@ -162,7 +162,8 @@ class SeriesFile:
         if not self.held:
             return None
         last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
-        return Mark(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
+        with storage(self.path):
+            return Mark(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
 
     def _roll(self, rows: Rows, keep: int) -> None:
         """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
@@ -198,7 +199,8 @@ class SeriesFile:
         try:
             self.disk.write(file, text)
         except OSError:
-            os.ftruncate(file, self.size)
+            with suppress(OSError):  # what is left of the text then, the next start cuts off
+                os.ftruncate(file, self.size)
             raise
 
     def _edits(self, old: Bytes, pages: Sequence[Rows]) -> tuple[list["_Edit"], tuple[Revision, ...]]:
@@ -233,8 +235,8 @@ class Store:
 
     def every_series(self) -> list[Series]:
         """Those that have a file, or a piece of one that waits, by name."""
-        named = {Series.of_file(path.name) for path in self.directory.glob("*.csv")}
         with storage(self.directory):
+            named = {Series.of_file(path.name) for path in self.directory.glob("*.csv")}
             every = {series for series in named if series} | self._quarantine.every_series(self.directory)
         return sorted(every, key=lambda series: series.file_name)
 
@@ -304,8 +306,8 @@ class Store:
     def sync_names(self, files: Iterable[SeriesFile]) -> None:
         """Returns once every one of these files that was created or renamed is there for good."""
         anew = [file for file in files if file.named_anew]
-        for directory in {target_of(file.path).parent for file in anew}:
-            with storage(directory):
+        with storage(self.directory):
+            for directory in {target_of(file.path).parent for file in anew}:
                 self.disk.sync_path(directory)
         for file in anew:
             file.named_anew = False

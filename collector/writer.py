@@ -31,6 +31,7 @@ from collector.quarantine import Piece
 from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
+from collector.threads import run_in_thread
 from collector.vitals import Vitals
 from collector.watching.pulse import Work
 from collector.wording import counted
@@ -458,7 +459,7 @@ class Writer:
         """The only way to the disk: a system call that never returns must not hold up those who tell of it."""
         self._begin(what, path)
         try:
-            return await trio.to_thread.run_sync(work, limiter=self._thread)
+            return await run_in_thread(work, self._thread)
         finally:
             self._call = None
 

@@ -19,7 +19,7 @@ PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing"
 PURE |= {"disagreements", "verification", "rate_limit", "wording", "outward"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
-COMMON = PURE | {"settings", "logs", "vitals", "clock"}
+COMMON = PURE | {"settings", "logs", "vitals", "threads", "clock"}
 STATIONS = {
     "reconcile",
     "history",
@@ -115,6 +115,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "values": {"candle"},
     "logs": {"errors", "logs.*", "outward", "own_files"},
     "logs.*": {"logs.*", "logs.storms", "own_files", "wording"},
+    "threads": {"logs"},
     "vitals": PURE,
     "clock": PURE,
     "reload": {"settings"},

@@ -1,6 +1,7 @@
 """The store: a file never lies, whatever happened to it."""
 
 import errno
+import io
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -577,3 +578,49 @@ def test_a_file_that_root_begins_belongs_to_the_owner_of_the_directory(begun: st
         file = opened(place)
         file.append(rows(0, 3)) if begun == "append" else file.insert([rows(0, 3)])
         assert ((place / NAME).stat().st_uid, (place / NAME).stat().st_gid) == (NOBODY, NOBODY)
+
+
+def test_a_torn_append_that_cannot_be_undone_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deaf(*_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    opened(tmp_path).append(rows(0, 5))
+    file = opened(tmp_path, FullDisk(100))
+    monkeypatch.setattr(os, "ftruncate", deaf)
+    with pytest.raises(StorageError, match="the disk is full"):
+        file.append(rows(5, 50))
+    monkeypatch.undo()
+    assert opened(tmp_path).held == spans(0, 6)
+
+
+REFUSED: list[tuple[str, Callable[[Store, SeriesFile], object]]] = [
+    ("open", lambda store, _: store.open(BTC, None)),
+    ("open", lambda _, file: file.append(rows(5, 6))),
+    ("stat", lambda _, file: file.mark()),
+    ("stat", lambda store, file: store.sync_names([file])),
+    ("stat", lambda _, file: file.insert([rows(0, 5, volume="9")])),
+    ("listdir", lambda store, _: store.every_series()),
+    ("ftruncate", lambda _, file: file.cut(T0)),
+    ("unlink", lambda store, _: store.open(BTC, None)),
+]
+
+
+@pytest.mark.parametrize(("call", "work"), REFUSED)
+def test_a_system_call_that_fails_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, work: Callable[[Store, SeriesFile], object]
+) -> None:
+    def deaf(path: object, *_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    opened(tmp_path).append(rows(0, 5))
+    store = Store(tmp_path)
+    file, _ = store.open(BTC, None)
+    file.named_anew = True
+    (tmp_path / f"{NAME}.cut-1.pending").write_bytes(rows(5, 6).text)
+    store = Store(tmp_path)
+    for module in (os, io):
+        if hasattr(module, call):
+            monkeypatch.setattr(module, call, deaf)
+    with pytest.raises(StorageError, match="Input/output error"):
+        work(store, file)
+    monkeypatch.undo()

@@ -24,6 +24,7 @@ from collector.ownership import OWN
 from collector.rows import Rows
 from collector.settings import Settings
 from collector.store import Finding, SeriesFile, Store
+from collector.threads import run_in_thread
 from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
@@ -476,3 +477,21 @@ async def test_what_could_not_be_synced_is_not_in_the_ledger(bench: Bench) -> No
         await bench.write(answered(0, 10))
     with open_ledger(bench.directory, "bybit", "linear") as ledger:
         assert ledger.load(Book()) == {}
+
+
+async def test_without_a_thread_to_start_all_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", none_left)
+    await bench.write(answered(0, 10), answered(10, 20))
+    assert bench.data == content(rows(0, 20))
+
+
+async def test_an_error_of_the_work_itself_is_no_lack_of_threads() -> None:
+    def broken() -> None:
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        await run_in_thread(broken)

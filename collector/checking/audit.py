@@ -4,8 +4,7 @@ It may run beside a collector. Nothing is changed, whatever is found.
 """
 
 from collections.abc import Callable, Sequence
-
-import trio
+from functools import partial
 
 from collector.beside import open_rest_beside
 from collector.candle import Series
@@ -14,6 +13,7 @@ from collector.coverage import Span
 from collector.errors import RequestError
 from collector.ownership import OWN, checked_identity
 from collector.settings import Settings
+from collector.threads import run_in_thread
 
 
 async def audit(
@@ -37,6 +37,6 @@ async def audit(
             except RequestError as failure:
                 found.append(Uncompared(sample.series, sample.span, str(failure)))
                 continue
-            rows = await trio.to_thread.run_sync(rows_in, sample.series, sample.span)
+            rows = await run_in_thread(partial(rows_in, sample.series, sample.span))
             found += differences(sample, rows, answer.rows.text)
     return found
