@@ -24,10 +24,12 @@ from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.faults import KINDS
 from collector.sandbox.messages import Reply, Request
+from collector.sandbox.rest.query import Dialect
 from collector.service import collect, repair, serve
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome, summary_lines
+from collector.symbols import list_symbols
 from tests.campaign.counting import Bell, hang_bell
 from tests.campaign.truth import (
     asked_spans,
@@ -199,6 +201,17 @@ async def test_an_odd_list_of_symbols_costs_none_of_them(tmp_path: Path, caplog:
         assert (outcome.complete, outcome.series) == (True, 2)
     left_out = [record.getMessage() for record in caplog.records if "names none" in record.getMessage()]
     assert len(left_out) == 4
+
+
+async def test_a_list_of_many_pages_is_whole_whichever_cursor_the_exchange_understands(tmp_path: Path) -> None:
+    box_options = {"count": 1100, "symbols": None, "dialect": Dialect(double_cursor="ignored", last_cursor="filled")}
+    async with open_sandbox(market(**box_options)) as box:  # type: ignore[arg-type]
+        settings = settings_for(box.url, tmp_path, fetch_all_symbols=True, symbols=[])
+        listed = [each.symbol for each in await list_symbols(settings)]
+        every = box.source.listings("linear").items()
+        assert listed == sorted(name for name, each in every if each.status(box.clock.now_ms()) == "Trading")
+        assert len(listed) > 1000
+        assert box.counts.cursors == {"single": 2}
 
 
 async def test_a_fetch_ends_when_a_block_does_not(tmp_path: Path) -> None:

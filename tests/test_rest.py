@@ -63,6 +63,7 @@ class FakeExchange:
     replies: list[Reply] = attrs.field(factory=list)
     asked_at: list[float] = attrs.field(factory=list)
     queries: list[dict[str, str]] = attrs.field(factory=list)
+    raw_queries: list[str] = attrs.field(factory=list)
     latency_s: float = 0.0
     remembered: list[int] = attrs.field(factory=list)
     vitals: Vitals = attrs.field(factory=Vitals)
@@ -73,6 +74,7 @@ class FakeExchange:
     async def answer(self, request: httpx.Request) -> httpx.Response:
         self.asked_at.append(trio.current_time())
         self.queries.append(dict(request.url.params))
+        self.raw_queries.append(request.url.query.decode())
         reply = self.replies.pop(0) if self.replies else candles()
         await trio.sleep(self.latency_s)
         if isinstance(reply, Exception):
@@ -371,12 +373,61 @@ async def test_the_whole_list_of_symbols_is_read_page_by_page(autojump_clock: tr
     assert [query.get("cursor") for query in exchange.queries] == [None, "c1", "c2"]
 
 
-async def test_a_cursor_that_comes_again_ends_the_list(autojump_clock: trio.testing.MockClock) -> None:
-    page = instruments_body("c1", "A")
-    exchange = FakeExchange([httpx.Response(200, content=page)] * 5)
+async def test_a_cursor_is_sent_back_with_its_own_characters(autojump_clock: trio.testing.MockClock) -> None:
+    cursors = ["first%3D0GUSDT%26last%3DNIGHTUSDT", "first=A&last=B+C", "first%3dA%26last%3d\u00e4"]
+    pages = [instruments_body(cursor, str(place)) for place, cursor in enumerate(cursors)] + [instruments_body("")]
+    exchange = FakeExchange([httpx.Response(200, content=page) for page in pages])
     async with exchange.rest() as rest:
         await rest.instruments()
-    assert len(exchange.asked_at) == 2
+    sent = [query.partition("cursor=")[2] for query in exchange.raw_queries]
+    assert sent == [
+        "",
+        "first%3D0GUSDT%26last%3DNIGHTUSDT",
+        "first%3DA%26last%3DB%2BC",
+        "first%3dA%26last%3d%C3%A4",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (instruments_body("c1", "A", "B"), "brings nothing new"),
+        (instruments_body("c2", "B", "A"), "brings nothing new"),
+        (instruments_body("", "B"), "brings nothing new"),
+        (instruments_body("c1", "C"), "leads back to one before it"),
+    ],
+)
+async def test_a_page_that_does_not_lead_on_is_never_a_silent_half_list(
+    autojump_clock: trio.testing.MockClock, page: bytes, why: str
+) -> None:
+    first = httpx.Response(200, content=instruments_body("c1", "A", "B"))
+    exchange = FakeExchange([first, *[httpx.Response(200, content=page)] * 3])
+    async with exchange.rest(bulk_max_retries=3) as rest:
+        with pytest.raises(RequestFailed, match=why):
+            await rest.instruments()
+    assert len(exchange.asked_at) == 4
+    replies: list[Reply] = [
+        first,
+        httpx.Response(200, content=page),
+        httpx.Response(200, content=instruments_body("", "C")),
+    ]
+    async with FakeExchange(replies).rest() as rest:
+        assert [each.symbol for each in await rest.instruments()] == ["A", "B", "C"]
+
+
+async def test_a_symbol_that_is_listed_twice_is_one(autojump_clock: trio.testing.MockClock) -> None:
+    pages = [instruments_body("c1", "A", "B", "A"), instruments_body("", "B", "C")]
+    exchange = FakeExchange([httpx.Response(200, content=page) for page in pages])
+    async with exchange.rest() as rest:
+        assert [each.symbol for each in await rest.instruments()] == ["A", "B", "C"]
+
+
+async def test_a_list_that_does_not_end_is_none(autojump_clock: trio.testing.MockClock) -> None:
+    pages = [instruments_body(f"c{place}", f"A{place}") for place in range(60)]
+    exchange = FakeExchange([httpx.Response(200, content=page) for page in pages])
+    async with exchange.rest() as rest:
+        with pytest.raises(RequestFailed, match="does not end after 50 pages"):
+            await rest.instruments()
 
 
 async def test_an_empty_list_of_symbols_is_a_failure_and_no_list(autojump_clock: trio.testing.MockClock) -> None:

@@ -7,7 +7,7 @@ comment says what was seen.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -266,8 +266,14 @@ def parse_first_candle(status: int, body: bytes, category: str, series: Series) 
     return FirstAnswer(page.time_ms, open_ms)
 
 
-def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAnswer:
-    """One page of the list of symbols. Raises as `parse_kline` does."""
+def parse_instruments(
+    status: int, body: bytes, category: str, known: Container[str] = (), cursors: Container[str] = ()
+) -> InstrumentsAnswer:
+    """One page of the list of symbols. Raises as `parse_kline` does.
+
+    A page that has only symbols that are `known` from those before, or leads back to one of their `cursors`, is none:
+    whoever does not understand a cursor gives the first page again, and the rest of the list would be missing.
+    """
     reply = _decoded(_INSTRUMENTS_REPLY, status, body)
     if reply.result.category != category:
         raise BadAnswer(f"the list is of category {reply.result.category!r}, not {category!r}")
@@ -276,9 +282,14 @@ def parse_instruments(status: int, body: bytes, category: str) -> InstrumentsAns
     read = [(row, _instrument(row)) for row in reply.result.list]
     # A short last page can carry a cursor; the page after it is empty.
     cursor = (reply.result.nextPageCursor or "") if read else ""
+    instruments = tuple(instrument for _, instrument in read if instrument)
+    if instruments and all(each.symbol in known for each in instruments):
+        raise BadAnswer("a page of the list of symbols brings nothing new")
+    if cursor and cursor in cursors:
+        raise BadAnswer("a page of the list of symbols leads back to one before it")
     return InstrumentsAnswer(
         _milliseconds(reply.time),
-        tuple(instrument for _, instrument in read if instrument),
+        instruments,
         cursor,
         tuple(_glimpse(bytes(row)) for row, instrument in read if not instrument),
     )

@@ -187,21 +187,22 @@ class Rest:
     async def instruments(self) -> list[Instrument]:
         """Every symbol of the category that trades, in the exchange's order."""
         category = self._settings.category
-        found: list[Instrument] = []
+        found: dict[str, Instrument] = {}
         cursors = [""]
         while True:
             page = await self._ask(
                 dialect.INSTRUMENTS,
                 dialect.instruments_query(category, cursors[-1]),
-                lambda status, body: dialect.parse_instruments(status, body, category),
+                lambda status, body: dialect.parse_instruments(status, body, category, found, cursors),
             )
-            found += page.instruments
+            for each in page.instruments:
+                found.setdefault(each.symbol, each)
             for row in page.unusable:
                 self._leave_out(row)
-            if page.cursor in ("", *cursors):
+            if not page.cursor:
                 if not found:  # an exchange without a symbol is a broken answer, and no reason to give up for good
                     raise RequestFailed("the list of symbols is empty")
-                return found
+                return list(found.values())
             if len(cursors) == _MOST_PAGES:
                 raise RequestFailed(f"the list of symbols does not end after {_MOST_PAGES} pages")
             cursors.append(page.cursor)
@@ -359,7 +360,8 @@ class Rest:
     async def _get(self, path: str, query: Query) -> tuple[int, bytes]:
         """One request over a connection of its own. A transport does without the client's cookies, redirects and URL
         merging, which would cost as much as the network."""
-        url = f"{self._settings.rest_url}{path}?{urlencode(query)}"
+        # A cursor comes encoded, as `first%3D0GUSDT%26last%3D…`, and goes back with its own characters.
+        url = f"{self._settings.rest_url}{path}?{urlencode(query, safe='%')}"
         connection = self._idle.pop() if self._idle else self._connection()
         try:
             with self._limited(), _mapped():

@@ -110,6 +110,9 @@ def sandbox(
     last_cursor: Annotated[
         str, _server("--last-cursor", help="The cursor of the last page of instruments: empty or filled.")
     ] = "empty",
+    double_cursor: Annotated[
+        str, _server("--double-cursor", help="A cursor that was encoded twice: understood or ignored.")
+    ] = "understood",
     refused_result: Annotated[
         str, _server("--refused-result", help="The result for an unknown symbol: empty or shaped.")
     ] = "empty",

@@ -67,6 +67,12 @@ def test_five_hundred_come_by_default() -> None:
     assert len(asker(count=886).symbols(category="linear", limit=1000)) == 885
 
 
+def test_a_cursor_that_was_encoded_twice_may_lead_to_the_first_page_again() -> None:
+    box = asker(dialect=Dialect(double_cursor="ignored"))
+    first = box.instruments(category="linear", limit=2)
+    assert box.instruments(category="linear", limit=2, cursor=first["nextPageCursor"])["list"] == first["list"]
+
+
 def test_the_last_page_may_carry_a_cursor_after_all() -> None:
     box = asker(dialect=Dialect(last_cursor="filled"))
     result = box.instruments(category="linear", status="PreLaunch")

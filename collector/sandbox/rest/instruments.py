@@ -37,6 +37,8 @@ def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query
         return {"category": "spot", "list": [spot_row(listing) for listing in chosen]}
     size = asked.limit(query, dialect, 500)
     after = asked.read_cursor(query)
+    if after is not None and after[1] == "double" and dialect.double_cursor == "ignored":
+        after = None
     left = chosen if after is None else [listing for listing in chosen if listing.symbol > after[0]]
     page = left[:size]
     more = len(left) > size or (dialect.last_cursor == "filled" and bool(page))

@@ -31,6 +31,9 @@ class Dialect:
     last_cursor: Literal["empty", "filled"] = _one_of(
         "empty", "filled"
     )  # whether a short last page carries a cursor; seen both ways
+    double_cursor: Literal["understood", "ignored"] = _one_of(
+        "understood", "ignored"
+    )  # a cursor that was encoded twice; ignored, it leads to the first page again
     refused_result: Literal["empty", "shaped"] = _one_of(
         "empty", "shaped"
     )  # `result` of a kline question for an unknown symbol
