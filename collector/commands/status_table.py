@@ -64,7 +64,10 @@ def _stream(report: Report) -> str:
     lag_s = stream.confirm_lag_s / stream.confirm_lags if stream.confirm_lags else 0.0
     parts = [f"{counted(stream.connections, 'connection')}, {counted(stream.reconnects, 'reconnect')}"]
     parts.append(f"{counted(stream.messages, 'message')}, {stream.messages_per_s:,.1f}/s")
-    parts.append(f"{counted(stream.confirmed, 'candle')} confirmed, {lag_s:.1f} s after their close")
+    late = f", {lag_s:.1f} s after their close" if stream.confirm_lags else ""
+    parts.append(f"{counted(stream.confirmed, 'candle')} confirmed{late}")
+    if stream.unconnected:
+        parts.append(stream.unconnected)
     if stream.refused_topics:
         parts.append(f"{counted(len(stream.refused_topics), 'topic')} refused")
     return "; ".join(parts)

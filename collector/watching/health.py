@@ -160,9 +160,13 @@ def _unserved(signs: Signs, _: Tolerance) -> str:
 
 
 def _unstreamed(signs: Signs, _: Tolerance) -> str:
-    why = f": {signs.unstreamed_why}" if signs.unstreamed_why else ""
-    again = _again("tried", signs.next_connect_s)
-    return f"no connection to the stream {signs.since(signs.unstreamed_s)}{why}{again}; candles come late and over REST"
+    why = f": {text}" if (text := unconnected_text(signs)) else ""
+    return f"no connection to the stream {signs.since(signs.unstreamed_s)}{why}; candles come late and over REST"
+
+
+def unconnected_text(signs: Signs) -> str:
+    """Why the last connection was lost, and when it is tried again; nothing while one is open."""
+    return signs.unstreamed_why + _again("tried", signs.next_connect_s) if signs.unstreamed_s else ""
 
 
 def _again(verb: str, seconds: float) -> str:

@@ -50,6 +50,7 @@ class Streaming:
     malformed: int
     unknown: int
     refused_topics: tuple[str, ...]
+    unconnected: str = ""  # why a connection that was lost is not open again, and when it is tried
 
 
 @attrs.frozen

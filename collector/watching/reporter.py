@@ -14,7 +14,7 @@ import trio
 
 from collector.pacing import WINDOW_S, request_interval_s
 from collector.rate_limit import Demand
-from collector.watching.health import unserved_text
+from collector.watching.health import unconnected_text, unserved_text
 from collector.watching.monitor import Monitor, Watched
 from collector.watching.rates import Tally
 from collector.watching.report import Announced, Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
@@ -128,6 +128,7 @@ class Reporter:
             malformed=vitals.malformed,
             unknown=vitals.unknown,
             refused_topics=tuple(sorted(vitals.refused)),
+            unconnected=unconnected_text(self._monitor.signs),
         )
 
     def _writing(self, lately: Tally) -> Writing:

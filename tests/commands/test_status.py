@@ -266,6 +266,16 @@ def test_a_table_says_why_it_is_degraded_and_what_is_late_and_missing(report: Re
     assert words["missing"] == "1,200 absent in 1 span"
 
 
+def test_a_table_says_why_there_is_no_stream_and_no_lag_of_nothing(report: Report) -> None:
+    why = "cannot connect: Connection refused; tried again in 13 s"
+    lost = attrs.evolve(report, stream=attrs.evolve(report.stream, confirmed=0, confirm_lags=0, unconnected=why))
+    assert shown(lost)["stream"].endswith(f"; 0 candles confirmed; {why}")
+    open_again = attrs.evolve(
+        report, stream=attrs.evolve(report.stream, confirmed=4, confirm_lags=2, confirm_lag_s=1.0)
+    )
+    assert shown(open_again)["stream"].endswith("; 4 candles confirmed, 0.5 s after their close")
+
+
 def test_who_reads_from_a_pipe_is_given_a_line_for_a_row(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     lags = tuple(Lag(str(minutes), 900, f"1000000BABYDOGEUSDT_{minutes}", 4000.0) for minutes in range(12))
     stdout_console().print(status_table(attrs.evolve(report, lags=lags)))
