@@ -77,6 +77,12 @@ async def test_a_modest_process_never_waits_behind_a_greedy_one(autojump_clock: 
         assert trio.current_time() - began_s <= 2 * 5 / 99
 
 
+async def test_a_share_that_is_reloaded_holds_from_the_next_turn(autojump_clock: Clockwork, tmp_path: Path) -> None:
+    limit = shared(tmp_path)
+    limit.change(Settings(rest_url="http://localhost:1", address_share=0.5))
+    assert 280 <= len(await turns(limit, 5)) <= 290
+
+
 def damaged(path: Path) -> None:
     path.write_bytes(b"\0" * 200)
 

@@ -21,8 +21,8 @@ NOW = Settings(fetch_all_symbols=False, symbols="A, B", timeframes="1, 5", days_
         ({"days_to_fetch": 20}, {"days_to_fetch": "20"}, ()),
         ({"log_level": "debug", "fsync": False}, {"log_level": "debug", "fsync": "False"}, ()),
         (
-            {"bulk_request_delay_ms": 50, "ban_wait_s": 900},
-            {"bulk_request_delay_ms": "50.0", "ban_wait_s": "900.0"},
+            {"bulk_request_delay_ms": 50, "ban_wait_s": 900, "address_share": 0.5},
+            {"bulk_request_delay_ms": "50.0", "ban_wait_s": "900.0", "address_share": "0.5"},
             (),
         ),
         ({"stale_after_s": 60, "low_disk_mb": 0}, {"stale_after_s": "60.0", "low_disk_mb": "0"}, ()),

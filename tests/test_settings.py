@@ -190,6 +190,8 @@ def test_all_problems_are_reported_together() -> None:
         ("bulk_request_delay_ms", "-1", "'-1' is not a number of 0 or more"),
         ("bulk_request_delay_ms", "nan", "'nan' is not a number of 0 or more"),
         ("bulk_max_retries", "0", "[performance] bulk_max_retries: "),
+        ("address_share", "2", "'2' is not a share from 0.01 to 1, such as 0.5 for one of two machines"),
+        ("address_share", "0", "'0' is not a share"),
         ("ban_wait_s", "60", "60 is less than the 600 s the exchange asks for"),
         ("ban_wait_s", "inf", "'inf' is not a number of 0 or more"),
         ("bulk_request_delay_ms", "1_0", "'1_0' is not a number of 0 or more"),
