@@ -17,7 +17,7 @@ import attrs
 
 from collector.candle import Series, Timeframe
 from collector.coverage import Spans
-from collector.disk import Disk, target_of
+from collector.disk import Disk, storage, target_of
 from collector.recovery import sound_rows
 from collector.rows import Rows, coverage
 
@@ -108,6 +108,19 @@ def rows_in(frame: Timeframe, pieces: Iterable[Piece], spans: Spans) -> Rows:
         rows |= sound_rows(frame, piece.path.read_bytes())
     opens = sorted(open_ms for open_ms in rows if open_ms in spans)
     return Rows(b"".join(rows[open_ms] for open_ms in opens), coverage(frame, opens))
+
+
+def kept_lines(path: Path) -> frozenset[bytes]:
+    """The lines of everything that was cut off or set aside of a file, whether it waits or not.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    target = target_of(path)
+    with storage(target):
+        named = [(each, _PIECE.fullmatch(each.name)) for each in target.parent.iterdir()]
+        pieces = [each for each, match in named if match and match["file"] == target.name]
+        return frozenset(line.rstrip(b"\r") for piece in pieces for line in piece.read_bytes().split(b"\n"))
 
 
 def _waiting(name: Path) -> Path:

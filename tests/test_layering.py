@@ -96,7 +96,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checking": set(),
     "checking.*": PURE | {"inspection", "checking.*"},
     "checking.samples": PURE,
-    "checking.audit": COMMON | {"checking.samples", "beside", "checking.*", "ownership"},  # it asks the exchange
+    "checking.audit": COMMON
+    | {"quarantine", "checking.samples", "beside", "checking.*", "ownership"},  # it asks the exchange
     "checking.reports": COMMON | {"own_files"},
     "research": set(),
     "research.*": PURE | {"own_files", "research.*"},

@@ -7,13 +7,16 @@ import attrs
 import pytest
 
 from collector.candle import MINUTE_MS, Series
+from collector.checking.audit import audit
+from collector.checking.samples import Difference, Draw, draw_samples
+from collector.integrity import DataIntegrityChecker
 from collector.missing import State
 from collector.sandbox import Faults, Hole, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Outcome
-from tests.campaign.truth import differences
+from tests.campaign.truth import differences, held_spans
 from tests.defects import FOREIGN
 from tests.support import KLINE, fetch, market, settings_for
 
@@ -59,6 +62,14 @@ async def fetch_until_settled(box_advance: Callable[[int], object], settings: Se
         outcome = await fetch(settings)
         box_advance(3 * MINUTE_MS)
     return outcome
+
+
+async def stored_only(settings: Settings) -> set[bytes]:
+    """The rows that a comparison of the whole file names because the exchange has none in their place."""
+    series = Series.named("BTCUSDT_60")
+    samples = draw_samples([(series, held_spans(settings, series))], Draw(100, 1))
+    found = await audit(settings, samples, DataIntegrityChecker(settings).rows_in)
+    return {(each.stored or "").encode() for each in found if isinstance(each, Difference) and not each.exchange}
 
 
 @pytest.mark.parametrize("what", MENDED)
@@ -125,6 +136,11 @@ async def test_rows_that_the_exchange_has_no_more_are_put_back(tmp_path: Path, w
         before = path_of(settings).read_bytes()
         assert (await fetch(settings)).complete
         assert path_of(settings).read_bytes() == before
+        (piece,) = settings.data_dir.glob("*.csv.*")
+        put_back = set(piece.read_bytes().splitlines())
+        assert not put_back & await stored_only(settings)
+        piece.unlink()
+        assert put_back & await stored_only(settings)
 
 
 async def test_the_only_copy_of_a_delisted_symbol_survives_another_header(tmp_path: Path) -> None:
