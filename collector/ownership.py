@@ -4,11 +4,15 @@ Both are kept in `<data_dir>/.collector/`, and with them the end of a rate ban, 
 Nothing here knows a candle.
 """
 
+import errno
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import msgspec
 
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.lock import UNSEEN, Held, Holder, find_holder, locked
@@ -102,6 +106,8 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
     """
     ours = {"exchange": exchange, "category": category}
     theirs = _identity(own)
+    if theirs is None and is_claimed(own):
+        log.warning("identity damaged, it is written anew", file=str(own / _IDENTITY))
     if theirs not in (None, ours):
         raise _holds_others(own, theirs, f"{exchange} {category}")
     return ours
@@ -112,31 +118,37 @@ def refuse_another_category(data_dir: Path, category: str) -> None:
 
     Raises:
         SettingsError: it holds another category's candles.
-        StorageError: we may not look, or it does not say.
+        StorageError: we may not look.
     """
-    try:
-        theirs = _identity(data_dir / OWN)
-    except SettingsError as error:
-        raise StorageError(str(error)) from error
-    if theirs is not None and not (isinstance(theirs, dict) and theirs.get("category") == category):
+    theirs = _identity(data_dir / OWN)
+    if theirs is not None and theirs["category"] != category:
         raise _holds_others(data_dir / OWN, theirs, category)
 
 
-def _identity(own: Path) -> object:
-    """What is on record of whose candles these are; None: nothing."""
+def _identity(own: Path) -> dict[str, str] | None:
+    """Whose candles these are, as far as it is on record; a damaged record says nothing."""
     path = own / _IDENTITY
     try:
-        return json.loads(read_own(path))
+        record = msgspec.json.decode(read_own(path), type=dict[str, str])
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.EFBIG:  # no record is so long
+            return None
         raise StorageError(f"{path} cannot be read ({reason(path, error)})") from error
-    except (ValueError, RecursionError) as error:
-        raise SettingsError([f"[storage] data_dir: {path} does not say whose candles these are ({error})"]) from error
+    except (ValueError, RecursionError):
+        return None
+    digest = record.pop("digest", None)  # an earlier version wrote none
+    is_whole = record.keys() == {"exchange", "category"} and digest in (None, _digest(record))
+    return record if is_whole else None
 
 
-def _holds_others(own: Path, theirs: object, ours: str) -> SettingsError:
-    held = " ".join(map(str, theirs.values())) if isinstance(theirs, dict) else str(theirs)
+def _digest(identity: dict[str, str]) -> str:
+    return f"{zlib.crc32(json.dumps(identity, sort_keys=True).encode()):08x}"
+
+
+def _holds_others(own: Path, theirs: dict[str, str], ours: str) -> SettingsError:
+    held = f"{theirs['exchange']} {theirs['category']}"
     return SettingsError([f"[storage] data_dir: {own.parent} holds candles of {held}, not of {ours}; choose another"])
 
 
@@ -146,9 +158,9 @@ def is_claimed(own: Path) -> bool:
 
 
 def write_identity(own: Path, identity: dict[str, str]) -> None:
-    """Writes down whose candles the directory holds from now on, if that is not on record yet."""
-    if not is_claimed(own):
-        _write_down(own / _IDENTITY, json.dumps(identity))
+    """Writes down whose candles the directory holds from now on, if that is not on record yet, or damaged."""
+    if _identity(own) != identity:
+        _write_down(own / _IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
 
 
 def recorded_ban(data_dir: Path) -> int:

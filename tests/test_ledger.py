@@ -25,9 +25,9 @@ from tests.users import NOBODY, as_user, needs_root, open_place
 ETH = Series("ETHUSDT", timeframe("60"))
 
 
-def reopened(directory: Path) -> tuple[Book, dict[Series, Mark]]:
+def reopened(directory: Path, category: str = "linear") -> tuple[Book, dict[Series, Mark]]:
     book = Book()
-    with open_ledger(directory, "bybit", "linear") as ledger:
+    with open_ledger(directory, "bybit", category) as ledger:
         marks = ledger.load(book)
         ledger.claim()
     return book, marks
@@ -142,10 +142,30 @@ def test_a_directory_belongs_to_nobody_before_the_exchange_has_answered(tmp_path
     assert reopened(tmp_path) == (Book(), {})
 
 
-def test_an_identity_nobody_understands_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_damaged_identity_is_written_anew(tmp_path: Path) -> None:
     reopened(tmp_path)
-    (tmp_path / ".collector" / "identity.json").write_text("{")
-    with pytest.raises(SettingsError, match="does not say whose candles"):
+    path = tmp_path / ".collector" / "identity.json"
+    whole = path.read_bytes()
+    for place in range(len(whole) - 1):  # the newline at the end says nothing
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            path.write_bytes(damaged)
+            reopened(tmp_path)
+            assert path.read_bytes() == whole, damaged
+
+
+@pytest.mark.parametrize("record", [b"[1]", b"7", b'{"exchange": 5}', b"\xff\xfe", b"[" * 100_000])
+def test_an_identity_of_another_shape_is_written_anew(tmp_path: Path, record: bytes) -> None:
+    reopened(tmp_path)
+    (tmp_path / ".collector" / "identity.json").write_bytes(record)
+    reopened(tmp_path)
+    with pytest.raises(SettingsError, match="holds candles of bybit linear"):
+        reopened(tmp_path, category="spot")
+
+
+def test_an_identity_of_an_earlier_version_counts(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    (tmp_path / ".collector" / "identity.json").write_text('{"exchange": "bybit", "category": "spot"}\n')
+    with pytest.raises(SettingsError, match="holds candles of bybit spot"):
         reopened(tmp_path)
 
 
