@@ -38,9 +38,9 @@ class Background(logging.Handler):
 
     def close(self) -> None:
         """Waits for what was said to be written, but not for ever."""
-        with suppress(Full):
-            self._records.put_nowait(None)
-        self._thread.join(_CLOSING_S)
+        with suppress(Full):  # the thread stands, and ends with the process
+            self._records.put(None, timeout=_CLOSING_S)
+            self._thread.join(_CLOSING_S)
         super().close()
 
     def _wait(self, seconds: float) -> None:
@@ -48,15 +48,22 @@ class Background(logging.Handler):
             self._records.all_tasks_done.wait_for(lambda: not self._records.unfinished_tasks, seconds)
 
     def _run(self) -> None:
+        last: logging.LogRecord | None = None
         while (record := self._records.get()) is not None:
-            try:
-                self._handler.handle(record)
-                if self._left_out and self._records.empty():
-                    self._handler.handle(self._count(record))
-            except Exception:  # a line that cannot be shown must not end all that come after it
-                self._handler.handleError(record)
+            self._pass_on(record)
+            if self._left_out and self._records.empty():
+                self._pass_on(self._count(record))
+            last = record
             self._records.task_done()
+        if self._left_out and last:
+            self._pass_on(self._count(last))
         self._handler.close()
+
+    def _pass_on(self, record: logging.LogRecord) -> None:
+        try:
+            self._handler.handle(record)
+        except Exception:  # a line that cannot be shown must not end all that come after it
+            self._handler.handleError(record)
 
     def _count(self, last: logging.LogRecord) -> logging.LogRecord:
         """A line that says how many were left out, as the last one's neighbour."""
