@@ -134,8 +134,6 @@ SyslogLevel=err
 # Files of the data directory that are links have the directories they lead to in the list: make the unit again after
 # a link was added.
 ReadWritePaths={writes}
-RuntimeDirectory=collector-{user}
-RuntimeDirectoryPreserve=yes
 ProtectSystem=strict
 ProtectHome={homes}
 PrivateTmp={private_tmp}
