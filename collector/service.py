@@ -219,6 +219,7 @@ async def _serve(run: _Run) -> Outcome:
     every_series: list[Series] = []
     symbols = Symbols()
     failures: list[ExceptionGroup[CollectorError]] = []
+    draining = trio.Event()
     with ExitStack() as owned, open_address_limit(run.settings) as limit:
         stock = await _own(run, vitals, clock, owned)
         if stock is None:
@@ -247,7 +248,7 @@ async def _serve(run: _Run) -> Outcome:
                 stock.book.relist(symbols.trading)
                 stock.book.delist(symbols.delisted)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
-                outer.start_soon(stations.writer.write, receive)
+                outer.start_soon(_write, stations.writer, receive, draining)
                 stations.reporter.queued_answers = lambda: receive.statistics().current_buffer_used
                 with send:
                     inner.start_soon(stations.history.work, run.settings.bulk_batch_size, send.clone())
@@ -265,6 +266,7 @@ async def _serve(run: _Run) -> Outcome:
                     if run.rereading:
                         inner.start_soon(_follow_settings, run.rereading, stations.supervisor, collection)
                     await stations.reconciler.reconcile()
+            draining.set()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
         if outer.cancel_scope.cancelled_caught:
             log.warning("not all was written in time, the next start fetches the rest", within_s=_DRAIN_S)
@@ -460,6 +462,20 @@ async def _follow_settings(rereading: Rereading, supervisor: Supervisor, collect
         with supervisor.reloading():
             if (read := rereading.read()) is not None:
                 await collection.change(read)
+
+
+async def _write(writer: Writer, receive: trio.MemoryReceiveChannel[Event], draining: trio.Event) -> None:
+    """Runs the writer. What it stands at is said when the end takes long: a system call cannot be cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell_slow_end, writer, draining)
+        await writer.write(receive)
+        nursery.cancel_scope.cancel()
+
+
+async def _tell_slow_end(writer: Writer, draining: trio.Event) -> None:
+    await draining.wait()
+    await trio.sleep(_DRAIN_S / 2)
+    log.warning("the end waits for the disk", at=writer.work.at)
 
 
 async def _tell_counts() -> None:

@@ -3,12 +3,13 @@
 The disk stands on an event; the threshold is a tenth of a second instead of half a minute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from collector import service
 from collector.ledger import Ledger
@@ -17,6 +18,7 @@ from collector.watching import health, monitor
 from collector.watching.probes import DiskProbe
 from tests.disks import FreezingDisk
 from tests.live_market import wrongs
+from tests.support import until
 from tests.test_status_end_to_end import Machine, collecting, fast_box, is_up_to_date, settings_for_status
 
 
@@ -84,6 +86,30 @@ async def test_a_writer_that_hangs_at_the_start_is_told(tmp_path: Path, disk: Fr
             finally:
                 disk.thaw()
     assert report.reasons[0].startswith(f"the writer is stuck: {at}")
+
+
+async def test_an_end_that_waits_for_the_disk_says_at_what(
+    tmp_path: Path, disk: FreezingDisk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(service, "_DRAIN_S", 0.1)
+    async with (
+        fast_box() as box,
+        trio.open_nursery() as nursery,
+        collecting(settings_for_status(box, tmp_path)) as run,
+    ):
+        await run.is_so(is_up_to_date)
+        disk.at = "sync"
+        with trio.fail_after(20):
+            await until(disk.frozen.is_set)
+        nursery.start_soon(_thaw_when, disk, lambda: "the end waits for the disk" in caplog.text)
+    assert "the end waits for the disk at='syncing " in caplog.text
+
+
+async def _thaw_when(disk: FreezingDisk, condition: Callable[[], bool]) -> None:
+    with trio.move_on_after(20):
+        await until(condition)
+    disk.at = ""
+    disk.thaw()
 
 
 async def test_a_disk_that_does_not_say_its_space_is_told(tmp_path: Path, disk: FreezingDisk) -> None:

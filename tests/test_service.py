@@ -56,11 +56,13 @@ async def test_a_disk_that_is_too_slow_for_the_end_is_told_of_and_nothing_is_los
 ) -> None:
     async with open_sandbox(market()) as box:
         settings = settings_for(box.url, tmp_path)
-        with monkeypatch.context() as slow:
-            slow.setattr(service, "_DRAIN_S", 0.05)
-            slow.setattr(SeriesFile, "sync", lambda _: time.sleep(0.2))
+        with monkeypatch.context() as patched:
+            patched.setattr(service, "_DRAIN_S", 0.05)
+            patched.setattr(SeriesFile, "sync", lambda _: time.sleep(0.2))
             await fetch(settings)
-        assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["not all was written in time"]
+        slow, late = [record.getMessage() for record in caplog.records]
+        assert slow.startswith("the end waits for the disk at='syncing BTCUSDT_60.csv")
+        assert late.startswith("not all was written in time,")
         assert (await fetch(settings)).complete
 
 
