@@ -334,7 +334,7 @@ async def test_a_country_block_is_final_where_nobody_was_ever_served(
 ) -> None:
     exchange = FakeExchange([refusal])
     async with exchange.rest() as rest:
-        with pytest.raises(Refused, match="waiting will not help"):
+        with pytest.raises(Refused, match="asking again will hardly help"):
             await rest.klines(BTC, WINDOW)
     assert (len(exchange.asked_at), exchange.remembered) == (1, [])
 

@@ -297,7 +297,7 @@ class Rest:
             answer = parse(status, body)
         except Restricted as refusal:
             if not self._served:
-                raise Refused(f"{refusal}; waiting will not help, it has never served this data directory") from refusal
+                raise Refused(f"{refusal}; asking again will hardly help") from refusal
             self._keep_silent(refusal)
             raise
         except Banned as ban:
