@@ -271,8 +271,9 @@ def parse_instruments(
 ) -> InstrumentsAnswer:
     """One page of the list of symbols. Raises as `parse_kline` does.
 
-    A page that has only symbols that are `known` from those before, or leads back to one of their `cursors`, is none:
-    whoever does not understand a cursor gives the first page again, and the rest of the list would be missing.
+    A page that has only symbols that are `known` from those before is none: whoever does not understand a cursor gives
+    the first page again, and the rest of the list would be missing. One of the `cursors` that were followed already
+    ends the list, as an empty one does.
     """
     reply = _decoded(_INSTRUMENTS_REPLY, status, body)
     if reply.result.category != category:
@@ -285,12 +286,10 @@ def parse_instruments(
     instruments = tuple(instrument for _, instrument in read if instrument)
     if instruments and all(each.symbol in known for each in instruments):
         raise BadAnswer("a page of the list of symbols brings nothing new")
-    if cursor and cursor in cursors:
-        raise BadAnswer("a page of the list of symbols leads back to one before it")
     return InstrumentsAnswer(
         _milliseconds(reply.time),
         instruments,
-        cursor,
+        "" if cursor in cursors else cursor,
         tuple(_glimpse(bytes(row)) for row, instrument in read if not instrument),
     )
 
