@@ -69,6 +69,11 @@ class SeriesFile:
     def rows(self) -> int:
         return candles_in(self.timeframe, self.held)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether old rows give way to the next one."""
+        return self.keep is not None and self.rows >= self.keep
+
     def append(self, rows: Rows) -> None:
         """Adds rows that lie after everything the file holds: one write, whatever the file's length.
 

@@ -1,6 +1,8 @@
 """Blocking work in a thread, and what is done where the system has no thread left to give."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Thread
 from typing import TypeVar
 
 import trio
@@ -11,6 +13,36 @@ log = get_logger(__name__)
 T = TypeVar("T")
 
 _NONE_LEFT = "can't start new thread"  # how Python says it, in a RuntimeError like any other
+
+
+def run_on_each(work: Callable[[T], None], items: Sequence[T], at_once: int) -> None:
+    """Does blocking work on every item, on several at once; the caller's thread takes part, and is enough.
+
+    Raises:
+        Exception: the first that the work raised; no item is begun after it.
+    """
+    waiting, errors = iter(items), list[Exception]()
+
+    def run() -> None:
+        for item in waiting:
+            if errors:
+                return
+            try:
+                work(item)
+            except Exception as error:  # the caller raises it
+                errors.append(error)
+
+    threads = [Thread(target=run, name="disk") for _ in range(min(at_once, len(items)) - 1)]
+    started = []
+    with suppress(RuntimeError):  # no more threads can be had
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    run()
+    for thread in started:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 async def run_in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:

@@ -31,7 +31,7 @@ from collector.quarantine import Piece
 from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
-from collector.threads import run_in_thread
+from collector.threads import run_in_thread, run_on_each
 from collector.vitals import Vitals
 from collector.watching.pulse import Work
 from collector.wording import counted
@@ -51,6 +51,7 @@ _SYNC_S = 0.0002  # to sync one file; many are begun so much earlier, to be done
 _SYNC_AT_ONCE = 32
 _SAVE_AFTER_S = 5.0
 _SAVE_AT_ONCE = 256
+_ROLLED_AT_ONCE = 8  # full files: each is synced, and a disk makes what comes together durable together
 _TRIES = 4  # to write a file that somebody else writes too
 _UNMARKED_MS = 2 * DAY_MS
 
@@ -225,19 +226,32 @@ class Writer:
         return others
 
     def _append_some(self, candles: Sequence[Confirmed], appended: list[Confirmed], others: list[Confirmed]) -> None:
+        full: dict[Series, list[Confirmed]] = {}
         for candle in candles:
-            file = self._files[candle.series]
-            if candle.asked.start_ms != file.end_ms or candle.series in self._stages:
-                if candle.rows.text != file.last:  # the exchange may confirm twice
-                    others.append(candle)
-                continue
-            self._begin("appending to", file.path)
-            try:
-                file.append(candle.rows)
-            except FileChangedError:
-                others.append(candle)
+            if self._files[candle.series].is_full:
+                full.setdefault(candle.series, []).append(candle)
             else:
-                appended.append(candle)
+                self._append(candle, appended, others)
+
+        def roll(of_one_file: Sequence[Confirmed]) -> None:
+            for candle in of_one_file:
+                self._append(candle, appended, others)
+
+        run_on_each(roll, [*full.values()], _ROLLED_AT_ONCE)
+
+    def _append(self, candle: Confirmed, appended: list[Confirmed], others: list[Confirmed]) -> None:
+        file = self._files[candle.series]
+        if candle.asked.start_ms != file.end_ms or candle.series in self._stages:
+            if candle.rows.text != file.last:  # the exchange may confirm twice
+                others.append(candle)
+            return
+        self._begin("appending to", file.path)
+        try:
+            file.append(candle.rows)
+        except FileChangedError:
+            others.append(candle)
+        else:
+            appended.append(candle)
 
     def _note_appended(self, candle: Confirmed) -> None:
         series, file = candle.series, self._files[candle.series]

@@ -11,7 +11,7 @@ from random import Random
 import attrs
 import trio
 
-from collector import limit_file, service
+from collector import limit_file, service, writer
 from collector.candle import DAY_MS, Series, timeframe
 from collector.checking.findings import Checked
 from collector.errors import CollectorError, first_of
@@ -235,6 +235,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
 
 def _take_away_sockets(directory: Path) -> None:
     """The status of the collector is served to nobody, and its share of the limit is this run's own."""
+    writer._ROLLED_AT_ONCE = 1  # threads have an order of their own
     service.serve_status = _not_served  # type: ignore[attr-defined]
     limit_file.PLACES = (str(directory),)
 
