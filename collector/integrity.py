@@ -57,6 +57,7 @@ class DataIntegrityChecker:
     )
     _now_ms: Callable[[], int] = attrs.field(default=_local_ms, kw_only=True)
     _saved: Saved = attrs.field(factory=lambda: Saved(Book(), {}), init=False)
+    _ledger_problem: str | None = attrs.field(default=None, init=False)
     _wanted_ms: int = attrs.field(default=0, init=False)
     _never_fetched: set[Series] = attrs.field(factory=set, init=False)
     _patience_s: float = attrs.field(default=0.0, init=False)
@@ -108,12 +109,19 @@ class DataIntegrityChecker:
         Returns:
             `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
             `issues`: for every file with issues, gaps or disagreements, by its name, what `check_single_file` returns.
-            Beside these: `total_rows`, `total_missing_candles`, `total_disagreements`, `total_exchange_disagreements`.
+            Beside these: `total_rows`, `total_missing_candles`, `total_disagreements`, `total_exchange_disagreements`,
+            and `ledger_problem`: why the ledger cannot be read, if so. What is missing outside the rows is unknown then.
 
         Raises:
             SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
         """
-        return totals(self.check_each(self.files()))
+        checked = list(self.check_each(self.files()))
+        return totals(checked, self.ledger_problem)
+
+    @property
+    def ledger_problem(self) -> str | None:
+        """Why the ledger could not be read when files were last checked, if so."""
+        return self._ledger_problem
 
     def files(self) -> list[Path]:
         """The CSV files of the data directory, by series, and those that should be there.
@@ -166,8 +174,9 @@ class DataIntegrityChecker:
     def _read_ledger(self) -> None:
         try:
             self._saved = read_ledger(self.settings.data_dir, self.settings.category)
-        except StorageError:  # the files say what is held; without it, nothing is known of their gaps
-            self._saved = Saved(Book(), {})
+            self._ledger_problem = None
+        except StorageError as error:  # the files say what is held; without it, nothing is known of their gaps
+            self._saved, self._ledger_problem = Saved(Book(), {}), str(error)
         known = known_series(self.settings.data_dir, self._saved.book)
         self._wanted_ms = as_of_ms(self.settings.data_dir, self._saved, self._now_ms())
         demanded = self._demand.spans(known, self._wanted_ms)

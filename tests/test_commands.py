@@ -854,6 +854,17 @@ def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: San
     assert report_of(tmp_path) == {"checked_at": report_of(tmp_path)["checked_at"], **found}
 
 
+def test_check_says_that_the_ledger_cannot_be_read(say: Command, tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    (settings.data_dir / ".collector").mkdir(parents=True)
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
+    (settings.data_dir / ".collector" / "ledger.db").write_bytes(b"no database" * 1000)
+    status, out, err = say(settings, "check")
+    assert (status, out.count("\n")) == (1, 1)
+    assert "could not be read" in out
+    assert complaints(err)[0].endswith("nothing is wrong in them; the ledger cannot be read")
+
+
 @pytest.mark.parametrize(
     ("keep", "told"),
     [

@@ -273,6 +273,7 @@ def test_a_ledger_that_cannot_be_read_leaves_gaps_pending(checker: DataIntegrity
     (tmp_path / ".collector").mkdir()
     (tmp_path / ".collector" / "ledger.db").write_bytes(b"no database" * 1000)
     assert checker.check_single_file("BTCUSDT_1")["gaps"][0]["state"] == "pending"
+    assert "not a database" in str(checker.check_all_files()["ledger_problem"])
 
 
 def test_a_line_that_a_collector_is_writing_is_no_defect(

@@ -242,8 +242,11 @@ def _where(gap: RowGap) -> str:
     return "after the last row: " if gap.before_ms is not None else ""
 
 
-def totals(checked: Iterable[Checked]) -> Record:
-    """All files in numbers, and the record of every file of which there is anything to say."""
+def totals(checked: Iterable[Checked], ledger_problem: str | None) -> Record:
+    """All files in numbers, and the record of every file of which there is anything to say.
+
+    `ledger_problem` says why the ledger cannot be read, if so.
+    """
     numbers = Counter[str](dict.fromkeys(_NUMBERS, 0))
     issues: dict[str, Record] = {}
     for each in checked:
@@ -258,7 +261,7 @@ def totals(checked: Iterable[Checked]) -> Record:
         numbers["total_exchange_disagreements"] += each.known_count
         if each.is_worth_telling:
             issues[each.file] = each.record()
-    return {**numbers, "issues": issues}
+    return {**numbers, "ledger_problem": ledger_problem, "issues": issues}
 
 
 _NUMBERS = (

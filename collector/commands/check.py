@@ -19,7 +19,7 @@ from collector.checking.reports import write_report
 from collector.checking.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
 from collector.commands.options import AgainstExchange, Options, Seed, with_options
 from collector.commands.terminal import AsJson, can_draw, print_json, print_line, say, show
-from collector.commands.verdict import TITLES, difference_lines, finding_lines, summary, table_rows
+from collector.commands.verdict import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
 from collector.errors import SettingsError, StorageError
 from collector.integrity import DataIntegrityChecker
 from collector.logs import open_logs
@@ -43,7 +43,7 @@ def check(
     if not any(map(os.path.lexists, paths)):
         refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
     checked = list(_watched(options, checker.check_each(paths), len(paths)))
-    record = totals(checked)
+    record = totals(checked, checker.ledger_problem)
     differences: list[Difference | Uncompared] = []
     try:
         if against_exchange:
@@ -54,7 +54,7 @@ def check(
             record["against_exchange"] = audit_record(seed, samples, differences)
     finally:  # what was found in the files is told also when the exchange cannot be asked
         _tell(options, checked, record, differences, as_json=as_json)
-    if record["files_with_issues"] or differences:
+    if record["files_with_issues"] or record["ledger_problem"] or differences:
         sys.exit(1)
 
 
@@ -96,7 +96,7 @@ def _tell(
         else:
             if sys.stdout.isatty() and (rows := list(table_rows(checked))):
                 show(TITLES, rows, prose=True)
-            for line in (*finding_lines(checked), *difference_lines(differences)):
+            for line in (*ledger_lines(record), *finding_lines(checked), *difference_lines(differences)):
                 print_line(line)
     finally:  # also when nobody reads on
         report = _report(options, record)

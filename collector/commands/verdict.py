@@ -31,6 +31,12 @@ def table_rows(checked: Sequence[Checked]) -> Iterator[tuple[str, ...]]:
         yield each.file, *numbers, "" if each.has_issues else "as complete as can be"
 
 
+def ledger_lines(record: Mapping[str, Any]) -> Iterator[str]:
+    """A line about a ledger that cannot be read."""
+    if problem := record["ledger_problem"]:
+        yield f"{problem}; what is missing before and after the rows of the files is unknown, the next start finds it"
+
+
 def finding_lines(checked: Sequence[Checked]) -> Iterator[str]:
     """A line for each finding, with the file's name before it."""
     shown = worth_telling(checked)
@@ -53,11 +59,13 @@ def summary(record: Mapping[str, Any]) -> str:
     files, rows = record["files_checked"], record["total_rows"]
     checked = f"{counted(files, 'file')} with {counted(rows, 'row')} checked"
     wrong = record["files_with_issues"]
-    verdict = f"{wrong:,} with issues" if wrong else "nothing is wrong"
+    verdict = f"{wrong:,} with issues" if wrong else f"nothing is wrong{' in them' if record['ledger_problem'] else ''}"
     if not wrong and record["total_gaps"]:
         missing = record["total_missing_candles"]
         verb = "is" if missing == 1 else "are"
         verdict += f" ({counted(missing, 'candle')} {verb} missing that the exchange does not have)"
+    if record["ledger_problem"]:
+        verdict += "; the ledger cannot be read"
     if known := record["total_exchange_disagreements"]:
         verdict += f"; on {counted(known, 'value')} the exchange's own timeframes disagree"
     audit = record.get("against_exchange")
