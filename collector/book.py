@@ -98,9 +98,9 @@ class Book:
             )
 
     def want_nothing(self, every_series: Iterable[Series]) -> None:
-        """Only what the stream brings is wanted of these: what was wanted before is neither fetched nor waited for."""
+        """Only what the stream brings is wanted of these, and what was taken out of their files: what was wanted before
+        is neither fetched nor waited for."""
         for series in every_series:
-            self[series].wanted_besides = NOTHING
             self.want(series, NOTHING)
 
     def want_besides(self, series: Series, spans: Spans) -> None:

@@ -106,6 +106,17 @@ async def test_all_that_went_is_fetched_however_few_days_are_wanted(tmp_path: Pa
         assert (path_of(settings).read_bytes(), box.counts.by_path[KLINE]) == (good, 0)
 
 
+@pytest.mark.parametrize("what", LOST)
+async def test_all_that_went_is_fetched_where_no_history_is_wanted(tmp_path: Path, what: str) -> None:
+    async with open_sandbox(market()) as box:
+        settings = settings_for(box.url, tmp_path)
+        good = await deep(settings)
+        path_of(settings).write_bytes(LOST[what](good))
+        assert (await fetch(attrs.evolve(settings, mode="live"))).complete
+        assert path_of(settings).read_bytes() == good
+        assert not list(settings.data_dir.glob("*.pending"))
+
+
 async def test_bytes_changed_in_place_before_the_checkpoint_are_noticed(tmp_path: Path) -> None:
     async with open_sandbox(market()) as box:
         settings = settings_for(box.url, tmp_path, days_to_fetch=1)
