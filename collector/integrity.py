@@ -110,7 +110,8 @@ class DataIntegrityChecker:
             `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
             `issues`: for every file with issues, gaps or disagreements, by its name, what `check_single_file` returns.
             Beside these: `total_rows`, `total_missing_candles`, `total_disagreements`, `total_exchange_disagreements`,
-            and `ledger_problem`: why the ledger cannot be read, if so. What is missing outside the rows is unknown then.
+            and `ledger_problem`: why the ledger cannot be read, if so. What is missing outside the rows is then unknown
+            and not counted.
 
         Raises:
             SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.

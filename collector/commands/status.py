@@ -44,7 +44,9 @@ def _errors_as_json(command: Callable[..., None]) -> Callable[..., None]:
 def status(
     options: Options,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For the machine: /status as it is.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For the machine: JSON whatever happens, /status where a collector runs.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again every second, until Ctrl-C.")] = False,
 ) -> None:
     """Show what the running collector is doing, and whether it is well. Exit status 3: none is running."""
