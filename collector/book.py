@@ -241,14 +241,14 @@ class Book:
                 self._note_end(series)
 
     def relist(self, symbols: Collection[str]) -> None:
-        """The symbols trade, perhaps again: their series have no end."""
+        """The symbols trade, perhaps again: their series are open-ended."""
         self.delisted.difference_update(symbols)
         for series, record in self.records.items():
             if series.symbol in symbols and record.notes:
                 record.notes = tuple(note for note in record.notes if note.state is not State.DELISTED)
 
     def start_anew(self) -> None:
-        """A new start does not wait for what failed before: whatever was in the way may be gone."""
+        """A new start tries at once what failed before: whatever was in the way may be gone."""
         for record in self.records.values():
             record.end_pause()
             if record.notes:
@@ -260,7 +260,7 @@ class Book:
             self[series].notes = tuple(map(asked_anew, self[series].notes))
 
     def disbelieve_later_than(self, now_ms: int) -> None:
-        """Nothing was asked for later than now: what says so is of a clock that was wrong, and does not hold up."""
+        """What was asked for later than now is of a clock that was wrong: it is due at once."""
         for record in self.records.values():
             if any(note.asked_ms > now_ms for note in record.notes):
                 record.notes = tuple(

@@ -1,7 +1,7 @@
-"""What somebody wants to be stored, whether or not anybody ever fetched it: for those who look at what is stored.
+"""What somebody wants to be stored, fetched or still unfetched: for those who look at what is stored.
 
 The ledger knows what the last run wanted. A list of symbols in force, or one that a command is given, says more: each
-of these symbols is wanted, whether any of it is stored or not. Pure.
+of these symbols is wanted, stored or still unstored. Pure.
 """
 
 from collections.abc import Collection, Iterator

@@ -147,7 +147,7 @@ class Ledger:
                 self._database = _put_in_place(fresh, self.path)
 
     def save_disagreements(self, coarser: Series, finer: Series, known: KnownCandles) -> None:
-        """Writes down on which candles the exchange itself has other rows in these two series; on no others."""
+        """Writes down the candles on which these two series of the exchange disagree, in place of all before."""
         entry = msgspec.msgpack.encode([(open_ms, *attrs.astuple(each)) for open_ms, each in known.items()])
         self._write(_Entries(known=((coarser.name, finer.name, _sealed(coarser.name + finer.name, entry)),)))
 
@@ -370,7 +370,7 @@ def _begun_anew(path: Path, why: Exception) -> sqlite3.Connection:
 
 
 def _fresh(path: Path, entries: "_Entries") -> Path:
-    """A new ledger beside the old one, with these entries; where it is. It leaves nothing if it fails."""
+    """A new ledger beside the old one, with these entries; where it is. If it fails, it cleans up."""
     fresh = path.with_name(f"new-{path.name}")
     _remove_all(fresh)
     try:
@@ -394,7 +394,7 @@ def _put_in_place(fresh: Path, path: Path) -> sqlite3.Connection:
 
 
 def _remove_all(path: Path) -> None:
-    """Removes a database and what belongs to it, whatever it is: no link is followed."""
+    """Removes a database and what belongs to it, whatever it is; of a link, the link itself."""
     for suffix in _SUFFIXES:
         each = path.with_name(path.name + suffix)
         if each.is_dir() and not each.is_symlink():

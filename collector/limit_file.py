@@ -46,7 +46,7 @@ class LimitUnusable(Exception):
 
 @attrs.frozen
 class _Record:
-    """What stands in the file. Times mean nothing after the machine was started anew."""
+    """What stands in the file. Its times are valid until the machine is started anew."""
 
     version: int
     boot: str
@@ -69,7 +69,7 @@ class LimitFile:
 
         Args:
             known: the limit for a file that is new, damaged, or from before the machine was started.
-            change: gives the same limit if there is nothing to write.
+            change: gives the same limit to leave the file as it is.
         """
         try:
             with self._locked():
@@ -87,7 +87,7 @@ class LimitFile:
         return result, after
 
     def replace(self) -> None:
-        """Removes the file: who holds its lock for long does not get on, and must not stop the others."""
+        """Removes the file: who holds its lock for long has stopped, and the others go on."""
         with suppress(OSError):
             if self._is_in_place():
                 os.unlink(self.name, dir_fd=self._directory)
@@ -137,7 +137,7 @@ class LimitFile:
         _remove_stale(self.name, self._directory)
 
     def _limit_in(self, text: bytes) -> RateLimit | None:
-        """What the file says; None if it says nothing that holds."""
+        """What the file says, if that is sound and of this start of the machine."""
         if not text:
             return None
         try:
@@ -162,7 +162,7 @@ class _Version(msgspec.Struct):
 
 
 def _own_directory(places: Sequence[str]) -> int:
-    """Opens the first directory of ours, made if need be, in which nobody else can do anything."""
+    """Opens the first directory of ours, made if need be, which is closed to all others."""
     name, why = f"collector-{os.geteuid()}", "there is no directory for it"
     for place in places:
         path = Path(place, name)

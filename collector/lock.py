@@ -1,14 +1,14 @@
-"""The lock of a data directory: one collector at a time, and no power for those who may only read.
+"""The lock of a data directory: one collector at a time; readers have no say.
 
 A collector holds flock(2) on a file of its own for as long as it works; the kernel gives the lock back however the
-process ends. flock asks for an open file and for nothing else, so the file is for its owner alone (mode 0600).
+process ends. flock asks for an open file alone, so the file is for its owner (mode 0600).
 /proc/locks tells everybody who holds a lock, and /proc/PID/fd tells the user of a process what it has open.
 
 What may go wrong, and what is done:
 
 - The file is removed or replaced while it is being locked: what was locked is compared with what the name leads to, and
   the locking begins again.
-- It is removed while a collector holds it. The collector locks the data directory as well, which no name replaces. So
+- It is removed while a collector holds it. The collector locks the data directory as well, which keeps its place. So
   may any reader; it counts only if the holder has such a lock file open too.
 - It is open to others (an earlier version made it so), has a second name, or is no file: whoever can open it may hold
   it. It gives way to a new file, unless its holder has it open for writing, which no reader can. Those who replace it
@@ -45,7 +45,7 @@ class Holder:
 
 
 class Held(Exception):
-    """The lock is not to be had."""
+    """Somebody else has the lock."""
 
     def __init__(self, holder: Holder) -> None:
         super().__init__(holder.process)
@@ -58,7 +58,7 @@ def locked(directory: Path, own: Path) -> Iterator[None]:
 
     Raises:
         Held: somebody else does.
-        OSError: the file cannot be made or opened.
+        OSError: making or opening the file fails.
     """
     with ExitStack() as stack:
         file = _acquired(own / NAME)
@@ -79,7 +79,7 @@ def find_holder(directory: Path, own: Path) -> Holder | None:
     """Who holds the lock of a data directory, as well as it can be known; nothing is changed.
 
     Raises:
-        OSError: it cannot be known.
+        OSError: the system refuses to tell.
     """
     there, path = directory.stat(), own / NAME
     try:
@@ -96,7 +96,7 @@ def find_holder(directory: Path, own: Path) -> Holder | None:
 
 
 def _acquired(path: Path) -> int:
-    """Opens and locks the file that the name leads to, which nobody else can open."""
+    """Opens and locks the file that the name leads to, which is for its owner alone."""
     for _ in range(_TRIES):
         file = _opened(path)
         taken = False
@@ -118,7 +118,7 @@ def _opened(path: Path) -> int:
 
 
 def _take(file: int, path: Path) -> bool:
-    """Whether the file is locked now, and good. One that is not gives way to another.
+    """Whether the file is locked now, and good. A bad one gives way to another.
 
     Raises:
         Held: somebody holds it who can write it.
@@ -149,7 +149,7 @@ def _locks(file: int, how: int) -> bool:
 
 
 def _replace(path: Path, judged: os.stat_result) -> None:
-    """Puts a new file in the place of this one, if it is still there and nobody else is about to."""
+    """Puts a new file in the place of this one, if it is still there; the first of several who try wins."""
     new = path.with_name(f"{path.name}.new")
     file = open_own(new, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -168,7 +168,7 @@ def _is_in_place(found: os.stat_result, path: Path) -> bool:
 
 
 def _is_private(found: os.stat_result) -> bool:
-    """Whether nobody but its owner can have opened the file."""
+    """Whether its owner alone can have opened the file."""
     return not found.st_mode & 0o077 and found.st_nlink == 1
 
 
@@ -195,7 +195,7 @@ def _seen_holder(found: os.stat_result) -> Holder | None:
 
 
 def _guard_holder(directory: os.stat_result, lock: os.stat_result | None) -> Holder | None:
-    """The collector that has locked the directory, and whose lock file is no longer where it was."""
+    """The collector that has locked the directory, and whose lock file was moved or removed."""
     for process, certain in _holders(directory, "WRITE"):
         if _user_of(process) not in (0, directory.st_uid):
             continue
@@ -251,7 +251,7 @@ def _is_for_writing(link: Path) -> bool:
 
 
 def _open_files(process: int) -> list[Path]:
-    """A link for each descriptor of a process; none of one that is gone or hidden."""
+    """A link for each descriptor of a process; empty if it is gone or hidden."""
     try:
         return [*Path(f"/proc/{process}/fd").iterdir()]
     except FileNotFoundError:

@@ -1,8 +1,8 @@
 """The exchange's announced maintenance, asked for now and then, so that an outage can be explained.
 
-Nothing depends on it: an exchange that does not answer, or not sensibly, leaves what was known before, and every other
-part goes on as without it. A question is one request of the common budget: soon after the start, then every hour, and
-every five minutes while the exchange serves nobody else or has not answered yet.
+It is for information alone: a failed or odd answer leaves what was known before, and every other part goes on. A
+question is one request of the common budget: soon after the start, then every hour, and every five minutes while the
+exchange is away or its first answer is still to come.
 """
 
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ _LOOK_EVERY_S = 30.0
 
 @attrs.define(eq=False)
 class Announcements:
-    """Keeps `Vitals.maintenance` up to date. `ask` is one request, without repetition."""
+    """Keeps `Vitals.maintenance` up to date. `ask` is one request."""
 
     _ask: Callable[[], Awaitable[tuple[Maintenance, ...]]]
     _vitals: Vitals

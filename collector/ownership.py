@@ -32,7 +32,7 @@ def owned(data_dir: Path) -> Iterator[Path]:
     Raises:
         DirectoryInUse: another collector owns it.
         SettingsError: it can be no directory, or belongs to somebody else and we are root.
-        StorageError: it cannot be written.
+        StorageError: the disk refuses to write it.
     """
     own = data_dir / OWN
     with ExitStack() as stack:
@@ -52,11 +52,11 @@ def owned(data_dir: Path) -> Iterator[Path]:
 
 
 def refuse_if_absent(data_dir: Path) -> None:
-    """For those who look at what is stored: a directory that is not there is a mistake, and not one without candles.
+    """For those who look at what is stored: an absent directory is a mistake, an empty one is fine.
 
     Raises:
-        SettingsError: there is no such directory.
-        StorageError: it cannot be read.
+        SettingsError: the directory is absent.
+        StorageError: it is unreadable.
     """
     try:
         os.scandir(data_dir).close()
@@ -88,7 +88,7 @@ def refuse_if_owned(data_dir: Path) -> None:
 
 
 def owner(data_dir: Path) -> str | None:
-    """The number of the process that owns a data directory, "unknown" if that is not on record; None: nobody does."""
+    """The number of the process that owns a data directory, or "unknown"; None if it is free."""
     try:
         refuse_if_owned(data_dir)
     except DirectoryInUse as in_use:
@@ -97,9 +97,9 @@ def owner(data_dir: Path) -> str | None:
 
 
 def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
-    """What says whose candles the directory holds, which is nobody's or this market's.
+    """What says whose candles the directory holds, which are this market's or still unclaimed.
 
-    The same symbol is another market in another category or at another exchange: their rows must never meet.
+    The same symbol is another market in another category or at another exchange: their rows are kept apart.
 
     Raises:
         SettingsError: it holds another market's candles.
@@ -126,7 +126,7 @@ def refuse_another_category(data_dir: Path, category: str) -> None:
 
 
 def _identity(own: Path) -> dict[str, str] | None:
-    """Whose candles these are, as far as it is on record; a damaged record says nothing."""
+    """Whose candles these are, as far as it is on record; None if that is damaged."""
     path = own / _IDENTITY
     try:
         record = msgspec.json.decode(read_own(path), type=dict[str, str])
@@ -158,13 +158,13 @@ def is_claimed(own: Path) -> bool:
 
 
 def write_identity(own: Path, identity: dict[str, str]) -> None:
-    """Writes down whose candles the directory holds from now on, if that is not on record yet, or damaged."""
+    """Writes down whose candles the directory holds from now on, if that is still to be done, or damaged."""
     if _identity(own) != identity:
         _write_down(own / _IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
 
 
 def recorded_ban(data_dir: Path) -> int:
-    """The local time at which the last rate ban ends; 0 when none is on record. Needs no ownership of the directory."""
+    """The local time at which the last rate ban ends; 0 if unrecorded. Anybody may ask."""
     try:
         return int(read_own(data_dir / OWN / "ban"))
     except (OSError, ValueError):
@@ -172,7 +172,7 @@ def recorded_ban(data_dir: Path) -> int:
 
 
 def record_ban(data_dir: Path, until_ms: int) -> None:
-    """Writes down when a ban ends, for whoever asks the exchange next; nothing where no collector ever ran."""
+    """Writes down when a ban ends, for whoever asks the exchange next, if a collector ever ran here."""
     if (data_dir / OWN).is_dir():
         _write_down(data_dir / OWN / "ban", str(until_ms))
 
@@ -182,7 +182,7 @@ def _write_down(path: Path, line: str) -> None:
 
 
 def _refuse_root_elsewhere(data_dir: Path) -> None:
-    """What root writes into somebody else's directory, their collector could not write any more.
+    """What root writes into somebody else's directory would lock their collector out.
 
     Raises:
         SettingsError: we are root, and the directory belongs to somebody else.

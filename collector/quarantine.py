@@ -2,7 +2,7 @@
 
     BTCUSDT_60.csv.cut-1.pending       from the first bad byte on, while something is still to be had from it
     BTCUSDT_60.csv.set-aside-1.pending  the same of a whole file
-    BTCUSDT_60.csv.cut-1, .set-aside-1  nothing more is to be had from it; never read again
+    BTCUSDT_60.csv.cut-1, .set-aside-1  it is used up, and left unread
 
 The names say all there is to remember: a piece is found again by the next start, whatever happened in between. Where
 the file is a symbolic link, its pieces are beside the target.
@@ -57,7 +57,7 @@ class Quarantine:
         return {series for file in files if (series := Series.of_file(file))}
 
     def set_aside(self, path: Path, *, pending: bool) -> Path:
-        """Gives a whole file the name of a piece; the name it has when nothing more is to be had from it."""
+        """Gives a whole file the name of a piece; the name it has once it is used up."""
         target = target_of(path)
         name = _unused(target, "set-aside")
         self._disk.rename(target, _waiting(name) if pending else name)
@@ -66,7 +66,7 @@ class Quarantine:
         return name
 
     def cut(self, path: Path, rest: bytes, *, pending: bool) -> Path:
-        """Keeps what is going to be cut off a file. What a start has kept that did not get to cut is not kept twice."""
+        """Keeps what is going to be cut off a file. What a killed start has kept already is kept once."""
         target = target_of(path)
         for piece in map(target.with_name, self._of(target.parent).get(target.name, [])):
             if piece.stat().st_size == len(rest) and piece.read_bytes() == rest:
@@ -77,7 +77,7 @@ class Quarantine:
         return name
 
     def remove(self, path: Path, lines: bytes) -> Path:
-        """Keeps what is going to be taken out of a file for good: nothing of it is put back."""
+        """Keeps what is going to be taken out of a file for good."""
         name = _unused(target_of(path), "removed")
         self._disk.replace(name, [lines])
         return name
@@ -132,7 +132,7 @@ def _final(name: Path) -> Path:
 
 
 def _unused(path: Path, what: str) -> Path:
-    """A name beside a file that nobody has yet, and that nobody takes for a series."""
+    """A free name beside a file, of another form than a series'."""
     number = 1
     while any(map(os.path.lexists, (name := path.with_name(f"{path.name}.{what}-{number}"), _waiting(name)))):
         number += 1

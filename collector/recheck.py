@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 @attrs.frozen
 class Doubt:
-    """Candles that are to be read again: by default since a coarser file and a finer one do not agree on them."""
+    """Candles that are to be read again: by default since a coarser file and a finer one disagree."""
 
     series: Series
     spans: Spans
@@ -53,7 +53,7 @@ class Disputed:
 
 
 def find_disagreements(settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
-    """What the files of these series say that cannot all be true; which of them is right, the exchange knows.
+    """Where the files of these series contradict each other; the exchange knows which of them is right.
 
     Left out is what it is known to have so, until that is due to be read again.
     """

@@ -85,7 +85,7 @@ class Found:
 
     @property
     def fate(self) -> str:
-        """What becomes of a file that is not as it should be."""
+        """What becomes of a file with something wrong."""
         if self.loses_rows:
             return f"is left alone unless --allow-replace is given ({self.why})"
         if self.rest:
@@ -94,7 +94,7 @@ class Found:
 
 
 def recover(frame: Timeframe, data: Bytes, mark: Mark | None) -> Found:
-    """Reads a file; with a mark that still fits, only what came after it, unless that is not as it should be."""
+    """Reads a file; with a mark that still fits, only what came after it, if that is sound."""
     known = read_after(frame, data, mark) if mark else None
     if known:
         size, held, why = known
@@ -111,7 +111,7 @@ def recover(frame: Timeframe, data: Bytes, mark: Mark | None) -> Found:
 def sound_rows(frame: Timeframe, data: bytes) -> dict[int, bytes]:
     """The rows in what was kept of a file that are sound by themselves, by their open times.
 
-    Rows of another timeframe are none: their times may be on the grid, and their numbers are of another candle.
+    Rows of another timeframe are left out: their times may be on the grid, and their numbers are of another candle.
     """
     lines = [_clean(line) for line in data.split(b"\n")[:-1]]
     opens = list(_opens(frame, lines))
@@ -200,7 +200,7 @@ def _mended(frame: Timeframe, data: bytes, size: int, stay: Sequence[_Line], why
 
 
 def _mending(data: bytes, stay: Sequence[_Line]) -> str:
-    """What was not as it should be, in words."""
+    """What was wrong, in words."""
     opens = [line.open_ms for line in stay if line.open_ms is not None]
     found = {
         "a byte order mark": data.startswith(_BOM),

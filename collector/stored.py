@@ -33,7 +33,7 @@ def _newest_close_ms(data_dir: Path) -> int:
 
 
 def _last_close_ms(path: Path, series: Series) -> int:
-    """When the last candle of a file closes, by its last whole line; 0 where that tells no time."""
+    """When the last candle of a file closes, by its last whole line; 0 if that is unreadable."""
     try:
         if not path.is_file():  # opening a pipe would wait for somebody at its other end
             return 0
@@ -47,7 +47,7 @@ def _last_close_ms(path: Path, series: Series) -> int:
 
 
 def refuse_if_nothing_stored(data_dir: Path, category: str, chosen: Callable[[Series], bool], selection: str) -> None:
-    """For commands about what is stored: a selection of which nothing is, is a mistake.
+    """For commands about what is stored: an empty selection is a mistake.
 
     Raises:
         SettingsError: nothing of it is stored; or there is no such directory, or it holds another category's candles.

@@ -1,4 +1,4 @@
-"""Blocking work in a thread, and what is done where the system has no thread left to give."""
+"""Blocking work in a thread, and what is done where the system has run out of threads."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

@@ -47,7 +47,7 @@ class Verification:
         self.doubtful |= self.unsure - Spans.between(0, since_ms) - self.left_out
 
     def contained(self, asked: Spans, covered: Spans, now_ms: int) -> None:
-        """An answer contained these of the candles asked for; a request that failed contained none."""
+        """An answer contained these of the candles asked for; `covered` is empty for a failed request."""
         left = (self.unsure & asked) - covered
         self.unsure -= covered
         self.doubtful -= asked
@@ -59,11 +59,11 @@ class Verification:
             self.end_pause()
 
     def end_pause(self) -> None:
-        """Has everything asked for without a pause, as if for the first time."""
+        """Has everything asked for at once, as if for the first time."""
         self.verify_tries = self.verify_from_ms = 0
 
     def keep(self, held: Spans) -> None:
-        """Forgets the candles that the file does not hold any more."""
+        """Forgets the candles that have left the file."""
         self.unsure &= held
         self.doubtful &= held
         self.left_out &= held

@@ -1,4 +1,4 @@
-"""A log that cannot hold up those who speak: a thread of its own writes the lines.
+"""A log with a thread of its own to write the lines, so that those who speak go on.
 
 A disk may be frozen and a terminal stopped (Ctrl-S). Whoever says something waits a moment for the thread, so that
 lines are where they belong when all is well; while the thread stands nobody waits for it. What it has no room for is
@@ -37,7 +37,7 @@ class Background(logging.Handler):
             self._wait(_PATIENCE_S)
 
     def close(self) -> None:
-        """Waits for what was said to be written, but not for ever."""
+        """Waits for what was said to be written, for a limited time."""
         with suppress(Full):  # the thread stands, and ends with the process
             self._records.put(None, timeout=_CLOSING_S)
             self._thread.join(_CLOSING_S)

@@ -1,6 +1,6 @@
 """The Unix socket in a data directory at which its collector says how it is.
 
-It lies in `.collector/`, so that whoever knows the directory finds its collector and no other. Only the collector's own
+It lies in `.collector/`, so that whoever knows the directory finds its own collector. Only the collector's own
 user (and root) may connect, and no peer of the TCP port takes a place here. The owner of the directory binds it; what
 has its name is a leftover of a crash or was put there, and is removed, never followed.
 """
@@ -22,7 +22,7 @@ def bind_socket(data_dir: Path) -> socket.socket:
     """A socket that listens there.
 
     Raises:
-        OSError: the file system has no sockets, or something is in the way.
+        OSError: the file system lacks sockets, or something is in the way.
     """
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
