@@ -16,6 +16,14 @@ from collector.vitals import Vitals
 DONE = Outcome(Vitals(), 0, 0, missing=(), absent=(), unknown=(), looked=True, stopped=True)
 
 
+@pytest.fixture(autouse=True)
+def _no_nohup() -> Iterator[None]:
+    """A hangup is heard, also where the tests themselves were started under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def _nohup() -> Iterator[None]:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
