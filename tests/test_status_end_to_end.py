@@ -453,16 +453,6 @@ async def test_prometheus_understands_the_metrics_while_candles_come(tmp_path: P
         assert second["disk_free_bytes"].samples[0].value == 4567 * MB
 
 
-async def test_no_answer_has_a_secret_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BYBIT_API_KEY", "hush-key")
-    monkeypatch.setenv("BYBIT_API_SECRET", "hush-secret")
-    async with fast_box() as box:
-        settings = settings_for_status(box, tmp_path, enable_websocket=False)
-        async with collecting(settings) as run:
-            for path in ("/healthz", "/status", "/metrics", "/"):
-                assert "hush" not in (await run.get(path)).text
-
-
 # The words.
 
 

@@ -185,7 +185,7 @@ class Rest:
         return answer.open_ms
 
     async def instruments(self) -> list[Instrument]:
-        """Every symbol of the category that trades, in the exchange's order."""
+        """Every symbol of the category that the exchange lists, in its order; those it has halted may be among them."""
         category = self._settings.category
         found: dict[str, Instrument] = {}
         cursors = [""]

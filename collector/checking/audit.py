@@ -25,7 +25,7 @@ async def audit(
     `rows_in` gives what is stored of a stretch; it may block, and runs in a thread.
 
     Raises:
-        SettingsError: the directory holds another market's candles, or a collector leaves no room for more requests.
+        SettingsError: the directory holds another market's candles.
         Banned: a rate ban is on.
         Unreachable, Refused: the exchange does not answer.
     """

@@ -38,7 +38,7 @@ async def serve_status(settings: Settings, reporter: Reporter, *, port: bool = T
 
     The socket is for the owner of the data directory alone.
     """
-    pages = _pages(reporter)
+    pages = pages_of(reporter)
     async with trio.open_nursery() as nursery:
         if socket:
             nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(pages))
@@ -106,7 +106,8 @@ def announced(data_dir: Path) -> tuple[str, str] | None:
         return None
 
 
-def _pages(reporter: Reporter) -> Pages:
+def pages_of(reporter: Reporter) -> Pages:
+    """What is served, by path."""
     secrets = secrets_in(os.environ)
     return {
         "/healthz": lambda: _healthz(reporter, secrets),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
+from typing import cast
 
 import attrs
 import pytest
@@ -28,10 +29,11 @@ from collector.ownership import OWN, owned, owner
 from collector.sandbox import Sandbox
 from collector.service import serve
 from collector.settings import Settings
-from collector.watching.endpoint import announced
-from collector.watching.health import Trouble
+from collector.watching.endpoint import announced, pages_of
+from collector.watching.health import HealthState, Trouble
 from collector.watching.local_socket import bind_socket, remove_socket
 from collector.watching.report import GapCount, Lag, Report, decode, encode
+from collector.watching.reporter import Reporter
 from tests.campaign.process import variables
 from tests.support import market, served, settings_for
 
@@ -243,6 +245,30 @@ def report(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Report:
     settings = settings_of(box, tmp_path_factory.mktemp("report"))
     with collecting(settings):
         return inquiry.ask(settings.data_dir)[0]
+
+
+@attrs.frozen
+class FakeReporter:
+    said: Report
+
+    def report(self) -> Report:
+        return self.said
+
+
+@pytest.mark.parametrize("state", ["healthy", "degraded"])
+def test_no_page_forges_a_line_or_holds_a_secret(
+    report: Report, state: HealthState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BYBIT_API_KEY", "hush-key")
+    nasty = "said\x1b[2J \u202ehush-key\nhealthy at https://me:hush@host"
+    said = attrs.evolve(report, state=state, reasons=(nasty,), unserved=nasty, port_trouble=nasty)
+    pages = pages_of(cast(Reporter, FakeReporter(said)))
+    for path, page in pages.items():
+        text = page().body.decode()
+        assert "hush" not in text, path
+        assert all(line.isprintable() for line in text.split("\n")), path
+    lines = pages["/healthz"]().body.decode().splitlines()
+    assert lines[1:] == (["said?[2J ?***?healthy at https://***@host"] if state == "degraded" else [])
 
 
 def shown(report: Report) -> dict[str, str]:
