@@ -1,6 +1,7 @@
 """The real collector as a process of its own, and the settings it is started with."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +28,12 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(not_given)}
 
 
+def _hear_signals() -> None:
+    """In the child: signals mean what they mean at a terminal, also where the tests run in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "collector", *arguments]
 
@@ -34,7 +41,9 @@ def command(*arguments: str) -> list[str]:
 @asynccontextmanager
 async def opened(arguments: Sequence[str], environment: Mapping[str, str], **how: Any) -> AsyncIterator[trio.Process]:
     """A command of ours that runs while this is entered, and is killed if it still does on leaving."""
-    process = await trio.lowlevel.open_process(command(*arguments), env=environment, stdin=subprocess.DEVNULL, **how)
+    process = await trio.lowlevel.open_process(
+        command(*arguments), env=environment, stdin=subprocess.DEVNULL, preexec_fn=_hear_signals, **how
+    )
     try:
         yield process
     finally:
