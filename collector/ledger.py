@@ -29,7 +29,7 @@ from collector.disagreements import Known, KnownCandles
 from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
-from collector.missing import Missing, State
+from collector.missing import MOST_TRIES, Missing, State
 from collector.own_files import NotAFile, create_own, expect_own, reason
 from collector.ownership import (
     OWN,
@@ -471,8 +471,10 @@ def _stored(record: Record, mark: Mark | None) -> bytes:
 
 
 def _missing(note: _Note) -> Missing:
-    since_ms = note.since_ms or note.asked_ms
-    return Missing(Span(note.start_ms, note.end_ms), State(note.state), note.tries, note.asked_ms, note.why, since_ms)
+    state, since_ms = State(note.state), note.since_ms or note.asked_ms
+    if state is State.RETRYING and not 1 <= note.tries <= MOST_TRIES:
+        raise ValueError(f"a candle that is {state} was asked for {note.tries} times")
+    return Missing(Span(note.start_ms, note.end_ms), state, note.tries, note.asked_ms, note.why, since_ms)
 
 
 def _pairs(spans: Spans) -> list[Pair]:

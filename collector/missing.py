@@ -17,6 +17,7 @@ from collector.candle import DAY_MS, MINUTE_MS
 from collector.coverage import NOTHING, Span, Spans
 
 _RETRY_AFTER_MS = (15_000, 45_000, 120_000)  # asked at 0 s, 15 s, 60 s and 180 s: absent at the fourth
+MOST_TRIES = len(_RETRY_AFTER_MS)  # while it is retrying
 LAG_MS = 60 * MINUTE_MS  # REST may not have what closed later than this before its answer
 _FAILED_AGAIN_MS = 30_000
 _FAILED_LONGEST_MS = 3_600_000
@@ -87,7 +88,7 @@ class Missing:
         if self.state in CLAIMS and (self.due_ms or 0) > now_ms + MINUTE_MS:
             return self
         tries = self.tries + 1
-        settled = self.state in CLAIMS or tries > (1 if self._is_old(now_ms) else len(_RETRY_AFTER_MS))
+        settled = self.state in CLAIMS or tries > (1 if self._is_old(now_ms) else MOST_TRIES)
         state = self.state if self.state in CLAIMS or not settled else State.ABSENT
         since_ms = self.since_ms if state is self.state else now_ms
         return attrs.evolve(self, state=state, tries=tries, asked_ms=now_ms, why=_LEFT_OUT, since_ms=since_ms)

@@ -1,5 +1,6 @@
 """A damaged ledger: no start or save fails for it, nothing wrong in it is believed, and what it leaves is bounded."""
 
+import json
 import os
 import random
 import sqlite3
@@ -230,3 +231,11 @@ def test_a_ledger_of_an_older_version_is_read(place: Place) -> None:
     place.run("create table symbol (name text primary key, entry blob not null) without rowid")
     assert len(read_ledger(place.directory, "linear").marks) == 30
     assert len(place.loaded()[1]) == 30
+
+
+def test_a_number_of_tries_that_cannot_be_is_damage(place: Place) -> None:
+    entry = json.dumps(
+        {"wanted": [], "held": [], "notes": [[T0, T0 + 60_000, "retrying", 9, T0, "left out"]], "mark": None}
+    )
+    place.run(f"insert into series values ('NEWUSDT_1', cast('{entry}' as blob))")
+    assert place.loaded()[1] == {}
