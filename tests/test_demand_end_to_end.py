@@ -53,7 +53,9 @@ def test_days_symbols_and_timeframes_that_options_name_are_missing(say: Command,
     assert (said[0], list(missing(said))) == (0, ["BTCUSDT_60", "BTCUSDT_D", "ETHUSDT_60", "ETHUSDT_D"])
     assert missing(said)["BTCUSDT_60"] == 17 * 24
     assert missing(said)["ETHUSDT_60"] == 20 * 24
-    assert say(settings, "check", *WIDE.split())[0] == 1
+    status, out, _ = say(settings, "check", "--json", *WIDE.split())
+    found = {name.removesuffix(".csv"): each["missing_candles"] for name, each in json.loads(out)["issues"].items()}
+    assert (status, found) == (1, missing(said))
     assert "ETHUSDT_60.csv: 480 candles are fetched" in say(settings, "repair", "--dry-run", *WIDE.split())[1]
     assert say(settings, "repair", *WIDE.split())[0] == 0
     assert say(settings, "check", *WIDE.split())[0] == 0
