@@ -134,7 +134,7 @@ class Unusable(RequestFailed):
 
 
 class Spoiled(Unusable):
-    """A row is no candle, try after try. A question that leaves it out does better."""
+    """A row is no candle, try after try. The answer does without it."""
 
 
 def cause_of(group: BaseExceptionGroup[BaseException], echo: type[BaseException]) -> CollectorError | None:

@@ -1,9 +1,9 @@
 """The history pool: a fixed number of workers that pull windows from the agenda, ask for them, and pass on the answers.
 
 Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else, and
-a row that is no candle spoils no other: what lies around it is asked for by itself. Only an exchange that cannot be
-reached, or refuses us, ends the pool. While the disk is nearly full, everything is given up. Nothing here knows files
-or decides what is missing.
+a row that is no candle spoils no other: the rows around it are taken. Only an exchange that cannot be reached, or
+refuses us, ends the pool. While the disk is nearly full, everything is given up. Nothing here knows files or decides
+what is missing.
 """
 
 from itertools import count
@@ -19,7 +19,6 @@ from collector.coverage import NOTHING, Span, Spans, moment_text, span_texts
 from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
 from collector.events import Answered, Event, GaveUp
 from collector.logs import get_logger
-from collector.missing import InvalidRow
 from collector.planning import Agenda, Window, halves
 from collector.rows import Rows
 from collector.vitals import Vitals
@@ -27,8 +26,6 @@ from collector.vitals import Vitals
 log = get_logger(__name__)
 
 Out = trio.MemorySendChannel[Event]
-
-_SPOILED = 8  # when so many parts of a window cannot be used, it is hardly single rows that are wrong
 
 
 @attrs.define(eq=False)
@@ -82,17 +79,16 @@ class History:
         self._resume(window)
 
     async def _fetch(self, window: Window, out: Out) -> None:
-        series = window.series
         try:
             answer = await self._answer(window)
-        except Spoiled as failure:  # if it is a first answer's, the listing date was asked for by itself
+        except Spoiled:  # if it is a first answer's, the listing date was asked for by itself
             self._resume(window)
-            await self._fetch_around(series, window.span, str(failure), out)
+            await self._fetch_sound(window.series, window.span, out)
         except (Rejected, RequestFailed) as failure:
             await self._fail(window, failure, out)
         else:
             self._resume(window)
-            await self._pass_on(series, Spans((window.span,)), answer, out)
+            await self._pass_on(window.series, Spans((window.span,)), answer, out)
 
     async def _fail(self, window: Window, failure: Rejected | RequestFailed, out: Out) -> None:
         series, given_up = window.series, Spans((window.span,))
@@ -106,40 +102,30 @@ class History:
         else:
             await self._give_up(series, given_up, str(failure), out)
 
-    async def _fetch_around(self, series: Series, span: Span, why: str, out: Out) -> None:
-        """Asks for both halves of a window that has a row which is no candle, then for those of the half that has it,
-        until the row is left alone: it costs two requests for every halving."""
-        spoiled = {span: why}
-        while spoiled:
-            wholes, many = spoiled, len(spoiled) >= _SPOILED
-            spoiled = {}
-            for whole, said in wholes.items():
-                parts = [] if many else halves(series.timeframe, whole)
-                if not parts and series.timeframe.count(whole.start_ms, whole.end_ms) == 1:
-                    row = InvalidRow(whole, said)
-                    await out.send(Answered(series, whole, Rows(), self._rest.now_ms, (row,)))
-                elif not parts:
-                    await self._give_up(series, Spans((whole,)), said, out)
-                for part in parts:
-                    if said := await self._fetch_part(series, part, out):
-                        spoiled[part] = said
+    async def _fetch_sound(self, series: Series, span: Span, out: Out) -> None:
+        """Asks once more for a window that has rows which are no candles, and takes the others.
 
-    async def _fetch_part(self, series: Series, part: Span, out: Out) -> str:
-        """Asks for a part of a window; why not all of its rows are candles, if so."""
+        Those rows are the exchange's own if its answers to the whole and to both halves agree which they are; if not,
+        it is the answers that are wrong, and those with such rows are not believed.
+        """
+        parts = halves(series.timeframe, span) or [span]
         try:
-            answer = await self._answer(Window(series, part), once=True)
-        except Spoiled as failure:
-            return str(failure)
+            whole, *answers = [await self._answer(Window(series, each), split=True) for each in (span, *parts)]
         except (Rejected, RequestFailed) as failure:
-            await self._give_up(series, Spans((part,)), str(failure), out)
-        else:
-            await self._pass_on(series, Spans((part,)), answer, out)
-        return ""
+            await self._give_up(series, Spans((span,)), str(failure), out)
+            return
+        found = {row.span for answer in answers for row in answer.invalid}
+        agreed = found == {row.span for row in whole.invalid}
+        for part, answer in zip(parts, answers, strict=True):
+            if agreed or not answer.invalid:
+                await self._pass_on(series, Spans((part,)), answer, out)
+            else:
+                await self._give_up(series, Spans((part,)), f"answers differ on whether {answer.invalid[0].why}", out)
 
     async def _pass_on(self, series: Series, span: Spans, answer: KlineAnswer, out: Out) -> None:
         if answer.asked:
             span -= Spans((answer.asked,))
-            await out.send(Answered(series, answer.asked, answer.rows, self._rest.now_ms))
+            await out.send(Answered(series, answer.asked, answer.rows, self._rest.now_ms, answer.invalid))
         await self._give_up(series, span, "not closed yet by the exchange's clock", out)
 
     def _resume(self, window: Window) -> None:
@@ -148,12 +134,12 @@ class History:
             self._agenda.resume(window.series)
             self._wake()
 
-    async def _answer(self, window: Window, *, once: bool = False) -> KlineAnswer:
+    async def _answer(self, window: Window, *, split: bool = False) -> KlineAnswer:
         for times in count(1):
             try:
                 if window.proves_start:
                     return await self._first_answer(window)
-                return await self._rest.klines(window.series, window.span, once=once)
+                return await self._rest.klines(window.series, window.span, split_invalid=split)
             except Unreachable as trouble:
                 if not self._patient:
                     raise

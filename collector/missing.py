@@ -170,15 +170,10 @@ def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
 
 
 def to_ask_alone(notes: Iterable[Missing], now_ms: int) -> Spans:
-    """The spans that no other question may cover: those that are not due yet, where it counts how often they were asked
-    for, and those whose row spoils an answer."""
-    return Spans.of(
-        *(
-            note.span
-            for note in notes
-            if note.state is State.INVALID or (note.state is State.RETRYING and (note.due_ms or 0) > now_ms)
-        )
-    )
+    """The spans that no question may cover before they are due: it counts how often they were asked for, or a row of
+    theirs spoils an answer."""
+    alone = State.RETRYING, State.INVALID
+    return Spans.of(*(note.span for note in notes if note.state in alone and (note.due_ms or 0) > now_ms))
 
 
 def next_due_ms(notes: Iterable[Missing], now_ms: int) -> int | None:

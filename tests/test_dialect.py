@@ -269,6 +269,29 @@ def test_a_row_is_to_blame_only_if_without_it_all_is_as_it_was_asked_for(rows: l
     assert isinstance(refused.value, BadRow) == is_of_rows
 
 
+@pytest.mark.parametrize(
+    ("rows", "held", "invalid"),
+    [
+        ([row(0), row(1, high="17000"), row(2)], [0, 2], [1]),
+        ([row(0, high="17000"), row(1, high="17000")], [], [0, 1]),
+        ([row(0), ["soon", *row(1)[1:]], row(2)], [0, 2], []),
+        ([row(0), row(1), row(1), row(2)], [0, 1, 2], []),  # there twice
+        ([row(0), row(1), row(1, volume="7"), row(2)], [0, 2], [1]),  # there twice, and not the same
+        ([row(0), row(2), row(1)], [0, 1, 2], []),  # out of order
+        ([row(0), row(1), row(15, high="17000")], [0, 1], []),  # still open
+    ],
+)
+def test_rows_that_are_no_candles_are_split_from_the_others(
+    rows: list[Row], held: list[int], invalid: list[int]
+) -> None:
+    span = Span(T0, T0 + 16 * 60_000)
+    body = kline_body(newest_first(*rows), now_ms=T0 + 15 * 60_000 + 30_000)
+    answer = dialect.parse_kline(200, body, "linear", SERIES, span, split_invalid=True)
+    lines = answer.rows.text.splitlines()
+    assert [(int(line[:13]) - T0) // 60_000 for line in lines] == held
+    assert [(each.span.start_ms - T0) // 60_000 for each in answer.invalid] == invalid
+
+
 def test_rows_of_a_finer_interval_are_not_to_blame_one_by_one() -> None:
     hours, ms = Series("BTCUSDT", timeframe("60")), 1_700_002_800_000
     rows = [[str(ms + place * 1_800_000), *row(0)[1:]] for place in range(3)]

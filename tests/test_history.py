@@ -262,8 +262,8 @@ async def test_a_row_that_is_no_candle_keeps_only_itself_away(autojump_clock: tr
         (note,) = here.book.missing(Series.named("BTCUSDT_1"))
         assert (Spans((note.span,)), note.state) == (bad, State.INVALID)
         assert "high 0 is below low" in note.why
-        # 8 pages, one of them twice and in halves; its first candle, should it be the first page
-        assert here.questions() <= 8 + 1 + 2 * 10 + 1
+        # 8 pages, one of them three times and in halves; its first candle, should it be the first page
+        assert here.questions() <= 8 + 4 + 1
         before = here.questions()
         here.book.start_anew()
         await here.fetch_once()
@@ -271,7 +271,7 @@ async def test_a_row_that_is_no_candle_keeps_only_itself_away(autojump_clock: tr
 
 
 @pytest.mark.parametrize("healed", [True, False])
-async def test_an_invalid_candle_is_asked_for_alone_after_a_day(
+async def test_an_invalid_candle_is_asked_for_again_after_a_day(
     autojump_clock: trio.testing.MockClock, healed: bool
 ) -> None:
     here = world(bulk_max_retries=2, timeframes=["60"], days_to_fetch=2)
@@ -283,18 +283,26 @@ async def test_an_invalid_candle_is_asked_for_alone_after_a_day(
     here.exchange.clock.advance(DAY_MS)
     await here.fetch_once()
     assert [note.state for note in here.book.missing(Series.named("BTCUSDT_60"))] == [State.INVALID] * (not healed)
-    assert here.questions() <= before + 1 + 2  # the day, and the candle
+    assert here.questions() <= before + 5  # the day with the candle, at most three times and in halves
 
 
-async def test_many_rows_that_are_no_candles_are_not_looked_for_one_by_one(
-    autojump_clock: trio.testing.MockClock,
+@pytest.mark.parametrize("step", [3, 100])
+async def test_many_rows_that_are_no_candles_keep_only_themselves_away(
+    autojump_clock: trio.testing.MockClock, step: int
 ) -> None:
     here = world(bulk_max_retries=2, days_to_fetch=2)
-    here.bad = range(wanted(2)[0].start_ms, wanted(2)[0].end_ms, 3 * MINUTE_MS)
+    here.bad = range(wanted(2)[0].start_ms, wanted(2)[0].end_ms, step * MINUTE_MS)
+    bad = Spans.of(*(Span(ms, ms + MINUTE_MS) for ms in here.bad))
     await here.fetch_once()
-    notes = Spans.of(*(note.span for note in here.book.missing(Series.named("BTCUSDT_1"))))
-    assert here.held_of("BTCUSDT_1") | notes == wanted(2)
-    assert here.questions() <= 1 + 2 * 3 * (2 + 2 + 4 + 8)  # three pages, asked for again when they failed
+    notes = here.book.missing(Series.named("BTCUSDT_1"))
+    assert here.held_of("BTCUSDT_1") == wanted(2) - bad
+    assert (Spans.of(*(note.span for note in notes)), {note.state for note in notes}) == (bad, {State.INVALID})
+    assert here.questions() <= 1 + 3 * 5  # three pages, twice, whole and in halves
+    here.exchange.clock.advance(DAY_MS)
+    here.bad = ()
+    await here.fetch_once()
+    assert here.questions() <= 1 + 3 * 5 + 3
+    assert not here.book.missing(Series.named("BTCUSDT_1"))
 
 
 async def test_a_symbol_whose_first_row_is_no_candle_is_collected_from_the_second(

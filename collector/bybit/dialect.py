@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from collector.candle import MINUTE_MS, TIMEFRAMES, Series, Timeframe
-from collector.coverage import Span, moment_text
+from collector.coverage import NOTHING, Span, Spans, moment_text
 from collector.errors import (
     BadAnswer,
     BadRow,
@@ -26,6 +26,7 @@ from collector.errors import (
     Restricted,
     TryAgain,
 )
+from collector.missing import InvalidRow
 from collector.planning import EARLIEST_MS, PAGE, SETTLE_MS
 from collector.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, plain_line, rows_of_lines
 from collector.wording import counted
@@ -56,11 +57,13 @@ class TimeAnswer:
 class KlineAnswer(TimeAnswer):
     """The candles of one window that were closed at the exchange's time `time_ms`, oldest first.
 
-    `asked` is the part of the window that was closed then; None when nothing of it was.
+    `asked` is the part of the window that was closed then; None when nothing of it was. Rows that are no candles are in
+    `invalid`; there are none unless they were asked for.
     """
 
     rows: Rows
     asked: Span | None
+    invalid: tuple[InvalidRow, ...] = ()
 
 
 @attrs.frozen
@@ -223,8 +226,10 @@ def instruments_query(category: str, cursor: str = "") -> Query:
     return {"category": category, "limit": "1000"} | ({"cursor": cursor} if cursor else {})
 
 
-def parse_kline(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
-    """The closed candles of a reply to `kline_query`.
+def parse_kline(
+    status: int, body: bytes, category: str, series: Series, span: Span, *, split_invalid: bool = False
+) -> KlineAnswer:
+    """The closed candles of a reply to `kline_query`; with `split_invalid`, `BadRow` is never raised.
 
     Raises:
         BadAnswer: it is not an answer to this question; the text says why. `BadRow`, if without some rows it is one.
@@ -232,9 +237,11 @@ def parse_kline(status: int, body: bytes, category: str, series: Series, span: S
     """
     page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
     closed_ms = series.timeframe.floor(page.time_ms)
-    rows = _closed_rows(series.timeframe, page, span, closed_ms)
     asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
-    return KlineAnswer(page.time_ms, rows, asked)
+    invalid: tuple[InvalidRow, ...] = ()
+    if split_invalid:
+        page, invalid = _split(series.timeframe, page, asked)
+    return KlineAnswer(page.time_ms, _closed_rows(series.timeframe, page, span, closed_ms), asked, invalid)
 
 
 def parse_kline_from(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
@@ -409,7 +416,7 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
     except NotACandle as defect:
         if any(_is_of_finer(frame, line) for line in lines):
             raise BadAnswer(str(defect)) from defect
-        _checked(frame, _sound(frame, lines), span)
+        _checked(frame, _sound(frame, lines)[0], span)
         raise BadRow(str(defect)) from defect
     if rows:
         hull = rows.covered.hull
@@ -419,14 +426,35 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
     return rows
 
 
-def _sound(frame: Timeframe, lines: list[bytes]) -> list[bytes]:
-    """The rows that are candles, each later than the one before."""
-    sound: list[bytes] = []
+def _split(frame: Timeframe, page: _Page, asked: Span | None) -> tuple[_Page, tuple[InvalidRow, ...]]:
+    """A page of nothing but candles, and its closed rows that are none. One that is not to be taken apart stays as it
+    is, and is refused as a whole."""
+    if any(_is_of_finer(frame, line) for line in page.lines):
+        return page, ()
+    sound, defects = _sound(frame, page.lines)
+    closed = Spans((asked,)) if asked else NOTHING
+    found = (InvalidRow(Span(ms, frame.close(ms)), why) for ms, why in sorted(defects.items()) if ms in closed)
+    return attrs.evolve(page, lines=sound), tuple(found)
+
+
+def _sound(frame: Timeframe, lines: list[bytes]) -> tuple[list[bytes], dict[int, str]]:
+    """The rows that are candles, oldest first, and what is wrong with others, by their open times.
+
+    Of two different rows for one time nobody knows which is right.
+    """
+    sound: dict[int, bytes] = {}
+    defects: dict[int, str] = {}
     for line in lines:
-        with suppress(NotACandle):
-            rows_of_lines(frame, [*sound[-1:], line])
-            sound.append(line)
-    return sound
+        try:
+            rows_of_lines(frame, [line])
+        except NotACandle as defect:
+            if (open_ms := _minute_of(line)) is not None:
+                defects[open_ms] = str(defect)
+        else:
+            open_ms = open_of_line(line)
+            if sound.setdefault(open_ms, line) != line:
+                defects[open_ms] = f"open time {open_ms} is there twice"
+    return [sound[open_ms] for open_ms in sorted(sound.keys() - defects.keys())], defects
 
 
 def _is_of_finer(frame: Timeframe, line: bytes) -> bool:

@@ -155,14 +155,13 @@ class Rest:
         """The newest time the exchange named; 0 before its first answer."""
         return self._clock.newest_ms
 
-    async def klines(self, series: Series, span: Span, *, once: bool = False) -> KlineAnswer:
-        """The closed candles of a span of at most a page; `once` if an answer that cannot be used is the last try."""
+    async def klines(self, series: Series, span: Span, *, split_invalid: bool = False) -> KlineAnswer:
+        """The closed candles of a span of at most a page; with `split_invalid`, rows that are none do not spoil it."""
         category = self._settings.category
         return await self._ask(
             dialect.KLINE,
             dialect.kline_query(category, series, span),
-            lambda status, body: dialect.parse_kline(status, body, category, series, span),
-            once=once,
+            lambda status, body: dialect.parse_kline(status, body, category, series, span, split_invalid=split_invalid),
         )
 
     async def klines_from(self, series: Series, span: Span) -> KlineAnswer:
@@ -236,7 +235,7 @@ class Rest:
                         self._keep_silent(ban)
                     raise
 
-    async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T], *, once: bool = False) -> T:
+    async def _ask(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         began_s = trio.current_time()
         tries = 1
         while True:
@@ -248,7 +247,7 @@ class Rest:
                 self._vitals.trouble(_kind(trouble))
                 if not isinstance(trouble, BadRow):
                     self._vitals.not_served(trio.current_time(), str(trouble))
-                if tries == self._settings.bulk_max_retries or (once and isinstance(trouble, BadAnswer)):
+                if tries == self._settings.bulk_max_retries:
                     raise self._last_word(trouble, began_s, tries) from trouble
                 wait_s = backoff_s(tries, random.random())
                 log.debug("trying again", path=path, **query, why=str(trouble), tries=tries, wait_s=round(wait_s, 1))
