@@ -106,6 +106,8 @@ def _take_after(file: int, old: Path) -> None:
     except FileNotFoundError:
         give_to_owner_of(old.parent, file)
         return
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device, perhaps at the end of a link
+        raise OSError(errno.EINVAL, "it is no regular file and is not replaced", str(old))
     with suppress(PermissionError):
         os.fchown(file, status.st_uid, status.st_gid)
     with suppress(PermissionError):

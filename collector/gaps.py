@@ -14,10 +14,10 @@ import attrs
 from collector.candle import Series
 from collector.coverage import NOTHING, Spans, moment_text
 from collector.demand import Demand
-from collector.errors import StorageError
-from collector.inspection import Mark, mapped, trusted
+from collector.errors import LeftAlone, StorageError
+from collector.inspection import Mark, is_there, mapped, trusted
 from collector.ledger import read_ledger
-from collector.missing import Missing, neighbours_joined
+from collector.missing import Missing, State, neighbours_joined
 from collector.ownership import refuse_if_absent
 from collector.recovery import recover
 from collector.stored import as_of_ms, known_series
@@ -70,8 +70,9 @@ def find_gaps(data_dir: Path, category: str, demand: Demand | None = None) -> It
         now_ms = as_of_ms(data_dir, saved, time.time_ns() // 1_000_000)
         saved.want(demand.spans(known_series(data_dir, saved.book), now_ms))
     for series in sorted(saved.book.records):
-        held = _held(data_dir / series.file_name, series, saved.marks.get(series))
-        yield from (Gap(series, missing) for missing in neighbours_joined(saved.missing(series, held)))
+        held, alone = _held(data_dir / series.file_name, series, saved.marks.get(series))
+        missing = neighbours_joined(saved.missing(series, held))
+        yield from (Gap(series, _left_alone(each, alone) if alone else each) for each in missing)
 
 
 def gaps_summary(gaps: Sequence[Gap]) -> str:
@@ -82,10 +83,19 @@ def gaps_summary(gaps: Sequence[Gap]) -> str:
     return ", ".join(f"{counted(count, 'candle')} {state}" for state, count in candles.items()) or "nothing is missing"
 
 
-def _held(path: Path, series: Series, mark: Mark | None) -> Spans:
+def _left_alone(missing: Missing, why: str) -> Missing:
+    """Says why a candle is not asked for, where that is because its file is not touched."""
+    return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
+
+
+def _held(path: Path, series: Series, mark: Mark | None) -> tuple[Spans, str]:
+    """What a file holds, and why it is left alone, if it is."""
     try:
+        is_there(path)
         with mapped(path) as data:
             found = recover(series.timeframe, data, trusted(path, mark))
-            return NOTHING if found.loses_rows else found.held
+    except LeftAlone as refusal:
+        return NOTHING, str(refusal)
     except OSError as error:
         raise StorageError(f"{path} could not be read ({error.strerror})") from error
+    return (NOTHING, f"its file {found.fate}") if found.loses_rows else (found.held, "")

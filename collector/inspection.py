@@ -5,6 +5,7 @@ good part ends. Nothing here changes a file.
 """
 
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import polars as pl
 
 from collector.candle import Timeframe
 from collector.coverage import Span, Spans
+from collector.errors import LeftAlone
 from collector.rows import HEADER, check_lines, coverage
 
 Bytes = bytes | mmap.mmap
@@ -33,6 +35,24 @@ class Mark:
     last_ms: int
     held: Spans
     changed_ns: int = 0
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a candle file to be read; none is where one can be made.
+
+    Raises:
+        LeftAlone: what is there is no file, or points to where none can be.
+    """
+    if path.is_file():
+        return True
+    if path.exists():  # a pipe would make us wait for ever
+        raise LeftAlone(f"{path} is no file, and nothing can be stored there; move it away")
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and not target.parent.is_dir():
+        raise LeftAlone(f"{path} points to {target}, and there is no such directory; mount its disk, or make it")
+    if target.is_symlink():
+        raise LeftAlone(f"{path} points to itself; move it away")
+    return False
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class Quarantine:
         target = target_of(path)
         names = self._of(target.parent).get(target.name, ())
         waiting = [target.with_name(name) for name in sorted(names) if name.endswith(_PENDING)]
+        waiting = [path for path in waiting if path.is_file()]  # a pipe would make us wait for ever
         pieces = [Piece(each, coverage(frame, sorted(sound_rows(frame, each.read_bytes())))) for each in waiting]
         for piece in pieces:
             if not piece.covered:
@@ -119,7 +120,7 @@ def kept_lines(path: Path) -> frozenset[bytes]:
     target = target_of(path)
     with storage(target):
         named = [(each, _PIECE.fullmatch(each.name)) for each in target.parent.iterdir()]
-        pieces = [each for each, match in named if match and match["file"] == target.name]
+        pieces = [each for each, match in named if match and match["file"] == target.name and each.is_file()]
         return frozenset(line.rstrip(b"\r") for piece in pieces for line in piece.read_bytes().split(b"\n"))
 
 

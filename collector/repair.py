@@ -20,8 +20,8 @@ from collector.checking.examination import Examination, examine, parted
 from collector.checking.samples import Draw
 from collector.coverage import NOTHING, Span, Spans
 from collector.demand import Demand
-from collector.errors import StorageError
-from collector.inspection import Bytes, Mark, mapped
+from collector.errors import LeftAlone, StorageError
+from collector.inspection import Bytes, Mark, is_there, mapped
 from collector.ledger import Ledger, Saved, read_ledger
 from collector.logs import get_logger
 from collector.missing import not_due
@@ -49,7 +49,7 @@ class Plan:
 
     `foreign` says what becomes of a file that is not as it should be as a whole, which its opening sees to. `held` is
     what its sound rows cover, `wanted` what the series is to hold afterwards, if the exchange has it, and `to_fetch`
-    what of it is asked for.
+    what of it is asked for. `left_alone` is whether the file is not touched as long as that is not allowed.
     """
 
     series: Series
@@ -58,6 +58,7 @@ class Plan:
     held: Spans
     wanted: Spans
     to_fetch: Spans
+    left_alone: bool = False
 
     @property
     def removed(self) -> int:
@@ -84,7 +85,8 @@ class Plan:
             parts.append("rows are put in order")
         if self.to_fetch:
             candles = candles_in(self.series.timeframe, self.to_fetch)
-            parts.append(f"{counted(candles, 'candle')} {'is' if candles == 1 else 'are'} fetched")
+            fetched = "fetched then" if self.left_alone else "fetched"
+            parts.append(f"{counted(candles, 'candle')} {'is' if candles == 1 else 'are'} {fetched}")
         return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
 
 
@@ -105,8 +107,8 @@ def show_plans(settings: Settings, chosen: Chosen, demand: Demand | None = None)
     saved.want((demand or Demand(settings)).spans(known_series(settings.data_dir, saved.book), asked_ms))
     every_series = stored_series(store, saved.book, chosen)
     for series in every_series:
-        with _reading(store.path(series)) as data:
-            plan = _plan(settings, series, data, saved.book[series], saved.marks.get(series), now_ms)
+        with _reading(store.path(series)) as (data, refused):
+            plan = _plan(settings, series, data, refused, saved.book[series], saved.marks.get(series), now_ms)
         if plan:
             yield plan
     yield from doubts_of(find_disagreements(settings, every_series, asked_ms))
@@ -194,8 +196,9 @@ class Mending:
             StorageError: the disk refuses; the file is as it was.
         """
         self._touch(stock.store.path(series))
-        with _reading(stock.store.path(series)) as data:
-            plan = _plan(self._settings, series, data, stock.book[series], stock.marks.get(series), now_ms)
+        record, mark = stock.book[series], stock.marks.get(series)
+        with _reading(stock.store.path(series)) as (data, refused):
+            plan = _plan(self._settings, series, data, refused, record, mark, now_ms)
             stock.book.want(series, plan.wanted)
             self._stored[series] = plan.held
             if plan:
@@ -216,21 +219,29 @@ class Mending:
 
 
 def _plan(
-    settings: Settings, series: Series, data: Bytes | None, record: Record, mark: Mark | None, now_ms: int
+    settings: Settings,
+    series: Series,
+    data: Bytes | None,
+    refused: str | None,
+    record: Record,
+    mark: Mark | None,
+    now_ms: int,
 ) -> Plan:
     frame = series.timeframe
     found = Examination() if data is None else examine(series, data, now_ms)
-    foreign, held = None, found.held
+    foreign, held, left_alone = refused and f"is left alone ({refused})", found.held, False
     if data is not None and (found.foreign or found.looks_like):
         whole = recover(frame, data, None)
-        foreign, held = whole.fate, NOTHING if whole.loses_rows else whole.held
+        foreign, left_alone = whole.fate, whole.loses_rows
+        held = NOTHING if left_alone else whole.held
     told = [Span(open_ms, frame.close(open_ms)) for open_ms in _told(series, found)]
     spans = Spans.of(*record.wanted, *held, *told, *(mark.held if mark else ()))
     if spans:
         wants = Spans((spans.hull,))
     else:  # nothing tells what the file held
         wants = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
-    return Plan(series, found, foreign, held, wants, wants - held - not_due(record.notes, now_ms))
+    to_fetch = NOTHING if refused else wants - held - not_due(record.notes, now_ms)
+    return Plan(series, found, foreign, held, wants, to_fetch, left_alone)
 
 
 def _told(series: Series, found: Examination) -> set[int]:
@@ -241,13 +252,17 @@ def _told(series: Series, found: Examination) -> set[int]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Bytes | None]:
-    """The bytes of a file; None where there is none."""
+def _reading(path: Path) -> Iterator[tuple[Bytes | None, str | None]]:
+    """The bytes of a file, None where there is none; and why there can be none, if that is so."""
     try:
-        if not path.exists():
-            yield None
+        try:
+            there, refused = is_there(path), None
+        except LeftAlone as refusal:
+            there, refused = False, str(refusal)
+        if not there:
+            yield None, refused
             return
         with mapped(path) as data:
-            yield data
+            yield data, None
     except OSError as error:
         raise StorageError(f"{path} could not be read ({error.strerror})") from error

@@ -18,7 +18,7 @@ from collector.candle import Series, Timeframe
 from collector.coverage import NOTHING, Spans
 from collector.disk import Disk, beside_of, refused, storage, target_of
 from collector.errors import LeftAlone
-from collector.inspection import Bytes, Mark, changed_ns, mapped, trusted
+from collector.inspection import Bytes, Mark, changed_ns, is_there, mapped, trusted
 from collector.merging import Revision, merge
 from collector.own_files import give_to_owner_of
 from collector.quarantine import Piece, Quarantine, rows_in
@@ -257,7 +257,7 @@ class Store:
         with storage(path):
             beside_of(path).unlink(missing_ok=True)
             file, finding = SeriesFile(path, frame, self.disk), None
-            if _is_there(path):
+            if is_there(path):
                 with mapped(path) as data:
                     found = recover(frame, data, trusted(path, mark))
                     finding = self._settle(path, found, data)
@@ -392,20 +392,3 @@ def _edited(old: Bytes, edits: list[_Edit]) -> Iterator[bytes]:
 def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
     for at in range(start, end, _CHUNK):
         yield data[at : min(at + _CHUNK, end)]
-
-
-def _is_there(path: Path) -> bool:
-    """Whether there is a file to be read.
-
-    Raises:
-        LeftAlone: what is there is no file, or points to where none can be.
-    """
-    if path.is_file():
-        return True
-    if path.exists():  # a pipe would make us wait for ever
-        raise LeftAlone(f"{path} is no file; nothing can be stored there")
-    if path.is_symlink() and not (target := target_of(path)).parent.is_dir():
-        raise LeftAlone(f"{path} points to {target}, and there is no such directory")
-    if target_of(path).is_symlink():
-        raise LeftAlone(f"{path} points to itself")
-    return False

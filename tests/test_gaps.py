@@ -1,11 +1,15 @@
 """What is missing, as a person is told: from the ledger and the files, owning nothing and changing nothing."""
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from collector.book import Book
-from collector.candle import MINUTE_MS
+from collector.candle import MINUTE_MS, Series
 from collector.errors import StorageError
 from collector.gaps import Gap, find_gaps, gaps_summary
 from collector.inspection import Mark
@@ -13,6 +17,7 @@ from collector.ledger import open_ledger
 from collector.missing import State
 from tests.candles import BTC, T0, content, rows, span, spans
 
+ETH = Series("ETHUSDT", BTC.timeframe)
 LAST_MS = T0 + 4 * MINUTE_MS
 
 
@@ -83,13 +88,39 @@ def test_the_summary_counts_candles_by_state(tmp_path: Path) -> None:
     assert gaps_summary([]) == "nothing is missing"
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = Book()
     book.want(BTC, spans(0, 10))
-    keep(tmp_path, book)
-    (tmp_path / "BTCUSDT_1.csv").mkdir()
+    keep(tmp_path, book, held=content(rows(0, 5)))
+    monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(StorageError, match=r"BTCUSDT_1\.csv could not be read"):
         told(tmp_path)
+
+
+def refused(path: Path, _: str) -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize(
+    ("stand", "why"),
+    [
+        (lambda path: path.mkdir(), "is no file"),
+        (os.mkfifo, "is no file"),
+        (lambda path: path.symlink_to("."), "is no file"),
+        (lambda path: path.symlink_to("not-mounted/btc.csv"), "there is no such directory"),
+        (lambda path: path.write_bytes(b"somebody,else\n1,2,3,4,5\n"), "its file is left alone unless --allow-replace"),
+    ],
+)
+def test_a_gap_whose_file_is_left_alone_says_so(tmp_path: Path, stand: Callable[[Path], object], why: str) -> None:
+    book = Book()
+    for series in (BTC, ETH):
+        book.want(series, spans(0, 10))
+    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: None, ETH: None})
+    stand(tmp_path / "BTCUSDT_1.csv")
+    btc, eth = find_gaps(tmp_path, "linear")
+    assert (btc.candles, eth.missing.why) == (10, "never fetched")
+    assert why in btc.missing.why
 
 
 def test_neighbours_of_one_state_are_one_gap(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 A small market is collected once, in every timeframe; each test damages a copy of it.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -154,6 +155,27 @@ async def test_a_repair_leaves_a_file_alone_that_would_lose_rows(collected: Coll
     assert "is left alone unless --allow-replace is given" in str(plans[0])
     assert (outcome.complete, len(outcome.left_alone)) == (False, 1)
     assert path_of(settings, series).read_bytes() == foreign
+
+
+@pytest.mark.parametrize("stand", ["a pipe", "a directory", "a link to a pipe", "a link to nowhere"])
+async def test_a_repair_leaves_alone_what_is_no_file(collected: Collected, tmp_path: Path, stand: str) -> None:
+    settings, (series, other) = collected.copy(tmp_path), EVERY_SERIES[5:7]
+    path, pipe = path_of(settings, series), tmp_path / "pipe"
+    path.unlink()
+    os.mkfifo(pipe)
+    if stand == "a pipe":
+        os.mkfifo(path)
+    elif stand == "a directory":
+        path.mkdir()
+    else:
+        path.symlink_to(pipe if stand == "a link to a pipe" else tmp_path / "not-mounted" / path.name)
+    path_of(settings, other).write_bytes(collected.good(other)[:-300])
+    before = path.lstat()
+    assert "is left alone" in str(next(iter(show_plans(settings, lambda each: each == series))))
+    _, outcome = await mended(settings, series, other)
+    assert (outcome.complete, len(outcome.left_alone), path.lstat()) == (False, 1, before)
+    assert pipe.is_fifo()
+    assert path_of(settings, other).read_bytes() == collected.good(other)
 
 
 async def test_a_file_of_which_a_power_loss_left_zeros_is_fetched_again(collected: Collected, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from collector.coverage import NOTHING
 from collector.disk import Disk
 from collector.errors import LeftAlone, StorageError
 from collector.inspection import Mark
+from collector.quarantine import kept_lines
 from collector.rows import HEADER
 from collector.store import FileChangedError, SeriesFile, Store
 from tests.candles import BTC, T0, candle_at, content, joined, row, rows, spans
@@ -328,6 +329,22 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(tmp_path: P
     os.mkfifo(tmp_path / NAME)
     with pytest.raises(StorageError, match="is no file"):
         opened(tmp_path)
+
+
+def test_nothing_but_a_file_is_ever_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / NAME).symlink_to("pipe")
+    with pytest.raises(OSError, match="is not replaced"):
+        Disk().replace(tmp_path / NAME, [HEADER])
+    assert (tmp_path / "pipe").is_fifo()
+    assert {each.name for each in tmp_path.iterdir()} == {NAME, "pipe"}
+
+
+def test_a_pipe_in_the_place_of_a_piece_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / f"{NAME}.cut-1.pending")
+    os.mkfifo(tmp_path / f"{NAME}.set-aside-1")
+    assert opened(tmp_path).pieces == ()
+    assert kept_lines(tmp_path / NAME) == frozenset()
 
 
 def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None:
