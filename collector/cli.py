@@ -157,7 +157,7 @@ def repair(
     work = partial(mend, settings, options.are_about, options.demand, draw, allow_replace=allow_replace)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
-    for line in _repaired(outcome.mended, planned=bool(plans)):
+    for line in _repaired(outcome.mended, planned=bool(plans)) if outcome.looked else ():
         say(line)
     if outcome.stopped:  # what was to be read again was not, though nothing is missing
         sys.exit(_INTERRUPTED)
@@ -297,7 +297,7 @@ def _repaired(mended: Mended, *, planned: bool) -> Iterator[str]:
     if mended.files:
         yield f"{counted(mended.files, 'file')} {'was' if mended.files == 1 else 'were'} mended or completed"
     else:
-        yield "no file had to be changed" if planned else "nothing to repair"
+        yield "no file was changed" if planned else "nothing to repair"
 
 
 def _fail(error: CollectorError, problems: list[str]) -> None:

@@ -87,17 +87,20 @@ def left_lines(outcome: Outcome) -> Iterator[str]:
     """What was wanted and did not come; nothing where all did."""
     if outcome.unknown:
         yield f"not listed by the exchange: {', '.join(outcome.unknown)}"
-    yield from outcome.left_alone
+    for why in outcome.left_alone:
+        alone = [(series, note) for series, note in outcome.missing if note.why == why]
+        yield f"{why} (until then {_amount(alone)} stay missing)" if alone else why
     if not outcome.looked:
         yield "stopped before it was known what is missing"
-    if not outcome.missing:
+    missing = [(series, note) for series, note in outcome.missing if note.why not in outcome.left_alone]
+    if not missing:
         return
-    yield f"still missing: {_amount(outcome.missing)}, each on record; the next start asks for them again"
-    for series, note in islice(outcome.missing, _SHOWN):
+    yield f"still missing: {_amount(missing)}, each on record; the next start asks for them again"
+    for series, note in islice(missing, _SHOWN):
         start, end = moment_text(note.span.start_ms), moment_text(note.span.end_ms)
         yield f"  {series} {start} to {end}: {note.state}, {note.why}"
-    if len(outcome.missing) > _SHOWN:
-        yield f"  and {len(outcome.missing) - _SHOWN:,} more"
+    if len(missing) > _SHOWN:
+        yield f"  and {len(missing) - _SHOWN:,} more"
 
 
 def _amount(notes: Sequence[tuple[Series, Missing]]) -> str:

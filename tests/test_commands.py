@@ -216,6 +216,24 @@ def test_a_command_that_is_interrupted_ends_with_status_130(
     assert (status, out, complaints(err)[-1]) == (130, "", "stopped")
 
 
+async def test_an_interrupted_repair_does_not_say_that_nothing_was_wrong(tmp_path: Path) -> None:
+    exchange = market()
+    bell = hang_bell(exchange)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path)
+        await fetch(settings)
+        box.faults = Faults(latency_ms=60_000)
+        asked = box.counts.requests
+        async with open_collector(settings, "repair") as process:
+            with trio.fail_after(_PATIENCE_S):
+                await bell.reached(asked + 1)
+                process.send_signal(signal.SIGINT)
+                said = await heard(process)
+                assert await process.wait() == 130
+    assert "stopped before it was known what is missing" in said
+    assert "nothing to repair" not in said
+
+
 async def test_an_interrupted_check_tells_what_it_has_found_and_ends_with_status_130(tmp_path: Path) -> None:
     exchange = market()
     bell = hang_bell(exchange)
@@ -710,7 +728,7 @@ def test_gaps_names_what_the_exchange_left_out_and_nothing_else(say: Command, tm
 def test_gaps_of_a_directory_that_holds_nothing_say_so(say: Command, tmp_path: Path) -> None:
     (tmp_path / "candles").mkdir()
     settings = settings_for("http://127.0.0.1:9", tmp_path, fetch_all_symbols=True)
-    assert complaints(say(settings, "gaps")[2])[0] == f"no candle file is stored in {tmp_path / 'candles'}"
+    assert complaints(say(settings, "gaps")[2]) == [f"no candle file is stored in {tmp_path / 'candles'}"]
     assert not any((tmp_path / "candles").iterdir())
 
 
@@ -771,7 +789,7 @@ def test_an_exchange_that_disagrees_with_itself_is_settled_by_one_repair(say: Co
         status, out, err = say(settings, "check")
         assert (status, "collector repair" in out) == (1, True)
         status, _, err = say(settings, "repair")
-        assert (status, complaints(err)[-1]) == (0, "no file had to be changed")
+        assert (status, complaints(err)[-1]) == (0, "no file was changed")
         assert complaints(err)[-2].startswith("on 3 candles the exchange's own timeframes disagree")
     status, out, err = say(settings, "check")
     assert (status, out.count("\n")) == (0, 1)

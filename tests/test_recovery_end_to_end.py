@@ -15,7 +15,7 @@ from collector.sandbox import Faults, Hole, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.settings import Settings
 from collector.store import Store
-from collector.summary import Outcome
+from collector.summary import Outcome, summary_lines
 from tests.campaign.truth import differences, held_spans
 from tests.defects import FOREIGN
 from tests.support import KLINE, fetch, market, settings_for
@@ -174,6 +174,9 @@ async def test_one_file_that_would_lose_rows_stops_no_other(tmp_path: Path) -> N
         assert not outcome.complete
         assert [sentence.partition(" ")[0] for sentence in outcome.left_alone] == ["BTCUSDT_60.csv"]
         assert {(str(series), note.state) for series, note in outcome.missing} == {("BTCUSDT_60", State.PENDING)}
+        (told,) = [line for line in summary_lines(outcome) if "BTCUSDT_60" in line]
+        assert told.endswith("with --allow-replace (until then 240 candles in 1 span stay missing)")
+        assert not any("the next start asks" in line for line in summary_lines(outcome))
         assert path_of(settings).read_bytes() == foreign
         assert not box.counts.asked("BTCUSDT_60")
         wrong = differences(box, attrs.evolve(settings, symbols=["ETHUSDT"]))

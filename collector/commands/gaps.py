@@ -41,8 +41,10 @@ def gaps(
         for gap in found
     ]
     settings = options.settings
-    if not is_any_stored(settings.data_dir, settings.category, options.are_about):
+    is_stored = is_any_stored(settings.data_dir, settings.category, options.are_about)
+    if not is_stored:
         say(f"{options.selection} is stored in {settings.data_dir.absolute()}")
     if rows:
         show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows, prose=True)
-    say(gaps_summary(found) if found or not state else f"nothing is {' or '.join(state)}")
+    if found or is_stored:
+        say(gaps_summary(found) if found or not state else f"nothing is {' or '.join(state)}")
