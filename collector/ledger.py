@@ -365,8 +365,16 @@ def _begun_anew(path: Path, why: Exception) -> sqlite3.Connection:
     """
     with _storage(path.parent):
         fresh = _fresh(path, _Entries())
-        log.warning("the ledger cannot be read, the files are read instead", why=str(why))
+        log.warning("the ledger cannot be read, the files are read instead", why=_said(why))
         return _put_in_place(fresh, path)
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, and with which file where the system says that."""
+    if not (isinstance(error, OSError) and isinstance(error.filename, str)):
+        return str(error)
+    file = Path(error.filename)
+    return f"{file.name}: {reason(file, error)}"
 
 
 def _fresh(path: Path, entries: "_Entries") -> Path:

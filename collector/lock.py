@@ -19,6 +19,7 @@ What may go wrong, and what is done:
 import fcntl
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -111,8 +112,11 @@ def _acquired(path: Path) -> int:
 
 
 def _opened(path: Path) -> int:
-    with suppress(NotAFile):
+    try:
         return open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except NotAFile:
+        if stat.S_ISDIR(os.lstat(path).st_mode):  # to which no file can give way
+            raise
     _replace(path, os.lstat(path))
     return open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
 

@@ -246,13 +246,17 @@ def planted_second_name(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.db-shm"])
 @pytest.mark.parametrize("plant", [planted_link, planted_second_name, os.mkfifo, Path.mkdir])
-def test_what_was_planted_in_its_place_is_set_aside(tmp_path: Path, plant: Callable[[Path], object], name: str) -> None:
+def test_what_was_planted_in_its_place_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, plant: Callable[[Path], object], name: str
+) -> None:
     reopened(tmp_path)
     (tmp_path / OWN / name).unlink(missing_ok=True)
     plant(tmp_path / OWN / name)
     with pytest.raises(StorageError, match=f"{name}: it is a"):
         read_ledger(tmp_path, "linear")
     assert reopened(tmp_path) == (Book(), {})
+    assert f"{name}: it is a" in caplog.text
+    assert "Errno" not in caplog.text
     assert os.path.lexists(tmp_path / OWN / f"unreadable-{name}")
     if (tmp_path / OWN / "foreign").exists():
         assert (tmp_path / OWN / "foreign").read_text() == "theirs"

@@ -183,6 +183,14 @@ def test_what_was_planted_in_its_place_gives_way(data_dir: Path, plant: Callable
         assert (data_dir / OWN / "foreign").read_text() == "theirs"
 
 
+def test_a_directory_in_its_place_is_named(data_dir: Path) -> None:
+    (data_dir / OWN / "lock").unlink()
+    (data_dir / OWN / "lock").mkdir()
+    with pytest.raises(StorageError, match=r"\.collector/lock cannot be used \(it is a directory"), owned(data_dir):
+        pass
+    assert [each.name for each in (data_dir / OWN).iterdir()] == ["lock"]
+
+
 def test_a_holder_that_is_no_collector_is_called_by_its_number_and_no_collector(data_dir: Path) -> None:
     (data_dir / OWN / "lock").write_text("1\n")
     with (data_dir / OWN / "lock").open("r+") as file:

@@ -22,10 +22,11 @@ from collector import maintenance, pacing, service
 from collector.bybit import rest
 from collector.bybit.dialect import STATUS
 from collector.candle import DAY_MS, Series
+from collector.commands import inquiry
 from collector.commands.inquiry import ask
 from collector.commands.status_table import status_table
 from collector.coverage import moment_text
-from collector.errors import StorageError
+from collector.errors import NoStatus, StorageError
 from collector.ledger import Ledger, open_ledger
 from collector.missing import State
 from collector.ownership import write_identity
@@ -627,6 +628,16 @@ async def test_without_a_socket_the_port_is_asked(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(endpoint, "bind_socket", refuse)
     async with fast_box() as box, collecting(settings_for_status(box, tmp_path, enable_websocket=False)) as run:
         await run.report()
+
+
+async def test_who_may_not_use_the_socket_is_told_who_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
+        monkeypatch.setattr(inquiry, "connect_socket", refuse)
+        with pytest.raises(NoStatus, match="serves no status at a port, and the socket is for its user and root"):
+            await trio.to_thread.run_sync(ask, run.settings.data_dir)
 
 
 async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def _ask_port(data_dir: Path, who: str, why: Exception, unseen: StorageError | N
     if where is None and unseen:
         raise unseen
     if where is None:
-        raise NoStatus(f"{who} and serves no status: it is just starting, or its log says why ({why})")
+        raise NoStatus(f"{who} and serves no status{_to_us(why)}")
     run, url = where
     parts = urlsplit(url)
     try:
@@ -89,6 +89,13 @@ def _reported(connection: HTTPConnection) -> tuple[Report, bytes]:
         return decode(text), text
     finally:
         connection.close()
+
+
+def _to_us(why: Exception) -> str:
+    """Why there is none at the socket."""
+    if isinstance(why, PermissionError):
+        return " at a port, and the socket is for its user and root; its log says why it has no port"
+    return f": it is just starting, or its log says why ({why})"
 
 
 def _state_of(process: str) -> str:
