@@ -783,7 +783,7 @@ def test_an_exchange_that_disagrees_with_itself_is_settled_by_one_repair(say: Co
     header, *rows = (recorded / "BTCUSDT_60.csv").read_bytes().splitlines(keepends=True)
     odd = [changed(row, 7, "1.25") for row in rows[:3]]
     (recorded / "BTCUSDT_60.csv").write_bytes(b"".join([header, *odd, *rows[3:]]))
-    with served(build_exchange(replay=recorded, rate=0)) as box:
+    with served(build_exchange(replay=recorded, start_time=1_715_774_430_000, rate=0)) as box:
         settings = settings_for(box.url, tmp_path, timeframes=["1", "60"], days_to_fetch=1)
         say(settings, "fetch")
         status, out, err = say(settings, "check")

@@ -14,7 +14,7 @@ import attrs
 import pytest
 import trio
 
-from collector import pacing
+from collector import missing, pacing
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Refused, StorageError, Unreachable
@@ -514,9 +514,12 @@ async def test_an_absent_hole_is_asked_for_at_once_by_repair(tmp_path: Path) -> 
         assert differences(box, settings) == []
 
 
-async def test_a_candle_that_the_exchange_shows_late_is_waited_for(tmp_path: Path) -> None:
-    clock = Clock(instant_ms("2024-05-15T12:00:05"), rate=20)
-    async with open_sandbox(market(clock=clock, faults=Faults(rest_lag_ms=8_000))) as box:
+async def test_a_candle_that_the_exchange_shows_late_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing, "_RETRY_AFTER_MS", (200, 300, 120_000))
+    clock = Clock(instant_ms("2024-05-15T12:00:05"))
+    async with open_sandbox(market(clock=clock, faults=Faults(rest_lag_ms=5_400))) as box:
         settings = settings_for(box.url, tmp_path)
         assert (await fetch(settings)).complete
         assert held_spans(settings, BTC_60)[-1].end_ms == instant_ms("2024-05-15T12:00")

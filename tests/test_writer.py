@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from collector.book import Book
-from collector.candle import Series
+from collector.candle import MINUTE_MS, Series
 from collector.collection import too_long
 from collector.coverage import NOTHING, Spans
 from collector.disk import Disk
@@ -275,6 +275,15 @@ async def test_killed_at_any_call_to_the_disk_no_file_is_too_long(tmp_path: Path
         store = Store(killed.directory)
         assert too_long(store, [BTC], {}) == []
         assert store.open(BTC, None)[0].held == spans(0, 0) or len(store.open(BTC, None)[0].held) == 1
+
+
+@pytest.mark.parametrize(("length", "is_too_long"), [(50, False), (51, False), (101, True)])
+def test_some_rows_more_than_the_ledger_knows_are_trimmed(tmp_path: Path, length: int, is_too_long: bool) -> None:
+    store, kept = Store(tmp_path), content(rows(0, 50))
+    store.path(BTC).write_bytes(content(rows(0, length)))
+    marks = {BTC: Mark(len(kept), T0, T0 + 49 * MINUTE_MS, spans(0, 50))}
+    assert bool(too_long(store, [BTC], marks)) is is_too_long
+    assert bool(too_long(store, [BTC], {})) is (length > 50)
 
 
 async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
