@@ -8,7 +8,7 @@ from collector.beside import open_rest_beside
 from collector.bybit.dialect import Instrument
 from collector.bybit.rest import Rest
 from collector.candle import is_symbol
-from collector.errors import RequestError, SettingsError, Unreachable
+from collector.errors import RequestError, RequestFailed, SettingsError, Unreachable
 from collector.logs import get_logger
 from collector.settings import Settings
 
@@ -41,15 +41,15 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
 
     Raises:
         SettingsError: nothing is left to collect.
+        Unreachable, RequestError: it is not patient, and the list did not come, or nothing in it trades where that is
+            wanted.
     """
-    listed = {instrument.symbol for instrument in await _instruments(rest, patient) if instrument.trades}
+    listed = await _trading(settings, rest, patient=patient)
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
         trading = frozenset(filter(is_symbol, listed))
         for name in listed.difference(trading):
             log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        if not trading:
-            raise SettingsError([f"[exchange] category: no symbol trades in {where}"])
         asked_for = trading | stored
     else:
         asked_for = frozenset(settings.symbols)
@@ -65,10 +65,14 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
     return Symbols(trading, delisted, unknown)
 
 
-async def _instruments(rest: Rest, patient: bool) -> list[Instrument]:
+async def _trading(settings: Settings, rest: Rest, *, patient: bool) -> set[str]:
+    """What trades. That nothing does, where everything is wanted, is a trouble of the exchange's, and passes."""
     for times in count(1):
         try:
-            return await rest.instruments()
+            listed = {instrument.symbol for instrument in await rest.instruments() if instrument.trades}
+            if settings.fetch_all_symbols and not any(map(is_symbol, listed)):
+                raise RequestFailed(f"no symbol trades in {settings.category} at {settings.rest_url}")
+            return listed
         except (Unreachable, RequestError) as trouble:
             if not patient:
                 raise
