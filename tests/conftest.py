@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 
 import pytest
 from hypothesis import settings
@@ -15,9 +14,6 @@ settings.load_profile("steady")
 for name in [*os.environ]:  # tests contact this machine alone, some with clients that would go through a proxy to it
     if name.lower().endswith("_proxy"):
         del os.environ[name]
-
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background job; a collector would inherit it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.set_threshold(50_000, 20, 50)  # as the command line does
 
