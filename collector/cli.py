@@ -37,7 +37,7 @@ from collector.commands.symbols import symbols
 from collector.commands.terminal import can_draw, print_line, say
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.logs import get_logger, open_logs, set_level
-from collector.repair import show_plans
+from collector.repair import Plan, show_plans
 from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
 from collector.service import repair as mend
@@ -151,13 +151,15 @@ def repair(
         for plan in plans:
             print_line(str(plan))
         differing = show_differences(options, draw) if draw else set()
-        files = len({plan.series for plan in plans} | differing)
-        say(f"{counted(files, 'file')} would be mended, completed or read again" if files else "nothing to repair")
+        alone = {plan.series for plan in plans if isinstance(plan, Plan) and plan.left_alone and not allow_replace}
+        files = len({plan.series for plan in plans} - alone | differing)
+        nothing = "no file would be changed" if plans else "nothing to repair"
+        say(f"{counted(files, 'file')} would be mended, completed or read again" if files else nothing)
         return
     work = partial(mend, settings, options.are_about, options.demand, draw, allow_replace=allow_replace)
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
-    for line in _repaired(outcome.mended, planned=bool(plans)) if outcome.looked else ():
+    for line in _repaired(outcome.mended, planned=bool(plans) or not outcome.complete) if outcome.looked else ():
         say(line)
     if outcome.stopped:  # what was to be read again was not, though nothing is missing
         sys.exit(_INTERRUPTED)

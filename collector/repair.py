@@ -229,7 +229,7 @@ def _plan(
 ) -> Plan:
     frame = series.timeframe
     found = Examination() if data is None else examine(series, data, now_ms)
-    foreign, held, left_alone = refused and f"is left alone ({refused})", found.held, False
+    foreign, held, left_alone = refused and f"is left alone ({refused})", found.held, refused is not None
     if data is not None and (found.foreign or found.looks_like):
         whole = recover(frame, data, None)
         foreign, left_alone = whole.fate, whole.loses_rows

@@ -725,6 +725,19 @@ def test_gaps_names_what_the_exchange_left_out_and_nothing_else(say: Command, tm
     ]
 
 
+def test_a_repair_that_cannot_do_all_does_not_say_that_nothing_is_to_do(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path, symbols=["BTCUSDT", "NOSUCH"])
+    say(settings, "fetch")
+    status, _, err = say(settings, "repair")
+    assert (status, complaints(err)[-2:]) == (1, ["not listed by the exchange: NOSUCH", "no file was changed"])
+    (settings.data_dir / "BTCUSDT_60.csv").unlink()
+    (settings.data_dir / "BTCUSDT_60.csv").mkdir()
+    status, _, err = say(settings, "repair", "--dry-run", "--symbols", "BTCUSDT")
+    assert (status, complaints(err)) == (0, ["no file would be changed"])
+
+
 def test_gaps_of_a_directory_that_holds_nothing_say_so(say: Command, tmp_path: Path) -> None:
     (tmp_path / "candles").mkdir()
     settings = settings_for("http://127.0.0.1:9", tmp_path, fetch_all_symbols=True)
