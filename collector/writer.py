@@ -470,12 +470,19 @@ class Writer:
         log.warning("file mended", file=file.path.name, what=what)
 
     async def _in_thread(self, what: str, path: Path, work: Callable[[], T]) -> T:
-        """The only way to the disk: a system call that never returns must not hold up those who tell of it."""
-        self._begin(what, path)
-        try:
-            return await run_in_thread(work, self._thread)
-        finally:
-            self._call = None
+        """The only way to the disk: a system call that never returns must not hold up those who tell of it.
+
+        What is done is noted in the thread, one after the other: new files may be opened while others are written.
+        """
+
+        def noted() -> T:
+            self._begin(what, path)
+            try:
+                return work()
+            finally:
+                self._call = None
+
+        return await run_in_thread(noted, self._thread)
 
     def _begin(self, what: str, path: Path) -> None:
         self._call = (what, path)

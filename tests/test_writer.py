@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series
@@ -504,3 +506,23 @@ async def test_an_error_of_the_work_itself_is_no_lack_of_threads() -> None:
 
     with pytest.raises(RuntimeError, match="a mistake"):
         await run_in_thread(broken)
+
+
+async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) -> None:
+    hung, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hung.set()
+        go_on.wait(10)
+
+    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer._in_thread, "syncing", bench.directory / "first", hang)
+            await trio.to_thread.run_sync(hung.wait)
+            before = writer.work
+            nursery.start_soon(writer._in_thread, "opening", bench.directory / "second", lambda: None)
+            await trio.testing.wait_all_tasks_blocked()
+            assert (before.at, writer.work) == ("syncing first", before)
+            go_on.set()
+        assert writer.work.at == ""
