@@ -17,7 +17,7 @@ import msgspec
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.lock import UNSEEN, Held, Holder, find_holder, locked
 from collector.logs import get_logger
-from collector.own_files import is_known, make_directory, not_written, owner_of, read_own, reason, replace_own
+from collector.own_files import NotAFile, is_known, make_directory, not_written, owner_of, read_own, reason, replace_own
 
 log = get_logger(__name__)
 
@@ -135,7 +135,8 @@ def _identity(own: Path) -> dict[str, str] | None:
     except OSError as error:
         if error.errno == errno.EFBIG:  # no record is so long
             return None
-        raise StorageError(f"{path} cannot be read ({reason(path, error)})") from error
+        remedy = "; move it away" if isinstance(error, NotAFile) else ""
+        raise StorageError(f"{path} cannot be read ({reason(path, error)}){remedy}") from error
     except (ValueError, RecursionError):
         return None
     digest = record.pop("digest", None)  # an earlier version wrote none

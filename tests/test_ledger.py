@@ -309,7 +309,7 @@ def test_what_was_planted_in_the_place_of_the_identity_is_named(
     reopened(tmp_path)
     (tmp_path / OWN / "identity.json").unlink()
     plant(tmp_path / OWN / "identity.json")
-    with pytest.raises(StorageError, match=r"identity\.json cannot be read \(it is a"):
+    with pytest.raises(StorageError, match=r"identity\.json cannot be read \(it is a .*\); move it away"):
         reopened(tmp_path)
 
 
