@@ -5,8 +5,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from collector.bybit.rest import Silence, open_rest
 from collector.bybit.trust import trusted
+from collector.clock import Clock
+from collector.errors import Unreachable
 from collector.sandbox import open_sandbox
+from collector.settings import Settings
+from collector.vitals import Vitals
 from tests.support import market
 from tests.test_proxies import ask, ping
 
@@ -23,6 +28,21 @@ async def test_an_authority_of_either_store_is_trusted_by_both(
         monkeypatch.setattr("certifi.where", lambda: str(certifi))
         assert await ask(box.url)
         assert "pong" in await ping(box.ws_url())
+
+
+async def test_an_authority_that_is_installed_while_waiting_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ca_file, store = tmp_path / "ca.pem", tmp_path / "store.pem"
+    trustme.CA().cert_pem.write_to_path(store)
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
+    async with open_sandbox(market(), tls=True, ca_file=ca_file) as box:
+        settings = Settings(rest_url=box.url, bulk_max_retries=1)
+        async with open_rest(settings, Silence(0, lambda _: None), Vitals(), Clock()) as rest:
+            with pytest.raises(Unreachable, match="certificate cannot be trusted"):
+                await rest.server_time()
+            ca_file.replace(store)
+            assert await rest.server_time()
 
 
 def test_the_context_is_made_again_only_for_other_authorities(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

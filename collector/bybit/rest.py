@@ -362,14 +362,19 @@ class Rest:
         # A cursor comes encoded, as `first%3D0GUSDT%26last%3D…`, and goes back with its own characters.
         url = f"{self._settings.rest_url}{path}?{urlencode(query, safe='%')}"
         connection = self._idle.pop() if self._idle else self._connection()
+        usable = True
         try:
             with self._limited(), _mapped():
                 request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
                 async with aclosing(await connection.handle_async_request(request)) as response:
                     longest = _LONGEST_LIST if path == dialect.INSTRUMENTS else _LONGEST_BODY
                     return response.status_code, await _body(response, longest)
+        except _NoAnswer:  # the next is made anew: it trusts the authorities of that moment
+            usable = False
+            raise
         finally:
-            self._idle.append(connection)
+            if usable:
+                self._idle.append(connection)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -433,20 +438,24 @@ def _check_address(url: str) -> None:
 
 
 def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
-    """Makes connections that share one TLS context, through the proxy the environment names for the address, if any.
+    """Makes connections that trust who is trusted by then, through the proxy that the environment names, if any.
 
     Raises:
         SettingsError: that proxy cannot be used.
     """
     named = proxy_for(url, os.environ)
-    proxy = (
-        httpx.Proxy(named.url, ssl_context=trusted() if named.secure else None, headers=named.headers)
-        if named
-        else None
-    )
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
     secure = url.startswith("https:")  # without, there is nothing to verify
-    return lambda: httpx.AsyncHTTPTransport(verify=trusted() if secure else False, limits=limits, proxy=proxy)
+
+    def connection() -> httpx.AsyncHTTPTransport:
+        proxy = (
+            httpx.Proxy(named.url, ssl_context=trusted() if named.secure else None, headers=named.headers)
+            if named
+            else None
+        )
+        return httpx.AsyncHTTPTransport(verify=trusted() if secure else False, limits=limits, proxy=proxy)
+
+    return connection
 
 
 async def _body(response: httpx.Response, longest: int) -> bytes:
