@@ -34,8 +34,11 @@ def _one_of(words: str, text: str, panel: str) -> Any:
 
 
 def _directory(text: str) -> Any:
-    """An option for a path, as it was written: an empty one is not the working directory."""
-    return Annotated[Path | None, typer.Option(path_type=str, help=text, rich_help_panel=_WHERE)]
+    """An option for a path, as it was written: an empty one is not the working directory.
+
+    Whether it may be read is not asked here: the command says so itself, with its owner, and in JSON if that is wanted.
+    """
+    return Annotated[Path | None, typer.Option(path_type=str, readable=False, help=text, rich_help_panel=_WHERE)]
 
 
 def _stretches(given: object) -> float:
@@ -62,7 +65,9 @@ Seed = Annotated[int | None, typer.Option(help="Draw the same stretches again.")
 _SHARED: dict[str, Any] = {
     "settings": Annotated[
         Path | None,
-        typer.Option(help="The settings file; settings.ini by default, if there is one.", rich_help_panel=_WHERE),
+        typer.Option(
+            readable=False, help="The settings file; settings.ini by default, if there is one.", rich_help_panel=_WHERE
+        ),
     ],
     "data_dir": _directory("Where the candle files are kept."),
     "logs_dir": _directory("Where the log is written."),

@@ -160,6 +160,17 @@ def test_json_says_why_there_is_no_report(
     assert (status, json.loads(out)["running"]) == (2, None)
 
 
+def test_a_directory_that_may_not_be_read_is_json_too(
+    ask: Ask, box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(box, tmp_path)
+    settings.data_dir.mkdir()
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(inquiry, "owner", refuse)
+    status, out, _ = ask(settings, "--json", "--data-dir", str(settings.data_dir))
+    assert (status, json.loads(out)["running"]) == (1, None)
+
+
 def refuse(_: Path) -> None:
     raise StorageError("it is somebody else's")
 
