@@ -440,6 +440,14 @@ def test_numbers_that_are_not_in_quotes_keep_their_text(blank: str) -> None:
     assert text == parse(body).rows.text.replace(b"17055.5", b"17055.50000000000000001")
 
 
+def test_a_comma_in_a_text_makes_no_value_of_it() -> None:
+    reply = json.loads(kline_body(FIVE))
+    row = reply["result"]["list"][0]
+    reply["result"]["list"][0] = [*row[:5], f"{row[5]},{row[6]}"]
+    with pytest.raises(BadRow):
+        parse(json.dumps(reply, separators=(",", ":")).encode())
+
+
 ODD_VALUES = [None, 7, 0.5, True, {}, [], ["Trading"], "", {"a": None}]
 
 

@@ -364,11 +364,14 @@ def _lines(rows: msgspec.Raw) -> list[bytes]:
     """The rows of a reply, oldest first, each its values between commas. They come newest first.
 
     The exchange writes `[["…","…"],["…","…"]]` without a blank, which can be taken apart as it is, at half the price of
-    a list of texts. That no row has more values than it has to have, the commas tell; what they hold, the rows' check.
+    a list of texts. As many texts as there have to be, and no comma but those between them: so none has one in it. What
+    each row holds is for the rows' check.
     """
     text = bytes(rows)
     lines = text.translate(None, b'"')[2:-2].split(b"],[")
-    if text.count(b",") != _VALUES * len(lines) - 1 or any(blank in text for blank in b" \t\n\r"):
+    values = _VALUES * len(lines)
+    counts = text.count(b","), text.count(b'"')
+    if counts != (values - 1, 2 * values) or any(blank in text for blank in b" \t\n\r"):
         try:
             every_row = _KLINE_ROWS.decode(text)
         except UNREADABLE as error:
@@ -384,9 +387,10 @@ def _line(row: msgspec.Raw) -> bytes:
     Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
     """
     try:
-        return b",".join(map(_value, _KLINE_ROW.decode(row)[:_VALUES]))
+        values = [_value(value) for value in _KLINE_ROW.decode(row)[:_VALUES]]
     except UNREADABLE:
         return bytes(row)
+    return bytes(row) if any(b"," in value for value in values) else b",".join(values)
 
 
 def _value(value: msgspec.Raw) -> bytes:
