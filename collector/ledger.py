@@ -481,7 +481,7 @@ def _stored(record: Record, mark: Mark | None) -> bytes:
 def _missing(note: _Note) -> Missing:
     state, since_ms = State(note.state), note.since_ms or note.asked_ms
     if state is State.RETRYING and not 1 <= note.tries <= MOST_TRIES:
-        raise ValueError(f"a candle that is {state} was asked for {note.tries} times")
+        raise ValueError(f"{note.tries} is no number of tries of a candle that is {state}")
     return Missing(Span(note.start_ms, note.end_ms), state, note.tries, note.asked_ms, note.why, since_ms)
 
 

@@ -5,7 +5,6 @@ A minute there is a third of a second here. The monitor looks twenty times a sec
 
 import errno
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -16,6 +15,7 @@ import attrs
 import httpx
 import pytest
 import trio
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from collector import maintenance, pacing, service
@@ -297,16 +297,15 @@ async def test_a_certificate_is_waited_for_and_never_trusted_before_it_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_UNSERVED_S", 0.1)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    async with fast_box(tls_ca=tmp_path / "ca.pem") as box:
-        monkeypatch.setattr("collector.bybit.rest.httpx.create_ssl_context", lambda: context)
-        monkeypatch.setattr("collector.bybit.stream.ssl.create_default_context", lambda **_: context)
-        async with collecting(settings_for_status(box, tmp_path)) as run:
-            report = await run.is_so(lambda report: report.state == "degraded")
-            assert any("its TLS certificate cannot be trusted" in reason for reason in report.reasons)
-            assert box.counts.requests == 0
-            context.load_verify_locations(tmp_path / "ca.pem")
-            await run.is_so(lambda report: is_up_to_date(report) and report.stream.connections > 0)
+    store = tmp_path / "store.pem"
+    trustme.CA().cert_pem.write_to_path(str(store))
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
+    async with fast_box(tls_ca=tmp_path / "ca.pem") as box, collecting(settings_for_status(box, tmp_path)) as run:
+        report = await run.is_so(lambda report: report.state == "degraded")
+        assert any("its TLS certificate cannot be trusted" in reason for reason in report.reasons)
+        assert box.counts.requests == 0
+        (tmp_path / "ca.pem").replace(store)
+        await run.is_so(lambda report: is_up_to_date(report) and report.stream.connections > 0)
 
 
 def refusing(times: list[int]) -> Callable[..., AbstractContextManager[Ledger]]:
