@@ -129,11 +129,7 @@ class RequestFailed(RequestError):
     """All tries of one request are used up; the last reason is the text."""
 
 
-class Unusable(RequestFailed):
-    """Every try was answered, with something that is not what was asked for. Other questions may do better."""
-
-
-class Spoiled(Unusable):
+class Spoiled(RequestFailed):
     """A row is no candle, try after try. The answer does without it."""
 
 

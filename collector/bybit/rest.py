@@ -44,7 +44,6 @@ from collector.errors import (
     StorageError,
     TryAgain,
     Unreachable,
-    Unusable,
 )
 from collector.logs import get_logger
 from collector.pacing import TRY_S, Budget, backoff_s, patience_s
@@ -124,9 +123,9 @@ class Silence:
 class Rest:
     """The exchange's public market data over HTTP. Make it with `open_rest`; any number of tasks may use it at once.
 
-    Every method raises, after all its tries, `RequestFailed` (others may do better; `Unusable` if it was answered, and
-    `Spoiled` if but for some rows), `Unreachable` (nobody was served since the first try), `Rejected` (the request is
-    wrong) or `Refused` (the exchange does not serve this country, network or person, and never has).
+    Every method raises, after all its tries, `RequestFailed` (others may do better; `Spoiled` if only some rows of the
+    answer are wrong), `Unreachable` (nobody was served since the first try), `Rejected` (the request is wrong) or
+    `Refused` (the exchange does not serve this country, network or person, and never has).
     """
 
     _settings: Settings
@@ -278,9 +277,7 @@ class Rest:
                 return Unreachable(f"the exchange at {self._settings.rest_url} cannot be reached: {why}")
             if isinstance(trouble, Banned):
                 return Unreachable(f"the exchange at {self._settings.rest_url} turns us away: {why}")
-        if isinstance(trouble, BadRow):
-            return Spoiled(why)
-        return Unusable(why) if isinstance(trouble, BadAnswer) else RequestFailed(why)
+        return Spoiled(why) if isinstance(trouble, BadRow) else RequestFailed(why)
 
     async def _try(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         """One request from its permit to its parsed answer."""
