@@ -117,6 +117,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs": {"errors", "logs.*", "outward", "own_files"},
     "logs.*": {"logs.*", "logs.storms", "own_files", "wording"},
     "threads": {"logs"},
+    # what the collector takes from the machine it runs on
+    "machine": {"machine.*"},
+    "machine.*": {"logs"},
     "vitals": PURE,
     "clock": PURE,
     "reload": {"settings"},
