@@ -119,7 +119,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "threads": {"logs"},
     # what the collector takes from the machine it runs on
     "machine": {"machine.*"},
-    "machine.*": {"logs"},
+    "machine.*": {"logs", "machine.*"},
     "vitals": PURE,
     "clock": PURE,
     "reload": {"settings"},

@@ -3,26 +3,21 @@
 Nothing else in the package asks the operating system for any of these, so a simulation that passes a machine of its own
 decides all that can differ between two runs. Each part goes to those who need it, from the top down, and stays the same
 for as long as they live.
+
+A script that only reads needs the disk alone, so the machine as a whole is imported when it is first asked for: it
+takes trio.
 """
 
-import attrs
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from collector.machine.chance import Chance
-from collector.machine.clock import LocalClock
-from collector.machine.disk import Disk
-from collector.machine.network import Network
-from collector.machine.threads import Threads
+if TYPE_CHECKING:
+    from collector.machine.this import THIS_MACHINE, Machine
 
-
-@attrs.frozen
-class Machine:
-    """The real one; a simulated one has other parts."""
-
-    clock: LocalClock = attrs.field(factory=LocalClock)
-    chance: Chance = attrs.field(factory=Chance)
-    threads: Threads = attrs.field(factory=Threads)
-    network: Network = attrs.field(factory=Network)
-    disk: Disk = attrs.field(factory=Disk)
+__all__ = ["THIS_MACHINE", "Machine"]
 
 
-THIS_MACHINE = Machine()
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.this"), name)

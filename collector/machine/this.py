@@ -1,0 +1,23 @@
+"""All parts of the machine together, and the real one."""
+
+import attrs
+
+from collector.machine.chance import Chance
+from collector.machine.clock import LocalClock
+from collector.machine.disk import Disk
+from collector.machine.network import Network
+from collector.machine.threads import Threads
+
+
+@attrs.frozen
+class Machine:
+    """The real one; a simulated one has other parts."""
+
+    clock: LocalClock = attrs.field(factory=LocalClock)
+    chance: Chance = attrs.field(factory=Chance)
+    threads: Threads = attrs.field(factory=Threads)
+    network: Network = attrs.field(factory=Network)
+    disk: Disk = attrs.field(factory=Disk)
+
+
+THIS_MACHINE = Machine()
