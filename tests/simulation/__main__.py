@@ -1,6 +1,7 @@
 """`python -m tests.simulation --hours 1000 --seed 7`: simulated hours until there are enough, each run from its seed.
 
 `--seed N --runs 1` repeats one. `--scenario KIND` has one kind of fault only (several: separated by commas).
+`--track-record` brings past faults back and shows which are found.
 """
 
 import argparse
@@ -11,13 +12,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.simulation import virtual
+from tests.simulation import track_record, virtual
 
 
 def main() -> None:
     given = _arguments()
     if os.environ.get("PYTHONHASHSEED") != "0":  # sets of strings have an order of their own otherwise
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], _environment())
+    if given.track_record is not None:
+        record = track_record.TrackRecord(range(1, track_record.SEEDS + 1), given.length, given.calm)
+        sys.exit(bool(track_record.show(given.track_record, record)))
     virtual.install()
     import structlog
 
@@ -68,6 +72,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scenario", default="", help="only these kinds of faults, separated by commas")
     parser.add_argument("--trace", action="store_true", help="print the digest of all that was sent")
     parser.add_argument("--log", action="store_true", help="print what the collector says")
+    record = "bring past faults back, all or these, and show which are found"
+    parser.add_argument("--track-record", nargs="*", metavar="FAULT", help=record)
     return parser.parse_args()
 
 
