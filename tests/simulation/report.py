@@ -1,8 +1,16 @@
 """What runs saw, added up, and how it is said."""
 
+import json
 from collections import Counter
+from typing import Any
 
 import attrs
+
+_ROWS_AT_LEAST = 100  # that a run has to collect before it says anything
+
+
+def _counter(given: dict[str, int]) -> Counter[str]:
+    return Counter(given)
 
 
 @attrs.define
@@ -11,38 +19,78 @@ class Report:
 
     hours: float = 0.0
     seconds: float = 0.0
-    strikes: Counter[str] = attrs.field(factory=Counter)
+    runs: int = 0
+    strikes: Counter[str] = attrs.field(factory=Counter, converter=_counter)
+    fired: Counter[str] = attrs.field(factory=Counter, converter=_counter)  # of the strikes, those that had an effect
     kills: int = 0
     power_cuts: int = 0
+    states: int = 0  # of the disk after power cuts, each opened and checked
     reads: int = 0
     rows: int = 0
     requests: int = 0
     most_in_5s: int = 0
+    uncounted: Counter[str] = attrs.field(factory=Counter, converter=_counter)  # runs that prove nothing, by the reason
+    uncounted_hours: float = 0.0
     wrong: list[str] = attrs.field(factory=list)
     traces: list[str] = attrs.field(factory=list)
 
+    def judge(self, kinds: frozenset[str]) -> None:
+        """Says that a run does not count when a kind of fault was drawn and never fired, or hardly a row came."""
+        self.runs = 1
+        idle = sorted(kind for kind in kinds if not self.fired[kind])
+        if self.rows < _ROWS_AT_LEAST:
+            self.uncounted["hardly a row came"] = 1
+        elif idle:
+            self.uncounted[f"never fired: {idle[0]}"] = 1
+        if self.uncounted:
+            self.uncounted_hours = self.hours
+
+    @property
+    def counted_hours(self) -> float:
+        return self.hours - self.uncounted_hours
+
     def add(self, other: "Report") -> None:
-        self.hours += other.hours
-        self.seconds += other.seconds
-        self.strikes += other.strikes
-        self.kills += other.kills
-        self.power_cuts += other.power_cuts
-        self.reads += other.reads
-        self.rows += other.rows
-        self.requests += other.requests
-        self.most_in_5s = max(self.most_in_5s, other.most_in_5s)
-        self.wrong += other.wrong
-        self.traces += other.traces
+        for field in attrs.fields_dict(Report):
+            mine, others = getattr(self, field), getattr(other, field)
+            setattr(self, field, max(mine, others) if field == "most_in_5s" else mine + others)
+
+    def to_json(self) -> str:
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Report":
+        return cls(**json.loads(text))
+
+    def record(self) -> dict[str, Any]:
+        """For programs that read it."""
+        return attrs.asdict(self) | {"times_the_clock": round(self.speed), "counted_hours": self.counted_hours}
+
+    @property
+    def speed(self) -> float:
+        """How many times as fast as the clock one process is."""
+        return self.hours * 3600 / self.seconds if self.seconds else 0.0
 
     def lines(self) -> list[str]:
-        speed = self.hours * 3600 / self.seconds if self.seconds else 0
-        struck = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.strikes.items()))
         return [
-            f"{self.hours:,.0f} simulated hours, {speed:,.0f} times as fast as the clock",
-            f"faults: {struck}",
-            f"{self.kills} kills, {self.power_cuts} states of the disk after power cuts",
-            f"{self.requests} requests, at most {self.most_in_5s} in any 5 s",
-            f"{self.rows} rows compared, {self.reads} looks by a reader",
-            *(f"WRONG: {each}" for each in self.wrong),
-            "every promise was kept" if not self.wrong else f"{len(self.wrong)} promises were broken",
+            f"{self.counted_hours:,.0f} simulated hours, {self.speed:,.0f} times as fast as the clock in one process",
+            self._counted(),
+            *self._faults(),
+            f"{self.kills:,} kills, {self.power_cuts:,} power cuts, {self.states:,} states of the disk after them",
+            f"{self.rows:,} rows compared, {self.reads:,} looks by a reader",
+            f"{self.requests:,} requests, at most {self.most_in_5s} in any 5 s",
+            "every promise was kept" if not self.wrong else f"{len(self.wrong):,} promises were broken",
         ]
+
+    def _counted(self) -> str:
+        counted = self.runs - self.uncounted.total()
+        if not self.uncounted:
+            return f"{counted:,} of {self.runs:,} runs count"
+        why = ", ".join(f"{count} × {reason}" for reason, count in self.uncounted.most_common())
+        return f"{counted:,} of {self.runs:,} runs count; of {self.uncounted_hours:,.0f} hours nothing is said: {why}"
+
+    def _faults(self) -> list[str]:
+        if not self.strikes:
+            return ["no fault"]
+        width = max(map(len, self.strikes))
+        rows = [f"  {kind:<{width}}  {n:>7,}  {self.fired[kind]:>7,}" for kind, n in sorted(self.strikes.items())]
+        return [f"faults, {self.strikes.total():,} in all: how often each struck, and fired", *rows]

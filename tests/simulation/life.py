@@ -1,0 +1,35 @@
+"""One run, before it is lived: what it is drawn from, and the arguments that bring it back."""
+
+import json
+import shlex
+
+import attrs
+
+COMMAND = "python -m tests.simulation"
+
+
+@attrs.frozen
+class Life:
+    """The same life is the same run, in whichever process."""
+
+    seed: int
+    length: float = 4.0  # hours of faults
+    calm: float = 1.5  # hours after the last one
+    kinds: tuple[str, ...] = attrs.field(default=(), converter=tuple)  # of faults; none: drawn from the seed
+    strikes: int | None = None  # only the first so many
+
+    def arguments(self) -> list[str]:
+        """What the command takes to live it again."""
+        given = ["--seed", str(self.seed), "--runs", "1", "--length", f"{self.length:g}", "--calm", f"{self.calm:g}"]
+        given += ["--scenario", ",".join(self.kinds)] if self.kinds else []
+        return given + (["--strikes", str(self.strikes)] if self.strikes is not None else [])
+
+    def command(self) -> str:
+        return f"{COMMAND} {shlex.join(self.arguments())}"
+
+    def to_json(self) -> str:
+        return json.dumps(attrs.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Life":
+        return cls(**json.loads(text))
