@@ -5,8 +5,6 @@ share beside a run, and live candles do not wait behind a deep fetch. Where the 
 keeps the limit by itself, says so once, and tries the file again.
 """
 
-import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -15,9 +13,9 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from collector import limit_file
 from collector.limit_file import Change, LimitBusy, LimitFile, LimitUnusable
 from collector.logs import get_logger
+from collector.machine import Machine
 from collector.rate_limit import Demand, RateLimit
 from collector.settings import Settings, is_loopback
 
@@ -27,11 +25,6 @@ T = TypeVar("T")
 _BUSY_S = 0.002
 _STUCK_S = 1.0  # a lock that is held for so long is a stopped process's
 _AGAIN_S = 1.0  # the pause before a file that cannot be used is tried again
-
-
-def boot_time_s() -> float:
-    """The time of one clock that all processes of the machine see, and that goes on while it sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @attrs.frozen
@@ -47,9 +40,9 @@ class AddressLimit:
     """The limit as one process keeps it. Without a file it is this process's own."""
 
     _settings: Settings
+    _name: str  # unlike that of any other process
     _file: LimitFile | None = None
     _now_s: Callable[[], float] = trio.current_time
-    _name: str = attrs.field(factory=lambda: secrets.token_hex(8))
     _known: RateLimit = attrs.field(factory=RateLimit)
     _busy_since_s: float | None = None
     _unusable_until_s: float = 0.0
@@ -149,9 +142,10 @@ class AddressLimit:
 
 
 @contextmanager
-def open_address_limit(settings: Settings) -> Iterator[AddressLimit]:
+def open_address_limit(settings: Settings, machine: Machine) -> Iterator[AddressLimit]:
     """The limit that this process shares with the other collectors of its user, until left."""
-    limit = AddressLimit(settings, LimitFile(_name_of(settings.rest_url), limit_file.PLACES), boot_time_s)
+    file = LimitFile(_name_of(settings.rest_url), machine.network.shared_places(), machine.clock)
+    limit = AddressLimit(settings, machine.chance.name(), file, machine.clock.since_boot_s)
     try:
         yield limit
     finally:

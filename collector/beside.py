@@ -15,13 +15,14 @@ from collector.bybit.rest import Rest, Silence, open_rest
 from collector.clock import Clock
 from collector.coverage import moment_text
 from collector.errors import Banned
+from collector.machine import Machine
 from collector.ownership import record_ban, recorded_ban
 from collector.settings import Settings
 from collector.vitals import Vitals
 
 
 @asynccontextmanager
-async def open_rest_beside(settings: Settings) -> AsyncIterator[Rest]:
+async def open_rest_beside(settings: Settings, machine: Machine) -> AsyncIterator[Rest]:
     """Enters a way to the exchange, and closes it on leaving.
 
     Raises:
@@ -29,11 +30,11 @@ async def open_rest_beside(settings: Settings) -> AsyncIterator[Rest]:
     """
     settings = attrs.evolve(settings, bulk_batch_size=1)
     recorded = partial(recorded_ban, settings.data_dir)
-    silence = Silence(recorded(), partial(record_ban, settings.data_dir), recorded=recorded)
+    silence = Silence(recorded(), partial(record_ban, settings.data_dir), machine.clock.now_ms, recorded)
     silence.at_most(settings.ban_wait_s)
-    with open_address_limit(settings) as limit:
+    with open_address_limit(settings, machine) as limit:
         if left_s := max(silence.left_s, limit.banned_s):
             until = moment_text(silence.now_ms() + round(left_s * 1000))
             raise Banned(f"a rate ban is on until {until} UTC; nothing is asked before it ends")
-        async with open_rest(settings, silence, Vitals(), Clock(), limit=limit) as rest:
+        async with open_rest(settings, silence, Vitals(), Clock(), machine, limit=limit) as rest:
             yield rest

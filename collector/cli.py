@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
 from functools import partial
 from pathlib import Path
-from random import randrange
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import trio
@@ -28,7 +27,15 @@ from collector.commands.check import check, show_differences
 from collector.commands.demo import demonstrate
 from collector.commands.gaps import gaps
 from collector.commands.installation import unit_of_this
-from collector.commands.options import AgainstExchange, Options, Seed, takes_value, with_logged_options, with_options
+from collector.commands.options import (
+    AgainstExchange,
+    Options,
+    Seed,
+    drawn_seed,
+    takes_value,
+    with_logged_options,
+    with_options,
+)
 from collector.commands.progress import Display, log_progress
 from collector.commands.signals import until_signal
 from collector.commands.status import status
@@ -145,7 +152,7 @@ def repair(
     if dry_run:
         options.say_warnings()
     refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
-    draw = Draw(against_exchange, randrange(10**6) if seed is None else seed) if against_exchange else None
+    draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
     if dry_run:
         plans = list(show_plans(settings, options.are_about, options.demand))
         for plan in plans:

@@ -4,7 +4,6 @@ The ledger says what is wanted and what was asked for; the files say what is hel
 behind them. Nothing here owns, changes or fetches anything, so it can be asked while a collector runs.
 """
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from collector.demand import Demand
 from collector.errors import LeftAlone, StorageError
 from collector.inspection import Mark, is_there, mapped, trusted
 from collector.ledger import read_ledger
+from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.missing import Missing, State, neighbours_joined
 from collector.ownership import refuse_if_absent
 from collector.recovery import recover
@@ -56,7 +56,9 @@ class Gap:
         }
 
 
-def find_gaps(data_dir: Path, category: str, demand: Demand | None = None) -> Iterator[Gap]:
+def find_gaps(
+    data_dir: Path, category: str, demand: Demand | None = None, clock: LocalClock = THIS_CLOCK
+) -> Iterator[Gap]:
     """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time; with a
     demand, also what that wants. Days count back from the exchange's time as the ledger knows it, or else from ours.
 
@@ -67,7 +69,7 @@ def find_gaps(data_dir: Path, category: str, demand: Demand | None = None) -> It
     refuse_if_absent(data_dir)
     saved = read_ledger(data_dir, category)
     if demand:
-        now_ms = as_of_ms(data_dir, saved, time.time_ns() // 1_000_000)
+        now_ms = as_of_ms(data_dir, saved, clock.now_ms())
         saved.want(demand.spans(known_series(data_dir, saved.book), now_ms))
     for series in sorted(saved.book.records):
         held, alone = _held(data_dir / series.file_name, series, saved.marks.get(series))

@@ -6,7 +6,6 @@ defect. Whatever is wrong with a file, even that it cannot be read or is gone, i
 """
 
 import stat
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from collector.demand import Demand
 from collector.disagreements import Known
 from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import Saved, read_disagreements, read_ledger
+from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.missing import SETTLED, Missing
 from collector.ownership import refuse_if_absent, refuse_if_owned
 from collector.rows import HEADER, open_of_line
@@ -33,10 +33,6 @@ from collector.stored import as_of_ms, known_series
 _AGAIN_S = 0.05  # between two looks at a line that is being written
 _END = 256  # bytes: some two rows
 _PATIENCE_S = 3.0  # for all such looks of one check; a writer takes microseconds, the ledger follows within seconds
-
-
-def _local_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 @attrs.define
@@ -55,7 +51,10 @@ class DataIntegrityChecker:
     _demand: Demand = attrs.field(
         default=attrs.Factory(lambda self: Demand(self.settings), takes_self=True), kw_only=True
     )
-    _now_ms: Callable[[], int] = attrs.field(default=_local_ms, kw_only=True)
+    _clock: LocalClock = attrs.field(default=THIS_CLOCK, kw_only=True)
+    _now_ms: Callable[[], int] = attrs.field(
+        default=attrs.Factory(lambda self: self._clock.now_ms, takes_self=True), kw_only=True
+    )
     _saved: Saved = attrs.field(factory=lambda: Saved(Book(), {}), init=False)
     _ledger_problem: str | None = attrs.field(default=None, init=False)
     _wanted_ms: int = attrs.field(default=0, init=False)
@@ -237,7 +236,7 @@ class DataIntegrityChecker:
             examination = examine(series, data, max(self._now_ms(), self._saved.newest_ms))
             if not self._may_change(examination, path, len(data)):
                 return data, examination
-            time.sleep(_AGAIN_S)
+            self._clock.pause(_AGAIN_S)
             self._patience_s -= _AGAIN_S
             self._read_ledger()
 

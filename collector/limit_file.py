@@ -14,7 +14,6 @@ it anew from what it knows.
 import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,12 +22,12 @@ from typing import TypeVar
 import attrs
 import msgspec
 
+from collector.machine.clock import LocalClock
 from collector.rate_limit import RateLimit
 
 T = TypeVar("T")
 Change = Callable[[RateLimit], tuple[T, RateLimit]]
 
-PLACES: Sequence[str] = ("/dev/shm", f"/run/user/{os.geteuid()}", "/tmp")
 _VERSION = 1
 _LONGEST = 16 * 1024  # bytes; a process takes 130
 _STALE_S = 3600.0  # a file that nobody has written for so long may be removed
@@ -59,10 +58,11 @@ class LimitFile:
 
     name: str
     places: Sequence[str]
+    clock: LocalClock
     damage: str = ""
     _directory: int = -1
     _file: int = -1
-    _boot: str = attrs.field(factory=lambda: _boot_id())
+    _boot: str = attrs.field(default=attrs.Factory(lambda self: self.clock.boot_id(), takes_self=True))
 
     def update(self, known: RateLimit, change: Change[T]) -> tuple[T, RateLimit]:
         """Reads the limit, changes it, and writes it down; what the change returns, and the limit after it.
@@ -115,7 +115,7 @@ class LimitFile:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                time.sleep(_PAUSE_S)
+                self.clock.pause(_PAUSE_S)
                 continue
             if self._is_in_place():
                 return
@@ -134,7 +134,7 @@ class LimitFile:
     def _open(self) -> None:
         self._directory = _own_directory(self.places)
         self._file = _opened(self.name, self._directory)
-        _remove_stale(self.name, self._directory)
+        _remove_stale(self.name, self._directory, self.clock.now_ms() / 1000)
 
     def _limit_in(self, text: bytes) -> RateLimit | None:
         """What the file says, if that is sound and of this start of the machine."""
@@ -190,17 +190,9 @@ def _opened(name: str, directory: int) -> int:
     raise LimitUnusable(f"{name} is no file")
 
 
-def _remove_stale(ours: str, directory: int) -> None:
+def _remove_stale(ours: str, directory: int, now_s: float) -> None:
     """Removes the files of sandboxes that are long gone."""
     for entry in os.scandir(directory):
         with suppress(OSError):
-            if entry.name != ours and time.time() - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
+            if entry.name != ours and now_s - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
                 os.unlink(entry.name, dir_fd=directory)
-
-
-def _boot_id() -> str:
-    """What tells one start of the machine from the next, where the system says so."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

@@ -5,7 +5,6 @@ the reconciler is woken: what was missed is fetched over REST like everything el
 what to fetch.
 """
 
-import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -20,6 +19,7 @@ from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
 from collector.errors import first_of
 from collector.logs import get_logger
+from collector.machine.chance import Chance
 from collector.pacing import backoff_s
 from collector.session import Out, Session
 from collector.settings import Settings
@@ -41,6 +41,7 @@ class Live:
     _vitals: Vitals
     _on_break: Callable[[], None]
     _limit: AddressLimit
+    _chance: Chance
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
@@ -109,7 +110,7 @@ class Live:
     def _pause_s(self, lost: StreamLost, tries: int) -> float:
         """How long to wait after a loss. A refusal of this address is one for all connections."""
         if not isinstance(lost, StreamForbidden):
-            return backoff_s(tries, random.random())
+            return backoff_s(tries, self._chance.fraction())
         wait_s = self._settings.ban_wait_s
         self._vitals.stream_refused_until_s = trio.current_time() + wait_s
         return wait_s

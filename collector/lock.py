@@ -20,13 +20,13 @@ import fcntl
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
 
+from collector.machine.clock import THIS_CLOCK
 from collector.own_files import NotAFile, open_own
 
 NAME = "lock"
@@ -140,7 +140,7 @@ def _locks_in_time(file: int) -> bool:
     for _ in range(_TRIES):
         if _locks(file, fcntl.LOCK_EX):
             return True
-        time.sleep(_PAUSE_S)
+        THIS_CLOCK.pause(_PAUSE_S)
     return _locks(file, fcntl.LOCK_EX)
 
 

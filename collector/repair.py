@@ -6,7 +6,6 @@ first the ledger learns what is wanted, then what goes is kept beside the file, 
 A plan can be made and shown without doing any of it.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from collector.errors import LeftAlone, StorageError
 from collector.inspection import Bytes, Mark, is_there, mapped
 from collector.ledger import Ledger, Saved, read_ledger
 from collector.logs import get_logger
+from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.missing import not_due
 from collector.ownership import OWN, checked_identity, refuse_if_owned
 from collector.planning import wanted
@@ -90,7 +90,9 @@ class Plan:
         return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
 
 
-def show_plans(settings: Settings, chosen: Chosen, demand: Demand | None = None) -> Iterator[Plan | Doubt]:
+def show_plans(
+    settings: Settings, chosen: Chosen, demand: Demand | None = None, clock: LocalClock = THIS_CLOCK
+) -> Iterator[Plan | Doubt]:
     """What would be done, as far as can be told without asking the exchange; nothing is changed.
 
     Raises:
@@ -101,7 +103,7 @@ def show_plans(settings: Settings, chosen: Chosen, demand: Demand | None = None)
     refuse_if_owned(settings.data_dir)
     checked_identity(settings.data_dir / OWN, settings.exchange, settings.category)
     saved = read_ledger(settings.data_dir, settings.category)
-    now_ms = max(time.time_ns() // 1_000_000, saved.newest_ms)
+    now_ms = max(clock.now_ms(), saved.newest_ms)
     store = Store(settings.data_dir)
     asked_ms = as_of_ms(settings.data_dir, saved, now_ms)
     saved.want((demand or Demand(settings)).spans(known_series(settings.data_dir, saved.book), asked_ms))

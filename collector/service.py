@@ -43,6 +43,7 @@ from collector.ledger import Ledger, open_ledger
 from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
+from collector.machine import THIS_MACHINE, Machine
 from collector.maintenance import Announcements
 from collector.missing import State, neighbours_joined
 from collector.pacing import patience_s
@@ -81,6 +82,8 @@ async def collect(
     timeframes: Iterable[str] | None = None,
     days: int | None = None,
     mode: str = "full",
+    *,
+    machine: Machine = THIS_MACHINE,
 ) -> Outcome:
     """Collects into the files of `settings.data_dir`: history, then live, until it is cancelled.
 
@@ -93,6 +96,7 @@ async def collect(
         timeframes: the exchange's names, such as `["1", "60", "D"]`.
         days: how far back.
         mode: `full`, `recent` (the 50 newest candles of each series) or `live` (no history).
+        machine: what it runs on; a simulation gives one of its own.
 
     Raises:
         SettingsError: something has to be changed first.
@@ -105,7 +109,7 @@ async def collect(
     if symbols is not None:
         changes["fetch_all_symbols"] = False
     changed = attrs.evolve(settings, **changes)
-    return await serve(changed, once=not changed.enable_websocket)
+    return await serve(changed, once=not changed.enable_websocket, machine=machine)
 
 
 async def serve(
@@ -121,6 +125,7 @@ async def serve(
     rereading: Rereading | None = None,
     status: bool = False,
     probes: Probes | None = None,
+    machine: Machine = THIS_MACHINE,
 ) -> Outcome:
     """Collects until there is nothing left to do (`once`), or until `stop` is set. Raises as `collect` does.
 
@@ -138,7 +143,8 @@ async def serve(
         notify or Notify(),
         rereading,
         status,
-        probes or probes_of(settings.data_dir),
+        probes or probes_of(settings.data_dir, machine.clock),
+        machine,
     )
     try:
         return await _serve(run)
@@ -158,6 +164,7 @@ async def repair(
     stop: trio.Event | None = None,
     watch: Watch | None = None,
     allow_replace: bool = False,
+    machine: Machine = THIS_MACHINE,
 ) -> tuple[list[Plan | Doubt], Outcome]:
     """Mends the files of the series that are chosen, and fetches what is then missing. Raises as `collect` does.
 
@@ -170,7 +177,9 @@ async def repair(
     mending = Mending(settings, chosen, demand or Demand(settings), draw)
     # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
     only = attrs.evolve(settings, mode="live")
-    outcome = await serve(only, once=True, stop=stop, watch=watch, allow_replace=allow_replace, mending=mending)
+    outcome = await serve(
+        only, once=True, stop=stop, watch=watch, allow_replace=allow_replace, mending=mending, machine=machine
+    )
     return mending.plans, outcome
 
 
@@ -189,6 +198,7 @@ class _Run:
     rereading: Rereading | None
     status: bool
     probes: Probes
+    machine: Machine
 
     @property
     def streams(self) -> bool:
@@ -220,15 +230,15 @@ async def _serve(run: _Run) -> Outcome:
     symbols = Symbols()
     failures: list[ExceptionGroup[CollectorError]] = []
     draining = trio.Event()
-    with ExitStack() as owned, open_address_limit(run.settings) as limit:
+    with ExitStack() as owned, open_address_limit(run.settings, run.machine) as limit:
         stock = await _own(run, vitals, clock, owned)
         if stock is None:
             seconds = trio.current_time() - began_s
             return Outcome(vitals, seconds, 0, missing=(), absent=(), unknown=(), looked=False, stopped=True)
         ledger = stock.ledger
-        silence = Silence(ledger.ban_until_ms(), ledger.save_ban, recorded=ledger.ban_until_ms)
+        silence = Silence(ledger.ban_until_ms(), ledger.save_ban, run.machine.clock.now_ms, ledger.ban_until_ms)
         served = ledger.claimed or bool(stock.store.every_series())
-        rest_opened = open_rest(run.settings, silence, vitals, clock, served=served, limit=limit)
+        rest_opened = open_rest(run.settings, silence, vitals, clock, run.machine, served=served, limit=limit)
         async with rest_opened as rest, trio.open_nursery() as outer:
             stations = _wired(run, stock, rest, limit, every_series, vitals, clock)
             async with _kept(failures), trio.open_nursery() as inner:
@@ -319,13 +329,12 @@ async def _own(run: _Run, vitals: Vitals, clock: Clock, owned: ExitStack) -> Sto
         if run.once:
             raise
         vitals.disk_trouble = str(trouble)
-    monitor = Monitor(Watched(run.settings, vitals, Book(), clock, (), run.probes))
+    monitor = Monitor(Watched(run.settings, vitals, Book(), clock, (), run.probes, run.machine.clock))
     async with trio.open_nursery() as waiting:
         waiting.start_soon(cancel_when, run.stop, waiting.cancel_scope)
         waiting.start_soon(monitor.watch)
-        waiting.start_soon(
-            partial(serve_status, run.settings, Reporter(monitor, lambda: False), port=run.status, socket=False)
-        )
+        reporter = Reporter(monitor, lambda: False, run.machine.chance.name())
+        waiting.start_soon(partial(serve_status, run.settings, reporter, port=run.status, socket=False))
         stock = await _despite_disk(run, vitals, partial(run_in_thread, own))
         waiting.cancel_scope.cancel()
     return stock
@@ -376,20 +385,22 @@ def _wired(
         settings,
         stock.marks,
         partial(_exchange_ms, clock, rest),
+        run.machine,
         spares_long=run.mending is not None,
     )
     history = History(rest, book, vitals, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms, rest.pause)
-    live = Live(settings, book, clock, vitals, reconciler.wake, limit)
-    monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes, lambda: writer.work))
+    live = Live(settings, book, clock, vitals, reconciler.wake, limit, run.machine.chance)
+    local = run.machine.clock
+    monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes, local, lambda: writer.work))
     supervisor = Supervisor(
         run.notify,
         flows=lambda: reconciler.looked or vitals.subscriptions > 0,
         work=lambda: writer.work,
         line=partial(_line, vitals, book),
     )
-    reporter = Reporter(monitor, lambda: reconciler.looked)
+    reporter = Reporter(monitor, lambda: reconciler.looked, run.machine.chance.name())
     return _Stations(writer, history, reconciler, live, monitor, reporter, supervisor)
 
 

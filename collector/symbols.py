@@ -10,19 +10,20 @@ from collector.bybit.rest import Rest
 from collector.candle import is_symbol
 from collector.errors import RequestError, RequestFailed, SettingsError, Unreachable
 from collector.logs import get_logger
+from collector.machine import Machine
 from collector.settings import Settings
 
 log = get_logger(__name__)
 
 
-async def list_symbols(settings: Settings) -> list[Instrument]:
+async def list_symbols(settings: Settings, machine: Machine) -> list[Instrument]:
     """What the exchange lists in the category of the settings.
 
     Raises:
         SettingsError, Banned: it must not be asked now.
         Unreachable, Refused, RequestError: as `collect` does.
     """
-    async with open_rest_beside(settings) as rest:
+    async with open_rest_beside(settings, machine) as rest:
         return await rest.instruments()
 
 

@@ -5,7 +5,6 @@ filled or given up; rows that belong before the end of a file are inserted. Afte
 Nobody else changes a file, and the writer never decides what to fetch.
 """
 
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger
 from collector.logs import get_logger
+from collector.machine import Machine
 from collector.planning import NEWEST
 from collector.quarantine import Piece
 from collector.rows import Rows, candles_in
@@ -82,8 +82,8 @@ class Writer:
     _settings: Settings
     _marks: dict[Series, Mark]
     _exchange_ms: Callable[[int], Awaitable[int]]  # its time; sure to have been asked if it is before the given one
+    _machine: Machine
     _spares_long: bool = False  # the limit is not for files that are longer already
-    _now_s: Callable[[], float] = time.monotonic
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
@@ -408,13 +408,14 @@ class Writer:
 
     def _sync_some(self, files: Sequence[SeriesFile]) -> int:
         """Syncs files until the slice is over; how many."""
-        until_s, count = self._now_s() + _SLICE_S, 0
+        elapsed_s, count = self._machine.clock.elapsed_s, 0
+        until_s = elapsed_s() + _SLICE_S
         for file in files:
             count += 1
             if self._settings.fsync:
                 self._begin("syncing", file.path)
                 file.sync()
-            if self._now_s() >= until_s:
+            if elapsed_s() >= until_s:
                 break
         if self._settings.fsync or self._settings.limit_to_50_entries:
             self._begin("syncing", self._store.directory)

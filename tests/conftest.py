@@ -6,7 +6,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from collector import limit_file
+from collector.machine import network
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
@@ -21,4 +21,4 @@ gc.set_threshold(50_000, 20, 50)  # as the command line does
 @pytest.fixture(autouse=True)
 def limits_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ban that one test meets does not silence the next that is given the same port."""
-    monkeypatch.setattr(limit_file, "PLACES", (str(tmp_path_factory.mktemp("limits")),))
+    monkeypatch.setattr(network, "SHARED_PLACES", (str(tmp_path_factory.mktemp("limits")),))

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import trio
 
+from collector.machine.clock import LocalClock
 from collector.sandbox import Faults, Options, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.market.listing import Row, Source
@@ -21,6 +22,23 @@ KLINE = "/v5/market/kline"
 
 # A Wednesday, half a minute past: no candle has closed within the last seconds, so there is nothing to wait for.
 NOW = "2024-05-15T12:30:30"
+
+
+class ClockByHand(LocalClock):
+    """A clock of the machine that stands where a test puts it."""
+
+    def __init__(self, at_s: float = 0.0) -> None:
+        self.at_s = at_s
+        self.paused: list[float] = []
+
+    def now_ns(self) -> int:
+        return round(self.at_s * 1e9)
+
+    def elapsed_ns(self) -> int:
+        return round(self.at_s * 1e9)
+
+    def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
 
 
 # What the market of an exchange follows from.

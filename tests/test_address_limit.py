@@ -19,6 +19,7 @@ from collector.address_limit import AddressLimit, open_address_limit
 from collector.bybit.rest import Rest, Silence, open_rest
 from collector.clock import Clock
 from collector.limit_file import LimitFile
+from collector.machine import THIS_MACHINE
 from collector.sandbox import Limits, open_sandbox
 from collector.settings import Settings
 from tests.candles import BTC
@@ -31,7 +32,7 @@ _NAME = "loopback-1"
 
 def shared(place: Path, **changes: Any) -> AddressLimit:
     settings = Settings(**{"rest_url": "http://localhost:1", "ban_wait_s": 60.0, **changes})
-    return AddressLimit(settings, LimitFile(_NAME, (str(place),)))
+    return AddressLimit(settings, THIS_MACHINE.chance.name(), LimitFile(_NAME, (str(place),), THIS_MACHINE.clock))
 
 
 def path_in(place: Path) -> Path:
@@ -169,7 +170,7 @@ async def rest(exchange: FakeExchange, limit: AddressLimit, until_ms: int = 0) -
     settings = Settings(rest_url="http://localhost:1", ban_wait_s=60.0, bulk_request_delay_ms=0)
     silence = Silence(until_ms, exchange.remember, exchange.local.now_ms)
     transport = httpx.MockTransport(exchange.answer)
-    async with open_rest(settings, silence, exchange.vitals, Clock(), transport, limit=limit) as rest:
+    async with open_rest(settings, silence, exchange.vitals, Clock(), THIS_MACHINE, transport, limit=limit) as rest:
         yield rest
 
 
@@ -219,7 +220,10 @@ async def test_a_recorded_ban_is_told_to_the_others(autojump_clock: Clockwork, t
     ],
 )
 def test_the_exchanges_hosts_share_a_limit_and_sandboxes_none(one: str, other: str, same: bool) -> None:
-    with open_address_limit(Settings(rest_url=one)) as first, open_address_limit(Settings(rest_url=other)) as second:
+    with (
+        open_address_limit(Settings(rest_url=one), THIS_MACHINE) as first,
+        open_address_limit(Settings(rest_url=other), THIS_MACHINE) as second,
+    ):
         first.ban(60)
         assert (second.banned_s > 0) is same
 

@@ -13,6 +13,7 @@ import trio
 
 from collector import service
 from collector.ledger import Ledger
+from collector.machine import THIS_MACHINE
 from collector.store import Store
 from collector.watching import health, monitor
 from collector.watching.probes import DiskProbe
@@ -117,7 +118,7 @@ async def test_a_disk_that_does_not_say_its_space_is_told(tmp_path: Path, disk: 
         disk.reach("statvfs")
         return 9_000_000_000
 
-    probe, seen = DiskProbe(ask), Machine().probes
+    probe, seen = DiskProbe(ask, THIS_MACHINE.clock.elapsed_s), Machine().probes
     seen = attrs.evolve(seen, disk_free_bytes=probe.free_bytes, disk_deaf_s=probe.deaf_s)
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path)

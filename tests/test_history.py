@@ -20,6 +20,7 @@ from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Unreachable
 from collector.events import Answered, Event, GaveUp
 from collector.history import History
+from collector.machine import THIS_MACHINE
 from collector.missing import State
 from collector.reconcile import Reconciler
 from collector.sandbox import Clock as BoxClock
@@ -68,7 +69,7 @@ class World:
         silence = Silence(0, lambda _: None, lambda: round(trio.current_time() * 1000))
         transport, clock = httpx.MockTransport(self.answer), Clock()
         async with (
-            open_rest(self.settings, silence, self.vitals, clock, transport) as rest,
+            open_rest(self.settings, silence, self.vitals, clock, THIS_MACHINE, transport) as rest,
             trio.open_nursery() as nursery,
         ):
             history = History(rest, self.book, self.vitals, patient)

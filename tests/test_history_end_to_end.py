@@ -19,6 +19,7 @@ from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Refused, StorageError, Unreachable
 from collector.gaps import find_gaps
+from collector.machine import THIS_MACHINE
 from collector.missing import Missing, State
 from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
@@ -207,7 +208,7 @@ async def test_a_list_of_many_pages_is_whole_whichever_cursor_the_exchange_under
     box_options = {"count": 1100, "symbols": None, "dialect": Dialect(double_cursor="ignored", last_cursor="filled")}
     async with open_sandbox(market(**box_options)) as box:  # type: ignore[arg-type]
         settings = settings_for(box.url, tmp_path, fetch_all_symbols=True, symbols=[])
-        listed = [each.symbol for each in await list_symbols(settings)]
+        listed = [each.symbol for each in await list_symbols(settings, THIS_MACHINE)]
         every = box.source.listings("linear").items()
         assert listed == sorted(name for name, each in every if each.status(box.clock.now_ms()) == "Trading")
         assert len(listed) > 1000

@@ -16,6 +16,7 @@ from collector.coverage import Span, Spans
 from collector.errors import SettingsError
 from collector.inspection import Mark
 from collector.ledger import open_ledger
+from collector.machine.clock import LocalClock
 from collector.missing import Missing, State
 from collector.rows import HEADER
 from collector.settings import Settings
@@ -281,7 +282,7 @@ def test_a_line_that_a_collector_is_writing_is_no_defect(
 ) -> None:
     path, whole = tmp_path / "BTCUSDT_1.csv", content(rows(0, 10))
     path.write_bytes(whole[:-20])
-    monkeypatch.setattr("collector.integrity.time.sleep", lambda _: path.write_bytes(whole))
+    monkeypatch.setattr(LocalClock, "pause", lambda *_: path.write_bytes(whole))
     with open_ledger(tmp_path, "sandbox", "linear"):
         result = checker.check_single_file(path)
     assert (result["has_issues"], result["rows"]) == (False, 10)
@@ -291,7 +292,7 @@ def test_a_torn_line_is_a_defect_if_nobody_goes_on_with_it(
     checker: DataIntegrityChecker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[float] = []
-    monkeypatch.setattr("collector.integrity.time.sleep", looked.append)
+    monkeypatch.setattr(LocalClock, "pause", lambda _, seconds: looked.append(seconds))
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10))[:-20])
     assert checker.check_single_file("BTCUSDT_1")["defects"] == {"torn": 1}
     assert not looked

@@ -19,7 +19,8 @@ PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing"
 PURE |= {"disagreements", "verification", "rate_limit", "wording", "outward"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
-COMMON = PURE | {"settings", "logs", "vitals", "threads", "clock"}
+MACHINE = {"machine", "machine.*"}
+COMMON = PURE | MACHINE | {"settings", "logs", "vitals", "threads", "clock"}
 STATIONS = {
     "reconcile",
     "history",
@@ -68,7 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "disk": {"errors", "own_files"},
     "ledger": COMMON | {"inspection", "own_files", "ownership"},
     "ownership": COMMON | {"lock", "own_files"},
-    "lock": {"own_files"},
+    "lock": {"machine.*", "own_files"},
     "own_files": {"errors"},
     "repair": COMMON
     | {
@@ -100,7 +101,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"quarantine", "checking.samples", "beside", "checking.*", "ownership"},  # it asks the exchange
     "checking.reports": COMMON | {"own_files"},
     "research": set(),
-    "research.*": PURE | {"own_files", "research.*"},
+    "research.*": PURE | {"machine.*", "own_files", "research.*"},
     # the exchange's edge
     "bybit": set(),
     "bybit.rest": COMMON | {"address_limit", "bybit.proxies", "bybit.trust"},
@@ -110,12 +111,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bybit.trust": set(),
     "beside": COMMON | {"address_limit", "bybit.rest", "ownership"},
     "address_limit": COMMON | {"limit_file"},
-    "limit_file": {"rate_limit"},
+    "limit_file": {"machine.*", "rate_limit"},
     # what everybody may use, and settings that change
     "settings": {"candle", "errors", "values"},
     "values": {"candle"},
-    "logs": {"errors", "logs.*", "outward", "own_files"},
-    "logs.*": {"logs.*", "logs.storms", "own_files", "wording"},
+    "logs": {"errors", "logs.*", "machine.*", "outward", "own_files"},
+    "logs.*": {"logs.*", "logs.storms", "machine.*", "own_files", "wording"},
     "threads": {"logs"},
     # what the collector takes from the machine it runs on
     "machine": {"machine.*"},
@@ -149,7 +150,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(PURE, PURE),
     # the exchange in a box knows the language of the exchange and nothing of its clients
     "sandbox": PURE | {"sandbox.*"},
-    "sandbox.*": PURE | {"sandbox", "sandbox.*"},
+    "sandbox.*": PURE | MACHINE | {"sandbox", "sandbox.*"},
 }
 
 # All that a pure module may use besides other pure modules: nothing that waits, looks at a clock, opens or prints.

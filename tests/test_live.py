@@ -19,6 +19,7 @@ from collector.candle import MINUTE_MS, Series, timeframe
 from collector.clock import Clock
 from collector.events import Confirmed, Event
 from collector.live import Live
+from collector.machine import THIS_MACHINE
 from collector.vitals import Vitals
 from tests.candles import BTC, T0, spans
 from tests.support import settings_for
@@ -164,7 +165,8 @@ async def on_air(
     send, receive = trio.open_memory_channel[Event](buffer)
     book, clock, vitals = Book(), Clock(), Vitals()
     breaks: list[float] = []
-    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()), AddressLimit(settings))
+    limit = AddressLimit(settings, "ours")
+    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()), limit, THIS_MACHINE.chance)
     with receive, trio.fail_after(_LONG_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(live.stream, every_series, send)

@@ -17,6 +17,7 @@ from collector.bybit.rest import Silence, open_rest
 from collector.bybit.stream import StreamLost, open_stream
 from collector.clock import Clock
 from collector.errors import RequestFailed, SettingsError, Unreachable
+from collector.machine import THIS_MACHINE
 from collector.sandbox import open_sandbox
 from collector.service import serve
 from collector.settings import Settings
@@ -189,7 +190,7 @@ async def listening(
 
 async def ask(url: str) -> int:
     settings = Settings(rest_url=url, bulk_max_retries=1, ban_wait_s=600)
-    async with open_rest(settings, Silence(0, lambda _: None), Vitals(), Clock()) as rest:
+    async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Vitals(), Clock(), THIS_MACHINE) as rest:
         return await rest.server_time()
 
 

@@ -10,6 +10,7 @@ from collector.candle import MINUTE_MS, Series
 from collector.checking.audit import audit
 from collector.checking.samples import Difference, Draw, draw_samples
 from collector.integrity import DataIntegrityChecker
+from collector.machine import THIS_MACHINE
 from collector.missing import State
 from collector.sandbox import Faults, Hole, open_sandbox
 from collector.sandbox.clock import instant_ms
@@ -68,7 +69,7 @@ async def stored_only(settings: Settings) -> set[bytes]:
     """The rows that a comparison of the whole file names because the exchange has none in their place."""
     series = Series.named("BTCUSDT_60")
     samples = draw_samples([(series, held_spans(settings, series))], Draw(100, 1))
-    found = await audit(settings, samples, DataIntegrityChecker(settings).rows_in)
+    found = await audit(settings, samples, DataIntegrityChecker(settings).rows_in, THIS_MACHINE)
     return {(each.stored or "").encode() for each in found if isinstance(each, Difference) and not each.exchange}
 
 

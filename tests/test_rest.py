@@ -15,6 +15,7 @@ from collector.bybit.rest import Rest, Silence, open_rest
 from collector.clock import Clock
 from collector.coverage import Span
 from collector.errors import Refused, Rejected, RequestFailed, SettingsError, StorageError, Unreachable
+from collector.machine import THIS_MACHINE
 from collector.sandbox.rest import pages
 from collector.settings import Settings
 from collector.vitals import Vitals
@@ -96,7 +97,7 @@ class FakeExchange:
         recorded = None if self.written is None else lambda: self.written or 0
         silence = Silence(until_ms, self.remember, self.local.now_ms, recorded)
         transport = httpx.MockTransport(self.answer)
-        async with open_rest(settings, silence, self.vitals, Clock(), transport, served=served) as rest:
+        async with open_rest(settings, silence, self.vitals, Clock(), THIS_MACHINE, transport, served=served) as rest:
             yield rest
 
 
@@ -207,9 +208,8 @@ async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
 
 async def test_an_exchange_elsewhere_without_tls_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     for url in ("http://proxy.example", "http://127.0.0.1:1"):
-        async with open_rest(
-            Settings(rest_url=url, enable_websocket=False), Silence(0, lambda _: None), Vitals(), Clock()
-        ):
+        settings = Settings(rest_url=url, enable_websocket=False)
+        async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Vitals(), Clock(), THIS_MACHINE):
             pass
     assert [record.getMessage() for record in caplog.records] == [
         "connection not encrypted address=http://proxy.example"

@@ -9,6 +9,7 @@ from collector.bybit.rest import Silence, open_rest
 from collector.bybit.trust import trusted
 from collector.clock import Clock
 from collector.errors import Unreachable
+from collector.machine import THIS_MACHINE
 from collector.sandbox import open_sandbox
 from collector.settings import Settings
 from collector.vitals import Vitals
@@ -38,7 +39,7 @@ async def test_an_authority_that_is_installed_while_waiting_is_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", str(store))
     async with open_sandbox(market(), tls=True, ca_file=ca_file) as box:
         settings = Settings(rest_url=box.url, bulk_max_retries=1)
-        async with open_rest(settings, Silence(0, lambda _: None), Vitals(), Clock()) as rest:
+        async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Vitals(), Clock(), THIS_MACHINE) as rest:
             with pytest.raises(Unreachable, match="certificate cannot be trusted"):
                 await rest.server_time()
             ca_file.replace(store)

@@ -22,6 +22,7 @@ from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger, open_ledger
+from collector.machine import THIS_MACHINE, Machine
 from collector.ownership import OWN
 from collector.rows import Rows
 from collector.settings import Settings
@@ -31,6 +32,7 @@ from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
 from tests.disks import BreakingDisk, DeafDisk, FullDisk
+from tests.support import ClockByHand
 
 NOW = T0 + 10**9
 
@@ -56,6 +58,7 @@ class Bench:
     vitals: Vitals = attrs.field(factory=Vitals)
     disk: Disk = attrs.field(factory=Disk)
     now_ms: int = NOW
+    machine: Machine = THIS_MACHINE
 
     @property
     def data(self) -> bytes:
@@ -83,7 +86,7 @@ class Bench:
     def writer(self, ledger: Ledger, **changes: Any) -> Writer:
         settings = Settings(**{"limit_to_50_entries": False} | changes)
         store, marks = Store(self.directory, self.disk), ledger.load(self.book)
-        return Writer(store, ledger, self.book, self.vitals, settings, marks, self.exchange_ms)
+        return Writer(store, ledger, self.book, self.vitals, settings, marks, self.exchange_ms, self.machine)
 
     async def exchange_ms(self, _: int) -> int:
         return self.now_ms
@@ -93,7 +96,7 @@ class Bench:
 class SlowDisk(Disk):
     """A disk that takes a millisecond to sync a file, by its own clock, and remembers in which order it did what."""
 
-    now_s: float = 0.0
+    clock: ClockByHand = attrs.field(factory=ClockByHand)
     done: str = ""
 
     def write(self, file: int, data: bytes) -> None:
@@ -101,7 +104,7 @@ class SlowDisk(Disk):
         self.done += "w"
 
     def sync(self, file: int) -> None:
-        self.now_s += 0.001
+        self.clock.at_s += 0.001
         self.done += "s"
 
     def rename(self, source: Path, target: Path) -> None:
@@ -444,10 +447,9 @@ async def test_an_answer_without_a_candle_leaves_it_unverified(bench: Bench) -> 
 
 async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path: Path) -> None:
     disk, every_series = SlowDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(20)]
-    slow = Bench(tmp_path, disk=disk)
+    slow = Bench(tmp_path, disk=disk, machine=Machine(clock=disk.clock))
     with open_ledger(tmp_path, "bybit", "linear") as ledger:
         writer = slow.writer(ledger, flush_interval_s=1e-9)
-        writer._now_s = lambda: disk.now_s
         await writer.open_files(every_series)
         send, receive = trio.open_memory_channel[Event](2)
         with send:
@@ -462,7 +464,7 @@ async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
     tmp_path: Path, mock_clock: trio.testing.MockClock
 ) -> None:
     disk = SlowDisk()
-    slow = Bench(tmp_path, disk=disk)
+    slow = Bench(tmp_path, disk=disk, machine=Machine(clock=disk.clock))
     with open_ledger(tmp_path, "bybit", "linear") as ledger:
         writer = slow.writer(ledger, flush_interval_s=1)
         await writer.open_files([BTC])

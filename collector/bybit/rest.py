@@ -7,9 +7,7 @@ again like a lost one.
 """
 
 import os
-import random
 import ssl
-import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
@@ -46,6 +44,8 @@ from collector.errors import (
     Unreachable,
 )
 from collector.logs import get_logger
+from collector.machine import Machine
+from collector.machine.chance import Chance
 from collector.pacing import TRY_S, Budget, backoff_s, patience_s
 from collector.settings import Settings
 from collector.vitals import Vitals
@@ -81,7 +81,7 @@ class Silence:
 
     until_ms: int
     remember: Callable[[int], None]
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    now_ms: Callable[[], int]  # local time
     recorded: Callable[[], int] | None = None
     _until_s: float = -inf
     _longest_s: float = inf
@@ -136,6 +136,7 @@ class Rest:
     _places: trio.CapacityLimiter
     _clock: Clock
     _pace: Budget
+    _chance: Chance
     _served: bool  # whether the exchange has ever given a good answer
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
@@ -248,7 +249,7 @@ class Rest:
                     self._vitals.not_served(trio.current_time(), str(trouble))
                 if tries == self._settings.bulk_max_retries:
                     raise self._last_word(trouble, began_s, tries) from trouble
-                wait_s = backoff_s(tries, random.random())
+                wait_s = backoff_s(tries, self._chance.fraction())
                 log.debug("trying again", path=path, **query, why=str(trouble), tries=tries, wait_s=round(wait_s, 1))
                 if isinstance(trouble, _NoAnswer):
                     log.info("no answer, trying again", url=self._settings.rest_url, why=str(trouble), tries=tries)
@@ -394,6 +395,7 @@ async def open_rest(
     silence: Silence,
     vitals: Vitals,
     clock: Clock,
+    machine: Machine,
     transport: httpx.AsyncBaseTransport | None = None,
     *,
     served: bool = False,
@@ -410,11 +412,11 @@ async def open_rest(
     _check_address(settings.rest_url)
     for address in settings.unencrypted:
         log.warning("connection not encrypted", address=address)
-    limit = limit or AddressLimit(settings)
+    limit = limit or AddressLimit(settings, machine.chance.name())
     pace = Budget(settings.bulk_request_delay_ms / 1000)
     places = trio.CapacityLimiter(settings.bulk_batch_size)
     connection = (lambda: transport) if transport else _connections(settings.rest_url)
-    rest = Rest(settings, silence, vitals, connection, limit, places, clock, pace, served)
+    rest = Rest(settings, silence, vitals, connection, limit, places, clock, pace, machine.chance, served)
     silence.at_most(settings.ban_wait_s)
     if left_s := rest._shared_silence(limit.banned_s):
         vitals.keep_quiet(silence.until_ms, _OF_ANOTHER)

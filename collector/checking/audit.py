@@ -11,6 +11,7 @@ from collector.candle import Series
 from collector.checking.samples import Difference, Sample, Uncompared, differences
 from collector.coverage import Span
 from collector.errors import RequestError
+from collector.machine import Machine
 from collector.ownership import OWN, checked_identity
 from collector.quarantine import kept_lines
 from collector.settings import Settings
@@ -18,7 +19,7 @@ from collector.threads import run_in_thread
 
 
 async def audit(
-    settings: Settings, samples: Sequence[Sample], rows_in: Callable[[Series, Span], bytes]
+    settings: Settings, samples: Sequence[Sample], rows_in: Callable[[Series, Span], bytes], machine: Machine
 ) -> list[Difference | Uncompared]:
     """Reads each stretch again; one that the exchange does not answer for keeps no other from it.
 
@@ -31,7 +32,7 @@ async def audit(
     """
     checked_identity(settings.data_dir / OWN, settings.exchange, settings.category)
     found: list[Difference | Uncompared] = []
-    async with open_rest_beside(settings) as rest:
+    async with open_rest_beside(settings, machine) as rest:
         for sample in samples:
             try:
                 answer = await rest.klines(sample.series, sample.span)

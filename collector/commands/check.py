@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from random import randrange
 from typing import Any, TypeVar
 
 import trio
@@ -17,12 +16,13 @@ from collector.checking.audit import audit
 from collector.checking.findings import Checked, totals
 from collector.checking.reports import write_report
 from collector.checking.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
-from collector.commands.options import AgainstExchange, Options, Seed, with_options
+from collector.commands.options import AgainstExchange, Options, Seed, drawn_seed, with_options
 from collector.commands.terminal import AsJson, can_draw, print_json, print_line, say, show
 from collector.commands.verdict import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
 from collector.errors import SettingsError, StorageError
 from collector.integrity import DataIntegrityChecker
 from collector.logs import open_logs
+from collector.machine import THIS_MACHINE
 from collector.outward import hidden, secrets_in
 from collector.stored import refuse_if_nothing_stored
 
@@ -47,7 +47,7 @@ def check(
     differences: list[Difference | Uncompared] = []
     try:
         if against_exchange:
-            seed = seed if seed is not None else randrange(10**6)
+            seed = seed if seed is not None else drawn_seed()
             stored = [(each.series, each.examination.held) for each in checked if each.series]
             samples = draw_samples(stored, Draw(against_exchange, seed))
             differences = _audited(options, samples, checker)
@@ -73,7 +73,7 @@ def _audited(
     options: Options, samples: Sequence[Sample], checker: DataIntegrityChecker
 ) -> list[Difference | Uncompared]:
     with open_logs(None, level=options.settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
-        return trio.run(audit, options.settings, samples, checker.rows_in)
+        return trio.run(audit, options.settings, samples, checker.rows_in, THIS_MACHINE)
 
 
 def _is_chosen(options: Options, path: Path) -> bool:
@@ -111,7 +111,12 @@ def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
     settings = options.settings
     try:
         record = hidden(record, secrets_in(os.environ))
-        return write_report(settings.logs_dir, record, datetime.now(UTC), settings.keep_reports)
+        return write_report(
+            settings.logs_dir,
+            record,
+            datetime.fromtimestamp(THIS_MACHINE.clock.now_ms() / 1000, UTC),
+            settings.keep_reports,
+        )
     except (SettingsError, StorageError) as error:
         say(f"the report was not written: {error}")
         return None

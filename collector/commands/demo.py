@@ -3,7 +3,6 @@
 Everything happens on this machine, in one process and one scratch directory.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import trio
 from collector.book import Book
 from collector.candle import DAY_MS, MINUTE_MS, Series
 from collector.coverage import Spans
+from collector.machine import THIS_MACHINE
 from collector.rows import candles_in
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.service import Watch, serve
@@ -41,7 +41,7 @@ class Comparison:
 
 async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], watch: Watch | None) -> bool:
     """Collects from the sandbox into a directory and says what happened; whether every file equals the exchange."""
-    now_ms = time.time_ns() // 1_000_000
+    now_ms = THIS_MACHINE.clock.now_ms()
     hole_ms = now_ms - 5 * DAY_MS
     holes = (Hole(_SYMBOLS[1], "1", hole_ms, hole_ms + 7 * MINUTE_MS),)
     box_of = open_sandbox(

@@ -18,6 +18,7 @@ from collector.candle import DAY_MS, Series, Timeframe
 from collector.checking.samples import ALL
 from collector.commands.terminal import say
 from collector.demand import Demand
+from collector.machine.chance import THIS_CHANCE
 from collector.planning import NEWEST
 from collector.settings import Settings, file_to_read, unknown_variables
 
@@ -60,6 +61,12 @@ AgainstExchange = Annotated[
     ),
 ]
 Seed = Annotated[int | None, typer.Option(help="Draw the same stretches again.")]
+
+
+def drawn_seed() -> int:
+    """The seed where none was given; short enough to be typed."""
+    return THIS_CHANCE.below(10**6)
+
 
 # Option name -> its declaration; those named like a setting override it.
 _SHARED: dict[str, Any] = {

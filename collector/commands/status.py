@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from functools import wraps
-from time import sleep
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from collector.commands.options import Options, with_options
 from collector.commands.status_table import status_table
 from collector.commands.terminal import can_draw, shown, stdout_console
 from collector.errors import CollectorError, NoStatus, NotRunning
+from collector.machine.clock import THIS_CLOCK
 
 _EVERY_S = 1.0
 _RUNNING = {NotRunning: False, NoStatus: True}  # what else goes wrong does not tell
@@ -64,7 +64,7 @@ def _print_json(options: Options, watch: bool) -> None:
             _write(ask(options.settings.data_dir)[1].decode())
             if not watch:
                 return
-            sleep(_EVERY_S)
+            THIS_CLOCK.pause(_EVERY_S)
 
 
 def _write(text: str) -> None:
@@ -83,5 +83,5 @@ def _watch(options: Options) -> None:
                 live.update(table, refresh=True)
             else:
                 console.print(table, "")
-            sleep(_EVERY_S)
+            THIS_CLOCK.pause(_EVERY_S)
             table = status_table(ask(options.settings.data_dir)[0])

@@ -11,6 +11,7 @@ from collector.commands.options import Options, with_options
 from collector.commands.selection import Selection
 from collector.commands.terminal import AsJson, print_json, print_line, say, show
 from collector.coverage import moment_text
+from collector.machine import THIS_MACHINE
 from collector.symbols import list_symbols
 from collector.wording import counted
 
@@ -33,7 +34,7 @@ def symbols(
     wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
     for address in options.settings.unencrypted[:1]:
         say(f"the connection to {address} is not encrypted", priority=4)
-    listed = trio.run(list_symbols, options.settings)
+    listed = trio.run(list_symbols, options.settings, THIS_MACHINE)
     found = [each for each in listed if wanted.has(each)]
     if as_json:
         print_json([each.symbol if names else attrs.asdict(each) for each in found])

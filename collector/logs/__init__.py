@@ -10,8 +10,7 @@ import logging
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from collector.errors import SettingsError
 from collector.logs.background import Background
 from collector.logs.calm import Calm
 from collector.logs.file import LogFile
+from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.outward import hidden, masked, printable, secrets_in
 from collector.own_files import not_written
 
@@ -62,7 +62,7 @@ def open_logs(
     journal: bool = False,
     secrets: Iterable[str] | None = None,
     patient: bool = False,
-    now_s: Callable[[], float] = time.monotonic,
+    clock: LocalClock = THIS_CLOCK,
 ) -> Iterator[None]:
     """Show events on the console and keep them as JSON lines in `<logs_dir>/collector.log` until left.
 
@@ -86,7 +86,7 @@ def open_logs(
         file = _open_file(logs_dir, patient)
         file.setFormatter(_formatter(structlog.processors.format_exc_info, mask, _as_json, lay_out))
         handlers.append(file)
-    calm, before = Calm([Background(handler) for handler in handlers], now_s), _tree.level
+    calm, before = Calm([Background(handler) for handler in handlers], clock), _tree.level
     set_level(level)
     _tree.addHandler(calm)
     try:

@@ -1,10 +1,10 @@
 """A storm of equal lines becomes one with a count, on its way to where lines are shown and kept."""
 
 import logging
-import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 from collector.logs.storms import Storms
+from collector.machine.clock import LocalClock
 from collector.wording import counted
 
 ANSWERS = ("settings are wrong, going on with the old ones", "settings that need a restart")
@@ -17,17 +17,17 @@ class Calm(logging.Handler):
     its own, such as a candle that was revised, or an answer to somebody who has asked.
     """
 
-    def __init__(self, handlers: Sequence[logging.Handler], now_s: Callable[[], float]) -> None:
+    def __init__(self, handlers: Sequence[logging.Handler], clock: LocalClock) -> None:
         super().__init__()
         self._handlers = handlers
-        self._now_s = now_s
+        self._clock = clock
         self._storms = Storms()
         self._last: dict[Hashable, logging.LogRecord] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         self.tell()
         kind = _kind(record)
-        if kind is None or self._storms.passes(kind, record.getMessage(), self._now_s()):
+        if kind is None or self._storms.passes(kind, record.getMessage(), self._clock.elapsed_s()):
             self._pass_on(record)
         else:
             self._last[kind] = record
@@ -41,8 +41,8 @@ class Calm(logging.Handler):
             self.release()
 
     def _tell(self, all_of_them: bool) -> None:
-        for kind, times, seconds in self._storms.told(self._now_s(), all_of_them=all_of_them):
-            last, now_s = self._last.pop(kind), time.time()
+        for kind, times, seconds in self._storms.told(self._clock.elapsed_s(), all_of_them=all_of_them):
+            last, now_s = self._last.pop(kind), self._clock.now_ms() / 1000
             again = f"{counted(times, 'time')} in {seconds:.0f} s"
             facts = getattr(last, "facts", {}) | {"again": again}
             count = {"facts": facts, "msg": f"{last.getMessage()} again={again!r}", "args": (), "exc_info": None}

@@ -1,8 +1,11 @@
 """Connections: those we make, and those we wait for."""
 
+import os
 from collections.abc import Sequence
 
 import trio
+
+SHARED_PLACES: Sequence[str] = ("/dev/shm", f"/run/user/{os.geteuid()}", "/tmp")
 
 
 class Network:
@@ -15,6 +18,11 @@ class Network:
             OSError: it cannot be made.
         """
         return await trio.open_tcp_stream(host, port)
+
+    def shared_places(self) -> Sequence[str]:
+        """The directories in which the processes that share our address on the network find one another, the best
+        first."""
+        return SHARED_PLACES
 
     async def listen(self, host: str, port: int) -> Sequence[trio.abc.Listener[trio.abc.HalfCloseableStream]]:
         """Listeners at a port of this machine, or at any free one for 0.

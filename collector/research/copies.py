@@ -13,11 +13,11 @@ import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import attrs
 import msgspec
 
+from collector.machine.chance import THIS_CHANCE
 from collector.own_files import make_directory, open_own
 from collector.research.arrow import NotArrow
 from collector.research.columns import Columns, columns_of
@@ -66,7 +66,7 @@ def write_copy(path: Path, pieces: Iterable[bytes | memoryview], extent: Callabl
     place = _place(path)
     make_directory(place.parent)
     _clear(place)
-    new = place.with_name(f"{place.name}.{uuid4().hex}.new")
+    new = place.with_name(f"{place.name}.{THIS_CHANCE.name()}.new")
     try:
         with os.fdopen(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,11 +11,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import time_ns
 
 import attrs
 
 from collector.errors import NotReadable
+from collector.machine.clock import THIS_CLOCK
 from collector.research.instants import check_times
 from collector.rows import HEADER, open_of_line
 
@@ -134,7 +134,7 @@ def not_readable(path: Path, why: str) -> NotReadable:
 
 
 def _lines(path: Path, file: int) -> Lines:
-    made_ns, found = time_ns(), os.fstat(file)
+    made_ns, found = THIS_CLOCK.now_ns(), os.fstat(file)
     if not stat.S_ISREG(found.st_mode):
         raise not_readable(path, "it is not a regular file")
     stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, made_ns)

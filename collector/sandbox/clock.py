@@ -5,9 +5,10 @@ time it is, except for rate limits and bans, which count real seconds.
 """
 
 import math
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+
+from collector.machine.clock import THIS_CLOCK
 
 FASTEST = 1e6  # eleven days in a second; much faster, and it is soon past all dates
 LATEST_MS = 253_402_214_400_000  # 9999-12-31; a date after that cannot be written
@@ -20,11 +21,11 @@ class Clock:
     """
 
     def __init__(
-        self, start_ms: int | None = None, rate: float = 1, monotonic_ns: Callable[[], int] = time.monotonic_ns
+        self, start_ms: int | None = None, rate: float = 1, monotonic_ns: Callable[[], int] = THIS_CLOCK.elapsed_ns
     ) -> None:
         self._monotonic_ns = monotonic_ns
         self._rate = _checked(rate)
-        self._base_ns = time.time_ns() if start_ms is None else start_ms * 1_000_000
+        self._base_ns = THIS_CLOCK.now_ns() if start_ms is None else start_ms * 1_000_000
         self._since_ns = monotonic_ns()
         self.watchers: list[Callable[[], None]] = []  # told when it jumps or changes its rate
 

@@ -3,12 +3,12 @@
 No I/O and no waiting: a reply says how long it should be held back and how it should break, and the server obeys.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from typing import cast
 
 import attrs
 
+from collector.machine.clock import THIS_CLOCK
 from collector.sandbox.clock import Clock
 from collector.sandbox.control import PREFIX, Control
 from collector.sandbox.counts import Counts, Window
@@ -43,7 +43,7 @@ class Exchange:
         dialect: Dialect | None = None,
         stream: StreamRules | None = None,
         maintenance: Iterable[Maintenance | str] = (),
-        real_s: Callable[[], float] = time.monotonic,
+        real_s: Callable[[], float] = THIS_CLOCK.elapsed_s,
     ) -> None:
         self.source = source
         self.clock = clock

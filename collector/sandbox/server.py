@@ -4,7 +4,6 @@ I/O only. `open_sandbox` is what tests and scripts enter; everything that runs b
 """
 
 import ssl
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TypedDict, Unpack
 import attrs
 import trio
 
+from collector.machine.clock import THIS_CLOCK
 from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
 from collector.sandbox.exchange import Exchange
@@ -134,7 +134,7 @@ def build_exchange(**options: Unpack[Options]) -> Exchange:
         dialect=options.get("dialect"),
         stream=options.get("stream"),
         maintenance=options.get("maintenance", ()),
-        real_s=options.get("real_s", time.monotonic),
+        real_s=options.get("real_s", THIS_CLOCK.elapsed_s),
     )
 
 

@@ -5,7 +5,6 @@ history pool, which stops while the disk is nearly full, and whoever tells a sup
 line in the log.
 """
 
-import time
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -16,6 +15,7 @@ from collector.bybit.dialect import Maintenance
 from collector.candle import Series
 from collector.clock import Clock
 from collector.logs import get_logger
+from collector.machine.clock import LocalClock
 from collector.settings import Settings
 from collector.vitals import Vitals
 from collector.watching.health import NEARLY, Health, Signs, Tolerance, judge
@@ -43,6 +43,7 @@ class Watched:
     clock: Clock
     every_series: Sequence[Series]
     probes: Probes
+    local: LocalClock
     work: Callable[[], Work] = lambda: Work(0, 0)  # the writer's
 
     def change(self, settings: Settings) -> None:
@@ -89,7 +90,7 @@ class Monitor:
 
     async def _survey(self) -> None:
         """Looks at every series, in slices between which others run."""
-        began_s, now_ms = time.perf_counter(), self.watched.clock.now_ms
+        began_s, now_ms = self.watched.local.elapsed_s(), self.watched.clock.now_ms
         self._able_since_ms = min(self._able_since_ms or now_ms, now_ms)  # the clock may have been wrong
         nearly_stale_ms = self.watched.settings.stale_after_s * 1000 * NEARLY
         walk = Walk(self.watched.book, now_ms, self._able_since_ms, nearly_stale_ms)
@@ -97,8 +98,9 @@ class Monitor:
         for at in range(0, len(every_series), _SLICE):
             walk.look_at(every_series[at : at + _SLICE])
             await trio.lowlevel.checkpoint()
-        self.surveyed, self.surveyed_ms = walk.found(), self.watched.probes.now_ms()
-        self._survey_due_s = trio.current_time() + (time.perf_counter() - began_s) / _SURVEY_SHARE
+        self.surveyed, self.surveyed_ms = walk.found(), self.watched.local.now_ms()
+        took_s = self.watched.local.elapsed_s() - began_s
+        self._survey_due_s = trio.current_time() + took_s / _SURVEY_SHARE
 
     def _note_life(self, now_s: float, news: Tally) -> None:
         """When the exchange last said something, when an answer was last dealt with, and when none could be had."""
@@ -141,7 +143,7 @@ class Monitor:
             next_connect_s=vitals.next_connect_s - now.at_s,
             banned_why=vitals.quiet_why,
             stream_refused_s=max(0.0, vitals.stream_refused_until_s - now.at_s),
-            now_ms=probes.now_ms(),
+            now_ms=self.watched.local.now_ms(),
             maintenance_until_ms=self._maintenance_until_ms,
         )
 
@@ -155,17 +157,17 @@ class Monitor:
     def banned_until_ms(self) -> int:
         """The local time at which the rate ban or block ends; 0 while none is on."""
         until_ms = self.watched.vitals.quiet_until_ms
-        return until_ms if until_ms > self.watched.probes.now_ms() else 0
+        return until_ms if until_ms > self.watched.local.now_ms() else 0
 
     @property
     def announced(self) -> tuple[Maintenance, ...]:
         """The maintenance that is announced and not over, by the exchange's time; by ours, while that is not known."""
-        now_ms = self.watched.clock.now_ms or self.watched.probes.now_ms()
+        now_ms = self.watched.clock.now_ms or self.watched.local.now_ms()
         return tuple(each for each in self.watched.vitals.maintenance if now_ms < each.end_ms)
 
     @property
     def _maintenance_until_ms(self) -> int:
-        now_ms = self.watched.clock.now_ms or self.watched.probes.now_ms()
+        now_ms = self.watched.clock.now_ms or self.watched.local.now_ms()
         return max((each.end_ms for each in self.announced if each.begin_ms <= now_ms), default=0)
 
     def _tell(self, before: Health, health: Health, now_s: float) -> None:

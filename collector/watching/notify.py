@@ -6,10 +6,11 @@ manager that does not listen is no reason to stop collecting.
 
 import os
 import socket
-import time
 from collections.abc import Mapping
 
 import attrs
+
+from collector.machine.clock import THIS_CLOCK, LocalClock
 
 
 @attrs.frozen
@@ -18,6 +19,7 @@ class Notify:
 
     address: str = ""
     watchdog_s: float = 0.0
+    clock: LocalClock = THIS_CLOCK
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Notify":
@@ -44,7 +46,7 @@ class Notify:
         return self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def reloading(self) -> bool:
-        return self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        return self._tell("RELOADING=1", f"MONOTONIC_USEC={self.clock.elapsed_ns() // 1000}")
 
     def stopping(self) -> bool:
         return self._tell("STOPPING=1")

@@ -1,9 +1,8 @@
-"""How the machine is measured: the memory of this process, the space on a disk, and the local clock.
+"""How the machine is measured: the memory of this process, and the space on a disk.
 
 The one place that looks, so that a test can put other numbers in its place: no disk need be full for it.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +10,8 @@ from threading import Thread
 
 import attrs
 import psutil
+
+from collector.machine.clock import LocalClock
 
 _PROMPT_S = 0.05  # a disk takes microseconds
 
@@ -21,13 +22,12 @@ class Probes:
 
     memory_bytes: Callable[[], int]
     disk_free_bytes: Callable[[], int]
-    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     disk_deaf_s: Callable[[], float] = lambda: 0.0  # how long the disk has not said how much space it has
 
 
-def probes_of(directory: Path) -> Probes:
+def probes_of(directory: Path, clock: LocalClock) -> Probes:
     """This process, and the disk a directory is on."""
-    process, disk = psutil.Process(), DiskProbe(lambda: _free_bytes(directory))
+    process, disk = psutil.Process(), DiskProbe(lambda: _free_bytes(directory), clock.elapsed_s)
     return Probes(lambda: process.memory_info().rss, disk.free_bytes, disk_deaf_s=disk.deaf_s)
 
 
@@ -37,7 +37,7 @@ class DiskProbe:
     answer."""
 
     _ask: Callable[[], int]
-    _now_s: Callable[[], float] = time.monotonic
+    _now_s: Callable[[], float]
     _free: int = 0
     _asked_s: float = 0.0
     _asking: Thread | None = None

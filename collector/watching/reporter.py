@@ -7,7 +7,6 @@ costs the same however many series there are and however often it is asked for. 
 import os
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from uuid import uuid4
 
 import attrs
 import trio
@@ -37,15 +36,15 @@ class Reporter:
 
     _monitor: Monitor
     _looked: Callable[[], bool]  # whether it is known what is missing
+    run: str
     queued_answers: Callable[[], int] = lambda: 0
-    run: str = attrs.field(factory=lambda: uuid4().hex)
     url: str = ""  # of the TCP port at which it is served, if it is
     port_trouble: str = ""  # why it is not
     _version: str = attrs.field(factory=_version)
     _started_ms: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._started_ms = self._watched.probes.now_ms()
+        self._started_ms = self._watched.local.now_ms()
 
     @property
     def _watched(self) -> Watched:
@@ -69,7 +68,7 @@ class Reporter:
             series=len(watched.every_series),
             candles_to_fetch=watched.book.candles_in_flight,
             started_ms=self._started_ms,
-            now_ms=watched.probes.now_ms(),
+            now_ms=watched.local.now_ms(),
             exchange_ms=watched.clock.now_ms,
             survey_ms=self._monitor.surveyed_ms,
             requests=self._requests(now, lately),

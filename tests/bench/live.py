@@ -15,6 +15,7 @@ from collector.clock import Clock
 from collector.events import Event
 from collector.ledger import open_ledger
 from collector.live import Live
+from collector.machine import THIS_MACHINE
 from collector.settings import Settings
 from collector.store import Store
 from collector.vitals import Vitals
@@ -46,7 +47,9 @@ def collector(audience: Audience, plan: Plan) -> Listened:
         settings = Settings(ws_url=audience.url, data_dir=Path(scratch), limit_to_50_entries=False)
         ledger = stack.enter_context(open_ledger(settings.data_dir, settings.exchange, settings.category))
         book, vitals = Book(), _Counting()
-        writer = Writer(Store(settings.data_dir), ledger, book, vitals, settings, ledger.load(book), _passed)
+        writer = Writer(
+            Store(settings.data_dir), ledger, book, vitals, settings, ledger.load(book), _passed, THIS_MACHINE
+        )
         return trio.run(_listen, audience, plan, settings, writer, book, vitals)
 
 
@@ -59,7 +62,7 @@ async def _listen(
     audience: Audience, plan: Plan, settings: Settings, writer: Writer, book: Book, vitals: _Counting
 ) -> Listened:
     every_series = sorted(_series(topic) for topics in audience.groups for topic in topics)
-    live = Live(settings, book, Clock(), vitals, lambda: None, AddressLimit(settings))
+    live = Live(settings, book, Clock(), vitals, lambda: None, AddressLimit(settings, "ours"), THIS_MACHINE.chance)
     await writer.open_files(every_series)
     send, receive = trio.open_memory_channel[Event](CHANNEL)
     sizes: list[float] = []

@@ -14,6 +14,7 @@ from collector.checking.audit import audit
 from collector.checking.samples import ALL, Difference, Draw, Sample, Uncompared, differences, draw_samples
 from collector.coverage import NOTHING, Span, Spans
 from collector.errors import Banned, SettingsError, Unreachable
+from collector.machine import THIS_MACHINE
 from collector.planning import PAGE
 from collector.sandbox import Sandbox, open_sandbox
 from collector.settings import Settings
@@ -38,7 +39,7 @@ def whole_file(settings: Settings) -> list[Sample]:
 
 
 async def audited(settings: Settings, samples: list[Sample] | None = None) -> list[Difference | Uncompared]:
-    return await audit(settings, samples or whole_file(settings), DataIntegrityChecker(settings).rows_in)
+    return await audit(settings, samples or whole_file(settings), DataIntegrityChecker(settings).rows_in, THIS_MACHINE)
 
 
 async def test_what_was_collected_is_what_the_exchange_has(box: Sandbox, tmp_path: Path) -> None:
@@ -66,7 +67,7 @@ async def test_a_row_that_was_changed_is_named_with_both_texts(box: Sandbox, tmp
 async def test_a_check_takes_turns_with_a_collector(box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path, address_share=0.1)
     await fetch(settings)
-    with open_address_limit(settings) as limit:
+    with open_address_limit(settings, THIS_MACHINE) as limit:
         began_s = trio.current_time()
         async with trio.open_nursery() as nursery:
 
@@ -100,7 +101,7 @@ async def test_a_ban_that_is_recorded_meanwhile_is_kept_too(box: Sandbox, tmp_pa
         return rows_in(series, span)
 
     began_s = time.monotonic()
-    assert await audit(settings, whole_file(settings) * 2, banned_after) == []
+    assert await audit(settings, whole_file(settings) * 2, banned_after, THIS_MACHINE) == []
     assert time.monotonic() - began_s > 0.19
 
 
@@ -110,7 +111,7 @@ async def test_a_record_of_a_ban_that_ends_in_years_is_corrected(box: Sandbox, t
     ban = settings.data_dir / ".collector" / "ban"
     ban.write_text(f"{10**17}")
     with pytest.raises(Banned):
-        await list_symbols(settings)
+        await list_symbols(settings, THIS_MACHINE)
     assert int(ban.read_text()) < time.time_ns() // 1_000_000 + 2_000
 
 
@@ -118,10 +119,10 @@ async def test_a_ban_that_another_directory_met_is_kept(box: Sandbox, tmp_path: 
     settings = settings_for(box.url, tmp_path)
     await fetch(settings)
     asked = box.counts.requests
-    with open_address_limit(settings) as limit:
+    with open_address_limit(settings, THIS_MACHINE) as limit:
         limit.ban(60)
     with pytest.raises(Banned):
-        await list_symbols(settings)
+        await list_symbols(settings, THIS_MACHINE)
     assert box.counts.requests == asked
 
 

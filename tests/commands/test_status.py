@@ -20,11 +20,11 @@ from rich.console import Console
 
 from collector import cli
 from collector.commands import inquiry
-from collector.commands import status as status_command
 from collector.commands.status_table import status_table
 from collector.commands.terminal import show, stdout_console
 from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import open_ledger
+from collector.machine.clock import LocalClock
 from collector.ownership import OWN, owned, owner
 from collector.sandbox import Sandbox
 from collector.service import serve
@@ -240,7 +240,7 @@ def test_watching_asks_again_until_it_is_interrupted(
         if len(waited) == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(status_command, "sleep", wait)
+    monkeypatch.setattr(LocalClock, "pause", lambda _, seconds: wait(seconds))
     with collecting(settings):
         status, out, _ = ask(settings, *arguments)
     assert (status, waited) == (0, [1.0, 1.0, 1.0])
@@ -346,7 +346,7 @@ def test_asking_for_the_owner_does_not_keep_a_collector_from_starting(
         pass
     looking = (tmp_path / OWN / "lock").open()
     fcntl.flock(looking, fcntl.LOCK_SH)
-    monkeypatch.setattr("collector.lock.time.sleep", lambda _: looking.close())
+    monkeypatch.setattr(LocalClock, "pause", lambda *_: looking.close())
     with owned(tmp_path):
         assert owner(tmp_path) == str(os.getpid())
     assert owner(tmp_path) is None

@@ -24,6 +24,7 @@ from collector.logs import background, get_logger, open_logs, tell_counts
 from collector.logs.file import LogFile
 from collector.rereading import Rereading
 from collector.settings import Settings
+from tests.support import ClockByHand
 from tests.users import NOBODY, as_user, needs_root, open_place
 
 log = get_logger("collector.tests")
@@ -154,14 +155,14 @@ def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_pat
 
 
 def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path, console: Console) -> None:
-    now_s = 0.0
-    with open_logs(tmp_path, console=console, now_s=lambda: now_s):
+    clock = ClockByHand()
+    with open_logs(tmp_path, console=console, clock=clock):
         for number in range(313):
             log.warning("connection lost", why="refused", wait_s=number % 2)
         log.info("progress")
         tell_counts()
         assert printed(console).count("connection lost") == 2
-        now_s = 60.0
+        clock.at_s = 60.0
         tell_counts()
     lines = [line[9:] for line in printed(console).splitlines()]
     assert lines[-2:] == [
@@ -229,14 +230,14 @@ def test_a_log_that_stands_for_good_does_not_keep_the_process(
 def test_lines_with_a_count_have_the_time_they_are_said_at(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now_s = 1_700_000_000.0
-    monkeypatch.setattr("time.time", lambda: now_s)
-    with open_logs(tmp_path, console=console, now_s=lambda: now_s):
+    clock = ClockByHand(1_700_000_000.0)
+    monkeypatch.setattr("time.time", lambda: clock.at_s)  # by which records are stamped
+    with open_logs(tmp_path, console=console, clock=clock):
         for _ in range(3):
             log.warning("connection lost")
-        now_s += 50
+        clock.at_s += 50
         log.info("new symbols")
-        now_s += 20
+        clock.at_s += 20
         tell_counts()
     assert [(entry["event"], entry["time"][11:19]) for entry in kept(tmp_path)] == [
         ("connection lost", "22:13:20"),

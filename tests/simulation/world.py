@@ -11,8 +11,9 @@ from random import Random
 import attrs
 import trio
 
-from collector import limit_file, service, writer
+from collector import service, writer
 from collector.errors import CollectorError, first_of
+from collector.machine import network
 from collector.sandbox import Faults, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
 from collector.sandbox.stream.rules import StreamRules
@@ -226,7 +227,7 @@ def _take_away_sockets(directory: Path) -> None:
     """The status of the collector is served to nobody, and its share of the limit is this run's own."""
     writer._ROLLED_AT_ONCE = 1  # threads have an order of their own
     service.serve_status = _not_served  # type: ignore[attr-defined]
-    limit_file.PLACES = (str(directory),)
+    network.SHARED_PLACES = (str(directory),)
 
 
 async def _not_served(*_: object, **__: object) -> None:

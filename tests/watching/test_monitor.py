@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
+from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.settings import Settings
 from collector.vitals import Vitals
 from collector.watching.health import Health
@@ -25,6 +26,11 @@ from tests.candles import BTC, T0, spans
 
 MB = 1_000_000
 NOW = T0 + 100 * MINUTE_MS + 3_000
+
+
+class _Local(LocalClock):
+    def now_ns(self) -> int:
+        return 10**12 + round(trio.current_time() * 1e9)
 
 
 @attrs.define(eq=False)
@@ -46,17 +52,13 @@ class Collecting:
     verdicts: list[Health] = attrs.field(factory=list)
 
     def monitor(self) -> Monitor:
-        probes = Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB, lambda: self.local_ms)
+        probes = Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB)
         watched = Watched(
-            self.settings, self.vitals, self.book, self.clock, self.every_series, probes, lambda: self.work
+            self.settings, self.vitals, self.book, self.clock, self.every_series, probes, _Local(), lambda: self.work
         )
         monitor = Monitor(watched)
         monitor.on_space = self.go_on
         return monitor
-
-    @property
-    def local_ms(self) -> int:
-        return 1_000_000 + round(trio.current_time() * 1000)
 
     def go_on(self) -> None:
         self.went_on += 1
@@ -104,9 +106,9 @@ def _told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_real_machine_has_memory_and_space_and_a_disk_that_is_gone_has_none(tmp_path: Path) -> None:
-    assert probes_of(tmp_path).memory_bytes() > 10 * MB
-    assert probes_of(tmp_path).disk_free_bytes() > MB
-    assert probes_of(tmp_path / "gone").disk_free_bytes() == 0
+    assert probes_of(tmp_path, THIS_CLOCK).memory_bytes() > 10 * MB
+    assert probes_of(tmp_path, THIS_CLOCK).disk_free_bytes() > MB
+    assert probes_of(tmp_path / "gone", THIS_CLOCK).disk_free_bytes() == 0
 
 
 async def test_a_collector_that_is_well_says_nothing(
@@ -244,7 +246,7 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
 ) -> None:
     async with watched() as one:
         one.delivering = one.answering = False
-        one.vitals.quiet_until_ms = one.local_ms + 600_000
+        one.vitals.quiet_until_ms = _Local().now_ms() + 600_000
         await trio.sleep(599)
         assert one.vitals.health.kinds == ("ban",)
         one.answering = True
