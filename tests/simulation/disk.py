@@ -34,6 +34,7 @@ class SimulatedDisk:
         self.calls_left: int | None = None  # until the process dies in the middle of one
         self.error: int | None = None  # what every call fails with
         self.states = 0  # after power cuts
+        self.errors = 0  # that were met
         self._durable: dict[int, bytes] = {}  # what a file certainly holds, by inode
         self._names: dict[str, int] = {}  # which names certainly stand for which file
         self._ledgers: list[bytes] = []
@@ -141,6 +142,7 @@ class SimulatedDisk:
         if self.dead:
             raise Killed
         if self.error is not None:
+            self.errors += 1
             raise OSError(self.error, os.strerror(self.error))
 
 

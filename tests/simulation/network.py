@@ -2,11 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import trio
 import trio.testing
 from httpcore._backends.trio import TrioStream
+
+_AGAIN_S = (0.2, 1.0, 3.0, 12.0)  # after which TCP sends again what was lost
 
 
 class Wire(trio.abc.HalfCloseableStream):
@@ -15,6 +18,7 @@ class Wire(trio.abc.HalfCloseableStream):
     def __init__(self, network: "Network", inner: Any, name: str) -> None:
         self._network, self._inner, self._name = network, inner, name
         self.half_open = False  # the other side is gone, and nobody has said so
+        self.ended = False
         self.socket = _Socket(("127.0.0.1", 9))
 
     def setsockopt(self, *_: Any) -> None:
@@ -22,8 +26,8 @@ class Wire(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._network.note(self._name, bytes(data))
-        if self._network.latency_s:
-            await trio.sleep(self._network.latency_s)
+        if delay_s := self._network.delay_s():
+            await trio.sleep(delay_s)
         if self.half_open:
             await trio.lowlevel.checkpoint()
         else:
@@ -45,10 +49,12 @@ class Wire(trio.abc.HalfCloseableStream):
         self.cut()
         await trio.lowlevel.checkpoint()
 
-    def cut(self) -> None:
-        """Ends both directions at once."""
+    def cut(self) -> bool:
+        """Ends both directions at once; whether it was open."""
+        was_open, self.ended = not self.ended, True
         self._inner.send_stream.close()
         self._inner.receive_stream.close()
+        return was_open
 
 
 class _Socket:
@@ -84,15 +90,34 @@ class _Listener(trio.abc.Listener[Wire]):
 
 
 class Network:
-    """All connections of a run. `down` refuses new ones."""
+    """All connections of a run.
 
-    def __init__(self, note: Callable[..., None]) -> None:
-        self.note = note
+    `refuses` is why no new one can be made, `latency_s` how long whatever is sent is under way, and `loss` the share of
+    it that has to be sent again, and comes as much later.
+    """
+
+    def __init__(self, note: Callable[..., None], dice: Random) -> None:
+        self._note, self._dice = note, dice
         self.listeners: dict[int, _Listener] = {}
         self.wires: list[Wire] = []
         self.opened = 0
-        self.down = False
+        self.refuses = ""
         self.latency_s = 0.0
+        self.loss = 0.0
+        self.sent = 0  # pieces
+        self.lost = 0  # of them
+        self.refused = 0  # connections
+
+    def note(self, name: str, data: bytes) -> None:
+        self.sent += 1
+        self._note(name, data)
+
+    def delay_s(self) -> float:
+        """How long a piece is under way."""
+        if not self.loss or self._dice.random() > self.loss:
+            return self.latency_s
+        self.lost += 1
+        return self.latency_s + self._dice.choice(_AGAIN_S)
 
     async def listen(self, port: int, **_: Any) -> list[_Listener]:
         await trio.lowlevel.checkpoint()
@@ -102,7 +127,10 @@ class Network:
 
     async def connect(self, host: str, port: int, **_: Any) -> Wire:
         await trio.lowlevel.checkpoint()
-        if self.down or port not in self.listeners:
+        if self.refuses:
+            self.refused += 1
+            raise OSError(self.refuses)
+        if port not in self.listeners:
             raise OSError("connection refused")
         ours, theirs = trio.testing.memory_stream_pair()
         self.opened += 1
@@ -111,17 +139,19 @@ class Network:
         self.listeners[port].arrived.send_nowait(far)
         return near
 
-    def cut(self) -> None:
-        """Ends every connection at once, without a word."""
-        for wire in self.wires:
-            wire.cut()
+    def cut(self) -> int:
+        """Ends every connection at once, without a word; how many there were."""
+        cut = sum(wire.cut() for wire in self.wires)
         self.wires.clear()
+        return cut
 
-    def leave_half_open(self) -> None:
-        """From now on nothing arrives over the connections that are open, and nobody is told."""
+    def leave_half_open(self) -> int:
+        """From now on nothing arrives over the connections that are open, and nobody is told; how many there are."""
         for wire in self.wires:
             wire.half_open = True
+        left = sum(not wire.ended for wire in self.wires)
         self.wires.clear()
+        return left
 
     def install(self) -> None:
         """Puts this network in the place of trio's, for the rest of the process or until the next one."""

@@ -5,48 +5,13 @@ from random import Random
 
 import attrs
 
+from tests.simulation import faults
+
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TIMEFRAMES = ("1", "5", "15", "60", "240", "D")
-
-# What the exchange does wrong: the faults of its box, named as there (see `troubles` of the soak).
-EXCHANGE = (
-    "cut",
-    "mute",
-    "cut again and again",
-    "missing",
-    "late",
-    "twice",
-    "revised",
-    "wrong",
-    "wrong, and cut",
-    "two in one",
-    "silent minutes",
-    "frames",
-    "requests lost",
-    "handshakes refused",
-    "topic refused",
-    "10006",
-    "5xx",
-    "broken answers",
-    "stalled",
-    "ban",
-    "false answers",
-)
-MACHINE = (
-    "lag",
-    "wrong while REST lags",
-    "half-open",
-    "network down",
-    "slow network",
-    "kill",
-    "kill in a call",
-    "power cut",
-    "disk error",
-    "slow disk",
-    "clock jump",
-    "stop",
-)
-KINDS = EXCHANGE + MACHINE
+KINDS = tuple(faults.KINDS)
+_MOST = 8  # kinds in one run: with more, each strikes too seldom
+_EVERY_S = 400.0
 
 
 @attrs.frozen
@@ -61,7 +26,11 @@ class Strike:
 
 @attrs.frozen
 class Plan:
-    """One run: its strikes in order of time, and the calm after them."""
+    """One run: its strikes in order of time, and the calm after them.
+
+    `kinds` are those that strike; `needs_repair` is whether one of them leaves behind what only a repair against the
+    exchange puts right within an hour.
+    """
 
     seed: int
     hours: float
@@ -74,17 +43,27 @@ class Plan:
     def _those_that_strike(self) -> frozenset[str]:
         return frozenset(strike.kind for strike in self.strikes)
 
+    @property
+    def needs_repair(self) -> bool:
+        return any(faults.KINDS[strike.kind].needs_repair for strike in self.strikes)
+
 
 def draw(seed: int, hours: float, kinds: tuple[str, ...] = (), calm: float = 1.5) -> Plan:
-    """A run of so many hours of faults, and some of calm. Each leaves out some kinds, which may hide others."""
+    """A run of so many hours of faults, and some of calm. Each leaves out most kinds, which may hide others."""
     dice = Random(f"plan {seed}")
-    chosen = kinds or tuple(kind for kind in KINDS if dice.random() < 0.4) or (dice.choice(KINDS),)
-    strikes = tuple(_strikes(dice, hours, chosen))
+    chosen = kinds or tuple(sorted(dice.sample(KINDS, dice.randint(1, _MOST))))
+    strikes = tuple(_strikes(dice, hours * 3600, chosen))
     return Plan(seed, hours, strikes, limited=dice.random() < 0.25, calm_s=calm * 3600)
 
 
-def _strikes(dice: Random, hours: float, kinds: tuple[str, ...]) -> Iterator[Strike]:
-    at_s = dice.uniform(0, 300)
-    while at_s < hours * 3600:
-        yield Strike(at_s, dice.choice(kinds), dice.uniform(5, 400), dice.getrandbits(32))
-        at_s += dice.expovariate(1 / 400)
+def _strikes(dice: Random, until_s: float, kinds: tuple[str, ...]) -> Iterator[Strike]:
+    """Each kind strikes once in every round, in an order of its own; every other time while the one before is on."""
+    every_s = min(_EVERY_S, until_s / (len(kinds) + 1))
+    at_s, order = dice.uniform(0, every_s), list[str]()
+    while at_s < until_s or order:
+        first = not order
+        order = order or dice.sample(kinds, len(kinds))
+        for_s = dice.uniform(5, every_s)
+        yield Strike(at_s, order.pop(), for_s, dice.getrandbits(32))
+        together = order and (first or dice.random() < 0.5)
+        at_s += dice.uniform(0, for_s) if together else dice.expovariate(1 / every_s)

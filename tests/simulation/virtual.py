@@ -25,6 +25,7 @@ class _Run:
 
     clock: trio.testing.MockClock | None = None
     thread_s: float = 0.0
+    calls: int = 0  # of threads
 
 
 now = _Run()
@@ -50,7 +51,7 @@ def install() -> None:
 
 def run(main: Callable[..., Any], seed: int, *args: Any) -> Any:
     """Runs an async function as `trio.run` does, repeatably."""
-    now.clock, now.thread_s = trio.testing.MockClock(autojump_threshold=0), 0.0
+    now.clock, now.thread_s, now.calls = trio.testing.MockClock(autojump_threshold=0), 0.0, 0
     dice = random.Random(seed)
     trio_run._r.seed(seed)
     random.seed(seed)
@@ -59,5 +60,6 @@ def run(main: Callable[..., Any], seed: int, *args: Any) -> Any:
 
 
 async def _inline(work: Callable[..., Any], *args: Any, **_: Any) -> Any:
+    now.calls += 1
     await trio.sleep(now.thread_s)
     return work(*args)

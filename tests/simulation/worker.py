@@ -75,7 +75,6 @@ def live(life: Life, scratch: Path) -> str:
         except (Exception, BaseExceptionGroup) as error:
             report.wrong.append(f"the run ended: {error!r}")
             report.hours, report.seconds = virtual.virtual_s() / 3600, virtual.real_s() - began_s
-    report.fired = report.fired or report.strikes
     report.judge(plan.kinds)
     return report.to_json()
 

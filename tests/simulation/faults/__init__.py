@@ -1,0 +1,8 @@
+"""The kinds of faults there are, by who makes them: the exchange, the machine, and people."""
+
+from collections.abc import Mapping
+
+from tests.simulation.faults import exchange, machine
+from tests.simulation.faults.kind import Kind
+
+KINDS: Mapping[str, Kind] = exchange.KINDS | machine.KINDS

@@ -1,0 +1,118 @@
+"""What the exchange does wrong, over REST and on the stream: every fault that its box can make."""
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from tests.simulation.faults.kind import Kind, growth, last
+from tests.simulation.faults.together import Fields, count_of
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+@attrs.frozen
+class _Wrong:
+    """Faults of the box: their fields, drawn for one topic of the stream, and those of which one at least is made."""
+
+    fields: Callable[[Random, str], Fields]
+    made: tuple[str, ...]
+    needs_repair: bool = False
+
+    async def act(self, world: "World", dice: Random, for_s: float) -> bool:
+        symbol, name = dice.choice(world.settings.symbols), dice.choice(world.settings.timeframes)
+        made = growth(lambda: count_of(world.box, self.made))
+        with world.wrong.making(self.fields(dice, f"kline.{name}.{symbol}")):
+            return await last(for_s, made)
+
+
+def _shares(*names: str, least: float = 0.1, most: float = 0.6, **others: Any) -> _Wrong:
+    return _Wrong(lambda dice, _: dict.fromkeys(names, dice.uniform(least, most) / len(names)) | others, names)
+
+
+def _asked(*names: str, least: float = 0.1, most: float = 0.6, **others: Any) -> _Wrong:
+    """Shares of requests, while there is more to ask for than usual."""
+    return _shares(*names, least=least, most=most, confirm_missing=0.3, **others)
+
+
+def _drawn(made: str, **spans: tuple[float, float]) -> _Wrong:
+    """Fields with values from spans."""
+    return _Wrong(lambda dice, _: {name: dice.uniform(*span) for name, span in spans.items()}, (made,))
+
+
+def _noticed(*names: str, after_s: float = 0.2) -> _Wrong:
+    """Shares of what happens at the beginning of a connection, while connections end again and again."""
+    return _shares(*names, most=0.9, cut=1.0, after_s=after_s)
+
+
+def _kinds(**wrongs: _Wrong) -> dict[str, Kind]:
+    return {name.replace("_", " "): Kind(wrong.act, wrong.needs_repair) for name, wrong in wrongs.items()}
+
+
+# The stream.
+STREAM = _kinds(
+    cut=_drawn("cut", cut=(1, 1), after_s=(0, 3)),
+    mute=_drawn("mute", mute=(1, 1), after_s=(0, 3)),
+    cut_again_and_again=_drawn("cut", cut_per_minute=(10, 40)),
+    handshakes_refused=_noticed("handshake_403", "handshake_5xx"),
+    requests_lost=_noticed("lost", "ack_missing", "ack_late"),
+    topic_refused=_Wrong(
+        lambda dice, topic: {"refused_topics": (topic,), "cut": 1.0, "after_s": 0.2}, ("refused_topics",)
+    ),
+    missing=_shares("confirm_missing"),
+    late=_shares("confirm_late", confirm_late_s=20.0),
+    very_late=_shares("confirm_late", confirm_late_s=200.0),
+    twice=_shares("confirm_twice", confirm_again_s=10.0),
+    revised=_shares("confirm_revised", confirm_again_s=10.0),
+    wrong=_shares("confirm_wrong", most=0.4),
+    wrong_and_cut=_shares("confirm_revised", cut=1.0, after_s=2.0),
+    two_in_one=_shares("two_in_one", most=1.0),
+    frames=_shares("push_malformed", "push_incomplete", "push_mistyped", "push_binary", "push_unknown", most=0.8),
+)
+# Answers to requests.
+REST = _kinds(
+    too_many_visits=_asked("too_many_visits"),
+    server_errors=_asked("http_5xx", "server_error", "http_429"),
+    broken_answers=_asked("truncated", "malformed", "not_utf8"),
+    lost_answers=_asked("dropped", "reset"),
+    stalled=_asked("stalled", most=0.2, stall_s=3.0),
+    false_answers=_asked("wrong_symbol", "wrong_category", "wrong_interval", "unsorted", "duplicate", "outside"),
+    false_rows=_asked("off_grid", "too_many_rows", "high_below_low", "not_a_number"),
+    old_time=_asked("old_time"),
+    blocked_by_the_gateway=_asked("waf_block"),
+    country_refused=_asked("geo_block", "region_refused", "compliance_refused"),
+)
+
+
+async def _ban(world: "World", dice: Random, for_s: float) -> bool:
+    """One ban: those who ask again before its end are counted."""
+    made = growth(lambda: count_of(world.box, ("rate_ban",)))
+    with world.wrong.making({"rate_ban": 1.0}):
+        fired = await last(0, made)
+    await trio.sleep(for_s)
+    return fired
+
+
+async def _lag(world: "World", dice: Random, for_s: float) -> bool:
+    """REST has closed candles later than the stream."""
+    asked = growth(lambda: world.box.counts.requests)
+    with world.wrong.making({"rest_lag_ms": dice.choice((8_000, 20_000, 120_000, 600_000))}):
+        return await last(for_s, asked)
+
+
+async def _wrong_while_rest_lags(world: "World", dice: Random, for_s: float) -> bool:
+    made = growth(lambda: count_of(world.box, ("confirm_wrong",)))
+    fields = {"confirm_wrong": 0.3, "rest_lag_ms": dice.choice((8_000, 20_000, 120_000))}
+    with world.wrong.making(fields):
+        fired = await last(for_s, made)
+        world.box.cut_connections()
+        await trio.sleep(dice.uniform(0, 120))
+    return fired
+
+
+KINDS = (
+    STREAM | REST | {"ban": Kind(_ban), "REST lags": Kind(_lag), "wrong while REST lags": Kind(_wrong_while_rest_lags)}
+)

@@ -1,0 +1,137 @@
+"""What the machine of the collector does wrong: its network, its disk, its clocks, and the end of its processes."""
+
+import errno
+from random import Random
+from typing import TYPE_CHECKING
+
+import trio
+
+from tests.simulation import virtual
+from tests.simulation.disk import ERRORS
+from tests.simulation.faults.kind import Kind, growth, last
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_AGAIN_S = (0.0, 30.0, 600.0)  # until a process is started again
+_CALLS = 200  # to the disk, in one of which a process may die
+
+# The network.
+
+
+async def _half_open(world: "World", dice: Random, for_s: float) -> bool:
+    while not (open_ones := world.network.leave_half_open()):  # noqa: ASYNC110
+        await trio.sleep(1)
+    await trio.sleep(for_s)
+    return bool(open_ones)
+
+
+async def _cut(world: "World", dice: Random, for_s: float) -> bool:
+    """Every connection, again and again."""
+    until_s, ended = trio.current_time() + for_s, 0
+    while trio.current_time() < until_s or not ended:
+        ended += world.network.cut()
+        await trio.sleep(dice.uniform(1, 60))
+    return True
+
+
+async def _network_down(world: "World", dice: Random, for_s: float) -> bool:
+    refused = growth(lambda: world.network.refused)
+    with world.refusing.at(dice.choice(("connection refused", "no route to host", "no such host"))):
+        world.network.cut()
+        return await last(for_s, refused)
+
+
+async def _slow_network(world: "World", dice: Random, for_s: float) -> bool:
+    sent = growth(lambda: world.network.sent)
+    with world.latency.at(dice.choice((0.05, 0.5, 3.0))):
+        return await last(for_s, sent)
+
+
+async def _lossy_network(world: "World", dice: Random, for_s: float) -> bool:
+    """Some of what is sent has to be sent again, later and later."""
+    lost = growth(lambda: world.network.lost)
+    with world.loss.at(dice.uniform(0.02, 0.4)):
+        return await last(for_s, lost)
+
+
+# The disk.
+
+
+async def _disk_error(world: "World", dice: Random, for_s: float) -> bool:
+    met = growth(lambda: world.disk.errors)
+    with world.disk_error.at(dice.choice(ERRORS) if dice.random() < 0.5 else errno.ENOSPC):
+        return await last(for_s, met)
+
+
+async def _slow_disk(world: "World", dice: Random, for_s: float) -> bool:
+    waited = growth(lambda: virtual.now.calls)
+    with world.slowness.at(dice.choice((0.2, 2.0, 20.0))):
+        return await last(for_s, waited)
+
+
+# The end of a process.
+
+
+async def _kill(world: "World", dice: Random, for_s: float) -> bool:
+    await world.process.up()
+    await world.process.kill(dice.choice(_AGAIN_S))
+    world.report.kills += 1
+    return True
+
+
+async def _kill_in_a_call(world: "World", dice: Random, for_s: float) -> bool:
+    await world.process.up()
+    await world.process.die_in_a_call(dice.randrange(_CALLS), for_s)
+    await world.process.kill(dice.choice(_AGAIN_S))
+    world.report.kills += 1
+    return True
+
+
+async def _power_cut(world: "World", dice: Random, for_s: float) -> bool:
+    await world.process.up()
+    if dice.random() < 0.5:
+        await world.process.die_in_a_call(dice.randrange(_CALLS), for_s)
+    await world.process.kill(dice.choice(_AGAIN_S), power=True)
+    world.report.power_cuts += 1
+    return True
+
+
+async def _stop(world: "World", dice: Random, for_s: float) -> bool:
+    await world.process.up()
+    await world.process.end(dice.choice(_AGAIN_S))
+    return True
+
+
+# The clocks.
+
+
+async def _exchange_jumps(world: "World", dice: Random, for_s: float) -> bool:
+    await world.process.up()
+    world.box.clock.advance(dice.choice((1_000, 30_000, 300_000)))
+    await trio.sleep(1)
+    return True
+
+
+async def _exchange_drifts(world: "World", dice: Random, for_s: float) -> bool:
+    """Its clock is faster or slower than ours, a little or much, or stands still."""
+    with world.rate.at(dice.choice((0.0, 0.5, 0.999, 1.001, 1.1, 3.0))):
+        await trio.sleep(for_s)
+    return True
+
+
+KINDS = {
+    "half-open": Kind(_half_open),
+    "network cut": Kind(_cut),
+    "network down": Kind(_network_down),
+    "slow network": Kind(_slow_network),
+    "lossy network": Kind(_lossy_network),
+    "disk error": Kind(_disk_error),
+    "slow disk": Kind(_slow_disk),
+    "kill": Kind(_kill),
+    "kill in a call": Kind(_kill_in_a_call),
+    "power cut": Kind(_power_cut),
+    "stop": Kind(_stop),
+    "clock jump": Kind(_exchange_jumps),
+    "clock drift": Kind(_exchange_drifts),
+}

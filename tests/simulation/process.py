@@ -1,0 +1,147 @@
+"""The processes of a run: the collector, started again whenever it has ended, and what people do in between."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from collector.errors import CollectorError, first_of
+from collector.rereading import Rereading
+from collector.service import serve
+from collector.settings import Settings
+from collector.watching.probes import Probes
+from tests.simulation.disk import Killed, SimulatedDisk
+from tests.simulation.network import Network
+
+_AGAIN_S = 30.0  # until a process that has ended is started again, as systemd does
+
+
+@attrs.define(eq=False)
+class Errand:
+    """A command that somebody runs while the service is stopped. It may be killed as well."""
+
+    work: Callable[[], Awaitable[object]]
+    done: trio.Event = attrs.field(factory=trio.Event)
+    whole: bool = False  # whether it came to its end
+    error: CollectorError | None = None
+
+
+@attrs.define(eq=False)
+class Process:
+    """Whatever process owns the data directory at the moment, until it is let go.
+
+    `expects` says of an error whether the faults that are on explain it.
+    """
+
+    settings: Settings
+    disk: SimulatedDisk
+    network: Network
+    wrong: list[str]
+    expects: Callable[[CollectorError], bool] = lambda _: False
+    allow_trim: bool = False
+    stop: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    began: trio.Event = attrs.field(factory=trio.Event)
+    began_s: float = 0.0
+    again_s: float = _AGAIN_S
+    let_go: bool = False
+    serves: bool = False  # whether what runs is the service
+    rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(lambda: own.settings), True))
+    _errands: deque[Errand] = attrs.field(factory=deque)
+    _called: trio.Event = attrs.field(factory=trio.Event)
+    _hands: trio.Lock = attrs.field(factory=trio.Lock)  # of who ends it: until they are done, nothing is started
+
+    async def run(self) -> None:
+        while not self.let_go:
+            self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
+            self.began_s = trio.current_time()
+            errand = self._errands.popleft() if self._errands else None
+            self.serves = errand is None
+            self.began.set()
+            await self._live(errand)
+            self.ended.set()
+            self.began = trio.Event()
+            if not self._errands and not self.let_go:
+                with trio.move_on_after(self.again_s):
+                    await self._called.wait()
+            async with self._hands:
+                pass
+            self._called, self.again_s = trio.Event(), _AGAIN_S
+
+    async def up(self, for_s: float = 0.0) -> None:
+        """Returns when the service has been running for so long."""
+        while not self.serves or self.ended.is_set() or trio.current_time() < self.began_s + for_s:  # noqa: ASYNC110
+            await trio.sleep(1)
+
+    async def end(self, again_s: float = _AGAIN_S) -> None:
+        """Has it end in good order."""
+        self.again_s = again_s
+        self.stop.set()
+        await self.ended.wait()
+
+    async def kill(self, again_s: float = _AGAIN_S, *, power: bool = False) -> None:
+        """Ends it at once, and the machine with it when the power fails."""
+        async with self._hands:
+            self.again_s = again_s
+            self.disk.dead = True
+            self.network.cut()
+            self.scope.cancel()
+            await self.ended.wait()
+            if power:
+                self.disk.cut_power()
+            self.disk.dead = False
+            self.disk.calls_left = None
+
+    async def die_in_a_call(self, calls: int, within_s: float) -> None:
+        """Has it die in the middle of a call to the disk, if it makes so many in time."""
+        self.disk.calls_left = calls
+        with trio.move_on_after(within_s):
+            await self.ended.wait()
+
+    async def run_errand(self, work: Callable[[], Awaitable[object]]) -> Errand:
+        """Stops the service, runs something else, and has the service started again."""
+        errand = Errand(work)
+        self._errands.append(errand)
+        if self.serves:
+            self.stop.set()
+        self._called.set()
+        await errand.done.wait()
+        return errand
+
+    async def _live(self, errand: Errand | None) -> None:
+        try:
+            with self.scope:
+                await (self._serve() if errand is None else errand.work())
+                if errand:
+                    errand.whole = not self.scope.cancel_called
+        except* Killed:
+            pass
+        except* CollectorError as group:
+            error = first_of(group)
+            assert isinstance(error, CollectorError)
+            if errand:
+                errand.error = error
+            elif not self.expects(error):
+                self.wrong.append(f"{_moment()}: the collector ended: {error}")
+        except* Exception as group:
+            self.wrong.append(f"{_moment()}: the collector crashed: {first_of(group)!r}")
+        finally:
+            if errand:
+                errand.done.set()
+
+    async def _serve(self) -> None:
+        probes = Probes(lambda: 0, lambda: 10**12)
+        await serve(
+            self.settings,
+            once=False,
+            stop=self.stop,
+            allow_trim=self.allow_trim,
+            rereading=self.rereading,
+            probes=probes,
+        )
+
+
+def _moment() -> str:
+    return f"{trio.current_time() / 3600:.3f} h"
