@@ -44,6 +44,7 @@ from collector.listings import Listings
 from collector.live import Live
 from collector.logs import get_logger, tell_counts
 from collector.machine import THIS_MACHINE, Machine
+from collector.machine.threads import Threads
 from collector.maintenance import Announcements
 from collector.missing import State, neighbours_joined
 from collector.pacing import patience_s
@@ -56,7 +57,6 @@ from collector.settings import Settings
 from collector.store import Store
 from collector.summary import Mended, Outcome
 from collector.symbols import Symbols, symbols_to_collect
-from collector.threads import run_in_thread
 from collector.vitals import Vitals
 from collector.watching.endpoint import serve_status
 from collector.watching.monitor import Monitor, Watched
@@ -248,7 +248,7 @@ async def _serve(run: _Run) -> Outcome:
                 if not run.once:
                     inner.start_soon(Announcements(rest.maintenance, vitals).follow)
                 inner.start_soon(stations.monitor.watch)
-                inner.start_soon(partial(serve_status, run.settings, stations.reporter, port=run.status))
+                inner.start_soon(partial(serve_status, run.settings, stations.reporter, run.machine, port=run.status))
                 if run.watch:
                     inner.start_soon(run.watch, vitals, stock.book)
                 symbols = await _choose(run, stock, rest, every_series, vitals)
@@ -282,7 +282,7 @@ async def _serve(run: _Run) -> Outcome:
             log.warning("not all was written in time, the next start fetches the rest", within_s=_DRAIN_S)
         mended = Mended()
         if run.mending:
-            mended = await run_in_thread(partial(run.mending.finish, stock, clock.now_ms))
+            mended = await run.machine.threads.run(partial(run.mending.finish, stock, clock.now_ms))
     if failures:
         raise failures[0]
     notes = [(series, note) for series in every_series for note in neighbours_joined(stock.book.missing(series))]
@@ -334,8 +334,8 @@ async def _own(run: _Run, vitals: Vitals, clock: Clock, owned: ExitStack) -> Sto
         waiting.start_soon(cancel_when, run.stop, waiting.cancel_scope)
         waiting.start_soon(monitor.watch)
         reporter = Reporter(monitor, lambda: False, run.machine.chance.name())
-        waiting.start_soon(partial(serve_status, run.settings, reporter, port=run.status, socket=False))
-        stock = await _despite_disk(run, vitals, partial(run_in_thread, own))
+        waiting.start_soon(partial(serve_status, run.settings, reporter, run.machine, port=run.status, socket=False))
+        stock = await _despite_disk(run, vitals, partial(run.machine.threads.run, own))
         waiting.cancel_scope.cancel()
     return stock
 
@@ -408,12 +408,12 @@ async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series
     """Adds the series that it is about, and returns what there is of their symbols."""
     symbols = Symbols()
     if run.mending:
-        mended, symbols = await _mend(run.mending, rest, stock)
+        mended, symbols = await _mend(run.mending, rest, stock, run.machine.threads)
         every_series += mended
     else:
         stored = {series.symbol for series in (*stock.marks, *stock.store.every_series())}
         symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
-        await _despite_disk(run, vitals, partial(run_in_thread, stock.ledger.claim))
+        await _despite_disk(run, vitals, partial(run.machine.threads.run, stock.ledger.claim))
         every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
     if run.settings.limit_to_50_entries and not run.allow_trim and not run.mending:
         _refuse_to_trim(stock, every_series)
@@ -445,7 +445,7 @@ def _collection(
     return collection
 
 
-async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series], Symbols]:
+async def _mend(mending: Mending, rest: Rest, stock: Stock, threads: Threads) -> tuple[list[Series], Symbols]:
     """Mends what is stored, by the exchange's time; the series that were looked at, and what is known of their symbols.
 
     One answer that lies about the time must not make of every row one that is not closed yet.
@@ -460,8 +460,8 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock) -> tuple[list[Series
             stock.book.want(series, stock.book[series].wanted | span)
     every_series = stored_series(stock.store, stock.book, mending.chosen)
     for series in every_series:
-        await run_in_thread(partial(mending.mend, stock, series, now_ms))
-    doubted = await run_in_thread(partial(mending.doubt, stock, every_series, now_ms))
+        await threads.run(partial(mending.mend, stock, series, now_ms))
+    doubted = await threads.run(partial(mending.doubt, stock, every_series, now_ms))
     stock.book.ask_anew(every_series)
     return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
 

@@ -31,7 +31,6 @@ from collector.quarantine import Piece
 from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
-from collector.threads import run_in_thread, run_on_each
 from collector.vitals import Vitals
 from collector.watching.pulse import Work
 from collector.wording import counted
@@ -237,7 +236,7 @@ class Writer:
             for candle in of_one_file:
                 self._append(candle, appended, others)
 
-        run_on_each(roll, [*full.values()], _ROLLED_AT_ONCE)
+        self._machine.threads.run_on_each(roll, [*full.values()], _ROLLED_AT_ONCE)
 
     def _append(self, candle: Confirmed, appended: list[Confirmed], others: list[Confirmed]) -> None:
         file = self._files[candle.series]
@@ -483,7 +482,7 @@ class Writer:
             finally:
                 self._call = None
 
-        return await run_in_thread(noted, self._thread)
+        return await self._machine.threads.run(noted, self._thread)
 
     def _begin(self, what: str, path: Path) -> None:
         self._call = (what, path)

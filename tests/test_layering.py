@@ -20,7 +20,7 @@ PURE |= {"disagreements", "verification", "rate_limit", "wording", "outward"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
 PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
 MACHINE = {"machine", "machine.*"}
-COMMON = PURE | MACHINE | {"settings", "logs", "vitals", "threads", "clock"}
+COMMON = PURE | MACHINE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {
     "reconcile",
     "history",
@@ -117,7 +117,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "values": {"candle"},
     "logs": {"errors", "logs.*", "machine.*", "outward", "own_files"},
     "logs.*": {"logs.*", "logs.storms", "machine.*", "own_files", "wording"},
-    "threads": {"logs"},
     # what the collector takes from the machine it runs on
     "machine": {"machine.*"},
     "machine.*": {"logs", "machine.*"},

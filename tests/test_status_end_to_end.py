@@ -22,12 +22,13 @@ from collector import maintenance, pacing, service
 from collector.bybit import rest
 from collector.bybit.dialect import STATUS
 from collector.candle import DAY_MS, Series
-from collector.commands import inquiry
 from collector.commands.inquiry import ask
 from collector.commands.status_table import status_table
 from collector.coverage import moment_text
 from collector.errors import NoStatus, StorageError
 from collector.ledger import Ledger, open_ledger
+from collector.machine import THIS_MACHINE
+from collector.machine.local_socket import LocalSocket
 from collector.missing import State
 from collector.ownership import write_identity
 from collector.rereading import Rereading
@@ -37,7 +38,7 @@ from collector.settings import Settings
 from collector.store import Store
 from collector.watching import endpoint, health, monitor, reporter
 from collector.watching.endpoint import announced
-from collector.watching.local_socket import is_bound, remove_socket
+from collector.watching.local_socket import status_socket
 from collector.watching.notify import Notify
 from collector.watching.probes import Probes
 from collector.watching.report import Report
@@ -57,6 +58,11 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fast_box(**options: object) -> AbstractAsyncContextManager[Sandbox]:
     return box_of_rate(rate=180, **options)  # type: ignore[arg-type]
+
+
+def at(settings: Settings) -> LocalSocket:
+    """Where the collector of these settings answers."""
+    return status_socket(THIS_MACHINE.network, settings.data_dir)
 
 
 @attrs.define
@@ -582,7 +588,7 @@ async def local(settings: Settings) -> AsyncIterator[Collecting]:
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True, probes=Machine().probes))
         with trio.fail_after(20):
-            await until(lambda: is_bound(settings.data_dir))
+            await until(lambda: at(settings).is_bound())
         yield Collecting(settings, "", client)
         stop.set()
 
@@ -608,23 +614,23 @@ async def test_an_empty_listen_switches_off_the_port_alone(tmp_path: Path, caplo
     async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
         await run.is_so(is_up_to_date)
     assert "status served" not in caplog.text
-    assert not is_bound(run.settings.data_dir)
+    assert not at(run.settings).is_bound()
 
 
 async def test_a_socket_that_was_removed_is_bound_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "_LOOK_EVERY_S", 0.02)
     async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
-        remove_socket(run.settings.data_dir)
+        at(run.settings).remove()
         with trio.fail_after(20):
-            await until(lambda: is_bound(run.settings.data_dir))
+            await until(lambda: at(run.settings).is_bound())
         await run.report()
 
 
 async def test_without_a_socket_the_port_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Path) -> None:
+    def refuse(_: LocalSocket) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(endpoint, "bind_socket", refuse)
+    monkeypatch.setattr(LocalSocket, "bind", refuse)
     async with fast_box() as box, collecting(settings_for_status(box, tmp_path, enable_websocket=False)) as run:
         await run.report()
 
@@ -634,7 +640,7 @@ async def test_who_may_not_use_the_socket_is_told_who_may(tmp_path: Path, monkey
         raise PermissionError(errno.EACCES, "Permission denied")
 
     async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
-        monkeypatch.setattr(inquiry, "connect_socket", refuse)
+        monkeypatch.setattr(LocalSocket, "connect", refuse)
         with pytest.raises(NoStatus, match="serves no status at a port, and the socket is for its user and root"):
             await trio.to_thread.run_sync(ask, run.settings.data_dir)
 
@@ -645,7 +651,7 @@ async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(settings, once=True, probes=Machine().probes))
             with trio.fail_after(20):
-                await until(lambda: is_bound(settings.data_dir))
+                await until(lambda: at(settings).is_bound())
             assert (await trio.to_thread.run_sync(ask, settings.data_dir))[0].doing == "starting"
             nursery.cancel_scope.cancel()
 

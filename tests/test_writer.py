@@ -27,7 +27,6 @@ from collector.ownership import OWN
 from collector.rows import Rows
 from collector.settings import Settings
 from collector.store import Finding, SeriesFile, Store
-from collector.threads import run_in_thread
 from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
@@ -507,7 +506,7 @@ async def test_an_error_of_the_work_itself_is_no_lack_of_threads() -> None:
         raise RuntimeError("a mistake")
 
     with pytest.raises(RuntimeError, match="a mistake"):
-        await run_in_thread(broken)
+        await THIS_MACHINE.threads.run(broken)
 
 
 async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) -> None:

@@ -15,7 +15,6 @@ from collector.machine import Machine
 from collector.ownership import OWN, checked_identity
 from collector.quarantine import kept_lines
 from collector.settings import Settings
-from collector.threads import run_in_thread
 
 
 async def audit(
@@ -39,9 +38,9 @@ async def audit(
             except RequestError as failure:
                 found.append(Uncompared(sample.series, sample.span, str(failure)))
                 continue
-            rows = await run_in_thread(partial(rows_in, sample.series, sample.span))
+            rows = await machine.threads.run(partial(rows_in, sample.series, sample.span))
             differing = list(differences(sample, rows, answer.rows.text))
-            found += await run_in_thread(partial(_without_put_back, settings, differing)) if differing else []
+            found += await machine.threads.run(partial(_without_put_back, settings, differing)) if differing else []
     return found
 
 

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import psutil
 
 from collector.errors import NoStatus, NotRunning, StorageError
+from collector.machine import THIS_MACHINE
 from collector.ownership import owner
 from collector.watching.endpoint import announced
-from collector.watching.local_socket import connect_socket
+from collector.watching.local_socket import status_socket
 from collector.watching.report import Report, decode
 
 _WITHIN_S = 5.0
@@ -76,7 +77,7 @@ class _Local(HTTPConnection):
         self._data_dir = data_dir
 
     def connect(self) -> None:
-        self.sock: socket.socket = connect_socket(self._data_dir, _WITHIN_S)
+        self.sock: socket.socket = status_socket(THIS_MACHINE.network, self._data_dir).connect(_WITHIN_S)
 
 
 def _reported(connection: HTTPConnection) -> tuple[Report, bytes]:

@@ -18,13 +18,15 @@ _NONE_LEFT = "can't start new thread"  # how Python says it, in a RuntimeError l
 class Threads:
     """Threads for work that blocks. A simulated one does the work at once."""
 
-    async def run(self, work: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
-        """Runs work in a thread that is not abandoned; without one, here and now.
+    async def run(
+        self, work: Callable[[], T], limiter: trio.CapacityLimiter | None = None, *, abandon: bool = False
+    ) -> T:
+        """Runs work in a thread; without one, here and now. It is waited for also when that is cancelled, or abandoned.
 
         A limit on threads or memory may pass. Until then all else waits for the disk, and no candle is lost.
         """
         try:
-            return await trio.to_thread.run_sync(work, limiter=limiter)
+            return await trio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=abandon)
         except RuntimeError as error:
             if _NONE_LEFT not in str(error):
                 raise

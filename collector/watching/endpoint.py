@@ -17,12 +17,16 @@ from urllib.parse import urlsplit
 import trio
 
 from collector.logs import get_logger
+from collector.machine import Machine
+from collector.machine.local_socket import LocalSocket
+from collector.machine.network import Network
+from collector.machine.threads import Threads
 from collector.outward import masked, printable, secrets_in
 from collector.own_files import read_own, replace_own
 from collector.ownership import OWN
 from collector.settings import Settings
 from collector.watching.http_server import HttpServer, Page, Pages
-from collector.watching.local_socket import bind_socket, is_bound, remove_socket
+from collector.watching.local_socket import status_socket
 from collector.watching.report import encode
 from collector.watching.reporter import Reporter
 
@@ -33,7 +37,9 @@ _AGAIN_S = 60.0  # until the port, or the socket, is tried again
 _LOOK_EVERY_S = 5.0  # whether the socket is still there: all of `.collector/` may be deleted
 
 
-async def serve_status(settings: Settings, reporter: Reporter, *, port: bool = True, socket: bool = True) -> None:
+async def serve_status(
+    settings: Settings, reporter: Reporter, machine: Machine, *, port: bool = True, socket: bool = True
+) -> None:
     """Serves until cancelled: at the socket, and where that is asked for and set, at the TCP port.
 
     The socket is for the owner of the data directory alone.
@@ -41,50 +47,51 @@ async def serve_status(settings: Settings, reporter: Reporter, *, port: bool = T
     pages = pages_of(reporter)
     async with trio.open_nursery() as nursery:
         if socket:
-            nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(pages))
+            nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(pages, machine.network), machine)
         if port and settings.listen:
-            nursery.start_soon(_serve_port, settings, HttpServer(pages, settings.listen_names), reporter)
+            server = HttpServer(pages, machine.network, settings.listen_names)
+            nursery.start_soon(_serve_port, settings, server, reporter, machine.network)
 
 
-async def _serve_socket(data_dir: Path, server: HttpServer) -> None:
+async def _serve_socket(data_dir: Path, server: HttpServer, machine: Machine) -> None:
     """Serves at the socket, and binds it anew when it is gone."""
+    place = status_socket(machine.network, data_dir)
     while True:
         try:
-            bound = await trio.to_thread.run_sync(bind_socket, data_dir)
+            listener = await machine.threads.run(place.listen)
         except OSError as error:
             log.warning("status socket not available", why=error.strerror or str(error))
             await trio.sleep(_AGAIN_S)
             continue
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(server.answer, [listener])
-                await _until_gone(data_dir)
+                await _until_gone(place, machine.threads)
                 nursery.cancel_scope.cancel()
         finally:
-            remove_socket(data_dir)
+            place.remove()
 
 
-async def _until_gone(data_dir: Path) -> None:
+async def _until_gone(place: LocalSocket, threads: Threads) -> None:
     while True:
         await trio.sleep(_LOOK_EVERY_S)
-        if not await trio.to_thread.run_sync(is_bound, data_dir, abandon_on_cancel=True):
+        if not await threads.run(place.is_bound, abandon=True):
             return
 
 
-async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter) -> None:
+async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter, network: Network) -> None:
     """Serves at the TCP port as soon as it can be had."""
     parts = urlsplit(f"//{settings.listen}")
     host = parts.hostname or ""
     while True:
         try:
-            listeners = await trio.open_tcp_listeners(parts.port or 0, host=host)
+            listeners = await network.listen(host, parts.port or 0)
             break
         except OSError as error:
             reporter.port_trouble = error.strerror or str(error)
             log.warning("status port not available, trying again", listen=settings.listen, why=reporter.port_trouble)
         await trio.sleep(_AGAIN_S)
-    reporter.port_trouble, reporter.url = "", _url(host, listeners[0].socket.getsockname()[1])
+    reporter.port_trouble, reporter.url = "", _url(host, network.address_of(listeners[0])[1])
     with _announced(settings.data_dir, reporter.run, reporter.url):
         log.info("status served", url=reporter.url, listen=settings.listen)
         await server.answer(listeners)

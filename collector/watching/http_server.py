@@ -18,6 +18,7 @@ import h11
 import trio
 
 from collector.logs import get_logger
+from collector.machine.network import Listener, Network, Stream
 
 log = get_logger(__name__)
 
@@ -53,14 +54,15 @@ class HttpServer:
     """The pages by path, and the further names (or addresses) this server is known by."""
 
     _pages: Pages
+    _network: Network
     _names: Collection[str] = ()
     _open: dict[trio.CancelScope, None] = attrs.field(factory=dict)  # one for each connection, the oldest first
 
-    async def answer(self, listeners: Sequence[trio.SocketListener]) -> None:
+    async def answer(self, listeners: Sequence[Listener]) -> None:
         """Answers until cancelled."""
         await trio.serve_listeners(self._serve_client, list(listeners))
 
-    async def _serve_client(self, stream: trio.SocketStream) -> None:
+    async def _serve_client(self, stream: Stream) -> None:
         """One connection; the caller closes it."""
         if len(self._open) == _PLACES:
             self._make_room()
@@ -80,7 +82,7 @@ class HttpServer:
         oldest.cancel()
         log.warning("status connection closed", why=f"it was the oldest of {_PLACES} that do not ask or do not read")
 
-    async def _converse(self, stream: trio.SocketStream) -> None:
+    async def _converse(self, stream: Stream) -> None:
         request: h11.Request | Page | None = _refusal(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
         with trio.move_on_after(_ASK_S):
             request = await _request(stream)
@@ -89,7 +91,7 @@ class HttpServer:
         elif request is not None:
             await _say(stream, request)
 
-    def _page(self, request: h11.Request, stream: trio.SocketStream) -> Page:
+    def _page(self, request: h11.Request, stream: Stream) -> Page:
         headers = dict(request.headers)
         path = request.target.partition(b"?")[0].decode("latin-1")
         if not self._is_me(headers.get(b"host", b"").decode("latin-1"), stream):
@@ -106,19 +108,19 @@ class HttpServer:
             log.exception("a page failed", path=path)
             return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "this page failed; the log says why")
 
-    def _is_me(self, host: str, stream: trio.SocketStream) -> bool:
+    def _is_me(self, host: str, stream: Stream) -> bool:
         """Whether a Host header names this machine: as itself, by the address that was connected to, or as told."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             if name == "localhost" or name in self._names:
                 return True
             address = ip_address(name)
-            return address.is_loopback or address == ip_address(stream.socket.getsockname()[0])
+            return address.is_loopback or address == ip_address(self._network.address_of(stream)[0])
         except ValueError:
             return False
 
 
-async def _request(stream: trio.SocketStream) -> h11.Request | Page | None:
+async def _request(stream: Stream) -> h11.Request | Page | None:
     """The head of the request; a refusal when it is none; None when the client went away instead."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_HEAD)
     try:
@@ -143,14 +145,14 @@ def _written(page: Page, *, body: bool) -> bytes:
     return "\r\n".join((*lines, "", "")).encode() + (page.body if body else b"")
 
 
-async def _say(stream: trio.SocketStream, page: Page, *, body: bool = True) -> None:
+async def _say(stream: Stream, page: Page, *, body: bool = True) -> None:
     with trio.move_on_after(_ANSWER_S):
         await stream.send_all(_written(page, body=body))
         await stream.send_eof()
         await _let_go(stream)
 
 
-async def _let_go(stream: trio.SocketStream) -> None:
+async def _let_go(stream: Stream) -> None:
     """Reads what the client is still sending, for a moment: to close over it would take the answer back."""
     with trio.move_on_after(_GOODBYE_S):
         while await stream.receive_some(_CHUNK):

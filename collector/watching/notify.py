@@ -5,12 +5,11 @@ manager that does not listen is no reason to stop collecting.
 """
 
 import os
-import socket
 from collections.abc import Mapping
 
 import attrs
 
-from collector.machine.clock import THIS_CLOCK, LocalClock
+from collector.machine import THIS_MACHINE, Machine
 
 
 @attrs.frozen
@@ -19,7 +18,7 @@ class Notify:
 
     address: str = ""
     watchdog_s: float = 0.0
-    clock: LocalClock = THIS_CLOCK
+    machine: Machine = THIS_MACHINE
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Notify":
@@ -46,7 +45,7 @@ class Notify:
         return self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def reloading(self) -> bool:
-        return self._tell("RELOADING=1", f"MONOTONIC_USEC={self.clock.elapsed_ns() // 1000}")
+        return self._tell("RELOADING=1", f"MONOTONIC_USEC={self.machine.clock.elapsed_ns() // 1000}")
 
     def stopping(self) -> bool:
         return self._tell("STOPPING=1")
@@ -55,12 +54,8 @@ class Notify:
         """Whether the words are on their way."""
         if not self.address:
             return False
-        # A leading @ stands for the zero byte of an address that is in no file system.
-        address = "\0" + self.address[1:] if self.address.startswith("@") else self.address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.setblocking(False)
-                sock.sendto("\n".join(lines).encode(), address)
+            self.machine.network.tell(self.address, "\n".join(lines).encode())
         except OSError:
             return False
         return True

@@ -24,14 +24,16 @@ from collector.commands.status_table import status_table
 from collector.commands.terminal import show, stdout_console
 from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import open_ledger
+from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
+from collector.machine.local_socket import LocalSocket
 from collector.ownership import OWN, owned, owner
 from collector.sandbox import Sandbox
 from collector.service import serve
 from collector.settings import Settings
 from collector.watching.endpoint import announced, pages_of
 from collector.watching.health import HealthState, Trouble
-from collector.watching.local_socket import bind_socket, remove_socket
+from collector.watching.local_socket import status_socket
 from collector.watching.report import GapCount, Lag, Report, decode, encode
 from collector.watching.reporter import Reporter
 from tests.campaign.process import variables
@@ -177,9 +179,10 @@ def refuse(_: Path) -> None:
 
 @contextmanager
 def listening(data_dir: Path) -> Iterator[socket.socket]:
-    with bind_socket(data_dir) as bound:
+    place = status_socket(THIS_MACHINE.network, data_dir)
+    with place.bind() as bound:
         yield bound
-    remove_socket(data_dir)
+    place.remove()
 
 
 def test_who_may_not_look_asks_at_the_port(
@@ -190,7 +193,7 @@ def test_who_may_not_look_asks_at_the_port(
 
     settings = settings_of(box, tmp_path)
     monkeypatch.setattr(inquiry, "owner", refuse)
-    monkeypatch.setattr(inquiry, "connect_socket", denied)
+    monkeypatch.setattr(LocalSocket, "connect", denied)
     with collecting(settings):
         assert json.loads(ask(settings, "--json")[1])["running"]
 

@@ -8,6 +8,7 @@ import attrs
 import pytest
 import trio
 
+from collector.machine.network import Network
 from collector.watching import http_server
 from collector.watching.http_server import HttpServer, Page
 
@@ -50,7 +51,7 @@ async def rest_of(stream: trio.SocketStream) -> bytes:
 async def served(*names: str) -> AsyncIterator[Served]:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(HttpServer(PAGES, names).answer, listeners)
+        nursery.start_soon(HttpServer(PAGES, Network(), names).answer, listeners)
         yield Served(listeners[0].socket.getsockname()[1])
         nursery.cancel_scope.cancel()
 

@@ -4,7 +4,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from collector.threads import run_on_each
+from collector.machine.threads import Threads
 
 
 def test_work_is_done_on_several_items_at_once() -> None:
@@ -13,12 +13,12 @@ def test_work_is_done_on_several_items_at_once() -> None:
     def meet(_: int) -> None:
         together.wait()
 
-    run_on_each(meet, range(8), 4)
+    Threads().run_on_each(meet, range(8), 4)
 
 
 def test_every_item_is_worked_on_once() -> None:
     done: list[int] = []
-    run_on_each(done.append, range(100), 8)
+    Threads().run_on_each(done.append, range(100), 8)
     assert sorted(done) == list(range(100))
 
 
@@ -30,7 +30,7 @@ def test_the_first_error_is_raised_and_nothing_is_begun_after_it() -> None:
         raise OSError(f"item {item}")
 
     with pytest.raises(OSError, match="item 0"):
-        run_on_each(fail, range(100), 1)
+        Threads().run_on_each(fail, range(100), 1)
     assert begun == [0]
 
 
@@ -40,5 +40,5 @@ def test_without_a_thread_to_start_the_caller_does_it_all(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Thread, "start", refuse)
     done: list[int] = []
-    run_on_each(done.append, range(10), 4)
+    Threads().run_on_each(done.append, range(10), 4)
     assert done == list(range(10))
