@@ -11,6 +11,8 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TIMEFRAMES = ("1", "5", "15", "60", "240", "D")
 KINDS = tuple(faults.KINDS)
 _MOST = 8  # kinds in one run: with more, each strikes too seldom
+_ENDS = ("kill", "kill in a call", "power cut", "stop")  # after which a start shows what was left behind
+_END_SHARE = 0.3  # of the runs that have each of these, whatever else is drawn
 _EVERY_S = 400.0
 
 
@@ -51,9 +53,14 @@ class Plan:
 def draw(seed: int, hours: float, kinds: tuple[str, ...] = (), calm: float = 1.5) -> Plan:
     """A run of so many hours of faults, and some of calm. Each leaves out most kinds, which may hide others."""
     dice = Random(f"plan {seed}")
-    chosen = kinds or tuple(sorted(dice.sample(KINDS, dice.randint(1, _MOST))))
+    chosen = kinds or _drawn(dice)
     strikes = tuple(_strikes(dice, hours * 3600, chosen))
     return Plan(seed, hours, strikes, limited=dice.random() < 0.25, calm_s=calm * 3600)
+
+
+def _drawn(dice: Random) -> tuple[str, ...]:
+    some = {*dice.sample(KINDS, dice.randint(1, _MOST))}
+    return tuple(sorted(some.union(each for each in _ENDS if dice.random() < _END_SHARE)))
 
 
 def _strikes(dice: Random, until_s: float, kinds: tuple[str, ...]) -> Iterator[Strike]:
