@@ -8,6 +8,7 @@ then: what was synced is there, and of everything else any part, torn at any byt
 import errno
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,6 +39,9 @@ class SimulatedDisk:
         self._durable: dict[int, bytes] = {}  # what a file certainly holds, by inode
         self._names: dict[str, int] = {}  # which names certainly stand for which file
         self._ledgers: list[bytes] = []
+        self.on_change: Callable[[], None] = lambda: None  # called after each call that has changed something
+        self.on_save: Callable[[], None] = lambda: None  # after each commit of the ledger
+        self.on_power_cut: Callable[[], None] = lambda: None  # and before the power fails
 
     def write(self, file: int, data: bytes) -> None:
         """All of the data, half of it in the call in which the process dies, or as much as fits before an error."""
@@ -48,6 +52,7 @@ class SimulatedDisk:
             os.write(file, data[: self._dice.randrange(len(data) + 1)])
         self._check()
         os.write(file, data)
+        self.on_change()
 
     def sync(self, file: int) -> None:
         """What the file holds, or the names in the directory, are durable from now on."""
@@ -58,12 +63,14 @@ class SimulatedDisk:
             self._names = self._inodes()
         else:
             self._durable[os.fstat(file).st_ino] = path.read_bytes()
+        self.on_change()
 
     def rename(self, source: Path, target: Path) -> None:
         """Takes effect at once, and outlives a power cut only when the directory is synced."""
         self._dies()
         self._check()
         source.replace(target)
+        self.on_change()
 
     def saved(self, database: sqlite3.Connection) -> None:
         """The ledger has committed."""
@@ -71,6 +78,14 @@ class SimulatedDisk:
         database.backup(copy)
         self._ledgers = [*self._ledgers[1 - _SNAPSHOTS :], copy.serialize()]
         copy.close()
+        self.on_save()
+
+    def certain(self, name: str) -> list[bytes]:
+        """What a file holds for certain if the power fails now, whichever file its name stands for then."""
+        path = self._directory / name
+        now = path.stat().st_ino if path.exists() else None
+        inodes = {inode: None for inode in (self._names.get(name), now) if inode is not None}
+        return [self._durable.get(inode, b"") for inode in inodes]
 
     def check(self) -> None:
         """Raises what a call that changes something meets."""
@@ -79,6 +94,7 @@ class SimulatedDisk:
 
     def cut_power(self) -> None:
         """Leaves the directory as a real disk might. The process has to be dead."""
+        self.on_power_cut()
         now = self._inodes()
         contents: dict[str, bytes] = {}
         for name in sorted(now.keys() | self._names.keys()):

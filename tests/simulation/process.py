@@ -6,11 +6,15 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
+from collector.book import Book
 from collector.errors import CollectorError, first_of
 from collector.rereading import Rereading
 from collector.service import serve
 from collector.settings import Settings
+from collector.vitals import Vitals
 from collector.watching.probes import Probes
+from collector.watching.report import Report
+from collector.watching.reporter import Reporter
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.network import Network
 
@@ -48,6 +52,9 @@ class Process:
     again_s: float = _AGAIN_S
     let_go: bool = False
     serves: bool = False  # whether what runs is the service
+    book: Book | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
+    report: Callable[[], Report] | None = None
+    on_crash: Callable[[], None] = lambda: None  # called after each kill and power cut
     rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(lambda: own.settings), True))
     _errands: deque[Errand] = attrs.field(factory=deque)
     _called: trio.Event = attrs.field(factory=trio.Event)
@@ -57,10 +64,12 @@ class Process:
         while not self.let_go:
             self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
             self.began_s = trio.current_time()
+            self.book = self.report = None
             errand = self._errands.popleft() if self._errands else None
             self.serves = errand is None
             self.began.set()
             await self._live(errand)
+            self.book = self.report = None
             self.ended.set()
             self.began = trio.Event()
             if not self._errands and not self.let_go:
@@ -93,6 +102,7 @@ class Process:
                 self.disk.cut_power()
             self.disk.dead = False
             self.disk.calls_left = None
+            self.on_crash()
 
     async def die_in_a_call(self, calls: int, within_s: float) -> None:
         """Has it die in the middle of a call to the disk, if it makes so many in time."""
@@ -139,8 +149,18 @@ class Process:
             stop=self.stop,
             allow_trim=self.allow_trim,
             rereading=self.rereading,
+            watch=self._watch,
             probes=probes,
         )
+
+    async def _watch(self, _: Vitals, book: Book) -> None:
+        self.book = book
+        await trio.sleep_forever()
+
+    async def serve_status(self, _: Settings, reporter: Reporter, **__: object) -> None:
+        """In the place of what serves it over HTTP."""
+        self.report = reporter.report
+        await trio.sleep_forever()
 
 
 def _moment() -> str:

@@ -18,7 +18,7 @@ from collector.sandbox.clock import Clock
 from collector.sandbox.stream.rules import StreamRules
 from collector.settings import Settings
 from tests.live_market import live_settings
-from tests.simulation import promises, virtual
+from tests.simulation import virtual
 from tests.simulation.disk import SimulatedDisk, install
 from tests.simulation.faults import KINDS
 from tests.simulation.faults.kind import Shared
@@ -26,6 +26,7 @@ from tests.simulation.faults.together import Together
 from tests.simulation.network import Network, Trace
 from tests.simulation.plan import SYMBOLS, TIMEFRAMES, Plan, Strike
 from tests.simulation.process import Process
+from tests.simulation.promises import Witness
 from tests.simulation.report import Report
 
 _PUSH_EVERY_S = 5.0
@@ -49,6 +50,7 @@ class World:
     disk_error: Shared[int | None] = attrs.field(init=False)
     slowness: Shared[float] = attrs.field(init=False)
     rate: Shared[float] = attrs.field(init=False)
+    witness: Witness = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.wrong = Together(self.box)
@@ -58,6 +60,7 @@ class World:
         self.disk_error = Shared(partial(setattr, self.disk, "error"), None)
         self.slowness = Shared(partial(setattr, virtual.now, "thread_s"), 0.0)
         self.rate = Shared(partial(setattr, self.box.clock, "rate"), 1.0)
+        self.witness = Witness(self)
 
     @property
     def settings(self) -> Settings:
@@ -101,31 +104,25 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         disk = SimulatedDisk(settings.data_dir, Random(f"disk {plan.seed}"))
         install(disk)
         process = Process(settings, disk, network, report.wrong)
+        service.serve_status = process.serve_status  # type: ignore[assignment, attr-defined]
         world = World(plan, box, network, disk, process, report)
         process.expects = lambda _: disk.error is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.run)
-            nursery.start_soon(promises.watch, world)
+            nursery.start_soon(world.witness.watch)
             await world.live()
-            report.wrong += promises.unsettled(world)
+            world.witness.judge()
             process.let_go = True
             process.stop.set()
             await process.ended.wait()
             nursery.cancel_scope.cancel()
-        report.wrong += promises.differences(world) + promises.check(world)
-        if (most := box.counts.most_in_5s) > 600 or box.counts.during_ban:
-            report.wrong.append(f"{most} requests in 5 s, {box.counts.during_ban} during a ban")
-        report.requests, report.most_in_5s = box.counts.requests, most
+        world.witness.judge_files()
+        report.requests, report.most_in_5s = box.counts.requests, box.counts.most_in_5s
     report.hours, report.seconds = trio.current_time() / 3600, virtual.real_s() - began_s
     report.traces.append(trace.text)
 
 
 def _take_away_sockets(directory: Path) -> None:
-    """The status of the collector is served to nobody, and its share of the limit is this run's own."""
+    """The share of the limit is this run's own."""
     writer._ROLLED_AT_ONCE = 1  # threads have an order of their own
-    service.serve_status = _not_served  # type: ignore[attr-defined]
     network.SHARED_PLACES = (str(directory),)
-
-
-async def _not_served(*_: object, **__: object) -> None:
-    await trio.sleep_forever()

@@ -1,0 +1,68 @@
+"""What the ledger claims, held against the disk and against what is wanted: P2, and that it never runs ahead.
+
+A span that the ledger calls held has to be in what would be left of the file if the power failed at this moment. What
+the ledger says of a series is older than the file, so it may claim a row less; under the limit it may claim rows that
+newer ones have pushed out since.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from collector.candle import Series
+from collector.coverage import Spans
+from collector.demand import Demand
+from collector.errors import StorageError
+from collector.gaps import find_gaps
+from collector.ledger import read_ledger
+from collector.planning import wanted
+from collector.rows import coverage
+from collector.settings import Settings
+from collector.stored import as_of_ms
+from tests.simulation.promises.reader import opens_of, sound_opens
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+Held = dict[Series, tuple[bytes, Spans]]
+
+
+def every_series(settings: Settings) -> list[Series]:
+    """What is collected."""
+    return [Series(symbol, frame) for symbol in settings.symbols for frame in settings.timeframes]
+
+
+def ahead(world: "World", known: Held) -> Iterator[str]:
+    """Where the ledger calls more held than a power cut would leave. `known` remembers what files hold, by content."""
+    for series, mark in read_ledger(world.settings.data_dir, world.settings.category).marks.items():
+        for content in world.disk.certain(series.file_name):
+            before = known.get(series)
+            if before is None or before[0] != content:
+                before = known[series] = content, coverage(series.timeframe, list(opens_of(content)))
+            held = before[1]
+            claimed = mark.held
+            if world.settings.limit_to_50_entries and held:
+                claimed = claimed.within(held[0].start_ms, mark.held.hull.end_ms)
+            if more := claimed - held:
+                yield f"the ledger calls {series} held where nothing is synced: {list(more)[:2]}"
+
+
+def unrecorded(world: "World") -> Iterator[str]:
+    """Closed candles in the wanted span that are neither in the file nor on record as missing, as `gaps` tells it."""
+    settings = world.settings
+    try:
+        saved = read_ledger(settings.data_dir, settings.category)
+        gaps = list(find_gaps(settings.data_dir, settings.category, Demand(settings)))
+    except StorageError as trouble:
+        yield f"the gaps cannot be told: {trouble}"
+        return
+    now_ms = as_of_ms(settings.data_dir, saved, time.time_ns() // 1_000_000)
+    for series in every_series(settings):
+        frame, path = series.timeframe, settings.data_dir / series.file_name
+        held = coverage(frame, sound_opens(frame, path.read_bytes())) if path.exists() else Spans()
+        due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
+        settled = due.within(0, frame.floor(now_ms - int(settings.stale_after_s * 1000)))
+        named = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
+        start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
+        if rest := settled.within(start_ms, now_ms) - held - named:
+            yield f"{series} has candles that are neither held nor on record: {list(rest)[:2]}"

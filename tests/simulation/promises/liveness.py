@@ -1,0 +1,101 @@
+"""What has to be so an hour after the last fault: everything is there, right, verified and said to be well."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from collector.candle import DAY_MS, Series
+from collector.checking.findings import Checked
+from collector.gaps import find_gaps
+from collector.integrity import DataIntegrityChecker
+from collector.ledger import read_ledger
+from collector.missing import SETTLED
+from collector.planning import NEWEST
+from collector.sandbox.stream.garbles import falsified
+from tests.simulation.promises.claims import every_series
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_STORED_MS = 15_000  # after its close a candle is in its file: it is confirmed within 2 s, or asked for after 5
+_SAVED_MS = 20_000  # and in the ledger
+_VERIFIED_MS = 45 * 60_000  # and verified: it is asked for after 40 minutes
+
+
+def differences(world: "World") -> Iterator[str]:
+    """How the files differ from what REST has, to the byte."""
+    now_ms = world.box.clock.now_ms()
+    for series in every_series(world.settings):
+        path = world.settings.data_dir / series.file_name
+        data = path.read_bytes() if path.exists() else b""
+        held = data.splitlines(keepends=True)
+        world.report.rows += max(0, len(held) - 1)
+        first_ms = int(held[1][:13]) if len(held) > 1 else 0
+        true = world.box.truth(series.symbol, series.timeframe.name, first_ms, now_ms).splitlines(keepends=True)
+        due = [line for line in true[1:] if series.timeframe.close(int(line[:13])) <= now_ms - _STORED_MS]
+        if held != true[: len(held)] or len(held) < len(due) + 1:
+            yield _difference(series, held, true)
+        if first_ms > (latest_ms := _latest_start_ms(world, series, now_ms)):
+            yield f"{series} begins at {first_ms}, and {latest_ms} is wanted"
+
+
+def _difference(series: Series, held: list[bytes], true: list[bytes]) -> str:
+    missing, foreign = sorted(set(true) - set(held)), sorted(set(held) - set(true))
+    return (
+        f"{series}: {len(held)} of {len(true)} lines; missing {missing[:2]}, foreign {foreign[:2]}, "
+        f"falsified by the stream: {_falsified(foreign, true)}"
+    )
+
+
+def _latest_start_ms(world: "World", series: Series, now_ms: int) -> int:
+    """By when the first row has to open: so many days ago or, under the limit, so many candles."""
+    frame = series.timeframe
+    days_ms = frame.floor(now_ms - world.settings.days_to_fetch * DAY_MS)
+    if not world.settings.limit_to_50_entries:
+        return days_ms
+    return max(days_ms, frame.shift(frame.floor(now_ms), 1 - NEWEST))
+
+
+def _falsified(foreign: list[bytes], true: list[bytes]) -> int:
+    """How many foreign rows are those of a stream that was wrong, and not invented."""
+    values = [line.decode().rstrip().split(",") for line in true[1:]]
+    false = {falsified(",".join([each[0], *each[2:]])) for each in values}
+    rows = (row.decode("utf-8", "replace").rstrip().split(",") for row in foreign)
+    return sum(",".join([row[0], *row[2:]]) in false for row in rows)
+
+
+def unsettled(world: "World") -> Iterator[str]:
+    """What is still pending, or not verified."""
+    settings, now_ms = world.settings, world.box.clock.now_ms()
+    for gap in find_gaps(settings.data_dir, settings.category):
+        if gap.missing.state not in SETTLED and gap.missing.span.start_ms < now_ms - _SAVED_MS:
+            yield f"{gap.series}: {gap.missing}"
+    for series, record in read_ledger(settings.data_dir, settings.category).book:
+        frame = series.timeframe
+        old = [span for span in record.unsure if frame.close(span.start_ms) < now_ms - _VERIFIED_MS]
+        if old:
+            yield f"{series}: not verified: {old[:2]}"
+
+
+def unwell(world: "World") -> Iterator[str]:
+    """Why the status does not say that all is well."""
+    if world.process.report is None:
+        yield "the collector does not run"
+        return
+    report = world.process.report()
+    if report.state != "healthy":
+        yield f"the status says: {'; '.join(report.reasons)}"
+    if report.doing != "up to date":
+        yield f"the collector is {report.doing}"
+
+
+def found(world: "World") -> Iterator[str]:
+    """What the integrity check finds."""
+    settings = world.settings
+    checker = DataIntegrityChecker(settings, now_ms=world.box.clock.now_ms)
+    checks = checker.check_each([settings.data_dir / series.file_name for series in every_series(settings)])
+    yield from (f"check: {_said(each)}" for each in checks if each.record()["has_issues"])
+
+
+def _said(checked: Checked) -> str:
+    record = checked.record()
+    return str({key: record[key] for key in ("file", "gap_count", "defects", "problem", "disagreement_count")})

@@ -1,0 +1,148 @@
+"""What somebody sees who reads a file while it is collected: P1, and what of P4 shows at once.
+
+A reader takes whole lines, and compares them with what it saw before, so that a look costs what is new.
+
+What a file may be between a crash and the next start, which mends it, is less than the promise, and is written down
+here. A kill takes the process and nothing of the file: at most its last line is not whole, and no reader takes that. A
+power cut takes what was not synced and leaves anything in its place, zeros for instance; but every row that was synced
+is there, and the bytes that were synced stand where they stood. Once the file was opened again, all is as before.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+
+from collector.candle import Series, Timeframe
+from collector.planning import NEWEST
+from collector.rows import HEADER, check_lines
+from collector.wording import counted
+from tests.simulation.promises.truths import Truths
+
+Rows = dict[int, bytes]
+
+
+@attrs.define
+class Reader:
+    """One reader of one file, and the rows that it saw there."""
+
+    series: Series
+    truths: Truths
+    limited: bool = False  # to the newest rows: older ones may go
+    kept: Callable[[], frozenset[bytes]] = frozenset  # the lines that were taken out of the file and are beside it
+    rows: Rows = attrs.field(factory=dict)
+    false: set[int] = attrs.field(factory=set)  # those that the stream confirmed and that are not true
+    replaced: list[int] = attrs.field(factory=list)  # at the last look: rows that were true, and are now as confirmed
+    crashed: bool = False  # and nobody has opened the file since
+    power_failed: bool = False
+    _seen: bytes = b""
+    _certain: Sequence[bytes] = ()
+
+    def killed(self) -> None:
+        self.crashed = True
+
+    def power_cut(self, certain: Sequence[bytes]) -> None:
+        """The power fails. What the file may now be begins with one of these; what all of them hold stays seen."""
+        self.crashed = self.power_failed = True
+        self._certain = certain or (b"",)
+        held = [dict(_rows(each)) for each in self._certain]
+        self.rows = {
+            at: line for at, line in self.rows.items() if all(_alike(each, at, line) for each in held)
+        }  # fmt: skip
+        self.false &= self.rows.keys()
+        self._seen = b""
+
+    def opened(self) -> None:
+        """A start has mended the file."""
+        self.crashed = self.power_failed = False
+
+    def look(self, data: bytes, now_ms: int) -> Iterator[str]:
+        """What is wrong with the file as it is now, by the exchange's time."""
+        self.replaced = []
+        if self.power_failed:
+            yield from self._look_after_power_cut(data)
+            return
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data and not self.crashed:
+            yield f"its last line is not whole: {data[len(whole) :][:80]!r}"
+        if whole == self._seen:
+            return
+        goes_on = bool(self._seen) and whole.startswith(self._seen)
+        yield from self._append(whole, now_ms) if goes_on else self._compare(whole, now_ms)
+        self._seen = whole
+
+    def _look_after_power_cut(self, data: bytes) -> Iterator[str]:
+        """Nothing that was synced is lost, whatever else is there."""
+        lost = self.rows.keys() - dict(_rows(data)).keys()
+        if lost or not any(data.startswith(each) for each in self._certain):
+            yield f"the power cut took rows that were synced: {sorted(lost)[:3]} or others"
+
+    def _append(self, whole: bytes, now_ms: int) -> Iterator[str]:
+        tail = whole[len(self._seen) :]
+        opens, good, why = check_lines(self.series.timeframe, tail, next(reversed(self.rows), -1))
+        if why:
+            yield f"{why} at byte {len(self._seen) + good}"
+        new = dict(zip(opens, tail[:good].splitlines(keepends=True), strict=True))
+        yield from self._judge(new, now_ms)
+        self.rows |= new
+
+    def _compare(self, whole: bytes, now_ms: int) -> Iterator[str]:
+        """The file was written anew, or is seen for the first time since it was opened."""
+        if whole and not whole.startswith(HEADER):
+            yield f"its first line is not the header: {whole[:80]!r}"
+        rest = whole[len(HEADER) :]
+        opens, good, why = check_lines(self.series.timeframe, rest)
+        if why:
+            yield f"{why} at byte {len(HEADER) + good}"
+        rows = dict(zip(opens, rest[:good].splitlines(keepends=True), strict=True))
+        yield from self._missed(rows)
+        yield from self._judge({at: line for at, line in rows.items() if self.rows.get(at) != line}, now_ms)
+        self.rows = rows
+        self.false &= rows.keys()
+
+    def _missed(self, rows: Rows) -> Iterator[str]:
+        """Rows that a reader has seen stay, but for those that the limit or a cut has on record."""
+        lost = [at for at in self.rows if at not in rows]
+        if lost and self.limited and len(rows) >= NEWEST:
+            first_ms = next(iter(rows))
+            lost = [at for at in lost if at > first_ms]
+        if lost:
+            kept = self.kept()
+            lost = [at for at in lost if self.rows[at].rstrip(b"\n") not in kept]
+        if lost:
+            yield f"{counted(len(lost), 'row')} that a reader has seen is gone, the first {self.rows[lost[0]]!r}"
+
+    def _judge(self, new: Rows, now_ms: int) -> Iterator[str]:
+        self.truths.learn(self.series, list(new))
+        for at, line in new.items():
+            if self.series.timeframe.close(at) > now_ms:
+                yield f"a row of a candle that is not closed: {line!r}"
+            if self.truths.is_true(self.series, at, line):
+                self.false.discard(at)
+            elif self.truths.was_confirmed(self.series, at, line):
+                if at in self.rows and at not in self.false:
+                    self.replaced.append(at)
+                self.false.add(at)
+            else:
+                yield f"an invented row: {line!r}"
+
+
+def _rows(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The whole lines that look like rows, by open time."""
+    for line in data.splitlines(keepends=True):
+        if line.endswith(b"\n") and line[:13].isdigit():
+            yield int(line[:13]), line
+
+
+def _alike(rows: Rows, at: int, line: bytes) -> bool:
+    return rows.get(at) == line
+
+
+def opens_of(data: bytes) -> list[int]:
+    """The open times of the rows of a sound file."""
+    return [int(line[:13]) for line in data[len(HEADER) :].splitlines()]
+
+
+def sound_opens(frame: Timeframe, data: bytes) -> list[int]:
+    """The open times of the rows before the first that is not sound."""
+    whole = data[: data.rfind(b"\n") + 1]
+    return check_lines(frame, whole[len(HEADER) :])[0] if whole.startswith(HEADER) else []

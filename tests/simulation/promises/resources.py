@@ -1,0 +1,42 @@
+"""What a process has of the machine, which must not grow: tasks, descriptors, and objects by their class."""
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import trio
+
+_MORE = 300  # objects of a class: the files grow by a row a minute, and what is known of them by a span now and then
+_TASKS, _DESCRIPTORS = 6, 6
+
+
+@attrs.frozen
+class Resources:
+    """Counts of one moment."""
+
+    tasks: int
+    descriptors: int
+    objects: Counter[str]
+
+    @classmethod
+    def now(cls) -> "Resources":
+        gc.collect()
+        kinds = (type(each) for each in gc.get_objects())
+        ours = Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds if _is_ours(kind))
+        return cls(trio.lowlevel.current_statistics().tasks_living, len([*Path("/proc/self/fd").iterdir()]), ours)
+
+    def grown(self, before: "Resources") -> Iterator[str]:
+        """What has become more since."""
+        if self.tasks > before.tasks + _TASKS:
+            yield f"{before.tasks} tasks became {self.tasks}"
+        if self.descriptors > before.descriptors + _DESCRIPTORS:
+            yield f"{before.descriptors} descriptors became {self.descriptors}"
+        for kind, count in self.objects.items():
+            if count > 2 * before.objects[kind] + _MORE:
+                yield f"{before.objects[kind]} objects became {count}: {kind}"
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("collector.") and not kind.__module__.startswith("collector.sandbox")

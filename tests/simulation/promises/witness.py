@@ -1,0 +1,150 @@
+"""Looks on from outside while the world lives: at moments drawn from the seed, also in the middle of the collector's
+work, and after each kill and power cut."""
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from collector.candle import Series
+from collector.quarantine import kept_lines
+from tests.simulation.promises import claims, liveness
+from tests.simulation.promises.reader import Reader
+from tests.simulation.promises.resources import Resources
+from tests.simulation.promises.service import Conditions, Traffic
+from tests.simulation.promises.truths import TruthsOfTheBox
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_STEP_S = 5.0  # between two looks at what costs nothing to look at
+_READ_SHARE = 0.08  # of these steps: a reader looks at the files, once a minute
+_LEDGER_SHARE = 0.01  # and somebody asks for the gaps
+_CALL_SHARE = 0.05  # of the calls that change something on the disk: a reader comes right after it
+_SAVE_SHARE = 0.2  # of the commits of the ledger: it is held against the disk
+_WARM_S = 1200.0  # the first history is there by then
+_SAID = 3  # times that one kind of thing is said about one run
+
+
+@attrs.define(eq=False)
+class Witness:
+    """Says in the report of the run which promise was broken, and when."""
+
+    world: "World"
+    _dice: Random = attrs.field(init=False)
+    _readers: dict[Series, Reader] = attrs.field(init=False)
+    _held: claims.Held = attrs.field(factory=dict)
+    _traffic: Traffic = attrs.field(factory=Traffic)
+    _conditions: Conditions = attrs.field(factory=Conditions)
+    _warm: Resources | None = None
+    _said: Counter[str] = attrs.field(factory=Counter)
+
+    def __attrs_post_init__(self) -> None:
+        world, truths = self.world, TruthsOfTheBox(self.world.box)
+        self._dice = Random(f"witness {world.plan.seed}")
+        self._readers = {
+            series: Reader(
+                series,
+                truths,
+                kept=partial(kept_lines, world.settings.data_dir / series.file_name),
+            )
+            for series in claims.every_series(world.settings)
+        }
+        world.disk.on_change = self._after_call
+        world.disk.on_save = self._after_save
+        world.disk.on_power_cut = self._before_power_cut
+        world.process.on_crash = self._after_crash
+
+    async def watch(self) -> None:
+        """Looks all the while, until cancelled."""
+        while True:
+            await trio.sleep(_STEP_S)
+            self._say("service", self._traffic.look(self.world))
+            self._say("status", self._conditions.look(self.world))
+            if self._dice.random() < _READ_SHARE:
+                self.read()
+            if self._dice.random() < _LEDGER_SHARE:
+                self._ask_for_gaps()
+            if self._warm is None and trio.current_time() > _WARM_S and self._is_calm:
+                self._warm = Resources.now()
+
+    @property
+    def _is_calm(self) -> bool:
+        """Whether the collector runs and has nothing to fetch."""
+        report = self.world.process.report
+        return report is not None and report().doing == "up to date"
+
+    def read(self) -> None:
+        """A reader looks at every file."""
+        world, now_ms = self.world, self.world.box.clock.now_ms()
+        world.report.reads += 1
+        book = None if world.process.ended.is_set() else world.process.book
+        for series, reader in self._readers.items():
+            path, reader.limited = world.settings.data_dir / series.file_name, world.settings.limit_to_50_entries
+            record = book.records.get(series) if book else None
+            if reader.crashed and record and record.held:
+                reader.opened()
+            if world.disk.error is not None:
+                reader.crashed = True  # half a row may stand there until the next start
+            self._say(f"read {series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
+            if record and not reader.crashed:
+                verified = record.held - record.unsure
+                wrong = [at for at in reader.false if at in verified]
+                self._say(f"verified {series}", (f"{series} at {at} is called verified" for at in wrong))
+
+    def _before_power_cut(self) -> None:
+        """The power is about to fail: what is certain to survive it is written down."""
+        for series, reader in self._readers.items():
+            reader.power_cut(self.world.disk.certain(series.file_name))
+
+    def _after_crash(self) -> None:
+        """The process was killed, or the power has failed."""
+        for reader in self._readers.values():
+            reader.killed()
+        self.read()
+        self._hold_ledger_against_disk()
+        self._ask_for_gaps()
+
+    def judge(self) -> None:
+        """After the last fault and the calm."""
+        world = self.world
+        self.read()
+        self._say("unsettled", liveness.unsettled(world))
+        self._say("differences", liveness.differences(world))
+        self._say("unwell", liveness.unwell(world))
+        if self._warm is not None:
+            self._say("resources", Resources.now().grown(self._warm))
+
+    def judge_files(self) -> None:
+        """After the collector has ended."""
+        self._hold_ledger_against_disk()
+        self._say("check", liveness.found(self.world))
+
+    def _after_call(self) -> None:
+        if self._dice.random() < _CALL_SHARE:
+            self.read()
+
+    def _after_save(self) -> None:
+        if self._dice.random() < _SAVE_SHARE:
+            self._hold_ledger_against_disk()
+
+    def _hold_ledger_against_disk(self) -> None:
+        self._say("ledger", claims.ahead(self.world, self._held))
+
+    def _ask_for_gaps(self) -> None:
+        self._say("unrecorded", claims.unrecorded(self.world))
+
+    def _say(self, kind: str, wrong: Iterable[str]) -> None:
+        for each in wrong:
+            self._said[kind] += 1
+            if self._said[kind] <= _SAID:
+                self.world.report.wrong.append(f"{moment()}: {kind}: {each}")
+
+
+def moment() -> str:
+    """How far the run has come."""
+    return f"{trio.current_time() / 3600:.3f} h"

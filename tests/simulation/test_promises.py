@@ -1,0 +1,117 @@
+"""The checks of the promises: each says what is wrong with a small made-up world, and nothing of one that is right."""
+
+import attrs
+import pytest
+
+from collector.candle import MINUTE_MS, Series
+from collector.rows import HEADER
+from tests.candles import BTC, T0, content, row, rows
+from tests.simulation.promises.reader import Reader
+
+LATER_MS = T0 + 100 * MINUTE_MS
+FALSE = row(2, "3.000").text  # what the stream confirmed for the third candle
+
+
+@attrs.frozen
+class Said:
+    """An exchange with a hundred candles, one of which it has confirmed wrongly."""
+
+    def learn(self, series: Series, opens: list[int]) -> None:
+        """It is known by heart."""
+
+    def is_true(self, series: Series, open_ms: int, line: bytes) -> bool:
+        return line == row((open_ms - T0) // MINUTE_MS).text
+
+    def was_confirmed(self, series: Series, open_ms: int, line: bytes) -> bool:
+        return line == FALSE
+
+
+def seen(*contents: bytes, now_ms: int = LATER_MS, reader: Reader | None = None) -> str:
+    """What is said at the last of several looks at a file."""
+    reader, said = reader or Reader(BTC, Said()), [""]
+    for each in contents:
+        said = list(reader.look(each, now_ms))
+    return "; ".join(said)
+
+
+def test_a_file_that_grows_is_right() -> None:
+    assert not seen(b"", content(rows(0, 3)), content(rows(0, 5)))
+
+
+def test_a_file_that_grows_before_its_end_is_right() -> None:
+    assert not seen(content(rows(2, 3)), content(rows(0, 5)))
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [
+        (content(rows(0, 3)) + row(3).text[:20], "not whole"),
+        (content(rows(0, 3)) + row(3).text[:20] + b"\n", "columns"),
+        (content(rows(0, 3), row(2)), "does not come after"),
+        (content(rows(0, 3), row(1)), "does not come after"),
+        (content(rows(0, 2), row(1), row(2)), "does not come after"),
+        (content(rows(0, 3)) + bytes(80) + b"\n", "column"),
+        (content(rows(0, 3), row(3, "9")), "invented"),
+        (content(rows(0, 2), row(2, "9")), "invented"),
+        (content(rows(0, 2)), "gone"),
+        (b"", "gone"),
+        (content(rows(0, 3)).removeprefix(HEADER), "header"),
+    ],
+)
+def test_what_no_reader_may_see(after: bytes, what: str) -> None:
+    assert what in seen(content(rows(0, 3)), after)
+
+
+def test_a_candle_in_progress_is_no_row() -> None:
+    assert "not closed" in seen(content(rows(0, 3)), now_ms=T0 + 3 * MINUTE_MS - 1)
+    assert not seen(content(rows(0, 3)), now_ms=T0 + 3 * MINUTE_MS)
+
+
+def test_what_the_stream_confirmed_is_not_invented_but_remembered() -> None:
+    reader = Reader(BTC, Said())
+    assert not seen(content(rows(0, 2)) + FALSE, reader=reader)
+    assert reader.false == {T0 + 2 * MINUTE_MS}
+    assert not seen(content(rows(0, 3)), reader=reader)
+    assert not reader.false
+
+
+def test_a_true_row_that_gives_way_to_a_confirmation_is_noted() -> None:
+    reader = Reader(BTC, Said())
+    assert not seen(content(rows(0, 3)), content(rows(0, 2)) + FALSE, reader=reader)
+    assert reader.replaced == [T0 + 2 * MINUTE_MS]
+
+
+def test_the_limit_lets_old_rows_go_and_no_others() -> None:
+    assert not seen(content(rows(0, 50)), content(rows(1, 51)), reader=Reader(BTC, Said(), limited=True))
+    assert "gone" in seen(content(rows(0, 50)), content(rows(1, 50)), reader=Reader(BTC, Said(), limited=True))
+
+
+def test_what_is_kept_beside_the_file_is_not_lost() -> None:
+    cut = frozenset(row(2).text.splitlines())
+    assert not seen(content(rows(0, 3)), content(rows(0, 2)), reader=Reader(BTC, Said(), kept=lambda: cut))
+
+
+def test_a_kill_may_leave_half_a_line_until_the_next_start() -> None:
+    reader, torn = Reader(BTC, Said()), content(rows(0, 3)) + row(3).text[:20]
+    reader.killed()
+    assert not seen(content(rows(0, 3)), torn, reader=reader)
+    reader.opened()
+    assert "not whole" in seen(torn, reader=reader)
+
+
+def test_a_power_cut_takes_only_what_was_not_synced() -> None:
+    reader = Reader(BTC, Said())
+    assert not seen(content(rows(0, 5)), reader=reader)
+    reader.power_cut([content(rows(0, 3))])
+    assert not seen(content(rows(0, 3)) + bytes(40), reader=reader)
+    assert "power cut took" in seen(content(rows(0, 2)), reader=reader)
+    reader.opened()
+    assert not seen(content(rows(0, 3)), reader=reader)
+    assert "gone" in seen(content(rows(0, 2)), reader=reader)
+
+
+def test_what_a_power_cut_left_is_mended_by_the_next_start() -> None:
+    reader = Reader(BTC, Said())
+    reader.power_cut([content(rows(0, 3))])
+    reader.opened()
+    assert "column" in seen(content(rows(0, 3)) + bytes(40) + b"\n", reader=reader)
