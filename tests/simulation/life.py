@@ -15,8 +15,12 @@ class Life:
     seed: int
     length: float = 4.0  # hours of faults
     calm: float = 1.5  # hours after the last one
-    kinds: tuple[str, ...] = attrs.field(default=(), converter=tuple)  # of faults; none: drawn from the seed
+    kinds: tuple[str, ...] = ()  # of faults; none: drawn from the seed
     strikes: int | None = None  # only the first so many
+    tries: int = 1  # seeds from this one on, until a run counts
+
+    def with_seed(self, seed: int) -> "Life":
+        return attrs.evolve(self, seed=seed)
 
     def arguments(self) -> list[str]:
         """What the command takes to live it again."""
@@ -32,4 +36,5 @@ class Life:
 
     @classmethod
     def from_json(cls, text: str) -> "Life":
-        return cls(**json.loads(text))
+        given = json.loads(text)
+        return cls(**given | {"kinds": tuple(given["kinds"])})

@@ -14,19 +14,20 @@ import trio
 from tests.simulation.life import Life
 from tests.simulation.report import Report
 
-_LEAST_S, _HOUR_S = 120.0, 120.0  # of real time, for a run and for each hour in it; one that takes longer hangs
+_PATIENCE_S = 120.0  # of real time, for a run and for each hour in it; one that takes longer hangs
 _END_S = 10.0  # for a process to be gone after it was killed
 
 
 @attrs.define(eq=False)
-class _Worker:
+class Worker:
     """One process, started when there is something to do, and anew after it has died or hung."""
 
     command: list[str]
+    patience_s: float = _PATIENCE_S
     process: trio.Process | None = None
 
     async def live(self, life: Life) -> Report:
-        within_s = _LEAST_S + _HOUR_S * (life.length + life.calm)
+        within_s = self.patience_s * (1 + life.length + life.calm)
         answer, what = b"", f"it takes longer than {within_s:.0f} s"
         try:
             with trio.move_on_after(within_s):
@@ -70,44 +71,55 @@ class Pool:
     """So many workers, and those of them that have nothing to do."""
 
     size: int
-    give_back: trio.MemorySendChannel[_Worker]
-    idle: trio.MemoryReceiveChannel[_Worker]
+    give_back: trio.MemorySendChannel[Worker]
+    idle: trio.MemoryReceiveChannel[Worker]
 
     async def live(self, life: Life) -> Report:
         """Lives a run as soon as a worker has time for it."""
-        return await self._live(await self.idle.receive(), life)
+        worker = await self.idle.receive()
+        try:
+            return await worker.live(life)
+        finally:
+            self.give_back.send_nowait(worker)
 
     async def live_in_order(self, lives: Iterable[Life], finished: Callable[[Life, Report], bool]) -> None:
         """Lives runs, several at a time, and gives the reports in order, until `finished` says: enough."""
-        early: dict[int, tuple[Life, Report]] = {}
+        early: dict[int, list[tuple[Life, Report]]] = {}
         handed_out = 0
 
-        async def live(worker: _Worker, place: int, life: Life) -> None:
+        async def live(worker: Worker, place: int, life: Life) -> None:
             nonlocal handed_out
-            early[place] = life, await self._live(worker, life)
+            early[place] = await self._tried(worker, life)
             while handed_out in early:
-                if finished(*early.pop(handed_out)):
+                enough = [finished(*one) for one in early.pop(handed_out)]
+                handed_out += 1
+                if any(enough):
                     nursery.cancel_scope.cancel()
                     return
-                handed_out += 1
 
         async with trio.open_nursery() as nursery:
             for place, life in enumerate(lives):
                 nursery.start_soon(live, await self.idle.receive(), place, life)
 
-    async def _live(self, worker: _Worker, life: Life) -> Report:
+    async def _tried(self, worker: Worker, life: Life) -> list[tuple[Life, Report]]:
+        """One run, or several with the seeds that follow while they do not count."""
+        tried: list[tuple[Life, Report]] = []
         try:
-            return await worker.live(life)
+            for seed in range(life.seed, life.seed + life.tries):
+                tried.append((life.with_seed(seed), await worker.live(life.with_seed(seed))))
+                if tried[-1][1].wrong or not tried[-1][1].uncounted:
+                    break
         finally:
             self.give_back.send_nowait(worker)
+        return tried
 
 
 @asynccontextmanager
 async def open_pool(processes: int, scratch: Path, *, log: bool = False) -> AsyncIterator[Pool]:
     """Processes for runs, which are gone afterwards, whatever they were doing."""
     command = [sys.executable, "-m", "tests.simulation.worker", str(scratch), *(["--log"] if log else [])]
-    workers = [_Worker(command) for _ in range(processes)]
-    give_back, idle = trio.open_memory_channel[_Worker](processes)
+    workers = [Worker(command) for _ in range(processes)]
+    give_back, idle = trio.open_memory_channel[Worker](processes)
     for worker in workers:
         give_back.send_nowait(worker)
     try:

@@ -19,6 +19,7 @@ class Report:
 
     hours: float = 0.0
     seconds: float = 0.0
+    cpu_s: float = 0.0
     runs: int = 0
     strikes: Counter[str] = attrs.field(factory=Counter, converter=_counter)
     fired: Counter[str] = attrs.field(factory=Counter, converter=_counter)  # of the strikes, those that had an effect
@@ -70,16 +71,27 @@ class Report:
         """How many times as fast as the clock one process is."""
         return self.hours * 3600 / self.seconds if self.seconds else 0.0
 
+    @property
+    def cpu_speed(self) -> float:
+        """The same by the time of the processor, which is the same whoever else uses it."""
+        return self.hours * 3600 / self.cpu_s if self.cpu_s else 0.0
+
     def lines(self) -> list[str]:
         return [
-            f"{self.counted_hours:,.0f} simulated hours, {self.speed:,.0f} times as fast as the clock in one process",
+            f"{self.counted_hours:,.0f} simulated hours, in one process {self.speed:,.0f} times as fast as the clock, "
+            f"{self.cpu_speed:,.0f} by the time of its processor",
             self._counted(),
             *self._faults(),
             f"{self.kills:,} kills, {self.power_cuts:,} power cuts, {self.states:,} states of the disk after them",
             f"{self.rows:,} rows compared, {self.reads:,} looks by a reader",
             f"{self.requests:,} requests, at most {self.most_in_5s} in any 5 s",
-            "every promise was kept" if not self.wrong else f"{len(self.wrong):,} promises were broken",
+            self._verdict(),
         ]
+
+    def _verdict(self) -> str:
+        if self.wrong:
+            return f"promises broken: {len(self.wrong):,}"
+        return "every promise was kept" if self.runs else "nothing was tried"
 
     def _counted(self) -> str:
         counted = self.runs - self.uncounted.total()

@@ -12,7 +12,7 @@ from tests.simulation.report import Report
 
 @attrs.define
 class Tally:
-    """All runs so far. `runs` or `hours` says how much is wanted."""
+    """All runs so far. `hours` is how many are wanted, `runs` how many runs there will be, as far as that is known."""
 
     processes: int
     hours: float | None = None
@@ -35,11 +35,9 @@ class Tally:
         return self._enough()
 
     def _enough(self) -> bool:
-        if self.runs is not None and self.total.runs >= self.runs:
-            return True
-        return self.hours is not None and (
-            self.total.counted_hours >= self.hours or self.total.hours >= 3 * self.hours  # hardly one counts
-        )
+        if self.hours is None:
+            return False
+        return self.total.counted_hours >= self.hours or self.total.hours >= 3 * self.hours  # hardly one counts
 
     def say(self, *lines: str) -> None:
         if not self.quiet:
@@ -73,7 +71,7 @@ class Tally:
     def lines(self) -> list[str]:
         return [
             *self.total.lines(),
-            f"{self.times_the_clock:,.0f} times as fast as the clock in all, by {self.processes}",
+            f"all together {self.times_the_clock:,.0f} times as fast as the clock, with {self.processes} at once",
         ]
 
     def json(self) -> str:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,6 +76,7 @@ def live(life: Life, scratch: Path) -> str:
         except (Exception, BaseExceptionGroup) as error:
             report.wrong.append(f"the run ended: {error!r}")
             report.hours, report.seconds = virtual.virtual_s() / 3600, virtual.real_s() - began_s
+    report.cpu_s = time.process_time()  # of this copy alone
     report.judge(plan.kinds)
     return report.to_json()
 
