@@ -6,13 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
-from collector.machine.disk import Disk
-from collector.store import Store
-
-
-def store_on(disk: Disk) -> Callable[..., Store]:
-    """Makes the stores of a service, with its candle files on another disk than the rest."""
-    return lambda directory, _, *others: Store(directory, disk, *others)
+from collector.disk import Disk
 
 
 class FullDisk(Disk):
@@ -21,7 +15,7 @@ class FullDisk(Disk):
     def __init__(self, room: int, error: int = errno.ENOSPC) -> None:
         self.room, self.error = room, error
 
-    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+    def write(self, file: int, data: bytes) -> None:
         os.write(file, data[: self.room])
         if len(data) > self.room:
             raise OSError(self.error, os.strerror(self.error))
@@ -41,9 +35,9 @@ class RecordingDisk(Disk):
     def __init__(self) -> None:
         self.synced: list[Path] = []
 
-    def sync(self, file: int) -> None:
-        super().sync(file)
-        self.synced.append(Path(f"/proc/self/fd/{file}").readlink())
+    def sync_path(self, path: Path) -> None:
+        super().sync_path(path)
+        self.synced.append(path)
 
 
 class BreakingDisk(Disk):
@@ -53,11 +47,11 @@ class BreakingDisk(Disk):
         self.left = calls
         self._failure = failure
 
-    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+    def write(self, file: int, data: bytes) -> None:
         if self.left == 0:
-            super().write(file, data[: len(data) // 2], at)
+            super().write(file, data[: len(data) // 2])
         self._spend()
-        super().write(file, data, at)
+        super().write(file, data)
 
     def sync(self, file: int) -> None:
         self._spend()
@@ -88,9 +82,9 @@ class FreezingDisk(Disk):
             self.frozen.set()
             self._thawed.wait()
 
-    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+    def write(self, file: int, data: bytes) -> None:
         self.reach("write")
-        super().write(file, data, at)
+        super().write(file, data)
 
     def sync(self, file: int) -> None:
         self.reach("sync")

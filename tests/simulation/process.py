@@ -8,7 +8,6 @@ import trio
 
 from collector.book import Book
 from collector.errors import CollectorError, first_of
-from collector.machine import Machine
 from collector.rereading import Rereading
 from collector.service import serve
 from collector.settings import Settings
@@ -56,7 +55,8 @@ class Process:
     book: Book | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
     report: Callable[[], Report] | None = None
     on_crash: Callable[[], None] = lambda: None  # called after each kill and power cut
-    rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(lambda: own.settings), True))
+    rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(own.read_settings), True))
+    read: int = 0  # how often the settings were read again
     _errands: deque[Errand] = attrs.field(factory=deque)
     _called: trio.Event = attrs.field(factory=trio.Event)
     _hands: trio.Lock = attrs.field(factory=trio.Lock)  # of who ends it: until they are done, nothing is started
@@ -79,6 +79,11 @@ class Process:
             async with self._hands:
                 pass
             self._called, self.again_s = trio.Event(), _AGAIN_S
+
+    def read_settings(self) -> Settings:
+        """What a reload reads."""
+        self.read += 1
+        return self.settings
 
     async def up(self, for_s: float = 0.0) -> None:
         """Returns when the service has been running for so long."""
@@ -152,14 +157,13 @@ class Process:
             rereading=self.rereading,
             watch=self._watch,
             probes=probes,
-            machine=Machine(disk=self.disk),
         )
 
     async def _watch(self, _: Vitals, book: Book) -> None:
         self.book = book
         await trio.sleep_forever()
 
-    async def serve_status(self, _: Settings, reporter: Reporter, **__: object) -> None:
+    async def serve_status(self, _: Settings, reporter: Reporter, *__: object, **___: object) -> None:
         """In the place of what serves it over HTTP."""
         self.report = reporter.report
         await trio.sleep_forever()

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from collector import service, writer
+from collector.errors import CollectorError, Refused
 from collector.machine import network
 from collector.sandbox import Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
@@ -22,6 +23,7 @@ from tests.simulation import virtual
 from tests.simulation.disk import SimulatedDisk, install
 from tests.simulation.faults import KINDS
 from tests.simulation.faults.kind import Shared
+from tests.simulation.faults.people import repair_all
 from tests.simulation.faults.together import Together
 from tests.simulation.network import Network, Trace
 from tests.simulation.plan import SYMBOLS, TIMEFRAMES, Plan, Strike
@@ -31,6 +33,7 @@ from tests.simulation.report import Report
 
 _PUSH_EVERY_S = 5.0
 _BAN_S = 600.0
+_LONGEST_S = 7200.0  # until a strike that has no effect is given up
 
 
 @attrs.define(eq=False)
@@ -50,6 +53,8 @@ class World:
     disk_error: Shared[int | None] = attrs.field(init=False)
     slowness: Shared[float] = attrs.field(init=False)
     rate: Shared[float] = attrs.field(init=False)
+    excuses: Shared[type[CollectorError] | None] = attrs.field(init=False)
+    excused: type[CollectorError] | None = None
     witness: Witness = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,7 +65,9 @@ class World:
         self.disk_error = Shared(partial(setattr, self.disk, "error"), None)
         self.slowness = Shared(partial(setattr, virtual.now, "thread_s"), 0.0)
         self.rate = Shared(partial(setattr, self.box.clock, "rate"), 1.0)
+        self.excuses = Shared(partial(setattr, self, "excused"), None)
         self.witness = Witness(self)
+        self.process.expects = self._expects
 
     @property
     def settings(self) -> Settings:
@@ -73,12 +80,21 @@ class World:
             for strike in self.plan.strikes:
                 await trio.sleep_until(strike.at_s)
                 nursery.start_soon(self._strike, strike)
+        if self.plan.needs_repair:
+            await repair_all(self)
         await trio.sleep(self.plan.calm_s)
+
+    def _expects(self, error: CollectorError) -> bool:
+        """Whether a collector may end with this error while these faults are made."""
+        if isinstance(error, Refused):  # of a directory that has never had a good answer
+            return self.wrong.makes("geo_block", "region_refused", "compliance_refused")
+        return self.disk.error is not None or (self.excused is not None and isinstance(error, self.excused))
 
     async def _strike(self, strike: Strike) -> None:
         self.report.strikes[strike.kind] += 1
-        fired = await KINDS[strike.kind].act(self, Random(strike.seed), strike.for_s)
-        self.report.fired[strike.kind] += fired
+        with trio.move_on_after(strike.for_s + _LONGEST_S):
+            fired = await KINDS[strike.kind].act(self, Random(strike.seed), strike.for_s)
+            self.report.fired[strike.kind] += fired
 
 
 async def run(plan: Plan, directory: Path, report: Report) -> None:
@@ -106,7 +122,6 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         process = Process(settings, disk, network, report.wrong)
         service.serve_status = process.serve_status  # type: ignore[assignment, attr-defined]
         world = World(plan, box, network, disk, process, report)
-        process.expects = lambda _: disk.error is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.run)
             nursery.start_soon(world.witness.watch)

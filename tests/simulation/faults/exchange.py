@@ -38,9 +38,9 @@ def _asked(*names: str, least: float = 0.1, most: float = 0.6, **others: Any) ->
     return _shares(*names, least=least, most=most, confirm_missing=0.3, **others)
 
 
-def _drawn(made: str, **spans: tuple[float, float]) -> _Wrong:
+def _drawn(made: str, needs_repair: bool = False, **spans: tuple[float, float]) -> _Wrong:
     """Fields with values from spans."""
-    return _Wrong(lambda dice, _: {name: dice.uniform(*span) for name, span in spans.items()}, (made,))
+    return _Wrong(lambda dice, _: {name: dice.uniform(*span) for name, span in spans.items()}, (made,), needs_repair)
 
 
 def _noticed(*names: str, after_s: float = 0.2) -> _Wrong:
@@ -56,12 +56,21 @@ def _kinds(**wrongs: _Wrong) -> dict[str, Kind]:
 STREAM = _kinds(
     cut=_drawn("cut", cut=(1, 1), after_s=(0, 3)),
     mute=_drawn("mute", mute=(1, 1), after_s=(0, 3)),
+    closing=_drawn("closing", closing=(1, 1), after_s=(0, 3)),
     cut_again_and_again=_drawn("cut", cut_per_minute=(10, 40)),
     handshakes_refused=_noticed("handshake_403", "handshake_5xx"),
+    handshakes_odd=_noticed("handshake_page", "handshake_nonsense", "handshake_header"),
+    answers_nameless=_noticed("ack_nameless"),
     requests_lost=_noticed("lost", "ack_missing", "ack_late"),
     topic_refused=_Wrong(
         lambda dice, topic: {"refused_topics": (topic,), "cut": 1.0, "after_s": 0.2}, ("refused_topics",)
     ),
+    refusal_nameless=_Wrong(
+        lambda dice, topic: {"refused_topics": (topic,), "refusal_nameless": True, "cut": 1.0, "after_s": 0.2},
+        ("refusal_nameless",),
+    ),
+    silent_minutes=_Wrong(lambda *_: {"silent_minutes": True}, ("silent_minutes",)),
+    exponents=_Wrong(lambda *_: {"exponents": True}, ("exponents",)),
     missing=_shares("confirm_missing"),
     late=_shares("confirm_late", confirm_late_s=20.0),
     very_late=_shares("confirm_late", confirm_late_s=200.0),
@@ -70,18 +79,31 @@ STREAM = _kinds(
     wrong=_shares("confirm_wrong", most=0.4),
     wrong_and_cut=_shares("confirm_revised", cut=1.0, after_s=2.0),
     two_in_one=_shares("two_in_one", most=1.0),
+    pushes_of_the_future=_shares("push_future", "push_beyond"),
     frames=_shares("push_malformed", "push_incomplete", "push_mistyped", "push_binary", "push_unknown", most=0.8),
 )
 # Answers to requests.
 REST = _kinds(
     too_many_visits=_asked("too_many_visits"),
-    server_errors=_asked("http_5xx", "server_error", "http_429"),
+    limits_shown=_asked("too_many_visits", limit_headers=True),
+    server_errors=_asked("http_5xx", "server_error", "server_timeout", "http_429"),
+    pages_of_the_gateway=_asked("redirected", "gateway_page"),
     broken_answers=_asked("truncated", "malformed", "not_utf8"),
+    slow_bodies=_asked("dripped", drip_s=0.5),
+    endless_bodies=_asked("dripped", most=0.3, drip_s=5.0),
+    late_answers=_drawn("latency_ms", latency_ms=(100, 5_000), jitter_ms=(0, 20_000)),
     lost_answers=_asked("dropped", "reset"),
     stalled=_asked("stalled", most=0.2, stall_s=3.0),
     false_answers=_asked("wrong_symbol", "wrong_category", "wrong_interval", "unsorted", "duplicate", "outside"),
     false_rows=_asked("off_grid", "too_many_rows", "high_below_low", "not_a_number"),
     old_time=_asked("old_time"),
+    future_time=_asked("future_time"),
+    empty_list=_Wrong(lambda *_: {"empty_list": True}, ("empty_list",)),
+    odd_list=_Wrong(lambda *_: {"odd_list": True}, ("odd_list",)),
+    spoiled_rows=_drawn("spoiled_share", True, spoiled_share=(0.01, 0.2), confirm_missing=(0.2, 0.5)),
+    revised_later=_drawn("rest_wrong", True, rest_wrong=(0.05, 0.3), confirm_missing=(0.1, 0.3)),
+    late_revisions=_drawn("rest_wrong", True, rest_wrong=(0.1, 0.9), rest_wrong_ms=(20_000, 600_000)),
+    candles_missing=_drawn("hole_share", True, hole_share=(0.01, 0.3), confirm_missing=(0, 0.3)),
     blocked_by_the_gateway=_asked("waf_block"),
     country_refused=_asked("geo_block", "region_refused", "compliance_refused"),
 )

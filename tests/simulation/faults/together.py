@@ -15,7 +15,15 @@ Fields = dict[str, Any]
 
 _FIELDS = attrs.fields_dict(Faults)
 _FILTERS = ("paths", "topics")  # who is hit: everybody, as soon as one strike means everybody
-_MOST = ("latency_ms", "jitter_ms", "rest_lag_ms", "cut_per_minute", "hole_share")  # the greatest counts
+_MOST = (
+    "latency_ms",
+    "jitter_ms",
+    "rest_lag_ms",
+    "cut_per_minute",
+    "hole_share",
+    "spoiled_share",
+    "rest_wrong",
+)  # the greatest counts
 _SHARES = (KINDS, *GROUPS.values())  # those that add up to 1 at most
 
 
@@ -36,6 +44,10 @@ class Together:
         finally:
             self._on = [each for each in self._on if each is not fields]
             self._follow()
+
+    def makes(self, *names: str) -> bool:
+        """Whether one of these faults is on."""
+        return any(name in fields for fields in self._on for name in names)
 
     def keep(self, fields: Fields) -> None:
         """Has faults made until the run ends."""
@@ -77,4 +89,4 @@ def _both(name: str, values: list[Any], *, everywhere: bool) -> Any:
 def count_of(box: Sandbox, names: tuple[str, ...]) -> int:
     """How often the exchange has made these faults."""
     counts = box.counts
-    return sum(counts.by_outcome[name] + counts.stream.faults[name] for name in names)
+    return sum(counts.by_outcome[name] + counts.stream.faults[name] + counts.shown[name] for name in names)

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from collector.candle import Series
 from collector.merging import same_numbers
-from collector.sandbox import Sandbox
+from collector.sandbox import Sandbox, curtain
 from collector.sandbox.market.truth import truth
 from collector.sandbox.stream import feed
 from collector.sandbox.stream.garbles import falsified
@@ -30,13 +30,26 @@ class TruthsOfTheBox:
         self._box = box
         self._true: dict[Series, dict[int, tuple[bytes, ...]]] = {}
         self._false: dict[int, list[bytes]] = {}
+        self._said: set[str] = set()
         feed.falsified = self._falsify  # type: ignore[attr-defined]
+        curtain.falsified = self._say  # type: ignore[attr-defined]
 
     def is_true(self, series: Series, open_ms: int, line: bytes) -> bool:
         known = self._true.setdefault(series, {})
         if line not in known.get(open_ms, ()):
             self._learn(series, open_ms, open_ms + 1)
-        return line in known.get(open_ms, ())
+        return line in known.get(open_ms, ()) or self._was_said(line)
+
+    def _was_said(self, line: bytes) -> bool:
+        """Whether REST has once had this row, and another one since."""
+        at, _, rest = line.decode("latin-1").rstrip("\n").partition(",")
+        return f"{at},{rest.partition(',')[2]}" in self._said
+
+    def _say(self, row: str) -> str:
+        """What the box uses to make a row that REST revises later; it is noted."""
+        said = falsified(row)
+        self._said.add(said)
+        return said
 
     def learn(self, series: Series, opens: list[int]) -> None:
         known = self._true.setdefault(series, {})

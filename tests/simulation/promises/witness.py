@@ -11,7 +11,6 @@ import attrs
 import trio
 
 from collector.candle import Series
-from collector.machine.disk import THIS_DISK
 from collector.quarantine import kept_lines
 from tests.simulation.promises import claims, liveness
 from tests.simulation.promises.reader import Reader
@@ -51,7 +50,7 @@ class Witness:
             series: Reader(
                 series,
                 truths,
-                kept=partial(kept_lines, THIS_DISK, world.settings.data_dir / series.file_name),
+                kept=partial(kept_lines, world.settings.data_dir / series.file_name),
             )
             for series in claims.every_series(world.settings)
         }
@@ -96,6 +95,11 @@ class Witness:
                 verified = record.held - record.unsure
                 wrong = [at for at in reader.false if at in verified]
                 self._say(f"verified {series}", (f"{series} at {at} is called verified" for at in wrong))
+
+    def edited(self, series: Series) -> None:
+        """Somebody has edited a file: what it held before is no matter."""
+        if series in self._readers:
+            self._readers[series].power_cut([b""])
 
     def _before_power_cut(self) -> None:
         """The power is about to fail: what is certain to survive it is written down."""

@@ -1,0 +1,239 @@
+"""What people do to a collector: commands, other settings, files that are deleted or edited, and what is listed."""
+
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from collector.candle import Series, timeframe
+from collector.checking.samples import ALL, Draw
+from collector.errors import CollectorError, DirectoryInUse, SettingsError, StorageError
+from collector.gaps import find_gaps
+from collector.integrity import DataIntegrityChecker
+from collector.ownership import OWN
+from collector.service import repair, serve
+from tests.simulation.faults.kind import Kind, growth, last
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_TRIES = 5  # of a command that something else ends
+_PAUSE_S = 120.0
+
+# Commands, while the service is stopped.
+
+
+async def _done(world: "World", work: Callable[[], Awaitable[object]]) -> bool:
+    """Runs a command until it has come to its end once: it may be killed, or find no network."""
+    for _ in range(_TRIES):
+        await world.process.up()
+        if (await world.process.run_errand(work)).whole:
+            return True
+        await trio.sleep(_PAUSE_S)
+    return False
+
+
+async def _fetch(world: "World", dice: Random, for_s: float) -> bool:
+    return await _done(world, lambda: serve(world.settings, once=True, stop=world.process.stop))
+
+
+async def _repair(world: "World", dice: Random, for_s: float) -> bool:
+    return await _done(world, lambda: repair(world.settings, _every, stop=world.process.stop))
+
+
+async def _repair_some(world: "World", dice: Random, for_s: float) -> bool:
+    draw = Draw(dice.choice((1, 5)), dice.getrandbits(20))
+    return await _done(world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop))
+
+
+async def repair_all(world: "World") -> bool:
+    """Compares every stored candle with the exchange, whose rows win."""
+    draw = Draw(ALL, 1)
+    return await _done(world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop))
+
+
+def _every(_: Series) -> bool:
+    return True
+
+
+# Readers, while it runs.
+
+
+async def _readers(world: "World", dice: Random, for_s: float) -> bool:
+    """Somebody checks the files and asks for the gaps, again and again."""
+    until_s, asked = trio.current_time() + for_s, False
+    while trio.current_time() < until_s or not asked:
+        await trio.sleep(dice.uniform(1, 60))
+        try:
+            DataIntegrityChecker(world.settings, now_ms=world.box.clock.now_ms).check_all_files()
+            list(find_gaps(world.settings.data_dir, world.settings.category))
+        except StorageError:
+            continue
+        asked = True
+    return asked
+
+
+# Settings.
+
+
+async def _reload(world: "World", dice: Random, for_s: float) -> bool:
+    """More timeframes, more or fewer days, another pace: followed at once, and kept."""
+    before, process = world.settings, world.process
+    more: list[dict[str, Any]] = [
+        {"timeframes": (*before.timeframes, timeframe(dice.choice(("3", "30", "120"))))},
+        {"days_to_fetch": dice.choice((1, 2, 3))},
+        {"flush_interval_s": dice.choice((0.2, 1, 5))},
+        {"bulk_request_delay_ms": dice.choice((0, 50, 500))},
+    ]
+    change = dice.choice(more)
+    if len(set(change.get("timeframes", ()))) < len(change.get("timeframes", ())):
+        change = more[1]
+    await process.up()
+    read = growth(lambda: process.read)
+    process.settings = attrs.evolve(before, **change)
+    process.rereading.ask()
+    return await last(for_s, read)
+
+
+async def _other_mode(world: "World", dice: Random, for_s: float) -> bool:
+    """Started in another mode, and then as before."""
+    return await _started_with(world, for_s, mode=dice.choice(("recent", "live")))
+
+
+async def _limit(world: "World", dice: Random, for_s: float) -> bool:
+    """The limit is switched on, where it is off, and off again; or the other way round."""
+    limited = not world.settings.limit_to_50_entries
+    if limited and dice.random() < 0.5:
+        with world.excuses.at(SettingsError):
+            world.process.allow_trim = False
+            await _started_with(world, min(for_s, 120.0), limit_to_50_entries=True)
+    world.process.allow_trim = True
+    return await _started_with(world, for_s + 300, limit_to_50_entries=limited)
+
+
+async def _started_with(world: "World", for_s: float, **changes: object) -> bool:
+    process = world.process
+    await process.up()
+    before = {name: getattr(process.settings, name) for name in changes}
+    process.settings = attrs.evolve(process.settings, **changes)
+    await process.end(0)
+    await trio.sleep(for_s)
+    process.settings = attrs.evolve(process.settings, **before)
+    await process.up()
+    await process.end(0)
+    return True
+
+
+# Files.
+
+
+async def _own_files_deleted(world: "World", dice: Random, for_s: float) -> bool:
+    """All or some of what is the collector's own, before a start."""
+    own, whole = world.settings.data_dir / OWN, dice.random() < 0.3
+    gone: list[Path] = []
+
+    async def delete() -> None:
+        await trio.lowlevel.checkpoint()
+        every = sorted(own.iterdir()) if own.exists() else []
+        for path in every:
+            if whole or dice.random() < 0.4:
+                gone.append(path)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if whole and own.exists():
+            own.rmdir()
+
+    while not gone and await _done(world, delete):
+        pass
+    return bool(gone)
+
+
+async def _edited(world: "World", dice: Random, for_s: float) -> bool:
+    """Somebody opens a file in an editor, before a start."""
+    edited: list[Series] = []
+
+    async def edit() -> None:
+        await trio.lowlevel.checkpoint()
+        series = Series(dice.choice(world.settings.symbols), dice.choice(world.settings.timeframes))
+        path = world.settings.data_dir / series.file_name
+        if path.exists() and len(lines := path.read_bytes().splitlines(keepends=True)) > 10:
+            path.write_bytes(dice.choice(_EDITS)(dice, lines))
+            world.witness.edited(series)
+            edited.append(series)
+
+    while not edited and await _done(world, edit):
+        pass
+    return bool(edited)
+
+
+def _place(dice: Random, lines: list[bytes]) -> int:
+    return dice.randrange(1, len(lines))
+
+
+def _cut(dice: Random, lines: list[bytes]) -> bytes:
+    data = b"".join(lines)
+    return data[: dice.randrange(len(data))]
+
+
+def _crlf(dice: Random, lines: list[bytes]) -> bytes:
+    return b"".join(lines).replace(b"\n", b"\r\n")
+
+
+def _marked(dice: Random, lines: list[bytes]) -> bytes:
+    return b"\xef\xbb\xbf" + b"".join(lines)
+
+
+def _spoiled(dice: Random, lines: list[bytes]) -> bytes:
+    at = _place(dice, lines)
+    return b"".join([*lines[:at], dice.choice((b"\n", b"0\n", b"what,is,this\n", b"\0" * 40)), *lines[at + 1 :]])
+
+
+def _shortened(dice: Random, lines: list[bytes]) -> bytes:
+    at = _place(dice, lines)
+    return b"".join([*lines[:at], *lines[at + 3 :]])
+
+
+def _disordered(dice: Random, lines: list[bytes]) -> bytes:
+    at = _place(dice, lines)
+    return b"".join([lines[0], *lines[at:], *lines[1:at]])
+
+
+_EDITS = (_cut, _crlf, _marked, _spoiled, _shortened, _disordered)
+
+# Other collectors.
+
+
+async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -> bool:
+    """Somebody starts another collector on the same directory, which has to be refused."""
+    process, refused = world.process, False
+    while not refused:
+        await process.up(60)
+        ended, stop = process.ended, trio.Event()
+        with trio.move_on_after(60):
+            try:
+                await serve(world.settings, once=False, stop=stop)
+            except DirectoryInUse:
+                refused = True
+            except CollectorError:  # the disk or the network, which may refuse before the lock does
+                pass
+            else:
+                if not ended.is_set():
+                    world.report.wrong.append("two collectors own the directory")
+    return refused
+
+
+KINDS = {
+    "fetch": Kind(_fetch),
+    "repair": Kind(_repair),
+    "repair against the exchange": Kind(_repair_some),
+    "readers": Kind(_readers),
+    "reload": Kind(_reload),
+    "other mode": Kind(_other_mode),
+    "limit": Kind(_limit),
+    "own files deleted": Kind(_own_files_deleted),
+    "file edited": Kind(_edited, needs_repair=True),
+    "second collector": Kind(_second_on_the_directory),
+}
