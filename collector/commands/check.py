@@ -41,8 +41,7 @@ def check(
     settings, checker = options.settings, DataIntegrityChecker(options.settings, demand=options.demand)
     paths = [path for path in checker.files() if _is_chosen(options, path)]
     if not any(map(os.path.lexists, paths)):
-        asked = settings.category, options.are_about, options.selection
-        refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
+        refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
     checked = list(_watched(options, checker.check_each(paths), len(paths)))
     record = totals(checked, checker.ledger_problem)
     differences: list[Difference | Uncompared] = []
@@ -113,7 +112,6 @@ def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
     try:
         record = hidden(record, secrets_in(os.environ))
         return write_report(
-            THIS_MACHINE.disk,
             settings.logs_dir,
             record,
             datetime.fromtimestamp(THIS_MACHINE.clock.now_ms() / 1000, UTC),

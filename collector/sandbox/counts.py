@@ -37,6 +37,7 @@ class Counts:
         self.requests = 0
         self.by_path: Counter[str] = Counter()
         self.by_outcome: Counter[str] = Counter()
+        self.shown: Counter[str] = Counter()
         self.during_ban = 0
         self.connections = self.connections_open
         self.cursors: Counter[str] = Counter()
@@ -67,6 +68,10 @@ class Counts:
         """What became of a request: `ok`, the retCode of a refusal, or the name of a fault."""
         self.by_outcome[name] += 1
 
+    def show(self, fault: str, times: int = 1) -> None:
+        """A fault that is no outcome of a request: so many candles of an answer were hidden or changed, or a list."""
+        self.shown[fault] += times
+
     def question(self, category: str, series: str, window: Window) -> None:
         self._asked[f"{category}/{series}"].append(window)
 
@@ -83,6 +88,7 @@ class Counts:
             "requests": self.requests,
             "by_path": dict(self.by_path),
             "by_outcome": dict(self.by_outcome),
+            "shown": dict(self.shown),
             "most_in_5s": self.most_in_5s,
             "most_in_5s_by_address": self.most_in_5s_by_address,
             "during_ban": self.during_ban,

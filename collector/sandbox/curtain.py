@@ -1,28 +1,38 @@
-"""What clients are shown of a source: holes in its history, and closed candles that come late.
+"""What clients are shown of a source: holes in its history, and candles that are late, spoiled or not yet right.
 
 A source itself, laid over another. Pure; which candles are missing is decided by the faults.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
 from collector.candle import Timeframe
 from collector.coverage import Spans
 from collector.sandbox.faults import Faults
+from collector.sandbox.market import noise
 from collector.sandbox.market.listing import Category, Listing, Row, Selection, Source
+from collector.sandbox.stream.garbles import falsified
 
 _UNFINAL_MS = 2000  # how long before its close a late candle stands still, when it is shown unfinal
 
 
+def unseen(fault: str, candles: int) -> None:
+    """Tells nobody."""
+
+
 @attrs.frozen
 class Curtain:
-    """A source behind the faults that concern what exists. The truth is what it shows without the lag."""
+    """A source behind the faults that concern what exists. The truth is what it shows without what will pass.
+
+    `show` is told the name of a fault and of how many candles it was made.
+    """
 
     source: Source
     faults: Faults
     seed: int
-    lag: bool = True
+    passing: bool = True  # lag, and rows that are wrong or spoiled
+    show: Callable[[str, int], None] = unseen
 
     def listings(self, category: Category) -> dict[str, Listing]:
         return self.source.listings(category)
@@ -55,11 +65,37 @@ class Curtain:
                     left = attrs.evolve(left, start_ms=_at(rows[-1]) + 1)
 
     def _shown(self, rows: list[Row], listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
+        if not self.faults.conceal:
+            return rows
         if self.faults.holes or self.faults.hole_share:
-            rows = [row for row in rows if not self._absent(listing, timeframe, _at(row), now_ms)]
-        if self.lag and self.faults.rest_lag_ms:
+            there = [row for row in rows if not self._absent(listing, timeframe, _at(row), now_ms)]
+            self._made("hole_share" if self.faults.hole_share else "holes", len(rows) - len(there))
+            rows = there
+        if self.passing and self.faults.rest_lag_ms:
             rows = self._lagging(rows, listing, timeframe, now_ms)
+        if self.passing and (self.faults.rest_wrong or self.faults.spoiled_share):
+            rows = [self._changed(row, listing, timeframe, now_ms) for row in rows]
         return rows
+
+    def _made(self, fault: str, times: int) -> None:
+        if times:
+            self.show(fault, times)
+
+    def _changed(self, row: Row, listing: Listing, timeframe: Timeframe, now_ms: int) -> Row:
+        """A closed candle as a fault has it, if one hits it."""
+        faults, open_ms = self.faults, _at(row)
+        age_ms = now_ms - timeframe.close(open_ms)
+        if age_ms < 0:
+            return row
+        key = noise.key_of(self.seed, "changed", listing.category, listing.symbol, timeframe.name)
+        drawn = noise.share(key, str(open_ms))
+        if drawn < faults.spoiled_share:
+            self.show("spoiled_share", 1)
+            return _with_a_price_of_0(row)
+        if 1 - drawn <= faults.rest_wrong and (faults.rest_wrong_ms is None or age_ms < faults.rest_wrong_ms):
+            self.show("rest_wrong", 1)
+            return falsified(row)
+        return row
 
     def _absent(self, listing: Listing, timeframe: Timeframe, open_ms: int, now_ms: int) -> bool:
         """A candle in progress is never a hole: the exchange shows it, and later has no closed one."""
@@ -70,15 +106,24 @@ class Curtain:
     def _lagging(self, rows: list[Row], listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
         since_ms = now_ms - self.faults.rest_lag_ms
         shown: list[Row] = []
+        late = 0
         for row in rows:
             open_ms = _at(row)
             close_ms = timeframe.close(open_ms)
             if not since_ms < close_ms <= now_ms:
                 shown.append(row)
-            elif self.faults.lag_unfinal:
+                continue
+            late += 1
+            if self.faults.lag_unfinal:
                 then_ms = max(open_ms, close_ms - _UNFINAL_MS)
                 shown += self.source.rows(listing, timeframe, open_ms, open_ms + 1, then_ms)
+        self._made("rest_lag_ms", late)
         return shown
+
+
+def _with_a_price_of_0(row: Row) -> Row:
+    fields = row.split(",")
+    return ",".join([*fields[:3], "0", *fields[4:]])
 
 
 def _at(row: Row) -> int:

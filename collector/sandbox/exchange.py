@@ -12,7 +12,7 @@ from collector.machine.clock import THIS_CLOCK
 from collector.sandbox.clock import Clock
 from collector.sandbox.control import PREFIX, Control
 from collector.sandbox.counts import Counts, Window
-from collector.sandbox.curtain import Curtain
+from collector.sandbox.curtain import Curtain, unseen
 from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict
 from collector.sandbox.maintenance import Maintenance, maintenances
 from collector.sandbox.market.listing import Source
@@ -27,6 +27,7 @@ from collector.sandbox.rest.twists import Scene, twisted
 from collector.sandbox.stream.rules import StreamRules
 
 _HOUR_MS = 3_600_000
+_WRONG_TIMES_MS = {"old_time": -_HOUR_MS, "future_time": 7 * 24 * _HOUR_MS}
 
 
 class Exchange:
@@ -76,7 +77,10 @@ class Exchange:
         if verdict.kind == "rate_ban":
             self.doorman.ban(request.address, now_s)
         reply = self._judged(path, read_query(query_text), verdict)
-        return attrs.evolve(reply, delay_s=verdict.delay_s) if verdict.delay_s else reply
+        if verdict.delay_s:
+            self.counts.show("latency_ms")
+            reply = attrs.evolve(reply, delay_s=verdict.delay_s)
+        return self._with_limits(reply, request.address, now_s) if self.mischief.faults.limit_headers else reply
 
     def truth(
         self, symbol: str, interval: str, start_ms: int, end_ms: int, category: str = "linear", header: bool = True
@@ -94,11 +98,25 @@ class Exchange:
         except Refusal as refusal:
             raise ValueError(refusal.message) from refusal
         return truth(
-            self._curtain(lag=False), asked.listing, asked.timeframe, start_ms, end_ms, self.clock.now_ms(), header
+            self._curtain(passing=False), asked.listing, asked.timeframe, start_ms, end_ms, self.clock.now_ms(), header
         )
 
-    def _curtain(self, lag: bool = True) -> Curtain:
-        return Curtain(self.source, self.mischief.faults, self.seed, lag)
+    def _curtain(self, *, passing: bool = True) -> Curtain:
+        show = self.counts.show if passing else unseen
+        return Curtain(self.source, self.mischief.faults, self.seed, passing, show)
+
+    def _with_limits(self, reply: Reply, address: str, now_s: float) -> Reply:
+        """The reply with what is left of the limit (docs: rate-limit, response headers)."""
+        limits = self.doorman.limits
+        left = max(0, limits.requests - self.doorman.recent(address, now_s))
+        until_ms = self.clock.now_ms() + (0 if left else int(limits.window_s * 1000))
+        self.counts.show("limit_headers")
+        headers = (
+            ("X-Bapi-Limit", str(limits.requests)),
+            ("X-Bapi-Limit-Status", str(left)),
+            ("X-Bapi-Limit-Reset-Timestamp", str(until_ms)),
+        )
+        return attrs.evolve(reply, headers=(*reply.headers, *headers))
 
     def _wrong(self, request: Request, path: str) -> Reply | None:
         """What the gateway itself refuses."""
@@ -120,7 +138,8 @@ class Exchange:
         now_ns = self.clock.now_ns()
         if verdict.kind in pages.REFUSALS:
             status, body = pages.REFUSALS[verdict.kind]
-            return self._page(verdict.kind, status, body)
+            headers = (("Location", pages.ELSEWHERE),) if status == 302 else ()
+            return attrs.evolve(self._page(verdict.kind, status, body), headers=headers)
         if verdict.kind in pages.CODES:
             code, text = pages.CODES[verdict.kind]
             self.counts.outcome(verdict.kind)
@@ -137,7 +156,7 @@ class Exchange:
             return answers.status(self.maintenance, now_ms, query)
         if path == answers.INSTRUMENTS:
             self._note_cursor(query)
-            return answers.instruments(self.source, self.dialect, now_ms, query, odd=self.mischief.faults.odd_list)
+            return self._instruments(query, now_ms)
         self._note_question(query, now_ms)
         curtain = self._curtain()
 
@@ -147,7 +166,18 @@ class Exchange:
             return attrs.evolve(page, rows=list(map(with_exponents, page.rows))) if exponents else page
 
         exponents = self.mischief.faults.exponents
+        if exponents:
+            self.counts.show("exponents")
         return answers.kline(curtain, self.dialect, now_ms, query, twist if kind in TWISTS or exponents else None)
+
+    def _instruments(self, query: Query, now_ms: int) -> Answer:
+        faults = self.mischief.faults
+        if faults.empty_list:
+            self.counts.show("empty_list")
+            return answers.no_instruments(query, now_ms)
+        if faults.odd_list:
+            self.counts.show("odd_list")
+        return answers.instruments(self.source, self.dialect, now_ms, query, odd=faults.odd_list)
 
     def _note_question(self, query: Query, now_ms: int) -> None:
         try:
@@ -169,13 +199,13 @@ class Exchange:
 
 def _broken(body: bytes, kind: str | None) -> Reply:
     """The reply as the faults below the exchange's own words make it."""
-    if kind == "old_time":
+    if kind in _WRONG_TIMES_MS:
         head, _, told = body.rpartition(b'"time":')
-        return Reply(200, b'%b"time":%d}' % (head, int(told[:-1]) - _HOUR_MS))
+        return Reply(200, b'%b"time":%d}' % (head, int(told[:-1]) + _WRONG_TIMES_MS[kind]))
     if kind == "not_utf8":
         return Reply(200, body.replace(b'"category":"', b'"category":"\xff'))
     if kind == "malformed":
         return Reply(200, body[: len(body) * 2 // 3])
-    if kind in ("truncated", "dropped", "reset", "stalled"):
+    if kind in ("truncated", "dripped", "dropped", "reset", "stalled"):
         return Reply(200, body, broken=cast(Break, kind))
     return Reply(200, body)

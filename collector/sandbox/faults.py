@@ -76,12 +76,17 @@ class Faults(StreamFaults):
     stalled: float = _share("take the request and never answer")
     stall_s: float = number(30.0, "real seconds until a stalled connection is closed after all")
     truncated: float = _share("stop in the middle of the body, short of its Content-Length, and close")
+    dripped: float = _share("send the body in twenty pieces")
+    drip_s: float = number(1.0, "and so many real seconds lie between two of them")
 
     # Refusals.
     too_many_visits: float = _share("retCode 10006, HTTP 200")
     server_error: float = _share("retCode 10016, HTTP 200")
+    server_timeout: float = _share("retCode 10000, HTTP 200")
     http_429: float = _share("HTTP 429")
     http_5xx: float = _share("HTTP 502, an HTML page of the gateway")
+    redirected: float = _share("HTTP 302 to another address")
+    gateway_page: float = _share("HTTP 200, an HTML page of the gateway")
     rate_ban: float = _share("HTTP 403 access too frequent, and the address is banned")
     ban_after: int | None = number(None, "ban the address once, with the request after so many")
     geo_block: float = _share("HTTP 403 of the content network: this country is blocked")
@@ -93,6 +98,7 @@ class Faults(StreamFaults):
     malformed: float = _share("a body that is not JSON")
     not_utf8: float = _share("a byte that is not UTF-8 in a text of the body")
     old_time: float = _share("an envelope time of an hour ago")
+    future_time: float = _share("an envelope time of a week ahead")
     wrong_symbol: float = _share("another symbol's candles, labelled so")
     wrong_category: float = _share("labelled with another category")
     wrong_interval: float = _share("candles of a coarser or finer interval")
@@ -108,7 +114,12 @@ class Faults(StreamFaults):
         default=False, metadata={"help": "null, numbers and objects in the list of symbols where texts are documented"}
     )
 
-    # What is not there, or not yet.
+    empty_list: bool = attrs.field(default=False, metadata={"help": "the list of symbols is empty"})
+    limit_headers: bool = attrs.field(
+        default=False, metadata={"help": "every answer says how many requests are left, and until when it counts them"}
+    )
+
+    # What is not there, not yet, or not so.
     rest_lag_ms: float = number(0, "a closed candle is missing so long after its close, in exchange time")
     lag_unfinal: bool = attrs.field(
         default=False, metadata={"help": "during the lag the candle is there, but not final"}
@@ -122,6 +133,9 @@ class Faults(StreamFaults):
         },
     )
     hole_share: float = _share("share of all candles the exchange does not have, chosen by the seed")
+    spoiled_share: float = _share("share of all closed candles that have a price of 0 over REST, chosen by the seed")
+    rest_wrong: float = _share("share of all closed candles that have other numbers over REST, chosen by the seed")
+    rest_wrong_ms: float | None = number(None, "and for so long after their close only, in exchange time")
 
     def __attrs_post_init__(self) -> None:
         total = sum(getattr(self, name) for name in KINDS)
@@ -141,6 +155,11 @@ class Faults(StreamFaults):
         key = noise.key_of(seed, "hole", category, name, timeframe.name)
         return noise.share(key, str(open_ms)) < self.hole_share
 
+    @property
+    def conceal(self) -> bool:
+        """Whether any candle is shown otherwise than it is, or not at all."""
+        return bool(self.holes or self.hole_share or self.rest_lag_ms or self.spoiled_share or self.rest_wrong)
+
     def emptied(self, name: str, timeframe: Timeframe) -> Spans:
         """Where a series has no candle at all."""
         if self.hole_share >= 1:
@@ -153,9 +172,10 @@ class Faults(StreamFaults):
         return {**attrs.asdict(self, recurse=False), "holes": [str(hole) for hole in self.holes]}
 
 
-# Drawn with one number for each request, so the shares add up; a hole is a matter of the candle, not of the request.
+# Drawn with one number for each request, so the shares add up; these are matters of the candle, not of the request.
+_OF_CANDLES = ("hole_share", "spoiled_share", "rest_wrong")
 KINDS: tuple[str, ...] = tuple(
-    field.name for field in attrs.fields(Faults) if field.metadata.get("share") and field.name != "hole_share"
+    field.name for field in attrs.fields(Faults) if field.metadata.get("share") and field.name not in _OF_CANDLES
 )
 TWISTS = KINDS[KINDS.index("wrong_symbol") :]
 """The kinds that change the candles of an answer; on other paths they do nothing."""
@@ -193,6 +213,7 @@ class Mischief:
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self._key = noise.key_of(seed, "faults")
+        self._before = self._seen = 0
         self.faults = faults
 
     @property
@@ -201,8 +222,9 @@ class Mischief:
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        """Set other faults; requests and faults are counted from here."""
+        """Set other faults; all is counted from here; what is drawn goes on."""
         self._faults = faults
+        self._before += self._seen
         self._seen = 0
         self._made = 0
 
@@ -212,7 +234,7 @@ class Mischief:
         if not faults.hits(path):
             return Verdict()
         self._seen += 1
-        place = str(self._seen)
+        place = str(self._before + self._seen)
         delay_s = (faults.latency_ms + faults.jitter_ms * noise.share(self._key, "jitter" + place)) / 1000
         if faults.ban_after is not None and self._seen == faults.ban_after + 1:
             return Verdict(delay_s, "rate_ban")

@@ -4,8 +4,8 @@ from typing import Literal
 
 import attrs
 
-Break = Literal["", "truncated", "dropped", "reset", "stalled"]
-"""How a reply comes to grief on its way: cut short, or never sent."""
+Break = Literal["", "truncated", "dripped", "dropped", "reset", "stalled"]
+"""How a reply comes to grief on its way: cut short, in pieces, or never sent."""
 
 
 @attrs.frozen
@@ -28,3 +28,4 @@ class Reply:
     content_type: str = "application/json; charset=utf-8"
     delay_s: float = 0.0
     broken: Break = ""
+    headers: tuple[tuple[str, str], ...] = ()

@@ -170,7 +170,9 @@ async def open_sandbox(
     context = _tls_context(host, ca_file) if tls else None
     listeners = await trio.open_tcp_listeners(port, host=host)
     bound = listeners[0].socket.getsockname()[1]
-    wire = Wire(exchange.respond, exchange.clock.now_ms, lambda: exchange.mischief.faults.stall_s)
+    mischief = exchange.mischief
+    stall_s, drip_s = (lambda: mischief.faults.stall_s), (lambda: mischief.faults.drip_s)
+    wire = Wire(exchange.respond, exchange.clock.now_ms, stall_s, drip_s=drip_s)
     broadcast = Broadcast(exchange)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broadcast.run)

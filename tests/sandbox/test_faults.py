@@ -45,6 +45,8 @@ HONEST = rows(asker())
         ("rate_ban", 403, b"access too frequent"),
         ("geo_block", 403, b"CloudFront distribution is configured to block access from your country"),
         ("waf_block", 403, b"Request blocked."),
+        ("redirected", 302, b"302 Found"),
+        ("gateway_page", 200, b"Welcome to openresty!"),
     ],
 )
 def test_refusals_of_the_gateway_are_not_json(fault: str, status: int, words: bytes) -> None:
@@ -55,7 +57,13 @@ def test_refusals_of_the_gateway_are_not_json(fault: str, status: int, words: by
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("too_many_visits", 10006), ("server_error", 10016), ("region_refused", 10009), ("compliance_refused", 10024)],
+    [
+        ("too_many_visits", 10006),
+        ("server_error", 10016),
+        ("server_timeout", 10000),
+        ("region_refused", 10009),
+        ("compliance_refused", 10024),
+    ],
 )
 def test_refusals_of_the_exchange_are_codes(fault: str, code: int) -> None:
     box = asker(faults=Faults(**{fault: 1.0}))  # type: ignore[arg-type]
@@ -63,7 +71,7 @@ def test_refusals_of_the_exchange_are_codes(fault: str, code: int) -> None:
     assert box.json(KLINE, **WINDOW)["retCode"] == code
 
 
-@pytest.mark.parametrize("fault", ["dropped", "reset", "stalled", "truncated"])
+@pytest.mark.parametrize("fault", ["dripped", "dropped", "reset", "stalled", "truncated"])
 def test_what_breaks_below_http_is_left_to_the_server(fault: str) -> None:
     assert asker(faults=Faults(**{fault: 1.0})).reply(KLINE, **WINDOW).broken == fault  # type: ignore[arg-type]
 
@@ -97,6 +105,60 @@ def test_latency_is_fixed_and_jitter_is_added() -> None:
 
 def test_old_time_is_an_hour_ago() -> None:
     assert asker(faults=Faults(old_time=1)).json("/v5/market/time")["time"] == NOW - HOUR
+
+
+def test_future_time_is_a_week_ahead() -> None:
+    assert asker(faults=Faults(future_time=1)).json("/v5/market/time")["time"] == NOW + 7 * DAY
+
+
+def test_a_redirect_says_where_to() -> None:
+    assert asker(faults=Faults(redirected=1)).reply(KLINE, **WINDOW).headers == (
+        ("Location", "https://www.bybit.com/"),
+    )
+
+
+def test_an_empty_list_is_a_good_answer_without_symbols() -> None:
+    box = asker(faults=Faults(empty_list=True))
+    answer = box.json("/v5/market/instruments-info", category="linear")
+    assert (answer["retCode"], answer["result"]["list"]) == (0, [])
+    assert box.exchange.counts.shown == {"empty_list": 1}
+
+
+def test_headers_of_the_limit_count_down() -> None:
+    box = asker(faults=Faults(limit_headers=True))
+    left = [dict(box.reply(KLINE, **WINDOW).headers)["X-Bapi-Limit-Status"] for _ in range(3)]
+    assert left == ["599", "598", "597"]
+
+
+def test_spoiled_candles_have_a_price_of_0_in_every_answer() -> None:
+    box = asker(faults=Faults(spoiled_share=0.3))
+    spoiled = [row for row in rows(box) if row[3] == "0"]
+    assert 0 < len(spoiled) < 20
+    assert spoiled == [row for row in rows(box) if row[3] == "0"]
+    assert box.exchange.counts.shown == {"spoiled_share": 2 * len(spoiled)}
+    assert [row for row in rows(box) if row not in spoiled] == [row for row in HONEST if row[0] not in column(spoiled)]
+
+
+def test_wrong_candles_of_rest_are_right_some_time_after_their_close() -> None:
+    box = asker(faults=Faults(rest_wrong=1, rest_wrong_ms=5.5 * HOUR))
+    assert [row for row in rows(box) if row not in HONEST] == rows(box)[:5]
+    assert box.exchange.truth("BTCUSDT", "60", HERE - 5 * HOUR, HERE).count(b"\n") == 6
+    assert rows(asker(faults=Faults(rest_wrong=1)))[-1] not in HONEST
+
+
+def column(given: list[list[str]]) -> list[str]:
+    return [row[0] for row in given]
+
+
+def test_what_is_drawn_goes_on_when_faults_are_set() -> None:
+    box = asker()
+    half = Faults(http_429=0.5)
+
+    def statuses() -> list[int]:
+        box.exchange.mischief.faults = half
+        return [box.reply(KLINE, **WINDOW).status for _ in range(20)]
+
+    assert statuses() != statuses()
 
 
 def test_wrong_symbol_is_labelled_so() -> None:

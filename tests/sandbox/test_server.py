@@ -116,6 +116,13 @@ async def test_a_truncated_body_ends_before_its_length(box: Sandbox, client: htt
         await client.get(KLINE)
 
 
+async def test_a_dripped_body_comes_whole_in_the_end(box: Sandbox, client: httpx.AsyncClient) -> None:
+    box.faults = Faults(dripped=1, drip_s=0.001)
+    before = trio.current_time()
+    assert (await client.get(KLINE)).json()["retCode"] == 0
+    assert trio.current_time() - before >= 0.02
+
+
 async def test_a_stalled_request_is_never_answered(box: Sandbox, client: httpx.AsyncClient) -> None:
     box.faults = Faults(stalled=1)
     with pytest.raises(httpx.ReadTimeout):

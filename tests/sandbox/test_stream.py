@@ -17,7 +17,7 @@ from collector.sandbox import Faults, Options, Sandbox, StreamRules, open_sandbo
 from collector.sandbox.market.listing import Category
 from collector.sandbox.stream.garbles import garbled
 
-from .asking import MINUTE, NOW, RealTime
+from .asking import DAY, MINUTE, NOW, RealTime
 
 BTC, ETH = "kline.1.BTCUSDT", "kline.5.ETHUSDT"
 
@@ -222,7 +222,7 @@ async def test_counts_tell_what_clients_did() -> None:
 # --- what goes wrong ---
 
 
-@pytest.mark.parametrize(("fault", "status"), [("handshake_403", 403), ("handshake_5xx", 503)])
+@pytest.mark.parametrize(("fault", "status"), [("handshake_403", 403), ("handshake_5xx", 503), ("handshake_page", 200)])
 async def test_a_handshake_can_be_refused_so_many_times(fault: str, status: int) -> None:
     faults = Faults(**{fault: 1.0, "stream_times": 2})  # type: ignore[arg-type]
     async with open_sandbox(faults=faults) as box:
@@ -241,6 +241,23 @@ async def test_a_connection_is_cut_after_so_many_pushes() -> None:
             await hear(client, 20)
         assert code(caught.value) == 1006
         assert box.counts.stream.pushes == 3
+
+
+@pytest.mark.parametrize(("fault", "said"), [("handshake_nonsense", b"SSH-2.0"), ("handshake_header", b"\xe9\xff\r\n")])
+async def test_a_handshake_can_be_answered_with_what_no_server_says(fault: str, said: bytes) -> None:
+    async with open_sandbox(faults=Faults(**{fault: 1.0})) as box:  # type: ignore[arg-type]
+        async with await trio.open_tcp_stream(box.host, box.port) as stream:
+            headers = "".join(f"{name}: {value}\r\n" for name, value in UPGRADE_WITH_KEY.items())
+            await stream.send_all(f"GET /v5/public/linear HTTP/1.1\r\nHost: box\r\n{headers}\r\n".encode())
+            assert said in b"".join([bytes(part) async for part in stream])
+        assert box.counts.stream.handshakes_refused == {fault: 1}
+
+
+async def test_a_connection_can_end_with_a_word() -> None:
+    async with connected(faults=Faults(closing=1, after_s=0.01)) as (_, client):
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.get_message()
+        assert code(caught.value) == 1001
 
 
 async def test_connections_are_cut_by_the_minute() -> None:
@@ -294,6 +311,16 @@ async def test_topics_are_refused_by_name() -> None:
         assert (await hear(client))[0]["ret_msg"] == f"error:handler not found,topic:{ETH}"
 
 
+async def test_answers_may_name_nothing() -> None:
+    async with connected(faults=Faults(ack_nameless=1, refused_topics=("ETHUSDT",), refusal_nameless=True)) as heard:
+        box, client = heard
+        await client.send_message(f'{{"op":"subscribe","req_id":"mine","args":["{ETH}"]}}')
+        assert {"error:handler not found", ""} <= set((await hear(client))[0].values())
+        await client.send_message(f'{{"op":"subscribe","req_id":"mine","args":["{BTC}"]}}')
+        assert (await hear(client))[0]["req_id"] == ""
+        assert box.counts.stream.faults == {"refused_topics": 1, "refusal_nameless": 1, "ack_nameless": 1}
+
+
 async def test_pushes_can_be_anything() -> None:
     async with connected() as (box, client):
         await say(client, BTC)
@@ -314,6 +341,11 @@ async def test_pushes_can_be_anything() -> None:
         binary = await faulty("binary")
         assert isinstance(binary, bytes)
         assert json.loads(binary)["data"] == honest["data"]
+        future = json.loads(await faulty("future"))
+        assert (future["data"][0]["confirm"], future["ts"] > NOW + 6 * DAY) == (True, True)
+        await hear(client)
+        assert json.loads(await faulty("beyond"))["data"][0]["start"] > 10**18
+        await hear(client)
         assert json.loads(await faulty("unknown")).get("topic") != BTC
         assert (await hear(client))[0]["data"] == honest["data"]
 

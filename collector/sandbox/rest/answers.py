@@ -93,6 +93,12 @@ def instruments(source: Source, dialect: Dialect, now_ms: int, query: Query, *, 
     return succeeded(msgspec.json.encode(result), now_ms)
 
 
+def no_instruments(query: Query, now_ms: int) -> Answer:
+    """An empty list of instruments."""
+    result = {"category": query.get("category", ""), "list": [], "nextPageCursor": ""}
+    return succeeded(msgspec.json.encode(result), now_ms)
+
+
 def time(now_ns: int) -> Answer:
     """The exchange's time (docs: market/time); its numbers are texts."""
     result = f'{{"timeSecond":"{now_ns // 10**9}","timeNano":"{now_ns}"}}'

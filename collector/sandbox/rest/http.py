@@ -27,17 +27,19 @@ _WORTH_PACKING = 1024  # below, packing costs more than it saves
 _GZIP = re.compile(rb"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)  # a weight of nothing is a no
 _HOST_OF_TARGET = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_DRIPS = 20
 _LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
 
 @attrs.frozen
 class Wire:
-    """What all connections have in common: who answers, the time in headers, and how long a stall lasts."""
+    """What all connections have in common: who answers, the time in headers, and how long stalls and drips last."""
 
     respond: Respond
     now_ms: Callable[[], int]
     stall_s: Callable[[], float]
     upgrade: Upgrade | None = None
+    drip_s: Callable[[], float] = lambda: 1.0
 
 
 async def serve_http(stream: trio.abc.Stream, address: str, wire: Wire) -> None:
@@ -82,6 +84,9 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
         return False
     packed = bool(_GZIP.search(headers.get(b"accept-encoding", b""))) and len(reply.body) >= _WORTH_PACKING
     written = _written(connection, reply, packed, head.method == b"HEAD", wire.now_ms())
+    if reply.broken == "dripped":
+        await _drip(stream, written, wire)
+        return connection.our_state is not h11.MUST_CLOSE
     await stream.send_all(written)
     return reply.broken == "" and connection.our_state is not h11.MUST_CLOSE
 
@@ -127,6 +132,7 @@ def _written(connection: h11.Connection, reply: Reply, packed: bool, bare: bool,
         *([("Content-Encoding", "gzip")] if packed else []),
         *([("Allow", "GET")] if reply.status == 405 else []),
         ("Connection", "keep-alive"),
+        *reply.headers,
     ]
     start = h11.Response(status_code=reply.status, headers=headers, reason=_REASONS[reply.status])
     head = connection.send(start) or b""
@@ -141,6 +147,13 @@ def _written(connection: h11.Connection, reply: Reply, packed: bool, bare: bool,
 def _packed(body: bytes) -> bytes:
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # level 1: a page of candles in 0.7 ms, to a third
     return packer.compress(body) + packer.flush()
+
+
+async def _drip(stream: trio.abc.Stream, written: bytes, wire: Wire) -> None:
+    size = -(-len(written) // _DRIPS)
+    for at in range(0, len(written), size):
+        await stream.send_all(written[at : at + size])
+        await trio.sleep(wire.drip_s())
 
 
 async def _say_nothing(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> None:

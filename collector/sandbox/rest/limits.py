@@ -40,14 +40,18 @@ class Doorman:
 
     def admit(self, address: str, at_s: float) -> bool:
         """Count a request of an address that is not banned; False if it is the one too many, which starts a ban."""
+        if self.recent(address, at_s) >= self.limits.requests:
+            self.ban(address, at_s)
+            return False
+        self._recent[address].append(at_s)
+        return True
+
+    def recent(self, address: str, at_s: float) -> int:
+        """How many requests of the address the window holds that ends now."""
         recent = self._recent[address]
         while recent and recent[0] <= at_s - self.limits.window_s:
             recent.popleft()
-        if len(recent) >= self.limits.requests:
-            self.ban(address, at_s)
-            return False
-        recent.append(at_s)
-        return True
+        return len(recent)
 
     def ban(self, address: str, at_s: float) -> None:
         self._banned_until[address] = at_s + self.limits.ban_s

@@ -43,12 +43,16 @@ def _gateway(title: bytes) -> bytes:
     )
 
 
+ELSEWHERE = "https://www.bybit.com/"
+MOVED = _gateway(b"302 Found")
+WELCOME = _gateway(b"Welcome to openresty!")
 NOT_FOUND = _gateway(b"404 Not Found")
 BAD_METHOD = _gateway(b"405 Not Allowed")
 BAD_VERB = _gateway(b"400 Bad Request")
 
 # What a connection to the stream is refused with.
 HANDSHAKES: dict[int, bytes] = {
+    200: WELCOME,
     400: BAD_VERB,
     403: _gateway(b"403 Forbidden"),
     404: NOT_FOUND,
@@ -59,6 +63,8 @@ HANDSHAKES: dict[int, bytes] = {
 REFUSALS: dict[str, tuple[int, bytes]] = {
     "http_429": (429, _gateway(b"429 Too Many Requests")),
     "http_5xx": (502, _gateway(b"502 Bad Gateway")),
+    "redirected": (302, MOVED),
+    "gateway_page": (200, WELCOME),
     "rate_ban": (403, RATE_BAN),
     "geo_block": (403, GEO_BLOCK),
     "waf_block": (403, WAF_BLOCK),
@@ -66,6 +72,7 @@ REFUSALS: dict[str, tuple[int, bytes]] = {
 # Those that are business errors: retCode and text, as they were seen.
 CODES: dict[str, tuple[int, str]] = {
     "too_many_visits": (10006, "Too many visits. Exceeded the API Rate Limit."),
+    "server_timeout": (10000, "Server Timeout"),
     "server_error": (10016, "System error. Please try again later."),
     "region_refused": (10009, "The service is restricted in your region."),
     "compliance_refused": (10024, "The product is not available under the compliance rules of your region."),

@@ -21,10 +21,10 @@ from collector.sandbox.faults import Faults
 from collector.sandbox.peak import Peak
 from collector.sandbox.stream import pushes
 from collector.sandbox.stream.counts import OpenConnection
-from collector.sandbox.stream.dialect import Session
+from collector.sandbox.stream.dialect import Session, without_names
 from collector.sandbox.stream.feed import Feed, Push
 from collector.sandbox.stream.garbles import garbled_frame
-from collector.sandbox.stream.handshake import PATHS, SILENT_PATHS, accepted, conn_id, refused
+from collector.sandbox.stream.handshake import PATHS, SILENT_PATHS, accepted, conn_id, odd, refused
 from collector.sandbox.stream.line import Line
 from collector.sandbox.stream.mischief import Fate, StreamMischief
 from collector.sandbox.stream.rules import NEW_CONNECTIONS_S
@@ -79,6 +79,10 @@ class Broadcast:
             await stream.send_all(refused(status))
             return
         websocket, answer = upgrade
+        if fault := self._mischief.handshake(self._next("handshake")):
+            self._counts.stream.handshakes_refused[fault] += 1
+            await stream.send_all(odd(fault, answer))
+            return
         self._open[address, path] += 1
         try:
             await stream.send_all(answer)
@@ -123,7 +127,7 @@ class Broadcast:
         if self._open[address, path] >= self._rules.connections:  # how the exchange refuses is not known
             return 403
         self._new[address].add(now_s)
-        return self._mischief.handshake(self._next("handshake"))
+        return None
 
     async def _run(self, path: str, line: Line) -> None:
         client = self._admit(path, line)
@@ -166,6 +170,8 @@ class Broadcast:
             return
         if kind == "mute":
             client.line.muted = True
+        elif kind == "closing":
+            client.line.close()
         else:
             client.line.cut("cut")
 
@@ -191,7 +197,8 @@ class Broadcast:
         if fault != "ack_missing":
             for reply in heard.replies:
                 self._counts.stream.sent(client.count)
-                client.line.say(reply)
+                nameless = fault == "ack_nameless" or (heard.refused and self._mischief.nameless)
+                client.line.say(without_names(reply) if nameless else reply)
         if fault != "ack_late":
             self._deliver_all(first)
         if client.session.listens and not listened:

@@ -4,6 +4,7 @@ One `Session` per connection. It does no I/O, asks no clock and pushes no candle
 spot another (https://bybit-exchange.github.io/docs/v5/ws/connect, and what was seen on the wire).
 """
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,6 +29,11 @@ class Heard:
     begun: tuple[Topic, ...] = ()
     ended: tuple[Topic, ...] = ()
     refused: bool = False
+
+
+def without_names(reply: str) -> str:
+    """An answer that says neither to what it is one, nor which topic it refuses."""
+    return re.sub(r',topic:[^"]*|(?<="req_id":")[^"]*| ?:\[[^"\]]*\]', "", reply)
 
 
 class Session:

@@ -53,7 +53,11 @@ class StreamFaults:
     # Connections: shares of those that are asked for.
     handshake_403: float = _share("handshake", "the connection is refused with HTTP 403")
     handshake_5xx: float = _share("handshake", "and with HTTP 503")
+    handshake_page: float = _share("handshake", "and with HTTP 200, an HTML page")
+    handshake_nonsense: float = _share("handshake", "it is answered with what is no HTTP at all")
+    handshake_header: float = _share("handshake", "it is accepted with a header that is not ASCII")
     cut: float = _share("connection", "the connection ends without a word after a while")
+    closing: float = _share("connection", "the connection ends after a while, with a close frame: 1001, going away")
     mute: float = _share("connection", "after a while the connection stays open, but nothing comes, no pong either")
     after_s: float = number(10.0, "that while, in real seconds")
     after_frames: int | None = number(None, "or so many pushes, if that is earlier")
@@ -64,6 +68,8 @@ class StreamFaults:
     lost: float = _share("request", "the request is lost: no answer, and no pushes")
     ack_missing: float = _share("request", "the request is obeyed, but not answered")
     ack_late: float = _share("request", "the first pushes come before the answer")
+    ack_nameless: float = _share("request", "the answer has no req_id")
+    refusal_nameless: bool = _flag("a refusal names neither its topic nor its req_id")
 
     # Confirmations: shares of candles, chosen by the seed, whoever listens.
     confirm_late: float = _share("confirm", "the confirmation comes late")
@@ -85,6 +91,8 @@ class StreamFaults:
     push_mistyped: float = _share("push", "a field has another type")
     push_binary: float = _share("push", "it comes as a binary message")
     push_unknown: float = _share("push", "something else comes before it: another topic, or none")
+    push_future: float = _share("push", "before it a candle of next week is confirmed, at a time of next week")
+    push_beyond: float = _share("push", "before it a candle is confirmed whose time is beyond all calendars")
 
     def kinds(self, group: str) -> tuple[tuple[str, float], ...]:
         """The faults of a group with their shares."""

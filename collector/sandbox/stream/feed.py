@@ -220,7 +220,7 @@ class Feed(Generic[Listener]):
         return self._row(topic, open_ms, open_ms) if open_ms < topic.listing.end_ms else ""
 
     def _shown(self, watched: _Watched[Listener], row: Row) -> bool:
-        return bool(row) and not (self._script.silent(watched.topic) and still(row))
+        return bool(row) and not (still(row) and self._script.silent(watched.topic))
 
     def _text(self, watched: _Watched[Listener], row: Row, now_ms: int) -> str:
         return pushes.message(watched.topic, [pushes.entry(row, watched.topic.timeframe, False, now_ms)], now_ms)

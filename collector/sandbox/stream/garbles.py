@@ -3,10 +3,15 @@
 Pure, and drawn by nobody: the same input always comes out in the same wrong way.
 """
 
+import re
 from collections.abc import Callable
 
+from collector.candle import DAY_MS
 from collector.sandbox.market.listing import Row
 from collector.sandbox.stream.pushes import BINARY, frame
+
+_BESIDE = ("push_unknown", "push_future", "push_beyond")  # the honest push comes too
+_TIMES = re.compile(r'("(?:start|end|timestamp|ts)":)(\d+)')
 
 
 def still(row: Row) -> bool:
@@ -36,15 +41,15 @@ def garbled_frame(kind: str, text: str, honest: bytes) -> bytes:
     if kind == "push_binary":
         return frame(text.encode(), BINARY)
     wrong = frame(garbled(kind.removeprefix("push_"), text).encode())
-    return wrong + honest if kind == "push_unknown" else wrong
+    return wrong + honest if kind in _BESIDE else wrong
 
 
 def garbled(kind: str, text: str) -> str:
     """A push as a fault makes it.
 
     Args:
-        kind: `malformed` is not JSON, `incomplete` lacks a field, `mistyped` has one of another type, and `unknown` is
-            no push of candles at all.
+        kind: `malformed` is not JSON, `incomplete` lacks a field, `mistyped` has one of another type, `unknown` is no
+            push of candles at all, and `future` and `beyond` confirm a candle that has not come.
     """
     return _GARBLES[kind](text)
 
@@ -68,6 +73,19 @@ def _unknown(text: str) -> str:
     return '{"notice":"maintenance","ret_msg":""}'
 
 
+def _at_another_time(text: str, later_ms: int) -> str:
+    later = _TIMES.sub(lambda found: f"{found[1]}{int(found[2]) + later_ms}", text)
+    return later.replace('"confirm":false', '"confirm":true')
+
+
+def _future(text: str) -> str:
+    return _at_another_time(text, 7 * DAY_MS)
+
+
+def _beyond(text: str) -> str:
+    return _at_another_time(text, 10**18)
+
+
 def _malformed(text: str) -> str:
     return text[: len(text) * 2 // 3]
 
@@ -77,4 +95,6 @@ _GARBLES: dict[str, Callable[[str], str]] = {
     "incomplete": _incomplete,
     "mistyped": _mistyped,
     "unknown": _unknown,
+    "future": _future,
+    "beyond": _beyond,
 }

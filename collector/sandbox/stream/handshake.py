@@ -16,6 +16,7 @@ from collector.sandbox.rest import pages
 
 PATHS: dict[str, Category] = {f"/v5/public/{category}": category for category in CATEGORIES}
 SILENT_PATHS = ("/v5/public/option", "/v5/public/spread")
+_STATUSES = {"handshake_403": 403, "handshake_5xx": 503, "handshake_page": 200}
 _LETTERS = "0123456789abcdefghijklmnopqrstuv"
 
 
@@ -40,6 +41,15 @@ def refused(status: int) -> bytes:
     body = pages.HANDSHAKES[status]
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/html\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def odd(kind: str, answer: bytes) -> bytes:
+    """What is sent to a handshake that a fault hit; `answer` is what accepts it."""
+    if kind == "handshake_nonsense":
+        return b"\x15\x03\x01\x00\x02\x02\x46SSH-2.0-OpenSSH_9.6\r\n"
+    if kind == "handshake_header":
+        return answer.replace(b"\r\n", b"\r\nX-Served-By: \xe9\xff\r\n", 1)
+    return refused(_STATUSES[kind])
 
 
 def conn_id(seed: int, number: int) -> str:

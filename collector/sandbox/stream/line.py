@@ -16,6 +16,7 @@ from collector.sandbox.stream.pushes import frame
 _CHUNK = 65_536
 _LONGEST = 1 << 20  # of one message; 21,000 characters of topics are the most that make sense
 _FAREWELL_S = 1.0
+_GOING_AWAY = 1001
 # How far away the exchange is at least. Some clients note what they have asked for only after they have sent it, and
 # fail when the answer is there before.
 _AWAY_S = 0.005
@@ -72,6 +73,11 @@ class Line:
         """End the connection without a word, which clients see as 1006."""
         self.ended_by = why
         self._scope.cancel()
+
+    def close(self) -> None:
+        """End the connection with a word: the client answers it, and nothing else is sent."""
+        self.put(self._websocket.send(CloseConnection(_GOING_AWAY, "going away")))
+        self.muted = True
 
     async def run(self, hear: Callable[[str], None], pinged: Callable[[], None]) -> None:
         """Read and write until either side ends it. Does not close the stream.

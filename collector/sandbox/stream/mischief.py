@@ -14,7 +14,6 @@ from collector.sandbox.market import noise
 from collector.sandbox.stream.script import HONEST, Plan, Script
 from collector.sandbox.stream.topics import Topic
 
-REFUSALS = {"handshake_403": 403, "handshake_5xx": 503}
 _PER_MINUTE = 60.0
 
 
@@ -43,10 +42,9 @@ class StreamMischief(Script):
         self._counted_for: Faults | None = None
         self._made = 0
 
-    def handshake(self, number: int) -> int | None:
-        """The HTTP status with which the numbered connection is refused, if it is."""
-        kind = self._drawn("handshake", str(number))
-        return None if kind is None else REFUSALS[kind]
+    def handshake(self, number: int) -> str | None:
+        """What is wrong with the handshake of the numbered connection."""
+        return self._drawn("handshake", str(number))
 
     def fate(self, number: int, now_s: float) -> Fate:
         """What becomes of the numbered connection."""
@@ -71,6 +69,11 @@ class StreamMischief(Script):
         named = self._current().refused_topics
         return bool(named) and (text in named or text.rpartition(".")[2] in named) and self.told("refused_topics")
 
+    @property
+    def nameless(self) -> bool:
+        """Whether a refusal does not say what it is about."""
+        return self._current().refusal_nameless and self.told("refusal_nameless")
+
     def push(self, connection: int, number: int, text: str) -> str | None:
         """What becomes of the numbered push to the numbered connection."""
         if not self.garbles:
@@ -89,7 +92,10 @@ class StreamMischief(Script):
         return self._current().exponents
 
     def silent(self, topic: Topic) -> bool:
-        return self._current().silent_minutes and self._hits(topic.text)
+        silent = self._current().silent_minutes and self._hits(topic.text)
+        if silent:
+            self._done("silent_minutes")
+        return silent
 
     def absent(self, topic: Topic, open_ms: int) -> bool:
         faults = self._current()

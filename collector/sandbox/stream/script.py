@@ -29,7 +29,7 @@ class Script:
         return False
 
     def silent(self, topic: Topic) -> bool:
-        """Whether candles without a trade are left out."""
+        """Whether a candle without a trade is left out."""
         return False
 
     def absent(self, topic: Topic, open_ms: int) -> bool:

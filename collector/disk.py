@@ -12,26 +12,36 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import attrs
-
 from collector.errors import StorageError
-from collector.machine.disk import Disk
-from collector.own_files import give_to_owner_of, reason, remove_if_there
+from collector.own_files import give_to_owner_of, reason
 
 _MODE = 0o644  # of a new file; the umask applies
 
 
-@attrs.define
-class Files:
-    """Replaces files, cuts them, and makes them durable. Raises `OSError`, of which `storage` makes a sentence."""
+class Disk:
+    """The calls that can fail for lack of space or a broken disk, and what is made of them.
 
-    disk: Disk
-    parts: int = 0  # of files that were put in the place of others: what tells a slow disk from one that hangs
+    `write`, `sync` and `rename` are the seam where tests inject those faults; all others go through these three. All
+    raise `OSError`, which `storage` makes a sentence of.
+    """
+
+    parts = 0  # of files that were put in the place of others: what tells a slow disk from one that hangs
+
+    def write(self, file: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+
+    def sync(self, file: int) -> None:
+        os.fsync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.replace(target)
 
     def replace(self, path: Path, parts: Iterable[bytes]) -> int:
         """Puts a new file in the place of the old one, for good; its size."""
         size = self.put_over(path, parts)
-        self.sync(target_of(path).parent)
+        self.sync_path(target_of(path).parent)
         return size
 
     def put_over(self, path: Path, parts: Iterable[bytes]) -> int:
@@ -42,44 +52,40 @@ class Files:
         """
         target, new = target_of(path), beside_of(path)
         try:
-            remove_if_there(self.disk, new)
-            size = self._write_new(new, target, parts)
-            self.disk.rename(new, target)
+            new.unlink(missing_ok=True)
+            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+            try:
+                _take_after(file, target)
+                for part in parts:
+                    self.write(file, part)
+                    self.parts += 1
+                size = os.fstat(file).st_size
+                self.sync(file)
+            finally:
+                os.close(file)
+            self.rename(new, target)
         except OSError:
             with suppress(OSError):  # the first error is the one to report
-                remove_if_there(self.disk, new)
+                new.unlink(missing_ok=True)
             raise
         return size
 
-    def _write_new(self, new: Path, target: Path, parts: Iterable[bytes]) -> int:
-        file = self.disk.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
-        try:
-            _take_after(file, target)
-            for part in parts:
-                self.disk.write(file, part)
-                self.parts += 1
-            size = os.fstat(file).st_size
-            self.disk.sync(file)
-        finally:
-            self.disk.close(file)
-        return size
-
-    def sync(self, path: Path) -> None:
+    def sync_path(self, path: Path) -> None:
         """Returns once all of a file, or every name in a directory, has reached the disk."""
-        file = self.disk.open(path, os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.disk.sync(file)
+            self.sync(file)
         finally:
-            self.disk.close(file)
+            os.close(file)
 
     def cut(self, path: Path, size: int) -> None:
         """Leaves only so many bytes of a file, for good."""
-        file = self.disk.open(path, os.O_WRONLY)
+        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            self.disk.truncate(file, size)
-            self.disk.sync(file)
+            os.ftruncate(file, size)
+            self.sync(file)
         finally:
-            self.disk.close(file)
+            os.close(file)
 
 
 def target_of(path: Path) -> Path:
