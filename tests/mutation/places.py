@@ -22,7 +22,7 @@ MODULES = (
     "collector.inspection",
     "collector.recovery",
     "collector.quarantine",
-    "collector.disk",
+    "collector.files",
     "collector.store",
     "collector.writer",
     "collector.reconcile",

@@ -128,6 +128,11 @@ def test_what_is_said_to_people_is_left_as_it_is(source: str) -> None:
     assert changes(source) - {f"{source} -> pass"} == set()
 
 
+def test_every_module_and_every_file_of_tests_is_there() -> None:
+    project = Project.of(MODULES)
+    assert [tests for tests in project.tests if not (project.root / tests).is_file()] == []
+
+
 def test_every_explanation_gives_a_reason_and_names_a_module() -> None:
     names = {module.rpartition(".")[2] for module in MODULES}
     assert all(each.why and each.module in names for each in explanations())
