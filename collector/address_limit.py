@@ -144,7 +144,7 @@ class AddressLimit:
 @contextmanager
 def open_address_limit(settings: Settings, machine: Machine) -> Iterator[AddressLimit]:
     """The limit that this process shares with the other collectors of its user, until left."""
-    file = LimitFile(_name_of(settings.rest_url), machine.network.shared_places(), machine.clock)
+    file = LimitFile(machine.disk, _name_of(settings.rest_url), machine.network.shared_places(), machine.clock)
     limit = AddressLimit(settings, machine.chance.name(), file, machine.clock.since_boot_s)
     try:
         yield limit

@@ -29,8 +29,8 @@ async def open_rest_beside(settings: Settings, machine: Machine) -> AsyncIterato
         Banned: a rate ban is on, and nothing must be asked now.
     """
     settings = attrs.evolve(settings, bulk_batch_size=1)
-    recorded = partial(recorded_ban, settings.data_dir)
-    silence = Silence(recorded(), partial(record_ban, settings.data_dir), machine.clock.now_ms, recorded)
+    recorded = partial(recorded_ban, machine.disk, settings.data_dir)
+    silence = Silence(recorded(), partial(record_ban, machine.disk, settings.data_dir), machine.clock.now_ms, recorded)
     silence.at_most(settings.ban_wait_s)
     with open_address_limit(settings, machine) as limit:
         if left_s := max(silence.left_s, limit.banned_s):

@@ -44,6 +44,7 @@ from collector.commands.symbols import symbols
 from collector.commands.terminal import can_draw, print_line, say
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.logs import get_logger, open_logs, set_level
+from collector.machine.disk import THIS_DISK
 from collector.repair import Plan, show_plans
 from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
@@ -151,7 +152,7 @@ def repair(
     settings = options.settings
     if dry_run:
         options.say_warnings()
-    refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
+    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, settings.category, options.are_about, options.selection)
     draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
     if dry_run:
         plans = list(show_plans(settings, options.are_about, options.demand))

@@ -110,8 +110,8 @@ def _normal(spans: Iterable[Span]) -> Iterator[Span]:
             if current is not None:
                 yield current
             current = span
-        elif span.end_ms > current.end_ms:
-            current = Span(current.start_ms, span.end_ms)
+        else:
+            current = Span(current.start_ms, max(current.end_ms, span.end_ms))
     if current is not None:
         yield current
 

@@ -16,6 +16,7 @@ import psutil
 from collector.candle import TIMEFRAMES, Series, timeframe
 from collector.coverage import Spans
 from collector.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadable
+from collector.machine.disk import THIS_DISK, Disk
 from collector.research import alignment
 from collector.research.catalogue import Catalogue
 from collector.research.held import Candle, Held, ReplayedCandle
@@ -62,6 +63,7 @@ class DataFeeder:
         closed_only: whether look-ups give only candles that had closed at the moment asked about. A backtest wants
             that: the numbers of an open candle are those it had in the end, and to know them is to look ahead.
         memory: tells the machine's memory.
+        disk: opens and reads the files.
 
     All methods that need candles raise `NoSuchSeries` for what is not stored, `NotReadable` for a file that is none of
     ours, and `DoesNotFit` for a series that alone is beyond the limit; and `ValueError` for what is not a moment. But
@@ -77,8 +79,10 @@ class DataFeeder:
         memory_limit_bytes: int | None = None,
         closed_only: bool = False,
         memory: Callable[[], Memory] = psutil.virtual_memory,
+        disk: Disk = THIS_DISK,
     ) -> None:
-        self._catalogue = Catalogue(Path(data_dir).expanduser())
+        self._disk = disk
+        self._catalogue = Catalogue(disk, Path(data_dir).expanduser())
         self._closed_only = closed_only
         self._shelf = Shelf(Limit(memory_limit_percent, memory_limit_bytes, memory))
         self._spans: dict[Series, tuple[int, int] | None] = {}
@@ -330,7 +334,7 @@ class DataFeeder:
         path, span, known = self._catalogue.path(series), self._spans.get(series), self._shelf.get(series)
         before = known.mirror if known else None
         try:
-            rows = part(path, *span) if span else mirror(path, before)
+            rows = part(self._disk, path, *span) if span else mirror(self._disk, path, before)
         except (FileNotFoundError, NotReadable) as error:
             self._shelf.drop(series)
             raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None

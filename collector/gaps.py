@@ -17,6 +17,7 @@ from collector.errors import LeftAlone, StorageError
 from collector.inspection import Mark, is_there, mapped, trusted
 from collector.ledger import read_ledger
 from collector.machine.clock import THIS_CLOCK, LocalClock
+from collector.machine.disk import THIS_DISK, Disk
 from collector.missing import Missing, State, neighbours_joined
 from collector.ownership import refuse_if_absent
 from collector.recovery import recover
@@ -57,7 +58,11 @@ class Gap:
 
 
 def find_gaps(
-    data_dir: Path, category: str, demand: Demand | None = None, clock: LocalClock = THIS_CLOCK
+    data_dir: Path,
+    category: str,
+    demand: Demand | None = None,
+    clock: LocalClock = THIS_CLOCK,
+    disk: Disk = THIS_DISK,
 ) -> Iterator[Gap]:
     """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time; with a
     demand, also what that wants. Days count back from the exchange's time as the ledger knows it, or else from ours.
@@ -67,12 +72,12 @@ def find_gaps(
         StorageError: the ledger or a file cannot be read.
     """
     refuse_if_absent(data_dir)
-    saved = read_ledger(data_dir, category)
+    saved = read_ledger(data_dir, category, disk=disk)
     if demand:
-        now_ms = as_of_ms(data_dir, saved, clock.now_ms())
-        saved.want(demand.spans(known_series(data_dir, saved.book), now_ms))
+        now_ms = as_of_ms(disk, data_dir, saved, clock.now_ms())
+        saved.want(demand.spans(known_series(disk, data_dir, saved.book), now_ms))
     for series in sorted(saved.book.records):
-        held, alone = _held(data_dir / series.file_name, series, saved.marks.get(series))
+        held, alone = _held(disk, data_dir / series.file_name, series, saved.marks.get(series))
         missing = neighbours_joined(saved.missing(series, held))
         yield from (Gap(series, _left_alone(each, alone) if alone else each) for each in missing)
 
@@ -90,11 +95,11 @@ def _left_alone(missing: Missing, why: str) -> Missing:
     return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
 
 
-def _held(path: Path, series: Series, mark: Mark | None) -> tuple[Spans, str]:
+def _held(disk: Disk, path: Path, series: Series, mark: Mark | None) -> tuple[Spans, str]:
     """What a file holds, and why it is left alone, if it is."""
     try:
         is_there(path)
-        with mapped(path) as data:
+        with mapped(disk, path) as data:
             found = recover(series.timeframe, data, trusted(path, mark))
     except LeftAlone as refusal:
         return NOTHING, str(refusal)

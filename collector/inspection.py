@@ -16,6 +16,7 @@ import polars as pl
 from collector.candle import Timeframe
 from collector.coverage import Span, Spans
 from collector.errors import LeftAlone
+from collector.machine.disk import Disk
 from collector.rows import HEADER, check_lines, coverage
 
 Bytes = bytes | mmap.mmap
@@ -56,15 +57,16 @@ def is_there(path: Path) -> bool:
 
 
 @contextmanager
-def mapped(path: Path) -> Iterator[Bytes]:
+def mapped(disk: Disk, path: Path) -> Iterator[Bytes]:
     """The bytes of a file without reading them all; empty for one that does not exist or is empty."""
     if not path.exists() or not path.stat().st_size:
         yield b""
         return
     with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
+        file = disk.open(path, os.O_RDONLY)
+        stack.callback(disk.close, file)
         try:
-            data: Bytes = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            data: Bytes = stack.enter_context(disk.map(file))
         except ValueError:  # it was emptied since
             data = b""
         yield data

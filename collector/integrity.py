@@ -24,6 +24,7 @@ from collector.disagreements import Known
 from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import Saved, read_disagreements, read_ledger
 from collector.machine.clock import THIS_CLOCK, LocalClock
+from collector.machine.disk import THIS_DISK, Disk
 from collector.missing import SETTLED, Missing
 from collector.ownership import refuse_if_absent, refuse_if_owned
 from collector.rows import HEADER, open_of_line
@@ -55,6 +56,7 @@ class DataIntegrityChecker:
     _now_ms: Callable[[], int] = attrs.field(
         default=attrs.Factory(lambda self: self._clock.now_ms, takes_self=True), kw_only=True
     )
+    _disk: Disk = attrs.field(default=THIS_DISK, kw_only=True)
     _saved: Saved = attrs.field(factory=lambda: Saved(Book(), {}), init=False)
     _ledger_problem: str | None = attrs.field(default=None, init=False)
     _wanted_ms: int = attrs.field(default=0, init=False)
@@ -131,7 +133,8 @@ class DataIntegrityChecker:
         """
         refuse_if_absent(self.settings.data_dir)
         self._read_ledger()
-        there = {path for path in self.settings.data_dir.iterdir() if path.suffix == ".csv"}
+        paths = map(self.settings.data_dir.joinpath, self._disk.names(self.settings.data_dir))
+        there = {path for path in paths if path.suffix == ".csv"}
         return sorted(there | set(self._gone(there)), key=_order)
 
     def _gone(self, there: Collection[Path]) -> Iterator[Path]:
@@ -161,7 +164,7 @@ class DataIntegrityChecker:
         """The sound rows of a series that open in a span, as text; empty if there is no such file any more."""
         path = self.settings.data_dir / series.file_name
         try:
-            text = self._sound_rows(series, path, _read(path))
+            text = self._sound_rows(series, path, _read(self._disk, path))
         except OSError:
             return b""
         return b"".join(line for line in text.splitlines(keepends=True) if open_of_line(line) in span)
@@ -173,12 +176,12 @@ class DataIntegrityChecker:
 
     def _read_ledger(self) -> None:
         try:
-            self._saved = read_ledger(self.settings.data_dir, self.settings.category)
+            self._saved = read_ledger(self.settings.data_dir, self.settings.category, disk=self._disk)
             self._ledger_problem = None
         except StorageError as error:  # the files say what is held; without it, nothing is known of their gaps
             self._saved, self._ledger_problem = Saved(Book(), {}), str(error)
-        known = known_series(self.settings.data_dir, self._saved.book)
-        self._wanted_ms = as_of_ms(self.settings.data_dir, self._saved, self._now_ms())
+        known = known_series(self._disk, self.settings.data_dir, self._saved.book)
+        self._wanted_ms = as_of_ms(self._disk, self.settings.data_dir, self._saved, self._now_ms())
         demanded = self._demand.spans(known, self._wanted_ms)
         self._never_fetched = demanded.keys() - known
         self._saved.want(demanded)
@@ -232,7 +235,7 @@ class DataIntegrityChecker:
         The bytes are read and not mapped: a mapped file that somebody cuts meanwhile would end the process.
         """
         while True:
-            data = _read(path)
+            data = _read(self._disk, path)
             examination = examine(series, data, max(self._now_ms(), self._saved.newest_ms))
             if not self._may_change(examination, path, len(data)):
                 return data, examination
@@ -244,7 +247,7 @@ class DataIntegrityChecker:
         at_the_end = examination.counts and examination.counts.keys() <= {Kind.TORN, Kind.UNCLOSED}
         if not at_the_end or self._patience_s <= 0:
             return False
-        return path.stat().st_size != size or _is_owned(path.parent)
+        return path.stat().st_size != size or _is_owned(self._disk, path.parent)
 
     def _compared(self, checked: Checked, path: Path, data: bytes) -> Checked:
         """With every finer file of its symbol that is there."""
@@ -255,7 +258,9 @@ class DataIntegrityChecker:
             fine = self._finer_lines(finer, path.with_name(finer.file_name))
             if fine:
                 found = contradictions(coarse, fine)
-                comparisons.append(_Comparing(self.settings.data_dir, checked.series, finer).compared(found))
+                comparisons.append(
+                    _Comparing(self._disk, self.settings.data_dir, checked.series, finer).compared(found)
+                )
         return attrs.evolve(checked, comparisons=tuple(comparisons))
 
     def _finer_lines(self, series: Series, path: Path) -> Lines | None:
@@ -267,7 +272,7 @@ class DataIntegrityChecker:
                 self._lines = {
                     known: lines for known, lines in self._lines.items() if _is_other_of_symbol(known[0], path, series)
                 }
-                self._lines[key] = Lines(series.timeframe, self._sound_rows(series, path, _read(path)))
+                self._lines[key] = Lines(series.timeframe, self._sound_rows(series, path, _read(self._disk, path)))
         except OSError:
             return None
         return self._lines[key]
@@ -284,6 +289,7 @@ class DataIntegrityChecker:
 class _Comparing:
     """Tells disagreements that the exchange is known to have from others, and describes the first of each."""
 
+    _disk: Disk
     _data_dir: Path
     _coarser: Series
     _finer: Series
@@ -296,7 +302,7 @@ class _Comparing:
         record: dict[int, Known] | None = None
         for each in found:
             if record is None:  # not before: of most files there is nothing to know
-                record = read_disagreements(self._data_dir, self._coarser, self._finer)
+                record = read_disagreements(self._disk, self._data_dir, self._coarser, self._finer)
             self._take(each, record.get(each.open_ms))
         return Comparison(
             self._finer,
@@ -339,15 +345,15 @@ def _are_same(directory: Path, other: Path) -> bool:
         return False
 
 
-def _read(path: Path) -> bytes:
+def _read(disk: Disk, path: Path) -> bytes:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for somebody at its other end
         raise OSError("it is not a regular file")
-    return path.read_bytes()
+    return disk.read_all(path)
 
 
-def _is_owned(data_dir: Path) -> bool:
+def _is_owned(disk: Disk, data_dir: Path) -> bool:
     try:
-        refuse_if_owned(data_dir)
+        refuse_if_owned(disk, data_dir)
     except (DirectoryInUse, StorageError):  # or it may be, for all we can see
         return True
     return False

@@ -11,7 +11,6 @@ and the old one stays. Each entry carries a checksum, so that damage is never ta
 
 import errno
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -29,8 +28,9 @@ from collector.disagreements import Known, KnownCandles
 from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.logs import get_logger
+from collector.machine.disk import THIS_DISK, Disk
 from collector.missing import MOST_TRIES, Missing, State
-from collector.own_files import NotAFile, create_own, expect_own, reason
+from collector.own_files import NotAFile, create_own, expect_own, reason, remove_if_there
 from collector.ownership import (
     OWN,
     checked_identity,
@@ -95,6 +95,7 @@ _KNOWN = msgspec.msgpack.Decoder(list[tuple[int, bytes, int, int]])
 class Ledger:
     """The saved book. Make it with `open_ledger`, which also owns the directory. Methods raise `StorageError`."""
 
+    _disk: Disk
     _directory: Path
     _identity: dict[str, str]
     _database: sqlite3.Connection
@@ -113,7 +114,7 @@ class Ledger:
     def claim(self) -> None:
         """Says whose candles the directory holds from now on: the exchange has answered."""
         with _storage(self._directory):
-            write_identity(self._directory, self._identity)
+            write_identity(self._disk, self._directory, self._identity)
 
     def load(self, book: Book) -> dict[Series, Mark]:
         """Fills the book with what was saved, except for what is held: the marks say that, if the files still fit."""
@@ -123,7 +124,7 @@ class Ledger:
         except (sqlite3.Error, *_UNREADABLE) as error:
             book.records.clear()
             self._database.close()
-            self._database = _begun_anew(self.path, error)
+            self._database = _begun_anew(self._disk, self.path, error)
             return {}
         self._marks |= marks
         return marks
@@ -141,10 +142,10 @@ class Ledger:
             with _storage(self._directory):
                 known = _known(self._database) + entries.known
                 everything = _entries(self._book, dict.fromkeys(self._book.records) | self._marks)
-                fresh = _fresh(self.path, attrs.evolve(everything, known=known))
+                fresh = _fresh(self._disk, self.path, attrs.evolve(everything, known=known))
                 log.warning("the ledger cannot be written, it is set aside and made anew", why=str(error))
                 self._database.close()
-                self._database = _put_in_place(fresh, self.path)
+                self._database = _put_in_place(self._disk, fresh, self.path)
 
     def save_disagreements(self, coarser: Series, finer: Series, known: KnownCandles) -> None:
         """Writes down the candles on which these two series of the exchange disagree, in place of all before."""
@@ -153,15 +154,15 @@ class Ledger:
 
     def ban_until_ms(self) -> int:
         """The local time at which the last rate ban ends; 0 when there was none."""
-        return recorded_ban(self._directory.parent)
+        return recorded_ban(self._disk, self._directory.parent)
 
     def save_ban(self, until_ms: int) -> None:
         with _storage(self._directory):
-            record_ban(self._directory.parent, until_ms)
+            record_ban(self._disk, self._directory.parent, until_ms)
 
 
 @contextmanager
-def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger]:
+def open_ledger(disk: Disk, data_dir: Path, exchange: str, category: str) -> Iterator[Ledger]:
     """Owns the data directory while it is entered.
 
     Raises:
@@ -169,10 +170,10 @@ def open_ledger(data_dir: Path, exchange: str, category: str) -> Iterator[Ledger
         SettingsError: it cannot be written, or holds the candles of another exchange or category.
         StorageError: the disk refuses.
     """
-    with owned(data_dir) as own:
+    with owned(disk, data_dir) as own:
         with _storage(own):
-            identity = checked_identity(own, exchange, category)
-        ledger = Ledger(own, identity, _open_database(own / _FILE))
+            identity = checked_identity(disk, own, exchange, category)
+        ledger = Ledger(disk, own, identity, _open_database(disk, own / _FILE))
         try:
             yield ledger
         finally:
@@ -223,20 +224,20 @@ def _was_cut(series: Series, mark: Mark, held: Spans) -> bool:
     return before <= NEWEST <= now and held[0].start_ms > mark.first_ms
 
 
-def read_ledger(data_dir: Path, category: str) -> Saved:
+def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Saved:
     """What the ledger of a directory says, also while a collector owns it; nothing is changed.
 
     Raises:
         SettingsError: the directory holds the candles of another category.
         StorageError: it cannot be read.
     """
-    refuse_another_category(data_dir, category)
+    refuse_another_category(disk, data_dir, category)
     path, book = data_dir / OWN / _FILE, Book()
     try:
         with _storage(path.parent):
             if not path.exists():
                 return Saved(book, {})
-            with closing(_reading(path)) as database:
+            with closing(_reading(disk, path)) as database:
                 marks = _load(database, book)
     except _UNREADABLE as error:
         raise StorageError(f"the ledger in {path.parent} could not be read ({error})") from error
@@ -245,10 +246,10 @@ def read_ledger(data_dir: Path, category: str) -> Saved:
     return Saved(book, marks)
 
 
-def read_disagreements(data_dir: Path, coarser: Series, finer: Series) -> dict[int, Known]:
+def read_disagreements(disk: Disk, data_dir: Path, coarser: Series, finer: Series) -> dict[int, Known]:
     """The candles on which the exchange is known to disagree with itself; none where the ledger cannot tell."""
     path, query = data_dir / OWN / _FILE, "select entry from disagreement where coarser = ? and finer = ?"
-    with suppress(sqlite3.Error, OSError, *_UNREADABLE), closing(_reading(path)) as database:
+    with suppress(sqlite3.Error, OSError, *_UNREADABLE), closing(_reading(disk, path)) as database:
         found = database.execute(query, (coarser.name, finer.name)).fetchone()
         if found:
             entry = _unsealed(coarser.name + finer.name, found[0])
@@ -256,7 +257,7 @@ def read_disagreements(data_dir: Path, coarser: Series, finer: Series) -> dict[i
     return {}
 
 
-def _reading(path: Path) -> sqlite3.Connection:
+def _reading(disk: Disk, path: Path) -> sqlite3.Connection:
     """A connection that changes nothing.
 
     To read what a collector has not merged into the database yet, SQLite keeps notes beside it. Where there is nothing
@@ -265,7 +266,7 @@ def _reading(path: Path) -> sqlite3.Connection:
     _expect_files(path)
     unmerged = path.with_name(path.name + "-wal").exists() and os.access(path.parent, os.W_OK)
     uri = f"{path.absolute().as_uri()}?mode=ro{'' if unmerged else '&immutable=1'}"
-    return sqlite3.connect(uri, uri=True)
+    return disk.database(uri)
 
 
 def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
@@ -340,14 +341,14 @@ def _expect_files(path: Path) -> None:
         expect_own(path.with_name(path.name + suffix))
 
 
-def _open_database(path: Path) -> sqlite3.Connection:
+def _open_database(disk: Disk, path: Path) -> sqlite3.Connection:
     try:
-        return _connect(path)
+        return _connect(disk, path)
     except (sqlite3.Error, NotAFile, ValueError) as error:
-        return _begun_anew(path, error)
+        return _begun_anew(disk, path, error)
     except OSError as error:
         if isinstance(error, PermissionError) and _is_ours(path):  # and was made read-only
-            return _begun_anew(path, error)
+            return _begun_anew(disk, path, error)
         raise StorageError(f"{path} cannot be opened ({reason(path, error)}); no file was changed") from error
 
 
@@ -357,16 +358,16 @@ def _is_ours(path: Path) -> bool:
     return False
 
 
-def _begun_anew(path: Path, why: Exception) -> sqlite3.Connection:
+def _begun_anew(disk: Disk, path: Path, why: Exception) -> sqlite3.Connection:
     """Replaces an unreadable ledger by an empty one: it can be made again from the files and the exchange.
 
     Raises:
         StorageError: no other can be made there either.
     """
     with _storage(path.parent):
-        fresh = _fresh(path, _Entries())
+        fresh = _fresh(disk, path, _Entries())
         log.warning("the ledger cannot be read, the files are read instead", why=_said(why))
-        return _put_in_place(fresh, path)
+        return _put_in_place(disk, fresh, path)
 
 
 def _said(error: Exception) -> str:
@@ -377,47 +378,47 @@ def _said(error: Exception) -> str:
     return f"{file.name}: {reason(file, error)}"
 
 
-def _fresh(path: Path, entries: "_Entries") -> Path:
+def _fresh(disk: Disk, path: Path, entries: "_Entries") -> Path:
     """A new ledger beside the old one, with these entries; where it is. If it fails, it cleans up."""
     fresh = path.with_name(f"new-{path.name}")
-    _remove_all(fresh)
+    _remove_all(disk, fresh)
     try:
-        with closing(_connect(fresh)) as database:
+        with closing(_connect(disk, fresh)) as database:
             _write(database, entries)
     except BaseException:
-        _remove_all(fresh)
+        _remove_all(disk, fresh)
         raise
     return fresh
 
 
-def _put_in_place(fresh: Path, path: Path) -> sqlite3.Connection:
+def _put_in_place(disk: Disk, fresh: Path, path: Path) -> sqlite3.Connection:
     """Sets the old ledger aside, in the place of one that was set aside before, and opens the new one in its place."""
     aside = path.with_name(f"unreadable-{path.name}")
-    _remove_all(aside)
+    _remove_all(disk, aside)
     for suffix in _SUFFIXES:
         with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    fresh.replace(path)
-    return _connect(path)
+            disk.rename(path.with_name(path.name + suffix), aside.with_name(aside.name + suffix))
+    disk.rename(fresh, path)
+    return _connect(disk, path)
 
 
-def _remove_all(path: Path) -> None:
+def _remove_all(disk: Disk, path: Path) -> None:
     """Removes a database and what belongs to it, whatever it is; of a link, the link itself."""
     for suffix in _SUFFIXES:
         each = path.with_name(path.name + suffix)
         if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(each)
+            disk.remove_tree(each)
         else:
-            each.unlink(missing_ok=True)
+            remove_if_there(disk, each)
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(disk: Disk, path: Path) -> sqlite3.Connection:
     _expect_files(path)
     if path.exists() and not os.access(path, os.W_OK, effective_ids=True):  # SQLite would not say which file
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-    _make_private(path.with_name(f"{path.name}-shm"))
+    _make_private(disk, path.with_name(f"{path.name}-shm"))
     # Statements run in worker threads, one at a time: the writer awaits each.
-    database = sqlite3.connect(path, check_same_thread=False)
+    database = disk.database(path)
     try:
         database.execute("pragma journal_mode = wal")
         database.execute("pragma synchronous = normal")
@@ -429,14 +430,14 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _make_private(index: Path) -> None:
+def _make_private(disk: Disk, index: Path) -> None:
     """Makes the index of what is unmerged anew, for us alone: SQLite locks it, and so could whoever can read it.
 
     Those who read beside us have none (they see what is merged), or are us. It is filled again from what is unmerged.
     SQLite would give an empty one the mode of the database.
     """
-    index.unlink(missing_ok=True)
-    create_own(index, b"\0", 0o600)
+    remove_if_there(disk, index)
+    create_own(disk, index, b"\0", 0o600)
 
 
 @attrs.frozen

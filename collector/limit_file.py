@@ -23,6 +23,7 @@ import attrs
 import msgspec
 
 from collector.machine.clock import LocalClock
+from collector.machine.disk import Disk
 from collector.rate_limit import RateLimit
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class _Record:
 class LimitFile:
     """A rate limit in a file. Both methods raise `LimitBusy` and `LimitUnusable`; `damage` says what was replaced."""
 
+    _disk: Disk
     name: str
     places: Sequence[str]
     clock: LocalClock
@@ -73,7 +75,7 @@ class LimitFile:
         """
         try:
             with self._locked():
-                text = os.pread(self._file, _LONGEST, 0)
+                text = self._disk.read(self._file, _LONGEST)
                 limit = self._limit_in(text)
                 result, after = change(known if limit is None else limit)
                 if after != limit:
@@ -90,13 +92,13 @@ class LimitFile:
         """Removes the file: who holds its lock for long has stopped, and the others go on."""
         with suppress(OSError):
             if self._is_in_place():
-                os.unlink(self.name, dir_fd=self._directory)
+                self._disk.remove(self.name, self._directory)
         self.close()
 
     def close(self) -> None:
         for each in (self._file, self._directory):
             if each >= 0:
-                os.close(each)
+                self._disk.close(each)
         self._file = self._directory = -1
 
     @contextmanager
@@ -106,14 +108,14 @@ class LimitFile:
             yield
         finally:
             if self._file >= 0:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+                self._disk.lock(self._file, fcntl.LOCK_UN)
 
     def _lock(self) -> None:
         for _ in range(_TRIES):
             if self._file < 0:
                 self._open()
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._disk.lock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self.clock.pause(_PAUSE_S)
                 continue
@@ -132,9 +134,9 @@ class LimitFile:
             return False
 
     def _open(self) -> None:
-        self._directory = _own_directory(self.places)
-        self._file = _opened(self.name, self._directory)
-        _remove_stale(self.name, self._directory, self.clock.now_ms() / 1000)
+        self._directory = _own_directory(self._disk, self.places)
+        self._file = _opened(self._disk, self.name, self._directory)
+        _remove_stale(self._disk, self.name, self._directory, self.clock.now_ms() / 1000)
 
     def _limit_in(self, text: bytes) -> RateLimit | None:
         """What the file says, if that is sound and of this start of the machine."""
@@ -152,47 +154,45 @@ class LimitFile:
 
     def _write(self, text: bytes, length_before: int) -> None:
         """Blanks take the place of what was longer: were it cut off first, a crash would leave nothing."""
-        line = text.ljust(length_before)
-        if os.pwrite(self._file, line, 0) < len(line):
-            raise OSError(0, "it cannot be written whole")
+        self._disk.write(self._file, text.ljust(length_before), 0)
 
 
 class _Version(msgspec.Struct):
     version: int
 
 
-def _own_directory(places: Sequence[str]) -> int:
+def _own_directory(disk: Disk, places: Sequence[str]) -> int:
     """Opens the first directory of ours, made if need be, which is closed to all others."""
     name, why = f"collector-{os.geteuid()}", "there is no directory for it"
     for place in places:
         path = Path(place, name)
         try:
             with suppress(FileExistsError):
-                path.mkdir(mode=0o700)
-            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                disk.make_directory(path, 0o700)
+            directory = disk.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError as error:
             why = f"{path}: {error.strerror}"
             continue
         found = os.fstat(directory)
         if found.st_uid == os.geteuid() and not found.st_mode & 0o077:
             return directory
-        os.close(directory)
+        disk.close(directory)
         why = f"{path} is open to others"
     raise LimitUnusable(why)
 
 
-def _opened(name: str, directory: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = os.open(name, flags, 0o600, dir_fd=directory)
+def _opened(disk: Disk, name: str, directory: int) -> int:
+    file = disk.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600, directory)
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
-    os.close(file)
+    disk.close(file)
     raise LimitUnusable(f"{name} is no file")
 
 
-def _remove_stale(ours: str, directory: int, now_s: float) -> None:
+def _remove_stale(disk: Disk, ours: str, directory: int, now_s: float) -> None:
     """Removes the files of sandboxes that are long gone."""
-    for entry in os.scandir(directory):
+    for name in disk.names(directory):
         with suppress(OSError):
-            if entry.name != ours and now_s - entry.stat(follow_symlinks=False).st_mtime > _STALE_S:
-                os.unlink(entry.name, dir_fd=directory)
+            written_s = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime
+            if name != ours and now_s - written_s > _STALE_S:
+                disk.remove(name, directory)

@@ -27,6 +27,7 @@ from pathlib import Path
 import attrs
 
 from collector.machine.clock import THIS_CLOCK
+from collector.machine.disk import Disk
 from collector.own_files import NotAFile, open_own
 
 NAME = "lock"
@@ -54,7 +55,7 @@ class Held(Exception):
 
 
 @contextmanager
-def locked(directory: Path, own: Path) -> Iterator[None]:
+def locked(disk: Disk, directory: Path, own: Path) -> Iterator[None]:
     """Holds the lock of a data directory, a file in `own`, while it is entered.
 
     Raises:
@@ -62,21 +63,21 @@ def locked(directory: Path, own: Path) -> Iterator[None]:
         OSError: making or opening the file fails.
     """
     with ExitStack() as stack:
-        file = _acquired(own / NAME)
-        stack.callback(os.close, file)
-        guard = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, guard)
-        if holder := _guard_holder(os.fstat(guard), os.fstat(file)):
+        file = _acquired(disk, own / NAME)
+        stack.callback(disk.close, file)
+        guard = disk.open(directory, os.O_RDONLY)
+        stack.callback(disk.close, guard)
+        if holder := _guard_holder(disk, os.fstat(guard), os.fstat(file)):
             raise Held(holder)
         with suppress(OSError):  # a reader has locked it, or a network file system cannot
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            disk.lock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with suppress(OSError):  # a full disk has no room for the number, and is no reason not to start
-            os.ftruncate(file, 0)
-            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+            disk.truncate(file, 0)
+            disk.write(file, f"{os.getpid()}\n".encode(), 0)
         yield
 
 
-def find_holder(directory: Path, own: Path) -> Holder | None:
+def find_holder(disk: Disk, directory: Path, own: Path) -> Holder | None:
     """Who holds the lock of a data directory, as well as it can be known; nothing is changed.
 
     Raises:
@@ -84,84 +85,84 @@ def find_holder(directory: Path, own: Path) -> Holder | None:
     """
     there, path = directory.stat(), own / NAME
     try:
-        file = open_own(path, os.O_RDONLY)
+        file = open_own(disk, path, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError, NotAFile):  # nobody ever had it, or it was taken away
-        return _guard_holder(there, None)
+        return _guard_holder(disk, there, None)
     except PermissionError:
-        return _seen_holder(os.lstat(path)) or _guard_holder(there, os.lstat(path))
+        return _seen_holder(disk, os.lstat(path)) or _guard_holder(disk, there, os.lstat(path))
     try:
-        holder = None if _locks(file, fcntl.LOCK_SH) else _holder_that_counts(file)
-        return holder or _guard_holder(there, os.fstat(file))
+        holder = None if _locks(disk, file, fcntl.LOCK_SH) else _holder_that_counts(disk, file)
+        return holder or _guard_holder(disk, there, os.fstat(file))
     finally:
-        os.close(file)
+        disk.close(file)
 
 
-def _acquired(path: Path) -> int:
+def _acquired(disk: Disk, path: Path) -> int:
     """Opens and locks the file that the name leads to, which is for its owner alone."""
     for _ in range(_TRIES):
-        file = _opened(path)
+        file = _opened(disk, path)
         taken = False
         try:
-            taken = _take(file, path)
+            taken = _take(disk, file, path)
             if taken:
                 return file
         finally:
             if not taken:
-                os.close(file)
+                disk.close(file)
     raise Held(Holder(UNSEEN))
 
 
-def _opened(path: Path) -> int:
+def _opened(disk: Disk, path: Path) -> int:
     try:
-        return open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
+        return open_own(disk, path, os.O_RDWR | os.O_CREAT, 0o600)
     except NotAFile:
         if stat.S_ISDIR(os.lstat(path).st_mode):  # to which no file can give way
             raise
-    _replace(path, os.lstat(path))
-    return open_own(path, os.O_RDWR | os.O_CREAT, 0o600)
+    _replace(disk, path, os.lstat(path))
+    return open_own(disk, path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
-def _take(file: int, path: Path) -> bool:
+def _take(disk: Disk, file: int, path: Path) -> bool:
     """Whether the file is locked now, and good. A bad one gives way to another.
 
     Raises:
         Held: somebody holds it who can write it.
     """
-    has_lock, found = _locks_in_time(file), os.fstat(file)
-    if not has_lock and (holder := _holder_that_counts(file)):
+    has_lock, found = _locks_in_time(disk, file), os.fstat(file)
+    if not has_lock and (holder := _holder_that_counts(disk, file)):
         raise Held(holder)
     if has_lock and _is_private(found) and _is_in_place(found, path):
         return True
-    _replace(path, found)
+    _replace(disk, path, found)
     return False
 
 
-def _locks_in_time(file: int) -> bool:
+def _locks_in_time(disk: Disk, file: int) -> bool:
     for _ in range(_TRIES):
-        if _locks(file, fcntl.LOCK_EX):
+        if _locks(disk, file, fcntl.LOCK_EX):
             return True
         THIS_CLOCK.pause(_PAUSE_S)
-    return _locks(file, fcntl.LOCK_EX)
+    return _locks(disk, file, fcntl.LOCK_EX)
 
 
-def _locks(file: int, how: int) -> bool:
+def _locks(disk: Disk, file: int, how: int) -> bool:
     try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
+        disk.lock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def _replace(path: Path, judged: os.stat_result) -> None:
+def _replace(disk: Disk, path: Path, judged: os.stat_result) -> None:
     """Puts a new file in the place of this one, if it is still there; the first of several who try wins."""
     new = path.with_name(f"{path.name}.new")
-    file = open_own(new, os.O_RDWR | os.O_CREAT, 0o600)
+    file = open_own(disk, new, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         os.fchmod(file, 0o600)
-        if _locks(file, fcntl.LOCK_EX) and _is_in_place(os.fstat(file), new) and _is_in_place(judged, path):
-            new.replace(path)
+        if _locks(disk, file, fcntl.LOCK_EX) and _is_in_place(os.fstat(file), new) and _is_in_place(judged, path):
+            disk.rename(new, path)
     finally:
-        os.close(file)
+        disk.close(file)
 
 
 def _is_in_place(found: os.stat_result, path: Path) -> bool:
@@ -179,32 +180,32 @@ def _is_private(found: os.stat_result) -> bool:
 # Who holds it.
 
 
-def _holder_that_counts(file: int) -> Holder | None:
+def _holder_that_counts(disk: Disk, file: int) -> Holder | None:
     """Who holds the lock on an open file; None if it is somebody who can only read it."""
     found = os.fstat(file)
-    noted = os.pread(file, 20, 0).decode("ascii", "replace").strip()
-    holders = [*_holders(found)]
+    noted = disk.read(file, 20).decode("ascii", "replace").strip()
+    holders = [*_holders(disk, found)]
     for process, _ in holders:
-        if _can_write(process, file):
+        if _can_write(disk, process, file):
             return Holder(str(process), is_collector=noted in ("", str(process)))
     return None if any(certain for _, certain in holders) else Holder(UNSEEN)
 
 
-def _seen_holder(found: os.stat_result) -> Holder | None:
+def _seen_holder(disk: Disk, found: os.stat_result) -> Holder | None:
     """Who holds the lock on a file that we cannot open."""
-    for process, certain in _holders(found, "WRITE"):
+    for process, certain in _holders(disk, found, "WRITE"):
         if certain or _user_of(process) == found.st_uid:
             return Holder(str(process))
     return None
 
 
-def _guard_holder(directory: os.stat_result, lock: os.stat_result | None) -> Holder | None:
+def _guard_holder(disk: Disk, directory: os.stat_result, lock: os.stat_result | None) -> Holder | None:
     """The collector that has locked the directory, and whose lock file was moved or removed."""
-    for process, certain in _holders(directory, "WRITE"):
+    for process, certain in _holders(disk, directory, "WRITE"):
         if _user_of(process) not in (0, directory.st_uid):
             continue
         try:
-            holds = _has_another_lock_open(process, lock)
+            holds = _has_another_lock_open(disk, process, lock)
         except PermissionError:
             holds = certain
         if holds:
@@ -212,13 +213,13 @@ def _guard_holder(directory: os.stat_result, lock: os.stat_result | None) -> Hol
     return None
 
 
-def _holders(found: os.stat_result, *hows: str) -> Iterator[tuple[int, bool]]:
+def _holders(disk: Disk, found: os.stat_result, *hows: str) -> Iterator[tuple[int, bool]]:
     """The processes that have locked a file (one of `hows`, or in any way), and whether it is certainly this one.
 
     Some file systems (btrfs, overlayfs) have another device in the list than in what they say of a file.
     """
     try:
-        table = Path("/proc/locks").read_text()
+        table = disk.read_all(Path("/proc/locks")).decode()
     except OSError:
         return
     ours = (os.major(found.st_dev), os.minor(found.st_dev))
@@ -227,37 +228,38 @@ def _holders(found: os.stat_result, *hows: str) -> Iterator[tuple[int, bool]]:
             yield int(process), (int(major, 16), int(minor, 16)) == ours
 
 
-def _can_write(process: int, file: int) -> bool:
+def _can_write(disk: Disk, process: int, file: int) -> bool:
     """Whether a process that has locked this file has it open for writing, or may have where we cannot see."""
     found, ours = os.fstat(file), Path(f"/proc/{os.getpid()}/fd/{file}")
     ways = []
     with suppress(PermissionError):
-        for link in _open_files(process):
+        for link in _open_files(disk, process):
             with suppress(FileNotFoundError):  # it was closed at this moment
                 if link != ours and os.path.samestat(link.stat(), found):
-                    ways.append(_is_for_writing(link))
+                    ways.append(_is_for_writing(disk, link))
     return any(ways) if ways else _is_private(found) or _user_of(process) == 0
 
 
-def _has_another_lock_open(process: int, lock: os.stat_result | None) -> bool:
-    for link in _open_files(process):
+def _has_another_lock_open(disk: Disk, process: int, lock: os.stat_result | None) -> bool:
+    for link in _open_files(disk, process):
         with suppress(FileNotFoundError):  # it was closed at this moment
             is_other = lock is None or not os.path.samestat(link.stat(), lock)
-            if is_other and link.readlink().name.startswith(NAME) and _is_for_writing(link):
+            if is_other and link.readlink().name.startswith(NAME) and _is_for_writing(disk, link):
                 return True
     return False
 
 
-def _is_for_writing(link: Path) -> bool:
+def _is_for_writing(disk: Disk, link: Path) -> bool:
     """Whether a descriptor can be written to, by what stands in its fdinfo: "flags:\t0100002", in octal."""
-    told = (link.parent.parent / "fdinfo" / link.name).read_text()
+    told = disk.read_all(link.parent.parent / "fdinfo" / link.name).decode()
     return int(told.partition("flags:")[2].split()[0], 8) & os.O_ACCMODE != os.O_RDONLY
 
 
-def _open_files(process: int) -> list[Path]:
+def _open_files(disk: Disk, process: int) -> list[Path]:
     """A link for each descriptor of a process; empty if it is gone or hidden."""
     try:
-        return [*Path(f"/proc/{process}/fd").iterdir()]
+        directory = Path(f"/proc/{process}/fd")
+        return [directory / name for name in disk.names(directory)]
     except FileNotFoundError:
         return []
 

@@ -55,4 +55,4 @@ def same_numbers(one: bytes, other: bytes) -> bool:
 
 
 def _numbers(line: bytes) -> list[Decimal]:
-    return [Decimal(number) for number in line.decode().rstrip("\n").split(",")[2:]]
+    return [Decimal(number) for number in line.decode().split(",")[2:]]

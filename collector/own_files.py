@@ -16,9 +16,9 @@ import pwd
 import stat
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from collector.errors import CollectorError, SettingsError, StorageError
+from collector.machine.disk import Disk
 
 _LONGEST = 64 * 1024  # bytes; the longest of them has some hundred
 _KINDS = {
@@ -33,7 +33,7 @@ class NotAFile(OSError):
     """Something else than a regular file has the name of one of ours; `strerror` says what."""
 
 
-def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
+def open_own(disk: Disk, path: Path, flags: int, mode: int = 0o644) -> int:
     """Opens a regular file by its own name, without waiting; its descriptor.
 
     Raises:
@@ -41,7 +41,7 @@ def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
         OSError: the system refuses.
     """
     try:
-        file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+        file = disk.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
     except FileExistsError:
         raise
     except OSError as error:
@@ -52,7 +52,7 @@ def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
             _expect_one_name(path, os.fstat(file))
             give_to_owner_of(path.parent, file)
     except BaseException:
-        os.close(file)
+        disk.close(file)
         raise
     return file
 
@@ -71,63 +71,73 @@ def expect_own(path: Path) -> None:
         _expect_one_name(path, found)
 
 
-def read_own(path: Path) -> bytes:
+def read_own(disk: Disk, path: Path) -> bytes:
     """All of a file that is as short as it should be."""
-    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
-        data = file.read(_LONGEST + 1)
+    file = open_own(disk, path, os.O_RDONLY)
+    try:
+        data = disk.read(file, _LONGEST + 1)
+    finally:
+        disk.close(file)
     if len(data) > _LONGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return data
 
 
-def create_own(path: Path, data: bytes, mode: int = 0o644) -> None:
+def create_own(disk: Disk, path: Path, data: bytes, mode: int = 0o644) -> None:
     """Writes a new file, and returns when it is on the disk; its name is, once the directory is synced.
 
     Raises:
         FileExistsError: there is something of this name.
     """
-    with os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_own(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Puts a new file in the place of what has its name, for good; until then, that stands as it was."""
-    new = path.with_name(f"{path.name}.{uuid4().hex}.new")  # others may do the same at this moment
+    file = open_own(disk, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        create_own(new, data, mode)
-        new.replace(path)
+        disk.write(file, data)
+        disk.sync(file)
+    finally:
+        disk.close(file)
+
+
+def replace_own(disk: Disk, path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Puts a new file in the place of what has its name, for good; until then, that stands as it was."""
+    new = disk.spare_name(path)  # others may do the same at this moment
+    try:
+        create_own(disk, new, data, mode)
+        disk.rename(new, path)
     except BaseException:
         with suppress(OSError):
-            new.unlink(missing_ok=True)
+            remove_if_there(disk, new)
         raise
-    sync_directory(path.parent)
+    sync_directory(disk, path.parent)
 
 
-def make_directory(path: Path) -> None:
+def remove_if_there(disk: Disk, path: Path) -> None:
+    with suppress(FileNotFoundError):
+        disk.remove(path)
+
+
+def make_directory(disk: Disk, path: Path) -> None:
     """Makes a directory, and those above it, for good. One that is there may be a link."""
     if path.is_dir():
         return
     if path.parent != path:
-        make_directory(path.parent)
+        make_directory(disk, path.parent)
     try:
-        path.mkdir(mode=0o755)
+        disk.make_directory(path)
     except FileExistsError as error:
         if not path.is_dir():  # or somebody else has made it at this moment
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
     give_to_owner_of(path.parent, path)
     with suppress(PermissionError):  # a parent that we may only pass through
-        sync_directory(path.parent)
+        sync_directory(disk, path.parent)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(disk: Disk, path: Path) -> None:
     """Returns when every name in a directory is on the disk."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = disk.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(directory)
+        disk.sync(directory)
     finally:
-        os.close(directory)
+        disk.close(directory)
 
 
 def give_to_owner_of(directory: Path, made: int | Path) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.lock import UNSEEN, Held, Holder, find_holder, locked
 from collector.logs import get_logger
+from collector.machine.disk import Disk
 from collector.own_files import NotAFile, is_known, make_directory, not_written, owner_of, read_own, reason, replace_own
 
 log = get_logger(__name__)
@@ -26,7 +27,7 @@ _IDENTITY = "identity.json"
 
 
 @contextmanager
-def owned(data_dir: Path) -> Iterator[Path]:
+def owned(disk: Disk, data_dir: Path) -> Iterator[Path]:
     """Owns a data directory while it is entered; gives the place of what is ours in it.
 
     Raises:
@@ -37,13 +38,13 @@ def owned(data_dir: Path) -> Iterator[Path]:
     own = data_dir / OWN
     with ExitStack() as stack:
         try:
-            make_directory(data_dir)
+            make_directory(disk, data_dir)
         except OSError as error:
             raise not_written("data_dir", data_dir, error) from error
         _refuse_root_elsewhere(data_dir)
         try:
-            make_directory(own)
-            stack.enter_context(locked(data_dir, own))
+            make_directory(disk, own)
+            stack.enter_context(locked(disk, data_dir, own))
         except Held as held:
             raise _in_use(data_dir, held.holder) from held
         except OSError as error:
@@ -68,7 +69,7 @@ def refuse_if_absent(data_dir: Path) -> None:
         raise StorageError(f"{data_dir} cannot be read ({reason(data_dir, error)})") from error
 
 
-def refuse_if_owned(data_dir: Path) -> None:
+def refuse_if_owned(disk: Disk, data_dir: Path) -> None:
     """For those who only look: whether a collector owns the directory. Nothing is changed.
 
     Raises:
@@ -76,7 +77,7 @@ def refuse_if_owned(data_dir: Path) -> None:
         StorageError: we may not look.
     """
     try:
-        holder = find_holder(data_dir, data_dir / OWN)
+        holder = find_holder(disk, data_dir, data_dir / OWN)
     except (FileNotFoundError, NotADirectoryError):  # nobody ever owned it
         return
     except OSError as error:
@@ -87,16 +88,16 @@ def refuse_if_owned(data_dir: Path) -> None:
         raise _in_use(data_dir, holder)
 
 
-def owner(data_dir: Path) -> str | None:
+def owner(disk: Disk, data_dir: Path) -> str | None:
     """The number of the process that owns a data directory, or "unknown"; None if it is free."""
     try:
-        refuse_if_owned(data_dir)
+        refuse_if_owned(disk, data_dir)
     except DirectoryInUse as in_use:
         return in_use.owner
     return None
 
 
-def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
+def checked_identity(disk: Disk, own: Path, exchange: str, category: str) -> dict[str, str]:
     """What says whose candles the directory holds, which are this market's or still unclaimed.
 
     The same symbol is another market in another category or at another exchange: their rows are kept apart.
@@ -105,7 +106,7 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
         SettingsError: it holds another market's candles.
     """
     ours = {"exchange": exchange, "category": category}
-    theirs = _identity(own)
+    theirs = _identity(disk, own)
     if theirs is None and is_claimed(own):
         log.warning("identity damaged, it is written anew", file=str(own / _IDENTITY))
     if theirs not in (None, ours):
@@ -113,23 +114,23 @@ def checked_identity(own: Path, exchange: str, category: str) -> dict[str, str]:
     return ours
 
 
-def refuse_another_category(data_dir: Path, category: str) -> None:
+def refuse_another_category(disk: Disk, data_dir: Path, category: str) -> None:
     """For those who look at what is stored, which may be any exchange's.
 
     Raises:
         SettingsError: it holds another category's candles.
         StorageError: we may not look.
     """
-    theirs = _identity(data_dir / OWN)
+    theirs = _identity(disk, data_dir / OWN)
     if theirs is not None and theirs["category"] != category:
         raise _holds_others(data_dir / OWN, theirs, category)
 
 
-def _identity(own: Path) -> dict[str, str] | None:
+def _identity(disk: Disk, own: Path) -> dict[str, str] | None:
     """Whose candles these are, as far as it is on record; None if that is damaged."""
     path = own / _IDENTITY
     try:
-        record = msgspec.json.decode(read_own(path), type=dict[str, str])
+        record = msgspec.json.decode(read_own(disk, path), type=dict[str, str])
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -158,28 +159,28 @@ def is_claimed(own: Path) -> bool:
     return (own / _IDENTITY).exists()
 
 
-def write_identity(own: Path, identity: dict[str, str]) -> None:
+def write_identity(disk: Disk, own: Path, identity: dict[str, str]) -> None:
     """Writes down whose candles the directory holds from now on, if that is still to be done, or damaged."""
-    if _identity(own) != identity:
-        _write_down(own / _IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
+    if _identity(disk, own) != identity:
+        _write_down(disk, own / _IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
 
 
-def recorded_ban(data_dir: Path) -> int:
+def recorded_ban(disk: Disk, data_dir: Path) -> int:
     """The local time at which the last rate ban ends; 0 if unrecorded. Anybody may ask."""
     try:
-        return int(read_own(data_dir / OWN / "ban"))
+        return int(read_own(disk, data_dir / OWN / "ban"))
     except (OSError, ValueError):
         return 0
 
 
-def record_ban(data_dir: Path, until_ms: int) -> None:
+def record_ban(disk: Disk, data_dir: Path, until_ms: int) -> None:
     """Writes down when a ban ends, for whoever asks the exchange next, if a collector ever ran here."""
     if (data_dir / OWN).is_dir():
-        _write_down(data_dir / OWN / "ban", str(until_ms))
+        _write_down(disk, data_dir / OWN / "ban", str(until_ms))
 
 
-def _write_down(path: Path, line: str) -> None:
-    replace_own(path, f"{line}\n".encode())
+def _write_down(disk: Disk, path: Path, line: str) -> None:
+    replace_own(disk, path, f"{line}\n".encode())
 
 
 def _refuse_root_elsewhere(data_dir: Path) -> None:

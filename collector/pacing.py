@@ -112,7 +112,7 @@ class ExchangeClock:
 
     def contradicted(self) -> "ExchangeClock":
         """The clock after somebody who may not set it named a time behind: an answer that says so too will do."""
-        return attrs.evolve(self, behind=min(self._behind + 1, _STALE_IN_A_ROW - 1))
+        return attrs.evolve(self, behind=self._behind + 1)
 
     @property
     def believes(self) -> bool:

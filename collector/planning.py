@@ -61,14 +61,16 @@ def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, pag
 
     Only what is in `between` may be asked for with them (None: anything).
     """
-    if len(spans) < 2:
+    if not spans:
         return spans
 
     def pages(span: Span) -> int:
         return -(-timeframe.count(span.start_ms, span.end_ms) // page)
 
-    allowed, result = Spans((spans.hull,)) if between is None else spans | between, [spans[0]]
-    for span in tuple(spans)[1:]:
+    allowed = Spans((spans.hull,)) if between is None else spans | between
+    first, *others = spans
+    result = [first]
+    for span in others:
         both = Span(result[-1].start_ms, span.end_ms)
         if allowed.covers(both.start_ms, both.end_ms) and pages(both) < pages(result[-1]) + pages(span):
             result[-1] = both

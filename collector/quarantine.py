@@ -17,7 +17,8 @@ import attrs
 
 from collector.candle import Series, Timeframe
 from collector.coverage import Spans
-from collector.disk import Disk, storage, target_of
+from collector.files import Files, storage, target_of
+from collector.machine.disk import Disk
 from collector.recovery import sound_rows
 from collector.rows import Rows, coverage
 
@@ -37,7 +38,7 @@ class Piece:
 class Quarantine:
     """The pieces of the files of a data directory. Everything raises `OSError`."""
 
-    _disk: Disk
+    _files: Files
     _waiting: dict[Path, dict[str, list[str]]] = attrs.field(factory=dict)  # by directory, as it was listed, and file
 
     def pieces(self, frame: Timeframe, path: Path) -> tuple[Piece, ...]:
@@ -46,7 +47,7 @@ class Quarantine:
         names = self._of(target.parent).get(target.name, ())
         waiting = [target.with_name(name) for name in sorted(names) if name.endswith(_PENDING)]
         waiting = [path for path in waiting if path.is_file()]  # a pipe would make us wait for ever
-        pieces = [Piece(each, coverage(frame, sorted(sound_rows(frame, each.read_bytes())))) for each in waiting]
+        pieces = [Piece(each, coverage(frame, sorted(sound_rows(frame, self._read(each))))) for each in waiting]
         for piece in pieces:
             if not piece.covered:
                 self.finish(piece)
@@ -61,8 +62,8 @@ class Quarantine:
         """Gives a whole file the name of a piece; the name it has once it is used up."""
         target = target_of(path)
         name = _unused(target, "set-aside")
-        self._disk.rename(target, _waiting(name) if pending else name)
-        self._disk.sync_path(target.parent)
+        self._files.disk.rename(target, _waiting(name) if pending else name)
+        self._files.sync(target.parent)
         self._forget(target.parent)
         return name
 
@@ -70,23 +71,26 @@ class Quarantine:
         """Keeps what is going to be cut off a file. What a killed start has kept already is kept once."""
         target = target_of(path)
         for piece in map(target.with_name, self._of(target.parent).get(target.name, [])):
-            if piece.stat().st_size == len(rest) and piece.read_bytes() == rest:
+            if piece.stat().st_size == len(rest) and self._read(piece) == rest:
                 return _final(piece)
         name = _unused(target, "cut")
-        self._disk.replace(_waiting(name) if pending else name, [rest])
+        self._files.replace(_waiting(name) if pending else name, [rest])
         self._forget(target.parent)
         return name
 
     def remove(self, path: Path, lines: bytes) -> Path:
         """Keeps what is going to be taken out of a file for good."""
         name = _unused(target_of(path), "removed")
-        self._disk.replace(name, [lines])
+        self._files.replace(name, [lines])
         return name
 
     def finish(self, piece: Piece) -> None:
         """Nothing more is to be had from a piece."""
-        self._disk.rename(piece.path, _final(piece.path))
+        self._files.disk.rename(piece.path, _final(piece.path))
         self._forget(piece.path.parent)
+
+    def _read(self, piece: Path) -> bytes:
+        return self._files.disk.read_all(piece)
 
     def _forget(self, directory: Path) -> None:
         """The directory is listed again when that is next needed: its names have changed."""
@@ -95,23 +99,23 @@ class Quarantine:
     def _of(self, directory: Path) -> dict[str, list[str]]:
         if directory not in self._waiting:
             found: dict[str, list[str]] = {}
-            for name in os.listdir(directory) if directory.is_dir() else ():  # noqa: PTH208 - names, by the thousand
+            for name in self._files.disk.names(directory) if directory.is_dir() else ():
                 if match := _PIECE.fullmatch(name):
                     found.setdefault(match["file"], []).append(name)
             self._waiting[directory] = found
         return self._waiting[directory]
 
 
-def rows_in(frame: Timeframe, pieces: Iterable[Piece], spans: Spans) -> Rows:
+def rows_in(disk: Disk, frame: Timeframe, pieces: Iterable[Piece], spans: Spans) -> Rows:
     """The sound rows of some pieces whose candles open in these spans."""
     rows: dict[int, bytes] = {}
     for piece in pieces:
-        rows |= sound_rows(frame, piece.path.read_bytes())
+        rows |= sound_rows(frame, disk.read_all(piece.path))
     opens = sorted(open_ms for open_ms in rows if open_ms in spans)
     return Rows(b"".join(rows[open_ms] for open_ms in opens), coverage(frame, opens))
 
 
-def kept_lines(path: Path) -> frozenset[bytes]:
+def kept_lines(disk: Disk, path: Path) -> frozenset[bytes]:
     """The lines of everything that was cut off or set aside of a file, whether it waits or not.
 
     Raises:
@@ -119,9 +123,9 @@ def kept_lines(path: Path) -> frozenset[bytes]:
     """
     target = target_of(path)
     with storage(target):
-        named = [(each, _PIECE.fullmatch(each.name)) for each in target.parent.iterdir()]
+        named = [(target.with_name(name), _PIECE.fullmatch(name)) for name in disk.names(target.parent)]
         pieces = [each for each, match in named if match and match["file"] == target.name and each.is_file()]
-        return frozenset(line.rstrip(b"\r") for piece in pieces for line in piece.read_bytes().split(b"\n"))
+        return frozenset(line.rstrip(b"\r") for piece in pieces for line in disk.read_all(piece).split(b"\n"))
 
 
 def _waiting(name: Path) -> Path:

@@ -17,6 +17,7 @@ from collector.disagreements import confirmed
 from collector.integrity import DataIntegrityChecker
 from collector.ledger import Ledger
 from collector.logs import get_logger
+from collector.machine.disk import Disk
 from collector.planning import joined
 from collector.rows import candles_in, coverage
 from collector.settings import Settings
@@ -52,14 +53,14 @@ class Disputed:
         return coverage(self.coarser.timeframe, self.opens)
 
 
-def find_disagreements(settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
+def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
     """Where the files of these series contradict each other; the exchange knows which of them is right.
 
     Left out is what it is known to have so, until that is due to be read again.
     """
     paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
     found = []
-    for checked in DataIntegrityChecker(settings).check_each(paths):
+    for checked in DataIntegrityChecker(settings, disk=disk).check_each(paths):
         for each in checked.comparisons:
             assert checked.series
             due = [open_ms for open_ms, known in each.known.items() if known.due_ms <= now_ms]
@@ -81,6 +82,7 @@ def doubts_of(disputed: Iterable[Disputed]) -> list[Doubt]:
 class Recheck:
     """What one repair reads again. Everything here blocks."""
 
+    _disk: Disk
     _settings: Settings
     _draw: Draw | None  # what to compare with the exchange, beyond what looks wrong
     _disputed: list[Disputed] = attrs.field(factory=list)
@@ -88,7 +90,7 @@ class Recheck:
 
     def doubts(self, stored: Mapping[Series, Spans], now_ms: int) -> Iterator[Doubt]:
         """What to read again of files whose sound rows cover this, gaps between the rows of a stretch included."""
-        self._disputed = find_disagreements(self._settings, stored, now_ms)
+        self._disputed = find_disagreements(self._disk, self._settings, stored, now_ms)
         for sample in draw_samples(stored.items(), self._draw) if self._draw else ():
             self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
         yield from doubts_of(self._disputed)
@@ -99,7 +101,7 @@ class Recheck:
         """Records the candles that were read again on both sides and still disagree; how many of them."""
         paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
         settled = 0
-        for checked in DataIntegrityChecker(self._settings).check_each(paths):
+        for checked in DataIntegrityChecker(self._settings, disk=self._disk).check_each(paths):
             for comparison in checked.comparisons:
                 if checked.series:
                     settled += self._settle(ledger, book, checked.series, comparison, now_ms)

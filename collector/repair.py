@@ -24,6 +24,7 @@ from collector.inspection import Bytes, Mark, is_there, mapped
 from collector.ledger import Ledger, Saved, read_ledger
 from collector.logs import get_logger
 from collector.machine.clock import THIS_CLOCK, LocalClock
+from collector.machine.disk import THIS_DISK, Disk
 from collector.missing import not_due
 from collector.ownership import OWN, checked_identity, refuse_if_owned
 from collector.planning import wanted
@@ -91,7 +92,11 @@ class Plan:
 
 
 def show_plans(
-    settings: Settings, chosen: Chosen, demand: Demand | None = None, clock: LocalClock = THIS_CLOCK
+    settings: Settings,
+    chosen: Chosen,
+    demand: Demand | None = None,
+    clock: LocalClock = THIS_CLOCK,
+    disk: Disk = THIS_DISK,
 ) -> Iterator[Plan | Doubt]:
     """What would be done, as far as can be told without asking the exchange; nothing is changed.
 
@@ -100,20 +105,20 @@ def show_plans(
         SettingsError: it holds another market's candles; a repair would be refused.
         StorageError: a file or the ledger cannot be read.
     """
-    refuse_if_owned(settings.data_dir)
-    checked_identity(settings.data_dir / OWN, settings.exchange, settings.category)
-    saved = read_ledger(settings.data_dir, settings.category)
+    refuse_if_owned(disk, settings.data_dir)
+    checked_identity(disk, settings.data_dir / OWN, settings.exchange, settings.category)
+    saved = read_ledger(settings.data_dir, settings.category, disk=disk)
     now_ms = max(clock.now_ms(), saved.newest_ms)
-    store = Store(settings.data_dir)
-    asked_ms = as_of_ms(settings.data_dir, saved, now_ms)
-    saved.want((demand or Demand(settings)).spans(known_series(settings.data_dir, saved.book), asked_ms))
+    store = Store(settings.data_dir, disk)
+    asked_ms = as_of_ms(disk, settings.data_dir, saved, now_ms)
+    saved.want((demand or Demand(settings)).spans(known_series(disk, settings.data_dir, saved.book), asked_ms))
     every_series = stored_series(store, saved.book, chosen)
     for series in every_series:
-        with _reading(store.path(series)) as (data, refused):
+        with _reading(disk, store.path(series)) as (data, refused):
             plan = _plan(settings, series, data, refused, saved.book[series], saved.marks.get(series), now_ms)
         if plan:
             yield plan
-    yield from doubts_of(find_disagreements(settings, every_series, asked_ms))
+    yield from doubts_of(find_disagreements(disk, settings, every_series, asked_ms))
 
 
 def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
@@ -151,21 +156,22 @@ class Mending:
     What was done is in `plans`, one for each series that had something to mend or to fetch.
     """
 
+    _disk: Disk
     _settings: Settings
     chosen: Chosen
     _demand: Demand
     _draw: Draw | None = None  # what to compare with the exchange, beyond what looks wrong
     plans: list[Plan | Doubt] = attrs.field(factory=list)
     _recheck: Recheck = attrs.field(
-        default=attrs.Factory(lambda self: Recheck(self._settings, self._draw), takes_self=True), init=False
+        default=attrs.Factory(lambda self: Recheck(self._disk, self._settings, self._draw), takes_self=True), init=False
     )
     _stored: dict[Series, Spans] = attrs.field(factory=dict)  # what the sound rows of each file cover
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
 
     def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
         """What is wanted beyond what the last run wanted, and the symbols of which nothing was ever fetched."""
-        known = known_series(self._settings.data_dir, stock.book)
-        asked_ms = as_of_ms(self._settings.data_dir, Saved(stock.book, stock.marks), now_ms)
+        known = known_series(self._disk, self._settings.data_dir, stock.book)
+        asked_ms = as_of_ms(self._disk, self._settings.data_dir, Saved(stock.book, stock.marks), now_ms)
         spans = self._demand.spans(known, asked_ms)
         spans = {series: each for series, each in spans.items() if self.chosen(series)}
         return spans, {series.symbol for series in spans} - {series.symbol for series in known}
@@ -199,7 +205,7 @@ class Mending:
         """
         self._touch(stock.store.path(series))
         record, mark = stock.book[series], stock.marks.get(series)
-        with _reading(stock.store.path(series)) as (data, refused):
+        with _reading(self._disk, stock.store.path(series)) as (data, refused):
             plan = _plan(self._settings, series, data, refused, record, mark, now_ms)
             stock.book.want(series, plan.wanted)
             self._stored[series] = plan.held
@@ -254,7 +260,7 @@ def _told(series: Series, found: Examination) -> set[int]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[tuple[Bytes | None, str | None]]:
+def _reading(disk: Disk, path: Path) -> Iterator[tuple[Bytes | None, str | None]]:
     """The bytes of a file, None where there is none; and why there can be none, if that is so."""
     try:
         try:
@@ -264,7 +270,7 @@ def _reading(path: Path) -> Iterator[tuple[Bytes | None, str | None]]:
         if not there:
             yield None, refused
             return
-        with mapped(path) as data:
+        with mapped(disk, path) as data:
             yield data, None
     except OSError as error:
         raise StorageError(f"{path} could not be read ({error.strerror})") from error

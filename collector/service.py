@@ -174,7 +174,7 @@ async def repair(
     Returns:
         What was done about which series, and how the fetching ended.
     """
-    mending = Mending(settings, chosen, demand or Demand(settings), draw)
+    mending = Mending(machine.disk, settings, chosen, demand or Demand(settings), draw)
     # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
     only = attrs.evolve(settings, mode="live")
     outcome = await serve(
@@ -316,8 +316,8 @@ async def _own(run: _Run, vitals: Vitals, clock: Clock, owned: ExitStack) -> Sto
 
     def own() -> Stock:
         with ExitStack() as entered:
-            settings = run.settings
-            ledger = entered.enter_context(open_ledger(settings.data_dir, settings.exchange, settings.category))
+            settings, disk = run.settings, run.machine.disk
+            ledger = entered.enter_context(open_ledger(disk, settings.data_dir, settings.exchange, settings.category))
             stock = _stock(run, ledger)
             owned.push(entered.pop_all())
         return stock
@@ -364,7 +364,7 @@ def _stock(run: _Run, ledger: Ledger) -> Stock:
     book = Book()
     marks = ledger.load(book)
     book.start_anew()
-    return Stock(Store(run.settings.data_dir, allow_replace=run.allow_replace), ledger, book, marks)
+    return Stock(Store(run.settings.data_dir, run.machine.disk, run.allow_replace), ledger, book, marks)
 
 
 def _wired(

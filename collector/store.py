@@ -16,11 +16,12 @@ import attrs
 
 from collector.candle import Series, Timeframe
 from collector.coverage import NOTHING, Spans
-from collector.disk import Disk, beside_of, refused, storage, target_of
 from collector.errors import LeftAlone
+from collector.files import Files, beside_of, refused, storage, target_of
 from collector.inspection import Bytes, Mark, changed_ns, is_there, mapped, trusted
+from collector.machine.disk import Disk
 from collector.merging import Revision, merge
-from collector.own_files import give_to_owner_of
+from collector.own_files import give_to_owner_of, remove_if_there
 from collector.quarantine import Piece, Quarantine, rows_in
 from collector.recovery import Found, recover
 from collector.rows import HEADER, Rows, candles_in, open_of_line
@@ -51,7 +52,7 @@ class SeriesFile:
 
     path: Path
     timeframe: Timeframe
-    disk: Disk
+    files: Files
     keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
     size: int = 0
     held: Spans = NOTHING
@@ -84,16 +85,16 @@ class SeriesFile:
         if self.keep is not None and self.rows + len(rows) > self.keep:
             self._roll(rows, self.keep)
             return
-        text = rows.text if self.size else HEADER + rows.text
+        text, disk = rows.text if self.size else HEADER + rows.text, self.files.disk
         try:  # not `with storage`: at a minute's end this runs by the thousand
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 self._expect_size(os.lseek(file, 0, os.SEEK_END))
                 if not self.size:
                     give_to_owner_of(self.path.parent, file)
                 self._write_whole(file, text)
             finally:
-                os.close(file)
+                disk.close(file)
         except OSError as error:
             raise refused(self.path, error) from error
         self.named_anew |= not self.size
@@ -112,7 +113,7 @@ class SeriesFile:
         """
         with storage(self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
-            with mapped(self.path) as old:
+            with mapped(self.files.disk, self.path) as old:
                 with self._expecting_rows():
                     edits, revisions = self._edits(old, pages)
                 if not edits:
@@ -121,7 +122,7 @@ class SeriesFile:
                 if self.keep is not None and candles_in(self.timeframe, held) > self.keep:
                     self._replace_with_newest(b"".join(_edited(old, edits)), held, self.keep)
                 else:
-                    self.size = self.disk.replace(self.path, _edited(old, edits))
+                    self.size = self.files.replace(self.path, _edited(old, edits))
                     self.held = held
         self.last = b""
         return revisions
@@ -129,7 +130,7 @@ class SeriesFile:
     def put_back(self, spans: Spans) -> int:
         """Inserts the rows of its pieces that open in these spans, which the file does not hold; how many."""
         with storage(self.path):
-            rows = rows_in(self.timeframe, self.pieces, spans - self.held)
+            rows = rows_in(self.files.disk, self.timeframe, self.pieces, spans - self.held)
         if rows:
             self.insert([rows])
         return len(rows)
@@ -141,18 +142,18 @@ class SeriesFile:
         at once. Before, the longer file is there, which is as good.
         """
         with storage(self.path), suppress(FileNotFoundError):
-            data = self.path.read_bytes()
+            data = self.files.disk.read_all(self.path)
             self._expect_size(len(data))
             self._replace_with_newest(data, self.held, keep)
 
     def cut(self, from_ms: int) -> None:
         """Takes away the rows that open at or after an instant; they are kept beside the file."""
         with storage(self.path):
-            with mapped(self.path) as data, self._expecting_rows():
+            with mapped(self.files.disk, self.path) as data, self._expecting_rows():
                 self._expect_size(len(data))
                 size = _offset(data, from_ms)
-                Quarantine(self.disk).remove(self.path, data[size:])
-            self.disk.cut(self.path, size)
+                Quarantine(self.files).remove(self.path, data[size:])
+            self.files.cut(self.path, size)
         self.size = size
         self.held = self.held.within(0, from_ms)
         self.last = b""
@@ -160,7 +161,7 @@ class SeriesFile:
     def sync(self) -> None:
         """Returns once everything written has reached the disk."""
         with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
-            self.disk.sync_path(self.path)
+            self.files.sync(self.path)
 
     def mark(self) -> Mark | None:
         """What to remember of the file so that it need not be read again; None while it holds nothing."""
@@ -174,7 +175,7 @@ class SeriesFile:
         """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
         file that is too long is somebody else's, and that has to be sure also after a crash."""
         with storage(self.path):
-            data = self.path.read_bytes() if self.path.exists() else b""
+            data = self.files.disk.read_all(self.path) if self.path.exists() else b""
             self._expect_size(len(data))
             self._replace_with_newest((data or HEADER) + rows.text, self.held | rows.covered, keep)
         self.last = rows.text
@@ -183,7 +184,7 @@ class SeriesFile:
         lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
         with self._expecting_rows():
             held = held.within(open_of_line(lines[0]), held[-1].end_ms)
-        self.size = self.disk.put_over(self.path, [HEADER, *lines])
+        self.size = self.files.put_over(self.path, [HEADER, *lines])
         self.held = held
         self.named_anew = True
 
@@ -202,10 +203,10 @@ class SeriesFile:
     def _write_whole(self, file: int, text: bytes) -> None:
         """All of the text or nothing of it."""
         try:
-            self.disk.write(file, text)
+            self.files.disk.write(file, text)
         except OSError:
             with suppress(OSError):  # what is left of the text then, the next start cuts off
-                os.ftruncate(file, self.size)
+                self.files.disk.truncate(file, self.size)
             raise
 
     def _edits(self, old: Bytes, pages: Sequence[Rows]) -> tuple[list["_Edit"], tuple[Revision, ...]]:
@@ -227,13 +228,12 @@ class Store:
     """The files of a data directory."""
 
     directory: Path
-    disk: Disk = attrs.field(factory=Disk)
+    disk: Disk
     allow_replace: bool = False  # also a file that loses rows by it
-    _quarantine: Quarantine = attrs.field(init=False)
-
-    @_quarantine.default
-    def _on_the_same_disk(self) -> Quarantine:
-        return Quarantine(self.disk)
+    files: Files = attrs.field(default=attrs.Factory(lambda self: Files(self.disk), takes_self=True), init=False)
+    _quarantine: Quarantine = attrs.field(
+        default=attrs.Factory(lambda self: Quarantine(self.files), takes_self=True), init=False
+    )
 
     def path(self, series: Series) -> Path:
         return self.directory / series.file_name
@@ -241,9 +241,12 @@ class Store:
     def every_series(self) -> list[Series]:
         """Those that have a file, or a piece of one that waits, by name."""
         with storage(self.directory):
-            named = {Series.of_file(path.name) for path in self.directory.glob("*.csv")}
+            named = {Series.of_file(name) for name in self._names()}
             every = {series for series in named if series} | self._quarantine.every_series(self.directory)
         return sorted(every, key=lambda series: series.file_name)
+
+    def _names(self) -> list[str]:
+        return self.disk.names(self.directory) if self.directory.is_dir() else []
 
     def open(self, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
         """Finds out what a file holds, and mends it: see `recovery` for what may be found.
@@ -255,10 +258,10 @@ class Store:
         """
         path, frame = self.path(series), series.timeframe
         with storage(path):
-            beside_of(path).unlink(missing_ok=True)
-            file, finding = SeriesFile(path, frame, self.disk), None
+            remove_if_there(self.disk, beside_of(path))
+            file, finding = SeriesFile(path, frame, self.files), None
             if is_there(path):
-                with mapped(path) as data:
+                with mapped(self.disk, path) as data:
                     found = recover(frame, data, trusted(path, mark))
                     finding = self._settle(path, found, data)
                 if found.held or not found.rest:
@@ -285,9 +288,9 @@ class Store:
             said.append(f"cut back by {counted(length - found.size, 'byte')} to its last good row ({found.why})")
         if found.mended:
             said.append(f"{found.mended} put right, {counted(found.rows, 'row')} stay")
-            self.disk.replace(path, [found.text])
+            self.files.replace(path, [found.text])
         elif found.size < length:
-            self.disk.cut(path, found.size)
+            self.files.cut(path, found.size)
         return Finding(path.name, "; ".join(said), rest.covered if rest else NOTHING) if said else None
 
     def finish(self, file: SeriesFile, piece: Piece) -> None:
@@ -305,7 +308,7 @@ class Store:
         path = self.path(series)
         with storage(path):
             beside = self._quarantine.remove(path, b"".join(removed)) if removed else None
-            self.disk.replace(path, [HEADER, b"".join(kept)])
+            self.files.replace(path, [HEADER, b"".join(kept)])
         return beside
 
     def sync_names(self, files: Iterable[SeriesFile]) -> None:
@@ -313,14 +316,14 @@ class Store:
         anew = [file for file in files if file.named_anew]
         with storage(self.directory):
             for directory in {target_of(file.path).parent for file in anew}:
-                self.disk.sync_path(directory)
+                self.files.sync(directory)
         for file in anew:
             file.named_anew = False
 
     def is_foreign(self, series: Series) -> bool:
         """Whether a file holds rows of another kind, and is left alone."""
         path = self.path(series)
-        with storage(path), mapped(path) as data:
+        with storage(path), mapped(self.disk, path) as data:
             return recover(series.timeframe, data, None).loses_rows
 
     def count_rows(self, series: Series) -> int:
@@ -329,7 +332,7 @@ class Store:
         with storage(path):
             if not path.exists():
                 return 0
-            with mapped(path) as data:
+            with mapped(self.disk, path) as data:
                 return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
 
 

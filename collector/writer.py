@@ -104,7 +104,7 @@ class Writer:
         overdue = sum(due_s <= trio.current_time() for due_s in (self._sync_due_s, self._save_due_s))
         waiting = self._to_open + queued + overdue + (self._call is not None)
         at = f"{self._call[0]} {self._call[1].name}" if self._call else ""
-        return Work(waiting, self._done + self._store.disk.parts, at)
+        return Work(waiting, self._done + self._store.files.parts, at)
 
     async def open_files(self, every_series: Sequence[Series]) -> None:
         """Finds out what the files hold; to be done before anything is fetched, and again if the disk refuses."""

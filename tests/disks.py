@@ -6,7 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
-from collector.disk import Disk
+from collector.machine.disk import Disk
+from collector.store import Store
+
+
+def store_on(disk: Disk) -> Callable[..., Store]:
+    """Makes the stores of a service, with its candle files on another disk than the rest."""
+    return lambda directory, _, *others: Store(directory, disk, *others)
 
 
 class FullDisk(Disk):
@@ -15,7 +21,7 @@ class FullDisk(Disk):
     def __init__(self, room: int, error: int = errno.ENOSPC) -> None:
         self.room, self.error = room, error
 
-    def write(self, file: int, data: bytes) -> None:
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
         os.write(file, data[: self.room])
         if len(data) > self.room:
             raise OSError(self.error, os.strerror(self.error))
@@ -35,9 +41,9 @@ class RecordingDisk(Disk):
     def __init__(self) -> None:
         self.synced: list[Path] = []
 
-    def sync_path(self, path: Path) -> None:
-        super().sync_path(path)
-        self.synced.append(path)
+    def sync(self, file: int) -> None:
+        super().sync(file)
+        self.synced.append(Path(f"/proc/self/fd/{file}").readlink())
 
 
 class BreakingDisk(Disk):
@@ -47,11 +53,11 @@ class BreakingDisk(Disk):
         self.left = calls
         self._failure = failure
 
-    def write(self, file: int, data: bytes) -> None:
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
         if self.left == 0:
-            super().write(file, data[: len(data) // 2])
+            super().write(file, data[: len(data) // 2], at)
         self._spend()
-        super().write(file, data)
+        super().write(file, data, at)
 
     def sync(self, file: int) -> None:
         self._spend()
@@ -82,9 +88,9 @@ class FreezingDisk(Disk):
             self.frozen.set()
             self._thawed.wait()
 
-    def write(self, file: int, data: bytes) -> None:
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
         self.reach("write")
-        super().write(file, data)
+        super().write(file, data, at)
 
     def sync(self, file: int) -> None:
         self.reach("sync")

@@ -32,7 +32,8 @@ _NAME = "loopback-1"
 
 def shared(place: Path, **changes: Any) -> AddressLimit:
     settings = Settings(**{"rest_url": "http://localhost:1", "ban_wait_s": 60.0, **changes})
-    return AddressLimit(settings, THIS_MACHINE.chance.name(), LimitFile(_NAME, (str(place),), THIS_MACHINE.clock))
+    file = LimitFile(THIS_MACHINE.disk, _NAME, (str(place),), THIS_MACHINE.clock)
+    return AddressLimit(settings, THIS_MACHINE.chance.name(), file)
 
 
 def path_in(place: Path) -> Path:

@@ -34,6 +34,7 @@ from collector.commands.options import Options, with_options
 from collector.commands.signals import until_signal
 from collector.errors import SettingsError
 from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK
 from collector.rows import HEADER
 from collector.sandbox import Faults, Hole, Limits, Sandbox, build_exchange, open_sandbox
 from collector.settings import Settings
@@ -442,7 +443,7 @@ def test_a_directory_whose_lock_and_ledger_may_not_be_read_is_no_traceback(
     say(None, *arguments.split(), data_dir=str(tmp_path))  # imports what it needs while we have every right
     with without_rights(0o755) as directory:
         with as_root():
-            with open_ledger(directory, "sandbox", "linear"):
+            with open_ledger(THIS_DISK, directory, "sandbox", "linear"):
                 pass
             (directory / ".collector").chmod(0)
         status, out, err = say(None, *arguments.split(), data_dir=str(directory), logs_dir=str(directory / "logs"))
@@ -509,7 +510,7 @@ def test_a_stream_of_another_category_is_refused(say: Command, box: Sandbox, tmp
 def test_a_second_collector_is_refused_and_told_who_is_there(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path)
     settings.data_dir.mkdir()
-    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+    with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category):
         status, _, err = say(settings, "fetch")
     assert status == 4
     (sentence,) = complaints(err)

@@ -10,6 +10,7 @@ import pytest
 from collector import DataIntegrityChecker
 from collector.candle import DAY_MS, TIMEFRAMES, Series
 from collector.coverage import Span, Spans
+from collector.machine.disk import Disk
 from collector.planning import joined
 from collector.recheck import Doubt
 from collector.repair import Plan, show_plans
@@ -185,13 +186,17 @@ def test_a_finer_file_that_covers_little_does_not_hide_another_that_covers_more(
         path.write_bytes(good)
 
 
-def test_a_finer_file_is_read_once_for_all_coarser_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finer_file_is_read_once_for_all_coarser_ones(tmp_path: Path) -> None:
     for name in ("1", "5", "15", "60"):
         (tmp_path / f"BTCUSDT_{name}.csv").write_bytes(market().truth("BTCUSDT", name, NOW_MS - DAY_MS, NOW_MS))
     read: list[str] = []
-    read_bytes = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path.name) or read_bytes(path))  # type: ignore[func-returns-value]
-    DataIntegrityChecker(Settings(data_dir=tmp_path)).check_all_files()
+
+    class Noting(Disk):
+        def read_all(self, path: Path) -> bytes:
+            read.append(path.name)
+            return super().read_all(path)
+
+    DataIntegrityChecker(Settings(data_dir=tmp_path), disk=Noting()).check_all_files()
     assert read.count("BTCUSDT_1.csv") == 2  # for its own check, and for the others'
     assert read.count("BTCUSDT_60.csv") == 1
 

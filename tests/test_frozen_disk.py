@@ -4,7 +4,6 @@ The disk stands on an event; the threshold is a tenth of a second instead of hal
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -12,12 +11,14 @@ import pytest
 import trio
 
 from collector import service
+from collector.files import Files
 from collector.ledger import Ledger
 from collector.machine import THIS_MACHINE
+from collector.machine.disk import THIS_DISK
 from collector.store import Store
 from collector.watching import health, monitor
 from collector.watching.probes import DiskProbe
-from tests.disks import FreezingDisk
+from tests.disks import FreezingDisk, store_on
 from tests.live_market import wrongs
 from tests.support import until
 from tests.test_status_end_to_end import Machine, collecting, fast_box, is_up_to_date, settings_for_status
@@ -29,7 +30,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FreezingDisk]:
     monkeypatch.setattr(monitor, "_LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(health, "STUCK_S", 0.1)
     disk = FreezingDisk()
-    monkeypatch.setattr(service, "Store", partial(Store, disk=disk))
+    monkeypatch.setattr(service, "Store", store_on(disk))
     for owner, name in ((Ledger, "save"), (Store, "open")):
         monkeypatch.setattr(owner, name, _standing(disk, name, getattr(owner, name)))
     yield disk
@@ -132,6 +133,6 @@ async def test_a_disk_that_does_not_say_its_space_is_told(tmp_path: Path, disk: 
 
 
 def test_every_part_of_a_rewritten_file_counts_as_progress(tmp_path: Path) -> None:
-    disk = FreezingDisk()
-    disk.replace(tmp_path / "file", [b"a", b"b", b"c"])
-    assert disk.parts == 3
+    files = Files(THIS_DISK)
+    files.replace(tmp_path / "file", [b"a", b"b", b"c"])
+    assert files.parts == 3

@@ -14,6 +14,7 @@ from collector.errors import StorageError
 from collector.gaps import Gap, find_gaps, gaps_summary
 from collector.inspection import Mark
 from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK, Disk
 from collector.missing import State
 from tests.candles import BTC, T0, content, rows, span, spans
 
@@ -26,7 +27,7 @@ def keep(directory: Path, book: Book, *, marked: bytes = b"", held: bytes = b"")
     if held:
         (directory / "BTCUSDT_1.csv").write_bytes(held)
     mark = Mark(len(marked), T0, LAST_MS, spans(0, 5)) if marked else None
-    with open_ledger(directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
         ledger.save(book, {BTC: mark})
 
 
@@ -92,13 +93,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
     book = Book()
     book.want(BTC, spans(0, 10))
     keep(tmp_path, book, held=content(rows(0, 5)))
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(Disk, "map", refused)
     with pytest.raises(StorageError, match=r"BTCUSDT_1\.csv could not be read"):
         told(tmp_path)
 
 
-def refused(path: Path, _: str) -> NoReturn:
-    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+def refused(*_: object) -> NoReturn:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_gap_whose_file_is_left_alone_says_so(tmp_path: Path, stand: Callable[
     book = Book()
     for series in (BTC, ETH):
         book.want(series, spans(0, 10))
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(book, {BTC: None, ETH: None})
     stand(tmp_path / "BTCUSDT_1.csv")
     btc, eth = find_gaps(tmp_path, "linear")

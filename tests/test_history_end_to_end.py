@@ -28,7 +28,6 @@ from collector.sandbox.messages import Reply, Request
 from collector.sandbox.rest.query import Dialect
 from collector.service import collect, repair, serve
 from collector.settings import Settings
-from collector.store import Store
 from collector.summary import Outcome, summary_lines
 from collector.symbols import list_symbols
 from tests.campaign.counting import Bell, hang_bell
@@ -42,7 +41,7 @@ from tests.campaign.truth import (
     wanted_start_ms,
     whole_lines,
 )
-from tests.disks import BreakingDisk
+from tests.disks import BreakingDisk, store_on
 from tests.replies import with_bad_rows
 from tests.support import KLINE, NOW, fetch, kline_faults, market, settings_for
 
@@ -542,7 +541,7 @@ async def test_a_disk_that_fails_at_any_call_costs_no_candle(
             await fetch(shallow)
             disk = BreakingDisk(calls, lambda: OSError(code, os.strerror(code)))
             with monkeypatch.context() as broken:
-                broken.setattr("collector.service.Store", partial(Store, disk=disk))
+                broken.setattr("collector.service.Store", store_on(disk))
                 failed = await failure_of(deep)
             assert failed or calls > 8
             assert foreign_rows(box, deep) == []

@@ -17,6 +17,7 @@ from collector.errors import SettingsError
 from collector.inspection import Mark
 from collector.ledger import open_ledger
 from collector.machine.clock import LocalClock
+from collector.machine.disk import THIS_DISK
 from collector.missing import Missing, State
 from collector.rows import HEADER
 from collector.settings import Settings
@@ -39,7 +40,7 @@ def keep(directory: Path, *notes: Missing, held: Spans | None = None, wanted: in
     book[BTC].wanted = Spans.between(T0, T0 + wanted * MINUTE_MS)
     book[BTC].notes = notes
     mark = Mark(1000, held[0].start_ms, held[-1].end_ms - MINUTE_MS, held) if held else None
-    with open_ledger(directory, "sandbox", "linear") as ledger:
+    with open_ledger(THIS_DISK, directory, "sandbox", "linear") as ledger:
         ledger.save(book, {BTC: mark})
 
 
@@ -283,7 +284,7 @@ def test_a_line_that_a_collector_is_writing_is_no_defect(
     path, whole = tmp_path / "BTCUSDT_1.csv", content(rows(0, 10))
     path.write_bytes(whole[:-20])
     monkeypatch.setattr(LocalClock, "pause", lambda *_: path.write_bytes(whole))
-    with open_ledger(tmp_path, "sandbox", "linear"):
+    with open_ledger(THIS_DISK, tmp_path, "sandbox", "linear"):
         result = checker.check_single_file(path)
     assert (result["has_issues"], result["rows"]) == (False, 10)
 
@@ -296,7 +297,7 @@ def test_a_torn_line_is_a_defect_if_nobody_goes_on_with_it(
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10))[:-20])
     assert checker.check_single_file("BTCUSDT_1")["defects"] == {"torn": 1}
     assert not looked
-    with open_ledger(tmp_path, "sandbox", "linear"):
+    with open_ledger(THIS_DISK, tmp_path, "sandbox", "linear"):
         assert checker.check_single_file("BTCUSDT_1")["defects"] == {"torn": 1}
     assert 1 < sum(looked) < 10
 

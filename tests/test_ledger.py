@@ -17,6 +17,7 @@ from collector.coverage import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.inspection import Mark
 from collector.ledger import open_ledger, read_ledger
+from collector.machine.disk import THIS_DISK
 from collector.missing import State
 from collector.ownership import OWN, record_ban, recorded_ban, refuse_if_owned
 from tests.candles import BTC, T0, span, spans
@@ -27,7 +28,7 @@ ETH = Series("ETHUSDT", timeframe("60"))
 
 def reopened(directory: Path, category: str = "linear") -> tuple[Book, dict[Series, Mark]]:
     book = Book()
-    with open_ledger(directory, "bybit", category) as ledger:
+    with open_ledger(THIS_DISK, directory, "bybit", category) as ledger:
         marks = ledger.load(book)
         ledger.claim()
     return book, marks
@@ -40,7 +41,7 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     book.fail(BTC, span(50, 60), "HTTP 502", T0)
     book.begins(BTC, T0 - 5 * 60_000, T0, T0)
     mark = Mark(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(book, {BTC: mark, ETH: None})
     again, marks = reopened(tmp_path)
     assert marks == {BTC: mark}
@@ -50,7 +51,7 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
 
 
 def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         entry = {
             "wanted": [[T0, T0 + 600_000]],
             "held": [],
@@ -66,7 +67,7 @@ def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> Non
 
 
 def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         synced: list[int] = []
         monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
         ledger.save_ban(12345)
@@ -76,17 +77,17 @@ def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:
     book = Book()
     book.hold(BTC, spans(0, 10))
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 10))})
     assert reopened(tmp_path)[0][BTC].held == NOTHING
 
 
 def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         assert ledger.ban_until_ms() == 0
         ledger.save_ban(12345)
         ledger.save_ban(67890)
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         assert ledger.ban_until_ms() == 67890
 
 
@@ -97,8 +98,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK
 
-with open_ledger(Path(sys.argv[1]), "bybit", "linear"):
+with open_ledger( THIS_DISK, Path(sys.argv[1]), "bybit", "linear"):
     print("owned", flush=True)
     sys.stdin.read()
 """
@@ -108,7 +110,10 @@ def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> 
     with Popen([sys.executable, "-c", OWNER, tmp_path], stdin=PIPE, stdout=PIPE) as owner:
         assert owner.stdout
         owner.stdout.readline()
-        with pytest.raises(DirectoryInUse, match=f"process {owner.pid}"), open_ledger(tmp_path, "bybit", "linear"):
+        with (
+            pytest.raises(DirectoryInUse, match=f"process {owner.pid}"),
+            open_ledger(THIS_DISK, tmp_path, "bybit", "linear"),
+        ):
             pass
         owner.kill()
     reopened(tmp_path)  # a killed owner leaves no stale lock
@@ -116,28 +121,31 @@ def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("what", ["lock", ""])
 def test_whoever_removes_the_lock_of_a_running_collector_cannot_start_a_second_one(tmp_path: Path, what: str) -> None:
-    with open_ledger(tmp_path, "bybit", "linear"):
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):
         if what:
             (tmp_path / OWN / what).unlink()
         else:
             shutil.rmtree(tmp_path / OWN)
         with pytest.raises(DirectoryInUse):
-            refuse_if_owned(tmp_path)
-        with pytest.raises(DirectoryInUse), open_ledger(tmp_path, "bybit", "linear"):
+            refuse_if_owned(THIS_DISK, tmp_path)
+        with pytest.raises(DirectoryInUse), open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):
             pass
-    with open_ledger(tmp_path, "bybit", "linear"):
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):
         pass
 
 
 @pytest.mark.parametrize("other", [("bybit", "spot"), ("api-testnet.bybit.com", "linear")])
 def test_a_directory_with_another_markets_candles_is_refused(tmp_path: Path, other: tuple[str, str]) -> None:
     reopened(tmp_path)
-    with pytest.raises(SettingsError, match="holds candles of bybit linear, not of"), open_ledger(tmp_path, *other):
+    with (
+        pytest.raises(SettingsError, match="holds candles of bybit linear, not of"),
+        open_ledger(THIS_DISK, tmp_path, *other),
+    ):
         pass
 
 
 def test_a_directory_belongs_to_nobody_before_the_exchange_has_answered(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, "a-typo.example", "linear"):
+    with open_ledger(THIS_DISK, tmp_path, "a-typo.example", "linear"):
         pass
     assert reopened(tmp_path) == (Book(), {})
 
@@ -178,7 +186,7 @@ def test_a_broken_ledger_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("entry", ["('BTCUSDT_1', '{}')", "('foo', '{}')", "('BTCUSDT_1', x'00')", "('BTCUSDT_1', 7)"])
 def test_an_entry_nobody_understands_makes_the_ledger_begin_anew(tmp_path: Path, entry: str) -> None:
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger._database.execute(f"insert into series values {entry}")
         ledger._database.commit()
     assert reopened(tmp_path) == (Book(), {})
@@ -186,7 +194,7 @@ def test_an_entry_nobody_understands_makes_the_ledger_begin_anew(tmp_path: Path,
 
 def test_a_damaged_page_makes_the_ledger_begin_anew(tmp_path: Path) -> None:
     book = Book()
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(book, {Series(f"S{number}USDT", timeframe("1")): None for number in range(300)})
     path = tmp_path / ".collector" / "ledger.db"
     data = bytearray(path.read_bytes())
@@ -196,10 +204,10 @@ def test_a_damaged_page_makes_the_ledger_begin_anew(tmp_path: Path) -> None:
 
 
 def test_a_ban_is_known_without_owning_the_directory(tmp_path: Path) -> None:
-    record_ban(tmp_path, 5)
-    assert recorded_ban(tmp_path) == 0  # no collector ever ran here
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
-        record_ban(tmp_path, 6)
+    record_ban(THIS_DISK, tmp_path, 5)
+    assert recorded_ban(THIS_DISK, tmp_path) == 0  # no collector ever ran here
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        record_ban(THIS_DISK, tmp_path, 6)
         assert ledger.ban_until_ms() == 6
 
 
@@ -212,7 +220,7 @@ def test_a_directory_that_cannot_be_made_is_a_matter_of_settings(tmp_path: Path)
 def test_reading_needs_no_ownership_and_says_what_the_files_held(tmp_path: Path) -> None:
     book = Book()
     book.want(BTC, spans(0, 10))
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 5))})
         saved = read_ledger(tmp_path, "linear")
     assert saved.book[BTC].wanted == spans(0, 10)
@@ -288,7 +296,7 @@ def test_a_reader_s_lock_on_the_ledger_stops_nobody(tmp_path: Path) -> None:
     with Popen([sys.executable, "-S", "-c", READER, ledger_db, index], stdin=PIPE, stdout=PIPE) as reader:
         assert reader.stdout
         reader.stdout.readline()
-        with open_ledger(tmp_path, "bybit", "linear") as ledger:
+        with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
             ledger.save(Book(), {BTC: None})
             assert stat.S_IMODE(index.stat().st_mode) == 0o600
         reader.kill()
@@ -316,6 +324,6 @@ def test_what_was_planted_in_the_place_of_the_identity_is_named(
 def test_what_was_planted_in_the_place_of_the_ban_is_no_ban_and_gives_way(tmp_path: Path) -> None:
     reopened(tmp_path)
     os.mkfifo(tmp_path / OWN / "ban")
-    assert recorded_ban(tmp_path) == 0
-    record_ban(tmp_path, 6)
-    assert recorded_ban(tmp_path) == 6
+    assert recorded_ban(THIS_DISK, tmp_path) == 0
+    record_ban(THIS_DISK, tmp_path, 6)
+    assert recorded_ban(THIS_DISK, tmp_path) == 6

@@ -17,6 +17,7 @@ from collector.candle import Series, timeframe
 from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.ledger import open_ledger, read_ledger
+from collector.machine.disk import THIS_DISK
 from collector.ownership import OWN
 from tests.candles import T0, span, spans
 
@@ -38,7 +39,7 @@ class Place:
     def loaded(self) -> Content:
         """What a start finds, after it has saved a series too."""
         book = Book()
-        with open_ledger(self.directory, "bybit", "linear") as ledger:
+        with open_ledger(THIS_DISK, self.directory, "bybit", "linear") as ledger:
             marks = ledger.load(book)
             ledger.save(book, {Series("NEWUSDT", timeframe("1")): None})
         return dict(book.records), marks
@@ -70,7 +71,7 @@ def place(directory: Path) -> Place:
         book.want(series, spans(0, 120))
         book.answer(series, span(0, 60), HELD, T0)
         marks[series] = Mark(1000 + number, T0, T0 + 59 * 60_000, HELD)
-    with open_ledger(directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
         ledger.save(book, marks)
     return Place(directory, (directory / OWN / "ledger.db").read_bytes())
 
@@ -176,7 +177,7 @@ def test_at_a_later_save_it_is_made_anew_from_memory(
     place: Place, damage: Callable[[Place], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     book, new = Book(), Series("NEWUSDT", timeframe("1"))
-    with open_ledger(place.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, place.directory, "bybit", "linear") as ledger:
         before = ledger.load(book)
         ledger._database.executescript("pragma busy_timeout = 1; pragma cache_size = 0; pragma shrink_memory")
         damage(place)
@@ -196,7 +197,7 @@ def test_a_disk_that_refuses_is_no_damage(place: Place, monkeypatch: pytest.Monk
         return database  # type: ignore[no-any-return]
 
     connect, book = sqlite3.connect, Book()
-    with open_ledger(place.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, place.directory, "bybit", "linear") as ledger:
         ledger.load(book)
         ledger._database.execute("pragma query_only = on")
         monkeypatch.setattr("collector.ledger.sqlite3.connect", full)

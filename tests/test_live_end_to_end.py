@@ -16,6 +16,7 @@ from collector.book import Book
 from collector.candle import MINUTE_MS, Series, timeframe
 from collector.coverage import Spans
 from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK
 from collector.missing import State
 from collector.rereading import Rereading
 from collector.rows import candles_in
@@ -122,7 +123,7 @@ def false_rows(box: Sandbox, settings: Settings) -> list[str]:
 def states(settings: Settings, series: Series) -> set[State]:
     """What the ledger says of all that is missing of a series."""
     book = Book()
-    with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
+    with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category) as ledger:
         marks = ledger.load(book)
     book.hold(series, marks[series].held)
     return {note.state for note in book.missing(series)}

@@ -1,5 +1,6 @@
 """Merging: the later row wins as a whole, and only where it says something else."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,19 @@ def test_a_row_with_equal_numbers_keeps_its_text() -> None:
 def test_a_different_row_replaces_the_whole_row_and_is_reported() -> None:
     before, after = line(1, "7", "1"), line(1, "7", "2")
     assert merge(before + line(2, "9"), after) == Merged(after + line(2, "9"), (Revision(before, after),))
+
+
+@pytest.mark.parametrize("column", range(2, 8))
+def test_a_row_is_another_if_any_of_its_numbers_is(column: int) -> None:
+    values = line(1, "7").split(b",")
+    values[column] = b"9\n" if column == 7 else b"9"
+    assert not same_numbers(line(1, "7"), b",".join(values))
+
+
+def test_a_spoiled_row_is_like_itself_and_no_other() -> None:
+    spoiled = line(1, "\0")
+    assert merge(spoiled, spoiled) == Merged(spoiled)
+    assert merge(spoiled, line(1, "7")).revisions == (Revision(spoiled, line(1, "7")),)
 
 
 def test_numbers_that_differ_beyond_a_float_are_different() -> None:

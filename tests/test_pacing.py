@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from collector.pacing import (
     TIMER_SLACK_S,
-    WINDOW_REQUESTS,
-    WINDOW_S,
     Budget,
     ExchangeClock,
     Pace,
@@ -57,22 +55,48 @@ def test_a_long_pause_is_not_made_up_for() -> None:
 @given(st.floats(0, 50), st.integers(1, 500))
 def test_the_exchanges_limit_holds_whatever_the_settings_say(delay_ms: float, in_flight: int) -> None:
     interval = request_interval_s(delay_ms, in_flight)
-    begun = [turn * interval for turn in range(2 * WINDOW_REQUESTS)]
-    within = sum(1 for start in begun if start < WINDOW_S)
-    assert within + in_flight <= WINDOW_REQUESTS  # the in-flight ones may arrive bunched
+    begun = [turn * interval for turn in range(1200)]
+    within = sum(1 for start in begun if start < 5)
+    assert within + in_flight < 600  # the in-flight ones may arrive bunched, and one by a late timer
     assert interval * 1000 >= delay_ms
+
+
+def test_requests_are_no_slower_than_the_delay_and_the_limit_ask_for() -> None:
+    assert request_interval_s(250, 20) == 0.25
+    assert request_interval_s(0, 20) == 5 / 579
+    assert request_interval_s(0, 599) == request_interval_s(0, 10_000) == 5
+
+
+def test_the_first_request_starts_at_once_and_the_second_after_the_interval() -> None:
+    first_s, budget = Budget(0.010).reserve(0.0)
+    assert (first_s, budget.reserve(0.0)[0]) == (0.0, 0.010)
 
 
 @given(st.floats(0, 0.999))
 def test_back_off_doubles_up_to_sixteen_seconds_with_jitter(jitter: float) -> None:
     for tries, about in enumerate([1, 2, 4, 8, 16, 16, 16], start=1):
         assert about * 0.75 <= backoff_s(tries, jitter) < about * 1.25
+    assert backoff_s(1, jitter=0.9) == pytest.approx(1.2)
 
 
 def test_the_exchanges_time_is_carried_on_by_our_own_clock() -> None:
     clock = ExchangeClock.first_told(1_000_000, now_s=10.0)
     assert clock.now_ms(10.0) == 1_000_000
     assert clock.now_ms(12.5) == 1_002_500
+
+
+def test_the_exchanges_time_never_runs_backwards_with_ours() -> None:
+    assert ExchangeClock.first_told(1_000_000, now_s=10.0).now_ms(5.0) == 1_000_000
+
+
+def test_a_time_a_millisecond_ahead_is_the_time() -> None:
+    assert ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_000_001, now_s=10.0).now_ms(10.0) == 1_000_001
+
+
+def test_a_late_reply_still_names_a_time_that_has_come() -> None:
+    clock = ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_090_000, now_s=110.0)
+    assert clock.newest_ms == 1_090_000
+    assert clock.now_ms(110.0) == 1_100_000
 
 
 def test_a_reply_that_was_long_under_way_does_not_set_the_clock_back() -> None:
@@ -116,6 +140,51 @@ def test_stale_replies_change_nothing_until_nothing_else_comes() -> None:
     assert clock.told(100 * HOUR_MS, now_s=1.0).told(99 * HOUR_MS, now_s=1.0).newest_ms == 100 * HOUR_MS
 
 
+def test_half_an_hour_ahead_is_believed_and_more_only_when_it_is_told_again() -> None:
+    clock = ExchangeClock.first_told(1_000_000, now_s=0.0)
+    assert clock.told(1_000_000 + 30 * 60_000, now_s=0.0).believes
+    jump_ms = 1_000_000 + 30 * 60_000 + 1
+    clock = clock.told(jump_ms, now_s=0.0)
+    assert not clock.believes
+    assert clock.told(jump_ms + 30 * 60_000, now_s=0.0).believes
+    assert not clock.told(jump_ms + 30 * 60_000 + 1, now_s=0.0).believes
+
+
+@pytest.mark.parametrize("between_ms", [0, 2_000])
+def test_a_jump_is_told_again_only_if_nothing_else_is_told_between(between_ms: int) -> None:
+    clock = ExchangeClock.first_told(HOUR_MS, now_s=0.0)
+    for told_ms in (100 * HOUR_MS, HOUR_MS - between_ms, 100 * HOUR_MS):
+        clock = clock.told(told_ms, now_s=0.0)
+    assert not clock.believes
+
+
+@pytest.mark.parametrize(("late_ms", "follows"), [(1_500, False), (1_501, True)])
+def test_what_is_told_a_second_and_a_half_late_is_on_time(late_ms: int, follows: bool) -> None:
+    clock = ExchangeClock.first_told(HOUR_MS, now_s=0.0)
+    for _ in range(10):
+        clock = clock.told(HOUR_MS - late_ms, now_s=0.0)
+    assert (clock.now_ms(0.0) < HOUR_MS) is follows
+
+
+def test_ten_stale_replies_in_a_row_are_counted_from_the_last_good_one() -> None:
+    clock = ExchangeClock.first_told(100 * HOUR_MS, now_s=0.0)
+    for told_ms in [99 * HOUR_MS] * 5 + [100 * HOUR_MS] + [99 * HOUR_MS] * 9:
+        clock = clock.told(told_ms, now_s=0.0)
+        assert clock.newest_ms == 100 * HOUR_MS
+    assert clock.told(99 * HOUR_MS, now_s=0.0).newest_ms == 99 * HOUR_MS
+
+
+@pytest.mark.parametrize(("others", "answers"), [(1, 9), (8, 2), (9, 1), (1000, 1)])
+def test_others_who_contradict_the_clock_save_answers_that_do(others: int, answers: int) -> None:
+    clock = ExchangeClock.first_told(100 * HOUR_MS, now_s=0.0)
+    for _ in range(others):
+        clock = clock.contradicted()
+    for _ in range(answers):
+        assert clock.newest_ms == 100 * HOUR_MS
+        clock = clock.told(99 * HOUR_MS, now_s=0.0)
+    assert clock.newest_ms == 99 * HOUR_MS
+
+
 @pytest.mark.parametrize("lead_ms", [2_000, 20_000, 20 * 60_000])
 def test_a_clock_that_leads_a_little_follows_when_every_answer_says_so(lead_ms: int) -> None:
     clock = ExchangeClock.first_told(HOUR_MS, now_s=0.0).told(HOUR_MS + lead_ms, now_s=0.0)
@@ -155,6 +224,27 @@ def test_a_clock_that_runs_fast_no_more_is_known_by_the_next_answer() -> None:
     pace = Pace(0, 0.0).told(100_000, 5.0)
     assert pace.fast
     assert not pace.told(105_000, 10.0).fast
+
+
+@pytest.mark.parametrize(
+    ("exchange_ms", "now_s", "fast"),
+    [
+        (1_000, 0.0, False),  # a second that the answer was under way
+        (1_600, 0.1, True),
+        (150_000, 100.0, False),  # half as fast again
+        (150_100, 100.0, True),
+    ],
+)
+def test_a_clock_is_fast_if_it_leads_by_more_than_a_second_and_half_the_time(
+    exchange_ms: int, now_s: float, fast: bool
+) -> None:
+    assert Pace(0, 0.0).told(exchange_ms, now_s).fast is fast
+
+
+@pytest.mark.parametrize(("after_s", "fast"), [(3.9, False), (4.0, True)])
+def test_a_clock_is_judged_anew_from_an_answer_after_four_seconds_on(after_s: float, fast: bool) -> None:
+    pace = Pace(0, 0.0).told(round(after_s * 1000), after_s)
+    assert pace.told(round(after_s * 1000) + 1_700, after_s + 0.5).fast is fast
 
 
 def test_patience_grows_to_a_minute_and_has_no_end() -> None:

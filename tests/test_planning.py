@@ -32,6 +32,12 @@ def test_near_spans_share_a_request_over_what_may_be_asked_again() -> None:
     assert joined(MINUTE, near | far, NOTHING, page=10) == near | far
 
 
+def test_two_spans_share_a_request_only_if_that_saves_one() -> None:
+    assert joined(MINUTE, minutes(0, 2) | minutes(8, 9), page=10) == minutes(0, 9)
+    far, full, near = minutes(0, 25), minutes(1000, 1010), minutes(1012, 1014)
+    assert joined(MINUTE, far | full | near, page=10) == far | full | near
+
+
 @given(frames, moments, places, places, st.integers(1, 50))
 def test_sharing_asks_for_all_spans_with_fewer_requests(
     frame: Timeframe, ms: int, at: list[tuple[int, int]], held: list[tuple[int, int]], page: int
@@ -70,7 +76,7 @@ def test_what_is_wanted_is_closed_and_reaches_far_enough(frame: Timeframe, now_m
 @given(frames, moments)
 def test_only_the_newest_are_wanted_under_a_limit(frame: Timeframe, now_ms: int) -> None:
     hull = wanted(frame, now_ms, None, newest_only=True).hull
-    assert frame.count(hull.start_ms, hull.end_ms) == NEWEST
+    assert frame.count(hull.start_ms, hull.end_ms) == NEWEST == 50
     assert hull.end_ms == frame.floor(now_ms)
 
 
@@ -126,6 +132,14 @@ def test_spans_can_be_taken_back_before_they_are_handed_out() -> None:
     assert agenda.drop(BTC) == minutes(0, 50)
     assert agenda.take() is None
     assert agenda.drop(BTC) == NOTHING
+
+
+def test_a_series_that_was_taken_back_as_a_whole_has_nothing_more_to_prove() -> None:
+    agenda = Agenda()
+    agenda.add(BTC, minutes(0, 100), unproven=True)
+    agenda.drop(BTC)
+    agenda.add(BTC, minutes(0, 100))
+    assert agenda.take() == Window(BTC, minutes(0, 100)[0], proves_start=False)
 
 
 @given(st.lists(st.tuples(st.sampled_from([BTC, ETH]), places), max_size=6))

@@ -101,9 +101,9 @@ def test_a_machine_keeps_to_its_share(share: float) -> None:
 def test_a_killed_process_counts_until_its_last_request_ended() -> None:
     demand = Demand.of(20, 1)
     _, limit = RateLimit().reserve(0.0, "killed", demand, 1)
-    _, limit = limit.reserve(34.0, "other", demand, 1)
+    _, limit = limit.reserve(34.9, "other", demand, 1)
     assert [each.name for each in limit.members] == ["killed", "other"]
-    _, limit = limit.reserve(36.0, "other", demand, 1)
+    _, limit = limit.reserve(35.1, "other", demand, 1)
     assert [each.name for each in limit.members] == ["other"]
 
 

@@ -11,6 +11,7 @@ from collector.checking.audit import audit
 from collector.checking.samples import Difference, Draw, draw_samples
 from collector.integrity import DataIntegrityChecker
 from collector.machine import THIS_MACHINE
+from collector.machine.disk import THIS_DISK
 from collector.missing import State
 from collector.sandbox import Faults, Hole, open_sandbox
 from collector.sandbox.clock import instant_ms
@@ -136,7 +137,7 @@ async def test_rows_that_the_exchange_has_no_more_are_put_back(tmp_path: Path, w
         good = await deep(settings)
         path_of(settings).write_bytes(LOST[what](good))
         box.faults = Faults(holes=(OLD,))
-        Store(settings.data_dir).open(Series.named("BTCUSDT_60"), None)  # a start that was killed at once
+        Store(settings.data_dir, THIS_DISK).open(Series.named("BTCUSDT_60"), None)  # a start that was killed at once
         outcome = await fetch_until_settled(box.clock.advance, settings)
         kept = path_of(settings).read_bytes()
         assert set(kept.splitlines()) <= set(good.splitlines())

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -19,16 +18,16 @@ from collector.candle import TIMEFRAMES, Series
 from collector.errors import DirectoryInUse
 from collector.integrity import DataIntegrityChecker
 from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK
 from collector.ownership import OWN
 from collector.recheck import Doubt
 from collector.repair import Plan, show_plans
 from collector.sandbox import Faults, Sandbox
 from collector.service import repair
 from collector.settings import Settings
-from collector.store import Store
 from collector.summary import Outcome
 from tests.defects import FOREIGN, PLANTS, changed
-from tests.disks import BreakingDisk
+from tests.disks import BreakingDisk, store_on
 from tests.support import fetch, market, served, settings_for
 
 DAYS = {1: ("1", "3", "5", "15", "30"), 12: ("60", "120", "240", "360", "720"), 120: ("D", "W"), 800: ("M",)}
@@ -251,7 +250,7 @@ async def test_a_dry_run_says_what_a_repair_would_do_and_changes_nothing(collect
 async def test_a_repair_is_refused_while_a_collector_runs(collected: Collected, tmp_path: Path) -> None:
     settings = collected.copy(tmp_path)
     damage(settings, EVERY_SERIES[5], ["off grid"], Random(1))
-    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+    with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category):
         with pytest.raises(DirectoryInUse):
             list(show_plans(settings, lambda _: True))
         with pytest.raises(DirectoryInUse):
@@ -300,7 +299,7 @@ async def test_killed_at_any_call_to_the_disk_it_loses_nothing_and_the_next_ends
         damaged = damage(settings, series, ["off grid", "open: word", "swapped"], Random(calls))
         axe = BreakingDisk(calls, Killed)
         with monkeypatch.context() as falling:
-            falling.setattr("collector.service.Store", partial(Store, disk=axe))
+            falling.setattr("collector.service.Store", store_on(axe))
             with suppress(Killed, BaseExceptionGroup):
                 await mended(settings, series)
         on_disk = removed_lines(settings) | set(path_of(settings, series).read_bytes().split(b"\n"))

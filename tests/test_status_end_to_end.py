@@ -28,6 +28,7 @@ from collector.coverage import moment_text
 from collector.errors import NoStatus, StorageError
 from collector.ledger import Ledger, open_ledger
 from collector.machine import THIS_MACHINE
+from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket
 from collector.missing import State
 from collector.ownership import write_identity
@@ -84,7 +85,7 @@ class Collecting:
     client: httpx.AsyncClient
 
     async def report(self) -> Report:
-        return (await trio.to_thread.run_sync(ask, self.settings.data_dir))[0]
+        return (await trio.to_thread.run_sync(ask, THIS_DISK, self.settings.data_dir))[0]
 
     async def get(self, path: str) -> httpx.Response:
         return await self.client.get(self.url + path)
@@ -117,8 +118,8 @@ async def collecting(
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         nursery.start_soon(work)
         with trio.fail_after(20):
-            await until(lambda: announced(settings.data_dir) is not None)
-        where = announced(settings.data_dir)
+            await until(lambda: announced(THIS_DISK, settings.data_dir) is not None)
+        where = announced(THIS_DISK, settings.data_dir)
         assert where is not None
         yield Collecting(settings, where[1], client)
         stop.set()
@@ -220,7 +221,11 @@ async def test_a_start_that_is_blocked_goes_on_when_the_block_passes(tmp_path: P
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path, ban_wait_s=0.3)
         settings.data_dir.joinpath(".collector").mkdir(parents=True)
-        write_identity(settings.data_dir / ".collector", {"exchange": settings.exchange, "category": "linear"})
+        write_identity(
+            THIS_DISK,
+            settings.data_dir / ".collector",
+            {"exchange": settings.exchange, "category": "linear"},
+        )
         box.faults = Faults(**{fault: 1.0}, times=3, stream_times=2)  # type: ignore[arg-type]
         async with collecting(settings) as run:
             await run.is_so(lambda report: report.state == "degraded")
@@ -575,7 +580,7 @@ async def test_an_address_that_is_taken_is_a_warning_and_collecting_goes_on(
             with trio.fail_after(20):
                 await until(lambda: (settings.data_dir / "BTCUSDT_1.csv").exists())
             stop.set()
-    assert announced(settings.data_dir) is None
+    assert announced(THIS_DISK, settings.data_dir) is None
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith("status port not available, trying again")
     assert "in use" in warning
@@ -642,7 +647,7 @@ async def test_who_may_not_use_the_socket_is_told_who_may(tmp_path: Path, monkey
     async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
         monkeypatch.setattr(LocalSocket, "connect", refuse)
         with pytest.raises(NoStatus, match="serves no status at a port, and the socket is for its user and root"):
-            await trio.to_thread.run_sync(ask, run.settings.data_dir)
+            await trio.to_thread.run_sync(ask, THIS_DISK, run.settings.data_dir)
 
 
 async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:
@@ -652,7 +657,7 @@ async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:
             nursery.start_soon(lambda: serve(settings, once=True, probes=Machine().probes))
             with trio.fail_after(20):
                 await until(lambda: at(settings).is_bound())
-            assert (await trio.to_thread.run_sync(ask, settings.data_dir))[0].doing == "starting"
+            assert (await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir))[0].doing == "starting"
             nursery.cancel_scope.cancel()
 
 
@@ -667,8 +672,8 @@ async def test_the_address_is_forgotten_at_the_end(tmp_path: Path) -> None:
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path, enable_websocket=False)
         async with collecting(settings):
-            assert announced(settings.data_dir) is not None
-        assert announced(settings.data_dir) is None
+            assert announced(THIS_DISK, settings.data_dir) is not None
+        assert announced(THIS_DISK, settings.data_dir) is None
 
 
 async def test_an_announced_maintenance_is_named_in_status_and_health(

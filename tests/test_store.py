@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES, Series
 from collector.coverage import NOTHING
-from collector.disk import Disk
 from collector.errors import LeftAlone, StorageError
+from collector.files import Files
 from collector.inspection import Mark
+from collector.machine.disk import THIS_DISK, Disk
 from collector.quarantine import kept_lines
 from collector.rows import HEADER
 from collector.store import FileChangedError, SeriesFile, Store
@@ -33,7 +34,7 @@ def opened(directory: Path, disk: Disk | None = None, mark: Mark | None = None) 
 
 def found(directory: Path, data: bytes, mark: Mark | None = None) -> tuple[SeriesFile, str]:
     (directory / NAME).write_bytes(data)
-    file, finding = Store(directory).open(BTC, mark)
+    file, finding = Store(directory, THIS_DISK).open(BTC, mark)
     return file, finding.what if finding else ""
 
 
@@ -125,7 +126,7 @@ def test_files_of_every_timeframe_are_read_with_their_holes(tmp_path: Path, name
         candle_at(series.timeframe, series.timeframe.shift(start, place)) for place in range(30) if place not in (7, 8)
     ]
     (tmp_path / f"{series}.csv").write_bytes(content(*pages))
-    file, finding = Store(tmp_path).open(series, None)
+    file, finding = Store(tmp_path, THIS_DISK).open(series, None)
     assert finding is None
     assert file.held == joined(pages).covered
     assert file.rows == 28
@@ -175,7 +176,7 @@ def test_rows_of_ours_under_another_header_wait_beside_the_file(tmp_path: Path, 
     assert (file.held, [piece.covered for piece in file.pieces]) == (NOTHING, [spans(0, 50)])
     assert (tmp_path / f"{NAME}.set-aside-1.pending").read_bytes() == data
     assert not (tmp_path / NAME).exists()
-    assert Store(tmp_path).every_series() == [BTC]
+    assert Store(tmp_path, THIS_DISK).every_series() == [BTC]
 
 
 @pytest.mark.parametrize(
@@ -288,7 +289,7 @@ def test_a_file_that_would_lose_rows_is_left_alone(tmp_path: Path, data: bytes) 
     with pytest.raises(LeftAlone, match=r"cannot be read and would be lost.*--allow-replace"):
         opened(tmp_path)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(NAME, data)]
-    file, finding = Store(tmp_path, allow_replace=True).open(BTC, None)
+    file, finding = Store(tmp_path, THIS_DISK, allow_replace=True).open(BTC, None)
     assert (file.held, finding is not None and "set aside" in finding.what) == (NOTHING, True)
     assert (tmp_path / f"{NAME}.set-aside-1").read_bytes() == data
 
@@ -306,7 +307,7 @@ def test_what_is_set_aside_of_a_linked_file_is_beside_its_target(tmp_path: Path)
 def test_rows_are_put_back_where_the_file_has_none(tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.cut-1.pending").write_bytes(b"oops\n" + rows(5, 40).text)
     (tmp_path / NAME).write_bytes(content(rows(0, 10, volume="9")))
-    store = Store(tmp_path)
+    store = Store(tmp_path, THIS_DISK)
     file, _ = store.open(BTC, None)
     assert file.put_back(spans(0, 20)) == 10
     assert file.put_back(spans(0, 20)) == 0
@@ -335,7 +336,7 @@ def test_nothing_but_a_file_is_ever_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / NAME).symlink_to("pipe")
     with pytest.raises(OSError, match="is not replaced"):
-        Disk().replace(tmp_path / NAME, [HEADER])
+        Files(THIS_DISK).replace(tmp_path / NAME, [HEADER])
     assert (tmp_path / "pipe").is_fifo()
     assert {each.name for each in tmp_path.iterdir()} == {NAME, "pipe"}
 
@@ -344,7 +345,7 @@ def test_a_pipe_in_the_place_of_a_piece_is_not_waited_for(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / f"{NAME}.cut-1.pending")
     os.mkfifo(tmp_path / f"{NAME}.set-aside-1")
     assert opened(tmp_path).pieces == ()
-    assert kept_lines(tmp_path / NAME) == frozenset()
+    assert kept_lines(THIS_DISK, tmp_path / NAME) == frozenset()
 
 
 def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None:
@@ -474,7 +475,7 @@ def test_a_new_file_is_made_durable_with_its_name(tmp_path: Path) -> None:
 def test_what_is_removed_from_a_linked_file_is_kept_beside_its_target(tmp_path: Path) -> None:
     target = linked(tmp_path, "btc.csv")
     target.write_bytes(content(rows(0, 5)) + b"torn")
-    beside = Store(tmp_path).mend(BTC, rows(0, 5).text.splitlines(keepends=True), [b"torn"])
+    beside = Store(tmp_path, THIS_DISK).mend(BTC, rows(0, 5).text.splitlines(keepends=True), [b"torn"])
     assert beside == target.with_name("btc.csv.removed-1")
     assert (tmp_path / NAME).is_symlink()
     assert target.read_bytes() == content(rows(0, 5))
@@ -556,7 +557,7 @@ def test_a_file_that_somebody_else_changed_is_not_written_blindly(tmp_path: Path
 
 
 def test_what_is_removed_from_a_file_is_kept_beside_it_under_a_name_of_its_own(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, THIS_DISK)
     for bad in (b"bad,line\n", b"torn"):
         store.path(BTC).write_bytes(content(rows(0, 5)) + bad)
         store.mend(BTC, rows(0, 5).text.splitlines(keepends=True), [bad])
@@ -577,7 +578,7 @@ def test_a_file_is_not_mended_when_what_goes_cannot_be_kept(tmp_path: Path) -> N
 
 
 def test_rows_are_counted_without_reading_them(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = Store(tmp_path, THIS_DISK)
     assert store.count_rows(BTC) == 0
     (tmp_path / NAME).write_bytes(content(rows(0, 77)))
     assert store.count_rows(BTC) == 77
@@ -630,11 +631,11 @@ def test_a_system_call_that_fails_is_a_sentence(
         raise OSError(errno.EIO, os.strerror(errno.EIO), path)
 
     opened(tmp_path).append(rows(0, 5))
-    store = Store(tmp_path)
+    store = Store(tmp_path, THIS_DISK)
     file, _ = store.open(BTC, None)
     file.named_anew = True
     (tmp_path / f"{NAME}.cut-1.pending").write_bytes(rows(5, 6).text)
-    store = Store(tmp_path)
+    store = Store(tmp_path, THIS_DISK)
     for module in (os, io):
         if hasattr(module, call):
             monkeypatch.setattr(module, call, deaf)

@@ -17,12 +17,12 @@ from collector.book import Book
 from collector.candle import MINUTE_MS, Series
 from collector.collection import too_long
 from collector.coverage import NOTHING, Spans
-from collector.disk import Disk
 from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
 from collector.ledger import Ledger, open_ledger
 from collector.machine import THIS_MACHINE, Machine
+from collector.machine.disk import THIS_DISK, Disk
 from collector.ownership import OWN
 from collector.rows import Rows
 from collector.settings import Settings
@@ -70,7 +70,7 @@ class Bench:
 
     async def write(self, *events: Event, flying: Spans = NOTHING, **changes: Any) -> None:
         """Runs a writer over these events to the end of the channel; what they answer was asked for before."""
-        with open_ledger(self.directory, "bybit", "linear") as ledger:
+        with open_ledger(THIS_DISK, self.directory, "bybit", "linear") as ledger:
             writer = self.writer(ledger, **changes)
             await writer.open_files([BTC])
             asked = (event.asked for event in events if not isinstance(event, tuple))
@@ -98,8 +98,8 @@ class SlowDisk(Disk):
     clock: ClockByHand = attrs.field(factory=ClockByHand)
     done: str = ""
 
-    def write(self, file: int, data: bytes) -> None:
-        Disk.write(self, file, data)
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        Disk.write(self, file, data, at)
         self.done += "w"
 
     def sync(self, file: int) -> None:
@@ -132,7 +132,7 @@ async def test_answers_out_of_order_wait_for_those_before_them(bench: Bench) -> 
 
 
 async def test_nothing_is_held_before_it_is_written(bench: Bench) -> None:
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.book.ask(BTC, spans(0, 20))
@@ -202,7 +202,7 @@ async def test_under_the_limit_a_file_keeps_its_newest_fifty_rows(bench: Bench) 
 
 async def test_what_the_limit_cuts_while_it_is_asked_for_is_not_left_out_by_the_exchange(bench: Bench) -> None:
     bench.book.want(BTC, spans(3, 53))
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger, limit_to_50_entries=True)
         await writer.open_files([BTC])
         await writer._take(answered(3, 53))
@@ -219,8 +219,8 @@ class CountingDisk(Disk):
     path: Path
     most: int = 0
 
-    def write(self, file: int, data: bytes) -> None:
-        Disk.write(self, file, data)
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        Disk.write(self, file, data, at)
         self._count()
 
     def rename(self, source: Path, target: Path) -> None:
@@ -249,7 +249,7 @@ async def test_under_the_limit_a_file_is_never_longer(
     bench: Bench, events: Callable[[], list[Event]], behind: int
 ) -> None:
     bench.disk = disk = CountingDisk(bench.directory / "BTCUSDT_1.csv")
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger, limit_to_50_entries=True)
         await writer.open_files([BTC])
         for event in events():
@@ -269,21 +269,24 @@ async def test_killed_at_any_call_to_the_disk_no_file_is_too_long(tmp_path: Path
         killed = Bench(tmp_path / str(calls), disk=BreakingDisk(calls, Killed))
         killed.directory.mkdir()
         killed.book.want(BTC, spans(0, 100))
-        with suppress(Killed, BaseExceptionGroup), open_ledger(killed.directory, "bybit", "linear") as ledger:
+        with (
+            suppress(Killed, BaseExceptionGroup),
+            open_ledger(THIS_DISK, killed.directory, "bybit", "linear") as ledger,
+        ):
             writer = killed.writer(ledger, limit_to_50_entries=True)
             await writer.open_files([BTC])
             for event in _staged_pages():
                 await writer._take(event)
         if forgotten:
             (killed.directory / ".collector" / "ledger.db").unlink()
-        store = Store(killed.directory)
+        store = Store(killed.directory, THIS_DISK)
         assert too_long(store, [BTC], {}) == []
         assert store.open(BTC, None)[0].held == spans(0, 0) or len(store.open(BTC, None)[0].held) == 1
 
 
 @pytest.mark.parametrize(("length", "is_too_long"), [(50, False), (51, False), (101, True)])
 def test_some_rows_more_than_the_ledger_knows_are_trimmed(tmp_path: Path, length: int, is_too_long: bool) -> None:
-    store, kept = Store(tmp_path), content(rows(0, 50))
+    store, kept = Store(tmp_path, THIS_DISK), content(rows(0, 50))
     store.path(BTC).write_bytes(content(rows(0, length)))
     marks = {BTC: Mark(len(kept), T0, T0 + 49 * MINUTE_MS, spans(0, 50))}
     assert bool(too_long(store, [BTC], marks)) is is_too_long
@@ -292,7 +295,7 @@ def test_some_rows_more_than_the_ledger_knows_are_trimmed(tmp_path: Path, length
 
 async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.writer._STAGED_BYTES", 2000)
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.book.ask(BTC, spans(0, 100))
@@ -307,7 +310,7 @@ async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, mo
 async def test_what_the_stream_brings_does_not_wait_for_ever_for_a_hole_that_nobody_fills(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.book.ask(BTC, spans(0, 10))
@@ -321,7 +324,7 @@ async def test_what_the_stream_brings_does_not_wait_for_ever_for_a_hole_that_nob
 
 
 async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.book.ask(BTC, spans(0, 20))
@@ -347,7 +350,7 @@ async def test_a_file_that_somebody_writes_over_in_place_is_noticed_when_rows_go
     bench: Bench, spoil: Callable[[bytes], bytes]
 ) -> None:
     await bench.write(answered(0, 1000))
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         path = bench.directory / "BTCUSDT_1.csv"
@@ -401,7 +404,7 @@ async def test_a_file_of_candles_that_have_not_closed_is_empty_then(bench: Bench
 async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench) -> None:
     await bench.write(answered(0, 10))
     again = Bench(bench.directory)
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         marks = ledger.load(again.book)
     assert marks[BTC].held == spans(0, 10)
     assert marks[BTC].size == len(bench.data)
@@ -412,7 +415,7 @@ async def opened(directory: Path, *, forget: bool = False) -> Bench:
     if forget:
         shutil.rmtree(directory / OWN)
     again = Bench(directory)
-    with open_ledger(directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
         await again.writer(ledger).open_files([BTC])
     return again
 
@@ -447,7 +450,7 @@ async def test_an_answer_without_a_candle_leaves_it_unverified(bench: Bench) -> 
 async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path: Path) -> None:
     disk, every_series = SlowDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(20)]
     slow = Bench(tmp_path, disk=disk, machine=Machine(clock=disk.clock))
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         writer = slow.writer(ledger, flush_interval_s=1e-9)
         await writer.open_files(every_series)
         send, receive = trio.open_memory_channel[Event](2)
@@ -464,7 +467,7 @@ async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
 ) -> None:
     disk = SlowDisk()
     slow = Bench(tmp_path, disk=disk, machine=Machine(clock=disk.clock))
-    with open_ledger(tmp_path, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         writer = slow.writer(ledger, flush_interval_s=1)
         await writer.open_files([BTC])
         await writer._take((confirmed(0),))
@@ -487,7 +490,7 @@ async def test_what_could_not_be_synced_is_not_in_the_ledger(bench: Bench) -> No
     bench.disk = DeafDisk()
     with pytest.raises(StorageError):
         await bench.write(answered(0, 10))
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         assert ledger.load(Book()) == {}
 
 
@@ -516,7 +519,7 @@ async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) 
         hung.set()
         go_on.wait(10)
 
-    with open_ledger(bench.directory, "bybit", "linear") as ledger:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(writer._in_thread, "syncing", bench.directory / "first", hang)

@@ -12,6 +12,7 @@ from collector.checking.samples import Difference, Sample, Uncompared, differenc
 from collector.coverage import Span
 from collector.errors import RequestError
 from collector.machine import Machine
+from collector.machine.disk import Disk
 from collector.ownership import OWN, checked_identity
 from collector.quarantine import kept_lines
 from collector.settings import Settings
@@ -29,7 +30,7 @@ async def audit(
         Banned: a rate ban is on.
         Unreachable, Refused: the exchange does not answer.
     """
-    checked_identity(settings.data_dir / OWN, settings.exchange, settings.category)
+    checked_identity(machine.disk, settings.data_dir / OWN, settings.exchange, settings.category)
     found: list[Difference | Uncompared] = []
     async with open_rest_beside(settings, machine) as rest:
         for sample in samples:
@@ -40,12 +41,13 @@ async def audit(
                 continue
             rows = await machine.threads.run(partial(rows_in, sample.series, sample.span))
             differing = list(differences(sample, rows, answer.rows.text))
-            found += await machine.threads.run(partial(_without_put_back, settings, differing)) if differing else []
+            if differing:
+                found += await machine.threads.run(partial(_without_put_back, machine.disk, settings, differing))
     return found
 
 
-def _without_put_back(settings: Settings, found: Sequence[Difference]) -> list[Difference]:
+def _without_put_back(disk: Disk, settings: Settings, found: Sequence[Difference]) -> list[Difference]:
     """Leaves out the rows that were put back because the exchange has them no more."""
     gone = {each.series for each in found if each.exchange is None}
-    kept = {series: kept_lines(settings.data_dir / series.file_name) for series in gone}
+    kept = {series: kept_lines(disk, settings.data_dir / series.file_name) for series in gone}
     return [each for each in found if each.exchange or (each.stored or "").encode() not in kept[each.series]]

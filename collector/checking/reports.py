@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from collector.machine.disk import Disk
 from collector.own_files import create_own, make_directory, not_written
 
 DIRECTORY = "integrity_reports"
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.json")
 
 
-def write_report(logs_dir: Path, report: Mapping[str, Any], now: datetime, keep: int) -> Path:
+def write_report(disk: Disk, logs_dir: Path, report: Mapping[str, Any], now: datetime, keep: int) -> Path:
     """Writes a report, and deletes the oldest of those written here, so that no more than `keep` are left.
 
     `now` is in UTC and gives the name; if another check took that microsecond, the next free one does.
@@ -26,21 +27,21 @@ def write_report(logs_dir: Path, report: Mapping[str, Any], now: datetime, keep:
     directory = logs_dir / DIRECTORY
     text = json.dumps({"checked_at": now.isoformat(timespec="seconds").replace("+00:00", "Z"), **report}, indent=1)
     try:
-        make_directory(directory)
-        path = _write_new(directory, text + "\n", now)
+        make_directory(disk, directory)
+        path = _write_new(disk, directory, text + "\n", now)
     except OSError as error:
         raise not_written("logs_dir", directory, error) from error
-    for old in sorted(each for each in directory.iterdir() if _NAME.fullmatch(each.name))[:-keep]:
+    for old in [name for name in disk.names(directory) if _NAME.fullmatch(name)][:-keep]:
         with suppress(OSError):  # another check was quicker, or it is not ours to delete
-            old.unlink()
+            disk.remove(directory / old)
     return path
 
 
-def _write_new(directory: Path, text: str, now: datetime) -> Path:
+def _write_new(disk: Disk, directory: Path, text: str, now: datetime) -> Path:
     while True:
         path = directory / f"{now.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}.json"
         try:
-            create_own(path, text.encode())
+            create_own(disk, path, text.encode())
             return path
         except FileExistsError:
             now += timedelta(microseconds=1)

@@ -41,7 +41,8 @@ def check(
     settings, checker = options.settings, DataIntegrityChecker(options.settings, demand=options.demand)
     paths = [path for path in checker.files() if _is_chosen(options, path)]
     if not any(map(os.path.lexists, paths)):
-        refuse_if_nothing_stored(settings.data_dir, settings.category, options.are_about, options.selection)
+        asked = settings.category, options.are_about, options.selection
+        refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
     checked = list(_watched(options, checker.check_each(paths), len(paths)))
     record = totals(checked, checker.ledger_problem)
     differences: list[Difference | Uncompared] = []
@@ -112,6 +113,7 @@ def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
     try:
         record = hidden(record, secrets_in(os.environ))
         return write_report(
+            THIS_MACHINE.disk,
             settings.logs_dir,
             record,
             datetime.fromtimestamp(THIS_MACHINE.clock.now_ms() / 1000, UTC),

@@ -8,6 +8,7 @@ from collector.commands.options import Options, with_options
 from collector.commands.terminal import AsJson, print_json, say, show
 from collector.coverage import span_texts
 from collector.gaps import find_gaps, gaps_summary
+from collector.machine.disk import THIS_DISK
 from collector.missing import State
 from collector.stored import is_any_stored
 
@@ -41,7 +42,7 @@ def gaps(
         for gap in found
     ]
     settings = options.settings
-    is_stored = is_any_stored(settings.data_dir, settings.category, options.are_about)
+    is_stored = is_any_stored(THIS_DISK, settings.data_dir, settings.category, options.are_about)
     if not is_stored:
         say(f"{options.selection} is stored in {settings.data_dir.absolute()}")
     if rows:

@@ -15,6 +15,7 @@ import psutil
 
 from collector.errors import NoStatus, NotRunning, StorageError
 from collector.machine import THIS_MACHINE
+from collector.machine.disk import Disk
 from collector.ownership import owner
 from collector.watching.endpoint import announced
 from collector.watching.local_socket import status_socket
@@ -25,7 +26,7 @@ _LONGEST = 1 << 20
 _TROUBLES = (OSError, HTTPException, ValueError)
 
 
-def ask(data_dir: Path) -> tuple[Report, bytes]:
+def ask(disk: Disk, data_dir: Path) -> tuple[Report, bytes]:
     """What the collector on a data directory reports, and the very text of it.
 
     Raises:
@@ -35,7 +36,7 @@ def ask(data_dir: Path) -> tuple[Report, bytes]:
     """
     unseen: StorageError | None = None
     try:
-        process = owner(data_dir)
+        process = owner(disk, data_dir)
     except StorageError as error:  # somebody else's directory; its collector may answer all the same
         process, unseen = "unknown", error
     if process is None:
@@ -46,12 +47,14 @@ def ask(data_dir: Path) -> tuple[Report, bytes]:
     except TimeoutError as error:
         raise NoStatus(f"{who} and does not answer within {_WITHIN_S:.0f} s{_state_of(process)}") from error
     except _TROUBLES as error:
-        return _ask_port(data_dir, who, error, unseen)
+        return _ask_port(disk, data_dir, who, error, unseen)
 
 
-def _ask_port(data_dir: Path, who: str, why: Exception, unseen: StorageError | None) -> tuple[Report, bytes]:
+def _ask_port(
+    disk: Disk, data_dir: Path, who: str, why: Exception, unseen: StorageError | None
+) -> tuple[Report, bytes]:
     """The same at the TCP port; `why` is why not at the socket."""
-    where = announced(data_dir)
+    where = announced(disk, data_dir)
     if where is None and unseen:
         raise unseen
     if where is None:

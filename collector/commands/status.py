@@ -19,6 +19,7 @@ from collector.commands.status_table import status_table
 from collector.commands.terminal import can_draw, shown, stdout_console
 from collector.errors import CollectorError, NoStatus, NotRunning
 from collector.machine.clock import THIS_CLOCK
+from collector.machine.disk import THIS_DISK
 
 _EVERY_S = 1.0
 _RUNNING = {NotRunning: False, NoStatus: True}  # what else goes wrong does not tell
@@ -55,13 +56,13 @@ def status(
     elif watch:
         _watch(options)
     else:
-        stdout_console().print(status_table(ask(options.settings.data_dir)[0]))
+        stdout_console().print(status_table(ask(THIS_DISK, options.settings.data_dir)[0]))
 
 
 def _print_json(options: Options, watch: bool) -> None:
     with suppress(KeyboardInterrupt):
         while True:
-            _write(ask(options.settings.data_dir)[1].decode())
+            _write(ask(THIS_DISK, options.settings.data_dir)[1].decode())
             if not watch:
                 return
             THIS_CLOCK.pause(_EVERY_S)
@@ -74,7 +75,7 @@ def _write(text: str) -> None:
 
 def _watch(options: Options) -> None:
     """In its place on a terminal that can do that; one after the other where somebody reads from a pipe."""
-    console, table = stdout_console(), status_table(ask(options.settings.data_dir)[0])
+    console, table = stdout_console(), status_table(ask(THIS_DISK, options.settings.data_dir)[0])
     redraws = can_draw(console)
     place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()
     with suppress(KeyboardInterrupt), place as live:
@@ -84,4 +85,4 @@ def _watch(options: Options) -> None:
             else:
                 console.print(table, "")
             THIS_CLOCK.pause(_EVERY_S)
-            table = status_table(ask(options.settings.data_dir)[0])
+            table = status_table(ask(THIS_DISK, options.settings.data_dir)[0])

@@ -27,6 +27,7 @@ from collector.logs.background import Background
 from collector.logs.calm import Calm
 from collector.logs.file import LogFile
 from collector.machine.clock import THIS_CLOCK, LocalClock
+from collector.machine.disk import THIS_DISK, Disk
 from collector.outward import hidden, masked, printable, secrets_in
 from collector.own_files import not_written
 
@@ -63,6 +64,7 @@ def open_logs(
     secrets: Iterable[str] | None = None,
     patient: bool = False,
     clock: LocalClock = THIS_CLOCK,
+    disk: Disk = THIS_DISK,
 ) -> Iterator[None]:
     """Show events on the console and keep them as JSON lines in `<logs_dir>/collector.log` until left.
 
@@ -83,7 +85,7 @@ def open_logs(
     lines.setLevel("WARNING" if quiet else "NOTSET")
     handlers = [lines]
     if logs_dir is not None:
-        file = _open_file(logs_dir, patient)
+        file = _open_file(disk, logs_dir, patient)
         file.setFormatter(_formatter(structlog.processors.format_exc_info, mask, _as_json, lay_out))
         handlers.append(file)
     calm, before = Calm([Background(handler) for handler in handlers], clock), _tree.level
@@ -109,8 +111,8 @@ def set_level(level: str) -> None:
     _tree.setLevel(level.upper())
 
 
-def _open_file(logs_dir: Path, patient: bool) -> logging.Handler:
-    file = LogFile(logs_dir)
+def _open_file(disk: Disk, logs_dir: Path, patient: bool) -> logging.Handler:
+    file = LogFile(disk, logs_dir)
     try:
         file.open()
     except OSError as error:

@@ -9,11 +9,17 @@ import logging
 import os
 import sys
 from contextlib import suppress
-from io import TextIOWrapper
+from io import BufferedWriter, FileIO, TextIOWrapper
+from itertools import pairwise
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from collector.machine.disk import Disk
 from collector.own_files import NotAFile, make_directory, open_own, reason
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FILE_NAME = "collector.log"
 _FILE_BYTES = 10_000_000  # with five older files beside it: weeks of a normal run, and never more than 60 MB
@@ -23,15 +29,16 @@ _OLDER_FILES = 5
 class LogFile(RotatingFileHandler):
     """Raises `OSError` when `open` cannot open it, and never again. Later it is opened as soon as it can be."""
 
-    def __init__(self, logs_dir: Path) -> None:
+    def __init__(self, disk: Disk, logs_dir: Path) -> None:
         path, errors = logs_dir / FILE_NAME, "backslashreplace"  # a name from the system may be no text
+        self._disk = disk
         self._told = False
         self._failed = False
         self._told_of_rotation = False
         super().__init__(path, "a", _FILE_BYTES, _OLDER_FILES, encoding="utf-8", delay=True, errors=errors)
 
     def open(self) -> None:
-        make_directory(Path(self.baseFilename).parent)
+        make_directory(self._disk, Path(self.baseFilename).parent)
         self.stream = self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -68,7 +75,7 @@ class LogFile(RotatingFileHandler):
         except (NotAFile, PermissionError) as error:
             why = reason(path, error)
             try:
-                super().doRollover()
+                self._move_away()
                 stream = self._opened(path)
             except OSError:  # the directory is not ours either
                 raise error from None
@@ -76,18 +83,31 @@ class LogFile(RotatingFileHandler):
             return stream
 
     def _opened(self, path: Path) -> TextIOWrapper:
-        file = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        return os.fdopen(file, "a", encoding=self.encoding, errors=self.errors)
+        file = open_own(self._disk, path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        return TextIOWrapper(BufferedWriter(_OnDisk(self._disk, file)), encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:  # noqa: N802  (the base class's name)
         """Its lines are worth more than its limit."""
         try:
-            super().doRollover()
+            self._move_away()
         except OSError as error:
             if not self._told_of_rotation:
                 self._say(f"cannot be rotated: {error.strerror or error}; it grows on")
             self._told_of_rotation = True
             self.stream = self._open()
+
+    def _move_away(self) -> None:
+        """Gives the file the name of the first older one, and each older one that of the next; the last one goes."""
+        if self.stream:
+            self.stream.close()
+            self.stream = None
+        names = [
+            Path(self.baseFilename),
+            *(Path(f"{self.baseFilename}.{number + 1}") for number in range(_OLDER_FILES)),
+        ]
+        for newer, older in reversed([*pairwise(names)]):
+            if newer.exists():
+                self._disk.rename(newer, older)
 
     def _say(self, text: str) -> None:
         with suppress(OSError):
@@ -106,3 +126,21 @@ class LogFile(RotatingFileHandler):
     def close(self) -> None:
         with suppress(OSError):  # it was told before
             super().close()
+
+
+class _OnDisk(FileIO):
+    """What is written goes through the disk."""
+
+    def __init__(self, disk: Disk, file: int) -> None:
+        super().__init__(file, "a", closefd=False)
+        self._disk = disk
+
+    def write(self, data: "ReadableBuffer") -> int:
+        self._disk.write(self.fileno(), memoryview(data))
+        return memoryview(data).nbytes
+
+    def close(self) -> None:
+        if not self.closed:
+            file = self.fileno()
+            super().close()
+            self._disk.close(file)

@@ -4,7 +4,7 @@ import attrs
 
 from collector.machine.chance import Chance
 from collector.machine.clock import LocalClock
-from collector.machine.disk import Disk
+from collector.machine.disk import THIS_DISK, Disk
 from collector.machine.network import Network
 from collector.machine.threads import Threads
 
@@ -17,7 +17,7 @@ class Machine:
     chance: Chance = attrs.field(factory=Chance)
     threads: Threads = attrs.field(factory=Threads)
     network: Network = attrs.field(factory=Network)
-    disk: Disk = attrs.field(factory=Disk)
+    disk: Disk = THIS_DISK
 
 
 THIS_MACHINE = Machine()

@@ -1,12 +1,14 @@
 """Which candles a directory holds, by the names of its files alone, and what to say when it has not what is wanted."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
 from collector.candle import Series, timeframe
 from collector.errors import NoSuchSeries
+from collector.machine.disk import Disk
 
 _SHOWN = 20
 
@@ -15,14 +17,18 @@ _SHOWN = 20
 class Catalogue:
     """The candle files of a directory. It is looked at anew each time: a collector may be adding to it."""
 
+    _disk: Disk
     directory: Path
 
     def path(self, series: Series) -> Path:
         return self.directory / series.file_name
 
     def stored(self) -> Iterator[Series]:
-        """Every series that has a file, in no order."""
-        named = (Series.of_file(path.name) for path in self.directory.glob("*.csv"))
+        """Every series that has a file, by name; none where the directory cannot be read."""
+        names: Sequence[str] = ()
+        with suppress(PermissionError, FileNotFoundError, NotADirectoryError):
+            names = self._disk.names(self.directory)
+        named = map(Series.of_file, names)
         return (series for series in named if series)
 
     def symbols(self) -> list[str]:

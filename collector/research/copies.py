@@ -17,8 +17,8 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from collector.machine.chance import THIS_CHANCE
-from collector.own_files import make_directory, open_own
+from collector.machine.disk import Disk
+from collector.own_files import make_directory, open_own, remove_if_there
 from collector.research.arrow import NotArrow
 from collector.research.columns import Columns, columns_of
 from collector.research.lines import Lines, Stamp
@@ -48,7 +48,7 @@ class Copy:
 def read_copy(lines: Lines) -> Copy | None:
     """The copy of a file, or None if there is no good one. Whether it is still true is not looked at."""
     try:
-        content = _content(_place(lines.path), _SMALLEST + 2 * lines.stamp.size)
+        content = _content(lines.disk, _place(lines.path), _SMALLEST + 2 * lines.stamp.size)
         if zlib.crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):
             return None
         blocks, note = columns_of(content)
@@ -57,30 +57,32 @@ def read_copy(lines: Lines) -> Copy | None:
         return None
 
 
-def write_copy(path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> None:
+def write_copy(disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> None:
     """Writes a stream of rows as the copy of a file; which bytes it has is asked for when it is written.
 
     Raises:
         OSError: it could not be written; what was there is still there.
     """
     place = _place(path)
-    make_directory(place.parent)
-    _clear(place)
-    new = place.with_name(f"{place.name}.{THIS_CHANCE.name()}.new")
+    make_directory(disk, place.parent)
+    _clear(disk, place)
+    new = disk.spare_name(place)
     try:
-        with os.fdopen(open_own(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = open_own(disk, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            disk.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             checksum = 0
             for piece in _with_note(pieces, extent):
                 checksum = zlib.crc32(piece, checksum)
-                file.write(piece)
-            file.write(checksum.to_bytes(_SUM))
-            file.flush()
-            os.fsync(file.fileno())
-            new.replace(place)
+                disk.write(file, piece)
+            disk.write(file, checksum.to_bytes(_SUM))
+            disk.sync(file)
+            disk.rename(new, place)
+        finally:
+            disk.close(file)
     except BaseException:
         with suppress(OSError):
-            new.unlink(missing_ok=True)
+            remove_if_there(disk, new)
         raise
 
 
@@ -89,22 +91,34 @@ def _with_note(pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent
     yield msgspec.json.encode(extent())
 
 
-def _clear(place: Path) -> None:
+def _clear(disk: Disk, place: Path) -> None:
     """Removes what writers that were killed have left; one that is at work holds a lock on what is its own."""
-    for left in place.parent.glob(f"{place.name}.*.new"):
-        with suppress(OSError), os.fdopen(open_own(left, os.O_RDONLY), "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink()
+    for name in disk.names(place.parent):
+        if name.startswith(f"{place.name}.") and name.endswith(".new"):
+            with suppress(OSError):
+                _remove_unless_locked(disk, place.with_name(name))
+
+
+def _remove_unless_locked(disk: Disk, path: Path) -> None:
+    file = open_own(disk, path, os.O_RDONLY)
+    try:
+        disk.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        disk.remove(path)
+    finally:
+        disk.close(file)
 
 
 def _place(path: Path) -> Path:
     return path.parent / _DIRECTORY / f"{path.stem}.arrow"
 
 
-def _content(place: Path, most: int) -> bytes:
+def _content(disk: Disk, place: Path, most: int) -> bytes:
     """All bytes of a file, which has no more than `most`."""
-    with os.fdopen(open_own(place, os.O_RDONLY), "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
+    file = open_own(disk, place, os.O_RDONLY)
+    try:
+        size = os.fstat(file).st_size
         if size > most:
             raise OSError(f"{place} is too large for a copy")
-        return file.read(size)
+        return disk.read(file, size)
+    finally:
+        disk.close(file)

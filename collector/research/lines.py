@@ -5,6 +5,7 @@ and a file that is renamed over it is another file. Reading is by position and n
 that is cut shorter ends the process. Nothing here changes a file.
 """
 
+import errno
 import os
 import stat
 import zlib
@@ -16,6 +17,7 @@ import attrs
 
 from collector.errors import NotReadable
 from collector.machine.clock import THIS_CLOCK
+from collector.machine.disk import Disk
 from collector.research.instants import check_times
 from collector.rows import HEADER, open_of_line
 
@@ -51,6 +53,7 @@ class Lines:
     path: Path
     stamp: Stamp
     size: int
+    disk: Disk
     _file: int
 
     def rows(self, start: int, end: int) -> Iterator[bytes]:
@@ -60,7 +63,7 @@ class Lines:
             NotReadable: there is a line too long to be a row.
         """
         while start < end:
-            piece = os.pread(self._file, min(_CHUNK, end - start), start)
+            piece = self.disk.read(self._file, min(_CHUNK, end - start), start)
             whole = piece.rfind(b"\n") + 1
             if not whole:
                 if len(piece) >= _LONGEST_ROW:
@@ -88,13 +91,13 @@ class Lines:
         """A number that so many bytes from the beginning have in common with equal bytes only, as good as certainly."""
         crc = 0
         for start in range(0, size, _CHUNK):
-            crc = zlib.crc32(os.pread(self._file, min(_CHUNK, size - start), start), crc)
+            crc = zlib.crc32(self.disk.read(self._file, min(_CHUNK, size - start), start), crc)
         return crc
 
     def _row_around(self, place: int) -> tuple[int, int, int]:
         """Where the row that holds this byte begins and ends, and when it opens."""
         before = max(0, place - _LONGEST_ROW)
-        text = os.pread(self._file, 2 * _LONGEST_ROW, before)
+        text = self.disk.read(self._file, 2 * _LONGEST_ROW, before)
         start, end = text.rfind(b"\n", 0, place - before) + 1, text.find(b"\n", place - before) + 1
         try:
             opened = open_of_line(text[start:end])
@@ -108,7 +111,7 @@ class Lines:
 
 
 @contextmanager
-def open_lines(path: Path) -> Iterator[Lines]:
+def open_lines(disk: Disk, path: Path) -> Iterator[Lines]:
     """A file as it is now.
 
     Raises:
@@ -116,39 +119,39 @@ def open_lines(path: Path) -> Iterator[Lines]:
         NotReadable: it is not a candle file, or the system refuses.
     """
     try:
-        with open(path, "rb", buffering=0, opener=_opened) as file:
-            yield _lines(path, file.fileno())
+        file = disk.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody at its other end
+        try:
+            yield _lines(disk, path, file)
+        finally:
+            disk.close(file)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise not_readable(path, error.strerror or str(error)) from error
 
 
-def _opened(path: str, flags: int) -> int:
-    """Opens a file without waiting: a pipe would have it wait for somebody at the other end."""
-    return os.open(path, flags | os.O_NONBLOCK)
-
-
 def not_readable(path: Path, why: str) -> NotReadable:
     return NotReadable(f"{path} cannot be used: {why}")
 
 
-def _lines(path: Path, file: int) -> Lines:
+def _lines(disk: Disk, path: Path, file: int) -> Lines:
     made_ns, found = THIS_CLOCK.now_ns(), os.fstat(file)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(found.st_mode):
         raise not_readable(path, "it is not a regular file")
     stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, made_ns)
-    head = os.pread(file, len(HEADER), 0)
+    head = disk.read(file, len(HEADER), 0)
     if head != HEADER and not HEADER.startswith(head.rstrip(b"\0")):
         raise not_readable(path, "its first line is not the header of a candle file")
-    return Lines(path, stamp, _end_of_whole(file, found.st_size) if head == HEADER else 0, file)
+    return Lines(path, stamp, _end_of_whole(disk, file, found.st_size) if head == HEADER else 0, disk, file)
 
 
-def _end_of_whole(file: int, size: int) -> int:
+def _end_of_whole(disk: Disk, file: int, size: int) -> int:
     """Where the last whole line ends: after a crash there may be much behind it that is no text."""
     while size > len(HEADER):
         start = max(len(HEADER), size - _TAIL)
-        newline = os.pread(file, size - start, start).rfind(b"\n")
+        newline = disk.read(file, size - start, start).rfind(b"\n")
         if newline >= 0:
             return start + newline + 1
         size = start

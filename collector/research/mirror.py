@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 import polars as pl
 
+from collector.machine.disk import Disk
 from collector.research.columns import Columns, between, columns_of, frame_of, numbers_in, stream_of
 from collector.research.copies import Copy, Extent, read_copy, write_copy
 from collector.research.lines import Lines, not_readable, open_lines
@@ -43,14 +44,14 @@ class Mirror:
         return sum(block.bytes for block in self.blocks)
 
 
-def mirror(path: Path, known: Mirror | None) -> Mirror:
+def mirror(disk: Disk, path: Path, known: Mirror | None) -> Mirror:
     """All rows of a file as it is now. What is known of it, or was copied, is not read again.
 
     Raises:
         FileNotFoundError: there is no such file.
         NotReadable: it is not a candle file.
     """
-    with open_lines(path) as lines:
+    with open_lines(disk, path) as lines:
         for old in _mirrors(lines, known):
             if old.extent and old.extent.stamp.proves(lines.stamp):
                 return old
@@ -59,13 +60,13 @@ def mirror(path: Path, known: Mirror | None) -> Mirror:
         return _read_whole(lines, Mirror(()))
 
 
-def part(path: Path, start_ms: int, end_ms: int) -> Mirror:
+def part(disk: Disk, path: Path, start_ms: int, end_ms: int) -> Mirror:
     """The rows that open in [start, end): from the file, or if they are many, from a copy of it as it is now.
 
     Raises:
         FileNotFoundError, NotReadable: as `mirror` does.
     """
-    with open_lines(path) as lines:
+    with open_lines(disk, path) as lines:
         start, end = lines.offset(start_ms), lines.offset(end_ms)
         if end - start > lines.size * _MANY:
             copy = read_copy(lines)
@@ -104,7 +105,7 @@ def _read_whole(lines: Lines, old: Mirror) -> Mirror:
     if lines.size >= _WORTH_COPYING:
         reading = _Reading(lines, start, lines.size, old)
         with suppress(OSError):
-            write_copy(lines.path, stream_of(_chained(old, reading)), lambda: reading.extent)
+            write_copy(lines.disk, lines.path, stream_of(_chained(old, reading)), lambda: reading.extent)
             copy = read_copy(lines)
             if copy and copy.extent == reading.extent:  # nobody has written another in between
                 return Mirror(copy.blocks, copy, copy.extent)

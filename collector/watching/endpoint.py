@@ -18,8 +18,8 @@ import trio
 
 from collector.logs import get_logger
 from collector.machine import Machine
+from collector.machine.disk import Disk
 from collector.machine.local_socket import LocalSocket
-from collector.machine.network import Network
 from collector.machine.threads import Threads
 from collector.outward import masked, printable, secrets_in
 from collector.own_files import read_own, replace_own
@@ -50,7 +50,7 @@ async def serve_status(
             nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(pages, machine.network), machine)
         if port and settings.listen:
             server = HttpServer(pages, machine.network, settings.listen_names)
-            nursery.start_soon(_serve_port, settings, server, reporter, machine.network)
+            nursery.start_soon(_serve_port, settings, server, reporter, machine)
 
 
 async def _serve_socket(data_dir: Path, server: HttpServer, machine: Machine) -> None:
@@ -79,20 +79,20 @@ async def _until_gone(place: LocalSocket, threads: Threads) -> None:
             return
 
 
-async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter, network: Network) -> None:
+async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter, machine: Machine) -> None:
     """Serves at the TCP port as soon as it can be had."""
     parts = urlsplit(f"//{settings.listen}")
     host = parts.hostname or ""
     while True:
         try:
-            listeners = await network.listen(host, parts.port or 0)
+            listeners = await machine.network.listen(host, parts.port or 0)
             break
         except OSError as error:
             reporter.port_trouble = error.strerror or str(error)
             log.warning("status port not available, trying again", listen=settings.listen, why=reporter.port_trouble)
         await trio.sleep(_AGAIN_S)
-    reporter.port_trouble, reporter.url = "", _url(host, network.address_of(listeners[0])[1])
-    with _announced(settings.data_dir, reporter.run, reporter.url):
+    reporter.port_trouble, reporter.url = "", _url(host, machine.network.address_of(listeners[0])[1])
+    with _announced(machine.disk, settings.data_dir, reporter.run, reporter.url):
         log.info("status served", url=reporter.url, listen=settings.listen)
         await server.answer(listeners)
 
@@ -104,10 +104,10 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def announced(data_dir: Path) -> tuple[str, str] | None:
+def announced(disk: Disk, data_dir: Path) -> tuple[str, str] | None:
     """The run and the address that the last collector to serve its status wrote down; it may be gone by now."""
     try:
-        said = json.loads(read_own(data_dir / OWN / _FILE))
+        said = json.loads(read_own(disk, data_dir / OWN / _FILE))
         return str(said["run"]), str(said["url"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -144,14 +144,14 @@ def _lines_page(secrets: tuple[str, ...], *lines: str, status: int = 200) -> Pag
 
 
 @contextmanager
-def _announced(data_dir: Path, run: str, url: str) -> Iterator[None]:
+def _announced(disk: Disk, data_dir: Path, run: str, url: str) -> Iterator[None]:
     path = data_dir / OWN / _FILE
     try:
-        replace_own(path, json.dumps({"run": run, "pid": os.getpid(), "url": url}).encode() + b"\n")
+        replace_own(disk, path, json.dumps({"run": run, "pid": os.getpid(), "url": url}).encode() + b"\n")
     except OSError as error:
         log.warning("where the status is served could not be written down", url=url, why=error.strerror)
     try:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()
+            disk.remove(path)

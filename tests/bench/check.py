@@ -14,6 +14,7 @@ import polars as pl
 
 from collector import DataIntegrityChecker, Settings
 from collector.candle import MINUTE_MS
+from collector.machine.disk import THIS_DISK
 from collector.rows import COLUMNS
 from collector.store import Store
 from tests.bench.files import USUAL, made
@@ -34,8 +35,8 @@ Taken = tuple[list[float], list[float], float]
 def run(_pages: int, rounds: int) -> None:
     """A good number: a check of a sound file takes at most one and a half times a bare read."""
     with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch:
-        sound = made(Store(Path(scratch)), "SOUNDUSDT", range(USUAL)).path
-        damaged = made(Store(Path(scratch)), "DAMAGEDUSDT", range(USUAL)).path
+        sound = made(Store(Path(scratch), THIS_DISK), "SOUNDUSDT", range(USUAL)).path
+        damaged = made(Store(Path(scratch), THIS_DISK), "DAMAGEDUSDT", range(USUAL)).path
         _damage(damaged)
         cases: dict[str, tuple[Read, Path]] = {
             "polars: read, numbers as numbers": (_read, sound),

@@ -14,6 +14,7 @@ import polars as pl
 
 from collector.candle import MINUTE_MS, Series
 from collector.inspection import Mark
+from collector.machine.disk import THIS_DISK
 from collector.planning import PAGE
 from collector.rows import COLUMNS, HEADER, Rows
 from collector.store import SeriesFile, Store
@@ -32,7 +33,7 @@ def run(_pages: int, rounds: int) -> None:
     """Appending, splicing and opening, each several times."""
     for benchmark in (_append, _splice, _open, _open_many):
         with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch:
-            benchmark(Store(Path(scratch)), rounds)
+            benchmark(Store(Path(scratch), THIS_DISK), rounds)
 
 
 def _append(store: Store, rounds: int) -> None:

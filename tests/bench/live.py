@@ -16,6 +16,7 @@ from collector.events import Event
 from collector.ledger import open_ledger
 from collector.live import Live
 from collector.machine import THIS_MACHINE
+from collector.machine.disk import THIS_DISK
 from collector.settings import Settings
 from collector.store import Store
 from collector.vitals import Vitals
@@ -45,10 +46,17 @@ def collector(audience: Audience, plan: Plan) -> Listened:
     gc.set_threshold(50_000, 20, 50)  # as the command line does
     with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch, ExitStack() as stack:
         settings = Settings(ws_url=audience.url, data_dir=Path(scratch), limit_to_50_entries=False)
-        ledger = stack.enter_context(open_ledger(settings.data_dir, settings.exchange, settings.category))
+        ledger = stack.enter_context(open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category))
         book, vitals = Book(), _Counting()
         writer = Writer(
-            Store(settings.data_dir), ledger, book, vitals, settings, ledger.load(book), _passed, THIS_MACHINE
+            Store(settings.data_dir, THIS_DISK),
+            ledger,
+            book,
+            vitals,
+            settings,
+            ledger.load(book),
+            _passed,
+            THIS_MACHINE,
         )
         return trio.run(_listen, audience, plan, settings, writer, book, vitals)
 

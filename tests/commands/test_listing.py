@@ -17,6 +17,7 @@ from collector.candle import Series, timeframe
 from collector.commands.listing import Listing, Prose
 from collector.coverage import Spans
 from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK
 from collector.rows import HEADER
 from tests.campaign.process import command, variables
 from tests.candles import T0
@@ -68,7 +69,7 @@ def test_gaps_on_a_terminal_show_whole_names_and_times(tmp_path: Path, columns: 
     settings = settings_for("http://127.0.0.1:9", tmp_path, fetch_all_symbols=True)
     series, book = Series("1000000BABYDOGEUSDT", timeframe("240")), Book()
     book.want(series, Spans.between(T0, series.timeframe.shift(T0, 3)))
-    with open_ledger(settings.data_dir, "sandbox", "linear") as ledger:
+    with open_ledger(THIS_DISK, settings.data_dir, "sandbox", "linear") as ledger:
         ledger.save(book, {series: None})
     (settings.data_dir / series.file_name).write_bytes(HEADER)
     shown = on_a_terminal(command("gaps"), variables(settings), columns)

@@ -26,6 +26,7 @@ from collector.errors import DirectoryInUse, StorageError
 from collector.ledger import open_ledger
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
+from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket
 from collector.ownership import OWN, owned, owner
 from collector.sandbox import Sandbox
@@ -37,6 +38,7 @@ from collector.watching.local_socket import status_socket
 from collector.watching.report import GapCount, Lag, Report, decode, encode
 from collector.watching.reporter import Reporter
 from tests.campaign.process import variables
+from tests.disks import FullDisk
 from tests.support import market, served, settings_for
 
 Said = tuple[int, str, str]
@@ -83,7 +85,7 @@ def collecting(settings: Settings) -> Iterator[None]:
         tell.append(lambda: token.run_sync_soon(stop.set))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True))
-            while announced(settings.data_dir) is None:  # noqa: ASYNC110 - a file has no event
+            while announced(THIS_DISK, settings.data_dir) is None:  # noqa: ASYNC110 - a file has no event
                 await trio.sleep(0.01)
             ready.set()
 
@@ -148,7 +150,7 @@ def test_json_says_why_there_is_no_report(
         return status, said["running"]
 
     assert answer() == (3, False)
-    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+    with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category):
         assert answer() == (1, True)
         write_address(settings, "x", "http://127.0.0.1:9")
         assert answer() == (1, True)
@@ -173,7 +175,7 @@ def test_a_directory_that_may_not_be_read_is_json_too(
     assert (status, json.loads(out)["running"]) == (1, None)
 
 
-def refuse(_: Path) -> None:
+def refuse(*_: object) -> None:
     raise StorageError("it is somebody else's")
 
 
@@ -203,7 +205,7 @@ def test_one_that_serves_no_status_is_named_by_its_process(
     ask: Ask, box: Sandbox, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     settings = settings_of(box, tmp_path)
-    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+    with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category):
         status, out, err = ask(settings, *arguments)
     assert (status, out) == (1, "")
     assert err.startswith(f"collector: a collector (process {os.getpid()}) is running on {settings.data_dir}")
@@ -213,7 +215,7 @@ def test_an_address_where_nobody_answers_or_no_collector_is_not_believed(
     ask: Ask, box: Sandbox, tmp_path: Path
 ) -> None:
     settings = settings_of(box, tmp_path)
-    with open_ledger(settings.data_dir, settings.exchange, settings.category):
+    with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category):
         for url, why in [("http://127.0.0.1:9", "refused"), (box.url, "HTTP 404")]:
             write_address(settings, "x", url)
             status, _, err = ask(settings)
@@ -224,8 +226,8 @@ def test_an_address_where_nobody_answers_or_no_collector_is_not_believed(
 
 def test_the_answer_of_another_collector_is_not_believed(ask: Ask, box: Sandbox, tmp_path: Path) -> None:
     theirs, ours = settings_of(box, tmp_path / "theirs"), settings_of(box, tmp_path / "ours")
-    with collecting(theirs), open_ledger(ours.data_dir, ours.exchange, ours.category):
-        run, url = announced(theirs.data_dir) or ("", "")
+    with collecting(theirs), open_ledger(THIS_DISK, ours.data_dir, ours.exchange, ours.category):
+        run, url = announced(THIS_DISK, theirs.data_dir) or ("", "")
         write_address(ours, f"not {run}", url)
         status, out, err = ask(ours)
     assert (status, out) == (1, "")
@@ -258,7 +260,7 @@ def test_watching_asks_again_until_it_is_interrupted(
 def report(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Report:
     settings = settings_of(box, tmp_path_factory.mktemp("report"))
     with collecting(settings):
-        return inquiry.ask(settings.data_dir)[0]
+        return inquiry.ask(THIS_DISK, settings.data_dir)[0]
 
 
 @attrs.frozen
@@ -345,27 +347,25 @@ def test_asking_for_the_owner_does_not_keep_a_collector_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody who looks holds the lock at the first try of a collector, and has let go of it at the second."""
-    with owned(tmp_path):
+    with owned(THIS_DISK, tmp_path):
         pass
     looking = (tmp_path / OWN / "lock").open()
     fcntl.flock(looking, fcntl.LOCK_SH)
     monkeypatch.setattr(LocalClock, "pause", lambda *_: looking.close())
-    with owned(tmp_path):
-        assert owner(tmp_path) == str(os.getpid())
-    assert owner(tmp_path) is None
+    with owned(THIS_DISK, tmp_path):
+        assert owner(THIS_DISK, tmp_path) == str(os.getpid())
+    assert owner(THIS_DISK, tmp_path) is None
 
 
-def test_a_full_disk_does_not_keep_a_directory_from_being_owned(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("collector.lock.os.pwrite", refuse)
-    with owned(tmp_path):
-        assert owner(tmp_path) == str(os.getpid())  # the system knows it too
+def test_a_full_disk_does_not_keep_a_directory_from_being_owned(tmp_path: Path) -> None:
+    with owned(FullDisk(0), tmp_path):
+        assert owner(THIS_DISK, tmp_path) == str(os.getpid())  # the system knows it too
 
 
 def test_a_directory_that_stays_owned_is_refused(tmp_path: Path) -> None:
-    with owned(tmp_path), pytest.raises(DirectoryInUse, match=f"process {os.getpid()}"), owned(tmp_path):
+    with (
+        owned(THIS_DISK, tmp_path),
+        pytest.raises(DirectoryInUse, match=f"process {os.getpid()}"),
+        owned(THIS_DISK, tmp_path),
+    ):
         pass

@@ -22,6 +22,7 @@ from collector.commands.stderr import is_journal, lasting
 from collector.errors import SettingsError, StorageError
 from collector.logs import background, get_logger, open_logs, tell_counts
 from collector.logs.file import LogFile
+from collector.machine.disk import Disk
 from collector.rereading import Rereading
 from collector.settings import Settings
 from tests.support import ClockByHand
@@ -377,12 +378,12 @@ def test_a_log_that_cannot_be_rotated_is_told_of_once_and_goes_on_as_it_is(
 ) -> None:
     """As where a container has it mounted from outside."""
 
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    class Mounted(Disk):
+        def rename(self, source: Path, target: Path) -> None:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
     monkeypatch.setattr("collector.logs.file._FILE_BYTES", 1000)
-    monkeypatch.setattr("logging.handlers.os.rename", refuse)
-    with open_logs(tmp_path, console=console):
+    with open_logs(tmp_path, console=console, disk=Mounted()):
         for number in range(50):
             log.info("filled", number=number)
     assert [entry["number"] for entry in kept(tmp_path)] == [*range(50)]
@@ -450,7 +451,7 @@ def test_the_patient_go_on_without_a_log_that_cannot_be_written_and_keep_it_when
 ) -> None:
     readonly = [1]
 
-    def refuse(path: Path) -> None:
+    def refuse(_: object, path: Path) -> None:
         if readonly:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
         path.mkdir(exist_ok=True)

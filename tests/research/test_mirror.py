@@ -17,6 +17,7 @@ import collector.research.mirror
 from collector.candle import MINUTE_MS
 from collector.errors import NotReadable
 from collector.machine.clock import LocalClock
+from collector.machine.disk import THIS_DISK, Disk
 from collector.research.columns import frame_of, numbers_in, stream_of
 from collector.research.copies import Copy, Extent, read_copy, write_copy
 from collector.research.lines import Stamp, open_lines
@@ -33,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def loaded(path: Path, known: Mirror | None = None) -> Mirror:
-    return mirror(path, known)
+    return mirror(THIS_DISK, path, known)
 
 
 def opens(mirrored: Mirror) -> list[int]:
@@ -49,7 +50,7 @@ def copy_of(path: Path) -> Path:
 
 
 def copied(path: Path) -> Copy | None:
-    with open_lines(path) as lines:
+    with open_lines(THIS_DISK, path) as lines:
         return read_copy(lines)
 
 
@@ -64,7 +65,7 @@ def forge(path: Path, volume: str) -> None:
     copy = copied(path)
     assert copy is not None
     numbers = numbers_in([rows(0, sum(map(len, copy.blocks)), volume).text])
-    write_copy(path, stream_of(numbers), lambda: copy.extent)
+    write_copy(THIS_DISK, path, stream_of(numbers), lambda: copy.extent)
 
 
 @pytest.mark.usefixtures("later")
@@ -163,7 +164,7 @@ def test_a_damaged_copy_never_changes_an_answer(path: Path, seed: int, times: in
         assert copy is None or frame_of(copy.blocks).equals(true)
         if random.random() < 0.05:
             assert frame_of(loaded(path).blocks).equals(true)
-            assert frame_of(part(path, 0, T0 + MANY * MINUTE_MS).blocks).equals(true)
+            assert frame_of(part(THIS_DISK, path, 0, T0 + MANY * MINUTE_MS).blocks).equals(true)
 
 
 @pytest.mark.usefixtures("later")
@@ -176,8 +177,8 @@ def test_copies_that_were_exchanged_count_for_nothing(path: Path) -> None:
     bytes_of = {each: copy_of(each).read_bytes() for each in (path, other)}
     copy_of(path).write_bytes(bytes_of[other])
     copy_of(other).write_bytes(bytes_of[path])
-    assert volumes(loaded(path)) == volumes(part(path, T0, T0 + MANY * MINUTE_MS)) == {1.0}
-    assert volumes(part(other, T0, T0 + MANY * MINUTE_MS)) == volumes(loaded(other)) == {2.0}
+    assert volumes(loaded(path)) == volumes(part(THIS_DISK, path, T0, T0 + MANY * MINUTE_MS)) == {1.0}
+    assert volumes(part(THIS_DISK, other, T0, T0 + MANY * MINUTE_MS)) == volumes(loaded(other)) == {2.0}
 
 
 def test_a_stamp_proves_nothing_of_a_file_that_changed_just_before() -> None:
@@ -226,7 +227,7 @@ def test_a_copy_that_is_shortened_or_overwritten_later_changes_nothing_that_is_l
 def test_a_part_takes_no_more_memory_than_its_rows(path: Path) -> None:
     path.write_bytes(content(rows(0, 4 * MANY)))
     loaded(path)
-    some = part(path, T0, T0 + 2 * MANY * MINUTE_MS)
+    some = part(THIS_DISK, path, T0, T0 + 2 * MANY * MINUTE_MS)
     assert opens(some) == list(range(2 * MANY))
     assert sum(len(block._buffer) for block in some.blocks) < some.bytes + 5_000
 
@@ -284,10 +285,12 @@ def test_a_small_file_is_not_worth_a_copy(path: Path) -> None:
 def test_a_copy_that_another_process_wrote_meanwhile_is_not_taken_for_ours(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_be_overtaken(path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> None:
-        write_copy(path, pieces, extent)
+    def write_and_be_overtaken(
+        disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]
+    ) -> None:
+        write_copy(disk, path, pieces, extent)
         other = attrs.evolve(extent(), checksum=1)
-        write_copy(path, stream_of(numbers_in([rows(0, 3).text])), lambda: other)
+        write_copy(disk, path, stream_of(numbers_in([rows(0, 3).text])), lambda: other)
 
     monkeypatch.setattr(collector.research.mirror, "write_copy", write_and_be_overtaken)
     path.write_bytes(content(rows(0, MANY)))
@@ -306,7 +309,7 @@ def test_rows_that_were_added_out_of_order_make_a_file_unusable(path: Path) -> N
 @pytest.mark.parametrize("text", [b"", content()[:10], content(), content() + b"17000"])
 def test_a_file_without_rows_has_none(path: Path, text: bytes) -> None:
     path.write_bytes(text)
-    assert loaded(path).blocks == part(path, 0, T0).blocks == ()
+    assert loaded(path).blocks == part(THIS_DISK, path, 0, T0).blocks == ()
 
 
 def test_a_file_that_is_not_there_is_not_found(path: Path) -> None:
@@ -324,9 +327,9 @@ def test_a_part_is_the_same_from_the_file_and_from_its_copy(
     places = [place for place in range(MANY) if place % 7]
     span = T0 + first * MINUTE_MS, T0 + (first + count) * MINUTE_MS
     path.write_bytes(content(*map(row, places)))
-    from_file = part(path, *span)
+    from_file = part(THIS_DISK, path, *span)
     loaded(path)
-    from_copy = part(path, *span)
+    from_copy = part(THIS_DISK, path, *span)
     expected = [place for place in places if first <= place < first + count]
     assert opens(from_file) == opens(from_copy) == expected
 
@@ -335,7 +338,7 @@ def test_a_part_of_a_file_is_all_that_is_read_of_it(path: Path) -> None:
     path.write_bytes(content(rows(0, MANY)))
     spoilt = path.read_bytes().replace(b",37000,", b",oh no,").replace(b",37249,", b",oh no,")
     path.write_bytes(spoilt)
-    assert opens(part(path, T0 + 9 * MINUTE_MS, T0 + 99 * MINUTE_MS)) == list(range(9, 99))
+    assert opens(part(THIS_DISK, path, T0 + 9 * MINUTE_MS, T0 + 99 * MINUTE_MS)) == list(range(9, 99))
     with pytest.raises(NotReadable, match="a row is not one of numbers"):
         loaded(path)
 

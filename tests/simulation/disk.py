@@ -13,9 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from collector.disk import Disk
 from collector.errors import StorageError
 from collector.ledger import Ledger
+from collector.machine.disk import Disk
 
 _PAGE = 4096
 _SNAPSHOTS = 20  # of the ledger: so many commits may be lost, which SQLite syncs now and then only
@@ -25,7 +25,7 @@ class Killed(BaseException):
     """The process is dead: nothing it does has an effect any more."""
 
 
-class SimulatedDisk:
+class SimulatedDisk(Disk):
     """The disk under one data directory."""
 
     def __init__(self, directory: Path, dice: Random) -> None:
@@ -43,8 +43,11 @@ class SimulatedDisk:
         self.on_save: Callable[[], None] = lambda: None  # after each commit of the ledger
         self.on_power_cut: Callable[[], None] = lambda: None  # and before the power fails
 
-    def write(self, file: int, data: bytes) -> None:
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
         """All of the data, half of it in the call in which the process dies, or as much as fits before an error."""
+        if at is not None:
+            super().write(file, data, at)
+            return
         status = os.fstat(file)
         if not status.st_size:
             self._durable[status.st_ino] = b""
@@ -177,6 +180,4 @@ def install(disk: SimulatedDisk) -> None:
         _real_save(ledger, *given)
         disk.saved(ledger._database)
 
-    for name in ("write", "sync", "rename"):
-        setattr(Disk, name, staticmethod(getattr(disk, name)))
     Ledger.save = save  # type: ignore[method-assign, assignment]

@@ -8,6 +8,7 @@ import trio
 
 from collector.book import Book
 from collector.errors import CollectorError, first_of
+from collector.machine import Machine
 from collector.rereading import Rereading
 from collector.service import serve
 from collector.settings import Settings
@@ -157,6 +158,7 @@ class Process:
             rereading=self.rereading,
             watch=self._watch,
             probes=probes,
+            machine=Machine(disk=self.disk),
         )
 
     async def _watch(self, _: Vitals, book: Book) -> None:

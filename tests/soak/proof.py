@@ -8,6 +8,7 @@ import attrs
 from collector.book import Book
 from collector.candle import DAY_MS, Series
 from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK
 from collector.missing import State
 from collector.rows import HEADER
 from collector.settings import Settings
@@ -46,7 +47,7 @@ async def differences(box: Box, settings: Settings, symbols: list[str], now_ms: 
 def open_spans(settings: Settings) -> list[str]:
     """What the ledger says is missing and may still come."""
     book = Book()
-    with open_ledger(settings.data_dir, settings.exchange, settings.category) as ledger:
+    with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category) as ledger:
         for series, mark in ledger.load(book).items():
             book.hold(series, mark.held)
     return [

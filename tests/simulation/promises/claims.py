@@ -15,6 +15,7 @@ from collector.demand import Demand
 from collector.errors import StorageError
 from collector.gaps import find_gaps
 from collector.ledger import read_ledger
+from collector.machine.disk import THIS_DISK
 from collector.planning import wanted
 from collector.rows import coverage
 from collector.settings import Settings
@@ -56,7 +57,7 @@ def unrecorded(world: "World") -> Iterator[str]:
     except StorageError as trouble:
         yield f"the gaps cannot be told: {trouble}"
         return
-    now_ms = as_of_ms(settings.data_dir, saved, time.time_ns() // 1_000_000)
+    now_ms = as_of_ms(THIS_DISK, settings.data_dir, saved, time.time_ns() // 1_000_000)
     for series in every_series(settings):
         frame, path = series.timeframe, settings.data_dir / series.file_name
         held = coverage(frame, sound_opens(frame, path.read_bytes())) if path.exists() else Spans()

@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from collector.candle import Series
+from collector.machine.disk import THIS_DISK
 from collector.quarantine import kept_lines
 from tests.simulation.promises import claims, liveness
 from tests.simulation.promises.reader import Reader
@@ -50,7 +51,7 @@ class Witness:
             series: Reader(
                 series,
                 truths,
-                kept=partial(kept_lines, world.settings.data_dir / series.file_name),
+                kept=partial(kept_lines, THIS_DISK, world.settings.data_dir / series.file_name),
             )
             for series in claims.every_series(world.settings)
         }

@@ -12,36 +12,26 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import attrs
+
 from collector.errors import StorageError
-from collector.own_files import give_to_owner_of, reason
+from collector.machine.disk import Disk
+from collector.own_files import give_to_owner_of, reason, remove_if_there
 
 _MODE = 0o644  # of a new file; the umask applies
 
 
-class Disk:
-    """The calls that can fail for lack of space or a broken disk, and what is made of them.
+@attrs.define
+class Files:
+    """Replaces files, cuts them, and makes them durable. Raises `OSError`, of which `storage` makes a sentence."""
 
-    `write`, `sync` and `rename` are the seam where tests inject those faults; all others go through these three. All
-    raise `OSError`, which `storage` makes a sentence of.
-    """
-
-    parts = 0  # of files that were put in the place of others: what tells a slow disk from one that hangs
-
-    def write(self, file: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-
-    def sync(self, file: int) -> None:
-        os.fsync(file)
-
-    def rename(self, source: Path, target: Path) -> None:
-        source.replace(target)
+    disk: Disk
+    parts: int = 0  # of files that were put in the place of others: what tells a slow disk from one that hangs
 
     def replace(self, path: Path, parts: Iterable[bytes]) -> int:
         """Puts a new file in the place of the old one, for good; its size."""
         size = self.put_over(path, parts)
-        self.sync_path(target_of(path).parent)
+        self.sync(target_of(path).parent)
         return size
 
     def put_over(self, path: Path, parts: Iterable[bytes]) -> int:
@@ -52,40 +42,44 @@ class Disk:
         """
         target, new = target_of(path), beside_of(path)
         try:
-            new.unlink(missing_ok=True)
-            file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-            try:
-                _take_after(file, target)
-                for part in parts:
-                    self.write(file, part)
-                    self.parts += 1
-                size = os.fstat(file).st_size
-                self.sync(file)
-            finally:
-                os.close(file)
-            self.rename(new, target)
+            remove_if_there(self.disk, new)
+            size = self._write_new(new, target, parts)
+            self.disk.rename(new, target)
         except OSError:
             with suppress(OSError):  # the first error is the one to report
-                new.unlink(missing_ok=True)
+                remove_if_there(self.disk, new)
             raise
         return size
 
-    def sync_path(self, path: Path) -> None:
-        """Returns once all of a file, or every name in a directory, has reached the disk."""
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def _write_new(self, new: Path, target: Path, parts: Iterable[bytes]) -> int:
+        file = self.disk.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         try:
-            self.sync(file)
+            _take_after(file, target)
+            for part in parts:
+                self.disk.write(file, part)
+                self.parts += 1
+            size = os.fstat(file).st_size
+            self.disk.sync(file)
         finally:
-            os.close(file)
+            self.disk.close(file)
+        return size
+
+    def sync(self, path: Path) -> None:
+        """Returns once all of a file, or every name in a directory, has reached the disk."""
+        file = self.disk.open(path, os.O_RDONLY)
+        try:
+            self.disk.sync(file)
+        finally:
+            self.disk.close(file)
 
     def cut(self, path: Path, size: int) -> None:
         """Leaves only so many bytes of a file, for good."""
-        file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        file = self.disk.open(path, os.O_WRONLY)
         try:
-            os.ftruncate(file, size)
-            self.sync(file)
+            self.disk.truncate(file, size)
+            self.disk.sync(file)
         finally:
-            os.close(file)
+            self.disk.close(file)
 
 
 def target_of(path: Path) -> Path:
