@@ -73,6 +73,7 @@ class Book:
     left_alone: dict[Series, str] = attrs.field(factory=dict)  # whose files cannot be written, and why
     on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
     candles_in_flight: int = 0
+    outdated: set[Series] = attrs.field(factory=set)  # of which less is wanted than may be on record
     _flying: set[Series] = attrs.field(factory=set)
 
     def __getitem__(self, series: Series) -> Record:
@@ -87,6 +88,8 @@ class Book:
         span |= record.wanted_besides
         if record.wanted and any(note.state is State.DELISTED for note in record.notes):
             span = record.wanted | span.within(0, record.wanted.hull.end_ms)
+        if record.wanted and (not span or span.hull.end_ms < record.wanted.hull.end_ms):
+            self.outdated.add(series)
         record.wanted = span
         if record.notes:
             stored = span | (Spans((record.held.hull,)) if record.held else NOTHING)

@@ -428,6 +428,9 @@ class Writer:
         await self._in_thread("saving", self._ledger.path, partial(self._save_some, every_series))
         for series in every_series:
             del self._unsaved[series]
+        for series in sorted(self._book.outdated):  # a clock was set back: their next candle may be a month away
+            self._note(self._unsaved, series)
+        self._book.outdated.clear()
         self._done += 1
 
     def _save_some(self, every_series: Sequence[Series]) -> None:

@@ -20,7 +20,7 @@ from collector.coverage import NOTHING, Spans
 from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
-from collector.ledger import Ledger, open_ledger
+from collector.ledger import Ledger, open_ledger, read_ledger
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.disk import THIS_DISK, Disk
 from collector.ownership import OWN
@@ -188,6 +188,22 @@ async def test_a_duplicate_changes_nothing(bench: Bench) -> None:
     await bench.write(answered(0, 10))
     assert bench.data == content(rows(0, 10))
     assert bench.vitals.revisions == 0
+
+
+async def test_what_is_no_longer_wanted_of_one_series_is_saved_with_another(bench: Bench) -> None:
+    """A clock was set back: what was wanted by it must not stay on record until the next candle of a month."""
+    other = Series("ETHUSDT", BTC.timeframe)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC, other])
+        for first, wanted in ((0, spans(0, 9000)), (2, spans(0, 4))):
+            bench.book.want(other, wanted)
+            bench.book.ask(BTC, spans(first, first + 2))
+            send, receive = trio.open_memory_channel[Event](1)
+            with send:
+                send.send_nowait(answered(first, first + 2))
+            await writer.write(receive)
+    assert read_ledger(bench.directory, "linear").book[other].wanted == spans(0, 4)
 
 
 async def test_under_the_limit_a_file_keeps_its_newest_fifty_rows(bench: Bench) -> None:
