@@ -2,6 +2,7 @@
 
     witness     looks on from outside, at moments drawn from the seed, and after every kill and power cut
     reader      P1, P4: what somebody sees who reads a file at any moment
+    library     P1 for a script that loads the files with the library
     truths      what the exchange has said of a candle, over REST or by mistake on the stream
     claims      P2, and the ledger: it claims no more than is on the disk, and what is missing is on record
     service     P5, P7: requests, connections and bans as the exchange counts them; what the status says

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import attrs
+
 from collector.candle import Series
 from collector.coverage import Spans
 from collector.demand import Demand
@@ -20,12 +22,28 @@ from collector.planning import wanted
 from collector.rows import coverage
 from collector.settings import Settings
 from collector.stored import as_of_ms
-from tests.simulation.promises.reader import opens_of, sound_opens
+from tests.simulation.promises.reader import rows_of_file, sound_opens
+from tests.simulation.promises.truths import TruthsOfTheBox
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-Held = dict[Series, tuple[bytes, Spans]]
+
+@attrs.frozen
+class Content:
+    """What a file holds: its bytes, their rows, and what these cover."""
+
+    data: bytes
+    rows: dict[int, bytes]
+    covered: Spans
+
+    @classmethod
+    def of(cls, series: Series, data: bytes) -> "Content":
+        rows = dict(rows_of_file(data))
+        return cls(data, rows, coverage(series.timeframe, list(rows)))
+
+
+Known = dict[tuple[Series, int], Content]
 
 
 def every_series(settings: Settings) -> list[Series]:
@@ -33,19 +51,22 @@ def every_series(settings: Settings) -> list[Series]:
     return [Series(symbol, frame) for symbol in settings.symbols for frame in settings.timeframes]
 
 
-def ahead(world: "World", known: Held) -> Iterator[str]:
-    """Where the ledger calls more held than a power cut would leave. `known` remembers what files hold, by content."""
-    for series, mark in read_ledger(world.settings.data_dir, world.settings.category).marks.items():
-        for content in world.disk.certain(series.file_name):
-            before = known.get(series)
-            if before is None or before[0] != content:
-                before = known[series] = content, coverage(series.timeframe, list(opens_of(content)))
-            held = before[1]
-            claimed = mark.held
-            if world.settings.limit_to_50_entries and held:
-                claimed = claimed.within(held[0].start_ms, mark.held.hull.end_ms)
-            if more := claimed - held:
+def ahead(world: "World", truths: TruthsOfTheBox, known: Known) -> Iterator[str]:
+    """Where the ledger calls more held, or verified, than a power cut would leave. `known` remembers files."""
+    saved = read_ledger(world.settings.data_dir, world.settings.category)
+    for series, mark in saved.marks.items():
+        for place, data in enumerate(world.disk.certain(series.file_name)):
+            if (before := known.get((series, place))) is None or before.data != data:
+                known[series, place] = Content.of(series, data)
+            file, claimed = known[series, place], mark.held
+            if world.settings.limit_to_50_entries and file.covered:
+                claimed = claimed.within(file.covered[0].start_ms, claimed.hull.end_ms)
+            if more := claimed - file.covered:
                 yield f"the ledger calls {series} held where nothing is synced: {list(more)[:2]}"
+            verified = claimed - saved.book[series].unsure
+            for at in truths.falsified & file.rows.keys():
+                if at in verified and not truths.is_true(series, at, file.rows[at]):
+                    yield f"the ledger calls {series} verified, and synced is {file.rows[at]!r}"
 
 
 def unrecorded(world: "World") -> Iterator[str]:

@@ -29,12 +29,13 @@ def differences(world: "World") -> Iterator[str]:
         data = path.read_bytes() if path.exists() else b""
         held = data.splitlines(keepends=True)
         world.report.rows += max(0, len(held) - 1)
-        first_ms = int(held[1][:13]) if len(held) > 1 else 0
+        latest_ms = _latest_start_ms(world, series, now_ms)
+        first_ms = int(held[1][:13]) if len(held) > 1 else latest_ms
         true = world.box.truth(series.symbol, series.timeframe.name, first_ms, now_ms).splitlines(keepends=True)
         due = [line for line in true[1:] if series.timeframe.close(int(line[:13])) <= now_ms - _STORED_MS]
         if held != true[: len(held)] or len(held) < len(due) + 1:
             yield _difference(series, held, true)
-        if first_ms > (latest_ms := _latest_start_ms(world, series, now_ms)):
+        if first_ms > latest_ms:
             yield f"{series} begins at {first_ms}, and {latest_ms} is wanted"
 
 

@@ -44,7 +44,7 @@ class Reader:
         """The power fails. What the file may now be begins with one of these; what all of them hold stays seen."""
         self.crashed = self.power_failed = True
         self._certain = certain or (b"",)
-        held = [dict(_rows(each)) for each in self._certain]
+        held = [dict(rows_of_file(each)) for each in self._certain]
         self.rows = {
             at: line for at, line in self.rows.items() if all(_alike(each, at, line) for each in held)
         }  # fmt: skip
@@ -72,7 +72,7 @@ class Reader:
 
     def _look_after_power_cut(self, data: bytes) -> Iterator[str]:
         """Nothing that was synced is lost, whatever else is there."""
-        lost = self.rows.keys() - dict(_rows(data)).keys()
+        lost = self.rows.keys() - dict(rows_of_file(data)).keys()
         if lost or not any(data.startswith(each) for each in self._certain):
             yield f"the power cut took rows that were synced: {sorted(lost)[:3]} or others"
 
@@ -126,7 +126,7 @@ class Reader:
                 yield f"an invented row: {line!r}"
 
 
-def _rows(data: bytes) -> Iterator[tuple[int, bytes]]:
+def rows_of_file(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The whole lines that look like rows, by open time."""
     for line in data.splitlines(keepends=True):
         if line.endswith(b"\n") and line[:13].isdigit():
@@ -135,11 +135,6 @@ def _rows(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _alike(rows: Rows, at: int, line: bytes) -> bool:
     return rows.get(at) == line
-
-
-def opens_of(data: bytes) -> list[int]:
-    """The open times of the rows of a sound file."""
-    return [int(line[:13]) for line in data[len(HEADER) :].splitlines()]
 
 
 def sound_opens(frame: Timeframe, data: bytes) -> list[int]:

@@ -5,6 +5,7 @@ has lasted for a while, in a process that has lived as long, has to be in it.
 """
 
 from collections.abc import Iterator
+from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _CONNECTIONS = 500  # new ones in 5 minutes, from one address
+_STEP_S = 5.0  # between looks
 _TOLD_S = 90.0  # a minute, and what the product waits for to see whether a condition passes by itself
 _UNSERVED_S = 130.0  # the exchange is asked once a minute, and a hiccup of 30 s is none
 
@@ -45,6 +47,8 @@ class Conditions:
     """What is wrong at the moment that a user has to be told of, and since when."""
 
     since_s: dict[str, float] = attrs.field(factory=dict)
+    _refused: int = 0
+    _refused_s: float = -inf
 
     def look(self, world: "World") -> Iterator[str]:
         """Says which condition the status does not tell of."""
@@ -60,10 +64,18 @@ class Conditions:
                 if report.state == "healthy":
                     yield f"the status says healthy, and {what} for {lasts_s:.0f} s"
 
+    def _told_of_ban(self, world: "World") -> bool:
+        """Whether the exchange has said less than ten minutes ago that the address is banned."""
+        outcomes = world.box.counts.by_outcome
+        if (refused := outcomes["rate_ban"] + outcomes["banned"]) > self._refused:
+            self._refused, self._refused_s = refused, trio.current_time()
+        return trio.current_time() < self._refused_s + world.settings.ban_wait_s - _STEP_S
+
     def _note(self, world: "World", now_s: float) -> None:
         is_so = {
             "the network is down": bool(world.network.refuses),
             "the disk refuses": world.disk.error is not None,
+            "a ban is on": self._told_of_ban(world),
         }
         for what, so in is_so.items():
             if so:

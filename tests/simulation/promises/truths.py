@@ -72,6 +72,11 @@ class TruthsOfTheBox:
         stamp = b",".join(line.split(b",")[:2])
         return any(same_numbers(stamp + row, line.rstrip(b"\n")) for row in said)
 
+    @property
+    def falsified(self) -> set[int]:
+        """The open times of candles that were confirmed wrongly."""
+        return set(self._false)
+
     def _falsify(self, row: str) -> str:
         """What the box uses to make a wrong confirmation; it is noted."""
         false = falsified(row)

@@ -11,9 +11,11 @@ import attrs
 import trio
 
 from collector.candle import Series
+from collector.coverage import NOTHING, Spans
 from collector.machine.disk import THIS_DISK
 from collector.quarantine import kept_lines
 from tests.simulation.promises import claims, liveness
+from tests.simulation.promises.library import Library
 from tests.simulation.promises.reader import Reader
 from tests.simulation.promises.resources import Resources
 from tests.simulation.promises.service import Conditions, Traffic
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _STEP_S = 5.0  # between two looks at what costs nothing to look at
 _READ_SHARE = 0.08  # of these steps: a reader looks at the files, once a minute
 _LEDGER_SHARE = 0.01  # and somebody asks for the gaps
+_LOAD_SHARE = 0.01  # and a script loads a series
 _CALL_SHARE = 0.05  # of the calls that change something on the disk: a reader comes right after it
 _SAVE_SHARE = 0.2  # of the commits of the ledger: it is held against the disk
 _WARM_S = 1200.0  # the first history is there by then
@@ -38,20 +41,26 @@ class Witness:
     world: "World"
     _dice: Random = attrs.field(init=False)
     _readers: dict[Series, Reader] = attrs.field(init=False)
-    _held: claims.Held = attrs.field(factory=dict)
+    _truths: TruthsOfTheBox = attrs.field(init=False)
+    _library: Library = attrs.field(init=False)
+    _held: claims.Known = attrs.field(factory=dict)
+    _verified: dict[Series, Spans] = attrs.field(factory=dict)
     _traffic: Traffic = attrs.field(factory=Traffic)
     _conditions: Conditions = attrs.field(factory=Conditions)
     _warm: Resources | None = None
     _said: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
-        world, truths = self.world, TruthsOfTheBox(self.world.box)
+        world = self.world
+        truths = self._truths = TruthsOfTheBox(world.box)
+        data_dir = world.settings.data_dir
+        self._library = Library(data_dir, data_dir.with_name("library"), truths)
         self._dice = Random(f"witness {world.plan.seed}")
         self._readers = {
             series: Reader(
                 series,
                 truths,
-                kept=partial(kept_lines, THIS_DISK, world.settings.data_dir / series.file_name),
+                kept=partial(kept_lines, THIS_DISK, data_dir / series.file_name),
             )
             for series in claims.every_series(world.settings)
         }
@@ -70,6 +79,8 @@ class Witness:
                 self.read()
             if self._dice.random() < _LEDGER_SHARE:
                 self._ask_for_gaps()
+            if self._dice.random() < _LOAD_SHARE:
+                self._load(1)
             if self._warm is None and trio.current_time() > _WARM_S and self._is_calm:
                 self._warm = Resources.now()
 
@@ -91,11 +102,17 @@ class Witness:
                 reader.opened()
             if world.disk.error is not None:
                 reader.crashed = True  # half a row may stand there until the next start
-            self._say(f"read {series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
+            self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
-                verified = record.held - record.unsure
-                wrong = [at for at in reader.false if at in verified]
-                self._say(f"verified {series}", (f"{series} at {at} is called verified" for at in wrong))
+                self._compare_verified(reader, record.held - record.unsure)
+
+    def _compare_verified(self, reader: Reader, verified: Spans) -> None:
+        """What REST has verified stays as REST has it."""
+        before = self._verified.get(reader.series, NOTHING)
+        self._verified[reader.series] = verified
+        wrong = [f"{at} is called verified, and is {reader.rows[at]!r}" for at in reader.false if at in verified]
+        wrong += [f"{at} was verified, and became {reader.rows[at]!r}" for at in reader.replaced if at in before]
+        self._say(f"{reader.series} verified", wrong)
 
     def edited(self, series: Series) -> None:
         """Somebody has edited a file: what it held before is no matter."""
@@ -109,6 +126,7 @@ class Witness:
 
     def _after_crash(self) -> None:
         """The process was killed, or the power has failed."""
+        self._load(3)
         for reader in self._readers.values():
             reader.killed()
         self.read()
@@ -139,7 +157,11 @@ class Witness:
             self._hold_ledger_against_disk()
 
     def _hold_ledger_against_disk(self) -> None:
-        self._say("ledger", claims.ahead(self.world, self._held))
+        self._say("ledger", claims.ahead(self.world, self._truths, self._held))
+
+    def _load(self, count: int) -> None:
+        for series in self._dice.sample(list(self._readers), count):
+            self._say("loaded", self._library.look(series, sound=not self._readers[series].crashed))
 
     def _ask_for_gaps(self) -> None:
         self._say("unrecorded", claims.unrecorded(self.world))
