@@ -86,6 +86,11 @@ class Process:
         self.read += 1
         return self.settings
 
+    @property
+    def machine(self) -> Machine:
+        """What everything that owns the directory runs on."""
+        return Machine(disk=self.disk)
+
     async def up(self, for_s: float = 0.0) -> None:
         """Returns when the service has been running for so long."""
         while not self.serves or self.ended.is_set() or trio.current_time() < self.began_s + for_s:  # noqa: ASYNC110
@@ -158,7 +163,7 @@ class Process:
             rereading=self.rereading,
             watch=self._watch,
             probes=probes,
-            machine=Machine(disk=self.disk),
+            machine=self.machine,
         )
 
     async def _watch(self, _: Vitals, book: Book) -> None:

@@ -38,22 +38,30 @@ async def _done(world: "World", work: Callable[[], Awaitable[object]]) -> bool:
 
 
 async def _fetch(world: "World", dice: Random, for_s: float) -> bool:
-    return await _done(world, lambda: serve(world.settings, once=True, stop=world.process.stop))
+    return await _done(
+        world, lambda: serve(world.settings, once=True, stop=world.process.stop, machine=world.process.machine)
+    )
 
 
 async def _repair(world: "World", dice: Random, for_s: float) -> bool:
-    return await _done(world, lambda: repair(world.settings, _every, stop=world.process.stop))
+    return await _done(
+        world, lambda: repair(world.settings, _every, stop=world.process.stop, machine=world.process.machine)
+    )
 
 
 async def _repair_some(world: "World", dice: Random, for_s: float) -> bool:
     draw = Draw(dice.choice((1, 5)), dice.getrandbits(20))
-    return await _done(world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop))
+    return await _done(
+        world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop, machine=world.process.machine)
+    )
 
 
 async def repair_all(world: "World") -> bool:
     """Compares every stored candle with the exchange, whose rows win."""
     draw = Draw(ALL, 1)
-    return await _done(world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop))
+    return await _done(
+        world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop, machine=world.process.machine)
+    )
 
 
 def _every(_: Series) -> bool:
@@ -214,7 +222,7 @@ async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -
         ended, stop = process.ended, trio.Event()
         with trio.move_on_after(60):
             try:
-                await serve(world.settings, once=False, stop=stop)
+                await serve(world.settings, once=False, stop=stop, machine=process.machine)
             except DirectoryInUse:
                 refused = True
             except CollectorError:  # the disk or the network, which may refuse before the lock does
