@@ -50,6 +50,7 @@ TESTS = (
     "tests/test_recheck_end_to_end.py",
     "tests/test_disagreements.py",
     "tests/test_disagreements_end_to_end.py",
+    "tests/test_demand.py",
     "tests/test_demand_end_to_end.py",
     "tests/test_recovery_end_to_end.py",
 )
