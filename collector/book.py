@@ -60,6 +60,10 @@ class Record(Verification):
         return bool(self.wanted or self.held or self.notes)
 
 
+def _without(notes: Iterable[Missing], held: Spans) -> tuple[Missing, ...]:
+    return tuple(attrs.evolve(note, span=part) for note in notes for part in Spans((note.span,)) - held)
+
+
 def _nobody_waits() -> None:
     """It has a name, so that a book can be handed to another process."""
 
@@ -214,7 +218,7 @@ class Book:
         record.held = held
         record.unsure |= candle
         if record.notes:
-            record.notes = noted(record.notes, candle, NOTHING, lambda before, part: left_out(before, part, 0))
+            record.notes = _without(record.notes, candle)
 
     def suspect(self, series: Series, covered: Spans) -> None:
         """These candles are held, and nobody remembers whether a REST answer has contained them."""
@@ -279,9 +283,7 @@ class Book:
         record.keep(covered)
         record.drop_contradicted()
         if record.notes:
-            record.notes = tuple(
-                attrs.evolve(note, span=part) for note in record.notes for part in Spans((note.span,)) - covered
-            )
+            record.notes = _without(record.notes, covered)
 
     def needs_proof(self, series: Series, start_ms: int) -> bool:
         """Whether nothing tells yet that the series goes back to the candle that opens at `start_ms`."""

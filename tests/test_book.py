@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from collector.book import Book
 from collector.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.coverage import NOTHING, Span, Spans
-from collector.missing import State, neighbours_joined
+from collector.missing import InvalidRow, State, neighbours_joined
 from collector.planning import windows
 
 MINUTE = Series("BTCUSDT", timeframe("1"))
@@ -382,3 +382,234 @@ def test_a_delisted_series_of_which_nothing_was_wanted_can_be_wanted() -> None:
     book.want_nothing([MINUTE])
     book.want(MINUTE, minutes(0, 10))
     assert states(book) == [(minutes(0, 10), State.PENDING)]
+
+
+ETH = Series("ETHUSDT", timeframe("1"))
+
+
+def left_out(book: Book, first: int, behind: int, at: int = NOW + 2 * DAY_MS) -> None:
+    """Has an old hole settled."""
+    for seconds in (0, 1):
+        book.answer(MINUTE, span(first, behind), NOTHING, at + seconds * SECOND)
+
+
+def test_a_series_is_known_by_anything_that_was_wanted_held_or_asked_for() -> None:
+    book = wanting(0, 10)
+    assert book[MINUTE].is_known is True
+    assert book[HOUR].is_known is False
+    book.hold(ETH, minutes(0, 1))
+    assert book[ETH].is_known
+    left_out(book, 3, 4)
+    book[MINUTE].wanted = NOTHING
+    assert book[MINUTE].is_known
+
+
+def test_a_listing_date_stands_while_nothing_older_is_held() -> None:
+    book = wanting(0, 100)
+    book.begins(MINUTE, NOW, NOW + 50 * MINUTE_MS, NOW)
+    book.fail(MINUTE, span(60, 70), "HTTP 502", NOW)
+    book.answer(MINUTE, span(70, 80), NOTHING, NOW + 100 * MINUTE_MS)
+    assert states(book)[0] == (minutes(0, 50), State.BEFORE_LISTING)
+    book.answer(MINUTE, span(20, 30), minutes(20, 30), NOW + 101 * MINUTE_MS)
+    assert states(book)[:2] == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(30, 60), State.PENDING)]
+    book.hold(MINUTE, minutes(10, 30))
+    assert states(book)[0] == (minutes(0, 10), State.BEFORE_LISTING)
+
+
+def test_what_was_taken_out_of_a_file_stays_wanted_however_little_else_is() -> None:
+    book = wanting(0, 10)
+    book.want_besides(MINUTE, minutes(-20, -10))
+    assert book[MINUTE].wanted == minutes(-20, -10) | minutes(0, 10)
+    book.want_nothing([MINUTE])
+    assert book[MINUTE].wanted == minutes(-20, -10)
+
+
+def test_nothing_is_wanted_behind_the_end_of_a_delisted_series() -> None:
+    book = wanting(0, 10)
+    book.answer(MINUTE, span(0, 10), minutes(0, 2) | minutes(3, 8), NOW + 2 * DAY_MS)
+    book.delist(["BTCUSDT"])
+    assert states(book) == [(minutes(2, 3), State.RETRYING), (minutes(8, 10), State.DELISTED)]
+    book.want(MINUTE, minutes(-5, 20))
+    assert book[MINUTE].wanted == minutes(-5, 10)
+    book.want(MINUTE, minutes(3, 20))
+    assert book[MINUTE].wanted == minutes(-5, 10)
+
+
+def test_what_failed_and_is_wanted_no_more_is_forgotten_though_rows_are_around_it() -> None:
+    book = wanting(0, 10)
+    book.hold(MINUTE, minutes(0, 4) | minutes(5, 10))
+    book.fail(MINUTE, span(4, 5), "HTTP 502", NOW)
+    book.want(MINUTE, minutes(7, 20))
+    assert states(book) == [(minutes(10, 20), State.PENDING)]
+
+
+def test_what_the_exchange_does_not_have_is_settled() -> None:
+    book = wanting(0, 20)
+    left_out(book, 3, 4)
+    book.begins(MINUTE, NOW, NOW + MINUTE_MS, NOW)
+    book.answer(MINUTE, span(8, 9), NOTHING, NOW, [InvalidRow(span(8, 9), "low is not positive")])
+    book.fail(MINUTE, span(12, 13), "HTTP 502", NOW)
+    book.answer(MINUTE, span(14, 15), NOTHING, NOW)
+    assert book.settled(MINUTE) == minutes(0, 1) | minutes(3, 4) | minutes(8, 9)
+
+
+def test_a_row_that_is_no_candle_is_on_record_with_its_defect() -> None:
+    book = wanting(0, 3)
+    book.answer(MINUTE, span(0, 3), minutes(0, 1), NOW, [InvalidRow(span(1, 2), "low is not positive")])
+    assert states(book) == [(minutes(1, 2), State.INVALID), (minutes(2, 3), State.RETRYING)]
+    assert book.missing(MINUTE)[0].why == "the exchange's own row is no candle: low is not positive"
+
+
+def test_a_file_that_is_left_alone_is_asked_for_no_more_and_says_why() -> None:
+    book = wanting(0, 10)
+    book.ask(MINUTE, minutes(0, 4))
+    book.leave_alone(MINUTE, "somebody else's")
+    assert book.idle
+    assert book.due(MINUTE, NOW) == NOTHING
+    (note,) = book.missing(MINUTE)
+    assert (note.why, note.tries, note.asked_ms) == ("somebody else's", 0, 0)
+
+
+def test_what_newer_candles_have_taken_the_place_of_is_wanted_no_more() -> None:
+    book = Book()
+    book.let_go(MINUTE, NOW)
+    book.want(MINUTE, minutes(0, 5) | minutes(10, 20))
+    book.let_go(MINUTE, NOW - MINUTE_MS)
+    assert book[MINUTE].wanted == minutes(0, 5) | minutes(10, 20)
+    book.let_go(MINUTE, NOW + 3 * MINUTE_MS)
+    assert book[MINUTE].wanted == minutes(3, 5) | minutes(10, 20)
+
+
+def test_a_request_goes_over_what_is_held_and_not_wanted() -> None:
+    book = Book()
+    book.want(MINUTE, minutes(0, 2) | minutes(5, 7))
+    book.hold(MINUTE, minutes(2, 5))
+    assert book.requests(MINUTE, book.due(MINUTE, NOW), NOW) == minutes(0, 7)
+
+
+def test_a_hole_reaches_from_the_first_that_is_wanted() -> None:
+    book = Book()
+    assert book.hole(MINUTE, NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
+    book.want(MINUTE, minutes(2, 3) | minutes(8, 12))
+    left_out(book, 10, 11)
+    everything = NOW, NOW + 12 * MINUTE_MS
+    assert book.hole(MINUTE, *everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
+
+
+def test_the_next_that_is_due_is_that_of_any_series() -> None:
+    book = wanting(0, 10)
+    for series in (ETH, HOUR):
+        book.want(series, Spans.between(NOW, NOW + 60 * MINUTE_MS))
+    assert book.next_due_ms(NOW) is None
+    left_out(book, 0, 1, NOW + DAY_MS)
+    for _ in range(2):
+        book.fail(ETH, span(0, 1), "HTTP 502", NOW + DAY_MS)
+    book.fail(HOUR, span(0, 60), "HTTP 502", NOW)  # due at once
+    assert book.next_due_ms(NOW + DAY_MS) == NOW + DAY_MS + 30 * SECOND
+
+
+def test_a_candle_of_the_stream_is_not_missing_any_more() -> None:
+    book = wanting(0, 3)
+    book.fail(MINUTE, span(0, 3), "HTTP 502", NOW)
+    book.confirm(MINUTE, minutes(1, 2), held=minutes(1, 2))
+    assert [(note.span, note.tries) for note in book.missing(MINUTE)] == [(span(0, 1), 1), (span(2, 3), 1)]
+
+
+def test_only_what_trades_no_more_ends() -> None:
+    book = wanting(0, 10)
+    book.want(ETH, minutes(0, 10))
+    for series in (MINUTE, ETH):
+        book.answer(series, span(0, 10), minutes(0, 2) | minutes(3, 8), NOW + 2 * DAY_MS)
+    book.delist(["BTCUSDT"])
+    assert states(book)[-1] == (minutes(8, 10), State.DELISTED)
+    assert states(book, ETH)[-1] == (minutes(8, 10), State.RETRYING)
+    book.want(MINUTE, minutes(-5, 10))
+    book.answer(MINUTE, span(-5, 0), NOTHING, NOW + 2 * DAY_MS)  # not behind the end
+    assert states(book)[0] == (minutes(-5, 0), State.RETRYING)
+    book.delist(["ETHUSDT"])
+    book.relist(["BTCUSDT"])
+    assert states(book)[-1] == (minutes(8, 10), State.PENDING)
+    assert states(book)[1] == (minutes(2, 3), State.RETRYING)
+    assert states(book, ETH)[-1] == (minutes(8, 10), State.DELISTED)
+    book.answer(MINUTE, span(8, 10), NOTHING, NOW + 2 * DAY_MS)
+    assert states(book)[-1] == (minutes(8, 10), State.RETRYING)
+
+
+def test_what_is_left_out_behind_the_last_candle_of_a_delisted_series_will_not_come() -> None:
+    book = Book()
+    book.delist(["BTCUSDT"])
+    book.want(MINUTE, minutes(0, 10))
+    book.answer(MINUTE, span(0, 10), minutes(0, 2) | minutes(3, 8), NOW)
+    assert states(book) == [(minutes(2, 3), State.RETRYING), (minutes(8, 10), State.DELISTED)]
+    book.want(ETH, minutes(0, 10))
+    book.answer(ETH, span(0, 10), minutes(0, 8), NOW)
+    assert states(book, ETH) == [(minutes(8, 10), State.RETRYING)]
+
+
+def test_a_delisted_series_of_which_nothing_came_is_delisted_as_a_whole() -> None:
+    book = wanting(0, 10)
+    book.answer(MINUTE, span(0, 10), NOTHING, NOW)
+    book.delist(["BTCUSDT"])
+    assert states(book) == [(minutes(0, 10), State.DELISTED)]
+
+
+def test_a_new_start_tries_at_once_what_failed_or_was_left_out_before() -> None:
+    book = wanting(0, 10)
+    for _ in range(5):
+        book.fail(MINUTE, span(0, 5), "HTTP 502", NOW)
+    book.confirm(MINUTE, minutes(5, 6), held=minutes(5, 6))
+    book.answer(MINUTE, span(5, 6), NOTHING, NOW)
+    assert book.due(MINUTE, NOW) == minutes(6, 10)
+    book.start_anew()
+    assert book.due(MINUTE, NOW) == minutes(0, 10)
+
+
+def test_what_was_asked_for_later_than_now_is_due_and_the_rest_is_not() -> None:
+    book, later = wanting(0, 10), NOW + 9 * DAY_MS
+    left_out(book, 0, 1, later)
+    left_out(book, 2, 3, NOW + 2 * DAY_MS)
+    now_ms = NOW + 2 * DAY_MS + SECOND
+    book.disbelieve_later_than(now_ms)
+    assert [note.asked_ms for note in book.missing(MINUTE) if note.state is State.ABSENT] == [0, now_ms]
+    book.disbelieve_later_than(now_ms - 1)
+    assert [note.asked_ms for note in book.missing(MINUTE) if note.state is State.ABSENT] == [0, 0]
+
+
+@pytest.mark.parametrize(("beyond_ms", "ends"), [(0, False), (1, True)])
+def test_a_pause_longer_than_any_is_of_a_clock_that_was_wrong(beyond_ms: int, ends: bool) -> None:
+    book = wanting(0, 1)
+    book[MINUTE].verify_from_ms = NOW + 30 * MINUTE_MS + beyond_ms
+    book.disbelieve_later_than(NOW)
+    assert (book[MINUTE].verify_from_ms == 0) is ends
+
+
+def test_what_has_left_the_file_is_not_to_be_verified() -> None:
+    book = wanting(0, 10)
+    book.fail(MINUTE, span(0, 10), "HTTP 502", NOW)
+    book.suspect(MINUTE, minutes(0, 8))
+    book.hold(MINUTE, minutes(5, 8))
+    assert book[MINUTE].unsure == minutes(5, 8)
+    assert [note.span for note in book.missing(MINUTE)] == [span(0, 5), span(8, 10)]
+
+
+def test_the_oldest_row_and_the_latest_listing_date_are_what_tells() -> None:
+    book = wanting(0, 100)
+    book.hold(MINUTE, minutes(30, 40) | minutes(50, 60))
+    assert book.first_ms(MINUTE) is None
+    assert not book.needs_proof(MINUTE, NOW + 30 * MINUTE_MS)
+    assert book.needs_proof(MINUTE, NOW + 29 * MINUTE_MS)
+    assert book.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 30)
+    book.begins(MINUTE, NOW, NOW + 10 * MINUTE_MS, NOW + 9 * DAY_MS)
+    left_out(book, 80, 81)
+    assert book.first_ms(MINUTE) == NOW + 30 * MINUTE_MS
+
+
+def test_only_the_landing_of_all_series_calls_whoever_waits() -> None:
+    book, calls = wanting(0, 10), list[str]()
+    book.on_idle = lambda: calls.append("idle")
+    for series in (MINUTE, ETH):
+        book.ask(series, minutes(0, 10))
+    book.take_back(ETH, minutes(0, 10))
+    assert calls == []
+    book.take_back(MINUTE, minutes(0, 10))
+    assert calls == ["idle"]
