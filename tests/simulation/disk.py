@@ -2,182 +2,464 @@
 
 Files are real files in a directory of their own, so that whatever reads them reads as always. Every call that changes
 one comes through here. When the power fails, the directory is put into one of the states that a real disk may be in
-then: what was synced is there, and of everything else any part, torn at any byte, with pages of zeros, or nothing.
+then (see `survival`). A database is SQLite's own: its unit is the commit, and since the ledger's log is synced at
+checkpoints only, the last commits may be gone. What else a process opens, such as memory that it shares with others,
+is opened as ever; no power cut leaves it.
+
+The process that uses the disk may end between two calls, or in the middle of one. From then on every call of it raises
+`Killed`. What it had open is closed when the next one begins.
 """
 
 import errno
+import mmap
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from collector.errors import StorageError
-from collector.ledger import Ledger
-from collector.machine.disk import Disk
+import attrs
 
-_PAGE = 4096
-_SNAPSHOTS = 20  # of the ledger: so many commits may be lost, which SQLite syncs now and then only
+from collector.machine.disk import Disk
+from tests.simulation.survival import Directory, File
+
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE, errno.EDQUOT)
+_GROWS = frozenset({"create", "write", "sync", "rename", "commit"})
+_CHANGES = _GROWS | {"change", "truncate", "remove"}
+# Which calls meet an error: no disk is too full to be read, and only what opens something needs a descriptor.
+_MEETS = {
+    errno.ENOSPC: _GROWS,
+    errno.EDQUOT: _GROWS,
+    errno.EROFS: _CHANGES,
+    errno.EMFILE: frozenset({"create", "change", "open"}),
+    errno.EIO: _CHANGES | {"open", "read"},
+}
+_HALF_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_SAID_BY_SQLITE = {
+    errno.ENOSPC: "database or disk is full",
+    errno.EDQUOT: "database or disk is full",
+    errno.EROFS: "attempt to write a readonly database",
+}
+_OF_SQLITE = ("-wal", "-shm", "-journal")  # beside a database, of which the commits are what counts
 
 
 class Killed(BaseException):
     """The process is dead: nothing it does has an effect any more."""
 
 
-class SimulatedDisk(Disk):
-    """The disk under one data directory."""
+@attrs.frozen
+class _Opened:
+    """What a descriptor is of: its place under the directory of the disk, if it is there."""
 
-    def __init__(self, directory: Path, dice: Random) -> None:
-        self._directory = directory
-        self._dice = dice
+    place: Path | None
+    appends: bool = False
+
+
+class SimulatedDisk(Disk):
+    """The disk under one data directory.
+
+    `error` is what calls fail with while it is set, those that can: a share of them, and no more than so many.
+    """
+
+    def __init__(self, directory: Path, dice: Random, memory: Path | None = None) -> None:
+        self._root, self._dice, self._memory = directory, dice, memory
         self.dead = False
         self.calls_left: int | None = None  # until the process dies in the middle of one
-        self.error: int | None = None  # what every call fails with
-        self.states = 0  # after power cuts
+        self.error: int | None = None
+        self.error_share = 1.0
+        self.errors_left: int | None = None
         self.errors = 0  # that were met
-        self._durable: dict[int, bytes] = {}  # what a file certainly holds, by inode
-        self._names: dict[str, int] = {}  # which names certainly stand for which file
-        self._ledgers: list[bytes] = []
+        self.states = Counter[str]()  # after power cuts: what became of files and names
         self.on_change: Callable[[], None] = lambda: None  # called after each call that has changed something
         self.on_save: Callable[[], None] = lambda: None  # after each commit of the ledger
         self.on_power_cut: Callable[[], None] = lambda: None  # and before the power fails
+        self._directories = {directory: Directory()}
+        self._files: dict[int, File] = {}  # by inode, of those that have a name
+        self._opened: dict[int, _Opened] = {}  # what the process has open
+        self._databases: list[_Database] = []
+        self._changes = self._spare_names = 0
+
+    # What the collector calls.
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+        place = self._place(path) if within is None else None
+        is_new = place is not None and bool(flags & os.O_CREAT) and not os.path.lexists(place)
+        what = "create" if is_new else "change" if flags & (os.O_WRONLY | os.O_RDWR) else "open"
+        with self._call(what, covered=place is not None):
+            file = super().open(path, flags, mode, within)
+            self._opened[file] = _Opened(place, bool(flags & os.O_APPEND))
+            if place and is_new:
+                self._directories[place.parent].link(place.name, self._known_from(os.fstat(file), b""))
+        if is_new:
+            self.on_change()
+        return file
+
+    def close(self, file: int) -> None:
+        self._expect_life()
+        self._opened.pop(file, None)
+        super().close(file)
+
+    def lock(self, file: int, how: int) -> None:
+        self._expect_life()
+        super().lock(file, how)
+
+    def read(self, file: int, size: int, at: int = 0) -> bytes:
+        self._meet("read", covered=self._covers(file))
+        return super().read(file, size, at)
+
+    def map(self, file: int) -> mmap.mmap:
+        self._meet("read", covered=self._covers(file))
+        return super().map(file)
 
     def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
-        """All of the data, half of it in the call in which the process dies, or as much as fits before an error."""
-        if at is not None:
-            super().write(file, data, at)
-            return
-        status = os.fstat(file)
-        if not status.st_size:
-            self._durable[status.st_ino] = b""
-        if self._dies() or self.error is not None:
-            os.write(file, data[: self._dice.randrange(len(data) + 1)])
-        self._check()
-        os.write(file, data)
+        """All of the data; a part of it in the call in which the process dies, or that meets an error."""
+        data = bytes(data)
+
+        def write_some() -> None:
+            self._written(file, data[: self._dice.randrange(len(data) + 1)], at)
+
+        with self._call("write", covered=self._covers(file), halfway=write_some):
+            self._written(file, data, at)
+        self.on_change()
+
+    def truncate(self, file: int, size: int) -> None:
+        with self._call("truncate", covered=self._covers(file)):
+            known = self._known(file)
+            super().truncate(file, size)
+            if known:
+                known.cut(size)
+                self._touch(file, known)
         self.on_change()
 
     def sync(self, file: int) -> None:
         """What the file holds, or the names in the directory, are durable from now on."""
-        self._dies()
-        self._check()
-        path = Path(f"/proc/self/fd/{file}").readlink()
-        if path.is_dir():
-            self._names = self._inodes()
-        else:
-            self._durable[os.fstat(file).st_ino] = path.read_bytes()
+        try:
+            with self._call("sync", covered=self._covers(file)):
+                self._synced(file)
+        except OSError as error:
+            if error.errno == errno.EIO and (known := self._known(file)):
+                self._lose_pages(file, known)
+            raise
         self.on_change()
 
     def rename(self, source: Path, target: Path) -> None:
-        """Takes effect at once, and outlives a power cut only when the directory is synced."""
-        self._dies()
-        self._check()
-        source.replace(target)
+        with self._call("rename", covered=self._place(source) is not None):
+            self._renamed(source, target)
         self.on_change()
 
-    def saved(self, database: sqlite3.Connection) -> None:
-        """The ledger has committed."""
-        copy = sqlite3.connect(":memory:")
-        database.backup(copy)
-        self._ledgers = [*self._ledgers[1 - _SNAPSHOTS :], copy.serialize()]
-        copy.close()
-        self.on_save()
+    def remove(self, path: Path | str, within: int | None = None) -> None:
+        place = self._place(path) if within is None else None
+        with self._call("remove", covered=place is not None):
+            is_known = place is not None and _is_regular(place)
+            inode = place.stat().st_ino if place and is_known else 0
+            super().remove(path, within)
+            if place and is_known:
+                self._files.pop(inode, None)
+                self._directories[place.parent].unlink(place.name)
+        self.on_change()
 
-    def certain(self, name: str) -> list[bytes]:
-        """What a file holds for certain if the power fails now, whichever file its name stands for then."""
-        path = self._directory / name
-        now = path.stat().st_ino if path.exists() else None
-        inodes = {inode: None for inode in (self._names.get(name), now) if inode is not None}
-        return [self._durable.get(inode, b"") for inode in inodes]
+    def make_directory(self, path: Path, mode: int = 0o755) -> None:
+        place = self._place(path)
+        with self._call("create", covered=place is not None):
+            super().make_directory(path, mode)
+            if place:
+                made = self._directories[place] = Directory()
+                self._directories[place.parent].link(place.name, made)
+        self.on_change()
 
-    def check(self) -> None:
-        """Raises what a call that changes something meets."""
-        self._dies()
-        self._check()
+    def names(self, directory: Path | int) -> list[str]:
+        self._meet("open", covered=isinstance(directory, Path) and directory in self._directories)
+        return super().names(directory)
+
+    def spare_name(self, path: Path) -> Path:
+        self._spare_names += 1
+        return path.with_name(f"{path.name}.{self._spare_names:016x}.new")
+
+    def database(self, place: Path | str) -> sqlite3.Connection:
+        try:
+            self._meet("open", covered=True)
+        except OSError as error:
+            raise sqlite3.OperationalError("unable to open database file") from error
+        database = sqlite3.connect(place, uri=isinstance(place, str), check_same_thread=False, factory=_Database)
+        if isinstance(place, Path) and self._place(place):
+            database.disk, database.path = self, place
+            self._databases.append(database)
+        return database
+
+    # What the world does.
+
+    def revive(self) -> None:
+        """Another process begins. What the dead one had open is closed, and its locks are given back."""
+        for file in self._opened:
+            os.close(file)
+        for database in self._databases:
+            database.let_go()
+        self._opened, self._databases = {}, []
+        self.dead, self.calls_left = False, None
 
     def cut_power(self) -> None:
         """Leaves the directory as a real disk might. The process has to be dead."""
         self.on_power_cut()
-        now = self._inodes()
-        contents: dict[str, bytes] = {}
-        for name in sorted(now.keys() | self._names.keys()):
-            choices = [names[name] for names in (self._names, now) if name in names]
-            inode = self._dice.choice(choices)
-            if name in now and now[name] == inode:
-                contents[name] = self._survivor(self._durable.get(inode, b""), (self._directory / name).read_bytes())
-            elif name in self._names:
-                contents[name] = self._durable.get(inode, b"")
-        for name in now:
-            (self._directory / name).unlink()
-        for name, content in contents.items():
-            (self._directory / name).write_bytes(content)
-        self._names = self._inodes()
-        self._durable = {inode: contents[name] for name, inode in self._names.items()}
-        self._roll_back_ledger()
-        self.states += 1
+        self.revive()
+        self.dead = True
+        self._files = {}
+        if self._memory:
+            shutil.rmtree(self._memory, ignore_errors=True)
+        for path in [*self._directories]:
+            if path in self._directories:
+                self._cut_power_at(path)
 
-    def _survivor(self, durable: bytes, written: bytes) -> bytes:
-        """What is left of a file that was written further than it was synced."""
-        if not written.startswith(durable):
-            return self._dice.choice((durable, written))
-        size = self._dice.randint(len(durable), len(written))
-        match self._dice.randrange(4):
-            case 0:
-                return written
-            case 1:
-                return written[:size]
-            case 2:
-                return written[:size].ljust(len(written), b"\0")
-            case _:
-                return self._with_a_lost_page(written, len(durable))
+    def certain(self, name: str) -> list[bytes]:
+        """What a file holds for certain if the power fails now, whichever file its name stands for then."""
+        path = self._root / name
+        if _is_regular(path):
+            self._at(path)  # somebody else may have put it there
+        things = self._directories[self._root].may_be(name)
+        return [thing.certain if isinstance(thing, File) else b"" for thing in things]
 
-    def _with_a_lost_page(self, written: bytes, from_byte: int) -> bytes:
-        """One page of those that were not synced was never written, and what lies behind it was."""
-        first, last = -(-from_byte // _PAGE), len(written) // _PAGE
-        start = max(from_byte, self._dice.randint(first, max(first, last)) * _PAGE)
-        end = min(len(written), start + _PAGE)
-        return written[:start] + bytes(max(0, end - start)) + written[end:]
+    # Errors, and the end of the process.
 
-    def _roll_back_ledger(self) -> None:
-        if not self._ledgers:
-            return
-        own = self._directory / ".collector"
-        for path in own.glob("ledger.db*"):
-            path.unlink()
-        kept = self._dice.randint(1, len(self._ledgers))
-        (own / "ledger.db").write_bytes(self._ledgers[kept - 1])
-        self._ledgers = self._ledgers[:kept]
-
-    def _inodes(self) -> dict[str, int]:
-        return {path.name: path.stat().st_ino for path in self._directory.iterdir() if path.is_file()}
-
-    def _dies(self) -> bool:
-        if self.calls_left is not None:
-            self.calls_left -= 1
-            self.dead = self.dead or self.calls_left < 0
-        return self.dead
-
-    def _check(self) -> None:
+    def _expect_life(self) -> None:
         if self.dead:
             raise Killed
-        if self.error is not None:
-            self.errors += 1
-            raise OSError(self.error, os.strerror(self.error))
 
+    def _meet(self, what: str, *, covered: bool) -> None:
+        """Raises what a call of this kind meets. What is elsewhere lacks descriptors alone."""
+        self._expect_life()
+        if self.error is None or what not in _MEETS.get(self.error, _CHANGES):
+            return
+        if self.errors_left == 0 or not (covered or self.error == errno.EMFILE):
+            return
+        if self.error_share < 1 and self._dice.random() >= self.error_share:
+            return
+        if self.errors_left is not None:
+            self.errors_left -= 1
+        self.errors += 1
+        raise OSError(self.error, os.strerror(self.error))
 
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EMFILE)
-_real_save = Ledger.save
-
-
-def install(disk: SimulatedDisk) -> None:
-    """Puts a simulated disk under every file of the process and under its ledger, until the next one."""
-
-    def save(ledger: Ledger, *given: Any) -> None:
+    @contextmanager
+    def _call(self, what: str, *, covered: bool, halfway: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """A call that has an effect. The process may die before it, halfway, or when it is done."""
+        self._expect_life()
+        dies = late = False
+        if self.calls_left is not None and covered:
+            self.calls_left -= 1
+            dies, late = self.calls_left < 0, self._dice.random() < 0.5
+        if dies and not late:
+            halfway()
+            self.dead = True
+            raise Killed
         try:
-            disk.check()
-        except OSError as error:  # SQLite meets it, and what it makes of it is a `StorageError`
-            raise StorageError(str(error)) from error
-        _real_save(ledger, *given)
-        disk.saved(ledger._database)
+            self._meet(what, covered=covered)
+        except OSError as error:
+            if error.errno in _HALF_WRITTEN:
+                halfway()
+            raise
+        yield
+        if dies:
+            self.dead = True
+            raise Killed
 
-    Ledger.save = save  # type: ignore[method-assign, assignment]
+    def committed(self, database: "_Database", act: Callable[[], Any]) -> Any:
+        """A commit of a database."""
+        try:
+            with self._call("commit", covered=True):
+                done = act()
+                self._note_commit(database)
+        except OSError as error:
+            raise sqlite3.OperationalError(_SAID_BY_SQLITE.get(error.errno or 0, "disk I/O error")) from error
+        self.on_save()
+        return done
+
+    def closed(self, database: "_Database") -> None:
+        """A database was closed in good order, which merges and syncs its log."""
+        self._databases.remove(database)
+        path = database.path
+        if path and path.exists():
+            self._at(path).sync()
+            self._directories[path.parent].settle(path.name)
+
+    # What is known of files.
+
+    def _place(self, path: Path | str) -> Path | None:
+        """Where something is under the directory of this disk; None if it is elsewhere."""
+        path = Path(path)
+        return path if path in self._directories or path.parent in self._directories else None
+
+    def _covers(self, file: int) -> bool:
+        opened = self._opened.get(file)
+        return opened is not None and opened.place is not None
+
+    def _known(self, file: int) -> File | None:
+        """What is known of an open file of this disk; of what others have done to it, all is taken for durable."""
+        opened, found = self._opened.get(file), os.fstat(file)
+        if opened is None or opened.place is None or opened.place in self._directories:
+            return None
+        known = self._files.get(found.st_ino)
+        if known is None or known.size != found.st_size:
+            with Path(f"/proc/self/fd/{file}").open("rb") as seen:
+                known = self._known_from(found, seen.read())
+                self._directories[opened.place.parent].synced[opened.place.name] = known
+        return known
+
+    def _at(self, path: Path) -> File:
+        """The same of the file that a name stands for."""
+        found = path.stat()
+        known = self._files.get(found.st_ino)
+        if known is None:
+            known = self._known_from(found, path.read_bytes())
+            self._directories[path.parent].synced[path.name] = known
+        return known
+
+    def _known_from(self, found: os.stat_result, content: bytes) -> File:
+        known = self._files[found.st_ino] = File(bytearray(content), found.st_mtime_ns, found.st_mode)
+        return known
+
+    def _touch(self, file: int, known: File) -> None:
+        """Gives times of change that are the same in every run, and never the same twice in one."""
+        self._changes += 1
+        known.changed_ns = time.time_ns() + self._changes
+        os.utime(file, ns=(known.changed_ns, known.changed_ns))
+        known.mode = os.fstat(file).st_mode
+
+    def _written(self, file: int, data: bytes, at: int | None) -> None:
+        known = self._known(file)
+        if known:
+            end = os.SEEK_END if self._opened[file].appends else os.SEEK_CUR
+            known.write(os.lseek(file, 0, end) if at is None else at, data)
+        super().write(file, data, at)
+        if known:
+            self._touch(file, known)
+
+    def _synced(self, file: int) -> None:
+        place = self._opened[file].place
+        if place in self._directories:
+            self._directories[place].sync()
+        elif known := self._known(file):
+            known.sync()
+
+    def _lose_pages(self, file: int, known: File) -> None:
+        """A sync has failed: what was not written never will be, whether it can still be read or not."""
+        known.lose_pages(self._dice)
+        if self._dice.random() < 0.5:
+            with Path(f"/proc/self/fd/{file}").open("r+b") as seen:
+                seen.write(known.certain)
+            os.utime(file, ns=(known.changed_ns, known.changed_ns))
+
+    def _renamed(self, source: Path, target: Path) -> None:
+        place, over = self._place(source), self._place(target)
+        moved = self._at(place) if place and over and _is_regular(place) else None
+        replaced = over.stat().st_ino if moved and over and _is_regular(over) else 0
+        super().rename(source, target)
+        if place and over and moved:
+            self._files.pop(replaced, None)
+            self._directories[over.parent].rename(place.name, over.name, moved)
+
+    def _note_commit(self, database: "_Database") -> None:
+        path = database.path
+        assert path
+        known = self._files.get(path.stat().st_ino)
+        if known is None:
+            known = self._known_from(path.stat(), b"")
+            self._directories[path.parent].link(path.name, known)
+        is_synced = _is_checkpointed(path)
+        known.commit(database.serialize(), is_synced=is_synced)
+        if is_synced:
+            self._directories[path.parent].settle(path.name)
+
+    # What is left of them.
+
+    def _cut_power_at(self, path: Path) -> None:
+        directory = self._directories[path]
+        known = directory.mentioned()
+        for name in super().names(path):
+            if name.endswith(_OF_SQLITE):
+                (path / name).unlink()
+            elif name not in known and _is_regular(path / name):
+                self._at(path / name)
+        left, what = directory.survive(self._dice)
+        left = {name: thing for name, thing in left.items() if not name.endswith(_OF_SQLITE)}
+        self.states.update(what)
+        for name in sorted(directory.mentioned()):
+            if _is_regular(path / name):
+                (path / name).unlink()
+            elif name not in left and path / name in self._directories:
+                shutil.rmtree(path / name)
+                del self._directories[path / name]
+        for name, thing in sorted(left.items()):
+            if isinstance(thing, File):
+                self._write_back(path / name, thing)
+        directory.begin_again(left)
+
+    def _write_back(self, path: Path, known: File) -> None:
+        content, changed_ns, what = known.survive(self._dice)
+        self.states[what] += 1
+        path.write_bytes(content)
+        path.chmod(known.mode & 0o7777)
+        os.utime(path, ns=(changed_ns, changed_ns))
+        known.begin_again(content, changed_ns)
+        self._files[path.stat().st_ino] = known
+
+
+class _Database(sqlite3.Connection):
+    """A connection that tells its disk of every commit."""
+
+    disk: SimulatedDisk | None = None
+    path: Path | None = None
+
+    def execute(self, *given: Any) -> sqlite3.Cursor:
+        self._expect_life()
+        return super().execute(*given)
+
+    def executemany(self, *given: Any) -> sqlite3.Cursor:
+        self._expect_life()
+        return super().executemany(*given)
+
+    def executescript(self, script: str) -> sqlite3.Cursor:
+        act = super().executescript
+        return self.disk.committed(self, lambda: act(script)) if self.disk else act(script)
+
+    def __exit__(self, *raised: Any) -> Any:
+        leave = super().__exit__
+        if self.disk is None or raised[0] is not None:
+            return leave(*raised)
+        try:
+            return self.disk.committed(self, lambda: leave(*raised))
+        except sqlite3.Error:
+            self.rollback()
+            raise
+
+    def close(self) -> None:
+        self._expect_life()
+        super().close()
+        if self.disk:
+            self.disk.closed(self)
+            self.disk = None
+
+    def let_go(self) -> None:
+        """Its process is gone."""
+        self.disk = None
+        super().close()
+
+    def _expect_life(self) -> None:
+        if self.disk and self.disk.dead:
+            raise Killed
+
+
+def _is_regular(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_checkpointed(path: Path) -> bool:
+    """Whether all of the log is in the database, and synced. The index beside it counts the frames of the log, and
+    those that were merged: https://www.sqlite.org/walformat.html."""
+    with suppress(OSError):
+        head = path.with_name(f"{path.name}-shm").read_bytes()[:136]
+        frames, merged = (int.from_bytes(head[at : at + 4], "little") for at in (16, 96))
+        return len(head) == 136 and frames == merged
+    return False

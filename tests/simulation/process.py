@@ -116,8 +116,7 @@ class Process:
             await self.ended.wait()
             if power:
                 self.disk.cut_power()
-            self.disk.dead = False
-            self.disk.calls_left = None
+            self.disk.revive()
             self.on_crash()
 
     async def die_in_a_call(self, calls: int, within_s: float) -> None:

@@ -26,6 +26,7 @@ class Report:
     kills: int = 0
     power_cuts: int = 0
     states: int = 0  # of the disk after power cuts, each opened and checked
+    disk: Counter[str] = attrs.field(factory=Counter, converter=_counter)  # what became of files and names then
     reads: int = 0
     rows: int = 0
     requests: int = 0
@@ -83,6 +84,7 @@ class Report:
             self._counted(),
             *self._faults(),
             f"{self.kills:,} kills, {self.power_cuts:,} power cuts, {self.states:,} states of the disk after them",
+            *self._disk(),
             f"{self.rows:,} rows compared, {self.reads:,} looks by a reader",
             f"{self.requests:,} requests, at most {self.most_in_5s} in any 5 s",
             self._verdict(),
@@ -99,6 +101,10 @@ class Report:
             return f"{counted:,} of {self.runs:,} runs count"
         why = ", ".join(f"{count} × {reason}" for reason, count in self.uncounted.most_common())
         return f"{counted:,} of {self.runs:,} runs count; of {self.uncounted_hours:,.0f} hours nothing is said: {why}"
+
+    def _disk(self) -> list[str]:
+        """What the disk was like after power cuts."""
+        return [f"  {count:>7,} {what}" for what, count in self.disk.most_common()]
 
     def _faults(self) -> list[str]:
         if not self.strikes:

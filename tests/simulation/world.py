@@ -3,6 +3,7 @@
 Only for a process that was made virtual (see `virtual`).
 """
 
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from collector.sandbox.stream.rules import StreamRules
 from collector.settings import Settings
 from tests.live_market import live_settings
 from tests.simulation import virtual
-from tests.simulation.disk import SimulatedDisk, install
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import KINDS
 from tests.simulation.faults.kind import Shared
 from tests.simulation.faults.people import repair_all
@@ -117,8 +118,8 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
             ban_wait_s=_BAN_S,
         )
         settings.data_dir.mkdir()
-        disk = SimulatedDisk(settings.data_dir, Random(f"disk {plan.seed}"))
-        install(disk)
+        shared = directory / f"collector-{os.geteuid()}"
+        disk = SimulatedDisk(settings.data_dir, Random(f"disk {plan.seed}"), shared)
         process = Process(settings, disk, network, report.wrong)
         service.serve_status = process.serve_status  # type: ignore[assignment, attr-defined]
         world = World(plan, box, network, disk, process, report)
@@ -132,6 +133,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
             await process.ended.wait()
             nursery.cancel_scope.cancel()
         world.witness.judge_files()
+        report.states, report.disk = report.power_cuts, disk.states
         report.requests, report.most_in_5s = box.counts.requests, box.counts.most_in_5s
     report.hours, report.seconds = trio.current_time() / 3600, virtual.real_s() - began_s
     report.traces.append(trace.text)
