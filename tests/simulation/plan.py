@@ -6,6 +6,7 @@ from random import Random
 import attrs
 
 from tests.simulation import faults
+from tests.simulation.faults.people import NEW, OLD
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TIMEFRAMES = ("1", "5", "15", "60", "240", "D")
@@ -46,6 +47,24 @@ class Plan:
         return frozenset(strike.kind for strike in self.strikes)
 
     @property
+    def listed_s(self) -> dict[str, float]:
+        """When a symbol is listed in the run, if one is."""
+        return self._middles(NEW, "listing")
+
+    @property
+    def delisted_s(self) -> dict[str, float]:
+        """And delisted."""
+        return self._middles(OLD, "delisting")
+
+    def _middles(self, symbol: str, kind: str) -> dict[str, float]:
+        strikes = [strike for strike in self.strikes if strike.kind == kind]
+        return {symbol: strikes[0].at_s + strikes[0].for_s / 2} if strikes else {}
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return (*SYMBOLS, *self.listed_s, *self.delisted_s)
+
+    @property
     def needs_repair(self) -> bool:
         return any(faults.KINDS[strike.kind].needs_repair for strike in self.strikes)
 
@@ -66,11 +85,14 @@ def _drawn(dice: Random) -> tuple[str, ...]:
 def _strikes(dice: Random, until_s: float, kinds: tuple[str, ...]) -> Iterator[Strike]:
     """Each kind strikes once in every round, in an order of its own; every other time while the one before is on."""
     every_s = min(_EVERY_S, until_s / (len(kinds) + 1))
-    at_s, order = dice.uniform(0, every_s), list[str]()
+    at_s, order, struck = dice.uniform(0, every_s), list[str](), set[str]()
     while at_s < until_s or order:
         first = not order
         order = order or dice.sample(kinds, len(kinds))
-        for_s = dice.uniform(5, every_s)
-        yield Strike(at_s, order.pop(), for_s, dice.getrandbits(32))
+        for_s, kind = dice.uniform(5, every_s), order.pop()
+        if kind not in struck:
+            yield Strike(at_s, kind, for_s, dice.getrandbits(32))
+        if faults.KINDS[kind].once:
+            struck.add(kind)
         together = order and (first or dice.random() < 0.5)
         at_s += dice.uniform(0, for_s) if together else dice.expovariate(1 / every_s)

@@ -27,7 +27,7 @@ from tests.simulation.faults.kind import Shared
 from tests.simulation.faults.people import repair_all
 from tests.simulation.faults.together import Together
 from tests.simulation.network import Network, Trace
-from tests.simulation.plan import SYMBOLS, TIMEFRAMES, Plan, Strike
+from tests.simulation.plan import TIMEFRAMES, Plan, Strike
 from tests.simulation.process import Process
 from tests.simulation.promises import Witness
 from tests.simulation.report import Report
@@ -106,11 +106,20 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
     _take_away_sockets(directory)
     clock = Clock(virtual.EPOCH_NS // 1_000_000, 1, time.monotonic_ns)
     rules = StreamRules(push_every_s=_PUSH_EVERY_S)
-    exchange = build_exchange(seed=7, symbols=SYMBOLS, clock=clock, real_s=time.monotonic, stream=rules)
+    exchange = build_exchange(
+        seed=plan.seed,
+        symbols=plan.symbols,
+        listed=_instants(plan.listed_s),
+        delisted=_instants(plan.delisted_s),
+        clock=clock,
+        real_s=time.monotonic,
+        stream=rules,
+    )
     async with open_sandbox(exchange) as box:
         settings = live_settings(
             box,
             directory,
+            symbols=plan.symbols,
             timeframes=TIMEFRAMES,
             limit_to_50_entries=plan.limited,
             flush_interval_s=1,
@@ -137,6 +146,11 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         report.requests, report.most_in_5s = box.counts.requests, box.counts.most_in_5s
     report.hours, report.seconds = trio.current_time() / 3600, virtual.real_s() - began_s
     report.traces.append(trace.text)
+
+
+def _instants(moments_s: dict[str, float]) -> dict[str, int | str]:
+    """Moments of the run by the exchange's clock, as long as that is right."""
+    return {f"linear:{name}": virtual.EPOCH_NS // 1_000_000 + int(at_s * 1000) for name, at_s in moments_s.items()}
 
 
 def _take_away_sockets(directory: Path) -> None:

@@ -27,11 +27,12 @@ class Kind:
     """One kind of fault.
 
     `needs_repair` is whether what it leaves behind is right within an hour only after a repair against the exchange:
-    without one that takes a day.
+    without one that takes a day. `once` is whether it strikes but once in a run.
     """
 
     act: Act
     needs_repair: bool = False
+    once: bool = False
 
 
 async def last(for_s: float, fired: Callable[[], bool]) -> bool:

@@ -15,11 +15,14 @@ from collector.errors import CollectorError, DirectoryInUse, SettingsError, Stor
 from collector.gaps import find_gaps
 from collector.integrity import DataIntegrityChecker
 from collector.ownership import OWN
+from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.service import repair, serve
 from tests.simulation.faults.kind import Kind, growth, last
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+NEW, OLD = "NEWUSDT", "OLDUSDT"  # of a run in which a symbol is listed, or delisted
 
 _TRIES = 5  # of a command that something else ends
 _PAUSE_S = 120.0
@@ -233,7 +236,25 @@ async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -
     return refused
 
 
+# Symbols, listed and delisted at moments of the plan.
+
+
+async def _listed(world: "World", dice: Random, for_s: float) -> bool:
+    every_series = [Series(NEW, frame) for frame in world.settings.timeframes]
+    paths = [world.settings.data_dir / series.file_name for series in every_series]
+    return await last(for_s, lambda: any(path.exists() for path in paths))
+
+
+async def _delisted(world: "World", dice: Random, for_s: float) -> bool:
+    end_ms = world.box.source.listings("linear")[OLD].end_ms
+    while world.box.clock.now_ms() < end_ms:  # noqa: ASYNC110
+        await trio.sleep(1)
+    return await last(for_s, growth(lambda: world.box.counts.by_path[INSTRUMENTS]))
+
+
 KINDS = {
+    "listing": Kind(_listed, once=True),
+    "delisting": Kind(_delisted, once=True),
     "fetch": Kind(_fetch),
     "repair": Kind(_repair),
     "repair against the exchange": Kind(_repair_some),

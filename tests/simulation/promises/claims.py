@@ -51,6 +51,12 @@ def every_series(settings: Settings) -> list[Series]:
     return [Series(symbol, frame) for symbol in settings.symbols for frame in settings.timeframes]
 
 
+def traded(world: "World", series: Series) -> tuple[int, int]:
+    """From when until when the exchange has candles of a series."""
+    listing = world.box.source.listings("linear")[series.symbol]
+    return series.timeframe.floor(listing.listed_ms), listing.end_ms
+
+
 def ahead(world: "World", truths: TruthsOfTheBox, known: Known) -> Iterator[str]:
     """Where the ledger calls more held, or verified, than a power cut would leave. `known` remembers files."""
     saved = read_ledger(world.settings.data_dir, world.settings.category)
@@ -83,7 +89,7 @@ def unrecorded(world: "World") -> Iterator[str]:
         frame, path = series.timeframe, settings.data_dir / series.file_name
         held = coverage(frame, sound_opens(frame, path.read_bytes())) if path.exists() else Spans()
         due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
-        settled = due.within(0, frame.floor(now_ms - int(settings.stale_after_s * 1000)))
+        settled = due.within(*traded(world, series)).within(0, frame.floor(now_ms - int(settings.stale_after_s * 1000)))
         named = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
         if rest := settled.within(start_ms, now_ms) - held - named:

@@ -11,7 +11,7 @@ from collector.ledger import read_ledger
 from collector.missing import SETTLED
 from collector.planning import NEWEST
 from collector.sandbox.stream.garbles import falsified
-from tests.simulation.promises.claims import every_series
+from tests.simulation.promises.claims import every_series, traded
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -33,7 +33,7 @@ def differences(world: "World") -> Iterator[str]:
         first_ms = int(held[1][:13]) if len(held) > 1 else latest_ms
         true = world.box.truth(series.symbol, series.timeframe.name, first_ms, now_ms).splitlines(keepends=True)
         due = [line for line in true[1:] if series.timeframe.close(int(line[:13])) <= now_ms - _STORED_MS]
-        if held != true[: len(held)] or len(held) < len(due) + 1:
+        if held != true[: len(held)] or len(held) < len(due) + bool(due):
             yield _difference(series, held, true)
         if first_ms > latest_ms:
             yield f"{series} begins at {first_ms}, and {latest_ms} is wanted"
@@ -50,7 +50,7 @@ def _difference(series: Series, held: list[bytes], true: list[bytes]) -> str:
 def _latest_start_ms(world: "World", series: Series, now_ms: int) -> int:
     """By when the first row has to open: so many days ago or, under the limit, so many candles."""
     frame = series.timeframe
-    days_ms = frame.floor(now_ms - world.settings.days_to_fetch * DAY_MS)
+    days_ms = max(frame.floor(now_ms - world.settings.days_to_fetch * DAY_MS), traded(world, series)[0])
     if not world.settings.limit_to_50_entries:
         return days_ms
     return max(days_ms, frame.shift(frame.floor(now_ms), 1 - NEWEST))
@@ -93,8 +93,14 @@ def found(world: "World") -> Iterator[str]:
     """What the integrity check finds."""
     settings = world.settings
     checker = DataIntegrityChecker(settings, now_ms=world.box.clock.now_ms)
-    checks = checker.check_each([settings.data_dir / series.file_name for series in every_series(settings)])
+    paths = [settings.data_dir / series.file_name for series in every_series(settings) if _is_due(world, series)]
+    checks = checker.check_each(paths)
     yield from (f"check: {_said(each)}" for each in checks if each.record()["has_issues"])
+
+
+def _is_due(world: "World", series: Series) -> bool:
+    """Whether it has had a closed candle by now."""
+    return series.timeframe.close(traded(world, series)[0]) <= world.box.clock.now_ms() - _STORED_MS
 
 
 def _said(checked: Checked) -> str:
