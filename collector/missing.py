@@ -14,7 +14,7 @@ from enum import StrEnum
 import attrs
 
 from collector.candle import DAY_MS, MINUTE_MS
-from collector.coverage import NOTHING, Span, Spans
+from collector.coverage import Span, Spans
 
 _RETRY_AFTER_MS = (15_000, 45_000, 120_000)  # asked at 0 s, 15 s, 60 s and 180 s: absent at the fourth
 MOST_TRIES = len(_RETRY_AFTER_MS)  # while it is retrying
@@ -88,7 +88,7 @@ class Missing:
         if self.state in CLAIMS and (self.due_ms or 0) > now_ms + MINUTE_MS:
             return self
         tries = self.tries + 1
-        settled = self.state in CLAIMS or tries > (1 if self._is_old(now_ms) else MOST_TRIES)
+        settled = self._is_old(now_ms) or tries > MOST_TRIES
         state = self.state if self.state in CLAIMS or not settled else State.ABSENT
         since_ms = self.since_ms if state is self.state else now_ms
         return attrs.evolve(self, state=state, tries=tries, asked_ms=now_ms, why=_LEFT_OUT, since_ms=since_ms)
@@ -115,9 +115,9 @@ def invalid(before: Missing | None, span: Span, now_ms: int, why: str) -> Missin
 
 
 def _claimed(before: Missing | None, span: Span, state: State, now_ms: int, why: str) -> Missing:
-    again = before is not None and before.state is state
-    tries, since_ms = (before.tries + 1, before.since_ms) if before and again else (1, now_ms)
-    return Missing(span, state, tries, now_ms, why, since_ms)
+    if before is None or before.state is not state:
+        return Missing(span, state, 1, now_ms, why, now_ms)
+    return Missing(span, state, before.tries + 1, now_ms, why, before.since_ms)
 
 
 def failed(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing:
@@ -133,7 +133,7 @@ def asked_anew(note: Missing) -> Missing:
 
 def started_anew(note: Missing) -> Missing:
     """The note for a process that has not failed yet."""
-    return attrs.evolve(note, tries=1) if note.state is State.PENDING and note.tries > 1 else note
+    return attrs.evolve(note, tries=1) if note.state is State.PENDING else note
 
 
 def ended(notes: Iterable[Missing], end_ms: int) -> tuple[Missing, ...]:
@@ -165,8 +165,7 @@ def noted(
 
 def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
     """The spans that are not to be asked for yet, or never."""
-    waiting = [note.span for note in notes if note.due_ms is None or note.due_ms > now_ms]
-    return Spans.of(*waiting) if waiting else NOTHING
+    return Spans.of(*(note.span for note in notes if note.due_ms is None or note.due_ms > now_ms))
 
 
 def to_ask_alone(notes: Iterable[Missing], now_ms: int) -> Spans:

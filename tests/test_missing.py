@@ -62,6 +62,10 @@ def test_a_claim_is_due_after_a_day_and_then_after_as_long_as_it_has_stood(state
     assert attrs.evolve(claim, since_ms=NOW + 5 * DAY_MS).due_ms == NOW + DAY_MS  # a clock was wrong
 
 
+def test_the_states_have_the_words_that_other_peoples_scripts_look_for() -> None:
+    assert list(State) == ["pending", "retrying", "absent", "invalid", "before-listing", "delisted"]
+
+
 def test_what_is_delisted_is_never_due() -> None:
     assert note(State.DELISTED).due_ms is None
 
@@ -134,7 +138,7 @@ def test_only_claims_are_due_at_once_when_somebody_wants_to_know() -> None:
 
 
 def test_a_process_that_has_not_failed_yet_tries_twice_at_once() -> None:
-    assert [started_anew(note(State.PENDING, tries=tries)).tries for tries in (0, 1, 2, 9)] == [0, 1, 1, 1]
+    assert [started_anew(note(State.PENDING, tries=tries)).tries for tries in (1, 2, 9)] == [1, 1, 1]
     assert started_anew(note(State.RETRYING, tries=3)).tries == 3
 
 
@@ -156,7 +160,8 @@ def test_what_lies_behind_the_last_candle_of_a_symbol_that_trades_no_more_is_del
         (span(8, 9), State.BEFORE_LISTING, 1),
         (span(9, 10), State.DELISTED, 1),
     ]
-    assert ended([note(State.RETRYING, 5, 6)], span(5, 6).start_ms)[0].state is State.DELISTED
+    (last,) = ended([note(State.RETRYING, 5, 6)], span(5, 6).start_ms)
+    assert (last.state, last.why) == (State.DELISTED, "the symbol trades no more")
     assert ended([note(State.DELISTED, 5, 6)], span(5, 6).start_ms)[0].state is State.DELISTED
 
 
@@ -216,10 +221,10 @@ def test_neighbours_share_a_note_only_if_they_were_asked_for_together() -> None:
 
 @pytest.mark.parametrize("state", CLAIMED)
 def test_claims_made_within_an_hour_share_a_note_that_is_due_with_the_first(state: State) -> None:
-    one = attrs.evolve(note(state, 0, 1, tries=2), since_ms=NOW - 5)
-    other = note(state, 1, 2, tries=7, asked_ms=NOW - HOUR + 1)
+    one = attrs.evolve(note(state, 0, 1, tries=7), since_ms=NOW - 5 * DAY_MS)
+    other = note(state, 1, 2, tries=2, asked_ms=NOW - HOUR + 1)
     (both,) = noted([one, other], NOTHING, NOTHING, changed)
-    assert both == Missing(span(0, 2), state, 7, NOW - HOUR + 1, "why", NOW - HOUR + 1)
+    assert both == Missing(span(0, 2), state, 7, NOW - HOUR + 1, "why", NOW - 5 * DAY_MS)
     assert len(joined_by_answers(one, attrs.evolve(other, asked_ms=NOW - HOUR))) == 2
     (all_three,) = neighbours_joined([one, attrs.evolve(other, asked_ms=0), note(state, 2, 3)])
     assert (all_three.span, all_three.asked_ms) == (span(0, 3), 0)

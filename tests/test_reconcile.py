@@ -60,7 +60,8 @@ class Exchange:
     clock: Clock = attrs.field(factory=Clock)
     start_ms: int = T0 + 30 * MINUTE_MS + 500
     lacking: Spans = NOTHING
-    stands: bool = False
+    rate: float = 1.0
+    answers_at_once: bool = False
     troubles: list[Exception | None] = attrs.field(factory=list)
     pauses: list[int] = attrs.field(factory=list)
     looks_s: list[float] = attrs.field(factory=list)
@@ -74,7 +75,7 @@ class Exchange:
 
     @property
     def now_ms(self) -> int:
-        return self.start_ms + (0 if self.stands else round(self.elapsed_s * 1000))
+        return self.start_ms + round(self.elapsed_s * 1000 * self.rate)
 
     async def server_time(self) -> int:
         self.looks_s.append(self.elapsed_s)
@@ -88,10 +89,17 @@ class Exchange:
         self.asked.append((self.elapsed_s, spans))
         self.book.ask(series, spans)
         assert self._nursery
-        self._nursery.start_soon(self._answer, series, spans)
+        if self.answers_at_once:
+            self._answer(series, spans)
+        else:
+            self._nursery.start_soon(self._answer_later, series, spans)
 
-    async def _answer(self, series: Series, spans: Spans) -> None:
+    async def _answer_later(self, series: Series, spans: Spans) -> None:
         await trio.sleep(1)
+        self._answer(series, spans)
+
+    def _answer(self, series: Series, spans: Spans) -> None:
+        self.clock.tell(self.now_ms)
         for each in spans:
             self.book.answer(series, each, Spans((each,)) - self.lacking, self.now_ms)
 
@@ -124,7 +132,9 @@ async def test_what_has_closed_is_fetched_once_it_has_settled_and_waited_for(aut
     exchange.book.confirm(BTC, spans(25, 26), held=spans(25, 26))
     exchange.book.answer(BTC, span(-9000, -8990), NOTHING, T0)
     reconciler = exchange.reconciler(DAY, BTC, ETH)
+    assert not reconciler.looked
     assert await exchange.once(reconciler) == 2.5
+    assert exchange.looks_s == [0]
     assert exchange.asked == [(1.5, spans(30 - 1440, 30))] * 2
     assert exchange.book.missing(BTC) == exchange.book.missing(ETH) == ()
     assert not exchange.book[BTC].unsure
@@ -146,8 +156,30 @@ async def test_a_young_hole_is_waited_for_three_minutes_and_what_closes_meanwhil
     assert [at_s for at_s, _ in exchange.asked] == [1.5, 17.5, 63.5, 184.5]  # after 15, 45 and 120 s
     assert [what for _, what in exchange.asked[1:]] == [spans(25, 27)] * 3
     assert took_s == 185.5
+    assert exchange.looks_s == [0]
     (note,) = exchange.book.missing(BTC)
     assert note.state is State.ABSENT
+
+
+async def test_a_series_that_is_whole_does_not_end_the_wait_for_another(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.book.answer(ETH, span(-20, 30), spans(-20, 30), T0)
+    assert await exchange.once(exchange.reconciler(Settings(mode="recent"), BTC, ETH)) == 2.5
+    assert exchange.asked == [(1.5, spans(-20, 30))]
+
+
+async def test_what_comes_at_once_is_not_waited_for(autojump_clock: MockClock) -> None:
+    exchange = Exchange(answers_at_once=True)
+    assert await exchange.once(exchange.reconciler(DAY)) == 1.5
+    assert exchange.book.missing(BTC) == ()
+
+
+async def test_a_hole_is_settled_by_the_clock_of_an_exchange_that_runs_fast(autojump_clock: MockClock) -> None:
+    exchange = Exchange(lacking=spans(25, 27), rate=20)
+    assert await exchange.once(exchange.reconciler(DAY)) < 30
+    (note,) = exchange.book.missing(BTC)
+    assert note.state is State.ABSENT
+    assert len(exchange.asked) == 4
 
 
 async def test_the_first_of_several_holes_that_is_due_is_asked_for_first(autojump_clock: MockClock) -> None:
@@ -211,28 +243,35 @@ async def test_an_exchange_that_does_not_answer_is_asked_ever_more_patiently(aut
     assert exchange.looks_s[:3] == [0, 7, 14]
 
 
+async def test_between_failures_it_waits_three_seconds_then_six(autojump_clock: MockClock) -> None:
+    exchange = Exchange(troubles=[Unreachable("x"), Unreachable("y")])
+    reconciler = Reconciler(DAY, [BTC], exchange.book, exchange.clock, exchange.server_time, exchange.fetch)
+    await exchange.go_on(reconciler, 20)
+    assert exchange.looks_s == [0, 3, 9]
+
+
 async def test_whoever_may_have_missed_something_has_it_looked_for_at_once(autojump_clock: MockClock) -> None:
     exchange = Exchange()
     reconciler = exchange.reconciler(DAY)
 
     async def wake() -> None:
-        await trio.sleep(20)
+        await trio.sleep(3)
         reconciler.wake()
-        await trio.sleep(10)
+        await trio.sleep(27)
         reconciler.change(attrs.evolve(DAY, days_to_fetch=2))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wake)
         await exchange.go_on(reconciler, 40)
-    assert exchange.looks_s == [0, 20, 30]
+    assert exchange.looks_s == [0, 3, 30]
     assert exchange.asked[1:] == [(30, spans(30 - 2880, 30 - 1440))]
 
 
 async def test_an_exchange_whose_clock_stands_is_asked_every_three_seconds_at_most(autojump_clock: MockClock) -> None:
-    exchange = Exchange(stands=True)
+    exchange = Exchange(rate=0)
     await exchange.go_on(exchange.reconciler(DAY), 120)
     gaps_s = [after - before for before, after in pairwise(exchange.looks_s)]
-    assert len(gaps_s) >= 10
+    assert len(gaps_s) >= 5
     assert gaps_s[0] == 61.5
     assert min(gaps_s[1:]) == 3
 
