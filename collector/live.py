@@ -19,7 +19,7 @@ from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
 from collector.errors import first_of
 from collector.logs import get_logger
-from collector.machine.chance import Chance
+from collector.machine import Machine
 from collector.pacing import backoff_s
 from collector.session import Out, Session
 from collector.settings import Settings
@@ -41,7 +41,7 @@ class Live:
     _vitals: Vitals
     _on_break: Callable[[], None]
     _limit: AddressLimit
-    _chance: Chance
+    _machine: Machine
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
@@ -110,7 +110,7 @@ class Live:
     def _pause_s(self, lost: StreamLost, tries: int) -> float:
         """How long to wait after a loss. A refusal of this address is one for all connections."""
         if not isinstance(lost, StreamForbidden):
-            return backoff_s(tries, self._chance.fraction())
+            return backoff_s(tries, self._machine.chance.fraction())
         wait_s = self._settings.ban_wait_s
         self._vitals.stream_refused_until_s = trio.current_time() + wait_s
         return wait_s
@@ -119,7 +119,7 @@ class Live:
         """One connection from its opening to its loss; how it was lost."""
         self._vitals.connects += 1
         try:
-            async with open_stream(self._settings.stream_url) as stream:
+            async with open_stream(self._settings.stream_url, self._machine.network) as stream:
                 self._vitals.connections += 1
                 try:
                     topics = {frames.topic_of(series): series for series in sorted(group)}

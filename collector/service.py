@@ -391,7 +391,7 @@ def _wired(
     history = History(rest, book, vitals, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms, rest.pause)
-    live = Live(settings, book, clock, vitals, reconciler.wake, limit, run.machine.chance)
+    live = Live(settings, book, clock, vitals, reconciler.wake, limit, run.machine)
     local = run.machine.clock
     monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes, local, lambda: writer.work))
     supervisor = Supervisor(

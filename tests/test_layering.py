@@ -104,9 +104,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "research.*": PURE | {"machine.*", "own_files", "research.*"},
     # the exchange's edge
     "bybit": set(),
-    "bybit.rest": COMMON | {"address_limit", "bybit.proxies", "bybit.trust"},
+    "bybit.rest": COMMON | {"address_limit", "bybit.proxies", "bybit.transport", "bybit.trust"},
+    "bybit.transport": MACHINE | {"bybit.proxies"},
     "bybit.stream": COMMON | {"bybit.wire"},
-    "bybit.wire": {"bybit.proxies", "bybit.trust"},
+    "bybit.wire": MACHINE | {"bybit.proxies", "bybit.trust"},
     "bybit.proxies": {"errors", "settings"},
     "bybit.trust": set(),
     "beside": COMMON | {"address_limit", "bybit.rest", "ownership"},
@@ -169,7 +170,8 @@ PURE_MAY_USE |= {"json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 ONLY_IN = {
-    "httpx": {"bybit.rest"},
+    "httpx": {"bybit.rest", "bybit.transport"},
+    "httpcore": {"bybit.transport"},
     "trio_websocket": {"bybit.stream"},
     "typer": {"cli", "commands.*", "commands.check", "commands.options", "sandbox.*"},
     "prometheus_client": {"watching.metrics"},
@@ -298,7 +300,7 @@ def test_nobody_but_the_commands_and_the_package_itself_imports_the_service() ->
         ("coverage", "from time import time", "coverage imports time: a pure module may not"),
         ("candle", "datetime.now(UTC)", "candle calls now: a pure module may not"),
         ("rows", "open('x')", "rows calls open: a pure module may not"),
-        ("bybit.stream", "import httpx", "bybit.stream imports httpx: only bybit.rest may"),
+        ("bybit.stream", "import httpx", "bybit.stream imports httpx: only bybit.rest bybit.transport may"),
         ("sandbox.server", "import trio_websocket", "imports trio_websocket: only bybit.stream may"),
         (
             "watching.monitor",

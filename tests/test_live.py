@@ -84,7 +84,7 @@ class FakeExchange:
     _opened: trio.Event = attrs.field(factory=trio.Event)
 
     @asynccontextmanager
-    async def open(self, _: str) -> AsyncIterator[Wire]:
+    async def open(self, _: str, __: object) -> AsyncIterator[Wire]:
         self.attempts_s.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if self.unreachable:
@@ -166,7 +166,7 @@ async def on_air(
     book, clock, vitals = Book(), Clock(), Vitals()
     breaks: list[float] = []
     limit = AddressLimit(settings, "ours")
-    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()), limit, THIS_MACHINE.chance)
+    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()), limit, THIS_MACHINE)
     with receive, trio.fail_after(_LONG_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(live.stream, every_series, send)

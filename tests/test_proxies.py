@@ -195,7 +195,7 @@ async def ask(url: str) -> int:
 
 
 async def ping(url: str) -> str:
-    async with open_stream(url) as stream:
+    async with open_stream(url, THIS_MACHINE.network) as stream:
         await stream.send('{"op":"ping"}')
         return await stream.receive()
 

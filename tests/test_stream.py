@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from collector.bybit.stream import Stream, StreamLost, open_stream
+from collector.machine import THIS_MACHINE
 from collector.sandbox import Faults, Sandbox, open_sandbox
 from tests.support import market
 
@@ -31,7 +32,7 @@ async def why_lost(work: Callable[[], Awaitable[object]]) -> str:
 
 
 async def connect(url: str) -> None:
-    async with open_stream(url) as stream:
+    async with open_stream(url, THIS_MACHINE.network) as stream:
         await stream.receive()
 
 
@@ -46,7 +47,7 @@ async def listening(serve: Callable[[trio.SocketStream], Awaitable[None]]) -> As
 
 
 async def test_texts_go_and_come() -> None:
-    async with open_sandbox(market()) as box, open_stream(box.ws_url()) as stream:
+    async with open_sandbox(market()) as box, open_stream(box.ws_url(), THIS_MACHINE.network) as stream:
         await stream.send(PING)
         assert '"pong"' in await stream.receive()
 
@@ -113,7 +114,7 @@ async def test_a_cut_is_a_loss_to_whoever_receives_or_sends() -> None:
     async with open_sandbox(market()) as box:
 
         async def cut_and(use: Callable[[Stream], Awaitable[object]]) -> None:
-            async with open_stream(box.ws_url()) as stream:
+            async with open_stream(box.ws_url(), THIS_MACHINE.network) as stream:
                 await stream.send(PING)
                 await stream.receive()
                 box.cut_connections()
@@ -130,7 +131,7 @@ async def test_a_cut_is_a_loss_to_whoever_receives_or_sends() -> None:
 async def test_leaving_says_goodbye_and_an_error_inside_is_not_taken_for_a_loss() -> None:
     async with open_sandbox(market()) as box:
         with pytest.RaisesGroup(KeyError):
-            async with open_stream(box.ws_url()):
+            async with open_stream(box.ws_url(), THIS_MACHINE.network):
                 raise KeyError
         await no_connection_left(box)
         assert box.counts.stream.ended == {"closed": 1}
@@ -146,7 +147,7 @@ async def test_a_certificate_is_trusted_for_its_names_and_no_other(
 ) -> None:
     async with open_sandbox(market(), tls=True, ca_file=tmp_path / "ca.pem", host="0.0.0.0") as box:
         trust(monkeypatch, tmp_path / "ca.pem")
-        async with open_stream(box.ws_url().replace("0.0.0.0", "127.0.0.1")) as stream:
+        async with open_stream(box.ws_url().replace("0.0.0.0", "127.0.0.1"), THIS_MACHINE.network) as stream:
             await stream.send(PING)
             assert '"pong"' in await stream.receive()
         other_name = box.ws_url().replace("0.0.0.0", "127.0.0.3")

@@ -1,4 +1,4 @@
-"""The way to the exchange over HTTP: the only module that knows httpx, and the only one that repeats requests.
+"""The way to the exchange over HTTP: the only module that repeats requests.
 
 All requests take turns in the limit of the address, one client serves one request at a time (a client shared by many
 requests spends more time on its own pool than on the network), and a ban silences everything until it has passed.
@@ -23,6 +23,7 @@ from collector.address_limit import AddressLimit
 from collector.bybit import dialect
 from collector.bybit.dialect import Instrument, KlineAnswer, Maintenance, Query, TimeAnswer
 from collector.bybit.proxies import proxy_for
+from collector.bybit.transport import open_transport
 from collector.bybit.trust import trusted
 from collector.candle import Series
 from collector.clock import Clock
@@ -46,6 +47,7 @@ from collector.errors import (
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.machine.chance import Chance
+from collector.machine.network import Network
 from collector.pacing import TRY_S, Budget, backoff_s, patience_s
 from collector.settings import Settings
 from collector.vitals import Vitals
@@ -415,7 +417,7 @@ async def open_rest(
     limit = limit or AddressLimit(settings, machine.chance.name())
     pace = Budget(settings.bulk_request_delay_ms / 1000)
     places = trio.CapacityLimiter(settings.bulk_batch_size)
-    connection = (lambda: transport) if transport else _connections(settings.rest_url)
+    connection = (lambda: transport) if transport else _connections(settings.rest_url, machine.network)
     rest = Rest(settings, silence, vitals, connection, limit, places, clock, pace, machine.chance, served)
     silence.at_most(settings.ban_wait_s)
     if left_s := rest._shared_silence(limit.banned_s):
@@ -436,23 +438,18 @@ def _check_address(url: str) -> None:
         raise SettingsError([f"[exchange] rest_url: {url!r} is not an address ({error})"]) from error
 
 
-def _connections(url: str) -> Callable[[], httpx.AsyncBaseTransport]:
+def _connections(url: str, network: Network) -> Callable[[], httpx.AsyncBaseTransport]:
     """Makes connections that trust who is trusted by then, through the proxy that the environment names, if any.
 
     Raises:
         SettingsError: that proxy cannot be used.
     """
     named = proxy_for(url, os.environ)
-    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
     secure = url.startswith("https:")  # without, there is nothing to verify
 
-    def connection() -> httpx.AsyncHTTPTransport:
-        proxy = (
-            httpx.Proxy(named.url, ssl_context=trusted() if named.secure else None, headers=named.headers)
-            if named
-            else None
-        )
-        return httpx.AsyncHTTPTransport(verify=trusted() if secure else False, limits=limits, proxy=proxy)
+    def connection() -> httpx.AsyncBaseTransport:
+        proxy_trusts = trusted() if named and named.secure else None
+        return open_transport(network, trusted() if secure else None, named, proxy_trusts)
 
     return connection
 

@@ -18,6 +18,7 @@ from wsproto.utilities import ProtocolError as WebSocketError
 
 from collector.bybit.wire import ProxyFailed, Wire, open_wire
 from collector.errors import TryAgain
+from collector.machine.network import Network
 
 _CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake
 _GOODBYE_S = 1.0
@@ -60,7 +61,7 @@ class Stream:
 
 
 @asynccontextmanager
-async def open_stream(url: str) -> AsyncIterator[Stream]:
+async def open_stream(url: str, network: Network) -> AsyncIterator[Stream]:
     """A connection to a stream, closed on leaving.
 
     TLS is spoken before the WebSocket library sees the connection: it would hide a certificate that cannot be trusted
@@ -70,7 +71,7 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
         StreamLost: it cannot be opened at the moment, or its certificate not be trusted; `StreamForbidden` if the
             gateway turns us away.
     """
-    stream = await _connect(url)
+    stream = await _connect(url, network)
     try:
         async with trio.open_nursery() as nursery:
             socket = await _shake_hands(nursery, stream, url)
@@ -92,10 +93,10 @@ async def open_stream(url: str) -> AsyncIterator[Stream]:
             await trio.aclose_forcefully(stream)
 
 
-async def _connect(url: str) -> Wire:
+async def _connect(url: str, network: Network) -> Wire:
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
-            return await open_wire(url)
+            return await open_wire(url, network)
 
 
 async def _shake_hands(nursery: trio.Nursery, stream: Wire, url: str) -> trio_websocket.WebSocketConnection:
@@ -103,7 +104,11 @@ async def _shake_hands(nursery: trio.Nursery, stream: Wire, url: str) -> trio_we
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
             return await trio_websocket.wrap_client_stream(
-                nursery, stream, parts.netloc.rpartition("@")[2], parts.path or "/", max_message_size=_LONGEST_TEXT
+                nursery,
+                stream,  # type: ignore[arg-type]  # any stream will do
+                parts.netloc.rpartition("@")[2],
+                parts.path or "/",
+                max_message_size=_LONGEST_TEXT,
             )
 
 

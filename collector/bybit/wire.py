@@ -4,7 +4,6 @@ import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import cast
 from urllib.parse import urlsplit
 
 import h11
@@ -12,19 +11,19 @@ import trio
 
 from collector.bybit.proxies import Proxy, proxy_for
 from collector.bybit.trust import trusted
+from collector.machine.network import Network
 
 _PORTS = {"ws": 80, "wss": 443}
 _CHUNK = 4096
 
-# TLS may be spoken inside of TLS, to which the WebSocket library's own annotation is blind.
-Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+Wire = trio.abc.Stream  # of bytes, or of TLS, which may be spoken inside of TLS
 
 
 class ProxyFailed(Exception):
     """A proxy cannot be reached, or does not connect us; the text names it without its password."""
 
 
-async def open_wire(url: str) -> Wire:
+async def open_wire(url: str, network: Network) -> Wire:
     """A connection to the host of an address; the caller closes it.
 
     Raises:
@@ -35,14 +34,14 @@ async def open_wire(url: str) -> Wire:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     proxy = proxy_for(url, os.environ)
-    plain = await _tunnel(proxy, host, port) if proxy else await trio.open_tcp_stream(host, port)
+    plain: Wire = await _tunnel(network, proxy, host, port) if proxy else await network.connect(host, port)
     return await _speak_tls(plain, host) if parts.scheme == "wss" else plain
 
 
-async def _tunnel(proxy: Proxy, host: str, port: int) -> Wire:
+async def _tunnel(network: Network, proxy: Proxy, host: str, port: int) -> Wire:
     """Has a proxy connect us to a host."""
     try:
-        plain = await trio.open_tcp_stream(proxy.host, proxy.port)
+        plain = await network.connect(proxy.host, proxy.port)
     except OSError as error:
         raise ProxyFailed(f"the proxy {proxy.url} cannot be reached") from error
     stream = await _speak_tls(plain, proxy.host) if proxy.secure else plain
@@ -72,9 +71,7 @@ async def _asked_to_connect(stream: Wire, proxy: Proxy, target: str) -> int:
 
 async def _speak_tls(stream: Wire, host: str) -> Wire:
     async with _closed_on_failure(stream):
-        secured: trio.SSLStream[trio.SocketStream] = trio.SSLStream(
-            cast(trio.SocketStream, stream), trusted(), server_hostname=host, https_compatible=True
-        )
+        secured = trio.SSLStream(stream, trusted(), server_hostname=host, https_compatible=True)
         try:
             await secured.do_handshake()
         except trio.BrokenResourceError as error:

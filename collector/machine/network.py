@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import trio
 from collector.machine.local_socket import LocalSocket
 
 SHARED_PLACES: Sequence[str] = ("/dev/shm", f"/run/user/{os.geteuid()}", "/tmp")
+
+_LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
 Stream = trio.abc.HalfCloseableStream
 Listener = trio.abc.Listener[trio.abc.HalfCloseableStream]
@@ -55,6 +58,12 @@ class Network:
         poll = select.poll()
         poll.register(stream.socket, select.POLLIN)
         return bool(poll.poll(0))
+
+    def reset(self, stream: Stream) -> None:
+        """Ends a connection at once, and has the other side told that it was no orderly end."""
+        assert isinstance(stream, trio.SocketStream)
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+        stream.socket.close()
 
     def local_socket(self, directory: Path, name: str) -> LocalSocket:
         """A Unix socket by its name in a directory."""

@@ -13,7 +13,9 @@ from typing import TypedDict, Unpack
 import attrs
 import trio
 
+from collector.machine import THIS_MACHINE
 from collector.machine.clock import THIS_CLOCK
+from collector.machine.network import Network, Stream
 from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
 from collector.sandbox.exchange import Exchange
@@ -151,6 +153,7 @@ async def open_sandbox(
     port: int = 0,
     tls: bool = False,
     ca_file: Path | None = None,
+    network: Network = THIS_MACHINE.network,
     **options: Unpack[Options],
 ) -> AsyncIterator[Sandbox]:
     """Serve an exchange; it answers once this is entered, and its connections are closed when it is left.
@@ -160,6 +163,7 @@ async def open_sandbox(
         port: 0 takes one that is free.
         tls: speak TLS with a certificate for the host and the exchange's own, signed by an authority made for the run.
         ca_file: where that authority's certificate is written (PEM), for clients to trust.
+        network: what it listens on; a simulation gives one in memory.
         options: what to build, see `Options`.
 
     Raises:
@@ -168,16 +172,16 @@ async def open_sandbox(
     """
     exchange = exchange or build_exchange(**options)
     context = _tls_context(host, ca_file) if tls else None
-    listeners = await trio.open_tcp_listeners(port, host=host)
-    bound = listeners[0].socket.getsockname()[1]
+    listeners = await network.listen(host, port)
+    bound = network.address_of(listeners[0])[1]
     mischief = exchange.mischief
     stall_s, drip_s = (lambda: mischief.faults.stall_s), (lambda: mischief.faults.drip_s)
-    wire = Wire(exchange.respond, exchange.clock.now_ms, stall_s, drip_s=drip_s)
+    wire = Wire(exchange.respond, exchange.clock.now_ms, stall_s, network, drip_s=drip_s)
     broadcast = Broadcast(exchange)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broadcast.run)
         serve = partial(
-            trio.serve_listeners, partial(_connection, exchange.counts, wire, broadcast, context), listeners
+            trio.serve_listeners, partial(_connection, exchange.counts, wire, broadcast, context), list(listeners)
         )
         await nursery.start(serve)
         yield Sandbox(exchange, broadcast, host, bound, tls)
@@ -185,14 +189,14 @@ async def open_sandbox(
 
 
 async def _connection(
-    counts: Counts, wire: Wire, broadcast: Broadcast, context: ssl.SSLContext | None, raw: trio.SocketStream
+    counts: Counts, wire: Wire, broadcast: Broadcast, context: ssl.SSLContext | None, raw: Stream
 ) -> None:
     stream: trio.abc.Stream = raw
     if context is not None:
         stream = trio.SSLStream(raw, context, server_side=True, https_compatible=True)
     counts.connection_opened()
     try:
-        address = str(raw.socket.getpeername()[0])
+        address = wire.network.peer_of(raw)[0]
         await serve_http(stream, address, attrs.evolve(wire, upgrade=partial(broadcast.serve, address)))
     except OSError:  # the client was gone before it could be asked for its address
         pass

@@ -70,7 +70,7 @@ async def _listen(
     audience: Audience, plan: Plan, settings: Settings, writer: Writer, book: Book, vitals: _Counting
 ) -> Listened:
     every_series = sorted(_series(topic) for topics in audience.groups for topic in topics)
-    live = Live(settings, book, Clock(), vitals, lambda: None, AddressLimit(settings, "ours"), THIS_MACHINE.chance)
+    live = Live(settings, book, Clock(), vitals, lambda: None, AddressLimit(settings, "ours"), THIS_MACHINE)
     await writer.open_files(every_series)
     send, receive = trio.open_memory_channel[Event](CHANNEL)
     sizes: list[float] = []

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 
+from collector.machine import THIS_MACHINE
 from collector.sandbox import Faults, Sandbox, open_sandbox
 from collector.sandbox.rest.http import Wire, serve_http
 
@@ -180,7 +181,7 @@ async def test_two_requests_in_one_segment_get_two_answers(box: Sandbox) -> None
 @pytest.mark.parametrize("parts", [(b"\r\n",), (b"\r", b"\n"), (b"\r\n\r\n", b"\n")])
 async def test_empty_lines_before_a_request_are_ignored(box: Sandbox, parts: tuple[bytes, ...]) -> None:
     request = b"GET /v5/market/time HTTP/1.1\r\nHost: box\r\n\r\n"
-    wire = Wire(box.exchange.respond, box.clock.now_ms, lambda: 1.0)
+    wire = Wire(box.exchange.respond, box.clock.now_ms, lambda: 1.0, THIS_MACHINE.network)
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve_http, theirs, "10.0.0.1", wire)
@@ -264,7 +265,7 @@ async def test_a_connection_that_wants_to_be_a_websocket_is_handed_on(box: Sandb
         seen.append((head.target, after))
         await stream.send_all(b"over to you")
 
-    wire = Wire(box.exchange.respond, box.clock.now_ms, lambda: 1.0, upgrade)
+    wire = Wire(box.exchange.respond, box.clock.now_ms, lambda: 1.0, THIS_MACHINE.network, upgrade)
     ours, theirs = trio.testing.memory_stream_pair()
     head = b"GET /v5/public/linear HTTP/1.1\r\nHost: box\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     await ours.send_all(head + b"early")

@@ -5,8 +5,6 @@ I/O only. It knows nothing of candles: what to say is decided by `respond`, and 
 """
 
 import re
-import socket
-import struct
 import zlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ import attrs
 import h11
 import trio
 
+from collector.machine.network import Network
 from collector.sandbox.messages import Reply, Request
 
 Respond = Callable[[Request], Reply]
@@ -28,7 +27,6 @@ _GZIP = re.compile(rb"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)  # a w
 _HOST_OF_TARGET = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _DRIPS = 20
-_LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
 
 @attrs.frozen
@@ -38,6 +36,7 @@ class Wire:
     respond: Respond
     now_ms: Callable[[], int]
     stall_s: Callable[[], float]
+    network: Network
     upgrade: Upgrade | None = None
     drip_s: Callable[[], float] = lambda: 1.0
 
@@ -164,9 +163,8 @@ async def _say_nothing(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> Non
                 pass
     elif reply.broken == "reset":
         transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        if isinstance(transport, trio.SocketStream):
-            transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
-            transport.socket.close()
+        assert isinstance(transport, trio.abc.HalfCloseableStream)
+        wire.network.reset(transport)
 
 
 async def _say_bad_request(connection: h11.Connection, stream: trio.abc.Stream) -> None:
