@@ -1,13 +1,16 @@
 """A network in memory: listeners and connections by port, which can be cut, delayed or left half-open."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import trio
 import trio.testing
-from httpcore._backends.trio import TrioStream
+
+from collector.machine import network
+from collector.machine.local_socket import LocalSocket
 
 _AGAIN_S = (0.2, 1.0, 3.0, 12.0)  # after which TCP sends again what was lost
 
@@ -15,14 +18,12 @@ _AGAIN_S = (0.2, 1.0, 3.0, 12.0)  # after which TCP sends again what was lost
 class Wire(trio.abc.HalfCloseableStream):
     """One end of a connection; what it sends goes into the trace of the run."""
 
+    far: "Wire"  # the other end
+
     def __init__(self, network: "Network", inner: Any, name: str) -> None:
         self._network, self._inner, self._name = network, inner, name
         self.half_open = False  # the other side is gone, and nobody has said so
         self.ended = False
-        self.socket = _Socket(("127.0.0.1", 9))
-
-    def setsockopt(self, *_: Any) -> None:
-        """There is no socket to set anything of."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self._network.note(self._name, bytes(data))
@@ -57,47 +58,35 @@ class Wire(trio.abc.HalfCloseableStream):
         return was_open
 
 
-class _Socket:
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._address = address
-
-    def getpeername(self) -> tuple[str, int]:
-        return self._address
-
-    def getsockname(self) -> tuple[str, int]:
-        return self._address
-
-    def setsockopt(self, *_: Any) -> None: ...
-
-    def close(self) -> None: ...
-
-    def fileno(self) -> int:
-        return -1
-
-
-class _Listener(trio.abc.Listener[Wire]):
+class _Listener(trio.abc.Listener[trio.abc.HalfCloseableStream]):
     def __init__(self, network: "Network", port: int) -> None:
-        self.socket = _Socket(("127.0.0.1", port))
-        self._network, self._port = network, port
+        self._network, self.port = network, port
         self.arrived, self._waiting = trio.open_memory_channel[Wire](1000)
 
     async def accept(self) -> Wire:
         return await self._waiting.receive()
 
     async def aclose(self) -> None:
-        self._network.listeners.pop(self._port, None)
+        self._network.listeners.pop(self.port, None)
         await trio.lowlevel.checkpoint()
 
 
-class Network:
+class _NoSocket(LocalSocket):
+    """A file system that lacks sockets."""
+
+    def listen(self) -> network.Listener:
+        raise OSError("the file system has no sockets")
+
+
+class Network(network.Network):
     """All connections of a run.
 
     `refuses` is why no new one can be made, `latency_s` how long whatever is sent is under way, and `loss` the share of
     it that has to be sent again, and comes as much later.
     """
 
-    def __init__(self, note: Callable[..., None], dice: Random) -> None:
-        self._note, self._dice = note, dice
+    def __init__(self, note: Callable[..., None], dice: Random, place: Path) -> None:
+        self._note, self._dice, self._place = note, dice, place
         self.listeners: dict[int, _Listener] = {}
         self.wires: list[Wire] = []
         self.opened = 0
@@ -119,13 +108,13 @@ class Network:
         self.lost += 1
         return self.latency_s + self._dice.choice(_AGAIN_S)
 
-    async def listen(self, port: int, **_: Any) -> list[_Listener]:
+    async def listen(self, host: str, port: int) -> Sequence[network.Listener]:
         await trio.lowlevel.checkpoint()
         port = port or 4000 + len(self.listeners)
         self.listeners[port] = _Listener(self, port)
         return [self.listeners[port]]
 
-    async def connect(self, host: str, port: int, **_: Any) -> Wire:
+    async def connect(self, host: str, port: int) -> network.Stream:
         await trio.lowlevel.checkpoint()
         if self.refuses:
             self.refused += 1
@@ -135,6 +124,7 @@ class Network:
         ours, theirs = trio.testing.memory_stream_pair()
         self.opened += 1
         near, far = Wire(self, ours, f"c{self.opened}"), Wire(self, theirs, f"s{self.opened}")
+        near.far, far.far = far, near
         self.wires = [*self.wires[-64:], near]
         self.listeners[port].arrived.send_nowait(far)
         return near
@@ -153,16 +143,25 @@ class Network:
         self.wires.clear()
         return left
 
-    def install(self) -> None:
-        """Puts this network in the place of trio's, for the rest of the process or until the next one."""
-        trio.open_tcp_listeners = self.listen  # type: ignore[assignment]
-        trio.open_tcp_stream = self.connect  # type: ignore[assignment]
-        TrioStream.get_extra_info = _extra_info  # type: ignore[method-assign, assignment]
+    def address_of(self, end: network.Stream | network.Listener) -> tuple[str, int]:
+        return "127.0.0.1", end.port if isinstance(end, _Listener) else 0
 
+    def peer_of(self, stream: network.Stream) -> tuple[str, int]:
+        return "127.0.0.1", 0
 
-def _extra_info(stream: TrioStream, info: str) -> Any:
-    """What httpcore asks a connection about: one in memory has no socket that could be readable."""
-    return False if info == "is_readable" else None
+    def has_news(self, stream: network.Stream) -> bool:
+        assert isinstance(stream, Wire)
+        return (stream.ended or stream.far.ended) and not stream.half_open
+
+    def reset(self, stream: network.Stream) -> None:
+        assert isinstance(stream, Wire)
+        stream.cut()
+
+    def local_socket(self, directory: Path, name: str) -> LocalSocket:
+        return _NoSocket(directory, name)
+
+    def shared_places(self) -> Sequence[str]:
+        return (str(self._place),)
 
 
 class Trace:

@@ -8,7 +8,6 @@ import trio
 
 from collector.book import Book
 from collector.errors import CollectorError, first_of
-from collector.machine import Machine
 from collector.rereading import Rereading
 from collector.service import serve
 from collector.settings import Settings
@@ -17,7 +16,7 @@ from collector.watching.probes import Probes
 from collector.watching.report import Report
 from collector.watching.reporter import Reporter
 from tests.simulation.disk import Killed, SimulatedDisk
-from tests.simulation.network import Network
+from tests.simulation.machine import SimulatedMachine
 
 _LONGEST_S = 3600.0  # for which a strike waits for a service to run
 _AGAIN_S = 30.0  # until a process that has ended is started again, as systemd does
@@ -42,7 +41,7 @@ class Process:
 
     settings: Settings
     disk: SimulatedDisk
-    network: Network
+    machine: SimulatedMachine
     wrong: list[str]
     expects: Callable[[CollectorError], bool] = lambda _: False
     allow_trim: bool = False
@@ -111,11 +110,13 @@ class Process:
         async with self._hands:
             self.again_s = again_s
             self.disk.dead = True
-            self.network.cut()
+            self.machine.threads.die()
+            self.machine.network.cut()
             self.scope.cancel()
             await self.ended.wait()
             if power:
                 self.disk.cut_power()
+                self.machine.clock.boot()
             self.disk.revive()
             self.on_crash()
 

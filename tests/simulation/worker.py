@@ -1,6 +1,6 @@
 """A process that lives runs: a life comes in as a line of JSON, and what was seen of it goes out as another.
 
-It is made virtual before anything of the collector is imported, and stays so. Each run has a process of its own, a copy
+Each run has a process of its own, a copy
 of this one, so that nothing of a run is left for the next, and a run that kills its process is one failed run.
 """
 
@@ -20,7 +20,6 @@ from tests.simulation.life import Life
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
-    virtual.install()
     _prepare("--log" in sys.argv)
     scratch = Path(sys.argv[1])
     out = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -75,7 +74,7 @@ def live(life: Life, scratch: Path) -> str:
             virtual.run(world.run, life.seed, plan, Path(directory), report)
         except (Exception, BaseExceptionGroup) as error:
             report.wrong.append(f"the run ended: {error!r}")
-            report.hours, report.seconds = virtual.virtual_s() / 3600, virtual.real_s() - began_s
+            report.hours, report.seconds = virtual.elapsed_s() / 3600, virtual.real_s() - began_s
     report.cpu_s = time.process_time()  # of this copy alone
     report.judge(plan.kinds)
     return report.to_json()

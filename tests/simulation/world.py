@@ -4,7 +4,6 @@ Only for a process that was made virtual (see `virtual`).
 """
 
 import os
-import time
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -12,9 +11,8 @@ from random import Random
 import attrs
 import trio
 
-from collector import service, writer
+from collector import service
 from collector.errors import CollectorError, Refused
-from collector.machine import network
 from collector.sandbox import Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
 from collector.sandbox.stream.rules import StreamRules
@@ -26,6 +24,7 @@ from tests.simulation.faults import KINDS
 from tests.simulation.faults.kind import Shared
 from tests.simulation.faults.people import repair_all
 from tests.simulation.faults.together import Together
+from tests.simulation.machine import EPOCH_NS, SimulatedMachine, VirtualClock
 from tests.simulation.network import Network, Trace
 from tests.simulation.plan import TIMEFRAMES, Plan, Strike
 from tests.simulation.process import Process
@@ -43,7 +42,7 @@ class World:
 
     plan: Plan
     box: Sandbox
-    network: Network
+    machine: SimulatedMachine
     disk: SimulatedDisk
     process: Process
     report: Report
@@ -64,11 +63,15 @@ class World:
         self.latency = Shared(partial(setattr, self.network, "latency_s"), 0.0)
         self.loss = Shared(partial(setattr, self.network, "loss"), 0.0)
         self.disk_error = Shared(partial(setattr, self.disk, "error"), None)
-        self.slowness = Shared(partial(setattr, virtual.now, "thread_s"), 0.0)
+        self.slowness = Shared(partial(setattr, self.machine.threads, "slow_s"), 0.0)
         self.rate = Shared(partial(setattr, self.box.clock, "rate"), 1.0)
         self.excuses = Shared(partial(setattr, self, "excused"), None)
         self.witness = Witness(self)
         self.process.expects = self._expects
+
+    @property
+    def network(self) -> Network:
+        return self.machine.network
 
     @property
     def settings(self) -> Settings:
@@ -101,10 +104,9 @@ class World:
 async def run(plan: Plan, directory: Path, report: Report) -> None:
     """Runs a plan; what was seen goes into the report."""
     trace, began_s = Trace(), virtual.real_s()
-    network = Network(trace.note, Random(f"network {plan.seed}"))
-    network.install()
-    _take_away_sockets(directory)
-    clock = Clock(virtual.EPOCH_NS // 1_000_000, 1, time.monotonic_ns)
+    network = Network(trace.note, Random(f"network {plan.seed}"), directory)
+    local = VirtualClock()
+    clock = Clock(EPOCH_NS // 1_000_000, 1, local.elapsed_ns)
     rules = StreamRules(push_every_s=_PUSH_EVERY_S)
     exchange = build_exchange(
         seed=plan.seed,
@@ -112,10 +114,10 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         listed=_instants(plan.listed_s),
         delisted=_instants(plan.delisted_s),
         clock=clock,
-        real_s=time.monotonic,
+        real_s=local.elapsed_s,
         stream=rules,
     )
-    async with open_sandbox(exchange) as box:
+    async with open_sandbox(exchange, network=network) as box:
         settings = live_settings(
             box,
             directory,
@@ -129,9 +131,10 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         settings.data_dir.mkdir()
         shared = directory / f"collector-{os.geteuid()}"
         disk = SimulatedDisk(settings.data_dir, Random(f"disk {plan.seed}"), shared)
-        process = Process(settings, disk, network, report.wrong)
+        machine = SimulatedMachine(Random(f"machine {plan.seed}"), local, network, disk)
+        process = Process(settings, disk, machine, report.wrong)
         service.serve_status = process.serve_status  # type: ignore[assignment, attr-defined]
-        world = World(plan, box, network, disk, process, report)
+        world = World(plan, box, machine, disk, process, report)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.run)
             nursery.start_soon(world.witness.watch)
@@ -150,10 +153,4 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
 
 def _instants(moments_s: dict[str, float]) -> dict[str, int | str]:
     """Moments of the run by the exchange's clock, as long as that is right."""
-    return {f"linear:{name}": virtual.EPOCH_NS // 1_000_000 + int(at_s * 1000) for name, at_s in moments_s.items()}
-
-
-def _take_away_sockets(directory: Path) -> None:
-    """The share of the limit is this run's own."""
-    writer._ROLLED_AT_ONCE = 1  # threads have an order of their own
-    network.SHARED_PLACES = (str(directory),)
+    return {f"linear:{name}": EPOCH_NS // 1_000_000 + int(at_s * 1000) for name, at_s in moments_s.items()}

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from tests.simulation import virtual
 from tests.simulation.disk import ERRORS
 from tests.simulation.faults.kind import Kind, growth, last
 
@@ -65,7 +64,7 @@ async def _disk_error(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _slow_disk(world: "World", dice: Random, for_s: float) -> bool:
-    waited = growth(lambda: virtual.now.calls)
+    waited = growth(lambda: world.machine.threads.calls)
     with world.slowness.at(dice.choice((0.2, 2.0, 20.0))):
         return await last(for_s, waited)
 

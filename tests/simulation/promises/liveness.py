@@ -92,7 +92,7 @@ def unwell(world: "World") -> Iterator[str]:
 def found(world: "World") -> Iterator[str]:
     """What the integrity check finds."""
     settings = world.settings
-    checker = DataIntegrityChecker(settings, now_ms=world.box.clock.now_ms)
+    checker = DataIntegrityChecker(settings, clock=world.machine.clock, now_ms=world.box.clock.now_ms)
     paths = [settings.data_dir / series.file_name for series in every_series(settings) if _is_due(world, series)]
     checks = checker.check_each(paths)
     yield from (f"check: {_said(each)}" for each in checks if each.record()["has_issues"])
