@@ -56,12 +56,13 @@ class Demand:
     def _every_series(self, known: Collection[Series]) -> Iterator[Series]:
         if self.symbols:
             for symbol in self.symbols:
-                frames = self._frames({series.timeframe for series in known if series.symbol == symbol})
+                stored = dict.fromkeys(series.timeframe for series in sorted(known) if series.symbol == symbol)
+                frames = self._frames([*stored])
                 yield from (Series(symbol, frame) for frame in frames)
         elif not self.settings.fetch_all_symbols:
             yield from (Series(each, frame) for each in self.settings.symbols for frame in self.settings.timeframes)
         elif self.names_days:
-            yield from (each for each in known if not self.timeframes or each.timeframe in self.timeframes)
+            yield from (each for each in sorted(known) if not self.timeframes or each.timeframe in self.timeframes)
 
     def _frames(self, stored: Collection[Timeframe]) -> Collection[Timeframe]:
         """The timeframes in which one of the given symbols is wanted beyond what the last run wanted."""

@@ -238,7 +238,7 @@ class Session:
         a refusal that names none is about it."""
         while True:
             await trio.sleep(_REFUSED_AGAIN_S)
-            for topic in self._vitals.refused & self._topics.keys():
+            for topic in [each for each in self._topics if each in self._vitals.refused]:  # in order
                 await self._subscribe_all([topic])
 
     def _leave_out(self, topic: str, said: str) -> None:

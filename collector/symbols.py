@@ -49,7 +49,7 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
         trading = frozenset(filter(is_symbol, listed))
-        for name in listed.difference(trading):
+        for name in sorted(listed - trading):
             log.warning("symbol left out, it cannot be part of a file name", symbol=name)
         asked_for = trading | stored
     else:

@@ -346,6 +346,19 @@ async def test_a_topic_that_was_refused_is_asked_for_again_on_the_same_connectio
         assert len(exchange.wires) == 1
 
 
+async def test_what_was_refused_is_asked_for_again_in_the_same_order_in_every_process(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    every_series = [Series(f"A{number}USDT", BTC.timeframe) for number in range(8)]
+    topics = [f"kline.1.{series.symbol}" for series in every_series]
+    exchange.refuses = {topic: f"error:handler not found,topic:{topic}" for topic in topics}
+    async with on_air(exchange, every_series) as station:
+        wire = await exchange.connection()
+        await trio.sleep(700)
+        assert station.vitals.refused == set(topics)
+        assert requests(wire)[-8:] == [[topic] for topic in topics]
+
+
 async def test_when_every_topic_is_refused_the_connection_stays(
     exchange: FakeExchange, autojump_clock: Clockwork
 ) -> None:

@@ -142,7 +142,7 @@ class Rest:
     _served: bool  # whether the exchange has ever given a good answer
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
-    _trying: set[trio.CancelScope] = attrs.field(factory=set)
+    _trying: dict[trio.CancelScope, None] = attrs.field(factory=dict)  # the oldest first
     _left_out: set[str] = attrs.field(factory=set)  # rows of the list of symbols
     _served_at_s: float = -inf
 
@@ -380,11 +380,11 @@ class Rest:
     def _limited(self) -> Iterator[None]:
         """A try ends when another request is answered with a ban, and when it takes too long."""
         with trio.CancelScope(deadline=trio.current_time() + TRY_S) as scope:
-            self._trying.add(scope)
+            self._trying[scope] = None
             try:
                 yield
             finally:
-                self._trying.discard(scope)
+                del self._trying[scope]
         if scope.cancelled_caught:
             if trio.current_time() < scope.deadline:
                 raise _Interrupted
