@@ -79,11 +79,11 @@ OF_PATHS = {
 OF_PATHS |= {"iterdir", "glob", "rglob", "symlink_to", "hardlink_to", "chmod"}
 REAL = {"THIS_MACHINE", "THIS_CLOCK", "THIS_CHANCE", "THIS_DISK"}
 
-_YET = "its disk is given to it next"
+_TOP = "what a person starts runs on the real machine"
 # Rule and module, and why it may. What is not needed any more has to go.
 EXCEPTIONS: dict[str, dict[str, str]] = {
     "time": {},
-    "chance": {"own_files": _YET},
+    "chance": {},
     "threads": {
         "checking.proof": "polars reads one text while another is searched; what comes out is the same without",
         "commands.installation": "asks the user's shell tools, once, for a person",
@@ -97,12 +97,21 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "commands.installation": "looks for a settings file",
         "commands.signals": "the terminal",
         "commands.stderr": "the terminal",
+        "inspection": "names the type of what is mapped",
+        "ledger": "a database in memory, to know the shape of ours by",
         "logs": "the log's own file",
         "logs.file": "the log's own file",
+        "ownership": "only looks whether a directory may be read",
         "sandbox.market.replay": "the exchange's side: files of the user's that it serves",
         "settings": "the user's own file",
     },
-    "given": {},
+    "given": {
+        "cli": _TOP,
+        "commands.*": _TOP,
+        "lock": "other processes look at it for microseconds: ten tries",
+        "sandbox.clock": "a sandbox begins now, unless it is said when",
+        "sandbox.server": "a sandbox runs on the real clock, unless another is given",
+    },
 }
 
 

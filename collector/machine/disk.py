@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import time
 from pathlib import Path
 
 _PIECE = 64 * 1024
@@ -81,6 +82,10 @@ class Disk:
 
     def make_directory(self, path: Path, mode: int = 0o755) -> None:
         path.mkdir(mode=mode)
+
+    def now_ns(self) -> int:
+        """The clock by which the times of files are set."""
+        return time.time_ns()
 
     def names(self, directory: Path | int) -> list[str]:
         """What is in a directory, in order."""

@@ -16,7 +16,6 @@ from pathlib import Path
 import attrs
 
 from collector.errors import NotReadable
-from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import Disk
 from collector.research.instants import check_times
 from collector.rows import HEADER, open_of_line
@@ -135,7 +134,7 @@ def not_readable(path: Path, why: str) -> NotReadable:
 
 
 def _lines(disk: Disk, path: Path, file: int) -> Lines:
-    made_ns, found = THIS_CLOCK.now_ns(), os.fstat(file)
+    made_ns, found = disk.now_ns(), os.fstat(file)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(found.st_mode):

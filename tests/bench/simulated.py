@@ -28,7 +28,6 @@ _WHOSE = {  # by a part of the path of the file; the first that fits counts
 
 def main() -> None:
     hours, strikes = float(sys.argv[1]), bool(int(sys.argv[2]))
-    virtual.install()
     import attrs
     import structlog
 

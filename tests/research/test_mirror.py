@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import collector.research.mirror
 from collector.candle import MINUTE_MS
 from collector.errors import NotReadable
-from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.research.columns import frame_of, numbers_in, stream_of
 from collector.research.copies import Copy, Extent, read_copy, write_copy
@@ -57,7 +56,7 @@ def copied(path: Path) -> Copy | None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour has passed since the files of the test were written."""
-    monkeypatch.setattr(LocalClock, "now_ns", lambda _: time_ns() + 3_600_000_000_000)
+    monkeypatch.setattr(Disk, "now_ns", lambda _: time_ns() + 3_600_000_000_000)
 
 
 def forge(path: Path, volume: str) -> None:

@@ -42,7 +42,7 @@ class Worker:
     async def _answer(self, life: Life) -> bytes:
         if self.process is None:
             self.process = await trio.lowlevel.open_process(
-                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, env=_environment()
+                self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
             )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -60,10 +60,6 @@ class Worker:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-
-
-def _environment() -> dict[str, str]:
-    return {"PYTHONHASHSEED": "0"} | os.environ  # sets of strings have an order of their own otherwise
 
 
 @attrs.define(eq=False)
