@@ -86,11 +86,6 @@ class Process:
         self.read += 1
         return self.settings
 
-    @property
-    def machine(self) -> Machine:
-        """What everything that owns the directory runs on."""
-        return Machine(disk=self.disk)
-
     async def up(self, for_s: float = 0.0) -> None:
         """Returns when the service has been running for so long. One that ends at every start is not waited for."""
         until_s = trio.current_time() + _LONGEST_S

@@ -80,7 +80,9 @@ async def _readers(world: "World", dice: Random, for_s: float) -> bool:
     while trio.current_time() < until_s or not asked:
         await trio.sleep(dice.uniform(1, 60))
         try:
-            DataIntegrityChecker(world.settings, now_ms=world.box.clock.now_ms).check_all_files()
+            DataIntegrityChecker(
+                world.settings, clock=world.machine.clock, now_ms=world.box.clock.now_ms
+            ).check_all_files()
             list(find_gaps(world.settings.data_dir, world.settings.category))
         except StorageError:
             continue
