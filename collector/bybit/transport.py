@@ -65,8 +65,10 @@ class Transport(httpx.AsyncBaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        with _named_as_httpx_does():
+        try:
             answer = await self._pool.handle_async_request(asked)
+        except _THEIRS as error:
+            raise _named_as_httpx_does(error) from error
         assert isinstance(answer.stream, AsyncIterable)
         return httpx.Response(
             answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
@@ -83,20 +85,19 @@ class _Body(httpx.AsyncByteStream):
     _parts: AsyncIterable[bytes]
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        with _named_as_httpx_does():
+        try:
             async for part in self._parts:
                 yield part
+        except _THEIRS as error:
+            raise _named_as_httpx_does(error) from error
 
     async def aclose(self) -> None:
         await self._parts.aclose()  # type: ignore[attr-defined]  # httpcore's have it
 
 
-@contextmanager
-def _named_as_httpx_does() -> Iterator[None]:
-    try:
-        yield
-    except _THEIRS as error:
-        raise getattr(httpx, type(error).__name__)(str(error)) from error
+def _named_as_httpx_does(error: Exception) -> httpx.TransportError:
+    named: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+    return named(str(error))
 
 
 @attrs.define(eq=False)
