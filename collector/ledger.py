@@ -30,7 +30,7 @@ from collector.inspection import Mark
 from collector.logs import get_logger
 from collector.machine.disk import THIS_DISK, Disk
 from collector.missing import MOST_TRIES, Missing, State
-from collector.own_files import NotAFile, create_own, expect_own, reason, remove_if_there
+from collector.own_files import NotAFile, create_own, expect_own, reason, remove_if_there, sync_directory
 from collector.ownership import (
     OWN,
     checked_identity,
@@ -392,13 +392,18 @@ def _fresh(disk: Disk, path: Path, entries: "_Entries") -> Path:
 
 
 def _put_in_place(disk: Disk, fresh: Path, path: Path) -> sqlite3.Connection:
-    """Sets the old ledger aside, in the place of one that was set aside before, and opens the new one in its place."""
+    """Sets the old ledger aside, in the place of one that was set aside before, and opens the new one in its place.
+
+    The old one's log is gone for good before the new one has its name: SQLite would take it for the new one's.
+    """
     aside = path.with_name(f"unreadable-{path.name}")
     _remove_all(disk, aside)
     for suffix in _SUFFIXES:
         with suppress(FileNotFoundError):
             disk.rename(path.with_name(path.name + suffix), aside.with_name(aside.name + suffix))
+    sync_directory(disk, path.parent)
     disk.rename(fresh, path)
+    sync_directory(disk, path.parent)
     return _connect(disk, path)
 
 

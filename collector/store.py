@@ -59,7 +59,7 @@ class SeriesFile:
     remembered: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
     pieces: tuple[Piece, ...] = ()  # what was taken out of it, and is not stored again
-    named_anew: bool = False  # created or renamed over: lasting only once its directory is synced
+    named_anew: bool = False  # lasts only once its directory is synced: created, renamed over, or found without a mark
 
     @property
     def end_ms(self) -> int:
@@ -267,6 +267,7 @@ class Store:
                 if found.held or not found.rest:
                     file.size = len(found.text) if found.mended else found.size
                     file.held, file.remembered = found.held, found.remembered
+                file.named_anew = found.held != found.remembered  # a process that was killed may not have synced it
             file.pieces = self._quarantine.pieces(frame, path)
         return file, finding
 

@@ -126,10 +126,13 @@ class Writer:
             self._leave_alone(series, str(refusal))
         except StorageError:
             self._files.pop(series, None)
+            self._unsynced.pop(series, None)
             raise
 
     async def _open_file(self, series: Series) -> None:
         file = self._files[series] = await self._opened(series)
+        if file.named_anew:
+            self._note(self._unsynced, series)
         self._hold(series, file)
         await self._put_back(series, file)
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from collector.candle import Series, timeframe
 from collector.errors import StorageError
 from collector.inspection import Mark
 from collector.ledger import open_ledger, read_ledger
-from collector.machine.disk import THIS_DISK
+from collector.machine.disk import THIS_DISK, Disk
 from collector.ownership import OWN
 from tests.candles import T0, span, spans
 
@@ -240,3 +241,29 @@ def test_a_number_of_tries_that_cannot_be_is_damage(place: Place) -> None:
     )
     place.run(f"insert into series values ('NEWUSDT_1', cast('{entry}' as blob))")
     assert place.loaded()[1] == {}
+
+
+class _Telling(Disk):
+    """Tells of what is renamed, and of directories that are synced."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        self.told.append(target.name)
+
+    def sync(self, file: int) -> None:
+        super().sync(file)
+        if stat.S_ISDIR(os.fstat(file).st_mode):
+            self.told.append("synced")
+
+
+def test_the_log_of_the_old_ledger_is_gone_for_good_before_there_is_a_new_one(place: Place) -> None:
+    place.put(b"no ledger")
+    place.path.with_name("ledger.db-wal").write_bytes(b"the log of another")
+    disk = _Telling()
+    with open_ledger(disk, place.directory, "bybit", "linear"):
+        pass
+    aside = ["unreadable-ledger.db", "unreadable-ledger.db-wal", "unreadable-ledger.db-shm"]
+    assert disk.told == [*aside, "synced", "ledger.db", "synced"]

@@ -30,7 +30,7 @@ from collector.store import Finding, SeriesFile, Store
 from collector.vitals import Vitals
 from collector.writer import Writer
 from tests.candles import BTC, T0, content, row, rows, span, spans
-from tests.disks import BreakingDisk, DeafDisk, FullDisk
+from tests.disks import BreakingDisk, DeafDisk, FullDisk, RecordingDisk
 from tests.support import ClockByHand
 
 NOW = T0 + 10**9
@@ -500,6 +500,19 @@ async def test_a_disk_that_refuses_ends_the_writer_with_intact_files(bench: Benc
         await bench.write(answered(0, 10), answered(10, 40))
     assert bench.data == content(rows(0, 10))
     assert bench.held == spans(0, 10)
+
+
+async def test_what_a_killed_process_left_is_synced_before_it_is_in_the_ledger(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, disk=RecordingDisk())
+    path = tmp_path / "BTCUSDT_1.csv"
+    await bench.write(answered(0, 2))
+    path.write_bytes(content(rows(0, 3)))
+    bench.disk = left = RecordingDisk()
+    await bench.write()
+    assert left.synced == [path, tmp_path]
+    bench.disk = vouched_for = RecordingDisk()
+    await bench.write()
+    assert vouched_for.synced == []
 
 
 async def test_what_could_not_be_synced_is_not_in_the_ledger(bench: Bench) -> None:
