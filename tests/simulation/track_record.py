@@ -20,7 +20,7 @@ import attrs
 TREE = Path(__file__).parents[2]
 PAST = Path(__file__).parent / "past"
 SEEDS = 50
-_WITHIN_S = 600.0  # of real time, for one run; one that takes longer hangs
+_LEAST_S, _HOUR_S = 300.0, 150.0  # of real time for a run, and each hour of it: beyond, not even its end is told
 _SAID = 100  # characters of what was said
 _KEPT, _BROKEN = 0, 1  # exit statuses of a run; any other is a crash, such as of an import
 _HUNK = re.compile(r"^@@ .*\n", re.MULTILINE)
@@ -129,11 +129,12 @@ class TrackRecord:
     def _broken(self, tree: Path, seed: int) -> str:
         """What the run of a seed says first of a broken promise; nothing if all were kept."""
         run = [sys.executable, "-m", "tests.simulation", "--seed", str(seed), "--runs", "1"]
-        run += ["--length", f"{self.length:g}", "--calm", f"{self.calm:g}"]
+        run += ["--length", f"{self.length:g}", "--calm", f"{self.calm:g}", "--processes", "1"]
+        within_s = _LEAST_S + _HOUR_S * (self.length + self.calm)
         try:
-            done = subprocess.run(run, cwd=tree, capture_output=True, text=True, timeout=_WITHIN_S)
+            done = subprocess.run(run, cwd=tree, capture_output=True, text=True, timeout=within_s)
         except subprocess.TimeoutExpired:
-            return f"it takes longer than {_WITHIN_S:.0f} s"
+            return f"it takes longer than {within_s:.0f} s"
         if done.returncode == _KEPT:
             return ""
         told = [line for line in done.stdout.splitlines() if line.startswith(f"seed {seed}: ")]
