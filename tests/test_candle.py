@@ -109,3 +109,32 @@ def test_series_sort_by_symbol_then_from_fine_to_coarse() -> None:
         "BTCUSDT_M",
         "ETHUSDT_1",
     ]
+
+
+def test_a_symbol_has_at_most_forty_characters() -> None:
+    assert Series("1" * 40, timeframe("1")).symbol == "1" * 40
+    with pytest.raises(ValueError, match="is not a symbol"):
+        Series("1" * 41, timeframe("1"))
+
+
+def test_a_coarse_candle_is_made_of_those_of_the_timeframes_that_divide_it() -> None:
+    made_of = {
+        name: [each.name for each in TIMEFRAMES.values() if each.fills(frame)] for name, frame in TIMEFRAMES.items()
+    }
+    hour = ["1", "3", "5", "15", "30"]
+    day = [*hour, "60", "120", "240", "360", "720"]
+    assert made_of == {
+        "1": [],
+        "3": ["1"],
+        "5": ["1"],
+        "15": ["1", "3", "5"],
+        "30": ["1", "3", "5", "15"],
+        "60": hour,
+        "120": [*hour, "60"],
+        "240": [*hour, "60", "120"],
+        "360": [*hour, "60", "120"],
+        "720": [*hour, "60", "120", "240", "360"],
+        "D": day,
+        "W": [*day, "D"],
+        "M": [*day, "D"],
+    }

@@ -130,3 +130,63 @@ def test_new_connections_stay_below_the_exchanges_limit() -> None:
 
 def test_a_ban_is_made_longer_and_never_shorter() -> None:
     assert RateLimit().ban(60.0).ban(10.0).banned_until_s == 60.0
+
+
+def test_a_share_of_the_address_is_one_of_what_may_be_in_flight_and_of_the_limit() -> None:
+    assert Demand.of(20, 1) == Demand(20, 600)
+    assert Demand.of(21, 0.3) == Demand(7, 180)
+    assert Demand.of(1, 0.001) == Demand(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("demands", "granted"),
+    [
+        ([Demand(550, 600)], 500),  # the rest of the limit is for what arrives bunched
+        ([Demand(300, 600)], 300),
+        ([Demand(50, 600), Demand(50, 600), Demand(4, 600)], 28),
+        ([Demand(4, 600), Demand(50, 600), Demand(50, 600)], 4),
+        ([Demand(20, 600), Demand(20, 600), Demand(20, 600)], 20),
+        ([Demand(25, 600), Demand(25, 600), Demand(25, 600)], 20),
+        ([Demand(100, 600), Demand(2, 600)], 98),
+        ([Demand(20, 6), Demand(20, 6)], 2),
+        ([Demand(20, 6)] * 9, 1),
+        ([Demand(20, 600), Demand(20, 6)], 2),  # the most careful decides for all
+    ],
+)
+def test_each_gets_the_same_and_what_others_leave(demands: list[Demand], granted: int) -> None:
+    limit = RateLimit()
+    for number, demand in enumerate(demands[1:]):
+        _, limit = limit.reserve(0.0, f"other {number}", demand, 1)
+    (_, given), _ = limit.reserve(0.0, "one", demands[0], 1)
+    assert given == granted
+
+
+def test_a_process_that_leaves_takes_no_other_with_it() -> None:
+    demand, limit = Demand.of(20, 1), RateLimit()
+    for now_s, name in [(0.0, "gone"), (10.0, "done"), (20.0, "other")]:
+        _, limit = limit.reserve(now_s, name, demand, 1)
+    limit = limit.leave(35.0, "done")
+    assert [(each.name, each.until_s) for each in limit.members] == [("done", 40.0), ("other", 55.0)]
+
+
+def test_what_is_in_flight_counts_although_less_is_granted_now() -> None:
+    demand = Demand(20, 600)
+    (first_s, _), limit = RateLimit().reserve(0.0, "one", demand, 40)
+    (second_s, _), _ = limit.reserve(0.0, "one", demand, 40)
+    assert limit.members[0].in_flight == 40
+    assert (first_s, second_s) == (0.0, 5 / (600 - 40 - 1))
+
+
+def test_a_reservation_as_late_as_all_that_may_wait_is_believed() -> None:
+    demand = Demand(20, 600)
+    interval_s = 5 / (600 - 20 - 1)
+    assert RateLimit(request_due_s=2 * interval_s).reserve(0.0, "one", demand, 1)[0][0] == 2 * interval_s
+    assert RateLimit(request_due_s=2.1 * interval_s).reserve(0.0, "one", demand, 1)[0][0] == 0.0
+
+
+def test_connections_come_at_nine_tenths_of_the_exchanges_limit() -> None:
+    limit, at_s = RateLimit(), []
+    for _ in range(500):
+        start_s, limit = limit.reserve_connection(0.0, 1)
+        at_s.append(start_s)
+    assert sum(each < 299.9 for each in at_s) == 450
