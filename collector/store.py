@@ -330,11 +330,8 @@ class Store:
     def count_rows(self, series: Series) -> int:
         """How many rows a file holds, without looking at them."""
         path = self.path(series)
-        with storage(path):
-            if not path.exists():
-                return 0
-            with mapped(self.disk, path) as data:
-                return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
+        with storage(path), mapped(self.disk, path) as data:
+            return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
 
 
 @attrs.frozen

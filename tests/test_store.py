@@ -642,3 +642,202 @@ def test_a_system_call_that_fails_is_a_sentence(
     with pytest.raises(StorageError, match="Input/output error"):
         work(store, file)
     monkeypatch.undo()
+
+
+# What an open file says of itself
+
+
+def test_a_file_tells_its_end_its_last_row_and_what_to_remember(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    assert (file.end_ms, file.mark(), file.last) == (0, None, b"")
+    file.append(joined([rows(0, 5), rows(7, 9)]))
+    file.append(rows(9, 10))
+    assert (file.end_ms, file.last) == (spans(0, 10).hull.end_ms, rows(9, 10).text)
+    mark = file.mark()
+    assert mark is not None
+    assert (mark.size, mark.first_ms, mark.last_ms) == (file.size, T0, spans(9, 10).hull.start_ms)
+    file.insert([rows(5, 6)])
+    assert file.last == b""
+
+
+def test_rows_of_which_the_first_are_there_are_not_appended(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 10))
+    with pytest.raises(ValueError, match="do not continue"):
+        file.append(joined([rows(3, 5), rows(20, 22)]))
+
+
+def test_only_a_file_that_is_new_has_a_name_to_be_synced(tmp_path: Path) -> None:
+    store = Store(tmp_path, THIS_DISK)
+    file, _ = store.open(BTC, None)
+    assert not file.named_anew
+    file.append(rows(0, 1))
+    assert file.named_anew
+    store.sync_names([file])
+    file.append(rows(1, 2))
+    assert not file.named_anew
+
+
+def test_appending_leaves_no_file_open(tmp_path: Path) -> None:
+    file, before = opened(tmp_path), len(list(Path("/proc/self/fd").iterdir()))
+    for place in range(5):
+        file.append(rows(place, place + 1))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_with_a_limit_is_appended_to_until_it_is_full_and_then_made_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path, THIS_DISK)
+    file, _ = store.open(BTC, None)
+    file.keep = 5
+    file.append(rows(0, 4))
+    store.sync_names([file])
+    assert not file.is_full
+    file.append(rows(4, 5))
+    assert file.is_full
+    assert not file.named_anew
+    file.append(rows(5, 7))
+    assert file.named_anew
+    assert (file.held, file.last) == (spans(2, 7), rows(5, 7).text)
+    assert (tmp_path / NAME).read_bytes() == content(rows(2, 7))
+
+
+def test_more_rows_than_a_new_file_may_hold_leave_the_newest(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.keep = 2
+    file.append(rows(0, 5))
+    assert (tmp_path / NAME).read_bytes() == content(rows(3, 5))
+    (tmp_path / NAME).unlink()
+    with pytest.raises(FileChangedError):
+        file.append(rows(5, 6))
+    (tmp_path / NAME).write_bytes(content(rows(0, 9)))
+    with pytest.raises(FileChangedError):
+        file.append(rows(5, 6))
+
+
+def test_rows_that_go_into_a_file_with_a_limit_leave_the_newest(tmp_path: Path) -> None:
+    store = Store(tmp_path, THIS_DISK)
+    file, _ = store.open(BTC, None)
+    file.append(rows(5, 8))
+    store.sync_names([file])
+    file.keep = 5
+    file.insert([rows(3, 5)])
+    assert (tmp_path / NAME).read_bytes() == content(rows(3, 8))
+    assert not file.named_anew  # its name has been synced already
+    file.insert([rows(2, 4), rows(7, 10)])
+    assert (tmp_path / NAME).read_bytes() == content(rows(5, 10))
+    assert file.held == spans(5, 10)
+    assert file.insert([]) == ()
+
+
+def test_a_file_that_is_gone_is_neither_trimmed_nor_synced(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.trim(5)
+    file.sync()
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_file_within_the_limit_stays_as_it_is_when_trimmed(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 3))
+    file.trim(5)
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 3))
+    assert file.held == spans(0, 3)
+
+
+def test_what_is_cut_is_kept_and_the_file_goes_on_from_there(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 9))
+    file.cut(spans(6, 7).hull.start_ms)
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 6))
+    assert (tmp_path / f"{NAME}.removed-1").read_bytes() == rows(6, 9).text
+    assert (file.held, file.last) == (spans(0, 6), b"")
+    file.append(rows(6, 7))
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 7))
+
+
+@pytest.mark.parametrize("change", [lambda file: file.trim(2), lambda file: file.cut(T0)])
+def test_a_file_that_somebody_else_changed_is_neither_trimmed_nor_cut(
+    tmp_path: Path, change: Callable[[SeriesFile], None]
+) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 5))
+    (tmp_path / NAME).write_bytes(content(rows(0, 6)))
+    with pytest.raises(FileChangedError):
+        change(file)
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 6))
+
+
+def test_every_series_is_one_that_a_file_is_named_after_in_order(tmp_path: Path) -> None:
+    assert Store(tmp_path / "none", THIS_DISK).every_series() == []
+    for name in ("ETHUSDT_5.csv", NAME, "notes.csv", "BTCUSDT_1.csv.new"):
+        (tmp_path / name).touch()
+    assert Store(tmp_path, THIS_DISK).every_series() == [BTC, Series("ETHUSDT", TIMEFRAMES["5"])]
+
+
+def test_a_file_of_a_header_alone_gets_no_second_one(tmp_path: Path) -> None:
+    file, what = found(tmp_path, HEADER)
+    assert what == ""
+    file.append(rows(0, 2))
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 2))
+
+
+@pytest.mark.parametrize(("sound", "name"), [(0, f"{NAME}.set-aside-1"), (1, f"{NAME}.set-aside-1.pending")])
+def test_what_is_set_aside_waits_if_any_row_of_it_is_sound(tmp_path: Path, sound: int, name: str) -> None:
+    (tmp_path / NAME).write_bytes(b"no header\n" + rows(0, sound).text)
+    file, finding = Store(tmp_path, THIS_DISK).open(BTC, None)
+    assert finding
+    assert finding.again == (spans(0, 1) if sound else NOTHING)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    file.append(rows(0, 2))
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 2))
+
+
+@pytest.mark.parametrize(("sound", "name"), [(0, f"{NAME}.cut-1"), (1, f"{NAME}.cut-1.pending")])
+def test_what_is_cut_off_waits_if_any_row_of_it_is_sound(tmp_path: Path, sound: int, name: str) -> None:
+    (tmp_path / NAME).write_bytes(content(rows(0, 9)) + b"spoiled\n" + rows(9, 9 + sound).text)
+    file, finding = Store(tmp_path, THIS_DISK).open(BTC, None)
+    assert finding
+    assert finding.again == (spans(9, 10) if sound else NOTHING)
+    assert {path.name for path in tmp_path.iterdir()} == {NAME, name}
+    assert file.held == spans(0, 9)
+
+
+def test_a_piece_that_is_used_up_leaves_the_others_waiting(tmp_path: Path) -> None:
+    store = Store(tmp_path, THIS_DISK)
+    for first in (20, 40):
+        (tmp_path / f"{NAME}.cut-{first}.pending").write_bytes(rows(first, first + 5).text)
+    file, _ = store.open(BTC, None)
+    store.finish(file, file.pieces[0])
+    assert [piece.covered for piece in file.pieces] == [spans(40, 45)]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{NAME}.cut-20", f"{NAME}.cut-40.pending"}
+
+
+def test_lines_that_are_mended_away_are_kept_as_they_were(tmp_path: Path) -> None:
+    store = Store(tmp_path, THIS_DISK)
+    beside = store.mend(BTC, [rows(0, 1).text], [b"one\n", b"two\n"])
+    assert beside
+    assert beside.read_bytes() == b"one\ntwo\n"
+    assert store.mend(BTC, [rows(0, 1).text], []) is None
+
+
+def test_only_a_file_that_would_lose_rows_is_foreign(tmp_path: Path) -> None:
+    store = Store(tmp_path, THIS_DISK)
+    for data, is_foreign in [(content(rows(0, 5)), False), (b"somebody,else\n1,2,3,4,5\n", True)]:
+        (tmp_path / NAME).write_bytes(data)
+        assert store.is_foreign(BTC) is is_foreign
+
+
+@pytest.mark.parametrize(("data", "count"), [(None, 0), (b"", 0), (HEADER, 0), (content(rows(0, 3)), 3)])
+def test_a_file_has_as_many_rows_as_lines_behind_its_header(tmp_path: Path, data: bytes | None, count: int) -> None:
+    if data is not None:
+        (tmp_path / NAME).write_bytes(data)
+    assert Store(tmp_path, THIS_DISK).count_rows(BTC) == count
+
+
+def test_pages_that_overlap_are_put_in_as_one(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(joined([rows(0, 2), rows(40, 42)]))
+    file.insert([rows(10, 20), rows(12, 15, volume="2"), rows(19, 25), rows(30, 31)])
+    assert (tmp_path / NAME).read_bytes() == content(
+        rows(0, 2), rows(10, 12), rows(12, 15, volume="2"), rows(15, 25), rows(30, 31), rows(40, 42)
+    )
