@@ -65,7 +65,7 @@ def _lives(given: argparse.Namespace) -> Iterable[Life]:
 
 def _kept_up(given: argparse.Namespace, wanted: Iterable[Life], tally: Tally) -> bool:
     """Lives all that is wanted; whether nobody interrupted it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     interrupted = False
     try:
         with tempfile.TemporaryDirectory(prefix="simulation-") as scratch:
