@@ -78,6 +78,7 @@ class SimulatedDisk(Disk):
         self.on_change: Callable[[], None] = lambda: None  # called after each call that has changed something
         self.on_save: Callable[[], None] = lambda: None  # after each commit of the ledger
         self.on_power_cut: Callable[[], None] = lambda: None  # and before the power fails
+        self.on_states: Callable[[], None] = lambda: None  # then, while every state is still possible
         self._directories = {directory: Directory()}
         self._files: dict[int, File] = {}  # by inode, of those that have a name
         self._opened: dict[int, _Opened] = {}  # what the process has open
@@ -207,12 +208,33 @@ class SimulatedDisk(Disk):
         self.on_power_cut()
         self.revive()
         self.dead = True
+        self.on_states()
         self._files = {}
         if self._memory:
             shutil.rmtree(self._memory, ignore_errors=True)
         for path in [*self._directories]:
             if path in self._directories:
                 self._cut_power_at(path)
+
+    def write_state(self, place: Path, dice: Random) -> None:
+        """Makes, in an empty directory, one of the states that a power cut may leave at this moment. Nothing changes."""
+        for path, directory in self._directories.items():
+            for name in os.listdir(path):
+                if not name.endswith(_OF_SQLITE) and name not in directory.mentioned() and _is_regular(path / name):
+                    self._at(path / name)
+        self._write_state(place, self._directories[self._root], dice)
+
+    def _write_state(self, place: Path, directory: Directory, dice: Random) -> None:
+        left, _ = directory.survive(dice)
+        for name, thing in sorted(left.items()):
+            if isinstance(thing, Directory):
+                (place / name).mkdir()
+                self._write_state(place / name, thing, dice)
+            elif not name.endswith(_OF_SQLITE):
+                content, changed_ns, _ = thing.survive(dice)
+                (place / name).write_bytes(content)
+                (place / name).chmod(thing.mode & 0o7777)
+                os.utime(place / name, ns=(changed_ns, changed_ns))
 
     def certain(self, name: str) -> list[bytes]:
         """What a file holds for certain if the power fails now, whichever file its name stands for then."""

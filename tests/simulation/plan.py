@@ -15,6 +15,7 @@ _MOST = 8  # kinds in one run: with more, each strikes too seldom
 _ENDS = ("kill", "kill in a call", "power cut", "stop")  # after which a start shows what was left behind
 _END_SHARE = 0.3  # of the runs that have each of these, whatever else is drawn
 _EVERY_S = 400.0
+_PUSHES_S = (5.0, 20.0, 60.0)  # apart, for each topic
 
 
 @attrs.frozen
@@ -41,6 +42,8 @@ class Plan:
     kinds: frozenset[str] = attrs.field()
     limited: bool = False  # to the 50 newest rows of a file
     calm_s: float = 5400.0
+    push_every_s: float = 5.0  # of each topic
+    states: int = 12  # in which the disk may be after a power cut, that are looked at beside the one that is lived on
 
     @kinds.default
     def _those_that_strike(self) -> frozenset[str]:
@@ -74,7 +77,8 @@ def draw(seed: int, hours: float, kinds: tuple[str, ...] = (), calm: float = 1.5
     dice = Random(f"plan {seed}")
     chosen = kinds or _drawn(dice)
     strikes = tuple(_strikes(dice, hours * 3600, chosen))
-    return Plan(seed, hours, strikes, limited=dice.random() < 0.25, calm_s=calm * 3600)
+    limited, push_every_s = dice.random() < 0.25, dice.choice(_PUSHES_S)
+    return Plan(seed, hours, strikes, limited=limited, calm_s=calm * 3600, push_every_s=push_every_s)
 
 
 def _drawn(dice: Random) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from collector.sandbox.clock import Clock
 from collector.sandbox.stream.rules import StreamRules
 from collector.settings import Settings
 from tests.live_market import live_settings
-from tests.simulation import virtual
+from tests.simulation import states, virtual
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import KINDS
 from tests.simulation.faults.kind import Shared
@@ -31,7 +31,6 @@ from tests.simulation.process import Process
 from tests.simulation.promises import Witness
 from tests.simulation.report import Report
 
-_PUSH_EVERY_S = 5.0
 _BAN_S = 600.0
 _LONGEST_S = 7200.0  # until a strike that has no effect is given up
 
@@ -68,6 +67,7 @@ class World:
         self.excuses = Shared(partial(setattr, self, "excused"), None)
         self.witness = Witness(self)
         self.process.expects = self._expects
+        self.machine.disk.on_states = partial(states.examine, self)
 
     @property
     def network(self) -> Network:
@@ -107,7 +107,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
     network = Network(trace.note, Random(f"network {plan.seed}"), directory)
     local = VirtualClock()
     clock = Clock(EPOCH_NS // 1_000_000, 1, local.elapsed_ns)
-    rules = StreamRules(push_every_s=_PUSH_EVERY_S)
+    rules = StreamRules(push_every_s=plan.push_every_s)
     exchange = build_exchange(
         seed=plan.seed,
         symbols=plan.symbols,

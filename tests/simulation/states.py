@@ -1,0 +1,92 @@
+"""Many states of the disk after one power cut: each is opened as the collector opens it, and judged.
+
+A run can live on in one of them alone. The others are copies, which the run never sees: with them, it is the same run.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from collector.book import Book
+from collector.candle import Series
+from collector.coverage import Spans
+from collector.errors import CollectorError
+from collector.ledger import open_ledger
+from collector.machine.disk import Disk
+from collector.rows import HEADER, check_lines, coverage
+from collector.store import SeriesFile, Store
+from tests.simulation.disk import State
+from tests.simulation.promises.claims import every_series
+from tests.simulation.promises.reader import rows_of_file
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_SAID = 3  # times, about one power cut
+
+
+def examine(world: "World") -> None:
+    """Looks at as many states of this moment as the plan says, and says in the report what is wrong."""
+    data_dir = world.settings.data_dir
+    dice, wrong = Random(f"states {world.plan.seed} {world.disk.states}"), list[str]()
+    for _ in range(world.plan.states):
+        with TemporaryDirectory(dir=data_dir.parent) as scratch:
+            shutil.copytree(data_dir / ".collector", Path(scratch, ".collector"), ignore=_no_files)
+            state = world.disk.state(dice)
+            state.put_into(Path(scratch))
+            wrong += _opened(world, state, Path(scratch))
+        world.report.states += 1
+    world.report.wrong += [f"after power cut {world.report.power_cuts + 1}: {each}" for each in wrong[:_SAID]]
+
+
+def _no_files(_: str, names: list[str]) -> list[str]:
+    """What is not copied: databases, which the state has, and what can be locked or listened at."""
+    return [name for name in names if not name.endswith(".json")]
+
+
+def _opened(world: "World", state: State, directory: Path) -> Iterator[str]:
+    settings, book, disk = world.settings, Book(), Disk()
+    try:
+        with open_ledger(disk, directory, settings.exchange, settings.category) as ledger:
+            marks = ledger.load(book)
+            store = Store(directory, disk)
+            for series in every_series(settings):
+                mark = marks.get(series)
+                file, _ = store.open(series, mark)
+                yield from _judged(world, series, file, mark.held if mark else Spans())
+                _, again = store.open(series, file.mark())
+                if again:
+                    yield f"{series} is mended twice: {again.what}"
+    except CollectorError as trouble:
+        yield f"it cannot be opened: {trouble!r}, with {sorted(state.files)}"
+
+
+def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) -> Iterator[str]:
+    """What is wrong with a file after its opening: nothing torn, lost or invented, and as the ledger has it."""
+    data = file.path.read_bytes() if file.path.exists() else b""
+    opens, _, why = check_lines(series.timeframe, data[len(HEADER) :])
+    if data and (why or not data.startswith(HEADER)):
+        yield f"{series} is not sound: {why or data[:40]!r}"
+        return
+    covered, rows = coverage(series.timeframe, opens), set(data.splitlines())
+    certain = [set(each.splitlines()) for each in world.disk.certain(series.file_name)]
+    path = world.settings.data_dir / series.file_name
+    written = set(path.read_bytes().splitlines()) if path.exists() else set()
+    if invented := rows.difference(written, *certain):
+        yield f"{series} has rows that it never had: {sorted(invented)[:2]}"
+    synced = (
+        {open_ms for open_ms, line in rows_of_file(b"".join(each + b"\n" for each in set.intersection(*certain)))}
+        if certain
+        else set()
+    )
+    if lost := synced - set(opens):
+        yield f"{series} has lost rows that were synced: {sorted(lost)[:2]}"
+    if covered != file.held:
+        yield f"{series} holds {covered}, and is thought to hold {file.held}"
+    if world.settings.limit_to_50_entries and covered:
+        claimed = claimed.within(covered[0].start_ms, claimed.hull.end_ms) if claimed else claimed
+    if more := claimed - covered:
+        yield f"the ledger calls {series} held where it is not: {list(more)[:2]}"
