@@ -20,7 +20,7 @@ from collector.rows import HEADER, check_lines, coverage
 from collector.store import SeriesFile, Store
 from tests.simulation.disk import State
 from tests.simulation.promises.claims import every_series
-from tests.simulation.promises.reader import rows_of_file
+from tests.simulation.promises.reader import sound_opens
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -71,19 +71,15 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
     if data and (why or not data.startswith(HEADER)):
         yield f"{series} is not sound: {why or data[:40]!r}"
         return
-    covered, rows = coverage(series.timeframe, opens), set(data.splitlines())
-    certain = [set(each.splitlines()) for each in world.disk.certain(series.file_name)]
+    certain = world.disk.certain(series.file_name)
     path = world.settings.data_dir / series.file_name
-    written = set(path.read_bytes().splitlines()) if path.exists() else set()
-    if invented := rows.difference(written, *certain):
+    written = path.read_bytes() if path.exists() else b""
+    if invented := set(data.splitlines()).difference(written.splitlines(), *(each.splitlines() for each in certain)):
         yield f"{series} has rows that it never had: {sorted(invented)[:2]}"
-    synced = (
-        {open_ms for open_ms, line in rows_of_file(b"".join(each + b"\n" for each in set.intersection(*certain)))}
-        if certain
-        else set()
-    )
-    if lost := synced - set(opens):
+    synced = [set(sound_opens(series.timeframe, each)) for each in certain]
+    if synced and (lost := set.intersection(*synced).difference(opens)):
         yield f"{series} has lost rows that were synced: {sorted(lost)[:2]}"
+    covered = coverage(series.timeframe, opens)
     if covered != file.held:
         yield f"{series} holds {covered}, and is thought to hold {file.held}"
     if world.settings.limit_to_50_entries and covered:
