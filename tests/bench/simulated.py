@@ -37,8 +37,7 @@ def main() -> None:
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     plan, report, shares = draw(seed=7, hours=hours, calm=0.0 if strikes else hours), Report(), Counter[str]()
-    if not strikes:
-        plan = attrs.evolve(plan, strikes=(), kinds=frozenset())
+    plan = attrs.evolve(plan, push_every_s=5.0, strikes=plan.strikes if strikes else ())
     signal.signal(signal.SIGPROF, lambda _, frame: shares.update([_whose(frame)]))
     with tempfile.TemporaryDirectory(prefix="collector-bench-") as directory:
         cpu_s, began_s = time.process_time(), virtual.real_s()

@@ -217,21 +217,23 @@ class SimulatedDisk(Disk):
                 self._cut_power_at(path)
 
     def write_state(self, place: Path, dice: Random) -> None:
-        """Makes, in an empty directory, one of the states that a power cut may leave at this moment. Nothing changes."""
+        """Makes, in an empty directory, one of the states that a power cut may leave now. Nothing changes here."""
         for path, directory in self._directories.items():
-            for name in os.listdir(path):
+            for name in super().names(path):
                 if not name.endswith(_OF_SQLITE) and name not in directory.mentioned() and _is_regular(path / name):
                     self._at(path / name)
         self._write_state(place, self._directories[self._root], dice)
 
     def _write_state(self, place: Path, directory: Directory, dice: Random) -> None:
-        left, _ = directory.survive(dice)
+        left, what = directory.survive(dice)
+        self.states.update(what)
         for name, thing in sorted(left.items()):
             if isinstance(thing, Directory):
                 (place / name).mkdir()
                 self._write_state(place / name, thing, dice)
             elif not name.endswith(_OF_SQLITE):
-                content, changed_ns, _ = thing.survive(dice)
+                content, changed_ns, became = thing.survive(dice)
+                self.states[became] += 1
                 (place / name).write_bytes(content)
                 (place / name).chmod(thing.mode & 0o7777)
                 os.utime(place / name, ns=(changed_ns, changed_ns))

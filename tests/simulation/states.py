@@ -3,7 +3,6 @@
 A run can live on in one of them alone. The others are copies, which the run never sees: with them, it is the same run.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -18,9 +17,9 @@ from collector.ledger import open_ledger
 from collector.machine.disk import Disk
 from collector.rows import HEADER, check_lines, coverage
 from collector.store import SeriesFile, Store
-from tests.simulation.disk import State
 from tests.simulation.promises.claims import every_series
 from tests.simulation.promises.reader import sound_opens
+from tests.simulation.promises.witness import moment
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,25 +29,18 @@ _SAID = 3  # times, about one power cut
 
 def examine(world: "World") -> None:
     """Looks at as many states of this moment as the plan says, and says in the report what is wrong."""
-    data_dir = world.settings.data_dir
-    dice, wrong = Random(f"states {world.plan.seed} {world.disk.states}"), list[str]()
+    dice, wrong = Random(f"states {world.plan.seed} {world.report.states}"), list[str]()
     for _ in range(world.plan.states):
-        with TemporaryDirectory(dir=data_dir.parent) as scratch:
-            shutil.copytree(data_dir / ".collector", Path(scratch, ".collector"), ignore=_no_files)
-            state = world.disk.state(dice)
-            state.put_into(Path(scratch))
-            wrong += _opened(world, state, Path(scratch))
+        with TemporaryDirectory(dir=world.settings.data_dir.parent) as scratch:
+            world.disk.write_state(Path(scratch), dice)
+            wrong += _opened(world, Path(scratch))
         world.report.states += 1
-    world.report.wrong += [f"after power cut {world.report.power_cuts + 1}: {each}" for each in wrong[:_SAID]]
+    world.report.wrong += [f"{moment()}: after a power cut: {each}" for each in wrong[:_SAID]]
 
 
-def _no_files(_: str, names: list[str]) -> list[str]:
-    """What is not copied: databases, which the state has, and what can be locked or listened at."""
-    return [name for name in names if not name.endswith(".json")]
-
-
-def _opened(world: "World", state: State, directory: Path) -> Iterator[str]:
+def _opened(world: "World", directory: Path) -> Iterator[str]:
     settings, book, disk = world.settings, Book(), Disk()
+    left = sorted(path.name for path in directory.iterdir())
     try:
         with open_ledger(disk, directory, settings.exchange, settings.category) as ledger:
             marks = ledger.load(book)
@@ -61,7 +53,7 @@ def _opened(world: "World", state: State, directory: Path) -> Iterator[str]:
                 if again:
                     yield f"{series} is mended twice: {again.what}"
     except CollectorError as trouble:
-        yield f"it cannot be opened: {trouble!r}, with {sorted(state.files)}"
+        yield f"it cannot be opened: {trouble!r}, with {left}"
 
 
 def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) -> Iterator[str]:

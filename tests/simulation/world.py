@@ -145,7 +145,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
             await process.ended.wait()
             nursery.cancel_scope.cancel()
         world.witness.judge_files()
-        report.states, report.disk = report.power_cuts, disk.states
+        report.states, report.disk = report.states + report.power_cuts, disk.states
         report.requests, report.most_in_5s = box.counts.requests, box.counts.most_in_5s
     report.hours, report.seconds = trio.current_time() / 3600, virtual.real_s() - began_s
     report.traces.append(trace.text)
