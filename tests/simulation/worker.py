@@ -1,7 +1,7 @@
 """A process that lives runs: a life comes in as a line of JSON, and what was seen of it goes out as another.
 
-Each run has a process of its own, a copy
-of this one, so that nothing of a run is left for the next, and a run that kills its process is one failed run.
+Each run has a process of its own, a copy of this one, so that nothing of a run is left for the next, and a run that
+kills its process is one failed run.
 """
 
 import gc
