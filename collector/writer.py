@@ -87,11 +87,17 @@ class Writer:
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
     _unsaved: dict[Series, float] = attrs.field(factory=dict)
+    # The newest close on record: the exchange's clock had passed it, whatever answers say that lie about the time.
+    _passed_ms: int = attrs.field(init=False)
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _channel: trio.MemoryReceiveChannel[Event] | None = None
     _to_open: int = 0
     _done: int = 0  # events taken, files opened, slices synced and saved, and every file begun with
     _call: tuple[str, Path] | None = None  # what the thread is doing to which file
+
+    @_passed_ms.default
+    def _newest_close(self) -> int:
+        return max((mark.held.hull.end_ms for mark in self._marks.values() if mark.held), default=0)
 
     def change(self, settings: Settings) -> None:
         """Follows other settings from now on."""
@@ -453,8 +459,8 @@ class Writer:
         if finding:
             log.warning("file mended", file=finding.file, what=finding.what)
             self._book.suspect(series, finding.again & file.held)
-        if file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
-            await self._in_thread("cutting", file.path, partial(self._cut, file, now_ms))
+        if file.end_ms > self._passed_ms and file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
+            await self._in_thread("cutting", file.path, partial(self._cut, file, max(now_ms, self._passed_ms)))
         if self._settings.limit_to_50_entries and (file.rows <= NEWEST or not self._spares_long):
             await self._in_thread("trimming", file.path, partial(self._limit, file))
         self._book.suspect(series, _unverified(file))

@@ -392,6 +392,17 @@ async def test_a_file_that_somebody_changes_again_and_again_ends_the_writer_with
         await bench.write(answered(0, 10))
 
 
+async def test_what_a_killed_process_wrote_is_synced_before_the_ledger_claims_it(bench: Bench) -> None:
+    path = bench.directory / "BTCUSDT_1.csv"
+    path.write_bytes(content(rows(0, 10)))
+    disk = RecordingDisk()
+    await Bench(bench.directory, disk=disk).write()
+    assert disk.synced == [path, bench.directory]
+    again = RecordingDisk()
+    await Bench(bench.directory, disk=again).write()
+    assert again.synced == []
+
+
 async def test_what_cannot_have_closed_yet_is_taken_out_of_a_file(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -405,6 +416,22 @@ async def test_what_cannot_have_closed_yet_is_taken_out_of_a_file(
     bench.now_ms += 60_000
     await bench.write(answered(10, 11))
     assert bench.data == content(rows(0, 11))
+
+
+async def test_what_the_ledger_vouches_for_had_closed_whatever_the_time_is_said_to_be(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 8)))  # the mark does not fit it any more
+    bench.now_ms = T0 + 5 * 60_000
+    await bench.write()
+    assert bench.data == content(rows(0, 8))
+
+
+async def test_of_what_lies_behind_the_ledger_a_time_that_is_early_takes_the_rest(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 12)))
+    bench.now_ms = T0 + 5 * 60_000
+    await bench.write()
+    assert bench.data == content(rows(0, 10))
 
 
 async def test_a_file_of_candles_that_have_not_closed_is_empty_then(bench: Bench) -> None:

@@ -96,6 +96,7 @@ class Witness:
         world.report.reads += 1
         book = None if world.process.ended.is_set() else world.process.book
         for series, reader in self._readers.items():
+            reader.early = world.wrong.makes("old_time")
             path, reader.limited = world.settings.data_dir / series.file_name, world.settings.limit_to_50_entries
             record = book.records.get(series) if book else None
             if reader.crashed and record and record.held:
