@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import attrs
 import trio
@@ -13,11 +14,11 @@ from collector.service import serve
 from collector.settings import Settings
 from collector.vitals import Vitals
 from collector.watching.probes import Probes
-from collector.watching.report import Report
-from collector.watching.reporter import Reporter
+from collector.watching.report import Report, decode
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.machine import SimulatedMachine
 
+_PORT = 8889  # at which the service says how it is
 _LONGEST_S = 3600.0  # for which a strike waits for a service to run
 _AGAIN_S = 30.0  # until a process that has ended is started again, as systemd does
 
@@ -54,7 +55,7 @@ class Process:
     let_go: bool = False
     serves: bool = False  # whether what runs is the service
     book: Book | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
-    report: Callable[[], Report] | None = None
+    report: Callable[[], Report] | None = None  # its last, of when somebody looked
     on_crash: Callable[[], None] = lambda: None  # called after each kill and power cut
     rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(own.read_settings), True))
     read: int = 0  # how often the settings were read again
@@ -84,7 +85,11 @@ class Process:
     def read_settings(self) -> Settings:
         """What a reload reads."""
         self.read += 1
-        return self.settings
+        return self._of_service
+
+    @property
+    def _of_service(self) -> Settings:
+        return attrs.evolve(self.settings, listen=f"127.0.0.1:{_PORT}")
 
     async def up(self, for_s: float = 0.0) -> None:
         """Returns when the service has been running for so long. One that ends at every start is not waited for."""
@@ -155,9 +160,10 @@ class Process:
     async def _serve(self) -> None:
         probes = Probes(lambda: 0, lambda: 10**12)
         await serve(
-            self.settings,
+            self._of_service,
             once=False,
             stop=self.stop,
+            status=True,
             allow_trim=self.allow_trim,
             rereading=self.rereading,
             watch=self._watch,
@@ -169,10 +175,20 @@ class Process:
         self.book = book
         await trio.sleep_forever()
 
-    async def serve_status(self, _: Settings, reporter: Reporter, *__: object, **___: object) -> None:
-        """In the place of what serves it over HTTP."""
-        self.report = reporter.report
-        await trio.sleep_forever()
+    async def look(self) -> None:
+        """Asks the service how it is, at its port."""
+        self.report = None
+        if not (stream := self.machine.network.visit(_PORT)):
+            return
+        said = b""
+        with trio.move_on_after(1), suppress(trio.BrokenResourceError):
+            async with stream:
+                await stream.send_all(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                async for part in stream:
+                    said += part
+        if body := said.partition(b"\r\n\r\n")[2]:
+            report = decode(body)
+            self.report = lambda: report
 
 
 def _moment() -> str:

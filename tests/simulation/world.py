@@ -11,7 +11,6 @@ from random import Random
 import attrs
 import trio
 
-from collector import service
 from collector.errors import CollectorError, Refused
 from collector.sandbox import Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
@@ -133,12 +132,12 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         disk = SimulatedDisk(settings.data_dir, Random(f"disk {plan.seed}"), shared)
         machine = SimulatedMachine(Random(f"machine {plan.seed}"), local, network, disk)
         process = Process(settings, disk, machine, report.wrong)
-        service.serve_status = process.serve_status  # type: ignore[assignment, attr-defined]
         world = World(plan, box, machine, disk, process, report)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.run)
             nursery.start_soon(world.witness.watch)
             await world.live()
+            await process.look()
             world.witness.judge()
             process.let_go = True
             process.stop.set()

@@ -74,6 +74,9 @@ class Witness:
         while True:
             await trio.sleep(_STEP_S)
             self._say("service", self._traffic.look(self.world))
+            is_late = self._warm is None and trio.current_time() > _WARM_S
+            if is_late or self._conditions.since_s:
+                await self.world.process.look()
             self._say("status", self._conditions.look(self.world))
             if self._dice.random() < _READ_SHARE:
                 self.read()
@@ -81,7 +84,7 @@ class Witness:
                 self._ask_for_gaps()
             if self._dice.random() < _LOAD_SHARE:
                 self._load(1)
-            if self._warm is None and trio.current_time() > _WARM_S and self._is_calm:
+            if is_late and self._is_calm:
                 self._warm = Resources.now()
 
     @property
