@@ -41,6 +41,7 @@ TESTS = (
     "tests/test_verification.py",
     "tests/test_book.py",
     "tests/test_rate_limit.py",
+    "tests/test_quarantine.py",
     "tests/test_store.py",
     "tests/test_writer.py",
     "tests/test_reconcile.py",
