@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from tests.simulation import lives, track_record
+from tests.simulation import lives, table, track_record
 from tests.simulation.life import Life
 from tests.simulation.plan import draw
 from tests.simulation.pool import Pool, open_pool
@@ -45,7 +45,8 @@ def main() -> None:
     tally = Tally(given.processes, hours, runs, given.trace, quiet=given.json)
     interrupted = not _kept_up(given, wanted, tally)
     tally.clear_progress()
-    sys.stdout.write(tally.json() + "\n" if given.json else "\n".join(tally.lines()) + "\n")
+    lines = [tally.json()] if given.json else [*tally.lines(), *(table.rows(tally.total) if given.table else [])]
+    sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(_INTERRUPTED if interrupted else bool(tally.broken))
 
 
@@ -112,6 +113,7 @@ def _arguments() -> argparse.Namespace:
     say.add_argument("--shrink", type=float, metavar="MINUTES", help="spent on finding the shortest (5; 0 for one run)")
     say.add_argument("--trace", action="store_true", help="print the digest of all that was sent")
     say.add_argument("--log", action="store_true", help="print what the collector says")
+    say.add_argument("--table", action="store_true", help="print what was tried of each promise, as in the README")
     say.add_argument("--json", action="store_true", help="the sums as JSON")
     given = parser.parse_args()
     try:

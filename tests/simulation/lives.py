@@ -14,7 +14,7 @@ from tests.simulation.plan import KINDS
 
 KEPT = Path(__file__).with_name("seeds.txt")
 _TRIES = 3  # seeds for a kind or a pair, until a run counts
-_HAND = 5  # kinds, at most, that are dealt to a life
+_HAND = 8  # kinds, at most, that are dealt to a life
 _ANY = "any"  # kinds, drawn from the seed
 _LINE = re.compile(r"(?P<seed>\d+) (?P<length>[\d.]+) (?P<kinds>.+?) - (?P<found>.+)")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation import lives
+from tests.simulation import lives, table
 from tests.simulation.life import Life
 from tests.simulation.plan import KINDS
 from tests.simulation.pool import Worker
@@ -131,3 +131,20 @@ def test_a_run_counts_only_when_every_kind_fired_and_rows_came() -> None:
     for each in (report, idle, empty):
         total.add(Report.from_json(each.to_json()))
     assert (total.runs, total.hours, total.counted_hours, total.uncounted.total()) == (3, 6, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "promise"),
+    [
+        ("0.223 h: BTCUSDT_1: its last line is not whole: b'1'", "P1"),
+        ("0.223 h: BTCUSDT_1 verified: 17 is called verified", "P4"),
+        ("1.303 h: unrecorded: BTCUSDT_1 has candles", "P2"),
+        ("1.303 h: service: 601 requests in 5 s", "P5"),
+        ("1.303 h: unwell: the collector does not run", "P7"),
+        ("0.1 h: the collector ended: no space", "P3"),
+        ("its process died", "P3"),
+    ],
+)
+def test_what_is_broken_is_told_by_promise(wrong: str, promise: str) -> None:
+    assert table.promise_of(wrong) == promise
+    assert f"| {promise} {table.NAMES[promise]} | " in "".join(table.rows(Report(wrong=[wrong])))

@@ -18,8 +18,8 @@ from collector.errors import StorageError
 from collector.gaps import find_gaps
 from collector.ledger import read_ledger
 from collector.machine.disk import THIS_DISK
-from collector.planning import wanted
-from collector.rows import coverage
+from collector.planning import NEWEST, wanted
+from collector.rows import candles_in, coverage
 from collector.settings import Settings
 from collector.stored import as_of_ms
 from tests.simulation.promises.reader import rows_of_file, sound_opens
@@ -92,5 +92,7 @@ def unrecorded(world: "World") -> Iterator[str]:
         settled = due.within(*traded(world, series)).within(0, frame.floor(now_ms - int(settings.stale_after_s * 1000)))
         named = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
+        if settings.newest_only and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
+            start_ms = max(start_ms, held[0].start_ms)
         if rest := settled.within(start_ms, now_ms) - held - named:
             yield f"{series} has candles that are neither held nor on record: {list(rest)[:2]}"
