@@ -31,6 +31,7 @@ from tests.simulation.promises import Witness
 from tests.simulation.report import Report
 
 _BAN_S = 600.0
+_SHARES = (1.0, 0.1, 0.03)  # of the limit on requests: a small one is soon used up
 _LONGEST_S = 7200.0  # until a strike that has no effect is given up
 
 
@@ -126,6 +127,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
             flush_interval_s=1,
             fsync=True,
             ban_wait_s=_BAN_S,
+            address_share=Random(f"share {plan.seed}").choice(_SHARES),
         )
         settings.data_dir.mkdir()
         shared = directory / f"collector-{os.geteuid()}"

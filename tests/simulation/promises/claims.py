@@ -5,7 +5,6 @@ the ledger says of a series is older than the file, so it may claim a row less; 
 newer ones have pushed out since.
 """
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -80,11 +79,11 @@ def unrecorded(world: "World") -> Iterator[str]:
     settings = world.settings
     try:
         saved = read_ledger(settings.data_dir, settings.category)
-        gaps = list(find_gaps(settings.data_dir, settings.category, Demand(settings)))
+        gaps = list(find_gaps(settings.data_dir, settings.category, Demand(settings), world.machine.clock))
     except StorageError as trouble:
         yield f"the gaps cannot be told: {trouble}"
         return
-    now_ms = as_of_ms(THIS_DISK, settings.data_dir, saved, time.time_ns() // 1_000_000)
+    now_ms = as_of_ms(THIS_DISK, settings.data_dir, saved, world.machine.clock.now_ms())
     for series in every_series(settings):
         frame, path = series.timeframe, settings.data_dir / series.file_name
         held = coverage(frame, sound_opens(frame, path.read_bytes())) if path.exists() else Spans()
