@@ -52,7 +52,7 @@ def main() -> None:
 
 def _lives(given: argparse.Namespace) -> Iterable[Life]:
     length = given.length or (_SHORT if given.each or given.pairs or given.deal else _LENGTH)
-    first = Life(given.seed, length, given.calm, given.scenario, given.strikes)
+    first = Life(given.seed, length, given.calm, given.scenario, given.strikes, given.pushes)
     if given.seeds:
         return lives.kept(given.length or float("inf"))
     if given.each:
@@ -107,6 +107,7 @@ def _arguments() -> argparse.Namespace:
         "--calm", type=float, default=1.5, help="hours after the last fault, until all must be right (1.5)"
     )
     run.add_argument("--scenario", default="", metavar="KIND,…", help="only these kinds of faults")
+    run.add_argument("--pushes", type=float, metavar="S", help="seconds between those of a topic (drawn: 5, 20 or 60)")
     run.add_argument("--strikes", type=int, help="only the first so many faults of a run")
     say = parser.add_argument_group("what is said")
     say.add_argument("--list", action="store_true", help="print the kinds of faults")

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
+import attrs
+
 from tests.simulation.life import Life
 from tests.simulation.plan import KINDS
 
@@ -46,7 +48,7 @@ def dealt(first: Life, kinds: Sequence[str], part: tuple[int, int]) -> list[Life
 
 def _of(groups: list[tuple[str, ...]], first: Life) -> list[Life]:
     return [
-        Life(first.seed + place * _TRIES, first.length, first.calm, kinds, tries=_TRIES)
+        attrs.evolve(first, seed=first.seed + place * _TRIES, kinds=kinds, tries=_TRIES)
         for place, kinds in enumerate(groups)
     ]
 

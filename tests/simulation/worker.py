@@ -17,6 +17,8 @@ from typing import BinaryIO
 from tests.simulation import virtual
 from tests.simulation.life import Life
 
+_OBJECTS = 50_000  # made before garbage is looked for: a run has memory enough
+
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
@@ -39,6 +41,7 @@ def _prepare(log: bool) -> None:
     else:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     gc.freeze()
+    gc.set_threshold(_OBJECTS, 20, 100)
 
 
 def _live_in_a_copy(life: Life, scratch: Path, out: BinaryIO) -> None:
@@ -68,6 +71,8 @@ def live(life: Life, scratch: Path) -> str:
     plan = draw(life.seed, life.length, life.kinds, life.calm)
     strikes = plan.strikes if life.strikes is None else plan.strikes[: life.strikes]
     plan = attrs.evolve(plan, strikes=strikes, kinds=frozenset(strike.kind for strike in strikes))
+    if life.pushes_s is not None:
+        plan = attrs.evolve(plan, push_every_s=life.pushes_s)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{life.seed}-") as directory:
         began_s = virtual.real_s()
         try:
