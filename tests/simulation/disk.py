@@ -238,6 +238,11 @@ class SimulatedDisk(Disk):
                 (place / name).chmod(thing.mode & 0o7777)
                 os.utime(place / name, ns=(changed_ns, changed_ns))
 
+    @property
+    def refuses(self) -> bool:
+        """Whether nothing can be written at the moment."""
+        return self.error is not None and self.error_share == 1.0 and self.errors_left is None
+
     def certain(self, name: str) -> list[bytes]:
         """What a file holds for certain if the power fails now, whichever file its name stands for then."""
         path = self._root / name

@@ -58,14 +58,17 @@ async def _lossy_network(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _disk_error(world: "World", dice: Random, for_s: float) -> bool:
-    met = growth(lambda: world.disk.errors)
+    """In all calls that may meet it or in some, all the while or a few times: an error that passes is the worst."""
+    met, disk = growth(lambda: world.disk.errors), world.disk
+    disk.error_share, disk.errors_left = dice.choice((1.0, 1.0, 0.5, 0.1)), dice.choice((None, None, 1, 3))
     with world.disk_error.at(dice.choice(ERRORS) if dice.random() < 0.5 else errno.ENOSPC):
         return await last(for_s, met)
 
 
 async def _slow_disk(world: "World", dice: Random, for_s: float) -> bool:
+    """Each call takes long, or does not return for minutes."""
     waited = growth(lambda: world.machine.threads.calls)
-    with world.slowness.at(dice.choice((0.2, 2.0, 20.0))):
+    with world.slowness.at(dice.choice((0.2, 2.0, 20.0, 300.0))):
         return await last(for_s, waited)
 
 
