@@ -20,26 +20,41 @@ EPOCH_NS = 1_715_776_180_000_000_000  # 2024-05-15 12:29:40, where every run beg
 
 
 class VirtualClock(LocalClock):
-    """Clocks that go with the run's."""
+    """Clocks that go with the run's.
+
+    `wrong_ns` is by how much the clock on the wall is wrong, and `slept_s` for how long the machine has been asleep:
+    then the world went on, and the clock that only runs forward stood still.
+    """
 
     def __init__(self) -> None:
         self._boots, self._booted_s = 1, 0.0
+        self.wrong_ns = 0
+        self.slept_s = 0.0
+        self.asked = 0  # what the clock on the wall says
 
     def now_ns(self) -> int:
-        return EPOCH_NS + self.elapsed_ns()
+        self.asked += 1
+        return EPOCH_NS + self.world_ns() + self.wrong_ns
+
+    def world_s(self) -> float:
+        """Seconds since the run began, for those who never sleep."""
+        return virtual.elapsed_s() + self.slept_s
+
+    def world_ns(self) -> int:
+        return int(self.world_s() * 1e9)
 
     def elapsed_ns(self) -> int:
         return int(virtual.elapsed_s() * 1e9)
 
     def since_boot_s(self) -> float:
-        return virtual.elapsed_s() - self._booted_s
+        return self.world_s() - self._booted_s
 
     def boot_id(self) -> str:
         return f"start {self._boots}"
 
     def boot(self) -> None:
         """The machine is started anew."""
-        self._boots, self._booted_s = self._boots + 1, virtual.elapsed_s()
+        self._boots, self._booted_s = self._boots + 1, self.world_s()
 
     def pause(self, seconds: float) -> None:
         virtual.jump(seconds)

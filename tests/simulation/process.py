@@ -46,6 +46,7 @@ class Process:
     wrong: list[str]
     expects: Callable[[CollectorError], bool] = lambda _: False
     allow_trim: bool = False
+    port: int = _PORT
     stop: trio.Event = attrs.field(factory=trio.Event)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ended: trio.Event = attrs.field(factory=trio.Event)
@@ -89,7 +90,7 @@ class Process:
 
     @property
     def _of_service(self) -> Settings:
-        return attrs.evolve(self.settings, listen=f"127.0.0.1:{_PORT}")
+        return attrs.evolve(self.settings, listen=f"127.0.0.1:{self.port}")
 
     async def up(self, for_s: float = 0.0) -> None:
         """Returns when the service has been running for so long. One that ends at every start is not waited for."""

@@ -106,7 +106,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
     trace, began_s = Trace(), virtual.real_s()
     network = Network(trace.note, Random(f"network {plan.seed}"), directory)
     local = VirtualClock()
-    clock = Clock(EPOCH_NS // 1_000_000, 1, local.elapsed_ns)
+    clock = Clock(EPOCH_NS // 1_000_000, 1, local.world_ns)
     rules = StreamRules(push_every_s=plan.push_every_s)
     exchange = build_exchange(
         seed=plan.seed,
@@ -114,7 +114,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         listed=_instants(plan.listed_s),
         delisted=_instants(plan.delisted_s),
         clock=clock,
-        real_s=local.elapsed_s,
+        real_s=local.world_s,
         stream=rules,
     )
     async with open_sandbox(exchange, network=network) as box:

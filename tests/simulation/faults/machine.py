@@ -72,6 +72,13 @@ async def _slow_disk(world: "World", dice: Random, for_s: float) -> bool:
         return await last(for_s, waited)
 
 
+async def _frozen_disk(world: "World", dice: Random, for_s: float) -> bool:
+    """Calls do not return for minutes."""
+    waited = growth(lambda: world.machine.threads.calls)
+    with world.slowness.at(dice.uniform(60, 600)):
+        return await last(for_s, waited)
+
+
 # The end of a process.
 
 
@@ -122,7 +129,43 @@ async def _exchange_drifts(world: "World", dice: Random, for_s: float) -> bool:
     return True
 
 
+async def _wall_clock_set(world: "World", dice: Random, for_s: float) -> bool:
+    """Somebody sets it forward or back, by seconds or by years, and right again."""
+    clock, asked = world.machine.clock, growth(lambda: world.machine.clock.asked)
+    wrong_ns = int(dice.choice((-1, 1)) * dice.choice((2, 60, 3_600, 86_400, 400 * 86_400, 3_650 * 86_400)) * 1e9)
+    clock.wrong_ns += wrong_ns
+    fired = await last(for_s, asked)
+    clock.wrong_ns -= wrong_ns
+    return fired
+
+
+async def _wall_clock_drifts(world: "World", dice: Random, for_s: float) -> bool:
+    """It is too fast or too slow, until it is set right."""
+    clock, asked, drift = world.machine.clock, growth(lambda: world.machine.clock.asked), dice.uniform(-0.2, 0.2)
+    until_s, wrong_ns = trio.current_time() + for_s, 0
+    while trio.current_time() < until_s or not asked():
+        await trio.sleep(5)
+        clock.wrong_ns += (more_ns := int(5e9 * drift))
+        wrong_ns += more_ns
+    clock.wrong_ns -= wrong_ns
+    return True
+
+
+async def _asleep(world: "World", dice: Random, for_s: float) -> bool:
+    """The machine sleeps: for whoever is on it no time passes, and the world goes on."""
+    await world.process.up()
+    world.machine.clock.slept_s += for_s * dice.choice((0.1, 1, 10, 50))
+    world.network.cut() if dice.random() < 0.5 else world.network.leave_half_open()
+    world.box.clock.advance(0)  # hours are due at once
+    await trio.sleep(1)
+    return True
+
+
 KINDS = {
+    "wall clock set": Kind(_wall_clock_set),
+    "wall clock drifts": Kind(_wall_clock_drifts),
+    "asleep": Kind(_asleep),
+    "frozen disk": Kind(_frozen_disk),
     "half-open": Kind(_half_open),
     "network cut": Kind(_cut),
     "network down": Kind(_network_down),

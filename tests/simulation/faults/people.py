@@ -17,7 +17,10 @@ from collector.integrity import DataIntegrityChecker
 from collector.ownership import OWN
 from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.service import repair, serve
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
+from tests.simulation.machine import SimulatedMachine
+from tests.simulation.process import Process
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -26,6 +29,7 @@ NEW, OLD = "NEWUSDT", "OLDUSDT"  # of a run in which a symbol is listed, or deli
 
 _TRIES = 5  # of a command that something else ends
 _PAUSE_S = 120.0
+_PORT = 9001  # of a neighbour
 
 # Commands, while the service is stopped.
 
@@ -238,6 +242,26 @@ async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -
     return refused
 
 
+async def _neighbour(world: "World", dice: Random, for_s: float) -> bool:
+    """A collector with a directory of its own shares the address, its limit and its bans. It is killed, or ends."""
+    directory = world.settings.data_dir.parent / f"neighbour-{dice.getrandbits(32):08x}"
+    directory.mkdir()
+    disk = SimulatedDisk(directory, Random(f"neighbour {dice.random()}"), world.settings.data_dir.parent)
+    machine = SimulatedMachine(Random(dice.random()), world.machine.clock, world.network, disk)
+    settings = attrs.evolve(world.settings, data_dir=directory, limit_to_50_entries=False)
+    neighbour = Process(settings, disk, machine, world.report.wrong, lambda _: True, port=_PORT)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(neighbour.run)
+        fired = await last(for_s, lambda: any(directory.glob("*.csv")))
+        neighbour.let_go = True
+        if dice.random() < 0.5:
+            await neighbour.kill()
+        else:
+            await neighbour.end()
+        nursery.cancel_scope.cancel()
+    return fired
+
+
 # Symbols, listed and delisted at moments of the plan.
 
 
@@ -266,5 +290,6 @@ KINDS = {
     "limit": Kind(_limit),
     "own files deleted": Kind(_own_files_deleted),
     "file edited": Kind(_edited, needs_repair=True),
+    "neighbour": Kind(_neighbour),
     "second collector": Kind(_second_on_the_directory),
 }
