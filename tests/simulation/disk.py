@@ -122,7 +122,7 @@ class SimulatedDisk(Disk):
         data = bytes(data)
 
         def write_some() -> None:
-            self._written(file, data[: self._dice.randrange(len(data) + 1)], at)
+            self._written(file, data[: self._dice_of_its_own().randrange(len(data) + 1)], at)
 
         with self._call("write", covered=self._covers(file), halfway=write_some):
             self._written(file, data, at)
@@ -372,9 +372,14 @@ class SimulatedDisk(Disk):
         elif known := self._known(file):
             known.sync()
 
+    def _dice_of_its_own(self) -> Random:
+        """For what depends on lengths: a file may name the process, whose number is longer in one run than in the next.
+        Whatever they give, it changes nothing for what comes after."""
+        return Random(self._dice.random())
+
     def _lose_pages(self, file: int, known: File) -> None:
         """A sync has failed: what was not written never will be, whether it can still be read or not."""
-        known.lose_pages(self._dice)
+        known.lose_pages(self._dice_of_its_own())
         if self._dice.random() < 0.5:
             with Path(f"/proc/self/fd/{file}").open("r+b") as seen:
                 seen.write(known.certain)
@@ -426,7 +431,7 @@ class SimulatedDisk(Disk):
         directory.begin_again(left)
 
     def _write_back(self, path: Path, known: File) -> None:
-        content, changed_ns, what = known.survive(self._dice)
+        content, changed_ns, what = known.survive(self._dice_of_its_own())
         self.states[what] += 1
         path.write_bytes(content)
         path.chmod(known.mode & 0o7777)

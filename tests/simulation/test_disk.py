@@ -210,3 +210,19 @@ def test_what_a_failed_sync_has_lost_no_later_one_brings_back(tmp_path: Path) ->
         assert content.startswith(_OLD)
         lost += content != _OLD + _NEW
     assert lost
+
+
+def test_how_long_one_file_is_changes_nothing_for_another(tmp_path: Path) -> None:
+    """One that names the process is longer in one run than in the next, which are the same run all the same."""
+
+    def left(seed: int, number: bytes) -> bytes:
+        root = tmp_path / f"{seed} {number.decode()}"
+        root.mkdir()
+        disk = SimulatedDisk(root, Random(seed))
+        put(disk, root / "a process", number)
+        put(disk, root / "file", _NEW)
+        after_power_cut(disk)
+        return (root / "file").read_bytes() if (root / "file").exists() else b""
+
+    for seed in range(60):
+        assert left(seed, b"99") == left(seed, b"1234567")
