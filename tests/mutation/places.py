@@ -44,6 +44,7 @@ TESTS = (
     "tests/test_files.py",
     "tests/test_quarantine.py",
     "tests/test_inspection.py",
+    "tests/test_recovery.py",
     "tests/test_store.py",
     "tests/test_writer.py",
     "tests/test_reconcile.py",
