@@ -613,3 +613,15 @@ def test_only_the_landing_of_all_series_calls_whoever_waits() -> None:
     assert calls == []
     book.take_back(MINUTE, minutes(0, 10))
     assert calls == ["idle"]
+
+
+def test_a_series_of_which_less_is_wanted_at_its_end_is_outdated() -> None:
+    book = wanting(0, 10)
+    for first, behind in [(0, 20), (5, 20), (5, 25)]:
+        book.want(MINUTE, minutes(first, behind))
+        assert not book.outdated
+    book.want(MINUTE, minutes(5, 24))
+    assert book.outdated == {MINUTE}
+    book.outdated.clear()
+    book.want_nothing([MINUTE, HOUR])
+    assert book.outdated == {MINUTE}

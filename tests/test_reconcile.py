@@ -116,7 +116,8 @@ class Exchange:
         began_s = self.elapsed_s
         async with trio.open_nursery() as self._nursery:
             await reconciler.reconcile_once()
-        return self.elapsed_s - began_s
+            ended_s = self.elapsed_s
+        return ended_s - began_s
 
     async def go_on(self, reconciler: Reconciler, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -277,9 +278,18 @@ async def test_an_exchange_whose_clock_stands_is_asked_every_three_seconds_at_mo
 
 
 async def test_a_claim_of_a_clock_that_was_wrong_is_asked_for_at_once(autojump_clock: MockClock) -> None:
-    exchange = Exchange()
+    exchange = Exchange(lacking=spans(25, 26))
     exchange.book.want(BTC, spans(20, 30))
     for _ in range(2):
         exchange.book.answer(BTC, span(25, 26), NOTHING, T0 + 10 * DAY_MS)
     await exchange.once(exchange.reconciler(DAY))
-    assert exchange.asked[0][1] == spans(30 - 1440, 30)
+    (note,) = exchange.book.missing(BTC)
+    assert (note.state, note.asked_ms) == (State.ABSENT, exchange.now_ms)
+
+
+async def test_a_hole_in_a_file_that_is_left_alone_is_not_waited_for(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.book.want(BTC, spans(20, 30))
+    exchange.book.answer(BTC, span(25, 26), NOTHING, exchange.start_ms - MINUTE_MS)
+    exchange.book.leave_alone(BTC, "somebody else's")
+    assert await exchange.once(exchange.reconciler(DAY)) == 1.5

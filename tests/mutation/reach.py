@@ -39,10 +39,11 @@ class Reach:
     def tests_for(self, place: Place, mutant: Mutant) -> list[str]:
         """The tests that run the mutated lines, or else the function or module around them: the module's own
         first, then the quickest."""
-        path = str(place.path)
-        lines = mutant.lines(place.source) if mutant.function else set(mutant.around)
-        reaching = self._running(path, lines) or self._running(path, set(mutant.around))
-        own = f"test_{place.name}.py"
+        path, own = str(place.path), f"test_{place.name}.py"
+        if mutant.function:
+            reaching = self._running(path, mutant.lines(place.source)) or self._running(path, set(mutant.around))
+        else:  # what a constant is may be seen without running a line
+            reaching = [test for test in self.took_s if own in test or self.lines[test].get(path)]
         reaching.sort(key=lambda test: (own not in test.partition("::")[0], self.took_s[test]))
         chosen: list[str] = []
         total_s = 0.0
