@@ -81,7 +81,10 @@ class Book:
     _flying: set[Series] = attrs.field(factory=set)
 
     def __getitem__(self, series: Series) -> Record:
-        return self.records.setdefault(series, Record())
+        record = self.records.get(series)
+        if record is None:
+            record = self.records[series] = Record()
+        return record
 
     def __iter__(self) -> Iterator[tuple[Series, Record]]:
         return iter(self.records.items())
