@@ -676,6 +676,8 @@ def test_only_a_file_that_is_new_has_a_name_to_be_synced(tmp_path: Path) -> None
     store.sync_names([file])
     file.append(rows(1, 2))
     assert not file.named_anew
+    assert store.open(BTC, None)[0].named_anew  # whoever wrote it may not have synced it
+    assert not store.open(BTC, file.mark())[0].named_anew
 
 
 def test_appending_leaves_no_file_open(tmp_path: Path) -> None:
@@ -781,9 +783,10 @@ def test_a_file_of_a_header_alone_gets_no_second_one(tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 2))
 
 
+@pytest.mark.parametrize("head", [b"no header\n", HEADER + b"spoiled\n"])
 @pytest.mark.parametrize(("sound", "name"), [(0, f"{NAME}.set-aside-1"), (1, f"{NAME}.set-aside-1.pending")])
-def test_what_is_set_aside_waits_if_any_row_of_it_is_sound(tmp_path: Path, sound: int, name: str) -> None:
-    (tmp_path / NAME).write_bytes(b"no header\n" + rows(0, sound).text)
+def test_what_is_set_aside_waits_if_any_row_of_it_is_sound(tmp_path: Path, sound: int, name: str, head: bytes) -> None:
+    (tmp_path / NAME).write_bytes(head + rows(0, sound).text)
     file, finding = Store(tmp_path, THIS_DISK).open(BTC, None)
     assert finding
     assert finding.again == (spans(0, 1) if sound else NOTHING)
@@ -841,3 +844,10 @@ def test_pages_that_overlap_are_put_in_as_one(tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == content(
         rows(0, 2), rows(10, 12), rows(12, 15, volume="2"), rows(15, 25), rows(30, 31), rows(40, 42)
     )
+
+
+def test_pages_that_overlap_take_the_place_of_all_the_rows_they_cover(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 30))
+    file.insert([rows(10, 20, volume="2"), rows(5, 12, volume="2")])
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 5), rows(5, 20, volume="2"), rows(20, 30))

@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series
@@ -586,3 +587,107 @@ async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) 
             assert (before.at, writer.work) == ("syncing first", before)
             go_on.set()
         assert writer.work.at == ""
+
+
+ETH = Series("ETHUSDT", BTC.timeframe)
+
+
+async def test_what_was_dealt_with_is_counted_by_kind(bench: Bench) -> None:
+    await bench.write(answered(0, 10), gave_up(10, 12), (confirmed(12), confirmed(13), confirmed(0, ETH)))
+    vitals = bench.vitals
+    assert (vitals.landed, vitals.taken) == (2, 3)
+    assert (vitals.rows, vitals.staged, vitals.rewritten) == (12, 0, 0)
+    assert (vitals.series, vitals.reached_ms) == (BTC, T0 + 14 * MINUTE_MS)
+    assert vitals.flushes == 1
+    assert bench.data == content(rows(0, 10), rows(12, 14))
+
+
+async def test_rows_that_waited_are_counted_without_the_ones_that_came_last(bench: Bench) -> None:
+    await bench.write(answered(20, 30), answered(10, 20), answered(0, 10))
+    assert (bench.vitals.rows, bench.vitals.staged) == (30, 20)
+
+
+async def test_what_is_left_alone_is_taken_back_when_it_comes(bench: Bench) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.leave_alone(BTC, "somebody else's")
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take(answered(0, 10))
+    assert bench.book.idle
+    assert (bench.data, bench.held, bench.vitals.landed) == (b"", NOTHING, 1)
+
+
+async def test_a_file_that_becomes_no_file_is_left_alone_and_the_others_go_on(bench: Bench) -> None:
+    (bench.directory / "BTCUSDT_1.csv").mkdir()
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC, ETH])
+        send, receive = trio.open_memory_channel[Event](2)
+        with send:
+            send.send_nowait((confirmed(0), confirmed(0, ETH)))
+            send.send_nowait(answered(0, 10))
+        await writer.write(receive)
+    assert "is no file" in bench.book.left_alone[BTC]
+    assert (bench.directory / ETH.file_name).read_bytes() == content(rows(0, 1))
+    assert bench.vitals.taken == 2
+
+
+async def test_a_candle_that_is_confirmed_twice_is_written_once_and_does_not_wait(bench: Bench) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        for _ in range(2):
+            await writer._take((confirmed(0),))
+            assert bench.data == content(rows(0, 1))
+            assert not writer._stages
+    assert (bench.vitals.rows, bench.vitals.rewritten) == (1, 0)
+
+
+async def test_what_waits_is_counted_until_it_is_done(bench: Bench, mock_clock: MockClock) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, flush_interval_s=2.0)
+        assert writer.work.waiting == 0
+        await writer.open_files([BTC])
+        assert writer.work.waiting == 0
+        done = writer.work.done
+        assert done > 0
+        send, receive = trio.open_memory_channel[Event](5)
+        writer._channel = receive
+        for place in range(3):
+            send.send_nowait((confirmed(place),))
+        assert writer.work.waiting == 3
+        await writer._take_one(receive)
+        assert (writer.work.waiting, writer.work.at) == (2, "")
+        assert writer.work.done > done
+        mock_clock.jump(2.1)
+        assert writer.work.waiting == 3  # it is time to sync
+        mock_clock.jump(3)
+        assert writer.work.waiting == 4  # and to save
+        receive.close()
+
+
+async def test_what_was_taken_out_of_a_file_is_asked_for_and_what_is_not_had_is_put_back(bench: Bench) -> None:
+    path = bench.directory / "BTCUSDT_1.csv"
+    path.write_bytes(content(rows(0, 5), rows(8, 12)))
+    (bench.directory / "BTCUSDT_1.csv.cut-1.pending").write_bytes(rows(5, 8).text)
+    bench.book.want(BTC, NOTHING)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        assert bench.book[BTC].wanted == spans(5, 8)
+        await writer._take(answered(5, 8, rows(5, 7)))
+        assert bench.data == content(rows(0, 7), rows(8, 12))
+        await writer._take(answered(7, 8, Rows()))
+        assert bench.data == content(rows(0, 12))
+    assert bench.held == spans(0, 12)
+    assert {each.name for each in bench.directory.iterdir() if each.is_file()} == {path.name, f"{path.name}.cut-1"}
+
+
+async def test_under_a_limit_what_was_taken_out_is_not_wanted_besides(bench: Bench) -> None:
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 5)))
+    (bench.directory / "BTCUSDT_1.csv.cut-1.pending").write_bytes(rows(5, 8).text)
+    bench.book.want(BTC, NOTHING)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        await bench.writer(ledger, limit_to_50_entries=True).open_files([BTC])
+    assert bench.book[BTC].wanted == NOTHING
