@@ -55,6 +55,7 @@ class SeriesFile:
     files: Files
     keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
     size: int = 0
+    synced: int = 0  # bytes that a power loss leaves, for all that is known
     held: Spans = NOTHING
     remembered: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
@@ -122,7 +123,7 @@ class SeriesFile:
                 if self.keep is not None and candles_in(self.timeframe, held) > self.keep:
                     self._replace_with_newest(b"".join(_edited(old, edits)), held, self.keep)
                 else:
-                    self.size = self.files.replace(self.path, _edited(old, edits))
+                    self.size = self.synced = self.files.replace(self.path, _edited(old, edits))
                     self.held = held
         self.last = b""
         return revisions
@@ -154,14 +155,28 @@ class SeriesFile:
                 size = _offset(data, from_ms)
                 Quarantine(self.files).remove(self.path, data[size:])
             self.files.cut(self.path, size)
-        self.size = size
+        self.size = self.synced = size
         self.held = self.held.within(0, from_ms)
         self.last = b""
 
     def sync(self) -> None:
-        """Returns once everything written has reached the disk."""
+        """Returns once everything written has reached the disk.
+
+        A sync that fails may have lost any of it, although it can still be read, and a later one says nothing of that
+        (https://wiki.postgresql.org/wiki/Fsync_Errors). So it is taken back, to be fetched again.
+        """
+        disk = self.files.disk
         with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
-            self.files.sync(self.path)
+            file = disk.open(self.path, os.O_WRONLY)
+            try:
+                disk.sync(file)
+            except OSError:
+                with suppress(OSError):
+                    disk.truncate(file, min(self.synced, os.fstat(file).st_size))
+                raise
+            finally:
+                disk.close(file)
+        self.synced = self.size
 
     def mark(self) -> Mark | None:
         """What to remember of the file so that it need not be read again; None while it holds nothing."""
@@ -184,7 +199,7 @@ class SeriesFile:
         lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
         with self._expecting_rows():
             held = held.within(open_of_line(lines[0]), held[-1].end_ms)
-        self.size = self.files.put_over(self.path, [HEADER, *lines])
+        self.size = self.synced = self.files.put_over(self.path, [HEADER, *lines])
         self.held = held
         self.named_anew = True
 
@@ -266,6 +281,7 @@ class Store:
                     finding = self._settle(path, found, data)
                 if found.held or not found.rest:
                     file.size = len(found.text) if found.mended else found.size
+                    file.synced = mark.size if mark and found.remembered else file.size
                     file.held, file.remembered = found.held, found.remembered
                 file.named_anew = found.held != found.remembered  # a process that was killed may not have synced it
             file.pieces = self._quarantine.pieces(frame, path)

@@ -11,7 +11,11 @@ from random import Random
 
 import pytest
 
+from collector.errors import StorageError
 from collector.own_files import replace_own
+from collector.rows import candles_in
+from collector.store import Store
+from tests.candles import BTC, content, rows, spans
 from tests.simulation import survival
 from tests.simulation.disk import Killed, SimulatedDisk
 
@@ -226,3 +230,24 @@ def test_how_long_one_file_is_changes_nothing_for_another(tmp_path: Path) -> Non
 
     for seed in range(60):
         assert left(seed, b"99") == left(seed, b"1234567")
+
+
+def test_what_a_failed_sync_has_lost_is_in_no_file_of_ours(tmp_path: Path) -> None:
+    """The process starts again, goes on writing, and is sure of all that it has synced by then."""
+    for disk, root in disks(tmp_path, 60):
+        store = Store(root, disk)
+        file, _ = store.open(BTC, None)
+        file.append(rows(0, 200))
+        disk.error, disk.errors_left, disk.error_share = errno.EIO, 1, 0.5
+        with suppress(StorageError):
+            file.sync()
+        disk.error = None
+        file, _ = store.open(BTC, None)
+        file.append(rows(candles_in(BTC.timeframe, file.held), 300))
+        file.sync()
+        store.sync_names([file])
+        mark = file.mark()
+        after_power_cut(disk)
+        file, _ = store.open(BTC, mark)
+        assert (root / BTC.file_name).read_bytes() == content(rows(0, 300))
+        assert file.held == spans(0, 300)
