@@ -48,15 +48,8 @@ TESTS = (
     "tests/test_store.py",
     "tests/test_writer.py",
     "tests/test_reconcile.py",
-    "tests/test_integrity.py",
-    "tests/test_ledger.py",
-    "tests/test_history.py",
-    "tests/test_recheck_end_to_end.py",
     "tests/test_disagreements.py",
-    "tests/test_disagreements_end_to_end.py",
     "tests/test_demand.py",
-    "tests/test_demand_end_to_end.py",
-    "tests/test_recovery_end_to_end.py",
 )
 
 
