@@ -16,6 +16,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from enum import Enum
 from functools import _lru_cache_wrapper, partial
 from importlib.machinery import ModuleSpec
+from itertools import chain
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
@@ -58,9 +59,11 @@ class Trial:
     def of(cls, place: Place, mutant: Mutant, reach: Reach) -> "Trial":
         return cls(place, mutant, tuple(reach.tests_for(place, mutant)), reach.is_imported(place, mutant))
 
-    def unchanged(self) -> "Trial":
-        """The same tests, with a mutant that is none."""
-        return attrs.evolve(self, mutant=attrs.evolve(self.mutant, end=self.mutant.start, text=""))
+    @classmethod
+    def control(cls, trials: Sequence["Trial"]) -> "Trial":
+        """All their tests with a mutant that is none: a test that fails by itself in a fork has noticed nothing."""
+        mutant = attrs.evolve(trials[0].mutant, end=trials[0].mutant.start, text="")
+        return attrs.evolve(trials[0], mutant=mutant, tests=tuple(dict.fromkeys(chain(*(t.tests for t in trials)))))
 
 
 def outcomes_of(project: Project, reach: Reach, trials: Sequence[Trial], processes: int) -> dict[Trial, Outcome]:
@@ -132,7 +135,7 @@ class _Runner:
 
 
 def _in_functions(project: Project, reach: Reach, trials: Sequence[Trial]) -> dict[Trial, Outcome]:
-    control = trials[0].unchanged()
+    control = Trial.control(trials)
     bench = _Bench(reach, [control, *trials])
     run_tests(project.root, project.tests, bench)
     return _without(control, bench.outcomes)
@@ -218,7 +221,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _imported(project: Project, reach: Reach, trials: Sequence[Trial]) -> dict[Trial, Outcome]:
-    control = trials[0].unchanged()
+    control = Trial.control(trials)
     outcomes = {trial: _outcome(partial(_try_imported, project, reach, trial)) for trial in (control, *trials)}
     return _without(control, {trial: outcome for trial, outcome in outcomes.items() if outcome})
 
