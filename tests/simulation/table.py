@@ -12,6 +12,7 @@ NAMES = {
     "P3": "It heals itself",
     "P4": "Source-true",
     "P5": "A good citizen",
+    "P6": "One writer",
     "P7": "It says so",
 }
 # Which promise is broken, by how it is said; whatever else is said, the run did not heal.
@@ -20,6 +21,7 @@ _BROKEN = {
     "P2": r"unrecorded: |ledger: ",
     "P4": r"[A-Z0-9]+_\w+ verified: |differences: ",
     "P5": r"service: ",
+    "P6": r"two collectors ",
     "P7": r"status: |unwell: |check: ",
 }
 _OTHER = "P3"
@@ -41,6 +43,7 @@ def rows(report: Report) -> list[str]:
         "P3": f"{report.fired.total():,} faults, among them {ends}",
         "P4": f"{report.rows:,} rows compared with the exchange's, byte by byte",
         "P5": f"{report.requests:,} requests, at most {report.most_in_5s} in any 5 s",
+        "P6": f"{report.fired['second collector']:,} times another collector was started on the directory",
         "P7": f"{report.counted_hours:,.0f} hours, every 5 s",
     }
     return [HEAD, *(f"| {name} {NAMES[name]} | {tried[name]} | {failures[name]:,} |" for name in NAMES)]

@@ -140,6 +140,7 @@ def test_a_run_counts_only_when_every_kind_fired_and_rows_came() -> None:
         ("0.223 h: BTCUSDT_1 verified: 17 is called verified", "P4"),
         ("1.303 h: unrecorded: BTCUSDT_1 has candles", "P2"),
         ("1.303 h: service: 601 requests in 5 s", "P5"),
+        ("two collectors own the directory", "P6"),
         ("1.303 h: unwell: the collector does not run", "P7"),
         ("0.1 h: the collector ended: no space", "P3"),
         ("its process died", "P3"),

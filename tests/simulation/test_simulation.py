@@ -16,6 +16,24 @@ def test_ten_hours_with_faults_of_every_kind(part: str) -> None:
     assert report["counted_hours"] >= 10, report["uncounted"]
 
 
+def test_what_was_found_is_not_found_again() -> None:
+    status, said = simulated("--seeds", "--length", "1", "--processes", "1", "--shrink", "0")
+    assert not status, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["--each", "--seeds"])
+def test_every_kind_alone_and_every_seed_that_found_something(which: str) -> None:
+    status, said = simulated(which)
+    assert not status, said
+
+
+@pytest.mark.slow
+def test_a_hundred_hours() -> None:
+    status, said = simulated("--hours", "100", "--seed", "7")
+    assert not status, said
+
+
 def _trace(seed: int, hash_seed: int) -> str:
     run = ["--seed", str(seed), "--runs", "1", "--length", "0.2", "--calm", "0.1", "--trace", "--processes", "1"]
     _, said = simulated(*run, PYTHONHASHSEED=str(hash_seed))  # a broken promise is for other tests to tell
