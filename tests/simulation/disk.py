@@ -208,6 +208,7 @@ class SimulatedDisk(Disk):
         self.on_power_cut()
         self.revive()
         self.dead = True
+        self._forget_directories()
         self.on_states()
         self._files = {}
         if self._memory:
@@ -215,6 +216,14 @@ class SimulatedDisk(Disk):
         for path in [*self._directories]:
             if path in self._directories:
                 self._cut_power_at(path)
+
+    def _forget_directories(self) -> None:
+        """Those that somebody else has removed are gone for good."""
+        for path in [path for path in self._directories if not path.is_dir()]:
+            del self._directories[path]
+            if parent := self._directories.get(path.parent):
+                parent.unlink(path.name)
+                parent.settle(path.name)
 
     def write_state(self, place: Path, dice: Random) -> None:
         """Makes, in an empty directory, one of the states that a power cut may leave now. Nothing changes here."""
