@@ -100,10 +100,10 @@ REST = _kinds(
     future_time=_asked("future_time"),
     empty_list=_Wrong(lambda *_: {"empty_list": True}, ("empty_list",)),
     odd_list=_Wrong(lambda *_: {"odd_list": True}, ("odd_list",)),
-    spoiled_rows=_drawn("spoiled_share", True, spoiled_share=(0.01, 0.2), confirm_missing=(0.2, 0.5)),
+    spoiled_rows=_drawn("spoiled_share", True, spoiled_share=(0.002, 0.02), confirm_missing=(0.2, 0.5)),
     revised_later=_drawn("rest_wrong", True, rest_wrong=(0.05, 0.3), confirm_missing=(0.1, 0.3)),
     late_revisions=_drawn("rest_wrong", True, rest_wrong=(0.1, 0.9), rest_wrong_ms=(20_000, 600_000)),
-    candles_missing=_drawn("hole_share", True, hole_share=(0.01, 0.3), confirm_missing=(0, 0.3)),
+    candles_missing=_drawn("hole_share", True, hole_share=(0.002, 0.02), confirm_missing=(0, 0.3)),
     blocked_by_the_gateway=_asked("waf_block"),
     country_refused=_asked("geo_block", "region_refused", "compliance_refused"),
 )
