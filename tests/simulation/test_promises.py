@@ -1,5 +1,7 @@
 """The checks of the promises: each says what is wrong with a small made-up world, and nothing of one that is right."""
 
+from collections import Counter
+
 import attrs
 import pytest
 
@@ -7,6 +9,7 @@ from collector.candle import MINUTE_MS, Series
 from collector.rows import HEADER
 from tests.candles import BTC, T0, content, row, rows
 from tests.simulation.promises.reader import Reader
+from tests.simulation.promises.resources import Resources
 
 LATER_MS = T0 + 100 * MINUTE_MS
 FALSE = row(2, "3.000").text  # what the stream confirmed for the third candle
@@ -115,3 +118,14 @@ def test_what_a_power_cut_left_is_mended_by_the_next_start() -> None:
     reader.power_cut([content(rows(0, 3))])
     reader.opened()
     assert "column" in seen(content(rows(0, 3)) + bytes(40) + b"\n", reader=reader)
+
+
+def test_what_has_become_more_is_said() -> None:
+    before = Resources(20, 10, Counter({"a": 100, "b": 1}))
+    assert not list(before.grown(before))
+    assert not list(Resources(22, 12, Counter({"a": 200, "b": 100})).grown(before))
+    said = "; ".join(Resources(60, 40, Counter({"a": 1000, "b": 1})).grown(before))
+    assert "20 tasks became 60" in said
+    assert "10 descriptors became 40" in said
+    assert "100 objects became 1000: a" in said
+    assert "objects became 1: b" not in said

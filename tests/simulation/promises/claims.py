@@ -77,6 +77,8 @@ def ahead(world: "World", truths: TruthsOfTheBox, known: Known) -> Iterator[str]
 def unrecorded(world: "World") -> Iterator[str]:
     """Closed candles in the wanted span that are neither in the file nor on record as missing, as `gaps` tells it."""
     settings = world.settings
+    if settings.mode == "live":  # only what the stream brings is wanted
+        return
     try:
         saved = read_ledger(settings.data_dir, settings.category)
         gaps = list(find_gaps(settings.data_dir, settings.category, Demand(settings), world.machine.clock))
@@ -88,7 +90,9 @@ def unrecorded(world: "World") -> Iterator[str]:
         frame, path = series.timeframe, settings.data_dir / series.file_name
         held = coverage(frame, sound_opens(frame, path.read_bytes())) if path.exists() else Spans()
         due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
-        settled = due.within(*traded(world, series)).within(0, frame.floor(now_ms - int(settings.stale_after_s * 1000)))
+        ledger = saved.book[series].wanted  # what it wants may have closed just now; beyond, some time is allowed
+        until_ms = max(ledger.hull.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))
+        settled = due.within(*traded(world, series)).within(0, frame.floor(until_ms))
         named = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
         if settings.newest_only and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost

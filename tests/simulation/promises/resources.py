@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import trio
 
-_MORE = 300  # objects of a class: the files grow by a row a minute, and what is known of them by a span now and then
+_MORE = 150  # objects of a class: what is known of files grows by a span now and then, and their rows by 160 an hour
 _TASKS, _DESCRIPTORS = 6, 6
 
 
@@ -34,7 +34,7 @@ class Resources:
         if self.descriptors > before.descriptors + _DESCRIPTORS:
             yield f"{before.descriptors} descriptors became {self.descriptors}"
         for kind, count in self.objects.items():
-            if count > 2 * before.objects[kind] + _MORE:
+            if count > 1.5 * before.objects[kind] + _MORE:
                 yield f"{before.objects[kind]} objects became {count}: {kind}"
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _STEP_S = 5.0  # between two looks at what costs nothing to look at
 _READ_SHARE = 0.08  # of these steps: a reader looks at the files, once a minute
-_LEDGER_SHARE = 0.01  # and somebody asks for the gaps
-_LOAD_SHARE = 0.01  # and a script loads a series
+_LEDGER_SHARE = 0.02  # and somebody asks for the gaps, while there are some; seldom else
+_LOAD_SHARE = 0.005  # and a script loads a series
 _CALL_SHARE = 0.05  # of the calls that change something on the disk: a reader comes right after it
 _SAVE_SHARE = 0.2  # of the commits of the ledger: it is held against the disk
 _WARM_S = 1200.0  # the first history is there by then
@@ -80,7 +80,7 @@ class Witness:
             self._say("status", self._conditions.look(self.world))
             if self._dice.random() < _READ_SHARE:
                 self.read()
-            if self._dice.random() < _LEDGER_SHARE:
+            if self._dice.random() < (_LEDGER_SHARE if self._is_any_missing else _LEDGER_SHARE / 10):
                 self._ask_for_gaps()
             if self._dice.random() < _LOAD_SHARE:
                 self._load(1)
@@ -92,6 +92,11 @@ class Witness:
         """Whether the collector runs and has nothing to fetch."""
         report = self.world.process.report
         return report is not None and report().doing == "up to date"
+
+    @property
+    def _is_any_missing(self) -> bool:
+        book = self.world.process.book
+        return book is not None and any(record.notes for record in book.records.values())
 
     def read(self) -> None:
         """A reader looks at every file."""
@@ -141,6 +146,7 @@ class Witness:
         """After the last fault and the calm."""
         world = self.world
         self.read()
+        self._ask_for_gaps()
         self._say("unsettled", liveness.unsettled(world))
         self._say("differences", liveness.differences(world))
         self._say("unwell", liveness.unwell(world))
@@ -153,7 +159,8 @@ class Witness:
         self._say("check", liveness.found(self.world))
 
     def _after_call(self) -> None:
-        if self._dice.random() < _CALL_SHARE:
+        share = _CALL_SHARE / 5 if self.world.settings.limit_to_50_entries else _CALL_SHARE  # each row is several calls
+        if self._dice.random() < share:
             self.read()
 
     def _after_save(self) -> None:
