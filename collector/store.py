@@ -163,16 +163,16 @@ class SeriesFile:
         """Returns once everything written has reached the disk.
 
         A sync that fails may have lost any of it, although it can still be read, and a later one says nothing of that
-        (https://wiki.postgresql.org/wiki/Fsync_Errors). So it is taken back, to be fetched again.
+        (https://wiki.postgresql.org/wiki/Fsync_Errors). So all of it is written once more, for the next one.
         """
         disk = self.files.disk
         with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
-            file = disk.open(self.path, os.O_WRONLY)
+            file = disk.open(self.path, os.O_RDWR)
             try:
                 disk.sync(file)
             except OSError:
                 with suppress(OSError):
-                    disk.truncate(file, min(self.synced, os.fstat(file).st_size))
+                    disk.write(file, disk.read(file, max(0, self.size - self.synced), self.synced), self.synced)
                 raise
             finally:
                 disk.close(file)

@@ -143,8 +143,8 @@ class SimulatedDisk(Disk):
             with self._call("sync", covered=self._covers(file)):
                 self._synced(file)
         except OSError as error:
-            if error.errno == errno.EIO and (known := self._known(file)):
-                self._lose_pages(file, known)
+            if error.errno in _HALF_WRITTEN and (known := self._known(file)):
+                known.lose_pages(self._dice_of_its_own())  # for good, although all of it can still be read
             raise
         self.on_change()
 
@@ -385,14 +385,6 @@ class SimulatedDisk(Disk):
         """For what depends on lengths: a file may name the process, whose number is longer in one run than in the next.
         Whatever they give, it changes nothing for what comes after."""
         return Random(self._dice.random())
-
-    def _lose_pages(self, file: int, known: File) -> None:
-        """A sync has failed: what was not written never will be, whether it can still be read or not."""
-        known.lose_pages(self._dice_of_its_own())
-        if self._dice.random() < 0.5:
-            with Path(f"/proc/self/fd/{file}").open("r+b") as seen:
-                seen.write(known.certain)
-            os.utime(file, ns=(known.changed_ns, known.changed_ns))
 
     def _renamed(self, source: Path, target: Path) -> None:
         place, over = self._place(source), self._place(target)
