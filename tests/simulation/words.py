@@ -72,6 +72,7 @@ SAID = {
     "repair against the exchange": "a repair of some candles against the exchange",
     "readers": "checks, and questions for the gaps, again and again",
     "reload": "other timeframes, days or pace, followed at once",
+    "short history": "more days are wanted while the exchange does not serve all of them",
     "other mode": "another mode for a while",
     "limit": "the limit to 50 rows is switched on and off, or off and on",
     "own files deleted": "all or some of the collector's own files are deleted",

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from collector.candle import Series, timeframe
+from collector.candle import DAY_MS, Series, timeframe
 from collector.checking.samples import ALL, Draw
 from collector.errors import CollectorError, DirectoryInUse, SettingsError, StorageError
 from collector.gaps import find_gaps
 from collector.integrity import DataIntegrityChecker
 from collector.ownership import OWN
+from collector.sandbox.faults import Hole
 from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.service import repair, serve
 from tests.simulation.disk import SimulatedDisk
@@ -114,6 +115,18 @@ async def _reload(world: "World", dice: Random, for_s: float) -> bool:
     process.settings = attrs.evolve(before, **change)
     process.rereading.ask()
     return await last(for_s, read)
+
+
+async def _short_history(world: "World", dice: Random, for_s: float) -> bool:
+    """More days are wanted, from now on, while the exchange does not serve all of them: a series seems to be younger."""
+    process, days = world.process, world.settings.days_to_fetch
+    await process.up()
+    begins_ms = world.box.clock.now_ms() - int((days + dice.uniform(0.2, 0.8)) * DAY_MS)
+    hidden = growth(lambda: world.box.counts.requests)
+    with world.wrong.making({"holes": tuple(Hole(each, None, 0, begins_ms) for each in world.settings.symbols)}):
+        process.settings = attrs.evolve(world.settings, days_to_fetch=days + 1)
+        process.rereading.ask()
+        return await last(for_s + 120, hidden)
 
 
 async def _other_mode(world: "World", dice: Random, for_s: float) -> bool:
@@ -286,6 +299,7 @@ KINDS = {
     "repair against the exchange": Kind(_repair_some),
     "readers": Kind(_readers),
     "reload": Kind(_reload),
+    "short history": Kind(_short_history, needs_repair=True, once=True),
     "other mode": Kind(_other_mode),
     "limit": Kind(_limit),
     "own files deleted": Kind(_own_files_deleted),
