@@ -118,7 +118,7 @@ async def _reload(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _short_history(world: "World", dice: Random, for_s: float) -> bool:
-    """More days are wanted, from now on, while the exchange does not serve all of them: a series seems to be younger."""
+    """More days are wanted, from now on, while the exchange does not serve them: its series seem to be younger."""
     process, days = world.process, world.settings.days_to_fetch
     await process.up()
     begins_ms = world.box.clock.now_ms() - int((days + dice.uniform(0.2, 0.8)) * DAY_MS)
