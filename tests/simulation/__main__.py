@@ -66,6 +66,7 @@ def _lives(given: argparse.Namespace) -> Iterable[Life]:
 
 def _kept_up(given: argparse.Namespace, wanted: Iterable[Life], tally: Tally) -> bool:
     """Lives all that is wanted; whether nobody interrupted it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     interrupted = False
     try:

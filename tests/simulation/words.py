@@ -58,12 +58,16 @@ SAID = {
     "lossy network": "some of what is sent has to be sent again",
     "disk error": "calls that reach the disk fail: full, broken, read-only, or too many files open",
     "slow disk": "calls that reach the disk take long",
+    "frozen disk": "calls that reach the disk do not return for minutes",
     "kill": "the process is gone in an instant",
     "kill in a call": "the process is gone in the middle of a call that reaches the disk",
     "power cut": "the process is gone, and so is part of what was not synced",
     "stop": "the process is asked to end, as at an update",
     "clock jump": "the exchange's clock jumps ahead",
     "clock drift": "the exchange's clock is faster or slower than ours, or stands still",
+    "wall clock set": "the machine's clock is set forward or back, by seconds or years, and right again",
+    "wall clock drifts": "the machine's clock is too fast or too slow, until it is set right",
+    "asleep": "the machine sleeps, and the world goes on",
     # People.
     "listing": "a symbol is listed",
     "delisting": "a symbol is delisted",
@@ -78,4 +82,5 @@ SAID = {
     "own files deleted": "all or some of the collector's own files are deleted",
     "file edited": "a file is changed in an editor",
     "second collector": "another collector is started on the same directory",
+    "neighbour": "a collector with a directory of its own shares the address, its limit and its bans",
 }
