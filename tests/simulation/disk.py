@@ -15,7 +15,6 @@ import mmap
 import os
 import shutil
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -39,6 +38,7 @@ _MEETS = {
     errno.EMFILE: frozenset({"create", "change", "open"}),
     errno.EIO: _CHANGES | {"open", "read"},
 }
+_BEGAN_NS, _TICK_NS = 1_715_776_180_000_000_000, 1_000_000  # of the times at which files change
 _HALF_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _SAID_BY_SQLITE = {
     errno.ENOSPC: "database or disk is full",
@@ -361,7 +361,7 @@ class SimulatedDisk(Disk):
     def _touch(self, file: int, known: File) -> None:
         """Gives times of change that are the same in every run, and never the same twice in one."""
         self._changes += 1
-        known.changed_ns = time.time_ns() + self._changes
+        known.changed_ns = _BEGAN_NS + self._changes * _TICK_NS
         os.utime(file, ns=(known.changed_ns, known.changed_ns))
         known.mode = os.fstat(file).st_mode
 
