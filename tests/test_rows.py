@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.candle import TIMEFRAMES, Timeframe, timeframe
-from collector.coverage import Span, Spans
+from collector.coverage import NOTHING, Span, Spans
 from collector.rows import (
     DECIMAL,
     NotACandle,
@@ -267,3 +267,38 @@ def test_a_number_without_its_exponent_is_the_same_number(digits: int, decimals:
 def test_an_exponent_in_a_file_is_nothing_we_wrote() -> None:
     text = rows_of_lines(MINUTE, [b"1700000040000,1,1,1,1,1000000,5"]).text.replace(b"1000000", b"1e+06")
     assert check_lines(MINUTE, text)[2] == "candle 1700000040000: volume '1e+06' is not a plain decimal number"
+
+
+def test_no_rows_are_nothing() -> None:
+    assert not Rows()
+    assert len(Rows()) == 0
+    assert rows_of(MINUTE, []) == Rows()
+    assert coverage(MINUTE, []) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "time", ["0700006400000", "1" + "٠" * 12, "17000064000000", "170000640000", "1700006400001", "170000640000x"]
+)
+def test_a_time_of_another_form_is_refused_for_one_candle_as_for_many(time: str) -> None:
+    candle = (time, "1", "1", "1", "1", "0", "0")
+    with pytest.raises(NotACandle):
+        row_of(MINUTE, candle)
+    with pytest.raises(NotACandle):
+        rows_of(MINUTE, [candle])
+
+
+@pytest.mark.parametrize("column", range(1, 7))
+def test_one_number_too_large_among_many_is_refused(column: int) -> None:
+    good = ["1700006400000", *["1"] * 6]
+    bad = ["1700006460000", *["1"] * 6]
+    bad[column] = "1" + "0" * 400
+    for candles in ([good, bad], [[good[0], *bad[1:]], [bad[0], *good[1:]]]):
+        with pytest.raises(NotACandle):
+            rows_of(MINUTE, [tuple(each) for each in candles])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("inner_ms", [1700006430000, 1700006400000, 1700006520000])
+def test_a_time_between_the_ends_of_a_run_is_looked_at_too(inner_ms: int) -> None:
+    times = [1700006400000, inner_ms, 1700006520000]
+    with pytest.raises(NotACandle):
+        rows_of(MINUTE, [(str(time), "1", "1", "1", "1", "0", "0") for time in times])

@@ -22,7 +22,7 @@ from tests.mutation.places import Place, Project
 from tests.mutation.process import quick, result_of, run_tests
 
 IMPORTING = ""  # the name under which the lines stand that run before the first test
-_MOST_S = 2.0  # of tests for one mutant: a line that everything runs is not tried with everything
+_MOST_S = 2.0  # of tests for one mutant besides the module's own: a line that everything runs is not tried with all
 
 
 _REMEMBERED = ".pytest_cache/reach"
@@ -45,9 +45,9 @@ class Reach:
         else:  # what a constant is may be seen without running a line
             reaching = [test for test in self.took_s if own in test or self.lines[test].get(path)]
         reaching.sort(key=lambda test: (own not in test.partition("::")[0], self.took_s[test]))
-        chosen: list[str] = []
+        chosen = [test for test in reaching if own in test.partition("::")[0]]
         total_s = 0.0
-        for test in reaching:
+        for test in reaching[len(chosen) :]:
             total_s += self.took_s[test]
             if chosen and total_s > _MOST_S:
                 break
