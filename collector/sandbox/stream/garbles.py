@@ -11,6 +11,7 @@ from collector.sandbox.market.listing import Row
 from collector.sandbox.stream.pushes import BINARY, frame
 
 _BESIDE = ("push_unknown", "push_future", "push_beyond")  # the honest push comes too
+_TOLD = '"ts":'
 _TIMES = re.compile(r'("(?:start|end|timestamp|ts)":)(\d+)')
 
 
@@ -74,7 +75,8 @@ def _unknown(text: str) -> str:
 
 
 def _at_another_time(text: str, later_ms: int) -> str:
-    later = _TIMES.sub(lambda found: f"{found[1]}{int(found[2]) + later_ms}", text)
+    """A candle of a later time, confirmed at a time when it would have closed: nothing else is wrong with it."""
+    later = _TIMES.sub(lambda found: f"{found[1]}{int(found[2]) + later_ms * (1 + (found[1] == _TOLD))}", text)
     return later.replace('"confirm":false', '"confirm":true')
 
 
