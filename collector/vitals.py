@@ -41,6 +41,7 @@ class Vitals:
     unknown: int = 0
     refused: set[str] = attrs.field(factory=set)  # topics the stream does not have
     quiet_until_ms: int = 0  # local time at which a rate ban or block ends; 0: none
+    quiet_until_s: float = 0.0  # the same by the clock that nobody can set
     quiet_why: str = ""
     unserved_since_s: float | None = None  # monotonic time since which no question had a good answer
     unserved_why: str = ""
@@ -63,9 +64,9 @@ class Vitals:
         """Candles the stream has confirmed that are not written yet."""
         return self.confirmed - self.taken - self.dropped
 
-    def keep_quiet(self, until_ms: int, why: str) -> None:
-        """Nothing is asked before a moment of local time."""
-        self.quiet_until_ms, self.quiet_why = until_ms, why
+    def keep_quiet(self, until_ms: int, until_s: float, why: str) -> None:
+        """Nothing is asked before a moment of local time, and of trio's."""
+        self.quiet_until_ms, self.quiet_until_s, self.quiet_why = until_ms, until_s, why
 
     def not_served(self, at_s: float, why: str) -> None:
         """A question had no answer, or none that can be used."""

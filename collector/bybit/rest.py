@@ -324,7 +324,7 @@ class Rest:
             await trio.sleep_until(self._pace.due_s)
             while left_s := await self._silent_s():
                 if self._vitals.quiet_until_ms != self._silence.until_ms:
-                    self._vitals.keep_quiet(self._silence.until_ms, _OF_ANOTHER)
+                    self._vitals.keep_quiet(self._silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
                     log.warning("rate ban or block of another command, all requests stop", wait_s=round(left_s))
                 await trio.sleep(min(left_s, _TELL_BAN_S))
             self._vitals.quiet_until_ms = 0
@@ -351,7 +351,7 @@ class Rest:
             scope.cancel()
         self._silence.begin(self._settings.ban_wait_s)
         self._limit.ban(self._settings.ban_wait_s)
-        self._vitals.keep_quiet(self._silence.until_ms, ban.state)
+        self._vitals.keep_quiet(self._silence.until_ms, trio.current_time() + self._settings.ban_wait_s, ban.state)
         if not was_silent:
             self._vitals.bans += 1
             log.warning("all requests stop", why=ban.state, said=str(ban), wait_s=self._settings.ban_wait_s)
@@ -421,7 +421,7 @@ async def open_rest(
     rest = Rest(settings, silence, vitals, connection, limit, places, clock, pace, machine.chance, served)
     silence.at_most(settings.ban_wait_s)
     if left_s := rest._shared_silence(limit.banned_s):
-        vitals.keep_quiet(silence.until_ms, _OF_ANOTHER)
+        vitals.keep_quiet(silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
         log.warning("a rate ban or block from before is still on", wait_s=round(left_s))
     try:
         yield rest

@@ -156,8 +156,8 @@ class Monitor:
     @property
     def banned_until_ms(self) -> int:
         """The local time at which the rate ban or block ends; 0 while none is on."""
-        until_ms = self.watched.vitals.quiet_until_ms
-        return until_ms if until_ms > self.watched.local.now_ms() else 0
+        vitals = self.watched.vitals
+        return vitals.quiet_until_ms if trio.current_time() < vitals.quiet_until_s else 0
 
     @property
     def announced(self) -> tuple[Maintenance, ...]:

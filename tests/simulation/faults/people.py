@@ -152,9 +152,10 @@ async def _started_with(world: "World", for_s: float, **changes: object) -> bool
     process.settings = attrs.evolve(process.settings, **changes)
     await process.end(0)
     await trio.sleep(for_s)
-    process.settings = attrs.evolve(process.settings, **before)
     await process.up()
-    await process.end(0)
+    await process.end()
+    world.witness.read()  # what the limit has taken out, it may take out
+    process.settings = attrs.evolve(process.settings, **before)
     return True
 
 
