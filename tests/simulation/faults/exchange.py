@@ -94,7 +94,8 @@ REST = _kinds(
     late_answers=_drawn("latency_ms", latency_ms=(100, 5_000), jitter_ms=(0, 20_000)),
     lost_answers=_asked("dropped", "reset"),
     stalled=_asked("stalled", most=0.2, stall_s=3.0),
-    false_answers=_asked("wrong_symbol", "wrong_category", "wrong_interval", "unsorted", "duplicate", "outside"),
+    # Not of another interval: one candle of three minutes, in the place of one of a minute, nobody can tell from it.
+    false_answers=_asked("wrong_symbol", "wrong_category", "unsorted", "duplicate", "outside"),
     false_rows=_asked("off_grid", "too_many_rows", "high_below_low", "not_a_number"),
     old_time=_asked("old_time"),
     future_time=_asked("future_time"),
