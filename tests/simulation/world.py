@@ -53,6 +53,7 @@ class World:
     slowness: Shared[float] = attrs.field(init=False)
     rate: Shared[float] = attrs.field(init=False)
     excuses: Shared[type[CollectorError] | None] = attrs.field(init=False)
+    _refusing_since_s: float = 0.0
     excused: type[CollectorError] | None = None
     witness: Witness = attrs.field(init=False)
 
@@ -61,7 +62,7 @@ class World:
         self.refusing = Shared(partial(setattr, self.network, "refuses"), "")
         self.latency = Shared(partial(setattr, self.network, "latency_s"), 0.0)
         self.loss = Shared(partial(setattr, self.network, "loss"), 0.0)
-        self.disk_error = Shared(partial(setattr, self.disk, "error"), None)
+        self.disk_error = Shared(self._set_disk_error, None)
         self.slowness = Shared(partial(setattr, self.machine.threads, "slow_s"), 0.0)
         self.rate = Shared(partial(setattr, self.box.clock, "rate"), 1.0)
         self.excuses = Shared(partial(setattr, self, "excused"), None)
@@ -92,7 +93,14 @@ class World:
         """Whether a collector may end with this error while these faults are made."""
         if isinstance(error, Refused):  # of a directory that has never had a good answer
             return self.wrong.makes("geo_block", "region_refused", "compliance_refused")
+        if self.disk.refuses and self._refusing_since_s < self.process.began_s:
+            return False  # a start waits for its disk
         return self.disk.error is not None or (self.excused is not None and isinstance(error, self.excused))
+
+    def _set_disk_error(self, error: int | None) -> None:
+        if self.disk.error is None:
+            self._refusing_since_s = trio.current_time()
+        self.disk.error = error
 
     async def _strike(self, strike: Strike) -> None:
         self.report.strikes[strike.kind] += 1
