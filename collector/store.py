@@ -172,11 +172,24 @@ class SeriesFile:
                 disk.sync(file)
             except OSError:
                 with suppress(OSError):
-                    disk.write(file, disk.read(file, max(0, self.size - self.synced), self.synced), self.synced)
+                    self._write_again(file)
                 raise
             finally:
                 disk.close(file)
         self.synced = self.size
+
+    def write_again(self) -> None:
+        """Writes once more what may not have been synced, also by a process before: its last sync may have failed."""
+        disk = self.files.disk
+        file = disk.open(self.path, os.O_RDWR)
+        try:
+            self._write_again(file)
+        finally:
+            disk.close(file)
+
+    def _write_again(self, file: int) -> None:
+        disk = self.files.disk
+        disk.write(file, disk.read(file, max(0, self.size - self.synced), self.synced), self.synced)
 
     def mark(self) -> Mark | None:
         """What to remember of the file so that it need not be read again; None while it holds nothing."""
@@ -284,6 +297,8 @@ class Store:
                     file.synced = mark.size if mark and found.remembered else file.size
                     file.held, file.remembered = found.held, found.remembered
                 file.named_anew = found.held != found.remembered  # a process that was killed may not have synced it
+                if file.synced < file.size:
+                    file.write_again()
             file.pieces = self._quarantine.pieces(frame, path)
         return file, finding
 
