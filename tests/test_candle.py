@@ -1,5 +1,6 @@
 """The grid of every timeframe, held against the calendar."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -138,3 +139,13 @@ def test_a_coarse_candle_is_made_of_those_of_the_timeframes_that_divide_it() -> 
         "W": [*day, "D"],
         "M": [*day, "D"],
     }
+
+
+def test_months_open_in_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert timeframe("M").floor(3_818_000_000_000) == 3_815_769_600_000  # the first of December 2090
+    finally:
+        monkeypatch.undo()
+        time.tzset()
