@@ -180,6 +180,13 @@ def test_wrong_interval_is_a_neighbour_s(asked: str, step: int) -> None:
     assert {a - b for a, b in pairwise(got)} == {step}
 
 
+def test_one_candle_of_a_wrong_interval_comes_with_those_before_it() -> None:
+    """Alone, nobody could tell it from an honest one."""
+    got = opens(asker(faults=Faults(wrong_interval=1)), interval="1", start=HERE, end=HERE + MINUTE - 1)
+    assert got == [HERE, HERE - 3 * MINUTE, HERE - 6 * MINUTE, HERE - 9 * MINUTE][: len(got)]
+    assert len(got) >= 3
+
+
 def test_the_other_lies_each_change_one_thing() -> None:
     def lied(**fault: float) -> list[list[str]]:
         return rows(asker(faults=Faults(**fault)))  # type: ignore[arg-type]

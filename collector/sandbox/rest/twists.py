@@ -13,6 +13,9 @@ from collector.sandbox.rest.answers import Page
 from collector.sandbox.rest.query import Asked
 
 
+_TELLING = 3  # candles of another interval, at least: fewer could be honest ones between holes, and nobody could tell
+
+
 @attrs.frozen
 class Scene:
     """Where a page comes from: what other pages can be made of."""
@@ -52,6 +55,7 @@ def _wrong_interval(page: Page, scene: Scene) -> Page:
         return page
     end = page.timeframe.close(_at(page.rows[0]))
     start = max(_at(page.rows[-1]), other.shift(other.floor(end), -scene.asked.limit))
+    start = min(start, other.shift(other.floor(end), -_TELLING))
     rows = scene.source.rows(scene.asked.listing, other, start, end, scene.now_ms)
     return attrs.evolve(page, rows=rows[::-1])
 
