@@ -52,6 +52,7 @@ class Process:
     ended: trio.Event = attrs.field(factory=trio.Event)
     began: trio.Event = attrs.field(factory=trio.Event)
     began_s: float = 0.0
+    limited: bool = False  # what runs began with the limit, whatever the next will begin with
     again_s: float = _AGAIN_S
     let_go: bool = False
     serves: bool = False  # whether what runs is the service
@@ -67,7 +68,7 @@ class Process:
     async def run(self) -> None:
         while not self.let_go:
             self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
-            self.began_s = trio.current_time()
+            self.began_s, self.limited = trio.current_time(), self.settings.limit_to_50_entries
             self.book = self.report = None
             errand = self._errands.popleft() if self._errands else None
             self.serves = errand is None

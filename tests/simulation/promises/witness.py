@@ -48,6 +48,7 @@ class Witness:
     _traffic: Traffic = attrs.field(factory=Traffic)
     _conditions: Conditions = attrs.field(factory=Conditions)
     _warm: Resources | None = None
+    _limited: bool = False  # whether rows could go under the limit at the last look
     _said: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
@@ -103,9 +104,10 @@ class Witness:
         world, now_ms = self.world, self.world.box.clock.now_ms()
         world.report.reads += 1
         book = None if world.process.ended.is_set() else world.process.book
+        limited = world.process.limited or world.settings.limit_to_50_entries
         for series, reader in self._readers.items():
             reader.early = world.wrong.makes("old_time")
-            path, reader.limited = world.settings.data_dir / series.file_name, world.settings.limit_to_50_entries
+            path, reader.limited = world.settings.data_dir / series.file_name, limited or self._limited
             record = book.records.get(series) if book else None
             if reader.crashed and record and record.held:
                 reader.opened()
@@ -114,6 +116,7 @@ class Witness:
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
                 self._compare_verified(reader, record.held - record.unsure)
+        self._limited = limited
 
     def _compare_verified(self, reader: Reader, verified: Spans) -> None:
         """What REST has verified stays as REST has it."""
