@@ -12,7 +12,6 @@ from collector.sandbox.market.listing import Row, Source
 from collector.sandbox.rest.answers import Page
 from collector.sandbox.rest.query import Asked
 
-
 _TELLING = 3  # candles of another interval, at least: fewer could be honest ones between holes, and nobody could tell
 
 
