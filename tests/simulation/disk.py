@@ -260,6 +260,11 @@ class SimulatedDisk(Disk):
         things = self._directories[self._root].may_be(name)
         return [thing.certain if isinstance(thing, File) else b"" for thing in things]
 
+    def unsynced(self, name: str) -> list[bytes]:
+        """What was written to it beyond that, and may be there, also if it was cut off again."""
+        things = self._directories[self._root].may_be(name)
+        return [thing.written for thing in things if isinstance(thing, File)]
+
     # Errors, and the end of the process.
 
     def _expect_life(self) -> None:

@@ -66,7 +66,8 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
     certain = world.disk.certain(series.file_name)
     path = world.settings.data_dir / series.file_name
     written = path.read_bytes() if path.exists() else b""
-    if invented := set(data.splitlines()).difference(written.splitlines(), *(each.splitlines() for each in certain)):
+    had = [written, *certain, *world.disk.unsynced(series.file_name)]
+    if invented := set(data.splitlines()).difference(*(each.splitlines() for each in had)):
         yield f"{series} has rows that it never had: {sorted(invented)[:2]}"
     synced = [set(sound_opens(series.timeframe, each)) for each in certain]
     if synced and (lost := set.intersection(*synced).difference(opens)):

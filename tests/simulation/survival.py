@@ -83,6 +83,11 @@ class File:
         first = min((each.at if isinstance(each, _Write) else each.size for each in self._since), default=self.size)
         return bytes(self.synced[:first])
 
+    @property
+    def written(self) -> bytes:
+        """All that was written since it was synced, also what was cut off again."""
+        return b"\n".join(each.data for each in self._since if isinstance(each, _Write))
+
     def write(self, at: int, data: bytes) -> None:
         self._since.append(_Write(at, data))
         self.size = max(self.size, at + len(data))
