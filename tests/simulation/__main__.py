@@ -8,6 +8,7 @@ Exit status 1: a promise was broken; 2: the arguments make no sense; 130: interr
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 import trio
 
 from tests.simulation import lives, table, track_record
-from tests.simulation.life import Life
+from tests.simulation.life import COMMAND, Life
 from tests.simulation.plan import draw
 from tests.simulation.pool import Pool, open_pool
 from tests.simulation.shrink import shortest
@@ -45,7 +46,8 @@ def main() -> None:
     tally = Tally(given.processes, hours, runs, given.trace, quiet=given.json)
     interrupted = not _kept_up(given, wanted, tally)
     tally.clear_progress()
-    lines = [tally.json()] if given.json else [*tally.lines(), *(table.rows(tally.total) if given.table else [])]
+    command = shlex.join([*COMMAND.split(), *(each for each in sys.argv[1:] if each != "--table")])
+    lines = [tally.json()] if given.json else tally.lines() + (table.rows(tally.total, command) if given.table else [])
     sys.stdout.write("\n".join(lines) + "\n")
     sys.exit(_INTERRUPTED if interrupted else bool(tally.broken))
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 from tests.simulation.report import Report
 
-HEAD = "| promise | cases tried | failures |\n|---|---|---|"
+HEAD = "| promise | command | cases tried | failures |\n|---|---|---|---|"
 NAMES = {
     "P1": "Whole rows only",
     "P2": "Nothing is skipped in silence",
@@ -33,7 +33,7 @@ def promise_of(wrong: str) -> str:
     return next((name for name, how in _BROKEN.items() if re.match(how, said)), _OTHER)
 
 
-def rows(report: Report) -> list[str]:
+def rows(report: Report, command: str) -> list[str]:
     """The table in Markdown."""
     failures = Counter(map(promise_of, report.wrong))
     ends = f"{report.kills:,} kills and {report.power_cuts:,} power cuts"
@@ -46,4 +46,4 @@ def rows(report: Report) -> list[str]:
         "P6": f"{report.fired['second collector']:,} times another collector was started on the directory",
         "P7": f"{report.counted_hours:,.0f} hours, every 5 s",
     }
-    return [HEAD, *(f"| {name} {NAMES[name]} | {tried[name]} | {failures[name]:,} |" for name in NAMES)]
+    return [HEAD, *(f"| {name} {NAMES[name]} | `{command}` | {tried[name]} | {failures[name]:,} |" for name in NAMES)]

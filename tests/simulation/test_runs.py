@@ -148,4 +148,4 @@ def test_a_run_counts_only_when_every_kind_fired_and_rows_came() -> None:
 )
 def test_what_is_broken_is_told_by_promise(wrong: str, promise: str) -> None:
     assert table.promise_of(wrong) == promise
-    assert f"| {promise} {table.NAMES[promise]} | " in "".join(table.rows(Report(wrong=[wrong])))
+    assert f"| {promise} {table.NAMES[promise]} | `ls` | " in "".join(table.rows(Report(wrong=[wrong]), "ls"))
