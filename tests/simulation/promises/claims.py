@@ -18,10 +18,11 @@ from collector.gaps import find_gaps
 from collector.ledger import read_ledger
 from collector.machine.disk import THIS_DISK
 from collector.planning import NEWEST, wanted
+from collector.recovery import sound_rows
 from collector.rows import candles_in, coverage
 from collector.settings import Settings
 from collector.stored import as_of_ms
-from tests.simulation.promises.reader import rows_of_file, sound_opens
+from tests.simulation.promises.reader import rows_of_file
 from tests.simulation.promises.truths import TruthsOfTheBox
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def unrecorded(world: "World") -> Iterator[str]:
     now_ms = as_of_ms(THIS_DISK, settings.data_dir, saved, world.machine.clock.now_ms())
     for series in every_series(settings):
         frame, path = series.timeframe, settings.data_dir / series.file_name
-        held = coverage(frame, sound_opens(frame, path.read_bytes())) if path.exists() else Spans()
+        # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
+        held = coverage(frame, sorted(sound_rows(frame, path.read_bytes()))) if path.exists() else Spans()
         due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
         ledger = saved.book[series].wanted  # what it wants may have closed just now; beyond, some time is allowed
         until_ms = max(ledger.hull.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))
