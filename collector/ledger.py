@@ -23,7 +23,7 @@ import msgspec
 
 from collector.book import Book, Record
 from collector.candle import Series
-from collector.coverage import Span, Spans
+from collector.coverage import NOTHING, Span, Spans
 from collector.disagreements import Known, KnownCandles
 from collector.errors import StorageError
 from collector.inspection import Mark
@@ -186,6 +186,7 @@ class Saved:
 
     book: Book
     marks: dict[Series, Mark]
+    _demanded: dict[Series, Spans] = attrs.field(factory=dict, init=False)
 
     @cached_property
     def newest_ms(self) -> int:
@@ -201,6 +202,7 @@ class Saved:
     def want(self, spans: Mapping[Series, Spans]) -> None:
         """These candles are wanted too, beyond what the last run wanted."""
         for series, span in spans.items():
+            self._demanded[series] = self._demanded.get(series, NOTHING) | span
             self.book.want(series, self.book[series].wanted | span)
 
     def missing(self, series: Series, held: Spans) -> tuple[Missing, ...]:
@@ -214,6 +216,9 @@ class Saved:
         self.book.hold(series, held)
         if mark and _was_cut(series, mark, held):
             self.book.let_go(series, held[0].start_ms)
+            demanded = self._demanded.get(series, NOTHING)
+            if candles_in(series.timeframe, demanded) > NEWEST:  # the limit is off again, and lets go of nothing
+                self.book.want(series, self.book[series].wanted | demanded)
         return self.book.missing(series)
 
 

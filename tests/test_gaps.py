@@ -10,12 +10,14 @@ import pytest
 
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series
+from collector.demand import Demand
 from collector.errors import StorageError
 from collector.gaps import Gap, find_gaps, gaps_summary
 from collector.inspection import Mark
 from collector.ledger import open_ledger
 from collector.machine.disk import THIS_DISK, Disk
 from collector.missing import State
+from collector.settings import Settings
 from tests.candles import BTC, T0, content, rows, span, spans
 
 ETH = Series("ETHUSDT", BTC.timeframe)
@@ -58,6 +60,19 @@ def test_what_the_limit_cut_after_the_ledger_was_saved_is_not_missing(tmp_path: 
     assert told(tmp_path) == [(State.PENDING, 3)]
     keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(7, 56)))
     assert told(tmp_path) == [(State.PENDING, 7), (State.PENDING, 4)]
+
+
+def test_what_the_limit_cut_is_missing_once_more_than_the_limit_is_demanded(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 60))
+    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(7, 57)))
+    settings = Settings(
+        symbols=["BTCUSDT"], timeframes=["1"], fetch_all_symbols=False, days_to_fetch=1, limit_to_50_entries=False
+    )
+    gaps = [gap.missing.span for gap in find_gaps(tmp_path, "linear", Demand(settings))]
+    assert gaps[0].end_ms == T0 + 7 * MINUTE_MS
+    assert gaps[0].start_ms < T0
+    assert [gap.start_ms for gap in gaps[1:]] == [T0 + 57 * MINUTE_MS]
 
 
 def test_a_file_that_is_gone_or_not_ours_holds_nothing(tmp_path: Path) -> None:
