@@ -165,17 +165,13 @@ class SeriesFile:
         A sync that fails may have lost any of it, although it can still be read, and a later one says nothing of that
         (https://wiki.postgresql.org/wiki/Fsync_Errors). So all of it is written once more, for the next one.
         """
-        disk = self.files.disk
         with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
-            file = disk.open(self.path, os.O_RDWR)
             try:
-                disk.sync(file)
+                self.files.sync(self.path)
             except OSError:
                 with suppress(OSError):
-                    self._write_again(file)
+                    self.write_again()
                 raise
-            finally:
-                disk.close(file)
         self.synced = self.size
 
     def write_again(self) -> None:
@@ -183,13 +179,9 @@ class SeriesFile:
         disk = self.files.disk
         file = disk.open(self.path, os.O_RDWR)
         try:
-            self._write_again(file)
+            disk.write(file, disk.read(file, max(0, self.size - self.synced), self.synced), self.synced)
         finally:
             disk.close(file)
-
-    def _write_again(self, file: int) -> None:
-        disk = self.files.disk
-        disk.write(file, disk.read(file, max(0, self.size - self.synced), self.synced), self.synced)
 
     def mark(self) -> Mark | None:
         """What to remember of the file so that it need not be read again; None while it holds nothing."""

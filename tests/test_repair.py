@@ -169,10 +169,10 @@ async def test_a_repair_leaves_alone_what_is_no_file(collected: Collected, tmp_p
     else:
         path.symlink_to(pipe if stand == "a link to a pipe" else tmp_path / "not-mounted" / path.name)
     path_of(settings, other).write_bytes(collected.good(other)[:-300])
-    before = path.lstat()
+    before = path.lstat()[:7]  # without its times: looking at a link is an access
     assert "is left alone" in str(next(iter(show_plans(settings, lambda each: each == series))))
     _, outcome = await mended(settings, series, other)
-    assert (outcome.complete, len(outcome.left_alone), path.lstat()) == (False, 1, before)
+    assert (outcome.complete, len(outcome.left_alone), path.lstat()[:7]) == (False, 1, before)
     assert pipe.is_fifo()
     assert path_of(settings, other).read_bytes() == collected.good(other)
 

@@ -68,6 +68,11 @@ class Plan:
         return (*SYMBOLS, *self.listed_s, *self.delisted_s)
 
     @property
+    def trims(self) -> bool:
+        """Whether rows may go because the limit is on, now and then or all the while."""
+        return self.limited or "limit" in self.kinds
+
+    @property
     def needs_repair(self) -> bool:
         return any(faults.KINDS[strike.kind].needs_repair for strike in self.strikes)
 

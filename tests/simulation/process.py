@@ -52,12 +52,14 @@ class Process:
     ended: trio.Event = attrs.field(factory=trio.Event)
     began: trio.Event = attrs.field(factory=trio.Event)
     began_s: float = 0.0
+    errors_before: int = 0  # of the disk, when it began
     limited: bool = False  # what runs began with the limit, whatever the next will begin with
     again_s: float = _AGAIN_S
     let_go: bool = False
     serves: bool = False  # whether what runs is the service
     book: Book | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
     report: Callable[[], Report] | None = None  # its last, of when somebody looked
+    on_end: Callable[[], None] = lambda: None  # called when it has ended, in whatever way, and its book is still there
     on_crash: Callable[[], None] = lambda: None  # called after each kill and power cut
     rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(own.read_settings), True))
     read: int = 0  # how often the settings were read again
@@ -68,12 +70,14 @@ class Process:
     async def run(self) -> None:
         while not self.let_go:
             self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
+            self.errors_before = self.disk.errors
             self.began_s, self.limited = trio.current_time(), self.settings.limit_to_50_entries
             self.book = self.report = None
             errand = self._errands.popleft() if self._errands else None
             self.serves = errand is None
             self.began.set()
             await self._live(errand)
+            self.on_end()
             self.book = self.report = None
             self.ended.set()
             self.began = trio.Event()

@@ -75,7 +75,7 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
     covered = coverage(series.timeframe, opens)
     if covered != file.held:
         yield f"{series} holds {covered}, and is thought to hold {file.held}"
-    if world.settings.limit_to_50_entries and covered:
+    if world.plan.trims and covered:
         claimed = claimed.within(covered[0].start_ms, claimed.hull.end_ms) if claimed else claimed
     if more := claimed - covered:
         yield f"the ledger calls {series} held where it is not: {list(more)[:2]}"

@@ -11,7 +11,7 @@ from random import Random
 import attrs
 import trio
 
-from collector.errors import CollectorError, Refused
+from collector.errors import CollectorError, Refused, StorageError
 from collector.sandbox import Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
 from collector.sandbox.stream.rules import StreamRules
@@ -95,6 +95,8 @@ class World:
             return self.wrong.makes("geo_block", "region_refused", "compliance_refused")
         if self.disk.refuses and self._refusing_since_s < self.process.began_s:
             return False  # a start waits for its disk
+        if isinstance(error, StorageError) and self.disk.errors > self.process.errors_before:
+            return True  # an error that has passed meanwhile
         return self.disk.error is not None or (self.excused is not None and isinstance(error, self.excused))
 
     def _set_disk_error(self, error: int | None) -> None:

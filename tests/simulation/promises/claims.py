@@ -1,8 +1,8 @@
 """What the ledger claims, held against the disk and against what is wanted: P2, and that it never runs ahead.
 
 A span that the ledger calls held has to be in what would be left of the file if the power failed at this moment. What
-the ledger says of a series is older than the file, so it may claim a row less; under the limit it may claim rows that
-newer ones have pushed out since.
+the ledger says of a series is older than the file, so it may claim a row less; where the limit is on, now and then, it
+may claim rows that newer ones have pushed out since.
 """
 
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ def ahead(world: "World", truths: TruthsOfTheBox, known: Known) -> Iterator[str]
             if (before := known.get((series, place))) is None or before.data != data:
                 known[series, place] = Content.of(series, data)
             file, claimed = known[series, place], mark.held
-            if world.settings.limit_to_50_entries and file.covered:
+            if world.plan.trims and file.covered:
                 claimed = claimed.within(file.covered[0].start_ms, claimed.hull.end_ms)
             if more := claimed - file.covered:
                 yield f"the ledger calls {series} held where nothing is synced: {list(more)[:2]}"

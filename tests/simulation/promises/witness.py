@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from collector.book import Book
 from collector.candle import Series
 from collector.coverage import NOTHING, Spans
 from collector.machine.disk import THIS_DISK
@@ -69,6 +70,7 @@ class Witness:
         world.disk.on_save = self._after_save
         world.disk.on_power_cut = self._before_power_cut
         world.process.on_crash = self._after_crash
+        world.process.on_end = lambda: self._note_opened(world.process.book)
 
     async def watch(self) -> None:
         """Looks all the while, until cancelled."""
@@ -105,18 +107,24 @@ class Witness:
         world.report.reads += 1
         book = None if world.process.ended.is_set() else world.process.book
         limited = world.process.limited or world.settings.limit_to_50_entries
+        self._note_opened(book)
         for series, reader in self._readers.items():
             reader.early = world.wrong.makes("old_time")
             path, reader.limited = world.settings.data_dir / series.file_name, limited or self._limited
             record = book.records.get(series) if book else None
-            if reader.crashed and record and record.held:
-                reader.opened()
             if world.disk.error is not None:
                 reader.crashed = True  # half a row may stand there until the next start
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
                 self._compare_verified(reader, record.held - record.unsure)
         self._limited = limited
+
+    def _note_opened(self, book: Book | None) -> None:
+        """What a start finds of a file it has also mended."""
+        for series, reader in self._readers.items():
+            record = book.records.get(series) if book else None
+            if reader.crashed and record and record.held:
+                reader.opened()
 
     def _compare_verified(self, reader: Reader, verified: Spans) -> None:
         """What REST has verified stays as REST has it."""
