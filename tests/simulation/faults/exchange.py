@@ -137,5 +137,11 @@ async def _wrong_while_rest_lags(world: "World", dice: Random, for_s: float) -> 
 
 
 KINDS = (
-    STREAM | REST | {"ban": Kind(_ban), "REST lags": Kind(_lag, needs_repair=True), "wrong while REST lags": Kind(_wrong_while_rest_lags)}
+    STREAM
+    | REST
+    | {
+        "ban": Kind(_ban),
+        "REST lags": Kind(_lag, needs_repair=True),
+        "wrong while REST lags": Kind(_wrong_while_rest_lags),
+    }
 )

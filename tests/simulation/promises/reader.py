@@ -73,9 +73,12 @@ class Reader:
         self._seen = whole
 
     def _look_after_power_cut(self, data: bytes) -> Iterator[str]:
-        """Nothing that was synced is lost, whatever else is there."""
-        lost = self.rows.keys() - dict(rows_of_file(data)).keys()
-        if lost or not any(data.startswith(each) for each in self._certain):
+        """Nothing that was synced is lost, whatever else is there; but for what gives way to newer rows."""
+        opens = dict(rows_of_file(data)).keys()
+        lost = self.rows.keys() - opens
+        if self.limited and opens:
+            lost = {at for at in lost if at > min(opens)}
+        if lost or not (self.limited or any(data.startswith(each) for each in self._certain)):
             yield f"the power cut took rows that were synced: {sorted(lost)[:3]} or others"
 
     def _append(self, whole: bytes, now_ms: int) -> Iterator[str]:
