@@ -45,14 +45,14 @@ from collector.commands.terminal import can_draw, print_line, say
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.logs import get_logger, open_logs, set_level
 from collector.machine.disk import THIS_DISK
-from collector.repair import Plan, show_plans
+from collector.repair import Mended, Plan, show_plans
 from collector.rereading import Rereading
 from collector.sandbox.command import sandbox
 from collector.service import repair as mend
 from collector.service import serve
 from collector.settings import Settings
 from collector.stored import refuse_if_nothing_stored
-from collector.summary import Mended, Outcome, left_lines, summary_lines
+from collector.summary import Outcome, left_lines, summary_lines
 from collector.watching.notify import Notify
 from collector.wording import counted
 

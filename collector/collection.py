@@ -21,6 +21,7 @@ from collector.reload import reload
 from collector.rows import candles_in
 from collector.settings import Settings
 from collector.store import Store
+from collector.watching.disk_gate import DiskGate
 from collector.writer import Writer
 
 log = get_logger(__name__)
@@ -87,10 +88,12 @@ class Collection:
         self._writer.remember(each for each in self._every_series if each.symbol in symbols)
         self._reconciler.wake()
 
-    def go_on(self) -> None:
-        """What was given up for want of space is fetched now."""
-        self._book.start_anew()
-        self._reconciler.wake()
+    async def follow_disk(self, gate: DiskGate) -> None:
+        """Fetches what was given up for want of space once there is some again, until cancelled."""
+        while True:
+            await gate.opened()
+            self._book.start_anew()
+            self._reconciler.wake()
 
     async def change(self, read: Settings) -> None:
         """Follows what was read as far as that can be done while running, and says what cannot."""

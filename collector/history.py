@@ -22,6 +22,7 @@ from collector.logs import get_logger
 from collector.planning import Agenda, Window, halves
 from collector.rows import Rows
 from collector.vitals import Vitals
+from collector.watching.disk_gate import DiskGate
 
 log = get_logger(__name__)
 
@@ -35,6 +36,7 @@ class History:
     _rest: Rest
     _book: Book
     _vitals: Vitals
+    _gate: DiskGate
     _patient: bool  # wait for an exchange that cannot be reached, instead of raising
     _agenda: Agenda = attrs.field(factory=Agenda)
     _more: trio.Event = attrs.field(factory=trio.Event)
@@ -63,7 +65,7 @@ class History:
                 window = self._agenda.take()
                 if window is None:
                     await self._more.wait()
-                elif self._vitals.health.low_disk:
+                elif not self._gate.is_open:
                     await self._hand_back(window, out)
                 else:
                     await self._fetch(window, out)

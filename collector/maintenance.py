@@ -12,7 +12,7 @@ from typing import NoReturn
 import attrs
 import trio
 
-from collector.bybit.dialect import Maintenance
+from collector.announced import Maintenance
 from collector.coverage import moment_text
 from collector.errors import ExchangeError
 from collector.logs import get_logger

@@ -34,7 +34,6 @@ from collector.rows import candles_in, open_of_line
 from collector.settings import Settings
 from collector.store import Store
 from collector.stored import as_of_ms, known_series
-from collector.summary import Mended
 from collector.wording import counted
 
 log = get_logger(__name__)
@@ -147,6 +146,16 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+@attrs.frozen
+class Mended:
+    """What a repair came to: files whose bytes are others than before, candles of which it is on record now that the
+    exchange's own timeframes disagree on them, and rows that were to be compared and that the exchange did not send."""
+
+    files: int = 0
+    settled: int = 0
+    unmatched: int = 0
 
 
 @attrs.define

@@ -51,13 +51,14 @@ from collector.pacing import patience_s
 from collector.planning import NEWEST, SETTLE_MS
 from collector.recheck import Doubt
 from collector.reconcile import OVERDUE_MS, Reconciler
-from collector.repair import Chosen, Mending, Plan, Stock, stored_series
+from collector.repair import Chosen, Mended, Mending, Plan, Stock, stored_series
 from collector.rereading import Rereading
 from collector.settings import Settings
 from collector.store import Store
-from collector.summary import Mended, Outcome
+from collector.summary import Outcome
 from collector.symbols import Symbols, symbols_to_collect
 from collector.vitals import Vitals
+from collector.watching.disk_gate import DiskGate
 from collector.watching.endpoint import serve_status
 from collector.watching.monitor import Monitor, Watched
 from collector.watching.notify import Notify
@@ -273,6 +274,7 @@ async def _serve(run: _Run) -> Outcome:
                 else:
                     collection = _collection(run, stock, stations, rest, every_series, clock, symbols.trading)
                     inner.start_soon(collection.follow_listings)
+                    inner.start_soon(collection.follow_disk, stations.monitor.gate)
                     if run.rereading:
                         inner.start_soon(_follow_settings, run.rereading, stations.supervisor, collection)
                     await stations.reconciler.reconcile()
@@ -388,17 +390,19 @@ def _wired(
         run.machine,
         spares_long=run.mending is not None,
     )
-    history = History(rest, book, vitals, patient=not run.once)
+    gate = DiskGate()
+    history = History(rest, book, vitals, gate, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms, rest.pause)
     live = Live(settings, book, clock, vitals, reconciler.wake, limit, run.machine)
     local = run.machine.clock
-    monitor = Monitor(Watched(settings, vitals, book, clock, every_series, run.probes, local, lambda: writer.work))
+    watched = Watched(settings, vitals, book, clock, every_series, run.probes, local, lambda: writer.work)
+    monitor = Monitor(watched, gate)
     supervisor = Supervisor(
         run.notify,
         flows=lambda: reconciler.looked or vitals.subscriptions > 0,
         work=lambda: writer.work,
-        line=partial(_line, vitals, book),
+        line=partial(_line, vitals, book, monitor),
     )
     reporter = Reporter(monitor, lambda: reconciler.looked, run.machine.chance.name())
     return _Stations(writer, history, reconciler, live, monitor, reporter, supervisor)
@@ -429,7 +433,7 @@ def _collection(
     clock: Clock,
     trading: Iterable[str],
 ) -> Collection:
-    collection = Collection(
+    return Collection(
         run.settings,
         every_series,
         stock.book,
@@ -441,8 +445,6 @@ def _collection(
         _listings(run.settings, rest, clock, trading),
         run.allow_trim,
     )
-    stations.monitor.on_space = collection.go_on
-    return collection
 
 
 async def _mend(mending: Mending, rest: Rest, stock: Stock, threads: Threads) -> tuple[list[Series], Symbols]:
@@ -508,11 +510,11 @@ async def _exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
         return by_ms
 
 
-def _line(vitals: Vitals, book: Book) -> str:
+def _line(vitals: Vitals, book: Book, monitor: Monitor) -> str:
     """How we are, in a line."""
     written, connections = counted(vitals.rows, "candle"), counted(vitals.connections, "connection")
     now = f"{written} written, {book.candles_in_flight:,} to fetch, {connections}"
-    return "; ".join(filter(None, [now, vitals.health.line if vitals.health.reasons else ""]))
+    return "; ".join(filter(None, [now, monitor.health.line if monitor.health.reasons else ""]))
 
 
 def _listings(settings: Settings, rest: Rest, clock: Clock, found: Iterable[str]) -> Listings:

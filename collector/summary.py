@@ -8,21 +8,12 @@ import attrs
 from collector.candle import Series
 from collector.coverage import Spans, moment_text
 from collector.missing import Missing
+from collector.repair import Mended
 from collector.rows import candles_in
 from collector.vitals import Vitals
 from collector.wording import counted
 
 _SHOWN = 10
-
-
-@attrs.frozen
-class Mended:
-    """What a repair came to: files whose bytes are others than before, candles of which it is on record now that the
-    exchange's own timeframes disagree on them, and rows that were to be compared and that the exchange did not send."""
-
-    files: int = 0
-    settled: int = 0
-    unmatched: int = 0
 
 
 @attrs.frozen
@@ -44,7 +35,7 @@ class Outcome:
     stopped: bool
     invalid: tuple[tuple[Series, Missing], ...] = ()
     left_alone: tuple[str, ...] = ()  # why files were not touched, a sentence each
-    mended: Mended = Mended()
+    mended: Mended = attrs.field(factory=Mended)
 
     @property
     def complete(self) -> bool:

@@ -2,11 +2,19 @@
 
 import attrs
 
-from collector.bybit.dialect import Maintenance
+from collector.announced import Maintenance
 from collector.candle import Series
-from collector.watching.health import HEALTHY, Health
 
 CONNECTION_LOST = "connection lost"
+
+
+@attrs.frozen
+class Work:
+    """What waits for the writer at the moment, how much it has done since it was made, and what it is doing now."""
+
+    waiting: int
+    done: int
+    at: str = ""
 
 
 @attrs.define
@@ -52,7 +60,6 @@ class Vitals:
     maintenance: tuple[Maintenance, ...] = ()  # announced by the exchange, when it was last asked
     stream_refused_until_s: float = 0.0  # monotonic time before which no connection to the stream is tried
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
-    health: Health = HEALTHY  # the last verdict on all this
 
     @property
     def lost(self) -> int:

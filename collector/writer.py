@@ -31,8 +31,7 @@ from collector.quarantine import Piece
 from collector.rows import Rows, candles_in
 from collector.settings import Settings
 from collector.store import FileChangedError, SeriesFile, Store
-from collector.vitals import Vitals
-from collector.watching.pulse import Work
+from collector.vitals import Vitals, Work
 from collector.wording import counted
 
 log = get_logger(__name__)

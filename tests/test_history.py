@@ -29,6 +29,7 @@ from collector.sandbox.exchange import Exchange
 from collector.sandbox.messages import Request
 from collector.settings import Settings
 from collector.vitals import Vitals
+from collector.watching.disk_gate import DiskGate
 from tests.replies import with_bad_rows
 
 NOW = 1_714_566_645_000  # 2024-05-01 12:30:45
@@ -43,6 +44,7 @@ class World:
     settings: Settings
     book: Book = attrs.field(factory=Book)
     vitals: Vitals = attrs.field(factory=Vitals)
+    gate: DiskGate = attrs.field(factory=DiskGate)
     events: list[Answered | GaveUp] = attrs.field(factory=list)
     broken: bool = False
     spoiled: str = ""  # no answer to a question with this in it can be used
@@ -72,7 +74,7 @@ class World:
             open_rest(self.settings, silence, self.vitals, clock, THIS_MACHINE, transport) as rest,
             trio.open_nursery() as nursery,
         ):
-            history = History(rest, self.book, self.vitals, patient)
+            history = History(rest, self.book, self.vitals, self.gate, patient)
             send, receive = trio.open_memory_channel[Event](10)
             nursery.start_soon(history.work, 4, send)
             nursery.start_soon(self.take, receive)

@@ -15,10 +15,22 @@ PRODUCT = Path(__file__).parent.parent / "collector"
 
 # Modules are named as they are below `collector`. A package's name stands for its own `__init__`, and `package.*` for
 # whatever in it is not named by itself.
-PURE = {"candle", "coverage", "rows", "planning", "pacing", "merging", "missing", "book", "events", "errors"}
+PURE = {
+    "announced",
+    "candle",
+    "coverage",
+    "rows",
+    "planning",
+    "pacing",
+    "merging",
+    "missing",
+    "book",
+    "events",
+    "errors",
+}
 PURE |= {"disagreements", "verification", "rate_limit", "wording", "outward"}
 PURE |= {"bybit.dialect", "bybit.frames", "checking.defects", "research.instants", "logs.storms", "commands.unit"}
-PURE |= {"watching.health", "watching.pulse", "watching.report", "watching.survey"}
+PURE |= {"vitals", "watching.health", "watching.pulse", "watching.report", "watching.survey"}
 MACHINE = {"machine", "machine.*"}
 COMMON = PURE | MACHINE | {"settings", "logs", "vitals", "clock"}
 STATIONS = {
@@ -36,7 +48,7 @@ STATIONS = {
 }
 READERS = {"integrity", "feeder", "gaps", "stored"}
 EDGE = {"bybit.rest", "bybit.stream", "bybit.proxies"}
-ROOM = COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "watching.*"}
+ROOM = {"watching.disk_gate"} | COMMON | STATIONS | READERS | EDGE | {"symbols", "reload", "rereading", "watching.*"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__main__": {"cli", "commands.*"},
@@ -53,11 +65,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "sandbox.*",
     },
     "service": ROOM | {"address_limit", "checking.samples", "demand", "collection", "inspection", "summary"},
-    "collection": COMMON | STATIONS | {"bybit.rest", "inspection", "reload"},
-    "summary": PURE | {"vitals"},
+    "collection": COMMON | STATIONS | {"bybit.rest", "inspection", "reload", "watching.disk_gate"},
+    "summary": PURE | {"repair", "vitals"},
     # the stations: each its own way to the outside, and no other station but the keepers of what is held
     "reconcile": COMMON,
-    "history": COMMON | {"bybit.rest"},
+    "history": COMMON | {"bybit.rest", "watching.disk_gate"},
     "listings": COMMON,
     "symbols": COMMON | {"beside", "bybit.rest"},
     "maintenance": COMMON,
@@ -83,7 +95,6 @@ MAY_IMPORT: dict[str, set[str]] = {
         "recheck",
         "recovery",
         "checking.*",
-        "summary",
     },
     "recheck": COMMON | {"checking.samples", "checking.*", "integrity", "ledger"},
     # the readers, and the look into a file that they share with its keepers
@@ -120,14 +131,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "logs.*": {"logs.*", "logs.storms", "machine.*", "own_files", "wording"},
     # what the collector takes from the machine it runs on
     "machine": {"machine.*"},
-    "machine.*": {"logs", "machine.*"},
-    "vitals": PURE,
+    "machine.*": {"machine.*"},
     "clock": PURE,
     "reload": {"settings"},
     "rereading": COMMON,
     # what a running collector says of itself
     "watching": set(),
-    "watching.*": COMMON | {"own_files", "ownership", "watching.*"},
+    "watching.disk_gate": set(),
+    "watching.*": COMMON | {"own_files", "ownership", "watching.*", "watching.disk_gate"},
     # the commands
     "commands": set(),
     "commands.*": COMMON

@@ -14,6 +14,7 @@ import trio
 
 from collector.book import Book
 from collector.candle import MINUTE_MS, Series, timeframe
+from collector.commands.inquiry import ask
 from collector.coverage import Spans
 from collector.ledger import open_ledger
 from collector.machine.disk import THIS_DISK
@@ -84,6 +85,14 @@ class Run:
     async def passes(self, minutes: float) -> None:
         """Returns when so many of the exchange's minutes have passed."""
         await trio.sleep(self.box.clock.seconds_until(self.box.clock.now_ms() + int(minutes * MINUTE_MS)))
+
+
+async def until_healthy(settings: Settings) -> None:
+    """Asks the collector again and again, as the command `status` does."""
+    state = ""
+    while state != "healthy":
+        report, _ = await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir)
+        state = report.state
 
 
 @asynccontextmanager
@@ -356,7 +365,7 @@ async def what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_kept
             await run.passes(5)
             box.clock.rate = 60
             with trio.fail_after(10):  # it was stale until it was known to be delisted
-                await until(lambda: run.vitals.health.state == "healthy")
+                await until_healthy(settings)
             assert "kline.1.SOLUSDT" not in run.vitals.refused
         box.clock.rate = 0
         assert (await fetch(settings)).complete

@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from collector.bybit.dialect import STATUS, Maintenance, parse_status
+from collector.announced import Maintenance
+from collector.bybit.dialect import STATUS, parse_status
 from collector.errors import Banned, Blocked, ExchangeError, Rejected, TryAgain
 from collector.maintenance import Announcements
 from collector.sandbox.maintenance import Maintenance as Announced

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
+from collector.announced import Maintenance
 from collector.candle import MINUTE_MS, TIMEFRAMES, Series, Timeframe
 from collector.coverage import NOTHING, Span, Spans, moment_text
 from collector.errors import (
@@ -99,15 +100,6 @@ class InstrumentsAnswer(TimeAnswer):
     instruments: tuple[Instrument, ...]
     cursor: str
     unusable: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class Maintenance:
-    """An announced maintenance, by the exchange's time; `title` is its own text."""
-
-    title: str
-    begin_ms: int
-    end_ms: int
 
 
 R = TypeVar("R", bound="_Reply")

@@ -20,8 +20,9 @@ import httpx
 import trio
 
 from collector.address_limit import AddressLimit
+from collector.announced import Maintenance
 from collector.bybit import dialect
-from collector.bybit.dialect import Instrument, KlineAnswer, Maintenance, Query, TimeAnswer
+from collector.bybit.dialect import Instrument, KlineAnswer, Query, TimeAnswer
 from collector.bybit.proxies import proxy_for
 from collector.bybit.transport import open_transport
 from collector.bybit.trust import trusted

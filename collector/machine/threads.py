@@ -1,5 +1,6 @@
 """Blocking work in a thread, and what is done where the system has run out of threads."""
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Thread
@@ -7,9 +8,7 @@ from typing import TypeVar
 
 import trio
 
-from collector.logs import get_logger
-
-log = get_logger(__name__)
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _NONE_LEFT = "can't start new thread"  # how Python says it, in a RuntimeError like any other

@@ -1,8 +1,7 @@
 """The monitor: looks at the collector once a second and judges how it is.
 
-It only reads what the stations count. The verdict is left in the vitals, where whoever has to act on it finds it: the
-history pool, which stops while the disk is nearly full, and whoever tells a supervisor. A change of the verdict is one
-line in the log.
+It only reads what the stations count. A change of the verdict is one line in the log. One verdict has a consequence: a
+disk that is nearly full closes the gate of the history pool.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,17 +9,18 @@ from collections.abc import Callable, Sequence
 import attrs
 import trio
 
+from collector.announced import Maintenance
 from collector.book import Book
-from collector.bybit.dialect import Maintenance
 from collector.candle import Series
 from collector.clock import Clock
 from collector.logs import get_logger
 from collector.machine.clock import LocalClock
 from collector.settings import Settings
-from collector.vitals import Vitals
-from collector.watching.health import NEARLY, Health, Signs, Tolerance, judge
+from collector.vitals import Vitals, Work
+from collector.watching.disk_gate import DiskGate
+from collector.watching.health import HEALTHY, NEARLY, Health, Signs, Tolerance, judge
 from collector.watching.probes import Probes
-from collector.watching.pulse import Pulse, Work
+from collector.watching.pulse import Pulse
 from collector.watching.rates import Rates, Tally
 from collector.watching.survey import Late, Survey, Walk
 
@@ -56,7 +56,8 @@ class Monitor:
     """Looks while `watch` runs."""
 
     watched: Watched
-    on_space: Callable[[], None] = lambda: None  # the disk has space again: history may go on
+    gate: DiskGate = attrs.field(factory=DiskGate)
+    health: Health = HEALTHY  # the last verdict
     rates: Rates = attrs.field(factory=Rates)
     surveyed: Survey = attrs.field(factory=Survey)
     surveyed_ms: int = 0  # when; local time
@@ -79,14 +80,13 @@ class Monitor:
 
     def look(self) -> None:
         """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
-        tally, before = Tally.of(self.watched.vitals, trio.current_time()), self.watched.vitals.health
+        tally, before = Tally.of(self.watched.vitals, trio.current_time()), self.health
         self._note_life(tally.at_s, self.rates.add(tally))
         self.signs = self._signs(tally)
-        health = self.watched.vitals.health = judge(self.signs, _tolerance(self.watched.settings), before)
+        self.health = health = judge(self.signs, _tolerance(self.watched.settings), before)
         if health.kinds != before.kinds:
             self._tell(before, health, tally.at_s)
-        if before.low_disk and not health.low_disk:
-            self.on_space()
+        self.gate.follow(low_disk=health.low_disk)
 
     async def _survey(self) -> None:
         """Looks at every series, in slices between which others run."""

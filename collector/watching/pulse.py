@@ -7,14 +7,7 @@ a verdict out.
 
 import attrs
 
-
-@attrs.frozen
-class Work:
-    """What waits for the writer at the moment, how much it has done since it was made, and what it is doing now."""
-
-    waiting: int
-    done: int
-    at: str = ""
+from collector.vitals import Work
 
 
 @attrs.frozen

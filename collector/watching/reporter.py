@@ -51,7 +51,7 @@ class Reporter:
         return self._monitor.watched
 
     def report(self) -> Report:
-        watched, settings, health = self._watched, self._watched.settings, self._watched.vitals.health
+        watched, settings, health = self._watched, self._watched.settings, self._monitor.health
         now = Tally.of(watched.vitals, trio.current_time())
         lately = self._monitor.rates.last(_RATES_OVER_S, now)
         return Report(

@@ -11,8 +11,9 @@ import attrs
 import trio
 
 from collector.logs import get_logger
+from collector.vitals import Work
 from collector.watching.notify import Notify
-from collector.watching.pulse import Pulse, Work
+from collector.watching.pulse import Pulse
 
 log = get_logger(__name__)
 

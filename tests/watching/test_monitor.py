@@ -17,11 +17,10 @@ from collector.candle import MINUTE_MS, Series
 from collector.clock import Clock
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.settings import Settings
-from collector.vitals import Vitals
+from collector.vitals import Vitals, Work
 from collector.watching.health import Health
 from collector.watching.monitor import Monitor, Watched
 from collector.watching.probes import Probes, probes_of
-from collector.watching.pulse import Work
 from tests.candles import BTC, T0, spans
 
 MB = 1_000_000
@@ -48,20 +47,21 @@ class Collecting:
     landing: bool = True
     delivering: bool = True
     work: Work = attrs.field(factory=lambda: Work(0, 0))
-    went_on: int = 0
+    openings: int = 0
+    monitor: Monitor = attrs.field(init=False)
     verdicts: list[Health] = attrs.field(factory=list)
 
-    def monitor(self) -> Monitor:
+    def __attrs_post_init__(self) -> None:
         probes = Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB)
         watched = Watched(
             self.settings, self.vitals, self.book, self.clock, self.every_series, probes, _Local(), lambda: self.work
         )
-        monitor = Monitor(watched)
-        monitor.on_space = self.go_on
-        return monitor
+        self.monitor = Monitor(watched)
 
-    def go_on(self) -> None:
-        self.went_on += 1
+    async def count_openings(self) -> None:
+        while True:
+            await self.monitor.gate.opened()
+            self.openings += 1
 
     async def live(self) -> None:
         """A second at a time, a little before the monitor looks."""
@@ -73,12 +73,12 @@ class Collecting:
             if self.delivering:
                 record = self.book[BTC]
                 record.wanted = record.held = spans(0, BTC.timeframe.count(T0, BTC.timeframe.floor(self.clock.now_ms)))
-            self.verdicts.append(self.vitals.health)
+            self.verdicts.append(self.monitor.health)
             await trio.sleep(1)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        return self.vitals.health.reasons
+        return self.monitor.health.reasons
 
 
 @asynccontextmanager
@@ -88,10 +88,11 @@ async def watched(**changes: object) -> AsyncIterator[Collecting]:
     one.vitals.connects = one.vitals.connections = 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
+        nursery.start_soon(one.count_openings)
         await trio.sleep(0.5)
-        nursery.start_soon(one.monitor().watch)
+        nursery.start_soon(one.monitor.watch)
         await trio.sleep(3)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
         yield one
         nursery.cancel_scope.cancel()
 
@@ -131,7 +132,7 @@ async def test_an_error_storm_is_called_and_passes_a_minute_after_it(
             await trio.sleep(1)
         assert one.reasons == ("60 errors in the last minute, most of them: no answer",)
         await trio.sleep(62)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
     called, off = said(caplog)
     assert called.startswith("degraded why='12 errors in the last minute, most of them: no answer")
     assert off.startswith("healthy again degraded_for_s=")
@@ -144,13 +145,14 @@ async def test_a_full_disk_is_called_and_history_goes_on_when_it_passes(
         one.disk_mb = 312
         await trio.sleep(1)
         assert one.reasons == ("the disk has 312 MB left, which is below 500 MB: history stops, live goes on",)
-        assert one.vitals.health.low_disk
+        assert one.monitor.health.low_disk
+        assert not one.monitor.gate.is_open
         one.disk_mb = 520  # not enough to be called off
         await trio.sleep(1)
-        assert (one.vitals.health.low_disk, one.went_on) == (True, 0)
+        assert (one.monitor.health.low_disk, one.openings) == (True, 0)
         one.disk_mb = 600
         await trio.sleep(1)
-        assert (one.vitals.health.state, one.went_on) == ("healthy", 1)
+        assert (one.monitor.health.state, one.openings) == ("healthy", 1)
     assert len(said(caplog)) == 2
 
 
@@ -163,7 +165,7 @@ async def test_memory_beyond_its_limit_is_called_and_passes(
         assert one.reasons == ("1,100 MB of memory are in use, more than 1,000 MB",)
         one.memory_mb = 700
         await trio.sleep(1)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
     assert said(caplog) == [
         "degraded why='1,100 MB of memory are in use, more than 1,000 MB'",
         "healthy again degraded_for_s=10",
@@ -178,7 +180,7 @@ async def test_a_queue_that_grows_is_called_and_passes(autojump_clock: MockClock
         assert one.reasons == ("6,500 candles wait to be written, the disk is too slow for them",)
         one.vitals.taken = 8500
         await trio.sleep(1)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
 
 
 async def test_a_series_that_stops_is_stale_until_it_goes_on(autojump_clock: MockClock) -> None:
@@ -189,7 +191,7 @@ async def test_a_series_that_stops_is_stale_until_it_goes_on(autojump_clock: Moc
         assert reason.startswith("a series is stale, BTCUSDT_1 most of all: its newest candle is overdue by 3 min ")
         one.delivering = True
         await trio.sleep(3)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
 
 
 async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_later(
@@ -200,12 +202,13 @@ async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_l
     one.book[BTC].wanted, one.book[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
-        nursery.start_soon(one.monitor().watch)
+        nursery.start_soon(one.count_openings)
+        nursery.start_soon(one.monitor.watch)
         await trio.sleep(10)
         for _ in range(10):
             one.clock.tell(NOW)
         await trio.sleep(140)
-        assert one.vitals.health.kinds == ("stale",)
+        assert one.monitor.health.kinds == ("stale",)
         nursery.cancel_scope.cancel()
 
 
@@ -214,10 +217,10 @@ async def test_a_series_that_is_being_fetched_is_late_only_when_no_answers_come(
         one.delivering = False
         one.book[BTC].in_flight = spans(100, 1000)
         await trio.sleep(600)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
         one.answering = False
         await trio.sleep(130)
-        assert one.vitals.health.kinds == ("silence", "stale")
+        assert one.monitor.health.kinds == ("silence", "stale")
 
 
 async def test_what_is_fetched_and_gets_into_no_file_becomes_stale(autojump_clock: MockClock) -> None:
@@ -225,7 +228,7 @@ async def test_what_is_fetched_and_gets_into_no_file_becomes_stale(autojump_cloc
         one.delivering = one.landing = False
         one.book[BTC].in_flight = spans(100, 1000)
         await trio.sleep(240)
-        assert one.vitals.health.kinds == ("stale",)
+        assert one.monitor.health.kinds == ("stale",)
 
 
 async def test_a_writer_that_does_not_get_on_is_told_within_a_minute(
@@ -237,7 +240,7 @@ async def test_a_writer_that_does_not_get_on_is_told_within_a_minute(
         assert one.reasons[0].startswith("the writer is stuck: syncing BTCUSDT_1.csv since 1970-01-01 00:16:4")
         one.work = Work(3, 8, "syncing BTCUSDT_1.csv")
         await trio.sleep(1)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
     assert len(said(caplog)) == 2
 
 
@@ -248,12 +251,12 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
         one.delivering = one.answering = False
         one.vitals.keep_quiet(1, trio.current_time() + 600, "a rate ban is on")  # the local clock was set forward
         await trio.sleep(599)
-        assert one.vitals.health.kinds == ("ban",)
+        assert one.monitor.health.kinds == ("ban",)
         one.answering = True
         await trio.sleep(100)  # nobody has asked again yet, so the mark of the ban is still there
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
         await trio.sleep(30)
-        assert one.vitals.health.kinds == ("stale",)
+        assert one.monitor.health.kinds == ("stale",)
 
 
 async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: MockClock) -> None:
@@ -262,11 +265,12 @@ async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: Mo
     one.book[BTC].wanted, one.book[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
-        nursery.start_soon(one.monitor().watch)
+        nursery.start_soon(one.count_openings)
+        nursery.start_soon(one.monitor.watch)
         await trio.sleep(110)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
         await trio.sleep(20)
-        assert one.vitals.health.kinds == ("stale",)
+        assert one.monitor.health.kinds == ("stale",)
         nursery.cancel_scope.cancel()
 
 
@@ -274,10 +278,10 @@ async def test_a_stream_that_cannot_be_had_is_called_although_candles_come(autoj
     async with watched() as one:
         one.vitals.connections = 0
         await trio.sleep(125)
-        assert one.vitals.health.kinds == ("stream",)
+        assert one.monitor.health.kinds == ("stream",)
         one.vitals.connections = 1
         await trio.sleep(1)
-        assert one.vitals.health.state == "healthy"
+        assert one.monitor.health.state == "healthy"
 
 
 async def test_every_other_set_of_reasons_is_one_line(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from collector.watching.pulse import Pulse, Work
+from collector.vitals import Work
+from collector.watching.pulse import Pulse
 
 
 @pytest.mark.parametrize(

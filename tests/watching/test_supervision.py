@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from collector.vitals import Work
 from collector.watching.notify import Notify
-from collector.watching.pulse import Work
 from collector.watching.supervision import Supervisor
 
 
