@@ -81,7 +81,7 @@ class Writer:
     _marks: dict[Series, Mark]
     _exchange_ms: Callable[[int], Awaitable[int]]  # its time; sure to have been asked if it is before the given one
     _machine: Machine
-    _spares_long: bool = False  # the limit is not for files that are longer already
+    _spares_long: bool  # the limit is not for files that are longer already
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     _stages: dict[Series, _Stage] = attrs.field(factory=dict)
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # since when, oldest first
@@ -91,7 +91,7 @@ class Writer:
     _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _channel: trio.MemoryReceiveChannel[Event] | None = None
     _to_open: int = 0
-    _done: int = 0  # events taken, files opened, slices synced and saved, and every file begun with
+    _done: int = 0  # events taken, and every file begun with
     _call: tuple[str, Path] | None = None  # what the thread is doing to which file
 
     @_passed_ms.default
@@ -119,7 +119,6 @@ class Writer:
             while due:
                 await self._open_or_leave(due[0])
                 self._to_open -= 1
-                self._done += 1
                 self._note(self._unsaved, due.popleft())
         finally:
             self._to_open -= len(due)
@@ -157,8 +156,6 @@ class Writer:
             await self._write(series, answers, _rows_of(answers))
         for series, file in self._files.items():
             await self._put_back(series, file)
-        while self._unsynced:
-            await self._sync(list(self._unsynced))
         while self._unsaved:
             await self._save(list(self._unsaved))
 
@@ -270,7 +267,6 @@ class Writer:
         self._vitals.appended(series, 1, candle.asked.end_ms)
 
     async def _stage(self, answer: Answered | Confirmed) -> None:
-        self._note(self._unsaved, answer.series)
         stage = self._stages.setdefault(answer.series, _Stage())
         stage.answers.append(answer)
         stage.spans |= Spans((answer.asked,))
@@ -340,6 +336,7 @@ class Writer:
             else:
                 raise StorageError(f"{file.path} is changed by somebody else again and again; it cannot be written")
             self._note(self._unsynced, series)
+        self._note(self._unsaved, series)
         self._hold(series, file)
         for answer in answers:
             if isinstance(answer, Answered):
@@ -355,7 +352,10 @@ class Writer:
         if apart and hulls[0].start_ms >= file.end_ms:
             await self._in_thread("appending to", file.path, partial(_append_pages, file, pages))
             self._vitals.appended(series, count, hulls[-1].end_ms, staged)
-            return
+        else:
+            await self._insert(series, file, pages)
+
+    async def _insert(self, series: Series, file: SeriesFile, pages: list[Rows]) -> None:
         size, held = file.size, file.held
         revisions = await self._in_thread("rewriting", file.path, partial(file.insert, pages))
         if revisions or file.size != size:
@@ -411,7 +411,6 @@ class Writer:
         self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         for series in every_series[:count]:
             del self._unsynced[series]
-        self._done += 1
 
     def _sync_some(self, files: Sequence[SeriesFile]) -> int:
         """Syncs files until the slice is over; how many."""
@@ -439,7 +438,6 @@ class Writer:
         for series in sorted(self._book.outdated):  # a clock was set back: their next candle may be a month away
             self._note(self._unsaved, series)
         self._book.outdated.clear()
-        self._done += 1
 
     def _save_some(self, every_series: Sequence[Series]) -> None:
         marks = {series: self._files[series].mark() for series in every_series if series in self._files}

@@ -3,8 +3,9 @@
 import errno
 import shutil
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from collector.coverage import NOTHING, Spans
 from collector.errors import StorageError
 from collector.events import Answered, Confirmed, Event, GaveUp
 from collector.inspection import Mark
-from collector.ledger import Ledger, open_ledger, read_ledger
+from collector.ledger import Ledger, Saved, open_ledger, read_ledger
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.disk import THIS_DISK, Disk
 from collector.ownership import OWN
@@ -30,8 +31,9 @@ from collector.settings import Settings
 from collector.store import Finding, SeriesFile, Store
 from collector.vitals import Vitals
 from collector.writer import Writer
-from tests.candles import BTC, T0, content, row, rows, span, spans
-from tests.disks import BreakingDisk, DeafDisk, FullDisk, RecordingDisk
+from tests.candles import BTC, T0, content, joined, row, rows, span, spans
+from tests.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk
+from tests.simulation.machine import InlineThreads
 from tests.support import ClockByHand
 
 NOW = T0 + 10**9
@@ -76,20 +78,39 @@ class Bench:
             await writer.open_files([BTC])
             asked = (event.asked for event in events if not isinstance(event, tuple))
             self.book.ask(BTC, flying | Spans.of(*asked))
-            send, receive = trio.open_memory_channel[Event](len(events))
-            with send:
-                for event in events:
-                    send.send_nowait(event)
             with trio.fail_after(20):
-                await writer.write(receive)
+                await write_all(writer, *events)
 
-    def writer(self, ledger: Ledger, **changes: Any) -> Writer:
+    @property
+    def saved(self) -> Saved:
+        return read_ledger(self.directory, "linear")
+
+    def writer(self, ledger: Ledger, *, spares_long: bool = False, **changes: Any) -> Writer:
         settings = Settings(**{"limit_to_50_entries": False} | changes)
         store, marks = Store(self.directory, self.disk), ledger.load(self.book)
-        return Writer(store, ledger, self.book, self.vitals, settings, marks, self.exchange_ms, self.machine)
+        return Writer(
+            store, ledger, self.book, self.vitals, settings, marks, self.exchange_ms, self.machine, spares_long
+        )
 
     async def exchange_ms(self, _: int) -> int:
         return self.now_ms
+
+
+async def write_all(writer: Writer, *events: Event) -> None:
+    send, receive = trio.open_memory_channel[Event](len(events))
+    with send:
+        for event in events:
+            send.send_nowait(event)
+    await writer.write(receive)
+
+
+@asynccontextmanager
+async def opened_writer(bench: Bench, *others: Series, **changes: Any) -> AsyncIterator[Writer]:
+    """A writer that has opened its files."""
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, **changes)
+        await writer.open_files([BTC, *others])
+        yield writer
 
 
 @attrs.define
@@ -175,20 +196,22 @@ async def test_a_deeper_history_goes_in_with_one_rewrite(bench: Bench) -> None:
     await bench.write(answered(200, 500), answered(100, 200), answered(0, 100))
     assert bench.data == content(rows(0, 600))
     assert disk.done.count("r") == 1
+    assert (bench.vitals.rows, bench.vitals.rewritten) == (600, 500)
 
 
 async def test_a_revision_replaces_the_row_and_is_counted(bench: Bench) -> None:
     await bench.write(answered(0, 10))
-    await bench.write(answered(4, 5, row(4, volume="9")))
-    assert bench.data == content(rows(0, 4), row(4, volume="9"), rows(5, 10))
+    await bench.write(answered(4, 5, row(4, volume="9.000")))
+    assert bench.data == content(rows(0, 4), row(4, volume="9.000"), rows(5, 10))
     assert bench.vitals.revisions == 1
 
 
 async def test_a_duplicate_changes_nothing(bench: Bench) -> None:
     await bench.write(answered(0, 10))
+    bench.vitals = Vitals()
     await bench.write(answered(0, 10))
     assert bench.data == content(rows(0, 10))
-    assert bench.vitals.revisions == 0
+    assert (bench.vitals.revisions, bench.vitals.rewritten, bench.vitals.series) == (0, 0, None)
 
 
 async def test_what_is_no_longer_wanted_of_one_series_is_saved_with_another(bench: Bench) -> None:
@@ -503,7 +526,7 @@ async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path:
                 send.send_nowait(tuple(confirmed(place, series) for series in every_series))
         await writer.write(receive)
     assert disk.done[:46] == "w" * 20 + "s" * 6 + "w" * 20  # five milliseconds for files, then the names of new ones
-    assert set(disk.done[46:]) == {"s"}
+    assert disk.done[46:] == "s" * (20 + 3)  # every file once more, and the names of the other fifteen
 
 
 async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
@@ -584,7 +607,7 @@ async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) 
             before = writer.work
             nursery.start_soon(writer._in_thread, "opening", bench.directory / "second", lambda: None)
             await trio.testing.wait_all_tasks_blocked()
-            assert (before.at, writer.work) == ("syncing first", before)
+            assert (before.waiting, before.at, writer.work) == (1, "syncing first", before)
             go_on.set()
         assert writer.work.at == ""
 
@@ -605,6 +628,7 @@ async def test_what_was_dealt_with_is_counted_by_kind(bench: Bench) -> None:
 async def test_rows_that_waited_are_counted_without_the_ones_that_came_last(bench: Bench) -> None:
     await bench.write(answered(20, 30), answered(10, 20), answered(0, 10))
     assert (bench.vitals.rows, bench.vitals.staged) == (30, 20)
+    assert bench.vitals.reached_ms == T0 + 30 * MINUTE_MS
 
 
 async def test_what_is_left_alone_is_taken_back_when_it_comes(bench: Bench) -> None:
@@ -691,3 +715,449 @@ async def test_under_a_limit_what_was_taken_out_is_not_wanted_besides(bench: Ben
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         await bench.writer(ledger, limit_to_50_entries=True).open_files([BTC])
     assert bench.book[BTC].wanted == NOTHING
+
+
+async def test_one_call_to_the_disk_is_made_at_a_time(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench) as writer:
+        threads.slow_s, began_s = 1.0, trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for name in ("first", "second"):
+                nursery.start_soon(writer._in_thread, "syncing", bench.directory / name, lambda: None)
+        assert trio.current_time() - began_s == pytest.approx(2)
+
+
+# Staging
+
+
+async def test_answers_behind_several_holes_wait_for_the_first(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 60))
+        for first in (10, 30, 50):
+            await writer._take(answered(first, first + 10))
+        for first in (0, 20, 40):
+            await writer._take(answered(first, first + 10))
+            assert bench.data == content(rows(0, first + 20))
+
+
+async def test_the_end_of_a_file_does_not_wait_for_its_history(bench: Bench) -> None:
+    await bench.write(answered(500, 600))
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 100) | spans(600, 610))
+        await writer._take(answered(600, 610))
+        assert bench.data == content(rows(500, 610))
+
+
+async def test_a_candle_releases_what_waits_behind_it(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take(answered(0, 1))
+        await writer._take(answered(2, 10))
+        await writer._take((confirmed(1),))
+        assert bench.data == content(rows(0, 10))
+
+
+async def test_a_failure_releases_what_waits_behind_it(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(10, 20))
+        await writer._take(gave_up(0, 10))
+        assert bench.data == content(rows(10, 20))
+
+
+async def test_rows_wait_two_minutes_whatever_comes_meanwhile(bench: Bench, mock_clock: MockClock) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 10))
+        for place, seconds in ((10, 0), (11, 100), (12, 30)):
+            assert bench.data == b""
+            mock_clock.jump(seconds)
+            await writer._take((confirmed(place),))
+        assert bench.data == content(rows(10, 13))
+
+
+async def test_the_rest_goes_in_on_both_sides_of_a_file(bench: Bench) -> None:
+    await bench.write(answered(10, 20))
+    await bench.write(answered(5, 10), answered(25, 30), flying=spans(0, 5) | spans(20, 25))
+    assert bench.data == content(rows(5, 20), rows(25, 30))
+
+
+async def test_a_queue_of_staged_answers_lets_others_run(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 20))
+        send, receive = trio.open_memory_channel[Event](1)
+        with send, receive:
+            send.send_nowait(answered(10, 20))
+            done = writer.work.done
+            with trio.testing.assert_checkpoints():
+                await writer._take_one(receive)
+            assert writer.work.done > done
+
+
+# What the stream brings
+
+
+async def test_a_batch_takes_one_call_to_the_disk(bench: Bench) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench, ETH) as writer:
+        await writer._take((confirmed(0), confirmed(0, ETH)))
+        calls = threads.calls
+        for _ in range(2):  # the exchange may confirm twice
+            await writer._take((confirmed(1), confirmed(1, ETH)))
+        assert threads.calls - calls == 2
+    assert bench.data == content(rows(0, 2))
+
+
+async def test_appended_candles_are_counted(bench: Bench) -> None:
+    await bench.write(answered(0, 10), (confirmed(10),))
+    assert (bench.vitals.rows, bench.vitals.reached_ms) == (11, T0 + 11 * MINUTE_MS)
+
+
+async def test_candles_of_a_series_without_a_file_are_dropped(bench: Bench) -> None:
+    await bench.write((confirmed(0, ETH),))
+    assert bench.vitals.taken == 1
+    assert not (bench.directory / ETH.file_name).exists()
+
+
+async def test_a_candle_for_a_removed_file_is_kept(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.want(BTC, spans(10, 11))
+        await writer._take((confirmed(9),))
+        (bench.directory / BTC.file_name).unlink()
+        await writer._take((confirmed(10),))
+    assert bench.data == content(row(10))
+
+
+async def test_a_candle_that_waited_is_unverified(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take((confirmed(10),))
+        await writer._take(answered(0, 10))
+    assert bench.book[BTC].unsure == spans(10, 11)
+
+
+async def test_a_candle_older_than_the_limit_is_not_unverified(bench: Bench) -> None:
+    async with opened_writer(bench, limit_to_50_entries=True) as writer:
+        bench.book.want(BTC, spans(10, 60))
+        bench.book.ask(BTC, spans(10, 60))
+        await writer._take(answered(10, 60))
+        await writer._take((confirmed(5),))
+    assert bench.data == content(rows(10, 60))
+    assert bench.book[BTC].unsure == NOTHING
+
+
+# Syncing and saving
+
+
+async def pass_s(clock: MockClock, seconds: float) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    clock.jump(seconds)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_files_are_synced_then_saved_while_nothing_comes(bench: Bench, mock_clock: MockClock) -> None:
+    await bench.write((confirmed(0),))
+    bench.disk, bench.machine = (disk := RecordingDisk()), Machine(threads=InlineThreads())
+    send, receive = trio.open_memory_channel[Event](1)
+    async with opened_writer(bench, flush_interval_s=1) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(writer.write, receive)
+        with send:
+            await pass_s(mock_clock, 5)  # what was opened is saved
+            send.send_nowait((confirmed(1),))
+            await pass_s(mock_clock, 1)
+            assert disk.synced == [bench.directory / BTC.file_name]
+            assert bench.saved.book[BTC].held == spans(0, 1)
+            await pass_s(mock_clock, 4)
+            assert bench.saved.book[BTC].held == spans(0, 2)
+
+
+async def test_a_sync_is_due_after_the_interval(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk = disk = RecordingDisk()
+    async with opened_writer(bench, flush_interval_s=1) as writer:
+        await writer._take((confirmed(0),))
+        for seconds, synced in ((0.9, 0), (0.2, 2)):  # the file and its name
+            mock_clock.jump(seconds)
+            await writer._tidy(busy=False)
+            assert len(disk.synced) == synced
+
+
+async def test_a_file_that_goes_on_is_synced_in_time(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk, bench.machine = (disk := RecordingDisk()), Machine(threads=InlineThreads())
+    async with opened_writer(bench, ETH, flush_interval_s=1) as writer:
+        await writer._take((confirmed(0),))
+        mock_clock.jump(0.5)
+        await writer._take((confirmed(1), confirmed(0, ETH)))
+        mock_clock.jump(0.5)
+        await writer._tidy(busy=False)
+        assert bench.directory / BTC.file_name in disk.synced
+        assert (bench.vitals.flush_s, bench.vitals.flush_wait_s) == pytest.approx((0.0, 1.0))
+
+
+async def test_files_are_synced_before_they_are_saved(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk = disk = RecordingDisk()
+    async with opened_writer(bench, flush_interval_s=60) as writer:
+        await writer._take((confirmed(0),))
+        mock_clock.jump(5)
+        await writer._tidy(busy=False)
+        assert disk.synced == [bench.directory / BTC.file_name, bench.directory]
+    assert bench.saved.book[BTC].held == spans(0, 1)
+
+
+@pytest.mark.parametrize("limit", [False, True])
+async def test_without_fsync_the_limit_syncs_names_alone(bench: Bench, limit: bool) -> None:
+    bench.disk = disk = RecordingDisk()
+    await bench.write(answered(0, 10), fsync=False, limit_to_50_entries=limit)
+    assert disk.synced == [bench.directory] * limit
+
+
+async def test_what_waited_to_the_end_is_saved(bench: Bench, mock_clock: MockClock) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(10, 20))
+        mock_clock.jump(5)
+        await writer._tidy(busy=False)
+        await write_all(writer)
+    assert bench.saved.book[BTC].held == spans(10, 20)
+
+
+async def test_a_failure_is_saved(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        await write_all(writer)
+        bench.book.ask(BTC, spans(0, 10))
+        await write_all(writer, gave_up(0, 10))
+    assert [note.why for note in bench.saved.book[BTC].notes] == ["HTTP 502"]
+
+
+async def test_what_is_to_be_remembered_is_saved(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        await write_all(writer)
+        bench.book.want(BTC, spans(0, 5))
+        writer.remember([BTC])
+        await write_all(writer)
+    assert bench.saved.book[BTC].wanted == spans(0, 5)
+
+
+async def test_another_flush_interval_is_followed(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk = disk = RecordingDisk()
+    async with opened_writer(bench, flush_interval_s=60) as writer:
+        await writer._take((confirmed(0),))
+        writer.change(Settings(flush_interval_s=1))
+        mock_clock.jump(1)
+        await writer._tidy(busy=False)
+        assert disk.synced
+
+
+class FreezingAt(FreezingDisk):
+    """Freezes at calls of one kind for one file or directory."""
+
+    def __init__(self, at: str, path: Path) -> None:
+        super().__init__(at)
+        self.path = path
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        if self._is_it(file):
+            self.reach("write")
+        Disk.write(self, file, data, at)
+
+    def sync(self, file: int) -> None:
+        if self._is_it(file):
+            self.reach("sync")
+        Disk.sync(self, file)
+
+    def _is_it(self, file: int) -> bool:
+        return Path(f"/proc/self/fd/{file}").readlink() == self.path
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "at", "waiting"),
+    [
+        ("write", ETH.file_name, f"appending to {ETH.file_name}", 2),
+        ("sync", ETH.file_name, f"syncing {ETH.file_name}", 1),
+        ("sync", "", "syncing candles", 1),
+    ],
+)
+async def test_the_file_at_which_the_disk_hangs_is_named(
+    tmp_path: Path, call: str, name: str, at: str, waiting: int
+) -> None:
+    directory = tmp_path / "candles"
+    directory.mkdir()
+    for series in (BTC, ETH):
+        (directory / series.file_name).write_bytes(content(row(0)))
+    bench = Bench(directory, disk=(disk := FreezingAt(call, directory / name)))
+    async with opened_writer(bench, ETH, flush_interval_s=60) as writer, trio.open_nursery() as nursery:
+        batches: list[Event] = [(confirmed(place), confirmed(place, ETH)) for place in (1, 2)]
+        nursery.start_soon(write_all, writer, *batches)
+        await trio.to_thread.run_sync(disk.frozen.wait)
+        work = writer.work
+        disk.thaw()
+    assert (work.at, work.waiting) == (at, waiting)
+
+
+# Opening
+
+
+def spoil(bench: Bench, held: Rows, *pieces: bytes) -> None:
+    """Leaves a file from which pieces were taken out."""
+    path = bench.directory / BTC.file_name
+    path.write_bytes(content(held))
+    for number, piece in enumerate(pieces, 1):
+        path.with_name(f"{path.name}.cut-{number}.pending").write_bytes(piece)
+
+
+async def test_a_file_is_opened_again_once_the_disk_recovers(bench: Bench) -> None:
+    spoil(bench, joined([rows(0, 5), rows(8, 12)]), rows(5, 8).text)
+    for _ in range(2):  # the exchange does not have them
+        bench.book.answer(BTC, span(5, 8), NOTHING, NOW)
+    bench.disk = disk = BreakingDisk(0, partial(OSError, errno.EIO, "broken"))
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        with pytest.raises(StorageError):
+            await writer.open_files([BTC, ETH])
+        assert writer.work.waiting == 0
+        await write_all(writer)
+        disk.left = 100
+        await writer.open_files([BTC, ETH])
+    assert bench.data == content(rows(0, 12))
+
+
+async def test_what_is_open_is_not_opened_again(bench: Bench) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench) as writer:
+        calls = threads.calls
+        await writer.open_files([BTC])
+        assert threads.calls == calls
+
+
+async def test_the_newest_close_of_any_file_has_passed(bench: Bench) -> None:
+    bench.machine = Machine(threads=InlineThreads())
+    async with opened_writer(bench, ETH) as writer:
+        bench.book.ask(BTC, spans(0, 3))
+        await write_all(writer, answered(0, 3), tuple(confirmed(place, ETH) for place in range(10)))
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 8)))
+    bench.now_ms = T0 + 5 * MINUTE_MS
+    await bench.write()
+    assert bench.data == content(rows(0, 8))
+
+
+async def test_a_file_that_the_ledger_knows_needs_no_exchange(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.write(answered(0, 10))
+    bench.now_ms = 0
+    await bench.write()
+    assert bench.held == spans(0, 10)
+    assert "file mended" not in caplog.text
+
+
+async def test_a_file_up_to_now_is_not_mended(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 10)))
+    bench.now_ms = T0 + 10 * MINUTE_MS
+    await bench.write()
+    assert "file mended" not in caplog.text
+
+
+async def test_a_file_that_was_mended_is_reported_and_unverified(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 3000)) + b"spoiled\n" + rows(10, 20).text)
+    await bench.write()
+    assert "file mended" in caplog.text
+    assert bench.book[BTC].unsure == spans(10, 20) | spans(120, 3000)
+
+
+async def test_a_file_that_changed_is_read_as_a_whole(bench: Bench) -> None:
+    await bench.write(answered(0, 1000))
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 1010))
+        await writer._take(answered(1000, 1010))
+        (bench.directory / BTC.file_name).write_bytes(_with_spoiled_price(bench.data))
+        await writer._take(answered(0, 1000))
+    assert bench.data == content(rows(0, 1010))
+
+
+async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench) -> None:
+    path = bench.directory / BTC.file_name
+    async with opened_writer(bench, ETH) as writer:
+        bench.book.ask(BTC, spans(0, 40))
+        await write_all(writer, answered(0, 10))
+        await writer._take(answered(30, 40))
+        path.write_bytes(b"1700006400;1.5;2.5;1.5;2.5\n" * 20)
+        await writer._take(answered(10, 20))
+        assert "cannot be read" in bench.book.left_alone[BTC]
+        assert bench.held == NOTHING
+        await write_all(writer, (confirmed(20), confirmed(0, ETH)))
+    assert path.read_bytes() == b"1700006400;1.5;2.5;1.5;2.5\n" * 20
+    assert [*bench.saved.marks] == [ETH]
+
+
+# Pieces
+
+
+async def test_each_piece_is_put_back_once_it_is_settled(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    spoil(bench, joined([rows(0, 5), rows(8, 10)]), rows(5, 8).text, rows(10, 12).text)
+    async with opened_writer(bench) as writer:
+        assert "put back" not in caplog.text
+        for _ in range(2):
+            bench.book.ask(BTC, spans(5, 8))
+            await writer._take(answered(5, 8, Rows()))
+        assert bench.data == content(rows(0, 10))
+
+
+async def test_unsound_rows_of_a_piece_are_wanted(bench: Bench) -> None:
+    spoil(bench, rows(0, 5), b"spoiled\n" + rows(7, 9).text)
+    bench.book.want(BTC, NOTHING)
+    async with opened_writer(bench):
+        assert bench.book[BTC].wanted == spans(5, 9)
+
+
+async def test_no_more_than_a_piece_held_is_wanted(bench: Bench) -> None:
+    spoil(bench, joined([rows(0, 3), rows(4, 5)]), rows(5, 8).text)
+    bench.book.want(BTC, NOTHING)
+    async with opened_writer(bench):
+        assert bench.book[BTC].wanted == spans(5, 8)
+
+
+async def test_rows_before_the_listing_are_put_back_at_the_end(bench: Bench) -> None:
+    spoil(bench, rows(5, 10), rows(0, 5).text)
+    async with opened_writer(bench) as writer:
+        await write_all(writer)
+        bench.book.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        await write_all(writer)
+    assert bench.data == content(rows(0, 10))
+    assert bench.saved.book[BTC].held == spans(0, 10)
+
+
+async def test_nothing_is_put_back_into_a_file_that_changed(bench: Bench) -> None:
+    spoil(bench, rows(5, 10), rows(0, 5).text)
+    async with opened_writer(bench) as writer:
+        (bench.directory / BTC.file_name).write_bytes(content(rows(5, 11)))
+        bench.book.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        await write_all(writer)
+    assert bench.data == content(rows(5, 11))
+
+
+# The limit
+
+
+@pytest.mark.parametrize(("length", "renamed"), [(50, []), (51, ["candles"])])
+async def test_a_file_longer_than_the_limit_is_trimmed(tmp_path: Path, length: int, renamed: list[str]) -> None:
+    directory = tmp_path / "candles"
+    directory.mkdir()
+    bench = Bench(directory, disk=(disk := RecordingDisk()))
+    (directory / BTC.file_name).write_bytes(content(rows(0, length)))
+    async with opened_writer(bench, limit_to_50_entries=True):
+        assert bench.data == content(rows(length - 50, length))
+        assert [path.name for path in disk.synced if path == directory] == renamed
+
+
+@pytest.mark.parametrize(("length", "first"), [(50, 1), (51, 0)])
+async def test_a_file_that_is_spared_grows(bench: Bench, length: int, first: int) -> None:
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, length)))
+    await bench.write((confirmed(length),), limit_to_50_entries=True, spares_long=True)
+    assert bench.data == content(rows(first, length + 1))
+
+
+async def test_under_the_limit_a_hole_among_the_newest_is_missing(bench: Bench) -> None:
+    async with opened_writer(bench, limit_to_50_entries=True) as writer:
+        bench.book.want(BTC, spans(0, 60))
+        bench.book.ask(BTC, spans(0, 60))
+        await writer._take(answered(0, 60, joined([rows(0, 20), rows(25, 60)])))
+    assert bench.held == spans(5, 20) | spans(25, 60)
+    assert bench.book[BTC].wanted == spans(5, 60)

@@ -57,6 +57,7 @@ def collector(audience: Audience, plan: Plan) -> Listened:
             ledger.load(book),
             _passed,
             THIS_MACHINE,
+            spares_long=False,
         )
         return trio.run(_listen, audience, plan, settings, writer, book, vitals)
 
