@@ -59,6 +59,7 @@ class Process:
     serves: bool = False  # whether what runs is the service
     book: Book | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
     report: Callable[[], Report] | None = None  # its last, of when somebody looked
+    on_begin: Callable[[], None] = lambda: None  # called before it begins
     on_end: Callable[[], None] = lambda: None  # called when it has ended, in whatever way, and its book is still there
     on_crash: Callable[[], None] = lambda: None  # called after each kill and power cut
     rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(own.read_settings), True))
@@ -71,6 +72,7 @@ class Process:
         while not self.let_go:
             self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
             self.errors_before = self.disk.errors
+            self.on_begin()
             self.began_s, self.limited = trio.current_time(), self.settings.limit_to_50_entries
             self.book = self.report = None
             errand = self._errands.popleft() if self._errands else None

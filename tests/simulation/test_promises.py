@@ -94,6 +94,12 @@ def test_what_is_kept_beside_the_file_is_not_lost() -> None:
     assert not seen(content(rows(0, 3)), content(rows(0, 2)), reader=Reader(BTC, Said(), kept=lambda: cut))
 
 
+def test_while_the_exchange_says_it_is_earlier_rows_go_that_the_ledger_does_not_vouch_for() -> None:
+    reader = Reader(BTC, Said(), early=True, vouched_ms=T0 + 2 * MINUTE_MS)
+    assert not seen(content(rows(0, 5)), content(rows(0, 2)), reader=reader)
+    assert "gone" in seen(content(rows(0, 5)), content(rows(0, 1)), reader=reader)
+
+
 def test_a_kill_may_leave_half_a_line_until_the_next_start() -> None:
     reader, torn = Reader(BTC, Said()), content(rows(0, 3)) + row(3).text[:20]
     reader.killed()

@@ -4,7 +4,10 @@ Only for a process that was made virtual (see `virtual`).
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from math import inf
 from pathlib import Path
 from random import Random
 
@@ -52,9 +55,8 @@ class World:
     disk_error: Shared[int | None] = attrs.field(init=False)
     slowness: Shared[float] = attrs.field(init=False)
     rate: Shared[float] = attrs.field(init=False)
-    excuses: Shared[type[CollectorError] | None] = attrs.field(init=False)
-    _refusing_since_s: float = 0.0
-    excused: type[CollectorError] | None = None
+    _refusing_since_s: float = inf
+    _excused: list[type[CollectorError]] = attrs.field(factory=list)
     witness: Witness = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -65,7 +67,6 @@ class World:
         self.disk_error = Shared(self._set_disk_error, None)
         self.slowness = Shared(partial(setattr, self.machine.threads, "slow_s"), 0.0)
         self.rate = Shared(partial(setattr, self.box.clock, "rate"), 1.0)
-        self.excuses = Shared(partial(setattr, self, "excused"), None)
         self.witness = Witness(self)
         self.process.expects = self._expects
         self.machine.disk.on_states = partial(states.examine, self)
@@ -97,12 +98,20 @@ class World:
             return False  # a start waits for its disk
         if isinstance(error, StorageError) and self.disk.errors > self.process.errors_before:
             return True  # an error that has passed meanwhile
-        return self.disk.error is not None or (self.excused is not None and isinstance(error, self.excused))
+        return self.disk.error is not None or isinstance(error, tuple(self._excused))
+
+    @contextmanager
+    def excusing(self, kind: type[CollectorError]) -> Iterator[None]:
+        """A collector may end with this error meanwhile."""
+        self._excused.append(kind)
+        try:
+            yield
+        finally:
+            self._excused.remove(kind)
 
     def _set_disk_error(self, error: int | None) -> None:
-        if self.disk.error is None:
-            self._refusing_since_s = trio.current_time()
         self.disk.error = error
+        self._refusing_since_s = min(self._refusing_since_s, trio.current_time()) if self.disk.refuses else inf
 
     async def _strike(self, strike: Strike) -> None:
         self.report.strikes[strike.kind] += 1

@@ -18,7 +18,7 @@ from collector.ownership import OWN
 from collector.sandbox.faults import Hole
 from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.service import repair, serve
-from tests.simulation.disk import SimulatedDisk
+from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.machine import SimulatedMachine
 from tests.simulation.process import Process
@@ -138,7 +138,7 @@ async def _limit(world: "World", dice: Random, for_s: float) -> bool:
     """The limit is switched on, where it is off, and off again; or the other way round."""
     limited = not world.settings.limit_to_50_entries
     if limited and dice.random() < 0.5:
-        with world.excuses.at(SettingsError):
+        with world.excusing(SettingsError):
             world.process.allow_trim = False
             await _started_with(world, min(for_s, 120.0), limit_to_50_entries=True)
     world.process.allow_trim = True
@@ -238,17 +238,20 @@ _EDITS = (_cut, _crlf, _marked, _spoiled, _shortened, _disordered)
 
 
 async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -> bool:
-    """Somebody starts another collector on the same directory, which has to be refused."""
+    """Somebody starts another collector on the same directory, which has to be refused.
+
+    Where the first has just ended, it is the second that owns the directory, and the first that is refused.
+    """
     process, refused = world.process, False
     while not refused:
         await process.up(60)
         ended, stop = process.ended, trio.Event()
-        with trio.move_on_after(60):
+        with trio.move_on_after(60), world.excusing(DirectoryInUse):
             try:
                 await serve(world.settings, once=False, stop=stop, machine=process.machine)
-            except DirectoryInUse:
+            except* DirectoryInUse:
                 refused = True
-            except CollectorError:  # the disk or the network, which may refuse before the lock does
+            except* (CollectorError, Killed):  # the disk or the network, which may refuse before the lock does
                 pass
             else:
                 if not ended.is_set():

@@ -19,7 +19,6 @@ from collector.wording import counted
 from tests.simulation.promises.truths import Truths
 
 Rows = dict[int, bytes]
-_UNRECORDED = 3  # rows that are not in the ledger yet, which vouches for all others that they have closed
 
 
 @attrs.define
@@ -29,7 +28,9 @@ class Reader:
     series: Series
     truths: Truths
     limited: bool = False  # to the newest rows: older ones may go
-    early: bool = False  # the exchange says that it is earlier: rows that it may not have closed by then may go
+    # The exchange says that it is earlier: a start takes out what the ledger does not vouch for, and keeps it.
+    early: bool = False
+    vouched_ms: int = 0  # the newest close in the ledger at the last start, which has passed whatever is said
     kept: Callable[[], frozenset[bytes]] = frozenset  # the lines that were taken out of the file and are beside it
     rows: Rows = attrs.field(factory=dict)
     false: set[int] = attrs.field(factory=set)  # those that the stream confirmed and that are not true
@@ -113,8 +114,8 @@ class Reader:
         if lost:
             kept = self.kept()
             lost = [at for at in lost if self.rows[at].rstrip(b"\n") not in kept]
-        if self.early and len(lost) <= _UNRECORDED:
-            return
+        if self.early:
+            lost = [at for at in lost if self.series.timeframe.close(at) <= self.vouched_ms]
         if lost:
             yield f"{counted(len(lost), 'row')} that a reader has seen is gone, the first {self.rows[lost[0]]!r}"
 

@@ -13,8 +13,11 @@ import trio
 from collector.book import Book
 from collector.candle import Series
 from collector.coverage import NOTHING, Spans
+from collector.errors import CollectorError
+from collector.ledger import read_ledger
 from collector.machine.disk import THIS_DISK
 from collector.quarantine import kept_lines
+from tests.simulation.faults.together import count_of
 from tests.simulation.promises import claims, liveness
 from tests.simulation.promises.library import Library
 from tests.simulation.promises.reader import Reader
@@ -50,6 +53,8 @@ class Witness:
     _conditions: Conditions = attrs.field(factory=Conditions)
     _warm: Resources | None = None
     _limited: bool = False  # whether rows could go under the limit at the last look
+    _old_times: int = 0  # answers so far, at the last look
+    _vouched_ms: list[int] = attrs.field(factory=lambda: [0])  # by the ledger: at each start since, and the one before
     _said: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
@@ -70,6 +75,7 @@ class Witness:
         world.disk.on_save = self._after_save
         world.disk.on_power_cut = self._before_power_cut
         world.process.on_crash = self._after_crash
+        world.process.on_begin = self._before_start
         world.process.on_end = lambda: self._note_opened(world.process.book)
 
     async def watch(self) -> None:
@@ -108,8 +114,10 @@ class Witness:
         book = None if world.process.ended.is_set() else world.process.book
         limited = world.process.limited or world.settings.limit_to_50_entries
         self._note_opened(book)
+        old_times = count_of(world.box, ("old_time",))
+        early = world.wrong.makes("old_time") or old_times > self._old_times
         for series, reader in self._readers.items():
-            reader.early = world.wrong.makes("old_time")
+            reader.early, reader.vouched_ms = early, min(self._vouched_ms)
             path, reader.limited = world.settings.data_dir / series.file_name, limited or self._limited
             record = book.records.get(series) if book else None
             if world.disk.error is not None:
@@ -117,7 +125,7 @@ class Witness:
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
                 self._compare_verified(reader, record.held - record.unsure)
-        self._limited = limited
+        self._limited, self._old_times, self._vouched_ms = limited, old_times, self._vouched_ms[-1:]
 
     def _note_opened(self, book: Book | None) -> None:
         """What a start finds of a file it has also mended."""
@@ -138,6 +146,14 @@ class Witness:
         """Somebody has edited a file: what it held before is no matter."""
         if series in self._readers:
             self._readers[series].power_cut([b""])
+
+    def _before_start(self) -> None:
+        """A start takes what is closed by the ledger for closed, whatever the exchange says of the time."""
+        settings = self.world.settings
+        try:
+            self._vouched_ms.append(read_ledger(settings.data_dir, settings.category).newest_ms)
+        except CollectorError:  # it is damaged or gone
+            self._vouched_ms.append(0)
 
     def _before_power_cut(self) -> None:
         """The power is about to fail: what is certain to survive it is written down."""
