@@ -119,6 +119,13 @@ def test_a_power_cut_takes_only_what_was_not_synced() -> None:
     assert "gone" in seen(content(rows(0, 2)), reader=reader)
 
 
+def test_a_start_may_cut_what_a_power_cut_has_left_when_the_next_one_comes() -> None:
+    reader = Reader(BTC, Said())
+    reader.power_cut([content(rows(0, 3)) + bytes(40)])
+    assert not seen(content(rows(0, 3)), reader=reader)
+    assert "power cut took" in seen(content(rows(0, 2)), reader=reader)
+
+
 def test_what_a_power_cut_left_is_mended_by_the_next_start() -> None:
     reader = Reader(BTC, Said())
     reader.power_cut([content(rows(0, 3))])

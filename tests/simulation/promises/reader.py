@@ -5,7 +5,8 @@ A reader takes whole lines, and compares them with what it saw before, so that a
 What a file may be between a crash and the next start, which mends it, is less than the promise, and is written down
 here. A kill takes the process and nothing of the file: at most its last line is not whole, and no reader takes that. A
 power cut takes what was not synced and leaves anything in its place, zeros for instance; but every row that was synced
-is there, and the bytes that were synced stand where they stood. Once the file was opened again, all is as before.
+is there, and the bytes that were synced stand where they stood, up to the first bad one that an earlier power cut has
+left: a start that is under way may have cut the file there. Once the file was opened again, all is as before.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +47,8 @@ class Reader:
     def power_cut(self, certain: Sequence[bytes]) -> None:
         """The power fails. What the file may now be begins with one of these; what all of them hold stays seen."""
         self.crashed = self.power_failed = True
-        self._certain = certain or (b"",)
-        held = [dict(rows_of_file(each)) for each in self._certain]
+        self._certain = [_sound(self.series.timeframe, each) for each in certain or (b"",)]
+        held = [dict(rows_of_file(each)) for each in certain or (b"",)]
         self.rows = {
             at: line for at, line in self.rows.items() if all(_alike(each, at, line) for each in held)
         }  # fmt: skip
@@ -147,5 +148,12 @@ def _alike(rows: Rows, at: int, line: bytes) -> bool:
 
 def sound_opens(frame: Timeframe, data: bytes) -> list[int]:
     """The open times of the rows before the first that is not sound."""
+    return check_lines(frame, _sound(frame, data)[len(HEADER) :])[0]
+
+
+def _sound(frame: Timeframe, data: bytes) -> bytes:
+    """A file up to the first row that is not sound."""
     whole = data[: data.rfind(b"\n") + 1]
-    return check_lines(frame, whole[len(HEADER) :])[0] if whole.startswith(HEADER) else []
+    if not whole.startswith(HEADER):
+        return b""
+    return whole[: len(HEADER) + check_lines(frame, whole[len(HEADER) :])[1]]
