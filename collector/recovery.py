@@ -172,8 +172,8 @@ def _taken_apart(frame: Timeframe, data: bytes) -> Found:
     if bad is None:
         return _mended(frame, data, end, every, _crash(torn.strip(b"\r")), None)
     why = f"{_what(frame, every, bad)}" if has_header else "its first line is not our header"
-    goes = every[bad:] if has_header else every
-    size = goes[0].start if goes and has_header else 0
+    goes = every[bad:]
+    size = goes[0].start if has_header else 0
     return _mended(frame, data, size, every[:bad], why, _rest(frame, why, goes, torn))
 
 
@@ -193,7 +193,7 @@ def _mended(frame: Timeframe, data: bytes, size: int, stay: Sequence[_Line], why
     """The part of a file that stays, in order, each row once."""
     rows = {line.open_ms: line.text + b"\n" for line in stay if line.open_ms is not None}
     text = HEADER + b"".join(rows[open_ms] for open_ms in sorted(rows)) if size else b""
-    held = coverage(frame, sorted(rows)) if size else NOTHING
+    held = coverage(frame, sorted(rows))
     if text == data[:size]:
         return Found(size, held, why, rows=len(rows), rest=rest)
     return Found(size, held, why, mended=_mending(data[:size], stay), text=text, rows=len(rows), rest=rest)

@@ -1,19 +1,20 @@
 """The look into a file: whether it is one, whether a mark still fits it, and what came after the mark."""
 
+import mmap
 import os
 from pathlib import Path
 
 import attrs
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.candle import MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.coverage import Spans
 from collector.errors import LeftAlone
 from collector.inspection import Mark, changed_ns, covered_by, is_there, mapped, read_after, trusted
-from collector.machine.disk import THIS_DISK
+from collector.machine.disk import THIS_DISK, Disk
 from collector.rows import HEADER, coverage
 from tests.candles import MINUTE, T0, content, joined, row, rows, spans
 
@@ -50,6 +51,20 @@ def test_the_bytes_of_a_file_are_seen_and_it_is_closed_again(tmp_path: Path, dat
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+class EmptyingDisk(Disk):
+    """Somebody empties a file just before it is mapped."""
+
+    def map(self, file: int) -> mmap.mmap:
+        os.truncate(f"/proc/self/fd/{file}", 0)
+        return super().map(file)
+
+
+def test_a_file_that_is_emptied_meanwhile_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(MARKED)
+    with mapped(EmptyingDisk(), tmp_path / "x.csv") as seen:
+        assert bytes(seen) == b""
+
+
 def test_a_file_that_is_not_there_never_changed(tmp_path: Path) -> None:
     assert changed_ns(tmp_path / "x.csv") == 0
     (tmp_path / "x.csv").touch()
@@ -66,6 +81,7 @@ def test_a_mark_is_trusted_until_a_file_of_the_same_size_has_changed(tmp_path: P
     for known_ns, is_trusted in [(0, True), (7, True), (6, False)]:
         mark = attrs.evolve(MARK, changed_ns=known_ns)
         assert (trusted(path, mark) is mark) is is_trusted
+    assert trusted(path, MARK) is MARK  # when it was made is not known
     path.write_bytes(MARKED + rows(5, 6).text)
     assert trusted(path, attrs.evolve(MARK, changed_ns=6)) is not None
 
@@ -115,6 +131,7 @@ def test_a_mark_of_one_row_fits() -> None:
     assert read_after(MINUTE, data + rows(1, 3).text, mark) == (len(content(rows(0, 3))), spans(0, 3), "")
 
 
+@example(MINUTE, {0, 1, 3})
 @given(st.sampled_from([TIMEFRAMES[name] for name in ("1", "60", "W", "M")]), st.sets(st.integers(0, 30)))
 def test_a_column_of_times_covers_what_its_candles_do(frame: Timeframe, places: set[int]) -> None:
     opens = [frame.shift(frame.ceil(T0), place) for place in sorted(places)]

@@ -44,6 +44,12 @@ def test_a_header_that_was_not_written_whole_is_written_again(data: bytes) -> No
     assert recovered(data) == Found(0, NOTHING, "its header was not written whole")
 
 
+def test_a_file_is_proven_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.recovery._BLOCK", 2 * len(row(0).text))
+    assert recovered(WHOLE) == Found(len(WHOLE), spans(0, 5))
+    assert recovered(content(rows(2, 5)) + rows(0, 2).text).mended == "rows out of order"
+
+
 def test_a_header_alone_is_a_file_of_ours() -> None:
     assert recovered(HEADER) == Found(len(HEADER), NOTHING)
 
@@ -100,6 +106,7 @@ def test_what_stays_before_a_bad_row_is_put_right_too() -> None:
     found = recovered(before + b"spoiled\n")
     assert (found.size, found.mended, found.text) == (len(before), "Windows line ends", WHOLE)
     assert recovered(WHOLE + b"spoiled\r\n").mended == ""
+    assert recovered(content(rows(2, 5)) + rows(0, 2).text + b"spoiled\r\n").mended == "rows out of order"
 
 
 def test_without_our_header_all_of_a_file_goes() -> None:
@@ -111,8 +118,11 @@ def test_without_our_header_all_of_a_file_goes() -> None:
         "holding 5 rows from 2023-11-15 00:00:00 to 2023-11-15 00:05:00, which the exchange is asked for again"
     )
     assert str(recovered(b"just a text\n").rest) == "holding no row that can be read"
-    assert recovered(b"just a text").rest == Rest(why, 0, NOTHING, 0)
+    assert recovered(b"just a text") == Found(0, NOTHING, why, rest=Rest(why, 0, NOTHING, 0))
     assert recovered(FOREIGN).rest == Rest(why, 0, NOTHING, 1)
+    for blank in (b"", b"\n"):
+        assert recovered(blank + rows(0, 5).text) == Found(0, NOTHING, why, rest=Rest(why, 5, spans(0, 5), 0))
+    assert recovered(b"\n\n") == Found(0, NOTHING, why, rest=Rest(why, 0, NOTHING, 0))
 
 
 @pytest.mark.parametrize(
@@ -122,6 +132,7 @@ def test_without_our_header_all_of_a_file_goes() -> None:
         (b"1700000000,1,2,3", 0),
         (b"1700000000\t1\t2\t3\t4", 1),
         ("1700000000,1,2,3,4".encode("utf-16-le"), 1),
+        ("1700000000,1,2,3".encode("utf-16-le"), 0),
         (b"1700000000,1,2,3,4,\x01", 0),
         (b"1700000000,1,2,3,4,\xff", 1),
         (bytes(40), 0),
@@ -139,6 +150,7 @@ def test_a_file_that_would_lose_more_than_it_holds_is_left_alone() -> None:
     assert found.loses_rows
     assert found.fate.startswith("is left alone unless --allow-replace is given (1 column instead of 8")
     assert not recovered(good).loses_rows
+    assert recovered(WHOLE).foreign == 0
 
 
 @pytest.mark.parametrize("spoil", [b"", b"spoiled\n"])
