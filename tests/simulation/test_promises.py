@@ -100,6 +100,14 @@ def test_while_the_exchange_says_it_is_earlier_rows_go_that_the_ledger_does_not_
     assert "gone" in seen(content(rows(0, 5)), content(rows(0, 1)), reader=reader)
 
 
+def test_the_same_goes_after_a_power_cut() -> None:
+    reader = Reader(BTC, Said(), early=True, vouched_ms=T0 + 2 * MINUTE_MS)
+    assert not seen(content(rows(0, 5)), reader=reader)
+    reader.power_cut([content(rows(0, 4))])
+    assert not seen(content(rows(0, 2)), reader=reader)
+    assert "power cut took" in seen(content(rows(0, 1)), reader=reader)
+
+
 def test_a_kill_may_leave_half_a_line_until_the_next_start() -> None:
     reader, torn = Reader(BTC, Said()), content(rows(0, 3)) + row(3).text[:20]
     reader.killed()

@@ -77,11 +77,12 @@ class Reader:
     def _look_after_power_cut(self, data: bytes) -> Iterator[str]:
         """Nothing that was synced is lost, whatever else is there; but for what gives way to newer rows."""
         opens = dict(rows_of_file(data)).keys()
-        lost = self.rows.keys() - opens
+        lost = [at for at in self.rows if at not in opens]
         if self.limited and opens:
-            lost = {at for at in lost if at > min(opens)}
-        if lost or not (self.limited or any(data.startswith(each) for each in self._certain)):
-            yield f"the power cut took rows that were synced: {sorted(lost)[:3]} or others"
+            lost = [at for at in lost if at > min(opens)]
+        lost = self._unexplained(lost)
+        if lost or not (self.limited or self.early or any(data.startswith(each) for each in self._certain)):
+            yield f"the power cut took rows that were synced: {lost[:3]} or others"
 
     def _append(self, whole: bytes, now_ms: int) -> Iterator[str]:
         tail = whole[len(self._seen) :]
@@ -115,10 +116,12 @@ class Reader:
         if lost:
             kept = self.kept()
             lost = [at for at in lost if self.rows[at].rstrip(b"\n") not in kept]
-        if self.early:
-            lost = [at for at in lost if self.series.timeframe.close(at) <= self.vouched_ms]
-        if lost:
+        if lost := self._unexplained(lost):
             yield f"{counted(len(lost), 'row')} that a reader has seen is gone, the first {self.rows[lost[0]]!r}"
+
+    def _unexplained(self, lost: list[int]) -> list[int]:
+        """Those of the rows that are gone that a start may not take out, whatever the exchange says of the time."""
+        return [at for at in lost if self.series.timeframe.close(at) <= self.vouched_ms] if self.early else lost
 
     def _judge(self, new: Rows, now_ms: int) -> Iterator[str]:
         self.truths.learn(self.series, list(new))
