@@ -20,11 +20,11 @@ if TYPE_CHECKING:
         StorageError,
         Unreachable,
     )
-    from collector.feeder import DataFeeder
-    from collector.integrity import DataIntegrityChecker
-    from collector.service import collect
-    from collector.settings import Settings
-    from collector.summary import Outcome
+    from collector.feeder.feeder import DataFeeder
+    from collector.integrity.checker import DataIntegrityChecker
+    from collector.pipeline.outcome import Outcome
+    from collector.pipeline.service import collect
+    from collector.settings.settings import Settings
 
 __all__ = [
     "CollectorError",
@@ -46,11 +46,11 @@ __all__ = [
 ]
 
 _HOMES = dict.fromkeys(__all__, "errors") | {
-    "DataFeeder": "feeder",
-    "DataIntegrityChecker": "integrity",
-    "Outcome": "summary",
-    "Settings": "settings",
-    "collect": "service",
+    "DataFeeder": "feeder.feeder",
+    "DataIntegrityChecker": "integrity.checker",
+    "Outcome": "pipeline.outcome",
+    "Settings": "settings.settings",
+    "collect": "pipeline.service",
 }
 
 

@@ -13,7 +13,7 @@ def main() -> None:
     # for cycles is a waste, and a fifth of the time that a start takes.
     gc.set_threshold(50_000, 20, 50)
     try:
-        from collector.cli import main as run
+        from collector.commands.app import main as run
     except KeyboardInterrupt:
         sys.exit(130)  # as at any later time
     run()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.wording import counted
+from collector.core.wording import counted
 
 PRODUCT = Path(__file__).parent.parent / "collector"
 NOUNS = "candle row file symbol span request topic connection byte message error column value ban answer time more"

@@ -11,20 +11,20 @@ import trio
 from rich.console import Console
 from rich.progress import track
 
-from collector.candle import Series
-from collector.checking.audit import audit
-from collector.checking.findings import Checked, totals
-from collector.checking.reports import write_report
-from collector.checking.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
 from collector.commands.options import AgainstExchange, Options, Seed, drawn_seed, with_options
 from collector.commands.terminal import AsJson, can_draw, print_json, print_line, say, show
 from collector.commands.verdict import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
+from collector.core.candle import Series
+from collector.core.redaction import hidden, secrets_in
 from collector.errors import SettingsError, StorageError
-from collector.integrity import DataIntegrityChecker
+from collector.integrity.audit import audit
+from collector.integrity.checker import DataIntegrityChecker
+from collector.integrity.findings import Checked, totals
+from collector.integrity.reports import write_report
+from collector.integrity.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
 from collector.logs import open_logs
 from collector.machine import THIS_MACHINE
-from collector.outward import hidden, secrets_in
-from collector.stored import refuse_if_nothing_stored
+from collector.storage.stored import refuse_if_nothing_stored
 
 T = TypeVar("T")
 

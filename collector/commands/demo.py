@@ -9,17 +9,17 @@ from pathlib import Path
 import attrs
 import trio
 
-from collector.book import Book
-from collector.candle import DAY_MS, MINUTE_MS, Series
-from collector.coverage import Spans
+from collector.core.book import Book
+from collector.core.candle import DAY_MS, MINUTE_MS, Series
+from collector.core.counters import Vitals
+from collector.core.rows import candles_in
+from collector.core.spans import Spans
+from collector.core.wording import agreeing, counted
 from collector.machine import THIS_MACHINE
-from collector.rows import candles_in
+from collector.pipeline.outcome import Outcome, summary_lines
+from collector.pipeline.service import Watch, serve
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
-from collector.service import Watch, serve
-from collector.settings import Settings
-from collector.summary import Outcome, summary_lines
-from collector.vitals import Vitals
-from collector.wording import agreeing, counted
+from collector.settings.settings import Settings
 
 _SYMBOLS = ("BTCUSDT", "ETHUSDT", "1000PEPEUSDT")
 _TIMEFRAMES = ("1", "5", "60", "D")

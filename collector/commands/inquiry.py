@@ -16,10 +16,10 @@ import psutil
 from collector.errors import NoStatus, NotRunning, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import Disk
-from collector.ownership import owner
-from collector.watching.endpoint import announced
-from collector.watching.local_socket import status_socket
-from collector.watching.report import Report, decode
+from collector.monitoring.endpoint import announced
+from collector.monitoring.local_socket import status_socket
+from collector.monitoring.report import Report, decode
+from collector.storage.ownership import owner
 
 _WITHIN_S = 5.0
 _LONGEST = 1 << 20

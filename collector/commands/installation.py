@@ -10,10 +10,10 @@ from pathlib import Path
 from subprocess import DEVNULL, PIPE, run
 
 from collector.commands.unit import Installation, unit_text
+from collector.core.redaction import masked, secrets_in
 from collector.errors import SettingsError
-from collector.outward import masked, secrets_in
-from collector.ownership import OWN
-from collector.settings import Settings, is_variable
+from collector.settings.settings import Settings, is_variable
+from collector.storage.ownership import OWN
 
 _USER = "collector"  # who it is when root asks: a service needs no rights of root
 _PACKAGE = Path(__file__).parent.parent

@@ -14,13 +14,13 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from collector.candle import DAY_MS, Series, Timeframe
-from collector.checking.samples import ALL
 from collector.commands.terminal import say
-from collector.demand import Demand
+from collector.core.candle import DAY_MS, Series, Timeframe
+from collector.core.planning import NEWEST
+from collector.integrity.demand import Demand
+from collector.integrity.samples import ALL
 from collector.machine.chance import THIS_CHANCE
-from collector.planning import NEWEST
-from collector.settings import Settings, file_to_read, unknown_variables
+from collector.settings.settings import Settings, file_to_read, unknown_variables
 
 _WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
 

@@ -10,11 +10,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from collector.book import Book
-from collector.coverage import moment_text
+from collector.core.book import Book
+from collector.core.counters import Vitals
+from collector.core.spans import moment_text
+from collector.core.wording import agreeing
 from collector.logs import get_logger
-from collector.vitals import Vitals
-from collector.wording import agreeing
 
 log = get_logger(__name__)
 

@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 
 import attrs
 
-from collector.bybit.dialect import Instrument
+from collector.bybit.rest_protocol import Instrument
 
 
 @attrs.frozen

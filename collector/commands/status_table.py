@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from collector.commands.listing import Prose
-from collector.coverage import duration_text, moment_text
-from collector.outward import printable
-from collector.watching.report import Report
-from collector.wording import counted
+from collector.core.redaction import printable
+from collector.core.spans import duration_text, moment_text
+from collector.core.wording import counted
+from collector.monitoring.report import Report
 
 _MB = 1_000_000
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO, cast
 
-from collector.outward import masked, printable, secrets_in
+from collector.core.redaction import masked, printable, secrets_in
 
 
 def open_closed_streams() -> None:

@@ -10,10 +10,10 @@ import typer
 from collector.commands.options import Options, with_options
 from collector.commands.selection import Selection
 from collector.commands.terminal import AsJson, print_json, print_line, say, show
-from collector.coverage import moment_text
+from collector.core.spans import moment_text
+from collector.core.wording import counted
 from collector.machine import THIS_MACHINE
-from collector.symbols import list_symbols
-from collector.wording import counted
+from collector.pipeline.symbols import list_symbols
 
 
 @with_options

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from collector.commands.listing import Listing
 from collector.commands.stderr import is_journal
-from collector.outward import hidden, masked, printable, secrets_in
+from collector.core.redaction import hidden, masked, printable, secrets_in
 
 _NO_LIMIT = 10_000  # columns
 AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]

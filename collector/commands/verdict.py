@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from collector.checking.findings import Checked
-from collector.checking.samples import Difference, Uncompared
-from collector.wording import counted
+from collector.core.wording import counted
+from collector.integrity.findings import Checked
+from collector.integrity.samples import Difference, Uncompared
 
 _FILES = 40  # that are shown
 

@@ -22,14 +22,14 @@ from rich.text import Text
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
+from collector.core.redaction import hidden, masked, printable, secrets_in
 from collector.errors import SettingsError
 from collector.logs.background import Background
 from collector.logs.calm import Calm
 from collector.logs.file import LogFile
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
-from collector.outward import hidden, masked, printable, secrets_in
-from collector.own_files import not_written
+from collector.machine.own_files import not_written
 
 _PRIORITIES = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))  # syslog's, by the level they begin at
 _STYLES = {"warning": "yellow", "error": "red", "critical": "bold red"}

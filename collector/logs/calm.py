@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Hashable, Sequence
 
+from collector.core.wording import counted
 from collector.logs.storms import Storms
 from collector.machine.clock import LocalClock
-from collector.wording import counted
 
 ANSWERS = ("settings are wrong, going on with the old ones", "settings that need a restart")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.machine.disk import Disk
-from collector.own_files import NotAFile, make_directory, open_own, reason
+from collector.machine.own_files import NotAFile, make_directory, open_own, reason
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from collector.candle import Timeframe
-from collector.coverage import Spans
+from collector.core.candle import Timeframe
+from collector.core.spans import Spans
 from collector.sandbox.faults import Faults
 from collector.sandbox.market import noise
 from collector.sandbox.market.listing import Category, Listing, Row, Selection, Source

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from collector.candle import TIMEFRAMES, Timeframe, symbol
-from collector.coverage import Span, Spans
+from collector.core.candle import TIMEFRAMES, Timeframe, symbol
+from collector.core.spans import Span, Spans
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.market import noise
 from collector.sandbox.market.listing import FOREVER_MS

@@ -13,15 +13,15 @@ from statistics import median
 import polars as pl
 
 from collector import DataIntegrityChecker, Settings
-from collector.candle import MINUTE_MS
+from collector.core.candle import MINUTE_MS
+from collector.core.rows import COLUMNS
 from collector.machine.disk import THIS_DISK
-from collector.rows import COLUMNS
-from collector.store import Store
+from collector.storage.csv_store import Store
 from tests.bench.files import USUAL, made
 from tests.bench.made import FIRST_MS
 from tests.bench.measure import apart, peak_mb
 from tests.bench.table import aim, duration, show
-from tests.defects import changed
+from tests.support.defects import changed
 
 _AIM = 1.5  # times a bare read
 _WARM = 3  # rounds before those that count: the first ones load the libraries

@@ -12,9 +12,9 @@ from pathlib import Path
 import polars as pl
 
 from collector import DataFeeder
-from collector.candle import MINUTE_MS, TIMEFRAMES
-from collector.planning import PAGE
-from collector.rows import HEADER
+from collector.core.candle import MINUTE_MS, TIMEFRAMES
+from collector.core.planning import PAGE
+from collector.core.rows import HEADER
 from tests.bench.made import FIRST_MS, rows_counted
 from tests.bench.measure import Case, Work, apart, in_turn
 from tests.bench.table import aim, duration, show

@@ -8,19 +8,19 @@ from pathlib import Path
 import attrs
 import trio
 
-from collector.address_limit import AddressLimit
-from collector.book import Book
-from collector.candle import TIMEFRAMES, Series
-from collector.clock import Clock
-from collector.events import Event
-from collector.ledger import open_ledger
-from collector.live import Live
+from collector.bybit.address_limit import AddressLimit
+from collector.bybit.clock import Clock
+from collector.core.book import Book
+from collector.core.candle import TIMEFRAMES, Series
+from collector.core.counters import Vitals
+from collector.core.events import Event
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
-from collector.settings import Settings
-from collector.store import Store
-from collector.vitals import Vitals
-from collector.writer import CHANNEL, Writer
+from collector.pipeline.live import Live
+from collector.pipeline.writer import CHANNEL, Writer
+from collector.settings.settings import Settings
+from collector.storage.csv_store import Store
+from collector.storage.ledger import open_ledger
 from tests.bench.audience import Audience, Plan, Results, Tally, Task, rehearse, resident_mb
 
 

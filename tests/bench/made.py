@@ -2,9 +2,9 @@
 
 from random import Random
 
-from collector.candle import MINUTE_MS, TIMEFRAMES, Timeframe
-from collector.planning import PAGE
-from collector.rows import Rows, rows_of
+from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
+from collector.core.planning import PAGE
+from collector.core.rows import Rows, rows_of
 
 MINUTE = TIMEFRAMES["1"]
 FIRST_MS = 1_577_836_800_000  # 2020-01-01

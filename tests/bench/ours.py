@@ -14,13 +14,14 @@ from pathlib import Path
 import trio
 from rich.console import Console
 
-from collector import Settings, rate_limit
-from collector.book import Book
+from collector import Settings
 from collector.commands.progress import log_progress
+from collector.core import rate_limit
+from collector.core.book import Book
+from collector.core.counters import Vitals
 from collector.logs import open_logs
-from collector.service import serve
-from collector.summary import Outcome
-from collector.vitals import Vitals
+from collector.pipeline.outcome import Outcome
+from collector.pipeline.service import serve
 from tests.bench.measure import Measure, Measured
 from tests.bench.offer import SYMBOLS, Offer
 

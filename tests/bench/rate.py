@@ -3,8 +3,8 @@
 from functools import partial
 from statistics import median
 
-from collector.pacing import request_interval_s
-from collector.settings import Settings
+from collector.core.pacing import request_interval_s
+from collector.settings.settings import Settings
 from tests.bench import peers
 from tests.bench.exchange import serving
 from tests.bench.measure import Measured, apart

@@ -21,8 +21,8 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request, TextMessage
 from wsproto.utilities import LocalProtocolError
 
-from collector.bybit import frames
-from collector.candle import TIMEFRAMES, Series
+from collector.bybit import stream_protocol
+from collector.core.candle import TIMEFRAMES, Series
 from collector.sandbox.stream.pushes import entry, frame
 from tests.bench.audience import Audience
 
@@ -39,7 +39,7 @@ def on_air(symbols: int = _SYMBOLS) -> Iterator[Audience]:
     """A station for so many symbols in six timeframes, until this is left; topics are spread as the collector does."""
     names = [f"{'ABCDEFGHIJ'[number % 10]}{number}COINUSDT" for number in range(symbols)]
     every_series = sorted(Series(name, TIMEFRAMES[frame]) for name in names for frame in _TIMEFRAMES)
-    groups = tuple(tuple(map(frames.topic_of, group)) for group in frames.connections(every_series))
+    groups = tuple(tuple(map(stream_protocol.topic_of, group)) for group in stream_protocol.connections(every_series))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs,))

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from collector.sandbox import Faults, Limits, Sandbox, build_exchange, open_sandbox
-from collector.settings import Settings
+from collector.settings.settings import Settings
 from tests.campaign.counting import Bell, hang_bell
 from tests.campaign.process import cancel_at_end_of, heard, open_collector
 from tests.campaign.truth import differences, foreign_rows, is_torn

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import trio
 
-from collector.settings import Settings
+from collector.settings.settings import Settings
 
 
 def variables(settings: Settings) -> dict[str, str]:

@@ -10,14 +10,14 @@ from random import Random
 import attrs
 import trio
 
-from collector.candle import Series
+from collector.core.candle import Series
+from collector.pipeline.service import serve
 from collector.sandbox import Faults, build_exchange, open_sandbox
-from collector.service import serve
-from collector.settings import Settings
+from collector.settings.settings import Settings
 from tests.campaign.counting import Bell, hang_bell
 from tests.campaign.process import cancel_at_end_of, heard, open_collector
 from tests.campaign.truth import differences, series_of
-from tests.defects import PLANTS
+from tests.support.defects import PLANTS
 
 _LIFE = 12  # about the requests that a repair makes
 _END_S = 300.0

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
-from collector.candle import DAY_MS, Series
-from collector.coverage import Spans
-from collector.rows import HEADER
+from collector.core.candle import DAY_MS, Series
+from collector.core.rows import HEADER
+from collector.core.spans import Spans
 from collector.sandbox import Faults, Sandbox
-from collector.settings import Settings
+from collector.settings.settings import Settings
 
 
 def series_of(settings: Settings) -> list[Series]:

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from collector.book import Book
-from collector.candle import Series, timeframe
 from collector.commands.listing import Listing, Prose
-from collector.coverage import Spans
-from collector.ledger import open_ledger
+from collector.core.book import Book
+from collector.core.candle import Series, timeframe
+from collector.core.rows import HEADER
+from collector.core.spans import Spans
 from collector.machine.disk import THIS_DISK
-from collector.rows import HEADER
+from collector.storage.ledger import open_ledger
 from tests.campaign.process import command, variables
-from tests.candles import T0
-from tests.support import settings_for
+from tests.support.candles import T0
+from tests.support.market import settings_for
 
 NAME, MOMENT = "1000000BABYDOGEUSDT_240", "2024-05-11 06:00:00"
 GAPS = ("series", "state", "from", "to", "candles", "tries", "last asked", "why")

@@ -7,10 +7,10 @@ import trio
 from rich.console import Console
 from trio.testing import MockClock
 
-from collector.book import Book
 from collector.commands.progress import Glimpse, log_progress, picture
 from collector.commands.terminal import can_draw
-from collector.vitals import Vitals
+from collector.core.book import Book
+from collector.core.counters import Vitals
 
 
 def drawn(*seen: Glimpse) -> list[str]:

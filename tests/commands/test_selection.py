@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from collector.bybit.dialect import Instrument
+from collector.bybit.rest_protocol import Instrument
 from collector.commands.selection import Selection
 
 BTC = Instrument("BTCUSDT", "Trading", "LinearPerpetual", "BTC", "USDT", "USDT", 1_600_000_000_000, None)

@@ -10,8 +10,8 @@ import trio.testing
 
 from collector.commands import signals
 from collector.commands.signals import until_signal
-from collector.summary import Outcome
-from collector.vitals import Vitals
+from collector.core.counters import Vitals
+from collector.pipeline.outcome import Outcome
 
 DONE = Outcome(Vitals(), 0, 0, missing=(), absent=(), unknown=(), looked=True, stopped=True)
 

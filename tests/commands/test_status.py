@@ -18,28 +18,27 @@ import pytest
 import trio
 from rich.console import Console
 
-from collector import cli
-from collector.commands import inquiry
+from collector.commands import app, inquiry
 from collector.commands.status_table import status_table
 from collector.commands.terminal import show, stdout_console
 from collector.errors import DirectoryInUse, StorageError
-from collector.ledger import open_ledger
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket
-from collector.ownership import OWN, owned, owner
+from collector.monitoring.endpoint import announced, pages_of
+from collector.monitoring.health import HealthState, Trouble
+from collector.monitoring.local_socket import status_socket
+from collector.monitoring.report import GapCount, Lag, Report, decode, encode
+from collector.monitoring.status import Reporter
+from collector.pipeline.service import serve
 from collector.sandbox import Sandbox
-from collector.service import serve
-from collector.settings import Settings
-from collector.watching.endpoint import announced, pages_of
-from collector.watching.health import HealthState, Trouble
-from collector.watching.local_socket import status_socket
-from collector.watching.report import GapCount, Lag, Report, decode, encode
-from collector.watching.reporter import Reporter
+from collector.settings.settings import Settings
+from collector.storage.ledger import open_ledger
+from collector.storage.ownership import OWN, owned, owner
 from tests.campaign.process import variables
-from tests.disks import FullDisk
-from tests.support import market, served, settings_for
+from tests.support.disks import FullDisk
+from tests.support.market import market, served, settings_for
 
 Said = tuple[int, str, str]
 """Exit status, stdout, stderr."""
@@ -58,7 +57,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             here.setattr("sys.argv", ["collector", "status", *arguments])
             status = 0
             try:
-                cli.main()
+                app.main()
             except SystemExit as ended:
                 status = int(ended.code or 0)
         said = capsys.readouterr()

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import collector
-from collector import cli
+from collector.commands import app
 from collector.commands.installation import unit_of_this
 from collector.commands.unit import Installation, unit_text
 from collector.errors import SettingsError
-from collector.settings import Settings
+from collector.settings.settings import Settings
 from tests.campaign.process import variables
-from tests.support import market, served, settings_for
+from tests.support.market import market, served, settings_for
 
 PLAIN = Installation(
     [sys.executable, "-m", "collector", "run"],
@@ -58,7 +58,7 @@ def words_of(text: str, key: str) -> list[str]:
 
 def analyzed(unit: str, directory: Path, *command: str) -> tuple[int, str]:
     """Exit status and everything said by systemd-analyze about a unit."""
-    file = directory / "collector.service"
+    file = directory / "collector.pipeline.service"
     file.write_text(unit)
     ended = subprocess.run(
         ["systemd-analyze", *command, str(file)],
@@ -79,7 +79,7 @@ def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def called(*arguments: str) -> str:
         monkeypatch.setattr("sys.argv", ["collector", "systemd-unit", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         assert not ended.value.code
         return capsys.readouterr().out
 
@@ -236,7 +236,7 @@ CRASH = """
 import sys
 from collector.__main__ import main
 
-sys.modules["collector.cli"] = None  # importing it fails
+sys.modules["collector.commands.app"] = None  # importing it fails
 main()
 """
 

@@ -23,10 +23,10 @@ from collector.errors import SettingsError, StorageError
 from collector.logs import background, get_logger, open_logs, tell_counts
 from collector.logs.file import LogFile
 from collector.machine.disk import Disk
-from collector.rereading import Rereading
-from collector.settings import Settings
-from tests.support import ClockByHand
-from tests.users import NOBODY, as_user, needs_root, open_place
+from collector.settings.rereading import Rereading
+from collector.settings.settings import Settings
+from tests.support.market import ClockByHand
+from tests.support.users import NOBODY, as_user, needs_root, open_place
 
 log = get_logger("collector.tests")
 

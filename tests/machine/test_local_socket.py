@@ -8,8 +8,8 @@ import pytest
 
 from collector.machine import THIS_MACHINE
 from collector.machine.local_socket import LocalSocket
-from collector.ownership import OWN
-from collector.watching.local_socket import status_socket
+from collector.monitoring.local_socket import status_socket
+from collector.storage.ownership import OWN
 
 
 @pytest.fixture

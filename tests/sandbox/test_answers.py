@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.candle import TIMEFRAMES
+from collector.core.candle import TIMEFRAMES
 from collector.sandbox import Dialect
 
 from .asking import DAY, HOUR, MINUTE, NOW, asker

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
+from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.sandbox.market.bars import Bar, join
 from collector.sandbox.market.listing import Category, Listing
 from collector.sandbox.market.market import Market

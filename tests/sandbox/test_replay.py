@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.rows import HEADER
+from collector.core.rows import HEADER
 from collector.sandbox.market.replay import Replay
 
 from .asking import DAY, HOUR, MINUTE, NOW, Asker, asker

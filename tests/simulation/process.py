@@ -7,14 +7,14 @@ from contextlib import suppress
 import attrs
 import trio
 
-from collector.book import Book
+from collector.core.book import Book
+from collector.core.counters import Vitals
 from collector.errors import CollectorError, first_of
-from collector.rereading import Rereading
-from collector.service import serve
-from collector.settings import Settings
-from collector.vitals import Vitals
-from collector.watching.probes import Probes
-from collector.watching.report import Report, decode
+from collector.monitoring.probes import Probes
+from collector.monitoring.report import Report, decode
+from collector.pipeline.service import serve
+from collector.settings.rereading import Rereading
+from collector.settings.settings import Settings
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.machine import SimulatedMachine
 

@@ -9,14 +9,14 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from collector.book import Book
-from collector.candle import Series
-from collector.coverage import Spans
+from collector.core.book import Book
+from collector.core.candle import Series
+from collector.core.rows import HEADER, check_lines, coverage
+from collector.core.spans import Spans
 from collector.errors import CollectorError
-from collector.ledger import open_ledger
 from collector.machine.disk import Disk
-from collector.rows import HEADER, check_lines, coverage
-from collector.store import SeriesFile, Store
+from collector.storage.csv_store import SeriesFile, Store
+from collector.storage.ledger import open_ledger
 from tests.simulation.promises.claims import every_series
 from tests.simulation.promises.reader import sound_opens
 from tests.simulation.promises.witness import moment

@@ -11,13 +11,13 @@ from random import Random
 
 import pytest
 
+from collector.core.rows import candles_in
 from collector.errors import StorageError
-from collector.own_files import replace_own
-from collector.rows import candles_in
-from collector.store import Store
-from tests.candles import BTC, content, rows, spans
+from collector.machine.own_files import replace_own
+from collector.storage.csv_store import Store
 from tests.simulation import survival
 from tests.simulation.disk import Killed, SimulatedDisk
+from tests.support.candles import BTC, content, rows, spans
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _OLD, _NEW = b"old " * 1000, b"new " * 3000

@@ -5,11 +5,11 @@ from collections import Counter
 import attrs
 import pytest
 
-from collector.candle import MINUTE_MS, Series
-from collector.rows import HEADER
-from tests.candles import BTC, T0, content, row, rows
+from collector.core.candle import MINUTE_MS, Series
+from collector.core.rows import HEADER
 from tests.simulation.promises.reader import Reader
 from tests.simulation.promises.resources import Resources
+from tests.support.candles import BTC, T0, content, row, rows
 
 LATER_MS = T0 + 100 * MINUTE_MS
 FALSE = row(2, "3.000").text  # what the stream confirmed for the third candle

@@ -18,8 +18,7 @@ from collector.errors import CollectorError, Refused, StorageError
 from collector.sandbox import Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
 from collector.sandbox.stream.rules import StreamRules
-from collector.settings import Settings
-from tests.live_market import live_settings
+from collector.settings.settings import Settings
 from tests.simulation import states, virtual
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import KINDS
@@ -32,6 +31,7 @@ from tests.simulation.plan import TIMEFRAMES, Plan, Strike
 from tests.simulation.process import Process
 from tests.simulation.promises import Witness
 from tests.simulation.report import Report
+from tests.support.live_market import live_settings
 
 _BAN_S = 600.0
 _SHARES = (1.0, 0.1, 0.03)  # of the limit on requests: a small one is soon used up

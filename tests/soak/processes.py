@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import httpx
 
-from collector.settings import Settings
+from collector.settings.settings import Settings
 from tests.campaign.process import clean_environment, opened
 from tests.soak.plan import Plan
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import attrs
 
-from collector.book import Book
-from collector.candle import DAY_MS, Series
-from collector.ledger import open_ledger
+from collector.core.book import Book
+from collector.core.candle import DAY_MS, Series
+from collector.core.missing import State
+from collector.core.rows import HEADER
 from collector.machine.disk import THIS_DISK
-from collector.missing import State
-from collector.rows import HEADER
-from collector.settings import Settings
+from collector.settings.settings import Settings
+from collector.storage.ledger import open_ledger
 from tests.soak.processes import Box
 
 

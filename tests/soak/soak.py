@@ -16,7 +16,7 @@ import attrs
 import psutil
 import trio
 
-from collector.settings import Settings
+from collector.settings.settings import Settings
 from tests.campaign.process import clean_environment, opened
 from tests.soak import troubles
 from tests.soak.plan import Memory, Plan, Report

@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 import attrs
 
-from collector import candle
-from collector.candle import Timeframe
+from collector.core import candle
+from collector.core.candle import Timeframe
 
 Category = Literal["linear", "inverse", "spot"]
 CATEGORIES: tuple[Category, ...] = ("linear", "inverse", "spot")

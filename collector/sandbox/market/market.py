@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import attrs
 
-from collector.candle import DAY_MS, MINUTE_MS, Timeframe
+from collector.core.candle import DAY_MS, MINUTE_MS, Timeframe
 from collector.sandbox.market import noise
 from collector.sandbox.market.bars import DRAWS_PER_PART, Bar, flat, join, split
 from collector.sandbox.market.listing import Category, Listing, Row, Selection

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import attrs
 
-from collector.candle import DAY_MS, TIMEFRAMES, Series, Timeframe
+from collector.core.candle import DAY_MS, TIMEFRAMES, Series, Timeframe
 from collector.sandbox.market.listing import Category, Listing, Row, Selection
 from collector.sandbox.market.prices import HEADER
 from collector.sandbox.market.shapes import read_shape

@@ -3,7 +3,7 @@
 Pure. The format is that of our CSV files: open time in ms, the same instant as text, and the exchange's six texts.
 """
 
-from collector.candle import Timeframe
+from collector.core.candle import Timeframe
 from collector.sandbox.market.listing import Listing, Source
 from collector.sandbox.market.prices import HEADER, csv_of
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import attrs
 
-from collector.candle import DAY_MS, MINUTE_MS
+from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.sandbox.market import noise
 from collector.sandbox.market.listing import CATEGORIES, Category, Listing
 from collector.sandbox.market.shapes import futures, places, read_shape

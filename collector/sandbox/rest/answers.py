@@ -10,7 +10,7 @@ from typing import cast
 import attrs
 import msgspec
 
-from collector.candle import Timeframe
+from collector.core.candle import Timeframe
 from collector.sandbox import maintenance
 from collector.sandbox.maintenance import Maintenance
 from collector.sandbox.market.listing import Row, Selection, Source

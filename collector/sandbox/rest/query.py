@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote
 
 import attrs
 
-from collector.candle import TIMEFRAMES, Timeframe
+from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.sandbox.market.listing import CATEGORIES, Category, Listing, Source
 
 Query = Mapping[str, str]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
-from collector.candle import TIMEFRAMES
+from collector.core.candle import TIMEFRAMES
 from collector.sandbox.market.listing import Row, Source
 from collector.sandbox.rest.answers import Page
 from collector.sandbox.rest.query import Asked

@@ -6,7 +6,7 @@ Pure, and drawn by nobody: the same input always comes out in the same wrong way
 import re
 from collections.abc import Callable
 
-from collector.candle import DAY_MS
+from collector.core.candle import DAY_MS
 from collector.sandbox.market.listing import Row
 from collector.sandbox.stream.pushes import BINARY, frame
 

@@ -6,7 +6,7 @@ and the types are those of https://bybit-exchange.github.io/docs/v5/websocket/pu
 
 from collections.abc import Sequence
 
-from collector.candle import Timeframe
+from collector.core.candle import Timeframe
 from collector.sandbox.market.listing import Row
 from collector.sandbox.stream.topics import Topic
 

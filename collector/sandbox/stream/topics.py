@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from collector.candle import TIMEFRAMES, Timeframe
+from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.sandbox.market.listing import Category, Listing, Source
 
 Unknown = Literal["topic", "interval", "symbol"]

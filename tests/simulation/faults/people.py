@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from collector.candle import DAY_MS, Series, timeframe
-from collector.checking.samples import ALL, Draw
+from collector.core.candle import DAY_MS, Series, timeframe
 from collector.errors import CollectorError, DirectoryInUse, SettingsError, StorageError
-from collector.gaps import find_gaps
-from collector.integrity import DataIntegrityChecker
-from collector.ownership import OWN
+from collector.integrity.checker import DataIntegrityChecker
+from collector.integrity.gaps import find_gaps
+from collector.integrity.samples import ALL, Draw
+from collector.pipeline.service import repair, serve
 from collector.sandbox.faults import Hole
 from collector.sandbox.rest.answers import INSTRUMENTS
-from collector.service import repair, serve
+from collector.storage.ownership import OWN
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.machine import SimulatedMachine

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from collector.candle import Series
-from collector.coverage import Spans
-from collector.demand import Demand
+from collector.core.candle import Series
+from collector.core.planning import NEWEST, wanted
+from collector.core.rows import candles_in, coverage
+from collector.core.spans import Spans
 from collector.errors import StorageError
-from collector.gaps import find_gaps
-from collector.ledger import read_ledger
+from collector.integrity.demand import Demand
+from collector.integrity.gaps import find_gaps
 from collector.machine.disk import THIS_DISK
-from collector.planning import NEWEST, wanted
-from collector.recovery import sound_rows
-from collector.rows import candles_in, coverage
-from collector.settings import Settings
-from collector.stored import as_of_ms
+from collector.settings.settings import Settings
+from collector.storage.ledger import read_ledger
+from collector.storage.recovery import sound_rows
+from collector.storage.stored import as_of_ms
 from tests.simulation.promises.reader import rows_of_file
 from tests.simulation.promises.truths import TruthsOfTheBox
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import attrs
 
-from collector.candle import Series
-from collector.feeder import DataFeeder
+from collector.core.candle import Series
+from collector.feeder.feeder import DataFeeder
 from tests.simulation.promises.reader import rows_of_file
 from tests.simulation.promises.truths import Truths
 

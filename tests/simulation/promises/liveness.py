@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from collector.candle import DAY_MS, Series
-from collector.checking.findings import Checked
-from collector.gaps import find_gaps
-from collector.integrity import DataIntegrityChecker
-from collector.ledger import read_ledger
-from collector.missing import SETTLED
-from collector.planning import NEWEST
+from collector.core.candle import DAY_MS, Series
+from collector.core.missing import SETTLED
+from collector.core.planning import NEWEST
+from collector.integrity.checker import DataIntegrityChecker
+from collector.integrity.findings import Checked
+from collector.integrity.gaps import find_gaps
 from collector.sandbox.stream.garbles import falsified
+from collector.storage.ledger import read_ledger
 from tests.simulation.promises.claims import every_series, traded
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from collector.candle import Series, Timeframe
-from collector.planning import NEWEST
-from collector.rows import HEADER, check_lines
-from collector.wording import counted
+from collector.core.candle import Series, Timeframe
+from collector.core.planning import NEWEST
+from collector.core.rows import HEADER, check_lines
+from collector.core.wording import counted
 from tests.simulation.promises.truths import Truths
 
 Rows = dict[int, bytes]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from collector.pacing import WINDOW_REQUESTS
+from collector.core.pacing import WINDOW_REQUESTS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from collector.candle import Series
-from collector.merging import same_numbers
+from collector.core.candle import Series
+from collector.core.merging import same_numbers
 from collector.sandbox import Sandbox, curtain
 from collector.sandbox.market.truth import truth
 from collector.sandbox.stream import feed

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from collector.book import Book
-from collector.candle import Series
-from collector.coverage import NOTHING, Spans
+from collector.core.book import Book
+from collector.core.candle import Series
+from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError
-from collector.ledger import read_ledger
 from collector.machine.disk import THIS_DISK
-from collector.quarantine import kept_lines
+from collector.storage.ledger import read_ledger
+from collector.storage.quarantine import kept_lines
 from tests.simulation.faults.together import count_of
 from tests.simulation.promises import claims, liveness
 from tests.simulation.promises.library import Library

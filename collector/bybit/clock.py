@@ -1,0 +1,99 @@
+"""The exchange's time for everybody in the process: told by answers and pushes, waited for by the reconciler.
+
+Our own clock never decides whether a candle is closed; it only carries the exchange's on between two tidings.
+"""
+
+import math
+
+import attrs
+import trio
+
+from collector.core.pacing import LATE_MS, UNBELIEVABLE_MS, ExchangeClock, Pace
+
+_NEWS_MS = 50  # a clock that runs as fast as ours makes no news; a faster one wakes whoever waits
+_FAST_UNHEARD_S = 5.0  # a clock that runs faster than ours is asked again after that
+
+
+@attrs.define(eq=False)
+class Clock:
+    """What the exchange last said about its time."""
+
+    _clock: ExchangeClock | None = None
+    _news: trio.Event = attrs.field(factory=trio.Event)
+    _set_back: int = 0  # how often
+    _pace: Pace = attrs.field(factory=lambda: Pace(0, 0.0))
+    _told_s: float = 0.0
+
+    @property
+    def now_ms(self) -> int:
+        """The exchange's time, carried on by ours; 0 before it said anything."""
+        return self._clock.now_ms(trio.current_time()) if self._clock else 0
+
+    @property
+    def newest_ms(self) -> int:
+        """The newest time the exchange named: what has come for certain."""
+        return self._clock.newest_ms if self._clock else 0
+
+    def tell(self, exchange_ms: int) -> bool:
+        """The exchange named its time; False when that is too far from what it said before to be believed at once."""
+        self._told_s = now_s = trio.current_time()
+        if self._clock is None:
+            self._clock, self._pace = ExchangeClock.first_told(exchange_ms, now_s), Pace(exchange_ms, now_s)
+            return True
+        before_ms = self._clock.now_ms(now_s)
+        self._clock = self._clock.told(exchange_ms, now_s)
+        after_ms = self._clock.now_ms(now_s)
+        self._pace = self._pace.told(after_ms, now_s)
+        self._set_back += after_ms < before_ms
+        if abs(after_ms - before_ms) > _NEWS_MS:
+            self._news.set()
+            self._news = trio.Event()
+        return self._clock.believes
+
+    def hear(self, exchange_ms: int) -> None:
+        """The stream named the exchange's time, which carries the clock on. Only answers, which come every minute, can
+        set it otherwise."""
+        if not self._clock or -LATE_MS <= exchange_ms - self.now_ms <= UNBELIEVABLE_MS:
+            self.tell(exchange_ms)
+        elif exchange_ms < self.now_ms:
+            self._clock = self._clock.contradicted()
+
+    def is_far_off(self, exchange_ms: int) -> bool:
+        """Whether a time lies too far ahead to have come."""
+        return self._clock is not None and exchange_ms - self.now_ms > UNBELIEVABLE_MS
+
+    async def reach(self, exchange_ms: int) -> None:
+        """Returns when the exchange's time has come, as far as we can tell, or when its clock was set back: the moment
+        that was waited for came from a clock that was wrong."""
+        await self._reach(exchange_ms, math.inf)
+
+    async def reach_unless(self, event: trio.Event, exchange_ms: int) -> None:
+        """Returns when the exchange's time has come, or the event has happened."""
+        await self._reach_unless(event, exchange_ms, math.inf)
+
+    async def reach_or_ask(self, event: trio.Event, exchange_ms: int) -> None:
+        """As `reach_unless` does, and also when the exchange has to be asked: its clock was seen to run faster than
+        ours, and has not been heard of for some seconds."""
+        await self._reach_unless(event, exchange_ms, _FAST_UNHEARD_S)
+
+    async def _reach_unless(self, event: trio.Event, exchange_ms: int, unheard_s: float) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel_when, event, nursery.cancel_scope)
+            await self._reach(exchange_ms, unheard_s)
+            nursery.cancel_scope.cancel()
+
+    async def _reach(self, exchange_ms: int, unheard_s: float) -> None:
+        set_back = self._set_back
+        while set_back == self._set_back and (left_s := self._left_s(exchange_ms, unheard_s)) > 0:
+            with trio.move_on_after(left_s):
+                await self._news.wait()
+
+    def _left_s(self, exchange_ms: int, unheard_s: float) -> float:
+        left_s = (exchange_ms - self.now_ms) / 1000
+        return min(left_s, self._told_s + unheard_s - trio.current_time()) if self._pace.fast else left_s
+
+
+async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Waits for an event and cancels a scope."""
+    await event.wait()
+    scope.cancel()

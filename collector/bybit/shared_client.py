@@ -1,0 +1,40 @@
+"""The way to the exchange for commands that only look, and may do so beside a collector.
+
+Such a command asks one thing after another, in turns with all who share the limit of the address. A rate ban that
+anybody has on record is kept, and one of its own is put there. Nothing here owns the data directory.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+
+from collector.bybit.address_limit import open_address_limit
+from collector.bybit.clock import Clock
+from collector.bybit.rest_client import Rest, Silence, open_rest
+from collector.core.counters import Vitals
+from collector.core.spans import moment_text
+from collector.errors import Banned
+from collector.machine import Machine
+from collector.settings.settings import Settings
+from collector.storage.ownership import record_ban, recorded_ban
+
+
+@asynccontextmanager
+async def open_rest_beside(settings: Settings, machine: Machine) -> AsyncIterator[Rest]:
+    """Enters a way to the exchange, and closes it on leaving.
+
+    Raises:
+        Banned: a rate ban is on, and nothing must be asked now.
+    """
+    settings = attrs.evolve(settings, bulk_batch_size=1)
+    recorded = partial(recorded_ban, machine.disk, settings.data_dir)
+    silence = Silence(recorded(), partial(record_ban, machine.disk, settings.data_dir), machine.clock.now_ms, recorded)
+    silence.at_most(settings.ban_wait_s)
+    with open_address_limit(settings, machine) as limit:
+        if left_s := max(silence.left_s, limit.banned_s):
+            until = moment_text(silence.now_ms() + round(left_s * 1000))
+            raise Banned(f"a rate ban is on until {until} UTC; nothing is asked before it ends")
+        async with open_rest(settings, silence, Vitals(), Clock(), machine, limit=limit) as rest:
+            yield rest

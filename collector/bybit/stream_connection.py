@@ -1,0 +1,147 @@
+"""A connection to the exchange's stream: the only module that knows trio_websocket.
+
+It opens, sends and receives text, and turns every way a connection can fail into one error. It repeats nothing and
+understands nothing; that is the work of live, and of the session and its frames.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+import trio_websocket
+from h11 import ProtocolError as HttpError
+from wsproto.utilities import ProtocolError as WebSocketError
+
+from collector.bybit.websocket_wire import ProxyFailed, Wire, open_wire
+from collector.errors import TryAgain
+from collector.machine.network import Network
+
+_CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake
+_GOODBYE_S = 1.0
+_LONGEST_TEXT = 4 * 1024 * 1024
+_FORBIDDEN = (403, 429, 451)  # HTTP statuses of the gateway: blocked, too many connections, legal reasons
+
+
+_BROKEN = (trio.BrokenResourceError, trio_websocket.HandshakeError, trio_websocket.ConnectionClosed)
+
+E = TypeVar("E", bound=Exception)
+
+
+class StreamLost(TryAgain):
+    """The connection is gone, or never came about; the text says why. Another attempt may do better."""
+
+
+class StreamForbidden(StreamLost):
+    """The handshake was refused for where we come from or how often we came: the next attempt has to wait for long."""
+
+
+@attrs.frozen
+class Stream:
+    """An open connection. Both methods raise `StreamLost`."""
+
+    _socket: trio_websocket.WebSocketConnection
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._socket.send_message(text)
+        except trio_websocket.ConnectionClosed as error:
+            raise _lost(error) from error
+
+    async def receive(self) -> str:
+        """The next text. It has to be called often: while nobody receives, the library cannot answer pings."""
+        try:
+            message = await self._socket.get_message()
+        except trio_websocket.ConnectionClosed as error:
+            raise _lost(error) from error
+        return message if isinstance(message, str) else ""
+
+
+@asynccontextmanager
+async def open_stream(url: str, network: Network) -> AsyncIterator[Stream]:
+    """A connection to a stream, closed on leaving.
+
+    TLS is spoken before the WebSocket library sees the connection: it would hide a certificate that cannot be trusted
+    until its own time ran out.
+
+    Raises:
+        StreamLost: it cannot be opened at the moment, or its certificate not be trusted; `StreamForbidden` if the
+            gateway turns us away.
+    """
+    stream = await _connect(url, network)
+    try:
+        async with trio.open_nursery() as nursery:
+            socket = await _shake_hands(nursery, stream, url)
+            try:
+                yield Stream(socket)
+            finally:
+                with trio.move_on_after(_GOODBYE_S, shield=True):
+                    await socket.aclose()
+                nursery.cancel_scope.cancel()
+    except* trio_websocket.ConnectionRejected as rejected:  # met by the library's reader, which runs in our nursery
+        status = next(_leaves(rejected)).status_code
+        lost = StreamForbidden if status in _FORBIDDEN else StreamLost
+        raise lost(f"{url} refused the handshake with HTTP {status}") from rejected
+    # And so is what no WebSocket server says, which it cannot bear: a header that is not ASCII, for one.
+    except* (HttpError, WebSocketError, UnicodeError) as broken:
+        raise StreamLost(f"{url} does not speak WebSocket: {next(_leaves(broken))}") from broken
+    finally:  # the library leaves the socket open when the other side is gone without a word
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(stream)
+
+
+async def _connect(url: str, network: Network) -> Wire:
+    with _mapped(url):
+        with trio.fail_after(_CONNECT_S):
+            return await open_wire(url, network)
+
+
+async def _shake_hands(nursery: trio.Nursery, stream: Wire, url: str) -> trio_websocket.WebSocketConnection:
+    parts = urlsplit(url)
+    with _mapped(url):
+        with trio.fail_after(_CONNECT_S):
+            return await trio_websocket.wrap_client_stream(
+                nursery,
+                stream,  # type: ignore[arg-type]  # any stream will do
+                parts.netloc.rpartition("@")[2],
+                parts.path or "/",
+                max_message_size=_LONGEST_TEXT,
+            )
+
+
+@contextmanager
+def _mapped(url: str) -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise StreamLost(f"the TLS certificate of {url} cannot be trusted: {error.verify_message}") from error
+    except ProxyFailed as error:
+        raise StreamLost(f"cannot connect to {url}: {error}") from error
+    except trio.TooSlowError as error:
+        raise StreamLost(f"{url} did not answer within {_CONNECT_S:.0f} s") from error
+    except (OSError, UnicodeError, *_BROKEN) as error:
+        why = _told(error.__cause__ or error) or type(error).__name__
+        raise StreamLost(f"cannot connect to {url}: {why}") from error
+
+
+def _told(error: BaseException) -> str:
+    """What an error says; of a name with several addresses, what was wrong with each."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(_told, error.exceptions)))
+    return str(error)
+
+
+def _lost(error: trio_websocket.ConnectionClosed) -> StreamLost:
+    reason = error.reason
+    return StreamLost(f"the connection was closed ({reason.code} {reason.name})" if reason else "the connection broke")
+
+
+def _leaves(group: ExceptionGroup[E]) -> Iterator[E]:
+    for error in group.exceptions:
+        if isinstance(error, ExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

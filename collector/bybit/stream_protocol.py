@@ -1,0 +1,226 @@
+"""How the exchange speaks over its stream: texts to send, and what a received text says.
+
+Pure: text in, values out. Only confirmed candles become rows; a push that confirms nothing is told apart without being
+decoded, because there is one a second for every topic. The rules are those of
+https://bybit-exchange.github.io/docs/v5/ws/connect and the pages below `websocket/public`; where they leave something
+open, the code says so.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import attrs
+import msgspec
+
+from collector.bybit.rest_protocol import UNREADABLE
+from collector.core.candle import Series, Timeframe
+from collector.core.events import Confirmed
+from collector.core.rows import LATEST_MS, NotACandle, Rows, Values, plain_line, row_of, rows_of_lines
+
+PING = '{"op":"ping"}'
+
+# All topics of a connection may have 21,000 characters together. Whether quotes and commas count is not documented, so
+# they do here, with room to spare.
+_CONNECTION_CHARACTERS = 20_000
+_TOPICS_PER_REQUEST = {"spot": 10}  # documented; the others name no limit
+_TOPICS_USUALLY = 300
+
+
+class Malformed(ValueError):
+    """The text is none that the exchange should send; the reason is the text of the error."""
+
+
+@attrs.frozen
+class Pushed:
+    """Candles that are closed and final, mostly one; `skipped` pushes confirm nothing."""
+
+    confirmed: tuple[Confirmed, ...] = ()
+
+
+@attrs.frozen
+class Acknowledged:
+    """The answer to a request of ours; `request` is empty when it does not say to which.
+
+    A refusal names the first topic it does not like, and none became active.
+    """
+
+    request: str
+    success: bool
+    text: str
+
+    @property
+    def topic(self) -> str | None:
+        """The topic that a refusal names."""
+        found = _NAMED_TOPIC.search(self.text)
+        return found[0] if found else None
+
+    @property
+    def already(self) -> bool:
+        """Whether the refusal says that the topic is subscribed already, which is as good."""
+        return "already subscribed" in self.text
+
+
+@attrs.frozen
+class Pong:
+    """The answer to a ping."""
+
+
+@attrs.frozen
+class Unknown:
+    """A well-formed text that means nothing to us; the exchange adds kinds of them without notice."""
+
+
+Frame = Pushed | Acknowledged | Pong | Unknown
+NOTHING_CONFIRMED = Pushed()
+
+_NAMED_TOPIC = re.compile(r"kline\.[0-9A-Z]+\.[A-Za-z0-9-]+")
+
+
+class _Candle(msgspec.Struct):
+    start: int
+    end: int
+    interval: str
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    turnover: str
+    confirm: bool
+
+
+class _Text(msgspec.Struct):
+    """Any text, with the fields we look at; which of them are there says what it is."""
+
+    topic: str = ""
+    ts: int = 0
+    data: Sequence[_Candle] = ()
+    op: str = ""
+    success: bool | None = None
+    ret_msg: str = ""
+    req_id: str = ""
+
+
+class _Envelope(msgspec.Struct):
+    """A text with fields that may be anything."""
+
+    topic: object = ""
+    op: object = ""
+    success: object = None
+    ret_msg: object = ""
+    req_id: object = ""
+
+
+class _Stamp(msgspec.Struct):
+    ts: int = 0
+
+
+_TEXT = msgspec.json.Decoder(_Text)
+_STAMP = msgspec.json.Decoder(_Stamp)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+
+
+def topic_of(series: Series) -> str:
+    return f"kline.{series.timeframe}.{series.symbol}"
+
+
+def subscribe_text(request: str, topics: Sequence[str]) -> str:
+    """A text that subscribes to topics; `request` is what the answer to it will be known by."""
+    return msgspec.json.encode({"req_id": request, "op": "subscribe", "args": list(topics)}).decode()
+
+
+def batches(category: str, topics: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The topics in as many requests as the category's rules make of them."""
+    most = _TOPICS_PER_REQUEST.get(category, _TOPICS_USUALLY)
+    return (topics[first : first + most] for first in range(0, len(topics), most))
+
+
+def connections(every_series: Iterable[Series]) -> list[tuple[Series, ...]]:
+    """The series spread over as few connections as the limit on topics allows, evenly."""
+    ordered = tuple(every_series)
+    characters = sum(len(topic_of(series)) + 3 for series in ordered)
+    count = -(-characters // _CONNECTION_CHARACTERS)
+    return [ordered[first::count] for first in range(count)]
+
+
+def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
+    """What a received text says; `subscribed` has the series of every topic that was asked for.
+
+    Raises:
+        Malformed: nothing the exchange should send.
+    """
+    if '"topic"' in text and "true" not in text:
+        return NOTHING_CONFIRMED
+    try:
+        decoded = _TEXT.decode(text)
+    except UNREADABLE as error:
+        return _other(text, error)
+    series = subscribed.get(decoded.topic)
+    if series is not None:  # one push may hold two candles: the one that closed and the one that began
+        return Pushed(tuple(_confirmed(series, candle, decoded.ts) for candle in decoded.data if candle.confirm))
+    return _answer(decoded)
+
+
+def time_of(text: str) -> int | None:
+    """The exchange's time that a push names; None if it names none. It is decoded for that: not for every push."""
+    try:
+        at_ms = _STAMP.decode(text).ts
+    except UNREADABLE:
+        return None
+    return at_ms if 0 < at_ms <= LATEST_MS else None
+
+
+def _other(text: str, error: Exception) -> Frame:
+    """A text of another kind may well have fields that we know in another shape."""
+    try:
+        envelope = _ENVELOPE.decode(text)
+    except UNREADABLE:
+        raise Malformed(f"a frame cannot be read: {error}") from error
+    if isinstance(envelope.topic, str) and envelope.topic.startswith("kline."):
+        raise Malformed(f"a push of {envelope.topic} does not have the documented shape: {error}") from error
+    return _answer(envelope)
+
+
+def _answer(decoded: _Text | _Envelope) -> Frame:
+    """An answer to something we sent. What it says besides is nothing we need: it may be odd, or missing."""
+    if decoded.op in ("ping", "pong"):  # linear and spot answer a ping with op `ping`, options with `pong`
+        return Pong()
+    if decoded.op == "subscribe" and isinstance(decoded.success, bool):
+        return Acknowledged(_text(decoded.req_id), decoded.success, _text(decoded.ret_msg))
+    return Unknown()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
+    frame = series.timeframe
+    if not 0 <= candle.start < at_ms <= LATEST_MS:  # what lies outside is no time, and has no place in a calendar
+        raise Malformed(f"a push of {series} is of {candle.start}, at {at_ms}")
+    if candle.interval != frame.name or candle.end != frame.close(candle.start) - 1:
+        raise Malformed(f"a push of {series} is of interval {candle.interval}, from {candle.start} to {candle.end}")
+    if at_ms < candle.end:  # the time of the push tells whether it can be closed; `timestamp` may lie after `end`
+        raise Malformed(f"a candle of {series} is confirmed before its end, at {at_ms}")
+    values: Values = (
+        str(candle.start),
+        candle.open,
+        candle.high,
+        candle.low,
+        candle.close,
+        candle.volume,
+        candle.turnover,
+    )
+    try:
+        rows = _row(frame, values)
+    except NotACandle as defect:
+        raise Malformed(f"a push of {series}: {defect}") from defect
+    return Confirmed(series, rows.covered[0], rows, at_ms)
+
+
+def _row(frame: Timeframe, values: Values) -> Rows:
+    """One candle as text. That numbers may have an exponent costs nothing where they have none."""
+    try:
+        return row_of(frame, values)
+    except NotACandle:
+        return rows_of_lines(frame, [plain_line(",".join(values).encode("utf-8", "replace"))])

@@ -1,0 +1,111 @@
+"""What the collector did so far, in numbers. The stations count; whoever watches only reads."""
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.maintenance import Maintenance
+
+CONNECTION_LOST = "connection lost"
+
+
+@attrs.frozen
+class Work:
+    """What waits for the writer at the moment, how much it has done since it was made, and what it is doing now."""
+
+    waiting: int
+    done: int
+    at: str = ""
+
+
+@attrs.define
+class Vitals:
+    """Counters since the start of the process, and what is under way."""
+
+    requests: int = 0  # begun
+    outcomes: dict[str, int] = attrs.field(factory=dict)  # what became of them; those under way are in no outcome yet
+    retries: int = 0
+    bans: int = 0
+    failed: int = 0
+    landed: int = 0  # answers to the history pool that the writer has dealt with, and spans that were given up
+    rows: int = 0
+    staged: int = 0  # of the rows: those that waited for what lay before them
+    rewritten: int = 0  # of the rows: those that were put before the end of a file
+    revisions: int = 0
+    reached_ms: int = 0  # up to where the series written last reaches
+    series: Series | None = None  # the series written last
+    connections: int = 0  # to the stream, open now
+    connects: int = 0
+    subscriptions: int = 0  # connections that got all they subscribed to, so far
+    messages: int = 0
+    confirmed: int = 0
+    confirm_lags: int = 0  # how often the lag was looked at: once for every batch that is handed on
+    confirm_lag_s: float = 0.0  # from the close of a candle to its confirmation by the exchange; the sum of them
+    taken: int = 0  # of the confirmed: those the writer has dealt with
+    dropped: int = 0  # of the confirmed: those that could not be handed on when a connection ended
+    flushes: int = 0
+    flush_s: float = 0.0  # spent in syncing files
+    flush_wait_s: float = 0.0  # how long the first candle of the last flush had waited when it was safe on the disk
+    malformed: int = 0
+    unknown: int = 0
+    refused: set[str] = attrs.field(factory=set)  # topics the stream does not have
+    quiet_until_ms: int = 0  # local time at which a rate ban or block ends; 0: none
+    quiet_until_s: float = 0.0  # the same by the clock that nobody can set
+    quiet_why: str = ""
+    unserved_since_s: float | None = None  # monotonic time since which no question had a good answer
+    unserved_why: str = ""
+    next_try_s: float = 0.0  # monotonic time at which a question that failed is asked again
+    unstreamed_why: str = ""  # why the last connection was lost
+    next_connect_s: float = 0.0  # monotonic time at which a connection is tried again
+    disk_trouble: str = ""  # what the disk refuses at the start
+    maintenance: tuple[Maintenance, ...] = ()  # announced by the exchange, when it was last asked
+    stream_refused_until_s: float = 0.0  # monotonic time before which no connection to the stream is tried
+    troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
+
+    @property
+    def lost(self) -> int:
+        """Connections to the stream that were lost; each is opened again."""
+        return self.troubles.get(CONNECTION_LOST, 0)
+
+    @property
+    def queued(self) -> int:
+        """Candles the stream has confirmed that are not written yet."""
+        return self.confirmed - self.taken - self.dropped
+
+    def keep_quiet(self, until_ms: int, until_s: float, why: str) -> None:
+        """Nothing is asked before a moment of local time, and of trio's."""
+        self.quiet_until_ms, self.quiet_until_s, self.quiet_why = until_ms, until_s, why
+
+    def not_served(self, at_s: float, why: str) -> None:
+        """A question had no answer, or none that can be used."""
+        if self.unserved_since_s is None:
+            self.unserved_since_s = at_s
+        self.unserved_why = why
+
+    def tries_again(self, at_s: float, now_s: float) -> None:
+        """A question that failed is asked again at a moment; of several such moments the next counts."""
+        self.next_try_s = min(at_s, self.next_try_s) if self.next_try_s > now_s else at_s
+
+    def ended(self, outcome: str) -> None:
+        """A request came to its end."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def flushed(self, seconds: float, waited_s: float) -> None:
+        self.flushes += 1
+        self.flush_s += seconds
+        self.flush_wait_s = waited_s
+
+    def appended(self, series: Series, rows: int, reached_ms: int, staged: int = 0) -> None:
+        self.staged += staged
+        self._wrote(series, rows, reached_ms)
+
+    def rewrote(self, series: Series, rows: int, reached_ms: int, revisions: int) -> None:
+        self.rewritten += rows
+        self.revisions += revisions
+        self._wrote(series, rows, reached_ms)
+
+    def _wrote(self, series: Series, rows: int, reached_ms: int) -> None:
+        self.series, self.reached_ms = series, reached_ms
+        self.rows += rows
+
+    def trouble(self, kind: str) -> None:
+        self.troubles[kind] = self.troubles.get(kind, 0) + 1

@@ -1,0 +1,37 @@
+"""Disagreements of the exchange with itself: candles whose coarser and finer rows do not add up, as it serves them.
+
+Its history before 2022 is full of them. One is known once both sides were read again and still disagree; the record
+holds while both sides say what they said then, and the sides are read again after a day, then ever more rarely. Pure.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from collector.core.candle import DAY_MS
+
+_LONGEST_DAYS = 64
+
+
+@attrs.frozen
+class Known:
+    """One candle: `digest` is of the rows of both sides, `times` is how often reading them again has confirmed it."""
+
+    digest: bytes
+    confirmed_ms: int
+    times: int
+
+    @property
+    def due_ms(self) -> int:
+        """When to read both sides again."""
+        return self.confirmed_ms + min(1 << min(self.times - 1, 10), _LONGEST_DAYS) * DAY_MS
+
+
+# By the open time of the coarser candle, for one coarser and one finer series.
+KnownCandles = Mapping[int, Known]
+
+
+def confirmed(before: Known | None, digest: bytes, now_ms: int) -> Known:
+    """The record of a candle whose sides were read again now and disagree."""
+    times = before.times + 1 if before and before.digest == digest else 1
+    return Known(digest, now_ms, times)

@@ -1,0 +1,137 @@
+"""Which requests to make: spans cut into windows the exchange answers whole, series after series.
+
+A window is asked with explicit first and last candle and never spans more candles than a page holds, because the
+exchange drops the oldest rows of a wider one without a word. This module is pure; it does not know what is missing
+(that is the book's), only what it was handed.
+"""
+
+from collections.abc import Iterator
+
+import attrs
+
+from collector.core.candle import DAY_MS, Series, Timeframe
+from collector.core.spans import NOTHING, Span, Spans
+
+PAGE = 1000  # the most rows one reply holds (https://bybit-exchange.github.io/docs/v5/market/kline, `limit`)
+# The exchange opened in 2018; nothing it has is older, and a start before a listing is clamped to the first candle.
+EARLIEST_MS = 1_483_228_800_000  # 2017-01-01
+# After its close a candle may still change for about a second (confirmations were seen 0.2 to 1.0 s late), so nothing
+# is asked for, or taken for closed, earlier than this after the minute's end.
+SETTLE_MS = 2_000
+NEWEST = 50  # rows that `mode = recent` fetches and `limit_to_50_entries` keeps
+
+
+@attrs.frozen
+class Window:
+    """One request to come: the candles of a series that open in a span.
+
+    `proves_start` marks the first window of a series whose listing date is not known yet: its answer tells.
+    """
+
+    series: Series
+    span: Span
+    proves_start: bool = False
+
+
+def wanted(frame: Timeframe, now_ms: int, days: int | None, *, newest_only: bool) -> Spans:
+    """The closed candles to have of a series: those of the last `days`, if that says anything, and of them only the
+    newest, if no more are wanted.
+
+    The candle that contains the first instant is wanted whole, so that coarse timeframes reach as far as fine ones.
+    """
+    end = frame.floor(now_ms)
+    starts = [] if days is None else [frame.floor(max(EARLIEST_MS, now_ms - days * DAY_MS))]
+    if newest_only:
+        starts.append(frame.shift(end, -NEWEST))
+    return Spans.between(max(starts), end)
+
+
+def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Span]:
+    """Cuts spans into disjoint windows of at most `page` candles, oldest first; together they cover every candle."""
+    for span in spans:
+        start = timeframe.ceil(span.start_ms)
+        while start < span.end_ms:
+            end = min(timeframe.shift(start, page), timeframe.ceil(span.end_ms))
+            yield Span(start, end)
+            start = end
+
+
+def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, page: int = PAGE) -> Spans:
+    """The spans, joined over what lies between two of them wherever that saves a request.
+
+    Only what is in `between` may be asked for with them (None: anything).
+    """
+    if not spans:
+        return spans
+
+    def pages(span: Span) -> int:
+        return -(-timeframe.count(span.start_ms, span.end_ms) // page)
+
+    allowed = Spans((spans.hull,)) if between is None else spans | between
+    first, *others = spans
+    result = [first]
+    for span in others:
+        both = Span(result[-1].start_ms, span.end_ms)
+        if allowed.covers(both.start_ms, both.end_ms) and pages(both) < pages(result[-1]) + pages(span):
+            result[-1] = both
+        else:
+            result.append(span)
+    return Spans.of(*result)
+
+
+def halves(timeframe: Timeframe, span: Span) -> list[Span]:
+    """The two halves of a span, of which the first may have one candle more; none of a single candle."""
+    candles = timeframe.count(span.start_ms, span.end_ms)
+    return list(windows(timeframe, Spans((span,)), -(-candles // 2))) if candles > 1 else []
+
+
+@attrs.define
+class Agenda:
+    """The spans that wait for a worker, in the order they were added: one series is handed out before the next begins.
+
+    A series whose listing date is unknown gives out its first window and then nothing until `resume` is called for it:
+    that answer decides whether the windows after it are worth a request.
+    """
+
+    _waiting: dict[Series, Spans] = attrs.field(factory=dict)
+    _unproven: set[Series] = attrs.field(factory=set)
+    _paused: set[Series] = attrs.field(factory=set)
+
+    def add(self, series: Series, spans: Spans, *, unproven: bool = False) -> None:
+        """Queues spans of a series; `unproven` when nothing tells yet that the series goes back as far as they do."""
+        if spans:
+            self._waiting[series] = self._waiting.get(series, NOTHING) | spans
+            if unproven:
+                self._unproven.add(series)
+
+    def take(self) -> Window | None:
+        """The next window to ask for, or None while there is nothing that may be asked."""
+        series = next((each for each in self._waiting if each not in self._paused), None)
+        if series is None:
+            return None
+        proves_start = series in self._unproven
+        self._unproven.discard(series)
+        span = next(windows(series.timeframe, self._waiting[series]))
+        self._drop(series, Spans((span,)))
+        if proves_start:
+            self._paused.add(series)
+        return Window(series, span, proves_start)
+
+    def resume(self, series: Series) -> None:
+        """The answer to the first window is there: hand out the windows after it."""
+        self._paused.discard(series)
+
+    def drop(self, series: Series, spans: Spans | None = None) -> Spans:
+        """Takes spans back (None: all) before they were handed out; returns those that were still waiting."""
+        waiting = self._waiting.get(series, NOTHING)
+        dropped = waiting if spans is None else waiting & spans
+        self._drop(series, dropped)
+        return dropped
+
+    def _drop(self, series: Series, spans: Spans) -> None:
+        rest = self._waiting.get(series, NOTHING) - spans
+        if rest:
+            self._waiting[series] = rest
+        else:
+            self._waiting.pop(series, None)
+            self._unproven.discard(series)

@@ -1,0 +1,1 @@
+"""Stored candles for research scripts, aligned without look-ahead."""

@@ -1,0 +1,123 @@
+"""Candles as tables of polars: with their times, without holes, made coarser, and side by side without looking ahead.
+
+A candle is known from its close on, not from its open. Everything that puts candles of two timeframes beside each other
+goes by the close, and that rule stands here alone. Tables come in and go out; nothing is read or kept.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+
+from collector.core.candle import Timeframe
+
+_MOMENT = pl.Datetime("ms", "UTC")
+_PRICES = ("open", "high", "low", "close")
+_AMOUNTS = ("volume", "turnover")
+NUMBERS = (*_PRICES, *_AMOUNTS)
+SHAPE = ("open_time", "close_time", *NUMBERS)
+
+
+def with_times(timeframe: Timeframe, numbers: pl.DataFrame) -> pl.LazyFrame:
+    """The candles with their open and close times in UTC in place of `timestamp`."""
+    opens = numbers.lazy().with_columns(pl.col("timestamp").cast(_MOMENT).alias("open_time"))
+    return _with_closes(timeframe, opens).select(SHAPE)
+
+
+def filled(timeframe: Timeframe, candles: pl.DataFrame) -> pl.DataFrame:
+    """The same with a flat candle at the last close for each one that is missing in between, marked in `filled`."""
+    if candles.is_empty():
+        return candles.with_columns(pl.lit(value=False).alias("filled"))
+    first, last = candles["open_time"][0], candles["open_time"][-1]
+    every = pl.datetime_range(first, last, _every(timeframe), time_unit="ms", eager=True).alias("open_time")
+    joined = every.to_frame().lazy().join(candles.lazy(), on="open_time", how="left", maintain_order="left")
+    flat = joined.with_columns(pl.col("close").is_null().alias("filled"), pl.col("close").forward_fill())
+    whole = flat.with_columns(
+        *(pl.col(price).fill_null(pl.col("close")) for price in _PRICES),
+        *(pl.col(name).fill_null(0) for name in candles.columns if name in _AMOUNTS),
+    )
+    if "complete" in candles.columns:
+        whole = whole.with_columns(pl.col("complete").fill_null(value=False))
+    return _with_closes(timeframe, whole).select(*candles.columns, "filled").collect()
+
+
+def resampled(source: Timeframe, target: Timeframe, candles: pl.LazyFrame) -> pl.DataFrame:
+    """Coarser candles made of finer ones; `complete` says whether none of those is missing.
+
+    Raises:
+        ValueError: candles of the one are not made of whole candles of the other.
+    """
+    if not source.fills(target):
+        raise ValueError(f"candles of timeframe {target} are not made of whole candles of timeframe {source}")
+    prices = [pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last()]
+    buckets = candles.group_by_dynamic("open_time", every=_every(target))
+    made = buckets.agg(*prices, *(pl.col(name).sum() for name in _AMOUNTS), pl.len().alias("complete"))
+    length = (pl.col("close_time") - pl.col("open_time")).dt.total_milliseconds()
+    complete = pl.col("complete") == length // source.step_ms
+    return _with_closes(target, made).with_columns(complete).select(*SHAPE, "complete").collect()
+
+
+def aligned(base: pl.DataFrame, others: Iterable[tuple[Timeframe, pl.LazyFrame]]) -> pl.DataFrame:
+    """One row per candle of the base, with the last candle of each other timeframe that had closed when it closed.
+
+    The others' columns carry their timeframe's name; they are null until the first of them has closed.
+    """
+    closes = base.lazy().select("close_time")
+    joined = []
+    for timeframe, candles in others:  # each joined to the closes alone: on all cores at once, and copied once
+        theirs = f"close_time_{timeframe}"
+        named = candles.rename({name: f"{name}_{timeframe}" for name in SHAPE})
+        known = closes.join_asof(named, left_on="close_time", right_on=theirs, coalesce=False, check_sortedness=False)
+        joined.append(known.drop("close_time"))
+    tables = pl.collect_all(joined, optimizations=pl.QueryOptFlags.none())  # looking for some takes a tenth of the time
+    return base.hstack([column for table in tables for column in table.get_columns()])
+
+
+def within(candles: pl.DataFrame, start_ms: int, end_ms: int) -> pl.DataFrame:
+    """The candles that open in [start, end)."""
+    return candles.filter(pl.col("open_time").to_physical().is_between(start_ms, end_ms, closed="left"))
+
+
+def side_by_side(columns: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """One column per name by open time, null where a name has no candle; of each come `timestamp` and its numbers.
+
+    Series of one market have nearly all of their times in common. So the numbers of one without a hole among all times
+    are put in place as they lie, between nulls; only the others are joined.
+    """
+    every = _every_time([each["timestamp"] for each in columns.values()])
+    placed = [_placed(every, each).alias(name) for name, each in columns.items()]
+    return pl.DataFrame([every.cast(_MOMENT).alias("open_time"), *placed])
+
+
+def _every_time(times: Iterable[pl.Series]) -> pl.Series:
+    """All times of increasing series, each once, in order."""
+    kept = [pl.Series("timestamp", [], pl.Int64)]
+    for each in sorted(times, key=len, reverse=True):
+        if not any(_has_all(known, each) for known in kept):
+            kept.append(each)
+    return pl.concat(kept).unique().sort() if len(kept) > 2 else kept[-1]
+
+
+def _has_all(known: pl.Series, times: pl.Series) -> bool:
+    """Whether the times are some of the known ones that follow one another."""
+    return times.is_empty() or known.slice(known.search_sorted(times[0]), len(times)).equals(times)
+
+
+def _placed(every: pl.Series, candles: pl.DataFrame) -> pl.Series:
+    times, numbers = candles.get_columns()
+    before = every.search_sorted(times[0]) if len(times) else 0
+    if not _has_all(every, times):
+        return every.to_frame().join(candles, on="timestamp", how="left", maintain_order="left").to_series(1)
+    nulls = pl.repeat(None, len(every), dtype=numbers.dtype, eager=True)
+    return pl.concat([nulls.head(before), numbers, nulls.slice(before + len(times))])
+
+
+def _with_closes(timeframe: Timeframe, candles: pl.LazyFrame) -> pl.LazyFrame:
+    step = timeframe.step_ms
+    opens = pl.col("open_time")
+    closes = opens.dt.offset_by("1mo") if step is None else opens + pl.duration(milliseconds=step, time_unit="ms")
+    return candles.with_columns(closes.alias("close_time"))
+
+
+def _every(timeframe: Timeframe) -> str:
+    """The grid in polars' words; it counts weeks from Mondays as the exchange does, but not seven days."""
+    return {"M": "1mo", "W": "1w"}.get(timeframe.name, f"{timeframe.step_ms}ms")

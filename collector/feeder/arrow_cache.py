@@ -1,0 +1,124 @@
+"""The Arrow copy of a candle file: what makes the next loading of it quick.
+
+A copy is a stream of rows, a note that says which bytes of the file they were read from, and a checksum of both. It
+can never change an answer: it is read into memory, where nobody changes or shortens it any more, and counts only if its
+checksum is right and its note is true of the file as it is now. Anything else at its place counts for nothing, and is
+replaced. Copies are written beside their place, synced and renamed. They may be deleted at any time; where none can be
+written everything works without.
+"""
+
+import fcntl
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import msgspec
+
+from collector.feeder.arrow_ipc import NotArrow
+from collector.feeder.columns import Columns, columns_of
+from collector.feeder.csv_tail import Lines, Stamp
+from collector.machine.disk import Disk
+from collector.machine.own_files import make_directory, open_own, remove_if_there
+
+_DIRECTORY = Path(".collector", "arrow")
+_SUM = 4  # bytes of the checksum
+_SMALLEST = 64 * 1024  # bytes that a copy may have, and it may have twice those of its file: numbers take less
+
+
+@attrs.frozen
+class Extent:
+    """Which bytes of a file are meant: how many from its beginning, their checksum, and the file's stamp then."""
+
+    stamp: Stamp
+    size: int
+    checksum: int
+
+
+@attrs.frozen(eq=False)
+class Copy:
+    """The rows in a copy, and which bytes of the file they were read from."""
+
+    blocks: tuple[Columns, ...]
+    extent: Extent
+
+
+def read_copy(lines: Lines) -> Copy | None:
+    """The copy of a file, or None if there is no good one. Whether it is still true is not looked at."""
+    try:
+        content = _content(lines.disk, _place(lines.path), _SMALLEST + 2 * lines.stamp.size)
+        if zlib.crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):
+            return None
+        blocks, note = columns_of(content)
+        return Copy(blocks, msgspec.json.decode(note[:-_SUM], type=Extent))
+    except (OSError, NotArrow, msgspec.DecodeError):
+        return None
+
+
+def write_copy(disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> None:
+    """Writes a stream of rows as the copy of a file; which bytes it has is asked for when it is written.
+
+    Raises:
+        OSError: it could not be written; what was there is still there.
+    """
+    place = _place(path)
+    make_directory(disk, place.parent)
+    _clear(disk, place)
+    new = disk.spare_name(place)
+    try:
+        file = open_own(disk, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            disk.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            checksum = 0
+            for piece in _with_note(pieces, extent):
+                checksum = zlib.crc32(piece, checksum)
+                disk.write(file, piece)
+            disk.write(file, checksum.to_bytes(_SUM))
+            disk.sync(file)
+            disk.rename(new, place)
+        finally:
+            disk.close(file)
+    except BaseException:
+        with suppress(OSError):
+            remove_if_there(disk, new)
+        raise
+
+
+def _with_note(pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> Iterable[bytes | memoryview]:
+    yield from pieces
+    yield msgspec.json.encode(extent())
+
+
+def _clear(disk: Disk, place: Path) -> None:
+    """Removes what writers that were killed have left; one that is at work holds a lock on what is its own."""
+    for name in disk.names(place.parent):
+        if name.startswith(f"{place.name}.") and name.endswith(".new"):
+            with suppress(OSError):
+                _remove_unless_locked(disk, place.with_name(name))
+
+
+def _remove_unless_locked(disk: Disk, path: Path) -> None:
+    file = open_own(disk, path, os.O_RDONLY)
+    try:
+        disk.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        disk.remove(path)
+    finally:
+        disk.close(file)
+
+
+def _place(path: Path) -> Path:
+    return path.parent / _DIRECTORY / f"{path.stem}.arrow"
+
+
+def _content(disk: Disk, place: Path, most: int) -> bytes:
+    """All bytes of a file, which has no more than `most`."""
+    file = open_own(disk, place, os.O_RDONLY)
+    try:
+        size = os.fstat(file).st_size
+        if size > most:
+            raise OSError(f"{place} is too large for a copy")
+        return disk.read(file, size)
+    finally:
+        disk.close(file)

@@ -1,0 +1,157 @@
+"""The whole lines of a candle file that a collector may be writing at this moment.
+
+An opened file is looked at as it was then: what is appended later, and a last line that is not whole yet, do not exist,
+and a file that is renamed over it is another file. Reading is by position and never by mapping, because a mapped file
+that is cut shorter ends the process. Nothing here changes a file.
+"""
+
+import errno
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from collector.core.rows import HEADER, open_of_line
+from collector.errors import NotReadable
+from collector.feeder.timestamps import check_times
+from collector.machine.disk import Disk
+
+_CHUNK = 2 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
+_TAIL = 4096
+_TICK_NS = 50_000_000  # a tick has 1 to 10 ms
+_LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
+
+
+@attrs.frozen
+class Stamp:
+    """What the system says of a file."""
+
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int  # unlike the time of modification, nobody can set it back
+    made_ns: int = attrs.field(eq=False)  # when the system was asked
+
+    def proves(self, later: "Stamp") -> bool:
+        """Whether the file is the same as when the later stamp was made.
+
+        The system's times advance in ticks. A second change within one tick leaves no trace in them, so the stamp of a
+        file that had changed just before proves nothing.
+        """
+        return self == later and self.made_ns - self.changed_ns > _TICK_NS
+
+
+@attrs.frozen
+class Lines:
+    """An open file: its first `size` bytes are the header and whole rows. Get it from `open_lines`."""
+
+    path: Path
+    stamp: Stamp
+    size: int
+    disk: Disk
+    _file: int
+
+    def rows(self, start: int, end: int) -> Iterator[bytes]:
+        """The rows between two places where rows begin, in pieces of whole rows.
+
+        Raises:
+            NotReadable: there is a line too long to be a row.
+        """
+        while start < end:
+            piece = self.disk.read(self._file, min(_CHUNK, end - start), start)
+            whole = piece.rfind(b"\n") + 1
+            if not whole:
+                if len(piece) >= _LONGEST_ROW:
+                    raise not_readable(self.path, f"there is no row at byte {start}")
+                return  # somebody has cut the file shorter since it was opened
+            yield piece[:whole]
+            start += whole
+
+    def offset(self, open_ms: int) -> int:
+        """Where the first row stands that opens at or after the instant; the end when there is none.
+
+        Raises:
+            NotReadable: the rows looked at are not rows.
+        """
+        low, high = len(HEADER), self.size
+        while low < high:
+            start, end, opened = self._row_around((low + high) // 2)
+            if opened < open_ms:
+                low = end
+            else:
+                high = start
+        return low
+
+    def checksum(self, size: int) -> int:
+        """A number that so many bytes from the beginning have in common with equal bytes only, as good as certainly."""
+        crc = 0
+        for start in range(0, size, _CHUNK):
+            crc = zlib.crc32(self.disk.read(self._file, min(_CHUNK, size - start), start), crc)
+        return crc
+
+    def _row_around(self, place: int) -> tuple[int, int, int]:
+        """Where the row that holds this byte begins and ends, and when it opens."""
+        before = max(0, place - _LONGEST_ROW)
+        text = self.disk.read(self._file, 2 * _LONGEST_ROW, before)
+        start, end = text.rfind(b"\n", 0, place - before) + 1, text.find(b"\n", place - before) + 1
+        try:
+            opened = open_of_line(text[start:end])
+        except ValueError:
+            raise not_readable(self.path, f"there is no row at byte {place}") from None
+        try:
+            check_times(opened)
+        except ValueError as error:
+            raise not_readable(self.path, str(error)) from None
+        return before + start, before + end, opened
+
+
+@contextmanager
+def open_lines(disk: Disk, path: Path) -> Iterator[Lines]:
+    """A file as it is now.
+
+    Raises:
+        FileNotFoundError: there is none.
+        NotReadable: it is not a candle file, or the system refuses.
+    """
+    try:
+        file = disk.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody at its other end
+        try:
+            yield _lines(disk, path, file)
+        finally:
+            disk.close(file)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise not_readable(path, error.strerror or str(error)) from error
+
+
+def not_readable(path: Path, why: str) -> NotReadable:
+    return NotReadable(f"{path} cannot be used: {why}")
+
+
+def _lines(disk: Disk, path: Path, file: int) -> Lines:
+    made_ns, found = disk.now_ns(), os.fstat(file)
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(found.st_mode):
+        raise not_readable(path, "it is not a regular file")
+    stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, made_ns)
+    head = disk.read(file, len(HEADER), 0)
+    if head != HEADER and not HEADER.startswith(head.rstrip(b"\0")):
+        raise not_readable(path, "its first line is not the header of a candle file")
+    return Lines(path, stamp, _end_of_whole(disk, file, found.st_size) if head == HEADER else 0, disk, file)
+
+
+def _end_of_whole(disk: Disk, file: int, size: int) -> int:
+    """Where the last whole line ends: after a crash there may be much behind it that is no text."""
+    while size > len(HEADER):
+        start = max(len(HEADER), size - _TAIL)
+        newline = disk.read(file, size - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        size = start
+    return len(HEADER)

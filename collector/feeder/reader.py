@@ -1,0 +1,153 @@
+"""The numbers of a candle file in memory, brought up to date at the least cost.
+
+An unchanged file is not read again; where rows were added, only those are read; where other bytes stand now, everything
+is. What decides is what the system says of the file, and if that has changed, the checksum of the bytes that were read
+before. So it does not matter who changed the file, or how.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import polars as pl
+
+from collector.core.rows import HEADER
+from collector.feeder.arrow_cache import Copy, Extent, read_copy, write_copy
+from collector.feeder.columns import Columns, between, columns_of, frame_of, numbers_in, stream_of
+from collector.feeder.csv_tail import Lines, not_readable, open_lines
+from collector.machine.disk import Disk
+
+_WORTH_COPYING = 16 * 1024  # bytes of text; less is read as quickly as a copy is opened
+_FEW_BYTES = 64 * 1024  # of text are read again each time, rather than writing a new copy of everything
+_FEW = 1 / 16  # and so is this share of what the copy has
+_MANY = 1 / 4  # of a file: reading that much text takes longer than reading and checking its whole copy
+
+
+@attrs.frozen(eq=False)
+class Mirror:
+    """The rows of one file, or of a part of it. No block is empty, and each is later than the one before.
+
+    Of a whole file, they are those that were copied or read at once, up to `base`, and those that were added since.
+    """
+
+    blocks: tuple[Columns, ...]
+    base: Copy | None = None
+    extent: Extent | None = None  # None: a part of the file
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    @property
+    def bytes(self) -> int:
+        return sum(block.bytes for block in self.blocks)
+
+
+def mirror(disk: Disk, path: Path, known: Mirror | None) -> Mirror:
+    """All rows of a file as it is now. What is known of it, or was copied, is not read again.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        NotReadable: it is not a candle file.
+    """
+    with open_lines(disk, path) as lines:
+        for old in _mirrors(lines, known):
+            if old.extent and old.extent.stamp.proves(lines.stamp):
+                return old
+            if old.extent and _still_true(lines, old.extent):
+                return _continued(lines, old)
+        return _read_whole(lines, Mirror(()))
+
+
+def part(disk: Disk, path: Path, start_ms: int, end_ms: int) -> Mirror:
+    """The rows that open in [start, end): from the file, or if they are many, from a copy of it as it is now.
+
+    Raises:
+        FileNotFoundError, NotReadable: as `mirror` does.
+    """
+    with open_lines(disk, path) as lines:
+        start, end = lines.offset(start_ms), lines.offset(end_ms)
+        if end - start > lines.size * _MANY:
+            copy = read_copy(lines)
+            if copy and copy.extent.stamp.proves(lines.stamp):
+                return Mirror(_blocks([frame_of(between(copy.blocks, start_ms, end_ms))]))  # in memory of their own
+        return Mirror(_blocks(_Reading(lines, start, end)))
+
+
+def _mirrors(lines: Lines, known: Mirror | None) -> Iterator[Mirror]:
+    """What may save reading: what is in memory, and only if that is out of date, what is copied."""
+    if known:
+        yield known
+    copy = read_copy(lines)
+    if copy:
+        yield Mirror(copy.blocks, copy, copy.extent)
+
+
+def _still_true(lines: Lines, extent: Extent) -> bool:
+    return extent.size <= lines.size and lines.checksum(extent.size) == extent.checksum
+
+
+def _continued(lines: Lines, old: Mirror) -> Mirror:
+    """What is mirrored already and what comes after it. Little is kept apart; else all becomes one and is copied."""
+    assert old.extent
+    if old.base is None or lines.size - old.base.extent.size > max(_FEW_BYTES, old.base.extent.size * _FEW):
+        return _read_whole(lines, old)
+    recent = old.blocks[len(old.base.blocks) :]
+    reading = _Reading(lines, old.extent.size, lines.size, old)
+    blocks = _blocks([frame_of(recent), *reading])
+    return Mirror(old.base.blocks + blocks, old.base, reading.extent)
+
+
+def _read_whole(lines: Lines, old: Mirror) -> Mirror:
+    """Everything as one, of which the old is still true, and a copy of it, if it is worth one and can have one."""
+    start = old.extent.size if old.extent else len(HEADER)
+    if lines.size >= _WORTH_COPYING:
+        reading = _Reading(lines, start, lines.size, old)
+        with suppress(OSError):
+            write_copy(lines.disk, lines.path, stream_of(_chained(old, reading)), lambda: reading.extent)
+            copy = read_copy(lines)
+            if copy and copy.extent == reading.extent:  # nobody has written another in between
+                return Mirror(copy.blocks, copy, copy.extent)
+    reading = _Reading(lines, start, lines.size, old)
+    base = Copy(_blocks(_chained(old, reading)), reading.extent)
+    return Mirror(base.blocks, base, base.extent)
+
+
+class _Reading:
+    """The numbers in a part of a file, on their way, and afterwards the extent of what is read by then."""
+
+    def __init__(self, lines: Lines, start: int, end: int, old: Mirror | None = None) -> None:
+        self._lines, self._start, self._end = lines, start, end
+        self._after_ms = old.blocks[-1].times[-1] if old and old.blocks else -1
+        self._checksum = old.extent.checksum if old and old.extent else zlib.crc32(HEADER)
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        try:
+            for numbers in numbers_in(self._pieces()):
+                if numbers["timestamp"][0] <= self._after_ms:
+                    raise ValueError("its timestamps do not increase")
+                yield numbers
+        except ValueError as error:
+            raise not_readable(self._lines.path, str(error)) from error
+
+    def _pieces(self) -> Iterator[bytes]:
+        for piece in self._lines.rows(self._start, self._end):
+            self._start += len(piece)
+            self._checksum = zlib.crc32(piece, self._checksum)
+            yield piece
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(self._lines.stamp, self._start, self._checksum)
+
+
+def _chained(old: Mirror, reading: _Reading) -> Iterator[pl.DataFrame]:
+    yield from (frame_of([block]) for block in old.blocks)
+    yield from reading
+
+
+def _blocks(frames: Iterable[pl.DataFrame]) -> tuple[Columns, ...]:
+    """The rows in memory."""
+    stream = b"".join(stream_of(frames))
+    return columns_of(stream)[0] if stream else ()

@@ -1,0 +1,1 @@
+"""What is stored, checked: gaps, defects, disagreements, and their repair."""

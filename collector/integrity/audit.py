@@ -1,0 +1,53 @@
+"""The files held against the exchange: stretches of what is stored are read again over REST and compared.
+
+It may run beside a collector. Nothing is changed, whatever is found.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from collector.bybit.shared_client import open_rest_beside
+from collector.core.candle import Series
+from collector.core.spans import Span
+from collector.errors import RequestError
+from collector.integrity.samples import Difference, Sample, Uncompared, differences
+from collector.machine import Machine
+from collector.machine.disk import Disk
+from collector.settings.settings import Settings
+from collector.storage.ownership import OWN, checked_identity
+from collector.storage.quarantine import kept_lines
+
+
+async def audit(
+    settings: Settings, samples: Sequence[Sample], rows_in: Callable[[Series, Span], bytes], machine: Machine
+) -> list[Difference | Uncompared]:
+    """Reads each stretch again; one that the exchange does not answer for keeps no other from it.
+
+    `rows_in` gives what is stored of a stretch; it may block, and runs in a thread.
+
+    Raises:
+        SettingsError: the directory holds another market's candles.
+        Banned: a rate ban is on.
+        Unreachable, Refused: the exchange does not answer.
+    """
+    checked_identity(machine.disk, settings.data_dir / OWN, settings.exchange, settings.category)
+    found: list[Difference | Uncompared] = []
+    async with open_rest_beside(settings, machine) as rest:
+        for sample in samples:
+            try:
+                answer = await rest.klines(sample.series, sample.span)
+            except RequestError as failure:
+                found.append(Uncompared(sample.series, sample.span, str(failure)))
+                continue
+            rows = await machine.threads.run(partial(rows_in, sample.series, sample.span))
+            differing = list(differences(sample, rows, answer.rows.text))
+            if differing:
+                found += await machine.threads.run(partial(_without_put_back, machine.disk, settings, differing))
+    return found
+
+
+def _without_put_back(disk: Disk, settings: Settings, found: Sequence[Difference]) -> list[Difference]:
+    """Leaves out the rows that were put back because the exchange has them no more."""
+    gone = {each.series for each in found if each.exchange is None}
+    kept = {series: kept_lines(disk, settings.data_dir / series.file_name) for series in gone}
+    return [each for each in found if each.exchange or (each.stored or "").encode() not in kept[each.series]]

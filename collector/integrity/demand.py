@@ -1,0 +1,73 @@
+"""What somebody wants to be stored, fetched or still unfetched: for those who look at what is stored.
+
+The ledger knows what the last run wanted. A list of symbols in force, or one that a command is given, says more: each
+of these symbols is wanted, stored or still unstored. Pure.
+"""
+
+from collections.abc import Collection, Iterator
+
+import attrs
+
+from collector.core.candle import DAY_MS, Series, Timeframe
+from collector.core.planning import wanted
+from collector.core.spans import Spans
+from collector.settings.settings import Settings
+
+
+@attrs.frozen
+class Demand:
+    """What the settings and the options of a command ask for.
+
+    Without options: every symbol that the settings list, in every timeframe and day in force. `symbols` are those that
+    a command was given: one that is stored is wanted as the last run wanted it and, beyond that, in the `timeframes`
+    and the days (`names_days`) that the options name; one that is not stored, in all that are in force.
+    """
+
+    settings: Settings
+    symbols: tuple[str, ...] = ()
+    timeframes: tuple[Timeframe, ...] = ()
+    names_days: bool = False
+
+    def spans(self, known: Collection[Series], now_ms: int) -> dict[Series, Spans]:
+        """What is wanted beyond what the ledger says; `known` are the series that have a file or are in the ledger.
+
+        Left out is what closed less than `stale_after_s` ago of a known series: it may be about to be written.
+        """
+        if self.settings.mode == "live":  # only what the stream brings
+            return {}
+        settled_ms = now_ms - int(self.settings.stale_after_s * 1000)
+        spans = {
+            series: self._span(series.timeframe, now_ms, settled_ms if series in known else now_ms)
+            for series in self._every_series(known)
+        }
+        return {series: span for series, span in spans.items() if span}
+
+    def _span(self, frame: Timeframe, now_ms: int, until_ms: int) -> Spans:
+        """The candles wanted of a timeframe that have closed by `until_ms`.
+
+        `now_ms` may lie up to a candle before the moment at which the last run counted the days back; the candle that
+        it may therefore not have wanted is left out.
+        """
+        days, newest_only = self.settings.history_days, self.settings.newest_only
+        span = wanted(frame, now_ms, days, newest_only=newest_only)
+        start_ms = 0 if days is None else frame.ceil(now_ms - days * DAY_MS)
+        return span.within(start_ms, frame.floor(until_ms))
+
+    def _every_series(self, known: Collection[Series]) -> Iterator[Series]:
+        if self.symbols:
+            for symbol in self.symbols:
+                stored = dict.fromkeys(series.timeframe for series in sorted(known) if series.symbol == symbol)
+                frames = self._frames([*stored])
+                yield from (Series(symbol, frame) for frame in frames)
+        elif not self.settings.fetch_all_symbols:
+            yield from (Series(each, frame) for each in self.settings.symbols for frame in self.settings.timeframes)
+        elif self.names_days:
+            yield from (each for each in sorted(known) if not self.timeframes or each.timeframe in self.timeframes)
+
+    def _frames(self, stored: Collection[Timeframe]) -> Collection[Timeframe]:
+        """The timeframes in which one of the given symbols is wanted beyond what the last run wanted."""
+        if not stored:
+            return self.settings.timeframes
+        if self.names_days:
+            return self.timeframes or stored
+        return [frame for frame in self.timeframes if frame not in stored]

@@ -1,0 +1,282 @@
+"""What a file's bytes say: what it holds, what is wrong with which row, where candles are missing.
+
+Everything is read once, block by block: what can be proven sound at once is, and only a block with something in it that
+is not is gone through line by line. So that a file of nothing but defects does not need more memory than a good one,
+no more than the first `MOST` defects and gaps are described; all are counted, and rows are remembered by their numbers.
+Nothing here opens a file, and nothing is mended here.
+"""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import attrs
+import polars as pl
+
+from collector.core.candle import Series, Timeframe
+from collector.core.merging import same_numbers
+from collector.core.rows import HEADER
+from collector.core.spans import NOTHING, Spans, moment_text
+from collector.core.wording import counted
+from collector.storage.defects import Defect, Kind, defects_of, sound_open, told_open
+from collector.storage.fast_check import Text, blocks, each_proven
+from collector.storage.inspection import Bytes, covered_by
+from collector.storage.ordering import Displaced, RowGap, displaced, first_gaps, is_increasing, likely_timeframe
+
+MOST = 1000  # defects and gaps that are described
+_BLOCK = 32 * 1024 * 1024  # bytes: some four hundred thousand rows
+_PARTS = (1024 * 1024, 8 * 1024)  # a hundred rows
+
+
+@attrs.frozen
+class Examination:
+    """What was found in a file.
+
+    `foreign` says why the file is beyond repair as a whole; nothing else is known of it then. `held` is what its sound
+    rows cover, `present` what all rows with a time on the grid cover: an unsound row stands in its place, and leaves no
+    gap. `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0,
+    the header not among them: those in `unsound` have to go, and their candles are to be fetched anew; those in
+    `surplus` repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn:
+    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where candles are
+    missing between rows. `looks_like` is the timeframe of which most rows seem to be, if that is another than the
+    file's name says.
+    """
+
+    rows: int = 0
+    held: Spans = NOTHING
+    foreign: str | None = None
+    counts: Mapping[Kind, int] = attrs.field(factory=dict)
+    defects: tuple[Defect, ...] = ()
+    present: Spans = NOTHING
+    gaps: tuple[RowGap, ...] = ()
+    unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
+    surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
+    in_order: bool = True
+    looks_like: Timeframe | None = None
+
+    @property
+    def flawless(self) -> bool:
+        """Whether the writer would have written the file as it is; it may have gaps."""
+        return self.foreign is None and not self.counts
+
+    @property
+    def gap_count(self) -> int:
+        return max(0, len(self.present) - 1)
+
+    @property
+    def gap_spans(self) -> Spans:
+        """What is missing between the first row and the last."""
+        return Spans((self.present.hull,)) - self.present if self.gap_count else NOTHING
+
+
+def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
+    """Reads the bytes of a series' file; a candle that closes after `now_ms` is not closed."""
+    if data[: len(HEADER)] != HEADER:
+        return _without_header(bytes(data[: len(HEADER)]), len(data))
+    return _Reading(series.timeframe, data, series.timeframe.floor(now_ms)).result()
+
+
+def parted(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
+    """The lines of an examined file that stay, and those that go, with their line ends, as they stand in the file.
+
+    Where the header was not written whole, nobody has looked at what comes after it, and none of it stays.
+    """
+    if data[: len(HEADER)] != HEADER:
+        return [], list(_lines(data))
+    unfit = {*examination.unsound, *examination.surplus}
+    stay: list[bytes] = []
+    go: list[bytes] = []
+    for number, line in enumerate(_lines(data)):
+        (go if number in unfit else stay).append(line)
+    return stay, go
+
+
+def _without_header(head: bytes, length: int) -> Examination:
+    if not HEADER.startswith(head.rstrip(b"\0")):
+        return Examination(foreign="its first line is not our header")
+    what = "the file is empty" if not length else "its header was not written whole"
+    return Examination(counts={Kind.TORN: 1}, defects=(Defect(Kind.TORN, 0, None, what),))
+
+
+def _lines(data: Bytes) -> Iterator[bytes]:
+    """Every line after the header with its end; the last one may have none."""
+    for start, end in blocks(data, len(HEADER), len(data), _BLOCK):
+        block = bytes(data[start:end])
+        at = 0
+        while at < len(block):
+            behind = block.find(b"\n", at) + 1 or len(block)
+            yield block[at:behind]
+            at = behind
+
+
+@attrs.define
+class _Reading:
+    """One file while it is read."""
+
+    frame: Timeframe
+    data: Bytes
+    before_ms: int  # a candle that opens from here on is not closed
+    rows: int = 0
+    counts: Counter[Kind] = attrs.field(factory=Counter)
+    defects: list[Defect] = attrs.field(factory=list)
+    unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
+    surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
+    told: list[pl.Series] = attrs.field(factory=list)  # every time any row tells
+    # Of every row with a time on the grid, if its candle is closed: its number, its time, whether it is sound; or, of
+    # rows that are all sound, the first one's number and all their times.
+    places: list["pl.DataFrame | tuple[int, pl.Series]"] = attrs.field(factory=list)
+
+    def result(self) -> Examination:
+        self._read()
+        opens = pl.concat([_PLACES["open"], *self.told])
+        if self.counts or not is_increasing(opens):
+            return self._flawed(opens)
+        held = covered_by(self.frame, opens)
+        if len(held) <= 1:
+            return Examination(rows=self.rows, held=held, present=held)
+        gaps = first_gaps(self.frame, pl.int_range(len(opens), eager=True), opens, MOST)
+        likely = likely_timeframe(self.frame, opens)
+        return Examination(rows=self.rows, held=held, present=held, gaps=gaps, looks_like=likely)
+
+    def _flawed(self, told: pl.Series) -> Examination:
+        rows = pl.concat([_PLACES, *map(_placed, self.places)])
+        if not is_increasing(rows["open"]):
+            rows = self._sorted_out(rows)
+        sound = rows.filter("sound")
+        # Beyond all sound rows an unsound one may stand anywhere: nothing says that there should be candles up to it.
+        rows = rows.filter(
+            pl.col("open").is_between(*sound.select(pl.min("open"), pl.max("open").alias("last")).row(0))
+        )
+        return Examination(
+            rows=self.rows,
+            held=covered_by(self.frame, sound["open"]),
+            present=covered_by(self.frame, rows["open"]),
+            counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
+            defects=tuple(sorted(self.defects, key=lambda defect: defect.row)),
+            gaps=first_gaps(self.frame, rows["row"], rows["open"], MOST),
+            unsound=array("q", sorted(self.unsound)),
+            surplus=array("q", sorted(self.surplus)),
+            in_order=is_increasing(sound["row"]),
+            looks_like=likely_timeframe(self.frame, told),
+        )
+
+    def _read(self) -> None:
+        end = self._end_of_lines()
+        if end > len(HEADER):
+            bounds = blocks(
+                self.data, 0, end, _BLOCK
+            )  # with the header: the bytes of a file that is one block are not copied
+            texts = (Text(bytes(self.data[at:behind]), 0 if at else len(HEADER)) for at, behind in bounds)
+            self._read_each(texts, _PARTS)
+        if end < len(self.data):
+            self.unsound.append(self.rows)
+            self._note(Kind.TORN, self.rows, None, _torn(bytes(self.data[end : end + 200]), len(self.data) - end))
+
+    def _read_each(self, texts: Iterable[Text], parts: Sequence[int]) -> None:
+        """What is not sound as a whole is taken apart, until only some lines are left to be gone through one by one."""
+        for text, opens in each_proven(self.frame, texts, self.before_ms):
+            if opens is not None:
+                self._take(opens)
+            elif parts:
+                self._read_each(text.parts(parts[0]), parts[1:])
+            else:
+                self._read_lines(text.rows)
+
+    def _take(self, opens: pl.Series) -> None:
+        self.places.append((self.rows, opens))
+        self.told.append(opens)
+        self.rows += len(opens)
+
+    def _end_of_lines(self) -> int:
+        return max(len(HEADER), self.data.rfind(b"\n") + 1)
+
+    def _read_lines(self, text: bytes) -> None:
+        """Goes through a block that holds at least one unsound row."""
+        numbers, opens, sounds, told = array("q"), array("q"), [], array("q")
+        for line in text[:-1].split(b"\n"):
+            open_ms = sound_open(self.frame, line)
+            sound = open_ms is not None and open_ms < self.before_ms
+            if not sound:
+                open_ms = told_open(line)
+                self._judge(line, open_ms)
+            if open_ms is not None:
+                told.append(open_ms)
+                if open_ms < self.before_ms and self.frame.is_open(open_ms):
+                    numbers.append(self.rows)
+                    opens.append(open_ms)
+                    sounds.append(sound)
+            self.rows += 1
+        self.places.append(pl.DataFrame([numbers, opens, sounds], schema=_PLACES.schema))
+        self.told.append(pl.Series(told, dtype=pl.Int64))
+
+    def _judge(self, line: bytes, open_ms: int | None) -> None:
+        self.unsound.append(self.rows)
+        for kind, what in defects_of(self.frame, line):
+            self._note(kind, self.rows, open_ms, what)
+        if open_ms is not None and open_ms >= self.before_ms:
+            closes = moment_text(self.frame.close(self.frame.floor(open_ms)))
+            self._note(Kind.UNCLOSED, self.rows, open_ms, f"the candle of {moment_text(open_ms)} closes at {closes}")
+
+    def _note(self, kind: Kind, row: int, open_ms: int | None, what: str) -> None:
+        self.counts[kind] += 1
+        if len(self.defects) < MOST:
+            self.defects.append(Defect(kind, row, open_ms, what))
+
+    def _sorted_out(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows in order of time, each time once; what is not in its place is noted."""
+        numbers, opens = rows["row"].to_list(), rows["open"].to_list()
+        sound = dict(zip(numbers, rows["sound"], strict=True))
+        groups = displaced(numbers, opens)
+        crowd = {number: group.open_ms for group in groups for number in group.rows if sound[number]}
+        contradictory = self._contradictory(crowd)
+        gone: set[int] = set()
+        for group in groups:
+            self._note_group(group)
+            unique = [number for number in group.rows if sound[number]]
+            if group.open_ms in contradictory:
+                self.unsound.extend(unique)
+                sound.update(dict.fromkeys(unique, False))
+                gone.update(group.rows[1:])
+            else:
+                kept = unique[0] if unique else group.rows[0]
+                self.surplus.extend(unique[1:])
+                gone.update(number for number in group.rows if number != kept)
+        flags = pl.Series("sound", [sound[number] for number in numbers], dtype=pl.Boolean)
+        stay = pl.Series([number not in gone for number in numbers], dtype=pl.Boolean)
+        return rows.with_columns(flags).filter(stay).sort("open")
+
+    def _note_group(self, group: Displaced) -> None:
+        first, *others = group.rows
+        at = f"the candle of {moment_text(group.open_ms)}"
+        if not group.in_place:
+            self._note(Kind.OUT_OF_ORDER, first, group.open_ms, f"{at} does not stand in order of time")
+        for each in others:
+            self._note(Kind.DUPLICATE, each, group.open_ms, f"{at} is there again, after row {first}")
+
+    def _contradictory(self, crowd: Mapping[int, int]) -> set[int]:
+        """The times at which sound rows differ as numbers; `crowd` has the rows to compare and their times."""
+        firsts: dict[int, bytes] = {}
+        found: set[int] = set()
+        for number, line in enumerate(_lines(self.data) if crowd else ()):
+            open_ms = crowd.get(number)
+            if open_ms is not None and not same_numbers(firsts.setdefault(open_ms, line), line):
+                found.add(open_ms)
+        return found
+
+
+_PLACES = pl.DataFrame(schema={"row": pl.Int64, "open": pl.Int64, "sound": pl.Boolean})
+
+
+def _placed(place: "pl.DataFrame | tuple[int, pl.Series]") -> pl.DataFrame:
+    if isinstance(place, pl.DataFrame):
+        return place
+    first, opens = place
+    numbers = pl.int_range(first, first + len(opens), eager=True)
+    return pl.select(numbers.alias("row"), opens.alias("open"), pl.lit(value=True).alias("sound"))
+
+
+def _torn(head: bytes, length: int) -> str:
+    if not head.strip(b"\0"):
+        return f"{counted(length, 'zero byte')} where rows should be"
+    zeros = ", zero bytes in it" if b"\0" in head else ""
+    return f"the last line is not whole: {counted(length, 'byte')} without a line end{zeros}"

@@ -1,0 +1,296 @@
+"""What a check found in one file, as a record for scripts and as sentences for people; and all files' in numbers."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, takewhile
+from typing import Any
+
+import attrs
+
+from collector.core.candle import MINUTE_MS, Series
+from collector.core.disagreements import Known
+from collector.core.missing import SETTLED, Missing, State
+from collector.core.rows import candles_in
+from collector.core.spans import NOTHING, Span, Spans, moment_text
+from collector.core.wording import counted
+from collector.integrity.cross_timeframe import Disagreement
+from collector.integrity.examination import MOST, Examination
+from collector.storage.defects import Defect, Kind
+from collector.storage.ordering import RowGap
+
+_LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
+_OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
+_SHOWN = 5  # sentences of each sort about one file
+
+Record = dict[str, Any]
+
+
+@attrs.frozen
+class Comparison:
+    """A file against a finer one: the candles on which they disagree, by open time, with the digest of both sides.
+
+    `known` are those that the exchange itself has so, with the record of it; `doubtful` are all others. The first of
+    each are described, and all counted, one for each column.
+    """
+
+    finer: Series
+    doubtful: Mapping[int, bytes] = attrs.field(factory=dict)
+    known: Mapping[int, Known] = attrs.field(factory=dict)
+    first_doubtful: tuple[Disagreement, ...] = ()
+    first_known: tuple[Disagreement, ...] = ()
+    doubtful_count: int = 0
+    known_count: int = 0
+
+
+@attrs.frozen
+class Checked:
+    """One file. `problem` says why it could not be examined, `notes` is what the ledger knows of the series' missing
+    candles, `outside` which of them may still come before the first row, after the last, or where there is no row;
+    `comparisons` has one for each finer file."""
+
+    file: str
+    problem: str | None = None
+    series: Series | None = None
+    examination: Examination = attrs.field(factory=Examination)
+    notes: tuple[Missing, ...] = ()
+    outside: Spans = NOTHING
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def has_issues(self) -> bool:
+        """Whether anything is wrong; a gap that the exchange cannot fill is not."""
+        return bool(self.trouble or self.examination.counts or self.disagreement_count or self.unsettled)
+
+    @property
+    def disagreements(self) -> list[Disagreement]:
+        """The first columns in which a candle is not what the finer ones add up to, by time."""
+        return _first(each.first_doubtful for each in self.comparisons)
+
+    @property
+    def disagreement_count(self) -> int:
+        return sum(each.doubtful_count for each in self.comparisons)
+
+    @property
+    def known_disagreements(self) -> list[Disagreement]:
+        """The first of those that the exchange itself has, which are no issue."""
+        return _first(each.first_known for each in self.comparisons)
+
+    @property
+    def known_count(self) -> int:
+        return sum(each.known_count for each in self.comparisons)
+
+    @property
+    def known_ms(self) -> int | None:
+        """When the oldest of these records was made, by the exchange's clock."""
+        return min((each.confirmed_ms for one in self.comparisons for each in one.known.values()), default=None)
+
+    @property
+    def is_worth_telling(self) -> bool:
+        """Whether there is anything to say about the file, an issue or not."""
+        return bool(self.has_issues or self.gap_count or self.known_count)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is known of the rows."""
+        foreign = self.examination.foreign
+        return self.problem or (f"this collector would not have written it: {foreign}" if foreign else None)
+
+    @property
+    def missing_candles(self) -> int:
+        """How many candles are missing, between the rows and outside them."""
+        return candles_in(self.series.timeframe, self.examination.gap_spans | self.outside) if self.series else 0
+
+    @property
+    def gap_count(self) -> int:
+        return self.examination.gap_count + len(self.outside)
+
+    @property
+    def gaps(self) -> list[RowGap]:
+        """The first places where candles are missing, by time."""
+        every = chain(map(self._outer_gap, self.outside), self.examination.gaps)
+        return list(islice(sorted(every, key=lambda gap: gap.span), MOST))
+
+    def _outer_gap(self, span: Span) -> RowGap:
+        """A gap that has rows on one side only, or none at all."""
+        assert self.series
+        frame, rows = self.series.timeframe, self.examination.present
+        candles = frame.count(span.start_ms, span.end_ms)
+        if not rows:
+            return RowGap(0, None, None, span, candles)
+        if span.start_ms < rows.hull.start_ms:
+            return RowGap(0, None, rows.hull.start_ms, span, candles)
+        return RowGap(self.examination.rows, frame.floor(rows.hull.end_ms - 1), None, span, candles)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether candles are missing that may still come."""
+        settled = [note.span for note in self.notes if note.state in SETTLED]
+        return bool(self.outside or self.examination.gap_spans - Spans.of(*settled))
+
+    @property
+    def invalid(self) -> list[Defect]:
+        """The first defects that make a row no candle of the series."""
+        return [defect for defect in self.examination.defects if defect.kind not in _OF_PLACE]
+
+    @property
+    def invalid_count(self) -> int:
+        return sum(count for kind, count in self.examination.counts.items() if kind not in _OF_PLACE)
+
+    def count(self, kind: Kind) -> int:
+        return self.examination.counts.get(kind, 0)
+
+    def states(self, gap: RowGap) -> dict[State, int]:
+        """The candles of a gap by their state, the least settled first; what the ledger does not know is pending."""
+        assert self.series
+        frame, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), gap.candles
+        for note in self._overlapping(gap.span):
+            start_ms, end_ms = max(note.span.start_ms, gap.span.start_ms), min(note.span.end_ms, gap.span.end_ms)
+            count = frame.count(start_ms, end_ms)
+            candles[note.state] += count
+            rest -= count
+        candles[State.PENDING] += rest
+        return {state: count for state, count in candles.items() if count}
+
+    def _overlapping(self, span: Span) -> Iterator[Missing]:
+        at = bisect_right(self.notes, span.start_ms, key=lambda note: note.span.end_ms)
+        return takewhile(lambda note: note.span.start_ms < span.end_ms, islice(self.notes, at, None))
+
+    def record(self) -> Record:
+        """Everything as plain values, ready for JSON; what they are is said where scripts get them, in `integrity`."""
+        return {
+            "file": self.file,
+            "has_issues": self.has_issues,
+            "problem": self.trouble,
+            "rows": self.examination.rows,
+            "gaps": [self._gap_record(gap) for gap in self.gaps],
+            "gap_count": self.gap_count,
+            "missing_candles": self.missing_candles,
+            "duplicate_count": self.count(Kind.DUPLICATE),
+            "out_of_order_count": self.count(Kind.OUT_OF_ORDER),
+            "misplaced": [_defect_record(each) for each in self.examination.defects if each.kind in _OF_PLACE],
+            "invalid_candles": [_defect_record(each) for each in self.invalid],
+            "invalid_count": self.invalid_count,
+            "defects": {kind.value: count for kind, count in self.examination.counts.items()},
+            "looks_like": str(self.examination.looks_like) if self.examination.looks_like else None,
+            "finer": [each.finer.file_name for each in self.comparisons],
+            "disagreements": [attrs.asdict(each) for each in self.disagreements],
+            "disagreement_count": self.disagreement_count,
+            "exchange_disagreements": [attrs.asdict(each) for each in self.known_disagreements],
+            "exchange_disagreement_count": self.known_count,
+            "exchange_confirmed_ms": self.known_ms,
+        }
+
+    def _gap_record(self, gap: RowGap) -> Record:
+        states = self.states(gap)
+        duration_ms = gap.span.end_ms - gap.span.start_ms
+        expected_ms, actual_ms = _intervals(gap)
+        return {
+            "position": gap.row,
+            "previous_timestamp": gap.before_ms,
+            "current_timestamp": gap.after_ms,
+            "start_ms": gap.span.start_ms,
+            "end_ms": gap.span.end_ms,
+            "expected_interval": expected_ms,
+            "actual_interval": actual_ms,
+            "gap_duration": duration_ms,
+            "missing_candles": gap.candles,
+            "gap_minutes": duration_ms // MINUTE_MS,
+            "state": next(iter(states)).value,
+            "states": {state.value: candles for state, candles in states.items()},
+        }
+
+    def sentences(self) -> Iterator[str]:
+        """One for each finding, the first few of each sort; nothing of a file that is as it should be."""
+        if self.trouble:
+            yield self.trouble
+        if self.examination.looks_like and self.series and self.has_issues:
+            yield f"its rows seem to be of timeframe {self.examination.looks_like}, not {self.series.timeframe}"
+        yield from _shortened(map(_sentence, self.examination.defects), sum(self.examination.counts.values()))
+        yield from _shortened(map(self._gap_sentence, self.gaps), self.gap_count)
+        yield from _shortened((each.sentence() for each in self.disagreements), self.disagreement_count)
+        if self.disagreement_count:
+            yield "`collector repair` settles it: both sides are read again, then mended or put on record"
+        if self.known_ms is not None:
+            count, since = self.known_count, moment_text(self.known_ms)
+            what = f"{counted(count, 'disagreement')} {'is' if count == 1 else 'are'}"
+            yield f"{what} the exchange's own, confirmed by reading both sides again (first on {since})"
+
+    def _gap_sentence(self, gap: RowGap) -> str:
+        states = self.states(gap)
+        said = ", ".join(f"{count:,} {state}" if len(states) > 1 else state for state, count in states.items())
+        candles = f"{counted(gap.candles, 'candle')} {'is' if gap.candles == 1 else 'are'}"
+        last_ms = self.series.timeframe.floor(gap.span.end_ms - 1) if self.series else gap.span.start_ms
+        place = moment_text(gap.span.start_ms) + (f" to {moment_text(last_ms)}" if gap.candles > 1 else "")
+        return f"{_where(gap)}{candles} missing, {place} ({said})"
+
+
+def _first(each: Iterable[Sequence[Disagreement]]) -> list[Disagreement]:
+    return sorted(chain.from_iterable(each), key=lambda one: one.timestamp_ms)[:MOST]
+
+
+def _intervals(gap: RowGap) -> tuple[int | None, int | None]:
+    """How far the row before a gap is from where the next should be, and from where it is; None without two rows."""
+    if gap.before_ms is None or gap.after_ms is None:
+        return None, None
+    return gap.span.start_ms - gap.before_ms, gap.after_ms - gap.before_ms
+
+
+def _where(gap: RowGap) -> str:
+    if gap.after_ms is not None:
+        return f"before row {gap.row}: "
+    return "after the last row: " if gap.before_ms is not None else ""
+
+
+def totals(checked: Iterable[Checked], ledger_problem: str | None) -> Record:
+    """All files in numbers, and the record of every file of which there is anything to say.
+
+    `ledger_problem` says why the ledger cannot be read, if so.
+    """
+    numbers = Counter[str](dict.fromkeys(_NUMBERS, 0))
+    issues: dict[str, Record] = {}
+    for each in checked:
+        numbers["files_checked"] += 1
+        numbers["files_with_issues"] += each.has_issues
+        numbers["total_rows"] += each.examination.rows
+        numbers["total_gaps"] += each.gap_count
+        numbers["total_missing_candles"] += each.missing_candles
+        numbers["total_duplicates"] += each.count(Kind.DUPLICATE)
+        numbers["total_invalid_candles"] += each.invalid_count
+        numbers["total_disagreements"] += each.disagreement_count
+        numbers["total_exchange_disagreements"] += each.known_count
+        if each.is_worth_telling:
+            issues[each.file] = each.record()
+    return {**numbers, "ledger_problem": ledger_problem, "issues": issues}
+
+
+_NUMBERS = (
+    "files_checked",
+    "files_with_issues",
+    "total_rows",
+    "total_gaps",
+    "total_missing_candles",
+    "total_duplicates",
+    "total_invalid_candles",
+    "total_disagreements",
+    "total_exchange_disagreements",
+)
+
+
+def _defect_record(defect: Defect) -> Record:
+    return {
+        "position": defect.row,
+        "timestamp": defect.timestamp_ms,
+        "kind": defect.kind.value,
+        "what": defect.what,
+    }
+
+
+def _sentence(defect: Defect) -> str:
+    return f"row {defect.row}: {defect.what} ({defect.kind})"
+
+
+def _shortened(sentences: Iterable[str], count: int) -> Iterator[str]:
+    yield from islice(sentences, _SHOWN)
+    if count > _SHOWN:
+        yield f"and {count - _SHOWN:,} more"

@@ -1,0 +1,108 @@
+"""What is missing, for a person to read: every wanted candle that is in no file, with its state and the reason.
+
+The ledger says what is wanted and what was asked for; the files say what is held, since the ledger may be seconds
+behind them. Nothing here owns, changes or fetches anything, so it can be asked while a collector runs.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.missing import Missing, State, neighbours_joined
+from collector.core.spans import NOTHING, Spans, moment_text
+from collector.core.wording import counted
+from collector.errors import LeftAlone, StorageError
+from collector.integrity.demand import Demand
+from collector.machine.clock import THIS_CLOCK, LocalClock
+from collector.machine.disk import THIS_DISK, Disk
+from collector.storage.inspection import Mark, is_there, mapped, trusted
+from collector.storage.ledger import read_ledger
+from collector.storage.ownership import refuse_if_absent
+from collector.storage.recovery import recover
+from collector.storage.stored import as_of_ms, known_series
+
+
+@attrs.frozen
+class Gap:
+    """A span of one series that is wanted and not held."""
+
+    series: Series
+    missing: Missing
+
+    @property
+    def candles(self) -> int:
+        return self.series.timeframe.count(self.missing.span.start_ms, self.missing.span.end_ms)
+
+    @property
+    def asked(self) -> str:
+        """When the exchange was last asked, by its own clock."""
+        return moment_text(self.missing.asked_ms) if self.missing.asked_ms else "never"
+
+    def record(self) -> dict[str, object]:
+        """The same for a machine; times are epoch milliseconds, spans half-open."""
+        return {
+            "symbol": self.series.symbol,
+            "timeframe": self.series.timeframe.name,
+            "state": self.missing.state.value,
+            "start_ms": self.missing.span.start_ms,
+            "end_ms": self.missing.span.end_ms,
+            "candles": self.candles,
+            "tries": self.missing.tries,
+            "asked_ms": self.missing.asked_ms or None,
+            "due_ms": self.missing.due_ms,
+            "why": self.missing.why,
+        }
+
+
+def find_gaps(
+    data_dir: Path,
+    category: str,
+    demand: Demand | None = None,
+    clock: LocalClock = THIS_CLOCK,
+    disk: Disk = THIS_DISK,
+) -> Iterator[Gap]:
+    """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time; with a
+    demand, also what that wants. Days count back from the exchange's time as the ledger knows it, or else from ours.
+
+    Raises:
+        SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
+        StorageError: the ledger or a file cannot be read.
+    """
+    refuse_if_absent(data_dir)
+    saved = read_ledger(data_dir, category, disk=disk)
+    if demand:
+        now_ms = as_of_ms(disk, data_dir, saved, clock.now_ms())
+        saved.want(demand.spans(known_series(disk, data_dir, saved.book), now_ms))
+    for series in sorted(saved.book.records):
+        held, alone = _held(disk, data_dir / series.file_name, series, saved.marks.get(series))
+        missing = neighbours_joined(saved.missing(series, held))
+        yield from (Gap(series, _left_alone(each, alone) if alone else each) for each in missing)
+
+
+def gaps_summary(gaps: Sequence[Gap]) -> str:
+    """One line: how many candles are missing, by state."""
+    candles = Counter[str]()
+    for gap in gaps:
+        candles[gap.missing.state] += gap.candles
+    return ", ".join(f"{counted(count, 'candle')} {state}" for state, count in candles.items()) or "nothing is missing"
+
+
+def _left_alone(missing: Missing, why: str) -> Missing:
+    """Says why a candle is not asked for, where that is because its file is not touched."""
+    return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
+
+
+def _held(disk: Disk, path: Path, series: Series, mark: Mark | None) -> tuple[Spans, str]:
+    """What a file holds, and why it is left alone, if it is."""
+    try:
+        is_there(path)
+        with mapped(disk, path) as data:
+            found = recover(series.timeframe, data, trusted(path, mark))
+    except LeftAlone as refusal:
+        return NOTHING, str(refusal)
+    except OSError as error:
+        raise StorageError(f"{path} could not be read ({error.strerror})") from error
+    return (NOTHING, f"its file {found.fate}") if found.loses_rows else (found.held, "")

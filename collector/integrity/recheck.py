@@ -1,0 +1,131 @@
+"""Candles that a repair has read again: those on which two files disagree, and stretches to compare with the exchange.
+
+Both sides of a disagreement are asked for, with few requests. What the exchange then has as it was stored is its own
+disagreement, and is put on record; rows that none of its answers contain are named, and stay. Nothing is fetched here.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import attrs
+
+from collector.core.book import Book
+from collector.core.candle import Series
+from collector.core.disagreements import confirmed
+from collector.core.planning import joined
+from collector.core.rows import candles_in, coverage
+from collector.core.spans import NOTHING, Spans, span_texts
+from collector.core.wording import counted
+from collector.integrity.checker import DataIntegrityChecker
+from collector.integrity.findings import Comparison
+from collector.integrity.samples import Draw, draw_samples
+from collector.logs import get_logger
+from collector.machine.disk import Disk
+from collector.settings.settings import Settings
+from collector.storage.ledger import Ledger
+
+log = get_logger(__name__)
+
+
+@attrs.frozen
+class Doubt:
+    """Candles that are to be read again: by default since a coarser file and a finer one disagree."""
+
+    series: Series
+    spans: Spans
+    why: str = "a coarser file and a finer one disagree"
+
+    def __str__(self) -> str:
+        candles = counted(candles_in(self.series.timeframe, self.spans), "candle")
+        verb = "is" if candles == "1 candle" else "are"
+        return f"{self.series.file_name}: {candles} {verb} read again, {self.why}"
+
+
+@attrs.frozen
+class Disputed:
+    """The candles of two files of one symbol that are to be read again, by the open times of the coarser ones."""
+
+    coarser: Series
+    finer: Series
+    opens: tuple[int, ...]
+
+    @property
+    def spans(self) -> Spans:
+        return coverage(self.coarser.timeframe, self.opens)
+
+
+def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
+    """Where the files of these series contradict each other; the exchange knows which of them is right.
+
+    Left out is what it is known to have so, until that is due to be read again.
+    """
+    paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
+    found = []
+    for checked in DataIntegrityChecker(settings, disk=disk).check_each(paths):
+        for each in checked.comparisons:
+            assert checked.series
+            due = [open_ms for open_ms, known in each.known.items() if known.due_ms <= now_ms]
+            if opens := sorted({*each.doubtful, *due}):
+                found.append(Disputed(checked.series, each.finer, tuple(opens)))
+    return found
+
+
+def doubts_of(disputed: Iterable[Disputed]) -> list[Doubt]:
+    """Which candles of each series have to be read again for both sides to be, with few requests."""
+    spans: dict[Series, Spans] = {}
+    for each in disputed:
+        for series in (each.coarser, each.finer):
+            spans[series] = spans.get(series, NOTHING) | each.spans
+    return [Doubt(series, joined(series.timeframe, each)) for series, each in sorted(spans.items())]
+
+
+@attrs.define
+class Recheck:
+    """What one repair reads again. Everything here blocks."""
+
+    _disk: Disk
+    _settings: Settings
+    _draw: Draw | None  # what to compare with the exchange, beyond what looks wrong
+    _disputed: list[Disputed] = attrs.field(factory=list)
+    _compared: dict[Series, Spans] = attrs.field(factory=dict)
+
+    def doubts(self, stored: Mapping[Series, Spans], now_ms: int) -> Iterator[Doubt]:
+        """What to read again of files whose sound rows cover this, gaps between the rows of a stretch included."""
+        self._disputed = find_disagreements(self._disk, self._settings, stored, now_ms)
+        for sample in draw_samples(stored.items(), self._draw) if self._draw else ():
+            self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
+        yield from doubts_of(self._disputed)
+        for series, spans in self._compared.items():
+            yield Doubt(series, spans, "to be compared with the exchange")
+
+    def settle(self, ledger: Ledger, book: Book, now_ms: int) -> int:
+        """Records the candles that were read again on both sides and still disagree; how many of them."""
+        paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
+        settled = 0
+        for checked in DataIntegrityChecker(self._settings, disk=self._disk).check_each(paths):
+            for comparison in checked.comparisons:
+                if checked.series:
+                    settled += self._settle(ledger, book, checked.series, comparison, now_ms)
+        return settled
+
+    def _settle(self, ledger: Ledger, book: Book, coarser: Series, comparison: Comparison, now_ms: int) -> int:
+        pair = coarser, comparison.finer
+        opens = {open_ms for each in self._disputed if (each.coarser, each.finer) == pair for open_ms in each.opens}
+        unread = book[coarser].unsure | book[comparison.finer].unsure
+        close, known = coarser.timeframe.close, dict(comparison.known)
+        digests = {**comparison.doubtful} | {open_ms: each.digest for open_ms, each in known.items()}
+        read = [open_ms for open_ms in sorted(opens & digests.keys()) if not unread.within(open_ms, close(open_ms))]
+        for open_ms in read:
+            known[open_ms] = confirmed(known.get(open_ms), digests[open_ms], now_ms)
+        if read:
+            ledger.save_disagreements(coarser, comparison.finer, known)
+        return len(read)
+
+    def unmatched(self, book: Book) -> int:
+        """Names the rows that were to be compared and that the exchange's answers left out; how many of them."""
+        candles = 0
+        for series, spans in self._compared.items():
+            left_out = spans & book[series].left_out
+            candles += candles_in(series.timeframe, left_out)
+            for span in left_out:
+                log.warning("the exchange does not have stored rows", series=str(series), **span_texts(span))
+        return candles

@@ -1,0 +1,1 @@
+"""What a running collector says of itself: health, status, metrics. It reads only."""

@@ -1,0 +1,118 @@
+"""A walk over the book: how late the newest candle of every series is, and how much is missing for what reason.
+
+Pure, and made to be done in pieces: a market has thousands of series, and whoever walks must be able to give way. It
+reads the book and never changes it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import attrs
+
+from collector.core.book import Book, Record
+from collector.core.candle import Series
+from collector.core.missing import SETTLED, State
+from collector.core.rows import candles_in
+from collector.core.spans import Spans
+
+
+@attrs.frozen
+class Late:
+    """How late the newest candles of some series are: the latest of them, and how many are later than was asked."""
+
+    overdue_ms: int = 0
+    slowest: str = ""
+    stale: int = 0
+
+    def __or__(self, other: "Late") -> "Late":
+        """Those and the others."""
+        worse = max(self, other, key=lambda late: late.overdue_ms)
+        return attrs.evolve(worse, stale=self.stale + other.stale)
+
+
+@attrs.frozen
+class Amount:
+    """How much is missing for one reason."""
+
+    spans: int = 0
+    candles: int = 0
+
+
+@attrs.frozen
+class Survey:
+    """What a walk found, by timeframe and by state. `asked` are series whose newest candle is on its way, `unasked`
+    those for which nobody asks at the moment."""
+
+    series: dict[str, int] = attrs.field(factory=dict)
+    late: dict[str, Late] = attrs.field(factory=dict)
+    missing: dict[State, Amount] = attrs.field(factory=lambda: dict.fromkeys(State, Amount()))
+    asked: Late = Late()
+    unasked: Late = Late()
+
+
+@attrs.define(eq=False)
+class Walk:
+    """A survey under way. `now_ms` and `began_ms`, since when candles are wanted at all, are the exchange's time."""
+
+    _book: Book
+    _now_ms: int
+    _began_ms: int
+    _stale_after_ms: float
+    _series: Counter[str] = attrs.field(factory=Counter)
+    _late: dict[str, Late] = attrs.field(factory=dict)
+    _spans: Counter[State] = attrs.field(factory=Counter)
+    _candles: Counter[State] = attrs.field(factory=Counter)
+    _asked: Late = Late()
+    _unasked: Late = Late()
+
+    def look_at(self, every_series: Iterable[Series]) -> None:
+        for series in every_series:
+            record, frame = self._book[series], series.timeframe.name
+            self._series[frame] += 1
+            late, asked = self._lateness(series, record)
+            if late.overdue_ms:
+                self._late[frame] = self._late.get(frame, _IN_TIME) | late
+                if asked:
+                    self._asked |= late
+                else:
+                    self._unasked |= late
+            if record.notes or record.wanted != record.held:
+                self._count_missing(series)
+
+    def found(self) -> Survey:
+        missing = {state: Amount(self._spans[state], self._candles[state]) for state in State}
+        late = {frame: self._late.get(frame, _IN_TIME) for frame in self._series}
+        return Survey(dict(self._series), late, missing, self._asked, self._unasked)
+
+    def _lateness(self, series: Series, record: Record) -> tuple[Late, bool]:
+        """How late the series is, and whether its next candle was asked for."""
+        next_ms = next_open_ms(series, record, self._began_ms)
+        over = series.symbol in self._book.delisted and next_ms is not None and next_ms not in record.wanted
+        if next_ms is None or over or series in self._book.left_alone:
+            return _IN_TIME, False
+        overdue_ms = max(0, self._now_ms - series.timeframe.close(next_ms))
+        if not overdue_ms:
+            return _IN_TIME, False
+        return Late(overdue_ms, series.name, int(overdue_ms > self._stale_after_ms)), next_ms in record.in_flight
+
+    def _count_missing(self, series: Series) -> None:
+        for note in self._book.missing(series):
+            self._spans[note.state] += 1
+            self._candles[note.state] += candles_in(series.timeframe, Spans((note.span,)))
+
+
+_IN_TIME = Late()
+
+
+def next_open_ms(series: Series, record: Record, began_ms: int) -> int | None:
+    """The open of the candle that is to continue the series: the first after all it holds, and after what is known to
+    be nowhere. Where no history is wanted, it is the first since the collector began; None before a series' very first
+    candle."""
+    if not (record.wanted or record.held):
+        return None
+    held_ms = record.held[-1].end_ms if record.held else 0
+    open_ms = max(held_ms, record.wanted[0].start_ms if record.wanted else series.timeframe.ceil(began_ms))
+    for note in record.notes:
+        if open_ms in note.span and note.state in SETTLED:
+            open_ms = note.span.end_ms
+    return open_ms

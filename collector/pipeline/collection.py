@@ -1,0 +1,129 @@
+"""What is collected, while it changes with the exchange's list of symbols and with the settings.
+
+It opens files, subscribes, and says what is wanted; it never fetches, and what was begun is not taken back.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from collector.core.book import Book
+from collector.core.candle import Series
+from collector.core.planning import NEWEST
+from collector.core.rows import candles_in
+from collector.logs import get_logger
+from collector.monitoring.disk_gate import DiskGate
+from collector.pipeline.listings import Listings
+from collector.pipeline.live import Live
+from collector.pipeline.reconcile import Reconciler
+from collector.pipeline.writer import Writer
+from collector.settings.reload import reload
+from collector.settings.settings import Settings
+from collector.storage.csv_store import Store
+from collector.storage.inspection import Mark
+
+log = get_logger(__name__)
+
+
+class Follower(Protocol):
+    """Whoever goes by settings that may change while it works."""
+
+    def change(self, settings: Settings) -> None: ...
+
+
+@attrs.define(eq=False)
+class Collection:
+    """The series of a running service: `every_series` has them, and is shared with those who want and count them."""
+
+    _settings: Settings
+    _every_series: list[Series]
+    _book: Book
+    _followers: Sequence[Follower]
+    _store: Store
+    _writer: Writer
+    _live: Live
+    _reconciler: Reconciler
+    _listings: Listings
+    _allow_trim: bool
+    _begun: set[Series] = attrs.field()
+
+    @_begun.default
+    def _opened_at_the_start(self) -> set[Series]:
+        return set(self._every_series)
+
+    async def follow_listings(self) -> None:
+        """Begins with new symbols and freezes gone ones, until cancelled."""
+        await self._listings.follow(self.begin, self.freeze)
+
+    async def begin(self, symbols: Sequence[str]) -> None:
+        """Collects symbols that trade; of those that trade again, what is open is streamed again."""
+        back = self._book.delisted.intersection(symbols)
+        self._book.relist(symbols)
+        await self._open(symbols, [each for each in self._every_series if each.symbol in back])
+
+    async def _open(self, symbols: Iterable[str], again: Sequence[Series] = ()) -> None:
+        """Opens the files of what is new of these symbols, streams it if it trades, and has its history fetched."""
+        new = [each for each in series_of(self._settings, symbols) if each not in self._begun]
+        self._begun.update(new)  # before anything is waited for: a change of the settings may come meanwhile
+        if self._settings.limit_to_50_entries and not self._allow_trim:
+            for long, path, rows in too_long(self._store, new, {}):
+                log.warning(
+                    "series left out, its file holds more than the limit would leave", file=path.name, rows=rows
+                )
+                new.remove(long)
+        await self._writer.open_files(new)
+        if self._settings.mode == "live":
+            self._book.want_nothing(new)
+        self._every_series.extend(new)
+        if self._settings.enable_websocket:
+            streamed = [*again, *(each for each in new if each.symbol not in self._book.delisted)]
+            self._live.add([each for each in streamed if each not in self._book.left_alone])
+        self._reconciler.wake()
+
+    def freeze(self, symbols: list[str]) -> None:
+        """Notes that symbols trade no more; what is still to be had of them is fetched."""
+        self._book.delist(symbols)
+        self._writer.remember(each for each in self._every_series if each.symbol in symbols)
+        self._reconciler.wake()
+
+    async def follow_disk(self, gate: DiskGate) -> None:
+        """Fetches what was given up for want of space once there is some again, until cancelled."""
+        while True:
+            await gate.opened()
+            self._book.start_anew()
+            self._reconciler.wake()
+
+    async def change(self, read: Settings) -> None:
+        """Follows what was read as far as that can be done while running, and says what cannot."""
+        what = reload(self._settings, read)
+        log.info("settings read again", **(what.changed or {"changed": "nothing"}))
+        if what.later:
+            log.warning("settings that need a restart", keys=" ".join(what.later))
+        self._settings = what.settings
+        for follower in self._followers:
+            follower.change(what.settings)
+        if what.changed.keys() & {"symbols", "fetch_all_symbols"}:
+            self._listings.want(None if what.settings.fetch_all_symbols else what.settings.symbols)
+        if "timeframes" in what.changed:
+            await self._open({series.symbol for series in self._begun})
+
+
+def series_of(settings: Settings, symbols: Iterable[str]) -> list[Series]:
+    """Every series of these symbols, in order."""
+    return sorted(Series(each, frame) for each in symbols for frame in settings.timeframes)
+
+
+def too_long(
+    store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]
+) -> list[tuple[Series, Path, int]]:
+    """The files that hold more history than the limit would leave, and how many rows.
+
+    The writer never lets a file grow beyond the limit, so a longer one is not of a time with a limit. One that had some
+    rows more than when the ledger was saved is left by a version that trimmed later. One that is left alone is not cut.
+    """
+    within = {series for series, mark in marks.items() if candles_in(series.timeframe, mark.held) <= NEWEST}
+    counted = [(series, store.path(series), store.count_rows(series)) for series in every_series]
+    long = [each for each in counted if each[2] > (2 * NEWEST if each[0] in within else NEWEST)]
+    return [each for each in long if not store.is_foreign(each[0])]

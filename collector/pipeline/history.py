@@ -1,0 +1,196 @@
+"""The history pool: a fixed number of workers that pull windows from the agenda, ask for them, and pass on the answers.
+
+Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else, and
+a row that is no candle spoils no other: the rows around it are taken. Only an exchange that cannot be reached, or
+refuses us, ends the pool. While the disk is nearly full, everything is given up. Nothing here knows files or decides
+what is missing.
+"""
+
+from itertools import count
+
+import attrs
+import trio
+
+from collector.bybit.rest_client import Rest
+from collector.bybit.rest_protocol import KlineAnswer
+from collector.core.book import Book
+from collector.core.candle import Series
+from collector.core.counters import Vitals
+from collector.core.events import Answered, Event, GaveUp
+from collector.core.planning import Agenda, Window, halves
+from collector.core.rows import Rows
+from collector.core.spans import NOTHING, Span, Spans, moment_text, span_texts
+from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
+from collector.logs import get_logger
+from collector.monitoring.disk_gate import DiskGate
+
+log = get_logger(__name__)
+
+Out = trio.MemorySendChannel[Event]
+
+
+@attrs.define(eq=False)
+class History:
+    """The work to do and the workers doing it."""
+
+    _rest: Rest
+    _book: Book
+    _vitals: Vitals
+    _gate: DiskGate
+    _patient: bool  # wait for an exchange that cannot be reached, instead of raising
+    _agenda: Agenda = attrs.field(factory=Agenda)
+    _more: trio.Event = attrs.field(factory=trio.Event)
+
+    def fetch(self, series: Series, spans: Spans) -> None:
+        """Queues spans of a series; they count as in flight from now on."""
+        unproven = self._book.needs_proof(series, spans.hull.start_ms)
+        self._book.ask(series, spans)
+        self._agenda.add(series, spans, unproven=unproven)
+        self._wake()
+
+    async def work(self, workers: int, out: Out) -> None:
+        """Runs the pool until it is cancelled.
+
+        Raises:
+            Unreachable, Refused: nobody can be served.
+        """
+        with out:
+            async with trio.open_nursery() as nursery:
+                for _ in range(workers):
+                    nursery.start_soon(self._worker, out.clone())
+
+    async def _worker(self, out: Out) -> None:
+        with out:
+            while True:
+                window = self._agenda.take()
+                if window is None:
+                    await self._more.wait()
+                elif not self._gate.is_open:
+                    await self._hand_back(window, out)
+                else:
+                    await self._fetch(window, out)
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = trio.Event()
+
+    async def _hand_back(self, window: Window, out: Out) -> None:
+        """Asks for nothing more of a series while the disk is nearly full: what live brings must not wait for it."""
+        for span in Spans((window.span,)) | self._agenda.drop(window.series):
+            await out.send(GaveUp(window.series, span, "the disk is nearly full", self._rest.now_ms))
+        self._resume(window)
+
+    async def _fetch(self, window: Window, out: Out) -> None:
+        try:
+            answer = await self._answer(window)
+        except Spoiled:  # if it is a first answer's, the listing date was asked for by itself
+            self._resume(window)
+            await self._fetch_sound(window.series, window.span, out)
+        except (Rejected, RequestFailed) as failure:
+            await self._fail(window, failure, out)
+        else:
+            self._resume(window)
+            await self._pass_on(window.series, Spans((window.span,)), answer, out)
+
+    async def _fail(self, window: Window, failure: Rejected | RequestFailed, out: Out) -> None:
+        series, given_up = window.series, Spans((window.span,))
+        if window.proves_start:  # whether the windows after it are worth a request is still unknown
+            given_up |= self._agenda.drop(series)
+        self._resume(window)
+        # Of a symbol that trades no more, a refusal is the answer: there is nothing.
+        if isinstance(failure, Rejected) and series.symbol in self._book.delisted:
+            for span in given_up:
+                await out.send(Answered(series, span, Rows(), self._rest.now_ms))
+        else:
+            await self._give_up(series, given_up, str(failure), out)
+
+    async def _fetch_sound(self, series: Series, span: Span, out: Out) -> None:
+        """Asks once more for a window that has rows which are no candles, and takes the others.
+
+        Those rows are the exchange's own if its answers to the whole and to both halves agree which they are; if not,
+        it is the answers that are wrong, and those with such rows are not believed.
+        """
+        parts = halves(series.timeframe, span) or [span]
+        try:
+            whole, *answers = [await self._answer(Window(series, each), split=True) for each in (span, *parts)]
+        except (Rejected, RequestFailed) as failure:
+            await self._give_up(series, Spans((span,)), str(failure), out)
+            return
+        found = {row.span for answer in answers for row in answer.invalid}
+        agreed = found == {row.span for row in whole.invalid}
+        for part, answer in zip(parts, answers, strict=True):
+            if agreed or not answer.invalid:
+                await self._pass_on(series, Spans((part,)), answer, out)
+            else:
+                await self._give_up(series, Spans((part,)), f"answers differ on whether {answer.invalid[0].why}", out)
+
+    async def _pass_on(self, series: Series, span: Spans, answer: KlineAnswer, out: Out) -> None:
+        if answer.asked:
+            span -= Spans((answer.asked,))
+            await out.send(Answered(series, answer.asked, answer.rows, self._rest.now_ms, answer.invalid))
+        await self._give_up(series, span, "not closed yet by the exchange's clock", out)
+
+    def _resume(self, window: Window) -> None:
+        """A first window was dealt with: those after it are handed out."""
+        if window.proves_start:
+            self._agenda.resume(window.series)
+            self._wake()
+
+    async def _answer(self, window: Window, *, split: bool = False) -> KlineAnswer:
+        for times in count(1):
+            try:
+                if window.proves_start:
+                    return await self._first_answer(window)
+                return await self._rest.klines(window.series, window.span, split_invalid=split)
+            except Unreachable as trouble:
+                if not self._patient:
+                    raise
+                log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
+            await self._rest.pause(times)
+        raise AssertionError("patience has no end")
+
+    async def _first_answer(self, window: Window) -> KlineAnswer:
+        """The first candles of a series from the window's start on, and with them where the series begins.
+
+        An answer that begins with the window's first candle proves that the series is older. Otherwise the candles
+        before may be missing, or may never have been: unless the answer begins where the series was known to, the
+        exchange is asked for its very first candle. So it is when a row of the answer is no candle.
+        """
+        series, start_ms = window.series, window.span.start_ms
+        answer: KlineAnswer | Spoiled
+        try:
+            answer = await self._rest.klines_from(series, window.span)
+        except Spoiled as failure:
+            answer = failure
+        if isinstance(answer, Spoiled):  # not where it is caught: to be cancelled there would lose what failed
+            await self._find_first(series, start_ms, NOTHING)
+            raise answer
+        if start_ms not in answer.rows.covered:
+            await self._find_first(series, start_ms, answer.rows.covered)
+        if answer.asked:  # it may have answered for more than the window
+            self._agenda.drop(series, Spans((answer.asked,)))
+        return answer
+
+    async def _find_first(self, series: Series, start_ms: int, covered: Spans) -> None:
+        """Finds the first candle of a series whose answer from `start_ms` on covers this, and drops what lies before.
+
+        Two answers tell: this one, and that to the question for the very first candle, or that which was given before.
+        """
+        first_ms = self._book.first_ms(series)
+        if first_ms is None or (covered and covered[0].start_ms < first_ms):
+            first_ms = await self._rest.first_candle(series)
+            if first_ms is None:
+                raise Rejected("the exchange has no candle of this series")
+            if covered and covered[0].start_ms < first_ms:
+                raise RequestFailed(
+                    f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older"
+                )
+            log.info("first candle found", series=str(series), at=moment_text(first_ms))
+        before = self._book.begins(series, start_ms, first_ms, self._rest.now_ms)
+        self._book.take_back(series, self._agenda.drop(series, before))
+
+    async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:
+        for span in spans:
+            self._vitals.failed += 1
+            log.warning("given up for now", series=str(series), **span_texts(span), why=why)
+            await out.send(GaveUp(series, span, why, self._rest.now_ms))

@@ -1,0 +1,73 @@
+"""The list of symbols, looked at again while running: new ones are reported to be collected, gone ones to be frozen.
+
+It is looked at every ten minutes, and when other symbols are wanted. A symbol counts as gone only when it was missing
+from the list twice in a row, and not when half of the list is missing at once: that is a broken answer, not a market.
+Nothing here subscribes or fetches.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+
+import attrs
+import trio
+
+from collector.bybit.clock import Clock
+from collector.core.candle import MINUTE_MS, is_symbol
+from collector.errors import RequestError, Unreachable
+from collector.logs import get_logger
+
+log = get_logger(__name__)
+
+_EVERY_MS = 10 * MINUTE_MS
+
+
+@attrs.define(eq=False)
+class Listings:
+    """What trades, as far as it concerns us. `trading` asks the exchange for all symbols that do."""
+
+    _trading: Callable[[], Awaitable[Iterable[str]]]
+    _clock: Clock
+    _wanted: Collection[str] | None  # None: every symbol
+    _collected: set[str]
+    _missed: set[str] = attrs.field(factory=set)
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    def want(self, wanted: Collection[str] | None) -> None:
+        """Other symbols are wanted from now on; None: every symbol. The list is looked at at once."""
+        self._wanted = wanted
+        self._changed.set()
+
+    async def follow(
+        self, on_new: Callable[[list[str]], Awaitable[None]], on_gone: Callable[[list[str]], None]
+    ) -> None:
+        """Looks every ten minutes of the exchange's time, and when other symbols are wanted, until cancelled."""
+        changed = False
+        while True:
+            await self._clock.reach_unless(self._changed, self._clock.now_ms + _EVERY_MS)
+            changed, self._changed = changed or self._changed.is_set(), trio.Event()
+            try:
+                trading = {name for name in await self._trading() if is_symbol(name)}
+            except (Unreachable, RequestError) as trouble:
+                log.warning("the list of symbols did not come, trying later", why=str(trouble))
+                continue
+            for name in sorted(set(self._wanted or ()) - trading) if changed else ():
+                log.warning("symbol left out, it does not trade here", symbol=name)
+            changed = False
+            new, gone = self.compare(trading)
+            if new:
+                log.info("new symbols", symbols=" ".join(new))
+                await on_new(new)
+            if gone:
+                log.warning("symbols no longer trade, their files are frozen", symbols=" ".join(gone))
+                on_gone(gone)
+
+    def compare(self, trading: set[str]) -> tuple[list[str], list[str]]:
+        """The symbols to begin with, and those to stop with, given what trades now."""
+        wanted = trading if self._wanted is None else trading & set(self._wanted)
+        missing = self._collected - trading
+        if len(missing) > max(3, len(self._collected) // 2):
+            log.warning("half of the symbols are missing from the list, not believing it", missing=len(missing))
+            return [], []
+        new, gone = sorted(wanted - self._collected), sorted(missing & self._missed)
+        self._missed = missing
+        self._collected = (self._collected | set(new)) - set(gone)
+        return new, gone

@@ -1,0 +1,144 @@
+"""The live connections: topics spread over them, each opened again for as long as it takes.
+
+What happens on a connection that is open is its session's. When one is lost, what it confirmed last is put in doubt and
+the reconciler is woken: what was missed is fetched over REST like everything else. Nothing here knows files or decides
+what to fetch.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import attrs
+import trio
+
+from collector.bybit import stream_protocol
+from collector.bybit.address_limit import AddressLimit
+from collector.bybit.clock import Clock
+from collector.bybit.stream_connection import StreamForbidden, StreamLost, open_stream
+from collector.bybit.stream_session import Out, Session
+from collector.core.book import Book
+from collector.core.candle import MINUTE_MS, Series
+from collector.core.counters import CONNECTION_LOST, Vitals
+from collector.core.pacing import backoff_s
+from collector.errors import first_of
+from collector.logs import get_logger
+from collector.machine import Machine
+from collector.settings.settings import Settings
+
+log = get_logger(__name__)
+
+_STEADY_S = 60.0  # a connection that lived this long was a good one: the next attempt need not wait long
+_DOUBT_MS = 3 * MINUTE_MS  # the exchange was seen to confirm a candle again within seconds
+
+
+@attrs.define(eq=False)
+class Live:
+    """All connections to the stream. `on_break` is called when one was lost or opened: some candles may be missing."""
+
+    _settings: Settings
+    _book: Book
+    _clock: Clock
+    _vitals: Vitals
+    _on_break: Callable[[], None]
+    _limit: AddressLimit
+    _machine: Machine
+    _added: list[tuple[Series, ...]] = attrs.field(factory=list)
+    _more: trio.Event = attrs.field(factory=trio.Event)
+    _streamed: set[Series] = attrs.field(factory=set)
+
+    def change(self, settings: Settings) -> None:
+        """Follows other settings from the next loss on."""
+        self._settings = settings
+
+    def add(self, every_series: Sequence[Series]) -> None:
+        """Streams more series, over connections of their own; not those that are streamed already, unless refused."""
+        again = {series for series in self._streamed if stream_protocol.topic_of(series) in self._vitals.refused}
+        new = [series for series in every_series if series not in self._streamed or series in again]
+        self._vitals.refused.difference_update(map(stream_protocol.topic_of, new))
+        self._streamed.update(new)
+        self._added += stream_protocol.connections(new)
+        self._more.set()
+
+    async def stream(
+        self,
+        every_series: Sequence[Series],
+        out: Out,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Streams until cancelled; reports as started when every connection has subscribed, or failed to, once."""
+        self._streamed.update(every_series)
+        groups = [(group, trio.Event()) for group in stream_protocol.connections(every_series)]
+        with out:
+            async with trio.open_nursery() as nursery:
+                for group, settled in groups:
+                    nursery.start_soon(self._keep, group, out.clone(), settled)
+                for _, settled in groups:
+                    await settled.wait()
+                task_status.started()
+                while True:
+                    await self._more.wait()
+                    self._more = trio.Event()
+                    for group in self._added:
+                        nursery.start_soon(self._keep, group, out.clone(), trio.Event())
+                    self._added.clear()
+
+    async def _keep(self, group: Sequence[Series], out: Out, settled: trio.Event) -> None:
+        """One connection, opened again whenever it is lost."""
+        tries = 0
+        with out:
+            while True:
+                await self._turn(settled)
+                began_s = trio.current_time()
+                lost = await self._connected(group, out, settled)
+                settled.set()
+                self._doubt(group)
+                tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
+                wait_s = self._pause_s(lost, tries)
+                self._vitals.trouble(CONNECTION_LOST)
+                self._vitals.unstreamed_why, self._vitals.next_connect_s = str(lost), trio.current_time() + wait_s
+                log.warning("connection lost", topics=len(group), why=str(lost), wait_s=round(wait_s, 1))
+                await trio.sleep(wait_s)
+
+    async def _turn(self, settled: trio.Event) -> None:
+        """Waits until a connection may be tried. Nobody at the start has to wait for a stream that refuses us."""
+        await self._limit.connection_turn()
+        while trio.current_time() < (refused_until_s := self._vitals.stream_refused_until_s):
+            settled.set()
+            await trio.sleep_until(refused_until_s)
+
+    def _pause_s(self, lost: StreamLost, tries: int) -> float:
+        """How long to wait after a loss. A refusal of this address is one for all connections."""
+        if not isinstance(lost, StreamForbidden):
+            return backoff_s(tries, self._machine.chance.fraction())
+        wait_s = self._settings.ban_wait_s
+        self._vitals.stream_refused_until_s = trio.current_time() + wait_s
+        return wait_s
+
+    async def _connected(self, group: Sequence[Series], out: Out, settled: trio.Event) -> StreamLost:
+        """One connection from its opening to its loss; how it was lost."""
+        self._vitals.connects += 1
+        try:
+            async with open_stream(self._settings.stream_url, self._machine.network) as stream:
+                self._vitals.connections += 1
+                try:
+                    topics = {stream_protocol.topic_of(series): series for series in sorted(group)}
+                    session = Session(stream, self._settings.category, topics, self._clock, self._vitals)
+                    await session.run(out, partial(self._settle, settled))
+                finally:
+                    self._vitals.connections -= 1
+        except* StreamLost as group_of_losses:
+            lost = first_of(group_of_losses)
+        assert isinstance(lost, StreamLost)
+        return lost
+
+    def _settle(self, settled: trio.Event) -> None:
+        self._vitals.subscriptions += 1
+        settled.set()
+        self._on_break()
+
+    def _doubt(self, group: Sequence[Series]) -> None:
+        since_ms = self._clock.now_ms - _DOUBT_MS
+        for series in group:
+            self._book.doubt(series, since_ms)
+        self._on_break()

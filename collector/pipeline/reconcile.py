@@ -1,0 +1,153 @@
+"""The reconciler: the one place that decides what to fetch.
+
+    missing = wanted - held - absent - in flight
+
+Whenever it is woken it subtracts span sets and hands what is missing to the history pool. It fetches nothing itself and
+never sees a candle.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import attrs
+import trio
+
+from collector.bybit.clock import Clock
+from collector.core.book import Book
+from collector.core.candle import MINUTE_MS, Series
+from collector.core.missing import Missing, State
+from collector.core.pacing import patience_s
+from collector.core.planning import SETTLE_MS, wanted
+from collector.core.rows import candles_in
+from collector.core.spans import Spans, moment_text
+from collector.errors import RequestError, Unreachable
+from collector.logs import get_logger
+from collector.settings.settings import Settings
+
+log = get_logger(__name__)
+
+OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has not come is asked for
+
+
+async def _sleep(times: int) -> None:
+    await trio.sleep(patience_s(times))
+
+
+@attrs.define(eq=False)
+class Reconciler:
+    """Keeps what is held equal to what is wanted."""
+
+    _settings: Settings
+    _every_series: Sequence[Series]
+    _book: Book
+    _clock: Clock
+    _server_time: Callable[[], Awaitable[int]]
+    _fetch: Callable[[Series, Spans], None]
+    _settle_ms: int = SETTLE_MS
+    _pause: Callable[[int], Awaitable[None]] = _sleep
+    looked: bool = False  # whether it is known what is missing
+    _woken: trio.Event = attrs.field(factory=trio.Event)
+
+    async def reconcile_once(self) -> None:
+        """Fetches what is missing now, and returns when it is held or cannot be had at the moment.
+
+        Candles that closed within the last hour and that an answer left out are waited for, at most three minutes. What
+        closes in the meantime is not, or a fast market would never let it end.
+        """
+        now_ms = await self._settled_time()
+        self._want(now_ms)
+        for series in self._every_series:
+            self._book.doubt(series, 0)
+        while True:
+            if self._fetch_due(now_ms):
+                await self._until_idle()
+            elif retrying := self._retrying(now_ms):
+                now_ms = max(now_ms, await self._wait_for(retrying))
+            else:
+                return
+            if self._clock.now_ms < now_ms:  # it was wrong, and so is what is wanted
+                now_ms = await self._settled_time()
+                self._want(now_ms)
+
+    def _retrying(self, now_ms: int) -> list[tuple[Series, Missing]]:
+        """What an answer left out that may still come within minutes."""
+        return [
+            (series, note)
+            for series in self._every_series
+            for note in self._book[series].notes
+            if note.state is State.RETRYING and (note.due_ms or 0) > now_ms
+        ]
+
+    async def _wait_for(self, retrying: Sequence[tuple[Series, Missing]]) -> int:
+        """Returns when the first of these is due, or the exchange's clock is to be asked; the time then."""
+        due_ms = min(note.due_ms or 0 for _, note in retrying)
+        until = moment_text(max(note.settles_ms for _, note in retrying))
+        candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in retrying)
+        log.info("waiting for candles that REST does not have yet", candles=candles, until=until)
+        await self._clock.reach_or_ask(trio.Event(), due_ms)
+        if self._clock.now_ms < due_ms:
+            await self._server_time()
+        return min(due_ms, self._clock.now_ms)
+
+    async def reconcile(self) -> None:
+        """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
+        looked_ms = failed = 0
+        while True:
+            self._woken = trio.Event()
+            try:
+                now_ms = await self._settled_time()
+            except (Unreachable, RequestError) as trouble:
+                log.warning("the exchange does not answer, trying on", why=str(trouble))
+                failed += 1
+                await self._pause(failed)
+                continue
+            failed = 0
+            self._want(now_ms)
+            self._fetch_due(now_ms)
+            if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
+                await trio.sleep(patience_s(1))
+            looked_ms = now_ms
+            await self._clock.reach_or_ask(self._woken, self._next_ms(now_ms))
+
+    def change(self, settings: Settings) -> None:
+        """Follows other settings from the next look on, which is now."""
+        self._settings = settings
+        self.wake()
+
+    def wake(self) -> None:
+        """Something may have been missed: look now."""
+        self._woken.set()
+
+    async def _settled_time(self) -> int:
+        """The exchange's time; the candles that had closed by then have their last values when this returns."""
+        now_ms = await self._server_time()
+        await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
+        self._book.disbelieve_later_than(now_ms)
+        return now_ms
+
+    def _want(self, now_ms: int) -> None:
+        if self._settings.mode == "live":
+            return  # only what the stream brings
+        days, newest_only = self._settings.history_days, self._settings.newest_only
+        for series in self._every_series:
+            span = wanted(series.timeframe, now_ms, days, newest_only=newest_only)
+            self._book.want(series, span)
+
+    def _fetch_due(self, now_ms: int) -> bool:
+        """Hands what is missing to the pool; whether there was anything."""
+        self.looked = True
+        every_due = [(series, self._book.due(series, now_ms)) for series in self._every_series]
+        for series, due in every_due:
+            if due:
+                self._fetch(series, self._book.requests(series, due, now_ms))
+        return any(due for _, due in every_due)
+
+    async def _until_idle(self) -> None:
+        idle = trio.Event()
+        self._book.on_idle = idle.set
+        if not self._book.idle:
+            await idle.wait()
+
+    def _next_ms(self, now_ms: int) -> int:
+        """When to look again: when the next minute has closed and settled, or something missing falls due."""
+        next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + self._settle_ms
+        return min(next_close_ms, self._book.next_due_ms(now_ms) or next_close_ms)

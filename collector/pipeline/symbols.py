@@ -1,0 +1,82 @@
+"""Which symbols there are and which of them are collected: the exchange's list held against the settings."""
+
+from itertools import count
+
+import attrs
+
+from collector.bybit.rest_client import Rest
+from collector.bybit.rest_protocol import Instrument
+from collector.bybit.shared_client import open_rest_beside
+from collector.core.candle import is_symbol
+from collector.errors import RequestError, RequestFailed, SettingsError, Unreachable
+from collector.logs import get_logger
+from collector.machine import Machine
+from collector.settings.settings import Settings
+
+log = get_logger(__name__)
+
+
+async def list_symbols(settings: Settings, machine: Machine) -> list[Instrument]:
+    """What the exchange lists in the category of the settings.
+
+    Raises:
+        SettingsError, Banned: it must not be asked now.
+        Unreachable, Refused, RequestError: as `collect` does.
+    """
+    async with open_rest_beside(settings, machine) as rest:
+        return await rest.instruments()
+
+
+@attrs.frozen
+class Symbols:
+    """The symbols to collect: those that trade, and those that have traded before and are stored. `unknown` are those
+    asked for that the exchange does not list and that nobody ever stored."""
+
+    trading: frozenset[str] = frozenset()
+    delisted: frozenset[str] = frozenset()
+    unknown: tuple[str, ...] = ()
+
+
+async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *, patient: bool) -> Symbols:
+    """What the exchange's list, the settings and the files make of each other.
+
+    Raises:
+        SettingsError: nothing is left to collect.
+        Unreachable, RequestError: it is not patient, and the list did not come, or nothing in it trades where that is
+            wanted.
+    """
+    listed = await _trading(settings, rest, patient=patient)
+    where = f"{settings.category} at {settings.rest_url}"
+    if settings.fetch_all_symbols:
+        trading = frozenset(filter(is_symbol, listed))
+        for name in sorted(listed - trading):
+            log.warning("symbol left out, it cannot be part of a file name", symbol=name)
+        asked_for = trading | stored
+    else:
+        asked_for = frozenset(settings.symbols)
+        trading = asked_for & listed
+    delisted = asked_for & stored - listed
+    unknown = tuple(sorted(asked_for - stored - listed))
+    if not trading and not delisted:
+        raise SettingsError([f"[collection] symbols: {', '.join(unknown)} is not among those that trade in {where}"])
+    for name in unknown:
+        log.warning("symbol left out, it does not trade here", symbol=name, where=where)
+    if delisted:
+        log.warning("symbols no longer trade, their files are kept as they end", symbols=" ".join(sorted(delisted)))
+    return Symbols(trading, delisted, unknown)
+
+
+async def _trading(settings: Settings, rest: Rest, *, patient: bool) -> set[str]:
+    """What trades. That nothing does, where everything is wanted, is a trouble of the exchange's, and passes."""
+    for times in count(1):
+        try:
+            listed = {instrument.symbol for instrument in await rest.instruments() if instrument.trades}
+            if settings.fetch_all_symbols and not any(map(is_symbol, listed)):
+                raise RequestFailed(f"no symbol trades in {settings.category} at {settings.rest_url}")
+            return listed
+        except (Unreachable, RequestError) as trouble:
+            if not patient:
+                raise
+            log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
+        await rest.pause(times)
+    raise AssertionError("patience has no end")

@@ -1,0 +1,1 @@
+"""What a collector is told: settings from file, environment and options, checked together."""

@@ -1,0 +1,211 @@
+"""What the value of a setting may be: from the text of a file or a command line, or as Python has it, to what is used.
+
+Every function takes anything and either returns what a collector works with or raises ValueError, with one argument
+for each thing that is wrong. Nothing here knows which setting it is looking at, or asks whether a directory exists.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from configparser import ConfigParser
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+from collector.core.candle import Timeframe, symbol, timeframe
+
+T = TypeVar("T")
+
+
+def category(given: object) -> str:
+    return _one_of(given, ("linear", "spot", "inverse"))
+
+
+def mode(given: object) -> str:
+    return _one_of(given, ("full", "recent", "live"))
+
+
+def log_level(given: object) -> str:
+    return _one_of(str(given).lower(), ("debug", "info", "warning", "error"))
+
+
+def http_address(given: object) -> str:
+    return _address(given, ("http", "https"))
+
+
+def websocket_address(given: object) -> str:
+    """May be empty: the caller knows a default."""
+    return _address(given, ("ws", "wss")) if given else ""
+
+
+def symbols(given: object) -> tuple[str, ...]:
+    return _each(given, _symbol)
+
+
+def timeframes(given: object) -> tuple[Timeframe, ...]:
+    found = _each(given, timeframe)
+    if not found:
+        raise ValueError("it names none; one is needed")
+    return found
+
+
+def yes_or_no(given: object) -> bool:
+    word = str(given).lower()
+    if word not in ConfigParser.BOOLEAN_STATES:
+        raise ValueError(f"{str(given)!r} is neither true nor false")
+    return ConfigParser.BOOLEAN_STATES[word]
+
+
+def at_least_one(given: object) -> int:
+    return _whole(given, 1, math.inf, "of 1 or more")
+
+
+def none_or_more(given: object) -> int:
+    return _whole(given, 0, math.inf, "of 0 or more")
+
+
+def one_to_500(given: object) -> int:
+    return _whole(given, 1, 500, "from 1 to 500")
+
+
+def zero_or_more(given: object) -> float:
+    number = _number(given)
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{str(given)!r} is not a number of 0 or more")
+    return number
+
+
+def more_than_zero(given: object) -> float:
+    number = _number(given)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{str(given)!r} is not a number above 0")
+    return number
+
+
+def share(given: object) -> float:
+    number = _number(given)
+    if not 0.01 <= number <= 1:
+        raise ValueError(f"{str(given)!r} is not a share from 0.01 to 1, such as 0.5 for one of two machines")
+    return number
+
+
+def listen_address(given: object) -> str:
+    """An address to listen at, or nothing. An IP address, since a name may mean several; port 0 is any that is free."""
+    text = re.sub("^localhost:", "127.0.0.1:", str(given).strip())
+    if text and not _is_listen_address(text):
+        raise ValueError(f"{text!r} is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787")
+    return text
+
+
+def host_names(given: object) -> tuple[str, ...]:
+    return _each(given, _host_name)
+
+
+def directory(given: object) -> Path:
+    text = "" if given is None else str(given)
+    if not text.strip() or "\n" in text or "\0" in text:  # an indented line of an ini file continues the one before it
+        raise ValueError(f"{text!r} is not the name of a directory")
+    if text[0] == text[-1] and text[0] in "'\"":  # they would be part of the name
+        raise ValueError(f"write {text} without quotes")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{text!r} starts in a home directory that cannot be found") from None
+
+
+def _one_of(given: object, choices: tuple[str, ...]) -> str:
+    if given not in choices:
+        raise ValueError(f"{str(given)!r} is not one of {', '.join(choices)}")
+    return str(given)
+
+
+def _address(given: object, schemes: tuple[str, ...]) -> str:
+    """The address without a closing slash, so that a path can be added to it."""
+    text = str(given)
+    if "@" in unquote(unicodedata.normalize("NFKC", text)):  # the text is not repeated: it may hold a password
+        raise ValueError("it holds an @, and no user name or password has a place in it")
+    if not _is_address(text, schemes):
+        raise ValueError(f"{text!r} is not an address such as {schemes[-1]}://host or {schemes[0]}://host:port")
+    return text.rstrip("/")
+
+
+def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+    if set("?#") & set(text):  # a path is added to it
+        return False
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname or ""
+        host.encode("idna")  # empty labels, and such as are too long
+        if host.rpartition(".")[2].isdecimal():
+            ip_address(host)
+        return parts.scheme in schemes and bool(host) and parts.port != 0 and text.split() == [text]
+    except ValueError:  # a port that is no number, half an IPv6 address, a host that can have no name
+        return False
+
+
+def _is_listen_address(text: str) -> bool:
+    try:
+        parts = urlsplit(f"//{text}")
+        return (
+            bool(ip_address(parts.hostname or ""))
+            and parts.port is not None
+            and parts.netloc == text
+            and "@" not in text
+        )
+    except ValueError:
+        return False
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}", text):
+        raise ValueError(f"{text!r} is not the name of a machine")
+    return text.lower()
+
+
+def _whole(given: object, least: int, most: float, wanted: str) -> int:
+    text = str(given)
+    if not re.fullmatch("-?[0-9]{1,18}", text) or not least <= int(text) <= most:
+        raise ValueError(f"{text!r} is not a whole number {wanted}")
+    return int(text)
+
+
+def _number(given: object) -> float:
+    """The number, or NaN, which is in no range."""
+    text = str(given)
+    if "_" in text or not text.isascii():  # Python reads 1_0 as 10
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _each(given: object, parse: Callable[[str], T]) -> tuple[T, ...]:
+    """Every item once, in the order given."""
+    items: dict[T, None] = {}
+    problems: list[str] = []
+    for word in _words(given):
+        try:
+            items[parse(word)] = None
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(*problems)
+    return tuple(items)
+
+
+def _words(given: object) -> list[str]:
+    """The items of a list, or of a text that separates them by commas or white space."""
+    if isinstance(given, Iterable) and not isinstance(given, str):
+        return _words(",".join(str(item) for item in given))
+    return str(given).replace(",", " ").split()
+
+
+def _symbol(text: str) -> str:
+    try:
+        return symbol(text)
+    except ValueError as error:
+        hint = f"; did you mean {text.upper()!r}?" if re.fullmatch("[A-Za-z0-9-]+", text) else ""
+        raise ValueError(f"{error}{hint}") from None

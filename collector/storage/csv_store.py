@@ -1,0 +1,418 @@
+"""The files: one CSV per series, and the only code that changes them.
+
+A file never lies: it holds whole lines, in order, as the exchange sent them. Rows that continue a file are added with
+one write; rows that belong before its end are put in place by writing a copy beside it and renaming that over it, where
+all bytes that do not change are copied and never parsed. What is taken out of a file is kept beside it, and is there
+before it goes; a file that would lose rows by it is not touched. Everything here blocks, and belongs in a thread where
+it takes long. What it must never do is decide what to fetch.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from collector.core.candle import Series, Timeframe
+from collector.core.merging import Revision, merge
+from collector.core.rows import HEADER, Rows, candles_in, open_of_line
+from collector.core.spans import NOTHING, Spans
+from collector.core.wording import counted
+from collector.errors import LeftAlone
+from collector.machine.disk import Disk
+from collector.machine.own_files import give_to_owner_of, remove_if_there
+from collector.storage.files import Files, beside_of, refused, storage, target_of
+from collector.storage.inspection import Bytes, Mark, changed_ns, is_there, mapped, trusted
+from collector.storage.quarantine import Piece, Quarantine, rows_in
+from collector.storage.recovery import Found, recover
+
+_CHUNK = 1024 * 1024
+
+
+class FileChangedError(Exception):
+    """Somebody else changed the file since it was read; it has to be read again."""
+
+
+@attrs.frozen
+class Finding:
+    """Something that was wrong with a file at its opening, and what was done about it.
+
+    `again` has what the rows that went had covered: it is to be read again, where other rows hold it too.
+    """
+
+    file: str
+    what: str
+    again: Spans = NOTHING
+
+
+@attrs.define
+class SeriesFile:
+    """One open series: what its file holds. Methods raise `StorageError`, and leave the file as it was if they do."""
+
+    path: Path
+    timeframe: Timeframe
+    files: Files
+    keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
+    size: int = 0
+    synced: int = 0  # bytes that a power loss leaves, for all that is known
+    held: Spans = NOTHING
+    remembered: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
+    last: bytes = b""  # what was appended last, to know it again without looking into the file
+    pieces: tuple[Piece, ...] = ()  # what was taken out of it, and is not stored again
+    named_anew: bool = False  # lasts only once its directory is synced: created, renamed over, or found without a mark
+
+    @property
+    def end_ms(self) -> int:
+        """The instant up to which the file reaches: the close of its last candle; 0 while it holds none."""
+        return self.held[-1].end_ms if self.held else 0
+
+    @property
+    def rows(self) -> int:
+        return candles_in(self.timeframe, self.held)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether old rows give way to the next one."""
+        return self.keep is not None and self.rows >= self.keep
+
+    def append(self, rows: Rows) -> None:
+        """Adds rows that lie after everything the file holds: one write, whatever the file's length.
+
+        A file that is full is replaced, which is made durable as `trim` says.
+        """
+        if rows.covered[0].start_ms < self.end_ms:
+            raise ValueError("rows that do not continue a file cannot be appended")
+        if self.keep is not None and self.rows + len(rows) > self.keep:
+            self._roll(rows, self.keep)
+            return
+        text, disk = rows.text if self.size else HEADER + rows.text, self.files.disk
+        try:  # not `with storage`: at a minute's end this runs by the thousand
+            file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            try:
+                self._expect_size(os.lseek(file, 0, os.SEEK_END))
+                if not self.size:
+                    give_to_owner_of(self.path.parent, file)
+                self._write_whole(file, text)
+            finally:
+                disk.close(file)
+        except OSError as error:
+            raise refused(self.path, error) from error
+        self.named_anew |= not self.size
+        self.size += len(text)
+        self.held |= rows.covered
+        self.last = rows.text
+
+    def insert(self, pages: Sequence[Rows]) -> tuple[Revision, ...]:
+        """Puts rows where they belong, before, between or over those the file holds; later pages win over earlier ones.
+
+        Args:
+            pages: rows in any order, overlapping or not.
+
+        Returns:
+            The rows that were replaced because the new ones say something else.
+        """
+        with storage(self.path):
+            self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
+            with mapped(self.files.disk, self.path) as old:
+                with self._expecting_rows():
+                    edits, revisions = self._edits(old, pages)
+                if not edits:
+                    return ()
+                held = Spans.of(*self.held, *(span for page in pages for span in page.covered))
+                if self.keep is not None and candles_in(self.timeframe, held) > self.keep:
+                    self._replace_with_newest(b"".join(_edited(old, edits)), held, self.keep)
+                else:
+                    self.size = self.synced = self.files.replace(self.path, _edited(old, edits))
+                    self.held = held
+        self.last = b""
+        return revisions
+
+    def put_back(self, spans: Spans) -> int:
+        """Inserts the rows of its pieces that open in these spans, which the file does not hold; how many."""
+        with storage(self.path):
+            rows = rows_in(self.files.disk, self.timeframe, self.pieces, spans - self.held)
+        if rows:
+            self.insert([rows])
+        return len(rows)
+
+    def trim(self, keep: int) -> None:
+        """Leaves only so many of the newest rows, in a copy that is synced and renamed over the file.
+
+        The renaming itself outlives a power loss once its directory is synced; that is up to the caller, for many files
+        at once. Before, the longer file is there, which is as good.
+        """
+        with storage(self.path), suppress(FileNotFoundError):
+            data = self.files.disk.read_all(self.path)
+            self._expect_size(len(data))
+            self._replace_with_newest(data, self.held, keep)
+
+    def cut(self, from_ms: int) -> None:
+        """Takes away the rows that open at or after an instant; they are kept beside the file."""
+        with storage(self.path):
+            with mapped(self.files.disk, self.path) as data, self._expecting_rows():
+                self._expect_size(len(data))
+                size = _offset(data, from_ms)
+                Quarantine(self.files).remove(self.path, data[size:])
+            self.files.cut(self.path, size)
+        self.size = self.synced = size
+        self.held = self.held.within(0, from_ms)
+        self.last = b""
+
+    def sync(self) -> None:
+        """Returns once everything written has reached the disk.
+
+        A sync that fails may have lost any of it, although it can still be read, and a later one says nothing of that
+        (https://wiki.postgresql.org/wiki/Fsync_Errors). So all of it is written once more, for the next one.
+        """
+        with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
+            try:
+                self.files.sync(self.path)
+            except OSError:
+                with suppress(OSError):
+                    self.write_again()
+                raise
+        self.synced = self.size
+
+    def write_again(self) -> None:
+        """Writes once more what may not have been synced, also by a process before: its last sync may have failed."""
+        disk = self.files.disk
+        file = disk.open(self.path, os.O_RDWR)
+        try:
+            disk.write(file, disk.read(file, max(0, self.size - self.synced), self.synced), self.synced)
+        finally:
+            disk.close(file)
+
+    def mark(self) -> Mark | None:
+        """What to remember of the file so that it need not be read again; None while it holds nothing."""
+        if not self.held:
+            return None
+        last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
+        with storage(self.path):
+            return Mark(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
+
+    def _roll(self, rows: Rows, keep: int) -> None:
+        """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
+        file that is too long is somebody else's, and that has to be sure also after a crash."""
+        with storage(self.path):
+            data = self.files.disk.read_all(self.path) if self.path.exists() else b""
+            self._expect_size(len(data))
+            self._replace_with_newest((data or HEADER) + rows.text, self.held | rows.covered, keep)
+        self.last = rows.text
+
+    def _replace_with_newest(self, text: bytes, held: Spans, keep: int) -> None:
+        lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
+        with self._expecting_rows():
+            held = held.within(open_of_line(lines[0]), held[-1].end_ms)
+        self.size = self.synced = self.files.put_over(self.path, [HEADER, *lines])
+        self.held = held
+        self.named_anew = True
+
+    def _expect_size(self, size: int) -> None:
+        if size != self.size:
+            raise FileChangedError(f"{self.path.name} has {counted(size, 'byte')} where {self.size:,} were written")
+
+    @contextmanager
+    def _expecting_rows(self) -> Iterator[None]:
+        """What was written were rows; if they are none, somebody else wrote over them, and kept the size."""
+        try:
+            yield
+        except (ValueError, IndexError) as error:
+            raise FileChangedError(f"{self.path.name} does not hold the rows that were written ({error})") from error
+
+    def _write_whole(self, file: int, text: bytes) -> None:
+        """All of the text or nothing of it."""
+        try:
+            self.files.disk.write(file, text)
+        except OSError:
+            with suppress(OSError):  # what is left of the text then, the next start cuts off
+                self.files.disk.truncate(file, self.size)
+            raise
+
+    def _edits(self, old: Bytes, pages: Sequence[Rows]) -> tuple[list["_Edit"], tuple[Revision, ...]]:
+        """Where the pages go, in order of place. Pages that cover the same stretch are merged first."""
+        edits: list[_Edit] = []
+        revisions: tuple[Revision, ...] = ()
+        for text, start_ms, end_ms in _disjoint(pages):
+            first, behind = _offset(old, start_ms), _offset(old, end_ms)
+            before = bytes(old[first:behind])
+            merged = merge(before, text)
+            revisions += merged.revisions
+            if merged.text != before:
+                edits.append(_Edit(first, behind, merged.text))
+        return edits, revisions
+
+
+@attrs.define
+class Store:
+    """The files of a data directory."""
+
+    directory: Path
+    disk: Disk
+    allow_replace: bool = False  # also a file that loses rows by it
+    files: Files = attrs.field(default=attrs.Factory(lambda self: Files(self.disk), takes_self=True), init=False)
+    _quarantine: Quarantine = attrs.field(
+        default=attrs.Factory(lambda self: Quarantine(self.files), takes_self=True), init=False
+    )
+
+    def path(self, series: Series) -> Path:
+        return self.directory / series.file_name
+
+    def every_series(self) -> list[Series]:
+        """Those that have a file, or a piece of one that waits, by name."""
+        with storage(self.directory):
+            named = {Series.of_file(name) for name in self._names()}
+            every = {series for series in named if series} | self._quarantine.every_series(self.directory)
+        return sorted(every, key=lambda series: series.file_name)
+
+    def _names(self) -> list[str]:
+        return self.disk.names(self.directory) if self.directory.is_dir() else []
+
+    def open(self, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
+        """Finds out what a file holds, and mends it: see `recovery` for what may be found.
+
+        With a mark that still fits, only what came after it is read.
+
+        Raises:
+            LeftAlone: the file cannot be written, or would lose rows.
+        """
+        path, frame = self.path(series), series.timeframe
+        with storage(path):
+            remove_if_there(self.disk, beside_of(path))
+            file, finding = SeriesFile(path, frame, self.files), None
+            if is_there(path):
+                with mapped(self.disk, path) as data:
+                    found = recover(frame, data, trusted(path, mark))
+                    finding = self._settle(path, found, data)
+                if found.held or not found.rest:
+                    file.size = len(found.text) if found.mended else found.size
+                    file.synced = mark.size if mark and found.remembered else file.size
+                    file.held, file.remembered = found.held, found.remembered
+                file.named_anew = found.held != found.remembered  # a process that was killed may not have synced it
+                if file.synced < file.size:
+                    file.write_again()
+            file.pieces = self._quarantine.pieces(frame, path)
+        return file, finding
+
+    def _settle(self, path: Path, found: Found, data: Bytes) -> Finding | None:
+        """Does to a file what was found to be due; what that was."""
+        length, rest = len(data), found.rest
+        if found.loses_rows and not self.allow_replace:
+            lost = f"{counted(found.foreign, 'line')} of it cannot be read and would be lost"
+            remedy = "move it away, or allow it with --allow-replace"
+            raise LeftAlone(f"{path.name} is left as it is ({found.why}): {lost}; {remedy}")
+        if rest and not found.held:
+            piece = self._quarantine.set_aside(path, pending=rest.rows > 0)
+            return Finding(path.name, f"is not ours ({found.why}): set aside as {piece.name}, {rest}", rest.covered)
+        said = []
+        if rest:
+            piece = self._quarantine.cut(path, data[found.size :], pending=rest.rows > 0)
+            said.append(f"cut off from a bad row on ({found.why}): what follows is kept as {piece.name}, {rest}")
+        elif found.size < length:
+            said.append(f"cut back by {counted(length - found.size, 'byte')} to its last good row ({found.why})")
+        if found.mended:
+            said.append(f"{found.mended} put right, {counted(found.rows, 'row')} stay")
+            self.files.replace(path, [found.text])
+        elif found.size < length:
+            self.files.cut(path, found.size)
+        return Finding(path.name, "; ".join(said), rest.covered if rest else NOTHING) if said else None
+
+    def finish(self, file: SeriesFile, piece: Piece) -> None:
+        """Nothing more is to be had from a piece of a file."""
+        with storage(piece.path):
+            self._quarantine.finish(piece)
+        file.pieces = tuple(each for each in file.pieces if each != piece)
+
+    def mend(self, series: Series, kept: Iterable[bytes], removed: Sequence[bytes]) -> Path | None:
+        """Leaves only these lines in a file; those that go are kept beside it, and are there before they go.
+
+        Returns:
+            Where the removed lines are; None if there are none.
+        """
+        path = self.path(series)
+        with storage(path):
+            beside = self._quarantine.remove(path, b"".join(removed)) if removed else None
+            self.files.replace(path, [HEADER, b"".join(kept)])
+        return beside
+
+    def sync_names(self, files: Iterable[SeriesFile]) -> None:
+        """Returns once every one of these files that was created or renamed is there for good."""
+        anew = [file for file in files if file.named_anew]
+        with storage(self.directory):
+            for directory in {target_of(file.path).parent for file in anew}:
+                self.files.sync(directory)
+        for file in anew:
+            file.named_anew = False
+
+    def is_foreign(self, series: Series) -> bool:
+        """Whether a file holds rows of another kind, and is left alone."""
+        path = self.path(series)
+        with storage(path), mapped(self.disk, path) as data:
+            return recover(series.timeframe, data, None).loses_rows
+
+    def count_rows(self, series: Series) -> int:
+        """How many rows a file holds, without looking at them."""
+        path = self.path(series)
+        with storage(path), mapped(self.disk, path) as data:
+            return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
+
+
+@attrs.frozen
+class _Edit:
+    """Bytes from `first` up to `behind` give way to `text`."""
+
+    first: int
+    behind: int
+    text: bytes
+
+
+def _disjoint(pages: Sequence[Rows]) -> Iterator[tuple[bytes, int, int]]:
+    """The pages as stretches of text that do not reach into one another, oldest first, each with its span."""
+    ordered = sorted(pages, key=lambda page: page.covered.hull.start_ms)
+    group: list[Rows] = []
+    for page in ordered:
+        if group and page.covered.hull.start_ms >= max(each.covered.hull.end_ms for each in group):
+            yield _joined(group, pages)
+            group = []
+        group.append(page)
+    if group:
+        yield _joined(group, pages)
+
+
+def _joined(group: list[Rows], arrival: Sequence[Rows]) -> tuple[bytes, int, int]:
+    text = b""
+    for page in arrival:  # later arrivals win
+        if any(page is each for each in group):
+            text = merge(text, page.text).text if text else page.text
+    hulls = [page.covered.hull for page in group]
+    return text, min(hull.start_ms for hull in hulls), max(hull.end_ms for hull in hulls)
+
+
+def _offset(data: Bytes, open_ms: int) -> int:
+    """Where the first row stands that opens at or after the instant, by bisection; the end when there is none."""
+    low, high = len(HEADER), len(data)
+    while low < high:
+        middle = (low + high) // 2
+        start = max(len(HEADER), data.rfind(b"\n", 0, middle) + 1)
+        if open_of_line(data[start : start + 24]) < open_ms:
+            low = data.find(b"\n", middle) + 1
+        else:
+            high = start
+    return low
+
+
+def _edited(old: Bytes, edits: list[_Edit]) -> Iterator[bytes]:
+    """The old bytes with the edits in their places, in pieces; an empty file gets its header."""
+    if not len(old):
+        yield HEADER
+    at = 0
+    for edit in edits:
+        yield from _chunks(old, at, edit.first)
+        yield edit.text
+        at = edit.behind
+    yield from _chunks(old, at, len(old))
+
+
+def _chunks(data: Bytes, start: int, end: int) -> Iterator[bytes]:
+    for at in range(start, end, _CHUNK):
+        yield data[at : min(at + _CHUNK, end)]

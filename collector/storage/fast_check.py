@@ -1,0 +1,155 @@
+"""The quick proof that many lines are sound: all of them, or nothing is said.
+
+polars reads numbers fast and forgives much: signs, exponents, blanks, needless zeros, `inf` and `nan`. So the bytes are
+searched for whatever it forgives, which is a few of them anywhere and a few pairs where two fields meet; a test knows
+every byte that it forgives. What then is left to say, the columns say. Whatever cannot be proven here is looked at line
+by line elsewhere; nothing here says what is wrong.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from math import inf
+
+import attrs
+import polars as pl
+
+from collector.core.candle import DAY_MS, MINUTE_MS, Timeframe
+from collector.core.rows import CLOCK_TEXTS, COLUMNS, OLDEST_MS, check_lines, date_text
+from collector.storage.inspection import Bytes
+
+_FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
+_SEARCHED = 2 * 1024 * 1024  # bytes: what is searched at a time
+_AHEAD = 1  # texts that polars reads while the bytes of another are searched
+
+_SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(COLUMNS[2:], pl.Float64)
+_MOST_DAYS = 100_000
+_CLOCKS = pl.Series(CLOCK_TEXTS)
+
+_ODD_BYTES = (b"e", b"E", b"+", b"\t", b"\r")
+# Numbers that begin or end in a dot or begin with a needless zero, a minus or a blank; and empty lines. Literals, not
+# classes: these are found with the machine's widest instructions, at a seventh of the cost.
+_ODD_PAIRS = "|".join(
+    [
+        *(f",0{digit}" for digit in range(10)),
+        *(r",\.", r"\.,", r"\.\n", ",-", ", ", " ,"),
+        *(r"\n0", r"\n-", r"\n ", r" \n", r"\n\n"),
+    ]
+)
+
+
+@attrs.frozen
+class Text:
+    """Whole lines; the rows among them begin at `first`, at once or behind our header. There is at least one row."""
+
+    lines: bytes
+    first: int = 0
+
+    @property
+    def rows(self) -> bytes:
+        return self.lines[self.first :]
+
+    def parts(self, most: int) -> "Iterator[Text]":
+        """Its rows in blocks of so many bytes."""
+        return (Text(self.lines[at:end]) for at, end in blocks(self.lines, self.first, len(self.lines), most))
+
+
+def blocks(data: Bytes, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Where blocks of whole lines start and end, between two places; what is no whole line is in the last one."""
+    while start < end:
+        behind = end if end - start <= most else data.rfind(b"\n", start, start + most) + 1
+        if behind <= start:  # a line longer than a block
+            behind = data.find(b"\n", start, end) + 1 or end
+        yield start, behind
+        start = behind
+
+
+def each_proven(frame: Timeframe, texts: Iterable[Text], before_ms: int) -> Iterator[tuple[Text, pl.Series | None]]:
+    """Every text, in order, with the open times of its rows if each of them is a sound one by itself and opens before
+    `before_ms`; with None if anything is less than certain. That the times increase is not promised.
+    """
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        under_way: deque[tuple[Text, Callable[[], pl.Series | None]]] = deque()
+        for text in texts:
+            under_way.append((text, _begun(pool, frame, text, before_ms)))
+            if len(under_way) > _AHEAD:
+                first, proven = under_way.popleft()
+                yield first, proven()
+        yield from ((text, proven()) for text, proven in under_way)
+
+
+def _begun(pool: ThreadPoolExecutor, frame: Timeframe, text: Text, before_ms: int) -> Callable[[], pl.Series | None]:
+    """Has polars read the text in a thread; what is returned searches the bytes meanwhile, and tells."""
+    if len(text.lines) <= _FEW:
+        return partial(_checked, frame, text.rows, before_ms)
+    opens = pool.submit(_read, frame, text, before_ms)
+    return lambda: opens.result() if _is_plain(text) else None
+
+
+def _checked(frame: Timeframe, rows: bytes, before_ms: int) -> pl.Series | None:
+    opens, good, _ = check_lines(frame, rows)
+    return pl.Series(opens, dtype=pl.Int64) if good == len(rows) and opens[-1] < before_ms else None
+
+
+def _is_plain(text: Text) -> bool:
+    """Whether there is nothing in the rows that polars would forgive."""
+    if text.lines.startswith((b"0", b"-", b" ", b"\n"), text.first):
+        return False
+    for at in range(text.first, len(text.lines), _SEARCHED):
+        part = text.lines[max(0, at - 1) : at + _SEARCHED]  # with the byte before, so that each pair is whole somewhere
+        if not part.isascii() or any(odd in part for odd in _ODD_BYTES):
+            return False
+        if pl.Series([part], dtype=pl.Binary).cast(pl.String).str.contains(_ODD_PAIRS).item():
+            return False
+    return True
+
+
+def _read(frame: Timeframe, text: Text, before_ms: int) -> pl.Series | None:
+    """The open times of plain rows if each is a candle; of others it may say anything."""
+    lines = pl.scan_csv(text.lines, schema=_SCHEMA, has_header=text.first > 0, quote_char=None, glob=False)
+    try:
+        good = _is_candle(frame, before_ms) & _is_stamped(*_days(text))
+        opens, good_each = lines.select("timestamp", good=good).collect(engine="streaming")
+    except (ValueError, pl.exceptions.PolarsError):
+        return None
+    if good_each.null_count() or not good_each.all():
+        return None
+    if frame.step_ms is None and not all(map(frame.is_open, opens)):
+        return None
+    return opens
+
+
+def _days(text: Text) -> tuple[int, int]:
+    """The days that the first and the last row name.
+
+    Raises:
+        ValueError: they name none, or the last one's is before the first one's; such rows have no quick proof.
+    """
+    last = text.lines.rfind(b"\n", 0, len(text.lines) - 1) + 1
+    first_day, last_day = (int(text.lines[at : at + 13]) // DAY_MS for at in (text.first, last))
+    if not 0 <= first_day <= last_day < _MOST_DAYS:
+        raise ValueError("the rows are not in order of time")
+    return first_day, last_day
+
+
+def _is_stamped(first_day: int, last_day: int) -> pl.Expr:
+    """Whether the datetime is letter by letter that of the timestamp; false or null for other days than these."""
+    time, stamp = pl.col("timestamp"), pl.col("datetime")
+    dates = pl.lit(pl.Series(map(date_text, range(first_day, last_day + 1)), dtype=pl.String))
+    date = dates.gather(time // DAY_MS - first_day, null_on_oob=True)
+    clock = pl.lit(_CLOCKS).gather(time % DAY_MS // MINUTE_MS)
+    exact = time >= first_day * DAY_MS  # polars counts what is negative from the end
+    exact &= (time % MINUTE_MS == 0) & (stamp.str.len_bytes() == len("2024-01-05 00:00:00"))
+    return exact & stamp.str.starts_with(date) & stamp.str.ends_with(clock)
+
+
+def _is_candle(frame: Timeframe, before_ms: int) -> pl.Expr:
+    """What makes a row of the right shape a closed candle; null if something in it is no number."""
+    time = pl.col("timestamp")
+    opened, high, low, close, volume, turnover = map(pl.col, COLUMNS[2:])
+    good = (time >= OLDEST_MS) & (time < before_ms)
+    if frame.step_ms:
+        good &= (time - frame.floor(0)) % frame.step_ms == 0
+    good &= (low > 0) & (low <= opened) & (low <= close) & (opened <= high) & (close <= high)
+    return good & (high < inf) & (volume < inf) & (turnover < inf)

@@ -1,0 +1,123 @@
+"""How bytes get to the disk: as a whole or not at all, and for good.
+
+A file is put in the place of another by writing it beside that one, syncing it, and renaming it over. Where a name is
+a symbolic link, all of this happens to its target, and the link stands. What is in a file, and when it is written, is
+the business of the store; no candle is known here. Everything here blocks.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from collector.errors import StorageError
+from collector.machine.disk import Disk
+from collector.machine.own_files import give_to_owner_of, reason, remove_if_there
+
+_MODE = 0o644  # of a new file; the umask applies
+
+
+@attrs.define
+class Files:
+    """Replaces files, cuts them, and makes them durable. Raises `OSError`, of which `storage` makes a sentence."""
+
+    disk: Disk
+    parts: int = 0  # of files that were put in the place of others: what tells a slow disk from one that hangs
+
+    def replace(self, path: Path, parts: Iterable[bytes]) -> int:
+        """Puts a new file in the place of the old one, for good; its size."""
+        size = self.put_over(path, parts)
+        self.sync(target_of(path).parent)
+        return size
+
+    def put_over(self, path: Path, parts: Iterable[bytes]) -> int:
+        """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size.
+
+        The new file has the old one's mode, and its owner where that is allowed. The renaming itself outlives a power
+        loss only once the directory is synced.
+        """
+        target, new = target_of(path), beside_of(path)
+        try:
+            remove_if_there(self.disk, new)
+            size = self._write_new(new, target, parts)
+            self.disk.rename(new, target)
+        except OSError:
+            with suppress(OSError):  # the first error is the one to report
+                remove_if_there(self.disk, new)
+            raise
+        return size
+
+    def _write_new(self, new: Path, target: Path, parts: Iterable[bytes]) -> int:
+        file = self.disk.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        try:
+            _take_after(file, target)
+            for part in parts:
+                self.disk.write(file, part)
+                self.parts += 1
+            size = os.fstat(file).st_size
+            self.disk.sync(file)
+        finally:
+            self.disk.close(file)
+        return size
+
+    def sync(self, path: Path) -> None:
+        """Returns once all of a file, or every name in a directory, has reached the disk."""
+        file = self.disk.open(path, os.O_RDONLY)
+        try:
+            self.disk.sync(file)
+        finally:
+            self.disk.close(file)
+
+    def cut(self, path: Path, size: int) -> None:
+        """Leaves only so many bytes of a file, for good."""
+        file = self.disk.open(path, os.O_WRONLY)
+        try:
+            self.disk.truncate(file, size)
+            self.disk.sync(file)
+        finally:
+            self.disk.close(file)
+
+
+def target_of(path: Path) -> Path:
+    """The file that a name stands for: the end of a chain of symbolic links, whether it exists or not."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def beside_of(path: Path) -> Path:
+    """Where what is to be put over a file is written first; a crash may leave it there."""
+    target = target_of(path)
+    return target.with_name(f"{target.name}.new")
+
+
+def _take_after(file: int, old: Path) -> None:
+    """Gives a new file the owner and the mode of the one that it replaces, as far as the system allows it."""
+    try:
+        status = old.stat()
+    except FileNotFoundError:
+        give_to_owner_of(old.parent, file)
+        return
+    if not stat.S_ISREG(status.st_mode):  # a pipe or a device, perhaps at the end of a link
+        raise OSError(errno.EINVAL, "it is no regular file and is not replaced", str(old))
+    with suppress(PermissionError):
+        os.fchown(file, status.st_uid, status.st_gid)
+    with suppress(PermissionError):
+        os.fchmod(file, stat.S_IMODE(status.st_mode))
+
+
+@contextmanager
+def storage(path: Path) -> Iterator[None]:
+    """The system's errors as one sentence about the file."""
+    try:
+        yield
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def refused(path: Path, error: OSError) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"the disk is full: {path} could not be written; what it holds is intact")
+    return StorageError(f"{path} could not be read or written ({reason(path, error)}); what it holds is intact")

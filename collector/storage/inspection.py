@@ -1,0 +1,128 @@
+"""The look into a file that its keepers and its readers share: its bytes, and what came after its mark.
+
+A crash leaves known traces at the end: a line cut short, zeros where the disk never got the data. Those end where the
+good part ends. Nothing here changes a file.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import attrs
+import polars as pl
+
+from collector.core.candle import Timeframe
+from collector.core.rows import HEADER, check_lines, coverage
+from collector.core.spans import Span, Spans
+from collector.errors import LeftAlone
+from collector.machine.disk import Disk
+
+Bytes = bytes | mmap.mmap
+
+
+@attrs.frozen
+class Mark:
+    """What a file was known to hold when the ledger was saved: its first `size` bytes, and the coverage of their rows.
+
+    A file that still has the same first row, and the same last row ending at `size`, has not been rewritten since. One
+    that has no more bytes has not been written to at all if `changed_ns`, when its bytes changed last, is the same; 0
+    is for not known.
+    """
+
+    size: int
+    first_ms: int
+    last_ms: int
+    held: Spans
+    changed_ns: int = 0
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a candle file to be read; none is where one can be made.
+
+    Raises:
+        LeftAlone: what is there is no file, or points to where none can be.
+    """
+    if path.is_file():
+        return True
+    if path.exists():  # a pipe would make us wait for ever
+        raise LeftAlone(f"{path} is no file, and nothing can be stored there; move it away")
+    target = Path(os.path.realpath(path))
+    if path.is_symlink() and not target.parent.is_dir():
+        raise LeftAlone(f"{path} points to {target}, and there is no such directory; mount its disk, or make it")
+    if target.is_symlink():
+        raise LeftAlone(f"{path} points to itself; move it away")
+    return False
+
+
+@contextmanager
+def mapped(disk: Disk, path: Path) -> Iterator[Bytes]:
+    """The bytes of a file without reading them all; empty for one that does not exist or is empty."""
+    if not path.exists() or not path.stat().st_size:
+        yield b""
+        return
+    with ExitStack() as stack:
+        file = disk.open(path, os.O_RDONLY)
+        stack.callback(disk.close, file)
+        try:
+            data: Bytes = stack.enter_context(disk.map(file))
+        except ValueError:  # it was emptied since
+            data = b""
+        yield data
+
+
+def changed_ns(path: Path) -> int:
+    """When the bytes of a file changed last, by its machine's clock; 0 for one that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def trusted(path: Path, mark: Mark | None) -> Mark | None:
+    """The mark of a file, unless somebody has written over what the file held when it was made."""
+    if mark is None:
+        return None
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return mark if status.st_size != mark.size or mark.changed_ns in (0, status.st_mtime_ns) else None
+
+
+def read_after(frame: Timeframe, data: Bytes, mark: Mark) -> tuple[int, Spans, str] | None:
+    """What came after a mark: up to which byte the file is good, what it holds, and what is wrong with the rest.
+
+    None where the mark does not fit, or where what came after it is neither sound rows nor what a crash leaves.
+    """
+    if data[: len(HEADER)] != HEADER or not _fits(data, mark):
+        return None
+    rest = bytes(data[mark.size :])
+    opens, good, why = check_lines(frame, rest.rstrip(b"\0"), mark.last_ms)
+    if b"\n" in rest[good:]:
+        return None
+    held = mark.held | coverage(frame, opens)
+    return mark.size + good, held, why or ("zeros where rows should be" if good < len(rest) else "")
+
+
+def _fits(data: Bytes, mark: Mark) -> bool:
+    """Whether the first row, and the row that ends where the mark does, are those the mark remembers."""
+    if not len(HEADER) < mark.size <= len(data) or data[mark.size - 1 : mark.size] != b"\n":
+        return False
+    last = data.rfind(b"\n", 0, mark.size - 1) + 1
+    starts = ((len(HEADER), mark.first_ms), (last, mark.last_ms))
+    return all(data[at : at + 16].startswith(b"%d," % open_ms) for at, open_ms in starts)
+
+
+def covered_by(frame: Timeframe, times: pl.Series) -> Spans:
+    """The same as `rows.coverage`, for a column of times that may be long."""
+    step = frame.step_ms
+    if step is None:
+        return coverage(frame, times.to_list())
+    if len(times) and times[-1] - times[0] == (len(times) - 1) * step:
+        return Spans.between(times[0], times[-1] + step)
+    breaks = (times.diff() != step).fill_null(value=True)
+    starts = times.filter(breaks)
+    ends = times.filter(breaks.shift(-1, fill_value=True)) + step
+    return Spans(tuple(Span(start, end) for start, end in zip(starts, ends, strict=True)))

@@ -1,0 +1,120 @@
+"""How the rows of a file follow one another: what stands out of order, what is there twice, where candles are missing,
+and whether the distances are those of another timeframe.
+
+It knows open times and row numbers, never texts or files.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import attrs
+import polars as pl
+
+from collector.core.candle import TIMEFRAMES, Timeframe
+from collector.core.spans import Span
+
+_ALIKE = 3  # so many equal distances make a timeframe likely
+
+
+@attrs.frozen
+class RowGap:
+    """Candles that are missing between two rows, or where there is a row on one side only, or none: those that open in
+    `span`.
+
+    `row` is the number of the row after the gap, `before_ms` and `after_ms` are the open times of the rows around it.
+    """
+
+    row: int
+    before_ms: int | None
+    after_ms: int | None
+    span: Span
+    candles: int
+
+
+@attrs.frozen
+class Displaced:
+    """All rows of one time, if one of them is not where it should be; the first is the one that stands in order, if
+    any does (`in_place`)."""
+
+    open_ms: int
+    rows: tuple[int, ...]
+    in_place: bool
+
+
+def is_increasing(numbers: pl.Series) -> bool:
+    """Whether each number is greater than the one before."""
+    return not (numbers.diff() <= 0).any()
+
+
+def displaced(rows: Sequence[int], opens: Sequence[int]) -> list[Displaced]:
+    """The rows that spoil the order: the fewest without which all times increase, each beside its likes.
+
+    One row moved far away is one row out of order, not a thousand; the copy of a row that stands elsewhere is a copy,
+    wherever it is.
+    """
+    in_run = longest_run(opens)
+    groups: dict[int, list[int]] = {open_ms: [] for open_ms, stands in zip(opens, in_run, strict=True) if not stands}
+    placed: set[int] = set()
+    for number, open_ms, stands in zip(rows, opens, in_run, strict=True):
+        group = groups.get(open_ms)
+        if group is not None and stands:
+            group.insert(0, number)
+            placed.add(open_ms)
+        elif group is not None:
+            group.append(number)
+    return [Displaced(open_ms, tuple(group), open_ms in placed) for open_ms, group in groups.items()]
+
+
+def longest_run(numbers: Sequence[int]) -> list[bool]:
+    """Which of the numbers belong to one longest strictly increasing run through them."""
+    ends: list[int] = []  # the least number a run of each length can end with,
+    at: list[int] = []  # its place,
+    before: list[int] = []  # and for every place, the place before it in its run
+    for place, number in enumerate(numbers):
+        length = len(ends) if not ends or number > ends[-1] else bisect_left(ends, number)
+        before.append(at[length - 1] if length else -1)
+        if length == len(ends):
+            ends.append(number)
+            at.append(place)
+        elif number < ends[length]:  # of two that are equal, the earlier one stands
+            ends[length], at[length] = number, place
+    stands = [False] * len(numbers)
+    place = at[-1] if at else -1
+    while place >= 0:
+        stands[place] = True
+        place = before[place]
+    return stands
+
+
+def first_gaps(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[RowGap, ...]:
+    """The first places where candles are missing between rows that increase in time."""
+    if frame.step_ms is None:
+        pairs = zip(rows[1:].to_list(), opens.to_list(), opens[1:].to_list(), strict=False)
+    else:
+        after = (opens.diff() > frame.step_ms).arg_true().head(most)
+        pairs = zip(rows.gather(after), opens.gather(after - 1), opens.gather(after), strict=True)
+    return tuple(islice(_gaps(frame, pairs), most))
+
+
+def _gaps(frame: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[RowGap]:
+    for row, before_ms, open_ms in pairs:
+        start_ms = frame.close(before_ms)
+        if start_ms < open_ms:
+            yield RowGap(row, before_ms, open_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))
+
+
+def likely_timeframe(frame: Timeframe, opens: pl.Series) -> Timeframe | None:
+    """Another timeframe whose distance most rows keep from the row before them; None if there is none."""
+    steps = opens.diff().drop_nulls()
+    if len(steps) < _ALIKE or (frame.step_ms and (steps == frame.step_ms).sum() * 2 > len(steps)):
+        return None
+    months = TIMEFRAMES["M"]
+    if frame is months and all(map(months.is_open, opens)):
+        return None
+    if is_increasing(opens) and all(map(months.is_open, opens)):
+        return months
+    counts = steps.value_counts(sort=True, name="rows")
+    step_ms, rows = counts.row(0)
+    likely = [each for each in TIMEFRAMES.values() if each.step_ms == step_ms and each != frame]
+    return likely[0] if likely and rows * 2 > len(steps) else None

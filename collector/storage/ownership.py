@@ -1,0 +1,219 @@
+"""A data directory is owned by one process at a time, and holds the candles of one market.
+
+Both are kept in `<data_dir>/.collector/`, and with them the end of a rate ban, which whoever comes next has to keep.
+Nothing here knows a candle.
+"""
+
+import errno
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.logs import get_logger
+from collector.machine.disk import Disk
+from collector.machine.own_files import (
+    NotAFile,
+    is_known,
+    make_directory,
+    not_written,
+    owner_of,
+    read_own,
+    reason,
+    replace_own,
+)
+from collector.storage.lock import UNSEEN, Held, Holder, find_holder, locked
+
+log = get_logger(__name__)
+
+OWN = ".collector"
+_IDENTITY = "identity.json"
+
+
+@contextmanager
+def owned(disk: Disk, data_dir: Path) -> Iterator[Path]:
+    """Owns a data directory while it is entered; gives the place of what is ours in it.
+
+    Raises:
+        DirectoryInUse: another collector owns it.
+        SettingsError: it can be no directory, or belongs to somebody else and we are root.
+        StorageError: the disk refuses to write it.
+    """
+    own = data_dir / OWN
+    with ExitStack() as stack:
+        try:
+            make_directory(disk, data_dir)
+        except OSError as error:
+            raise not_written("data_dir", data_dir, error) from error
+        _refuse_root_elsewhere(data_dir)
+        try:
+            make_directory(disk, own)
+            stack.enter_context(locked(disk, data_dir, own))
+        except Held as held:
+            raise _in_use(data_dir, held.holder) from held
+        except OSError as error:
+            raise StorageError(f"{error.filename or own} cannot be used ({reason(own, error)})") from error
+        yield own
+
+
+def refuse_if_absent(data_dir: Path) -> None:
+    """For those who look at what is stored: an absent directory is a mistake, an empty one is fine.
+
+    Raises:
+        SettingsError: the directory is absent.
+        StorageError: it is unreadable.
+    """
+    try:
+        os.scandir(data_dir).close()
+    except FileNotFoundError as error:
+        raise SettingsError([f"[storage] data_dir: {data_dir} does not exist"]) from error
+    except NotADirectoryError as error:
+        raise SettingsError([f"[storage] data_dir: {data_dir} is no directory"]) from error
+    except OSError as error:
+        raise StorageError(f"{data_dir} cannot be read ({reason(data_dir, error)})") from error
+
+
+def refuse_if_owned(disk: Disk, data_dir: Path) -> None:
+    """For those who only look: whether a collector owns the directory. Nothing is changed.
+
+    Raises:
+        DirectoryInUse: one does.
+        StorageError: we may not look.
+    """
+    try:
+        holder = find_holder(disk, data_dir, data_dir / OWN)
+    except (FileNotFoundError, NotADirectoryError):  # nobody ever owned it
+        return
+    except OSError as error:
+        raise StorageError(
+            f"whether a collector runs on {data_dir} cannot be seen ({reason(data_dir, error)})"
+        ) from error
+    if holder:
+        raise _in_use(data_dir, holder)
+
+
+def owner(disk: Disk, data_dir: Path) -> str | None:
+    """The number of the process that owns a data directory, or "unknown"; None if it is free."""
+    try:
+        refuse_if_owned(disk, data_dir)
+    except DirectoryInUse as in_use:
+        return in_use.owner
+    return None
+
+
+def checked_identity(disk: Disk, own: Path, exchange: str, category: str) -> dict[str, str]:
+    """What says whose candles the directory holds, which are this market's or still unclaimed.
+
+    The same symbol is another market in another category or at another exchange: their rows are kept apart.
+
+    Raises:
+        SettingsError: it holds another market's candles.
+    """
+    ours = {"exchange": exchange, "category": category}
+    theirs = _identity(disk, own)
+    if theirs is None and is_claimed(own):
+        log.warning("identity damaged, it is written anew", file=str(own / _IDENTITY))
+    if theirs not in (None, ours):
+        raise _holds_others(own, theirs, f"{exchange} {category}")
+    return ours
+
+
+def refuse_another_category(disk: Disk, data_dir: Path, category: str) -> None:
+    """For those who look at what is stored, which may be any exchange's.
+
+    Raises:
+        SettingsError: it holds another category's candles.
+        StorageError: we may not look.
+    """
+    theirs = _identity(disk, data_dir / OWN)
+    if theirs is not None and theirs["category"] != category:
+        raise _holds_others(data_dir / OWN, theirs, category)
+
+
+def _identity(disk: Disk, own: Path) -> dict[str, str] | None:
+    """Whose candles these are, as far as it is on record; None if that is damaged."""
+    path = own / _IDENTITY
+    try:
+        record = msgspec.json.decode(read_own(disk, path), type=dict[str, str])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EFBIG:  # no record is so long
+            return None
+        remedy = "; move it away" if isinstance(error, NotAFile) else ""
+        raise StorageError(f"{path} cannot be read ({reason(path, error)}){remedy}") from error
+    except (ValueError, RecursionError):
+        return None
+    digest = record.pop("digest", None)  # an earlier version wrote none
+    is_whole = record.keys() == {"exchange", "category"} and digest in (None, _digest(record))
+    return record if is_whole else None
+
+
+def _digest(identity: dict[str, str]) -> str:
+    return f"{zlib.crc32(json.dumps(identity, sort_keys=True).encode()):08x}"
+
+
+def _holds_others(own: Path, theirs: dict[str, str], ours: str) -> SettingsError:
+    held = f"{theirs['exchange']} {theirs['category']}"
+    return SettingsError([f"[storage] data_dir: {own.parent} holds candles of {held}, not of {ours}; choose another"])
+
+
+def is_claimed(own: Path) -> bool:
+    """Whether it is on record whose candles the directory holds."""
+    return (own / _IDENTITY).exists()
+
+
+def write_identity(disk: Disk, own: Path, identity: dict[str, str]) -> None:
+    """Writes down whose candles the directory holds from now on, if that is still to be done, or damaged."""
+    if _identity(disk, own) != identity:
+        _write_down(disk, own / _IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
+
+
+def recorded_ban(disk: Disk, data_dir: Path) -> int:
+    """The local time at which the last rate ban ends; 0 if unrecorded. Anybody may ask."""
+    try:
+        return int(read_own(disk, data_dir / OWN / "ban"))
+    except (OSError, ValueError):
+        return 0
+
+
+def record_ban(disk: Disk, data_dir: Path, until_ms: int) -> None:
+    """Writes down when a ban ends, for whoever asks the exchange next, if a collector ever ran here."""
+    if (data_dir / OWN).is_dir():
+        _write_down(disk, data_dir / OWN / "ban", str(until_ms))
+
+
+def _write_down(disk: Disk, path: Path, line: str) -> None:
+    replace_own(disk, path, f"{line}\n".encode())
+
+
+def _refuse_root_elsewhere(data_dir: Path) -> None:
+    """What root writes into somebody else's directory would lock their collector out.
+
+    Raises:
+        SettingsError: we are root, and the directory belongs to somebody else.
+    """
+    if os.geteuid():
+        return
+    for place in (data_dir, data_dir / OWN):
+        if not place.is_dir() or not place.stat().st_uid:
+            continue
+        owner = owner_of(place.resolve())
+        if is_known(owner):
+            what = f"{place} belongs to {owner}, whose collector could not write what root leaves there"
+            raise SettingsError([f"[storage] data_dir: {what}; run this as that user: sudo -u {owner}"])
+        log.warning("root writes into the directory of a user that is not known here", directory=str(place), user=owner)
+
+
+def _in_use(data_dir: Path, holder: Holder) -> DirectoryInUse:
+    if holder.process == UNSEEN:
+        return DirectoryInUse(f"a process that cannot be seen from here holds the lock of {data_dir}")
+    if holder.is_collector:
+        return DirectoryInUse(f"another collector (process {holder.process}) owns {data_dir}", holder.process)
+    what = f"process {holder.process} holds the lock of {data_dir}, and has not written down that it is a collector"
+    return DirectoryInUse(what, holder.process)

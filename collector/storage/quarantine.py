@@ -1,0 +1,144 @@
+"""What was taken out of a file is kept beside it, and waits until each of its rows is stored again.
+
+    BTCUSDT_60.csv.cut-1.pending       from the first bad byte on, while something is still to be had from it
+    BTCUSDT_60.csv.set-aside-1.pending  the same of a whole file
+    BTCUSDT_60.csv.cut-1, .set-aside-1  it is used up, and left unread
+
+The names say all there is to remember: a piece is found again by the next start, whatever happened in between. Where
+the file is a symbolic link, its pieces are beside the target.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from collector.core.candle import Series, Timeframe
+from collector.core.rows import Rows, coverage
+from collector.core.spans import Spans
+from collector.machine.disk import Disk
+from collector.storage.files import Files, storage, target_of
+from collector.storage.recovery import sound_rows
+
+_PENDING = ".pending"
+_PIECE = re.compile(rf"(?P<file>.+)\.(cut|set-aside)-[0-9]+(?:{re.escape(_PENDING)})?")
+
+
+@attrs.frozen
+class Piece:
+    """A piece of a file that waits, and what its sound rows cover."""
+
+    path: Path
+    covered: Spans
+
+
+@attrs.define
+class Quarantine:
+    """The pieces of the files of a data directory. Everything raises `OSError`."""
+
+    _files: Files
+    _waiting: dict[Path, dict[str, list[str]]] = attrs.field(factory=dict)  # by directory, as it was listed, and file
+
+    def pieces(self, frame: Timeframe, path: Path) -> tuple[Piece, ...]:
+        """Those of a file that wait."""
+        target = target_of(path)
+        names = self._of(target.parent).get(target.name, ())
+        waiting = [target.with_name(name) for name in sorted(names) if name.endswith(_PENDING)]
+        waiting = [path for path in waiting if path.is_file()]  # a pipe would make us wait for ever
+        pieces = [Piece(each, coverage(frame, sorted(sound_rows(frame, self._read(each))))) for each in waiting]
+        for piece in pieces:
+            if not piece.covered:
+                self.finish(piece)
+        return tuple(piece for piece in pieces if piece.covered)
+
+    def every_series(self, directory: Path) -> set[Series]:
+        """The series of which a piece waits in a directory."""
+        files = [file for file, names in self._of(directory).items() if any(each.endswith(_PENDING) for each in names)]
+        return {series for file in files if (series := Series.of_file(file))}
+
+    def set_aside(self, path: Path, *, pending: bool) -> Path:
+        """Gives a whole file the name of a piece; the name it has once it is used up."""
+        target = target_of(path)
+        name = _unused(target, "set-aside")
+        self._files.disk.rename(target, _waiting(name) if pending else name)
+        self._files.sync(target.parent)
+        self._forget(target.parent)
+        return name
+
+    def cut(self, path: Path, rest: bytes, *, pending: bool) -> Path:
+        """Keeps what is going to be cut off a file. What a killed start has kept already is kept once."""
+        target = target_of(path)
+        for piece in map(target.with_name, self._of(target.parent).get(target.name, [])):
+            if piece.stat().st_size == len(rest) and self._read(piece) == rest:
+                return _final(piece)
+        name = _unused(target, "cut")
+        self._files.replace(_waiting(name) if pending else name, [rest])
+        self._forget(target.parent)
+        return name
+
+    def remove(self, path: Path, lines: bytes) -> Path:
+        """Keeps what is going to be taken out of a file for good."""
+        name = _unused(target_of(path), "removed")
+        self._files.replace(name, [lines])
+        return name
+
+    def finish(self, piece: Piece) -> None:
+        """Nothing more is to be had from a piece."""
+        self._files.disk.rename(piece.path, _final(piece.path))
+        self._forget(piece.path.parent)
+
+    def _read(self, piece: Path) -> bytes:
+        return self._files.disk.read_all(piece)
+
+    def _forget(self, directory: Path) -> None:
+        """The directory is listed again when that is next needed: its names have changed."""
+        self._waiting.pop(directory, None)
+
+    def _of(self, directory: Path) -> dict[str, list[str]]:
+        if directory not in self._waiting:
+            found: dict[str, list[str]] = {}
+            for name in self._files.disk.names(directory) if directory.is_dir() else ():
+                if match := _PIECE.fullmatch(name):
+                    found.setdefault(match["file"], []).append(name)
+            self._waiting[directory] = found
+        return self._waiting[directory]
+
+
+def rows_in(disk: Disk, frame: Timeframe, pieces: Iterable[Piece], spans: Spans) -> Rows:
+    """The sound rows of some pieces whose candles open in these spans."""
+    rows: dict[int, bytes] = {}
+    for piece in pieces:
+        rows |= sound_rows(frame, disk.read_all(piece.path))
+    opens = sorted(open_ms for open_ms in rows if open_ms in spans)
+    return Rows(b"".join(rows[open_ms] for open_ms in opens), coverage(frame, opens))
+
+
+def kept_lines(disk: Disk, path: Path) -> frozenset[bytes]:
+    """The lines of everything that was cut off or set aside of a file, whether it waits or not.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    target = target_of(path)
+    with storage(target):
+        named = [(target.with_name(name), _PIECE.fullmatch(name)) for name in disk.names(target.parent)]
+        pieces = [each for each, match in named if match and match["file"] == target.name and each.is_file()]
+        return frozenset(line.rstrip(b"\r") for piece in pieces for line in disk.read_all(piece).split(b"\n"))
+
+
+def _waiting(name: Path) -> Path:
+    return name.with_name(name.name + _PENDING)
+
+
+def _final(name: Path) -> Path:
+    return name.with_name(name.name.removesuffix(_PENDING))
+
+
+def _unused(path: Path, what: str) -> Path:
+    """A free name beside a file, of another form than a series'."""
+    number = 1
+    while any(map(os.path.lexists, (name := path.with_name(f"{path.name}.{what}-{number}"), _waiting(name)))):
+        number += 1
+    return name

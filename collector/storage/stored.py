@@ -1,0 +1,79 @@
+"""Which series a data directory knows: those that have a file, and those that its ledger has on record."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from collector.core.book import Book
+from collector.core.candle import Series
+from collector.errors import SettingsError
+from collector.machine.disk import Disk
+from collector.storage.defects import told_open
+from collector.storage.ledger import Saved, read_ledger
+from collector.storage.ownership import refuse_if_absent
+
+_END = 256  # bytes: some two rows
+
+
+def known_series(disk: Disk, data_dir: Path, book: Book) -> set[Series]:
+    """The series of all files, and of the ledger that the book was read from."""
+    return {series for _, series in _files(disk, data_dir)} | {series for series, record in book if record.is_known}
+
+
+def as_of_ms(disk: Disk, data_dir: Path, saved: Saved, local_ms: int) -> int:
+    """The moment from which days of history count back: the exchange's time when something was last stored.
+
+    The ledger knows it, up to a candle; without one, the newest candle of the files does; without any, it is now.
+    """
+    return saved.saved_ms or min(_newest_close_ms(disk, data_dir), local_ms) or local_ms
+
+
+def _newest_close_ms(disk: Disk, data_dir: Path) -> int:
+    return max((_last_close_ms(disk, path, series) for path, series in _files(disk, data_dir)), default=0)
+
+
+def _files(disk: Disk, data_dir: Path) -> Iterator[tuple[Path, Series]]:
+    """The candle files of a directory; none where it cannot be read."""
+    names: Sequence[str] = ()
+    with suppress(PermissionError, FileNotFoundError, NotADirectoryError):
+        names = disk.names(data_dir)
+    for name in names:
+        if series := Series.of_file(name):
+            yield data_dir / name, series
+
+
+def _last_close_ms(disk: Disk, path: Path, series: Series) -> int:
+    """When the last candle of a file closes, by its last whole line; 0 if that is unreadable."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for somebody at its other end
+            return 0
+        file = disk.open(path, os.O_RDONLY)
+        try:
+            end = disk.read(file, _END, max(0, path.stat().st_size - _END))
+        finally:
+            disk.close(file)
+    except OSError:
+        return 0
+    open_ms = told_open(end.rpartition(b"\n")[0].rpartition(b"\n")[2])
+    return series.timeframe.close(open_ms) if open_ms and series.timeframe.is_open(open_ms) else 0
+
+
+def refuse_if_nothing_stored(
+    disk: Disk, data_dir: Path, category: str, chosen: Callable[[Series], bool], selection: str
+) -> None:
+    """For commands about what is stored: an empty selection is a mistake.
+
+    Raises:
+        SettingsError: nothing of it is stored; or there is no such directory, or it holds another category's candles.
+    """
+    if not is_any_stored(disk, data_dir, category, chosen):
+        raise SettingsError([f"[storage] data_dir: {selection} is stored in {data_dir.absolute()}"])
+
+
+def is_any_stored(disk: Disk, data_dir: Path, category: str, chosen: Callable[[Series], bool]) -> bool:
+    """Whether a directory knows any of the chosen series. Raises as above, or as `read_ledger` does."""
+    refuse_if_absent(data_dir)
+    if any(map(chosen, known_series(disk, data_dir, Book()))):
+        return True
+    return any(map(chosen, known_series(disk, data_dir, read_ledger(data_dir, category, disk=disk).book)))

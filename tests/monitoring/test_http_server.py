@@ -1,0 +1,221 @@
+"""The HTTP server over raw sockets: what it answers, whom it refuses, and that nobody can hold it up."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from collector.machine.network import Network
+from collector.monitoring import http_server
+from collector.monitoring.http_server import HttpServer, Page
+
+HELLO = b"GET /hello HTTP/1.1\r\nHost: %b\r\n\r\n"
+
+
+def broken() -> Page:
+    raise RuntimeError("no page today")
+
+
+PAGES = {"/hello": lambda: Page(b"hello\n"), "/ill": lambda: Page(b"ill\n", status=503), "/broken": broken}
+
+
+@attrs.frozen
+class Served:
+    port: int
+
+    async def connect(self) -> trio.SocketStream:
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def said(self, request: bytes) -> bytes:
+        """All that is answered until the connection is closed."""
+        async with await self.connect() as stream:
+            await stream.send_all(request)
+            return await rest_of(stream)
+
+    async def status(self, request: bytes) -> int:
+        return int((await self.said(request)).split()[1])
+
+
+async def rest_of(stream: trio.SocketStream) -> bytes:
+    answer = b""
+    with trio.fail_after(20):
+        async for part in stream:
+            answer += part
+    return answer
+
+
+@asynccontextmanager
+async def served(*names: str) -> AsyncIterator[Served]:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(HttpServer(PAGES, Network(), names).answer, listeners)
+        yield Served(listeners[0].socket.getsockname()[1])
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_page_is_shown_and_the_connection_closed() -> None:
+    async with served() as server:
+        answer = await server.said(HELLO % b"127.0.0.1")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nContent-Length: 6" in head
+    assert body == b"hello\n"
+
+
+async def test_no_page_of_another_origin_may_read_an_answer_and_none_is_kept() -> None:
+    async with served() as server:
+        head = (await server.said(HELLO % b"127.0.0.1")).lower()
+    assert b"access-control" not in head
+    for line in (b"nosniff", b"no-store", b"cross-origin-resource-policy: same-origin"):
+        assert line in head
+
+
+async def test_a_page_has_its_own_status_and_may_be_asked_with_a_query() -> None:
+    async with served() as server:
+        assert await server.status(b"GET /ill?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n") == 503
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        (b"127.0.0.1", 200),
+        (b"127.0.0.1:8787", 200),
+        (b"localhost:1", 200),
+        (b"[::1]:8787", 200),
+        (b"LOCALHOST", 200),
+        (b"collector.example.net:8787", 200),
+        (b"evil.example", 421),
+        (b"localhost.evil.example", 421),
+        (b"127.0.0.1.evil.example", 421),
+        (b"192.0.2.1:8787", 421),
+        (b"[::1", 421),
+        (b"a@localhost@b", 421),
+        (b"", 421),
+    ],
+)
+async def test_it_answers_only_to_names_of_its_own(host: bytes, status: int) -> None:
+    async with served("collector.example.net") as server:
+        assert await server.status(HELLO % host) == status
+
+
+async def test_a_request_without_a_name_or_with_two_is_refused() -> None:
+    async with served() as server:
+        assert await server.status(b"GET /hello HTTP/1.0\r\n\r\n") == 421
+        assert await server.status(b"GET /hello HTTP/1.1\r\n\r\n") == 400
+        assert await server.status(b"GET /hello HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n") == 400
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"OPTIONS", b"TRACE", b"PRI", b"NONSENSE"])
+async def test_only_get_and_head_are_answered(method: bytes) -> None:
+    async with served() as server:
+        answer = await server.said(method + b" /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nAllow: GET, HEAD" in head
+    assert body == b"only GET and HEAD\n"
+
+
+async def test_head_is_answered_as_get_is_but_for_the_page_itself() -> None:
+    async with served() as server:
+        for path in (b"hello", b"ill"):
+            got = await server.said(b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            head = await server.said(b"HEAD /%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+            assert head == got.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/", b"/hello/", b"//hello", b"/../hello", b"/%68ello", b"*", b"http://x/hello"])
+async def test_there_is_nothing_but_the_pages(path: bytes) -> None:
+    async with served() as server:
+        assert await server.status(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path) == 404
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 13_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"x" * 100_000, 431),
+        (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc", 413),
+        (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 300_000, 413),
+        (b"GET /hello HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 413),
+        (b"POST /hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000, 405),
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    ],
+)
+async def test_what_is_too_large_or_no_request_is_refused_and_told_so(request_text: bytes, status: int) -> None:
+    async with served() as server:
+        assert await server.status(request_text) == status
+        assert await server.status(HELLO % b"localhost") == 200
+
+
+async def test_a_page_that_fails_is_an_error_of_its_own_and_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async with served() as server:
+        answer = await server.said(b"GET /broken HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert b"no page today" not in answer
+        assert await server.status(HELLO % b"localhost") == 200
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def drip(stream: trio.SocketStream) -> None:
+    while True:
+        await stream.send_all(b"G")
+        await trio.sleep(0.005)
+
+
+async def test_a_client_that_takes_its_time_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "_ASK_S", 0.05)
+    async with served() as server, await server.connect() as stream:
+        await stream.send_all(b"GET /hello HTTP/1.1\r\nHo")
+        assert (await rest_of(stream)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_client_that_drips_is_let_go_as_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "_ASK_S", 0.05)
+    monkeypatch.setattr(http_server, "_GOODBYE_S", 0.05)
+    async with served() as server, await server.connect() as stream:
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await drip(stream)
+
+
+async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "_ANSWER_S", 0.1)
+    monkeypatch.setitem(PAGES, "/long", lambda: Page(b"x" * 20_000_000))
+    async with served() as server, await server.connect() as stream:
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await stream.send_all(b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await drip(stream)
+
+
+@pytest.mark.parametrize("request_text", [b"", b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+async def test_the_oldest_of_too_many_connections_gives_way(
+    request_text: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Silent ones, and ones that do not read their answer."""
+    monkeypatch.setattr(http_server, "_PLACES", 4)
+    monkeypatch.setitem(PAGES, "/long", lambda: Page(b"x" * 20_000_000))
+    async with served() as server:
+        idle = [await server.connect() for _ in range(http_server._PLACES)]
+        for each in idle:
+            await each.send_all(request_text)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert await server.status(HELLO % b"localhost") == 200
+        with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
+            await drip(idle[0])  # closed
+        await idle[-1].send_all(request_text or HELLO % b"localhost")
+        assert await idle[-1].receive_some(4)
+        for each in idle:
+            await trio.aclose_forcefully(each)
+    assert "status connection closed" in caplog.text
+
+
+async def test_a_client_that_goes_away_is_no_trouble() -> None:
+    async with served() as server:
+        for request in (b"", b"GET /he", HELLO % b"localhost"):
+            async with await server.connect() as stream:
+                await stream.send_all(request) if request else await trio.lowlevel.checkpoint()
+        assert await server.status(HELLO % b"localhost") == 200

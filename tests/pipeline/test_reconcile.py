@@ -1,0 +1,295 @@
+"""The reconciler asks for the time when it has a reason to, however the clock that it waits by came to run."""
+
+from itertools import pairwise
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from collector.bybit.clock import Clock
+from collector.core.book import Book
+from collector.core.candle import DAY_MS, MINUTE_MS, Series
+from collector.core.missing import State
+from collector.core.spans import NOTHING, Spans
+from collector.errors import RequestError, Unreachable
+from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
+from collector.settings.settings import Settings
+from tests.support.candles import BTC, T0, span, spans
+
+ETH = Series("ETHUSDT", BTC.timeframe)
+NOW = 1_715_776_230_000
+HOUR_S = 3600
+
+
+@pytest.mark.parametrize(("wrong_by_ms", "slow"), [(20_000, 0.0), (20 * 60_000, 0.0), (0, 0.005)])
+async def test_a_clock_that_leads_the_exchanges_does_not_make_it_ask_again_and_again(
+    wrong_by_ms: int, slow: float, autojump_clock: MockClock
+) -> None:
+    clock, began_s, asked = Clock(), trio.current_time(), []
+
+    def exchange_ms() -> int:
+        return NOW + int((trio.current_time() - began_s) * 1000 * (1 - slow))
+
+    async def server_time() -> int:
+        await trio.sleep(0.1)
+        asked.append(trio.current_time())
+        clock.tell(exchange_ms())
+        return clock.newest_ms
+
+    async def pushes() -> None:
+        clock.hear(NOW + wrong_by_ms)
+        while True:
+            await trio.sleep(1)
+            clock.hear(exchange_ms())
+
+    reconciler = Reconciler(Settings(mode="live"), [], Book(), clock, server_time, lambda *_: None, OVERDUE_MS)
+    with trio.move_on_after(HOUR_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pushes)
+            nursery.start_soon(reconciler.reconcile)
+    assert 58 <= len(asked) <= 66  # once a minute
+    assert abs(clock.now_ms - exchange_ms()) < 3_000
+
+
+@attrs.define
+class Exchange:
+    """Answers a second after it was asked, with all candles but those it lacks."""
+
+    book: Book = attrs.field(factory=Book)
+    clock: Clock = attrs.field(factory=Clock)
+    start_ms: int = T0 + 30 * MINUTE_MS + 500
+    lacking: Spans = NOTHING
+    rate: float = 1.0
+    answers_at_once: bool = False
+    troubles: list[Exception | None] = attrs.field(factory=list)
+    pauses: list[int] = attrs.field(factory=list)
+    looks_s: list[float] = attrs.field(factory=list)
+    asked: list[tuple[float, Spans]] = attrs.field(factory=list)
+    _nursery: trio.Nursery | None = None
+    _began_s: float = attrs.field(factory=trio.current_time)
+
+    @property
+    def elapsed_s(self) -> float:
+        return round(trio.current_time() - self._began_s, 3)
+
+    @property
+    def now_ms(self) -> int:
+        return self.start_ms + round(self.elapsed_s * 1000 * self.rate)
+
+    async def server_time(self) -> int:
+        self.looks_s.append(self.elapsed_s)
+        trouble = self.troubles.pop(0) if self.troubles else None
+        if trouble:
+            raise trouble
+        self.clock.tell(self.now_ms)
+        return self.clock.newest_ms
+
+    def fetch(self, series: Series, spans: Spans) -> None:
+        self.asked.append((self.elapsed_s, spans))
+        self.book.ask(series, spans)
+        assert self._nursery
+        if self.answers_at_once:
+            self._answer(series, spans)
+        else:
+            self._nursery.start_soon(self._answer_later, series, spans)
+
+    async def _answer_later(self, series: Series, spans: Spans) -> None:
+        await trio.sleep(1)
+        self._answer(series, spans)
+
+    def _answer(self, series: Series, spans: Spans) -> None:
+        self.clock.tell(self.now_ms)
+        for each in spans:
+            self.book.answer(series, each, Spans((each,)) - self.lacking, self.now_ms)
+
+    async def pause(self, times: int) -> None:
+        self.pauses.append(times)
+        await trio.sleep(7)
+
+    def reconciler(self, settings: Settings, *every_series: Series) -> Reconciler:
+        every = every_series or (BTC,)
+        return Reconciler(settings, every, self.book, self.clock, self.server_time, self.fetch, pause=self.pause)
+
+    async def once(self, reconciler: Reconciler) -> float:
+        """Reconciles once; how long that took."""
+        began_s = self.elapsed_s
+        async with trio.open_nursery() as self._nursery:
+            await reconciler.reconcile_once()
+            ended_s = self.elapsed_s
+        return ended_s - began_s
+
+    async def go_on(self, reconciler: Reconciler, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as self._nursery:
+                await reconciler.reconcile()
+
+
+DAY = Settings(limit_to_50_entries=False, days_to_fetch=1)
+
+
+async def test_what_has_closed_is_fetched_once_it_has_settled_and_waited_for(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.book.confirm(BTC, spans(25, 26), held=spans(25, 26))
+    exchange.book.answer(BTC, span(-9000, -8990), NOTHING, T0)
+    reconciler = exchange.reconciler(DAY, BTC, ETH)
+    assert not reconciler.looked
+    assert await exchange.once(reconciler) == 2.5
+    assert exchange.looks_s == [0]
+    assert exchange.asked == [(1.5, spans(30 - 1440, 30))] * 2
+    assert exchange.book.missing(BTC) == exchange.book.missing(ETH) == ()
+    assert not exchange.book[BTC].unsure
+    assert reconciler.looked
+
+
+async def test_what_only_the_stream_confirmed_is_asked_for_at_once(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.book.confirm(BTC, spans(25, 26), held=spans(25, 26))
+    await exchange.once(exchange.reconciler(Settings(mode="live")))
+    assert exchange.asked == [(1.5, spans(25, 26))]
+
+
+async def test_a_young_hole_is_waited_for_three_minutes_and_what_closes_meanwhile_is_not(
+    autojump_clock: MockClock,
+) -> None:
+    exchange = Exchange(lacking=spans(25, 27))
+    took_s = await exchange.once(exchange.reconciler(DAY))
+    assert [at_s for at_s, _ in exchange.asked] == [1.5, 17.5, 63.5, 184.5]  # after 15, 45 and 120 s
+    assert [what for _, what in exchange.asked[1:]] == [spans(25, 27)] * 3
+    assert took_s == 185.5
+    assert exchange.looks_s == [0]
+    (note,) = exchange.book.missing(BTC)
+    assert note.state is State.ABSENT
+
+
+async def test_a_series_that_is_whole_does_not_end_the_wait_for_another(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.book.answer(ETH, span(-20, 30), spans(-20, 30), T0)
+    assert await exchange.once(exchange.reconciler(Settings(mode="recent"), BTC, ETH)) == 2.5
+    assert exchange.asked == [(1.5, spans(-20, 30))]
+
+
+async def test_what_comes_at_once_is_not_waited_for(autojump_clock: MockClock) -> None:
+    exchange = Exchange(answers_at_once=True)
+    assert await exchange.once(exchange.reconciler(DAY)) == 1.5
+    assert exchange.book.missing(BTC) == ()
+
+
+async def test_a_hole_is_settled_by_the_clock_of_an_exchange_that_runs_fast(autojump_clock: MockClock) -> None:
+    exchange = Exchange(lacking=spans(25, 27), rate=20)
+    assert await exchange.once(exchange.reconciler(DAY)) < 30
+    (note,) = exchange.book.missing(BTC)
+    assert note.state is State.ABSENT
+    assert len(exchange.asked) == 4
+
+
+async def test_the_first_of_several_holes_that_is_due_is_asked_for_first(autojump_clock: MockClock) -> None:
+    exchange = Exchange(lacking=spans(25, 26))
+    exchange.book.want(ETH, spans(20, 22))
+    exchange.book.answer(ETH, span(20, 22), NOTHING, exchange.start_ms - 10_000)
+    await exchange.once(exchange.reconciler(Settings(mode="recent"), BTC, ETH))
+    assert [at_s for at_s, _ in exchange.asked][2:4] == [5.0, 17.5]
+
+
+async def test_a_clock_that_was_wrong_has_everything_counted_anew(autojump_clock: MockClock) -> None:
+    exchange = Exchange(start_ms=T0 + 50 * MINUTE_MS)
+
+    async def ten_say_otherwise() -> None:
+        await trio.sleep(2.5)
+        exchange.start_ms = T0 + 30 * MINUTE_MS
+        for _ in range(10):
+            exchange.clock.tell(exchange.now_ms)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ten_say_otherwise)
+        await exchange.once(exchange.reconciler(DAY))
+    assert exchange.book[BTC].wanted.hull.end_ms == T0 + 30 * MINUTE_MS
+
+
+async def test_each_minute_is_fetched_when_it_has_closed_and_settled(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    await exchange.go_on(exchange.reconciler(DAY), 200)
+    assert exchange.asked[1:] == [(61.5, spans(30, 31)), (121.5, spans(31, 32)), (181.5, spans(32, 33))]
+    assert exchange.looks_s == [0, 61.5, 121.5, 181.5]
+
+
+async def test_what_falls_due_before_the_next_minute_is_fetched_then(autojump_clock: MockClock) -> None:
+    exchange = Exchange(lacking=spans(25, 26))
+    exchange.book.want(BTC, spans(25, 26))
+    exchange.book.answer(BTC, span(25, 26), NOTHING, exchange.start_ms)
+    await exchange.go_on(exchange.reconciler(DAY), 40)
+    assert exchange.asked[1:] == [(15, spans(25, 26))]
+    assert exchange.looks_s == [0, 15]
+
+
+async def test_with_the_stream_alone_nothing_is_fetched(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.book.want(BTC, NOTHING)
+    reconciler = exchange.reconciler(Settings(mode="live"))
+    await exchange.go_on(reconciler, 200)
+    assert exchange.asked == []
+    assert reconciler.looked
+
+
+async def test_only_the_newest_are_fetched_where_no_more_are_wanted(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    await exchange.once(exchange.reconciler(Settings(mode="recent")))
+    assert exchange.asked == [(1.5, spans(-20, 30))]
+
+
+async def test_an_exchange_that_does_not_answer_is_asked_ever_more_patiently(autojump_clock: MockClock) -> None:
+    exchange = Exchange(troubles=[Unreachable("x"), RequestError("y"), None, Unreachable("z")])
+    await exchange.go_on(exchange.reconciler(DAY), 100)
+    assert exchange.pauses == [1, 2, 1]
+    assert exchange.looks_s[:3] == [0, 7, 14]
+
+
+async def test_between_failures_it_waits_three_seconds_then_six(autojump_clock: MockClock) -> None:
+    exchange = Exchange(troubles=[Unreachable("x"), Unreachable("y")])
+    reconciler = Reconciler(DAY, [BTC], exchange.book, exchange.clock, exchange.server_time, exchange.fetch)
+    await exchange.go_on(reconciler, 20)
+    assert exchange.looks_s == [0, 3, 9]
+
+
+async def test_whoever_may_have_missed_something_has_it_looked_for_at_once(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    reconciler = exchange.reconciler(DAY)
+
+    async def wake() -> None:
+        await trio.sleep(3)
+        reconciler.wake()
+        await trio.sleep(27)
+        reconciler.change(attrs.evolve(DAY, days_to_fetch=2))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wake)
+        await exchange.go_on(reconciler, 40)
+    assert exchange.looks_s == [0, 3, 30]
+    assert exchange.asked[1:] == [(30, spans(30 - 2880, 30 - 1440))]
+
+
+async def test_an_exchange_whose_clock_stands_is_asked_every_three_seconds_at_most(autojump_clock: MockClock) -> None:
+    exchange = Exchange(rate=0)
+    await exchange.go_on(exchange.reconciler(DAY), 120)
+    gaps_s = [after - before for before, after in pairwise(exchange.looks_s)]
+    assert len(gaps_s) >= 5
+    assert gaps_s[0] == 61.5
+    assert min(gaps_s[1:]) == 3
+
+
+async def test_a_claim_of_a_clock_that_was_wrong_is_asked_for_at_once(autojump_clock: MockClock) -> None:
+    exchange = Exchange(lacking=spans(25, 26))
+    exchange.book.want(BTC, spans(20, 30))
+    for _ in range(2):
+        exchange.book.answer(BTC, span(25, 26), NOTHING, T0 + 10 * DAY_MS)
+    await exchange.once(exchange.reconciler(DAY))
+    (note,) = exchange.book.missing(BTC)
+    assert (note.state, note.asked_ms) == (State.ABSENT, exchange.now_ms)
+
+
+async def test_a_hole_in_a_file_that_is_left_alone_is_not_waited_for(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.book.want(BTC, spans(20, 30))
+    exchange.book.answer(BTC, span(25, 26), NOTHING, exchange.start_ms - MINUTE_MS)
+    exchange.book.leave_alone(BTC, "somebody else's")
+    assert await exchange.once(exchange.reconciler(DAY)) == 1.5

@@ -1,0 +1,1165 @@
+"""The writer: files grow at their tail, nothing received is lost, and only what is written counts as held."""
+
+import errno
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from collector.core.book import Book
+from collector.core.candle import MINUTE_MS, Series
+from collector.core.counters import Vitals
+from collector.core.events import Answered, Confirmed, Event, GaveUp
+from collector.core.rows import Rows
+from collector.core.spans import NOTHING, Spans
+from collector.errors import StorageError
+from collector.machine import THIS_MACHINE, Machine
+from collector.machine.disk import THIS_DISK, Disk
+from collector.pipeline.collection import too_long
+from collector.pipeline.writer import Writer
+from collector.settings.settings import Settings
+from collector.storage.csv_store import Finding, SeriesFile, Store
+from collector.storage.inspection import Mark
+from collector.storage.ledger import Ledger, Saved, open_ledger, read_ledger
+from collector.storage.ownership import OWN
+from tests.simulation.machine import InlineThreads
+from tests.support.candles import BTC, T0, content, joined, row, rows, span, spans
+from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk
+from tests.support.market import ClockByHand
+
+NOW = T0 + 10**9
+
+
+def answered(first: int, behind: int, given: Rows | None = None) -> Answered:
+    return Answered(BTC, span(first, behind), rows(first, behind) if given is None else given, NOW)
+
+
+def confirmed(place: int, series: Series = BTC) -> Confirmed:
+    return Confirmed(series, span(place, place + 1), row(place), NOW)
+
+
+def gave_up(first: int, behind: int) -> GaveUp:
+    return GaveUp(BTC, span(first, behind), "HTTP 502", NOW)
+
+
+@attrs.define
+class Bench:
+    """A writer with everything around it."""
+
+    directory: Path
+    book: Book = attrs.field(factory=Book)
+    vitals: Vitals = attrs.field(factory=Vitals)
+    disk: Disk = attrs.field(factory=Disk)
+    now_ms: int = NOW
+    machine: Machine = THIS_MACHINE
+
+    @property
+    def data(self) -> bytes:
+        path = self.directory / "BTCUSDT_1.csv"
+        return path.read_bytes() if path.exists() else b""
+
+    @property
+    def held(self) -> Spans:
+        return self.book[BTC].held
+
+    async def write(self, *events: Event, flying: Spans = NOTHING, **changes: Any) -> None:
+        """Runs a writer over these events to the end of the channel; what they answer was asked for before."""
+        with open_ledger(THIS_DISK, self.directory, "bybit", "linear") as ledger:
+            writer = self.writer(ledger, **changes)
+            await writer.open_files([BTC])
+            asked = (event.asked for event in events if not isinstance(event, tuple))
+            self.book.ask(BTC, flying | Spans.of(*asked))
+            with trio.fail_after(20):
+                await write_all(writer, *events)
+
+    @property
+    def saved(self) -> Saved:
+        return read_ledger(self.directory, "linear")
+
+    def writer(self, ledger: Ledger, *, spares_long: bool = False, **changes: Any) -> Writer:
+        settings = Settings(**{"limit_to_50_entries": False} | changes)
+        store, marks = Store(self.directory, self.disk), ledger.load(self.book)
+        return Writer(
+            store, ledger, self.book, self.vitals, settings, marks, self.exchange_ms, self.machine, spares_long
+        )
+
+    async def exchange_ms(self, _: int) -> int:
+        return self.now_ms
+
+
+async def write_all(writer: Writer, *events: Event) -> None:
+    send, receive = trio.open_memory_channel[Event](len(events))
+    with send:
+        for event in events:
+            send.send_nowait(event)
+    await writer.write(receive)
+
+
+@asynccontextmanager
+async def opened_writer(bench: Bench, *others: Series, **changes: Any) -> AsyncIterator[Writer]:
+    """A writer that has opened its files."""
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, **changes)
+        await writer.open_files([BTC, *others])
+        yield writer
+
+
+@attrs.define
+class SlowDisk(Disk):
+    """A disk that takes a millisecond to sync a file, by its own clock, and remembers in which order it did what."""
+
+    clock: ClockByHand = attrs.field(factory=ClockByHand)
+    done: str = ""
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        Disk.write(self, file, data, at)
+        self.done += "w"
+
+    def sync(self, file: int) -> None:
+        self.clock.at_s += 0.001
+        self.done += "s"
+
+    def rename(self, source: Path, target: Path) -> None:
+        Disk.rename(self, source, target)
+        self.done += "r"
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    made = Bench(tmp_path)
+    made.book.want(BTC, spans(0, 1000))
+    return made
+
+
+async def test_answers_in_order_are_appended(bench: Bench) -> None:
+    await bench.write(answered(0, 10), answered(10, 20))
+    assert bench.data == content(rows(0, 20))
+    assert bench.held == spans(0, 20)
+    assert (bench.vitals.rewritten, bench.vitals.rows) == (0, 20)
+
+
+async def test_answers_out_of_order_wait_for_those_before_them(bench: Bench) -> None:
+    await bench.write(answered(20, 30), answered(10, 20), answered(0, 10))
+    assert bench.data == content(rows(0, 30))
+    assert bench.vitals.rewritten == 0
+
+
+async def test_nothing_is_held_before_it_is_written(bench: Bench) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(10, 20))
+        assert (bench.held, bench.data) == (NOTHING, b"")
+        assert bench.book.due(BTC, NOW) == spans(20, 1000)
+        await writer._take(answered(0, 10))
+        assert bench.held == spans(0, 20)
+
+
+async def test_candles_that_come_twice_while_they_wait_are_written_once(bench: Bench) -> None:
+    early, late = row(10), row(10, volume="9")
+    await bench.write(answered(10, 11, early), answered(10, 11, late), answered(10, 12), answered(0, 10))
+    assert bench.data == content(rows(0, 12))
+    assert bench.held == spans(0, 12)
+
+
+async def test_a_hole_that_was_given_up_holds_nothing_back(bench: Bench) -> None:
+    await bench.write(answered(10, 20), gave_up(0, 10))
+    assert bench.data == content(rows(10, 20))
+    assert bench.book.missing(BTC)[0].why == "HTTP 502"
+
+
+async def test_a_hole_the_exchange_left_out_holds_nothing_back(bench: Bench) -> None:
+    await bench.write(answered(0, 20, Rows(row(0).text + row(5).text, spans(0, 1) | spans(5, 6))), answered(20, 30))
+    assert bench.data == content(row(0), row(5), rows(20, 30))
+    holes = spans(1, 5) | spans(6, 20)  # long closed: a second answer settles them
+    assert bench.book.due(BTC, NOW) == holes | spans(30, 1000)
+
+
+async def test_what_was_received_is_written_at_the_end_even_beyond_a_hole(bench: Bench) -> None:
+    await bench.write(answered(10, 20), flying=spans(0, 10))
+    assert bench.data == content(rows(10, 20))
+
+
+async def test_a_deeper_history_goes_in_with_one_rewrite(bench: Bench) -> None:
+    bench.disk = disk = SlowDisk()
+    await bench.write(answered(500, 600))
+    await bench.write(answered(200, 500), answered(100, 200), answered(0, 100))
+    assert bench.data == content(rows(0, 600))
+    assert disk.done.count("r") == 1
+    assert (bench.vitals.rows, bench.vitals.rewritten) == (600, 500)
+
+
+async def test_a_revision_replaces_the_row_and_is_counted(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    await bench.write(answered(4, 5, row(4, volume="9.000")))
+    assert bench.data == content(rows(0, 4), row(4, volume="9.000"), rows(5, 10))
+    assert bench.vitals.revisions == 1
+
+
+async def test_a_duplicate_changes_nothing(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    bench.vitals = Vitals()
+    await bench.write(answered(0, 10))
+    assert bench.data == content(rows(0, 10))
+    assert (bench.vitals.revisions, bench.vitals.rewritten, bench.vitals.series) == (0, 0, None)
+
+
+async def test_what_is_no_longer_wanted_of_one_series_is_saved_with_another(bench: Bench) -> None:
+    """A clock was set back: what was wanted by it must not stay on record until the next candle of a month."""
+    other = Series("ETHUSDT", BTC.timeframe)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC, other])
+        for first, wanted in ((0, spans(0, 9000)), (2, spans(0, 4))):
+            bench.book.want(other, wanted)
+            bench.book.ask(BTC, spans(first, first + 2))
+            send, receive = trio.open_memory_channel[Event](1)
+            with send:
+                send.send_nowait(answered(first, first + 2))
+            await writer.write(receive)
+    assert read_ledger(bench.directory, "linear").book[other].wanted == spans(0, 4)
+
+
+async def test_under_the_limit_a_file_keeps_its_newest_fifty_rows(bench: Bench) -> None:
+    await bench.write(answered(0, 48), limit_to_50_entries=True)
+    await bench.write(answered(48, 50), limit_to_50_entries=True)
+    assert bench.vitals.rewritten == 0
+    await bench.write(answered(50, 53), limit_to_50_entries=True)
+    assert bench.data == content(rows(3, 53))
+    assert bench.held == spans(3, 53)
+    assert [note.span for note in bench.book.missing(BTC)] == [span(53, 1000)]
+
+
+async def test_what_the_limit_cuts_while_it_is_asked_for_is_not_left_out_by_the_exchange(bench: Bench) -> None:
+    bench.book.want(BTC, spans(3, 53))
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, limit_to_50_entries=True)
+        await writer.open_files([BTC])
+        await writer._take(answered(3, 53))
+        bench.book.want(BTC, spans(0, 53))
+        await writer._take(answered(0, 3))
+    assert bench.data == content(rows(3, 53))
+    assert bench.book.missing(BTC) == ()
+
+
+@attrs.define
+class CountingDisk(Disk):
+    """Counts the rows of a file after everything that is done to the disk; the most there ever were."""
+
+    path: Path
+    most: int = 0
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        Disk.write(self, file, data, at)
+        self._count()
+
+    def rename(self, source: Path, target: Path) -> None:
+        Disk.rename(self, source, target)
+        self._count()
+
+    def _count(self) -> None:
+        rows = self.path.read_bytes().count(b"\n") - 1 if self.path.exists() else 0
+        self.most = max(self.most, rows)
+
+
+def _a_page_and_live() -> list[Event]:
+    return [answered(0, 50), (confirmed(50),), (confirmed(51),)]
+
+
+def _staged_pages() -> list[Event]:
+    return [answered(40, 60), answered(20, 40), answered(0, 20), (confirmed(60),)]
+
+
+def _before_and_after() -> list[Event]:
+    return [answered(30, 60), (confirmed(60), confirmed(61)), answered(0, 30)]
+
+
+@pytest.mark.parametrize(("events", "behind"), [(_a_page_and_live, 52), (_staged_pages, 61), (_before_and_after, 62)])
+async def test_under_the_limit_a_file_is_never_longer(
+    bench: Bench, events: Callable[[], list[Event]], behind: int
+) -> None:
+    bench.disk = disk = CountingDisk(bench.directory / "BTCUSDT_1.csv")
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, limit_to_50_entries=True)
+        await writer.open_files([BTC])
+        for event in events():
+            await writer._take(event)
+    assert bench.data == content(rows(behind - 50, behind))
+    assert (disk.most, bench.held) == (50, spans(behind - 50, behind))
+    assert [note.span for note in bench.book.missing(BTC)] == [span(behind, 1000)]
+
+
+class Killed(BaseException):
+    """Where a killed process would have stopped."""
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_killed_at_any_call_to_the_disk_no_file_is_too_long(tmp_path: Path, forgotten: bool) -> None:
+    for calls in range(40):
+        killed = Bench(tmp_path / str(calls), disk=BreakingDisk(calls, Killed))
+        killed.directory.mkdir()
+        killed.book.want(BTC, spans(0, 100))
+        with (
+            suppress(Killed, BaseExceptionGroup),
+            open_ledger(THIS_DISK, killed.directory, "bybit", "linear") as ledger,
+        ):
+            writer = killed.writer(ledger, limit_to_50_entries=True)
+            await writer.open_files([BTC])
+            for event in _staged_pages():
+                await writer._take(event)
+        if forgotten:
+            (killed.directory / ".collector" / "ledger.db").unlink()
+        store = Store(killed.directory, THIS_DISK)
+        assert too_long(store, [BTC], {}) == []
+        assert store.open(BTC, None)[0].held == spans(0, 0) or len(store.open(BTC, None)[0].held) == 1
+
+
+@pytest.mark.parametrize(("length", "is_too_long"), [(50, False), (51, False), (101, True)])
+def test_some_rows_more_than_the_ledger_knows_are_trimmed(tmp_path: Path, length: int, is_too_long: bool) -> None:
+    store, kept = Store(tmp_path, THIS_DISK), content(rows(0, 50))
+    store.path(BTC).write_bytes(content(rows(0, length)))
+    marks = {BTC: Mark(len(kept), T0, T0 + 49 * MINUTE_MS, spans(0, 50))}
+    assert bool(too_long(store, [BTC], marks)) is is_too_long
+    assert bool(too_long(store, [BTC], {})) is (length > 50)
+
+
+async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.pipeline.writer._STAGED_BYTES", 2000)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 100))
+        await writer._take(answered(10, 20))
+        assert bench.data == b""
+        await writer._take(answered(20, 60))
+        assert bench.data == content(rows(10, 60))
+        await writer._take(answered(0, 10))
+        assert bench.data == content(rows(0, 60))
+
+
+async def test_what_the_stream_brings_does_not_wait_for_ever_for_a_hole_that_nobody_fills(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take((confirmed(10), confirmed(11)))
+        assert bench.data == b""
+        monkeypatch.setattr("collector.pipeline.writer._STAGED_S", 0)
+        await writer._take((confirmed(12),))
+        assert bench.data == content(rows(10, 13))
+        await writer._take(answered(0, 10))
+        assert bench.data == content(rows(0, 13))
+
+
+async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(0, 10))
+        (bench.directory / "BTCUSDT_1.csv").unlink()
+        await writer._take(answered(10, 20))
+    assert bench.data == content(rows(10, 20))
+    assert bench.held == spans(10, 20)
+    assert bench.book.due(BTC, NOW) == spans(0, 10) | spans(20, 1000)
+
+
+def _with_stranger(data: bytes) -> bytes:
+    return data[:-40] + b"x" * 39 + b"\n"
+
+
+def _with_spoiled_price(data: bytes) -> bytes:
+    at = data.index(b",", data.index(b":00,") + 4)
+    return data[: at - 1] + b"\xff" + data[at:]
+
+
+@pytest.mark.parametrize("spoil", [_with_stranger, _with_spoiled_price, lambda data: b"y" * len(data)])
+async def test_a_file_that_somebody_writes_over_in_place_is_noticed_when_rows_go_into_it(
+    bench: Bench, spoil: Callable[[bytes], bytes]
+) -> None:
+    await bench.write(answered(0, 1000))
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        path = bench.directory / "BTCUSDT_1.csv"
+        path.write_bytes(spoil(path.read_bytes()))
+        await writer._take(answered(0, 1000))
+    assert bench.data == content(rows(0, 1000))
+    assert bench.held == spans(0, 1000)
+
+
+async def test_a_file_that_somebody_changes_again_and_again_ends_the_writer_with_a_sentence(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = bench.directory / "BTCUSDT_1.csv", Store.open
+
+    def meddled(store: Store, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
+        found = opened(store, series, mark)
+        with path.open("ab") as file:
+            file.write(b"x")
+        return found
+
+    monkeypatch.setattr(Store, "open", meddled)
+    with pytest.raises(StorageError, match="again and again"):
+        await bench.write(answered(0, 10))
+
+
+async def test_what_a_killed_process_wrote_is_synced_before_the_ledger_claims_it(bench: Bench) -> None:
+    path = bench.directory / "BTCUSDT_1.csv"
+    path.write_bytes(content(rows(0, 10)))
+    disk = RecordingDisk()
+    await Bench(bench.directory, disk=disk).write()
+    assert disk.synced == [path, bench.directory]
+    again = RecordingDisk()
+    await Bench(bench.directory, disk=again).write()
+    assert again.synced == []
+
+
+async def test_what_cannot_have_closed_yet_is_taken_out_of_a_file(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10), row(10), row(12)))
+    bench.now_ms = T0 + 10 * 60_000 + 30_000
+    await bench.write()
+    assert bench.data == content(rows(0, 10))
+    assert bench.held == spans(0, 10)
+    assert "to its last closed candle" in caplog.text
+    bench.now_ms += 60_000
+    await bench.write(answered(10, 11))
+    assert bench.data == content(rows(0, 11))
+
+
+async def test_what_the_ledger_vouches_for_had_closed_whatever_the_time_is_said_to_be(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 8)))  # the mark does not fit it any more
+    bench.now_ms = T0 + 5 * 60_000
+    await bench.write()
+    assert bench.data == content(rows(0, 8))
+
+
+async def test_of_what_lies_behind_the_ledger_a_time_that_is_early_takes_the_rest(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 12)))
+    bench.now_ms = T0 + 5 * 60_000
+    await bench.write()
+    assert bench.data == content(rows(0, 10))
+
+
+async def test_a_file_of_candles_that_have_not_closed_is_empty_then(bench: Bench) -> None:
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(5, 10)))
+    bench.now_ms = T0
+    await bench.write()
+    assert (bench.data, bench.held) == (content(), NOTHING)
+    bench.now_ms = NOW
+    await bench.write(answered(0, 3))
+    assert bench.data == content(rows(0, 3))
+
+
+async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    again = Bench(bench.directory)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        marks = ledger.load(again.book)
+    assert marks[BTC].held == spans(0, 10)
+    assert marks[BTC].size == len(bench.data)
+
+
+async def opened(directory: Path, *, forget: bool = False) -> Bench:
+    """A bench at its next start, without the ledger if that was lost."""
+    if forget:
+        shutil.rmtree(directory / OWN)
+    again = Bench(directory)
+    with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
+        await again.writer(ledger).open_files([BTC])
+    return again
+
+
+async def test_what_only_the_stream_confirmed_is_unverified_at_the_next_start(bench: Bench) -> None:
+    await bench.write(answered(0, 10), (confirmed(10), confirmed(11)))
+    assert (await opened(bench.directory)).book[BTC].unsure == spans(10, 12)
+
+
+async def test_rows_beyond_a_checkpoint_are_unverified(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 12)))
+    assert (await opened(bench.directory)).book[BTC].unsure == spans(10, 12)
+
+
+async def test_the_last_two_days_without_a_checkpoint_are_unverified(bench: Bench) -> None:
+    await bench.write(answered(0, 3000))
+    assert (await opened(bench.directory, forget=True)).book[BTC].unsure == spans(120, 3000)
+
+
+async def test_rows_of_a_file_that_does_not_fit_its_checkpoint_are_unverified(bench: Bench) -> None:
+    await bench.write(answered(0, 10))
+    (bench.directory / BTC.file_name).write_bytes(content(rows(2, 9)))
+    assert (await opened(bench.directory)).book[BTC].unsure == spans(2, 9)
+
+
+async def test_an_answer_without_a_candle_leaves_it_unverified(bench: Bench) -> None:
+    await bench.write((confirmed(0),), (confirmed(1),), answered(0, 2, rows(0, 1)))
+    assert bench.book[BTC].unsure == spans(1, 2)
+
+
+async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path: Path) -> None:
+    disk, every_series = SlowDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(20)]
+    slow = Bench(tmp_path, disk=disk, machine=Machine(clock=disk.clock))
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        writer = slow.writer(ledger, flush_interval_s=1e-9)
+        await writer.open_files(every_series)
+        send, receive = trio.open_memory_channel[Event](2)
+        with send:
+            for place in (0, 1):
+                send.send_nowait(tuple(confirmed(place, series) for series in every_series))
+        await writer.write(receive)
+    assert disk.done[:46] == "w" * 20 + "s" * 6 + "w" * 20  # five milliseconds for files, then the names of new ones
+    assert disk.done[46:] == "s" * (20 + 3)  # every file once more, and the names of the other fifteen
+
+
+async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    disk = SlowDisk()
+    slow = Bench(tmp_path, disk=disk, machine=Machine(clock=disk.clock))
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        writer = slow.writer(ledger, flush_interval_s=1)
+        await writer.open_files([BTC])
+        await writer._take((confirmed(0),))
+        for seconds, busy, done in [(0.9, False, "w"), (1.0, True, "w"), (0.2, True, "wss")]:  # the file and its name
+            mock_clock.jump(seconds)
+            await writer._tidy(busy=busy)
+            assert disk.done == done
+
+
+@pytest.mark.parametrize("disk", [FullDisk(1500), FullDisk(1500, errno.EIO)])
+async def test_a_disk_that_refuses_ends_the_writer_with_intact_files(bench: Bench, disk: Disk) -> None:
+    bench.disk = disk
+    with pytest.raises(StorageError):
+        await bench.write(answered(0, 10), answered(10, 40))
+    assert bench.data == content(rows(0, 10))
+    assert bench.held == spans(0, 10)
+
+
+async def test_what_a_killed_process_left_is_synced_before_it_is_in_the_ledger(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, disk=RecordingDisk())
+    path = tmp_path / "BTCUSDT_1.csv"
+    await bench.write(answered(0, 2))
+    path.write_bytes(content(rows(0, 3)))
+    bench.disk = left = RecordingDisk()
+    await bench.write()
+    assert left.synced == [path, tmp_path]
+    bench.disk = vouched_for = RecordingDisk()
+    await bench.write()
+    assert vouched_for.synced == []
+
+
+async def test_what_could_not_be_synced_is_not_in_the_ledger(bench: Bench) -> None:
+    bench.disk = DeafDisk()
+    with pytest.raises(StorageError):
+        await bench.write(answered(0, 10))
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        assert ledger.load(Book()) == {}
+
+
+async def test_without_a_thread_to_start_all_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none_left(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", none_left)
+    await bench.write(answered(0, 10), answered(10, 20))
+    assert bench.data == content(rows(0, 20))
+
+
+async def test_an_error_of_the_work_itself_is_no_lack_of_threads() -> None:
+    def broken() -> None:
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        await THIS_MACHINE.threads.run(broken)
+
+
+async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) -> None:
+    hung, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hung.set()
+        go_on.wait(10)
+
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(writer._in_thread, "syncing", bench.directory / "first", hang)
+            await trio.to_thread.run_sync(hung.wait)
+            before = writer.work
+            nursery.start_soon(writer._in_thread, "opening", bench.directory / "second", lambda: None)
+            await trio.testing.wait_all_tasks_blocked()
+            assert (before.waiting, before.at, writer.work) == (1, "syncing first", before)
+            go_on.set()
+        assert writer.work.at == ""
+
+
+ETH = Series("ETHUSDT", BTC.timeframe)
+
+
+async def test_what_was_dealt_with_is_counted_by_kind(bench: Bench) -> None:
+    await bench.write(answered(0, 10), gave_up(10, 12), (confirmed(12), confirmed(13), confirmed(0, ETH)))
+    vitals = bench.vitals
+    assert (vitals.landed, vitals.taken) == (2, 3)
+    assert (vitals.rows, vitals.staged, vitals.rewritten) == (12, 0, 0)
+    assert (vitals.series, vitals.reached_ms) == (BTC, T0 + 14 * MINUTE_MS)
+    assert vitals.flushes == 1
+    assert bench.data == content(rows(0, 10), rows(12, 14))
+
+
+async def test_rows_that_waited_are_counted_without_the_ones_that_came_last(bench: Bench) -> None:
+    await bench.write(answered(20, 30), answered(10, 20), answered(0, 10))
+    assert (bench.vitals.rows, bench.vitals.staged) == (30, 20)
+    assert bench.vitals.reached_ms == T0 + 30 * MINUTE_MS
+
+
+async def test_what_is_left_alone_is_taken_back_when_it_comes(bench: Bench) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        bench.book.leave_alone(BTC, "somebody else's")
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take(answered(0, 10))
+    assert bench.book.idle
+    assert (bench.data, bench.held, bench.vitals.landed) == (b"", NOTHING, 1)
+
+
+async def test_a_file_that_becomes_no_file_is_left_alone_and_the_others_go_on(bench: Bench) -> None:
+    (bench.directory / "BTCUSDT_1.csv").mkdir()
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC, ETH])
+        send, receive = trio.open_memory_channel[Event](2)
+        with send:
+            send.send_nowait((confirmed(0), confirmed(0, ETH)))
+            send.send_nowait(answered(0, 10))
+        await writer.write(receive)
+    assert "is no file" in bench.book.left_alone[BTC]
+    assert (bench.directory / ETH.file_name).read_bytes() == content(rows(0, 1))
+    assert bench.vitals.taken == 2
+
+
+async def test_a_candle_that_is_confirmed_twice_is_written_once_and_does_not_wait(bench: Bench) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        for _ in range(2):
+            await writer._take((confirmed(0),))
+            assert bench.data == content(rows(0, 1))
+            assert not writer._stages
+    assert (bench.vitals.rows, bench.vitals.rewritten) == (1, 0)
+
+
+async def test_what_waits_is_counted_until_it_is_done(bench: Bench, mock_clock: MockClock) -> None:
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger, flush_interval_s=2.0)
+        assert writer.work.waiting == 0
+        await writer.open_files([BTC])
+        assert writer.work.waiting == 0
+        done = writer.work.done
+        assert done > 0
+        send, receive = trio.open_memory_channel[Event](5)
+        writer._channel = receive
+        for place in range(3):
+            send.send_nowait((confirmed(place),))
+        assert writer.work.waiting == 3
+        await writer._take_one(receive)
+        assert (writer.work.waiting, writer.work.at) == (2, "")
+        assert writer.work.done > done
+        mock_clock.jump(2.1)
+        assert writer.work.waiting == 3  # it is time to sync
+        mock_clock.jump(3)
+        assert writer.work.waiting == 4  # and to save
+        receive.close()
+
+
+async def test_what_was_taken_out_of_a_file_is_asked_for_and_what_is_not_had_is_put_back(bench: Bench) -> None:
+    path = bench.directory / "BTCUSDT_1.csv"
+    path.write_bytes(content(rows(0, 5), rows(8, 12)))
+    (bench.directory / "BTCUSDT_1.csv.cut-1.pending").write_bytes(rows(5, 8).text)
+    bench.book.want(BTC, NOTHING)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        await writer.open_files([BTC])
+        assert bench.book[BTC].wanted == spans(5, 8)
+        await writer._take(answered(5, 8, rows(5, 7)))
+        assert bench.data == content(rows(0, 7), rows(8, 12))
+        await writer._take(answered(7, 8, Rows()))
+        assert bench.data == content(rows(0, 12))
+    assert bench.held == spans(0, 12)
+    assert {each.name for each in bench.directory.iterdir() if each.is_file()} == {path.name, f"{path.name}.cut-1"}
+
+
+async def test_under_a_limit_what_was_taken_out_is_not_wanted_besides(bench: Bench) -> None:
+    (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 5)))
+    (bench.directory / "BTCUSDT_1.csv.cut-1.pending").write_bytes(rows(5, 8).text)
+    bench.book.want(BTC, NOTHING)
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        await bench.writer(ledger, limit_to_50_entries=True).open_files([BTC])
+    assert bench.book[BTC].wanted == NOTHING
+
+
+async def test_one_call_to_the_disk_is_made_at_a_time(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench) as writer:
+        threads.slow_s, began_s = 1.0, trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for name in ("first", "second"):
+                nursery.start_soon(writer._in_thread, "syncing", bench.directory / name, lambda: None)
+        assert trio.current_time() - began_s == pytest.approx(2)
+
+
+# Staging
+
+
+async def test_answers_behind_several_holes_wait_for_the_first(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 60))
+        for first in (10, 30, 50):
+            await writer._take(answered(first, first + 10))
+        for first in (0, 20, 40):
+            await writer._take(answered(first, first + 10))
+            assert bench.data == content(rows(0, first + 20))
+        assert not writer._stages
+
+
+async def test_the_end_of_a_file_does_not_wait_for_its_history(bench: Bench) -> None:
+    await bench.write(answered(500, 600))
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 100) | spans(600, 610))
+        await writer._take(answered(600, 610))
+        assert bench.data == content(rows(500, 610))
+
+
+async def test_a_candle_releases_what_waits_behind_it(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take(answered(0, 1))
+        await writer._take(answered(2, 10))
+        await writer._take((confirmed(1),))
+        assert bench.data == content(rows(0, 10))
+
+
+async def test_a_failure_releases_what_waits_behind_it(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(10, 20))
+        await writer._take(gave_up(0, 10))
+        assert bench.data == content(rows(10, 20))
+
+
+async def test_rows_wait_two_minutes_whatever_comes_meanwhile(bench: Bench, mock_clock: MockClock) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 10))
+        for place, seconds in ((10, 0), (11, 100), (12, 30)):
+            assert bench.data == b""
+            mock_clock.jump(seconds)
+            await writer._take((confirmed(place),))
+        assert bench.data == content(rows(10, 13))
+
+
+async def test_the_rest_goes_in_on_both_sides_of_a_file(bench: Bench) -> None:
+    await bench.write(answered(10, 20))
+    await bench.write(answered(5, 10), answered(25, 30), flying=spans(0, 5) | spans(20, 25))
+    assert bench.data == content(rows(5, 20), rows(25, 30))
+
+
+async def test_a_queue_of_staged_answers_lets_others_run(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 20))
+        send, receive = trio.open_memory_channel[Event](1)
+        with send, receive:
+            send.send_nowait(answered(10, 20))
+            done = writer.work.done
+            with trio.testing.assert_checkpoints():
+                await writer._take_one(receive)
+            assert writer.work.done > done
+
+
+# What the stream brings
+
+
+async def test_a_batch_takes_one_call_to_the_disk(bench: Bench) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench, ETH) as writer:
+        await writer._take((confirmed(0), confirmed(0, ETH)))
+        calls = threads.calls
+        for _ in range(2):  # the exchange may confirm twice
+            await writer._take((confirmed(1), confirmed(1, ETH)))
+        assert threads.calls - calls == 2
+    assert bench.data == content(rows(0, 2))
+
+
+async def test_appended_candles_are_counted(bench: Bench) -> None:
+    await bench.write(answered(0, 10), (confirmed(10),))
+    assert (bench.vitals.rows, bench.vitals.reached_ms) == (11, T0 + 11 * MINUTE_MS)
+
+
+async def test_candles_of_a_series_without_a_file_are_dropped(bench: Bench) -> None:
+    await bench.write((confirmed(0, ETH),))
+    assert bench.vitals.taken == 1
+    assert not (bench.directory / ETH.file_name).exists()
+
+
+async def test_a_candle_for_a_removed_file_is_kept(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.want(BTC, spans(10, 11))
+        await writer._take((confirmed(9),))
+        (bench.directory / BTC.file_name).unlink()
+        await writer._take((confirmed(10),))
+    assert bench.data == content(row(10))
+
+
+async def test_a_candle_that_waited_is_unverified(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 10))
+        await writer._take((confirmed(10),))
+        await writer._take(answered(0, 10))
+    assert bench.book[BTC].unsure == spans(10, 11)
+
+
+async def test_a_candle_older_than_the_limit_is_not_unverified(bench: Bench) -> None:
+    async with opened_writer(bench, limit_to_50_entries=True) as writer:
+        bench.book.want(BTC, spans(10, 60))
+        bench.book.ask(BTC, spans(10, 60))
+        await writer._take(answered(10, 60))
+        await writer._take((confirmed(5),))
+    assert bench.data == content(rows(10, 60))
+    assert bench.book[BTC].unsure == NOTHING
+
+
+# Syncing and saving
+
+
+async def pass_s(clock: MockClock, seconds: float) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    clock.jump(seconds)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_files_are_synced_then_saved_while_nothing_comes(bench: Bench, mock_clock: MockClock) -> None:
+    await bench.write((confirmed(0),))
+    bench.disk, bench.machine = (disk := RecordingDisk()), Machine(threads=InlineThreads())
+    send, receive = trio.open_memory_channel[Event](1)
+    async with opened_writer(bench, flush_interval_s=1) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(writer.write, receive)
+        with send:
+            await pass_s(mock_clock, 5)  # what was opened is saved
+            send.send_nowait((confirmed(1),))
+            await pass_s(mock_clock, 1)
+            assert disk.synced == [bench.directory / BTC.file_name]
+            assert bench.saved.book[BTC].held == spans(0, 1)
+            await pass_s(mock_clock, 4)
+            assert bench.saved.book[BTC].held == spans(0, 2)
+
+
+async def test_a_sync_is_due_after_the_interval(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk = disk = RecordingDisk()
+    async with opened_writer(bench, flush_interval_s=1) as writer:
+        await writer._take((confirmed(0),))
+        for seconds, synced in ((0.9, 0), (0.2, 2)):  # the file and its name
+            mock_clock.jump(seconds)
+            await writer._tidy(busy=False)
+            assert len(disk.synced) == synced
+
+
+async def test_a_file_that_goes_on_is_synced_in_time(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk, bench.machine = (disk := RecordingDisk()), Machine(threads=InlineThreads())
+    async with opened_writer(bench, ETH, flush_interval_s=1) as writer:
+        await writer._take((confirmed(0),))
+        mock_clock.jump(0.5)
+        await writer._take((confirmed(1), confirmed(0, ETH)))
+        mock_clock.jump(0.5)
+        await writer._tidy(busy=False)
+        assert bench.directory / BTC.file_name in disk.synced
+        assert (bench.vitals.flush_s, bench.vitals.flush_wait_s) == pytest.approx((0.0, 1.0))
+
+
+async def test_files_are_synced_before_they_are_saved(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk = disk = RecordingDisk()
+    async with opened_writer(bench, flush_interval_s=60) as writer:
+        await writer._take((confirmed(0),))
+        mock_clock.jump(5)
+        await writer._tidy(busy=False)
+        assert disk.synced == [bench.directory / BTC.file_name, bench.directory]
+    assert bench.saved.book[BTC].held == spans(0, 1)
+
+
+@pytest.mark.parametrize("limit", [False, True])
+async def test_without_fsync_the_limit_syncs_names_alone(bench: Bench, limit: bool) -> None:
+    bench.disk = disk = RecordingDisk()
+    await bench.write(answered(0, 10), fsync=False, limit_to_50_entries=limit)
+    assert disk.synced == [bench.directory] * limit
+
+
+async def test_what_waited_to_the_end_is_saved(bench: Bench, mock_clock: MockClock) -> None:
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 20))
+        await writer._take(answered(10, 20))
+        mock_clock.jump(5)
+        await writer._tidy(busy=False)
+        await write_all(writer)
+    assert bench.saved.book[BTC].held == spans(10, 20)
+
+
+async def test_a_failure_is_saved(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        await write_all(writer)
+        bench.book.ask(BTC, spans(0, 10))
+        await write_all(writer, gave_up(0, 10))
+    assert [note.why for note in bench.saved.book[BTC].notes] == ["HTTP 502"]
+
+
+async def test_what_is_to_be_remembered_is_saved(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        await write_all(writer)
+        bench.book.want(BTC, spans(0, 5))
+        writer.remember([BTC])
+        await write_all(writer)
+    assert bench.saved.book[BTC].wanted == spans(0, 5)
+
+
+async def test_another_flush_interval_is_followed(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk = disk = RecordingDisk()
+    async with opened_writer(bench, flush_interval_s=60) as writer:
+        await writer._take((confirmed(0),))
+        writer.change(Settings(flush_interval_s=1))
+        mock_clock.jump(1)
+        await writer._tidy(busy=False)
+        assert disk.synced
+
+
+class FreezingAt(FreezingDisk):
+    """Freezes at calls of one kind for one file or directory."""
+
+    def __init__(self, at: str, path: Path) -> None:
+        super().__init__(at)
+        self.path = path
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        if self._is_it(file):
+            self.reach("write")
+        Disk.write(self, file, data, at)
+
+    def sync(self, file: int) -> None:
+        if self._is_it(file):
+            self.reach("sync")
+        Disk.sync(self, file)
+
+    def _is_it(self, file: int) -> bool:
+        return Path(f"/proc/self/fd/{file}").readlink() == self.path
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "at", "waiting"),
+    [
+        ("write", ETH.file_name, f"appending to {ETH.file_name}", 2),
+        ("sync", ETH.file_name, f"syncing {ETH.file_name}", 1),
+        ("sync", "", "syncing candles", 1),
+    ],
+)
+async def test_the_file_at_which_the_disk_hangs_is_named(
+    tmp_path: Path, call: str, name: str, at: str, waiting: int
+) -> None:
+    directory = tmp_path / "candles"
+    directory.mkdir()
+    for series in (BTC, ETH):
+        (directory / series.file_name).write_bytes(content(row(0)))
+    bench = Bench(directory, disk=(disk := FreezingAt(call, directory / name)))
+    async with opened_writer(bench, ETH, flush_interval_s=60) as writer, trio.open_nursery() as nursery:
+        batches: list[Event] = [(confirmed(place), confirmed(place, ETH)) for place in (1, 2)]
+        nursery.start_soon(write_all, writer, *batches)
+        await trio.to_thread.run_sync(disk.frozen.wait)
+        work = writer.work
+        disk.thaw()
+    assert (work.at, work.waiting) == (at, waiting)
+
+
+# Opening
+
+
+def spoil(bench: Bench, held: Rows, *pieces: bytes) -> None:
+    """Leaves a file from which pieces were taken out."""
+    path = bench.directory / BTC.file_name
+    path.write_bytes(content(held))
+    for number, piece in enumerate(pieces, 1):
+        path.with_name(f"{path.name}.cut-{number}.pending").write_bytes(piece)
+
+
+async def test_a_file_is_opened_again_once_the_disk_recovers(bench: Bench) -> None:
+    spoil(bench, joined([rows(0, 5), rows(8, 12)]), rows(5, 8).text)
+    for _ in range(2):  # the exchange does not have them
+        bench.book.answer(BTC, span(5, 8), NOTHING, NOW)
+    bench.disk = disk = BreakingDisk(0, partial(OSError, errno.EIO, "broken"))
+    with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
+        writer = bench.writer(ledger)
+        with pytest.raises(StorageError):
+            await writer.open_files([BTC, ETH])
+        assert writer.work.waiting == 0
+        await write_all(writer)
+        disk.left = 100
+        await writer.open_files([BTC, ETH])
+    assert bench.data == content(rows(0, 12))
+
+
+async def test_what_is_open_is_not_opened_again(bench: Bench) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench) as writer:
+        calls = threads.calls
+        await writer.open_files([BTC])
+        assert threads.calls == calls
+
+
+async def test_the_newest_close_of_any_file_has_passed(bench: Bench) -> None:
+    bench.machine = Machine(threads=InlineThreads())
+    async with opened_writer(bench, ETH) as writer:
+        bench.book.ask(BTC, spans(0, 3))
+        await write_all(writer, answered(0, 3), tuple(confirmed(place, ETH) for place in range(10)))
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 8)))
+    bench.now_ms = T0 + 5 * MINUTE_MS
+    await bench.write()
+    assert bench.data == content(rows(0, 8))
+
+
+async def test_a_file_that_the_ledger_knows_needs_no_exchange(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    await bench.write(answered(0, 10))
+    bench.now_ms = 0
+    await bench.write()
+    assert bench.held == spans(0, 10)
+    assert "file mended" not in caplog.text
+
+
+async def test_a_file_up_to_now_is_not_mended(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 10)))
+    bench.now_ms = T0 + 10 * MINUTE_MS
+    await bench.write()
+    assert "file mended" not in caplog.text
+
+
+async def test_a_file_that_was_mended_is_reported_and_unverified(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 3000)) + b"spoiled\n" + rows(10, 20).text)
+    await bench.write()
+    assert "file mended" in caplog.text
+    assert bench.book[BTC].unsure == spans(10, 20) | spans(120, 3000)
+
+
+async def test_a_file_that_changed_is_read_as_a_whole(bench: Bench) -> None:
+    await bench.write(answered(0, 1000))
+    async with opened_writer(bench) as writer:
+        bench.book.ask(BTC, spans(0, 1010))
+        await writer._take(answered(1000, 1010))
+        (bench.directory / BTC.file_name).write_bytes(bench.data.replace(row(500).text[:13], b"x" * 13))
+        await writer._take(answered(0, 1000))
+    assert bench.data == content(rows(0, 1000))
+
+
+async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench) -> None:
+    path = bench.directory / BTC.file_name
+    async with opened_writer(bench, ETH) as writer:
+        bench.book.ask(BTC, spans(0, 40))
+        await write_all(writer, answered(0, 10))
+        await writer._take((confirmed(10),))
+        await writer._take(answered(30, 40))
+        path.write_bytes(b"1700006400;1.5;2.5;1.5;2.5\n" * 20)
+        await writer._take(answered(11, 20))
+        assert "cannot be read" in bench.book.left_alone[BTC]
+        assert bench.held == NOTHING
+        await write_all(writer, (confirmed(20), confirmed(0, ETH)))
+    assert path.read_bytes() == b"1700006400;1.5;2.5;1.5;2.5\n" * 20
+    assert [*bench.saved.marks] == [ETH]
+
+
+# Pieces
+
+
+async def test_each_piece_is_put_back_once_it_is_settled(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    spoil(bench, joined([rows(0, 5), rows(8, 10)]), rows(5, 8).text, rows(10, 12).text)
+    async with opened_writer(bench) as writer:
+        assert "put back" not in caplog.text
+        for _ in range(2):
+            bench.book.ask(BTC, spans(5, 8))
+            await writer._take(answered(5, 8, Rows()))
+        assert bench.data == content(rows(0, 10))
+
+
+async def test_unsound_rows_of_a_piece_are_wanted(bench: Bench) -> None:
+    spoil(bench, rows(0, 5), b"spoiled\n" + rows(7, 9).text)
+    bench.book.want(BTC, NOTHING)
+    async with opened_writer(bench):
+        assert bench.book[BTC].wanted == spans(5, 9)
+
+
+async def test_no_more_than_a_piece_held_is_wanted(bench: Bench) -> None:
+    spoil(bench, joined([rows(0, 3), rows(4, 5)]), rows(5, 8).text)
+    bench.book.want(BTC, NOTHING)
+    async with opened_writer(bench):
+        assert bench.book[BTC].wanted == spans(5, 8)
+
+
+async def test_rows_before_the_listing_are_put_back_at_the_end(bench: Bench) -> None:
+    spoil(bench, rows(5, 10), rows(0, 5).text)
+    async with opened_writer(bench) as writer:
+        await write_all(writer)
+        bench.book.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        await write_all(writer)
+    assert bench.data == content(rows(0, 10))
+    assert bench.saved.book[BTC].held == spans(0, 10)
+
+
+async def test_nothing_is_put_back_into_a_file_that_changed(bench: Bench) -> None:
+    spoil(bench, rows(5, 10), rows(0, 5).text)
+    async with opened_writer(bench) as writer:
+        (bench.directory / BTC.file_name).write_bytes(content(rows(5, 11)))
+        bench.book.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        await write_all(writer)
+    assert bench.data == content(rows(5, 11))
+
+
+# The limit
+
+
+@pytest.mark.parametrize(("length", "renamed"), [(50, []), (51, ["candles"])])
+async def test_a_file_longer_than_the_limit_is_trimmed(tmp_path: Path, length: int, renamed: list[str]) -> None:
+    directory = tmp_path / "candles"
+    directory.mkdir()
+    bench = Bench(directory, disk=(disk := RecordingDisk()))
+    (directory / BTC.file_name).write_bytes(content(rows(0, length)))
+    async with opened_writer(bench, limit_to_50_entries=True):
+        assert bench.data == content(rows(length - 50, length))
+        assert [path.name for path in disk.synced if path == directory] == renamed
+
+
+@pytest.mark.parametrize(("length", "first"), [(50, 1), (51, 0)])
+async def test_a_file_that_is_spared_grows(bench: Bench, length: int, first: int) -> None:
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, length)))
+    await bench.write((confirmed(length),), limit_to_50_entries=True, spares_long=True)
+    assert bench.data == content(rows(first, length + 1))
+
+
+async def test_under_the_limit_a_hole_among_the_newest_is_missing(bench: Bench) -> None:
+    async with opened_writer(bench, limit_to_50_entries=True) as writer:
+        bench.book.want(BTC, spans(0, 60))
+        bench.book.ask(BTC, spans(0, 60))
+        await writer._take(answered(0, 60, joined([rows(0, 20), rows(25, 60)])))
+    assert bench.held == spans(5, 20) | spans(25, 60)
+    assert bench.book[BTC].wanted == spans(5, 60)

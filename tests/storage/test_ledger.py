@@ -1,0 +1,329 @@
+"""The ledger: it outlives the process, guards the directory, and never stands in the way when it is broken."""
+
+import json
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import pytest
+
+from collector.core.book import Book
+from collector.core.candle import DAY_MS, Series, timeframe
+from collector.core.missing import State
+from collector.core.spans import NOTHING
+from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.machine.disk import THIS_DISK
+from collector.storage.inspection import Mark
+from collector.storage.ledger import open_ledger, read_ledger
+from collector.storage.ownership import OWN, record_ban, recorded_ban, refuse_if_owned
+from tests.support.candles import BTC, T0, span, spans
+from tests.support.users import NOBODY, as_user, needs_root, open_place
+
+ETH = Series("ETHUSDT", timeframe("60"))
+
+
+def reopened(directory: Path, category: str = "linear") -> tuple[Book, dict[Series, Mark]]:
+    book = Book()
+    with open_ledger(THIS_DISK, directory, "bybit", category) as ledger:
+        marks = ledger.load(book)
+        ledger.claim()
+    return book, marks
+
+
+def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(-5, 100))
+    book.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
+    book.fail(BTC, span(50, 60), "HTTP 502", T0)
+    book.begins(BTC, T0 - 5 * 60_000, T0, T0)
+    mark = Mark(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: mark, ETH: None})
+    again, marks = reopened(tmp_path)
+    assert marks == {BTC: mark}
+    assert again[BTC].notes == book[BTC].notes
+    assert again[BTC].wanted == spans(-5, 100)
+    assert [note.state for note in again[BTC].notes] == [State.BEFORE_LISTING, State.RETRYING, State.PENDING]
+
+
+def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> None:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        entry = {
+            "wanted": [[T0, T0 + 600_000]],
+            "held": [],
+            "notes": [[T0, T0 + 60_000, "before-listing", 1, T0, "the exchange has no earlier candle"]],
+            "mark": None,
+        }
+        ledger._database.execute("insert into series values ('BTCUSDT_1', ?)", [json.dumps(entry).encode()])
+        ledger._database.execute("create table symbol (name text primary key, entry blob not null) without rowid")
+        ledger._database.execute("insert into symbol values ('BTCUSDT', ?)", [b"[null, 1, 1]"])
+        ledger._database.commit()
+    book, _ = reopened(tmp_path)
+    assert book[BTC].notes[0].due_ms == T0 + DAY_MS
+
+
+def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
+        ledger.save_ban(12345)
+    assert synced == [path.stat().st_ino for path in (tmp_path / OWN / "ban", tmp_path / OWN)]
+
+
+def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:
+    book = Book()
+    book.hold(BTC, spans(0, 10))
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 10))})
+    assert reopened(tmp_path)[0][BTC].held == NOTHING
+
+
+def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        assert ledger.ban_until_ms() == 0
+        ledger.save_ban(12345)
+        ledger.save_ban(67890)
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        assert ledger.ban_until_ms() == 67890
+
+
+OWNER = """
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from collector.ledger import open_ledger
+from collector.machine.disk import THIS_DISK
+
+with open_ledger( THIS_DISK, Path(sys.argv[1]), "bybit", "linear"):
+    print("owned", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_owner_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+    with Popen([sys.executable, "-c", OWNER, tmp_path], stdin=PIPE, stdout=PIPE) as owner:
+        assert owner.stdout
+        owner.stdout.readline()
+        with (
+            pytest.raises(DirectoryInUse, match=f"process {owner.pid}"),
+            open_ledger(THIS_DISK, tmp_path, "bybit", "linear"),
+        ):
+            pass
+        owner.kill()
+    reopened(tmp_path)  # a killed owner leaves no stale lock
+
+
+@pytest.mark.parametrize("what", ["lock", ""])
+def test_whoever_removes_the_lock_of_a_running_collector_cannot_start_a_second_one(tmp_path: Path, what: str) -> None:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):
+        if what:
+            (tmp_path / OWN / what).unlink()
+        else:
+            shutil.rmtree(tmp_path / OWN)
+        with pytest.raises(DirectoryInUse):
+            refuse_if_owned(THIS_DISK, tmp_path)
+        with pytest.raises(DirectoryInUse), open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):
+            pass
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):
+        pass
+
+
+@pytest.mark.parametrize("other", [("bybit", "spot"), ("api-testnet.bybit.com", "linear")])
+def test_a_directory_with_another_markets_candles_is_refused(tmp_path: Path, other: tuple[str, str]) -> None:
+    reopened(tmp_path)
+    with (
+        pytest.raises(SettingsError, match="holds candles of bybit linear, not of"),
+        open_ledger(THIS_DISK, tmp_path, *other),
+    ):
+        pass
+
+
+def test_a_directory_belongs_to_nobody_before_the_exchange_has_answered(tmp_path: Path) -> None:
+    with open_ledger(THIS_DISK, tmp_path, "a-typo.example", "linear"):
+        pass
+    assert reopened(tmp_path) == (Book(), {})
+
+
+def test_a_damaged_identity_is_written_anew(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    path = tmp_path / ".collector" / "identity.json"
+    whole = path.read_bytes()
+    for place in range(len(whole) - 1):  # the newline at the end says nothing
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+            path.write_bytes(damaged)
+            reopened(tmp_path)
+            assert path.read_bytes() == whole, damaged
+
+
+@pytest.mark.parametrize("record", [b"[1]", b"7", b'{"exchange": 5}', b"\xff\xfe", b"[" * 100_000])
+def test_an_identity_of_another_shape_is_written_anew(tmp_path: Path, record: bytes) -> None:
+    reopened(tmp_path)
+    (tmp_path / ".collector" / "identity.json").write_bytes(record)
+    reopened(tmp_path)
+    with pytest.raises(SettingsError, match="holds candles of bybit linear"):
+        reopened(tmp_path, category="spot")
+
+
+def test_an_identity_of_an_earlier_version_counts(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    (tmp_path / ".collector" / "identity.json").write_text('{"exchange": "bybit", "category": "spot"}\n')
+    with pytest.raises(SettingsError, match="holds candles of bybit spot"):
+        reopened(tmp_path)
+
+
+def test_a_broken_ledger_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    (tmp_path / ".collector" / "ledger.db").write_bytes(b"this is no database, and long enough to be looked at" * 30)
+    assert reopened(tmp_path) == (Book(), {})
+    assert (tmp_path / ".collector" / "unreadable-ledger.db").exists()
+
+
+@pytest.mark.parametrize("entry", ["('BTCUSDT_1', '{}')", "('foo', '{}')", "('BTCUSDT_1', x'00')", "('BTCUSDT_1', 7)"])
+def test_an_entry_nobody_understands_makes_the_ledger_begin_anew(tmp_path: Path, entry: str) -> None:
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger._database.execute(f"insert into series values {entry}")
+        ledger._database.commit()
+    assert reopened(tmp_path) == (Book(), {})
+
+
+def test_a_damaged_page_makes_the_ledger_begin_anew(tmp_path: Path) -> None:
+    book = Book()
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {Series(f"S{number}USDT", timeframe("1")): None for number in range(300)})
+    path = tmp_path / ".collector" / "ledger.db"
+    data = bytearray(path.read_bytes())
+    data[5000:9000] = b"x" * 4000
+    path.write_bytes(bytes(data))
+    assert reopened(tmp_path) == (Book(), {})
+
+
+def test_a_ban_is_known_without_owning_the_directory(tmp_path: Path) -> None:
+    record_ban(THIS_DISK, tmp_path, 5)
+    assert recorded_ban(THIS_DISK, tmp_path) == 0  # no collector ever ran here
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        record_ban(THIS_DISK, tmp_path, 6)
+        assert ledger.ban_until_ms() == 6
+
+
+def test_a_directory_that_cannot_be_made_is_a_matter_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match=r"\[storage\] data_dir: .* cannot be written \(Not a directory\)"):
+        reopened(tmp_path / "file")
+
+
+def test_reading_needs_no_ownership_and_says_what_the_files_held(tmp_path: Path) -> None:
+    book = Book()
+    book.want(BTC, spans(0, 10))
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 5))})
+        saved = read_ledger(tmp_path, "linear")
+    assert saved.book[BTC].wanted == spans(0, 10)
+    assert saved.book[BTC].held == spans(0, 5)
+    assert saved.newest_ms == spans(0, 5).hull.end_ms
+
+
+def test_reading_where_no_collector_ever_ran_finds_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    assert read_ledger(tmp_path, "linear").book == Book()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_a_broken_ledger_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    database = tmp_path / ".collector" / "ledger.db"
+    database.write_bytes(b"this is no database, and long enough to be looked at" * 30)
+    with pytest.raises(StorageError, match="could not be read"):
+        read_ledger(tmp_path, "linear")
+    assert database.exists()
+
+
+def planted_link(path: Path) -> None:
+    path.with_name("foreign").write_text("theirs")
+    path.symlink_to("foreign")
+
+
+def planted_second_name(path: Path) -> None:
+    path.with_name("foreign").write_text("theirs")
+    path.hardlink_to(path.with_name("foreign"))
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.db-shm"])
+@pytest.mark.parametrize("plant", [planted_link, planted_second_name, os.mkfifo, Path.mkdir])
+def test_what_was_planted_in_its_place_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, plant: Callable[[Path], object], name: str
+) -> None:
+    reopened(tmp_path)
+    (tmp_path / OWN / name).unlink(missing_ok=True)
+    plant(tmp_path / OWN / name)
+    with pytest.raises(StorageError, match=f"{name}: it is a"):
+        read_ledger(tmp_path, "linear")
+    assert reopened(tmp_path) == (Book(), {})
+    assert f"{name}: it is a" in caplog.text
+    assert "Errno" not in caplog.text
+    assert os.path.lexists(tmp_path / OWN / f"unreadable-{name}")
+    if (tmp_path / OWN / "foreign").exists():
+        assert (tmp_path / OWN / "foreign").read_text() == "theirs"
+
+
+@needs_root
+def test_a_ledger_of_root_is_named_with_its_owner() -> None:
+    with open_place() as place:
+        reopened(place)
+        for path in (place, place / OWN, place / OWN / "lock"):
+            os.chown(path, NOBODY, NOBODY)
+        with as_user(NOBODY), pytest.raises(StorageError, match=r"ledger\.db cannot be opened .*; it belongs to root"):
+            reopened(place)
+
+
+READER = """
+import fcntl, os, sys
+for path in sys.argv[1:]:
+    fcntl.lockf(os.open(path, os.O_RDONLY), fcntl.LOCK_SH)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_reader_s_lock_on_the_ledger_stops_nobody(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    ledger_db, index = tmp_path / OWN / "ledger.db", tmp_path / OWN / "ledger.db-shm"
+    index.write_bytes(bytes(32768))  # as a collector that was killed has left it
+    with Popen([sys.executable, "-S", "-c", READER, ledger_db, index], stdin=PIPE, stdout=PIPE) as reader:
+        assert reader.stdout
+        reader.stdout.readline()
+        with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+            ledger.save(Book(), {BTC: None})
+            assert stat.S_IMODE(index.stat().st_mode) == 0o600
+        reader.kill()
+    assert BTC in reopened(tmp_path)[0].records
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("nowhere"), Path.touch])
+def test_something_else_in_the_place_of_our_directory_is_named(tmp_path: Path, plant: Callable[[Path], object]) -> None:
+    plant(tmp_path / OWN)
+    with pytest.raises(StorageError, match=r"\.collector cannot be used \(Not a directory\)"):
+        reopened(tmp_path)
+
+
+@pytest.mark.parametrize("plant", [planted_link, os.mkfifo, Path.mkdir])
+def test_what_was_planted_in_the_place_of_the_identity_is_named(
+    tmp_path: Path, plant: Callable[[Path], object]
+) -> None:
+    reopened(tmp_path)
+    (tmp_path / OWN / "identity.json").unlink()
+    plant(tmp_path / OWN / "identity.json")
+    with pytest.raises(StorageError, match=r"identity\.json cannot be read \(it is a .*\); move it away"):
+        reopened(tmp_path)
+
+
+def test_what_was_planted_in_the_place_of_the_ban_is_no_ban_and_gives_way(tmp_path: Path) -> None:
+    reopened(tmp_path)
+    os.mkfifo(tmp_path / OWN / "ban")
+    assert recorded_ban(THIS_DISK, tmp_path) == 0
+    record_ban(THIS_DISK, tmp_path, 6)
+    assert recorded_ban(THIS_DISK, tmp_path) == 6

@@ -1,0 +1,101 @@
+"""Disks that fail, in place of the real one: full, deaf, or broken from some call on. What they take, they write."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+
+from collector.machine.disk import Disk
+from collector.storage.csv_store import Store
+
+
+def store_on(disk: Disk) -> Callable[..., Store]:
+    """Makes the stores of a service, with its candle files on another disk than the rest."""
+    return lambda directory, _, *others: Store(directory, disk, *others)
+
+
+class FullDisk(Disk):
+    """Takes so many bytes and then no more, like a disk: it writes what still fits."""
+
+    def __init__(self, room: int, error: int = errno.ENOSPC) -> None:
+        self.room, self.error = room, error
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        os.write(file, data[: self.room])
+        if len(data) > self.room:
+            raise OSError(self.error, os.strerror(self.error))
+        self.room -= len(data)
+
+
+class DeafDisk(Disk):
+    """Takes everything and cannot make it durable."""
+
+    def sync(self, file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class RecordingDisk(Disk):
+    """Remembers which files and directories it was asked to make durable by their names."""
+
+    def __init__(self) -> None:
+        self.synced: list[Path] = []
+
+    def sync(self, file: int) -> None:
+        super().sync(file)
+        self.synced.append(Path(f"/proc/self/fd/{file}").readlink())
+
+
+class BreakingDisk(Disk):
+    """A disk on which a number of calls succeed; of the next write half gets through, and nothing after that."""
+
+    def __init__(self, calls: int, failure: Callable[[], BaseException]) -> None:
+        self.left = calls
+        self._failure = failure
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        if self.left == 0:
+            super().write(file, data[: len(data) // 2], at)
+        self._spend()
+        super().write(file, data, at)
+
+    def sync(self, file: int) -> None:
+        self._spend()
+        super().sync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._spend()
+        super().rename(source, target)
+
+    def _spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise self._failure()
+
+
+class FreezingDisk(Disk):
+    """A disk that freezes at a call of one kind, "write", "sync" or "rename", and stands until it is thawed."""
+
+    def __init__(self, at: str = "") -> None:
+        self.at = at
+        self.frozen, self._thawed = Event(), Event()
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
+    def reach(self, call: str) -> None:
+        if call == self.at:
+            self.frozen.set()
+            self._thawed.wait()
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        self.reach("write")
+        super().write(file, data, at)
+
+    def sync(self, file: int) -> None:
+        self.reach("sync")
+        super().sync(file)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self.reach("rename")
+        super().rename(source, target)
