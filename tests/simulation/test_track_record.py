@@ -35,7 +35,7 @@ def test_a_patch_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     fault = Fault.read(PAST / "verified-by-an-answer-that-left-it-out.patch")
     tree = copy_tree(tmp_path)
     fault.bring_back(tree)
-    with pytest.raises(ValueError, match=r"0 places in collector/verification\.py"):
+    with pytest.raises(ValueError, match=r"0 places in collector/core/verification\.py"):
         fault.bring_back(tree)
 
 
@@ -48,7 +48,7 @@ class _Pretended(TrackRecord):
     """Runs nothing: what is broken with a fault, and without, is given."""
 
     def _broken(self, tree: Path, seed: int) -> str:
-        with_fault = "unsure -= asked" in (tree / "collector/verification.py").read_text()
+        with_fault = "unsure -= asked" in (tree / "collector/core/verification.py").read_text()
         return "a wrong row" if seed == 2 or (with_fault and seed == 3) else ""
 
 

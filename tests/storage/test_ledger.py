@@ -97,7 +97,7 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from collector.ledger import open_ledger
+from collector.storage.ledger import open_ledger
 from collector.machine.disk import THIS_DISK
 
 with open_ledger( THIS_DISK, Path(sys.argv[1]), "bybit", "linear"):
