@@ -47,7 +47,7 @@ def _standing(disk: FreezingDisk, name: str, call: object) -> object:
 
 @pytest.mark.parametrize(
     ("call", "at"),
-    [("write", "appending to BTCUSDT_"), ("sync", "syncing BTCUSDT_"), ("save", "saving ledger.db")],
+    [("write", "appending to BTCUSDT_"), ("sync", "syncing "), ("save", "saving ledger.db")],
 )
 async def test_a_writer_that_hangs_while_live_is_told_and_heals(
     tmp_path: Path, disk: FreezingDisk, call: str, at: str, monkeypatch: pytest.MonkeyPatch
