@@ -179,7 +179,7 @@ class SeriesFile:
         disk = self.files.disk
         file = disk.open(self.path, os.O_RDWR)
         try:
-            disk.write(file, disk.read(file, max(0, self.size - self.synced), self.synced), self.synced)
+            disk.write(file, disk.read(file, self.size - self.synced, self.synced), self.synced)
         finally:
             disk.close(file)
 

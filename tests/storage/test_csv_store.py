@@ -884,6 +884,16 @@ def test_what_a_failed_sync_may_have_lost_is_written_again(tmp_path: Path) -> No
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 6))
 
 
+def test_a_file_whose_first_sync_failed_is_written_again(tmp_path: Path) -> None:
+    disk = _OnceDeaf()
+    file, _ = Store(tmp_path, disk).open(BTC, None)
+    file.append(rows(0, 3))
+    disk.fails = True
+    with pytest.raises(StorageError):
+        file.sync()
+    assert disk.again == [(0, content(rows(0, 3)))]
+
+
 def test_what_came_after_the_mark_is_written_again_at_the_next_start(tmp_path: Path) -> None:
     disk = _OnceDeaf()
     store = Store(tmp_path, disk)
