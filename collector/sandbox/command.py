@@ -27,7 +27,7 @@ from collector.sandbox.stream.rules import StreamRules
 
 _NAMES = {"holes": "--hole", "paths": "--faults-only", "times": "--faults-times", "skip": "--faults-skip"}
 _NAMES |= {"topics": "--faults-topic", "refused_topics": "--refused-topic"}
-_LISTS = ("paths", "holes", "topics", "refused_topics")
+_LISTS = ("paths", "holes", "spoiled", "closed", "topics", "refused_topics")
 _RULES = {name: field.metadata["help"] for name, field in attrs.fields_dict(StreamRules).items()}
 _HELP = {name: field.metadata.get("help", "") for name, field in attrs.fields_dict(Faults).items()}
 
@@ -170,10 +170,13 @@ def sandbox(
     outside: Annotated[float, _fault("outside")] = 0.0,
     odd_list: Annotated[bool, _fault("odd_list")] = False,
     empty_list: Annotated[bool, _fault("empty_list")] = False,
+    closed: Annotated[list[str] | None, _fault("closed")] = None,
+    list_page: Annotated[int | None, _fault("list_page")] = None,
     limit_headers: Annotated[bool, _fault("limit_headers")] = False,
     rest_lag_ms: Annotated[float, _fault("rest_lag_ms")] = 0.0,
     lag_unfinal: Annotated[bool, _fault("lag_unfinal")] = False,
     holes: Annotated[list[str] | None, _fault("holes")] = None,
+    spoiled: Annotated[list[str] | None, _fault("spoiled")] = None,
     hole_share: Annotated[float, _fault("hole_share")] = 0.0,
     spoiled_share: Annotated[float, _fault("spoiled_share")] = 0.0,
     rest_wrong: Annotated[float, _fault("rest_wrong")] = 0.0,

@@ -75,7 +75,15 @@ class Curtain:
             rows = self._lagging(rows, listing, timeframe, now_ms)
         if self.passing and (self.faults.rest_wrong or self.faults.spoiled_share):
             rows = [self._changed(row, listing, timeframe, now_ms) for row in rows]
-        return rows
+        return self._spoiled(rows, listing, timeframe) if self.faults.spoiled else rows
+
+    def _spoiled(self, rows: list[Row], listing: Listing, timeframe: Timeframe) -> list[Row]:
+        """What will never have a sound row is no part of the truth."""
+        spoiled = {row for row in rows if self.faults.spoils(listing.symbol, timeframe, _at(row))}
+        self._made("spoiled", len(spoiled))
+        if not self.passing:
+            return [row for row in rows if row not in spoiled]
+        return [_with_a_price_of_0(row) if row in spoiled else row for row in rows]
 
     def _made(self, fault: str, times: int) -> None:
         if times:

@@ -177,7 +177,15 @@ class Exchange:
             return answers.no_instruments(query, now_ms)
         if faults.odd_list:
             self.counts.show("odd_list")
-        return answers.instruments(self.source, self.dialect, now_ms, query, odd=faults.odd_list)
+        if faults.list_page:
+            self.counts.show("list_page")
+            query = {**query, "limit": str(min(faults.list_page, number(query, "limit") or faults.list_page))}
+        answer = answers.instruments(
+            self.source, self.dialect, now_ms, query, odd=faults.odd_list, closed=faults.closed
+        )
+        if any(f'"{name}"'.encode() in answer.body for name in faults.closed):
+            self.counts.show("closed")
+        return answer
 
     def _note_question(self, query: Query, now_ms: int) -> None:
         try:

@@ -115,6 +115,10 @@ class Faults(StreamFaults):
     )
 
     empty_list: bool = attrs.field(default=False, metadata={"help": "the list of symbols is empty"})
+    closed: tuple[str, ...] = attrs.field(
+        default=(), converter=texts, metadata={"help": "these symbols are Closed in the list, though they trade"}
+    )
+    list_page: int | None = number(None, "at most so many symbols on a page of the list")
     limit_headers: bool = attrs.field(
         default=False, metadata={"help": "every answer says how many requests are left, and until when it counts them"}
     )
@@ -131,6 +135,11 @@ class Faults(StreamFaults):
             "help": "candles the exchange does not have, such as BTCUSDT:2024-05-01T12:30..2024-05-01T13:00,"
             " or BTCUSDT/60:2024-05-01..2024-05-02 in one interval only"
         },
+    )
+    spoiled: tuple[Hole, ...] = attrs.field(
+        default=(),
+        converter=_holes,
+        metadata={"help": "candles that have a price of 0 over REST and will never have another, said like holes"},
     )
     hole_share: float = _share("share of all candles the exchange does not have, chosen by the seed")
     spoiled_share: float = _share("share of all closed candles that have a price of 0 over REST, chosen by the seed")
@@ -158,7 +167,12 @@ class Faults(StreamFaults):
     @property
     def conceal(self) -> bool:
         """Whether any candle is shown otherwise than it is, or not at all."""
-        return bool(self.holes or self.hole_share or self.rest_lag_ms or self.spoiled_share or self.rest_wrong)
+        whole = self.holes or self.spoiled or self.hole_share or self.rest_lag_ms
+        return bool(whole or self.spoiled_share or self.rest_wrong)
+
+    def spoils(self, name: str, timeframe: Timeframe, open_ms: int) -> bool:
+        """Whether a candle has no sound row over REST, for good."""
+        return any(each.start_ms <= open_ms < each.end_ms and each.is_of(name, timeframe) for each in self.spoiled)
 
     def emptied(self, name: str, timeframe: Timeframe) -> Spans:
         """Where a series has no candle at all."""
@@ -169,7 +183,8 @@ class Faults(StreamFaults):
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""
-        return {**attrs.asdict(self, recurse=False), "holes": [str(hole) for hole in self.holes]}
+        named = {name: list(map(str, getattr(self, name))) for name in ("holes", "spoiled")}
+        return {**attrs.asdict(self, recurse=False), **named}
 
 
 # Drawn with one number for each request, so the shares add up; these are matters of the candle, not of the request.

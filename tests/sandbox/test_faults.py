@@ -97,6 +97,13 @@ def test_an_odd_list_has_every_symbol_and_rows_that_name_none() -> None:
     assert listed(odd_list=True) == [None, 7, [], None, "SOONUSDT", *listed()]
 
 
+def test_symbols_are_closed_in_a_list_of_short_pages() -> None:
+    box = asker(faults=Faults(closed=["ETHUSDT"], list_page=2))
+    first = box.json("/v5/market/instruments-info", category="linear", limit=1000, baseCoin="ETH")["result"]["list"]
+    assert [(row["symbol"], row["status"]) for row in first][1:] == [("ETHUSDT", "Closed")]
+    assert (len(first), box.exchange.counts.shown["closed"]) == (2, 1)
+
+
 def test_latency_is_fixed_and_jitter_is_added() -> None:
     box = asker(faults=Faults(latency_ms=80, jitter_ms=40))
     delays = [box.reply(KLINE, **WINDOW).delay_s for _ in range(50)]
@@ -267,6 +274,16 @@ def test_a_hole_is_in_the_answers_and_in_the_truth() -> None:
     assert truth.count(b"\n") == 1 + 18
     assert opens(box, interval="30", limit=40) == opens(asker(), interval="30", limit=40)
     assert opens(box, symbol="ETHUSDT") == opens(asker(), symbol="ETHUSDT")
+
+
+def test_what_is_spoiled_for_good_is_in_the_answers_and_not_in_the_truth() -> None:
+    spoiled = f"BTCUSDT/60:{HERE - 5 * HOUR}..{HERE - 4 * HOUR}"
+    box = asker(faults=Faults(spoiled=[spoiled]))
+    rows = box.json(KLINE, symbol="BTCUSDT", interval="60", start=HERE - 6 * HOUR, end=HERE - 3 * HOUR)["result"][
+        "list"
+    ]
+    assert [row[3] == "0" for row in rows] == [False, False, True, False]
+    assert len(box.exchange.truth("BTCUSDT", "60", HERE - 6 * HOUR, HERE - 2 * HOUR).splitlines()) == 1 + 3
 
 
 def test_the_help_shows_how_a_hole_is_written() -> None:

@@ -4,7 +4,7 @@ Pure: no clock, no network, no faults; those are put in from outside (`twist` ma
 written). Every reply has the envelope of https://bybit-exchange.github.io/docs/v5/guide, its `time` by the box's clock.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import attrs
@@ -15,7 +15,7 @@ from collector.sandbox import maintenance
 from collector.sandbox.maintenance import Maintenance
 from collector.sandbox.market.listing import Row, Selection, Source
 from collector.sandbox.market.prices import json_of
-from collector.sandbox.rest.instruments import list_instruments, with_odd_rows
+from collector.sandbox.rest.instruments import list_instruments, with_closed, with_odd_rows
 from collector.sandbox.rest.query import Asked, Dialect, Query, Refusal, read_kline
 
 KLINE = "/v5/market/kline"
@@ -83,10 +83,14 @@ def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list
     return source.page(listing, timeframe, Selection(first_ms, last_ms + 1, asked.limit, newest), now_ms)
 
 
-def instruments(source: Source, dialect: Dialect, now_ms: int, query: Query, *, odd: bool = False) -> Answer:
-    """The list of instruments (docs: market/instrument); with `odd` fields and rows if that is asked for."""
+def instruments(
+    source: Source, dialect: Dialect, now_ms: int, query: Query, *, odd: bool = False, closed: Sequence[str] = ()
+) -> Answer:
+    """The list of instruments (docs: market/instrument); with `odd` fields and rows if that is asked for, and with
+    some symbols `closed`."""
     try:
         result = list_instruments(source, dialect, now_ms, query)
+        result = with_closed(result, closed) if closed else result
         result = with_odd_rows(result) if odd else result
     except Refusal as refusal:
         return refused(refusal, now_ms)

@@ -3,6 +3,7 @@
 Pure. Only texts where the exchange has texts: a client that reads a number where there is none must fail here too.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from collector.sandbox.market import noise
@@ -44,6 +45,12 @@ def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query
     more = len(left) > size or (dialect.last_cursor == "filled" and bool(page))
     token = asked.cursor(page[0].symbol, page[-1].symbol) if more else ""
     return {"category": category, "list": [contract_row(listing, now_ms) for listing in page], "nextPageCursor": token}
+
+
+def with_closed(result: dict[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
+    """The same list, in which these symbols trade no more."""
+    rows = [{**row, "status": "Closed"} if row["symbol"] in symbols else row for row in result["list"]]
+    return {**result, "list": rows}
 
 
 def with_odd_rows(result: dict[str, Any]) -> dict[str, Any]:
