@@ -38,7 +38,7 @@ def main() -> None:
         sys.stdout.write("".join(f"{kind:<{width}}  {what}\n" for kind, what in SAID.items()))
         return
     if given.track_record is not None:
-        record = track_record.TrackRecord(range(1, track_record.SEEDS + 1), given.length or _LENGTH, given.calm)
+        record = track_record.TrackRecord(given.runs or track_record.SEEDS, given.length or _SHORT, given.calm)
         sys.exit(bool(track_record.show(given.track_record, record, given.processes)))
     wanted = _lives(given)
     runs = len(wanted) if isinstance(wanted, list) else given.runs
@@ -54,7 +54,7 @@ def main() -> None:
 
 def _lives(given: argparse.Namespace) -> Iterable[Life]:
     length = given.length or (_SHORT if given.each or given.pairs or given.deal else _LENGTH)
-    first = Life(given.seed, length, given.calm, given.scenario, given.strikes, given.pushes)
+    first = Life(given.seed, length, given.calm, given.scenario, given.strikes, given.pushes, not given.until_broken)
     if given.seeds:
         return lives.kept(given.length or float("inf"))
     if given.each:
@@ -112,6 +112,7 @@ def _arguments() -> argparse.Namespace:
     run.add_argument("--scenario", default="", metavar="KIND,…", help="only these kinds of faults")
     run.add_argument("--pushes", type=float, metavar="S", help="seconds between those of a topic (drawn: 5, 20 or 60)")
     run.add_argument("--strikes", type=int, help="only the first so many faults of a run")
+    run.add_argument("--until-broken", action="store_true", help="a run ends when it breaks a promise")
     say = parser.add_argument_group("what is said")
     say.add_argument("--list", action="store_true", help="print the kinds of faults")
     say.add_argument("--shrink", type=float, metavar="MINUTES", help="spent on finding the shortest (5; 0 for one run)")

@@ -18,6 +18,7 @@ class Life:
     kinds: tuple[str, ...] = ()  # of faults; none: drawn from the seed
     strikes: int | None = None  # only the first so many
     pushes_s: float | None = None  # between those of a topic; None: drawn from the seed
+    to_the_end: bool = True  # also after a promise was broken
     tries: int = 1  # seeds from this one on, until a run counts
 
     def with_seed(self, seed: int) -> "Life":
@@ -27,6 +28,7 @@ class Life:
         """What the command takes to live it again."""
         given = ["--seed", str(self.seed), "--runs", "1", "--length", f"{self.length:g}", "--calm", f"{self.calm:g}"]
         given += ["--scenario", ",".join(self.kinds)] if self.kinds else []
+        given += [] if self.to_the_end else ["--until-broken"]
         given += ["--pushes", f"{self.pushes_s:g}"] if self.pushes_s is not None else []
         return given + (["--strikes", str(self.strikes)] if self.strikes is not None else [])
 

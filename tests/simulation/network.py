@@ -91,6 +91,7 @@ class Network(network.Network):
         self.wires: list[Wire] = []
         self.opened = 0
         self.refuses = ""
+        self.hangs_s = 0.0  # until a connection is given up, while none can be made
         self.latency_s = 0.0
         self.loss = 0.0
         self.sent = 0  # pieces
@@ -116,6 +117,10 @@ class Network(network.Network):
 
     async def connect(self, host: str, port: int) -> network.Stream:
         await trio.lowlevel.checkpoint()
+        if self.hangs_s:
+            self.refused += 1
+            await trio.sleep(self.hangs_s)
+            raise OSError("connection timed out")
         if self.refuses:
             self.refused += 1
             raise OSError(self.refuses)

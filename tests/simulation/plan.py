@@ -11,7 +11,7 @@ from tests.simulation.faults.people import NEW, OLD
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 TIMEFRAMES = ("1", "5", "15", "60", "240", "D")
 KINDS = tuple(faults.KINDS)
-_MOST = 8  # kinds in one run: with more, each strikes too seldom
+MOST = 8  # kinds in one run: with more, each strikes too seldom
 _ENDS = ("kill", "kill in a call", "power cut", "stop")  # after which a start shows what was left behind
 _END_SHARE = 0.3  # of the runs that have each of these, whatever else is drawn
 _EVERY_S = 400.0
@@ -41,6 +41,7 @@ class Plan:
     strikes: tuple[Strike, ...]
     kinds: frozenset[str] = attrs.field()
     limited: bool = False  # to the 50 newest rows of a file
+    everything: bool = False  # is wanted that the exchange lists
     calm_s: float = 5400.0
     push_every_s: float = 5.0  # of each topic
     states: int = 12  # in which the disk may be after a power cut, that are looked at beside the one that is lived on
@@ -73,6 +74,11 @@ class Plan:
         return self.limited or "limit" in self.kinds
 
     @property
+    def sleeps(self) -> bool:
+        """Whether more time may pass in one go than candles are wanted of."""
+        return not self.kinds.isdisjoint(("asleep", "asleep for a day", "late history"))
+
+    @property
     def needs_repair(self) -> bool:
         return any(faults.KINDS[strike.kind].needs_repair for strike in self.strikes)
 
@@ -83,11 +89,14 @@ def draw(seed: int, hours: float, kinds: tuple[str, ...] = (), calm: float = 1.5
     chosen = kinds or _drawn(dice)
     strikes = tuple(_strikes(dice, hours * 3600, chosen))
     limited, push_every_s = dice.random() < 0.25, dice.choice(_PUSHES_S)
-    return Plan(seed, hours, strikes, limited=limited, calm_s=calm * 3600, push_every_s=push_every_s)
+    everything = Random(f"everything {seed}").random() < 0.25
+    return Plan(
+        seed, hours, strikes, limited=limited, everything=everything, calm_s=calm * 3600, push_every_s=push_every_s
+    )
 
 
 def _drawn(dice: Random) -> tuple[str, ...]:
-    some = {*dice.sample(KINDS, dice.randint(1, _MOST))}
+    some = {*dice.sample(KINDS, dice.randint(1, MOST))}
     return tuple(sorted(some.union(each for each in _ENDS if dice.random() < _END_SHARE)))
 
 

@@ -107,6 +107,10 @@ class Process:
                 return
             await trio.sleep(1)
 
+    def lives_for(self, seconds: float) -> bool:
+        """Whether the service has been running for so long."""
+        return self.serves and not self.ended.is_set() and trio.current_time() - self.began_s >= seconds
+
     async def end(self, again_s: float = _AGAIN_S) -> None:
         """Has it end in good order."""
         self.again_s = again_s
@@ -182,6 +186,14 @@ class Process:
     async def _watch(self, _: Vitals, book: Book) -> None:
         self.book = book
         await trio.sleep_forever()
+
+    async def look_for(self, doing: str, times: int) -> None:
+        """Asks again after some seconds, a few times, until it is doing this."""
+        for _ in range(times):
+            await self.look()
+            if self.report is not None and self.report().doing == doing:
+                return
+            await trio.sleep(5)
 
     async def look(self) -> None:
         """Asks the service how it is, at its port."""

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -11,6 +12,21 @@ _ROWS_AT_LEAST = 100  # that a run has to collect before it says anything
 
 def _counter(given: dict[str, int]) -> Counter[str]:
     return Counter(given)
+
+
+class Wrong(list[str]):
+    """Broken promises. `on_first` is called when there is one."""
+
+    on_first: Callable[[], object] = staticmethod(lambda: None)
+
+    def append(self, what: str) -> None:
+        super().append(what)
+        self.on_first()
+
+    def __iadd__(self, more: Iterable[str]) -> "Wrong":  # type: ignore[misc, override]
+        for what in more:
+            self.append(what)
+        return self
 
 
 @attrs.define
@@ -33,7 +49,7 @@ class Report:
     most_in_5s: int = 0
     uncounted: Counter[str] = attrs.field(factory=Counter, converter=_counter)  # runs that prove nothing, by the reason
     uncounted_hours: float = 0.0
-    wrong: list[str] = attrs.field(factory=list)
+    wrong: Wrong = attrs.field(factory=Wrong, converter=Wrong)
     traces: list[str] = attrs.field(factory=list)
 
     def judge(self, kinds: frozenset[str]) -> None:

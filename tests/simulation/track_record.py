@@ -12,6 +12,8 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 
@@ -20,25 +22,31 @@ import attrs
 TREE = Path(__file__).parents[2]
 PAST = Path(__file__).parent / "past"
 SEEDS = 50
-_LEAST_S, _HOUR_S = 300.0, 150.0  # of real time for a run, and each hour of it: beyond, not even its end is told
 _SAID = 100  # characters of what was said
-_KEPT, _BROKEN = 0, 1  # exit statuses of a run; any other is a crash, such as of an import
+_KEPT = 0  # exit status of runs that break no promise
+_TOLD = re.compile(r"seed (?P<seed>\d+): (?P<what>.*)")
+_KINDS = re.compile(r"^kinds: (.*)\n", re.MULTILINE)
 _HUNK = re.compile(r"^@@ .*\n", re.MULTILINE)
 
 
 @attrs.frozen
 class Fault:
-    """One patch: a name, the fault in words, and of each file what to put in the place of what."""
+    """One patch: a name, the fault in words, and of each file what to put in the place of what.
+
+    `kinds` are those of the simulation, separated by commas, that have to meet for the fault to show.
+    """
 
     name: str
     said: str
     edits: tuple[tuple[str, str, str], ...]
+    kinds: str = ""
 
     @classmethod
     def read(cls, path: Path) -> "Fault":
         said, *files = re.split(r"^--- a/.*\n\+\+\+ b/", path.read_text(), flags=re.MULTILINE)
         edits = tuple(edit for each in files for edit in _edits(each))
-        return cls(path.stem, " ".join(said.split()), edits)
+        kinds = _KINDS.search(said)
+        return cls(path.stem, " ".join(_KINDS.sub("", said).split()), edits, kinds[1] if kinds else "")
 
     def bring_back(self, tree: Path) -> None:
         """Changes the files of a tree. Lines may have moved; what is replaced has to be there once.
@@ -84,63 +92,97 @@ def copy_tree(directory: Path) -> Path:
 
 
 @attrs.frozen
+class Drawn:
+    """One run: its seed, and the kinds of faults that it has; none: drawn from the seed."""
+
+    seed: int
+    kinds: str = ""
+
+    def __str__(self) -> str:
+        return f"seed {self.seed} of {self.kinds}" if self.kinds else f"seed {self.seed}"
+
+
+@attrs.frozen
 class Found:
-    """At which seed a fault was found (None: at none), after how many simulated hours, and what was said first."""
+    """By which run a fault was found (None: by none), after how many simulated hours, and what was said first."""
 
     fault: Fault
-    seed: int | None
+    by: Drawn | None
     hours: float
     what: str = ""
 
     def line(self, width: int) -> str:
-        where = f"found at seed {self.seed}" if self.seed else "not found"
+        where = f"found at seed {self.by.seed}" if self.by else "not found"
         return f"{self.fault.name:<{width}}  {where:<16}  {self.hours:6,.1f} h  {self.what[:_SAID]}".rstrip()
 
 
 @attrs.define
 class TrackRecord:
-    """The search for faults: which seeds are tried, and how long a run is, in hours of faults and of calm."""
+    """The search for faults: how many seeds are tried, and how long a run is, in hours of faults and of calm."""
 
-    seeds: Sequence[int]
+    seeds: int
     length: float
     calm: float
-    _sound: dict[int, bool] = attrs.field(factory=dict)  # whether the tree as it is keeps every promise, by seed
+    _sound: dict[Drawn, bool] = attrs.field(factory=dict)  # whether the tree as it is keeps every promise
     _lock: Lock = attrs.field(factory=Lock)
 
     def search(self, fault: Fault) -> Found:
         """Runs seed after seed with the fault, until one finds it."""
+        left, tried = self._drawn_for(fault), 0
         with tempfile.TemporaryDirectory(prefix="past-") as scratch:
             tree = copy_tree(Path(scratch))
             fault.bring_back(tree)
-            for tried, seed in enumerate(self.seeds, 1):
-                if (what := self._broken(tree, seed)) and self._is_sound(seed):
-                    return Found(fault, seed, tried * (self.length + self.calm), what)
-        return Found(fault, None, len(self.seeds) * (self.length + self.calm))
+            while broken := self._first_broken(tree, left):
+                place, what = broken
+                tried += place + 1
+                if self._is_sound(left[place]):
+                    return Found(fault, left[place], tried * (self.length + self.calm), what)
+                left = left[place + 1 :]
+        return Found(fault, None, self.seeds * (self.length + self.calm))
 
-    def _is_sound(self, seed: int) -> bool:
+    def _drawn_for(self, fault: Fault) -> list[Drawn]:
+        """Of a fault that names kinds, half of the runs have these alone; all others have what their seed draws."""
+        alone = (self.seeds + 1) // 2 if fault.kinds else 0
+        return [Drawn(seed, fault.kinds if seed <= alone else "") for seed in range(1, self.seeds + 1)]
+
+    def _is_sound(self, drawn: Drawn) -> bool:
         with self._lock:
-            if seed not in self._sound:
-                what = self._broken(TREE, seed)
-                self._sound[seed] = not what
-                if what:
-                    sys.stdout.write(f"without any fault, seed {seed}: {what}\n")
-            return self._sound[seed]
+            if drawn not in self._sound:
+                broken = self._first_broken(TREE, [drawn])
+                self._sound[drawn] = broken is None
+                if broken:
+                    sys.stdout.write(f"without any fault, {drawn}: {broken[1]}\n")
+            return self._sound[drawn]
 
-    def _broken(self, tree: Path, seed: int) -> str:
-        """What the run of a seed says first of a broken promise; nothing if all were kept."""
-        run = [sys.executable, "-m", "tests.simulation", "--seed", str(seed), "--runs", "1"]
-        run += ["--length", f"{self.length:g}", "--calm", f"{self.calm:g}", "--processes", "1"]
-        within_s = _LEAST_S + _HOUR_S * (self.length + self.calm)
-        try:
-            done = subprocess.run(run, cwd=tree, capture_output=True, text=True, timeout=within_s)
-        except subprocess.TimeoutExpired:
-            return f"it takes longer than {within_s:.0f} s"
-        if done.returncode == _KEPT:
-            return ""
-        told = [line for line in done.stdout.splitlines() if line.startswith(f"seed {seed}: ")]
-        if done.returncode == _BROKEN and told:
-            return told[0].partition(": ")[2]
-        return f"it ends with {done.returncode}: {(done.stderr.splitlines() or [''])[-1]}"
+    def _first_broken(self, tree: Path, left: Sequence[Drawn]) -> tuple[int, str] | None:
+        """The first run that breaks a promise, by its place, and what it says first."""
+        place = 0
+        for kinds, group in groupby(left, attrgetter("kinds")):
+            some = list(group)
+            if broken := self._broken(tree, some[0].seed, len(some), kinds):
+                seed, what = broken
+                return place + seed - some[0].seed, what
+            place += len(some)
+        return None
+
+    def _broken(self, tree: Path, first: int, runs: int, kinds: str) -> tuple[int, str] | None:
+        """The same of runs with seeds that follow each other, by its seed."""
+        run = [sys.executable, "-m", "tests.simulation", "--seed", str(first), "--runs", str(runs), "--shrink", "0"]
+        run += ["--length", f"{self.length:g}", "--calm", f"{self.calm:g}", "--processes", "1", "--until-broken"]
+        run += ["--scenario", kinds] if kinds else []
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(run, cwd=tree, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+        ):
+            assert process.stdout
+            for line in process.stdout:
+                if told := _TOLD.match(line):
+                    process.terminate()
+                    return int(told["seed"]), told["what"]
+            if process.wait() == _KEPT:
+                return None
+            errors.seek(0)
+            return first, f"it ends with {process.returncode}: {(errors.read().splitlines() or [''])[-1]}"
 
 
 def show(names: Sequence[str], record: TrackRecord, processes: int = 1) -> int:
@@ -153,6 +195,6 @@ def show(names: Sequence[str], record: TrackRecord, processes: int = 1) -> int:
             sys.stdout.write(f"{each.line(width)}\n")
             sys.stdout.flush()
             found.append(each)
-    share = sum(each.seed is not None for each in found) / len(found)
-    sys.stdout.write(f"{share:.0%} of {len(found)} past faults are found within {len(record.seeds)} seeds\n")
-    return sum(each.seed is None for each in found)
+    share = sum(each.by is not None for each in found) / len(found)
+    sys.stdout.write(f"{share:.0%} of {len(found)} past faults are found within {record.seeds} seeds\n")
+    return sum(each.by is None for each in found)

@@ -76,7 +76,7 @@ def live(life: Life, scratch: Path) -> str:
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{life.seed}-") as directory:
         began_s = virtual.real_s()
         try:
-            virtual.run(world.run, life.seed, plan, Path(directory), report)
+            virtual.run(world.run, life.seed, plan, Path(directory), report, life.to_the_end)
         except (Exception, BaseExceptionGroup) as error:
             report.wrong.append(f"the run ended: {error!r}")
             report.hours, report.seconds = virtual.elapsed_s() / 3600, virtual.real_s() - began_s

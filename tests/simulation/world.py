@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from collector.errors import CollectorError, Refused, StorageError
-from collector.sandbox import Sandbox, build_exchange, open_sandbox
+from collector.sandbox import Dialect, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
 from collector.sandbox.stream.rules import StreamRules
 from collector.settings.settings import Settings
@@ -34,6 +34,7 @@ from tests.simulation.report import Report
 from tests.support.live_market import live_settings
 
 _BAN_S = 600.0
+_LOOKS = 6  # until it is said to be busy: candles are asked for again now and then
 _SHARES = (1.0, 0.1, 0.03)  # of the limit on requests: a small one is soon used up
 _LONGEST_S = 7200.0  # until a strike that has no effect is given up
 
@@ -51,6 +52,7 @@ class World:
     wrong: Together = attrs.field(init=False)
     refusing: Shared[str] = attrs.field(init=False)
     latency: Shared[float] = attrs.field(init=False)
+    hanging: Shared[float] = attrs.field(init=False)
     loss: Shared[float] = attrs.field(init=False)
     disk_error: Shared[int | None] = attrs.field(init=False)
     slowness: Shared[float] = attrs.field(init=False)
@@ -58,10 +60,14 @@ class World:
     _refusing_since_s: float = inf
     _excused: list[type[CollectorError]] = attrs.field(factory=list)
     witness: Witness = attrs.field(init=False)
+    other_settings: trio.Lock = attrs.field(factory=trio.Lock)  # of who changes some, and changes them back
+    _on: int = 0  # strikes
+    _crowded_s: float = 0.0  # when several were on, last
 
     def __attrs_post_init__(self) -> None:
         self.wrong = Together(self.box)
         self.refusing = Shared(partial(setattr, self.network, "refuses"), "")
+        self.hanging = Shared(partial(setattr, self.network, "hangs_s"), 0.0)
         self.latency = Shared(partial(setattr, self.network, "latency_s"), 0.0)
         self.loss = Shared(partial(setattr, self.network, "loss"), 0.0)
         self.disk_error = Shared(self._set_disk_error, None)
@@ -79,6 +85,16 @@ class World:
     def settings(self) -> Settings:
         """Those that the collector runs with, or will be started with."""
         return self.process.settings
+
+    def begin(self) -> None:
+        """What is so from the beginning on."""
+        for strike in self.plan.strikes:
+            if begin := KINDS[strike.kind].begin:
+                begin(self, Random(strike.seed))
+
+    def alone_for(self, seconds: float) -> bool:
+        """Whether for so long one strike has been on and no other."""
+        return self._on == 1 and trio.current_time() - self._crowded_s >= seconds
 
     async def live(self) -> None:
         """Goes through the plan, then calms down."""
@@ -115,14 +131,29 @@ class World:
 
     async def _strike(self, strike: Strike) -> None:
         self.report.strikes[strike.kind] += 1
+        self._note_strikes(1)
         with trio.move_on_after(strike.for_s + _LONGEST_S):
             fired = await KINDS[strike.kind].act(self, Random(strike.seed), strike.for_s)
             self.report.fired[strike.kind] += fired
+        self._note_strikes(-1)
+
+    def _note_strikes(self, more: int) -> None:
+        self._on += more
+        if self._on > (more > 0):
+            self._crowded_s = trio.current_time()
 
 
-async def run(plan: Plan, directory: Path, report: Report) -> None:
-    """Runs a plan; what was seen goes into the report."""
-    trace, began_s = Trace(), virtual.real_s()
+async def run(plan: Plan, directory: Path, report: Report, to_the_end: bool = True) -> None:
+    """Runs a plan, also after it has broken a promise unless told otherwise; what was seen goes into the report."""
+    began_s = virtual.real_s()
+    with trio.CancelScope() as scope:
+        report.wrong.on_first = report.wrong.on_first if to_the_end else scope.cancel
+        await _run(plan, directory, report)
+    report.hours, report.seconds = trio.current_time() / 3600, virtual.real_s() - began_s
+
+
+async def _run(plan: Plan, directory: Path, report: Report) -> None:
+    trace = Trace()
     network = Network(trace.note, Random(f"network {plan.seed}"), directory)
     local = VirtualClock()
     clock = Clock(EPOCH_NS // 1_000_000, 1, local.world_ns)
@@ -135,6 +166,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         clock=clock,
         real_s=local.world_s,
         stream=rules,
+        dialect=_drawn_dialect(Random(f"dialect {plan.seed}")),
     )
     async with open_sandbox(exchange, network=network) as box:
         settings = live_settings(
@@ -143,6 +175,7 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
             symbols=plan.symbols,
             timeframes=TIMEFRAMES,
             limit_to_50_entries=plan.limited,
+            fetch_all_symbols=plan.everything,
             flush_interval_s=1,
             fsync=True,
             ban_wait_s=_BAN_S,
@@ -154,11 +187,12 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         machine = SimulatedMachine(Random(f"machine {plan.seed}"), local, network, disk)
         process = Process(settings, disk, machine, report.wrong)
         world = World(plan, box, machine, disk, process, report)
+        world.begin()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.run)
             nursery.start_soon(world.witness.watch)
             await world.live()
-            await process.look()
+            await process.look_for("up to date", _LOOKS)
             world.witness.judge()
             process.let_go = True
             process.stop.set()
@@ -167,8 +201,17 @@ async def run(plan: Plan, directory: Path, report: Report) -> None:
         world.witness.judge_files()
         report.states, report.disk = report.states + report.power_cuts, disk.states
         report.requests, report.most_in_5s = box.counts.requests, box.counts.most_in_5s
-    report.hours, report.seconds = trio.current_time() / 3600, virtual.real_s() - began_s
     report.traces.append(trace.text)
+
+
+def _drawn_dialect(dice: Random) -> Dialect:
+    """What the exchange's documents leave open is this way in one run and that way in another."""
+    return Dialect(
+        last_cursor=dice.choice(("empty", "filled")),
+        double_cursor=dice.choice(("understood", "ignored")),
+        odd_range=dice.choice(("empty", "refuse")),
+        refused_result=dice.choice(("empty", "shaped")),
+    )
 
 
 def _instants(moments_s: dict[str, float]) -> dict[str, int | str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.simulation.faults import exchange, machine, people
+from tests.simulation.faults import exchange, files, machine, market, people
 from tests.simulation.faults.kind import Kind
 
-KINDS: Mapping[str, Kind] = exchange.KINDS | machine.KINDS | people.KINDS
+KINDS: Mapping[str, Kind] = exchange.KINDS | market.KINDS | machine.KINDS | people.KINDS | files.KINDS

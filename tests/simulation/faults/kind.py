@@ -27,12 +27,14 @@ class Kind:
     """One kind of fault.
 
     `needs_repair` is whether what it leaves behind is right within an hour only after a repair against the exchange:
-    without one that takes a day. `once` is whether it strikes but once in a run.
+    without one that takes a day. `once` is whether it strikes but once in a run. `begin` says what is so in such a run
+    from its beginning on.
     """
 
     act: Act
     needs_repair: bool = False
     once: bool = False
+    begin: Callable[["World", Random], None] | None = None
 
 
 async def last(for_s: float, fired: Callable[[], bool]) -> bool:

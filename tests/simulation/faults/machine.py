@@ -4,6 +4,7 @@ import errno
 from random import Random
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from tests.simulation.disk import ERRORS
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _AGAIN_S = (0.0, 30.0, 600.0)  # until a process is started again
+DAY_S = 86_400.0
 _CALLS = 200  # to the disk, in one of which a process may die
 
 # The network.
@@ -37,6 +39,14 @@ async def _cut(world: "World", dice: Random, for_s: float) -> bool:
 async def _network_down(world: "World", dice: Random, for_s: float) -> bool:
     refused = growth(lambda: world.network.refused)
     with world.refusing.at(dice.choice(("connection refused", "no route to host", "no such host"))):
+        world.network.cut()
+        return await last(for_s, refused)
+
+
+async def _connects_hang(world: "World", dice: Random, for_s: float) -> bool:
+    """New connections are neither made nor refused, for as long as the system waits for one."""
+    refused = growth(lambda: world.network.refused)
+    with world.hanging.at(dice.choice((20.0, 130.0))):
         world.network.cut()
         return await last(for_s, refused)
 
@@ -154,21 +164,40 @@ async def _wall_clock_drifts(world: "World", dice: Random, for_s: float) -> bool
 async def _asleep(world: "World", dice: Random, for_s: float) -> bool:
     """The machine sleeps: for whoever is on it no time passes, and the world goes on."""
     await world.process.up()
-    world.machine.clock.slept_s += for_s * dice.choice((0.1, 1, 10, 50))
+    sleep(world, for_s * dice.choice((0.1, 1, 10, 50)))
     world.network.cut() if dice.random() < 0.5 else world.network.leave_half_open()
-    world.box.clock.advance(0)  # hours are due at once
     await trio.sleep(1)
     return True
+
+
+async def _asleep_for_a_day(world: "World", dice: Random, for_s: float) -> bool:
+    """And longer, where more days are wanted: what was to be asked for again after a day is."""
+    await world.process.up()
+    world.process.settings = attrs.evolve(world.settings, days_to_fetch=world.settings.days_to_fetch + 2)
+    world.process.rereading.ask()
+    await trio.sleep(for_s)
+    sleep(world, DAY_S * dice.uniform(1.05, 1.5))
+    world.network.cut() if dice.random() < 0.5 else world.network.leave_half_open()
+    await trio.sleep(1)
+    return True
+
+
+def sleep(world: "World", for_s: float) -> None:
+    """Time passes for the world alone."""
+    world.machine.clock.slept_s += for_s
+    world.box.clock.advance(0)  # hours are due at once
 
 
 KINDS = {
     "wall clock set": Kind(_wall_clock_set),
     "wall clock drifts": Kind(_wall_clock_drifts),
     "asleep": Kind(_asleep),
+    "asleep for a day": Kind(_asleep_for_a_day, once=True),
     "frozen disk": Kind(_frozen_disk),
     "half-open": Kind(_half_open),
     "network cut": Kind(_cut),
     "network down": Kind(_network_down),
+    "connects hang": Kind(_connects_hang),
     "slow network": Kind(_slow_network),
     "lossy network": Kind(_lossy_network),
     "disk error": Kind(_disk_error),

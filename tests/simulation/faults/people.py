@@ -1,27 +1,27 @@
-"""What people do to a collector: commands, other settings, files that are deleted or edited, and what is listed."""
+"""What people do to a collector: commands, other settings, other collectors, and what is listed."""
 
-import shutil
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
 
-from collector.core.candle import DAY_MS, Series, timeframe
+from collector.core.candle import Series, timeframe
 from collector.errors import CollectorError, DirectoryInUse, SettingsError, StorageError
+from collector.integrity.audit import audit
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.gaps import find_gaps
-from collector.integrity.samples import ALL, Draw
+from collector.integrity.samples import ALL, Draw, draw_samples
 from collector.pipeline.service import repair, serve
-from collector.sandbox.faults import Hole
 from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.storage.ownership import OWN
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.machine import SimulatedMachine
 from tests.simulation.process import Process
+from tests.simulation.promises.claims import every_series
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -35,7 +35,7 @@ _PORT = 9001  # of a neighbour
 # Commands, while the service is stopped.
 
 
-async def _done(world: "World", work: Callable[[], Awaitable[object]]) -> bool:
+async def done(world: "World", work: Callable[[], Awaitable[object]]) -> bool:
     """Runs a command until it has come to its end once: it may be killed, or find no network."""
     for _ in range(_TRIES):
         await world.process.up()
@@ -46,20 +46,25 @@ async def _done(world: "World", work: Callable[[], Awaitable[object]]) -> bool:
 
 
 async def _fetch(world: "World", dice: Random, for_s: float) -> bool:
-    return await _done(
+    return await done(
         world, lambda: serve(world.settings, once=True, stop=world.process.stop, machine=world.process.machine)
     )
 
 
 async def _repair(world: "World", dice: Random, for_s: float) -> bool:
-    return await _done(
+    return await repair_files(world)
+
+
+async def repair_files(world: "World") -> bool:
+    """Mends what is wrong with the files, and fetches what is missing."""
+    return await done(
         world, lambda: repair(world.settings, _every, stop=world.process.stop, machine=world.process.machine)
     )
 
 
 async def _repair_some(world: "World", dice: Random, for_s: float) -> bool:
     draw = Draw(dice.choice((1, 5)), dice.getrandbits(20))
-    return await _done(
+    return await done(
         world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop, machine=world.process.machine)
     )
 
@@ -67,7 +72,7 @@ async def _repair_some(world: "World", dice: Random, for_s: float) -> bool:
 async def repair_all(world: "World") -> bool:
     """Compares every stored candle with the exchange, whose rows win."""
     draw = Draw(ALL, 1)
-    return await _done(
+    return await done(
         world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop, machine=world.process.machine)
     )
 
@@ -95,6 +100,21 @@ async def _readers(world: "World", dice: Random, for_s: float) -> bool:
     return asked
 
 
+async def _audit(world: "World", dice: Random, for_s: float) -> bool:
+    """Somebody holds some of the files against the exchange, while the collector runs."""
+    settings, machine = world.settings, world.machine
+    for _ in range(_TRIES):
+        await world.process.up()
+        checker = DataIntegrityChecker(settings, clock=machine.clock, now_ms=world.box.clock.now_ms)
+        paths = [path for series in every_series(settings) if (path := settings.data_dir / series.file_name).exists()]
+        stored = [(each.series, each.examination.held) for each in checker.check_each(paths) if each.series]
+        with suppress(CollectorError, Killed, OSError):
+            await audit(settings, draw_samples(stored, Draw(2, dice.getrandbits(20))), checker.rows_in, machine)
+            return True
+        await trio.sleep(_PAUSE_S)
+    return False
+
+
 # Settings.
 
 
@@ -102,7 +122,7 @@ async def _reload(world: "World", dice: Random, for_s: float) -> bool:
     """More timeframes, more or fewer days, another pace: followed at once, and kept."""
     before, process = world.settings, world.process
     more: list[dict[str, Any]] = [
-        {"timeframes": (*before.timeframes, timeframe(dice.choice(("3", "30", "120"))))},
+        {"timeframes": (*before.timeframes, timeframe(dice.choice(("3", "30", "120", "W", "M"))))},
         {"days_to_fetch": dice.choice((1, 2, 3))},
         {"flush_interval_s": dice.choice((0.2, 1, 5))},
         {"bulk_request_delay_ms": dice.choice((0, 50, 500))},
@@ -117,21 +137,28 @@ async def _reload(world: "World", dice: Random, for_s: float) -> bool:
     return await last(for_s, read)
 
 
-async def _short_history(world: "World", dice: Random, for_s: float) -> bool:
-    """More days are wanted, from now on, while the exchange does not serve them: its series seem to be younger."""
-    process, days = world.process, world.settings.days_to_fetch
-    await process.up()
-    begins_ms = world.box.clock.now_ms() - int((days + dice.uniform(0.2, 0.8)) * DAY_MS)
-    hidden = growth(lambda: world.box.counts.requests)
-    with world.wrong.making({"holes": tuple(Hole(each, None, 0, begins_ms) for each in world.settings.symbols)}):
-        process.settings = attrs.evolve(world.settings, days_to_fetch=days + 1)
-        process.rereading.ask()
-        return await last(for_s + 120, hidden)
-
-
 async def _other_mode(world: "World", dice: Random, for_s: float) -> bool:
     """Started in another mode, and then as before."""
     return await _started_with(world, for_s, mode=dice.choice(("recent", "live")))
+
+
+async def _other_symbols(world: "World", dice: Random, for_s: float) -> bool:
+    """Started with fewer symbols, and the others are added again by a reload."""
+    async with world.other_settings:
+        return await _without_one(world, dice, for_s)
+
+
+async def _without_one(world: "World", dice: Random, for_s: float) -> bool:
+    process = world.process
+    await process.up()
+    before, read = process.settings.symbols, growth(lambda: process.read)
+    process.settings = attrs.evolve(process.settings, symbols=tuple(dice.sample(before, len(before) - 1)))
+    await process.end(0)
+    await trio.sleep(for_s)
+    await process.up()
+    process.settings = attrs.evolve(process.settings, symbols=before)
+    process.rereading.ask()
+    return await last(0, read)
 
 
 async def _limit(world: "World", dice: Random, for_s: float) -> bool:
@@ -146,6 +173,11 @@ async def _limit(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _started_with(world: "World", for_s: float, **changes: object) -> bool:
+    async with world.other_settings:
+        return await _started_between(world, for_s, **changes)
+
+
+async def _started_between(world: "World", for_s: float, **changes: object) -> bool:
     process = world.process
     await process.up()
     before = {name: getattr(process.settings, name) for name in changes}
@@ -159,81 +191,6 @@ async def _started_with(world: "World", for_s: float, **changes: object) -> bool
     return True
 
 
-# Files.
-
-
-async def _own_files_deleted(world: "World", dice: Random, for_s: float) -> bool:
-    """All or some of what is the collector's own, before a start."""
-    own, whole = world.settings.data_dir / OWN, dice.random() < 0.3
-    gone: list[Path] = []
-
-    async def delete() -> None:
-        await trio.lowlevel.checkpoint()
-        every = sorted(own.iterdir()) if own.exists() else []
-        for path in every:
-            if whole or dice.random() < 0.4:
-                gone.append(path)
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if whole and own.exists():
-            own.rmdir()
-
-    while not gone and await _done(world, delete):
-        pass
-    return bool(gone)
-
-
-async def _edited(world: "World", dice: Random, for_s: float) -> bool:
-    """Somebody opens a file in an editor, before a start."""
-    edited: list[Series] = []
-
-    async def edit() -> None:
-        await trio.lowlevel.checkpoint()
-        series = Series(dice.choice(world.settings.symbols), dice.choice(world.settings.timeframes))
-        path = world.settings.data_dir / series.file_name
-        if path.exists() and len(lines := path.read_bytes().splitlines(keepends=True)) > 10:
-            path.write_bytes(dice.choice(_EDITS)(dice, lines))
-            world.witness.edited(series)
-            edited.append(series)
-
-    while not edited and await _done(world, edit):
-        pass
-    return bool(edited)
-
-
-def _place(dice: Random, lines: list[bytes]) -> int:
-    return dice.randrange(1, len(lines))
-
-
-def _cut(dice: Random, lines: list[bytes]) -> bytes:
-    data = b"".join(lines)
-    return data[: dice.randrange(len(data))]
-
-
-def _crlf(dice: Random, lines: list[bytes]) -> bytes:
-    return b"".join(lines).replace(b"\n", b"\r\n")
-
-
-def _marked(dice: Random, lines: list[bytes]) -> bytes:
-    return b"\xef\xbb\xbf" + b"".join(lines)
-
-
-def _spoiled(dice: Random, lines: list[bytes]) -> bytes:
-    at = _place(dice, lines)
-    return b"".join([*lines[:at], dice.choice((b"\n", b"0\n", b"what,is,this\n", b"\0" * 40)), *lines[at + 1 :]])
-
-
-def _shortened(dice: Random, lines: list[bytes]) -> bytes:
-    at = _place(dice, lines)
-    return b"".join([*lines[:at], *lines[at + 3 :]])
-
-
-def _disordered(dice: Random, lines: list[bytes]) -> bytes:
-    at = _place(dice, lines)
-    return b"".join([lines[0], *lines[at:], *lines[1:at]])
-
-
-_EDITS = (_cut, _crlf, _marked, _spoiled, _shortened, _disordered)
-
 # Other collectors.
 
 
@@ -243,19 +200,25 @@ async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -
     Where the first has just ended, it is the second that owns the directory, and the first that is refused.
     """
     process, refused = world.process, False
+    takes_lock_away = dice.random() < 0.5
     while not refused:
         await process.up(60)
+        if takes_lock_away and not process.ended.is_set():
+            (world.settings.data_dir / OWN / "lock").unlink(missing_ok=True)
         ended, stop = process.ended, trio.Event()
+
+        async def watch(*_: object, ended: trio.Event = ended) -> None:
+            if not ended.is_set():  # who is watched owns the directory
+                world.report.wrong.append("two collectors own the directory")
+            await trio.sleep_forever()
+
         with trio.move_on_after(60), world.excusing(DirectoryInUse):
             try:
-                await serve(world.settings, once=False, stop=stop, machine=process.machine)
+                await serve(world.settings, once=False, stop=stop, machine=process.machine, watch=watch)
             except* DirectoryInUse:
                 refused = True
             except* (CollectorError, Killed):  # the disk or the network, which may refuse before the lock does
                 pass
-            else:
-                if not ended.is_set():
-                    world.report.wrong.append("two collectors own the directory")
     return refused
 
 
@@ -266,7 +229,13 @@ async def _neighbour(world: "World", dice: Random, for_s: float) -> bool:
     disk = SimulatedDisk(directory, Random(f"neighbour {dice.random()}"), world.settings.data_dir.parent)
     machine = SimulatedMachine(Random(dice.random()), world.machine.clock, world.network, disk)
     settings = attrs.evolve(world.settings, data_dir=directory, limit_to_50_entries=False)
-    neighbour = Process(settings, disk, machine, world.report.wrong, lambda _: True, port=_PORT)
+
+    def expects(error: CollectorError) -> bool:
+        """Nothing of what is listed is a reason to give up for good, unless symbols were named and do not trade."""
+        may_be_wrong = world.wrong.makes("closed") and not settings.fetch_all_symbols
+        return may_be_wrong or not isinstance(error, SettingsError)
+
+    neighbour = Process(settings, disk, machine, world.report.wrong, expects, port=_PORT)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(neighbour.run)
         fired = await last(for_s, lambda: any(directory.glob("*.csv")))
@@ -302,12 +271,11 @@ KINDS = {
     "repair": Kind(_repair),
     "repair against the exchange": Kind(_repair_some),
     "readers": Kind(_readers),
+    "check against the exchange": Kind(_audit),
     "reload": Kind(_reload),
-    "short history": Kind(_short_history, needs_repair=True, once=True),
     "other mode": Kind(_other_mode),
+    "other symbols": Kind(_other_symbols),
     "limit": Kind(_limit),
-    "own files deleted": Kind(_own_files_deleted),
-    "file edited": Kind(_edited, needs_repair=True),
     "neighbour": Kind(_neighbour),
     "second collector": Kind(_second_on_the_directory),
 }

@@ -5,12 +5,13 @@ the ledger says of a series is older than the file, so it may claim a row less; 
 may claim rows that newer ones have pushed out since.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
 
 from collector.core.candle import Series
+from collector.core.missing import State
 from collector.core.planning import NEWEST, wanted
 from collector.core.rows import candles_in, coverage
 from collector.core.spans import Spans
@@ -57,10 +58,13 @@ def traded(world: "World", series: Series) -> tuple[int, int]:
     return series.timeframe.floor(listing.listed_ms), listing.end_ms
 
 
-def ahead(world: "World", truths: TruthsOfTheBox, known: Known) -> Iterator[str]:
-    """Where the ledger calls more held, or verified, than a power cut would leave. `known` remembers files."""
+def ahead(world: "World", truths: TruthsOfTheBox, known: Known, but: Collection[Series] = ()) -> Iterator[str]:
+    """Where the ledger calls more held, or verified, than a power cut would leave. `known` remembers files; left out
+    are some in which others have written."""
     saved = read_ledger(world.settings.data_dir, world.settings.category)
     for series, mark in saved.marks.items():
+        if series in but:
+            continue
         for place, data in enumerate(world.disk.certain(series.file_name)):
             if (before := known.get((series, place))) is None or before.data != data:
                 known[series, place] = Content.of(series, data)
@@ -75,8 +79,9 @@ def ahead(world: "World", truths: TruthsOfTheBox, known: Known) -> Iterator[str]
                     yield f"the ledger calls {series} verified, and synced is {file.rows[at]!r}"
 
 
-def unrecorded(world: "World") -> Iterator[str]:
-    """Closed candles in the wanted span that are neither in the file nor on record as missing, as `gaps` tells it."""
+def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
+    """Closed candles in the wanted span that are neither in the file nor on record as missing, as `gaps` tells it; left
+    out are files in which others have written."""
     settings = world.settings
     if settings.mode == "live":  # only what the stream brings is wanted
         return
@@ -88,6 +93,8 @@ def unrecorded(world: "World") -> Iterator[str]:
         return
     now_ms = as_of_ms(THIS_DISK, settings.data_dir, saved, world.machine.clock.now_ms())
     for series in every_series(settings):
+        if series in but:
+            continue
         frame, path = series.timeframe, settings.data_dir / series.file_name
         # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
         held = coverage(frame, sorted(sound_rows(frame, path.read_bytes()))) if path.exists() else Spans()
@@ -99,5 +106,15 @@ def unrecorded(world: "World") -> Iterator[str]:
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
         if settings.newest_only and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
             start_ms = max(start_ms, held[0].start_ms)
+        rows = dict(rows_of_file(path.read_bytes())) if path.exists() else {}
+        for gap in gaps:
+            span = gap.missing.span
+            if (
+                gap.series == series
+                and gap.missing.state is State.BEFORE_LISTING
+                and rows
+                and min(rows) < span.start_ms
+            ):
+                yield f"{series} is thought to begin behind rows that it has: {gap.missing}"
         if rest := settled.within(start_ms, now_ms) - held - named:
             yield f"{series} has candles that are neither held nor on record: {list(rest)[:2]}"

@@ -9,7 +9,7 @@ is there, and the bytes that were synced stand where they stood, up to the first
 left: a start that is under way may have cut the file there. Once the file was opened again, all is as before.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -38,8 +38,10 @@ class Reader:
     replaced: list[int] = attrs.field(factory=list)  # at the last look: rows that were true, and are now as confirmed
     crashed: bool = False  # and nobody has opened the file since
     power_failed: bool = False
+    was_edited: bool = False  # and may hold anything
     _seen: bytes = b""
     _certain: Sequence[bytes] = ()
+    _due: Rows = attrs.field(factory=dict)  # rows that an edit has left alone
 
     def killed(self) -> None:
         self.crashed = True
@@ -47,6 +49,7 @@ class Reader:
     def power_cut(self, certain: Sequence[bytes]) -> None:
         """The power fails. What the file may now be begins with one of these; what all of them hold stays seen."""
         self.crashed = self.power_failed = True
+        self._due = {}
         self._certain = [_sound(self.series.timeframe, each) for each in certain or (b"",)]
         held = [dict(rows_of_file(each)) for each in certain or (b"",)]
         self.rows = {
@@ -55,9 +58,16 @@ class Reader:
         self.false &= self.rows.keys()
         self._seen = b""
 
+    def edited(self, kept: Iterable[bytes]) -> None:
+        """Somebody has edited the file. These lines of it have to be there after the next start."""
+        lines, before = frozenset(kept), self.rows
+        self.power_cut([b""])
+        self._due = {at: line for at, line in before.items() if line in lines}
+        self.was_edited = True
+
     def opened(self) -> None:
         """A start has mended the file."""
-        self.crashed = self.power_failed = False
+        self.crashed = self.power_failed = self.was_edited = False
 
     def look(self, data: bytes, now_ms: int) -> Iterator[str]:
         """What is wrong with the file as it is now, by the exchange's time."""
@@ -103,6 +113,7 @@ class Reader:
             yield f"{why} at byte {len(HEADER) + good}"
         rows = dict(zip(opens, rest[:good].splitlines(keepends=True), strict=True))
         yield from self._missed(rows)
+        yield from self._not_left_alone(rows)
         yield from self._judge({at: line for at, line in rows.items() if self.rows.get(at) != line}, now_ms)
         self.rows = rows
         self.false &= rows.keys()
@@ -122,6 +133,14 @@ class Reader:
     def _unexplained(self, lost: list[int]) -> list[int]:
         """Those of the rows that are gone that a start may not take out, whatever the exchange says of the time."""
         return [at for at in lost if self.series.timeframe.close(at) <= self.vouched_ms] if self.early else lost
+
+    def _not_left_alone(self, rows: Rows) -> Iterator[str]:
+        lost = [at for at in self._due if at not in rows]
+        if self.limited and rows:
+            lost = [at for at in lost if at > next(iter(rows))]
+        if lost:
+            yield f"{counted(len(lost), 'row')} that an edit has left alone is gone, the first {self._due[lost[0]]!r}"
+        self._due = {}
 
     def _judge(self, new: Rows, now_ms: int) -> Iterator[str]:
         self.truths.learn(self.series, list(new))

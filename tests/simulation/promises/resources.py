@@ -11,7 +11,7 @@ import trio
 _MORE = 150  # objects of a class: what is known of files grows by a span now and then, and their rows by 160 an hour
 # Of the spans of candles, `rows` remembers 1024, and fills that within hours.
 _REMEMBERED = {"collector.core.spans.Span": 1200, "collector.core.spans.Spans": 1200}
-_TASKS, _DESCRIPTORS = 16, 6  # some requests may be under way, each with tasks at both ends
+_TASKS, _DESCRIPTORS = 24, 6  # some requests may be under way, each with tasks at both ends
 
 
 @attrs.frozen

@@ -2,7 +2,8 @@
 work, and after each kill and power cut."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -52,6 +53,8 @@ class Witness:
     _traffic: Traffic = attrs.field(factory=Traffic)
     _conditions: Conditions = attrs.field(factory=Conditions)
     _warm: Resources | None = None
+    _is_damaged: bool = False
+    _overwritten: Counter[Series] = attrs.field(factory=Counter)
     _limited: bool = False  # whether rows could go under the limit at the last look
     _old_times: int = 0  # answers so far, at the last look
     _vouched_ms: list[int] = attrs.field(factory=lambda: [0])  # by the ledger: at each start since, and the one before
@@ -129,9 +132,10 @@ class Witness:
 
     def _note_opened(self, book: Book | None) -> None:
         """What a start finds of a file it has also mended."""
+        self._is_damaged &= book is None
         for series, reader in self._readers.items():
             record = book.records.get(series) if book else None
-            if reader.crashed and record and record.held:
+            if reader.crashed and record and record.held and not self._overwritten[series]:
                 reader.opened()
 
     def _compare_verified(self, reader: Reader, verified: Spans) -> None:
@@ -142,10 +146,24 @@ class Witness:
         wrong += [f"{at} was verified, and became {reader.rows[at]!r}" for at in reader.replaced if at in before]
         self._say(f"{reader.series} verified", wrong)
 
-    def edited(self, series: Series) -> None:
-        """Somebody has edited a file: what it held before is no matter."""
+    def edited(self, series: Series, kept: Iterable[bytes]) -> None:
+        """Somebody has edited a file: what it held before is no matter, but for these lines."""
         if series in self._readers:
-            self._readers[series].power_cut([b""])
+            self._readers[series].edited(kept)
+
+    @contextmanager
+    def overlooks(self, series: Series) -> Iterator[None]:
+        """Somebody has written over rows of a file while it is collected: nobody may notice until it is mended."""
+        self._overwritten[series] += 1
+        self.edited(series, ())
+        try:
+            yield
+        finally:
+            self._overwritten[series] -= 1
+
+    def damaged(self) -> None:
+        """Somebody has damaged what is the collector's own: until the next start it may say anything."""
+        self._is_damaged = True
 
     def _before_start(self) -> None:
         """A start takes what is closed by the ledger for closed, whatever the exchange says of the time."""
@@ -195,14 +213,22 @@ class Witness:
             self._hold_ledger_against_disk()
 
     def _hold_ledger_against_disk(self) -> None:
-        self._say("ledger", claims.ahead(self.world, self._truths, self._held))
+        self._is_damaged &= self.world.process.book is None
+        if self._is_damaged:
+            return
+        self._say("ledger", claims.ahead(self.world, self._truths, self._held, +self._overwritten))
 
     def _load(self, count: int) -> None:
         for series in self._dice.sample(list(self._readers), count):
+            if self._readers[series].was_edited:
+                continue
             self._say("loaded", self._library.look(series, sound=not self._readers[series].crashed))
 
     def _ask_for_gaps(self) -> None:
-        self._say("unrecorded", claims.unrecorded(self.world))
+        self._is_damaged &= self.world.process.book is None
+        if self._is_damaged:
+            return
+        self._say("unrecorded", claims.unrecorded(self.world, +self._overwritten))
 
     def _say(self, kind: str, wrong: Iterable[str]) -> None:
         for each in wrong:
