@@ -27,7 +27,7 @@ from collector.bybit.http_transport import open_transport
 from collector.bybit.proxies import proxy_for
 from collector.bybit.rest_protocol import Instrument, KlineAnswer, Query, TimeAnswer
 from collector.core.candle import Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.core.maintenance import Maintenance
 from collector.core.pacing import TRY_S, Budget, backoff_s, patience_s
 from collector.core.spans import Span
@@ -133,7 +133,7 @@ class Rest:
 
     _settings: Settings
     _silence: Silence
-    _vitals: Vitals
+    _counters: Counters
     _connection: Callable[[], httpx.AsyncBaseTransport]
     _limit: AddressLimit
     _places: trio.CapacityLimiter
@@ -229,7 +229,7 @@ class Rest:
         """
         async with self._places:
             await self._permit()
-            self._vitals.requests += 1
+            self._counters.requests += 1
             with self._counted():
                 try:
                     return rest_protocol.parse_status(
@@ -251,9 +251,9 @@ class Rest:
             except _Interrupted:  # somebody else was banned: this was no try, and the next keeps the silence first
                 continue
             except TryAgain as trouble:
-                self._vitals.trouble(_kind(trouble))
+                self._counters.trouble(_kind(trouble))
                 if not isinstance(trouble, BadRow):
-                    self._vitals.not_served(trio.current_time(), str(trouble))
+                    self._counters.not_served(trio.current_time(), str(trouble))
                 if tries == self._settings.bulk_max_retries:
                     raise self._last_word(trouble, began_s, tries) from trouble
                 wait_s = backoff_s(tries, self._chance.fraction())
@@ -261,11 +261,11 @@ class Rest:
                 if isinstance(trouble, _NoAnswer):
                     log.info("no answer, trying again", url=self._settings.rest_url, why=str(trouble), tries=tries)
             except Banned as ban:
-                self._vitals.trouble(ban.kind)
+                self._counters.trouble(ban.kind)
                 if tries == self._settings.bulk_max_retries:
                     raise self._last_word(ban, began_s, tries) from ban
                 wait_s = 0.0  # the silence is kept before the next try, by everybody
-            self._vitals.retries += 1
+            self._counters.retries += 1
             tries += 1
             await self._wait(wait_s)
 
@@ -275,7 +275,7 @@ class Rest:
 
     async def _wait(self, seconds: float) -> None:
         now_s = trio.current_time()
-        self._vitals.tries_again(now_s + seconds, now_s)
+        self._counters.tries_again(now_s + seconds, now_s)
         await trio.sleep(seconds)
 
     def _last_word(self, trouble: TryAgain | Banned, began_s: float, tries: int) -> RequestFailed | Unreachable:
@@ -291,7 +291,7 @@ class Rest:
         """One request from its permit to its parsed answer."""
         async with self._places:
             await self._permit()
-            self._vitals.requests += 1
+            self._counters.requests += 1
             with self._counted():
                 return await self._answer(path, query, parse)
 
@@ -308,7 +308,7 @@ class Rest:
             self._keep_silent(ban)
             raise
         self._served, self._served_at_s = True, trio.current_time()
-        self._vitals.unserved_since_s = None
+        self._counters.unserved_since_s = None
         if not self._clock.tell(answer.time_ms):
             raise BadAnswer("its time is far from the exchange's")
         return answer
@@ -319,20 +319,20 @@ class Rest:
         try:
             yield
         except (CollectorError, _Interrupted) as error:
-            self._vitals.ended(_outcome(error))
+            self._counters.ended(_outcome(error))
             raise
-        self._vitals.ended("ok")
+        self._counters.ended("ok")
 
     async def _permit(self) -> None:
         """Waits until a request may start: by this process's own pace, in its turn among all, and during no ban."""
         async with self._turn:
             await trio.sleep_until(self._pace.due_s)
             while left_s := await self._silent_s():
-                if self._vitals.quiet_until_ms != self._silence.until_ms:
-                    self._vitals.keep_quiet(self._silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
+                if self._counters.quiet_until_ms != self._silence.until_ms:
+                    self._counters.keep_quiet(self._silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
                     log.warning("rate ban or block of another command, all requests stop", wait_s=round(left_s))
                 await trio.sleep(min(left_s, _TELL_BAN_S))
-            self._vitals.quiet_until_ms = 0
+            self._counters.quiet_until_ms = 0
             _, self._pace = self._pace.reserve(trio.current_time())
 
     async def _silent_s(self) -> float:
@@ -356,9 +356,9 @@ class Rest:
             scope.cancel()
         self._silence.begin(self._settings.ban_wait_s)
         self._limit.ban(self._settings.ban_wait_s)
-        self._vitals.keep_quiet(self._silence.until_ms, trio.current_time() + self._settings.ban_wait_s, ban.state)
+        self._counters.keep_quiet(self._silence.until_ms, trio.current_time() + self._settings.ban_wait_s, ban.state)
         if not was_silent:
-            self._vitals.bans += 1
+            self._counters.bans += 1
             log.warning("all requests stop", why=ban.state, said=str(ban), wait_s=self._settings.ban_wait_s)
 
     async def _get(self, path: str, query: Query) -> tuple[int, bytes]:
@@ -400,7 +400,7 @@ class Rest:
 async def open_rest(
     settings: Settings,
     silence: Silence,
-    vitals: Vitals,
+    counters: Counters,
     clock: Clock,
     machine: Machine,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -423,10 +423,10 @@ async def open_rest(
     pace = Budget(settings.bulk_request_delay_ms / 1000)
     places = trio.CapacityLimiter(settings.bulk_batch_size)
     connection = (lambda: transport) if transport else _connections(settings.rest_url, machine.network)
-    rest = Rest(settings, silence, vitals, connection, limit, places, clock, pace, machine.chance, served)
+    rest = Rest(settings, silence, counters, connection, limit, places, clock, pace, machine.chance, served)
     silence.at_most(settings.ban_wait_s)
     if left_s := rest._shared_silence(limit.banned_s):
-        vitals.keep_quiet(silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
+        counters.keep_quiet(silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
         log.warning("a rate ban or block from before is still on", wait_s=round(left_s))
     try:
         yield rest

@@ -239,7 +239,7 @@ def parse_kline_from(status: int, body: bytes, category: str, series: Series, sp
     closed_ms = frame.floor(page.time_ms - SETTLE_MS)
     reach = Span(span.start_ms, max(span.end_ms, frame.close(frame.floor(page.time_ms))))
     rows = _closed_rows(frame, page, reach, closed_ms)
-    reached_ms = rows.covered.hull.end_ms if rows and len(page.lines) == most else closed_ms
+    reached_ms = rows.covered.bounds.end_ms if rows and len(page.lines) == most else closed_ms
     asked = Span(span.start_ms, reached_ms) if reached_ms > span.start_ms else None
     return KlineAnswer(page.time_ms, rows, asked)
 
@@ -392,7 +392,7 @@ def _check_addressee(result: _KlineResult, category: str, series: Series) -> Non
 def _closed_rows(frame: Timeframe, page: _Page, span: Span, closed_ms: int) -> Rows:
     """Those that open before the last instant at which one closed: there is no mark on the candle in progress."""
     rows = _checked(frame, page.lines, span)
-    if rows and rows.covered.hull.end_ms > closed_ms:
+    if rows and rows.covered.bounds.end_ms > closed_ms:
         rows = _checked(frame, [line for line in page.lines if open_of_line(line) < closed_ms], span)
     return rows
 
@@ -406,9 +406,9 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
         _checked(frame, _sound(frame, lines)[0], span)
         raise BadRow(str(defect)) from defect
     if rows:
-        hull = rows.covered.hull
-        if hull.start_ms < span.start_ms or hull.end_ms > frame.ceil(span.end_ms):
-            raise BadAnswer(f"candles from {moment_text(hull.start_ms)} on lie outside what was asked for")
+        bounds = rows.covered.bounds
+        if bounds.start_ms < span.start_ms or bounds.end_ms > frame.ceil(span.end_ms):
+            raise BadAnswer(f"candles from {moment_text(bounds.start_ms)} on lie outside what was asked for")
         _check_interval(frame, rows, span)
     return rows
 

@@ -13,7 +13,7 @@ import attrs
 from collector.bybit.address_limit import open_address_limit
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Rest, Silence, open_rest
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.core.spans import moment_text
 from collector.errors import Banned
 from collector.machine import Machine
@@ -36,5 +36,5 @@ async def open_rest_beside(settings: Settings, machine: Machine) -> AsyncIterato
         if left_s := max(silence.left_s, limit.banned_s):
             until = moment_text(silence.now_ms() + round(left_s * 1000))
             raise Banned(f"a rate ban is on until {until} UTC; nothing is asked before it ends")
-        async with open_rest(settings, silence, Vitals(), Clock(), machine, limit=limit) as rest:
+        async with open_rest(settings, silence, Counters(), Clock(), machine, limit=limit) as rest:
             yield rest

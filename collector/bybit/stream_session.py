@@ -16,7 +16,7 @@ from collector.bybit.clock import Clock
 from collector.bybit.stream_connection import Stream, StreamLost
 from collector.bybit.stream_protocol import NOTHING_CONFIRMED, Acknowledged, Frame, Malformed, Pong, Pushed
 from collector.core.candle import Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.core.events import Confirmed, Event
 from collector.logs import get_logger
 
@@ -58,7 +58,7 @@ class Session:
     _category: str
     _topics: Mapping[str, Series]
     _clock: Clock
-    _vitals: Vitals
+    _counters: Counters
     _requests: Iterator[int] = attrs.field(factory=lambda: count(1))
     _asked: dict[str, _Asked] = attrs.field(factory=dict)  # the oldest first
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
@@ -91,7 +91,7 @@ class Session:
         while True:
             text = await self._stream.receive()
             self._heard_s = trio.current_time()
-            self._vitals.messages += 1
+            self._counters.messages += 1
             try:
                 frame = stream_protocol.read(text, self._topics)
                 if frame is not NOTHING_CONFIRMED:
@@ -125,7 +125,7 @@ class Session:
                 if (request := self._answered_by(frame)) in self._asked:
                     self._asked.pop(request).answer.send_nowait(frame)
             case _:
-                self._vitals.unknown += 1
+                self._counters.unknown += 1
         self._malformed_in_a_row = 0
 
     def _answered_by(self, answer: Acknowledged) -> str:
@@ -143,12 +143,12 @@ class Session:
             return
         if self._clock.is_far_off(at_ms := confirmed[0].at_ms):
             raise Malformed(f"a candle is confirmed at {at_ms}, far ahead of the exchange's time")
-        self._vitals.confirmed += len(confirmed)
+        self._counters.confirmed += len(confirmed)
         self._confirmed += confirmed
         self._some.set()
 
     def _note_malformed(self, defect: Malformed) -> None:
-        self._vitals.malformed += 1
+        self._counters.malformed += 1
         self._malformed_in_a_row += 1
         log.debug("malformed frame", what=str(defect))
         if self._malformed_in_a_row >= _MALFORMED_IN_A_ROW:
@@ -172,13 +172,13 @@ class Session:
                     self._look_at(taken[-1])
                     await out.send(taken)
                     taken = ()
-        self._vitals.dropped += len(taken) + len(self._confirmed)
+        self._counters.dropped += len(taken) + len(self._confirmed)
 
     def _look_at(self, newest: Confirmed) -> None:
         """One candle of a batch tells the time, and how late confirmations are."""
         self._clock.hear(newest.at_ms)
-        self._vitals.confirm_lags += 1
-        self._vitals.confirm_lag_s += max(0, newest.at_ms - newest.asked.end_ms) / 1000
+        self._counters.confirm_lags += 1
+        self._counters.confirm_lag_s += max(0, newest.at_ms - newest.asked.end_ms) / 1000
 
     def _hand_on_and_end(self) -> None:
         self._ended = True
@@ -217,7 +217,7 @@ class Session:
             async with at_once:
                 answer = await self._ask(topics)
             if answer.success:
-                self._vitals.refused.difference_update(topics)
+                self._counters.refused.difference_update(topics)
                 return
             bad = answer.topic
             if bad in topics:
@@ -238,13 +238,13 @@ class Session:
         a refusal that names none is about it."""
         while True:
             await trio.sleep(_REFUSED_AGAIN_S)
-            for topic in [each for each in self._topics if each in self._vitals.refused]:  # in order
+            for topic in [each for each in self._topics if each in self._counters.refused]:  # in order
                 await self._subscribe_all([topic])
 
     def _leave_out(self, topic: str, said: str) -> None:
-        if topic in self._vitals.refused:  # it was said
+        if topic in self._counters.refused:  # it was said
             return
-        self._vitals.refused.add(topic)
+        self._counters.refused.add(topic)
         log.warning("topic refused, its candles come over REST", topic=topic, said=said)
 
     async def _ask(self, topics: Sequence[str]) -> Acknowledged:

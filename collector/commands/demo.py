@@ -9,9 +9,9 @@ from pathlib import Path
 import attrs
 import trio
 
-from collector.core.book import Book
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.core.wording import agreeing, counted
@@ -66,7 +66,7 @@ async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], wa
         compared = _compare_all(box, directory)
         for line in summary_lines(ran):
             say(line)
-        say(f"the next start brought {counted(ended.vitals.rows, 'more candle')}, and read the stream's once again")
+        say(f"the next start brought {counted(ended.counters.rows, 'more candle')}, and read the stream's once again")
         _report(say, compared, box)
         if hidden := _hidden(ended, holes):
             missing = counted(hidden, "candle")
@@ -83,18 +83,18 @@ class _Director:
     watch: Watch | None
     stop: trio.Event = attrs.field(factory=trio.Event)
 
-    async def direct(self, vitals: Vitals, book: Book) -> None:
+    async def direct(self, counters: Counters, coverage: CoverageIndex) -> None:
         async with trio.open_nursery() as nursery:
             if self.watch:
-                nursery.start_soon(self.watch, vitals, book)
+                nursery.start_soon(self.watch, counters, coverage)
             with trio.move_on_after(_LONGEST_S):
-                await _until(lambda: vitals.rows > 0 and book.idle)
-                self.say(f"history is complete: {counted(vitals.rows, 'candle')}; streaming")
-                await _until(lambda: vitals.confirmed >= _STREAMED)
-                self.say(f"{counted(vitals.confirmed, 'candle')} came over the stream; now the connection is cut")
+                await _until(lambda: counters.rows > 0 and coverage.idle)
+                self.say(f"history is complete: {counted(counters.rows, 'candle')}; streaming")
+                await _until(lambda: counters.confirmed >= _STREAMED)
+                self.say(f"{counted(counters.confirmed, 'candle')} came over the stream; now the connection is cut")
                 self.box.cut_connections()
-                enough = vitals.confirmed + _STREAMED
-                await _until(lambda: vitals.connects > 1 and vitals.confirmed >= enough)
+                enough = counters.confirmed + _STREAMED
+                await _until(lambda: counters.connects > 1 and counters.confirmed >= enough)
                 self.say("it has healed")
             self.stop.set()
 
@@ -126,8 +126,8 @@ def _faults(holes: tuple[Hole, ...]) -> Faults:
 def _hidden(outcome: Outcome, holes: Sequence[Hole]) -> int:
     """How many of the candles that are missing are in the exchange's holes."""
     return sum(
-        candles_in(series.timeframe, Spans((note.span,)) & Spans.between(hole.start_ms, hole.end_ms))
-        for series, note in (*outcome.absent, *outcome.missing)
+        candles_in(series.timeframe, Spans((gap.span,)) & Spans.between(hole.start_ms, hole.end_ms))
+        for series, gap in (*outcome.absent, *outcome.missing)
         for hole in holes
         if series.symbol == hole.symbol and hole.timeframe in (None, series.timeframe.name)
     )

@@ -10,8 +10,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from collector.core.book import Book
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.spans import moment_text
 from collector.core.wording import agreeing
 from collector.logs import get_logger
@@ -40,22 +40,22 @@ class Glimpse:
         return (self.candles - before.candles) / seconds, (self.requests - before.requests) / seconds
 
 
-def glimpse(vitals: Vitals, book: Book) -> Glimpse:
-    where = f"{vitals.series} {moment_text(vitals.reached_ms)}" if vitals.series else "starting"
-    if vitals.quiet_until_ms:
-        where = f"{vitals.quiet_why}, silent until {moment_text(vitals.quiet_until_ms)} UTC"
-    return Glimpse(trio.current_time(), vitals.rows, vitals.requests, book.candles_in_flight, where)
+def glimpse(counters: Counters, coverage: CoverageIndex) -> Glimpse:
+    where = f"{counters.series} {moment_text(counters.reached_ms)}" if counters.series else "starting"
+    if counters.quiet_until_ms:
+        where = f"{counters.quiet_why}, silent until {moment_text(counters.quiet_until_ms)} UTC"
+    return Glimpse(trio.current_time(), counters.rows, counters.requests, coverage.candles_in_flight, where)
 
 
-async def log_progress(vitals: Vitals, book: Book) -> None:
+async def log_progress(counters: Counters, coverage: CoverageIndex) -> None:
     """A line every few seconds while there is something to fetch and it gets on, and one when it is done, until
     cancelled."""
-    before = glimpse(vitals, book)
+    before = glimpse(counters, coverage)
     busy = True  # at the start; later, when there is something to fetch for longer than a minute's candles take
     while True:
         await trio.sleep(_LOG_EVERY_S)
-        now = glimpse(vitals, book)
-        if busy and now.candles > vitals.taken and not now.remaining:  # not all of them came over the stream
+        now = glimpse(counters, coverage)
+        if busy and now.candles > counters.taken and not now.remaining:  # not all of them came over the stream
             busy = False
             log.info("all fetched", candles=now.candles, requests=now.requests)
         elif now.remaining and before.remaining and (now.candles, now.remaining) != (before.candles, before.remaining):
@@ -80,14 +80,14 @@ class Display:
 
     console: Console
 
-    async def draw(self, vitals: Vitals, book: Book) -> None:
+    async def draw(self, counters: Counters, coverage: CoverageIndex) -> None:
         """Draws until cancelled."""
-        seen = [glimpse(vitals, book)]
+        seen = [glimpse(counters, coverage)]
         # A thread of its own asks for the picture: a terminal that is stopped (Ctrl-S) does not stop the collector.
         with Live(get_renderable=lambda: picture(seen), console=self.console, transient=True, refresh_per_second=4):
             while True:
                 await trio.sleep(_DRAW_EVERY_S)
-                newest = glimpse(vitals, book)
+                newest = glimpse(counters, coverage)
                 seen = [*(each for each in seen if each.at_s >= newest.at_s - _RATE_OVER_S), newest]
 
 

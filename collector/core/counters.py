@@ -18,7 +18,7 @@ class Work:
 
 
 @attrs.define
-class Vitals:
+class Counters:
     """Counters since the start of the process, and what is under way."""
 
     requests: int = 0  # begun

@@ -50,7 +50,7 @@ class InvalidRow:
 
 
 @attrs.frozen
-class Missing:
+class Gap:
     """A span of candles that were asked for and not obtained; it has been in its state since `since_ms`."""
 
     span: Span
@@ -83,7 +83,7 @@ class Missing:
     def _is_old(self, now_ms: int) -> bool:
         return self.span.end_ms <= now_ms - LAG_MS
 
-    def left_out_again(self, now_ms: int) -> "Missing":
+    def left_out_again(self, now_ms: int) -> "Gap":
         """The note after another good answer without these candles; for a claim that is not due, it is no news."""
         if self.state in CLAIMS and (self.due_ms or 0) > now_ms + MINUTE_MS:
             return self
@@ -97,123 +97,123 @@ class Missing:
 _LEFT_OUT = "the exchange's answer leaves it out"
 
 
-def left_out(before: Missing | None, span: Span, now_ms: int) -> Missing:
+def left_out(before: Gap | None, span: Span, now_ms: int) -> Gap:
     """A good answer did not have these candles, all of which closed within `LAG_MS` before it, or all earlier."""
     if before and before.state in (State.RETRYING, State.ABSENT, State.BEFORE_LISTING):
         return attrs.evolve(before, span=span).left_out_again(now_ms)
-    return Missing(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
+    return Gap(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
 
 
-def before_listing(before: Missing | None, span: Span, now_ms: int) -> Missing:
+def before_listing(before: Gap | None, span: Span, now_ms: int) -> Gap:
     """The exchange's answers for the series begin behind these candles."""
     return _claimed(before, span, State.BEFORE_LISTING, now_ms, "the exchange has no earlier candle")
 
 
-def invalid(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing:
+def invalid(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
     """The exchange's own row for this candle is none, answer after answer."""
     return _claimed(before, span, State.INVALID, now_ms, f"the exchange's own row is no candle: {why}")
 
 
-def _claimed(before: Missing | None, span: Span, state: State, now_ms: int, why: str) -> Missing:
+def _claimed(before: Gap | None, span: Span, state: State, now_ms: int, why: str) -> Gap:
     if before is None or before.state is not state:
-        return Missing(span, state, 1, now_ms, why, now_ms)
-    return Missing(span, state, before.tries + 1, now_ms, why, before.since_ms)
+        return Gap(span, state, 1, now_ms, why, now_ms)
+    return Gap(span, state, before.tries + 1, now_ms, why, before.since_ms)
 
 
-def failed(before: Missing | None, span: Span, now_ms: int, why: str) -> Missing:
+def failed(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
     """The request for these candles failed for good."""
     tries = before.tries + 1 if before and before.state in (State.PENDING, State.RETRYING) else 1
-    return Missing(span, State.PENDING, tries, now_ms, why, now_ms)
+    return Gap(span, State.PENDING, tries, now_ms, why, now_ms)
 
 
-def asked_anew(note: Missing) -> Missing:
+def asked_anew(gap: Gap) -> Gap:
     """The note when somebody wants to know at once whether it still holds."""
-    return attrs.evolve(note, asked_ms=0) if note.state in CLAIMS else note
+    return attrs.evolve(gap, asked_ms=0) if gap.state in CLAIMS else gap
 
 
-def started_anew(note: Missing) -> Missing:
+def attempts_reset(gap: Gap) -> Gap:
     """The note for a process that has not failed yet."""
-    return attrs.evolve(note, tries=1) if note.state is State.PENDING else note
+    return attrs.evolve(gap, tries=1) if gap.state is State.PENDING else gap
 
 
-def ended(notes: Iterable[Missing], end_ms: int) -> tuple[Missing, ...]:
+def ended(gaps: Iterable[Gap], end_ms: int) -> tuple[Gap, ...]:
     """The notes of a series whose symbol trades no more: nothing will come after its last candle, closed at `end_ms`.
 
     Only what the exchange was asked for is given up; and what was given up before a later candle came, is not.
     """
-    standing = (note for note in notes if note.state is not State.DELISTED or note.span.start_ms >= end_ms)
-    return tuple(_joined(_final(note, end_ms) for note in standing))
+    standing = (gap for gap in gaps if gap.state is not State.DELISTED or gap.span.start_ms >= end_ms)
+    return tuple(_joined(_final(gap, end_ms) for gap in standing))
 
 
-def noted(
-    notes: Iterable[Missing], asked: Spans, still_missing: Spans, change: Callable[[Missing | None, Span], Missing]
-) -> tuple[Missing, ...]:
+def update_gaps(
+    gaps: Iterable[Gap], asked: Spans, still_missing: Spans, change: Callable[[Gap | None, Span], Gap]
+) -> tuple[Gap, ...]:
     """The notes after `asked` was asked for: what is still missing of it is changed, what came is forgotten.
 
     `change` gets the note that stood for a part (None: it is new) and that part.
     """
-    result: list[Missing] = []
+    result: list[Gap] = []
     new = still_missing
-    for note in notes:
-        whole = Spans((note.span,))
-        result += [attrs.evolve(note, span=part) for part in whole - asked]
-        result += [change(note, part) for part in whole & still_missing]
+    for gap in gaps:
+        whole = Spans((gap.span,))
+        result += [attrs.evolve(gap, span=part) for part in whole - asked]
+        result += [change(gap, part) for part in whole & still_missing]
         new -= whole
     result += [change(None, part) for part in new]
-    return tuple(_joined(sorted(result, key=lambda note: note.span)))
+    return tuple(_joined(sorted(result, key=lambda gap: gap.span)))
 
 
-def not_due(notes: Iterable[Missing], now_ms: int) -> Spans:
+def not_due(gaps: Iterable[Gap], now_ms: int) -> Spans:
     """The spans that are not to be asked for yet, or never."""
-    return Spans.of(*(note.span for note in notes if note.due_ms is None or note.due_ms > now_ms))
+    return Spans.of(*(gap.span for gap in gaps if gap.due_ms is None or gap.due_ms > now_ms))
 
 
-def to_ask_alone(notes: Iterable[Missing], now_ms: int) -> Spans:
+def to_ask_alone(gaps: Iterable[Gap], now_ms: int) -> Spans:
     """The spans that no question may cover before they are due: it counts how often they were asked for, or a row of
     theirs spoils an answer."""
     alone = State.RETRYING, State.INVALID
-    return Spans.of(*(note.span for note in notes if note.state in alone and (note.due_ms or 0) > now_ms))
+    return Spans.of(*(gap.span for gap in gaps if gap.state in alone and (gap.due_ms or 0) > now_ms))
 
 
-def next_due_ms(notes: Iterable[Missing], now_ms: int) -> int | None:
+def next_due_ms(gaps: Iterable[Gap], now_ms: int) -> int | None:
     """The next moment at which something becomes due."""
-    return min((note.due_ms for note in notes if note.due_ms is not None and note.due_ms > now_ms), default=None)
+    return min((gap.due_ms for gap in gaps if gap.due_ms is not None and gap.due_ms > now_ms), default=None)
 
 
-def _final(note: Missing, end_ms: int) -> Missing:
-    if note.span.start_ms < end_ms or note.state not in (State.RETRYING, State.ABSENT):
-        return note
-    return attrs.evolve(note, state=State.DELISTED, tries=1, why="the symbol trades no more")
+def _final(gap: Gap, end_ms: int) -> Gap:
+    if gap.span.start_ms < end_ms or gap.state not in (State.RETRYING, State.ABSENT):
+        return gap
+    return attrs.evolve(gap, state=State.DELISTED, tries=1, why="the symbol trades no more")
 
 
-def neighbours_joined(notes: Iterable[Missing]) -> Iterator[Missing]:
+def neighbours_joined(gaps: Iterable[Gap]) -> Iterator[Gap]:
     """One note for neighbours of one state and reason, as for the one of them that was asked for longest ago."""
-    return _joined(notes, lambda _, __: True)
+    return _joined(gaps, lambda _, __: True)
 
 
-def _asked_together(one: Missing, other: Missing) -> bool:
+def _asked_together(one: Gap, other: Gap) -> bool:
     """Whether one note serves for both: a claim that comes up minute by minute must not make a note each."""
     if one.state in CLAIMS:
         return abs(one.asked_ms - other.asked_ms) < LAG_MS
     return (one.tries, one.asked_ms) == (other.tries, other.asked_ms)
 
 
-def _joined(notes: Iterable[Missing], alike: Callable[[Missing, Missing], bool] = _asked_together) -> Iterator[Missing]:
+def _joined(gaps: Iterable[Gap], alike: Callable[[Gap, Gap], bool] = _asked_together) -> Iterator[Gap]:
     """One note for neighbours of one state and reason that are alike."""
-    current: Missing | None = None
-    for note in notes:
+    current: Gap | None = None
+    for gap in gaps:
         if (
             current
-            and (current.span.end_ms, current.state, current.why) == (note.span.start_ms, note.state, note.why)
-            and alike(current, note)
+            and (current.span.end_ms, current.state, current.why) == (gap.span.start_ms, gap.state, gap.why)
+            and alike(current, gap)
         ):
-            first = min(current, note, key=lambda each: each.asked_ms)
-            tries, since_ms = max(current.tries, note.tries), min(current.since_ms, note.since_ms)
-            span = Span(current.span.start_ms, note.span.end_ms)
+            first = min(current, gap, key=lambda each: each.asked_ms)
+            tries, since_ms = max(current.tries, gap.tries), min(current.since_ms, gap.since_ms)
+            span = Span(current.span.start_ms, gap.span.end_ms)
             current = attrs.evolve(first, span=span, tries=tries, since_ms=since_ms)
             continue
         if current:
             yield current
-        current = note
+        current = gap
     if current:
         yield current

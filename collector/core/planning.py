@@ -25,12 +25,12 @@ NEWEST = 50  # rows that `mode = recent` fetches and `limit_to_50_entries` keeps
 class Window:
     """One request to come: the candles of a series that open in a span.
 
-    `proves_start` marks the first window of a series whose listing date is not known yet: its answer tells.
+    `probes_listing` marks the first window of a series whose listing date is not known yet: its answer tells.
     """
 
     series: Series
     span: Span
-    proves_start: bool = False
+    probes_listing: bool = False
 
 
 def wanted(frame: Timeframe, now_ms: int, days: int | None, *, newest_only: bool) -> Spans:
@@ -67,7 +67,7 @@ def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, pag
     def pages(span: Span) -> int:
         return -(-timeframe.count(span.start_ms, span.end_ms) // page)
 
-    allowed = Spans((spans.hull,)) if between is None else spans | between
+    allowed = Spans((spans.bounds,)) if between is None else spans | between
     first, *others = spans
     result = [first]
     for span in others:
@@ -86,7 +86,7 @@ def halves(timeframe: Timeframe, span: Span) -> list[Span]:
 
 
 @attrs.define
-class Agenda:
+class FetchQueue:
     """The spans that wait for a worker, in the order they were added: one series is handed out before the next begins.
 
     A series whose listing date is unknown gives out its first window and then nothing until `resume` is called for it:
@@ -94,28 +94,28 @@ class Agenda:
     """
 
     _waiting: dict[Series, Spans] = attrs.field(factory=dict)
-    _unproven: set[Series] = attrs.field(factory=set)
+    _listing_unknown: set[Series] = attrs.field(factory=set)
     _paused: set[Series] = attrs.field(factory=set)
 
-    def add(self, series: Series, spans: Spans, *, unproven: bool = False) -> None:
+    def add(self, series: Series, spans: Spans, *, listing_unknown: bool = False) -> None:
         """Queues spans of a series; `unproven` when nothing tells yet that the series goes back as far as they do."""
         if spans:
             self._waiting[series] = self._waiting.get(series, NOTHING) | spans
-            if unproven:
-                self._unproven.add(series)
+            if listing_unknown:
+                self._listing_unknown.add(series)
 
     def take(self) -> Window | None:
         """The next window to ask for, or None while there is nothing that may be asked."""
         series = next((each for each in self._waiting if each not in self._paused), None)
         if series is None:
             return None
-        proves_start = series in self._unproven
-        self._unproven.discard(series)
+        probes_listing = series in self._listing_unknown
+        self._listing_unknown.discard(series)
         span = next(windows(series.timeframe, self._waiting[series]))
         self._drop(series, Spans((span,)))
-        if proves_start:
+        if probes_listing:
             self._paused.add(series)
-        return Window(series, span, proves_start)
+        return Window(series, span, probes_listing)
 
     def resume(self, series: Series) -> None:
         """The answer to the first window is there: hand out the windows after it."""
@@ -134,4 +134,4 @@ class Agenda:
             self._waiting[series] = rest
         else:
             self._waiting.pop(series, None)
-            self._unproven.discard(series)
+            self._listing_unknown.discard(series)

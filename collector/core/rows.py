@@ -107,7 +107,7 @@ def _sound_rows(frame: Timeframe, lines: Sequence[bytes]) -> Rows | None:
     pieces[0::5] = map(_TIME, lines)
     pieces[1::5], pieces[2::5] = _stamps(frame, opens)
     pieces[3::5] = map(_NUMBERS, lines)
-    return Rows(b"".join(pieces), coverage(frame, opens))
+    return Rows(b"".join(pieces), covered_spans(frame, opens))
 
 
 def row_of(timeframe: Timeframe, candle: Values) -> Rows:
@@ -147,7 +147,7 @@ def _plain(value: bytes) -> bytes:
     return before + b"." + after if after else before
 
 
-def coverage(timeframe: Timeframe, opens: Sequence[int]) -> Spans:
+def covered_spans(timeframe: Timeframe, opens: Sequence[int]) -> Spans:
     """The spans that the candles with these strictly increasing open times cover."""
     if not opens:
         return NOTHING
@@ -224,7 +224,7 @@ def _place(name: str, time: str) -> tuple[str, Spans] | None:
     if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and frame.is_open(int(time))):
         return None
     (day,), (clock,) = _stamps(frame, [int(time)])
-    return f"{time}{day.decode()}{clock.decode()}", coverage(frame, [int(time)])
+    return f"{time}{day.decode()}{clock.decode()}", covered_spans(frame, [int(time)])
 
 
 def _stamps(frame: Timeframe, opens: Sequence[int]) -> tuple[list[bytes], list[bytes]]:

@@ -84,14 +84,14 @@ class Spans:
         return at > 0 and end_ms <= self._spans[at - 1].end_ms
 
     @property
-    def hull(self) -> Span:
+    def bounds(self) -> Span:
         """The one span from the first instant to the last.
 
         Raises:
             ValueError: the set is empty.
         """
         if not self._spans:
-            raise ValueError("an empty set has no hull")
+            raise ValueError("an empty set has no bounds")
         return Span(self._spans[0].start_ms, self._spans[-1].end_ms)
 
 

@@ -29,7 +29,7 @@ LONGEST_PAUSE_MS = 30 * MINUTE_MS
 class Verification:
     """What is unverified of one series."""
 
-    unsure: Spans = NOTHING  # held as the stream confirmed it, and in no REST answer so far
+    unverified: Spans = NOTHING  # held as the stream confirmed it, and in no REST answer so far
     doubtful: Spans = NOTHING  # the part of it that is to be asked for as soon as possible
     left_out: Spans = NOTHING  # the part of it that an answer left out
     verify_tries: int = 0
@@ -37,19 +37,19 @@ class Verification:
 
     def to_verify(self, frame: Timeframe, now_ms: int) -> Spans:
         """What to ask for now: all that is unverified if the oldest of it is due, else what is in doubt."""
-        if not self.unsure:
+        if not self.unverified:
             return NOTHING
-        due = self.left_out or frame.close(self.unsure[0].start_ms) < now_ms - VERIFY_AFTER_MS
-        return self.unsure if due and now_ms >= self.verify_from_ms else self.doubtful
+        due = self.left_out or frame.close(self.unverified[0].start_ms) < now_ms - VERIFY_AFTER_MS
+        return self.unverified if due and now_ms >= self.verify_from_ms else self.doubtful
 
     def doubt(self, since_ms: int) -> None:
         """Has what is unverified from this instant on asked for at once, unless a pause is on for it."""
-        self.doubtful |= self.unsure - Spans.between(0, since_ms) - self.left_out
+        self.doubtful |= self.unverified - Spans.between(0, since_ms) - self.left_out
 
     def contained(self, asked: Spans, covered: Spans, now_ms: int) -> None:
         """An answer contained these of the candles asked for; `covered` is empty for a failed request."""
-        left = (self.unsure & asked) - covered
-        self.unsure -= covered
+        left = (self.unverified & asked) - covered
+        self.unverified -= covered
         self.doubtful -= asked
         self.left_out = (self.left_out - covered) | left
         if left and now_ms >= self.verify_from_ms:  # the answers of one round make one pause
@@ -64,6 +64,6 @@ class Verification:
 
     def keep(self, held: Spans) -> None:
         """Forgets the candles that have left the file."""
-        self.unsure &= held
+        self.unverified &= held
         self.doubtful &= held
         self.left_out &= held

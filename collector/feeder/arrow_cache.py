@@ -51,8 +51,8 @@ def read_copy(lines: Lines) -> Copy | None:
         content = _content(lines.disk, _place(lines.path), _SMALLEST + 2 * lines.stamp.size)
         if zlib.crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):
             return None
-        blocks, note = columns_of(content)
-        return Copy(blocks, msgspec.json.decode(note[:-_SUM], type=Extent))
+        blocks, gap = columns_of(content)
+        return Copy(blocks, msgspec.json.decode(gap[:-_SUM], type=Extent))
     except (OSError, NotArrow, msgspec.DecodeError):
         return None
 

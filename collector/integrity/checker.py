@@ -12,10 +12,10 @@ from typing import Any
 
 import attrs
 
-from collector.core.book import Book
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import Known
-from collector.core.missing import SETTLED, Missing
+from collector.core.missing import SETTLED, Gap
 from collector.core.rows import HEADER, open_of_line
 from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import DirectoryInUse, StorageError
@@ -57,7 +57,7 @@ class DataIntegrityChecker:
         default=attrs.Factory(lambda self: self._clock.now_ms, takes_self=True), kw_only=True
     )
     _disk: Disk = attrs.field(default=THIS_DISK, kw_only=True)
-    _saved: Saved = attrs.field(factory=lambda: Saved(Book(), {}), init=False)
+    _saved: Saved = attrs.field(factory=lambda: Saved(CoverageIndex(), {}), init=False)
     _ledger_problem: str | None = attrs.field(default=None, init=False)
     _wanted_ms: int = attrs.field(default=0, init=False)
     _never_fetched: set[Series] = attrs.field(factory=set, init=False)
@@ -139,7 +139,7 @@ class DataIntegrityChecker:
 
     def _gone(self, there: Collection[Path]) -> Iterator[Path]:
         """The files that are not there, and of which candles are missing."""
-        paths = {series: self.settings.data_dir / series.file_name for series in self._saved.book.records}
+        paths = {series: self.settings.data_dir / series.file_name for series in self._saved.coverage.records}
         gone = {series: path for series, path in paths.items() if path not in there}
         return (path for series, path in gone.items() if self._outside(series, self._missing(path, series)))
 
@@ -179,8 +179,8 @@ class DataIntegrityChecker:
             self._saved = read_ledger(self.settings.data_dir, self.settings.category, disk=self._disk)
             self._ledger_problem = None
         except StorageError as error:  # the files say what is held; without it, nothing is known of their gaps
-            self._saved, self._ledger_problem = Saved(Book(), {}), str(error)
-        known = known_series(self._disk, self.settings.data_dir, self._saved.book)
+            self._saved, self._ledger_problem = Saved(CoverageIndex(), {}), str(error)
+        known = known_series(self._disk, self.settings.data_dir, self._saved.coverage)
         self._wanted_ms = as_of_ms(self._disk, self.settings.data_dir, self._saved, self._now_ms())
         demanded = self._demand.spans(known, self._wanted_ms)
         self._never_fetched = demanded.keys() - known
@@ -205,29 +205,29 @@ class DataIntegrityChecker:
     def _with_missing(self, checked: Checked, path: Path) -> Checked:
         """With what the ledger knows of the candles that are not in the file."""
         assert checked.series
-        notes = self._missing(path, checked.series, checked.examination.present)
-        outside = self._outside(checked.series, notes, checked.examination.present)
-        return attrs.evolve(checked, notes=notes, outside=outside)
+        gaps = self._missing(path, checked.series, checked.examination.present)
+        outside = self._outside(checked.series, gaps, checked.examination.present)
+        return attrs.evolve(checked, known_gaps=gaps, outside=outside)
 
-    def _missing(self, path: Path, series: Series, present: Spans = NOTHING) -> tuple[Missing, ...]:
+    def _missing(self, path: Path, series: Series, present: Spans = NOTHING) -> tuple[Gap, ...]:
         """What the ledger misses of a file that has rows for these candles; nothing of a file that is not its own."""
         return self._saved.missing(series, present) if _are_same(path.parent, self.settings.data_dir) else ()
 
-    def _outside(self, series: Series, notes: Iterable[Missing], present: Spans = NOTHING) -> Spans:
+    def _outside(self, series: Series, gaps: Iterable[Gap], present: Spans = NOTHING) -> Spans:
         """What is missing before the first row, after the last or in place of all, and may still come.
 
         A candle that closed shortly before the ledger was saved may be on its way: it is missing once the collector
         itself would call it stale, or if it was held.
         """
-        missing = Spans.of(*(note.span for note in notes if note.state not in SETTLED))
+        missing = Spans.of(*(gap.span for gap in gaps if gap.state not in SETTLED))
         if present:
-            missing -= Spans((present.hull,))
+            missing -= Spans((present.bounds,))
         if not missing or series in self._never_fetched:
             return missing
-        mark = self._saved.marks.get(series)
+        checkpoint = self._saved.checkpoints.get(series)
         stale_ms = self._wanted_ms - int(self.settings.stale_after_s * 1000)
-        due = missing.within(missing.hull.start_ms, series.timeframe.floor(stale_ms))
-        return due | (missing & mark.held) if mark else due
+        due = missing.within(missing.bounds.start_ms, series.timeframe.floor(stale_ms))
+        return due | (missing & checkpoint.held) if checkpoint else due
 
     def _look(self, path: Path, series: Series) -> tuple[bytes, Examination]:
         """Reads a file, and reads it again while the end of it may be one that a collector is writing.

@@ -66,7 +66,7 @@ class Examination:
     @property
     def gap_spans(self) -> Spans:
         """What is missing between the first row and the last."""
-        return Spans((self.present.hull,)) - self.present if self.gap_count else NOTHING
+        return Spans((self.present.bounds,)) - self.present if self.gap_count else NOTHING
 
 
 def examine(series: Series, data: Bytes, now_ms: int) -> Examination:

@@ -10,7 +10,7 @@ import attrs
 
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.disagreements import Known
-from collector.core.missing import SETTLED, Missing, State
+from collector.core.missing import SETTLED, Gap, State
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Span, Spans, moment_text
 from collector.core.wording import counted
@@ -23,7 +23,7 @@ _LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
 _OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
 _SHOWN = 5  # sentences of each sort about one file
 
-Record = dict[str, Any]
+JsonRecord = dict[str, Any]
 
 
 @attrs.frozen
@@ -53,13 +53,13 @@ class Checked:
     problem: str | None = None
     series: Series | None = None
     examination: Examination = attrs.field(factory=Examination)
-    notes: tuple[Missing, ...] = ()
+    known_gaps: tuple[Gap, ...] = ()
     outside: Spans = NOTHING
     comparisons: tuple[Comparison, ...] = ()
 
     @property
     def has_issues(self) -> bool:
-        """Whether anything is wrong; a gap that the exchange cannot fill is not."""
+        """Whether anything is wrong; a hole that the exchange cannot fill is not."""
         return bool(self.trouble or self.examination.counts or self.disagreement_count or self.unsettled)
 
     @property
@@ -109,23 +109,23 @@ class Checked:
     def gaps(self) -> list[RowGap]:
         """The first places where candles are missing, by time."""
         every = chain(map(self._outer_gap, self.outside), self.examination.gaps)
-        return list(islice(sorted(every, key=lambda gap: gap.span), MOST))
+        return list(islice(sorted(every, key=lambda hole: hole.span), MOST))
 
     def _outer_gap(self, span: Span) -> RowGap:
-        """A gap that has rows on one side only, or none at all."""
+        """A hole that has rows on one side only, or none at all."""
         assert self.series
         frame, rows = self.series.timeframe, self.examination.present
         candles = frame.count(span.start_ms, span.end_ms)
         if not rows:
             return RowGap(0, None, None, span, candles)
-        if span.start_ms < rows.hull.start_ms:
-            return RowGap(0, None, rows.hull.start_ms, span, candles)
-        return RowGap(self.examination.rows, frame.floor(rows.hull.end_ms - 1), None, span, candles)
+        if span.start_ms < rows.bounds.start_ms:
+            return RowGap(0, None, rows.bounds.start_ms, span, candles)
+        return RowGap(self.examination.rows, frame.floor(rows.bounds.end_ms - 1), None, span, candles)
 
     @property
     def unsettled(self) -> bool:
         """Whether candles are missing that may still come."""
-        settled = [note.span for note in self.notes if note.state in SETTLED]
+        settled = [gap.span for gap in self.known_gaps if gap.state in SETTLED]
         return bool(self.outside or self.examination.gap_spans - Spans.of(*settled))
 
     @property
@@ -140,30 +140,30 @@ class Checked:
     def count(self, kind: Kind) -> int:
         return self.examination.counts.get(kind, 0)
 
-    def states(self, gap: RowGap) -> dict[State, int]:
-        """The candles of a gap by their state, the least settled first; what the ledger does not know is pending."""
+    def states(self, hole: RowGap) -> dict[State, int]:
+        """The candles of a hole by their state, the least settled first; what the ledger does not know is pending."""
         assert self.series
-        frame, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), gap.candles
-        for note in self._overlapping(gap.span):
-            start_ms, end_ms = max(note.span.start_ms, gap.span.start_ms), min(note.span.end_ms, gap.span.end_ms)
+        frame, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), hole.candles
+        for gap in self._overlapping(hole.span):
+            start_ms, end_ms = max(gap.span.start_ms, hole.span.start_ms), min(gap.span.end_ms, hole.span.end_ms)
             count = frame.count(start_ms, end_ms)
-            candles[note.state] += count
+            candles[gap.state] += count
             rest -= count
         candles[State.PENDING] += rest
         return {state: count for state, count in candles.items() if count}
 
-    def _overlapping(self, span: Span) -> Iterator[Missing]:
-        at = bisect_right(self.notes, span.start_ms, key=lambda note: note.span.end_ms)
-        return takewhile(lambda note: note.span.start_ms < span.end_ms, islice(self.notes, at, None))
+    def _overlapping(self, span: Span) -> Iterator[Gap]:
+        at = bisect_right(self.known_gaps, span.start_ms, key=lambda gap: gap.span.end_ms)
+        return takewhile(lambda gap: gap.span.start_ms < span.end_ms, islice(self.known_gaps, at, None))
 
-    def record(self) -> Record:
+    def record(self) -> JsonRecord:
         """Everything as plain values, ready for JSON; what they are is said where scripts get them, in `integrity`."""
         return {
             "file": self.file,
             "has_issues": self.has_issues,
             "problem": self.trouble,
             "rows": self.examination.rows,
-            "gaps": [self._gap_record(gap) for gap in self.gaps],
+            "gaps": [self._gap_record(hole) for hole in self.gaps],
             "gap_count": self.gap_count,
             "missing_candles": self.missing_candles,
             "duplicate_count": self.count(Kind.DUPLICATE),
@@ -181,20 +181,20 @@ class Checked:
             "exchange_confirmed_ms": self.known_ms,
         }
 
-    def _gap_record(self, gap: RowGap) -> Record:
-        states = self.states(gap)
-        duration_ms = gap.span.end_ms - gap.span.start_ms
-        expected_ms, actual_ms = _intervals(gap)
+    def _gap_record(self, hole: RowGap) -> JsonRecord:
+        states = self.states(hole)
+        duration_ms = hole.span.end_ms - hole.span.start_ms
+        expected_ms, actual_ms = _intervals(hole)
         return {
-            "position": gap.row,
-            "previous_timestamp": gap.before_ms,
-            "current_timestamp": gap.after_ms,
-            "start_ms": gap.span.start_ms,
-            "end_ms": gap.span.end_ms,
+            "position": hole.row,
+            "previous_timestamp": hole.before_ms,
+            "current_timestamp": hole.after_ms,
+            "start_ms": hole.span.start_ms,
+            "end_ms": hole.span.end_ms,
             "expected_interval": expected_ms,
             "actual_interval": actual_ms,
             "gap_duration": duration_ms,
-            "missing_candles": gap.candles,
+            "missing_candles": hole.candles,
             "gap_minutes": duration_ms // MINUTE_MS,
             "state": next(iter(states)).value,
             "states": {state.value: candles for state, candles in states.items()},
@@ -216,39 +216,39 @@ class Checked:
             what = f"{counted(count, 'disagreement')} {'is' if count == 1 else 'are'}"
             yield f"{what} the exchange's own, confirmed by reading both sides again (first on {since})"
 
-    def _gap_sentence(self, gap: RowGap) -> str:
-        states = self.states(gap)
+    def _gap_sentence(self, hole: RowGap) -> str:
+        states = self.states(hole)
         said = ", ".join(f"{count:,} {state}" if len(states) > 1 else state for state, count in states.items())
-        candles = f"{counted(gap.candles, 'candle')} {'is' if gap.candles == 1 else 'are'}"
-        last_ms = self.series.timeframe.floor(gap.span.end_ms - 1) if self.series else gap.span.start_ms
-        place = moment_text(gap.span.start_ms) + (f" to {moment_text(last_ms)}" if gap.candles > 1 else "")
-        return f"{_where(gap)}{candles} missing, {place} ({said})"
+        candles = f"{counted(hole.candles, 'candle')} {'is' if hole.candles == 1 else 'are'}"
+        last_ms = self.series.timeframe.floor(hole.span.end_ms - 1) if self.series else hole.span.start_ms
+        place = moment_text(hole.span.start_ms) + (f" to {moment_text(last_ms)}" if hole.candles > 1 else "")
+        return f"{_where(hole)}{candles} missing, {place} ({said})"
 
 
 def _first(each: Iterable[Sequence[Disagreement]]) -> list[Disagreement]:
     return sorted(chain.from_iterable(each), key=lambda one: one.timestamp_ms)[:MOST]
 
 
-def _intervals(gap: RowGap) -> tuple[int | None, int | None]:
-    """How far the row before a gap is from where the next should be, and from where it is; None without two rows."""
-    if gap.before_ms is None or gap.after_ms is None:
+def _intervals(hole: RowGap) -> tuple[int | None, int | None]:
+    """How far the row before a hole is from where the next should be, and from where it is; None without two rows."""
+    if hole.before_ms is None or hole.after_ms is None:
         return None, None
-    return gap.span.start_ms - gap.before_ms, gap.after_ms - gap.before_ms
+    return hole.span.start_ms - hole.before_ms, hole.after_ms - hole.before_ms
 
 
-def _where(gap: RowGap) -> str:
-    if gap.after_ms is not None:
-        return f"before row {gap.row}: "
-    return "after the last row: " if gap.before_ms is not None else ""
+def _where(hole: RowGap) -> str:
+    if hole.after_ms is not None:
+        return f"before row {hole.row}: "
+    return "after the last row: " if hole.before_ms is not None else ""
 
 
-def totals(checked: Iterable[Checked], ledger_problem: str | None) -> Record:
+def totals(checked: Iterable[Checked], ledger_problem: str | None) -> JsonRecord:
     """All files in numbers, and the record of every file of which there is anything to say.
 
     `ledger_problem` says why the ledger cannot be read, if so.
     """
     numbers = Counter[str](dict.fromkeys(_NUMBERS, 0))
-    issues: dict[str, Record] = {}
+    issues: dict[str, JsonRecord] = {}
     for each in checked:
         numbers["files_checked"] += 1
         numbers["files_with_issues"] += each.has_issues
@@ -277,7 +277,7 @@ _NUMBERS = (
 )
 
 
-def _defect_record(defect: Defect) -> Record:
+def _defect_record(defect: Defect) -> JsonRecord:
     return {
         "position": defect.row,
         "timestamp": defect.timestamp_ms,

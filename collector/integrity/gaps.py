@@ -11,14 +11,14 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import Missing, State, neighbours_joined
+from collector.core.missing import Gap, State, neighbours_joined
 from collector.core.spans import NOTHING, Spans, moment_text
 from collector.core.wording import counted
 from collector.errors import LeftAlone, StorageError
 from collector.integrity.demand import Demand
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
-from collector.storage.inspection import Mark, is_there, mapped, trusted
+from collector.storage.inspection import Checkpoint, is_there, mapped, trusted
 from collector.storage.ledger import read_ledger
 from collector.storage.ownership import refuse_if_absent
 from collector.storage.recovery import recover
@@ -26,11 +26,11 @@ from collector.storage.stored import as_of_ms, known_series
 
 
 @attrs.frozen
-class Gap:
+class SeriesGap:
     """A span of one series that is wanted and not held."""
 
     series: Series
-    missing: Missing
+    missing: Gap
 
     @property
     def candles(self) -> int:
@@ -63,7 +63,7 @@ def find_gaps(
     demand: Demand | None = None,
     clock: LocalClock = THIS_CLOCK,
     disk: Disk = THIS_DISK,
-) -> Iterator[Gap]:
+) -> Iterator[SeriesGap]:
     """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time; with a
     demand, also what that wants. Days count back from the exchange's time as the ledger knows it, or else from ours.
 
@@ -75,14 +75,14 @@ def find_gaps(
     saved = read_ledger(data_dir, category, disk=disk)
     if demand:
         now_ms = as_of_ms(disk, data_dir, saved, clock.now_ms())
-        saved.want(demand.spans(known_series(disk, data_dir, saved.book), now_ms))
-    for series in sorted(saved.book.records):
-        held, alone = _held(disk, data_dir / series.file_name, series, saved.marks.get(series))
+        saved.want(demand.spans(known_series(disk, data_dir, saved.coverage), now_ms))
+    for series in sorted(saved.coverage.records):
+        held, alone = _held(disk, data_dir / series.file_name, series, saved.checkpoints.get(series))
         missing = neighbours_joined(saved.missing(series, held))
-        yield from (Gap(series, _left_alone(each, alone) if alone else each) for each in missing)
+        yield from (SeriesGap(series, _left_alone(each, alone) if alone else each) for each in missing)
 
 
-def gaps_summary(gaps: Sequence[Gap]) -> str:
+def gaps_summary(gaps: Sequence[SeriesGap]) -> str:
     """One line: how many candles are missing, by state."""
     candles = Counter[str]()
     for gap in gaps:
@@ -90,17 +90,17 @@ def gaps_summary(gaps: Sequence[Gap]) -> str:
     return ", ".join(f"{counted(count, 'candle')} {state}" for state, count in candles.items()) or "nothing is missing"
 
 
-def _left_alone(missing: Missing, why: str) -> Missing:
+def _left_alone(missing: Gap, why: str) -> Gap:
     """Says why a candle is not asked for, where that is because its file is not touched."""
     return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
 
 
-def _held(disk: Disk, path: Path, series: Series, mark: Mark | None) -> tuple[Spans, str]:
+def _held(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None) -> tuple[Spans, str]:
     """What a file holds, and why it is left alone, if it is."""
     try:
         is_there(path)
         with mapped(disk, path) as data:
-            found = recover(series.timeframe, data, trusted(path, mark))
+            found = recover(series.timeframe, data, trusted(path, checkpoint))
     except LeftAlone as refusal:
         return NOTHING, str(refusal)
     except OSError as error:

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from collector.core.book import Book
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import confirmed
 from collector.core.planning import joined
-from collector.core.rows import candles_in, coverage
+from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import NOTHING, Spans, span_texts
 from collector.core.wording import counted
 from collector.integrity.checker import DataIntegrityChecker
@@ -50,7 +50,7 @@ class Disputed:
 
     @property
     def spans(self) -> Spans:
-        return coverage(self.coarser.timeframe, self.opens)
+        return covered_spans(self.coarser.timeframe, self.opens)
 
 
 def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
@@ -97,20 +97,22 @@ class Recheck:
         for series, spans in self._compared.items():
             yield Doubt(series, spans, "to be compared with the exchange")
 
-    def settle(self, ledger: Ledger, book: Book, now_ms: int) -> int:
+    def settle(self, ledger: Ledger, coverage: CoverageIndex, now_ms: int) -> int:
         """Records the candles that were read again on both sides and still disagree; how many of them."""
         paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
         settled = 0
         for checked in DataIntegrityChecker(self._settings, disk=self._disk).check_each(paths):
             for comparison in checked.comparisons:
                 if checked.series:
-                    settled += self._settle(ledger, book, checked.series, comparison, now_ms)
+                    settled += self._settle(ledger, coverage, checked.series, comparison, now_ms)
         return settled
 
-    def _settle(self, ledger: Ledger, book: Book, coarser: Series, comparison: Comparison, now_ms: int) -> int:
+    def _settle(
+        self, ledger: Ledger, coverage: CoverageIndex, coarser: Series, comparison: Comparison, now_ms: int
+    ) -> int:
         pair = coarser, comparison.finer
         opens = {open_ms for each in self._disputed if (each.coarser, each.finer) == pair for open_ms in each.opens}
-        unread = book[coarser].unsure | book[comparison.finer].unsure
+        unread = coverage[coarser].unverified | coverage[comparison.finer].unverified
         close, known = coarser.timeframe.close, dict(comparison.known)
         digests = {**comparison.doubtful} | {open_ms: each.digest for open_ms, each in known.items()}
         read = [open_ms for open_ms in sorted(opens & digests.keys()) if not unread.within(open_ms, close(open_ms))]
@@ -120,11 +122,11 @@ class Recheck:
             ledger.save_disagreements(coarser, comparison.finer, known)
         return len(read)
 
-    def unmatched(self, book: Book) -> int:
+    def unmatched(self, coverage: CoverageIndex) -> int:
         """Names the rows that were to be compared and that the exchange's answers left out; how many of them."""
         candles = 0
         for series, spans in self._compared.items():
-            left_out = spans & book[series].left_out
+            left_out = spans & coverage[series].left_out
             candles += candles_in(series.timeframe, left_out)
             for span in left_out:
                 log.warning("the exchange does not have stored rows", series=str(series), **span_texts(span))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import attrs
 
-from collector.core.book import Book, Record
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex, SeriesCoverage
 from collector.core.missing import not_due
 from collector.core.planning import wanted
 from collector.core.rows import candles_in, open_of_line
@@ -30,7 +30,7 @@ from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.defects import Kind
-from collector.storage.inspection import Bytes, Mark, is_there, mapped
+from collector.storage.inspection import Bytes, Checkpoint, is_there, mapped
 from collector.storage.ledger import Ledger, Saved, read_ledger
 from collector.storage.ownership import OWN, checked_identity, refuse_if_owned
 from collector.storage.recovery import recover
@@ -110,19 +110,19 @@ def show_plans(
     now_ms = max(clock.now_ms(), saved.newest_ms)
     store = Store(settings.data_dir, disk)
     asked_ms = as_of_ms(disk, settings.data_dir, saved, now_ms)
-    saved.want((demand or Demand(settings)).spans(known_series(disk, settings.data_dir, saved.book), asked_ms))
-    every_series = stored_series(store, saved.book, chosen)
+    saved.want((demand or Demand(settings)).spans(known_series(disk, settings.data_dir, saved.coverage), asked_ms))
+    every_series = stored_series(store, saved.coverage, chosen)
     for series in every_series:
         with _reading(disk, store.path(series)) as (data, refused):
-            plan = _plan(settings, series, data, refused, saved.book[series], saved.marks.get(series), now_ms)
+            plan = _plan(settings, series, data, refused, saved.coverage[series], saved.checkpoints.get(series), now_ms)
         if plan:
             yield plan
     yield from doubts_of(find_disagreements(disk, settings, every_series, asked_ms))
 
 
-def stored_series(store: Store, book: Book, chosen: Chosen) -> list[Series]:
+def stored_series(store: Store, coverage: CoverageIndex, chosen: Chosen) -> list[Series]:
     """The series that have a file, or of which the ledger says that something is wanted."""
-    wanted = {series for series, record in book if record.wanted}
+    wanted = {series for series, record in coverage if record.wanted}
     return sorted(filter(chosen, wanted | set(store.every_series())))
 
 
@@ -132,8 +132,8 @@ class Stock:
 
     store: Store
     ledger: Ledger
-    book: Book
-    marks: dict[Series, Mark]
+    coverage: CoverageIndex
+    checkpoints: dict[Series, Checkpoint]
 
 
 Stamp = tuple[int, int, int]
@@ -179,8 +179,8 @@ class Mending:
 
     def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
         """What is wanted beyond what the last run wanted, and the symbols of which nothing was ever fetched."""
-        known = known_series(self._disk, self._settings.data_dir, stock.book)
-        asked_ms = as_of_ms(self._disk, self._settings.data_dir, Saved(stock.book, stock.marks), now_ms)
+        known = known_series(self._disk, self._settings.data_dir, stock.coverage)
+        asked_ms = as_of_ms(self._disk, self._settings.data_dir, Saved(stock.coverage, stock.checkpoints), now_ms)
         spans = self._demand.spans(known, asked_ms)
         spans = {series: each for series, each in spans.items() if self.chosen(series)}
         return spans, {series.symbol for series in spans} - {series.symbol for series in known}
@@ -193,15 +193,15 @@ class Mending:
             self._touch(stock.store.path(doubt.series))
             self.plans.append(doubt)
             log.info("mending", plan=str(doubt))
-            stock.book.want(doubt.series, stock.book[doubt.series].wanted | doubt.spans)
-            stock.book.suspect(doubt.series, doubt.spans)
+            stock.coverage.want(doubt.series, stock.coverage[doubt.series].wanted | doubt.spans)
+            stock.coverage.mark_unverified(doubt.series, doubt.spans)
         return [doubt.series for doubt in doubts]
 
     def finish(self, stock: Stock, now_ms: int) -> Mended:
         """Puts on record what the exchange itself has so, now that both sides were read again; what came of it all."""
-        settled = self._recheck.settle(stock.ledger, stock.book, now_ms)
+        settled = self._recheck.settle(stock.ledger, stock.coverage, now_ms)
         changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
-        return Mended(len(changed), settled, self._recheck.unmatched(stock.book))
+        return Mended(len(changed), settled, self._recheck.unmatched(stock.coverage))
 
     def _touch(self, path: Path) -> None:
         self._stamps.setdefault(path, _stamp(path))
@@ -213,10 +213,10 @@ class Mending:
             StorageError: the disk refuses; the file is as it was.
         """
         self._touch(stock.store.path(series))
-        record, mark = stock.book[series], stock.marks.get(series)
+        record, checkpoint = stock.coverage[series], stock.checkpoints.get(series)
         with _reading(self._disk, stock.store.path(series)) as (data, refused):
-            plan = _plan(self._settings, series, data, refused, record, mark, now_ms)
-            stock.book.want(series, plan.wanted)
+            plan = _plan(self._settings, series, data, refused, record, checkpoint, now_ms)
+            stock.coverage.want(series, plan.wanted)
             self._stored[series] = plan.held
             if plan:
                 self.plans.append(plan)
@@ -226,8 +226,8 @@ class Mending:
 
     def _mend(self, stock: Stock, plan: Plan, data: Bytes) -> None:
         series = plan.series
-        stock.marks.pop(series, None)
-        stock.ledger.save(stock.book, {series: None})
+        stock.checkpoints.pop(series, None)
+        stock.ledger.save(stock.coverage, {series: None})
         if plan.foreign:  # the writer opens it next: it mends the whole, sets it aside, or leaves it alone
             return
         stay, go = parted(data, plan.examination)
@@ -240,8 +240,8 @@ def _plan(
     series: Series,
     data: Bytes | None,
     refused: str | None,
-    record: Record,
-    mark: Mark | None,
+    record: SeriesCoverage,
+    checkpoint: Checkpoint | None,
     now_ms: int,
 ) -> Plan:
     frame = series.timeframe
@@ -252,12 +252,12 @@ def _plan(
         foreign, left_alone = whole.fate, whole.loses_rows
         held = NOTHING if left_alone else whole.held
     told = [Span(open_ms, frame.close(open_ms)) for open_ms in _told(series, found)]
-    spans = Spans.of(*record.wanted, *held, *told, *(mark.held if mark else ()))
+    spans = Spans.of(*record.wanted, *held, *told, *(checkpoint.held if checkpoint else ()))
     if spans:
-        wants = Spans((spans.hull,))
+        wants = Spans((spans.bounds,))
     else:  # nothing tells what the file held
         wants = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
-    to_fetch = NOTHING if refused else wants - held - not_due(record.notes, now_ms)
+    to_fetch = NOTHING if refused else wants - held - not_due(record.gaps, now_ms)
     return Plan(series, found, foreign, held, wants, to_fetch, left_alone)
 
 

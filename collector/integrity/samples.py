@@ -64,8 +64,8 @@ def draw_samples(stored: Iterable[tuple[Series, Spans]], draw: Draw) -> list[Sam
 
     Gaps between the rows of a file are part of the stretches: the exchange may have rows there.
     """
-    hulls = [(series, Spans((spans.hull,))) for series, spans in sorted(stored) if spans]
-    every = [Sample(series, span) for series, hull in hulls for span in windows(series.timeframe, hull)]
+    hulls = [(series, Spans((spans.bounds,))) for series, spans in sorted(stored) if spans]
+    every = [Sample(series, span) for series, bounds in hulls for span in windows(series.timeframe, bounds)]
     if draw.most >= len(every):
         return every
     return sorted(Random(draw.seed).sample(every, int(draw.most)), key=_place)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from collector.core.book import Book, Record
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex, SeriesCoverage
 from collector.core.missing import SETTLED, State
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
@@ -54,7 +54,7 @@ class Survey:
 class Walk:
     """A survey under way. `now_ms` and `began_ms`, since when candles are wanted at all, are the exchange's time."""
 
-    _book: Book
+    _coverage: CoverageIndex
     _now_ms: int
     _began_ms: int
     _stale_after_ms: float
@@ -67,7 +67,7 @@ class Walk:
 
     def look_at(self, every_series: Iterable[Series]) -> None:
         for series in every_series:
-            record, frame = self._book[series], series.timeframe.name
+            record, frame = self._coverage[series], series.timeframe.name
             self._series[frame] += 1
             late, asked = self._lateness(series, record)
             if late.overdue_ms:
@@ -76,7 +76,7 @@ class Walk:
                     self._asked |= late
                 else:
                     self._unasked |= late
-            if record.notes or record.wanted != record.held:
+            if record.gaps or record.wanted != record.held:
                 self._count_missing(series)
 
     def found(self) -> Survey:
@@ -84,11 +84,11 @@ class Walk:
         late = {frame: self._late.get(frame, _IN_TIME) for frame in self._series}
         return Survey(dict(self._series), late, missing, self._asked, self._unasked)
 
-    def _lateness(self, series: Series, record: Record) -> tuple[Late, bool]:
+    def _lateness(self, series: Series, record: SeriesCoverage) -> tuple[Late, bool]:
         """How late the series is, and whether its next candle was asked for."""
         next_ms = next_open_ms(series, record, self._began_ms)
-        over = series.symbol in self._book.delisted and next_ms is not None and next_ms not in record.wanted
-        if next_ms is None or over or series in self._book.left_alone:
+        over = series.symbol in self._coverage.delisted and next_ms is not None and next_ms not in record.wanted
+        if next_ms is None or over or series in self._coverage.left_alone:
             return _IN_TIME, False
         overdue_ms = max(0, self._now_ms - series.timeframe.close(next_ms))
         if not overdue_ms:
@@ -96,15 +96,15 @@ class Walk:
         return Late(overdue_ms, series.name, int(overdue_ms > self._stale_after_ms)), next_ms in record.in_flight
 
     def _count_missing(self, series: Series) -> None:
-        for note in self._book.missing(series):
-            self._spans[note.state] += 1
-            self._candles[note.state] += candles_in(series.timeframe, Spans((note.span,)))
+        for gap in self._coverage.missing(series):
+            self._spans[gap.state] += 1
+            self._candles[gap.state] += candles_in(series.timeframe, Spans((gap.span,)))
 
 
 _IN_TIME = Late()
 
 
-def next_open_ms(series: Series, record: Record, began_ms: int) -> int | None:
+def next_open_ms(series: Series, record: SeriesCoverage, began_ms: int) -> int | None:
     """The open of the candle that is to continue the series: the first after all it holds, and after what is known to
     be nowhere. Where no history is wanted, it is the first since the collector began; None before a series' very first
     candle."""
@@ -112,7 +112,7 @@ def next_open_ms(series: Series, record: Record, began_ms: int) -> int | None:
         return None
     held_ms = record.held[-1].end_ms if record.held else 0
     open_ms = max(held_ms, record.wanted[0].start_ms if record.wanted else series.timeframe.ceil(began_ms))
-    for note in record.notes:
-        if open_ms in note.span and note.state in SETTLED:
-            open_ms = note.span.end_ms
+    for gap in record.gaps:
+        if open_ms in gap.span and gap.state in SETTLED:
+            open_ms = gap.span.end_ms
     return open_ms

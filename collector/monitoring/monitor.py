@@ -10,9 +10,9 @@ import attrs
 import trio
 
 from collector.bybit.clock import Clock
-from collector.core.book import Book
 from collector.core.candle import Series
-from collector.core.counters import Vitals, Work
+from collector.core.counters import Counters, Work
+from collector.core.coverage import CoverageIndex
 from collector.core.maintenance import Maintenance
 from collector.logs import get_logger
 from collector.machine.clock import LocalClock
@@ -38,8 +38,8 @@ class Watched:
     """What is looked at. All of it changes meanwhile, and the settings are others after a reload."""
 
     settings: Settings
-    vitals: Vitals
-    book: Book
+    counters: Counters
+    coverage: CoverageIndex
     clock: Clock
     every_series: Sequence[Series]
     probes: Probes
@@ -80,7 +80,7 @@ class Monitor:
 
     def look(self) -> None:
         """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
-        tally, before = Tally.of(self.watched.vitals, trio.current_time()), self.health
+        tally, before = Tally.of(self.watched.counters, trio.current_time()), self.health
         self._note_life(tally.at_s, self.rates.add(tally))
         self.signs = self._signs(tally)
         self.health = health = judge(self.signs, _tolerance(self.watched.settings), before)
@@ -93,7 +93,7 @@ class Monitor:
         began_s, now_ms = self.watched.local.elapsed_s(), self.watched.clock.now_ms
         self._able_since_ms = min(self._able_since_ms or now_ms, now_ms)  # the clock may have been wrong
         nearly_stale_ms = self.watched.settings.stale_after_s * 1000 * NEARLY
-        walk = Walk(self.watched.book, now_ms, self._able_since_ms, nearly_stale_ms)
+        walk = Walk(self.watched.coverage, now_ms, self._able_since_ms, nearly_stale_ms)
         every_series = tuple(self.watched.every_series)
         for at in range(0, len(every_series), _SLICE):
             walk.look_at(every_series[at : at + _SLICE])
@@ -108,7 +108,7 @@ class Monitor:
             self._landed_s = now_s
         if news.answers or news.messages:
             self._heard_s = now_s
-        if self.watched.vitals.connections or not self.watched.vitals.connects:
+        if self.watched.counters.connections or not self.watched.counters.connects:
             self._connected_s = now_s
         if self.banned_until_ms:
             self._able_since_ms = self.watched.clock.now_ms
@@ -117,7 +117,7 @@ class Monitor:
     def _signs(self, now: Tally) -> Signs:
         late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
         able_for_ms = self.watched.clock.now_ms - self._able_since_ms
-        work, probes, vitals = self.watched.work(), self.watched.probes, self.watched.vitals
+        work, probes, counters = self.watched.work(), self.watched.probes, self.watched.counters
         self._pulse = pulse = self._pulse.felt(work, now.at_s) if self._pulse else Pulse(work, now.at_s)
         return Signs(
             overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
@@ -127,22 +127,22 @@ class Monitor:
             unstreamed_s=now.at_s - self._connected_s,
             errors=errors.errors,
             worst_error=next((kind for kind, _ in errors.troubles.most_common(1)), ""),
-            queued=vitals.queued,
+            queued=counters.queued,
             stuck_s=pulse.stuck_s(now.at_s),
             stuck_at=pulse.words,
             disk_free_mb=probes.disk_free_bytes() / _MB,
-            disk_trouble=vitals.disk_trouble,
+            disk_trouble=counters.disk_trouble,
             deaf_s=probes.disk_deaf_s(),
             memory_mb=probes.memory_bytes() / _MB,
-            left_alone=tuple(self.watched.book.left_alone.values()),
+            left_alone=tuple(self.watched.coverage.left_alone.values()),
             banned_until_ms=self.banned_until_ms,
-            unserved_s=0.0 if vitals.unserved_since_s is None else now.at_s - vitals.unserved_since_s,
-            unserved_why=vitals.unserved_why,
-            next_try_s=vitals.next_try_s - now.at_s,
-            unstreamed_why=vitals.unstreamed_why,
-            next_connect_s=vitals.next_connect_s - now.at_s,
-            banned_why=vitals.quiet_why,
-            stream_refused_s=max(0.0, vitals.stream_refused_until_s - now.at_s),
+            unserved_s=0.0 if counters.unserved_since_s is None else now.at_s - counters.unserved_since_s,
+            unserved_why=counters.unserved_why,
+            next_try_s=counters.next_try_s - now.at_s,
+            unstreamed_why=counters.unstreamed_why,
+            next_connect_s=counters.next_connect_s - now.at_s,
+            banned_why=counters.quiet_why,
+            stream_refused_s=max(0.0, counters.stream_refused_until_s - now.at_s),
             now_ms=self.watched.local.now_ms(),
             maintenance_until_ms=self._maintenance_until_ms,
         )
@@ -156,14 +156,14 @@ class Monitor:
     @property
     def banned_until_ms(self) -> int:
         """The local time at which the rate ban or block ends; 0 while none is on."""
-        vitals = self.watched.vitals
-        return vitals.quiet_until_ms if trio.current_time() < vitals.quiet_until_s else 0
+        counters = self.watched.counters
+        return counters.quiet_until_ms if trio.current_time() < counters.quiet_until_s else 0
 
     @property
     def announced(self) -> tuple[Maintenance, ...]:
         """The maintenance that is announced and not over, by the exchange's time; by ours, while that is not known."""
         now_ms = self.watched.clock.now_ms or self.watched.local.now_ms()
-        return tuple(each for each in self.watched.vitals.maintenance if now_ms < each.end_ms)
+        return tuple(each for each in self.watched.counters.maintenance if now_ms < each.end_ms)
 
     @property
     def _maintenance_until_ms(self) -> int:

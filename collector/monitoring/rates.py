@@ -7,7 +7,7 @@ from collections import Counter, deque
 
 import attrs
 
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 
 _KEPT_S = 61.0  # the longest any rate looks back, and a tally more
 
@@ -26,11 +26,18 @@ class Tally:
     troubles: Counter[str] = attrs.field(factory=Counter)
 
     @classmethod
-    def of(cls, vitals: Vitals, at_s: float) -> "Tally":
-        troubles = Counter(vitals.troubles) + Counter({"malformed message": vitals.malformed})
-        answers = vitals.outcomes.get("ok", 0)
+    def of(cls, counters: Counters, at_s: float) -> "Tally":
+        troubles = Counter(counters.troubles) + Counter({"malformed message": counters.malformed})
+        answers = counters.outcomes.get("ok", 0)
         return cls(
-            at_s, vitals.requests, answers, vitals.landed, vitals.messages, vitals.rows, troubles.total(), troubles
+            at_s,
+            counters.requests,
+            answers,
+            counters.landed,
+            counters.messages,
+            counters.rows,
+            troubles.total(),
+            troubles,
         )
 
     def __sub__(self, before: "Tally") -> "Tally":

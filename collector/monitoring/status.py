@@ -52,7 +52,7 @@ class Reporter:
 
     def report(self) -> Report:
         watched, settings, health = self._watched, self._watched.settings, self._monitor.health
-        now = Tally.of(watched.vitals, trio.current_time())
+        now = Tally.of(watched.counters, trio.current_time())
         lately = self._monitor.rates.last(_RATES_OVER_S, now)
         return Report(
             run=self.run,
@@ -66,7 +66,7 @@ class Reporter:
             mode=settings.mode,
             symbols=len({series.symbol for series in watched.every_series}),
             series=len(watched.every_series),
-            candles_to_fetch=watched.book.candles_in_flight,
+            candles_to_fetch=watched.coverage.candles_in_flight,
             started_ms=self._started_ms,
             now_ms=watched.local.now_ms(),
             exchange_ms=watched.clock.now_ms,
@@ -89,7 +89,7 @@ class Reporter:
             return "starting"
         if self._waits or self._monitor.banned_until_ms:
             return "waiting for the exchange"
-        return "up to date" if self._watched.book.idle else "catching up"
+        return "up to date" if self._watched.coverage.idle else "catching up"
 
     @property
     def _waits(self) -> bool:
@@ -97,53 +97,53 @@ class Reporter:
         return self._monitor.signs.unserved_s >= _WAITS_S
 
     def _requests(self, now: Tally, lately: Tally) -> Requests:
-        vitals, settings = self._watched.vitals, self._watched.settings
+        counters, settings = self._watched.counters, self._watched.settings
         demand = Demand.of(settings.bulk_batch_size, settings.address_share)
         budget = int(WINDOW_S / request_interval_s(settings.bulk_request_delay_ms, demand.in_flight, demand.allowed))
         return Requests(
-            begun=vitals.requests,
-            under_way=vitals.requests - sum(vitals.outcomes.values()),
-            outcomes=dict(vitals.outcomes),
-            retries=vitals.retries,
-            given_up=vitals.failed,
+            begun=counters.requests,
+            under_way=counters.requests - sum(counters.outcomes.values()),
+            outcomes=dict(counters.outcomes),
+            retries=counters.retries,
+            given_up=counters.failed,
             per_s=lately.per_s(lately.requests),
             budget=budget,
             budget_left=max(0, budget - self._monitor.rates.last(WINDOW_S, now).requests),
-            bans=vitals.bans,
+            bans=counters.bans,
             banned_until_ms=self._monitor.banned_until_ms,
         )
 
     def _stream(self, lately: Tally) -> Streaming:
-        vitals = self._watched.vitals
+        counters = self._watched.counters
         return Streaming(
-            connections=vitals.connections,
-            connects=vitals.connects,
-            reconnects=vitals.lost,
-            messages=vitals.messages,
+            connections=counters.connections,
+            connects=counters.connects,
+            reconnects=counters.lost,
+            messages=counters.messages,
             messages_per_s=lately.per_s(lately.messages),
-            confirmed=vitals.confirmed,
-            confirm_lags=vitals.confirm_lags,
-            confirm_lag_s=round(vitals.confirm_lag_s, 3),
-            malformed=vitals.malformed,
-            unknown=vitals.unknown,
-            refused_topics=tuple(sorted(vitals.refused)),
+            confirmed=counters.confirmed,
+            confirm_lags=counters.confirm_lags,
+            confirm_lag_s=round(counters.confirm_lag_s, 3),
+            malformed=counters.malformed,
+            unknown=counters.unknown,
+            refused_topics=tuple(sorted(counters.refused)),
             unconnected=unconnected_text(self._monitor.signs),
         )
 
     def _writing(self, lately: Tally) -> Writing:
-        vitals = self._watched.vitals
+        counters = self._watched.counters
         return Writing(
-            candles=vitals.rows,
-            appended=vitals.rows - vitals.staged - vitals.rewritten,
-            staged=vitals.staged,
-            rewritten=vitals.rewritten,
+            candles=counters.rows,
+            appended=counters.rows - counters.staged - counters.rewritten,
+            staged=counters.staged,
+            rewritten=counters.rewritten,
             per_s=lately.per_s(lately.rows),
-            revisions=vitals.revisions,
-            queued_candles=vitals.queued,
+            revisions=counters.revisions,
+            queued_candles=counters.queued,
             queued_answers=self.queued_answers(),
-            flushes=vitals.flushes,
-            flush_s=round(vitals.flush_s, 6),
-            flush_wait_s=round(vitals.flush_wait_s, 3),
+            flushes=counters.flushes,
+            flush_s=round(counters.flush_s, 6),
+            flush_wait_s=round(counters.flush_wait_s, 3),
         )
 
     def _lags(self) -> tuple[Lag, ...]:

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import attrs
 
-from collector.core.book import Book
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
 from collector.core.planning import NEWEST
 from collector.core.rows import candles_in
 from collector.logs import get_logger
@@ -22,7 +22,7 @@ from collector.pipeline.writer import Writer
 from collector.settings.reload import reload
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 
 log = get_logger(__name__)
 
@@ -39,7 +39,7 @@ class Collection:
 
     _settings: Settings
     _every_series: list[Series]
-    _book: Book
+    _coverage: CoverageIndex
     _followers: Sequence[Follower]
     _store: Store
     _writer: Writer
@@ -59,8 +59,8 @@ class Collection:
 
     async def begin(self, symbols: Sequence[str]) -> None:
         """Collects symbols that trade; of those that trade again, what is open is streamed again."""
-        back = self._book.delisted.intersection(symbols)
-        self._book.relist(symbols)
+        back = self._coverage.delisted.intersection(symbols)
+        self._coverage.relist(symbols)
         await self._open(symbols, [each for each in self._every_series if each.symbol in back])
 
     async def _open(self, symbols: Iterable[str], again: Sequence[Series] = ()) -> None:
@@ -75,16 +75,16 @@ class Collection:
                 new.remove(long)
         await self._writer.open_files(new)
         if self._settings.mode == "live":
-            self._book.want_nothing(new)
+            self._coverage.want_nothing(new)
         self._every_series.extend(new)
         if self._settings.enable_websocket:
-            streamed = [*again, *(each for each in new if each.symbol not in self._book.delisted)]
-            self._live.add([each for each in streamed if each not in self._book.left_alone])
+            streamed = [*again, *(each for each in new if each.symbol not in self._coverage.delisted)]
+            self._live.add([each for each in streamed if each not in self._coverage.left_alone])
         self._reconciler.wake()
 
     def freeze(self, symbols: list[str]) -> None:
         """Notes that symbols trade no more; what is still to be had of them is fetched."""
-        self._book.delist(symbols)
+        self._coverage.delist(symbols)
         self._writer.remember(each for each in self._every_series if each.symbol in symbols)
         self._reconciler.wake()
 
@@ -92,7 +92,7 @@ class Collection:
         """Fetches what was given up for want of space once there is some again, until cancelled."""
         while True:
             await gate.opened()
-            self._book.start_anew()
+            self._coverage.reset_attempts()
             self._reconciler.wake()
 
     async def change(self, read: Settings) -> None:
@@ -116,14 +116,16 @@ def series_of(settings: Settings, symbols: Iterable[str]) -> list[Series]:
 
 
 def too_long(
-    store: Store, every_series: Sequence[Series], marks: Mapping[Series, Mark]
+    store: Store, every_series: Sequence[Series], checkpoints: Mapping[Series, Checkpoint]
 ) -> list[tuple[Series, Path, int]]:
     """The files that hold more history than the limit would leave, and how many rows.
 
     The writer never lets a file grow beyond the limit, so a longer one is not of a time with a limit. One that had some
     rows more than when the ledger was saved is left by a version that trimmed later. One that is left alone is not cut.
     """
-    within = {series for series, mark in marks.items() if candles_in(series.timeframe, mark.held) <= NEWEST}
+    within = {
+        series for series, checkpoint in checkpoints.items() if candles_in(series.timeframe, checkpoint.held) <= NEWEST
+    }
     counted = [(series, store.path(series), store.count_rows(series)) for series in every_series]
     long = [each for each in counted if each[2] > (2 * NEWEST if each[0] in within else NEWEST)]
     return [each for each in long if not store.is_foreign(each[0])]

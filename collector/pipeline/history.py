@@ -13,11 +13,11 @@ import trio
 
 from collector.bybit.rest_client import Rest
 from collector.bybit.rest_protocol import KlineAnswer
-from collector.core.book import Book
 from collector.core.candle import Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Event, GaveUp
-from collector.core.planning import Agenda, Window, halves
+from collector.core.planning import FetchQueue, Window, halves
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans, moment_text, span_texts
 from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
@@ -34,18 +34,18 @@ class History:
     """The work to do and the workers doing it."""
 
     _rest: Rest
-    _book: Book
-    _vitals: Vitals
+    _coverage: CoverageIndex
+    _counters: Counters
     _gate: DiskGate
     _patient: bool  # wait for an exchange that cannot be reached, instead of raising
-    _agenda: Agenda = attrs.field(factory=Agenda)
+    _queue: FetchQueue = attrs.field(factory=FetchQueue)
     _more: trio.Event = attrs.field(factory=trio.Event)
 
     def fetch(self, series: Series, spans: Spans) -> None:
         """Queues spans of a series; they count as in flight from now on."""
-        unproven = self._book.needs_proof(series, spans.hull.start_ms)
-        self._book.ask(series, spans)
-        self._agenda.add(series, spans, unproven=unproven)
+        listing_unknown = self._coverage.listing_unknown(series, spans.bounds.start_ms)
+        self._coverage.ask(series, spans)
+        self._queue.add(series, spans, listing_unknown=listing_unknown)
         self._wake()
 
     async def work(self, workers: int, out: Out) -> None:
@@ -62,7 +62,7 @@ class History:
     async def _worker(self, out: Out) -> None:
         with out:
             while True:
-                window = self._agenda.take()
+                window = self._queue.take()
                 if window is None:
                     await self._more.wait()
                 elif not self._gate.is_open:
@@ -76,7 +76,7 @@ class History:
 
     async def _hand_back(self, window: Window, out: Out) -> None:
         """Asks for nothing more of a series while the disk is nearly full: what live brings must not wait for it."""
-        for span in Spans((window.span,)) | self._agenda.drop(window.series):
+        for span in Spans((window.span,)) | self._queue.drop(window.series):
             await out.send(GaveUp(window.series, span, "the disk is nearly full", self._rest.now_ms))
         self._resume(window)
 
@@ -94,11 +94,11 @@ class History:
 
     async def _fail(self, window: Window, failure: Rejected | RequestFailed, out: Out) -> None:
         series, given_up = window.series, Spans((window.span,))
-        if window.proves_start:  # whether the windows after it are worth a request is still unknown
-            given_up |= self._agenda.drop(series)
+        if window.probes_listing:  # whether the windows after it are worth a request is still unknown
+            given_up |= self._queue.drop(series)
         self._resume(window)
         # Of a symbol that trades no more, a refusal is the answer: there is nothing.
-        if isinstance(failure, Rejected) and series.symbol in self._book.delisted:
+        if isinstance(failure, Rejected) and series.symbol in self._coverage.delisted:
             for span in given_up:
                 await out.send(Answered(series, span, Rows(), self._rest.now_ms))
         else:
@@ -132,14 +132,14 @@ class History:
 
     def _resume(self, window: Window) -> None:
         """A first window was dealt with: those after it are handed out."""
-        if window.proves_start:
-            self._agenda.resume(window.series)
+        if window.probes_listing:
+            self._queue.resume(window.series)
             self._wake()
 
     async def _answer(self, window: Window, *, split: bool = False) -> KlineAnswer:
         for times in count(1):
             try:
-                if window.proves_start:
+                if window.probes_listing:
                     return await self._first_answer(window)
                 return await self._rest.klines(window.series, window.span, split_invalid=split)
             except Unreachable as trouble:
@@ -168,7 +168,7 @@ class History:
         if start_ms not in answer.rows.covered:
             await self._find_first(series, start_ms, answer.rows.covered)
         if answer.asked:  # it may have answered for more than the window
-            self._agenda.drop(series, Spans((answer.asked,)))
+            self._queue.drop(series, Spans((answer.asked,)))
         return answer
 
     async def _find_first(self, series: Series, start_ms: int, covered: Spans) -> None:
@@ -176,7 +176,7 @@ class History:
 
         Two answers tell: this one, and that to the question for the very first candle, or that which was given before.
         """
-        first_ms = self._book.first_ms(series)
+        first_ms = self._coverage.first_ms(series)
         if first_ms is None or (covered and covered[0].start_ms < first_ms):
             first_ms = await self._rest.first_candle(series)
             if first_ms is None:
@@ -186,11 +186,11 @@ class History:
                     f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older"
                 )
             log.info("first candle found", series=str(series), at=moment_text(first_ms))
-        before = self._book.begins(series, start_ms, first_ms, self._rest.now_ms)
-        self._book.take_back(series, self._agenda.drop(series, before))
+        before = self._coverage.begins(series, start_ms, first_ms, self._rest.now_ms)
+        self._coverage.cancel_fetch(series, self._queue.drop(series, before))
 
     async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:
         for span in spans:
-            self._vitals.failed += 1
+            self._counters.failed += 1
             log.warning("given up for now", series=str(series), **span_texts(span), why=why)
             await out.send(GaveUp(series, span, why, self._rest.now_ms))

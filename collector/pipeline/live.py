@@ -16,9 +16,9 @@ from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
 from collector.bybit.stream_connection import StreamForbidden, StreamLost, open_stream
 from collector.bybit.stream_session import Out, Session
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series
-from collector.core.counters import CONNECTION_LOST, Vitals
+from collector.core.counters import CONNECTION_LOST, Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.pacing import backoff_s
 from collector.errors import first_of
 from collector.logs import get_logger
@@ -36,9 +36,9 @@ class Live:
     """All connections to the stream. `on_break` is called when one was lost or opened: some candles may be missing."""
 
     _settings: Settings
-    _book: Book
+    _coverage: CoverageIndex
     _clock: Clock
-    _vitals: Vitals
+    _counters: Counters
     _on_break: Callable[[], None]
     _limit: AddressLimit
     _machine: Machine
@@ -52,9 +52,9 @@ class Live:
 
     def add(self, every_series: Sequence[Series]) -> None:
         """Streams more series, over connections of their own; not those that are streamed already, unless refused."""
-        again = {series for series in self._streamed if stream_protocol.topic_of(series) in self._vitals.refused}
+        again = {series for series in self._streamed if stream_protocol.topic_of(series) in self._counters.refused}
         new = [series for series in every_series if series not in self._streamed or series in again]
-        self._vitals.refused.difference_update(map(stream_protocol.topic_of, new))
+        self._counters.refused.difference_update(map(stream_protocol.topic_of, new))
         self._streamed.update(new)
         self._added += stream_protocol.connections(new)
         self._more.set()
@@ -95,15 +95,15 @@ class Live:
                 self._doubt(group)
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
                 wait_s = self._pause_s(lost, tries)
-                self._vitals.trouble(CONNECTION_LOST)
-                self._vitals.unstreamed_why, self._vitals.next_connect_s = str(lost), trio.current_time() + wait_s
+                self._counters.trouble(CONNECTION_LOST)
+                self._counters.unstreamed_why, self._counters.next_connect_s = str(lost), trio.current_time() + wait_s
                 log.warning("connection lost", topics=len(group), why=str(lost), wait_s=round(wait_s, 1))
                 await trio.sleep(wait_s)
 
     async def _turn(self, settled: trio.Event) -> None:
         """Waits until a connection may be tried. Nobody at the start has to wait for a stream that refuses us."""
         await self._limit.connection_turn()
-        while trio.current_time() < (refused_until_s := self._vitals.stream_refused_until_s):
+        while trio.current_time() < (refused_until_s := self._counters.stream_refused_until_s):
             settled.set()
             await trio.sleep_until(refused_until_s)
 
@@ -112,33 +112,33 @@ class Live:
         if not isinstance(lost, StreamForbidden):
             return backoff_s(tries, self._machine.chance.fraction())
         wait_s = self._settings.ban_wait_s
-        self._vitals.stream_refused_until_s = trio.current_time() + wait_s
+        self._counters.stream_refused_until_s = trio.current_time() + wait_s
         return wait_s
 
     async def _connected(self, group: Sequence[Series], out: Out, settled: trio.Event) -> StreamLost:
         """One connection from its opening to its loss; how it was lost."""
-        self._vitals.connects += 1
+        self._counters.connects += 1
         try:
             async with open_stream(self._settings.stream_url, self._machine.network) as stream:
-                self._vitals.connections += 1
+                self._counters.connections += 1
                 try:
                     topics = {stream_protocol.topic_of(series): series for series in sorted(group)}
-                    session = Session(stream, self._settings.category, topics, self._clock, self._vitals)
+                    session = Session(stream, self._settings.category, topics, self._clock, self._counters)
                     await session.run(out, partial(self._settle, settled))
                 finally:
-                    self._vitals.connections -= 1
+                    self._counters.connections -= 1
         except* StreamLost as group_of_losses:
             lost = first_of(group_of_losses)
         assert isinstance(lost, StreamLost)
         return lost
 
     def _settle(self, settled: trio.Event) -> None:
-        self._vitals.subscriptions += 1
+        self._counters.subscriptions += 1
         settled.set()
         self._on_break()
 
     def _doubt(self, group: Sequence[Series]) -> None:
         since_ms = self._clock.now_ms - _DOUBT_MS
         for series in group:
-            self._book.doubt(series, since_ms)
+            self._coverage.doubt(series, since_ms)
         self._on_break()

@@ -6,8 +6,8 @@ from itertools import islice
 import attrs
 
 from collector.core.candle import Series
-from collector.core.counters import Vitals
-from collector.core.missing import Missing
+from collector.core.counters import Counters
+from collector.core.missing import Gap
 from collector.core.rows import candles_in
 from collector.core.spans import Spans, moment_text
 from collector.core.wording import counted
@@ -25,17 +25,22 @@ class Outcome:
     for that are not listed. `looked` is whether it came as far as finding out what is missing.
     """
 
-    vitals: Vitals
+    counters: Counters
     seconds: float
     series: int
-    missing: tuple[tuple[Series, Missing], ...]
-    absent: tuple[tuple[Series, Missing], ...]
+    missing: tuple[tuple[Series, Gap], ...]
+    absent: tuple[tuple[Series, Gap], ...]
     unknown: tuple[str, ...]
     looked: bool
     stopped: bool
-    invalid: tuple[tuple[Series, Missing], ...] = ()
+    invalid: tuple[tuple[Series, Gap], ...] = ()
     left_alone: tuple[str, ...] = ()  # why files were not touched, a sentence each
     mended: Mended = attrs.field(factory=Mended)
+
+    @property
+    def vitals(self) -> Counters:
+        """The former name of `counters`."""
+        return self.counters
 
     @property
     def complete(self) -> bool:
@@ -49,22 +54,22 @@ def summary_lines(outcome: Outcome) -> Iterator[str]:
 
 
 def _done(outcome: Outcome) -> Iterator[str]:
-    vitals = outcome.vitals
-    rate = vitals.rows / outcome.seconds if outcome.seconds else 0
+    counters = outcome.counters
+    rate = counters.rows / outcome.seconds if outcome.seconds else 0
     yield (
-        f"{counted(vitals.rows, 'candle')} of {counted(outcome.series, 'series')} in {outcome.seconds:.1f} s "
-        f"({rate:,.0f} rows/s), {counted(vitals.requests, 'request')}, {counted(vitals.retries, 'retry')}"
+        f"{counted(counters.rows, 'candle')} of {counted(outcome.series, 'series')} in {outcome.seconds:.1f} s "
+        f"({rate:,.0f} rows/s), {counted(counters.requests, 'request')}, {counted(counters.retries, 'retry')}"
     )
-    if vitals.troubles:
-        met = ", ".join(f"{count:,} × {kind}" for kind, count in sorted(vitals.troubles.items()))
+    if counters.troubles:
+        met = ", ".join(f"{count:,} × {kind}" for kind, count in sorted(counters.troubles.items()))
         yield f"troubles met on the way: {met}"
-    if vitals.revisions:
+    if counters.revisions:
         was = (
             "was not as the exchange has it, and was"
-            if vitals.revisions == 1
+            if counters.revisions == 1
             else "were not as the exchange has them, and were"
         )
-        yield f"{counted(vitals.revisions, 'stored candle')} {was} replaced"
+        yield f"{counted(counters.revisions, 'stored candle')} {was} replaced"
     if outcome.absent:
         yield f"the exchange does not have {_amount(outcome.absent)}; asked again ever more rarely"
     if outcome.invalid:
@@ -79,21 +84,21 @@ def left_lines(outcome: Outcome) -> Iterator[str]:
     if outcome.unknown:
         yield f"not listed by the exchange: {', '.join(outcome.unknown)}"
     for why in outcome.left_alone:
-        alone = [(series, note) for series, note in outcome.missing if note.why == why]
+        alone = [(series, gap) for series, gap in outcome.missing if gap.why == why]
         yield f"{why} (until then {_amount(alone)} stay missing)" if alone else why
     if not outcome.looked:
         yield "stopped before it was known what is missing"
-    missing = [(series, note) for series, note in outcome.missing if note.why not in outcome.left_alone]
+    missing = [(series, gap) for series, gap in outcome.missing if gap.why not in outcome.left_alone]
     if not missing:
         return
     yield f"still missing: {_amount(missing)}, each on record; the next start asks for them again"
-    for series, note in islice(missing, _SHOWN):
-        start, end = moment_text(note.span.start_ms), moment_text(note.span.end_ms)
-        yield f"  {series} {start} to {end}: {note.state}, {note.why}"
+    for series, gap in islice(missing, _SHOWN):
+        start, end = moment_text(gap.span.start_ms), moment_text(gap.span.end_ms)
+        yield f"  {series} {start} to {end}: {gap.state}, {gap.why}"
     if len(missing) > _SHOWN:
         yield f"  and {len(missing) - _SHOWN:,} more"
 
 
-def _amount(notes: Sequence[tuple[Series, Missing]]) -> str:
-    candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in notes)
-    return f"{counted(candles, 'candle')} in {counted(len(notes), 'span')}"
+def _amount(gaps: Sequence[tuple[Series, Gap]]) -> str:
+    candles = sum(candles_in(series.timeframe, Spans((gap.span,))) for series, gap in gaps)
+    return f"{counted(candles, 'candle')} in {counted(len(gaps), 'span')}"

@@ -12,9 +12,9 @@ import attrs
 import trio
 
 from collector.bybit.clock import Clock
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series
-from collector.core.missing import Missing, State
+from collector.core.coverage import CoverageIndex
+from collector.core.missing import Gap, State
 from collector.core.pacing import patience_s
 from collector.core.planning import SETTLE_MS, wanted
 from collector.core.rows import candles_in
@@ -38,7 +38,7 @@ class Reconciler:
 
     _settings: Settings
     _every_series: Sequence[Series]
-    _book: Book
+    _coverage: CoverageIndex
     _clock: Clock
     _server_time: Callable[[], Awaitable[int]]
     _fetch: Callable[[Series, Spans], None]
@@ -56,7 +56,7 @@ class Reconciler:
         now_ms = await self._settled_time()
         self._want(now_ms)
         for series in self._every_series:
-            self._book.doubt(series, 0)
+            self._coverage.doubt(series, 0)
         while True:
             if self._fetch_due(now_ms):
                 await self._until_idle()
@@ -68,20 +68,20 @@ class Reconciler:
                 now_ms = await self._settled_time()
                 self._want(now_ms)
 
-    def _retrying(self, now_ms: int) -> list[tuple[Series, Missing]]:
+    def _retrying(self, now_ms: int) -> list[tuple[Series, Gap]]:
         """What an answer left out that may still come within minutes."""
         return [
-            (series, note)
+            (series, gap)
             for series in self._every_series
-            for note in self._book[series].notes
-            if note.state is State.RETRYING and (note.due_ms or 0) > now_ms
+            for gap in self._coverage[series].gaps
+            if gap.state is State.RETRYING and (gap.due_ms or 0) > now_ms
         ]
 
-    async def _wait_for(self, retrying: Sequence[tuple[Series, Missing]]) -> int:
+    async def _wait_for(self, retrying: Sequence[tuple[Series, Gap]]) -> int:
         """Returns when the first of these is due, or the exchange's clock is to be asked; the time then."""
-        due_ms = min(note.due_ms or 0 for _, note in retrying)
-        until = moment_text(max(note.settles_ms for _, note in retrying))
-        candles = sum(candles_in(series.timeframe, Spans((note.span,))) for series, note in retrying)
+        due_ms = min(gap.due_ms or 0 for _, gap in retrying)
+        until = moment_text(max(gap.settles_ms for _, gap in retrying))
+        candles = sum(candles_in(series.timeframe, Spans((gap.span,))) for series, gap in retrying)
         log.info("waiting for candles that REST does not have yet", candles=candles, until=until)
         await self._clock.reach_or_ask(trio.Event(), due_ms)
         if self._clock.now_ms < due_ms:
@@ -121,7 +121,7 @@ class Reconciler:
         """The exchange's time; the candles that had closed by then have their last values when this returns."""
         now_ms = await self._server_time()
         await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
-        self._book.disbelieve_later_than(now_ms)
+        self._coverage.drop_future_timestamps(now_ms)
         return now_ms
 
     def _want(self, now_ms: int) -> None:
@@ -130,24 +130,24 @@ class Reconciler:
         days, newest_only = self._settings.history_days, self._settings.newest_only
         for series in self._every_series:
             span = wanted(series.timeframe, now_ms, days, newest_only=newest_only)
-            self._book.want(series, span)
+            self._coverage.want(series, span)
 
     def _fetch_due(self, now_ms: int) -> bool:
         """Hands what is missing to the pool; whether there was anything."""
         self.looked = True
-        every_due = [(series, self._book.due(series, now_ms)) for series in self._every_series]
+        every_due = [(series, self._coverage.due(series, now_ms)) for series in self._every_series]
         for series, due in every_due:
             if due:
-                self._fetch(series, self._book.requests(series, due, now_ms))
+                self._fetch(series, self._coverage.requests(series, due, now_ms))
         return any(due for _, due in every_due)
 
     async def _until_idle(self) -> None:
         idle = trio.Event()
-        self._book.on_idle = idle.set
-        if not self._book.idle:
+        self._coverage.on_idle = idle.set
+        if not self._coverage.idle:
             await idle.wait()
 
     def _next_ms(self, now_ms: int) -> int:
         """When to look again: when the next minute has closed and settled, or something missing falls due."""
         next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + self._settle_ms
-        return min(next_close_ms, self._book.next_due_ms(now_ms) or next_close_ms)
+        return min(next_close_ms, self._coverage.next_due_ms(now_ms) or next_close_ms)

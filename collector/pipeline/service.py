@@ -31,9 +31,9 @@ from collector.bybit.address_limit import AddressLimit, open_address_limit
 from collector.bybit.clock import Clock, cancel_when
 from collector.bybit.proxies import proxy_for
 from collector.bybit.rest_client import Rest, Silence, open_rest
-from collector.core.book import Book
 from collector.core.candle import Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.events import Event
 from collector.core.missing import State, neighbours_joined
 from collector.core.pacing import patience_s
@@ -74,7 +74,7 @@ T = TypeVar("T")
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
 _TELL_COUNTS_S = 10.0
 
-Watch = Callable[[Vitals, Book], Awaitable[None]]
+Watch = Callable[[Counters, CoverageIndex], Awaitable[None]]
 
 
 async def collect(
@@ -226,38 +226,38 @@ async def _serve(run: _Run) -> Outcome:
         proxy_for(run.settings.stream_url, os.environ)  # one that cannot be used is said at the start
     elif run.settings.mode == "live" and not run.once:
         raise SettingsError(["[collection] mode: live is what the stream brings, and enable_websocket is off"])
-    vitals, clock = Vitals(), Clock()
+    counters, clock = Counters(), Clock()
     every_series: list[Series] = []
     symbols = Symbols()
     failures: list[ExceptionGroup[CollectorError]] = []
     draining = trio.Event()
     with ExitStack() as owned, open_address_limit(run.settings, run.machine) as limit:
-        stock = await _own(run, vitals, clock, owned)
+        stock = await _own(run, counters, clock, owned)
         if stock is None:
             seconds = trio.current_time() - began_s
-            return Outcome(vitals, seconds, 0, missing=(), absent=(), unknown=(), looked=False, stopped=True)
+            return Outcome(counters, seconds, 0, missing=(), absent=(), unknown=(), looked=False, stopped=True)
         ledger = stock.ledger
         silence = Silence(ledger.ban_until_ms(), ledger.save_ban, run.machine.clock.now_ms, ledger.ban_until_ms)
         served = ledger.claimed or bool(stock.store.every_series())
-        rest_opened = open_rest(run.settings, silence, vitals, clock, run.machine, served=served, limit=limit)
+        rest_opened = open_rest(run.settings, silence, counters, clock, run.machine, served=served, limit=limit)
         async with rest_opened as rest, trio.open_nursery() as outer:
-            stations = _wired(run, stock, rest, limit, every_series, vitals, clock)
+            stations = _wired(run, stock, rest, limit, every_series, counters, clock)
             async with _kept(failures), trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
                 inner.start_soon(stations.supervisor.supervise)
                 inner.start_soon(_tell_counts)
                 if not run.once:
-                    inner.start_soon(Announcements(rest.maintenance, vitals).follow)
+                    inner.start_soon(Announcements(rest.maintenance, counters).follow)
                 inner.start_soon(stations.monitor.watch)
                 inner.start_soon(partial(serve_status, run.settings, stations.reporter, run.machine, port=run.status))
                 if run.watch:
-                    inner.start_soon(run.watch, vitals, stock.book)
-                symbols = await _choose(run, stock, rest, every_series, vitals)
-                await _despite_disk(run, vitals, partial(stations.writer.open_files, every_series))
+                    inner.start_soon(run.watch, counters, stock.coverage)
+                symbols = await _choose(run, stock, rest, every_series, counters)
+                await _despite_disk(run, counters, partial(stations.writer.open_files, every_series))
                 if run.settings.mode == "live" and not run.mending:
-                    stock.book.want_nothing(every_series)
-                stock.book.relist(symbols.trading)
-                stock.book.delist(symbols.delisted)
+                    stock.coverage.want_nothing(every_series)
+                stock.coverage.relist(symbols.trading)
+                stock.coverage.delist(symbols.delisted)
                 send, receive = trio.open_memory_channel[Event](CHANNEL)
                 outer.start_soon(_write, stations.writer, receive, draining)
                 stations.reporter.queued_answers = lambda: receive.statistics().current_buffer_used
@@ -266,7 +266,7 @@ async def _serve(run: _Run) -> Outcome:
                     if run.streams:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
                         streamed = series_of(run.settings, symbols.trading)
-                        streamed = [each for each in streamed if each not in stock.book.left_alone]
+                        streamed = [each for each in streamed if each not in stock.coverage.left_alone]
                         await inner.start(stations.live.stream, streamed, send.clone())
                 if run.once:
                     await stations.reconciler.reconcile_once()
@@ -287,18 +287,18 @@ async def _serve(run: _Run) -> Outcome:
             mended = await run.machine.threads.run(partial(run.mending.finish, stock, clock.now_ms))
     if failures:
         raise failures[0]
-    notes = [(series, note) for series in every_series for note in neighbours_joined(stock.book.missing(series))]
+    gaps = [(series, gap) for series in every_series for gap in neighbours_joined(stock.coverage.missing(series))]
     return Outcome(
-        vitals,
+        counters,
         trio.current_time() - began_s,
         len(every_series),
-        missing=tuple(each for each in notes if each[1].state in (State.PENDING, State.RETRYING)),
-        absent=tuple(each for each in notes if each[1].state is State.ABSENT),
-        invalid=tuple(each for each in notes if each[1].state is State.INVALID),
+        missing=tuple(each for each in gaps if each[1].state in (State.PENDING, State.RETRYING)),
+        absent=tuple(each for each in gaps if each[1].state is State.ABSENT),
+        invalid=tuple(each for each in gaps if each[1].state is State.INVALID),
         unknown=symbols.unknown,
         looked=stations.reconciler.looked,
         stopped=run.stop.is_set(),
-        left_alone=tuple(stock.book.left_alone.values()),
+        left_alone=tuple(stock.coverage.left_alone.values()),
         mended=mended,
     )
 
@@ -313,7 +313,7 @@ async def _kept(failures: list[ExceptionGroup[CollectorError]]) -> AsyncIterator
         failures.append(failure)
 
 
-async def _own(run: _Run, vitals: Vitals, clock: Clock, owned: ExitStack) -> Stock | None:
+async def _own(run: _Run, counters: Counters, clock: Clock, owned: ExitStack) -> Stock | None:
     """Owns the data directory, with what is on record of it; None if a stop came before the disk let us."""
 
     def own() -> Stock:
@@ -330,19 +330,19 @@ async def _own(run: _Run, vitals: Vitals, clock: Clock, owned: ExitStack) -> Sto
     except StorageError as trouble:
         if run.once:
             raise
-        vitals.disk_trouble = str(trouble)
-    monitor = Monitor(Watched(run.settings, vitals, Book(), clock, (), run.probes, run.machine.clock))
+        counters.disk_trouble = str(trouble)
+    monitor = Monitor(Watched(run.settings, counters, CoverageIndex(), clock, (), run.probes, run.machine.clock))
     async with trio.open_nursery() as waiting:
         waiting.start_soon(cancel_when, run.stop, waiting.cancel_scope)
         waiting.start_soon(monitor.watch)
         reporter = Reporter(monitor, lambda: False, run.machine.chance.name())
         waiting.start_soon(partial(serve_status, run.settings, reporter, run.machine, port=run.status, socket=False))
-        stock = await _despite_disk(run, vitals, partial(run.machine.threads.run, own))
+        stock = await _despite_disk(run, counters, partial(run.machine.threads.run, own))
         waiting.cancel_scope.cancel()
     return stock
 
 
-async def _despite_disk(run: _Run, vitals: Vitals, act: Callable[[], Awaitable[T]]) -> T:
+async def _despite_disk(run: _Run, counters: Counters, act: Callable[[], Awaitable[T]]) -> T:
     """What comes of an act at the start. A service tries again for as long as the disk refuses; a command ends."""
     for times in count(1):
         try:
@@ -350,23 +350,23 @@ async def _despite_disk(run: _Run, vitals: Vitals, act: Callable[[], Awaitable[T
         except StorageError as trouble:
             if run.once:
                 raise
-            vitals.disk_trouble = str(trouble)
+            counters.disk_trouble = str(trouble)
             log.warning("the disk refuses, trying on", why=str(trouble))
         else:
-            vitals.disk_trouble = ""
+            counters.disk_trouble = ""
             return done
         run.notify.starting(2 * patience_s(times))
-        run.notify.status(f"starting: degraded: {vitals.disk_trouble}")
+        run.notify.status(f"starting: degraded: {counters.disk_trouble}")
         await trio.sleep(patience_s(times))
     raise AssertionError("patience has no end")
 
 
 def _stock(run: _Run, ledger: Ledger) -> Stock:
     """What is stored, as it is on record; whatever is missing is asked for anew."""
-    book = Book()
-    marks = ledger.load(book)
-    book.start_anew()
-    return Stock(Store(run.settings.data_dir, run.machine.disk, run.allow_replace), ledger, book, marks)
+    coverage = CoverageIndex()
+    checkpoints = ledger.load(coverage)
+    coverage.reset_attempts()
+    return Stock(Store(run.settings.data_dir, run.machine.disk, run.allow_replace), ledger, coverage, checkpoints)
 
 
 def _wired(
@@ -375,49 +375,51 @@ def _wired(
     rest: Rest,
     limit: AddressLimit,
     every_series: list[Series],
-    vitals: Vitals,
+    counters: Counters,
     clock: Clock,
 ) -> _Stations:
-    settings, book = run.settings, stock.book
+    settings, coverage = run.settings, stock.coverage
     writer = Writer(
         stock.store,
         stock.ledger,
-        book,
-        vitals,
+        coverage,
+        counters,
         settings,
-        stock.marks,
+        stock.checkpoints,
         partial(_exchange_ms, clock, rest),
         run.machine,
         spares_long=run.mending is not None,
     )
     gate = DiskGate()
-    history = History(rest, book, vitals, gate, patient=not run.once)
+    history = History(rest, coverage, counters, gate, patient=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
-    reconciler = Reconciler(settings, every_series, book, clock, rest.server_time, history.fetch, settle_ms, rest.pause)
-    live = Live(settings, book, clock, vitals, reconciler.wake, limit, run.machine)
+    reconciler = Reconciler(
+        settings, every_series, coverage, clock, rest.server_time, history.fetch, settle_ms, rest.pause
+    )
+    live = Live(settings, coverage, clock, counters, reconciler.wake, limit, run.machine)
     local = run.machine.clock
-    watched = Watched(settings, vitals, book, clock, every_series, run.probes, local, lambda: writer.work)
+    watched = Watched(settings, counters, coverage, clock, every_series, run.probes, local, lambda: writer.work)
     monitor = Monitor(watched, gate)
     supervisor = Supervisor(
         run.notify,
-        flows=lambda: reconciler.looked or vitals.subscriptions > 0,
+        flows=lambda: reconciler.looked or counters.subscriptions > 0,
         work=lambda: writer.work,
-        line=partial(_line, vitals, book, monitor),
+        line=partial(_line, counters, coverage, monitor),
     )
     reporter = Reporter(monitor, lambda: reconciler.looked, run.machine.chance.name())
     return _Stations(writer, history, reconciler, live, monitor, reporter, supervisor)
 
 
-async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], vitals: Vitals) -> Symbols:
+async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], counters: Counters) -> Symbols:
     """Adds the series that it is about, and returns what there is of their symbols."""
     symbols = Symbols()
     if run.mending:
         mended, symbols = await _mend(run.mending, rest, stock, run.machine.threads)
         every_series += mended
     else:
-        stored = {series.symbol for series in (*stock.marks, *stock.store.every_series())}
+        stored = {series.symbol for series in (*stock.checkpoints, *stock.store.every_series())}
         symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
-        await _despite_disk(run, vitals, partial(run.machine.threads.run, stock.ledger.claim))
+        await _despite_disk(run, counters, partial(run.machine.threads.run, stock.ledger.claim))
         every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
     if run.settings.limit_to_50_entries and not run.allow_trim and not run.mending:
         _refuse_to_trim(stock, every_series)
@@ -436,7 +438,7 @@ def _collection(
     return Collection(
         run.settings,
         every_series,
-        stock.book,
+        stock.coverage,
         (rest, stations.writer, stations.reconciler, stations.live, stations.monitor.watched),
         stock.store,
         stations.writer,
@@ -453,18 +455,23 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock, threads: Threads) ->
     One answer that lies about the time must not make of every row one that is not closed yet.
     """
     await rest.server_time()
-    now_ms = max([await rest.server_time(), *(mark.held.hull.end_ms for mark in stock.marks.values() if mark.held)])
+    now_ms = max(
+        [
+            await rest.server_time(),
+            *(checkpoint.held.bounds.end_ms for checkpoint in stock.checkpoints.values() if checkpoint.held),
+        ]
+    )
     stock.ledger.claim()
     spans, new = mending.demanded(stock, now_ms)
     unknown = new - {each.symbol for each in await rest.instruments() if each.trades} if new else new
     for series, span in spans.items():
         if series.symbol not in unknown:
-            stock.book.want(series, stock.book[series].wanted | span)
-    every_series = stored_series(stock.store, stock.book, mending.chosen)
+            stock.coverage.want(series, stock.coverage[series].wanted | span)
+    every_series = stored_series(stock.store, stock.coverage, mending.chosen)
     for series in every_series:
         await threads.run(partial(mending.mend, stock, series, now_ms))
     doubted = await threads.run(partial(mending.doubt, stock, every_series, now_ms))
-    stock.book.ask_anew(every_series)
+    stock.coverage.ask_anew(every_series)
     return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
 
 
@@ -510,10 +517,10 @@ async def _exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
         return by_ms
 
 
-def _line(vitals: Vitals, book: Book, monitor: Monitor) -> str:
+def _line(counters: Counters, coverage: CoverageIndex, monitor: Monitor) -> str:
     """How we are, in a line."""
-    written, connections = counted(vitals.rows, "candle"), counted(vitals.connections, "connection")
-    now = f"{written} written, {book.candles_in_flight:,} to fetch, {connections}"
+    written, connections = counted(counters.rows, "candle"), counted(counters.connections, "connection")
+    now = f"{written} written, {coverage.candles_in_flight:,} to fetch, {connections}"
     return "; ".join(filter(None, [now, monitor.health.line if monitor.health.reasons else ""]))
 
 
@@ -552,7 +559,8 @@ def _refuse_to_trim(stock: Stock, every_series: Sequence[Series]) -> None:
         SettingsError: a file holds more rows than the limit would leave.
     """
     long = [
-        f"{path} holds {counted(rows, 'row')}" for _, path, rows in too_long(stock.store, every_series, stock.marks)
+        f"{path} holds {counted(rows, 'row')}"
+        for _, path, rows in too_long(stock.store, every_series, stock.checkpoints)
     ]
     if long:
         more = f" (and {counted(len(long) - 3, 'more file')})" if len(long) > 3 else ""

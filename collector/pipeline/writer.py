@@ -17,9 +17,9 @@ from typing import TypeVar
 import attrs
 import trio
 
-from collector.core.book import Book
 from collector.core.candle import DAY_MS, Series
-from collector.core.counters import Vitals, Work
+from collector.core.counters import Counters, Work
+from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
 from collector.core.planning import NEWEST
 from collector.core.rows import Rows, candles_in
@@ -30,7 +30,7 @@ from collector.logs import get_logger
 from collector.machine import Machine
 from collector.settings.settings import Settings
 from collector.storage.csv_store import FileChangedError, SeriesFile, Store
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import Ledger
 from collector.storage.quarantine import Piece
 
@@ -51,7 +51,7 @@ _SAVE_AFTER_S = 5.0
 _SAVE_AT_ONCE = 256
 _ROLLED_AT_ONCE = 8  # full files: each is synced, and a disk makes what comes together durable together
 _TRIES = 4  # to write a file that somebody else writes too
-_UNMARKED_MS = 2 * DAY_MS
+_WITHOUT_CHECKPOINT_MS = 2 * DAY_MS
 
 
 @attrs.define
@@ -75,10 +75,10 @@ class Writer:
 
     _store: Store
     _ledger: Ledger
-    _book: Book
-    _vitals: Vitals
+    _coverage: CoverageIndex
+    _counters: Counters
     _settings: Settings
-    _marks: dict[Series, Mark]
+    _checkpoints: dict[Series, Checkpoint]
     _exchange_ms: Callable[[int], Awaitable[int]]  # its time; sure to have been asked if it is before the given one
     _machine: Machine
     _spares_long: bool  # the limit is not for files that are longer already
@@ -96,7 +96,9 @@ class Writer:
 
     @_passed_ms.default
     def _newest_close(self) -> int:
-        return max((mark.held.hull.end_ms for mark in self._marks.values() if mark.held), default=0)
+        return max(
+            (checkpoint.held.bounds.end_ms for checkpoint in self._checkpoints.values() if checkpoint.held), default=0
+        )
 
     def change(self, settings: Settings) -> None:
         """Follows other settings from now on."""
@@ -201,18 +203,18 @@ class Writer:
             candles = [each for each in event if each.series in self._files]
             for candle in await self._append_all(candles) if candles else ():
                 await self._stage(candle)
-            self._vitals.taken += len(event)
-        elif event.series in self._book.left_alone:
-            self._book.take_back(event.series, Spans((event.asked,)))
-            self._vitals.landed += 1
+            self._counters.taken += len(event)
+        elif event.series in self._coverage.left_alone:
+            self._coverage.cancel_fetch(event.series, Spans((event.asked,)))
+            self._counters.landed += 1
         elif isinstance(event, GaveUp):
             self._note(self._unsaved, event.series)
-            self._book.fail(event.series, event.asked, event.why, event.at_ms)
+            self._coverage.fail(event.series, event.asked, event.why, event.at_ms)
             await self._release(event.series)
-            self._vitals.landed += 1
+            self._counters.landed += 1
         else:
             await self._stage(event)
-            self._vitals.landed += 1
+            self._counters.landed += 1
 
     async def _append_all(self, candles: Sequence[Confirmed]) -> list[Confirmed]:
         """Appends the candles from the stream that directly follow their files; returns the others.
@@ -261,10 +263,10 @@ class Writer:
         series, file = candle.series, self._files[candle.series]
         self._note(self._unsaved, series)
         self._note(self._unsynced, series)
-        self._book.confirm(series, candle.rows.covered, file.held)
+        self._coverage.confirm(series, candle.rows.covered, file.held)
         if file.keep is not None:
             self._hold(series, file)
-        self._vitals.appended(series, 1, candle.asked.end_ms)
+        self._counters.appended(series, 1, candle.asked.end_ms)
 
     async def _stage(self, answer: Answered | Confirmed) -> None:
         stage = self._stages.setdefault(answer.series, _Stage())
@@ -302,9 +304,9 @@ class Writer:
         Behind the file's end, those with no hole before them that is going to be filled: so a file grows at its tail.
         Before it, all of them once nothing before the end is in flight: so a deeper history goes in with one copy.
         """
-        end_ms, record = self._files[series].end_ms, self._book[series]
+        end_ms, record = self._files[series].end_ms, self._coverage[series]
         filling = (record.in_flight - stage.spans).within(-1, end_ms)
-        hole = self._book.hole(series, end_ms, stage.spans.hull.end_ms, stage.spans)
+        hole = self._coverage.hole(series, end_ms, stage.spans.bounds.end_ms, stage.spans)
         first_hole_ms = hole[0].start_ms if hole else inf
         return [
             answer
@@ -331,7 +333,7 @@ class Writer:
                     break
                 except FileChangedError as change:
                     log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
-                self._marks.pop(series, None)  # from now on nothing about the file is taken for granted
+                self._checkpoints.pop(series, None)  # from now on nothing about the file is taken for granted
                 file = self._files[series] = await self._opened(series)
             else:
                 raise StorageError(f"{file.path} is changed by somebody else again and again; it cannot be written")
@@ -341,17 +343,17 @@ class Writer:
         for answer in answers:
             if isinstance(answer, Answered):
                 covered = answer.rows.covered & file.held
-                self._book.answer(series, answer.asked, covered, answer.at_ms, answer.invalid)
+                self._coverage.answer(series, answer.asked, covered, answer.at_ms, answer.invalid)
             elif answer.asked.start_ms in file.held:
-                self._book.confirm(series, answer.rows.covered, file.held)
+                self._coverage.confirm(series, answer.rows.covered, file.held)
 
     async def _put(self, series: Series, file: SeriesFile, pages: list[Rows], staged: int) -> None:
-        hulls = sorted(page.covered.hull for page in pages)
+        hulls = sorted(page.covered.bounds for page in pages)
         count = sum(candles_in(series.timeframe, page.covered) for page in pages)
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(hulls))
         if apart and hulls[0].start_ms >= file.end_ms:
             await self._in_thread("appending to", file.path, partial(_append_pages, file, pages))
-            self._vitals.appended(series, count, hulls[-1].end_ms, staged)
+            self._counters.appended(series, count, hulls[-1].end_ms, staged)
         else:
             await self._insert(series, file, pages)
 
@@ -360,7 +362,7 @@ class Writer:
         revisions = await self._in_thread("rewriting", file.path, partial(file.insert, pages))
         if revisions or file.size != size:
             new = candles_in(series.timeframe, file.held - held)
-            self._vitals.rewrote(series, new, file.end_ms, len(revisions))
+            self._counters.rewrote(series, new, file.end_ms, len(revisions))
         for revision in revisions:
             before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
             log.info("candle replaced", series=str(series), before=before, after=after)
@@ -371,8 +373,8 @@ class Writer:
             return
         reach = {piece: _reach(file, piece) for piece in file.pieces}
         if file.keep is None:  # with a limit, no more than the newest are wanted
-            self._book.want_besides(series, Spans.of(*reach.values()))
-        settled = self._book.settled(series)
+            self._coverage.want_besides(series, Spans.of(*reach.values()))
+        settled = self._coverage.settled(series)
         if any(piece.covered & settled - file.held for piece in file.pieces):
             await self._in_thread("putting back", file.path, partial(self._put_in, file, settled))
             self._note(self._unsynced, series)
@@ -393,22 +395,22 @@ class Writer:
         self._files.pop(series, None)
         self._stages.pop(series, None)
         self._unsynced.pop(series, None)
-        self._book.hold(series, NOTHING)
-        self._book.leave_alone(series, why)
+        self._coverage.hold(series, NOTHING)
+        self._coverage.leave_alone(series, why)
         self._note(self._unsaved, series)
 
     def _hold(self, series: Series, file: SeriesFile) -> None:
         """Tells the book what the file holds; what a full file has no place for is not missing."""
-        self._book.hold(series, file.held)
+        self._coverage.hold(series, file.held)
         if file.keep is not None and file.rows >= file.keep:
-            self._book.let_go(series, file.held[0].start_ms)
+            self._coverage.stop_wanting(series, file.held[0].start_ms)
 
     async def _sync(self, every_series: Sequence[Series]) -> None:
         """Syncs the first of these, as many as can be done in a slice of time, but at least one."""
         files = [self._files[series] for series in every_series]
         since_s, began_s = self._unsynced[every_series[0]], trio.current_time()
         count = await self._in_thread("syncing", files[0].path, partial(self._sync_some, files))
-        self._vitals.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
+        self._counters.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         for series in every_series[:count]:
             del self._unsynced[series]
 
@@ -435,14 +437,14 @@ class Writer:
         await self._in_thread("saving", self._ledger.path, partial(self._save_some, every_series))
         for series in every_series:
             del self._unsaved[series]
-        for series in sorted(self._book.outdated):  # a clock was set back: their next candle may be a month away
+        for series in sorted(self._coverage.outdated):  # a clock was set back: their next candle may be a month away
             self._note(self._unsaved, series)
-        self._book.outdated.clear()
+        self._coverage.outdated.clear()
 
     def _save_some(self, every_series: Sequence[Series]) -> None:
-        marks = {series: self._files[series].mark() for series in every_series if series in self._files}
-        alone = dict.fromkeys(series for series in every_series if series in self._book.left_alone)
-        self._ledger.save(self._book, marks | alone)
+        checkpoints = {series: self._files[series].checkpoint() for series in every_series if series in self._files}
+        alone = dict.fromkeys(series for series in every_series if series in self._coverage.left_alone)
+        self._ledger.save(self._coverage, checkpoints | alone)
 
     def _note(self, waiting: dict[Series, float], series: Series) -> None:
         if series not in waiting:
@@ -451,16 +453,16 @@ class Writer:
     async def _opened(self, series: Series) -> SeriesFile:
         path = self._store.path(series)
         file, finding = await self._in_thread(
-            "opening", path, partial(self._store.open, series, self._marks.get(series))
+            "opening", path, partial(self._store.open, series, self._checkpoints.get(series))
         )
         if finding:
             log.warning("file mended", file=finding.file, what=finding.what)
-            self._book.suspect(series, finding.again & file.held)
+            self._coverage.mark_unverified(series, finding.again & file.held)
         if file.end_ms > self._passed_ms and file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
             await self._in_thread("cutting", file.path, partial(self._cut, file, max(now_ms, self._passed_ms)))
         if self._settings.limit_to_50_entries and (file.rows <= NEWEST or not self._spares_long):
             await self._in_thread("trimming", file.path, partial(self._limit, file))
-        self._book.suspect(series, _unverified(file))
+        self._coverage.mark_unverified(series, _unverified(file))
         return file
 
     def _limit(self, file: SeriesFile) -> None:
@@ -484,14 +486,14 @@ class Writer:
         What is done is noted in the thread, one after the other: new files may be opened while others are written.
         """
 
-        def noted() -> T:
+        def update_gaps() -> T:
             self._begin(what, path)
             try:
                 return work()
             finally:
                 self._call = None
 
-        return await self._machine.threads.run(noted, self._thread)
+        return await self._machine.threads.run(update_gaps, self._thread)
 
     def _begin(self, what: str, path: Path) -> None:
         self._call = (what, path)
@@ -499,15 +501,15 @@ class Writer:
 
 
 def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:
-    for page in sorted(pages, key=lambda page: page.covered.hull):
+    for page in sorted(pages, key=lambda page: page.covered.bounds):
         file.append(page)
 
 
 def _reach(file: SeriesFile, piece: Piece) -> Span:
     """What a piece may have held, its unsound rows included: from where the file ended before it to its last row."""
-    hull = piece.covered.hull
-    before = [span.end_ms for span in file.held if span.end_ms <= hull.start_ms]
-    return Span(before[-1] if before else hull.start_ms, hull.end_ms)
+    bounds = piece.covered.bounds
+    before = [span.end_ms for span in file.held if span.end_ms <= bounds.start_ms]
+    return Span(before[-1] if before else bounds.start_ms, bounds.end_ms)
 
 
 def _unverified(file: SeriesFile) -> Spans:
@@ -515,7 +517,7 @@ def _unverified(file: SeriesFile) -> Spans:
     and what it had confirmed before was read again long since."""
     if file.remembered:
         return file.held - file.remembered
-    return file.held.within(file.timeframe.floor(file.end_ms - _UNMARKED_MS), file.end_ms)
+    return file.held.within(file.timeframe.floor(file.end_ms - _WITHOUT_CHECKPOINT_MS), file.end_ms)
 
 
 def _rows_of(answers: Iterable[Answered | Confirmed]) -> int:

@@ -23,7 +23,7 @@ from collector.errors import LeftAlone
 from collector.machine.disk import Disk
 from collector.machine.own_files import give_to_owner_of, remove_if_there
 from collector.storage.files import Files, beside_of, refused, storage, target_of
-from collector.storage.inspection import Bytes, Mark, changed_ns, is_there, mapped, trusted
+from collector.storage.inspection import Bytes, Checkpoint, changed_ns, is_there, mapped, trusted
 from collector.storage.quarantine import Piece, Quarantine, rows_in
 from collector.storage.recovery import Found, recover
 
@@ -183,13 +183,13 @@ class SeriesFile:
         finally:
             disk.close(file)
 
-    def mark(self) -> Mark | None:
+    def checkpoint(self) -> Checkpoint | None:
         """What to remember of the file so that it need not be read again; None while it holds nothing."""
         if not self.held:
             return None
         last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
         with storage(self.path):
-            return Mark(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
+            return Checkpoint(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
 
     def _roll(self, rows: Rows, keep: int) -> None:
         """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
@@ -268,7 +268,7 @@ class Store:
     def _names(self) -> list[str]:
         return self.disk.names(self.directory) if self.directory.is_dir() else []
 
-    def open(self, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
+    def open(self, series: Series, checkpoint: Checkpoint | None) -> tuple[SeriesFile, Finding | None]:
         """Finds out what a file holds, and mends it: see `recovery` for what may be found.
 
         With a mark that still fits, only what came after it is read.
@@ -282,11 +282,11 @@ class Store:
             file, finding = SeriesFile(path, frame, self.files), None
             if is_there(path):
                 with mapped(self.disk, path) as data:
-                    found = recover(frame, data, trusted(path, mark))
+                    found = recover(frame, data, trusted(path, checkpoint))
                     finding = self._settle(path, found, data)
                 if found.held or not found.rest:
                     file.size = len(found.text) if found.mended else found.size
-                    file.synced = mark.size if mark and found.remembered else file.size
+                    file.synced = checkpoint.size if checkpoint and found.remembered else file.size
                     file.held, file.remembered = found.held, found.remembered
                 file.named_anew = found.held != found.remembered  # a process that was killed may not have synced it
                 if file.synced < file.size:
@@ -368,10 +368,10 @@ class _Edit:
 
 def _disjoint(pages: Sequence[Rows]) -> Iterator[tuple[bytes, int, int]]:
     """The pages as stretches of text that do not reach into one another, oldest first, each with its span."""
-    ordered = sorted(pages, key=lambda page: page.covered.hull.start_ms)
+    ordered = sorted(pages, key=lambda page: page.covered.bounds.start_ms)
     group: list[Rows] = []
     for page in ordered:
-        if group and page.covered.hull.start_ms >= max(each.covered.hull.end_ms for each in group):
+        if group and page.covered.bounds.start_ms >= max(each.covered.bounds.end_ms for each in group):
             yield _joined(group, pages)
             group = []
         group.append(page)
@@ -384,8 +384,8 @@ def _joined(group: list[Rows], arrival: Sequence[Rows]) -> tuple[bytes, int, int
     for page in arrival:  # later arrivals win
         if any(page is each for each in group):
             text = merge(text, page.text).text if text else page.text
-    hulls = [page.covered.hull for page in group]
-    return text, min(hull.start_ms for hull in hulls), max(hull.end_ms for hull in hulls)
+    hulls = [page.covered.bounds for page in group]
+    return text, min(bounds.start_ms for bounds in hulls), max(bounds.end_ms for bounds in hulls)
 
 
 def _offset(data: Bytes, open_ms: int) -> int:

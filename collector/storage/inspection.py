@@ -14,7 +14,7 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Timeframe
-from collector.core.rows import HEADER, check_lines, coverage
+from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Span, Spans
 from collector.errors import LeftAlone
 from collector.machine.disk import Disk
@@ -23,7 +23,7 @@ Bytes = bytes | mmap.mmap
 
 
 @attrs.frozen
-class Mark:
+class Checkpoint:
     """What a file was known to hold when the ledger was saved: its first `size` bytes, and the coverage of their rows.
 
     A file that still has the same first row, and the same last row ending at `size`, has not been rewritten since. One
@@ -80,38 +80,38 @@ def changed_ns(path: Path) -> int:
         return 0
 
 
-def trusted(path: Path, mark: Mark | None) -> Mark | None:
+def trusted(path: Path, checkpoint: Checkpoint | None) -> Checkpoint | None:
     """The mark of a file, unless somebody has written over what the file held when it was made."""
-    if mark is None:
+    if checkpoint is None:
         return None
     try:
         status = path.stat()
     except FileNotFoundError:
         return None
-    return mark if status.st_size != mark.size or mark.changed_ns in (0, status.st_mtime_ns) else None
+    return checkpoint if status.st_size != checkpoint.size or checkpoint.changed_ns in (0, status.st_mtime_ns) else None
 
 
-def read_after(frame: Timeframe, data: Bytes, mark: Mark) -> tuple[int, Spans, str] | None:
+def read_after(frame: Timeframe, data: Bytes, checkpoint: Checkpoint) -> tuple[int, Spans, str] | None:
     """What came after a mark: up to which byte the file is good, what it holds, and what is wrong with the rest.
 
     None where the mark does not fit, or where what came after it is neither sound rows nor what a crash leaves.
     """
-    if data[: len(HEADER)] != HEADER or not _fits(data, mark):
+    if data[: len(HEADER)] != HEADER or not _fits(data, checkpoint):
         return None
-    rest = bytes(data[mark.size :])
-    opens, good, why = check_lines(frame, rest.rstrip(b"\0"), mark.last_ms)
+    rest = bytes(data[checkpoint.size :])
+    opens, good, why = check_lines(frame, rest.rstrip(b"\0"), checkpoint.last_ms)
     if b"\n" in rest[good:]:
         return None
-    held = mark.held | coverage(frame, opens)
-    return mark.size + good, held, why or ("zeros where rows should be" if good < len(rest) else "")
+    held = checkpoint.held | covered_spans(frame, opens)
+    return checkpoint.size + good, held, why or ("zeros where rows should be" if good < len(rest) else "")
 
 
-def _fits(data: Bytes, mark: Mark) -> bool:
+def _fits(data: Bytes, checkpoint: Checkpoint) -> bool:
     """Whether the first row, and the row that ends where the mark does, are those the mark remembers."""
-    if not len(HEADER) < mark.size <= len(data) or data[mark.size - 1 : mark.size] != b"\n":
+    if not len(HEADER) < checkpoint.size <= len(data) or data[checkpoint.size - 1 : checkpoint.size] != b"\n":
         return False
-    last = data.rfind(b"\n", 0, mark.size - 1) + 1
-    starts = ((len(HEADER), mark.first_ms), (last, mark.last_ms))
+    last = data.rfind(b"\n", 0, checkpoint.size - 1) + 1
+    starts = ((len(HEADER), checkpoint.first_ms), (last, checkpoint.last_ms))
     return all(data[at : at + 16].startswith(b"%d," % open_ms) for at, open_ms in starts)
 
 
@@ -119,7 +119,7 @@ def covered_by(frame: Timeframe, times: pl.Series) -> Spans:
     """The same as `rows.coverage`, for a column of times that may be long."""
     step = frame.step_ms
     if step is None:
-        return coverage(frame, times.to_list())
+        return covered_spans(frame, times.to_list())
     if len(times) and times[-1] - times[0] == (len(times) - 1) * step:
         return Spans.between(times[0], times[-1] + step)
     breaks = (times.diff() != step).fill_null(value=True)

@@ -21,10 +21,10 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from collector.core.book import Book, Record
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex, SeriesCoverage
 from collector.core.disagreements import Known, KnownCandles
-from collector.core.missing import MOST_TRIES, Missing, State
+from collector.core.missing import MOST_TRIES, Gap, State
 from collector.core.planning import NEWEST
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Span, Spans
@@ -32,7 +32,7 @@ from collector.errors import StorageError
 from collector.logs import get_logger
 from collector.machine.disk import THIS_DISK, Disk
 from collector.machine.own_files import NotAFile, create_own, expect_own, reason, remove_if_there, sync_directory
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.ownership import (
     OWN,
     checked_identity,
@@ -76,14 +76,17 @@ class _Note(msgspec.Struct, array_like=True):
 
 
 class _Entry(msgspec.Struct):
-    """A series as it is stored; `mark` is the file's size, first and last time when `held` was true of it, and
-    `changed_ns` when its bytes had changed last."""
+    """A series as it is stored.
+
+    `checkpoint` is the file's size, first and last time when `held` was true of it, and `changed_ns` when its bytes had
+    changed last. Ledgers of all versions name the fields as their `name` says.
+    """
 
     wanted: list[Pair]
     held: list[Pair]
-    notes: list[_Note]
-    mark: tuple[int, int, int] | None
-    unsure: list[Pair] = []
+    gaps: list[_Note] = msgspec.field(name="notes")
+    checkpoint: tuple[int, int, int] | None = msgspec.field(name="mark")
+    unverified: list[Pair] = msgspec.field(name="unsure", default_factory=list)
     changed_ns: int = 0
 
 
@@ -99,8 +102,8 @@ class Ledger:
     _directory: Path
     _identity: dict[str, str]
     _database: sqlite3.Connection
-    _book: Book = attrs.field(factory=Book)
-    _marks: dict[Series, Mark | None] = attrs.field(factory=dict)  # all that were loaded or saved
+    _coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
+    _checkpoints: dict[Series, Checkpoint | None] = attrs.field(factory=dict)  # all that were loaded or saved
 
     @property
     def path(self) -> Path:
@@ -116,23 +119,23 @@ class Ledger:
         with _storage(self._directory):
             write_identity(self._disk, self._directory, self._identity)
 
-    def load(self, book: Book) -> dict[Series, Mark]:
+    def load(self, coverage: CoverageIndex) -> dict[Series, Checkpoint]:
         """Fills the book with what was saved, except for what is held: the marks say that, if the files still fit."""
-        self._book = book
+        self._coverage = coverage
         try:
-            marks = _load(self._database, book)
+            checkpoints = _load(self._database, coverage)
         except (sqlite3.Error, *_UNREADABLE) as error:
-            book.records.clear()
+            coverage.records.clear()
             self._database.close()
             self._database = _begun_anew(self._disk, self.path, error)
             return {}
-        self._marks |= marks
-        return marks
+        self._checkpoints |= checkpoints
+        return checkpoints
 
-    def save(self, book: Book, marks: dict[Series, Mark | None]) -> None:
+    def save(self, coverage: CoverageIndex, checkpoints: dict[Series, Checkpoint | None]) -> None:
         """Writes down these series as they are now, all or nothing."""
-        self._book, self._marks = book, self._marks | marks
-        self._write(_entries(book, marks))
+        self._coverage, self._checkpoints = coverage, self._checkpoints | checkpoints
+        self._write(_entries(coverage, checkpoints))
 
     def _write(self, entries: "_Entries") -> None:
         """Writes entries down, in a new ledger if need be: one that is made of the book in memory."""
@@ -141,7 +144,7 @@ class Ledger:
         except sqlite3.Error as error:
             with _storage(self._directory):
                 known = _known(self._database) + entries.known
-                everything = _entries(self._book, dict.fromkeys(self._book.records) | self._marks)
+                everything = _entries(self._coverage, dict.fromkeys(self._coverage.records) | self._checkpoints)
                 fresh = _fresh(self._disk, self.path, attrs.evolve(everything, known=known))
                 log.warning("the ledger cannot be written, it is set aside and made anew", why=str(error))
                 self._database.close()
@@ -184,49 +187,51 @@ def open_ledger(disk: Disk, data_dir: Path, exchange: str, category: str) -> Ite
 class Saved:
     """A ledger as somebody read it: the book, what is held in it included, and the marks of the files."""
 
-    book: Book
-    marks: dict[Series, Mark]
+    coverage: CoverageIndex
+    checkpoints: dict[Series, Checkpoint]
     _demanded: dict[Series, Spans] = attrs.field(factory=dict, init=False)
 
     @cached_property
     def newest_ms(self) -> int:
         """An instant that the exchange's clock had passed: the newest close of anything held; 0 when nothing is."""
-        return max((mark.held.hull.end_ms for mark in self.marks.values() if mark.held), default=0)
+        return max(
+            (checkpoint.held.bounds.end_ms for checkpoint in self.checkpoints.values() if checkpoint.held), default=0
+        )
 
     @cached_property
     def saved_ms(self) -> int:
         """The exchange's time when it was saved, as far as it tells: the newest close of anything wanted or held."""
-        wanted = (record.wanted.hull.end_ms for record in self.book.records.values() if record.wanted)
+        wanted = (record.wanted.bounds.end_ms for record in self.coverage.records.values() if record.wanted)
         return max(self.newest_ms, max(wanted, default=0))
 
     def want(self, spans: Mapping[Series, Spans]) -> None:
         """These candles are wanted too, beyond what the last run wanted."""
         for series, span in spans.items():
             self._demanded[series] = self._demanded.get(series, NOTHING) | span
-            self.book.want(series, self.book[series].wanted | span)
+            self.coverage.want(series, self.coverage[series].wanted | span)
 
-    def missing(self, series: Series, held: Spans) -> tuple[Missing, ...]:
+    def missing(self, series: Series, held: Spans) -> tuple[Gap, ...]:
         """What is missing of a series whose file holds this now, which may be more than when the ledger was saved.
 
         What was held then is missed too, however few candles are wanted today: nobody but the limit lets go of any.
         """
-        mark = self.marks.get(series)
-        if mark:
-            self.book.want(series, self.book[series].wanted | mark.held)
-        self.book.hold(series, held)
-        if mark and _was_cut(series, mark, held):
-            self.book.let_go(series, held[0].start_ms)
+        checkpoint = self.checkpoints.get(series)
+        if checkpoint:
+            self.coverage.want(series, self.coverage[series].wanted | checkpoint.held)
+        self.coverage.hold(series, held)
+        if checkpoint and _was_cut(series, checkpoint, held):
+            self.coverage.stop_wanting(series, held[0].start_ms)
             demanded = self._demanded.get(series, NOTHING)
             if candles_in(series.timeframe, demanded) > NEWEST:  # the limit is off again, and lets go of nothing
-                self.book.want(series, self.book[series].wanted | demanded)
-        return self.book.missing(series)
+                self.coverage.want(series, self.coverage[series].wanted | demanded)
+        return self.coverage.missing(series)
 
 
-def _was_cut(series: Series, mark: Mark, held: Spans) -> bool:
+def _was_cut(series: Series, checkpoint: Checkpoint, held: Spans) -> bool:
     """Whether the limit has cut a full file since the ledger was saved; it holds as many rows as before, or some more
     that are new."""
-    before, now = candles_in(series.timeframe, mark.held), candles_in(series.timeframe, held)
-    return before <= NEWEST <= now and held[0].start_ms > mark.first_ms
+    before, now = candles_in(series.timeframe, checkpoint.held), candles_in(series.timeframe, held)
+    return before <= NEWEST <= now and held[0].start_ms > checkpoint.first_ms
 
 
 def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Saved:
@@ -237,18 +242,18 @@ def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Sav
         StorageError: it cannot be read.
     """
     refuse_another_category(disk, data_dir, category)
-    path, book = data_dir / OWN / _FILE, Book()
+    path, coverage = data_dir / OWN / _FILE, CoverageIndex()
     try:
         with _storage(path.parent):
             if not path.exists():
-                return Saved(book, {})
+                return Saved(coverage, {})
             with closing(_reading(disk, path)) as database:
-                marks = _load(database, book)
+                checkpoints = _load(database, coverage)
     except _UNREADABLE as error:
         raise StorageError(f"the ledger in {path.parent} could not be read ({error})") from error
-    for series, mark in marks.items():
-        book[series].held = mark.held
-    return Saved(book, marks)
+    for series, checkpoint in checkpoints.items():
+        coverage[series].held = checkpoint.held
+    return Saved(coverage, checkpoints)
 
 
 def read_disagreements(disk: Disk, data_dir: Path, coarser: Series, finer: Series) -> dict[int, Known]:
@@ -274,24 +279,24 @@ def _reading(disk: Disk, path: Path) -> sqlite3.Connection:
     return disk.database(uri)
 
 
-def _load(database: sqlite3.Connection, book: Book) -> dict[Series, Mark]:
+def _load(database: sqlite3.Connection, coverage: CoverageIndex) -> dict[Series, Checkpoint]:
     """Fills a book; the marks of its files.
 
     Raises:
         sqlite3.Error: it is damaged, or somebody has locked it.
         one of _UNREADABLE: it is no ledger of ours.
     """
-    marks: dict[Series, Mark] = {}
+    checkpoints: dict[Series, Checkpoint] = {}
     tables = _expect_shape(database)
     _expect_whole(database)
     for name, stored in database.execute("select name, entry from series") if "series" in tables else ():
         series, entry = Series.named(name), _ENTRY.decode(_unsealed(name, stored))
-        book.records[series] = Record(
-            wanted=_spans(entry.wanted), notes=tuple(map(_missing, entry.notes)), unsure=_spans(entry.unsure)
+        coverage.records[series] = SeriesCoverage(
+            wanted=_spans(entry.wanted), gaps=tuple(map(_missing, entry.gaps)), unverified=_spans(entry.unverified)
         )
-        if entry.mark:
-            marks[series] = Mark(*entry.mark, held=_spans(entry.held), changed_ns=entry.changed_ns)
-    return marks
+        if entry.checkpoint:
+            checkpoints[series] = Checkpoint(*entry.checkpoint, held=_spans(entry.held), changed_ns=entry.changed_ns)
+    return checkpoints
 
 
 def _expect_shape(database: sqlite3.Connection) -> set[str]:
@@ -472,28 +477,31 @@ def _known(database: sqlite3.Connection) -> tuple[tuple[str, str, bytes], ...]:
     return ()
 
 
-def _entries(book: Book, marks: Mapping[Series, Mark | None]) -> _Entries:
+def _entries(coverage: CoverageIndex, checkpoints: Mapping[Series, Checkpoint | None]) -> _Entries:
     """What is stored of these series."""
-    return _Entries([(each.name, _sealed(each.name, _stored(book[each], mark))) for each, mark in marks.items()])
-
-
-def _stored(record: Record, mark: Mark | None) -> bytes:
-    notes = [
-        _Note(n.span.start_ms, n.span.end_ms, n.state, n.tries, n.asked_ms, n.why, n.since_ms) for n in record.notes
-    ]
-    place = (mark.size, mark.first_ms, mark.last_ms) if mark else None
-    held = mark.held if mark else Spans()
-    unsure, changed_ns = _pairs(record.unsure), mark.changed_ns if mark else 0
-    return msgspec.json.encode(
-        _Entry(_pairs(record.wanted), _pairs(held), notes, place, unsure=unsure, changed_ns=changed_ns)
+    return _Entries(
+        [
+            (each.name, _sealed(each.name, _stored(coverage[each], checkpoint)))
+            for each, checkpoint in checkpoints.items()
+        ]
     )
 
 
-def _missing(note: _Note) -> Missing:
-    state, since_ms = State(note.state), note.since_ms or note.asked_ms
-    if state is State.RETRYING and not 1 <= note.tries <= MOST_TRIES:
-        raise ValueError(f"{note.tries} is no number of tries of a candle that is {state}")
-    return Missing(Span(note.start_ms, note.end_ms), state, note.tries, note.asked_ms, note.why, since_ms)
+def _stored(record: SeriesCoverage, checkpoint: Checkpoint | None) -> bytes:
+    gaps = [_Note(n.span.start_ms, n.span.end_ms, n.state, n.tries, n.asked_ms, n.why, n.since_ms) for n in record.gaps]
+    place = (checkpoint.size, checkpoint.first_ms, checkpoint.last_ms) if checkpoint else None
+    held = checkpoint.held if checkpoint else Spans()
+    unverified, changed_ns = _pairs(record.unverified), checkpoint.changed_ns if checkpoint else 0
+    return msgspec.json.encode(
+        _Entry(_pairs(record.wanted), _pairs(held), gaps, place, unverified=unverified, changed_ns=changed_ns)
+    )
+
+
+def _missing(gap: _Note) -> Gap:
+    state, since_ms = State(gap.state), gap.since_ms or gap.asked_ms
+    if state is State.RETRYING and not 1 <= gap.tries <= MOST_TRIES:
+        raise ValueError(f"{gap.tries} is no number of tries of a candle that is {state}")
+    return Gap(Span(gap.start_ms, gap.end_ms), state, gap.tries, gap.asked_ms, gap.why, since_ms)
 
 
 def _pairs(spans: Spans) -> list[Pair]:

@@ -183,11 +183,11 @@ def _is_private(found: os.stat_result) -> bool:
 def _holder_that_counts(disk: Disk, file: int) -> Holder | None:
     """Who holds the lock on an open file; None if it is somebody who can only read it."""
     found = os.fstat(file)
-    noted = disk.read(file, 20).decode("ascii", "replace").strip()
+    update_gaps = disk.read(file, 20).decode("ascii", "replace").strip()
     holders = [*_holders(disk, found)]
     for process, _ in holders:
         if _can_write(disk, process, file):
-            return Holder(str(process), is_collector=noted in ("", str(process)))
+            return Holder(str(process), is_collector=update_gaps in ("", str(process)))
     return None if any(certain for _, certain in holders) else Holder(UNSEEN)
 
 

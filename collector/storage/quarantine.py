@@ -16,7 +16,7 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series, Timeframe
-from collector.core.rows import Rows, coverage
+from collector.core.rows import Rows, covered_spans
 from collector.core.spans import Spans
 from collector.machine.disk import Disk
 from collector.storage.files import Files, storage, target_of
@@ -47,7 +47,7 @@ class Quarantine:
         names = self._of(target.parent).get(target.name, ())
         waiting = [target.with_name(name) for name in sorted(names) if name.endswith(_PENDING)]
         waiting = [path for path in waiting if path.is_file()]  # a pipe would make us wait for ever
-        pieces = [Piece(each, coverage(frame, sorted(sound_rows(frame, self._read(each))))) for each in waiting]
+        pieces = [Piece(each, covered_spans(frame, sorted(sound_rows(frame, self._read(each))))) for each in waiting]
         for piece in pieces:
             if not piece.covered:
                 self.finish(piece)
@@ -112,7 +112,7 @@ def rows_in(disk: Disk, frame: Timeframe, pieces: Iterable[Piece], spans: Spans)
     for piece in pieces:
         rows |= sound_rows(frame, disk.read_all(piece.path))
     opens = sorted(open_ms for open_ms in rows if open_ms in spans)
-    return Rows(b"".join(rows[open_ms] for open_ms in opens), coverage(frame, opens))
+    return Rows(b"".join(rows[open_ms] for open_ms in opens), covered_spans(frame, opens))
 
 
 def kept_lines(disk: Disk, path: Path) -> frozenset[bytes]:

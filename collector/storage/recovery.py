@@ -24,12 +24,12 @@ import polars as pl
 
 from collector.core.candle import Timeframe
 from collector.core.merging import same_numbers
-from collector.core.rows import HEADER, LATEST_MS, check_lines, coverage
+from collector.core.rows import HEADER, LATEST_MS, check_lines, covered_spans
 from collector.core.spans import NOTHING, Spans, moment_text
 from collector.core.wording import counted
 from collector.storage.defects import sound_open
 from collector.storage.fast_check import Text, blocks, each_proven
-from collector.storage.inspection import Bytes, Mark, covered_by, read_after
+from collector.storage.inspection import Bytes, Checkpoint, covered_by, read_after
 from collector.storage.ordering import is_increasing, likely_timeframe
 
 _BLOCK = 32 * 1024 * 1024  # bytes that are proven sound at once
@@ -51,7 +51,7 @@ class Rest:
     def __str__(self) -> str:
         if not self.rows:
             return "holding no row that can be read"
-        first, last = moment_text(self.covered.hull.start_ms), moment_text(self.covered.hull.end_ms)
+        first, last = moment_text(self.covered.bounds.start_ms), moment_text(self.covered.bounds.end_ms)
         return f"holding {counted(self.rows, 'row')} from {first} to {last}, which the exchange is asked for again"
 
 
@@ -93,12 +93,12 @@ class Found:
         return f"is put right ({self.mended or self.why})"
 
 
-def recover(frame: Timeframe, data: Bytes, mark: Mark | None) -> Found:
+def recover(frame: Timeframe, data: Bytes, checkpoint: Checkpoint | None) -> Found:
     """Reads a file; with a mark that still fits, only what came after it, if that is sound."""
-    known = read_after(frame, data, mark) if mark else None
+    known = read_after(frame, data, checkpoint) if checkpoint else None
     if known:
         size, held, why = known
-        return Found(size, held, why, mark.held if mark else NOTHING)
+        return Found(size, held, why, checkpoint.held if checkpoint else NOTHING)
     end = data.rfind(b"\n") + 1
     opens = _proven(frame, data, end)
     if opens is None:
@@ -193,7 +193,7 @@ def _mended(frame: Timeframe, data: bytes, size: int, stay: Sequence[_Line], why
     """The part of a file that stays, in order, each row once."""
     rows = {line.open_ms: line.text + b"\n" for line in stay if line.open_ms is not None}
     text = HEADER + b"".join(rows[open_ms] for open_ms in sorted(rows)) if size else b""
-    held = coverage(frame, sorted(rows))
+    held = covered_spans(frame, sorted(rows))
     if text == data[:size]:
         return Found(size, held, why, rows=len(rows), rest=rest)
     return Found(size, held, why, mended=_mending(data[:size], stay), text=text, rows=len(rows), rest=rest)
@@ -233,7 +233,7 @@ def _what(frame: Timeframe, lines: Sequence[_Line], bad: int) -> str:
 def _rest(frame: Timeframe, why: str, lines: Sequence[_Line], torn: bytes) -> Rest:
     opens = sorted({line.open_ms for line in lines if line.open_ms is not None})
     bad = [line.text for line in lines if line.open_ms is None]
-    return Rest(why, len(opens), coverage(frame, opens), _foreign(bad, torn))
+    return Rest(why, len(opens), covered_spans(frame, opens), _foreign(bad, torn))
 
 
 def _foreign(lines: Iterable[bytes], torn: bytes) -> int:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from collector.core.book import Book
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
 from collector.errors import SettingsError
 from collector.machine.disk import Disk
 from collector.storage.defects import told_open
@@ -16,9 +16,9 @@ from collector.storage.ownership import refuse_if_absent
 _END = 256  # bytes: some two rows
 
 
-def known_series(disk: Disk, data_dir: Path, book: Book) -> set[Series]:
+def known_series(disk: Disk, data_dir: Path, coverage: CoverageIndex) -> set[Series]:
     """The series of all files, and of the ledger that the book was read from."""
-    return {series for _, series in _files(disk, data_dir)} | {series for series, record in book if record.is_known}
+    return {series for _, series in _files(disk, data_dir)} | {series for series, record in coverage if record.is_known}
 
 
 def as_of_ms(disk: Disk, data_dir: Path, saved: Saved, local_ms: int) -> int:
@@ -74,6 +74,6 @@ def refuse_if_nothing_stored(
 def is_any_stored(disk: Disk, data_dir: Path, category: str, chosen: Callable[[Series], bool]) -> bool:
     """Whether a directory knows any of the chosen series. Raises as above, or as `read_ledger` does."""
     refuse_if_absent(data_dir)
-    if any(map(chosen, known_series(disk, data_dir, Book()))):
+    if any(map(chosen, known_series(disk, data_dir, CoverageIndex()))):
         return True
-    return any(map(chosen, known_series(disk, data_dir, read_ledger(data_dir, category, disk=disk).book)))
+    return any(map(chosen, known_series(disk, data_dir, read_ledger(data_dir, category, disk=disk).coverage)))

@@ -17,7 +17,7 @@ from collector.core.planning import PAGE
 from collector.core.rows import COLUMNS, HEADER, Rows
 from collector.machine.disk import THIS_DISK
 from collector.storage.csv_store import SeriesFile, Store
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from tests.bench.made import FIRST_MS, MINUTE, rows_of_minutes
 from tests.bench.measure import Case, Work, in_turn
 from tests.bench.table import aim, duration, show
@@ -145,10 +145,10 @@ def _splicing_in_polars(original: Path, path: Path, page: Rows) -> Work:
 
 
 def _opening(store: Store, files: list[SeriesFile], *, with_marks: bool) -> Work:
-    known: list[tuple[Series, Mark | None]] = [
-        (Series.named(file.path.stem), file.mark() if with_marks else None) for file in files
+    known: list[tuple[Series, Checkpoint | None]] = [
+        (Series.named(file.path.stem), file.checkpoint() if with_marks else None) for file in files
     ]
-    return lambda: [store.open(series, mark) for series, mark in known]
+    return lambda: [store.open(series, checkpoint) for series, checkpoint in known]
 
 
 def _rewrite(path: Path, page: Rows, *, sync: bool) -> None:

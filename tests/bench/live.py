@@ -10,9 +10,9 @@ import trio
 
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
-from collector.core.book import Book
 from collector.core.candle import TIMEFRAMES, Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.events import Event
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
@@ -25,11 +25,11 @@ from tests.bench.audience import Audience, Plan, Results, Tally, Task, rehearse,
 
 
 @attrs.define
-class _Counting(Vitals):
+class _Counting(Counters):
     tally: Tally = attrs.field(factory=lambda: Tally(pushes=False))
 
     def appended(self, series: Series, rows: int, reached_ms: int, staged: int = 0) -> None:
-        Vitals.appended(self, series, rows, reached_ms, staged)
+        Counters.appended(self, series, rows, reached_ms, staged)
         self.tally.add(rows)
 
 
@@ -47,19 +47,19 @@ def collector(audience: Audience, plan: Plan) -> Listened:
     with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch, ExitStack() as stack:
         settings = Settings(ws_url=audience.url, data_dir=Path(scratch), limit_to_50_entries=False)
         ledger = stack.enter_context(open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category))
-        book, vitals = Book(), _Counting()
+        coverage, counters = CoverageIndex(), _Counting()
         writer = Writer(
             Store(settings.data_dir, THIS_DISK),
             ledger,
-            book,
-            vitals,
+            coverage,
+            counters,
             settings,
-            ledger.load(book),
+            ledger.load(coverage),
             _passed,
             THIS_MACHINE,
             spares_long=False,
         )
-        return trio.run(_listen, audience, plan, settings, writer, book, vitals)
+        return trio.run(_listen, audience, plan, settings, writer, coverage, counters)
 
 
 async def _passed(ms: int) -> int:
@@ -68,10 +68,10 @@ async def _passed(ms: int) -> int:
 
 
 async def _listen(
-    audience: Audience, plan: Plan, settings: Settings, writer: Writer, book: Book, vitals: _Counting
+    audience: Audience, plan: Plan, settings: Settings, writer: Writer, coverage: CoverageIndex, counters: _Counting
 ) -> Listened:
     every_series = sorted(_series(topic) for topics in audience.groups for topic in topics)
-    live = Live(settings, book, Clock(), vitals, lambda: None, AddressLimit(settings, "ours"), THIS_MACHINE)
+    live = Live(settings, coverage, Clock(), counters, lambda: None, AddressLimit(settings, "ours"), THIS_MACHINE)
     await writer.open_files(every_series)
     send, receive = trio.open_memory_channel[Event](CHANNEL)
     sizes: list[float] = []
@@ -82,7 +82,7 @@ async def _listen(
             results = await rehearse(
                 audience,
                 (Task(times=2), *plan),
-                vitals.tally,
+                counters.tally,
                 trio.sleep,
                 trio.Event,
                 after_each=lambda: sizes.append(resident_mb()),

@@ -17,8 +17,8 @@ from rich.console import Console
 from collector import Settings
 from collector.commands.progress import log_progress
 from collector.core import rate_limit
-from collector.core.book import Book
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.logs import open_logs
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import serve
@@ -41,15 +41,15 @@ def collector(offer: Offer, delay_ms: float = 0, *, unlimited: bool = False) -> 
     glimpses: list[Glimpse] = []
     measure = Measure(offer)
     outcome = _collect(offer, offer.days, delay_ms, glimpses)
-    return measure.end(outcome.vitals.rows, _steady_rate(glimpses))
+    return measure.end(outcome.counters.rows, _steady_rate(glimpses))
 
 
 def _collect(offer: Offer, days: int, delay_ms: float, glimpses: list[Glimpse]) -> Outcome:
-    async def watch(vitals: Vitals, book: Book) -> None:
+    async def watch(counters: Counters, coverage: CoverageIndex) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(log_progress, vitals, book)
+            nursery.start_soon(log_progress, counters, coverage)
             while True:
-                glimpses.append((time.perf_counter(), vitals.requests))
+                glimpses.append((time.perf_counter(), counters.requests))
                 await trio.sleep(_LOOK_EVERY_S)
 
     with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch, Path(os.devnull).open("w") as nowhere:

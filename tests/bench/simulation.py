@@ -19,13 +19,13 @@ def run(_pages: int, rounds: int) -> None:
     turns = [{name: _lived(strikes) for name, strikes in _CASES.items()} for _ in range(rounds)]
     taken = {name: [turn[name] for turn in turns] for name in _CASES}
     calm = next(iter(taken.values()))
-    notes = [
+    gaps = [
         f"medians of {rounds} rounds; in brackets by the time of the processor, which others who use it do not change",
         aim("the clock : nothing goes wrong", median(map(_ratio, calm)), at_least=_AIM),
         aim("processor time : nothing goes wrong", median(_ratio(each, "cpu_s") for each in calm), at_least=_AIM),
     ]
     columns = ["", "simulated", "time", "× the clock", *_WHOSE]
-    show("Simulation: one process", columns, [_row(name, lived) for name, lived in taken.items()], notes)
+    show("Simulation: one process", columns, [_row(name, lived) for name, lived in taken.items()], gaps)
 
 
 def _lived(strikes: bool) -> dict[str, Any]:

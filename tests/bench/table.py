@@ -8,7 +8,7 @@ from rich.table import Table
 _CONSOLE = Console(width=120, highlight=False)
 
 
-def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str]) -> None:
+def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], gaps: Iterable[str]) -> None:
     """Prints a table; the first column is text, the others are numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim", pad_edge=False)
     for place, column in enumerate(columns):
@@ -16,8 +16,8 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], note
     for row in rows:
         table.add_row(*row)
     _CONSOLE.print(table)
-    for note in notes:
-        _CONSOLE.print(f"  {note}")
+    for gap in gaps:
+        _CONSOLE.print(f"  {gap}")
     _CONSOLE.print()
 
 

@@ -171,7 +171,7 @@ async def rest(exchange: FakeExchange, limit: AddressLimit, until_ms: int = 0) -
     settings = Settings(rest_url="http://localhost:1", ban_wait_s=60.0, bulk_request_delay_ms=0)
     silence = Silence(until_ms, exchange.remember, exchange.local.now_ms)
     transport = httpx.MockTransport(exchange.answer)
-    async with open_rest(settings, silence, exchange.vitals, Clock(), THIS_MACHINE, transport, limit=limit) as rest:
+    async with open_rest(settings, silence, exchange.counters, Clock(), THIS_MACHINE, transport, limit=limit) as rest:
         yield rest
 
 

@@ -8,7 +8,7 @@ import trustme
 from collector.bybit.certificates import trusted
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Silence, open_rest
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.errors import Unreachable
 from collector.machine import THIS_MACHINE
 from collector.sandbox import open_sandbox
@@ -39,7 +39,9 @@ async def test_an_authority_that_is_installed_while_waiting_is_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", str(store))
     async with open_sandbox(market(), tls=True, ca_file=ca_file) as box:
         settings = Settings(rest_url=box.url, bulk_max_retries=1)
-        async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Vitals(), Clock(), THIS_MACHINE) as rest:
+        async with open_rest(
+            settings, Silence(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE
+        ) as rest:
             with pytest.raises(Unreachable, match="certificate cannot be trusted"):
                 await rest.server_time()
             ca_file.replace(store)

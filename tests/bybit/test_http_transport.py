@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Rest, Silence, open_rest
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.errors import Unreachable
 from collector.machine import Machine
 from collector.machine.network import Stream
@@ -41,7 +41,7 @@ async def asking(network: Memory) -> AsyncIterator[Rest]:
     async with open_sandbox(market(), network=network) as box:
         settings = Settings(rest_url=box.url, bulk_max_retries=1, bulk_request_delay_ms=0)
         silence = Silence(0, lambda _: None, lambda: 0)
-        async with open_rest(settings, silence, Vitals(), Clock(), machine) as rest:
+        async with open_rest(settings, silence, Counters(), Clock(), machine) as rest:
             yield rest
 
 

@@ -13,7 +13,7 @@ import trio
 
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Rest, Silence, open_rest
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.core.spans import Span
 from collector.errors import Refused, Rejected, RequestFailed, SettingsError, StorageError, Unreachable
 from collector.machine import THIS_MACHINE
@@ -67,7 +67,7 @@ class FakeExchange:
     raw_queries: list[str] = attrs.field(factory=list)
     latency_s: float = 0.0
     remembered: list[int] = attrs.field(factory=list)
-    vitals: Vitals = attrs.field(factory=Vitals)
+    counters: Counters = attrs.field(factory=Counters)
     local: LocalClock = attrs.field(factory=LocalClock)
     written: int | None = None  # the record of a ban, where others may write too
     disk_is_full: bool = False
@@ -97,7 +97,7 @@ class FakeExchange:
         recorded = None if self.written is None else lambda: self.written or 0
         silence = Silence(until_ms, self.remember, self.local.now_ms, recorded)
         transport = httpx.MockTransport(self.answer)
-        async with open_rest(settings, silence, self.vitals, Clock(), THIS_MACHINE, transport, served=served) as rest:
+        async with open_rest(settings, silence, self.counters, Clock(), THIS_MACHINE, transport, served=served) as rest:
             yield rest
 
 
@@ -139,7 +139,7 @@ async def test_passing_troubles_are_tried_again_ever_more_slowly(
     assert answer.rows.covered == spans(0, CANDLES)
     waits = [after - before for before, after in zip(exchange.asked_at, exchange.asked_at[1:], strict=False)]
     assert [round(wait / about) for wait, about in zip(waits, [1, 2, 4, 8], strict=True)] == [1, 1, 1, 1]
-    assert exchange.vitals.retries == 4
+    assert exchange.counters.retries == 4
 
 
 async def test_when_all_tries_are_used_up_the_request_fails_with_the_last_reason(
@@ -195,9 +195,9 @@ async def test_since_when_no_question_is_answered_is_known_until_one_is(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rest.klines, BTC, WINDOW)
             await trio.sleep(2)
-            assert exchange.vitals.unserved_since_s == exchange.asked_at[1]
-            assert exchange.vitals.unserved_why == "cannot connect: refused"
-        assert exchange.vitals.unserved_since_s is None
+            assert exchange.counters.unserved_since_s == exchange.asked_at[1]
+            assert exchange.counters.unserved_why == "cannot connect: refused"
+        assert exchange.counters.unserved_since_s is None
 
 
 async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
@@ -209,7 +209,7 @@ async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
 async def test_an_exchange_elsewhere_without_tls_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     for url in ("http://proxy.example", "http://127.0.0.1:1"):
         settings = Settings(rest_url=url, enable_websocket=False)
-        async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Vitals(), Clock(), THIS_MACHINE):
+        async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE):
             pass
     assert [record.getMessage() for record in caplog.records] == [
         "connection not encrypted address=http://proxy.example"
@@ -240,7 +240,7 @@ async def test_a_ban_silences_every_request_until_it_ends(autojump_clock: trio.t
     assert not [at for at in exchange.asked_at if answered < at < answered + 60]
     assert until_ms == pytest.approx(1_000_000 + (answered + 60) * 1000, abs=2)
     assert len(exchange.asked_at) >= 40
-    assert exchange.vitals.bans == 1
+    assert exchange.counters.bans == 1
 
 
 async def test_a_ban_from_before_the_start_is_waited_out(autojump_clock: trio.testing.MockClock) -> None:
@@ -282,7 +282,7 @@ async def test_a_ban_that_another_command_writes_down_is_kept(autojump_clock: tr
         began = trio.current_time()
         await rest.klines(BTC, WINDOW)
         assert exchange.asked_at[1] - began >= 29.9
-        assert exchange.vitals.quiet_until_ms == 0
+        assert exchange.counters.quiet_until_ms == 0
         exchange.written = 0
         await rest.klines(BTC, WINDOW)
         assert exchange.asked_at[2] - exchange.asked_at[1] < 1
@@ -361,7 +361,7 @@ async def test_an_unknown_page_is_waited_out_also_where_nobody_was_served(
     exchange = FakeExchange([BLOCKED])
     async with exchange.rest() as rest:
         await rest.klines(BTC, WINDOW)
-        assert exchange.vitals.quiet_why == "the exchange's gateway turns requests away (HTTP 403)"
+        assert exchange.counters.quiet_why == "the exchange's gateway turns requests away (HTTP 403)"
     assert exchange.asked_at[1] >= 60
 
 

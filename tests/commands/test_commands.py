@@ -1080,7 +1080,7 @@ async def test_run_keeps_up_with_the_exchange_until_a_signal_ends_it_with_status
                 assert await process.wait() == 0
         assert "Traceback" not in said
         assert "nothing wanted is missing" in complaints(said)
-        first_ms = held_spans(settings, series_of(settings)[0]).hull.start_ms
+        first_ms = held_spans(settings, series_of(settings)[0]).bounds.start_ms
         true = box.truth("BTCUSDT", "1", first_ms, box.clock.now_ms())
         assert (settings.data_dir / "BTCUSDT_1.csv").read_bytes() == true
 

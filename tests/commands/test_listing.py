@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from collector.commands.listing import Listing, Prose
-from collector.core.book import Book
 from collector.core.candle import Series, timeframe
+from collector.core.coverage import CoverageIndex
 from collector.core.rows import HEADER
 from collector.core.spans import Spans
 from collector.machine.disk import THIS_DISK
@@ -67,10 +67,10 @@ def test_prose_is_broken_between_words_and_never_within_a_moment() -> None:
 @pytest.mark.parametrize("columns", [80, 60])
 def test_gaps_on_a_terminal_show_whole_names_and_times(tmp_path: Path, columns: int) -> None:
     settings = settings_for("http://127.0.0.1:9", tmp_path, fetch_all_symbols=True)
-    series, book = Series("1000000BABYDOGEUSDT", timeframe("240")), Book()
-    book.want(series, Spans.between(T0, series.timeframe.shift(T0, 3)))
+    series, coverage = Series("1000000BABYDOGEUSDT", timeframe("240")), CoverageIndex()
+    coverage.want(series, Spans.between(T0, series.timeframe.shift(T0, 3)))
     with open_ledger(THIS_DISK, settings.data_dir, "sandbox", "linear") as ledger:
-        ledger.save(book, {series: None})
+        ledger.save(coverage, {series: None})
     (settings.data_dir / series.file_name).write_bytes(HEADER)
     shown = on_a_terminal(command("gaps"), variables(settings), columns)
     assert max(map(len, shown.splitlines())) <= columns

@@ -9,8 +9,8 @@ from trio.testing import MockClock
 
 from collector.commands.progress import Glimpse, log_progress, picture
 from collector.commands.terminal import can_draw
-from collector.core.book import Book
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 
 
 def drawn(*seen: Glimpse) -> list[str]:
@@ -39,23 +39,23 @@ async def test_progress_is_logged_while_it_gets_on_and_once_at_the_end(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="collector")
-    vitals, book = Vitals(), Book()
+    counters, coverage = Counters(), CoverageIndex()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(log_progress, vitals, book)
-        book.candles_in_flight = 3000
+        nursery.start_soon(log_progress, counters, coverage)
+        coverage.candles_in_flight = 3000
         await trio.sleep(15)
         for _ in range(2):  # two pages
             await trio.sleep(10)
-            vitals.rows += 1000
-            book.candles_in_flight -= 1000
+            counters.rows += 1000
+            coverage.candles_in_flight -= 1000
         await trio.sleep(600)  # nobody answers
-        book.candles_in_flight = 0
+        coverage.candles_in_flight = 0
         for _ in range(10):  # live: a candle a minute, now and then one that is asked for
             await trio.sleep(60)
-            vitals.rows += 1
-            book.candles_in_flight = 1
+            counters.rows += 1
+            coverage.candles_in_flight = 1
             await trio.sleep(5)
-            book.candles_in_flight = 0
+            coverage.candles_in_flight = 0
         nursery.cancel_scope.cancel()
     events = [record.getMessage().split(" candles=")[0] for record in caplog.records]
     assert events == ["progress", "progress", "all fetched"]

@@ -10,10 +10,10 @@ import trio.testing
 
 from collector.commands import signals
 from collector.commands.signals import until_signal
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.pipeline.outcome import Outcome
 
-DONE = Outcome(Vitals(), 0, 0, missing=(), absent=(), unknown=(), looked=True, stopped=True)
+DONE = Outcome(Counters(), 0, 0, missing=(), absent=(), unknown=(), looked=True, stopped=True)
 
 
 @pytest.fixture(autouse=True)

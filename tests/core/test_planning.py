@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, TIMEFRAMES, Series, Timeframe, timeframe
-from collector.core.planning import NEWEST, PAGE, Agenda, Window, halves, joined, wanted, windows
+from collector.core.planning import NEWEST, PAGE, FetchQueue, Window, halves, joined, wanted, windows
 from collector.core.spans import NOTHING, Span, Spans
 
 MINUTE = timeframe("1")
@@ -68,16 +68,16 @@ def test_a_page_is_the_most_the_exchange_answers() -> None:
 def test_what_is_wanted_is_closed_and_reaches_far_enough(frame: Timeframe, now_ms: int, days: int) -> None:
     span = wanted(frame, now_ms, days, newest_only=False)
     if span:
-        hull = span.hull
-        assert hull.end_ms <= now_ms < frame.close(hull.end_ms)
-        assert hull.start_ms <= max(now_ms - days * DAY_MS, 1_483_228_800_000) < frame.close(hull.start_ms)
+        bounds = span.bounds
+        assert bounds.end_ms <= now_ms < frame.close(bounds.end_ms)
+        assert bounds.start_ms <= max(now_ms - days * DAY_MS, 1_483_228_800_000) < frame.close(bounds.start_ms)
 
 
 @given(frames, moments)
 def test_only_the_newest_are_wanted_under_a_limit(frame: Timeframe, now_ms: int) -> None:
-    hull = wanted(frame, now_ms, None, newest_only=True).hull
-    assert frame.count(hull.start_ms, hull.end_ms) == NEWEST == 50
-    assert hull.end_ms == frame.floor(now_ms)
+    bounds = wanted(frame, now_ms, None, newest_only=True).bounds
+    assert frame.count(bounds.start_ms, bounds.end_ms) == NEWEST == 50
+    assert bounds.end_ms == frame.floor(now_ms)
 
 
 @given(frames, moments, st.integers(1, 3000))
@@ -99,10 +99,10 @@ def test_halves_are_halved_down_to_single_candles(frame: Timeframe, ms: int, can
 
 
 def test_the_agenda_hands_out_one_series_before_the_next() -> None:
-    agenda = Agenda()
-    agenda.add(ETH, minutes(0, 1500))
-    agenda.add(BTC, minutes(0, 1500))
-    assert [agenda.take() for _ in range(5)] == [
+    queue = FetchQueue()
+    queue.add(ETH, minutes(0, 1500))
+    queue.add(BTC, minutes(0, 1500))
+    assert [queue.take() for _ in range(5)] == [
         Window(ETH, minutes(0, 1000)[0]),
         Window(ETH, minutes(1000, 1500)[0]),
         Window(BTC, minutes(0, 1000)[0]),
@@ -112,45 +112,45 @@ def test_the_agenda_hands_out_one_series_before_the_next() -> None:
 
 
 def test_an_unproven_series_gives_one_window_until_it_is_resumed() -> None:
-    agenda, coarse = Agenda(), Series("BTCUSDT", timeframe("5"))
-    agenda.add(BTC, minutes(0, 3000), unproven=True)
-    agenda.add(coarse, minutes(0, 3000), unproven=True)
-    agenda.add(ETH, minutes(0, 10))
-    assert agenda.take() == Window(BTC, minutes(0, 1000)[0], proves_start=True)
-    assert agenda.take() == Window(coarse, minutes(0, 3000)[0], proves_start=True)
-    assert agenda.take() == Window(ETH, minutes(0, 10)[0])
-    assert agenda.take() is None
-    agenda.resume(BTC)
-    assert agenda.take() == Window(BTC, minutes(1000, 2000)[0])
-    assert agenda.take() == Window(BTC, minutes(2000, 3000)[0])
+    queue, coarse = FetchQueue(), Series("BTCUSDT", timeframe("5"))
+    queue.add(BTC, minutes(0, 3000), listing_unknown=True)
+    queue.add(coarse, minutes(0, 3000), listing_unknown=True)
+    queue.add(ETH, minutes(0, 10))
+    assert queue.take() == Window(BTC, minutes(0, 1000)[0], probes_listing=True)
+    assert queue.take() == Window(coarse, minutes(0, 3000)[0], probes_listing=True)
+    assert queue.take() == Window(ETH, minutes(0, 10)[0])
+    assert queue.take() is None
+    queue.resume(BTC)
+    assert queue.take() == Window(BTC, minutes(1000, 2000)[0])
+    assert queue.take() == Window(BTC, minutes(2000, 3000)[0])
 
 
 def test_spans_can_be_taken_back_before_they_are_handed_out() -> None:
-    agenda = Agenda()
-    agenda.add(BTC, minutes(0, 100))
-    assert agenda.drop(BTC, minutes(50, 200)) == minutes(50, 100)
-    assert agenda.drop(BTC) == minutes(0, 50)
-    assert agenda.take() is None
-    assert agenda.drop(BTC) == NOTHING
+    queue = FetchQueue()
+    queue.add(BTC, minutes(0, 100))
+    assert queue.drop(BTC, minutes(50, 200)) == minutes(50, 100)
+    assert queue.drop(BTC) == minutes(0, 50)
+    assert queue.take() is None
+    assert queue.drop(BTC) == NOTHING
 
 
 def test_a_series_that_was_taken_back_as_a_whole_has_nothing_more_to_prove() -> None:
-    agenda = Agenda()
-    agenda.add(BTC, minutes(0, 100), unproven=True)
-    agenda.drop(BTC)
-    agenda.add(BTC, minutes(0, 100))
-    assert agenda.take() == Window(BTC, minutes(0, 100)[0], proves_start=False)
+    queue = FetchQueue()
+    queue.add(BTC, minutes(0, 100), listing_unknown=True)
+    queue.drop(BTC)
+    queue.add(BTC, minutes(0, 100))
+    assert queue.take() == Window(BTC, minutes(0, 100)[0], probes_listing=False)
 
 
 @given(st.lists(st.tuples(st.sampled_from([BTC, ETH]), places), max_size=6))
 def test_everything_added_is_handed_out_exactly_once(added: list[tuple[Series, list[tuple[int, int]]]]) -> None:
-    agenda, asked = Agenda(), {BTC: NOTHING, ETH: NOTHING}
+    queue, asked = FetchQueue(), {BTC: NOTHING, ETH: NOTHING}
     for series, at in added:
         spans = on_grid(MINUTE, 0, at) - asked[series]
-        agenda.add(series, spans)
+        queue.add(series, spans)
         asked[series] |= spans
     taken = {BTC: NOTHING, ETH: NOTHING}
-    while (window := agenda.take()) is not None:
+    while (window := queue.take()) is not None:
         span = Spans((window.span,))
         assert not taken[window.series] & span
         taken[window.series] |= span

@@ -18,7 +18,7 @@ from collector.core.rows import (
     Rows,
     Values,
     check_lines,
-    coverage,
+    covered_spans,
     plain_line,
     row_of,
     rows_of,
@@ -46,7 +46,7 @@ def test_the_text_of_the_exchange_is_kept_to_the_letter() -> None:
 @given(frames, moments, st.sets(st.integers(0, 40), min_size=1))
 def test_coverage_is_exactly_the_candles(frame: Timeframe, ms: int, places: set[int]) -> None:
     opens = [frame.shift(frame.floor(ms), place) for place in sorted(places)]
-    assert coverage(frame, opens) == Spans.of(*(Span(each, frame.close(each)) for each in opens))
+    assert covered_spans(frame, opens) == Spans.of(*(Span(each, frame.close(each)) for each in opens))
 
 
 @given(frames, moments, st.integers(1, 30))
@@ -280,7 +280,7 @@ def test_no_rows_are_nothing() -> None:
     assert not Rows()
     assert len(Rows()) == 0
     assert rows_of(MINUTE, []) == Rows()
-    assert coverage(MINUTE, []) == NOTHING
+    assert covered_spans(MINUTE, []) == NOTHING
 
 
 @pytest.mark.parametrize(

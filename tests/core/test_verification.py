@@ -12,7 +12,7 @@ def unverified(*parts: Spans) -> Verification:
     every = NOTHING
     for part in parts:
         every |= part
-    return Verification(unsure=every)
+    return Verification(unverified=every)
 
 
 def test_all_are_asked_for_once_the_oldest_closed_forty_minutes_ago() -> None:
@@ -37,7 +37,7 @@ def test_what_was_in_doubt_and_came_is_in_doubt_no_more() -> None:
     known = unverified(spans(0, 2))
     known.doubt(T0)
     known.contained(spans(0, 1), spans(0, 1), T0)
-    known.unsure = spans(0, 2)  # the stream confirms it once more
+    known.unverified = spans(0, 2)  # the stream confirms it once more
     assert known.to_verify(MINUTE, T0 + MINUTE_MS) == spans(1, 2)
 
 
@@ -68,7 +68,7 @@ def test_the_pause_is_at_its_shortest_again_once_nothing_is_left_out() -> None:
         now_ms = known.verify_from_ms
     known.contained(spans(0, 1), spans(0, 1), now_ms)
     assert (known.verify_tries, known.verify_from_ms) == (0, 0)
-    known.unsure = spans(1, 2)
+    known.unverified = spans(1, 2)
     known.contained(spans(1, 2), NOTHING, now_ms)
     assert known.verify_from_ms == now_ms + 15_000
 
@@ -85,4 +85,4 @@ def test_candles_that_have_left_the_file_are_forgotten() -> None:
     known.contained(spans(0, 3), NOTHING, T0)
     known.doubt(T0)
     known.keep(spans(2, 4))
-    assert (known.unsure, known.left_out, known.doubtful) == (spans(2, 4), spans(2, 3), spans(3, 4))
+    assert (known.unverified, known.left_out, known.doubtful) == (spans(2, 4), spans(2, 3), spans(3, 4))

@@ -7,9 +7,9 @@ import attrs
 import pytest
 import trio
 
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.errors import SettingsError
 from collector.pipeline.service import serve
 from collector.sandbox import open_sandbox
@@ -71,8 +71,8 @@ async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_b
         box.clock.advance(HOUR_MS)
         rereading, stop, seen = Rereading(lambda: attrs.evolve(settings, timeframes=["60", "30"])), trio.Event(), []
 
-        async def watch(vitals: Vitals, book: Book) -> None:
-            seen.append((vitals, book))
+        async def watch(counters: Counters, coverage: CoverageIndex) -> None:
+            seen.append((counters, coverage))
             await trio.sleep_forever()
 
         nursery.start_soon(partial(serve, settings, once=False, stop=stop, watch=watch, rereading=rereading))
@@ -84,8 +84,8 @@ async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_b
                 lambda: b"2024-05-15 12:30:00" in (whole_lines(settings.data_dir / "ETHUSDT_30.csv") or [b""])[-1]
             )
         stop.set()
-    ((vitals, book),) = seen
-    assert (book.delisted, vitals.refused) == ({"ETHUSDT"}, set())
+    ((counters, coverage),) = seen
+    assert (coverage.delisted, counters.refused) == ({"ETHUSDT"}, set())
 
 
 async def test_a_symbol_that_was_never_stored_is_a_mistake(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import trio
 
 from collector.core import missing, pacing
 from collector.core.candle import DAY_MS, MINUTE_MS, Series, timeframe
-from collector.core.missing import Missing, State
+from collector.core.missing import Gap, State
 from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import Refused, StorageError, Unreachable
 from collector.integrity.gaps import find_gaps
@@ -63,7 +63,7 @@ def kline_requests(box: Sandbox) -> int:
 
 
 def states(outcome: Outcome) -> list[tuple[State, Span]]:
-    return [(note.state, note.span) for _, note in outcome.missing]
+    return [(gap.state, gap.span) for _, gap in outcome.missing]
 
 
 def kept(directory: Path) -> dict[str, bytes]:
@@ -154,7 +154,7 @@ async def test_nothing_is_missing_after_errors_in_every_answer_of_five_and_a_ban
         outcome = await fetch(settings)
         assert outcome.complete
         assert differences(box, settings) == []
-        assert outcome.vitals.bans == 1
+        assert outcome.counters.bans == 1
 
 
 async def test_no_request_is_made_during_a_ban(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ async def test_a_block_is_waited_out_where_candles_were_served_before(tmp_path: 
         box.faults = kline_faults({kind: 1.0}, paths=(), times=2)
         outcome = await fetch(settings)
         assert outcome.complete
-        assert outcome.vitals.bans == 2
+        assert outcome.counters.bans == 2
         assert differences(box, settings) == []
 
 
@@ -191,7 +191,7 @@ async def test_numbers_with_an_exponent_are_the_same_candles(tmp_path: Path) -> 
         box.faults = Faults(exponents=True)
         outcome = await fetch(settings)
         assert outcome.complete
-        assert outcome.vitals.revisions == 0
+        assert outcome.counters.revisions == 0
         assert differences(box, settings) == []
 
 
@@ -262,7 +262,7 @@ async def test_a_row_that_is_no_candle_costs_its_file_that_row_alone(
         settings = settings_for(box.url, tmp_path, bulk_max_retries=2)
         outcome = await fetch(settings)
         assert outcome.complete
-        assert [note.span for _, note in outcome.invalid] == [Span(bad_ms, bad_ms + 3_600_000)]
+        assert [gap.span for _, gap in outcome.invalid] == [Span(bad_ms, bad_ms + 3_600_000)]
         assert "the exchange's own rows for 1 candle in 1 span are no candles" in "\n".join(summary_lines(outcome))
         true = truth_of(box, settings, BTC_60).splitlines(keepends=True)
         good = b"".join(line for line in true if not line.startswith(b"%d," % bad_ms))
@@ -417,7 +417,7 @@ async def test_a_ledger_that_is_behind_the_files_reports_nothing_as_missing_that
 def last_two_days(settings: Settings, series: Series) -> Spans:
     """What is verified anew where no checkpoint is left."""
     held = held_spans(settings, series)
-    return held and held.within(series.timeframe.floor(held.hull.end_ms - 2 * DAY_MS), held.hull.end_ms)
+    return held and held.within(series.timeframe.floor(held.bounds.end_ms - 2 * DAY_MS), held.bounds.end_ms)
 
 
 async def test_a_lost_ledger_costs_no_candle(tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ async def test_old_holes_are_settled_in_one_fetch_and_not_asked_at_the_next(tmp_
         settings = settings_for(box.url, tmp_path)
         outcome = await fetch(settings)
         assert outcome.complete
-        assert [note.span for _, note in outcome.absent] == [Span(HOLE.start_ms, HOLE.end_ms)]
+        assert [gap.span for _, gap in outcome.absent] == [Span(HOLE.start_ms, HOLE.end_ms)]
         assert "the exchange does not have 3 candles in 1 span" in "\n".join(summary_lines(outcome))
         assert kline_requests(box) == 2
         assert (await fetch(settings)).complete
@@ -570,7 +570,7 @@ async def test_the_exchanges_clock_decides_what_is_closed(tmp_path: Path) -> Non
         after_ms = box.clock.now_ms()
         box.clock.advance(DAY_MS)  # what was open then has other numbers by now
         for series in series_of(settings):
-            held = held_spans(settings, series).hull
+            held = held_spans(settings, series).bounds
             frame = series.timeframe
             assert frame.floor(before_ms) <= held.end_ms <= frame.floor(after_ms)
             assert held.start_ms <= frame.floor(after_ms - 3 * DAY_MS)
@@ -595,11 +595,11 @@ async def test_what_was_not_asked_for_is_on_record_as_pending(tmp_path: Path) ->
         settings = settings_for(box.url, tmp_path, timeframes=["1"], bulk_batch_size=1)
         outcome = await interrupted(settings, bell, after=6)
         (series,) = series_of(settings)
-        missing = Spans.of(*(note.span for note in notes_of(outcome)))
+        missing = Spans.of(*(gap.span for gap in notes_of(outcome)))
         everything = Spans.between(NOW_MS - 10 * DAY_MS - 30_000, NOW_MS - 30_000)
-        assert {note.state for note in notes_of(outcome)} == {State.PENDING}
+        assert {gap.state for gap in notes_of(outcome)} == {State.PENDING}
         assert missing == everything - held_spans(settings, series)
 
 
-def notes_of(outcome: Outcome) -> Iterator[Missing]:
-    return (note for _, note in outcome.missing)
+def notes_of(outcome: Outcome) -> Iterator[Gap]:
+    return (gap for _, gap in outcome.missing)

@@ -13,9 +13,9 @@ import pytest
 import trio
 
 from collector.commands.inquiry import ask
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series, timeframe
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
@@ -73,8 +73,8 @@ class Run:
     """A collector at work in this process."""
 
     box: Sandbox
-    vitals: Vitals = attrs.field(factory=Vitals)
-    book: Book = attrs.field(factory=Book)
+    counters: Counters = attrs.field(factory=Counters)
+    coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
     outcome: Outcome | None = None
 
     async def half_past(self) -> None:
@@ -100,8 +100,8 @@ async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
     """What the command `run` does, stopped on leaving; entered when the history is there and the stream is on."""
     run, stop = Run(box), trio.Event()
 
-    async def watch(vitals: Vitals, book: Book) -> None:
-        run.vitals, run.book = vitals, book
+    async def watch(counters: Counters, coverage: CoverageIndex) -> None:
+        run.counters, run.coverage = counters, coverage
         await trio.sleep_forever()
 
     async def work() -> None:
@@ -110,10 +110,10 @@ async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work)
         with trio.fail_after(20):
-            await until(lambda: bool(run.book.records) and (run.vitals.rows > 0 or settings.mode == "live"))
+            await until(lambda: bool(run.coverage.records) and (run.counters.rows > 0 or settings.mode == "live"))
             # The stream may bring a candle before anybody has looked at what is missing.
-            await until(lambda: settings.mode == "live" or any(record.wanted for _, record in run.book))
-            await until(lambda: run.book.idle)
+            await until(lambda: settings.mode == "live" or any(record.wanted for _, record in run.coverage))
+            await until(lambda: run.coverage.idle)
         yield run
         stop.set()
 
@@ -131,11 +131,11 @@ def false_rows(box: Sandbox, settings: Settings) -> list[str]:
 
 def states(settings: Settings, series: Series) -> set[State]:
     """What the ledger says of all that is missing of a series."""
-    book = Book()
+    coverage = CoverageIndex()
     with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category) as ledger:
-        marks = ledger.load(book)
-    book.hold(series, marks[series].held)
-    return {note.state for note in book.missing(series)}
+        checkpoints = ledger.load(coverage)
+    coverage.hold(series, checkpoints[series].held)
+    return {gap.state for gap in coverage.missing(series)}
 
 
 def kline_requests(box: Sandbox) -> int:
@@ -206,7 +206,7 @@ async def what_the_stream_brings_is_not_asked_for(directory: Path) -> None:
             box.counts.clear()
             await run.passes(3)
             assert kline_requests(box) == 0
-            assert run.vitals.confirmed > 6
+            assert run.counters.confirmed > 6
 
 
 @scenario
@@ -228,7 +228,7 @@ async def only_what_did_not_come_is_asked_for(directory: Path) -> None:
 async def of_a_refused_topic_every_candle_is_asked_for_and_of_the_others_none(directory: Path) -> None:
     async with fast_box(rate=COUNTED, faults=Faults(refused_topics=("kline.1.BTCUSDT",))) as box:
         async with running(box, live_settings(box, directory)) as run:
-            assert run.vitals.refused == {"kline.1.BTCUSDT"}
+            assert run.counters.refused == {"kline.1.BTCUSDT"}
             await run.half_past()
             box.counts.clear()
             await run.passes(3)
@@ -254,7 +254,7 @@ async def spot_is_subscribed_ten_topics_at_a_time(directory: Path) -> None:
                 await until(lambda: box.counts.stream.topics == len(symbols) * 6)
             assert (box.counts.stream.subscribes, box.counts.stream.refusals) == (2, 0)
             await run.passes(2)
-        assert run.vitals.confirmed >= len(symbols)
+        assert run.counters.confirmed >= len(symbols)
         assert wrongs(box, settings, late=3) == []
 
 
@@ -336,9 +336,9 @@ async def test_a_stop_in_the_middle_of_a_burst_loses_nothing_that_was_received(t
             box, tmp_path, fetch_all_symbols=True, timeframes=["1", "5", "15", "30"], mode="live", flush_interval_s=5
         )
         async with running(box, settings) as run:
-            await until(lambda: run.vitals.confirmed > 50)
+            await until(lambda: run.counters.confirmed > 50)
         files = list(settings.data_dir.glob("*.csv"))
-        assert sum(len(whole_lines(path)) - 1 for path in files) == run.vitals.confirmed
+        assert sum(len(whole_lines(path)) - 1 for path in files) == run.counters.confirmed
         assert run.outcome is not None
         assert run.outcome.stopped
 
@@ -361,12 +361,12 @@ async def what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_kept
         async with running(box, settings) as run:
             box.clock.rate = 600
             with trio.fail_after(10):
-                await until(lambda: run.book.delisted == {"ETHUSDT"})
+                await until(lambda: run.coverage.delisted == {"ETHUSDT"})
             await run.passes(5)
             box.clock.rate = 60
             with trio.fail_after(10):  # it was stale until it was known to be delisted
                 await until_healthy(settings)
-            assert "kline.1.SOLUSDT" not in run.vitals.refused
+            assert "kline.1.SOLUSDT" not in run.counters.refused
         box.clock.rate = 0
         assert (await fetch(settings)).complete
         assert wrongs(box, attrs.evolve(settings, symbols=("BTCUSDT", "SOLUSDT", "XRPUSDT"))) == []

@@ -372,11 +372,11 @@ async def test_files_that_cannot_be_opened_at_the_start_are_waited_for(
 ) -> None:
     refusals, store_open = [1, 2, 3], Store.open
 
-    def open_refused(self: Store, series: Series, mark: Any) -> Any:
+    def open_refused(self: Store, series: Series, checkpoint: Any) -> Any:
         if refusals and series.name == "ETHUSDT_1":  # others are open by then
             refusals.pop()
             raise StorageError("the disk is full")
-        return store_open(self, series, mark)
+        return store_open(self, series, checkpoint)
 
     monkeypatch.setattr(Store, "open", open_refused)
     async with fast_box() as box, collecting(settings_for_status(box, tmp_path)) as run:

@@ -15,8 +15,8 @@ from collector.feeder.columns import NAMES, Columns, columns_of, frame_of, numbe
 from tests.support.candles import T0, joined, row, rows
 
 
-def stream(places: Sequence[int], note: bytes = b"") -> bytes:
-    return b"".join(stream_of(numbers_in([joined(map(row, places)).text]))) + note
+def stream(places: Sequence[int], gap: bytes = b"") -> bytes:
+    return b"".join(stream_of(numbers_in([joined(map(row, places)).text]))) + gap
 
 
 def columns(places: Sequence[int]) -> Columns:

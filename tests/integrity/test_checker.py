@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from collector import DataIntegrityChecker
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series, timeframe
-from collector.core.missing import Missing, State
+from collector.core.coverage import CoverageIndex
+from collector.core.missing import Gap, State
 from collector.core.rows import HEADER
 from collector.core.spans import Span, Spans
 from collector.errors import SettingsError
 from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK
 from collector.settings.settings import Settings
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger
 from tests.support.candles import BTC, MINUTE, T0, content, rows, spans
 from tests.support.defects import changed
@@ -30,25 +30,25 @@ def checker(tmp_path: Path) -> DataIntegrityChecker:
     return DataIntegrityChecker(Settings(data_dir=tmp_path))
 
 
-def note(first: int, behind: int, state: State) -> Missing:
-    return Missing(Span(T0 + first * MINUTE_MS, T0 + behind * MINUTE_MS), state, 4, T0, "asked")
+def gap(first: int, behind: int, state: State) -> Gap:
+    return Gap(Span(T0 + first * MINUTE_MS, T0 + behind * MINUTE_MS), state, 4, T0, "asked")
 
 
-def keep(directory: Path, *notes: Missing, held: Spans | None = None, wanted: int = 20) -> None:
+def keep(directory: Path, *gaps: Gap, held: Spans | None = None, wanted: int = 20) -> None:
     """Writes a ledger that says this of the series in the tests, and that so many candles are wanted."""
-    book = Book()
-    book[BTC].wanted = Spans.between(T0, T0 + wanted * MINUTE_MS)
-    book[BTC].notes = notes
-    mark = Mark(1000, held[0].start_ms, held[-1].end_ms - MINUTE_MS, held) if held else None
+    coverage = CoverageIndex()
+    coverage[BTC].wanted = Spans.between(T0, T0 + wanted * MINUTE_MS)
+    coverage[BTC].gaps = gaps
+    checkpoint = Checkpoint(1000, held[0].start_ms, held[-1].end_ms - MINUTE_MS, held) if held else None
     with open_ledger(THIS_DISK, directory, "sandbox", "linear") as ledger:
-        ledger.save(book, {BTC: mark})
+        ledger.save(coverage, {BTC: checkpoint})
 
 
 def test_a_gap_says_where_it_is_how_long_and_what_the_ledger_knows(
     checker: DataIntegrityChecker, tmp_path: Path
 ) -> None:
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10), rows(13, 20)))
-    keep(tmp_path, note(10, 12, State.ABSENT))
+    keep(tmp_path, gap(10, 12, State.ABSENT))
     result = checker.check_single_file("BTCUSDT_1.csv")
     assert result["has_issues"]
     assert result["gaps"] == [
@@ -75,7 +75,7 @@ def test_a_gap_that_the_exchange_cannot_fill_is_listed_and_no_issue(
     checker: DataIntegrityChecker, tmp_path: Path, state: State
 ) -> None:
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10), rows(13, 20)))
-    keep(tmp_path, note(10, 13, state))
+    keep(tmp_path, gap(10, 13, state))
     found = checker.check_all_files()
     assert (found["files_with_issues"], found["total_gaps"]) == (0, 1)
     assert found["issues"]["BTCUSDT_1.csv"]["gaps"][0]["state"] == state
@@ -119,10 +119,10 @@ def test_a_file_that_has_lost_all_its_rows_is_an_issue(
 def test_what_the_exchange_does_not_have_outside_the_rows_is_not_told(
     checker: DataIntegrityChecker, tmp_path: Path
 ) -> None:
-    keep(tmp_path, note(0, 20, State.BEFORE_LISTING), note(80, 100, State.DELISTED), wanted=100)
+    keep(tmp_path, gap(0, 20, State.BEFORE_LISTING), gap(80, 100, State.DELISTED), wanted=100)
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(20, 80)))
     assert checker.check_all_files()["issues"] == {}
-    keep(tmp_path, note(0, 100, State.ABSENT), wanted=100)
+    keep(tmp_path, gap(0, 100, State.ABSENT), wanted=100)
     (tmp_path / "BTCUSDT_1.csv").unlink()
     assert checker.check_all_files()["files_checked"] == 0
 

@@ -8,15 +8,15 @@ from typing import NoReturn
 
 import pytest
 
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
-from collector.integrity.gaps import Gap, find_gaps, gaps_summary
+from collector.integrity.gaps import SeriesGap, find_gaps, gaps_summary
 from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger
 from tests.support.candles import BTC, T0, content, rows, span, spans
 
@@ -24,13 +24,13 @@ ETH = Series("ETHUSDT", BTC.timeframe)
 LAST_MS = T0 + 4 * MINUTE_MS
 
 
-def keep(directory: Path, book: Book, *, marked: bytes = b"", held: bytes = b"") -> None:
+def keep(directory: Path, coverage: CoverageIndex, *, marked: bytes = b"", held: bytes = b"") -> None:
     """A directory whose ledger was saved when the file was as long as `marked`, and whose file is `held` now."""
     if held:
         (directory / "BTCUSDT_1.csv").write_bytes(held)
-    mark = Mark(len(marked), T0, LAST_MS, spans(0, 5)) if marked else None
+    checkpoint = Checkpoint(len(marked), T0, LAST_MS, spans(0, 5)) if marked else None
     with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
-        ledger.save(book, {BTC: mark})
+        ledger.save(coverage, {BTC: checkpoint})
 
 
 def told(directory: Path) -> list[tuple[State, int]]:
@@ -38,34 +38,34 @@ def told(directory: Path) -> list[tuple[State, int]]:
 
 
 def test_what_is_wanted_and_neither_held_nor_asked_for_is_pending(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 10))
-    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(0, 5)))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 10))
+    keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(0, 5)))
     (gap,) = find_gaps(tmp_path, "linear")
     assert gap.missing.span == span(5, 10)
     assert (gap.missing.state, gap.candles, gap.asked) == (State.PENDING, 5, "never")
 
 
 def test_candles_written_after_the_ledger_was_saved_are_not_missing(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 10))
-    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(0, 8)))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 10))
+    keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(0, 8)))
     assert told(tmp_path) == [(State.PENDING, 2)]
 
 
 def test_what_the_limit_cut_after_the_ledger_was_saved_is_not_missing(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 60))
-    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(7, 57)))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 60))
+    keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(7, 57)))
     assert told(tmp_path) == [(State.PENDING, 3)]
-    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(7, 56)))
+    keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(7, 56)))
     assert told(tmp_path) == [(State.PENDING, 7), (State.PENDING, 4)]
 
 
 def test_what_the_limit_cut_is_missing_once_more_than_the_limit_is_demanded(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 60))
-    keep(tmp_path, book, marked=content(rows(0, 5)), held=content(rows(7, 57)))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 60))
+    keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(7, 57)))
     settings = Settings(
         symbols=["BTCUSDT"], timeframes=["1"], fetch_all_symbols=False, days_to_fetch=1, limit_to_50_entries=False
     )
@@ -76,38 +76,38 @@ def test_what_the_limit_cut_is_missing_once_more_than_the_limit_is_demanded(tmp_
 
 
 def test_a_file_that_is_gone_or_not_ours_holds_nothing(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 10))
-    keep(tmp_path, book, marked=content(rows(0, 5)))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 10))
+    keep(tmp_path, coverage, marked=content(rows(0, 5)))
     assert told(tmp_path) == [(State.PENDING, 10)]
-    keep(tmp_path, book, held=b"somebody,else\n1,2\n")
+    keep(tmp_path, coverage, held=b"somebody,else\n1,2\n")
     assert told(tmp_path) == [(State.PENDING, 10)]
 
 
 def test_what_was_asked_for_is_told_with_its_state_its_tries_and_the_reason(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 10))
-    book.fail(BTC, span(5, 10), "HTTP 502", T0)
-    book.answer(BTC, span(0, 5), spans(0, 3), T0)
-    keep(tmp_path, book, held=content(rows(0, 3)))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 10))
+    coverage.fail(BTC, span(5, 10), "HTTP 502", T0)
+    coverage.answer(BTC, span(0, 5), spans(0, 3), T0)
+    keep(tmp_path, coverage, held=content(rows(0, 3)))
     left_out, failed = (gap.record() for gap in find_gaps(tmp_path, "linear"))
     assert left_out | {"state": "retrying", "tries": 1, "start_ms": T0 + 3 * MINUTE_MS, "asked_ms": T0} == left_out
     assert failed | {"state": "pending", "candles": 5, "why": "HTTP 502"} == failed
 
 
 def test_the_summary_counts_candles_by_state(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 5000))
-    book.begins(BTC, T0, T0 + 2000 * MINUTE_MS, T0)
-    gaps = [Gap(BTC, missing) for missing in book.missing(BTC)]
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 5000))
+    coverage.begins(BTC, T0, T0 + 2000 * MINUTE_MS, T0)
+    gaps = [SeriesGap(BTC, missing) for missing in coverage.missing(BTC)]
     assert gaps_summary(gaps) == "2,000 candles before-listing, 3,000 candles pending"
     assert gaps_summary([]) == "nothing is missing"
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 10))
-    keep(tmp_path, book, held=content(rows(0, 5)))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 10))
+    keep(tmp_path, coverage, held=content(rows(0, 5)))
     monkeypatch.setattr(Disk, "map", refused)
     with pytest.raises(StorageError, match=r"BTCUSDT_1\.csv could not be read"):
         told(tmp_path)
@@ -128,11 +128,11 @@ def refused(*_: object) -> NoReturn:
     ],
 )
 def test_a_gap_whose_file_is_left_alone_says_so(tmp_path: Path, stand: Callable[[Path], object], why: str) -> None:
-    book = Book()
+    coverage = CoverageIndex()
     for series in (BTC, ETH):
-        book.want(series, spans(0, 10))
+        coverage.want(series, spans(0, 10))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        ledger.save(book, {BTC: None, ETH: None})
+        ledger.save(coverage, {BTC: None, ETH: None})
     stand(tmp_path / "BTCUSDT_1.csv")
     btc, eth = find_gaps(tmp_path, "linear")
     assert (btc.candles, eth.missing.why) == (10, "never fetched")
@@ -140,10 +140,10 @@ def test_a_gap_whose_file_is_left_alone_says_so(tmp_path: Path, stand: Callable[
 
 
 def test_neighbours_of_one_state_are_one_gap(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 6))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 6))
     for place in range(5):
         for hours in (2, 4 + place):
-            book.answer(BTC, span(place, place + 1), spans(0, 0), T0 + hours * 60 * MINUTE_MS)
-    keep(tmp_path, book)
+            coverage.answer(BTC, span(place, place + 1), spans(0, 0), T0 + hours * 60 * MINUTE_MS)
+    keep(tmp_path, coverage)
     assert told(tmp_path) == [(State.ABSENT, 5), (State.PENDING, 1)]

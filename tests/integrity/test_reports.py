@@ -32,13 +32,13 @@ def test_names_sort_by_time_and_the_oldest_are_deleted(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_report_stays(tmp_path: Path) -> None:
-    note = tmp_path / DIRECTORY / "0.json"
-    note.parent.mkdir()
-    note.write_text("mine")
+    gap = tmp_path / DIRECTORY / "0.json"
+    gap.parent.mkdir()
+    gap.write_text("mine")
     for second in range(3):
         write_report(THIS_DISK, tmp_path, {}, NOW + timedelta(seconds=second), 1)
-    assert note.read_text() == "mine"
-    assert len(list(note.parent.iterdir())) == 2
+    assert gap.read_text() == "mine"
+    assert len(list(gap.parent.iterdir())) == 2
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

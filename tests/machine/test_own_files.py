@@ -109,11 +109,11 @@ def test_a_failed_replacement_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_names_are_on_the_disk_before_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
 
-    def note(file: int) -> None:
+    def gap(file: int) -> None:
         path = Path(f"/proc/self/fd/{file}").readlink()
         synced.append(f"{path.name} {[*sorted(each.name for each in path.iterdir())]}" if path.is_dir() else "file")
 
-    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(os, "fsync", gap)
     make_directory(THIS_DISK, tmp_path / "data" / ".collector")
     replace_own(THIS_DISK, tmp_path / "data" / ".collector" / "ban", b"5\n")
     assert synced == [f"{tmp_path.name} ['data']", "data ['.collector']", "file", ".collector ['ban']"]

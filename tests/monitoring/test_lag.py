@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series, timeframe
-from collector.core.missing import Missing, State
+from collector.core.coverage import CoverageIndex
+from collector.core.missing import Gap, State
 from collector.core.spans import NOTHING, Span, Spans
 from collector.monitoring.lag import Amount, Late, Survey, Walk
 from tests.support.candles import BTC, T0, span, spans
@@ -21,46 +21,46 @@ BTC_5 = Series("BTCUSDT", timeframe("5"))
 ALL = spans(0, 100)
 
 
-def book(held: Spans, wanted: Spans = ALL, in_flight: Spans = NOTHING, *notes: Missing) -> Book:
+def coverage(held: Spans, wanted: Spans = ALL, in_flight: Spans = NOTHING, *gaps: Gap) -> CoverageIndex:
     """What is known of one series."""
-    book = Book()
-    record = book[BTC]
-    record.wanted, record.held, record.in_flight, record.notes = wanted, held, in_flight, notes
-    return book
+    coverage = CoverageIndex()
+    record = coverage[BTC]
+    record.wanted, record.held, record.in_flight, record.gaps = wanted, held, in_flight, gaps
+    return coverage
 
 
-def survey(book: Book, *every_series: Series, now_ms: int = NOW, began_ms: int = T0) -> Survey:
-    walk = Walk(book, now_ms, began_ms, STALE_AFTER_MS)
+def survey(coverage: CoverageIndex, *every_series: Series, now_ms: int = NOW, began_ms: int = T0) -> Survey:
+    walk = Walk(coverage, now_ms, began_ms, STALE_AFTER_MS)
     walk.look_at(every_series or (BTC,))
     return walk.found()
 
 
-def noted(state: State, first: int, behind: int) -> Missing:
-    return Missing(span(first, behind), state, 4, T0, "why")
+def update_gaps(state: State, first: int, behind: int) -> Gap:
+    return Gap(span(first, behind), state, 4, T0, "why")
 
 
 def test_a_series_that_holds_every_closed_candle_is_not_late() -> None:
-    assert survey(book(held=spans(0, 100))).late == {"1": Late()}
+    assert survey(coverage(held=spans(0, 100))).late == {"1": Late()}
 
 
 def test_the_lag_is_how_long_the_next_candle_has_been_due() -> None:
-    assert survey(book(held=spans(0, 99))).late["1"].overdue_ms == 3_000
-    assert survey(book(held=spans(0, 90))).late["1"].overdue_ms == 9 * MINUTE_MS + 3_000
+    assert survey(coverage(held=spans(0, 99))).late["1"].overdue_ms == 3_000
+    assert survey(coverage(held=spans(0, 90))).late["1"].overdue_ms == 9 * MINUTE_MS + 3_000
 
 
 def test_a_series_without_a_candle_is_late_by_all_that_is_wanted() -> None:
-    assert survey(book(held=NOTHING)).late["1"].overdue_ms == 99 * MINUTE_MS + 3_000
+    assert survey(coverage(held=NOTHING)).late["1"].overdue_ms == 99 * MINUTE_MS + 3_000
 
 
 def test_a_hole_further_back_makes_nothing_late_and_is_missing() -> None:
-    found = survey(book(held=spans(0, 40) | spans(50, 100)))
+    found = survey(coverage(held=spans(0, 40) | spans(50, 100)))
     assert found.late["1"] == Late()
     assert found.missing[State.PENDING] == Amount(1, 10)
 
 
 @pytest.mark.parametrize("state", [State.ABSENT, State.BEFORE_LISTING, State.DELISTED])
 def test_a_candle_that_will_not_come_is_waited_for_by_nobody(state: State) -> None:
-    found = survey(book(spans(0, 90), spans(0, 100), NOTHING, noted(state, 90, 99)))
+    found = survey(coverage(spans(0, 90), spans(0, 100), NOTHING, update_gaps(state, 90, 99)))
     assert found.late["1"].overdue_ms == 3_000
     assert found.missing[state] == Amount(1, 9)
 
@@ -68,43 +68,43 @@ def test_a_candle_that_will_not_come_is_waited_for_by_nobody(state: State) -> No
 @pytest.mark.parametrize("history", [True, False])
 def test_a_delisted_series_is_not_late_once_its_end_is_known(history: bool) -> None:
     """What it is asked for and does not come is delisted; nothing is wanted after that."""
-    book = Book()
+    coverage = CoverageIndex()
     if history:
-        book.want(BTC, spans(0, 90))
-    book.hold(BTC, spans(0, 80))
-    book.delist(["BTCUSDT"])
+        coverage.want(BTC, spans(0, 90))
+    coverage.hold(BTC, spans(0, 80))
+    coverage.delist(["BTCUSDT"])
     if history:
-        assert survey(book).late["1"].overdue_ms > 0
-        book.answer(BTC, span(80, 90), NOTHING, NOW)
-        book.want(BTC, spans(0, 100))
-    assert survey(book, now_ms=NOW + 10**9).late["1"] == Late()
-    book.relist(["BTCUSDT"])
-    assert survey(book).late["1"].overdue_ms > 0
+        assert survey(coverage).late["1"].overdue_ms > 0
+        coverage.answer(BTC, span(80, 90), NOTHING, NOW)
+        coverage.want(BTC, spans(0, 100))
+    assert survey(coverage, now_ms=NOW + 10**9).late["1"] == Late()
+    coverage.relist(["BTCUSDT"])
+    assert survey(coverage).late["1"].overdue_ms > 0
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.RETRYING])
 def test_a_candle_that_may_still_come_is_late(state: State) -> None:
-    found = survey(book(spans(0, 90), spans(0, 100), NOTHING, noted(state, 90, 100)))
+    found = survey(coverage(spans(0, 90), spans(0, 100), NOTHING, update_gaps(state, 90, 100)))
     assert found.late["1"].overdue_ms == 9 * MINUTE_MS + 3_000
 
 
 def test_what_is_on_its_way_is_told_from_what_nobody_asks_for() -> None:
     late = Late(9 * MINUTE_MS + 3_000, "BTCUSDT_1", 1)
-    asked = survey(book(held=spans(0, 90), in_flight=spans(90, 100)))
+    asked = survey(coverage(held=spans(0, 90), in_flight=spans(90, 100)))
     assert (asked.asked, asked.unasked) == (late, Late())
-    unasked = survey(book(held=spans(0, 90), in_flight=spans(10, 20)))
+    unasked = survey(coverage(held=spans(0, 90), in_flight=spans(10, 20)))
     assert (unasked.asked, unasked.unasked) == (Late(), late)
 
 
 def test_without_a_history_only_what_closed_since_the_start_can_be_late() -> None:
-    nothing_wanted = book(held=spans(0, 10), wanted=NOTHING)
+    nothing_wanted = coverage(held=spans(0, 10), wanted=NOTHING)
     assert survey(nothing_wanted, began_ms=NOW - 30_000).late["1"] == Late()
     assert survey(nothing_wanted, began_ms=NOW - 120_000).late["1"].overdue_ms == 3_000
-    assert survey(book(held=NOTHING, wanted=NOTHING)).late["1"] == Late()
+    assert survey(coverage(held=NOTHING, wanted=NOTHING)).late["1"] == Late()
 
 
 def test_every_timeframe_names_its_slowest_series() -> None:
-    of_two = book(held=spans(0, 98))
+    of_two = coverage(held=spans(0, 98))
     of_two[ETH].wanted, of_two[ETH].held = spans(0, 100), spans(0, 90)
     of_two[BTC_5].wanted = of_two[BTC_5].held = spans(0, 20, BTC_5.timeframe)
     found = survey(of_two, BTC, BTC_5, ETH)
@@ -123,7 +123,7 @@ some = st.lists(st.tuples(places, st.integers(1, 30)), max_size=4).map(
 def test_a_walk_in_pieces_finds_what_a_walk_at_once_finds_and_changes_nothing(
     every: list[tuple[Spans, Spans]], step: int
 ) -> None:
-    whole = Book()
+    whole = CoverageIndex()
     for number, (held, in_flight) in enumerate(every):
         record = whole[Series(f"A{number}USDT", BTC.timeframe)]
         record.wanted, record.held, record.in_flight = spans(0, 100), held, in_flight

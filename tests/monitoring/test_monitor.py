@@ -13,9 +13,9 @@ import trio
 from trio.testing import MockClock
 
 from collector.bybit.clock import Clock
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series
-from collector.core.counters import Vitals, Work
+from collector.core.counters import Counters, Work
+from collector.core.coverage import CoverageIndex
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.monitoring.health import Health
 from collector.monitoring.monitor import Monitor, Watched
@@ -37,8 +37,8 @@ class Collecting:
     """A collector that is well, seen by a monitor: each second brings answers and messages, and candles in time."""
 
     settings: Settings
-    vitals: Vitals = attrs.field(factory=Vitals)
-    book: Book = attrs.field(factory=Book)
+    counters: Counters = attrs.field(factory=Counters)
+    coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
     clock: Clock = attrs.field(factory=Clock)
     every_series: list[Series] = attrs.field(factory=lambda: [BTC])
     memory_mb: int = 100
@@ -54,7 +54,14 @@ class Collecting:
     def __attrs_post_init__(self) -> None:
         probes = Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB)
         watched = Watched(
-            self.settings, self.vitals, self.book, self.clock, self.every_series, probes, _Local(), lambda: self.work
+            self.settings,
+            self.counters,
+            self.coverage,
+            self.clock,
+            self.every_series,
+            probes,
+            _Local(),
+            lambda: self.work,
         )
         self.monitor = Monitor(watched)
 
@@ -67,11 +74,11 @@ class Collecting:
         """A second at a time, a little before the monitor looks."""
         while True:
             if self.answering:
-                self.vitals.ended("ok")
-                self.vitals.landed += self.landing
-                self.vitals.messages += 10
+                self.counters.ended("ok")
+                self.counters.landed += self.landing
+                self.counters.messages += 10
             if self.delivering:
-                record = self.book[BTC]
+                record = self.coverage[BTC]
                 record.wanted = record.held = spans(0, BTC.timeframe.count(T0, BTC.timeframe.floor(self.clock.now_ms)))
             self.verdicts.append(self.monitor.health)
             await trio.sleep(1)
@@ -85,7 +92,7 @@ class Collecting:
 async def watched(**changes: object) -> AsyncIterator[Collecting]:
     one = Collecting(Settings(**{"stale_after_s": 120, "low_disk_mb": 500, "memory_limit_mb": 1000} | changes))
     one.clock.tell(NOW)
-    one.vitals.connects = one.vitals.connections = 1
+    one.counters.connects = one.counters.connections = 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
         nursery.start_soon(one.count_openings)
@@ -126,9 +133,9 @@ async def test_an_error_storm_is_called_and_passes_a_minute_after_it(
 ) -> None:
     async with watched(errors_per_minute=10) as one:
         for _ in range(20):
-            one.vitals.trouble("no answer")
-            one.vitals.trouble("HTTP 502")
-            one.vitals.trouble("no answer")
+            one.counters.trouble("no answer")
+            one.counters.trouble("HTTP 502")
+            one.counters.trouble("no answer")
             await trio.sleep(1)
         assert one.reasons == ("60 errors in the last minute, most of them: no answer",)
         await trio.sleep(62)
@@ -174,11 +181,11 @@ async def test_memory_beyond_its_limit_is_called_and_passes(
 
 async def test_a_queue_that_grows_is_called_and_passes(autojump_clock: MockClock) -> None:
     async with watched(queue_limit=5000) as one:
-        one.vitals.confirmed = 9000
-        one.vitals.taken, one.vitals.dropped = 2000, 500
+        one.counters.confirmed = 9000
+        one.counters.taken, one.counters.dropped = 2000, 500
         await trio.sleep(1)
         assert one.reasons == ("6,500 candles wait to be written, the disk is too slow for them",)
-        one.vitals.taken = 8500
+        one.counters.taken = 8500
         await trio.sleep(1)
         assert one.monitor.health.state == "healthy"
 
@@ -199,7 +206,7 @@ async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_l
 ) -> None:
     one = Collecting(Settings(stale_after_s=120), delivering=False)
     one.clock.tell(NOW + 8 * 3_600_000)
-    one.book[BTC].wanted, one.book[BTC].held = spans(0, 50), spans(0, 50)
+    one.coverage[BTC].wanted, one.coverage[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
         nursery.start_soon(one.count_openings)
@@ -215,7 +222,7 @@ async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_l
 async def test_a_series_that_is_being_fetched_is_late_only_when_no_answers_come(autojump_clock: MockClock) -> None:
     async with watched() as one:
         one.delivering = False
-        one.book[BTC].in_flight = spans(100, 1000)
+        one.coverage[BTC].in_flight = spans(100, 1000)
         await trio.sleep(600)
         assert one.monitor.health.state == "healthy"
         one.answering = False
@@ -226,7 +233,7 @@ async def test_a_series_that_is_being_fetched_is_late_only_when_no_answers_come(
 async def test_what_is_fetched_and_gets_into_no_file_becomes_stale(autojump_clock: MockClock) -> None:
     async with watched() as one:
         one.delivering = one.landing = False
-        one.book[BTC].in_flight = spans(100, 1000)
+        one.coverage[BTC].in_flight = spans(100, 1000)
         await trio.sleep(240)
         assert one.monitor.health.kinds == ("stale",)
 
@@ -249,7 +256,7 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
 ) -> None:
     async with watched() as one:
         one.delivering = one.answering = False
-        one.vitals.keep_quiet(1, trio.current_time() + 600, "a rate ban is on")  # the local clock was set forward
+        one.counters.keep_quiet(1, trio.current_time() + 600, "a rate ban is on")  # the local clock was set forward
         await trio.sleep(599)
         assert one.monitor.health.kinds == ("ban",)
         one.answering = True
@@ -262,7 +269,7 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
 async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: MockClock) -> None:
     one = Collecting(Settings(stale_after_s=120), delivering=False)
     one.clock.tell(NOW)
-    one.book[BTC].wanted, one.book[BTC].held = spans(0, 50), spans(0, 50)
+    one.coverage[BTC].wanted, one.coverage[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
         nursery.start_soon(one.count_openings)
@@ -276,10 +283,10 @@ async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: Mo
 
 async def test_a_stream_that_cannot_be_had_is_called_although_candles_come(autojump_clock: MockClock) -> None:
     async with watched() as one:
-        one.vitals.connections = 0
+        one.counters.connections = 0
         await trio.sleep(125)
         assert one.monitor.health.kinds == ("stream",)
-        one.vitals.connections = 1
+        one.counters.connections = 1
         await trio.sleep(1)
         assert one.monitor.health.state == "healthy"
 

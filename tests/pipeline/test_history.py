@@ -14,9 +14,9 @@ import trio
 
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Silence, open_rest
-from collector.core.book import Book
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Event, GaveUp
 from collector.core.missing import State
 from collector.core.spans import NOTHING, Span, Spans
@@ -42,8 +42,8 @@ class World:
 
     exchange: Exchange
     settings: Settings
-    book: Book = attrs.field(factory=Book)
-    vitals: Vitals = attrs.field(factory=Vitals)
+    coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
+    counters: Counters = attrs.field(factory=Counters)
     gate: DiskGate = attrs.field(factory=DiskGate)
     events: list[Answered | GaveUp] = attrs.field(factory=list)
     broken: bool = False
@@ -71,14 +71,14 @@ class World:
         silence = Silence(0, lambda _: None, lambda: round(trio.current_time() * 1000))
         transport, clock = httpx.MockTransport(self.answer), Clock()
         async with (
-            open_rest(self.settings, silence, self.vitals, clock, THIS_MACHINE, transport) as rest,
+            open_rest(self.settings, silence, self.counters, clock, THIS_MACHINE, transport) as rest,
             trio.open_nursery() as nursery,
         ):
-            history = History(rest, self.book, self.vitals, self.gate, patient)
+            history = History(rest, self.coverage, self.counters, self.gate, patient)
             send, receive = trio.open_memory_channel[Event](10)
             nursery.start_soon(history.work, 4, send)
             nursery.start_soon(self.take, receive)
-            yield Reconciler(self.settings, self.every_series, self.book, clock, rest.server_time, history.fetch)
+            yield Reconciler(self.settings, self.every_series, self.coverage, clock, rest.server_time, history.fetch)
             nursery.cancel_scope.cancel()
 
     async def take(self, receive: trio.MemoryReceiveChannel[Event]) -> None:
@@ -86,9 +86,9 @@ class World:
             assert not isinstance(event, tuple)
             self.events.append(event)
             if isinstance(event, Answered):
-                self.book.answer(event.series, event.asked, event.rows.covered, event.at_ms, event.invalid)
+                self.coverage.answer(event.series, event.asked, event.rows.covered, event.at_ms, event.invalid)
             else:
-                self.book.fail(event.series, event.asked, event.why, event.at_ms)
+                self.coverage.fail(event.series, event.asked, event.why, event.at_ms)
 
     async def fetch_once(self) -> None:
         async with self.reconciler() as reconciler:
@@ -98,7 +98,7 @@ class World:
         return self.exchange.counts.by_path["/v5/market/kline"]
 
     def held_of(self, name: str) -> Spans:
-        return self.book[Series.named(name)].held
+        return self.coverage[Series.named(name)].held
 
 
 def world(faults: Faults | None = None, rate: float = 0, **changes: object) -> World:
@@ -156,19 +156,19 @@ async def test_a_young_symbol_costs_one_request_more_a_series(autojump_clock: tr
     here = world(symbols=["ETHUSDT"], timeframes=["1", "5", "60", "D"], days_to_fetch=2000)
     await here.fetch_once()
     first_ms = LISTED // MINUTE_MS * MINUTE_MS
-    assert here.held_of("ETHUSDT_1").hull.start_ms == first_ms
-    assert here.held_of("ETHUSDT_D").hull.start_ms == first_ms // DAY_MS * DAY_MS
+    assert here.held_of("ETHUSDT_1").bounds.start_ms == first_ms
+    assert here.held_of("ETHUSDT_D").bounds.start_ms == first_ms // DAY_MS * DAY_MS
     # each series asked for its very first candle; 5 pages of minutes and one of each other timeframe
     assert here.questions() == 4 + 5 + 1 + 1 + 1
-    notes = here.book.missing(Series.named("ETHUSDT_1"))
-    assert {note.state for note in notes} == {State.BEFORE_LISTING}
+    gaps = here.coverage.missing(Series.named("ETHUSDT_1"))
+    assert {gap.state for gap in gaps} == {State.BEFORE_LISTING}
     before = here.questions()
     await here.fetch_once()
     assert here.questions() == before
     here.exchange.clock.advance(DAY_MS)
     await here.fetch_once()
     assert here.questions() <= before + 4 * 2  # whether each still begins there, and the new candles
-    assert here.held_of("ETHUSDT_1").hull.start_ms == first_ms
+    assert here.held_of("ETHUSDT_1").bounds.start_ms == first_ms
 
 
 def limited(days: int, *names: str) -> Faults:
@@ -182,7 +182,7 @@ async def test_each_timeframe_begins_where_its_own_answers_begin(autojump_clock:
     here = world(limited(2, "BTCUSDT_1"), timeframes=["1", "D"], days_to_fetch=300)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_D") == wanted(300, "BTCUSDT_D")
-    assert here.held_of("BTCUSDT_1").hull.start_ms == (NOW - 2 * DAY_MS) // DAY_MS * DAY_MS
+    assert here.held_of("BTCUSDT_1").bounds.start_ms == (NOW - 2 * DAY_MS) // DAY_MS * DAY_MS
     assert here.questions() <= 1 + 1 + 1 + 4
 
 
@@ -190,46 +190,46 @@ async def test_each_timeframe_begins_where_its_own_answers_begin(autojump_clock:
 async def test_history_that_comes_back_is_fetched(autojump_clock: trio.testing.MockClock, how: str) -> None:
     here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
-    assert here.held_of("BTCUSDT_60").hull.start_ms == (NOW - 2 * DAY_MS) // DAY_MS * DAY_MS
+    assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 2 * DAY_MS) // DAY_MS * DAY_MS
     here.exchange.mischief.faults = Faults()
     await here.fetch_once()
-    assert len(here.book.missing(Series.named("BTCUSDT_60"))) == 1  # it was just asked for
+    assert len(here.coverage.missing(Series.named("BTCUSDT_60"))) == 1  # it was just asked for
     if how == "the next day":
         here.exchange.clock.advance(DAY_MS)
     elif how == "deeper":
         here.settings = attrs.evolve(here.settings, days_to_fetch=101)
     else:
-        here.book.ask_anew(here.every_series)
+        here.coverage.ask_anew(here.every_series)
     await here.fetch_once()
-    assert here.book.missing(Series.named("BTCUSDT_60")) == ()
-    assert here.held_of("BTCUSDT_60").hull.start_ms <= wanted(99, "BTCUSDT_60")[0].start_ms
+    assert here.coverage.missing(Series.named("BTCUSDT_60")) == ()
+    assert here.held_of("BTCUSDT_60").bounds.start_ms <= wanted(99, "BTCUSDT_60")[0].start_ms
 
 
 async def test_history_that_comes_back_in_part_moves_the_listing_date(autojump_clock: trio.testing.MockClock) -> None:
     here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
     here.exchange.mischief.faults = limited(10, "BTCUSDT_60")
-    here.book.ask_anew(here.every_series)
+    here.coverage.ask_anew(here.every_series)
     await here.fetch_once()
-    assert here.held_of("BTCUSDT_60").hull.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
-    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
+    assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
+    assert [gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
 
 
 async def test_a_history_that_shrinks_at_the_exchange_is_kept(autojump_clock: trio.testing.MockClock) -> None:
     here = world(limited(10, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
     here.exchange.mischief.faults = limited(2, "BTCUSDT_60")
-    here.book.ask_anew(here.every_series)
+    here.coverage.ask_anew(here.every_series)
     await here.fetch_once()
-    assert here.held_of("BTCUSDT_60").hull.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
-    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
+    assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
+    assert [gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
 
 
 async def test_a_request_that_fails_for_good_stops_nobody_else(autojump_clock: trio.testing.MockClock) -> None:
     here = world(Faults(http_5xx=1.0, paths=["kline"], times=2, skip=2), bulk_max_retries=1)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_1") == wanted(5)  # asked for once more at the end
-    assert here.vitals.failed == 2
+    assert here.counters.failed == 2
 
 
 async def test_a_span_that_fails_again_and_again_goes_back_to_the_ledger_with_its_reason(
@@ -237,9 +237,9 @@ async def test_a_span_that_fails_again_and_again_goes_back_to_the_ledger_with_it
 ) -> None:
     here = world(Faults(http_5xx=1.0, paths=["kline"]), bulk_max_retries=2)
     await here.fetch_once()
-    notes = here.book.missing(Series.named("BTCUSDT_1"))
-    assert Spans.of(*(note.span for note in notes)) == wanted(5)
-    assert {note.why for note in notes} == {"HTTP 502 (tried 2 times)"}
+    gaps = here.coverage.missing(Series.named("BTCUSDT_1"))
+    assert Spans.of(*(gap.span for gap in gaps)) == wanted(5)
+    assert {gap.why for gap in gaps} == {"HTTP 502 (tried 2 times)"}
 
 
 async def test_answers_of_one_series_that_cannot_be_used_do_not_keep_the_symbol_s_others_away(
@@ -248,10 +248,10 @@ async def test_answers_of_one_series_that_cannot_be_used_do_not_keep_the_symbol_
     here = world(timeframes=["1", "60"], bulk_max_retries=2)
     here.spoiled = "interval=1&"
     await here.fetch_once()
-    assert here.held_of("BTCUSDT_60").hull.end_ms == NOW // 3_600_000 * 3_600_000
-    assert {note.state for note in here.book.missing(Series.named("BTCUSDT_60"))} == set()
-    (note,) = here.book.missing(Series.named("BTCUSDT_1"))
-    assert (Spans((note.span,)), note.state) == (wanted(5), State.PENDING)
+    assert here.held_of("BTCUSDT_60").bounds.end_ms == NOW // 3_600_000 * 3_600_000
+    assert {gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_60"))} == set()
+    (gap,) = here.coverage.missing(Series.named("BTCUSDT_1"))
+    assert (Spans((gap.span,)), gap.state) == (wanted(5), State.PENDING)
 
 
 async def test_a_row_that_is_no_candle_keeps_only_itself_away(autojump_clock: trio.testing.MockClock) -> None:
@@ -262,13 +262,13 @@ async def test_a_row_that_is_no_candle_keeps_only_itself_away(autojump_clock: tr
         await here.fetch_once()
         bad = Spans.between(here.bad[0], here.bad[0] + MINUTE_MS)
         assert here.held_of("BTCUSDT_1") == wanted(5) - bad
-        (note,) = here.book.missing(Series.named("BTCUSDT_1"))
-        assert (Spans((note.span,)), note.state) == (bad, State.INVALID)
-        assert "high 0 is below low" in note.why
+        (gap,) = here.coverage.missing(Series.named("BTCUSDT_1"))
+        assert (Spans((gap.span,)), gap.state) == (bad, State.INVALID)
+        assert "high 0 is below low" in gap.why
         # 8 pages, one of them three times and in halves; its first candle, should it be the first page
         assert here.questions() <= 8 + 4 + 1
         before = here.questions()
-        here.book.start_anew()
+        here.coverage.reset_attempts()
         await here.fetch_once()
         assert here.questions() == before
 
@@ -285,7 +285,7 @@ async def test_an_invalid_candle_is_asked_for_again_after_a_day(
     here.bad = [] if healed else [bad_ms]
     here.exchange.clock.advance(DAY_MS)
     await here.fetch_once()
-    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_60"))] == [State.INVALID] * (not healed)
+    assert [gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_60"))] == [State.INVALID] * (not healed)
     assert here.questions() <= before + 5  # the day with the candle, at most three times and in halves
 
 
@@ -297,15 +297,15 @@ async def test_many_rows_that_are_no_candles_keep_only_themselves_away(
     here.bad = range(wanted(2)[0].start_ms, wanted(2)[0].end_ms, step * MINUTE_MS)
     bad = Spans.of(*(Span(ms, ms + MINUTE_MS) for ms in here.bad))
     await here.fetch_once()
-    notes = here.book.missing(Series.named("BTCUSDT_1"))
+    gaps = here.coverage.missing(Series.named("BTCUSDT_1"))
     assert here.held_of("BTCUSDT_1") == wanted(2) - bad
-    assert (Spans.of(*(note.span for note in notes)), {note.state for note in notes}) == (bad, {State.INVALID})
+    assert (Spans.of(*(gap.span for gap in gaps)), {gap.state for gap in gaps}) == (bad, {State.INVALID})
     assert here.questions() <= 1 + 3 * 5  # three pages, twice, whole and in halves
     here.exchange.clock.advance(DAY_MS)
     here.bad = ()
     await here.fetch_once()
     assert here.questions() <= 1 + 3 * 5 + 3
-    assert not here.book.missing(Series.named("BTCUSDT_1"))
+    assert not here.coverage.missing(Series.named("BTCUSDT_1"))
 
 
 async def test_a_symbol_whose_first_row_is_no_candle_is_collected_from_the_second(
@@ -316,9 +316,9 @@ async def test_a_symbol_whose_first_row_is_no_candle_is_collected_from_the_secon
     await here.fetch_once()
     after_ms = here.bad[0] + MINUTE_MS
     assert here.held_of("ETHUSDT_1") == wanted(5).within(after_ms, NOW)
-    notes = here.book.missing(Series.named("ETHUSDT_1"))
-    assert [note.state for note in notes] == [State.BEFORE_LISTING, State.INVALID]
-    assert notes[1].span == Span(here.bad[0], after_ms)
+    gaps = here.coverage.missing(Series.named("ETHUSDT_1"))
+    assert [gap.state for gap in gaps] == [State.BEFORE_LISTING, State.INVALID]
+    assert gaps[1].span == Span(here.bad[0], after_ms)
 
 
 async def test_an_exchange_that_cannot_be_reached_ends_a_fetch(autojump_clock: trio.testing.MockClock) -> None:
@@ -333,17 +333,17 @@ async def test_a_hole_is_on_record_and_holds_nothing_up(autojump_clock: trio.tes
     here = world(Faults(holes=[Hole("BTCUSDT", "1", hole.start_ms, hole.end_ms)]))
     await here.fetch_once()
     assert here.held_of("BTCUSDT_1") == wanted(5) - Spans((hole,))
-    (note,) = here.book.missing(Series.named("BTCUSDT_1"))
-    assert (note.span, note.state) == (hole, State.ABSENT)
+    (gap,) = here.coverage.missing(Series.named("BTCUSDT_1"))
+    assert (gap.span, gap.state) == (hole, State.ABSENT)
 
 
 async def test_many_small_holes_cost_a_second_round_of_pages(autojump_clock: trio.testing.MockClock) -> None:
     here = world(Faults(hole_share=0.02))
     await here.fetch_once()
-    notes = here.book.missing(Series.named("BTCUSDT_1"))
-    assert here.held_of("BTCUSDT_1") | Spans.of(*(note.span for note in notes)) == wanted(5)
-    assert {note.state for note in notes} == {State.ABSENT}
-    assert len(notes) > 100
+    gaps = here.coverage.missing(Series.named("BTCUSDT_1"))
+    assert here.held_of("BTCUSDT_1") | Spans.of(*(gap.span for gap in gaps)) == wanted(5)
+    assert {gap.state for gap in gaps} == {State.ABSENT}
+    assert len(gaps) > 100
     assert here.questions() <= 2 * 8 + 5  # some are of the last hour
 
 
@@ -352,7 +352,7 @@ async def test_a_fetch_waits_three_minutes_for_a_young_hole(autojump_clock: trio
     here = world(Faults(holes=[Hole("BTCUSDT", "1", start_ms, start_ms + MINUTE_MS)]), rate=1)
     began_s = trio.current_time()
     await here.fetch_once()
-    assert [note.state for note in here.book.missing(Series.named("BTCUSDT_1"))] == [State.ABSENT]
+    assert [gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_1"))] == [State.ABSENT]
     assert 178 <= trio.current_time() - began_s <= 190
     assert here.questions() == 8 + 3
 
@@ -361,8 +361,8 @@ async def test_a_fetch_waits_three_minutes_for_a_young_hole(autojump_clock: trio
 async def test_a_fetch_waits_for_a_rest_side_that_lags(autojump_clock: trio.testing.MockClock, rate: float) -> None:
     here = world(Faults(rest_lag_ms=80_000), rate=rate)
     await here.fetch_once()
-    assert here.book.missing(Series.named("BTCUSDT_1")) == () or rate == 0
-    assert State.RETRYING not in {note.state for note in here.book.missing(Series.named("BTCUSDT_1"))}
+    assert here.coverage.missing(Series.named("BTCUSDT_1")) == () or rate == 0
+    assert State.RETRYING not in {gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_1"))}
 
 
 async def test_a_running_collector_keeps_up_with_the_market(autojump_clock: trio.testing.MockClock) -> None:
@@ -370,9 +370,9 @@ async def test_a_running_collector_keeps_up_with_the_market(autojump_clock: trio
     async with here.reconciler(patient=True) as reconciler:
         with trio.move_on_after(600):
             await reconciler.reconcile()
-    reached = here.held_of("BTCUSDT_1").hull.end_ms
+    reached = here.held_of("BTCUSDT_1").bounds.end_ms
     assert NOW + 590_000 - MINUTE_MS <= reached <= NOW + 600_000
-    assert here.book[Series.named("BTCUSDT_1")].in_flight == NOTHING
+    assert here.coverage[Series.named("BTCUSDT_1")].in_flight == NOTHING
     assert here.questions() == 2 + 10  # the day, and one page a minute
     assert here.exchange.counts.by_path["/v5/market/time"] == 1 + 10
 
@@ -387,7 +387,7 @@ async def test_a_clock_that_runs_fast_is_asked_again_before_many_of_its_minutes_
         await trio.sleep(10)
         for _ in range(300):
             await trio.sleep(1)
-            late_ms.append(here.exchange.clock.now_ms() - here.held_of("BTCUSDT_1").hull.end_ms)
+            late_ms.append(here.exchange.clock.now_ms() - here.held_of("BTCUSDT_1").bounds.end_ms)
         nursery.cancel_scope.cancel()
     assert max(late_ms) <= 4 * MINUTE_MS
     assert here.exchange.counts.by_path["/v5/market/time"] <= 310 / 4
@@ -424,7 +424,7 @@ async def test_a_network_that_is_down_is_waited_for(autojump_clock: trio.testing
         nursery.start_soon(repair_later)
         with trio.move_on_after(420):
             await reconciler.reconcile()
-    assert here.held_of("BTCUSDT_1").hull.end_ms >= NOW + 300_000
+    assert here.held_of("BTCUSDT_1").bounds.end_ms >= NOW + 300_000
 
 
 async def test_no_candle_is_asked_for_before_it_has_settled(autojump_clock: trio.testing.MockClock) -> None:
@@ -434,7 +434,7 @@ async def test_no_candle_is_asked_for_before_it_has_settled(autojump_clock: trio
         began = trio.current_time()
         await reconciler.reconcile_once()
     assert trio.current_time() - began >= 1.5
-    assert here.held_of("BTCUSDT_1").hull.end_ms == NOW // MINUTE_MS * MINUTE_MS + MINUTE_MS
+    assert here.held_of("BTCUSDT_1").bounds.end_ms == NOW // MINUTE_MS * MINUTE_MS + MINUTE_MS
 
 
 async def test_an_exchange_clock_that_stands_still_does_not_make_us_ask_for_ever(
@@ -461,7 +461,7 @@ async def test_a_first_answer_that_lies_about_the_time_does_not_keep_a_fetch_fro
         await here.fetch_once()
         await here.fetch_once()
     assert not wanted(5) - here.held_of("BTCUSDT_1")
-    assert not here.book.missing(Series.named("BTCUSDT_1"))
+    assert not here.coverage.missing(Series.named("BTCUSDT_1"))
 
 
 @pytest.mark.parametrize("lie_ms", [8 * 3_600_000, YEAR_MS, 200 * YEAR_MS])
@@ -474,5 +474,5 @@ async def test_a_clock_that_was_wrong_for_a_while_does_not_make_a_running_collec
     async with here.reconciler(patient=True) as reconciler:
         with trio.move_on_after(3600):
             await reconciler.reconcile()
-    assert here.held_of("BTCUSDT_1").hull.end_ms >= NOW + 3_500_000
-    assert not [note for note in here.book.missing(Series.named("BTCUSDT_1")) if note.span.start_ms > NOW]
+    assert here.held_of("BTCUSDT_1").bounds.end_ms >= NOW + 3_500_000
+    assert not [gap for gap in here.coverage.missing(Series.named("BTCUSDT_1")) if gap.span.start_ms > NOW]

@@ -15,9 +15,9 @@ import trio.testing
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
 from collector.bybit.stream_connection import StreamForbidden, StreamLost
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series, timeframe
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.events import Confirmed, Event
 from collector.machine import THIS_MACHINE
 from collector.pipeline.live import Live
@@ -125,8 +125,8 @@ class Station:
 
     exchange: FakeExchange
     live: Live
-    vitals: Vitals
-    book: Book
+    counters: Counters
+    coverage: CoverageIndex
     clock: Clock
     receive: trio.MemoryReceiveChannel[Event]
     scope: trio.CancelScope
@@ -163,14 +163,14 @@ async def on_air(
     """Streams these series until left."""
     settings = settings_for("http://127.0.0.1", Path("nowhere"), **changes)
     send, receive = trio.open_memory_channel[Event](buffer)
-    book, clock, vitals = Book(), Clock(), Vitals()
+    coverage, clock, counters = CoverageIndex(), Clock(), Counters()
     breaks: list[float] = []
     limit = AddressLimit(settings, "ours")
-    live = Live(settings, book, clock, vitals, lambda: breaks.append(trio.current_time()), limit, THIS_MACHINE)
+    live = Live(settings, coverage, clock, counters, lambda: breaks.append(trio.current_time()), limit, THIS_MACHINE)
     with receive, trio.fail_after(_LONG_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(live.stream, every_series, send)
-            yield Station(exchange, live, vitals, book, clock, receive, nursery.cancel_scope, breaks)
+            yield Station(exchange, live, counters, coverage, clock, receive, nursery.cancel_scope, breaks)
             nursery.cancel_scope.cancel()
 
 
@@ -197,7 +197,7 @@ async def test_what_is_confirmed_is_passed_on_and_nothing_else(
         wire.say(pushed(0, confirm=False), pushed(0), pushed(1, confirm=False), pushed(1))
         assert await station.confirmed(2) == [0, 1]
         assert station.clock.newest_ms == T0 + 2 * MINUTE_MS + 200
-        assert (station.vitals.confirmed, station.vitals.connections) == (2, 1)
+        assert (station.counters.confirmed, station.counters.connections) == (2, 1)
 
 
 async def test_a_candle_of_a_series_that_nobody_asked_for_is_not_passed_on(
@@ -207,7 +207,7 @@ async def test_a_candle_of_a_series_that_nobody_asked_for_is_not_passed_on(
         wire = await exchange.connection()
         wire.say(pushed(0, Series("XRPUSDT", BTC.timeframe)), pushed(1))
         assert await station.confirmed() == [1]
-        assert station.vitals.unknown == 1
+        assert station.counters.unknown == 1
 
 
 async def test_series_that_are_added_have_connections_of_their_own(
@@ -232,7 +232,7 @@ async def test_a_series_that_is_added_again_has_no_second_connection_unless_it_w
             station.live.add([BTC, ETH])
             await trio.sleep(5)
         assert [wire.topics for wire in exchange.wires] == [["kline.1.BTCUSDT"], ["kline.1.ETHUSDT"]]
-        assert station.vitals.refused == set()
+        assert station.counters.refused == set()
 
 
 async def test_a_candle_of_the_future_is_not_passed_on_and_does_not_move_the_clock(
@@ -244,7 +244,7 @@ async def test_a_candle_of_the_future_is_not_passed_on_and_does_not_move_the_clo
         wire.say(*[pushed(600 + place) for place in range(5)], pushed(0))
         assert await station.confirmed() == [0]
         assert station.clock.newest_ms == T0 + MINUTE_MS + 200
-        assert (station.vitals.malformed, station.vitals.connects) == (5, 1)
+        assert (station.counters.malformed, station.counters.connects) == (5, 1)
 
 
 async def test_a_stream_that_lags_behind_by_hours_does_not_set_the_clock_back(
@@ -273,7 +273,7 @@ async def test_pushes_tell_the_time_once_a_second_also_when_they_confirm_nothing
                 await trio.sleep(0.125)
             newest.append(station.clock.newest_ms - T0)
         assert newest == [0, 20_000, 40_000]
-        assert (station.vitals.confirmed, station.vitals.malformed) == (0, 0)
+        assert (station.counters.confirmed, station.counters.malformed) == (0, 0)
 
 
 async def test_a_push_in_progress_does_not_move_the_clock_far(
@@ -310,7 +310,7 @@ async def test_a_refused_topic_is_left_out_and_the_rest_asked_for_again(
     async with on_air(exchange) as station:
         wire = await exchange.connection()
         assert requests(wire) == [["kline.1.BTCUSDT", "kline.1.ETHUSDT"], ["kline.1.BTCUSDT"]]
-        assert station.vitals.refused == {"kline.1.ETHUSDT"}
+        assert station.counters.refused == {"kline.1.ETHUSDT"}
         wire.say(pushed(0))
         assert await station.confirmed() == [0]
 
@@ -324,7 +324,7 @@ async def test_a_topic_that_the_next_connection_has_is_refused_no_more(
         exchange.refuses.clear()
         wire.cut()
         await exchange.connection(2)
-        assert station.vitals.refused == set()
+        assert station.counters.refused == set()
         station.live.add([ETH])
         await trio.sleep(5)
         assert [wire.topics for wire in exchange.wires[1:]] == [["kline.1.BTCUSDT", "kline.1.ETHUSDT"]]
@@ -339,10 +339,10 @@ async def test_a_topic_that_was_refused_is_asked_for_again_on_the_same_connectio
         wire = await exchange.connection()
         await trio.sleep(1500)
         assert requests(wire)[-2:] == [["kline.1.ETHUSDT"]] * 2
-        assert (wire.topics, station.vitals.refused) == (["kline.1.BTCUSDT"], {"kline.1.ETHUSDT"})
+        assert (wire.topics, station.counters.refused) == (["kline.1.BTCUSDT"], {"kline.1.ETHUSDT"})
         exchange.refuses.clear()
         await trio.sleep(3000)
-        assert (wire.topics, station.vitals.refused) == (["kline.1.BTCUSDT", "kline.1.ETHUSDT"], set())
+        assert (wire.topics, station.counters.refused) == (["kline.1.BTCUSDT", "kline.1.ETHUSDT"], set())
         assert len(exchange.wires) == 1
 
 
@@ -355,7 +355,7 @@ async def test_what_was_refused_is_asked_for_again_in_the_same_order_in_every_pr
     async with on_air(exchange, every_series) as station:
         wire = await exchange.connection()
         await trio.sleep(700)
-        assert station.vitals.refused == set(topics)
+        assert station.counters.refused == set(topics)
         assert requests(wire)[-8:] == [[topic] for topic in topics]
 
 
@@ -367,7 +367,7 @@ async def test_when_every_topic_is_refused_the_connection_stays(
     async with on_air(exchange) as station:
         await trio.sleep(100)
         assert len(exchange.wires) == 1
-        assert station.vitals.refused == set(topics)
+        assert station.counters.refused == set(topics)
 
 
 async def test_already_subscribed_is_as_good_as_subscribed(exchange: FakeExchange, autojump_clock: Clockwork) -> None:
@@ -375,8 +375,8 @@ async def test_already_subscribed_is_as_good_as_subscribed(exchange: FakeExchang
     async with on_air(exchange) as station:
         wire = await exchange.connection()
         assert requests(wire)[-1] == ["kline.1.BTCUSDT"]
-        assert not station.vitals.refused
-        assert station.vitals.connects == 1
+        assert not station.counters.refused
+        assert station.counters.connects == 1
 
 
 @pytest.mark.parametrize("words", ["Params Error", "error:handler not found,topic:kline.1.OTHER", ""])
@@ -388,8 +388,8 @@ async def test_a_refusal_that_names_none_of_the_topics_costs_only_the_bad_one(
     async with on_air(exchange, many) as station:
         wire = await exchange.connection()
         assert sorted([*wire.topics, "kline.1.A7USDT"]) == sorted(f"kline.1.{series.symbol}" for series in many)
-        assert station.vitals.refused == {"kline.1.A7USDT"}
-        assert station.vitals.connects == 1
+        assert station.counters.refused == {"kline.1.A7USDT"}
+        assert station.counters.connects == 1
         assert len(requests(wire)) < 10
 
 
@@ -399,7 +399,7 @@ async def test_a_refusal_that_names_no_topic_is_about_the_only_one_that_was_aske
     exchange.refuses = {"": "Params Error"}
     async with on_air(exchange, [BTC]) as station:
         await trio.sleep(100)
-        assert (station.vitals.connects, station.vitals.refused) == (1, {"kline.1.BTCUSDT"})
+        assert (station.counters.connects, station.counters.refused) == (1, {"kline.1.BTCUSDT"})
 
 
 async def test_already_subscribed_is_as_good_also_without_the_name(
@@ -408,7 +408,7 @@ async def test_already_subscribed_is_as_good_also_without_the_name(
     exchange.refuses = {"kline.1.ETHUSDT": "error:already subscribed"}
     async with on_air(exchange) as station:
         assert (await exchange.connection()).topics == ["kline.1.BTCUSDT"]
-        assert (station.vitals.connects, station.vitals.refused) == (1, set())
+        assert (station.counters.connects, station.counters.refused) == (1, set())
 
 
 async def test_a_refusal_of_everything_that_names_no_topic_ends_the_connection(
@@ -419,7 +419,7 @@ async def test_a_refusal_of_everything_that_names_no_topic_ends_the_connection(
         await exchange.connection()
         exchange.refuses = {}
         assert (await exchange.connection(2)).topics
-        assert not station.vitals.refused
+        assert not station.counters.refused
 
 
 async def test_an_acknowledgement_that_does_not_come_ends_the_connection_after_ten_seconds(
@@ -451,8 +451,8 @@ async def test_an_answer_that_does_not_say_to_what_is_to_what_was_asked(
     async with on_air(exchange, many, category="spot") as station:
         wire = await exchange.connection()
         assert len(set(wire.topics)) == len(wire.topics) == 23
-        assert station.vitals.refused == exchange.refuses.keys()
-        assert station.vitals.connects == 1
+        assert station.counters.refused == exchange.refuses.keys()
+        assert station.counters.connects == 1
 
 
 async def test_a_refusal_that_does_not_say_to_what_is_to_the_request_with_its_topic(
@@ -463,8 +463,8 @@ async def test_a_refusal_that_does_not_say_to_what_is_to_the_request_with_its_to
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_the_last_first, exchange)
         async with on_air(exchange, many, category="spot") as station:
-            assert station.vitals.refused == {requests(exchange.wires[0])[1][0]}
-            assert station.vitals.connects == 1
+            assert station.counters.refused == {requests(exchange.wires[0])[1][0]}
+            assert station.counters.connects == 1
 
 
 async def answer_the_last_first(exchange: FakeExchange) -> None:
@@ -482,7 +482,7 @@ async def test_the_start_does_not_wait_for_a_stream_that_is_not_there(
     exchange.unreachable = True
     async with on_air(exchange) as station:
         assert trio.current_time() == exchange.attempts_s[0]
-        assert station.vitals.connections == 0
+        assert station.counters.connections == 0
 
 
 # Kept alive.
@@ -494,7 +494,7 @@ async def test_it_says_ping_every_twenty_seconds(exchange: FakeExchange, autojum
         await trio.sleep(205)
         pings_s = [said["at_s"] for said in wire.heard if said["op"] == "ping"]
         assert [round(later - earlier) for earlier, later in pairwise(pings_s)] == [20] * 10
-        assert station.vitals.connects == 1
+        assert station.counters.connects == 1
 
 
 async def test_a_pong_that_does_not_come_within_ten_seconds_ends_the_connection(
@@ -508,7 +508,7 @@ async def test_a_pong_that_does_not_come_within_ten_seconds_ends_the_connection(
             await exchange.connection(2)
             nursery.cancel_scope.cancel()
         assert 30.7 < exchange.attempts_s[1] - exchange.attempts_s[0] < 31.3
-        assert station.vitals.troubles == {"connection lost": 1}
+        assert station.counters.troubles == {"connection lost": 1}
 
 
 async def chatter(wire: Wire) -> None:
@@ -525,7 +525,7 @@ async def test_the_pong_may_take_its_time(exchange: FakeExchange, autojump_clock
             await trio.sleep(9)
             wire.say(PONG)
             await trio.sleep(20)
-        assert station.vitals.connects == 1
+        assert station.counters.connects == 1
 
 
 async def test_frames_that_make_no_sense_are_borne_unless_they_go_on(
@@ -536,10 +536,10 @@ async def test_frames_that_make_no_sense_are_borne_unless_they_go_on(
         for _ in range(3):
             wire.say(*["{"] * 19, pushed(0))
             assert await station.confirmed() == [0]
-        assert (station.vitals.malformed, station.vitals.connects) == (57, 1)
+        assert (station.counters.malformed, station.counters.connects) == (57, 1)
         wire.say(*["{"] * 20)
         await exchange.connection(2)
-        assert station.vitals.malformed == 77
+        assert station.counters.malformed == 77
 
 
 async def test_frames_that_mean_nothing_to_us_are_counted_and_borne(
@@ -549,7 +549,7 @@ async def test_frames_that_mean_nothing_to_us_are_counted_and_borne(
         wire = await exchange.connection()
         wire.say(*['{"topic":"news","data":{"urgent":true}}'] * 50, pushed(0))
         assert await station.confirmed() == [0]
-        assert (station.vitals.unknown, station.vitals.connects) == (50, 1)
+        assert (station.counters.unknown, station.counters.connects) == (50, 1)
 
 
 # Lost and opened again.
@@ -562,13 +562,13 @@ async def test_a_lost_connection_is_opened_again_and_looked_behind(
         wire = await exchange.connection()
         wire.say(*map(pushed, range(6)))
         for place in await station.confirmed(6):
-            station.book.confirm(BTC, spans(place, place + 1), held=spans(0, place + 1))
+            station.coverage.confirm(BTC, spans(place, place + 1), held=spans(0, place + 1))
         wire.cut()
         again = await exchange.connection(2)
         assert again.topics == ["kline.1.BTCUSDT"]
         assert len(station.breaks) == 3  # opened, lost, opened
-        doubtful = station.book[BTC].doubtful
-        assert (doubtful.hull.start_ms, doubtful.hull.end_ms) == (T0 + 3 * MINUTE_MS, T0 + 6 * MINUTE_MS)
+        doubtful = station.coverage[BTC].doubtful
+        assert (doubtful.bounds.start_ms, doubtful.bounds.end_ms) == (T0 + 3 * MINUTE_MS, T0 + 6 * MINUTE_MS)
 
 
 async def test_reconnects_wait_ever_longer_up_to_sixteen_seconds_and_never_end(
@@ -588,7 +588,7 @@ async def test_a_stream_that_refuses_this_address_is_left_alone_by_all(
     many = [Series(f"A{place:05}USDT", timeframe("1")) for place in range(2000)]
     async with on_air(exchange, many, ban_wait_s=600) as station:
         began_s = exchange.attempts_s[0]
-        assert station.vitals.stream_refused_until_s == began_s + 600
+        assert station.counters.stream_refused_until_s == began_s + 600
         await exchange.connection(2)
     assert exchange.attempts_s[1] == began_s + 600
 
@@ -646,7 +646,7 @@ async def test_one_connection_that_is_lost_leaves_the_others_alone(
         symbol = wires[0].topics[0].rpartition(".")[2]
         wires[0].say(pushed(0, Series(symbol, BTC.timeframe)))
         assert await station.confirmed() == [0]
-        assert station.vitals.connections == 3
+        assert station.counters.connections == 3
 
 
 # The end.
@@ -712,4 +712,4 @@ async def test_a_writer_that_is_stuck_ends_the_connection_before_memory_runs_out
             wire.say(*map(pushed, range(4_000)))
             await trio.testing.wait_all_tasks_blocked()
         await exchange.connection(2)
-        assert station.vitals.connects == 2
+        assert station.counters.connects == 2

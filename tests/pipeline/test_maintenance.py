@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from collector.bybit.rest_protocol import STATUS, parse_status
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
 from collector.core.maintenance import Maintenance
 from collector.errors import Banned, Blocked, ExchangeError, Rejected, TryAgain
 from collector.pipeline.maintenance import Announcements
@@ -94,9 +94,9 @@ async def test_an_exchange_without_a_status_changes_nothing(
     async with exchange.rest() as rest:
         with pytest.raises(error):
             await rest.maintenance()
-    vitals = exchange.vitals
-    assert len(exchange.asked_at) == vitals.requests == sum(vitals.outcomes.values()) == 1
-    assert (vitals.troubles, vitals.bans, vitals.quiet_until_ms, vitals.unserved_since_s) == ({}, 0, 0, None)
+    counters = exchange.counters
+    assert len(exchange.asked_at) == counters.requests == sum(counters.outcomes.values()) == 1
+    assert (counters.troubles, counters.bans, counters.quiet_until_ms, counters.unserved_since_s) == ({}, 0, 0, None)
     assert exchange.remembered == []
 
 
@@ -105,16 +105,16 @@ async def test_a_rate_ban_is_kept_also_when_the_status_was_asked_for(autojump_cl
     async with exchange.rest() as rest:
         with pytest.raises(Banned):
             await rest.maintenance()
-    assert exchange.vitals.bans == 1
+    assert exchange.counters.bans == 1
     assert len(exchange.remembered) == 1
 
 
 async def test_a_good_answer_does_not_hide_that_nothing_else_is_served(autojump_clock: MockClock) -> None:
     exchange = FakeExchange([httpx.Response(200, content=status_body(row()))])
-    exchange.vitals.not_served(0.0, "HTTP 502")
+    exchange.counters.not_served(0.0, "HTTP 502")
     async with exchange.rest() as rest:
         assert await rest.maintenance() == (SOON,)
-    assert exchange.vitals.unserved_since_s == 0.0
+    assert exchange.counters.unserved_since_s == 0.0
 
 
 @attrs.define
@@ -122,7 +122,7 @@ class Asked:
     """An exchange that notes when it is asked for its announcements."""
 
     answer: Callable[[], tuple[Maintenance, ...]]
-    vitals: Vitals = attrs.field(factory=Vitals)
+    counters: Counters = attrs.field(factory=Counters)
     times: list[float] = attrs.field(factory=list)
 
     async def ask(self) -> tuple[Maintenance, ...]:
@@ -134,19 +134,19 @@ class Asked:
         """When it was asked within so many seconds."""
         began_s = trio.current_time()
         with trio.move_on_after(seconds):
-            await Announcements(self.ask, self.vitals).follow()
+            await Announcements(self.ask, self.counters).follow()
         return [round(at_s - began_s) for at_s in self.times]
 
 
 async def test_announcements_are_asked_for_soon_and_then_hourly(autojump_clock: MockClock) -> None:
     asked = Asked(lambda: (SOON,))
     assert await asked.follow(7500) == [5, 3605, 7205]
-    assert asked.vitals.maintenance == (SOON,)
+    assert asked.counters.maintenance == (SOON,)
 
 
 async def test_announcements_are_asked_for_more_often_while_nothing_is_served(autojump_clock: MockClock) -> None:
     asked = Asked(lambda: ())
-    asked.vitals.not_served(0.0, "HTTP 502")
+    asked.counters.not_served(0.0, "HTTP 502")
     assert await asked.follow(700) == [5, 305, 605]
 
 
@@ -155,6 +155,6 @@ async def test_what_was_announced_stays_known_while_nothing_is_answered(autojump
         raise TryAgain("HTTP 404")
 
     asked = Asked(refuse)
-    asked.vitals.maintenance = (SOON,)
+    asked.counters.maintenance = (SOON,)
     assert await asked.follow(400) == [5, 305]
-    assert asked.vitals.maintenance == (SOON,)
+    assert asked.counters.maintenance == (SOON,)

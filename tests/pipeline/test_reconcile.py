@@ -8,8 +8,8 @@ import trio
 from trio.testing import MockClock
 
 from collector.bybit.clock import Clock
-from collector.core.book import Book
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
 from collector.core.spans import NOTHING, Spans
 from collector.errors import RequestError, Unreachable
@@ -43,7 +43,7 @@ async def test_a_clock_that_leads_the_exchanges_does_not_make_it_ask_again_and_a
             await trio.sleep(1)
             clock.hear(exchange_ms())
 
-    reconciler = Reconciler(Settings(mode="live"), [], Book(), clock, server_time, lambda *_: None, OVERDUE_MS)
+    reconciler = Reconciler(Settings(mode="live"), [], CoverageIndex(), clock, server_time, lambda *_: None, OVERDUE_MS)
     with trio.move_on_after(HOUR_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pushes)
@@ -56,7 +56,7 @@ async def test_a_clock_that_leads_the_exchanges_does_not_make_it_ask_again_and_a
 class Exchange:
     """Answers a second after it was asked, with all candles but those it lacks."""
 
-    book: Book = attrs.field(factory=Book)
+    coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
     clock: Clock = attrs.field(factory=Clock)
     start_ms: int = T0 + 30 * MINUTE_MS + 500
     lacking: Spans = NOTHING
@@ -87,7 +87,7 @@ class Exchange:
 
     def fetch(self, series: Series, spans: Spans) -> None:
         self.asked.append((self.elapsed_s, spans))
-        self.book.ask(series, spans)
+        self.coverage.ask(series, spans)
         assert self._nursery
         if self.answers_at_once:
             self._answer(series, spans)
@@ -101,7 +101,7 @@ class Exchange:
     def _answer(self, series: Series, spans: Spans) -> None:
         self.clock.tell(self.now_ms)
         for each in spans:
-            self.book.answer(series, each, Spans((each,)) - self.lacking, self.now_ms)
+            self.coverage.answer(series, each, Spans((each,)) - self.lacking, self.now_ms)
 
     async def pause(self, times: int) -> None:
         self.pauses.append(times)
@@ -109,7 +109,7 @@ class Exchange:
 
     def reconciler(self, settings: Settings, *every_series: Series) -> Reconciler:
         every = every_series or (BTC,)
-        return Reconciler(settings, every, self.book, self.clock, self.server_time, self.fetch, pause=self.pause)
+        return Reconciler(settings, every, self.coverage, self.clock, self.server_time, self.fetch, pause=self.pause)
 
     async def once(self, reconciler: Reconciler) -> float:
         """Reconciles once; how long that took."""
@@ -130,21 +130,21 @@ DAY = Settings(limit_to_50_entries=False, days_to_fetch=1)
 
 async def test_what_has_closed_is_fetched_once_it_has_settled_and_waited_for(autojump_clock: MockClock) -> None:
     exchange = Exchange()
-    exchange.book.confirm(BTC, spans(25, 26), held=spans(25, 26))
-    exchange.book.answer(BTC, span(-9000, -8990), NOTHING, T0)
+    exchange.coverage.confirm(BTC, spans(25, 26), held=spans(25, 26))
+    exchange.coverage.answer(BTC, span(-9000, -8990), NOTHING, T0)
     reconciler = exchange.reconciler(DAY, BTC, ETH)
     assert not reconciler.looked
     assert await exchange.once(reconciler) == 2.5
     assert exchange.looks_s == [0]
     assert exchange.asked == [(1.5, spans(30 - 1440, 30))] * 2
-    assert exchange.book.missing(BTC) == exchange.book.missing(ETH) == ()
-    assert not exchange.book[BTC].unsure
+    assert exchange.coverage.missing(BTC) == exchange.coverage.missing(ETH) == ()
+    assert not exchange.coverage[BTC].unverified
     assert reconciler.looked
 
 
 async def test_what_only_the_stream_confirmed_is_asked_for_at_once(autojump_clock: MockClock) -> None:
     exchange = Exchange()
-    exchange.book.confirm(BTC, spans(25, 26), held=spans(25, 26))
+    exchange.coverage.confirm(BTC, spans(25, 26), held=spans(25, 26))
     await exchange.once(exchange.reconciler(Settings(mode="live")))
     assert exchange.asked == [(1.5, spans(25, 26))]
 
@@ -158,13 +158,13 @@ async def test_a_young_hole_is_waited_for_three_minutes_and_what_closes_meanwhil
     assert [what for _, what in exchange.asked[1:]] == [spans(25, 27)] * 3
     assert took_s == 185.5
     assert exchange.looks_s == [0]
-    (note,) = exchange.book.missing(BTC)
-    assert note.state is State.ABSENT
+    (gap,) = exchange.coverage.missing(BTC)
+    assert gap.state is State.ABSENT
 
 
 async def test_a_series_that_is_whole_does_not_end_the_wait_for_another(autojump_clock: MockClock) -> None:
     exchange = Exchange()
-    exchange.book.answer(ETH, span(-20, 30), spans(-20, 30), T0)
+    exchange.coverage.answer(ETH, span(-20, 30), spans(-20, 30), T0)
     assert await exchange.once(exchange.reconciler(Settings(mode="recent"), BTC, ETH)) == 2.5
     assert exchange.asked == [(1.5, spans(-20, 30))]
 
@@ -172,21 +172,21 @@ async def test_a_series_that_is_whole_does_not_end_the_wait_for_another(autojump
 async def test_what_comes_at_once_is_not_waited_for(autojump_clock: MockClock) -> None:
     exchange = Exchange(answers_at_once=True)
     assert await exchange.once(exchange.reconciler(DAY)) == 1.5
-    assert exchange.book.missing(BTC) == ()
+    assert exchange.coverage.missing(BTC) == ()
 
 
 async def test_a_hole_is_settled_by_the_clock_of_an_exchange_that_runs_fast(autojump_clock: MockClock) -> None:
     exchange = Exchange(lacking=spans(25, 27), rate=20)
     assert await exchange.once(exchange.reconciler(DAY)) < 30
-    (note,) = exchange.book.missing(BTC)
-    assert note.state is State.ABSENT
+    (gap,) = exchange.coverage.missing(BTC)
+    assert gap.state is State.ABSENT
     assert len(exchange.asked) == 4
 
 
 async def test_the_first_of_several_holes_that_is_due_is_asked_for_first(autojump_clock: MockClock) -> None:
     exchange = Exchange(lacking=spans(25, 26))
-    exchange.book.want(ETH, spans(20, 22))
-    exchange.book.answer(ETH, span(20, 22), NOTHING, exchange.start_ms - 10_000)
+    exchange.coverage.want(ETH, spans(20, 22))
+    exchange.coverage.answer(ETH, span(20, 22), NOTHING, exchange.start_ms - 10_000)
     await exchange.once(exchange.reconciler(Settings(mode="recent"), BTC, ETH))
     assert [at_s for at_s, _ in exchange.asked][2:4] == [5.0, 17.5]
 
@@ -203,7 +203,7 @@ async def test_a_clock_that_was_wrong_has_everything_counted_anew(autojump_clock
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ten_say_otherwise)
         await exchange.once(exchange.reconciler(DAY))
-    assert exchange.book[BTC].wanted.hull.end_ms == T0 + 30 * MINUTE_MS
+    assert exchange.coverage[BTC].wanted.bounds.end_ms == T0 + 30 * MINUTE_MS
 
 
 async def test_each_minute_is_fetched_when_it_has_closed_and_settled(autojump_clock: MockClock) -> None:
@@ -215,8 +215,8 @@ async def test_each_minute_is_fetched_when_it_has_closed_and_settled(autojump_cl
 
 async def test_what_falls_due_before_the_next_minute_is_fetched_then(autojump_clock: MockClock) -> None:
     exchange = Exchange(lacking=spans(25, 26))
-    exchange.book.want(BTC, spans(25, 26))
-    exchange.book.answer(BTC, span(25, 26), NOTHING, exchange.start_ms)
+    exchange.coverage.want(BTC, spans(25, 26))
+    exchange.coverage.answer(BTC, span(25, 26), NOTHING, exchange.start_ms)
     await exchange.go_on(exchange.reconciler(DAY), 40)
     assert exchange.asked[1:] == [(15, spans(25, 26))]
     assert exchange.looks_s == [0, 15]
@@ -224,7 +224,7 @@ async def test_what_falls_due_before_the_next_minute_is_fetched_then(autojump_cl
 
 async def test_with_the_stream_alone_nothing_is_fetched(autojump_clock: MockClock) -> None:
     exchange = Exchange()
-    exchange.book.want(BTC, NOTHING)
+    exchange.coverage.want(BTC, NOTHING)
     reconciler = exchange.reconciler(Settings(mode="live"))
     await exchange.go_on(reconciler, 200)
     assert exchange.asked == []
@@ -246,7 +246,7 @@ async def test_an_exchange_that_does_not_answer_is_asked_ever_more_patiently(aut
 
 async def test_between_failures_it_waits_three_seconds_then_six(autojump_clock: MockClock) -> None:
     exchange = Exchange(troubles=[Unreachable("x"), Unreachable("y")])
-    reconciler = Reconciler(DAY, [BTC], exchange.book, exchange.clock, exchange.server_time, exchange.fetch)
+    reconciler = Reconciler(DAY, [BTC], exchange.coverage, exchange.clock, exchange.server_time, exchange.fetch)
     await exchange.go_on(reconciler, 20)
     assert exchange.looks_s == [0, 3, 9]
 
@@ -279,17 +279,17 @@ async def test_an_exchange_whose_clock_stands_is_asked_every_three_seconds_at_mo
 
 async def test_a_claim_of_a_clock_that_was_wrong_is_asked_for_at_once(autojump_clock: MockClock) -> None:
     exchange = Exchange(lacking=spans(25, 26))
-    exchange.book.want(BTC, spans(20, 30))
+    exchange.coverage.want(BTC, spans(20, 30))
     for _ in range(2):
-        exchange.book.answer(BTC, span(25, 26), NOTHING, T0 + 10 * DAY_MS)
+        exchange.coverage.answer(BTC, span(25, 26), NOTHING, T0 + 10 * DAY_MS)
     await exchange.once(exchange.reconciler(DAY))
-    (note,) = exchange.book.missing(BTC)
-    assert (note.state, note.asked_ms) == (State.ABSENT, exchange.now_ms)
+    (gap,) = exchange.coverage.missing(BTC)
+    assert (gap.state, gap.asked_ms) == (State.ABSENT, exchange.now_ms)
 
 
 async def test_a_hole_in_a_file_that_is_left_alone_is_not_waited_for(autojump_clock: MockClock) -> None:
     exchange = Exchange()
-    exchange.book.want(BTC, spans(20, 30))
-    exchange.book.answer(BTC, span(25, 26), NOTHING, exchange.start_ms - MINUTE_MS)
-    exchange.book.leave_alone(BTC, "somebody else's")
+    exchange.coverage.want(BTC, spans(20, 30))
+    exchange.coverage.answer(BTC, span(25, 26), NOTHING, exchange.start_ms - MINUTE_MS)
+    exchange.coverage.leave_alone(BTC, "somebody else's")
     assert await exchange.once(exchange.reconciler(DAY)) == 1.5

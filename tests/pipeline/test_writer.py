@@ -15,9 +15,9 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from collector.core.book import Book
 from collector.core.candle import MINUTE_MS, Series
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Spans
@@ -28,7 +28,7 @@ from collector.pipeline.collection import too_long
 from collector.pipeline.writer import Writer
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Finding, SeriesFile, Store
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import Ledger, Saved, open_ledger, read_ledger
 from collector.storage.ownership import OWN
 from tests.simulation.machine import InlineThreads
@@ -56,8 +56,8 @@ class Bench:
     """A writer with everything around it."""
 
     directory: Path
-    book: Book = attrs.field(factory=Book)
-    vitals: Vitals = attrs.field(factory=Vitals)
+    coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
+    counters: Counters = attrs.field(factory=Counters)
     disk: Disk = attrs.field(factory=Disk)
     now_ms: int = NOW
     machine: Machine = THIS_MACHINE
@@ -69,7 +69,7 @@ class Bench:
 
     @property
     def held(self) -> Spans:
-        return self.book[BTC].held
+        return self.coverage[BTC].held
 
     async def write(self, *events: Event, flying: Spans = NOTHING, **changes: Any) -> None:
         """Runs a writer over these events to the end of the channel; what they answer was asked for before."""
@@ -77,7 +77,7 @@ class Bench:
             writer = self.writer(ledger, **changes)
             await writer.open_files([BTC])
             asked = (event.asked for event in events if not isinstance(event, tuple))
-            self.book.ask(BTC, flying | Spans.of(*asked))
+            self.coverage.ask(BTC, flying | Spans.of(*asked))
             with trio.fail_after(20):
                 await write_all(writer, *events)
 
@@ -87,9 +87,17 @@ class Bench:
 
     def writer(self, ledger: Ledger, *, spares_long: bool = False, **changes: Any) -> Writer:
         settings = Settings(**{"limit_to_50_entries": False} | changes)
-        store, marks = Store(self.directory, self.disk), ledger.load(self.book)
+        store, checkpoints = Store(self.directory, self.disk), ledger.load(self.coverage)
         return Writer(
-            store, ledger, self.book, self.vitals, settings, marks, self.exchange_ms, self.machine, spares_long
+            store,
+            ledger,
+            self.coverage,
+            self.counters,
+            settings,
+            checkpoints,
+            self.exchange_ms,
+            self.machine,
+            spares_long,
         )
 
     async def exchange_ms(self, _: int) -> int:
@@ -136,7 +144,7 @@ class SlowDisk(Disk):
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     made = Bench(tmp_path)
-    made.book.want(BTC, spans(0, 1000))
+    made.coverage.want(BTC, spans(0, 1000))
     return made
 
 
@@ -144,23 +152,23 @@ async def test_answers_in_order_are_appended(bench: Bench) -> None:
     await bench.write(answered(0, 10), answered(10, 20))
     assert bench.data == content(rows(0, 20))
     assert bench.held == spans(0, 20)
-    assert (bench.vitals.rewritten, bench.vitals.rows) == (0, 20)
+    assert (bench.counters.rewritten, bench.counters.rows) == (0, 20)
 
 
 async def test_answers_out_of_order_wait_for_those_before_them(bench: Bench) -> None:
     await bench.write(answered(20, 30), answered(10, 20), answered(0, 10))
     assert bench.data == content(rows(0, 30))
-    assert bench.vitals.rewritten == 0
+    assert bench.counters.rewritten == 0
 
 
 async def test_nothing_is_held_before_it_is_written(bench: Bench) -> None:
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
-        bench.book.ask(BTC, spans(0, 20))
+        bench.coverage.ask(BTC, spans(0, 20))
         await writer._take(answered(10, 20))
         assert (bench.held, bench.data) == (NOTHING, b"")
-        assert bench.book.due(BTC, NOW) == spans(20, 1000)
+        assert bench.coverage.due(BTC, NOW) == spans(20, 1000)
         await writer._take(answered(0, 10))
         assert bench.held == spans(0, 20)
 
@@ -175,14 +183,14 @@ async def test_candles_that_come_twice_while_they_wait_are_written_once(bench: B
 async def test_a_hole_that_was_given_up_holds_nothing_back(bench: Bench) -> None:
     await bench.write(answered(10, 20), gave_up(0, 10))
     assert bench.data == content(rows(10, 20))
-    assert bench.book.missing(BTC)[0].why == "HTTP 502"
+    assert bench.coverage.missing(BTC)[0].why == "HTTP 502"
 
 
 async def test_a_hole_the_exchange_left_out_holds_nothing_back(bench: Bench) -> None:
     await bench.write(answered(0, 20, Rows(row(0).text + row(5).text, spans(0, 1) | spans(5, 6))), answered(20, 30))
     assert bench.data == content(row(0), row(5), rows(20, 30))
     holes = spans(1, 5) | spans(6, 20)  # long closed: a second answer settles them
-    assert bench.book.due(BTC, NOW) == holes | spans(30, 1000)
+    assert bench.coverage.due(BTC, NOW) == holes | spans(30, 1000)
 
 
 async def test_what_was_received_is_written_at_the_end_even_beyond_a_hole(bench: Bench) -> None:
@@ -196,22 +204,22 @@ async def test_a_deeper_history_goes_in_with_one_rewrite(bench: Bench) -> None:
     await bench.write(answered(200, 500), answered(100, 200), answered(0, 100))
     assert bench.data == content(rows(0, 600))
     assert disk.done.count("r") == 1
-    assert (bench.vitals.rows, bench.vitals.rewritten) == (600, 500)
+    assert (bench.counters.rows, bench.counters.rewritten) == (600, 500)
 
 
 async def test_a_revision_replaces_the_row_and_is_counted(bench: Bench) -> None:
     await bench.write(answered(0, 10))
     await bench.write(answered(4, 5, row(4, volume="9.000")))
     assert bench.data == content(rows(0, 4), row(4, volume="9.000"), rows(5, 10))
-    assert bench.vitals.revisions == 1
+    assert bench.counters.revisions == 1
 
 
 async def test_a_duplicate_changes_nothing(bench: Bench) -> None:
     await bench.write(answered(0, 10))
-    bench.vitals = Vitals()
+    bench.counters = Counters()
     await bench.write(answered(0, 10))
     assert bench.data == content(rows(0, 10))
-    assert (bench.vitals.revisions, bench.vitals.rewritten, bench.vitals.series) == (0, 0, None)
+    assert (bench.counters.revisions, bench.counters.rewritten, bench.counters.series) == (0, 0, None)
 
 
 async def test_what_is_no_longer_wanted_of_one_series_is_saved_with_another(bench: Bench) -> None:
@@ -221,35 +229,35 @@ async def test_what_is_no_longer_wanted_of_one_series_is_saved_with_another(benc
         writer = bench.writer(ledger)
         await writer.open_files([BTC, other])
         for first, wanted in ((0, spans(0, 9000)), (2, spans(0, 4))):
-            bench.book.want(other, wanted)
-            bench.book.ask(BTC, spans(first, first + 2))
+            bench.coverage.want(other, wanted)
+            bench.coverage.ask(BTC, spans(first, first + 2))
             send, receive = trio.open_memory_channel[Event](1)
             with send:
                 send.send_nowait(answered(first, first + 2))
             await writer.write(receive)
-    assert read_ledger(bench.directory, "linear").book[other].wanted == spans(0, 4)
+    assert read_ledger(bench.directory, "linear").coverage[other].wanted == spans(0, 4)
 
 
 async def test_under_the_limit_a_file_keeps_its_newest_fifty_rows(bench: Bench) -> None:
     await bench.write(answered(0, 48), limit_to_50_entries=True)
     await bench.write(answered(48, 50), limit_to_50_entries=True)
-    assert bench.vitals.rewritten == 0
+    assert bench.counters.rewritten == 0
     await bench.write(answered(50, 53), limit_to_50_entries=True)
     assert bench.data == content(rows(3, 53))
     assert bench.held == spans(3, 53)
-    assert [note.span for note in bench.book.missing(BTC)] == [span(53, 1000)]
+    assert [gap.span for gap in bench.coverage.missing(BTC)] == [span(53, 1000)]
 
 
 async def test_what_the_limit_cuts_while_it_is_asked_for_is_not_left_out_by_the_exchange(bench: Bench) -> None:
-    bench.book.want(BTC, spans(3, 53))
+    bench.coverage.want(BTC, spans(3, 53))
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger, limit_to_50_entries=True)
         await writer.open_files([BTC])
         await writer._take(answered(3, 53))
-        bench.book.want(BTC, spans(0, 53))
+        bench.coverage.want(BTC, spans(0, 53))
         await writer._take(answered(0, 3))
     assert bench.data == content(rows(3, 53))
-    assert bench.book.missing(BTC) == ()
+    assert bench.coverage.missing(BTC) == ()
 
 
 @attrs.define
@@ -296,7 +304,7 @@ async def test_under_the_limit_a_file_is_never_longer(
             await writer._take(event)
     assert bench.data == content(rows(behind - 50, behind))
     assert (disk.most, bench.held) == (50, spans(behind - 50, behind))
-    assert [note.span for note in bench.book.missing(BTC)] == [span(behind, 1000)]
+    assert [gap.span for gap in bench.coverage.missing(BTC)] == [span(behind, 1000)]
 
 
 class Killed(BaseException):
@@ -308,7 +316,7 @@ async def test_killed_at_any_call_to_the_disk_no_file_is_too_long(tmp_path: Path
     for calls in range(40):
         killed = Bench(tmp_path / str(calls), disk=BreakingDisk(calls, Killed))
         killed.directory.mkdir()
-        killed.book.want(BTC, spans(0, 100))
+        killed.coverage.want(BTC, spans(0, 100))
         with (
             suppress(Killed, BaseExceptionGroup),
             open_ledger(THIS_DISK, killed.directory, "bybit", "linear") as ledger,
@@ -328,8 +336,8 @@ async def test_killed_at_any_call_to_the_disk_no_file_is_too_long(tmp_path: Path
 def test_some_rows_more_than_the_ledger_knows_are_trimmed(tmp_path: Path, length: int, is_too_long: bool) -> None:
     store, kept = Store(tmp_path, THIS_DISK), content(rows(0, 50))
     store.path(BTC).write_bytes(content(rows(0, length)))
-    marks = {BTC: Mark(len(kept), T0, T0 + 49 * MINUTE_MS, spans(0, 50))}
-    assert bool(too_long(store, [BTC], marks)) is is_too_long
+    checkpoints = {BTC: Checkpoint(len(kept), T0, T0 + 49 * MINUTE_MS, spans(0, 50))}
+    assert bool(too_long(store, [BTC], checkpoints)) is is_too_long
     assert bool(too_long(store, [BTC], {})) is (length > 50)
 
 
@@ -338,7 +346,7 @@ async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, mo
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
-        bench.book.ask(BTC, spans(0, 100))
+        bench.coverage.ask(BTC, spans(0, 100))
         await writer._take(answered(10, 20))
         assert bench.data == b""
         await writer._take(answered(20, 60))
@@ -353,7 +361,7 @@ async def test_what_the_stream_brings_does_not_wait_for_ever_for_a_hole_that_nob
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
-        bench.book.ask(BTC, spans(0, 10))
+        bench.coverage.ask(BTC, spans(0, 10))
         await writer._take((confirmed(10), confirmed(11)))
         assert bench.data == b""
         monkeypatch.setattr("collector.pipeline.writer._STAGED_S", 0)
@@ -367,13 +375,13 @@ async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
-        bench.book.ask(BTC, spans(0, 20))
+        bench.coverage.ask(BTC, spans(0, 20))
         await writer._take(answered(0, 10))
         (bench.directory / "BTCUSDT_1.csv").unlink()
         await writer._take(answered(10, 20))
     assert bench.data == content(rows(10, 20))
     assert bench.held == spans(10, 20)
-    assert bench.book.due(BTC, NOW) == spans(0, 10) | spans(20, 1000)
+    assert bench.coverage.due(BTC, NOW) == spans(0, 10) | spans(20, 1000)
 
 
 def _with_stranger(data: bytes) -> bytes:
@@ -405,8 +413,8 @@ async def test_a_file_that_somebody_changes_again_and_again_ends_the_writer_with
 ) -> None:
     path, opened = bench.directory / "BTCUSDT_1.csv", Store.open
 
-    def meddled(store: Store, series: Series, mark: Mark | None) -> tuple[SeriesFile, Finding | None]:
-        found = opened(store, series, mark)
+    def meddled(store: Store, series: Series, checkpoint: Checkpoint | None) -> tuple[SeriesFile, Finding | None]:
+        found = opened(store, series, checkpoint)
         with path.open("ab") as file:
             file.write(b"x")
         return found
@@ -472,9 +480,9 @@ async def test_the_next_start_reads_only_what_came_after_the_ledger(bench: Bench
     await bench.write(answered(0, 10))
     again = Bench(bench.directory)
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
-        marks = ledger.load(again.book)
-    assert marks[BTC].held == spans(0, 10)
-    assert marks[BTC].size == len(bench.data)
+        checkpoints = ledger.load(again.coverage)
+    assert checkpoints[BTC].held == spans(0, 10)
+    assert checkpoints[BTC].size == len(bench.data)
 
 
 async def opened(directory: Path, *, forget: bool = False) -> Bench:
@@ -489,29 +497,29 @@ async def opened(directory: Path, *, forget: bool = False) -> Bench:
 
 async def test_what_only_the_stream_confirmed_is_unverified_at_the_next_start(bench: Bench) -> None:
     await bench.write(answered(0, 10), (confirmed(10), confirmed(11)))
-    assert (await opened(bench.directory)).book[BTC].unsure == spans(10, 12)
+    assert (await opened(bench.directory)).coverage[BTC].unverified == spans(10, 12)
 
 
 async def test_rows_beyond_a_checkpoint_are_unverified(bench: Bench) -> None:
     await bench.write(answered(0, 10))
     (bench.directory / BTC.file_name).write_bytes(content(rows(0, 12)))
-    assert (await opened(bench.directory)).book[BTC].unsure == spans(10, 12)
+    assert (await opened(bench.directory)).coverage[BTC].unverified == spans(10, 12)
 
 
 async def test_the_last_two_days_without_a_checkpoint_are_unverified(bench: Bench) -> None:
     await bench.write(answered(0, 3000))
-    assert (await opened(bench.directory, forget=True)).book[BTC].unsure == spans(120, 3000)
+    assert (await opened(bench.directory, forget=True)).coverage[BTC].unverified == spans(120, 3000)
 
 
 async def test_rows_of_a_file_that_does_not_fit_its_checkpoint_are_unverified(bench: Bench) -> None:
     await bench.write(answered(0, 10))
     (bench.directory / BTC.file_name).write_bytes(content(rows(2, 9)))
-    assert (await opened(bench.directory)).book[BTC].unsure == spans(2, 9)
+    assert (await opened(bench.directory)).coverage[BTC].unverified == spans(2, 9)
 
 
 async def test_an_answer_without_a_candle_leaves_it_unverified(bench: Bench) -> None:
     await bench.write((confirmed(0),), (confirmed(1),), answered(0, 2, rows(0, 1)))
-    assert bench.book[BTC].unsure == spans(1, 2)
+    assert bench.coverage[BTC].unverified == spans(1, 2)
 
 
 async def test_candles_that_wait_are_written_between_slices_of_syncing(tmp_path: Path) -> None:
@@ -571,7 +579,7 @@ async def test_what_could_not_be_synced_is_not_in_the_ledger(bench: Bench) -> No
     with pytest.raises(StorageError):
         await bench.write(answered(0, 10))
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
-        assert ledger.load(Book()) == {}
+        assert ledger.load(CoverageIndex()) == {}
 
 
 async def test_without_a_thread_to_start_all_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -617,29 +625,29 @@ ETH = Series("ETHUSDT", BTC.timeframe)
 
 async def test_what_was_dealt_with_is_counted_by_kind(bench: Bench) -> None:
     await bench.write(answered(0, 10), gave_up(10, 12), (confirmed(12), confirmed(13), confirmed(0, ETH)))
-    vitals = bench.vitals
-    assert (vitals.landed, vitals.taken) == (2, 3)
-    assert (vitals.rows, vitals.staged, vitals.rewritten) == (12, 0, 0)
-    assert (vitals.series, vitals.reached_ms) == (BTC, T0 + 14 * MINUTE_MS)
-    assert vitals.flushes == 1
+    counters = bench.counters
+    assert (counters.landed, counters.taken) == (2, 3)
+    assert (counters.rows, counters.staged, counters.rewritten) == (12, 0, 0)
+    assert (counters.series, counters.reached_ms) == (BTC, T0 + 14 * MINUTE_MS)
+    assert counters.flushes == 1
     assert bench.data == content(rows(0, 10), rows(12, 14))
 
 
 async def test_rows_that_waited_are_counted_without_the_ones_that_came_last(bench: Bench) -> None:
     await bench.write(answered(20, 30), answered(10, 20), answered(0, 10))
-    assert (bench.vitals.rows, bench.vitals.staged) == (30, 20)
-    assert bench.vitals.reached_ms == T0 + 30 * MINUTE_MS
+    assert (bench.counters.rows, bench.counters.staged) == (30, 20)
+    assert bench.counters.reached_ms == T0 + 30 * MINUTE_MS
 
 
 async def test_what_is_left_alone_is_taken_back_when_it_comes(bench: Bench) -> None:
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
-        bench.book.leave_alone(BTC, "somebody else's")
-        bench.book.ask(BTC, spans(0, 10))
+        bench.coverage.leave_alone(BTC, "somebody else's")
+        bench.coverage.ask(BTC, spans(0, 10))
         await writer._take(answered(0, 10))
-    assert bench.book.idle
-    assert (bench.data, bench.held, bench.vitals.landed) == (b"", NOTHING, 1)
+    assert bench.coverage.idle
+    assert (bench.data, bench.held, bench.counters.landed) == (b"", NOTHING, 1)
 
 
 async def test_a_file_that_becomes_no_file_is_left_alone_and_the_others_go_on(bench: Bench) -> None:
@@ -652,9 +660,9 @@ async def test_a_file_that_becomes_no_file_is_left_alone_and_the_others_go_on(be
             send.send_nowait((confirmed(0), confirmed(0, ETH)))
             send.send_nowait(answered(0, 10))
         await writer.write(receive)
-    assert "is no file" in bench.book.left_alone[BTC]
+    assert "is no file" in bench.coverage.left_alone[BTC]
     assert (bench.directory / ETH.file_name).read_bytes() == content(rows(0, 1))
-    assert bench.vitals.taken == 2
+    assert bench.counters.taken == 2
 
 
 async def test_a_candle_that_is_confirmed_twice_is_written_once_and_does_not_wait(bench: Bench) -> None:
@@ -665,7 +673,7 @@ async def test_a_candle_that_is_confirmed_twice_is_written_once_and_does_not_wai
             await writer._take((confirmed(0),))
             assert bench.data == content(rows(0, 1))
             assert not writer._stages
-    assert (bench.vitals.rows, bench.vitals.rewritten) == (1, 0)
+    assert (bench.counters.rows, bench.counters.rewritten) == (1, 0)
 
 
 async def test_what_waits_is_counted_until_it_is_done(bench: Bench, mock_clock: MockClock) -> None:
@@ -695,11 +703,11 @@ async def test_what_was_taken_out_of_a_file_is_asked_for_and_what_is_not_had_is_
     path = bench.directory / "BTCUSDT_1.csv"
     path.write_bytes(content(rows(0, 5), rows(8, 12)))
     (bench.directory / "BTCUSDT_1.csv.cut-1.pending").write_bytes(rows(5, 8).text)
-    bench.book.want(BTC, NOTHING)
+    bench.coverage.want(BTC, NOTHING)
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
-        assert bench.book[BTC].wanted == spans(5, 8)
+        assert bench.coverage[BTC].wanted == spans(5, 8)
         await writer._take(answered(5, 8, rows(5, 7)))
         assert bench.data == content(rows(0, 7), rows(8, 12))
         await writer._take(answered(7, 8, Rows()))
@@ -711,10 +719,10 @@ async def test_what_was_taken_out_of_a_file_is_asked_for_and_what_is_not_had_is_
 async def test_under_a_limit_what_was_taken_out_is_not_wanted_besides(bench: Bench) -> None:
     (bench.directory / "BTCUSDT_1.csv").write_bytes(content(rows(0, 5)))
     (bench.directory / "BTCUSDT_1.csv.cut-1.pending").write_bytes(rows(5, 8).text)
-    bench.book.want(BTC, NOTHING)
+    bench.coverage.want(BTC, NOTHING)
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         await bench.writer(ledger, limit_to_50_entries=True).open_files([BTC])
-    assert bench.book[BTC].wanted == NOTHING
+    assert bench.coverage[BTC].wanted == NOTHING
 
 
 async def test_one_call_to_the_disk_is_made_at_a_time(bench: Bench, autojump_clock: MockClock) -> None:
@@ -732,7 +740,7 @@ async def test_one_call_to_the_disk_is_made_at_a_time(bench: Bench, autojump_clo
 
 async def test_answers_behind_several_holes_wait_for_the_first(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 60))
+        bench.coverage.ask(BTC, spans(0, 60))
         for first in (10, 30, 50):
             await writer._take(answered(first, first + 10))
         for first in (0, 20, 40):
@@ -744,14 +752,14 @@ async def test_answers_behind_several_holes_wait_for_the_first(bench: Bench) -> 
 async def test_the_end_of_a_file_does_not_wait_for_its_history(bench: Bench) -> None:
     await bench.write(answered(500, 600))
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 100) | spans(600, 610))
+        bench.coverage.ask(BTC, spans(0, 100) | spans(600, 610))
         await writer._take(answered(600, 610))
         assert bench.data == content(rows(500, 610))
 
 
 async def test_a_candle_releases_what_waits_behind_it(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 10))
+        bench.coverage.ask(BTC, spans(0, 10))
         await writer._take(answered(0, 1))
         await writer._take(answered(2, 10))
         await writer._take((confirmed(1),))
@@ -760,7 +768,7 @@ async def test_a_candle_releases_what_waits_behind_it(bench: Bench) -> None:
 
 async def test_a_failure_releases_what_waits_behind_it(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 20))
+        bench.coverage.ask(BTC, spans(0, 20))
         await writer._take(answered(10, 20))
         await writer._take(gave_up(0, 10))
         assert bench.data == content(rows(10, 20))
@@ -768,7 +776,7 @@ async def test_a_failure_releases_what_waits_behind_it(bench: Bench) -> None:
 
 async def test_rows_wait_two_minutes_whatever_comes_meanwhile(bench: Bench, mock_clock: MockClock) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 10))
+        bench.coverage.ask(BTC, spans(0, 10))
         for place, seconds in ((10, 0), (11, 100), (12, 30)):
             assert bench.data == b""
             mock_clock.jump(seconds)
@@ -784,7 +792,7 @@ async def test_the_rest_goes_in_on_both_sides_of_a_file(bench: Bench) -> None:
 
 async def test_a_queue_of_staged_answers_lets_others_run(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 20))
+        bench.coverage.ask(BTC, spans(0, 20))
         send, receive = trio.open_memory_channel[Event](1)
         with send, receive:
             send.send_nowait(answered(10, 20))
@@ -810,18 +818,18 @@ async def test_a_batch_takes_one_call_to_the_disk(bench: Bench) -> None:
 
 async def test_appended_candles_are_counted(bench: Bench) -> None:
     await bench.write(answered(0, 10), (confirmed(10),))
-    assert (bench.vitals.rows, bench.vitals.reached_ms) == (11, T0 + 11 * MINUTE_MS)
+    assert (bench.counters.rows, bench.counters.reached_ms) == (11, T0 + 11 * MINUTE_MS)
 
 
 async def test_candles_of_a_series_without_a_file_are_dropped(bench: Bench) -> None:
     await bench.write((confirmed(0, ETH),))
-    assert bench.vitals.taken == 1
+    assert bench.counters.taken == 1
     assert not (bench.directory / ETH.file_name).exists()
 
 
 async def test_a_candle_for_a_removed_file_is_kept(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.want(BTC, spans(10, 11))
+        bench.coverage.want(BTC, spans(10, 11))
         await writer._take((confirmed(9),))
         (bench.directory / BTC.file_name).unlink()
         await writer._take((confirmed(10),))
@@ -830,20 +838,20 @@ async def test_a_candle_for_a_removed_file_is_kept(bench: Bench) -> None:
 
 async def test_a_candle_that_waited_is_unverified(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 10))
+        bench.coverage.ask(BTC, spans(0, 10))
         await writer._take((confirmed(10),))
         await writer._take(answered(0, 10))
-    assert bench.book[BTC].unsure == spans(10, 11)
+    assert bench.coverage[BTC].unverified == spans(10, 11)
 
 
 async def test_a_candle_older_than_the_limit_is_not_unverified(bench: Bench) -> None:
     async with opened_writer(bench, limit_to_50_entries=True) as writer:
-        bench.book.want(BTC, spans(10, 60))
-        bench.book.ask(BTC, spans(10, 60))
+        bench.coverage.want(BTC, spans(10, 60))
+        bench.coverage.ask(BTC, spans(10, 60))
         await writer._take(answered(10, 60))
         await writer._take((confirmed(5),))
     assert bench.data == content(rows(10, 60))
-    assert bench.book[BTC].unsure == NOTHING
+    assert bench.coverage[BTC].unverified == NOTHING
 
 
 # Syncing and saving
@@ -866,9 +874,9 @@ async def test_files_are_synced_then_saved_while_nothing_comes(bench: Bench, moc
             send.send_nowait((confirmed(1),))
             await pass_s(mock_clock, 1)
             assert disk.synced == [bench.directory / BTC.file_name]
-            assert bench.saved.book[BTC].held == spans(0, 1)
+            assert bench.saved.coverage[BTC].held == spans(0, 1)
             await pass_s(mock_clock, 4)
-            assert bench.saved.book[BTC].held == spans(0, 2)
+            assert bench.saved.coverage[BTC].held == spans(0, 2)
 
 
 async def test_a_sync_is_due_after_the_interval(bench: Bench, mock_clock: MockClock) -> None:
@@ -890,7 +898,7 @@ async def test_a_file_that_goes_on_is_synced_in_time(bench: Bench, mock_clock: M
         mock_clock.jump(0.5)
         await writer._tidy(busy=False)
         assert bench.directory / BTC.file_name in disk.synced
-        assert (bench.vitals.flush_s, bench.vitals.flush_wait_s) == pytest.approx((0.0, 1.0))
+        assert (bench.counters.flush_s, bench.counters.flush_wait_s) == pytest.approx((0.0, 1.0))
 
 
 async def test_files_are_synced_before_they_are_saved(bench: Bench, mock_clock: MockClock) -> None:
@@ -900,7 +908,7 @@ async def test_files_are_synced_before_they_are_saved(bench: Bench, mock_clock: 
         mock_clock.jump(5)
         await writer._tidy(busy=False)
         assert disk.synced == [bench.directory / BTC.file_name, bench.directory]
-    assert bench.saved.book[BTC].held == spans(0, 1)
+    assert bench.saved.coverage[BTC].held == spans(0, 1)
 
 
 @pytest.mark.parametrize("limit", [False, True])
@@ -912,29 +920,29 @@ async def test_without_fsync_the_limit_syncs_names_alone(bench: Bench, limit: bo
 
 async def test_what_waited_to_the_end_is_saved(bench: Bench, mock_clock: MockClock) -> None:
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 20))
+        bench.coverage.ask(BTC, spans(0, 20))
         await writer._take(answered(10, 20))
         mock_clock.jump(5)
         await writer._tidy(busy=False)
         await write_all(writer)
-    assert bench.saved.book[BTC].held == spans(10, 20)
+    assert bench.saved.coverage[BTC].held == spans(10, 20)
 
 
 async def test_a_failure_is_saved(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         await write_all(writer)
-        bench.book.ask(BTC, spans(0, 10))
+        bench.coverage.ask(BTC, spans(0, 10))
         await write_all(writer, gave_up(0, 10))
-    assert [note.why for note in bench.saved.book[BTC].notes] == ["HTTP 502"]
+    assert [gap.why for gap in bench.saved.coverage[BTC].gaps] == ["HTTP 502"]
 
 
 async def test_what_is_to_be_remembered_is_saved(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         await write_all(writer)
-        bench.book.want(BTC, spans(0, 5))
+        bench.coverage.want(BTC, spans(0, 5))
         writer.remember([BTC])
         await write_all(writer)
-    assert bench.saved.book[BTC].wanted == spans(0, 5)
+    assert bench.saved.coverage[BTC].wanted == spans(0, 5)
 
 
 async def test_another_flush_interval_is_followed(bench: Bench, mock_clock: MockClock) -> None:
@@ -1007,7 +1015,7 @@ def spoil(bench: Bench, held: Rows, *pieces: bytes) -> None:
 async def test_a_file_is_opened_again_once_the_disk_recovers(bench: Bench) -> None:
     spoil(bench, joined([rows(0, 5), rows(8, 12)]), rows(5, 8).text)
     for _ in range(2):  # the exchange does not have them
-        bench.book.answer(BTC, span(5, 8), NOTHING, NOW)
+        bench.coverage.answer(BTC, span(5, 8), NOTHING, NOW)
     bench.disk = disk = BreakingDisk(0, partial(OSError, errno.EIO, "broken"))
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
@@ -1031,7 +1039,7 @@ async def test_what_is_open_is_not_opened_again(bench: Bench) -> None:
 async def test_the_newest_close_of_any_file_has_passed(bench: Bench) -> None:
     bench.machine = Machine(threads=InlineThreads())
     async with opened_writer(bench, ETH) as writer:
-        bench.book.ask(BTC, spans(0, 3))
+        bench.coverage.ask(BTC, spans(0, 3))
         await write_all(writer, answered(0, 3), tuple(confirmed(place, ETH) for place in range(10)))
     (bench.directory / BTC.file_name).write_bytes(content(rows(0, 8)))
     bench.now_ms = T0 + 5 * MINUTE_MS
@@ -1060,13 +1068,13 @@ async def test_a_file_that_was_mended_is_reported_and_unverified(
     (bench.directory / BTC.file_name).write_bytes(content(rows(0, 3000)) + b"spoiled\n" + rows(10, 20).text)
     await bench.write()
     assert "file mended" in caplog.text
-    assert bench.book[BTC].unsure == spans(10, 20) | spans(120, 3000)
+    assert bench.coverage[BTC].unverified == spans(10, 20) | spans(120, 3000)
 
 
 async def test_a_file_that_changed_is_read_as_a_whole(bench: Bench) -> None:
     await bench.write(answered(0, 1000))
     async with opened_writer(bench) as writer:
-        bench.book.ask(BTC, spans(0, 1010))
+        bench.coverage.ask(BTC, spans(0, 1010))
         await writer._take(answered(1000, 1010))
         (bench.directory / BTC.file_name).write_bytes(bench.data.replace(row(500).text[:13], b"x" * 13))
         await writer._take(answered(0, 1000))
@@ -1076,17 +1084,17 @@ async def test_a_file_that_changed_is_read_as_a_whole(bench: Bench) -> None:
 async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench) -> None:
     path = bench.directory / BTC.file_name
     async with opened_writer(bench, ETH) as writer:
-        bench.book.ask(BTC, spans(0, 40))
+        bench.coverage.ask(BTC, spans(0, 40))
         await write_all(writer, answered(0, 10))
         await writer._take((confirmed(10),))
         await writer._take(answered(30, 40))
         path.write_bytes(b"1700006400;1.5;2.5;1.5;2.5\n" * 20)
         await writer._take(answered(11, 20))
-        assert "cannot be read" in bench.book.left_alone[BTC]
+        assert "cannot be read" in bench.coverage.left_alone[BTC]
         assert bench.held == NOTHING
         await write_all(writer, (confirmed(20), confirmed(0, ETH)))
     assert path.read_bytes() == b"1700006400;1.5;2.5;1.5;2.5\n" * 20
-    assert [*bench.saved.marks] == [ETH]
+    assert [*bench.saved.checkpoints] == [ETH]
 
 
 # Pieces
@@ -1097,40 +1105,40 @@ async def test_each_piece_is_put_back_once_it_is_settled(bench: Bench, caplog: p
     async with opened_writer(bench) as writer:
         assert "put back" not in caplog.text
         for _ in range(2):
-            bench.book.ask(BTC, spans(5, 8))
+            bench.coverage.ask(BTC, spans(5, 8))
             await writer._take(answered(5, 8, Rows()))
         assert bench.data == content(rows(0, 10))
 
 
 async def test_unsound_rows_of_a_piece_are_wanted(bench: Bench) -> None:
     spoil(bench, rows(0, 5), b"spoiled\n" + rows(7, 9).text)
-    bench.book.want(BTC, NOTHING)
+    bench.coverage.want(BTC, NOTHING)
     async with opened_writer(bench):
-        assert bench.book[BTC].wanted == spans(5, 9)
+        assert bench.coverage[BTC].wanted == spans(5, 9)
 
 
 async def test_no_more_than_a_piece_held_is_wanted(bench: Bench) -> None:
     spoil(bench, joined([rows(0, 3), rows(4, 5)]), rows(5, 8).text)
-    bench.book.want(BTC, NOTHING)
+    bench.coverage.want(BTC, NOTHING)
     async with opened_writer(bench):
-        assert bench.book[BTC].wanted == spans(5, 8)
+        assert bench.coverage[BTC].wanted == spans(5, 8)
 
 
 async def test_rows_before_the_listing_are_put_back_at_the_end(bench: Bench) -> None:
     spoil(bench, rows(5, 10), rows(0, 5).text)
     async with opened_writer(bench) as writer:
         await write_all(writer)
-        bench.book.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        bench.coverage.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
         await write_all(writer)
     assert bench.data == content(rows(0, 10))
-    assert bench.saved.book[BTC].held == spans(0, 10)
+    assert bench.saved.coverage[BTC].held == spans(0, 10)
 
 
 async def test_nothing_is_put_back_into_a_file_that_changed(bench: Bench) -> None:
     spoil(bench, rows(5, 10), rows(0, 5).text)
     async with opened_writer(bench) as writer:
         (bench.directory / BTC.file_name).write_bytes(content(rows(5, 11)))
-        bench.book.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        bench.coverage.begins(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
         await write_all(writer)
     assert bench.data == content(rows(5, 11))
 
@@ -1158,8 +1166,8 @@ async def test_a_file_that_is_spared_grows(bench: Bench, length: int, first: int
 
 async def test_under_the_limit_a_hole_among_the_newest_is_missing(bench: Bench) -> None:
     async with opened_writer(bench, limit_to_50_entries=True) as writer:
-        bench.book.want(BTC, spans(0, 60))
-        bench.book.ask(BTC, spans(0, 60))
+        bench.coverage.want(BTC, spans(0, 60))
+        bench.coverage.ask(BTC, spans(0, 60))
         await writer._take(answered(0, 60, joined([rows(0, 20), rows(25, 60)])))
     assert bench.held == spans(5, 20) | spans(25, 60)
-    assert bench.book[BTC].wanted == spans(5, 60)
+    assert bench.coverage[BTC].wanted == spans(5, 60)

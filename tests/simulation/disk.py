@@ -199,7 +199,7 @@ class SimulatedDisk(Disk):
         for file in self._opened:
             os.close(file)
         for database in self._databases:
-            database.let_go()
+            database.stop_wanting()
         self._opened, self._databases = {}, []
         self.dead, self.calls_left = False, None
 
@@ -481,7 +481,7 @@ class _Database(sqlite3.Connection):
             self.disk.closed(self)
             self.disk = None
 
-    def let_go(self) -> None:
+    def stop_wanting(self) -> None:
         """Its process is gone."""
         self.disk = None
         super().close()

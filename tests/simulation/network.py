@@ -26,7 +26,7 @@ class Wire(trio.abc.HalfCloseableStream):
         self.ended = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._network.note(self._name, bytes(data))
+        self._network.gap(self._name, bytes(data))
         if delay_s := self._network.delay_s():
             await trio.sleep(delay_s)
         if self.half_open:
@@ -85,8 +85,8 @@ class Network(network.Network):
     it that has to be sent again, and comes as much later.
     """
 
-    def __init__(self, note: Callable[..., None], dice: Random, place: Path) -> None:
-        self._note, self._dice, self._place = note, dice, place
+    def __init__(self, gap: Callable[..., None], dice: Random, place: Path) -> None:
+        self._note, self._dice, self._place = gap, dice, place
         self.listeners: dict[int, _Listener] = {}
         self.wires: list[Wire] = []
         self.opened = 0
@@ -98,7 +98,7 @@ class Network(network.Network):
         self.lost = 0  # of them
         self.refused = 0  # connections
 
-    def note(self, name: str, data: bytes) -> None:
+    def gap(self, name: str, data: bytes) -> None:
         self.sent += 1
         self._note(name, data)
 
@@ -184,7 +184,7 @@ class Trace:
         self._digest = hashlib.sha256()
         self.events = 0
 
-    def note(self, *what: Any) -> None:
+    def gap(self, *what: Any) -> None:
         self.events += 1
         self._digest.update(repr((round(trio.current_time(), 6), *what)).encode())
 

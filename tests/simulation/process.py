@@ -7,8 +7,8 @@ from contextlib import suppress
 import attrs
 import trio
 
-from collector.core.book import Book
-from collector.core.counters import Vitals
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.errors import CollectorError, first_of
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report, decode
@@ -55,9 +55,9 @@ class Process:
     errors_before: int = 0  # of the disk, when it began
     limited: bool = False  # what runs began with the limit, whatever the next will begin with
     again_s: float = _AGAIN_S
-    let_go: bool = False
+    stop_wanting: bool = False
     serves: bool = False  # whether what runs is the service
-    book: Book | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
+    coverage: CoverageIndex | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
     report: Callable[[], Report] | None = None  # its last, of when somebody looked
     on_begin: Callable[[], None] = lambda: None  # called before it begins
     on_end: Callable[[], None] = lambda: None  # called when it has ended, in whatever way, and its book is still there
@@ -69,21 +69,21 @@ class Process:
     _hands: trio.Lock = attrs.field(factory=trio.Lock)  # of who ends it: until they are done, nothing is started
 
     async def run(self) -> None:
-        while not self.let_go:
+        while not self.stop_wanting:
             self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
             self.errors_before = self.disk.errors
             self.on_begin()
             self.began_s, self.limited = trio.current_time(), self.settings.limit_to_50_entries
-            self.book = self.report = None
+            self.coverage = self.report = None
             errand = self._errands.popleft() if self._errands else None
             self.serves = errand is None
             self.began.set()
             await self._live(errand)
             self.on_end()
-            self.book = self.report = None
+            self.coverage = self.report = None
             self.ended.set()
             self.began = trio.Event()
-            if not self._errands and not self.let_go:
+            if not self._errands and not self.stop_wanting:
                 with trio.move_on_after(self.again_s):
                     await self._called.wait()
             async with self._hands:
@@ -183,8 +183,8 @@ class Process:
             machine=self.machine,
         )
 
-    async def _watch(self, _: Vitals, book: Book) -> None:
-        self.book = book
+    async def _watch(self, _: Counters, coverage: CoverageIndex) -> None:
+        self.coverage = coverage
         await trio.sleep_forever()
 
     async def look_for(self, doing: str, times: int) -> None:

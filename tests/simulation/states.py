@@ -9,9 +9,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from collector.core.book import Book
 from collector.core.candle import Series
-from collector.core.rows import HEADER, check_lines, coverage
+from collector.core.coverage import CoverageIndex
+from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Spans
 from collector.errors import CollectorError
 from collector.machine.disk import Disk
@@ -39,17 +39,17 @@ def examine(world: "World") -> None:
 
 
 def _opened(world: "World", directory: Path) -> Iterator[str]:
-    settings, book, disk = world.settings, Book(), Disk()
+    settings, coverage, disk = world.settings, CoverageIndex(), Disk()
     left = sorted(path.name for path in directory.iterdir())
     try:
         with open_ledger(disk, directory, settings.exchange, settings.category) as ledger:
-            marks = ledger.load(book)
+            checkpoints = ledger.load(coverage)
             store = Store(directory, disk)
             for series in every_series(settings):
-                mark = marks.get(series)
-                file, _ = store.open(series, mark)
-                yield from _judged(world, series, file, mark.held if mark else Spans())
-                _, again = store.open(series, file.mark())
+                checkpoint = checkpoints.get(series)
+                file, _ = store.open(series, checkpoint)
+                yield from _judged(world, series, file, checkpoint.held if checkpoint else Spans())
+                _, again = store.open(series, file.checkpoint())
                 if again:
                     yield f"{series} is mended twice: {again.what}"
     except CollectorError as trouble:
@@ -72,10 +72,10 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
     synced = [set(sound_opens(series.timeframe, each)) for each in certain]
     if synced and (lost := set.intersection(*synced).difference(opens)):
         yield f"{series} has lost rows that were synced: {sorted(lost)[:2]}"
-    covered = coverage(series.timeframe, opens)
+    covered = covered_spans(series.timeframe, opens)
     if covered != file.held:
         yield f"{series} holds {covered}, and is thought to hold {file.held}"
     if world.plan.trims and covered:
-        claimed = claimed.within(covered[0].start_ms, claimed.hull.end_ms) if claimed else claimed
+        claimed = claimed.within(covered[0].start_ms, claimed.bounds.end_ms) if claimed else claimed
     if more := claimed - covered:
         yield f"the ledger calls {series} held where it is not: {list(more)[:2]}"

@@ -51,7 +51,7 @@ class _Pretended(TrackRecord):
     """Runs nothing: what is broken with a fault, and without, is given."""
 
     def _broken(self, tree: Path, first: int, runs: int, kinds: str) -> tuple[int, str] | None:
-        with_fault = "unsure -= asked" in (tree / "collector/core/verification.py").read_text()
+        with_fault = "unverified -= asked" in (tree / "collector/core/verification.py").read_text()
         broken = [2, *([3] if with_fault and not kinds else [])]
         return next(((seed, "a wrong row") for seed in range(first, first + runs) if seed in broken), None)
 

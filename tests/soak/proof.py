@@ -5,8 +5,8 @@ from pathlib import Path
 
 import attrs
 
-from collector.core.book import Book
 from collector.core.candle import DAY_MS, Series
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
 from collector.core.rows import HEADER
 from collector.machine.disk import THIS_DISK
@@ -46,15 +46,15 @@ async def differences(box: Box, settings: Settings, symbols: list[str], now_ms: 
 
 def open_spans(settings: Settings) -> list[str]:
     """What the ledger says is missing and may still come."""
-    book = Book()
+    coverage = CoverageIndex()
     with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category) as ledger:
-        for series, mark in ledger.load(book).items():
-            book.hold(series, mark.held)
+        for series, checkpoint in ledger.load(coverage).items():
+            coverage.hold(series, checkpoint.held)
     return [
-        f"{series}: {note.state} {note.span}"
-        for series, _ in book
-        for note in book.missing(series)
-        if note.state is not State.BEFORE_LISTING
+        f"{series}: {gap.state} {gap.span}"
+        for series, _ in coverage
+        for gap in coverage.missing(series)
+        if gap.state is not State.BEFORE_LISTING
     ]
 
 

@@ -18,7 +18,7 @@ from collector.errors import LeftAlone, StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.csv_store import FileChangedError, SeriesFile, Store
 from collector.storage.files import Files
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.quarantine import kept_lines
 from tests.support.candles import BTC, T0, candle_at, content, joined, row, rows, spans
 from tests.support.disks import BreakingDisk, DeafDisk, FullDisk, RecordingDisk
@@ -27,14 +27,14 @@ from tests.support.users import NOBODY, needs_root, open_place
 NAME = "BTCUSDT_1.csv"
 
 
-def opened(directory: Path, disk: Disk | None = None, mark: Mark | None = None) -> SeriesFile:
-    file, _ = Store(directory, disk or Disk()).open(BTC, mark)
+def opened(directory: Path, disk: Disk | None = None, checkpoint: Checkpoint | None = None) -> SeriesFile:
+    file, _ = Store(directory, disk or Disk()).open(BTC, checkpoint)
     return file
 
 
-def found(directory: Path, data: bytes, mark: Mark | None = None) -> tuple[SeriesFile, str]:
+def found(directory: Path, data: bytes, checkpoint: Checkpoint | None = None) -> tuple[SeriesFile, str]:
     (directory / NAME).write_bytes(data)
-    file, finding = Store(directory, THIS_DISK).open(BTC, mark)
+    file, finding = Store(directory, THIS_DISK).open(BTC, checkpoint)
     return file, finding.what if finding else ""
 
 
@@ -194,8 +194,8 @@ def test_rows_of_ours_under_another_header_wait_beside_the_file(tmp_path: Path, 
 )
 @pytest.mark.parametrize("marked", [False, True])
 def test_what_loses_no_row_is_put_right_in_place(tmp_path: Path, data: bytes, what: str, marked: bool) -> None:
-    mark = Mark(len(content(rows(0, 10))), T0, T0 + 9 * 60_000, spans(0, 10)) if marked else None
-    file, said = found(tmp_path, data, mark)
+    checkpoint = Checkpoint(len(content(rows(0, 10))), T0, T0 + 9 * 60_000, spans(0, 10)) if marked else None
+    file, said = found(tmp_path, data, checkpoint)
     assert said == f"{what} put right, 50 rows stay"
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 50))
     assert file.held == spans(0, 50)
@@ -242,9 +242,9 @@ def test_a_file_is_cut_at_its_first_bad_byte_and_keeps_the_rest(tmp_path: Path, 
 
 
 def test_a_bad_byte_after_a_mark_is_found_and_before_it_is_not_looked_for(tmp_path: Path) -> None:
-    mark = Mark(len(content(rows(0, 100))), T0, T0 + 99 * 60_000, spans(0, 100))
+    checkpoint = Checkpoint(len(content(rows(0, 100))), T0, T0 + 99 * 60_000, spans(0, 100))
     damaged = content(rows(0, 150)).replace(b",37120,", b",oops,")
-    file, said = found(tmp_path, damaged, mark)
+    file, said = found(tmp_path, damaged, checkpoint)
     assert ("no plain decimal" in said or "not a plain decimal number" in said, file.held) == (True, spans(0, 120))
 
 
@@ -360,12 +360,12 @@ def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None
 def test_with_a_mark_only_what_came_after_it_is_read(tmp_path: Path) -> None:
     file = opened(tmp_path)
     file.append(rows(0, 10))
-    mark = file.mark()
-    assert mark
+    checkpoint = file.checkpoint()
+    assert checkpoint
     file.append(rows(12, 20))
     damaged = bytearray((tmp_path / NAME).read_bytes())
     damaged[200:203] = b"???"  # nobody looks there
-    again, what = found(tmp_path, bytes(damaged), mark)
+    again, what = found(tmp_path, bytes(damaged), checkpoint)
     assert (again.held, what) == (spans(0, 10) | spans(12, 20), "")
 
 
@@ -373,14 +373,14 @@ def test_with_a_mark_only_what_came_after_it_is_read(tmp_path: Path) -> None:
 def test_a_mark_that_does_not_fit_is_not_believed(tmp_path: Path, change: str) -> None:
     file = opened(tmp_path)
     file.append(joined([rows(10, 20), rows(30, 40)]))
-    mark = file.mark()
+    checkpoint = file.checkpoint()
     data = {
         "deeper": content(rows(0, 20), rows(30, 40)),
         "shorter": content(rows(10, 15)),
         "filled": content(rows(10, 40)),
         "foreign": content(rows(11, 21), rows(30, 40)),
     }[change]
-    assert found(tmp_path, data, mark)[0].held == found(tmp_path, data)[0].held
+    assert found(tmp_path, data, checkpoint)[0].held == found(tmp_path, data)[0].held
 
 
 @given(st.integers(1, 2000))
@@ -390,11 +390,11 @@ def test_a_file_cut_anywhere_after_the_mark_keeps_exactly_its_whole_rows(
     directory = tmp_path_factory.mktemp("store")
     file = opened(directory)
     file.append(rows(0, 20))
-    mark = file.mark()
+    checkpoint = file.checkpoint()
     file.append(rows(20, 60))
     data = (directory / NAME).read_bytes()[:-lost]
     whole = data[: data.rfind(b"\n") + 1].count(b"\n") - 1
-    assert found(directory, data, mark)[0].held == spans(0, whole)
+    assert found(directory, data, checkpoint)[0].held == spans(0, whole)
 
 
 # Symbolic links
@@ -585,7 +585,7 @@ def test_rows_are_counted_without_reading_them(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_leaves_no_mark(tmp_path: Path) -> None:
-    assert opened(tmp_path).mark() is None
+    assert opened(tmp_path).checkpoint() is None
 
 
 @needs_root
@@ -614,7 +614,7 @@ def test_a_torn_append_that_cannot_be_undone_is_a_sentence(tmp_path: Path, monke
 REFUSED: list[tuple[str, Callable[[Store, SeriesFile], object]]] = [
     ("open", lambda store, _: store.open(BTC, None)),
     ("open", lambda _, file: file.append(rows(5, 6))),
-    ("stat", lambda _, file: file.mark()),
+    ("stat", lambda _, file: file.checkpoint()),
     ("stat", lambda store, file: store.sync_names([file])),
     ("stat", lambda _, file: file.insert([rows(0, 5, volume="9")])),
     ("listdir", lambda store, _: store.every_series()),
@@ -649,13 +649,13 @@ def test_a_system_call_that_fails_is_a_sentence(
 
 def test_a_file_tells_its_end_its_last_row_and_what_to_remember(tmp_path: Path) -> None:
     file = opened(tmp_path)
-    assert (file.end_ms, file.mark(), file.last) == (0, None, b"")
+    assert (file.end_ms, file.checkpoint(), file.last) == (0, None, b"")
     file.append(joined([rows(0, 5), rows(7, 9)]))
     file.append(rows(9, 10))
-    assert (file.end_ms, file.last) == (spans(0, 10).hull.end_ms, rows(9, 10).text)
-    mark = file.mark()
-    assert mark is not None
-    assert (mark.size, mark.first_ms, mark.last_ms) == (file.size, T0, spans(9, 10).hull.start_ms)
+    assert (file.end_ms, file.last) == (spans(0, 10).bounds.end_ms, rows(9, 10).text)
+    checkpoint = file.checkpoint()
+    assert checkpoint is not None
+    assert (checkpoint.size, checkpoint.first_ms, checkpoint.last_ms) == (file.size, T0, spans(9, 10).bounds.start_ms)
     file.insert([rows(5, 6)])
     assert file.last == b""
 
@@ -677,7 +677,7 @@ def test_only_a_file_that_is_new_has_a_name_to_be_synced(tmp_path: Path) -> None
     file.append(rows(1, 2))
     assert not file.named_anew
     assert store.open(BTC, None)[0].named_anew  # whoever wrote it may not have synced it
-    assert not store.open(BTC, file.mark())[0].named_anew
+    assert not store.open(BTC, file.checkpoint())[0].named_anew
 
 
 def test_appending_leaves_no_file_open(tmp_path: Path) -> None:
@@ -749,7 +749,7 @@ def test_a_file_within_the_limit_stays_as_it_is_when_trimmed(tmp_path: Path) -> 
 def test_what_is_cut_is_kept_and_the_file_goes_on_from_there(tmp_path: Path) -> None:
     file = opened(tmp_path)
     file.append(rows(0, 9))
-    file.cut(spans(6, 7).hull.start_ms)
+    file.cut(spans(6, 7).bounds.start_ms)
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 6))
     assert (tmp_path / f"{NAME}.removed-1").read_bytes() == rows(6, 9).text
     assert (file.held, file.last) == (spans(0, 6), b"")
@@ -899,8 +899,8 @@ def test_what_came_after_the_mark_is_written_again_at_the_next_start(tmp_path: P
     store = Store(tmp_path, disk)
     file, _ = store.open(BTC, None)
     file.append(rows(0, 3))
-    mark = file.mark()
+    checkpoint = file.checkpoint()
     file.append(rows(3, 6))
     disk.fails = True  # notes what is written
-    store.open(BTC, mark)
+    store.open(BTC, checkpoint)
     assert disk.again == [(len(content(rows(0, 3))), rows(3, 6).text)]

@@ -11,15 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
-from collector.core.rows import HEADER, coverage
+from collector.core.rows import HEADER, covered_spans
 from collector.core.spans import Spans
 from collector.errors import LeftAlone
 from collector.machine.disk import THIS_DISK, Disk
-from collector.storage.inspection import Mark, changed_ns, covered_by, is_there, mapped, read_after, trusted
+from collector.storage.inspection import Checkpoint, changed_ns, covered_by, is_there, mapped, read_after, trusted
 from tests.support.candles import MINUTE, T0, content, joined, row, rows, spans
 
 MARKED = content(rows(0, 5))
-MARK = Mark(len(MARKED), T0, T0 + 4 * MINUTE_MS, spans(0, 5))
+MARK = Checkpoint(len(MARKED), T0, T0 + 4 * MINUTE_MS, spans(0, 5))
 
 
 def test_a_file_is_there_and_none_is_where_one_can_be_made(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def test_a_mark_is_trusted_until_a_file_of_the_same_size_has_changed(tmp_path: P
     path.write_bytes(MARKED)
     os.utime(path, ns=(7, 7))
     for known_ns, is_trusted in [(0, True), (7, True), (6, False)]:
-        mark = attrs.evolve(MARK, changed_ns=known_ns)
-        assert (trusted(path, mark) is mark) is is_trusted
+        checkpoint = attrs.evolve(MARK, changed_ns=known_ns)
+        assert (trusted(path, checkpoint) is checkpoint) is is_trusted
     assert trusted(path, MARK) is MARK  # when it was made is not known
     path.write_bytes(MARKED + rows(5, 6).text)
     assert trusted(path, attrs.evolve(MARK, changed_ns=6)) is not None
@@ -108,7 +108,7 @@ def test_anything_else_behind_a_mark_has_the_file_read_whole(after: bytes) -> No
 
 
 @pytest.mark.parametrize(
-    ("data", "mark"),
+    ("data", "checkpoint"),
     [
         (MARKED.replace(b"open", b"Open", 1), MARK),
         (MARKED[:-1], MARK),
@@ -121,14 +121,14 @@ def test_anything_else_behind_a_mark_has_the_file_read_whole(after: bytes) -> No
         (MARKED, attrs.evolve(MARK, first_ms=T0 // 10)),
     ],
 )
-def test_a_mark_of_another_file_does_not_fit(data: bytes, mark: Mark) -> None:
-    assert read_after(MINUTE, data, mark) is None
+def test_a_mark_of_another_file_does_not_fit(data: bytes, checkpoint: Checkpoint) -> None:
+    assert read_after(MINUTE, data, checkpoint) is None
 
 
 def test_a_mark_of_one_row_fits() -> None:
     data = content(rows(0, 1))
-    mark = Mark(len(data), T0, T0, spans(0, 1))
-    assert read_after(MINUTE, data + rows(1, 3).text, mark) == (len(content(rows(0, 3))), spans(0, 3), "")
+    checkpoint = Checkpoint(len(data), T0, T0, spans(0, 1))
+    assert read_after(MINUTE, data + rows(1, 3).text, checkpoint) == (len(content(rows(0, 3))), spans(0, 3), "")
 
 
 @example(MINUTE, {0, 1, 3})
@@ -136,5 +136,5 @@ def test_a_mark_of_one_row_fits() -> None:
 def test_a_column_of_times_covers_what_its_candles_do(frame: Timeframe, places: set[int]) -> None:
     opens = [frame.shift(frame.ceil(T0), place) for place in sorted(places)]
     found = covered_by(frame, pl.Series(opens, dtype=pl.Int64))
-    assert found == coverage(frame, opens)
+    assert found == covered_spans(frame, opens)
     assert found == Spans.of(*found)

@@ -11,13 +11,13 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from collector.core.book import Book
 from collector.core.candle import DAY_MS, Series, timeframe
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
 from collector.core.spans import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.machine.disk import THIS_DISK
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger, read_ledger
 from collector.storage.ownership import OWN, record_ban, recorded_ban, refuse_if_owned
 from tests.support.candles import BTC, T0, span, spans
@@ -26,28 +26,28 @@ from tests.support.users import NOBODY, as_user, needs_root, open_place
 ETH = Series("ETHUSDT", timeframe("60"))
 
 
-def reopened(directory: Path, category: str = "linear") -> tuple[Book, dict[Series, Mark]]:
-    book = Book()
+def reopened(directory: Path, category: str = "linear") -> tuple[CoverageIndex, dict[Series, Checkpoint]]:
+    coverage = CoverageIndex()
     with open_ledger(THIS_DISK, directory, "bybit", category) as ledger:
-        marks = ledger.load(book)
+        checkpoints = ledger.load(coverage)
         ledger.claim()
-    return book, marks
+    return coverage, checkpoints
 
 
 def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(-5, 100))
-    book.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
-    book.fail(BTC, span(50, 60), "HTTP 502", T0)
-    book.begins(BTC, T0 - 5 * 60_000, T0, T0)
-    mark = Mark(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(-5, 100))
+    coverage.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
+    coverage.fail(BTC, span(50, 60), "HTTP 502", T0)
+    coverage.begins(BTC, T0 - 5 * 60_000, T0, T0)
+    checkpoint = Checkpoint(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        ledger.save(book, {BTC: mark, ETH: None})
-    again, marks = reopened(tmp_path)
-    assert marks == {BTC: mark}
-    assert again[BTC].notes == book[BTC].notes
+        ledger.save(coverage, {BTC: checkpoint, ETH: None})
+    again, checkpoints = reopened(tmp_path)
+    assert checkpoints == {BTC: checkpoint}
+    assert again[BTC].gaps == coverage[BTC].gaps
     assert again[BTC].wanted == spans(-5, 100)
-    assert [note.state for note in again[BTC].notes] == [State.BEFORE_LISTING, State.RETRYING, State.PENDING]
+    assert [gap.state for gap in again[BTC].gaps] == [State.BEFORE_LISTING, State.RETRYING, State.PENDING]
 
 
 def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> Non
         ledger._database.execute("create table symbol (name text primary key, entry blob not null) without rowid")
         ledger._database.execute("insert into symbol values ('BTCUSDT', ?)", [b"[null, 1, 1]"])
         ledger._database.commit()
-    book, _ = reopened(tmp_path)
-    assert book[BTC].notes[0].due_ms == T0 + DAY_MS
+    coverage, _ = reopened(tmp_path)
+    assert coverage[BTC].gaps[0].due_ms == T0 + DAY_MS
 
 
 def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,10 +75,10 @@ def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:
-    book = Book()
-    book.hold(BTC, spans(0, 10))
+    coverage = CoverageIndex()
+    coverage.hold(BTC, spans(0, 10))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 10))})
+        ledger.save(coverage, {BTC: Checkpoint(1, T0, T0, spans(0, 10))})
     assert reopened(tmp_path)[0][BTC].held == NOTHING
 
 
@@ -147,7 +147,7 @@ def test_a_directory_with_another_markets_candles_is_refused(tmp_path: Path, oth
 def test_a_directory_belongs_to_nobody_before_the_exchange_has_answered(tmp_path: Path) -> None:
     with open_ledger(THIS_DISK, tmp_path, "a-typo.example", "linear"):
         pass
-    assert reopened(tmp_path) == (Book(), {})
+    assert reopened(tmp_path) == (CoverageIndex(), {})
 
 
 def test_a_damaged_identity_is_written_anew(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_an_identity_of_an_earlier_version_counts(tmp_path: Path) -> None:
 def test_a_broken_ledger_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
     reopened(tmp_path)
     (tmp_path / ".collector" / "ledger.db").write_bytes(b"this is no database, and long enough to be looked at" * 30)
-    assert reopened(tmp_path) == (Book(), {})
+    assert reopened(tmp_path) == (CoverageIndex(), {})
     assert (tmp_path / ".collector" / "unreadable-ledger.db").exists()
 
 
@@ -189,18 +189,18 @@ def test_an_entry_nobody_understands_makes_the_ledger_begin_anew(tmp_path: Path,
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger._database.execute(f"insert into series values {entry}")
         ledger._database.commit()
-    assert reopened(tmp_path) == (Book(), {})
+    assert reopened(tmp_path) == (CoverageIndex(), {})
 
 
 def test_a_damaged_page_makes_the_ledger_begin_anew(tmp_path: Path) -> None:
-    book = Book()
+    coverage = CoverageIndex()
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        ledger.save(book, {Series(f"S{number}USDT", timeframe("1")): None for number in range(300)})
+        ledger.save(coverage, {Series(f"S{number}USDT", timeframe("1")): None for number in range(300)})
     path = tmp_path / ".collector" / "ledger.db"
     data = bytearray(path.read_bytes())
     data[5000:9000] = b"x" * 4000
     path.write_bytes(bytes(data))
-    assert reopened(tmp_path) == (Book(), {})
+    assert reopened(tmp_path) == (CoverageIndex(), {})
 
 
 def test_a_ban_is_known_without_owning_the_directory(tmp_path: Path) -> None:
@@ -218,18 +218,18 @@ def test_a_directory_that_cannot_be_made_is_a_matter_of_settings(tmp_path: Path)
 
 
 def test_reading_needs_no_ownership_and_says_what_the_files_held(tmp_path: Path) -> None:
-    book = Book()
-    book.want(BTC, spans(0, 10))
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 10))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        ledger.save(book, {BTC: Mark(1, T0, T0, spans(0, 5))})
+        ledger.save(coverage, {BTC: Checkpoint(1, T0, T0, spans(0, 5))})
         saved = read_ledger(tmp_path, "linear")
-    assert saved.book[BTC].wanted == spans(0, 10)
-    assert saved.book[BTC].held == spans(0, 5)
-    assert saved.newest_ms == spans(0, 5).hull.end_ms
+    assert saved.coverage[BTC].wanted == spans(0, 10)
+    assert saved.coverage[BTC].held == spans(0, 5)
+    assert saved.newest_ms == spans(0, 5).bounds.end_ms
 
 
 def test_reading_where_no_collector_ever_ran_finds_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    assert read_ledger(tmp_path, "linear").book == Book()
+    assert read_ledger(tmp_path, "linear").coverage == CoverageIndex()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -262,7 +262,7 @@ def test_what_was_planted_in_its_place_is_set_aside(
     plant(tmp_path / OWN / name)
     with pytest.raises(StorageError, match=f"{name}: it is a"):
         read_ledger(tmp_path, "linear")
-    assert reopened(tmp_path) == (Book(), {})
+    assert reopened(tmp_path) == (CoverageIndex(), {})
     assert f"{name}: it is a" in caplog.text
     assert "Errno" not in caplog.text
     assert os.path.lexists(tmp_path / OWN / f"unreadable-{name}")
@@ -297,7 +297,7 @@ def test_a_reader_s_lock_on_the_ledger_stops_nobody(tmp_path: Path) -> None:
         assert reader.stdout
         reader.stdout.readline()
         with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-            ledger.save(Book(), {BTC: None})
+            ledger.save(CoverageIndex(), {BTC: None})
             assert stat.S_IMODE(index.stat().st_mode) == 0o600
         reader.kill()
     assert BTC in reopened(tmp_path)[0].records

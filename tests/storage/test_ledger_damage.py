@@ -13,17 +13,17 @@ from tempfile import TemporaryDirectory
 import attrs
 import pytest
 
-from collector.core.book import Book, Record
 from collector.core.candle import Series, timeframe
+from collector.core.coverage import CoverageIndex, SeriesCoverage
 from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger, read_ledger
 from collector.storage.ownership import OWN
 from tests.support.candles import T0, span, spans
 
 HELD = spans(0, 60)
-Content = tuple[dict[Series, Record], dict[Series, Mark]]
+Content = tuple[dict[Series, SeriesCoverage], dict[Series, Checkpoint]]
 
 
 @attrs.define
@@ -39,11 +39,11 @@ class Place:
 
     def loaded(self) -> Content:
         """What a start finds, after it has saved a series too."""
-        book = Book()
+        coverage = CoverageIndex()
         with open_ledger(THIS_DISK, self.directory, "bybit", "linear") as ledger:
-            marks = ledger.load(book)
-            ledger.save(book, {Series("NEWUSDT", timeframe("1")): None})
-        return dict(book.records), marks
+            checkpoints = ledger.load(coverage)
+            ledger.save(coverage, {Series("NEWUSDT", timeframe("1")): None})
+        return dict(coverage.records), checkpoints
 
     def put(self, data: bytes) -> None:
         for each in self.path.parent.glob("*ledger.db*"):
@@ -66,14 +66,14 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def place(directory: Path) -> Place:
-    book, marks = Book(), dict[Series, Mark | None]()
+    coverage, checkpoints = CoverageIndex(), dict[Series, Checkpoint | None]()
     for number in range(30):
         series = Series(f"S{number}USDT", timeframe("1"))
-        book.want(series, spans(0, 120))
-        book.answer(series, span(0, 60), HELD, T0)
-        marks[series] = Mark(1000 + number, T0, T0 + 59 * 60_000, HELD)
+        coverage.want(series, spans(0, 120))
+        coverage.answer(series, span(0, 60), HELD, T0)
+        checkpoints[series] = Checkpoint(1000 + number, T0, T0 + 59 * 60_000, HELD)
     with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
-        ledger.save(book, marks)
+        ledger.save(coverage, checkpoints)
     return Place(directory, (directory / OWN / "ledger.db").read_bytes())
 
 
@@ -136,8 +136,8 @@ def test_a_log_of_another_database_is_not_believed(place: Place, tmp_path: Path)
     with closing(sqlite3.connect(other)) as database:
         database.executescript("pragma journal_mode = wal; create table x (y); insert into x values (1)")
         place.path.with_name("ledger.db-wal").write_bytes(other.with_name("other.db-wal").read_bytes())
-    marks = place.loaded()[1]
-    assert not marks or len(marks) == 30
+    checkpoints = place.loaded()[1]
+    assert not checkpoints or len(checkpoints) == 30
 
 
 @pytest.mark.parametrize("data", [b"", b"SQLite format 3\0", b"x" * 10_000])
@@ -147,7 +147,7 @@ def test_a_ledger_that_is_none_reads_as_empty_or_is_named(place: Place, data: by
         with pytest.raises(StorageError, match="could not be read"):
             read_ledger(place.directory, "linear")
     else:
-        assert read_ledger(place.directory, "linear").book == Book()
+        assert read_ledger(place.directory, "linear").coverage == CoverageIndex()
     assert place.loaded()[1] == {}
 
 
@@ -177,18 +177,18 @@ _locked: list[sqlite3.Connection] = []
 def test_at_a_later_save_it_is_made_anew_from_memory(
     place: Place, damage: Callable[[Place], None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    book, new = Book(), Series("NEWUSDT", timeframe("1"))
+    coverage, new = CoverageIndex(), Series("NEWUSDT", timeframe("1"))
     with open_ledger(THIS_DISK, place.directory, "bybit", "linear") as ledger:
-        before = ledger.load(book)
+        before = ledger.load(coverage)
         ledger._database.executescript("pragma busy_timeout = 1; pragma cache_size = 0; pragma shrink_memory")
         damage(place)
         for number in range(3):
-            ledger.save(book, {new: Mark(number, T0, T0, spans(0, 1))})
+            ledger.save(coverage, {new: Checkpoint(number, T0, T0, spans(0, 1))})
     while _locked:
         _locked.pop().close()
     assert len(caplog.records) <= 1
-    _, marks = place.loaded()
-    assert marks == before | {new: Mark(2, T0, T0, spans(0, 1))}
+    _, checkpoints = place.loaded()
+    assert checkpoints == before | {new: Checkpoint(2, T0, T0, spans(0, 1))}
 
 
 def test_a_disk_that_refuses_is_no_damage(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,13 +197,13 @@ def test_a_disk_that_refuses_is_no_damage(place: Place, monkeypatch: pytest.Monk
         database.execute("pragma max_page_count = 1")
         return database  # type: ignore[no-any-return]
 
-    connect, book = sqlite3.connect, Book()
+    connect, coverage = sqlite3.connect, CoverageIndex()
     with open_ledger(THIS_DISK, place.directory, "bybit", "linear") as ledger:
-        ledger.load(book)
+        ledger.load(coverage)
         ledger._database.execute("pragma query_only = on")
         monkeypatch.setattr("collector.storage.ledger.sqlite3.connect", full)
         with pytest.raises(StorageError, match="the candles are intact"):
-            ledger.save(book, {Series("NEWUSDT", timeframe("1")): None})
+            ledger.save(coverage, {Series("NEWUSDT", timeframe("1")): None})
         monkeypatch.undo()
     assert sorted(path.name for path in place.path.parent.glob("*ledger*")) == ["ledger.db"]
     assert len(place.loaded()[1]) == 30
@@ -231,7 +231,7 @@ def test_a_ledger_of_ours_that_is_read_only_is_set_aside(place: Place, monkeypat
 def test_a_ledger_of_an_older_version_is_read(place: Place) -> None:
     place.run("update series set entry = substr(entry, 10)")  # without checksums
     place.run("create table symbol (name text primary key, entry blob not null) without rowid")
-    assert len(read_ledger(place.directory, "linear").marks) == 30
+    assert len(read_ledger(place.directory, "linear").checkpoints) == 30
     assert len(place.loaded()[1]) == 30
 
 

@@ -5,7 +5,7 @@ import pytest
 from collector.core.candle import MINUTE_MS, timeframe
 from collector.core.rows import HEADER
 from collector.core.spans import NOTHING
-from collector.storage.inspection import Mark
+from collector.storage.inspection import Checkpoint
 from collector.storage.recovery import Found, Rest, recover, sound_rows
 from tests.support.candles import MINUTE, T0, content, joined, row, rows, spans
 
@@ -32,11 +32,11 @@ def test_a_file_of_ours_stays_up_to_its_last_whole_row(tail: bytes, why: str) ->
 
 
 def test_a_mark_vouches_for_what_it_remembers_and_only_the_rest_is_read() -> None:
-    mark = Mark(len(WHOLE), T0, T0 + 4 * MINUTE_MS, spans(0, 5))
+    checkpoint = Checkpoint(len(WHOLE), T0, T0 + 4 * MINUTE_MS, spans(0, 5))
     spoiled = WHOLE.replace(row(2).text, row(2).text.replace(b"37002", b"nobod", 1))
-    found = recover(MINUTE, spoiled + rows(5, 7).text, mark)
+    found = recover(MINUTE, spoiled + rows(5, 7).text, checkpoint)
     assert found == Found(len(spoiled) + len(rows(5, 7).text), spans(0, 7), remembered=spans(0, 5))
-    assert recover(MINUTE, WHOLE + b"spoiled\n", mark).remembered == NOTHING
+    assert recover(MINUTE, WHOLE + b"spoiled\n", checkpoint).remembered == NOTHING
 
 
 @pytest.mark.parametrize("data", [b"", HEADER[:7], HEADER[:-1], bytes(30)])
@@ -45,7 +45,7 @@ def test_a_header_that_was_not_written_whole_is_written_again(data: bytes) -> No
 
 
 def test_a_file_is_proven_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.recovery._BLOCK", 2 * len(row(0).text))
+    monkeypatch.setattr("collector.storage.recovery._BLOCK", 2 * len(row(0).text))
     assert recovered(WHOLE) == Found(len(WHOLE), spans(0, 5))
     assert recovered(content(rows(2, 5)) + rows(0, 2).text).mended == "rows out of order"
 

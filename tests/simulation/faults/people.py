@@ -239,7 +239,7 @@ async def _neighbour(world: "World", dice: Random, for_s: float) -> bool:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(neighbour.run)
         fired = await last(for_s, lambda: any(directory.glob("*.csv")))
-        neighbour.let_go = True
+        neighbour.stop_wanting = True
         if dice.random() < 0.5:
             await neighbour.kill()
         else:

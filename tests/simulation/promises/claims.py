@@ -13,7 +13,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.missing import State
 from collector.core.planning import NEWEST, wanted
-from collector.core.rows import candles_in, coverage
+from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import Spans
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
@@ -41,7 +41,7 @@ class Content:
     @classmethod
     def of(cls, series: Series, data: bytes) -> "Content":
         rows = dict(rows_of_file(data))
-        return cls(data, rows, coverage(series.timeframe, list(rows)))
+        return cls(data, rows, covered_spans(series.timeframe, list(rows)))
 
 
 Known = dict[tuple[Series, int], Content]
@@ -62,18 +62,18 @@ def ahead(world: "World", truths: TruthsOfTheBox, known: Known, but: Collection[
     """Where the ledger calls more held, or verified, than a power cut would leave. `known` remembers files; left out
     are some in which others have written."""
     saved = read_ledger(world.settings.data_dir, world.settings.category)
-    for series, mark in saved.marks.items():
+    for series, checkpoint in saved.checkpoints.items():
         if series in but:
             continue
         for place, data in enumerate(world.disk.certain(series.file_name)):
             if (before := known.get((series, place))) is None or before.data != data:
                 known[series, place] = Content.of(series, data)
-            file, claimed = known[series, place], mark.held
+            file, claimed = known[series, place], checkpoint.held
             if world.plan.trims and file.covered:
-                claimed = claimed.within(file.covered[0].start_ms, claimed.hull.end_ms)
+                claimed = claimed.within(file.covered[0].start_ms, claimed.bounds.end_ms)
             if more := claimed - file.covered:
                 yield f"the ledger calls {series} held where nothing is synced: {list(more)[:2]}"
-            verified = claimed - saved.book[series].unsure
+            verified = claimed - saved.coverage[series].unverified
             for at in truths.falsified & file.rows.keys():
                 if at in verified and not truths.is_true(series, at, file.rows[at]):
                     yield f"the ledger calls {series} verified, and synced is {file.rows[at]!r}"
@@ -97,10 +97,10 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
             continue
         frame, path = series.timeframe, settings.data_dir / series.file_name
         # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
-        held = coverage(frame, sorted(sound_rows(frame, path.read_bytes()))) if path.exists() else Spans()
+        held = covered_spans(frame, sorted(sound_rows(frame, path.read_bytes()))) if path.exists() else Spans()
         due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
-        ledger = saved.book[series].wanted  # what it wants may have closed just now; beyond, some time is allowed
-        until_ms = max(ledger.hull.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))
+        ledger = saved.coverage[series].wanted  # what it wants may have closed just now; beyond, some time is allowed
+        until_ms = max(ledger.bounds.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))
         settled = due.within(*traded(world, series)).within(0, frame.floor(until_ms))
         named = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older

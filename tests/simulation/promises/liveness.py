@@ -74,9 +74,9 @@ def unsettled(world: "World") -> Iterator[str]:
     for gap in find_gaps(settings.data_dir, settings.category):
         if gap.missing.state not in SETTLED and gap.missing.span.start_ms < now_ms - _SAVED_MS:
             yield f"{gap.series}: {gap.missing}"
-    for series, record in read_ledger(settings.data_dir, settings.category).book:
+    for series, record in read_ledger(settings.data_dir, settings.category).coverage:
         frame = series.timeframe
-        old = [span for span in record.unsure if frame.close(span.start_ms) < now_ms - _VERIFIED_MS]
+        old = [span for span in record.unverified if frame.close(span.start_ms) < now_ms - _VERIFIED_MS]
         if old:
             yield f"{series}: not verified: {old[:2]}"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from collector.core.book import Book
 from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
 from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError
 from collector.machine.disk import THIS_DISK
@@ -79,7 +79,7 @@ class Witness:
         world.disk.on_power_cut = self._before_power_cut
         world.process.on_crash = self._after_crash
         world.process.on_begin = self._before_start
-        world.process.on_end = lambda: self._note_opened(world.process.book)
+        world.process.on_end = lambda: self._note_opened(world.process.coverage)
 
     async def watch(self) -> None:
         """Looks all the while, until cancelled."""
@@ -107,34 +107,34 @@ class Witness:
 
     @property
     def _is_any_missing(self) -> bool:
-        book = self.world.process.book
-        return book is not None and any(record.notes for record in book.records.values())
+        coverage = self.world.process.coverage
+        return coverage is not None and any(record.gaps for record in coverage.records.values())
 
     def read(self) -> None:
         """A reader looks at every file."""
         world, now_ms = self.world, self.world.box.clock.now_ms()
         world.report.reads += 1
-        book = None if world.process.ended.is_set() else world.process.book
+        coverage = None if world.process.ended.is_set() else world.process.coverage
         limited = world.process.limited or world.settings.limit_to_50_entries
-        self._note_opened(book)
+        self._note_opened(coverage)
         old_times = count_of(world.box, ("old_time",))
         early = world.wrong.makes("old_time") or old_times > self._old_times
         for series, reader in self._readers.items():
             reader.early, reader.vouched_ms = early, min(self._vouched_ms)
             path, reader.limited = world.settings.data_dir / series.file_name, limited or self._limited
-            record = book.records.get(series) if book else None
+            record = coverage.records.get(series) if coverage else None
             if world.disk.error is not None:
                 reader.crashed = True  # half a row may stand there until the next start
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
-                self._compare_verified(reader, record.held - record.unsure)
+                self._compare_verified(reader, record.held - record.unverified)
         self._limited, self._old_times, self._vouched_ms = limited, old_times, self._vouched_ms[-1:]
 
-    def _note_opened(self, book: Book | None) -> None:
+    def _note_opened(self, coverage: CoverageIndex | None) -> None:
         """What a start finds of a file it has also mended."""
-        self._is_damaged &= book is None
+        self._is_damaged &= coverage is None
         for series, reader in self._readers.items():
-            record = book.records.get(series) if book else None
+            record = coverage.records.get(series) if coverage else None
             if reader.crashed and record and record.held and not self._overwritten[series]:
                 reader.opened()
 
@@ -213,7 +213,7 @@ class Witness:
             self._hold_ledger_against_disk()
 
     def _hold_ledger_against_disk(self) -> None:
-        self._is_damaged &= self.world.process.book is None
+        self._is_damaged &= self.world.process.coverage is None
         if self._is_damaged:
             return
         self._say("ledger", claims.ahead(self.world, self._truths, self._held, +self._overwritten))
@@ -225,7 +225,7 @@ class Witness:
             self._say("loaded", self._library.look(series, sound=not self._readers[series].crashed))
 
     def _ask_for_gaps(self) -> None:
-        self._is_damaged &= self.world.process.book is None
+        self._is_damaged &= self.world.process.coverage is None
         if self._is_damaged:
             return
         self._say("unrecorded", claims.unrecorded(self.world, +self._overwritten))

@@ -12,10 +12,11 @@ from collector.core.candle import Series
 from collector.core.missing import (
     LAG_MS,
     SETTLED,
+    Gap,
     InvalidRow,
-    Missing,
     State,
     asked_anew,
+    attempts_reset,
     before_listing,
     ended,
     failed,
@@ -23,9 +24,8 @@ from collector.core.missing import (
     left_out,
     next_due_ms,
     not_due,
-    noted,
-    started_anew,
     to_ask_alone,
+    update_gaps,
 )
 from collector.core.planning import joined
 from collector.core.rows import candles_in
@@ -34,34 +34,34 @@ from collector.core.verification import LONGEST_PAUSE_MS, Verification
 
 
 @attrs.define
-class Record(Verification):
+class SeriesCoverage(Verification):
     """What is known of one series. All spans are on its timeframe's grid."""
 
     wanted: Spans = NOTHING
     wanted_besides: Spans = NOTHING  # the part of it that was taken out of the file, however little the settings want
     held: Spans = NOTHING
     in_flight: Spans = NOTHING
-    notes: tuple[Missing, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     listed_ms: int | None = None  # the first candle, when the exchange was last asked for it
 
     def drop_contradicted(self) -> None:
         """A series does not begin behind a candle that is held."""
-        if self.held and any(note.state is State.BEFORE_LISTING for note in self.notes):
+        if self.held and any(gap.state is State.BEFORE_LISTING for gap in self.gaps):
             before = Spans.between(0, self.held[0].start_ms)
-            self.notes = tuple(
-                attrs.evolve(note, span=part)
-                for note in self.notes
-                for part in (Spans((note.span,)) & before if note.state is State.BEFORE_LISTING else (note.span,))
+            self.gaps = tuple(
+                attrs.evolve(gap, span=part)
+                for gap in self.gaps
+                for part in (Spans((gap.span,)) & before if gap.state is State.BEFORE_LISTING else (gap.span,))
             )
 
     @property
     def is_known(self) -> bool:
         """Whether any candle of it was ever wanted or held."""
-        return bool(self.wanted or self.held or self.notes)
+        return bool(self.wanted or self.held or self.gaps)
 
 
-def _without(notes: Iterable[Missing], held: Spans) -> tuple[Missing, ...]:
-    return tuple(attrs.evolve(note, span=part) for note in notes for part in Spans((note.span,)) - held)
+def _without(gaps: Iterable[Gap], held: Spans) -> tuple[Gap, ...]:
+    return tuple(attrs.evolve(gap, span=part) for gap in gaps for part in Spans((gap.span,)) - held)
 
 
 def _nobody_waits() -> None:
@@ -69,10 +69,10 @@ def _nobody_waits() -> None:
 
 
 @attrs.define
-class Book:
+class CoverageIndex:
     """Every series' record; `on_idle` is called whenever the last span in flight has landed."""
 
-    records: dict[Series, Record] = attrs.field(factory=dict)
+    records: dict[Series, SeriesCoverage] = attrs.field(factory=dict)
     delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
     left_alone: dict[Series, str] = attrs.field(factory=dict)  # whose files cannot be written, and why
     on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
@@ -80,31 +80,31 @@ class Book:
     outdated: set[Series] = attrs.field(factory=set)  # of which less is wanted than may be on record
     _flying: set[Series] = attrs.field(factory=set)
 
-    def __getitem__(self, series: Series) -> Record:
+    def __getitem__(self, series: Series) -> SeriesCoverage:
         record = self.records.get(series)
         if record is None:
-            record = self.records[series] = Record()
+            record = self.records[series] = SeriesCoverage()
         return record
 
-    def __iter__(self) -> Iterator[tuple[Series, Record]]:
+    def __iter__(self) -> Iterator[tuple[Series, SeriesCoverage]]:
         return iter(self.records.items())
 
     def want(self, series: Series, span: Spans) -> None:
         """From now on, these candles and no others are wanted of the series, and none after its end if it has one."""
         record = self[series]
         span |= record.wanted_besides
-        if record.wanted and any(note.state is State.DELISTED for note in record.notes):
-            span = record.wanted | span.within(0, record.wanted.hull.end_ms)
-        if record.wanted and (not span or span.hull.end_ms < record.wanted.hull.end_ms):
+        if record.wanted and any(gap.state is State.DELISTED for gap in record.gaps):
+            span = record.wanted | span.within(0, record.wanted.bounds.end_ms)
+        if record.wanted and (not span or span.bounds.end_ms < record.wanted.bounds.end_ms):
             self.outdated.add(series)
         record.wanted = span
-        if record.notes:
-            stored = span | (Spans((record.held.hull,)) if record.held else NOTHING)
-            record.notes = tuple(
-                attrs.evolve(note, span=part)
-                for note in record.notes
+        if record.gaps:
+            stored = span | (Spans((record.held.bounds,)) if record.held else NOTHING)
+            record.gaps = tuple(
+                attrs.evolve(gap, span=part)
+                for gap in record.gaps
                 # What the exchange does not have is not forgotten while the rows around it are there.
-                for part in (stored if note.state is State.ABSENT else span) & Spans((note.span,))
+                for part in (stored if gap.state is State.ABSENT else span) & Spans((gap.span,))
             )
 
     def want_nothing(self, every_series: Iterable[Series]) -> None:
@@ -121,18 +121,18 @@ class Book:
 
     def settled(self, series: Series) -> Spans:
         """What the exchange was asked for and does not have."""
-        return Spans.of(*(note.span for note in self[series].notes if note.state in SETTLED))
+        return Spans.of(*(gap.span for gap in self[series].gaps if gap.state in SETTLED))
 
     def leave_alone(self, series: Series, why: str) -> None:
         """The file of the series cannot be written: what is wanted of it stays missing, and is not asked for."""
         self.left_alone[series] = why
-        self.take_back(series, self[series].in_flight)
+        self.cancel_fetch(series, self[series].in_flight)
 
-    def let_go(self, series: Series, before_ms: int) -> None:
+    def stop_wanting(self, series: Series, before_ms: int) -> None:
         """What opens before this instant is wanted no more: under the limit, newer candles have taken its place."""
         record = self[series]
         if record.wanted and record.wanted[0].start_ms < before_ms:
-            self.want(series, record.wanted.within(before_ms, record.wanted.hull.end_ms))
+            self.want(series, record.wanted.within(before_ms, record.wanted.bounds.end_ms))
 
     def due(self, series: Series, now_ms: int) -> Spans:
         """wanted - held - in flight - what is known to be absent or not to be asked for yet."""
@@ -140,14 +140,16 @@ class Book:
             return NOTHING
         record = self[series]
         missing = record.wanted - record.held - record.in_flight
-        if missing and record.notes:
-            missing -= not_due(record.notes, now_ms)
-        return missing | (record.to_verify(series.timeframe, now_ms) - record.in_flight) if record.unsure else missing
+        if missing and record.gaps:
+            missing -= not_due(record.gaps, now_ms)
+        return (
+            missing | (record.to_verify(series.timeframe, now_ms) - record.in_flight) if record.unverified else missing
+        )
 
     def requests(self, series: Series, due: Spans, now_ms: int) -> Spans:
         """What to ask for so that all that is due takes the fewest requests; what is held may be asked for again."""
         record = self[series]
-        alone = to_ask_alone(record.notes, now_ms)
+        alone = to_ask_alone(record.gaps, now_ms)
         between = (record.held | record.wanted) - record.in_flight - alone
         return joined(series.timeframe, due - alone, between) | (due & alone)
 
@@ -157,19 +159,19 @@ class Book:
         if not record.wanted:
             return NOTHING
         gap = Spans.between(max(start_ms, record.wanted[0].start_ms), end_ms) - staged
-        return gap - Spans.of(*(note.span for note in record.notes)) if gap else gap
+        return gap - Spans.of(*(gap.span for gap in record.gaps)) if gap else gap
 
-    def missing(self, series: Series) -> tuple[Missing, ...]:
+    def missing(self, series: Series) -> tuple[Gap, ...]:
         """Every wanted candle that is not held, with its state: the contract's ledger of missing spans."""
         record = self[series]
-        never_asked = record.wanted - record.held - Spans.of(*(note.span for note in record.notes))
+        never_asked = record.wanted - record.held - Spans.of(*(gap.span for gap in record.gaps))
         why = self.left_alone.get(series, "never fetched")
-        pending = (Missing(span, State.PENDING, 0, 0, why) for span in never_asked)
-        return tuple(sorted((*record.notes, *pending), key=lambda note: note.span))
+        pending = (Gap(span, State.PENDING, 0, 0, why) for span in never_asked)
+        return tuple(sorted((*record.gaps, *pending), key=lambda gap: gap.span))
 
     def next_due_ms(self, now_ms: int) -> int | None:
         """The next moment at which a missing span is to be asked for again."""
-        moments = (next_due_ms(record.notes, now_ms) for record in self.records.values() if record.notes)
+        moments = (next_due_ms(record.gaps, now_ms) for record in self.records.values() if record.gaps)
         return min((moment for moment in moments if moment is not None), default=None)
 
     @property
@@ -184,7 +186,7 @@ class Book:
         record.in_flight |= spans
         self._flying.add(series)
 
-    def take_back(self, series: Series, spans: Spans) -> None:
+    def cancel_fetch(self, series: Series, spans: Spans) -> None:
         """The spans were not asked for after all."""
         self._landed(series, spans)
 
@@ -196,15 +198,15 @@ class Book:
         span = Spans((asked,))
         record.held |= covered
         still_missing = (span - record.held) & record.wanted
-        if record.notes or still_missing:
+        if record.gaps or still_missing:
             bad, whys = Spans.of(*(row.span for row in spoiled)), {row.span.start_ms: row.why for row in spoiled}
             old = span.within(0, series.timeframe.floor(now_ms - LAG_MS))
             for part in (old - bad, span - old - bad):
-                record.notes = noted(
-                    record.notes, part, still_missing & part, lambda before, part: left_out(before, part, now_ms)
+                record.gaps = update_gaps(
+                    record.gaps, part, still_missing & part, lambda before, part: left_out(before, part, now_ms)
                 )
-            record.notes = noted(
-                record.notes,
+            record.gaps = update_gaps(
+                record.gaps,
                 bad,
                 still_missing & bad,
                 lambda before, part: invalid(before, part, now_ms, whys[part.start_ms]),
@@ -219,19 +221,19 @@ class Book:
         """The stream confirmed a candle, and it has been written; `held` is what the file holds with it."""
         record = self[series]
         record.held = held
-        record.unsure |= candle
-        if record.notes:
-            record.notes = _without(record.notes, candle)
+        record.unverified |= candle
+        if record.gaps:
+            record.gaps = _without(record.gaps, candle)
 
-    def suspect(self, series: Series, covered: Spans) -> None:
+    def mark_unverified(self, series: Series, covered: Spans) -> None:
         """These candles are held, and nobody remembers whether a REST answer has contained them."""
-        self[series].unsure |= covered
+        self[series].unverified |= covered
 
     def doubt(self, series: Series, since_ms: int) -> None:
         """What the stream confirmed since then is to be read again now: the connection was lost, and the exchange may
         have corrected itself unheard. `since_ms` may be any moment; the candle it lies in is read whole."""
         record = self[series]
-        if record.unsure:
+        if record.unverified:
             record.doubt(series.timeframe.floor(since_ms))
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
@@ -239,7 +241,9 @@ class Book:
         record = self[series]
         span = Spans((asked,))
         still_missing = (span - record.held) & record.wanted
-        record.notes = noted(record.notes, span, still_missing, lambda before, part: failed(before, part, now_ms, why))
+        record.gaps = update_gaps(
+            record.gaps, span, still_missing, lambda before, part: failed(before, part, now_ms, why)
+        )
         record.contained(span, NOTHING, now_ms)
         self._landed(series, span)
 
@@ -254,27 +258,27 @@ class Book:
         """The symbols trade, perhaps again: their series are open-ended."""
         self.delisted.difference_update(symbols)
         for series, record in self.records.items():
-            if series.symbol in symbols and record.notes:
-                record.notes = tuple(note for note in record.notes if note.state is not State.DELISTED)
+            if series.symbol in symbols and record.gaps:
+                record.gaps = tuple(gap for gap in record.gaps if gap.state is not State.DELISTED)
 
-    def start_anew(self) -> None:
+    def reset_attempts(self) -> None:
         """A new start tries at once what failed before: whatever was in the way may be gone."""
         for record in self.records.values():
             record.end_pause()
-            if record.notes:
-                record.notes = tuple(map(started_anew, record.notes))
+            if record.gaps:
+                record.gaps = tuple(map(attempts_reset, record.gaps))
 
     def ask_anew(self, every_series: Iterable[Series]) -> None:
         """What the exchange is known not to have is asked for at once, however long ago it was asked for."""
         for series in every_series:
-            self[series].notes = tuple(map(asked_anew, self[series].notes))
+            self[series].gaps = tuple(map(asked_anew, self[series].gaps))
 
-    def disbelieve_later_than(self, now_ms: int) -> None:
+    def drop_future_timestamps(self, now_ms: int) -> None:
         """What was asked for later than now is of a clock that was wrong: it is due at once."""
         for record in self.records.values():
-            if any(note.asked_ms > now_ms for note in record.notes):
-                record.notes = tuple(
-                    attrs.evolve(note, asked_ms=0) if note.asked_ms > now_ms else note for note in record.notes
+            if any(gap.asked_ms > now_ms for gap in record.gaps):
+                record.gaps = tuple(
+                    attrs.evolve(gap, asked_ms=0) if gap.asked_ms > now_ms else gap for gap in record.gaps
                 )
             if record.verify_from_ms > now_ms + LONGEST_PAUSE_MS:
                 record.end_pause()
@@ -285,10 +289,10 @@ class Book:
         record.held = covered
         record.keep(covered)
         record.drop_contradicted()
-        if record.notes:
-            record.notes = _without(record.notes, covered)
+        if record.gaps:
+            record.gaps = _without(record.gaps, covered)
 
-    def needs_proof(self, series: Series, start_ms: int) -> bool:
+    def listing_unknown(self, series: Series, start_ms: int) -> bool:
         """Whether nothing tells yet that the series goes back to the candle that opens at `start_ms`."""
         record = self[series]
         held_ms = record.held[0].start_ms if record.held else None
@@ -298,7 +302,7 @@ class Book:
     def first_ms(self, series: Series) -> int | None:
         """Where the exchange's answers for the series began when it was asked; None: it was not, or they go further
         back than anything wanted."""
-        ends = (note.span.end_ms for note in self[series].notes if note.state is State.BEFORE_LISTING)
+        ends = (gap.span.end_ms for gap in self[series].gaps if gap.state is State.BEFORE_LISTING)
         return max(ends, default=None)
 
     def begins(self, series: Series, asked_ms: int, first_ms: int, now_ms: int) -> Spans:
@@ -309,7 +313,7 @@ class Book:
         record = self[series]
         before = Spans.between(asked_ms, min(first_ms, record.held[0].start_ms) if record.held else first_ms)
         wanted, record.listed_ms = before & record.wanted, first_ms
-        record.notes = noted(record.notes, wanted, wanted, lambda note, part: before_listing(note, part, now_ms))
+        record.gaps = update_gaps(record.gaps, wanted, wanted, lambda gap, part: before_listing(gap, part, now_ms))
         return before
 
     def _landed(self, series: Series, spans: Spans) -> None:
@@ -323,4 +327,4 @@ class Book:
 
     def _note_end(self, series: Series) -> None:
         record = self[series]
-        record.notes = ended(record.notes, record.held[-1].end_ms if record.held else 0)
+        record.gaps = ended(record.gaps, record.held[-1].end_ms if record.held else 0)
