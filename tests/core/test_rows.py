@@ -65,6 +65,7 @@ def test_every_line_written_is_a_line_that_passes_the_check(frame: Timeframe, ms
         ({"low": "-1"}, "low '-1' is not a plain decimal number"),
         ({"volume": "1_0"}, "volume '1_0' is not a plain decimal number"),
         ({"close": "١٧٠٥٥"}, "close '١٧٠٥٥' is not a plain decimal number"),
+        ({"close": "\ud800"}, "is not a plain decimal number"),
         ({"open": ""}, "open '' is not a plain decimal number"),
         ({"turnover": "1.2.3"}, "turnover '1.2.3' is not a plain decimal number"),
         ({"turnover": "007"}, "turnover '007' is not a plain decimal number"),

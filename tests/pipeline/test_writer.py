@@ -747,6 +747,7 @@ async def test_answers_behind_several_holes_wait_for_the_first(bench: Bench) -> 
             await writer._take(answered(first, first + 10))
             assert bench.data == content(rows(0, first + 20))
         assert not writer._stages
+    assert bench.counters.rewritten == 0
 
 
 async def test_the_end_of_a_file_does_not_wait_for_its_history(bench: Bench) -> None:
@@ -891,6 +892,7 @@ async def test_a_sync_is_due_after_the_interval(bench: Bench, mock_clock: MockCl
 
 async def test_a_file_that_goes_on_is_synced_in_time(bench: Bench, mock_clock: MockClock) -> None:
     bench.disk, bench.machine = (disk := RecordingDisk()), Machine(threads=InlineThreads())
+    mock_clock.jump(10)
     async with opened_writer(bench, ETH, flush_interval_s=1) as writer:
         await writer._take((confirmed(0),))
         mock_clock.jump(0.5)
@@ -899,6 +901,35 @@ async def test_a_file_that_goes_on_is_synced_in_time(bench: Bench, mock_clock: M
         await writer._tidy(busy=False)
         assert bench.directory / BTC.file_name in disk.synced
         assert (bench.counters.flush_s, bench.counters.flush_wait_s) == pytest.approx((0.0, 1.0))
+
+
+@attrs.define
+class LateDisk(RecordingDisk):
+    """A disk on which a write takes more than a second, by trio's clock."""
+
+    clock: MockClock
+    written: list[int] = attrs.field(factory=list)
+    synced: list[Path] = attrs.field(factory=list)
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        super().write(file, data, at)
+        self.clock.jump(1.1)
+        self.written.append(len(self.synced))
+
+
+async def test_files_are_synced_after_the_last_in_the_queue(bench: Bench, mock_clock: MockClock) -> None:
+    bench.disk, bench.machine = (disk := LateDisk(mock_clock)), Machine(threads=InlineThreads())
+    await bench.write((confirmed(0),), (confirmed(1),), (confirmed(2),), flush_interval_s=1)
+    assert disk.written == [0, 0, 0]
+
+
+async def test_each_part_of_a_copy_is_progress(bench: Bench) -> None:
+    await bench.write(answered(10, 20))
+    async with opened_writer(bench) as writer:
+        bench.coverage.ask(BTC, spans(0, 10))
+        done = writer.work.done
+        await writer._take(answered(0, 10))
+        assert writer.work.done > done
 
 
 async def test_files_are_synced_before_they_are_saved(bench: Bench, mock_clock: MockClock) -> None:
@@ -1081,15 +1112,16 @@ async def test_a_file_that_changed_is_read_as_a_whole(bench: Bench) -> None:
     assert bench.data == content(rows(0, 1000))
 
 
-async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench) -> None:
+@pytest.mark.parametrize("meanwhile", [(), (confirmed(10),)])
+async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench, meanwhile: tuple[Confirmed, ...]) -> None:
     path = bench.directory / BTC.file_name
     async with opened_writer(bench, ETH) as writer:
         bench.coverage.ask(BTC, spans(0, 40))
         await write_all(writer, answered(0, 10))
-        await writer._take((confirmed(10),))
+        await writer._take(meanwhile)
         await writer._take(answered(30, 40))
         path.write_bytes(b"1700006400;1.5;2.5;1.5;2.5\n" * 20)
-        await writer._take(answered(11, 20))
+        await writer._take(answered(10, 20))
         assert "cannot be read" in bench.coverage.left_alone[BTC]
         assert bench.held == NOTHING
         await write_all(writer, (confirmed(20), confirmed(0, ETH)))
