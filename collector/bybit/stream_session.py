@@ -13,6 +13,7 @@ import trio
 
 from collector.bybit import stream_protocol
 from collector.bybit.clock import Clock
+from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import Stream, StreamLost
 from collector.bybit.stream_protocol import NOTHING_CONFIRMED, Acknowledged, Frame, Malformed, Pong, Pushed
 from collector.core.candle import Series
@@ -59,6 +60,7 @@ class Session:
     _topics: Mapping[str, Series]
     _clock: Clock
     _counters: Counters
+    _refused: RefusedTopics
     _requests: Iterator[int] = attrs.field(factory=lambda: count(1))
     _asked: dict[str, _Asked] = attrs.field(factory=dict)  # the oldest first
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
@@ -217,7 +219,7 @@ class Session:
             async with at_once:
                 answer = await self._ask(topics)
             if answer.success:
-                self._counters.refused.difference_update(topics)
+                self._refused.discard(topics)
                 return
             bad = answer.topic
             if bad in topics:
@@ -238,14 +240,12 @@ class Session:
         a refusal that names none is about it."""
         while True:
             await trio.sleep(_REFUSED_AGAIN_S)
-            for topic in [each for each in self._topics if each in self._counters.refused]:  # in order
+            for topic in [each for each in self._topics if each in self._refused]:  # in order
                 await self._subscribe_all([topic])
 
     def _leave_out(self, topic: str, said: str) -> None:
-        if topic in self._counters.refused:  # it was said
-            return
-        self._counters.refused.add(topic)
-        log.warning("topic refused, its candles come over REST", topic=topic, said=said)
+        if self._refused.add(topic):
+            log.warning("topic refused, its candles come over REST", topic=topic, said=said)
 
     async def _ask(self, topics: Sequence[str]) -> Acknowledged:
         request = f"subscribe-{next(self._requests)}"

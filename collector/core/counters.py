@@ -47,7 +47,6 @@ class Counters:
     flush_wait_s: float = 0.0  # how long the first candle of the last flush had waited when it was safe on the disk
     malformed: int = 0
     unknown: int = 0
-    refused: set[str] = attrs.field(factory=set)  # topics the stream does not have
     quiet_until_ms: int = 0  # local time at which a rate ban or block ends; 0: none
     quiet_until_s: float = 0.0  # the same by the clock that nobody can set
     quiet_why: str = ""

@@ -4,7 +4,7 @@ It only reads what the stations count. A change of the verdict is one line in th
 disk that is nearly full closes the gate of the history pool.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import attrs
 import trio
@@ -45,6 +45,7 @@ class Watched:
     probes: Probes
     local: LocalClock
     work: Callable[[], Work] = lambda: Work(0, 0)  # the writer's
+    refused_topics: Collection[str] = ()
 
     def change(self, settings: Settings) -> None:
         """Other settings are in force from now on."""

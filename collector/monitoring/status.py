@@ -126,7 +126,7 @@ class Reporter:
             confirm_lag_s=round(counters.confirm_lag_s, 3),
             malformed=counters.malformed,
             unknown=counters.unknown,
-            refused_topics=tuple(sorted(counters.refused)),
+            refused_topics=tuple(sorted(self._watched.refused_topics)),
             unconnected=unconnected_text(self._monitor.signs),
         )
 

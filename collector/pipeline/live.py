@@ -14,6 +14,7 @@ import trio
 from collector.bybit import stream_protocol
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
+from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import StreamForbidden, StreamLost, open_stream
 from collector.bybit.stream_session import Out, Session
 from collector.core.candle import MINUTE_MS, Series
@@ -42,6 +43,7 @@ class Live:
     _on_break: Callable[[], None]
     _limit: AddressLimit
     _machine: Machine
+    _refused: RefusedTopics
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
@@ -52,9 +54,9 @@ class Live:
 
     def add(self, every_series: Sequence[Series]) -> None:
         """Streams more series, over connections of their own; not those that are streamed already, unless refused."""
-        again = {series for series in self._streamed if stream_protocol.topic_of(series) in self._counters.refused}
+        again = {series for series in self._streamed if stream_protocol.topic_of(series) in self._refused}
         new = [series for series in every_series if series not in self._streamed or series in again]
-        self._counters.refused.difference_update(map(stream_protocol.topic_of, new))
+        self._refused.discard(map(stream_protocol.topic_of, new))
         self._streamed.update(new)
         self._added += stream_protocol.connections(new)
         self._more.set()
@@ -123,7 +125,9 @@ class Live:
                 self._counters.connections += 1
                 try:
                     topics = {stream_protocol.topic_of(series): series for series in sorted(group)}
-                    session = Session(stream, self._settings.category, topics, self._clock, self._counters)
+                    session = Session(
+                        stream, self._settings.category, topics, self._clock, self._counters, self._refused
+                    )
                     await session.run(out, partial(self._settle, settled))
                 finally:
                     self._counters.connections -= 1

@@ -30,6 +30,7 @@ import trio
 from collector.bybit.address_limit import AddressLimit, open_address_limit
 from collector.bybit.clock import Clock, cancel_when
 from collector.bybit.proxies import proxy_for
+from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.rest_client import Rest, Silence, open_rest
 from collector.core.candle import Series
 from collector.core.counters import Counters
@@ -396,9 +397,12 @@ def _wired(
     reconciler = Reconciler(
         settings, every_series, coverage, clock, rest.server_time, history.fetch, settle_ms, rest.pause
     )
-    live = Live(settings, coverage, clock, counters, reconciler.wake, limit, run.machine)
+    refused = RefusedTopics()
+    live = Live(settings, coverage, clock, counters, reconciler.wake, limit, run.machine, refused)
     local = run.machine.clock
-    watched = Watched(settings, counters, coverage, clock, every_series, run.probes, local, lambda: writer.work)
+    watched = Watched(
+        settings, counters, coverage, clock, every_series, run.probes, local, lambda: writer.work, refused
+    )
     monitor = Monitor(watched, gate)
     supervisor = Supervisor(
         run.notify,

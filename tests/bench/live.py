@@ -10,6 +10,7 @@ import trio
 
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
+from collector.bybit.refused_topics import RefusedTopics
 from collector.core.candle import TIMEFRAMES, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -71,7 +72,16 @@ async def _listen(
     audience: Audience, plan: Plan, settings: Settings, writer: Writer, coverage: CoverageIndex, counters: _Counting
 ) -> Listened:
     every_series = sorted(_series(topic) for topics in audience.groups for topic in topics)
-    live = Live(settings, coverage, Clock(), counters, lambda: None, AddressLimit(settings, "ours"), THIS_MACHINE)
+    live = Live(
+        settings,
+        coverage,
+        Clock(),
+        counters,
+        lambda: None,
+        AddressLimit(settings, "ours"),
+        THIS_MACHINE,
+        RefusedTopics(),
+    )
     await writer.open_files(every_series)
     send, receive = trio.open_memory_channel[Event](CHANNEL)
     sizes: list[float] = []

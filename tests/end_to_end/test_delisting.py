@@ -7,10 +7,12 @@ import attrs
 import pytest
 import trio
 
+from collector.commands.inquiry import ask
 from collector.core.candle import MINUTE_MS
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.errors import SettingsError
+from collector.machine.disk import THIS_DISK
 from collector.pipeline.service import serve
 from collector.sandbox import open_sandbox
 from collector.sandbox.clock import instant_ms
@@ -71,8 +73,8 @@ async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_b
         box.clock.advance(HOUR_MS)
         rereading, stop, seen = Rereading(lambda: attrs.evolve(settings, timeframes=["60", "30"])), trio.Event(), []
 
-        async def watch(counters: Counters, coverage: CoverageIndex) -> None:
-            seen.append((counters, coverage))
+        async def watch(_: Counters, coverage: CoverageIndex) -> None:
+            seen.append(coverage)
             await trio.sleep_forever()
 
         nursery.start_soon(partial(serve, settings, once=False, stop=stop, watch=watch, rereading=rereading))
@@ -83,9 +85,10 @@ async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_b
             await until(
                 lambda: b"2024-05-15 12:30:00" in (whole_lines(settings.data_dir / "ETHUSDT_30.csv") or [b""])[-1]
             )
+        report, _ = await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir)
         stop.set()
-    ((counters, coverage),) = seen
-    assert (coverage.delisted, counters.refused) == ({"ETHUSDT"}, set())
+    (coverage,) = seen
+    assert (coverage.delisted, report.stream.refused_topics) == ({"ETHUSDT"}, ())
 
 
 async def test_a_symbol_that_was_never_stored_is_a_mistake(tmp_path: Path) -> None:

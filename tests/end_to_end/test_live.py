@@ -20,6 +20,7 @@ from collector.core.missing import State
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.machine.disk import THIS_DISK
+from collector.monitoring.report import Report
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import serve
 from collector.sandbox import Clock, Faults, Sandbox
@@ -89,10 +90,14 @@ class Run:
 
 async def until_healthy(settings: Settings) -> None:
     """Asks the collector again and again, as the command `status` does."""
-    state = ""
-    while state != "healthy":
-        report, _ = await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir)
-        state = report.state
+    while (await reported(settings)).state != "healthy":
+        pass
+
+
+async def reported(settings: Settings) -> Report:
+    """What the collector says of itself."""
+    report, _ = await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir)
+    return report
 
 
 @asynccontextmanager
@@ -227,8 +232,9 @@ async def only_what_did_not_come_is_asked_for(directory: Path) -> None:
 @scenario
 async def of_a_refused_topic_every_candle_is_asked_for_and_of_the_others_none(directory: Path) -> None:
     async with fast_box(rate=COUNTED, faults=Faults(refused_topics=("kline.1.BTCUSDT",))) as box:
-        async with running(box, live_settings(box, directory)) as run:
-            assert run.counters.refused == {"kline.1.BTCUSDT"}
+        settings = live_settings(box, directory)
+        async with running(box, settings) as run:
+            assert set((await reported(settings)).stream.refused_topics) == {"kline.1.BTCUSDT"}
             await run.half_past()
             box.counts.clear()
             await run.passes(3)
@@ -366,7 +372,7 @@ async def what_is_listed_while_it_runs_is_collected_and_what_is_delisted_is_kept
             box.clock.rate = 60
             with trio.fail_after(10):  # it was stale until it was known to be delisted
                 await until_healthy(settings)
-            assert "kline.1.SOLUSDT" not in run.counters.refused
+            assert "kline.1.SOLUSDT" not in (await reported(settings)).stream.refused_topics
         box.clock.rate = 0
         assert (await fetch(settings)).complete
         assert wrongs(box, attrs.evolve(settings, symbols=("BTCUSDT", "SOLUSDT", "XRPUSDT"))) == []

@@ -14,6 +14,7 @@ import trio.testing
 
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
+from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import StreamForbidden, StreamLost
 from collector.core.candle import MINUTE_MS, Series, timeframe
 from collector.core.counters import Counters
@@ -127,6 +128,7 @@ class Station:
     live: Live
     counters: Counters
     coverage: CoverageIndex
+    refused: RefusedTopics
     clock: Clock
     receive: trio.MemoryReceiveChannel[Event]
     scope: trio.CancelScope
@@ -163,14 +165,16 @@ async def on_air(
     """Streams these series until left."""
     settings = settings_for("http://127.0.0.1", Path("nowhere"), **changes)
     send, receive = trio.open_memory_channel[Event](buffer)
-    coverage, clock, counters = CoverageIndex(), Clock(), Counters()
+    coverage, refused, clock, counters = CoverageIndex(), RefusedTopics(), Clock(), Counters()
     breaks: list[float] = []
     limit = AddressLimit(settings, "ours")
-    live = Live(settings, coverage, clock, counters, lambda: breaks.append(trio.current_time()), limit, THIS_MACHINE)
+    live = Live(
+        settings, coverage, clock, counters, lambda: breaks.append(trio.current_time()), limit, THIS_MACHINE, refused
+    )
     with receive, trio.fail_after(_LONG_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(live.stream, every_series, send)
-            yield Station(exchange, live, counters, coverage, clock, receive, nursery.cancel_scope, breaks)
+            yield Station(exchange, live, counters, coverage, refused, clock, receive, nursery.cancel_scope, breaks)
             nursery.cancel_scope.cancel()
 
 
@@ -232,7 +236,7 @@ async def test_a_series_that_is_added_again_has_no_second_connection_unless_it_w
             station.live.add([BTC, ETH])
             await trio.sleep(5)
         assert [wire.topics for wire in exchange.wires] == [["kline.1.BTCUSDT"], ["kline.1.ETHUSDT"]]
-        assert station.counters.refused == set()
+        assert set(station.refused) == set()
 
 
 async def test_a_candle_of_the_future_is_not_passed_on_and_does_not_move_the_clock(
@@ -310,7 +314,7 @@ async def test_a_refused_topic_is_left_out_and_the_rest_asked_for_again(
     async with on_air(exchange) as station:
         wire = await exchange.connection()
         assert requests(wire) == [["kline.1.BTCUSDT", "kline.1.ETHUSDT"], ["kline.1.BTCUSDT"]]
-        assert station.counters.refused == {"kline.1.ETHUSDT"}
+        assert set(station.refused) == {"kline.1.ETHUSDT"}
         wire.say(pushed(0))
         assert await station.confirmed() == [0]
 
@@ -324,7 +328,7 @@ async def test_a_topic_that_the_next_connection_has_is_refused_no_more(
         exchange.refuses.clear()
         wire.cut()
         await exchange.connection(2)
-        assert station.counters.refused == set()
+        assert set(station.refused) == set()
         station.live.add([ETH])
         await trio.sleep(5)
         assert [wire.topics for wire in exchange.wires[1:]] == [["kline.1.BTCUSDT", "kline.1.ETHUSDT"]]
@@ -339,10 +343,10 @@ async def test_a_topic_that_was_refused_is_asked_for_again_on_the_same_connectio
         wire = await exchange.connection()
         await trio.sleep(1500)
         assert requests(wire)[-2:] == [["kline.1.ETHUSDT"]] * 2
-        assert (wire.topics, station.counters.refused) == (["kline.1.BTCUSDT"], {"kline.1.ETHUSDT"})
+        assert (wire.topics, set(station.refused)) == (["kline.1.BTCUSDT"], {"kline.1.ETHUSDT"})
         exchange.refuses.clear()
         await trio.sleep(3000)
-        assert (wire.topics, station.counters.refused) == (["kline.1.BTCUSDT", "kline.1.ETHUSDT"], set())
+        assert (wire.topics, set(station.refused)) == (["kline.1.BTCUSDT", "kline.1.ETHUSDT"], set())
         assert len(exchange.wires) == 1
 
 
@@ -355,7 +359,7 @@ async def test_what_was_refused_is_asked_for_again_in_the_same_order_in_every_pr
     async with on_air(exchange, every_series) as station:
         wire = await exchange.connection()
         await trio.sleep(700)
-        assert station.counters.refused == set(topics)
+        assert set(station.refused) == set(topics)
         assert requests(wire)[-8:] == [[topic] for topic in topics]
 
 
@@ -367,7 +371,7 @@ async def test_when_every_topic_is_refused_the_connection_stays(
     async with on_air(exchange) as station:
         await trio.sleep(100)
         assert len(exchange.wires) == 1
-        assert station.counters.refused == set(topics)
+        assert set(station.refused) == set(topics)
 
 
 async def test_already_subscribed_is_as_good_as_subscribed(exchange: FakeExchange, autojump_clock: Clockwork) -> None:
@@ -375,7 +379,7 @@ async def test_already_subscribed_is_as_good_as_subscribed(exchange: FakeExchang
     async with on_air(exchange) as station:
         wire = await exchange.connection()
         assert requests(wire)[-1] == ["kline.1.BTCUSDT"]
-        assert not station.counters.refused
+        assert not station.refused
         assert station.counters.connects == 1
 
 
@@ -388,7 +392,7 @@ async def test_a_refusal_that_names_none_of_the_topics_costs_only_the_bad_one(
     async with on_air(exchange, many) as station:
         wire = await exchange.connection()
         assert sorted([*wire.topics, "kline.1.A7USDT"]) == sorted(f"kline.1.{series.symbol}" for series in many)
-        assert station.counters.refused == {"kline.1.A7USDT"}
+        assert set(station.refused) == {"kline.1.A7USDT"}
         assert station.counters.connects == 1
         assert len(requests(wire)) < 10
 
@@ -399,7 +403,7 @@ async def test_a_refusal_that_names_no_topic_is_about_the_only_one_that_was_aske
     exchange.refuses = {"": "Params Error"}
     async with on_air(exchange, [BTC]) as station:
         await trio.sleep(100)
-        assert (station.counters.connects, station.counters.refused) == (1, {"kline.1.BTCUSDT"})
+        assert (station.counters.connects, set(station.refused)) == (1, {"kline.1.BTCUSDT"})
 
 
 async def test_already_subscribed_is_as_good_also_without_the_name(
@@ -408,7 +412,7 @@ async def test_already_subscribed_is_as_good_also_without_the_name(
     exchange.refuses = {"kline.1.ETHUSDT": "error:already subscribed"}
     async with on_air(exchange) as station:
         assert (await exchange.connection()).topics == ["kline.1.BTCUSDT"]
-        assert (station.counters.connects, station.counters.refused) == (1, set())
+        assert (station.counters.connects, set(station.refused)) == (1, set())
 
 
 async def test_a_refusal_of_everything_that_names_no_topic_ends_the_connection(
@@ -419,7 +423,7 @@ async def test_a_refusal_of_everything_that_names_no_topic_ends_the_connection(
         await exchange.connection()
         exchange.refuses = {}
         assert (await exchange.connection(2)).topics
-        assert not station.counters.refused
+        assert not station.refused
 
 
 async def test_an_acknowledgement_that_does_not_come_ends_the_connection_after_ten_seconds(
@@ -451,7 +455,7 @@ async def test_an_answer_that_does_not_say_to_what_is_to_what_was_asked(
     async with on_air(exchange, many, category="spot") as station:
         wire = await exchange.connection()
         assert len(set(wire.topics)) == len(wire.topics) == 23
-        assert station.counters.refused == exchange.refuses.keys()
+        assert set(station.refused) == exchange.refuses.keys()
         assert station.counters.connects == 1
 
 
@@ -463,7 +467,7 @@ async def test_a_refusal_that_does_not_say_to_what_is_to_the_request_with_its_to
     async with trio.open_nursery() as nursery:
         nursery.start_soon(answer_the_last_first, exchange)
         async with on_air(exchange, many, category="spot") as station:
-            assert station.counters.refused == {requests(exchange.wires[0])[1][0]}
+            assert set(station.refused) == {requests(exchange.wires[0])[1][0]}
             assert station.counters.connects == 1
 
 
