@@ -4,29 +4,8 @@ import ast
 import re
 from pathlib import Path
 
-import pytest
-
-from collector.core.wording import counted
-
 PRODUCT = Path(__file__).parent.parent / "collector"
 NOUNS = "candle row file symbol span request topic connection byte message error column value ban answer time more"
-
-
-@pytest.mark.parametrize(
-    ("number", "noun", "said"),
-    [
-        (0, "candle", "0 candles"),
-        (1, "candle", "1 candle"),
-        (2000, "candle", "2,000 candles"),
-        (1, "retry", "1 retry"),
-        (3, "retry", "3 retries"),
-        (1, "day", "1 day"),
-        (2, "day", "2 days"),
-        (4, "series", "4 series"),
-    ],
-)
-def test_a_number_agrees_with_its_noun(number: int, noun: str, said: str) -> None:
-    assert counted(number, noun) == said
 
 
 def test_no_sentence_has_a_number_before_a_plural_that_is_written_out() -> None:

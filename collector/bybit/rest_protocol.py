@@ -19,8 +19,8 @@ from collector.core.maintenance import Maintenance
 from collector.core.missing import InvalidRow
 from collector.core.planning import EARLIEST_MS, PAGE, SETTLE_MS
 from collector.core.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, plain_line, rows_of_lines
-from collector.core.spans import NOTHING, Span, Spans, moment_text
-from collector.core.wording import counted
+from collector.core.spans import NOTHING, Span, Spans
+from collector.core.text import counted, moment_text
 from collector.errors import BadAnswer, BadRow, Banned, Blocked, ExchangeError, Rejected, Restricted, TryAgain
 
 KLINE = "/v5/market/kline"

@@ -14,7 +14,7 @@ from collector.bybit.address_limit import open_address_limit
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Rest, Silence, open_rest
 from collector.core.counters import Counters
-from collector.core.spans import moment_text
+from collector.core.text import moment_text
 from collector.errors import Banned
 from collector.machine import Machine
 from collector.settings.settings import Settings

@@ -41,9 +41,9 @@ from collector.commands.status import status
 from collector.commands.stderr import is_journal, lasting
 from collector.commands.symbols import symbols
 from collector.commands.terminal import can_draw, print_line, say
-from collector.core.wording import counted
+from collector.core.text import counted
 from collector.errors import CollectorError, SettingsError, cause_of
-from collector.integrity.repair import Mended, Plan, show_plans
+from collector.integrity.repair import Plan, RepairResult, show_plans
 from collector.integrity.samples import Draw
 from collector.logs import get_logger, open_logs, set_level
 from collector.machine.disk import THIS_DISK
@@ -296,7 +296,7 @@ def _end_unless_complete(outcome: Outcome) -> None:
         sys.exit(_INTERRUPTED if outcome.stopped else 1)
 
 
-def _repaired(mended: Mended, *, planned: bool) -> Iterator[str]:
+def _repaired(mended: RepairResult, *, planned: bool) -> Iterator[str]:
     if mended.settled:
         yield (
             f"on {counted(mended.settled, 'candle')} the exchange's own timeframes disagree, as both were read again; "

@@ -19,7 +19,7 @@ from collector.core.redaction import hidden, secrets_in
 from collector.errors import SettingsError, StorageError
 from collector.integrity.audit import audit
 from collector.integrity.checker import DataIntegrityChecker
-from collector.integrity.findings import Checked, totals
+from collector.integrity.findings import FileReport, totals
 from collector.integrity.reports import write_report
 from collector.integrity.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
 from collector.logs import open_logs
@@ -85,7 +85,7 @@ def _is_chosen(options: Options, path: Path) -> bool:
 
 def _tell(
     options: Options,
-    checked: Sequence[Checked],
+    checked: Sequence[FileReport],
     record: Mapping[str, Any],
     differences: Sequence[Difference | Uncompared],
     *,

@@ -14,7 +14,7 @@ from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
-from collector.core.wording import agreeing, counted
+from collector.core.text import agreeing, counted
 from collector.machine import THIS_MACHINE
 from collector.pipeline.outcome import Outcome, summary_lines
 from collector.pipeline.service import Watch, serve

@@ -7,7 +7,7 @@ import typer
 from collector.commands.options import Options, with_options
 from collector.commands.terminal import AsJson, print_json, say, show
 from collector.core.missing import State
-from collector.core.spans import span_texts
+from collector.core.text import span_texts
 from collector.integrity.gaps import find_gaps, gaps_summary
 from collector.machine.disk import THIS_DISK
 from collector.storage.stored import is_any_stored

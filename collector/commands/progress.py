@@ -12,8 +12,7 @@ from rich.text import Text
 
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.core.spans import moment_text
-from collector.core.wording import agreeing
+from collector.core.text import agreeing, moment_text
 from collector.logs import get_logger
 
 log = get_logger(__name__)

@@ -6,8 +6,7 @@ from rich.table import Table
 
 from collector.commands.listing import Prose
 from collector.core.redaction import printable
-from collector.core.spans import duration_text, moment_text
-from collector.core.wording import counted
+from collector.core.text import counted, duration_text, moment_text
 from collector.monitoring.report import Report
 
 _MB = 1_000_000

@@ -10,8 +10,7 @@ import typer
 from collector.commands.options import Options, with_options
 from collector.commands.selection import Selection
 from collector.commands.terminal import AsJson, print_json, print_line, say, show
-from collector.core.spans import moment_text
-from collector.core.wording import counted
+from collector.core.text import counted, moment_text
 from collector.machine import THIS_MACHINE
 from collector.pipeline.symbols import list_symbols
 

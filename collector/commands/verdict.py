@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from collector.core.wording import counted
-from collector.integrity.findings import Checked
+from collector.core.text import counted
+from collector.integrity.findings import FileReport
 from collector.integrity.samples import Difference, Uncompared
 
 _FILES = 40  # that are shown
@@ -16,13 +16,13 @@ _FILES = 40  # that are shown
 TITLES = ("file", "rows", "gaps", "missing", "duplicates", "out of order", "invalid", "disagree", "")
 
 
-def worth_telling(checked: Sequence[Checked]) -> list[Checked]:
+def worth_telling(checked: Sequence[FileReport]) -> list[FileReport]:
     """The first files with anything to say about; those with issues first."""
     told = [each for each in checked if each.is_worth_telling]
     return sorted(told, key=lambda each: not each.has_issues)[:_FILES]
 
 
-def table_rows(checked: Sequence[Checked]) -> Iterator[tuple[str, ...]]:
+def table_rows(checked: Sequence[FileReport]) -> Iterator[tuple[str, ...]]:
     """A row for each file of which there is anything to say."""
     for each in worth_telling(checked):
         record = each.record()
@@ -37,7 +37,7 @@ def ledger_lines(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"{problem}; what is missing before and after the rows of the files is unknown, the next start finds it"
 
 
-def finding_lines(checked: Sequence[Checked]) -> Iterator[str]:
+def finding_lines(checked: Sequence[FileReport]) -> Iterator[str]:
     """A line for each finding, with the file's name before it."""
     shown = worth_telling(checked)
     for each in shown:

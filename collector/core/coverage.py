@@ -15,10 +15,10 @@ from collector.core.missing import (
     Gap,
     InvalidRow,
     State,
-    asked_anew,
     attempts_reset,
     before_listing,
     ended,
+    expired,
     failed,
     invalid,
     left_out,
@@ -38,7 +38,7 @@ class SeriesCoverage(Verification):
     """What is known of one series. All spans are on its timeframe's grid."""
 
     wanted: Spans = NOTHING
-    wanted_besides: Spans = NOTHING  # the part of it that was taken out of the file, however little the settings want
+    quarantined: Spans = NOTHING  # the part of it that was taken out of the file, however little the settings want
     held: Spans = NOTHING
     in_flight: Spans = NOTHING
     gaps: tuple[Gap, ...] = ()
@@ -92,7 +92,7 @@ class CoverageIndex:
     def want(self, series: Series, span: Spans) -> None:
         """From now on, these candles and no others are wanted of the series, and none after its end if it has one."""
         record = self[series]
-        span |= record.wanted_besides
+        span |= record.quarantined
         if record.wanted and any(gap.state is State.DELISTED for gap in record.gaps):
             span = record.wanted | span.within(0, record.wanted.bounds.end_ms)
         if record.wanted and (not span or span.bounds.end_ms < record.wanted.bounds.end_ms):
@@ -113,10 +113,10 @@ class CoverageIndex:
         for series in every_series:
             self.want(series, NOTHING)
 
-    def want_besides(self, series: Series, spans: Spans) -> None:
+    def want_quarantined(self, series: Series, spans: Spans) -> None:
         """These candles are wanted from now on, whatever else is."""
         record = self[series]
-        record.wanted_besides = spans
+        record.quarantined = spans
         self.want(series, record.wanted)
 
     def settled(self, series: Series) -> Spans:
@@ -142,9 +142,7 @@ class CoverageIndex:
         missing = record.wanted - record.held - record.in_flight
         if missing and record.gaps:
             missing -= not_due(record.gaps, now_ms)
-        return (
-            missing | (record.to_verify(series.timeframe, now_ms) - record.in_flight) if record.unverified else missing
-        )
+        return missing | (record.due(series.timeframe, now_ms) - record.in_flight) if record.unverified else missing
 
     def requests(self, series: Series, due: Spans, now_ms: int) -> Spans:
         """What to ask for so that all that is due takes the fewest requests; what is held may be asked for again."""
@@ -153,7 +151,7 @@ class CoverageIndex:
         between = (record.held | record.wanted) - record.in_flight - alone
         return joined(series.timeframe, due - alone, between) | (due & alone)
 
-    def hole(self, series: Series, start_ms: int, end_ms: int, staged: Spans) -> Spans:
+    def fillable(self, series: Series, start_ms: int, end_ms: int, staged: Spans) -> Spans:
         """What lies between two instants and is going to be filled: wanted, not staged, not on record as missing."""
         record = self[series]
         if not record.wanted:
@@ -214,7 +212,7 @@ class CoverageIndex:
             record.drop_contradicted()
             if series.symbol in self.delisted:
                 self._note_end(series)
-        record.contained(span, covered, now_ms)
+        record.answered(span, covered, now_ms)
         self._landed(series, span)
 
     def confirm(self, series: Series, candle: Spans, held: Spans) -> None:
@@ -229,12 +227,12 @@ class CoverageIndex:
         """These candles are held, and nobody remembers whether a REST answer has contained them."""
         self[series].unverified |= covered
 
-    def doubt(self, series: Series, since_ms: int) -> None:
+    def recheck(self, series: Series, since_ms: int) -> None:
         """What the stream confirmed since then is to be read again now: the connection was lost, and the exchange may
         have corrected itself unheard. `since_ms` may be any moment; the candle it lies in is read whole."""
         record = self[series]
         if record.unverified:
-            record.doubt(series.timeframe.floor(since_ms))
+            record.recheck(series.timeframe.floor(since_ms))
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """The request for a span failed for good: it goes back to the missing, with the reason."""
@@ -244,7 +242,7 @@ class CoverageIndex:
         record.gaps = update_gaps(
             record.gaps, span, still_missing, lambda before, part: failed(before, part, now_ms, why)
         )
-        record.contained(span, NOTHING, now_ms)
+        record.answered(span, NOTHING, now_ms)
         self._landed(series, span)
 
     def delist(self, symbols: Collection[str]) -> None:
@@ -268,10 +266,10 @@ class CoverageIndex:
             if record.gaps:
                 record.gaps = tuple(map(attempts_reset, record.gaps))
 
-    def ask_anew(self, every_series: Iterable[Series]) -> None:
+    def expire_claims(self, every_series: Iterable[Series]) -> None:
         """What the exchange is known not to have is asked for at once, however long ago it was asked for."""
         for series in every_series:
-            self[series].gaps = tuple(map(asked_anew, self[series].gaps))
+            self[series].gaps = tuple(map(expired, self[series].gaps))
 
     def drop_future_timestamps(self, now_ms: int) -> None:
         """What was asked for later than now is of a clock that was wrong: it is due at once."""
@@ -296,16 +294,16 @@ class CoverageIndex:
         """Whether nothing tells yet that the series goes back to the candle that opens at `start_ms`."""
         record = self[series]
         held_ms = record.held[0].start_ms if record.held else None
-        known = [ms for ms in (record.listed_ms, self.first_ms(series), held_ms) if ms is not None]
+        known = [ms for ms in (record.listed_ms, self.listing_ms(series), held_ms) if ms is not None]
         return not known or start_ms < min(known)
 
-    def first_ms(self, series: Series) -> int | None:
+    def listing_ms(self, series: Series) -> int | None:
         """Where the exchange's answers for the series began when it was asked; None: it was not, or they go further
         back than anything wanted."""
         ends = (gap.span.end_ms for gap in self[series].gaps if gap.state is State.BEFORE_LISTING)
         return max(ends, default=None)
 
-    def begins(self, series: Series, asked_ms: int, first_ms: int, now_ms: int) -> Spans:
+    def set_listing_date(self, series: Series, asked_ms: int, first_ms: int, now_ms: int) -> Spans:
         """Asked for everything from `asked_ms` on, the exchange has nothing of the series before `first_ms`.
 
         What is held goes further back where it has dropped old candles. Returns where nothing can be had.

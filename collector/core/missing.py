@@ -126,7 +126,7 @@ def failed(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
     return Gap(span, State.PENDING, tries, now_ms, why, now_ms)
 
 
-def asked_anew(gap: Gap) -> Gap:
+def expired(gap: Gap) -> Gap:
     """The note when somebody wants to know at once whether it still holds."""
     return attrs.evolve(gap, asked_ms=0) if gap.state in CLAIMS else gap
 

@@ -33,16 +33,16 @@ class Window:
     probes_listing: bool = False
 
 
-def wanted(frame: Timeframe, now_ms: int, days: int | None, *, newest_only: bool) -> Spans:
+def wanted(timeframe: Timeframe, now_ms: int, days: int | None, *, newest_only: bool) -> Spans:
     """The closed candles to have of a series: those of the last `days`, if that says anything, and of them only the
     newest, if no more are wanted.
 
     The candle that contains the first instant is wanted whole, so that coarse timeframes reach as far as fine ones.
     """
-    end = frame.floor(now_ms)
-    starts = [] if days is None else [frame.floor(max(EARLIEST_MS, now_ms - days * DAY_MS))]
+    end = timeframe.floor(now_ms)
+    starts = [] if days is None else [timeframe.floor(max(EARLIEST_MS, now_ms - days * DAY_MS))]
     if newest_only:
-        starts.append(frame.shift(end, -NEWEST))
+        starts.append(timeframe.shift(end, -NEWEST))
     return Spans.between(max(starts), end)
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.core.spans import NOTHING, Span, Spans
-from collector.core.wording import counted
+from collector.core.text import counted
 
 COLUMNS = ("timestamp", "datetime", "open", "high", "low", "close", "volume", "turnover")
 HEADER = (",".join(COLUMNS) + "\n").encode()
@@ -81,7 +81,7 @@ def rows_of_lines(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows:
     return rows
 
 
-def _sound_rows(frame: Timeframe, lines: Sequence[bytes]) -> Rows | None:
+def _sound_rows(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows | None:
     """The candles as text; None when something is wrong with any of them.
 
     All of the text is looked at at once, and all of its numbers are read at once, which costs a fraction of looking at
@@ -98,16 +98,16 @@ def _sound_rows(frame: Timeframe, lines: Sequence[bytes]) -> Rows | None:
         numbers = _FLAT.decode(b"[%b]" % text)
     except msgspec.DecodeError:
         return None
-    opens = _opens(frame, numbers[::7])
+    opens = _opens(timeframe, numbers[::7])
     if opens is None or not _are_candles(*(numbers[column::7] for column in range(1, 5))):
         return None
     if set(map(_BEHIND_TIME, lines)) != {ord(",")}:  # a time is written as `170.0`, which means the same number
         return None
     pieces = [b"\n"] * (5 * len(lines))
     pieces[0::5] = map(_TIME, lines)
-    pieces[1::5], pieces[2::5] = _stamps(frame, opens)
+    pieces[1::5], pieces[2::5] = _stamps(timeframe, opens)
     pieces[3::5] = map(_NUMBERS, lines)
-    return Rows(b"".join(pieces), covered_spans(frame, opens))
+    return Rows(b"".join(pieces), covered_spans(timeframe, opens))
 
 
 def row_of(timeframe: Timeframe, candle: Values) -> Rows:
@@ -220,17 +220,17 @@ def _place(name: str, time: str) -> tuple[str, Spans] | None:
 
     All symbols have their candles at the same times, so this is remembered.
     """
-    frame = TIMEFRAMES[name]
-    if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and frame.is_open(int(time))):
+    timeframe = TIMEFRAMES[name]
+    if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and timeframe.is_open(int(time))):
         return None
-    (day,), (clock,) = _stamps(frame, [int(time)])
-    return f"{time}{day.decode()}{clock.decode()}", covered_spans(frame, [int(time)])
+    (day,), (clock,) = _stamps(timeframe, [int(time)])
+    return f"{time}{day.decode()}{clock.decode()}", covered_spans(timeframe, [int(time)])
 
 
-def _stamps(frame: Timeframe, opens: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
+def _stamps(timeframe: Timeframe, opens: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
     """The `datetime` column in two parts, the dates with the comma before them and the times of day: the open times in
     UTC, all of them on whole minutes."""
-    step = frame.step_ms
+    step = timeframe.step_ms
     if step is None or step > DAY_MS or not _is_run(opens, step):
         return [_date(ms // DAY_MS) for ms in opens], [_CLOCKS[ms % DAY_MS // MINUTE_MS] for ms in opens]
     dates: list[bytes] = []
@@ -264,18 +264,18 @@ def _is_run(opens: Sequence[int], step: int) -> bool:
     return opens[-1] - opens[0] == (len(opens) - 1) * step
 
 
-def _opens(frame: Timeframe, times: list[float]) -> list[int] | None:
+def _opens(timeframe: Timeframe, times: list[float]) -> list[int] | None:
     """The times as whole numbers, if they are on the grid and increase."""
-    first, last, step = times[0], times[-1], frame.step_ms
+    first, last, step = times[0], times[-1], timeframe.step_ms
     if not OLDEST_MS <= first <= last <= LATEST_MS:
         return None
-    if step and frame.is_open(int(first)) and last - first == (len(times) - 1) * step:  # a run, if anything
+    if step and timeframe.is_open(int(first)) and last - first == (len(times) - 1) * step:  # a run, if anything
         opens = list(range(int(first), int(last) + 1, step))
         return opens if times == opens else None
     if not all(map(lt, times, times[1:])):  # what increases lies between its first and its last
         return None
     opens = list(map(int, times))
-    return opens if times == opens and all(map(frame.is_open, opens)) else None
+    return opens if times == opens and all(map(timeframe.is_open, opens)) else None
 
 
 def _are_candles(opens: list[float], highs: list[float], lows: list[float], closes: list[float]) -> bool:
@@ -288,24 +288,24 @@ def _are_candles(opens: list[float], highs: list[float], lows: list[float], clos
 # Naming what is wrong.
 
 
-def _culprit(frame: Timeframe, candles: Sequence[Sequence[str]]) -> NotACandle:
+def _culprit(timeframe: Timeframe, candles: Sequence[Sequence[str]]) -> NotACandle:
     previous = -1
     for candle in candles:
-        defect = _defect_of_time(frame, candle[0], previous) or _defect_of_numbers(candle)
+        defect = _defect_of_time(timeframe, candle[0], previous) or _defect_of_numbers(candle)
         if defect:
             return NotACandle(defect)
         previous = int(candle[0])
     raise AssertionError("candles that are good one by one are good together")
 
 
-def _defect_of_time(frame: Timeframe, time: str, previous_ms: int) -> str | None:
+def _defect_of_time(timeframe: Timeframe, time: str, previous_ms: int) -> str | None:
     if not (time.isascii() and time.isdigit() and len(time) <= 13 and str(int(time)) == time):
         return f"open time {time[:40]!r} is not a number"
     open_ms = int(time)
     if open_ms < OLDEST_MS:
         return f"open time {open_ms} is too long ago to be true"
-    if not frame.is_open(open_ms):
-        return f"open time {open_ms} is off the grid of timeframe {frame}"
+    if not timeframe.is_open(open_ms):
+        return f"open time {open_ms} is off the grid of timeframe {timeframe}"
     if open_ms <= previous_ms:
         return f"open time {open_ms} is {'there twice' if open_ms == previous_ms else 'out of order'}"
     return None

@@ -7,7 +7,6 @@ knows neither candles nor files, and it never asks what time it is.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
 import attrs
 
@@ -130,23 +129,3 @@ def _difference(kept: tuple[Span, ...], removed: tuple[Span, ...]) -> Iterator[S
             ahead += 1
         if start < span.end_ms:
             yield Span(start, span.end_ms)
-
-
-def moment_text(ms: int) -> str:
-    """An instant for a person to read, in UTC."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def duration_text(seconds: float) -> str:
-    """How long something takes, for a person to read: its two largest units."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def span_texts(span: Span) -> dict[str, str]:
-    """A span for a log line."""
-    return {"start": moment_text(span.start_ms), "end": moment_text(span.end_ms)}

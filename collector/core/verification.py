@@ -30,27 +30,27 @@ class Verification:
     """What is unverified of one series."""
 
     unverified: Spans = NOTHING  # held as the stream confirmed it, and in no REST answer so far
-    doubtful: Spans = NOTHING  # the part of it that is to be asked for as soon as possible
+    recheck_now: Spans = NOTHING  # the part of it that is to be asked for as soon as possible
     left_out: Spans = NOTHING  # the part of it that an answer left out
     verify_tries: int = 0
     verify_from_ms: int = 0  # the end of the pause
 
-    def to_verify(self, frame: Timeframe, now_ms: int) -> Spans:
+    def due(self, timeframe: Timeframe, now_ms: int) -> Spans:
         """What to ask for now: all that is unverified if the oldest of it is due, else what is in doubt."""
         if not self.unverified:
             return NOTHING
-        due = self.left_out or frame.close(self.unverified[0].start_ms) < now_ms - VERIFY_AFTER_MS
-        return self.unverified if due and now_ms >= self.verify_from_ms else self.doubtful
+        due = self.left_out or timeframe.close(self.unverified[0].start_ms) < now_ms - VERIFY_AFTER_MS
+        return self.unverified if due and now_ms >= self.verify_from_ms else self.recheck_now
 
-    def doubt(self, since_ms: int) -> None:
+    def recheck(self, since_ms: int) -> None:
         """Has what is unverified from this instant on asked for at once, unless a pause is on for it."""
-        self.doubtful |= self.unverified - Spans.between(0, since_ms) - self.left_out
+        self.recheck_now |= self.unverified - Spans.between(0, since_ms) - self.left_out
 
-    def contained(self, asked: Spans, covered: Spans, now_ms: int) -> None:
+    def answered(self, asked: Spans, covered: Spans, now_ms: int) -> None:
         """An answer contained these of the candles asked for; `covered` is empty for a failed request."""
         left = (self.unverified & asked) - covered
         self.unverified -= covered
-        self.doubtful -= asked
+        self.recheck_now -= asked
         self.left_out = (self.left_out - covered) | left
         if left and now_ms >= self.verify_from_ms:  # the answers of one round make one pause
             self.verify_tries += 1
@@ -65,5 +65,5 @@ class Verification:
     def keep(self, held: Spans) -> None:
         """Forgets the candles that have left the file."""
         self.unverified &= held
-        self.doubtful &= held
+        self.recheck_now &= held
         self.left_out &= held

@@ -19,10 +19,10 @@ from collector.core.missing import SETTLED, Gap
 from collector.core.rows import HEADER, open_of_line
 from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import DirectoryInUse, StorageError
-from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lines, contradictions, finer_frames
+from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lines, contradictions, finer_timeframes
 from collector.integrity.demand import Demand
-from collector.integrity.examination import MOST, Examination, examine, parted
-from collector.integrity.findings import Checked, Comparison, totals
+from collector.integrity.examination import MOST, Examination, examine, split_rows
+from collector.integrity.findings import Comparison, FileReport, totals
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
@@ -143,7 +143,7 @@ class DataIntegrityChecker:
         gone = {series: path for series, path in paths.items() if path not in there}
         return (path for series, path in gone.items() if self._outside(series, self._missing(path, series)))
 
-    def check_each(self, paths: Sequence[Path]) -> Iterator[Checked]:
+    def check_each(self, paths: Sequence[Path]) -> Iterator[FileReport]:
         """One file after another.
 
         Raises:
@@ -154,7 +154,7 @@ class DataIntegrityChecker:
         self._flawless.clear()
         return self._each(paths)
 
-    def _each(self, paths: Iterable[Path]) -> Iterator[Checked]:
+    def _each(self, paths: Iterable[Path]) -> Iterator[FileReport]:
         try:
             yield from map(self._checked, paths)
         finally:
@@ -186,23 +186,23 @@ class DataIntegrityChecker:
         self._never_fetched = demanded.keys() - known
         self._saved.want(demanded)
 
-    def _checked(self, path: Path) -> Checked:
+    def _checked(self, path: Path) -> FileReport:
         series = Series.of_file(path.name)
         if series is None:
-            return Checked(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
+            return FileReport(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
         try:
             data, examination = self._look(path, series)
         except FileNotFoundError:
             why = "never fetched" if series in self._never_fetched else "there is no such file"
-            return self._with_missing(Checked(path.name, why, series), path)
+            return self._with_missing(FileReport(path.name, why, series), path)
         except OSError as error:
-            return Checked(path.name, f"it cannot be read: {error.strerror or error}", series)
+            return FileReport(path.name, f"it cannot be read: {error.strerror or error}", series)
         if examination.flawless:
             self._flawless[path] = len(data), data[-_END:]
-        checked = self._with_missing(Checked(path.name, None, series, examination), path)
+        checked = self._with_missing(FileReport(path.name, None, series, examination), path)
         return self._compared(checked, path, data)
 
-    def _with_missing(self, checked: Checked, path: Path) -> Checked:
+    def _with_missing(self, checked: FileReport, path: Path) -> FileReport:
         """With what the ledger knows of the candles that are not in the file."""
         assert checked.series
         gaps = self._missing(path, checked.series, checked.examination.present)
@@ -249,12 +249,12 @@ class DataIntegrityChecker:
             return False
         return path.stat().st_size != size or _is_owned(self._disk, path.parent)
 
-    def _compared(self, checked: Checked, path: Path, data: bytes) -> Checked:
+    def _compared(self, checked: FileReport, path: Path, data: bytes) -> FileReport:
         """With every finer file of its symbol that is there."""
         assert checked.series
         coarse, comparisons = Lines(checked.series.timeframe, _sound(data, checked.examination)), []
-        for frame in finer_frames(checked.series.timeframe):
-            finer = Series(checked.series.symbol, frame)
+        for timeframe in finer_timeframes(checked.series.timeframe):
+            finer = Series(checked.series.symbol, timeframe)
             fine = self._finer_lines(finer, path.with_name(finer.file_name))
             if fine:
                 found = contradictions(coarse, fine)
@@ -293,7 +293,7 @@ class _Comparing:
     _data_dir: Path
     _coarser: Series
     _finer: Series
-    _doubtful: dict[int, bytes] = attrs.field(factory=dict)
+    _unconfirmed: dict[int, bytes] = attrs.field(factory=dict)
     _known: dict[int, Known] = attrs.field(factory=dict)
     _first: dict[bool, list[Disagreement]] = attrs.field(factory=lambda: {True: [], False: []})
     _counts: dict[bool, int] = attrs.field(factory=lambda: {True: 0, False: 0})
@@ -306,7 +306,7 @@ class _Comparing:
             self._take(each, record.get(each.open_ms))
         return Comparison(
             self._finer,
-            self._doubtful,
+            self._unconfirmed,
             self._known,
             tuple(self._first[False]),
             tuple(self._first[True]),
@@ -320,7 +320,7 @@ class _Comparing:
         if known and is_known:
             self._known[found.open_ms] = known
         else:
-            self._doubtful[found.open_ms] = digest
+            self._unconfirmed[found.open_ms] = digest
         self._counts[is_known] += len(found.columns)
         if len(self._first[is_known]) < MOST:
             self._first[is_known] += found.disagreements(self._finer.file_name)
@@ -365,7 +365,7 @@ def _sound(data: bytes, examination: Examination) -> bytes:
         return data[len(HEADER) :]
     if examination.foreign:
         return b""
-    lines, _ = parted(data, examination)
+    lines, _ = split_rows(data, examination)
     if not examination.in_order:
         lines.sort(key=open_of_line)
     return b"".join(lines)

@@ -21,7 +21,7 @@ import polars as pl
 
 from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.core.rows import COLUMNS
-from collector.core.spans import moment_text
+from collector.core.text import moment_text
 
 _NAMES = COLUMNS[2:]
 _PRICES, _SUMS = _NAMES[:4], _NAMES[4:]
@@ -71,16 +71,16 @@ class Contradiction:
             yield Disagreement(self.open_ms, name, own[place], f"{made[place]:f}", finer)
 
 
-def finer_frames(frame: Timeframe) -> list[Timeframe]:
+def finer_timeframes(timeframe: Timeframe) -> list[Timeframe]:
     """The timeframes whose candles make up whole candles of this one, the coarsest first."""
-    return [each for each in reversed(TIMEFRAMES.values()) if each.fills(frame)]
+    return [each for each in reversed(TIMEFRAMES.values()) if each.fills(timeframe)]
 
 
 @attrs.define(slots=False)
 class Lines:
     """The whole, sound rows of one file, in order, without the header: to be compared with others of its symbol."""
 
-    frame: Timeframe
+    timeframe: Timeframe
     text: bytes
     _made: dict[Timeframe, pl.DataFrame] = attrs.field(factory=dict, init=False)
 
@@ -99,9 +99,9 @@ class Lines:
         rows = pl.read_csv(self.text, schema=_SCHEMA, columns=_NUMBERS, has_header=False, quote_char=None, glob=False)
         return rows.with_row_index("place")
 
-    def made(self, frame: Timeframe) -> pl.DataFrame:
+    def made(self, timeframe: Timeframe) -> pl.DataFrame:
         """The candles of a coarser timeframe that these rows cover whole, with the place of the first row of each."""
-        return self._grouped(frame).filter(_is_whole(frame, self.frame))
+        return self._grouped(timeframe).filter(_is_whole(timeframe, self.timeframe))
 
     def slice(self, place: int, rows: int = 1) -> bytes:
         """So many lines, with their ends."""
@@ -112,12 +112,12 @@ class Lines:
         """Where each line ends, and before them, where the first one begins."""
         return array("q", [0, *(found.end() for found in re.finditer(b"\n", self.text))])
 
-    def _grouped(self, frame: Timeframe) -> pl.DataFrame:
-        if frame not in self._made:
-            between = [each for each in finer_frames(frame) if each in self._made]
+    def _grouped(self, timeframe: Timeframe) -> pl.DataFrame:
+        if timeframe not in self._made:
+            between = [each for each in finer_timeframes(timeframe) if each in self._made]
             parts = self._made[between[0]] if between else _single(self.numbers)
-            self._made[frame] = _grouped(parts, frame)
-        return self._made[frame]
+            self._made[timeframe] = _grouped(parts, timeframe)
+        return self._made[timeframe]
 
 
 def contradictions(coarse: Lines, fine: Lines) -> Iterator[Contradiction]:
@@ -140,7 +140,7 @@ def _suspects(coarse: Lines, fine: Lines) -> Iterator[Suspect]:
     if coarse.are_few and fine.are_few:
         return _every_candle(coarse, fine)
     own = coarse.numbers.rename({"place": "own"})
-    both = fine.made(coarse.frame).join(own, on="timestamp", suffix="_coarse", maintain_order="left")
+    both = fine.made(coarse.timeframe).join(own, on="timestamp", suffix="_coarse", maintain_order="left")
     suspects = both.select("timestamp", "own", "place", "parts", *map(_differs, _NAMES)).filter(
         pl.any_horizontal(pl.col(name) > 0 for name in _NAMES)
     )
@@ -168,11 +168,11 @@ def _differs(name: str) -> pl.Expr:
 
 def _every_candle(coarse: Lines, fine: Lines) -> Iterator[Suspect]:
     places = {open_ms: place for place, open_ms in enumerate(coarse.opens)}
-    floor, close = coarse.frame.floor, coarse.frame.close
+    floor, close = coarse.timeframe.floor, coarse.timeframe.close
     for open_ms, group in groupby(enumerate(fine.opens), key=lambda row: floor(row[1])):
         if open_ms in places:
             rows = [place for place, _ in group]
-            if len(rows) == fine.frame.count(open_ms, close(open_ms)):
+            if len(rows) == fine.timeframe.count(open_ms, close(open_ms)):
                 yield open_ms, places[open_ms], rows[0], len(rows), ()
 
 
@@ -180,9 +180,9 @@ def _single(numbers: pl.DataFrame) -> pl.DataFrame:
     return numbers.with_columns(pl.lit(1, pl.UInt32).alias("parts"))
 
 
-def _grouped(parts: pl.DataFrame, frame: Timeframe) -> pl.DataFrame:
+def _grouped(parts: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     return (
-        parts.with_columns(_opening(frame).alias("timestamp").set_sorted())
+        parts.with_columns(_opening(timeframe).alias("timestamp").set_sorted())
         .group_by("timestamp", maintain_order=True)
         .agg(
             pl.col("place", "open").first(),
@@ -194,18 +194,18 @@ def _grouped(parts: pl.DataFrame, frame: Timeframe) -> pl.DataFrame:
     )
 
 
-def _opening(frame: Timeframe) -> pl.Expr:
+def _opening(timeframe: Timeframe) -> pl.Expr:
     """The open time of the coarser candle that a row's time lies in."""
     time = pl.col("timestamp")
-    if frame.step_ms is None:
+    if timeframe.step_ms is None:
         return time.cast(pl.Datetime("ms")).dt.truncate("1mo").cast(pl.Int64)
-    return time - (time - frame.floor(0)) % frame.step_ms
+    return time - (time - timeframe.floor(0)) % timeframe.step_ms
 
 
-def _is_whole(frame: Timeframe, finer: Timeframe) -> pl.Expr:
+def _is_whole(timeframe: Timeframe, finer: Timeframe) -> pl.Expr:
     assert finer.step_ms is not None
-    if frame.step_ms is not None:
-        return pl.col("parts") == frame.step_ms // finer.step_ms
+    if timeframe.step_ms is not None:
+        return pl.col("parts") == timeframe.step_ms // finer.step_ms
     month = pl.col("timestamp").cast(pl.Datetime("ms"))
     length = month.dt.offset_by("1mo").cast(pl.Int64) - pl.col("timestamp")
     return pl.col("parts") == length // finer.step_ms

@@ -42,32 +42,34 @@ class Demand:
         }
         return {series: span for series, span in spans.items() if span}
 
-    def _span(self, frame: Timeframe, now_ms: int, until_ms: int) -> Spans:
+    def _span(self, timeframe: Timeframe, now_ms: int, until_ms: int) -> Spans:
         """The candles wanted of a timeframe that have closed by `until_ms`.
 
         `now_ms` may lie up to a candle before the moment at which the last run counted the days back; the candle that
         it may therefore not have wanted is left out.
         """
         days, newest_only = self.settings.history_days, self.settings.newest_only
-        span = wanted(frame, now_ms, days, newest_only=newest_only)
-        start_ms = 0 if days is None else frame.ceil(now_ms - days * DAY_MS)
-        return span.within(start_ms, frame.floor(until_ms))
+        span = wanted(timeframe, now_ms, days, newest_only=newest_only)
+        start_ms = 0 if days is None else timeframe.ceil(now_ms - days * DAY_MS)
+        return span.within(start_ms, timeframe.floor(until_ms))
 
     def _every_series(self, known: Collection[Series]) -> Iterator[Series]:
         if self.symbols:
             for symbol in self.symbols:
                 stored = dict.fromkeys(series.timeframe for series in sorted(known) if series.symbol == symbol)
-                frames = self._frames([*stored])
-                yield from (Series(symbol, frame) for frame in frames)
+                timeframes = self._timeframes([*stored])
+                yield from (Series(symbol, timeframe) for timeframe in timeframes)
         elif not self.settings.fetch_all_symbols:
-            yield from (Series(each, frame) for each in self.settings.symbols for frame in self.settings.timeframes)
+            yield from (
+                Series(each, timeframe) for each in self.settings.symbols for timeframe in self.settings.timeframes
+            )
         elif self.names_days:
             yield from (each for each in sorted(known) if not self.timeframes or each.timeframe in self.timeframes)
 
-    def _frames(self, stored: Collection[Timeframe]) -> Collection[Timeframe]:
+    def _timeframes(self, stored: Collection[Timeframe]) -> Collection[Timeframe]:
         """The timeframes in which one of the given symbols is wanted beyond what the last run wanted."""
         if not stored:
             return self.settings.timeframes
         if self.names_days:
             return self.timeframes or stored
-        return [frame for frame in self.timeframes if frame not in stored]
+        return [timeframe for timeframe in self.timeframes if timeframe not in stored]

@@ -16,8 +16,8 @@ import polars as pl
 from collector.core.candle import Series, Timeframe
 from collector.core.merging import same_numbers
 from collector.core.rows import HEADER
-from collector.core.spans import NOTHING, Spans, moment_text
-from collector.core.wording import counted
+from collector.core.spans import NOTHING, Spans
+from collector.core.text import counted, moment_text
 from collector.storage.defects import Defect, Kind, defects_of, sound_open, told_open
 from collector.storage.fast_check import Text, blocks, each_proven
 from collector.storage.inspection import Bytes, covered_by
@@ -76,7 +76,7 @@ def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
     return _Reading(series.timeframe, data, series.timeframe.floor(now_ms)).result()
 
 
-def parted(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
+def split_rows(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
     """The lines of an examined file that stay, and those that go, with their line ends, as they stand in the file.
 
     Where the header was not written whole, nobody has looked at what comes after it, and none of it stays.
@@ -113,7 +113,7 @@ def _lines(data: Bytes) -> Iterator[bytes]:
 class _Reading:
     """One file while it is read."""
 
-    frame: Timeframe
+    timeframe: Timeframe
     data: Bytes
     before_ms: int  # a candle that opens from here on is not closed
     rows: int = 0
@@ -131,11 +131,11 @@ class _Reading:
         opens = pl.concat([_PLACES["open"], *self.told])
         if self.counts or not is_increasing(opens):
             return self._flawed(opens)
-        held = covered_by(self.frame, opens)
+        held = covered_by(self.timeframe, opens)
         if len(held) <= 1:
             return Examination(rows=self.rows, held=held, present=held)
-        gaps = first_gaps(self.frame, pl.int_range(len(opens), eager=True), opens, MOST)
-        likely = likely_timeframe(self.frame, opens)
+        gaps = first_gaps(self.timeframe, pl.int_range(len(opens), eager=True), opens, MOST)
+        likely = likely_timeframe(self.timeframe, opens)
         return Examination(rows=self.rows, held=held, present=held, gaps=gaps, looks_like=likely)
 
     def _flawed(self, told: pl.Series) -> Examination:
@@ -149,15 +149,15 @@ class _Reading:
         )
         return Examination(
             rows=self.rows,
-            held=covered_by(self.frame, sound["open"]),
-            present=covered_by(self.frame, rows["open"]),
+            held=covered_by(self.timeframe, sound["open"]),
+            present=covered_by(self.timeframe, rows["open"]),
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
             defects=tuple(sorted(self.defects, key=lambda defect: defect.row)),
-            gaps=first_gaps(self.frame, rows["row"], rows["open"], MOST),
+            gaps=first_gaps(self.timeframe, rows["row"], rows["open"], MOST),
             unsound=array("q", sorted(self.unsound)),
             surplus=array("q", sorted(self.surplus)),
             in_order=is_increasing(sound["row"]),
-            looks_like=likely_timeframe(self.frame, told),
+            looks_like=likely_timeframe(self.timeframe, told),
         )
 
     def _read(self) -> None:
@@ -174,7 +174,7 @@ class _Reading:
 
     def _read_each(self, texts: Iterable[Text], parts: Sequence[int]) -> None:
         """What is not sound as a whole is taken apart, until only some lines are left to be gone through one by one."""
-        for text, opens in each_proven(self.frame, texts, self.before_ms):
+        for text, opens in each_proven(self.timeframe, texts, self.before_ms):
             if opens is not None:
                 self._take(opens)
             elif parts:
@@ -194,14 +194,14 @@ class _Reading:
         """Goes through a block that holds at least one unsound row."""
         numbers, opens, sounds, told = array("q"), array("q"), [], array("q")
         for line in text[:-1].split(b"\n"):
-            open_ms = sound_open(self.frame, line)
+            open_ms = sound_open(self.timeframe, line)
             sound = open_ms is not None and open_ms < self.before_ms
             if not sound:
                 open_ms = told_open(line)
                 self._judge(line, open_ms)
             if open_ms is not None:
                 told.append(open_ms)
-                if open_ms < self.before_ms and self.frame.is_open(open_ms):
+                if open_ms < self.before_ms and self.timeframe.is_open(open_ms):
                     numbers.append(self.rows)
                     opens.append(open_ms)
                     sounds.append(sound)
@@ -211,10 +211,10 @@ class _Reading:
 
     def _judge(self, line: bytes, open_ms: int | None) -> None:
         self.unsound.append(self.rows)
-        for kind, what in defects_of(self.frame, line):
+        for kind, what in defects_of(self.timeframe, line):
             self._note(kind, self.rows, open_ms, what)
         if open_ms is not None and open_ms >= self.before_ms:
-            closes = moment_text(self.frame.close(self.frame.floor(open_ms)))
+            closes = moment_text(self.timeframe.close(self.timeframe.floor(open_ms)))
             self._note(Kind.UNCLOSED, self.rows, open_ms, f"the candle of {moment_text(open_ms)} closes at {closes}")
 
     def _note(self, kind: Kind, row: int, open_ms: int | None, what: str) -> None:

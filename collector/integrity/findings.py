@@ -12,8 +12,8 @@ from collector.core.candle import MINUTE_MS, Series
 from collector.core.disagreements import Known
 from collector.core.missing import SETTLED, Gap, State
 from collector.core.rows import candles_in
-from collector.core.spans import NOTHING, Span, Spans, moment_text
-from collector.core.wording import counted
+from collector.core.spans import NOTHING, Span, Spans
+from collector.core.text import counted, moment_text
 from collector.integrity.cross_timeframe import Disagreement
 from collector.integrity.examination import MOST, Examination
 from collector.storage.defects import Defect, Kind
@@ -30,21 +30,21 @@ JsonRecord = dict[str, Any]
 class Comparison:
     """A file against a finer one: the candles on which they disagree, by open time, with the digest of both sides.
 
-    `known` are those that the exchange itself has so, with the record of it; `doubtful` are all others. The first of
+    `known` are those that the exchange itself has so, with the record of it; `unconfirmed` are all others. The first of
     each are described, and all counted, one for each column.
     """
 
     finer: Series
-    doubtful: Mapping[int, bytes] = attrs.field(factory=dict)
+    unconfirmed: Mapping[int, bytes] = attrs.field(factory=dict)
     known: Mapping[int, Known] = attrs.field(factory=dict)
-    first_doubtful: tuple[Disagreement, ...] = ()
+    first_unconfirmed: tuple[Disagreement, ...] = ()
     first_known: tuple[Disagreement, ...] = ()
-    doubtful_count: int = 0
+    unconfirmed_count: int = 0
     known_count: int = 0
 
 
 @attrs.frozen
-class Checked:
+class FileReport:
     """One file. `problem` says why it could not be examined, `notes` is what the ledger knows of the series' missing
     candles, `outside` which of them may still come before the first row, after the last, or where there is no row;
     `comparisons` has one for each finer file."""
@@ -65,11 +65,11 @@ class Checked:
     @property
     def disagreements(self) -> list[Disagreement]:
         """The first columns in which a candle is not what the finer ones add up to, by time."""
-        return _first(each.first_doubtful for each in self.comparisons)
+        return _first(each.first_unconfirmed for each in self.comparisons)
 
     @property
     def disagreement_count(self) -> int:
-        return sum(each.doubtful_count for each in self.comparisons)
+        return sum(each.unconfirmed_count for each in self.comparisons)
 
     @property
     def known_disagreements(self) -> list[Disagreement]:
@@ -114,13 +114,13 @@ class Checked:
     def _outer_gap(self, span: Span) -> RowGap:
         """A hole that has rows on one side only, or none at all."""
         assert self.series
-        frame, rows = self.series.timeframe, self.examination.present
-        candles = frame.count(span.start_ms, span.end_ms)
+        timeframe, rows = self.series.timeframe, self.examination.present
+        candles = timeframe.count(span.start_ms, span.end_ms)
         if not rows:
             return RowGap(0, None, None, span, candles)
         if span.start_ms < rows.bounds.start_ms:
             return RowGap(0, None, rows.bounds.start_ms, span, candles)
-        return RowGap(self.examination.rows, frame.floor(rows.bounds.end_ms - 1), None, span, candles)
+        return RowGap(self.examination.rows, timeframe.floor(rows.bounds.end_ms - 1), None, span, candles)
 
     @property
     def unsettled(self) -> bool:
@@ -143,10 +143,10 @@ class Checked:
     def states(self, hole: RowGap) -> dict[State, int]:
         """The candles of a hole by their state, the least settled first; what the ledger does not know is pending."""
         assert self.series
-        frame, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), hole.candles
+        timeframe, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), hole.candles
         for gap in self._overlapping(hole.span):
             start_ms, end_ms = max(gap.span.start_ms, hole.span.start_ms), min(gap.span.end_ms, hole.span.end_ms)
-            count = frame.count(start_ms, end_ms)
+            count = timeframe.count(start_ms, end_ms)
             candles[gap.state] += count
             rest -= count
         candles[State.PENDING] += rest
@@ -242,7 +242,7 @@ def _where(hole: RowGap) -> str:
     return "after the last row: " if hole.before_ms is not None else ""
 
 
-def totals(checked: Iterable[Checked], ledger_problem: str | None) -> JsonRecord:
+def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> JsonRecord:
     """All files in numbers, and the record of every file of which there is anything to say.
 
     `ledger_problem` says why the ledger cannot be read, if so.

@@ -12,8 +12,8 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.missing import Gap, State, neighbours_joined
-from collector.core.spans import NOTHING, Spans, moment_text
-from collector.core.wording import counted
+from collector.core.spans import NOTHING, Spans
+from collector.core.text import counted, moment_text
 from collector.errors import LeftAlone, StorageError
 from collector.integrity.demand import Demand
 from collector.machine.clock import THIS_CLOCK, LocalClock

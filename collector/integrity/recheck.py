@@ -13,8 +13,8 @@ from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import confirmed
 from collector.core.planning import joined
 from collector.core.rows import candles_in, covered_spans
-from collector.core.spans import NOTHING, Spans, span_texts
-from collector.core.wording import counted
+from collector.core.spans import NOTHING, Spans
+from collector.core.text import counted, span_texts
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import Comparison
 from collector.integrity.samples import Draw, draw_samples
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 @attrs.frozen
-class Doubt:
+class Refetch:
     """Candles that are to be read again: by default since a coarser file and a finer one disagree."""
 
     series: Series
@@ -64,18 +64,18 @@ def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Se
         for each in checked.comparisons:
             assert checked.series
             due = [open_ms for open_ms, known in each.known.items() if known.due_ms <= now_ms]
-            if opens := sorted({*each.doubtful, *due}):
+            if opens := sorted({*each.unconfirmed, *due}):
                 found.append(Disputed(checked.series, each.finer, tuple(opens)))
     return found
 
 
-def doubts_of(disputed: Iterable[Disputed]) -> list[Doubt]:
+def refetches_of(disputed: Iterable[Disputed]) -> list[Refetch]:
     """Which candles of each series have to be read again for both sides to be, with few requests."""
     spans: dict[Series, Spans] = {}
     for each in disputed:
         for series in (each.coarser, each.finer):
             spans[series] = spans.get(series, NOTHING) | each.spans
-    return [Doubt(series, joined(series.timeframe, each)) for series, each in sorted(spans.items())]
+    return [Refetch(series, joined(series.timeframe, each)) for series, each in sorted(spans.items())]
 
 
 @attrs.define
@@ -88,14 +88,14 @@ class Recheck:
     _disputed: list[Disputed] = attrs.field(factory=list)
     _compared: dict[Series, Spans] = attrs.field(factory=dict)
 
-    def doubts(self, stored: Mapping[Series, Spans], now_ms: int) -> Iterator[Doubt]:
+    def refetches(self, stored: Mapping[Series, Spans], now_ms: int) -> Iterator[Refetch]:
         """What to read again of files whose sound rows cover this, gaps between the rows of a stretch included."""
         self._disputed = find_disagreements(self._disk, self._settings, stored, now_ms)
         for sample in draw_samples(stored.items(), self._draw) if self._draw else ():
             self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
-        yield from doubts_of(self._disputed)
+        yield from refetches_of(self._disputed)
         for series, spans in self._compared.items():
-            yield Doubt(series, spans, "to be compared with the exchange")
+            yield Refetch(series, spans, "to be compared with the exchange")
 
     def settle(self, ledger: Ledger, coverage: CoverageIndex, now_ms: int) -> int:
         """Records the candles that were read again on both sides and still disagree; how many of them."""
@@ -114,7 +114,7 @@ class Recheck:
         opens = {open_ms for each in self._disputed if (each.coarser, each.finer) == pair for open_ms in each.opens}
         unread = coverage[coarser].unverified | coverage[comparison.finer].unverified
         close, known = coarser.timeframe.close, dict(comparison.known)
-        digests = {**comparison.doubtful} | {open_ms: each.digest for open_ms, each in known.items()}
+        digests = {**comparison.unconfirmed} | {open_ms: each.digest for open_ms, each in known.items()}
         read = [open_ms for open_ms in sorted(opens & digests.keys()) if not unread.within(open_ms, close(open_ms))]
         for open_ms in read:
             known[open_ms] = confirmed(known.get(open_ms), digests[open_ms], now_ms)

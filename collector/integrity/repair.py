@@ -18,11 +18,11 @@ from collector.core.missing import not_due
 from collector.core.planning import wanted
 from collector.core.rows import candles_in, open_of_line
 from collector.core.spans import NOTHING, Span, Spans
-from collector.core.wording import counted
+from collector.core.text import counted
 from collector.errors import LeftAlone, StorageError
 from collector.integrity.demand import Demand
-from collector.integrity.examination import Examination, examine, parted
-from collector.integrity.recheck import Doubt, Recheck, doubts_of, find_disagreements
+from collector.integrity.examination import Examination, examine, split_rows
+from collector.integrity.recheck import Recheck, Refetch, find_disagreements, refetches_of
 from collector.integrity.samples import Draw
 from collector.logs import get_logger
 from collector.machine.clock import THIS_CLOCK, LocalClock
@@ -66,13 +66,13 @@ class Plan:
         return len(self.examination.unsound) + len(self.examination.surplus)
 
     @property
-    def is_to_mend(self) -> bool:
+    def needs_rewrite(self) -> bool:
         """Whether the file itself is not as the writer would have written it."""
         return bool(self.foreign or self.removed or self.examination.counts or not self.examination.in_order)
 
     def __bool__(self) -> bool:
         """Whether there is anything to do."""
-        return self.is_to_mend or bool(self.to_fetch)
+        return self.needs_rewrite or bool(self.to_fetch)
 
     def __str__(self) -> str:
         parts = []
@@ -96,7 +96,7 @@ def show_plans(
     demand: Demand | None = None,
     clock: LocalClock = THIS_CLOCK,
     disk: Disk = THIS_DISK,
-) -> Iterator[Plan | Doubt]:
+) -> Iterator[Plan | Refetch]:
     """What would be done, as far as can be told without asking the exchange; nothing is changed.
 
     Raises:
@@ -117,7 +117,7 @@ def show_plans(
             plan = _plan(settings, series, data, refused, saved.coverage[series], saved.checkpoints.get(series), now_ms)
         if plan:
             yield plan
-    yield from doubts_of(find_disagreements(disk, settings, every_series, asked_ms))
+    yield from refetches_of(find_disagreements(disk, settings, every_series, asked_ms))
 
 
 def stored_series(store: Store, coverage: CoverageIndex, chosen: Chosen) -> list[Series]:
@@ -149,7 +149,7 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 @attrs.frozen
-class Mended:
+class RepairResult:
     """What a repair came to: files whose bytes are others than before, candles of which it is on record now that the
     exchange's own timeframes disagree on them, and rows that were to be compared and that the exchange did not send."""
 
@@ -159,7 +159,7 @@ class Mended:
 
 
 @attrs.define
-class Mending:
+class Repair:
     """Mends the files of a directory that the caller owns. Everything here blocks.
 
     What was done is in `plans`, one for each series that had something to mend or to fetch.
@@ -170,7 +170,7 @@ class Mending:
     chosen: Chosen
     _demand: Demand
     _draw: Draw | None = None  # what to compare with the exchange, beyond what looks wrong
-    plans: list[Plan | Doubt] = attrs.field(factory=list)
+    plans: list[Plan | Refetch] = attrs.field(factory=list)
     _recheck: Recheck = attrs.field(
         default=attrs.Factory(lambda self: Recheck(self._disk, self._settings, self._draw), takes_self=True), init=False
     )
@@ -185,28 +185,28 @@ class Mending:
         spans = {series: each for series, each in spans.items() if self.chosen(series)}
         return spans, {series.symbol for series in spans} - {series.symbol for series in known}
 
-    def doubt(self, stock: Stock, every_series: Iterable[Series], now_ms: int) -> list[Series]:
+    def refetch(self, stock: Stock, every_series: Iterable[Series], now_ms: int) -> list[Series]:
         """Has candles read again on which mended files do not agree, or that are to be compared; of which series."""
         stored = {series: self._stored[series] for series in every_series}
-        doubts = list(self._recheck.doubts(stored, now_ms))
-        for doubt in doubts:
-            self._touch(stock.store.path(doubt.series))
-            self.plans.append(doubt)
-            log.info("mending", plan=str(doubt))
-            stock.coverage.want(doubt.series, stock.coverage[doubt.series].wanted | doubt.spans)
-            stock.coverage.mark_unverified(doubt.series, doubt.spans)
-        return [doubt.series for doubt in doubts]
+        refetches = list(self._recheck.refetches(stored, now_ms))
+        for refetch in refetches:
+            self._touch(stock.store.path(refetch.series))
+            self.plans.append(refetch)
+            log.info("mending", plan=str(refetch))
+            stock.coverage.want(refetch.series, stock.coverage[refetch.series].wanted | refetch.spans)
+            stock.coverage.mark_unverified(refetch.series, refetch.spans)
+        return [refetch.series for refetch in refetches]
 
-    def finish(self, stock: Stock, now_ms: int) -> Mended:
+    def finish(self, stock: Stock, now_ms: int) -> RepairResult:
         """Puts on record what the exchange itself has so, now that both sides were read again; what came of it all."""
         settled = self._recheck.settle(stock.ledger, stock.coverage, now_ms)
         changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
-        return Mended(len(changed), settled, self._recheck.unmatched(stock.coverage))
+        return RepairResult(len(changed), settled, self._recheck.unmatched(stock.coverage))
 
     def _touch(self, path: Path) -> None:
         self._stamps.setdefault(path, _stamp(path))
 
-    def mend(self, stock: Stock, series: Series, now_ms: int) -> None:
+    def repair(self, stock: Stock, series: Series, now_ms: int) -> None:
         """Leaves the sound rows of a file and no others, in order, and has the rest wanted.
 
         Raises:
@@ -221,16 +221,16 @@ class Mending:
             if plan:
                 self.plans.append(plan)
                 log.info("mending", plan=str(plan))
-            if plan.is_to_mend:
-                self._mend(stock, plan, data or b"")
+            if plan.needs_rewrite:
+                self._replace(stock, plan, data or b"")
 
-    def _mend(self, stock: Stock, plan: Plan, data: Bytes) -> None:
+    def _replace(self, stock: Stock, plan: Plan, data: Bytes) -> None:
         series = plan.series
         stock.checkpoints.pop(series, None)
         stock.ledger.save(stock.coverage, {series: None})
         if plan.foreign:  # the writer opens it next: it mends the whole, sets it aside, or leaves it alone
             return
-        stay, go = parted(data, plan.examination)
+        stay, go = split_rows(data, plan.examination)
         if beside := stock.store.mend(series, sorted(stay, key=open_of_line), go):
             log.info("what was removed is kept", series=str(series), file=beside.name)
 
@@ -244,19 +244,19 @@ def _plan(
     checkpoint: Checkpoint | None,
     now_ms: int,
 ) -> Plan:
-    frame = series.timeframe
+    timeframe = series.timeframe
     found = Examination() if data is None else examine(series, data, now_ms)
     foreign, held, left_alone = refused and f"is left alone ({refused})", found.held, refused is not None
     if data is not None and (found.foreign or found.looks_like):
-        whole = recover(frame, data, None)
+        whole = recover(timeframe, data, None)
         foreign, left_alone = whole.fate, whole.loses_rows
         held = NOTHING if left_alone else whole.held
-    told = [Span(open_ms, frame.close(open_ms)) for open_ms in _told(series, found)]
+    told = [Span(open_ms, timeframe.close(open_ms)) for open_ms in _told(series, found)]
     spans = Spans.of(*record.wanted, *held, *told, *(checkpoint.held if checkpoint else ()))
     if spans:
         wants = Spans((spans.bounds,))
     else:  # nothing tells what the file held
-        wants = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
+        wants = wanted(timeframe, now_ms, settings.history_days, newest_only=settings.newest_only)
     to_fetch = NOTHING if refused else wants - held - not_due(record.gaps, now_ms)
     return Plan(series, found, foreign, held, wants, to_fetch, left_alone)
 

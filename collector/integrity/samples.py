@@ -11,7 +11,8 @@ from collector.core.candle import Series
 from collector.core.merging import same_numbers
 from collector.core.planning import windows
 from collector.core.rows import lines_by_time
-from collector.core.spans import Span, Spans, moment_text
+from collector.core.spans import Span, Spans
+from collector.core.text import moment_text
 
 ALL = inf  # stretches
 
@@ -83,13 +84,13 @@ def differences(sample: Sample, stored: bytes, exchange: bytes) -> Iterator[Diff
 
 def audit_record(seed: int, samples: Sequence[Sample], found: Sequence[Difference | Uncompared]) -> dict[str, Any]:
     """What was asked and what differs, as plain values."""
-    frames = [(each.series.timeframe, each.span) for each in samples]
+    timeframes = [(each.series.timeframe, each.span) for each in samples]
     differing = [each for each in found if isinstance(each, Difference)]
     uncompared = [each for each in found if isinstance(each, Uncompared)]
     return {
         "seed": seed,
         "requests": len(samples),
-        "candles": sum(frame.count(span.start_ms, span.end_ms) for frame, span in frames),
+        "candles": sum(timeframe.count(span.start_ms, span.end_ms) for timeframe, span in timeframes),
         "difference_count": len(differing),
         "differences": [{**attrs.asdict(each), "series": each.series.name} for each in differing],
         "uncompared": [{**attrs.asdict(each), "series": each.series.name} for each in uncompared],

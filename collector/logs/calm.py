@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Hashable, Sequence
 
-from collector.core.wording import counted
+from collector.core.text import counted
 from collector.logs.storms import Storms
 from collector.machine.clock import LocalClock
 

@@ -10,8 +10,7 @@ from typing import Literal
 
 import attrs
 
-from collector.core.spans import duration_text, moment_text
-from collector.core.wording import counted
+from collector.core.text import counted, duration_text, moment_text
 
 HealthState = Literal["healthy", "degraded"]
 NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from collector.core.redaction import hidden
-from collector.core.spans import moment_text
+from collector.core.text import moment_text
 from collector.monitoring.health import HealthState
 
 Doing = Literal["starting", "catching up", "up to date", "waiting for the exchange"]

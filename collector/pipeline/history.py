@@ -19,7 +19,8 @@ from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Event, GaveUp
 from collector.core.planning import FetchQueue, Window, halves
 from collector.core.rows import Rows
-from collector.core.spans import NOTHING, Span, Spans, moment_text, span_texts
+from collector.core.spans import NOTHING, Span, Spans
+from collector.core.text import moment_text, span_texts
 from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
 from collector.logs import get_logger
 from collector.monitoring.disk_gate import DiskGate
@@ -176,7 +177,7 @@ class History:
 
         Two answers tell: this one, and that to the question for the very first candle, or that which was given before.
         """
-        first_ms = self._coverage.first_ms(series)
+        first_ms = self._coverage.listing_ms(series)
         if first_ms is None or (covered and covered[0].start_ms < first_ms):
             first_ms = await self._rest.first_candle(series)
             if first_ms is None:
@@ -186,7 +187,7 @@ class History:
                     f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older"
                 )
             log.info("first candle found", series=str(series), at=moment_text(first_ms))
-        before = self._coverage.begins(series, start_ms, first_ms, self._rest.now_ms)
+        before = self._coverage.set_listing_date(series, start_ms, first_ms, self._rest.now_ms)
         self._coverage.cancel_fetch(series, self._queue.drop(series, before))
 
     async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:

@@ -1,6 +1,6 @@
 """The live connections: topics spread over them, each opened again for as long as it takes.
 
-What happens on a connection that is open is its session's. When one is lost, what it confirmed last is put in doubt and
+What happens on a connection that is open is its session's. When one is lost, what it confirmed last is rechecked and
 the reconciler is woken: what was missed is fetched over REST like everything else. Nothing here knows files or decides
 what to fetch.
 """
@@ -29,7 +29,7 @@ from collector.settings.settings import Settings
 log = get_logger(__name__)
 
 _STEADY_S = 60.0  # a connection that lived this long was a good one: the next attempt need not wait long
-_DOUBT_MS = 3 * MINUTE_MS  # the exchange was seen to confirm a candle again within seconds
+_RECHECK_MS = 3 * MINUTE_MS  # the exchange was seen to confirm a candle again within seconds
 
 
 @attrs.define(eq=False)
@@ -94,7 +94,7 @@ class Live:
                 began_s = trio.current_time()
                 lost = await self._connected(group, out, settled)
                 settled.set()
-                self._doubt(group)
+                self._recheck(group)
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
                 wait_s = self._pause_s(lost, tries)
                 self._counters.trouble(CONNECTION_LOST)
@@ -141,8 +141,8 @@ class Live:
         settled.set()
         self._on_break()
 
-    def _doubt(self, group: Sequence[Series]) -> None:
-        since_ms = self._clock.now_ms - _DOUBT_MS
+    def _recheck(self, group: Sequence[Series]) -> None:
+        since_ms = self._clock.now_ms - _RECHECK_MS
         for series in group:
-            self._coverage.doubt(series, since_ms)
+            self._coverage.recheck(series, since_ms)
         self._on_break()

@@ -14,7 +14,7 @@ import trio
 
 from collector.core.counters import Counters
 from collector.core.maintenance import Maintenance
-from collector.core.spans import moment_text
+from collector.core.text import moment_text
 from collector.errors import ExchangeError
 from collector.logs import get_logger
 

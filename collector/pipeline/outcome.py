@@ -9,9 +9,9 @@ from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.missing import Gap
 from collector.core.rows import candles_in
-from collector.core.spans import Spans, moment_text
-from collector.core.wording import counted
-from collector.integrity.repair import Mended
+from collector.core.spans import Spans
+from collector.core.text import counted, moment_text
+from collector.integrity.repair import RepairResult
 
 _SHOWN = 10
 
@@ -35,7 +35,7 @@ class Outcome:
     stopped: bool
     invalid: tuple[tuple[Series, Gap], ...] = ()
     left_alone: tuple[str, ...] = ()  # why files were not touched, a sentence each
-    mended: Mended = attrs.field(factory=Mended)
+    mended: RepairResult = attrs.field(factory=RepairResult)
 
     @property
     def vitals(self) -> Counters:

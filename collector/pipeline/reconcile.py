@@ -18,7 +18,8 @@ from collector.core.missing import Gap, State
 from collector.core.pacing import patience_s
 from collector.core.planning import SETTLE_MS, wanted
 from collector.core.rows import candles_in
-from collector.core.spans import Spans, moment_text
+from collector.core.spans import Spans
+from collector.core.text import moment_text
 from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
 from collector.settings.settings import Settings
@@ -56,7 +57,7 @@ class Reconciler:
         now_ms = await self._settled_time()
         self._want(now_ms)
         for series in self._every_series:
-            self._coverage.doubt(series, 0)
+            self._coverage.recheck(series, 0)
         while True:
             if self._fetch_due(now_ms):
                 await self._until_idle()

@@ -39,11 +39,11 @@ from collector.core.events import Event
 from collector.core.missing import State, neighbours_joined
 from collector.core.pacing import patience_s
 from collector.core.planning import NEWEST, SETTLE_MS
-from collector.core.wording import counted
+from collector.core.text import counted
 from collector.errors import CollectorError, RequestError, SettingsError, StorageError, Unreachable, cause_of
 from collector.integrity.demand import Demand
-from collector.integrity.recheck import Doubt
-from collector.integrity.repair import Chosen, Mended, Mending, Plan, Stock, stored_series
+from collector.integrity.recheck import Refetch
+from collector.integrity.repair import Chosen, Plan, Repair, RepairResult, Stock, stored_series
 from collector.integrity.samples import Draw
 from collector.logs import get_logger, tell_counts
 from collector.machine import THIS_MACHINE, Machine
@@ -122,7 +122,7 @@ async def serve(
     watch: Watch | None = None,
     allow_trim: bool = False,
     allow_replace: bool = False,
-    mending: Mending | None = None,
+    mending: Repair | None = None,
     notify: Notify | None = None,
     rereading: Rereading | None = None,
     status: bool = False,
@@ -167,7 +167,7 @@ async def repair(
     watch: Watch | None = None,
     allow_replace: bool = False,
     machine: Machine = THIS_MACHINE,
-) -> tuple[list[Plan | Doubt], Outcome]:
+) -> tuple[list[Plan | Refetch], Outcome]:
     """Mends the files of the series that are chosen, and fetches what is then missing. Raises as `collect` does.
 
     What the last run wanted is, and what is demanded beyond that; by default, what the settings list. With `draw`,
@@ -176,7 +176,7 @@ async def repair(
     Returns:
         What was done about which series, and how the fetching ended.
     """
-    mending = Mending(machine.disk, settings, chosen, demand or Demand(settings), draw)
+    mending = Repair(machine.disk, settings, chosen, demand or Demand(settings), draw)
     # What is wanted is the ledger's and the files' to say, not the settings'; and nothing is trimmed.
     only = attrs.evolve(settings, mode="live")
     outcome = await serve(
@@ -194,7 +194,7 @@ class _Run:
     stop: trio.Event
     allow_trim: bool
     allow_replace: bool
-    mending: Mending | None
+    mending: Repair | None
     watch: Watch | None
     notify: Notify
     rereading: Rereading | None
@@ -283,7 +283,7 @@ async def _serve(run: _Run) -> Outcome:
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
         if outer.cancel_scope.cancelled_caught:
             log.warning("not all was written in time, the next start fetches the rest", within_s=_DRAIN_S)
-        mended = Mended()
+        mended = RepairResult()
         if run.mending:
             mended = await run.machine.threads.run(partial(run.mending.finish, stock, clock.now_ms))
     if failures:
@@ -453,7 +453,7 @@ def _collection(
     )
 
 
-async def _mend(mending: Mending, rest: Rest, stock: Stock, threads: Threads) -> tuple[list[Series], Symbols]:
+async def _mend(mending: Repair, rest: Rest, stock: Stock, threads: Threads) -> tuple[list[Series], Symbols]:
     """Mends what is stored, by the exchange's time; the series that were looked at, and what is known of their symbols.
 
     One answer that lies about the time must not make of every row one that is not closed yet.
@@ -473,10 +473,10 @@ async def _mend(mending: Mending, rest: Rest, stock: Stock, threads: Threads) ->
             stock.coverage.want(series, stock.coverage[series].wanted | span)
     every_series = stored_series(stock.store, stock.coverage, mending.chosen)
     for series in every_series:
-        await threads.run(partial(mending.mend, stock, series, now_ms))
-    doubted = await threads.run(partial(mending.doubt, stock, every_series, now_ms))
-    stock.coverage.ask_anew(every_series)
-    return sorted({*every_series, *doubted}), Symbols(unknown=tuple(sorted(unknown)))
+        await threads.run(partial(mending.repair, stock, series, now_ms))
+    refetched = await threads.run(partial(mending.refetch, stock, every_series, now_ms))
+    stock.coverage.expire_claims(every_series)
+    return sorted({*every_series, *refetched}), Symbols(unknown=tuple(sorted(unknown)))
 
 
 async def _follow_settings(rereading: Rereading, supervisor: Supervisor, collection: Collection) -> None:

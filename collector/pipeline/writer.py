@@ -23,8 +23,8 @@ from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
 from collector.core.planning import NEWEST
 from collector.core.rows import Rows, candles_in
-from collector.core.spans import NOTHING, Span, Spans, moment_text
-from collector.core.wording import counted
+from collector.core.spans import NOTHING, Span, Spans
+from collector.core.text import counted, moment_text
 from collector.errors import LeftAlone, StorageError
 from collector.logs import get_logger
 from collector.machine import Machine
@@ -306,7 +306,7 @@ class Writer:
         """
         end_ms, record = self._files[series].end_ms, self._coverage[series]
         filling = (record.in_flight - stage.spans).within(-1, end_ms)
-        hole = self._coverage.hole(series, end_ms, stage.spans.bounds.end_ms, stage.spans)
+        hole = self._coverage.fillable(series, end_ms, stage.spans.bounds.end_ms, stage.spans)
         first_hole_ms = hole[0].start_ms if hole else inf
         return [
             answer
@@ -373,7 +373,7 @@ class Writer:
             return
         reach = {piece: _reach(file, piece) for piece in file.pieces}
         if file.keep is None:  # with a limit, no more than the newest are wanted
-            self._coverage.want_besides(series, Spans.of(*reach.values()))
+            self._coverage.want_quarantined(series, Spans.of(*reach.values()))
         settled = self._coverage.settled(series)
         if any(piece.covered & settled - file.held for piece in file.pieces):
             await self._in_thread("putting back", file.path, partial(self._put_in, file, settled))

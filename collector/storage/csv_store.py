@@ -18,7 +18,7 @@ from collector.core.candle import Series, Timeframe
 from collector.core.merging import Revision, merge
 from collector.core.rows import HEADER, Rows, candles_in, open_of_line
 from collector.core.spans import NOTHING, Spans
-from collector.core.wording import counted
+from collector.core.text import counted
 from collector.errors import LeftAlone
 from collector.machine.disk import Disk
 from collector.machine.own_files import give_to_owner_of, remove_if_there

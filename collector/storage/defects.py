@@ -15,8 +15,7 @@ import attrs
 
 from collector.core.candle import Timeframe
 from collector.core.rows import COLUMNS, DECIMAL, LATEST_MS, OLDEST_MS, NotACandle, row_of
-from collector.core.spans import moment_text
-from collector.core.wording import counted
+from collector.core.text import counted, moment_text
 
 _SHOWN = 40  # characters of a value
 _PRICES = 4  # the first so many of the numbers

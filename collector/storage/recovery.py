@@ -25,8 +25,8 @@ import polars as pl
 from collector.core.candle import Timeframe
 from collector.core.merging import same_numbers
 from collector.core.rows import HEADER, LATEST_MS, check_lines, covered_spans
-from collector.core.spans import NOTHING, Spans, moment_text
-from collector.core.wording import counted
+from collector.core.spans import NOTHING, Spans
+from collector.core.text import counted, moment_text
 from collector.storage.defects import sound_open
 from collector.storage.fast_check import Text, blocks, each_proven
 from collector.storage.inspection import Bytes, Checkpoint, covered_by, read_after

@@ -95,7 +95,7 @@ def test_a_request_for_neighbours_leaves_out_what_is_not_due() -> None:
     coverage, later = wanting(0, 9), NOW + 20 * MINUTE_MS
     coverage.answer(MINUTE, span(0, 9), minutes(0, 9) - minutes(4, 5), later)
     coverage.mark_unverified(MINUTE, minutes(3, 4) | minutes(5, 6))
-    coverage.doubt(MINUTE, NOW)
+    coverage.recheck(MINUTE, NOW)
     due = coverage.due(MINUTE, later)
     assert coverage.requests(MINUTE, due, later) == minutes(3, 4) | minutes(5, 6)
     due = coverage.due(MINUTE, later + 15 * SECOND)
@@ -128,7 +128,7 @@ def test_an_absent_candle_is_due_at_once_when_asked_anew() -> None:
     for _ in range(2):
         coverage.answer(MINUTE, span(0, 1), NOTHING, late)
     assert coverage.due(MINUTE, late) == NOTHING
-    coverage.ask_anew([MINUTE])
+    coverage.expire_claims([MINUTE])
     assert coverage.due(MINUTE, late) == minutes(0, 1)
     coverage.answer(MINUTE, span(0, 1), NOTHING, late + SECOND)
     assert states(coverage) == [(minutes(0, 1), State.ABSENT)]
@@ -191,7 +191,7 @@ def test_a_failed_request_is_due_again_at_once_and_then_later() -> None:
 def test_before_listing_is_a_claim_of_one_series_as_deep_as_was_asked() -> None:
     coverage = wanting(0, 120)
     coverage.want(HOUR, minutes(-60, 120))
-    coverage.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
+    coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
     assert coverage.due(MINUTE, NOW) == minutes(90, 120)
     assert coverage.due(HOUR, NOW) == minutes(-60, 120)
     assert states(coverage) == [(minutes(0, 90), State.BEFORE_LISTING), (minutes(90, 120), State.PENDING)]
@@ -203,7 +203,7 @@ def test_before_listing_is_a_claim_of_one_series_as_deep_as_was_asked() -> None:
 def test_before_listing_is_asked_for_ever_more_rarely() -> None:
     coverage, at, waits = wanting(0, 1), NOW, []
     for _ in range(8):
-        coverage.begins(MINUTE, NOW, NOW + MINUTE_MS, at)
+        coverage.set_listing_date(MINUTE, NOW, NOW + MINUTE_MS, at)
         due = coverage.next_due_ms(at)
         assert due
         waits.append((due - at) // DAY_MS)
@@ -213,7 +213,7 @@ def test_before_listing_is_asked_for_ever_more_rarely() -> None:
 
 def test_an_older_row_contradicts_a_listing_date() -> None:
     coverage = wanting(0, 100)
-    coverage.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
+    coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
     coverage.hold(MINUTE, minutes(20, 30))
     assert states(coverage)[:2] == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(30, 100), State.PENDING)]
 
@@ -222,14 +222,14 @@ def test_what_the_exchange_dropped_and_is_held_was_listed() -> None:
     """It keeps only some days of a timeframe."""
     coverage = wanting(0, 100)
     coverage.hold(MINUTE, minutes(20, 60))
-    assert coverage.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 20)
+    assert coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 20)
     assert states(coverage) == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(60, 100), State.PENDING)]
 
 
 def test_a_listing_date_or_older_rows_need_no_proof() -> None:
     coverage = wanting(-9, 10)
     assert coverage.listing_unknown(MINUTE, NOW)
-    coverage.begins(MINUTE, NOW - 9 * MINUTE_MS, NOW, NOW)
+    coverage.set_listing_date(MINUTE, NOW - 9 * MINUTE_MS, NOW, NOW)
     assert not coverage.listing_unknown(MINUTE, NOW)
     assert coverage.listing_unknown(HOUR, NOW)
     assert coverage.listing_unknown(MINUTE, NOW - MINUTE_MS)
@@ -275,7 +275,7 @@ def test_what_is_put_in_doubt_from_some_moment_on_is_whole_candles() -> None:
     coverage.want(five, minutes(0, 10))
     for first in (0, 5):
         coverage.confirm(five, minutes(first, first + 5), held=minutes(0, first + 5))
-    coverage.doubt(five, NOW + 9 * MINUTE_MS + 7 * SECOND)
+    coverage.recheck(five, NOW + 9 * MINUTE_MS + 7 * SECOND)
     assert coverage.due(five, NOW + 10 * MINUTE_MS) == minutes(5, 10)
 
 
@@ -293,7 +293,7 @@ class LaggingRest:
             self.coverage.confirm(MINUTE, minutes(minute - 1, minute), held=minutes(0, minute))
             now_ms = NOW + minute * MINUTE_MS + SECOND
             if minute % lost_every == 0:
-                self.coverage.doubt(MINUTE, now_ms - 3 * MINUTE_MS)
+                self.coverage.recheck(MINUTE, now_ms - 3 * MINUTE_MS)
             self.ask(now_ms)
             self.ask(now_ms + 20 * SECOND)
 
@@ -328,7 +328,7 @@ def test_an_answer_verifies_only_what_it_contains() -> None:
     coverage = wanting(0, 3)
     for place in range(3):
         coverage.confirm(MINUTE, minutes(place, place + 1), held=minutes(0, place + 1))
-    coverage.doubt(MINUTE, NOW)
+    coverage.recheck(MINUTE, NOW)
     coverage.answer(MINUTE, span(0, 3), minutes(0, 2), NOW + 3 * MINUTE_MS)
     assert coverage[MINUTE].unverified == minutes(2, 3)
     assert coverage.due(MINUTE, NOW + 3 * MINUTE_MS + 14 * SECOND) == NOTHING
@@ -367,9 +367,9 @@ def test_what_is_delisted_is_verified_all_the_same() -> None:
 def test_a_lost_connection_is_not_a_request_while_rest_lags() -> None:
     coverage = wanting(0, 1)
     coverage.confirm(MINUTE, minutes(0, 1), held=minutes(0, 1))
-    coverage.doubt(MINUTE, NOW)
+    coverage.recheck(MINUTE, NOW)
     coverage.answer(MINUTE, span(0, 1), NOTHING, NOW + MINUTE_MS)
-    coverage.doubt(MINUTE, NOW)
+    coverage.recheck(MINUTE, NOW)
     assert coverage.due(MINUTE, NOW + MINUTE_MS + SECOND) == NOTHING
 
 
@@ -408,7 +408,7 @@ def test_a_series_is_known_by_anything_that_was_wanted_held_or_asked_for() -> No
 
 def test_a_listing_date_stands_while_nothing_older_is_held() -> None:
     coverage = wanting(0, 100)
-    coverage.begins(MINUTE, NOW, NOW + 50 * MINUTE_MS, NOW)
+    coverage.set_listing_date(MINUTE, NOW, NOW + 50 * MINUTE_MS, NOW)
     coverage.fail(MINUTE, span(60, 70), "HTTP 502", NOW)
     coverage.answer(MINUTE, span(70, 80), NOTHING, NOW + 100 * MINUTE_MS)
     assert states(coverage)[0] == (minutes(0, 50), State.BEFORE_LISTING)
@@ -420,7 +420,7 @@ def test_a_listing_date_stands_while_nothing_older_is_held() -> None:
 
 def test_what_was_taken_out_of_a_file_stays_wanted_however_little_else_is() -> None:
     coverage = wanting(0, 10)
-    coverage.want_besides(MINUTE, minutes(-20, -10))
+    coverage.want_quarantined(MINUTE, minutes(-20, -10))
     assert coverage[MINUTE].wanted == minutes(-20, -10) | minutes(0, 10)
     coverage.want_nothing([MINUTE])
     assert coverage[MINUTE].wanted == minutes(-20, -10)
@@ -448,7 +448,7 @@ def test_what_failed_and_is_wanted_no_more_is_forgotten_though_rows_are_around_i
 def test_what_the_exchange_does_not_have_is_settled() -> None:
     coverage = wanting(0, 20)
     left_out(coverage, 3, 4)
-    coverage.begins(MINUTE, NOW, NOW + MINUTE_MS, NOW)
+    coverage.set_listing_date(MINUTE, NOW, NOW + MINUTE_MS, NOW)
     coverage.answer(MINUTE, span(8, 9), NOTHING, NOW, [InvalidRow(span(8, 9), "low is not positive")])
     coverage.fail(MINUTE, span(12, 13), "HTTP 502", NOW)
     coverage.answer(MINUTE, span(14, 15), NOTHING, NOW)
@@ -491,11 +491,11 @@ def test_a_request_goes_over_what_is_held_and_not_wanted() -> None:
 
 def test_a_hole_reaches_from_the_first_that_is_wanted() -> None:
     coverage = CoverageIndex()
-    assert coverage.hole(MINUTE, NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
+    assert coverage.fillable(MINUTE, NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
     coverage.want(MINUTE, minutes(2, 3) | minutes(8, 12))
     left_out(coverage, 10, 11)
     everything = NOW, NOW + 12 * MINUTE_MS
-    assert coverage.hole(MINUTE, *everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
+    assert coverage.fillable(MINUTE, *everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
 
 
 def test_the_next_that_is_due_is_that_of_any_series() -> None:
@@ -597,13 +597,13 @@ def test_what_has_left_the_file_is_not_to_be_verified() -> None:
 def test_the_oldest_row_and_the_latest_listing_date_are_what_tells() -> None:
     coverage = wanting(0, 100)
     coverage.hold(MINUTE, minutes(30, 40) | minutes(50, 60))
-    assert coverage.first_ms(MINUTE) is None
+    assert coverage.listing_ms(MINUTE) is None
     assert not coverage.listing_unknown(MINUTE, NOW + 30 * MINUTE_MS)
     assert coverage.listing_unknown(MINUTE, NOW + 29 * MINUTE_MS)
-    assert coverage.begins(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 30)
-    coverage.begins(MINUTE, NOW, NOW + 10 * MINUTE_MS, NOW + 9 * DAY_MS)
+    assert coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 30)
+    coverage.set_listing_date(MINUTE, NOW, NOW + 10 * MINUTE_MS, NOW + 9 * DAY_MS)
     left_out(coverage, 80, 81)
-    assert coverage.first_ms(MINUTE) == NOW + 30 * MINUTE_MS
+    assert coverage.listing_ms(MINUTE) == NOW + 30 * MINUTE_MS
 
 
 def test_only_the_landing_of_all_series_calls_whoever_waits() -> None:

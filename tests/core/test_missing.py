@@ -7,10 +7,10 @@ from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.core.missing import (
     Gap,
     State,
-    asked_anew,
     attempts_reset,
     before_listing,
     ended,
+    expired,
     failed,
     invalid,
     left_out,
@@ -132,7 +132,7 @@ def test_a_request_that_fails_counts_on_from_what_failed_or_was_left_out(before:
 
 
 def test_only_claims_are_due_at_once_when_somebody_wants_to_know() -> None:
-    assert [asked_anew(gap(state)).asked_ms for state in State] == [NOW, NOW, 0, 0, 0, NOW]
+    assert [expired(gap(state)).asked_ms for state in State] == [NOW, NOW, 0, 0, 0, NOW]
 
 
 def test_a_process_that_has_not_failed_yet_tries_twice_at_once() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.spans import NOTHING, Span, Spans, duration_text, span_texts
+from collector.core.spans import NOTHING, Span, Spans
 
 spans = st.builds(lambda start, length: Span(start, start + length), st.integers(0, 60), st.integers(1, 20))
 span_sets = st.lists(spans, max_size=8).map(lambda many: Spans.of(*many))
@@ -70,24 +70,3 @@ def test_the_hull_of_nothing_is_an_error() -> None:
     assert Spans.of(Span(1, 2), Span(5, 9)).bounds == Span(1, 9)
     with pytest.raises(ValueError, match="no bounds"):
         _ = NOTHING.bounds
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (0.9, "0 s"),
-        (59, "59 s"),
-        (60, "1 min 0 s"),
-        (3_599, "59 min 59 s"),
-        (3_600, "1 h 0 min"),
-        (86_399, "23 h 59 min"),
-        (86_400, "1 d 0 h"),
-        (200 * 3_600, "8 d 8 h"),
-    ],
-)
-def test_how_long_something_takes_is_told_in_its_two_largest_units(seconds: float, said: str) -> None:
-    assert duration_text(seconds) == said
-
-
-def test_a_span_is_told_by_both_of_its_ends() -> None:
-    assert span_texts(Span(0, 86_401_999)) == {"start": "1970-01-01 00:00:00", "end": "1970-01-02 00:00:01"}

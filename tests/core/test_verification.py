@@ -17,36 +17,36 @@ def unverified(*parts: Spans) -> Verification:
 
 def test_all_are_asked_for_once_the_oldest_closed_forty_minutes_ago() -> None:
     known, closed_ms = unverified(spans(0, 1), spans(30, 31)), T0 + MINUTE_MS
-    assert known.to_verify(MINUTE, closed_ms + MINUTES_40) == NOTHING
-    assert known.to_verify(MINUTE, closed_ms + MINUTES_40 + 1) == spans(0, 1) | spans(30, 31)
-    assert unverified().to_verify(MINUTE, closed_ms + MINUTES_40) == NOTHING
+    assert known.due(MINUTE, closed_ms + MINUTES_40) == NOTHING
+    assert known.due(MINUTE, closed_ms + MINUTES_40 + 1) == spans(0, 1) | spans(30, 31)
+    assert unverified().due(MINUTE, closed_ms + MINUTES_40) == NOTHING
 
 
 def test_what_is_in_doubt_is_asked_for_at_once_and_alone() -> None:
     known, now_ms = unverified(spans(0, 10)), T0 + 11 * MINUTE_MS
-    known.doubt(T0 + 4 * MINUTE_MS)
-    assert known.to_verify(MINUTE, now_ms) == spans(4, 10)
-    known.contained(spans(6, 10), spans(6, 10), now_ms)
-    assert known.to_verify(MINUTE, now_ms) == spans(4, 6)
-    known.contained(spans(4, 6), NOTHING, now_ms)
-    known.doubt(T0)
-    assert known.to_verify(MINUTE, now_ms) == spans(0, 4)  # what an answer has left out waits
+    known.recheck(T0 + 4 * MINUTE_MS)
+    assert known.due(MINUTE, now_ms) == spans(4, 10)
+    known.answered(spans(6, 10), spans(6, 10), now_ms)
+    assert known.due(MINUTE, now_ms) == spans(4, 6)
+    known.answered(spans(4, 6), NOTHING, now_ms)
+    known.recheck(T0)
+    assert known.due(MINUTE, now_ms) == spans(0, 4)  # what an answer has left out waits
 
 
 def test_what_was_in_doubt_and_came_is_in_doubt_no_more() -> None:
     known = unverified(spans(0, 2))
-    known.doubt(T0)
-    known.contained(spans(0, 1), spans(0, 1), T0)
+    known.recheck(T0)
+    known.answered(spans(0, 1), spans(0, 1), T0)
     known.unverified = spans(0, 2)  # the stream confirms it once more
-    assert known.to_verify(MINUTE, T0 + MINUTE_MS) == spans(1, 2)
+    assert known.due(MINUTE, T0 + MINUTE_MS) == spans(1, 2)
 
 
 def test_what_is_left_out_is_asked_for_at_pauses_from_a_quarter_to_thirty_minutes() -> None:
     known, now_ms, pauses = unverified(spans(0, 2)), T0 + 5 * MINUTE_MS, []
     for _ in range(12):
-        known.contained(spans(0, 2), NOTHING, now_ms)
-        assert known.to_verify(MINUTE, known.verify_from_ms - 1) == NOTHING
-        assert known.to_verify(MINUTE, known.verify_from_ms) == spans(0, 2)
+        known.answered(spans(0, 2), NOTHING, now_ms)
+        assert known.due(MINUTE, known.verify_from_ms - 1) == NOTHING
+        assert known.due(MINUTE, known.verify_from_ms) == spans(0, 2)
         pauses.append((known.verify_from_ms - now_ms) / 1000)
         now_ms = known.verify_from_ms
     assert pauses == [15, 30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
@@ -54,35 +54,35 @@ def test_what_is_left_out_is_asked_for_at_pauses_from_a_quarter_to_thirty_minute
 
 def test_answers_of_one_round_make_one_pause() -> None:
     known, now_ms = unverified(spans(0, 2)), T0 + 5 * MINUTE_MS
-    known.contained(spans(0, 1), NOTHING, now_ms)
-    known.contained(spans(1, 2), NOTHING, now_ms + 14_999)
+    known.answered(spans(0, 1), NOTHING, now_ms)
+    known.answered(spans(1, 2), NOTHING, now_ms + 14_999)
     assert (known.verify_from_ms, known.left_out) == (now_ms + 15_000, spans(0, 2))
-    known.contained(spans(0, 2), spans(0, 1), now_ms + 15_000)
+    known.answered(spans(0, 2), spans(0, 1), now_ms + 15_000)
     assert (known.verify_from_ms, known.left_out) == (now_ms + 45_000, spans(1, 2))
 
 
 def test_the_pause_is_at_its_shortest_again_once_nothing_is_left_out() -> None:
     known, now_ms = unverified(spans(0, 1)), T0 + 5 * MINUTE_MS
     for _ in range(3):
-        known.contained(spans(0, 1), NOTHING, now_ms)
+        known.answered(spans(0, 1), NOTHING, now_ms)
         now_ms = known.verify_from_ms
-    known.contained(spans(0, 1), spans(0, 1), now_ms)
+    known.answered(spans(0, 1), spans(0, 1), now_ms)
     assert (known.verify_tries, known.verify_from_ms) == (0, 0)
     known.unverified = spans(1, 2)
-    known.contained(spans(1, 2), NOTHING, now_ms)
+    known.answered(spans(1, 2), NOTHING, now_ms)
     assert known.verify_from_ms == now_ms + 15_000
 
 
 def test_a_pause_goes_on_while_anything_is_left_out() -> None:
     known, now_ms = unverified(spans(0, 2)), T0 + 5 * MINUTE_MS
-    known.contained(spans(0, 1), NOTHING, now_ms)
-    known.contained(spans(1, 2), spans(1, 2), now_ms + 1)
+    known.answered(spans(0, 1), NOTHING, now_ms)
+    known.answered(spans(1, 2), spans(1, 2), now_ms + 1)
     assert known.verify_from_ms == now_ms + 15_000
 
 
 def test_candles_that_have_left_the_file_are_forgotten() -> None:
     known = unverified(spans(0, 9))
-    known.contained(spans(0, 3), NOTHING, T0)
-    known.doubt(T0)
+    known.answered(spans(0, 3), NOTHING, T0)
+    known.recheck(T0)
     known.keep(spans(2, 4))
-    assert (known.unverified, known.left_out, known.doubtful) == (spans(2, 4), spans(2, 3), spans(3, 4))
+    assert (known.unverified, known.left_out, known.recheck_now) == (spans(2, 4), spans(2, 3), spans(3, 4))

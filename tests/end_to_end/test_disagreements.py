@@ -12,7 +12,7 @@ from collector.core.candle import DAY_MS, TIMEFRAMES, Series
 from collector.core.planning import joined
 from collector.core.rows import HEADER
 from collector.core.spans import Span, Spans
-from collector.integrity.recheck import Doubt
+from collector.integrity.recheck import Refetch
 from collector.integrity.repair import Plan, show_plans
 from collector.machine.disk import Disk
 from collector.pipeline.outcome import Outcome
@@ -68,7 +68,7 @@ def checked(settings: Settings) -> dict[str, int]:
     return {key: found[key] for key in keys}
 
 
-async def mended(settings: Settings, *only: Series) -> tuple[list[Plan | Doubt], Outcome]:
+async def mended(settings: Settings, *only: Series) -> tuple[list[Plan | Refetch], Outcome]:
     return await repair(settings, lambda series: not only or series in only)
 
 

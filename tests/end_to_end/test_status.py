@@ -25,7 +25,7 @@ from collector.commands.status_table import status_table
 from collector.core import pacing
 from collector.core.candle import DAY_MS, Series
 from collector.core.missing import State
-from collector.core.spans import moment_text
+from collector.core.text import moment_text
 from collector.errors import NoStatus, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK

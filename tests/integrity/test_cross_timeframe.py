@@ -6,7 +6,7 @@ import pytest
 
 from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.core.rows import Values, rows_of
-from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lines, contradictions, finer_frames
+from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lines, contradictions, finer_timeframes
 from tests.support.candles import T0
 from tests.support.defects import changed
 from tests.support.market import market
@@ -122,7 +122,7 @@ def test_sums_are_exact_where_floats_are_not() -> None:
 
 
 def test_only_what_makes_up_whole_candles_is_finer() -> None:
-    names = {str(frame): [str(each) for each in finer_frames(frame)] for frame in TIMEFRAMES.values()}
+    names = {str(frame): [str(each) for each in finer_timeframes(frame)] for frame in TIMEFRAMES.values()}
     assert names["1"] == []
     assert names["15"] == ["5", "3", "1"]
     assert names["240"][0] == "120"

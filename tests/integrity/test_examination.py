@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series, Timeframe
 from collector.core.rows import HEADER, Values, candles_in, check_lines, rows_of
 from collector.core.spans import NOTHING, Spans
-from collector.integrity.examination import MOST, Examination, examine, parted
+from collector.integrity.examination import MOST, Examination, examine, split_rows
 from collector.storage.defects import Kind, defects_of, sound_open
 from collector.storage.fast_check import Text, each_proven
 from tests.support.candles import T0
@@ -204,7 +204,7 @@ def test_the_lines_that_stay_are_a_good_file_once_they_are_sorted(seed: int, nam
     for name in names:
         data = PLANTS[name](MINUTES, data, random)
     found = examined(data)
-    lines = parted(data, found)[0]
+    lines = split_rows(data, found)[0]
     ordered = sorted(lines, key=lambda line: time_of(line))
     mended = b"".join(ordered)
     assert check_lines(MINUTES, mended)[1:] == (len(mended), None)
@@ -230,7 +230,7 @@ def test_a_time_before_there_was_an_exchange_is_a_defect_also_where_it_is_on_the
 def test_nothing_stays_behind_a_header_that_was_not_written_whole(written: int, rest: bytes) -> None:
     data = HEADER[:written].ljust(len(HEADER), b"\0") + rest
     found = examined(data)
-    stay, go = parted(data, found)
+    stay, go = split_rows(data, found)
     assert found.counts == {Kind.TORN: 1}
     assert (stay, b"".join(go)) == ([], rest)
 

@@ -17,7 +17,7 @@ import trio
 from collector.core.candle import TIMEFRAMES, Series
 from collector.errors import DirectoryInUse
 from collector.integrity.checker import DataIntegrityChecker
-from collector.integrity.recheck import Doubt
+from collector.integrity.recheck import Refetch
 from collector.integrity.repair import Plan, show_plans
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.outcome import Outcome
@@ -59,7 +59,9 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collected]:
         yield Collected(box, settings)
 
 
-async def mended(settings: Settings, *only: Series, allow_replace: bool = False) -> tuple[list[Plan | Doubt], Outcome]:
+async def mended(
+    settings: Settings, *only: Series, allow_replace: bool = False
+) -> tuple[list[Plan | Refetch], Outcome]:
     return await repair(settings, lambda series: not only or series in only, allow_replace=allow_replace)
 
 

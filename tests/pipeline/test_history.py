@@ -199,7 +199,7 @@ async def test_history_that_comes_back_is_fetched(autojump_clock: trio.testing.M
     elif how == "deeper":
         here.settings = attrs.evolve(here.settings, days_to_fetch=101)
     else:
-        here.coverage.ask_anew(here.every_series)
+        here.coverage.expire_claims(here.every_series)
     await here.fetch_once()
     assert here.coverage.missing(Series.named("BTCUSDT_60")) == ()
     assert here.held_of("BTCUSDT_60").bounds.start_ms <= wanted(99, "BTCUSDT_60")[0].start_ms
@@ -209,7 +209,7 @@ async def test_history_that_comes_back_in_part_moves_the_listing_date(autojump_c
     here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
     here.exchange.mischief.faults = limited(10, "BTCUSDT_60")
-    here.coverage.ask_anew(here.every_series)
+    here.coverage.expire_claims(here.every_series)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
     assert [gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
@@ -219,7 +219,7 @@ async def test_a_history_that_shrinks_at_the_exchange_is_kept(autojump_clock: tr
     here = world(limited(10, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
     here.exchange.mischief.faults = limited(2, "BTCUSDT_60")
-    here.coverage.ask_anew(here.every_series)
+    here.coverage.expire_claims(here.every_series)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
     assert [gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]

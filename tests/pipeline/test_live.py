@@ -571,8 +571,8 @@ async def test_a_lost_connection_is_opened_again_and_looked_behind(
         again = await exchange.connection(2)
         assert again.topics == ["kline.1.BTCUSDT"]
         assert len(station.breaks) == 3  # opened, lost, opened
-        doubtful = station.coverage[BTC].doubtful
-        assert (doubtful.bounds.start_ms, doubtful.bounds.end_ms) == (T0 + 3 * MINUTE_MS, T0 + 6 * MINUTE_MS)
+        recheck_now = station.coverage[BTC].recheck_now
+        assert (recheck_now.bounds.start_ms, recheck_now.bounds.end_ms) == (T0 + 3 * MINUTE_MS, T0 + 6 * MINUTE_MS)
 
 
 async def test_reconnects_wait_ever_longer_up_to_sixteen_seconds_and_never_end(

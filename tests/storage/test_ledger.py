@@ -39,7 +39,7 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     coverage.want(BTC, spans(-5, 100))
     coverage.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
     coverage.fail(BTC, span(50, 60), "HTTP 502", T0)
-    coverage.begins(BTC, T0 - 5 * 60_000, T0, T0)
+    coverage.set_listing_date(BTC, T0 - 5 * 60_000, T0, T0)
     checkpoint = Checkpoint(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(coverage, {BTC: checkpoint, ETH: None})

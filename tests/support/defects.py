@@ -11,7 +11,7 @@ import attrs
 
 from collector.core.candle import MINUTE_MS, Timeframe
 from collector.core.rows import HEADER
-from collector.core.spans import moment_text
+from collector.core.text import moment_text
 from collector.storage.defects import Kind
 
 Damage = Callable[[Timeframe, list[bytes], int, Random], list[bytes]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from collector.core.candle import Series
-from collector.core.spans import moment_text
+from collector.core.text import moment_text
 from collector.storage.ownership import OWN
 from tests.simulation.faults.kind import Kind
 from tests.simulation.faults.people import done, repair_files

@@ -7,7 +7,7 @@ from collector.core.candle import DAY_MS, Series
 from collector.core.missing import SETTLED
 from collector.core.planning import NEWEST
 from collector.integrity.checker import DataIntegrityChecker
-from collector.integrity.findings import Checked
+from collector.integrity.findings import FileReport
 from collector.integrity.gaps import find_gaps
 from collector.sandbox.stream.garbles import falsified
 from collector.storage.ledger import read_ledger
@@ -107,6 +107,6 @@ def _is_due(world: "World", series: Series) -> bool:
     return series.timeframe.close(traded(world, series)[0]) <= world.box.clock.now_ms() - _STORED_MS
 
 
-def _said(checked: Checked) -> str:
+def _said(checked: FileReport) -> str:
     record = checked.record()
     return str({key: record[key] for key in ("file", "gap_count", "defects", "problem", "disagreement_count")})

@@ -16,7 +16,7 @@ import attrs
 from collector.core.candle import Series, Timeframe
 from collector.core.planning import NEWEST
 from collector.core.rows import HEADER, check_lines
-from collector.core.wording import counted
+from collector.core.text import counted
 from tests.simulation.promises.truths import Truths
 
 Rows = dict[int, bytes]
