@@ -3,12 +3,12 @@
 import gc
 import sys
 
-from collector.commands.stderr import open_closed_streams, tell_of_crashes
+from collector.commands.standard_streams import install_excepthook, reopen_closed_streams
 
 
 def main() -> None:
-    open_closed_streams()
-    tell_of_crashes()
+    reopen_closed_streams()
+    install_excepthook()
     # Pages are thousands of small objects that reference counting frees, and what is loaded stays: looking through them
     # for cycles is a waste, and a fifth of the time that a start takes.
     gc.set_threshold(50_000, 20, 50)

@@ -37,7 +37,7 @@ JOINED_BY = {"pipeline.service", "pipeline.collection"}
 # Beside the core: pure modules import no clock, no file, no library that waits, and of ours only pure modules.
 PURE = {"errors", "bybit.rest_protocol", "bybit.stream_protocol", "storage.defects", "feeder.timestamps"}
 PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", "monitoring.lag"}
-PURE |= {"logs.storms", "commands.unit"}
+PURE |= {"logs.throttle", "commands.systemd_unit"}
 PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "enum", "functools", "heapq"}
 PURE_MAY_USE |= {"itertools", "json", "math", "msgspec", "operator", "re", "typing"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}

@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 
 from collector.commands.check import check, show_differences
+from collector.commands.console import can_draw, print_line, say
 from collector.commands.demo import demonstrate
 from collector.commands.gaps import gaps
 from collector.commands.installation import unit_of_this
@@ -37,10 +38,9 @@ from collector.commands.options import (
 )
 from collector.commands.progress import Display, log_progress
 from collector.commands.signals import until_signal
+from collector.commands.standard_streams import ignoring_write_errors, is_journal
 from collector.commands.status import status
-from collector.commands.stderr import is_journal, lasting
 from collector.commands.symbols import symbols
-from collector.commands.terminal import can_draw, print_line, say
 from collector.core.text import counted
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.integrity.repair import Plan, RepairResult, show_plans
@@ -52,7 +52,7 @@ from collector.pipeline.outcome import Outcome, left_lines, summary_lines
 from collector.pipeline.service import repair as mend
 from collector.pipeline.service import serve
 from collector.sandbox.command import sandbox
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from collector.storage.stored import refuse_if_nothing_stored
 
@@ -219,7 +219,7 @@ app.command()(sandbox)
 
 
 def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: bool) -> Outcome:
-    rereading = None if once else Rereading(partial(_read_again, options))
+    reload_request = None if once else ReloadRequest(partial(_read_again, options))
     notify = Notify.of(os.environ)
     if notify.address:
         faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
@@ -231,16 +231,16 @@ def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: b
         allow_replace=allow_replace,
         status=not once,
         notify=notify,
-        rereading=rereading,
+        reload_request=reload_request,
     )
-    return _logged(options, work, rereading.ask if rereading else None)
+    return _logged(options, work, reload_request.request if reload_request else None)
 
 
 def _logged(
     options: Options, work: Callable[..., Coroutine[Any, Any, T]], on_hangup: Callable[[], None] | None = None
 ) -> T:
     """Runs work until it is done or a signal stops it, with logs, and with progress on a terminal."""
-    console = Console(file=lasting(sys.stderr))
+    console = Console(file=ignoring_write_errors(sys.stderr))
     with open_logs(
         options.settings.logs_dir,
         level=options.settings.log_level,

@@ -11,9 +11,9 @@ import trio
 from rich.console import Console
 from rich.progress import track
 
+from collector.commands.check_summary import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
+from collector.commands.console import AsJson, can_draw, print_json, print_line, say, show
 from collector.commands.options import AgainstExchange, Options, Seed, drawn_seed, with_options
-from collector.commands.terminal import AsJson, can_draw, print_json, print_line, say, show
-from collector.commands.verdict import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
 from collector.core.candle import Series
 from collector.core.redaction import hidden, secrets_in
 from collector.errors import SettingsError, StorageError

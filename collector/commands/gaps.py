@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from collector.commands.console import AsJson, print_json, say, show
 from collector.commands.options import Options, with_options
-from collector.commands.terminal import AsJson, print_json, say, show
 from collector.core.missing import State
 from collector.core.text import span_texts
 from collector.integrity.gaps import find_gaps, gaps_summary

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, run
 
-from collector.commands.unit import Installation, unit_text
+from collector.commands.systemd_unit import Installation, unit_text
 from collector.core.redaction import masked, secrets_in
 from collector.errors import SettingsError
 from collector.settings.settings import Settings, is_variable

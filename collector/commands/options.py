@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from collector.commands.terminal import say
+from collector.commands.console import say
 from collector.core.candle import DAY_MS, Series, Timeframe
 from collector.core.planning import NEWEST
 from collector.integrity.demand import Demand

@@ -24,7 +24,7 @@ _LONG = 10_000_000
 
 
 @attrs.frozen
-class Glimpse:
+class ProgressSample:
     """The numbers at one moment."""
 
     at_s: float
@@ -33,27 +33,27 @@ class Glimpse:
     remaining: int
     where: str
 
-    def rates(self, before: "Glimpse") -> tuple[float, float]:
+    def rates(self, before: "ProgressSample") -> tuple[float, float]:
         """Candles and requests a second since an earlier glimpse."""
         seconds = max(self.at_s - before.at_s, 1e-9)
         return (self.candles - before.candles) / seconds, (self.requests - before.requests) / seconds
 
 
-def glimpse(counters: Counters, coverage: CoverageIndex) -> Glimpse:
+def take_sample(counters: Counters, coverage: CoverageIndex) -> ProgressSample:
     where = f"{counters.series} {moment_text(counters.reached_ms)}" if counters.series else "starting"
     if counters.quiet_until_ms:
         where = f"{counters.quiet_why}, silent until {moment_text(counters.quiet_until_ms)} UTC"
-    return Glimpse(trio.current_time(), counters.rows, counters.requests, coverage.candles_in_flight, where)
+    return ProgressSample(trio.current_time(), counters.rows, counters.requests, coverage.candles_in_flight, where)
 
 
 async def log_progress(counters: Counters, coverage: CoverageIndex) -> None:
     """A line every few seconds while there is something to fetch and it gets on, and one when it is done, until
     cancelled."""
-    before = glimpse(counters, coverage)
+    before = take_sample(counters, coverage)
     busy = True  # at the start; later, when there is something to fetch for longer than a minute's candles take
     while True:
         await trio.sleep(_LOG_EVERY_S)
-        now = glimpse(counters, coverage)
+        now = take_sample(counters, coverage)
         if busy and now.candles > counters.taken and not now.remaining:  # not all of them came over the stream
             busy = False
             log.info("all fetched", candles=now.candles, requests=now.requests)
@@ -81,16 +81,16 @@ class Display:
 
     async def draw(self, counters: Counters, coverage: CoverageIndex) -> None:
         """Draws until cancelled."""
-        seen = [glimpse(counters, coverage)]
+        seen = [take_sample(counters, coverage)]
         # A thread of its own asks for the picture: a terminal that is stopped (Ctrl-S) does not stop the collector.
         with Live(get_renderable=lambda: picture(seen), console=self.console, transient=True, refresh_per_second=4):
             while True:
                 await trio.sleep(_DRAW_EVERY_S)
-                newest = glimpse(counters, coverage)
+                newest = take_sample(counters, coverage)
                 seen = [*(each for each in seen if each.at_s >= newest.at_s - _RATE_OVER_S), newest]
 
 
-def picture(seen: Sequence[Glimpse]) -> Group:
+def picture(seen: Sequence[ProgressSample]) -> Group:
     """The newest of some glimpses in two lines, of which no number is lost where a terminal has 80 columns."""
     now = seen[-1]
     candles_s, requests_s = now.rates(seen[0])

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 
-from collector.commands.inquiry import ask
+from collector.commands.console import can_draw, sanitized, stdout_console
 from collector.commands.options import Options, with_options
+from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
-from collector.commands.terminal import can_draw, shown, stdout_console
 from collector.errors import CollectorError, NoStatus, NotRunning
 from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import THIS_DISK
@@ -56,26 +56,26 @@ def status(
     elif watch:
         _watch(options)
     else:
-        stdout_console().print(status_table(ask(THIS_DISK, options.settings.data_dir)[0]))
+        stdout_console().print(status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0]))
 
 
 def _print_json(options: Options, watch: bool) -> None:
     with suppress(KeyboardInterrupt):
         while True:
-            _write(ask(THIS_DISK, options.settings.data_dir)[1].decode())
+            _write(fetch_status(THIS_DISK, options.settings.data_dir)[1].decode())
             if not watch:
                 return
             THIS_CLOCK.pause(_EVERY_S)
 
 
 def _write(text: str) -> None:
-    sys.stdout.write("\n".join(map(shown, text.split("\n"))))
+    sys.stdout.write("\n".join(map(sanitized, text.split("\n"))))
     sys.stdout.flush()
 
 
 def _watch(options: Options) -> None:
     """In its place on a terminal that can do that; one after the other where somebody reads from a pipe."""
-    console, table = stdout_console(), status_table(ask(THIS_DISK, options.settings.data_dir)[0])
+    console, table = stdout_console(), status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0])
     redraws = can_draw(console)
     place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()
     with suppress(KeyboardInterrupt), place as live:
@@ -85,4 +85,4 @@ def _watch(options: Options) -> None:
             else:
                 console.print(table, "")
             THIS_CLOCK.pause(_EVERY_S)
-            table = status_table(ask(THIS_DISK, options.settings.data_dir)[0])
+            table = status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0])

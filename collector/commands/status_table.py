@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from collector.commands.listing import Prose
+from collector.commands.adaptive_table import Prose
 from collector.core.redaction import printable
 from collector.core.text import counted, duration_text, moment_text
 from collector.monitoring.report import Report

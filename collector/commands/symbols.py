@@ -7,9 +7,9 @@ import attrs
 import trio
 import typer
 
+from collector.commands.console import AsJson, print_json, print_line, say, show
 from collector.commands.options import Options, with_options
 from collector.commands.selection import Selection
-from collector.commands.terminal import AsJson, print_json, print_line, say, show
 from collector.core.text import counted, moment_text
 from collector.machine import THIS_MACHINE
 from collector.pipeline.symbols import list_symbols

@@ -25,8 +25,8 @@ from structlog.typing import Processor
 from collector.core.redaction import hidden, masked, printable, secrets_in
 from collector.errors import SettingsError
 from collector.logs.background import Background
-from collector.logs.calm import Calm
 from collector.logs.file import LogFile
+from collector.logs.throttling import ThrottlingHandler
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.machine.own_files import not_written
@@ -88,7 +88,7 @@ def open_logs(
         file = _open_file(disk, logs_dir, patient)
         file.setFormatter(_formatter(structlog.processors.format_exc_info, mask, _as_json, lay_out))
         handlers.append(file)
-    calm, before = Calm([Background(handler) for handler in handlers], clock), _tree.level
+    calm, before = ThrottlingHandler([Background(handler) for handler in handlers], clock), _tree.level
     set_level(level)
     _tree.addHandler(calm)
     try:
@@ -99,10 +99,10 @@ def open_logs(
         _tree.setLevel(before)
 
 
-def tell_counts() -> None:
+def flush_suppressed() -> None:
     """Says how often what was said again and again came, if it is time; to be called now and then."""
     for handler in _tree.handlers:
-        if isinstance(handler, Calm):
+        if isinstance(handler, ThrottlingHandler):
             handler.tell()
 
 

@@ -45,7 +45,7 @@ from collector.integrity.demand import Demand
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import Chosen, Plan, Repair, RepairResult, Stock, stored_series
 from collector.integrity.samples import Draw
-from collector.logs import get_logger, tell_counts
+from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.threads import Threads
 from collector.monitoring.disk_gate import DiskGate
@@ -64,7 +64,7 @@ from collector.pipeline.outcome import Outcome
 from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
 from collector.pipeline.symbols import Symbols, symbols_to_collect
 from collector.pipeline.writer import CHANNEL, Writer
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.ledger import Ledger, open_ledger
@@ -124,7 +124,7 @@ async def serve(
     allow_replace: bool = False,
     mending: Repair | None = None,
     notify: Notify | None = None,
-    rereading: Rereading | None = None,
+    reload_request: ReloadRequest | None = None,
     status: bool = False,
     probes: Probes | None = None,
     machine: Machine = THIS_MACHINE,
@@ -143,7 +143,7 @@ async def serve(
         mending,
         watch,
         notify or Notify(),
-        rereading,
+        reload_request,
         status,
         probes or probes_of(settings.data_dir, machine.clock),
         machine,
@@ -197,7 +197,7 @@ class _Run:
     mending: Repair | None
     watch: Watch | None
     notify: Notify
-    rereading: Rereading | None
+    reload_request: ReloadRequest | None
     status: bool
     probes: Probes
     machine: Machine
@@ -246,7 +246,7 @@ async def _serve(run: _Run) -> Outcome:
             async with _kept(failures), trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
                 inner.start_soon(stations.supervisor.supervise)
-                inner.start_soon(_tell_counts)
+                inner.start_soon(_flush_suppressed)
                 if not run.once:
                     inner.start_soon(Announcements(rest.maintenance, counters).follow)
                 inner.start_soon(stations.monitor.watch)
@@ -276,8 +276,8 @@ async def _serve(run: _Run) -> Outcome:
                     collection = _collection(run, stock, stations, rest, every_series, clock, symbols.trading)
                     inner.start_soon(collection.follow_listings)
                     inner.start_soon(collection.follow_disk, stations.monitor.gate)
-                    if run.rereading:
-                        inner.start_soon(_follow_settings, run.rereading, stations.supervisor, collection)
+                    if run.reload_request:
+                        inner.start_soon(_follow_settings, run.reload_request, stations.supervisor, collection)
                     await stations.reconciler.reconcile()
             draining.set()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
@@ -479,12 +479,12 @@ async def _mend(mending: Repair, rest: Rest, stock: Stock, threads: Threads) -> 
     return sorted({*every_series, *refetched}), Symbols(unknown=tuple(sorted(unknown)))
 
 
-async def _follow_settings(rereading: Rereading, supervisor: Supervisor, collection: Collection) -> None:
+async def _follow_settings(reload_request: ReloadRequest, supervisor: Supervisor, collection: Collection) -> None:
     """Reads the settings again whenever somebody asks for it, until cancelled."""
     while True:
-        await rereading.asked()
+        await reload_request.wait()
         with supervisor.reloading():
-            if (read := rereading.read()) is not None:
+            if (read := reload_request.load()) is not None:
                 await collection.change(read)
 
 
@@ -502,11 +502,11 @@ async def _tell_slow_end(writer: Writer, draining: trio.Event) -> None:
     log.warning("the end waits for the disk", at=writer.work.at)
 
 
-async def _tell_counts() -> None:
+async def _flush_suppressed() -> None:
     """The log says in time how often what it left out came, also when nothing else is said; until cancelled."""
     while True:
         await trio.sleep(_TELL_COUNTS_S)
-        tell_counts()
+        flush_suppressed()
 
 
 async def _exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:

@@ -7,13 +7,13 @@ import trio
 from rich.console import Console
 from trio.testing import MockClock
 
-from collector.commands.progress import Glimpse, log_progress, picture
-from collector.commands.terminal import can_draw
+from collector.commands.console import can_draw
+from collector.commands.progress import ProgressSample, log_progress, picture
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 
 
-def drawn(*seen: Glimpse) -> list[str]:
+def drawn(*seen: ProgressSample) -> list[str]:
     console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
     with console.capture() as captured:
         console.print(picture(seen))
@@ -22,15 +22,18 @@ def drawn(*seen: Glimpse) -> list[str]:
 
 def test_all_numbers_and_the_date_reached_are_to_be_seen_on_80_columns() -> None:
     where = "1000000BABYDOGEUSDT_240 2024-05-15 12:30:00"
-    before = Glimpse(10, 9_000_000, 900_000, 999_999, where)
-    numbers, place = drawn(before, Glimpse(15, 9_876_543, 900_555, 123_456, where))
+    before = ProgressSample(10, 9_000_000, 900_000, 999_999, where)
+    numbers, place = drawn(before, ProgressSample(15, 9_876_543, 900_555, 123_456, where))
     assert numbers == "9,876,543/9,999,999 candles 175,309/s · 900,555 requests 111/s · 0:00:00 left"
     assert place.endswith(f" {where}")
     assert max(map(len, (numbers, place))) <= 80
 
 
 def test_a_whole_market_is_told_in_millions_and_before_anything_came_nothing_is_promised() -> None:
-    before, now = Glimpse(10, 0, 0, 172_800_000, "starting"), Glimpse(15, 50_000_000, 50_000, 122_800_000, "starting")
+    before, now = (
+        ProgressSample(10, 0, 0, 172_800_000, "starting"),
+        ProgressSample(15, 50_000_000, 50_000, 122_800_000, "starting"),
+    )
     assert drawn(before, now)[0] == "50.0M/172.8M candles 10,000,000/s · 50,000 requests 10,000/s · 0:00:12 left"
     assert drawn(before)[0] == "0/172.8M candles 0/s · 0 requests 0/s · unknown left"
 

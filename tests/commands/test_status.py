@@ -18,9 +18,9 @@ import pytest
 import trio
 from rich.console import Console
 
-from collector.commands import app, inquiry
+from collector.commands import app, status_client
+from collector.commands.console import show, stdout_console
 from collector.commands.status_table import status_table
-from collector.commands.terminal import show, stdout_console
 from collector.errors import DirectoryInUse, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
@@ -155,9 +155,9 @@ def test_json_says_why_there_is_no_report(
         assert answer() == (1, True)
         with listening(settings.data_dir) as local:
             local.settimeout(0.0)
-            monkeypatch.setattr(inquiry, "_WITHIN_S", 0.05)
+            monkeypatch.setattr(status_client, "_TIMEOUT_S", 0.05)
             assert answer() == (1, True)
-    monkeypatch.setattr(inquiry, "owner", refuse)
+    monkeypatch.setattr(status_client, "owner", refuse)
     assert answer() == (1, None)
     status, out, _ = ask(settings, "--json", "--mode", "half")
     assert (status, json.loads(out)["running"]) == (2, None)
@@ -169,7 +169,7 @@ def test_a_directory_that_may_not_be_read_is_json_too(
     settings = settings_of(box, tmp_path)
     settings.data_dir.mkdir()
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    monkeypatch.setattr(inquiry, "owner", refuse)
+    monkeypatch.setattr(status_client, "owner", refuse)
     status, out, _ = ask(settings, "--json", "--data-dir", str(settings.data_dir))
     assert (status, json.loads(out)["running"]) == (1, None)
 
@@ -193,7 +193,7 @@ def test_who_may_not_look_asks_at_the_port(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     settings = settings_of(box, tmp_path)
-    monkeypatch.setattr(inquiry, "owner", refuse)
+    monkeypatch.setattr(status_client, "owner", refuse)
     monkeypatch.setattr(LocalSocket, "connect", denied)
     with collecting(settings):
         assert json.loads(ask(settings, "--json")[1])["running"]
@@ -259,7 +259,7 @@ def test_watching_asks_again_until_it_is_interrupted(
 def report(box: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Report:
     settings = settings_of(box, tmp_path_factory.mktemp("report"))
     with collecting(settings):
-        return inquiry.ask(THIS_DISK, settings.data_dir)[0]
+        return status_client.fetch_status(THIS_DISK, settings.data_dir)[0]
 
 
 @attrs.frozen

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from collector.commands.console import print_json, print_line, say, show
 from collector.commands.installation import unit_of_this
-from collector.commands.stderr import _write_crash
-from collector.commands.terminal import print_json, print_line, say, show
+from collector.commands.standard_streams import _write_crash
 from collector.core.redaction import hidden, masked, printable, secrets_in
 from collector.errors import SettingsError
 from collector.logs import get_logger, open_logs

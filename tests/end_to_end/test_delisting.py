@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from collector.commands.inquiry import ask
+from collector.commands.status_client import fetch_status
 from collector.core.candle import MINUTE_MS
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -16,7 +16,7 @@ from collector.machine.disk import THIS_DISK
 from collector.pipeline.service import serve
 from collector.sandbox import open_sandbox
 from collector.sandbox.clock import instant_ms
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from tests.campaign.truth import differences, whole_lines
 from tests.support.market import fetch, market, settings_for, until
 
@@ -71,21 +71,22 @@ async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_b
         settings = settings_for(box.url, tmp_path, symbols=["BTCUSDT", "ETHUSDT"], days_to_fetch=1)
         assert (await fetch(settings)).complete
         box.clock.advance(HOUR_MS)
-        rereading, stop, seen = Rereading(lambda: attrs.evolve(settings, timeframes=["60", "30"])), trio.Event(), []
+        reload_request = ReloadRequest(lambda: attrs.evolve(settings, timeframes=["60", "30"]))
+        stop, seen = trio.Event(), []
 
         async def watch(_: Counters, coverage: CoverageIndex) -> None:
             seen.append(coverage)
             await trio.sleep_forever()
 
-        nursery.start_soon(partial(serve, settings, once=False, stop=stop, watch=watch, rereading=rereading))
+        nursery.start_soon(partial(serve, settings, once=False, stop=stop, watch=watch, reload_request=reload_request))
         with trio.fail_after(10):
             await until(lambda: box.counts.stream.topics == 1)
-            rereading.ask()
+            reload_request.request()
             await until(lambda: box.counts.stream.topics == 2)
             await until(
                 lambda: b"2024-05-15 12:30:00" in (whole_lines(settings.data_dir / "ETHUSDT_30.csv") or [b""])[-1]
             )
-        report, _ = await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir)
+        report, _ = await trio.to_thread.run_sync(fetch_status, THIS_DISK, settings.data_dir)
         stop.set()
     (coverage,) = seen
     assert (coverage.delisted, report.stream.refused_topics) == ({"ETHUSDT"}, ())

@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 
-from collector.commands.inquiry import ask
+from collector.commands.status_client import fetch_status
 from collector.core.candle import MINUTE_MS, Series, timeframe
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -25,7 +25,7 @@ from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import serve
 from collector.sandbox import Clock, Faults, Sandbox
 from collector.sandbox.clock import instant_ms
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from collector.storage.ledger import open_ledger
 from tests.campaign.truth import asked_spans, held_spans, series_of, wanted_start_ms, whole_lines
@@ -96,7 +96,7 @@ async def until_healthy(settings: Settings) -> None:
 
 async def reported(settings: Settings) -> Report:
     """What the collector says of itself."""
-    report, _ = await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir)
+    report, _ = await trio.to_thread.run_sync(fetch_status, THIS_DISK, settings.data_dir)
     return report
 
 
@@ -287,11 +287,11 @@ async def live_alone_fetches_and_waits_for_nothing_that_was_wanted_before(direct
         box.clock.advance(60 * MINUTE_MS)
         box.counts.clear()
         live, stop = attrs.evolve(settings, mode="live"), trio.Event()
-        rereading = Rereading(lambda: live)
-        rereading.ask()  # what is begun with later is no exception
+        reload_request = ReloadRequest(lambda: live)
+        reload_request.request()  # what is begun with later is no exception
         begun = attrs.evolve(live, symbols=["BTCUSDT"])
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(serve, begun, once=False, stop=stop, rereading=rereading))
+            nursery.start_soon(partial(serve, begun, once=False, stop=stop, reload_request=reload_request))
             with trio.fail_after(20):
                 await until(lambda: all(held_spans(settings, series) != held for series, held in before.items()))
             stop.set()

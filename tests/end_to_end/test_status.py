@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from collector.bybit import rest_client
 from collector.bybit.rest_protocol import STATUS
-from collector.commands.inquiry import ask
+from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
 from collector.core import pacing
 from collector.core.candle import DAY_MS, Series
@@ -39,7 +39,7 @@ from collector.monitoring.sd_notify import Notify
 from collector.pipeline import maintenance, service
 from collector.pipeline.service import serve
 from collector.sandbox import Faults, Limits, Maintenance, Sandbox
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.ledger import Ledger, open_ledger
@@ -86,7 +86,7 @@ class Collecting:
     client: httpx.AsyncClient
 
     async def report(self) -> Report:
-        return (await trio.to_thread.run_sync(ask, THIS_DISK, self.settings.data_dir))[0]
+        return (await trio.to_thread.run_sync(fetch_status, THIS_DISK, self.settings.data_dir))[0]
 
     async def get(self, path: str) -> httpx.Response:
         return await self.client.get(self.url + path)
@@ -106,7 +106,7 @@ class Collecting:
 async def collecting(
     settings: Settings,
     machine: Machine | None = None,
-    rereading: Rereading | None = None,
+    reload_request: ReloadRequest | None = None,
     probes: Probes | None = None,
 ) -> AsyncIterator[Collecting]:
     """What the command `run` does, stopped on leaving; entered when its status is served."""
@@ -114,7 +114,7 @@ async def collecting(
 
     async def work() -> None:
         measured = probes or (machine or Machine()).probes
-        await serve(settings, once=False, stop=stop, status=True, probes=measured, rereading=rereading)
+        await serve(settings, once=False, stop=stop, status=True, probes=measured, reload_request=reload_request)
 
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         nursery.start_soon(work)
@@ -531,10 +531,10 @@ async def test_settings_that_are_read_again_are_what_it_judges_by_and_reports(tm
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path, bulk_batch_size=1)
         read = attrs.evolve(settings, memory_limit_mb=50, bulk_request_delay_ms=100)
-        rereading = Rereading(lambda: read)
-        async with collecting(settings, rereading=rereading) as run:
+        reload_request = ReloadRequest(lambda: read)
+        async with collecting(settings, reload_request=reload_request) as run:
             before = await run.is_so(is_up_to_date)
-            rereading.ask()
+            reload_request.request()
             after = await run.is_so(lambda report: report.state == "degraded")
     assert before.state == "healthy"
     assert before.requests.budget > after.requests.budget == 50
@@ -648,7 +648,7 @@ async def test_who_may_not_use_the_socket_is_told_who_may(tmp_path: Path, monkey
     async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
         monkeypatch.setattr(LocalSocket, "connect", refuse)
         with pytest.raises(NoStatus, match="serves no status at a port, and the socket is for its user and root"):
-            await trio.to_thread.run_sync(ask, THIS_DISK, run.settings.data_dir)
+            await trio.to_thread.run_sync(fetch_status, THIS_DISK, run.settings.data_dir)
 
 
 async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:
@@ -658,7 +658,7 @@ async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:
             nursery.start_soon(lambda: serve(settings, once=True, probes=Machine().probes))
             with trio.fail_after(20):
                 await until(lambda: at(settings).is_bound())
-            assert (await trio.to_thread.run_sync(ask, THIS_DISK, settings.data_dir))[0].doing == "starting"
+            assert (await trio.to_thread.run_sync(fetch_status, THIS_DISK, settings.data_dir))[0].doing == "starting"
             nursery.cancel_scope.cancel()
 
 

@@ -18,12 +18,12 @@ import pytest
 import structlog
 from rich.console import Console
 
-from collector.commands.stderr import is_journal, lasting
+from collector.commands.standard_streams import ignoring_write_errors, is_journal
 from collector.errors import SettingsError, StorageError
-from collector.logs import background, get_logger, open_logs, tell_counts
+from collector.logs import background, flush_suppressed, get_logger, open_logs
 from collector.logs.file import LogFile
 from collector.machine.disk import Disk
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from tests.support.market import ClockByHand
 from tests.support.users import NOBODY, as_user, needs_root, open_place
@@ -152,7 +152,7 @@ def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_pat
         open_logs(tmp_path / "logs").__enter__()
 
 
-# Storms.
+# Throttling.
 
 
 def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path, console: Console) -> None:
@@ -161,10 +161,10 @@ def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path,
         for number in range(313):
             log.warning("connection lost", why="refused", wait_s=number % 2)
         log.info("progress")
-        tell_counts()
+        flush_suppressed()
         assert printed(console).count("connection lost") == 2
         clock.at_s = 60.0
-        tell_counts()
+        flush_suppressed()
     lines = [line[9:] for line in printed(console).splitlines()]
     assert lines[-2:] == [
         "info    progress",
@@ -192,7 +192,7 @@ def test_counts_are_not_told_while_a_thread_is_in_the_middle_of_a_line() -> None
     with open_logs(None, console=Console(file=slow)), ThreadPoolExecutor(2) as threads:
         saying = threads.submit(log.warning, "file mended")
         slow.reached.wait(5)
-        telling = threads.submit(tell_counts)
+        telling = threads.submit(flush_suppressed)
         with pytest.raises(TimeoutError):
             telling.result(0.05)
         slow.takes.set()
@@ -239,7 +239,7 @@ def test_lines_with_a_count_have_the_time_they_are_said_at(
         clock.at_s += 50
         log.info("new symbols")
         clock.at_s += 20
-        tell_counts()
+        flush_suppressed()
     assert [(entry["event"], entry["time"][11:19]) for entry in kept(tmp_path)] == [
         ("connection lost", "22:13:20"),
         ("new symbols", "22:14:10"),
@@ -270,7 +270,7 @@ def test_who_has_the_settings_read_again_is_told_every_problem_every_time(consol
 
     with open_logs(None, console=console):
         for _ in range(2):
-            Rereading(load).read()
+            ReloadRequest(load).load()
     assert printed(console).count("problem=") == 16
 
 
@@ -312,7 +312,7 @@ class _Gone(io.StringIO):
 
 
 def test_what_nobody_can_read_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_logs(None, console=Console(file=lasting(_Gone()))):
+    with open_logs(None, console=Console(file=ignoring_write_errors(_Gone()))):
         log.warning("ban")
     monkeypatch.setattr("sys.stderr", _Gone())
     with open_logs(None, journal=True):

@@ -8,7 +8,7 @@ import trio
 
 from collector.errors import SettingsError
 from collector.settings.reload import reload
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 
 NOW = Settings(fetch_all_symbols=False, symbols="A, B", timeframes="1, 5", days_to_fetch=10)
@@ -68,15 +68,15 @@ def test_wrong_settings_are_told_of_and_none_are_taken(caplog: pytest.LogCapture
     def load() -> Settings:
         raise SettingsError(["one thing", "another"])
 
-    assert Rereading(load).read() is None
+    assert ReloadRequest(load).load() is None
     assert [record.getMessage().partition("problem=")[2] for record in caplog.records] == ["'one thing'", "another"]
 
 
 async def test_asking_twice_before_it_is_done_is_asking_once() -> None:
-    rereading = Rereading(Settings)
-    rereading.ask()
-    rereading.ask()
-    await rereading.asked()
+    reload_request = ReloadRequest(Settings)
+    reload_request.request()
+    reload_request.request()
+    await reload_request.wait()
     with trio.move_on_after(0) as waiting:
-        await rereading.asked()
+        await reload_request.wait()
     assert waiting.cancelled_caught

@@ -13,7 +13,7 @@ from collector.errors import CollectorError, first_of
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report, decode
 from collector.pipeline.service import serve
-from collector.settings.rereading import Rereading
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.machine import SimulatedMachine
@@ -62,7 +62,9 @@ class Process:
     on_begin: Callable[[], None] = lambda: None  # called before it begins
     on_end: Callable[[], None] = lambda: None  # called when it has ended, in whatever way, and its book is still there
     on_crash: Callable[[], None] = lambda: None  # called after each kill and power cut
-    rereading: Rereading = attrs.field(default=attrs.Factory(lambda own: Rereading(own.read_settings), True))
+    reload_request: ReloadRequest = attrs.field(
+        default=attrs.Factory(lambda own: ReloadRequest(own.read_settings), True)
+    )
     read: int = 0  # how often the settings were read again
     _errands: deque[Errand] = attrs.field(factory=deque)
     _called: trio.Event = attrs.field(factory=trio.Event)
@@ -177,7 +179,7 @@ class Process:
             stop=self.stop,
             status=True,
             allow_trim=self.allow_trim,
-            rereading=self.rereading,
+            reload_request=self.reload_request,
             watch=self._watch,
             probes=probes,
             machine=self.machine,

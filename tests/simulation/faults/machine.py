@@ -174,7 +174,7 @@ async def _asleep_for_a_day(world: "World", dice: Random, for_s: float) -> bool:
     """And longer, where more days are wanted: what was to be asked for again after a day is."""
     await world.process.up()
     world.process.settings = attrs.evolve(world.settings, days_to_fetch=world.settings.days_to_fetch + 2)
-    world.process.rereading.ask()
+    world.process.reload_request.request()
     await trio.sleep(for_s)
     sleep(world, DAY_S * dice.uniform(1.05, 1.5))
     world.network.cut() if dice.random() < 0.5 else world.network.leave_half_open()

@@ -133,7 +133,7 @@ async def _hidden(world: "World", for_s: float, days: float, wanted: int) -> boo
     hidden = growth(lambda: world.box.counts.requests)
     with world.wrong.making({"holes": tuple(Hole(each, None, 0, begins_ms) for each in world.settings.symbols)}):
         world.process.settings = attrs.evolve(world.settings, days_to_fetch=wanted)
-        world.process.rereading.ask()
+        world.process.reload_request.request()
         return await last(for_s + 120, hidden)
 
 
@@ -154,7 +154,7 @@ async def _not_final(world: "World", dice: Random, for_s: float) -> bool:
     asked = growth(lambda: world.box.counts.requests)
     with world.wrong.making({"rest_lag_ms": _UNFINAL_MS, "lag_unfinal": True}), world.latency.at(dice.uniform(0.5, 3)):
         world.process.settings = attrs.evolve(world.settings, timeframes=(*have, frame))
-        world.process.rereading.ask()
+        world.process.reload_request.request()
         return await last(30, asked)
 
 

@@ -133,7 +133,7 @@ async def _reload(world: "World", dice: Random, for_s: float) -> bool:
     await process.up()
     read = growth(lambda: process.read)
     process.settings = attrs.evolve(before, **change)
-    process.rereading.ask()
+    process.reload_request.request()
     return await last(for_s, read)
 
 
@@ -157,7 +157,7 @@ async def _without_one(world: "World", dice: Random, for_s: float) -> bool:
     await trio.sleep(for_s)
     await process.up()
     process.settings = attrs.evolve(process.settings, symbols=before)
-    process.rereading.ask()
+    process.reload_request.request()
     return await last(0, read)
 
 

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Hashable, Sequence
 
 from collector.core.text import counted
-from collector.logs.storms import Storms
+from collector.logs.throttle import LogThrottle
 from collector.machine.clock import LocalClock
 
-ANSWERS = ("settings are wrong, going on with the old ones", "settings that need a restart")
+NEVER_THROTTLED = ("settings are wrong, going on with the old ones", "settings that need a restart")
 
 
-class Calm(logging.Handler):
+class ThrottlingHandler(logging.Handler):
     """Passes on what is said, and counts what is said again and again.
 
     Counted are troubles: what is a warning or worse, and everything that says why. Each line of the rest is a fact of
@@ -21,13 +21,13 @@ class Calm(logging.Handler):
         super().__init__()
         self._handlers = handlers
         self._clock = clock
-        self._storms = Storms()
+        self._throttle = LogThrottle()
         self._last: dict[Hashable, logging.LogRecord] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         self.tell()
         kind = _kind(record)
-        if kind is None or self._storms.passes(kind, record.getMessage(), self._clock.elapsed_s()):
+        if kind is None or self._throttle.passes(kind, record.getMessage(), self._clock.elapsed_s()):
             self._pass_on(record)
         else:
             self._last[kind] = record
@@ -41,7 +41,7 @@ class Calm(logging.Handler):
             self.release()
 
     def _tell(self, all_of_them: bool) -> None:
-        for kind, times, seconds in self._storms.told(self._clock.elapsed_s(), all_of_them=all_of_them):
+        for kind, times, seconds in self._throttle.flush(self._clock.elapsed_s(), all_of_them=all_of_them):
             last, now_s = self._last.pop(kind), self._clock.now_ms() / 1000
             again = f"{counted(times, 'time')} in {seconds:.0f} s"
             facts = getattr(last, "facts", {}) | {"again": again}
@@ -64,6 +64,6 @@ class Calm(logging.Handler):
 def _kind(record: logging.LogRecord) -> Hashable:
     """What makes lines equal to one another; None for what is always said."""
     event, why = getattr(record, "event", record.msg), getattr(record, "facts", {}).get("why")
-    if event in ANSWERS or (record.levelno < logging.WARNING and why is None):
+    if event in NEVER_THROTTLED or (record.levelno < logging.WARNING and why is None):
         return None
     return record.name, record.levelno, event, str(why)

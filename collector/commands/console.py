@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from collector.commands.listing import Listing
-from collector.commands.stderr import is_journal
+from collector.commands.adaptive_table import AdaptiveTable
+from collector.commands.standard_streams import is_journal
 from collector.core.redaction import hidden, masked, printable, secrets_in
 
 _NO_LIMIT = 10_000  # columns
@@ -30,17 +30,17 @@ def say(text: str, priority: int = 6) -> None:
     """
     before = f"<{priority}>" if is_journal(os.environ) else ""
     with suppress(OSError):  # nobody reads it
-        print(f"{before}collector: {shown(text)}", file=sys.stderr)  # noqa: T201
+        print(f"{before}collector: {sanitized(text)}", file=sys.stderr)  # noqa: T201
 
 
-def shown(text: str) -> str:
+def sanitized(text: str) -> str:
     """The text as a person may see it."""
     return printable(masked(text, secrets_in(os.environ)))
 
 
 def print_line(text: str) -> None:
     """A line on stdout, whatever is quoted in it."""
-    print(shown(text))  # noqa: T201
+    print(sanitized(text))  # noqa: T201
 
 
 def print_json(record: object) -> None:
@@ -50,7 +50,7 @@ def print_json(record: object) -> None:
 
 def show(titles: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool = False) -> None:
     """Rows on stdout, in a table if that fits; the last column may be `prose`, which can be broken between words."""
-    stdout_console().print(Listing(titles, [[*map(shown, row)] for row in rows], prose))
+    stdout_console().print(AdaptiveTable(titles, [[*map(sanitized, row)] for row in rows], prose))
 
 
 def stdout_console() -> Console:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.commands.terminal import say
+from collector.commands.console import say
 
 
 def test_sentences_in_the_journal_have_their_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

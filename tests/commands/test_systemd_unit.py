@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import collector
 from collector.commands import app
 from collector.commands.installation import unit_of_this
-from collector.commands.unit import Installation, unit_text
+from collector.commands.systemd_unit import Installation, unit_text
 from collector.errors import SettingsError
 from collector.settings.settings import Settings
 from tests.campaign.process import variables

@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 from collector.core.redaction import masked, printable, secrets_in
 
 
-def open_closed_streams() -> None:
+def reopen_closed_streams() -> None:
     """Lets nobody stand behind the standard streams that were closed when we were started.
 
     What is opened next would get their numbers, and a candle file that is number 2 gets the last words of a library.
@@ -37,7 +37,7 @@ def is_journal(environment: Mapping[str, str]) -> bool:
     return named == f"{ours.st_dev}:{ours.st_ino}"
 
 
-def tell_of_crashes() -> None:
+def install_excepthook() -> None:
     """From now on a traceback holds no secret and steers no terminal; in the journal its lines have their priority."""
     sys.excepthook = _write_crash
 
@@ -49,12 +49,12 @@ def _write_crash(kind: type[BaseException], error: BaseException, trace: Traceba
         sys.stderr.write("".join(f"{before}{printable(masked(line, secrets))}\n" for line in lines))
 
 
-def lasting(stream: TextIO) -> TextIO:
+def ignoring_write_errors(stream: TextIO) -> TextIO:
     """The stream, but what cannot be written to it any more, because nobody reads it, is dropped."""
-    return cast(TextIO, _Lasting(stream))
+    return cast(TextIO, _IgnoringWriteErrors(stream))
 
 
-class _Lasting:
+class _IgnoringWriteErrors:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 

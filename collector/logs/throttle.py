@@ -13,28 +13,28 @@ _LINES = 5  # of one kind that differ, such as the same trouble of several serie
 
 
 @attrs.define
-class _Storm:
+class _Throttled:
     since_s: float
     said: set[str]
     counted: int = 0
 
 
 @attrs.define
-class Storms:
-    """The storms that are on."""
+class LogThrottle:
+    """What is being throttled."""
 
-    _of: dict[Hashable, _Storm] = attrs.field(factory=dict)
+    _of: dict[Hashable, _Throttled] = attrs.field(factory=dict)
 
     def passes(self, kind: Hashable, text: str, now_s: float) -> bool:
         """Whether this line is to be said; otherwise it is counted."""
-        storm = self._of.setdefault(kind, _Storm(now_s, set()))
+        storm = self._of.setdefault(kind, _Throttled(now_s, set()))
         if text not in storm.said and len(storm.said) < _LINES and not storm.counted:
             storm.said.add(text)
             return True
         storm.counted += 1
         return False
 
-    def told(self, now_s: float, *, all_of_them: bool = False) -> list[tuple[Hashable, int, float]]:
+    def flush(self, now_s: float, *, all_of_them: bool = False) -> list[tuple[Hashable, int, float]]:
         """The kinds whose interval is over, or all: how many lines were counted, in how many seconds."""
         counts = []
         for kind, storm in list(self._of.items()):

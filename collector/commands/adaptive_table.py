@@ -45,7 +45,7 @@ class Prose:
 
 
 @attrs.frozen
-class Listing:
+class AdaptiveTable:
     """Rows under titles; the first column names what a row is about, and the last may be `prose`."""
 
     titles: Sequence[str]

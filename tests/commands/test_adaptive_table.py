@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
-from collector.commands.listing import Listing, Prose
+from collector.commands.adaptive_table import AdaptiveTable, Prose
 from collector.core.candle import Series, timeframe
 from collector.core.coverage import CoverageIndex
 from collector.core.rows import HEADER
@@ -36,7 +36,7 @@ def drawn(what: RenderableType, width: int) -> list[str]:
 
 @pytest.mark.parametrize("width", [200, 160, 120, 80, 60, 40])
 def test_names_numbers_and_times_are_never_cut(width: int) -> None:
-    lines = drawn(Listing(GAPS, [ROW, ROW], prose=True), width)
+    lines = drawn(AdaptiveTable(GAPS, [ROW, ROW], prose=True), width)
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     assert (text.count(NAME), text.count("1,234,567"), text.count(MOMENT)) == (2, 2, 8)
@@ -44,20 +44,20 @@ def test_names_numbers_and_times_are_never_cut(width: int) -> None:
 
 
 def test_rows_are_a_table_where_it_fits_and_else_stand_by_themselves() -> None:
-    assert len(drawn(Listing(GAPS, [ROW], prose=True), 200)) == 2
-    assert drawn(Listing(("file", "out of order"), [("A", "1"), ("B", "2")]), 12) == [
+    assert len(drawn(AdaptiveTable(GAPS, [ROW], prose=True), 200)) == 2
+    assert drawn(AdaptiveTable(("file", "out of order"), [("A", "1"), ("B", "2")]), 12) == [
         "      out",
         "      of",
         "file  order",
         "A     1",
         "B     2",
     ]
-    by_itself = drawn(Listing(("file", "out of order"), [("ABCDEF", "1")]), 12)
+    by_itself = drawn(AdaptiveTable(("file", "out of order"), [("ABCDEF", "1")]), 12)
     assert by_itself == ["ABCDEF", "  out of", "  order 1"]
 
 
 def test_what_the_exchange_sends_is_no_markup() -> None:
-    assert drawn(Listing(("symbol", "kind"), [("[bold]A", "[red]x")]), 80)[1] == "[bold]A  [red]x"
+    assert drawn(AdaptiveTable(("symbol", "kind"), [("[bold]A", "[red]x")]), 80)[1] == "[bold]A  [red]x"
 
 
 def test_prose_is_broken_between_words_and_never_within_a_moment() -> None:

@@ -21,12 +21,12 @@ from collector.monitoring.local_socket import status_socket
 from collector.monitoring.report import Report, decode
 from collector.storage.ownership import owner
 
-_WITHIN_S = 5.0
+_TIMEOUT_S = 5.0
 _LONGEST = 1 << 20
 _TROUBLES = (OSError, HTTPException, ValueError)
 
 
-def ask(disk: Disk, data_dir: Path) -> tuple[Report, bytes]:
+def fetch_status(disk: Disk, data_dir: Path) -> tuple[Report, bytes]:
     """What the collector on a data directory reports, and the very text of it.
 
     Raises:
@@ -45,7 +45,7 @@ def ask(disk: Disk, data_dir: Path) -> tuple[Report, bytes]:
     try:
         return _reported(_Local(data_dir))
     except TimeoutError as error:
-        raise NoStatus(f"{who} and does not answer within {_WITHIN_S:.0f} s{_state_of(process)}") from error
+        raise NoStatus(f"{who} and does not answer within {_TIMEOUT_S:.0f} s{_state_of(process)}") from error
     except _TROUBLES as error:
         return _ask_port(disk, data_dir, who, error, unseen)
 
@@ -62,7 +62,7 @@ def _ask_port(
     run, url = where
     parts = urlsplit(url)
     try:
-        report, text = _reported(HTTPConnection(parts.hostname or "", parts.port, timeout=_WITHIN_S))
+        report, text = _reported(HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S))
     except _TROUBLES as error:
         if unseen:
             raise unseen from error
@@ -80,7 +80,7 @@ class _Local(HTTPConnection):
         self._data_dir = data_dir
 
     def connect(self) -> None:
-        self.sock: socket.socket = status_socket(THIS_MACHINE.network, self._data_dir).connect(_WITHIN_S)
+        self.sock: socket.socket = status_socket(THIS_MACHINE.network, self._data_dir).connect(_TIMEOUT_S)
 
 
 def _reported(connection: HTTPConnection) -> tuple[Report, bytes]:
