@@ -113,11 +113,11 @@ class TryAgain(RequestError):
     """The exchange or the network had a passing trouble."""
 
 
-class BadAnswer(TryAgain):
+class InvalidResponse(TryAgain):
     """The answer is not what was asked for; it says how. Never data, and perhaps better next time."""
 
 
-class BadRow(BadAnswer):
+class InvalidRowResponse(InvalidResponse):
     """A row of the answer is no candle, and nothing else is wrong with it."""
 
 
@@ -129,7 +129,7 @@ class RequestFailed(RequestError):
     """All tries of one request are used up; the last reason is the text."""
 
 
-class Spoiled(RequestFailed):
+class InvalidRowsPersist(RequestFailed):
     """A row is no candle, try after try. The answer does without it."""
 
 

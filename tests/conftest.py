@@ -21,4 +21,4 @@ gc.set_threshold(50_000, 20, 50)  # as the command line does
 @pytest.fixture(autouse=True)
 def limits_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ban that one test meets does not silence the next that is given the same port."""
-    monkeypatch.setattr(network, "SHARED_PLACES", (str(tmp_path_factory.mktemp("limits")),))
+    monkeypatch.setattr(network, "SHARED_DIRECTORIES", (str(tmp_path_factory.mktemp("limits")),))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from collector.bybit.limit_file import Change, LimitBusy, LimitFile, LimitUnusable
+from collector.bybit.limit_file import Change, LimitBusy, LimitFile, LimitFileError
 from collector.core.rate_limit import Demand, RateLimit
 from collector.logs import get_logger
 from collector.machine import Machine
@@ -110,7 +110,7 @@ class AddressLimit:
         if self._file and self._now_s() >= self._unusable_until_s:
             try:
                 return self._update_file(self._file, change)
-            except LimitUnusable as trouble:
+            except LimitFileError as trouble:
                 self._unusable_until_s = self._now_s() + _AGAIN_S
                 self._say(str(trouble))
         result, self._known = change(self._known)
@@ -144,7 +144,7 @@ class AddressLimit:
 @contextmanager
 def open_address_limit(settings: Settings, machine: Machine) -> Iterator[AddressLimit]:
     """The limit that this process shares with the other collectors of its user, until left."""
-    file = LimitFile(machine.disk, _name_of(settings.rest_url), machine.network.shared_places(), machine.clock)
+    file = LimitFile(machine.disk, _name_of(settings.rest_url), machine.network.shared_directories(), machine.clock)
     limit = AddressLimit(settings, machine.chance.name(), file, machine.clock.since_boot_s)
     try:
         yield limit

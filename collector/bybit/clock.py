@@ -8,7 +8,7 @@ import math
 import attrs
 import trio
 
-from collector.core.pacing import LATE_MS, UNBELIEVABLE_MS, ExchangeClock, Pace
+from collector.core.pacing import LATE_MS, UNBELIEVABLE_MS, ClockDrift, ExchangeClock
 
 _NEWS_MS = 50  # a clock that runs as fast as ours makes no news; a faster one wakes whoever waits
 _FAST_UNHEARD_S = 5.0  # a clock that runs faster than ours is asked again after that
@@ -21,8 +21,8 @@ class Clock:
     _clock: ExchangeClock | None = None
     _news: trio.Event = attrs.field(factory=trio.Event)
     _set_back: int = 0  # how often
-    _pace: Pace = attrs.field(factory=lambda: Pace(0, 0.0))
-    _told_s: float = 0.0
+    _drift: ClockDrift = attrs.field(factory=lambda: ClockDrift(0, 0.0))
+    _observed_s: float = 0.0
 
     @property
     def now_ms(self) -> int:
@@ -34,27 +34,27 @@ class Clock:
         """The newest time the exchange named: what has come for certain."""
         return self._clock.newest_ms if self._clock else 0
 
-    def tell(self, exchange_ms: int) -> bool:
+    def observe(self, exchange_ms: int) -> bool:
         """The exchange named its time; False when that is too far from what it said before to be believed at once."""
-        self._told_s = now_s = trio.current_time()
+        self._observed_s = now_s = trio.current_time()
         if self._clock is None:
-            self._clock, self._pace = ExchangeClock.first_told(exchange_ms, now_s), Pace(exchange_ms, now_s)
+            self._clock, self._drift = ExchangeClock.first_observed(exchange_ms, now_s), ClockDrift(exchange_ms, now_s)
             return True
         before_ms = self._clock.now_ms(now_s)
-        self._clock = self._clock.told(exchange_ms, now_s)
+        self._clock = self._clock.observe(exchange_ms, now_s)
         after_ms = self._clock.now_ms(now_s)
-        self._pace = self._pace.told(after_ms, now_s)
+        self._drift = self._drift.observe(after_ms, now_s)
         self._set_back += after_ms < before_ms
         if abs(after_ms - before_ms) > _NEWS_MS:
             self._news.set()
             self._news = trio.Event()
         return self._clock.believes
 
-    def hear(self, exchange_ms: int) -> None:
+    def observe_push(self, exchange_ms: int) -> None:
         """The stream named the exchange's time, which carries the clock on. Only answers, which come every minute, can
         set it otherwise."""
         if not self._clock or -LATE_MS <= exchange_ms - self.now_ms <= UNBELIEVABLE_MS:
-            self.tell(exchange_ms)
+            self.observe(exchange_ms)
         elif exchange_ms < self.now_ms:
             self._clock = self._clock.contradicted()
 
@@ -90,7 +90,7 @@ class Clock:
 
     def _left_s(self, exchange_ms: int, unheard_s: float) -> float:
         left_s = (exchange_ms - self.now_ms) / 1000
-        return min(left_s, self._told_s + unheard_s - trio.current_time()) if self._pace.fast else left_s
+        return min(left_s, self._observed_s + unheard_s - trio.current_time()) if self._drift.fast else left_s
 
 
 async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -40,7 +40,7 @@ class LimitBusy(Exception):
     """Somebody holds the lock at this moment."""
 
 
-class LimitUnusable(Exception):
+class LimitFileError(Exception):
     """The file cannot be used; the text says why."""
 
 
@@ -55,11 +55,11 @@ class _Record:
 
 @attrs.define(eq=False)
 class LimitFile:
-    """A rate limit in a file. Both methods raise `LimitBusy` and `LimitUnusable`; `damage` says what was replaced."""
+    """A rate limit in a file. Both methods raise `LimitBusy` and `LimitFileError`; `damage` says what was replaced."""
 
     _disk: Disk
     name: str
-    places: Sequence[str]
+    directories: Sequence[str]
     clock: LocalClock
     damage: str = ""
     _directory: int = -1
@@ -80,12 +80,12 @@ class LimitFile:
                 result, after = change(known if limit is None else limit)
                 if after != limit:
                     self._write(msgspec.json.encode(_Record(_VERSION, self._boot, after)), len(text))
-        except LimitUnusable:
+        except LimitFileError:
             self.close()
             raise
         except OSError as error:
             self.close()
-            raise LimitUnusable(error.strerror or str(error)) from error
+            raise LimitFileError(error.strerror or str(error)) from error
         return result, after
 
     def replace(self) -> None:
@@ -134,7 +134,7 @@ class LimitFile:
             return False
 
     def _open(self) -> None:
-        self._directory = _own_directory(self._disk, self.places)
+        self._directory = _own_directory(self._disk, self.directories)
         self._file = _opened(self._disk, self.name, self._directory)
         _remove_stale(self._disk, self.name, self._directory, self.clock.now_ms() / 1000)
 
@@ -145,7 +145,7 @@ class LimitFile:
         try:
             version = msgspec.json.decode(text, type=_Version).version
             if version > _VERSION:
-                raise LimitUnusable(f"it is of version {version}")
+                raise LimitFileError(f"it is of version {version}")
             record = msgspec.json.decode(text, type=_Record)
         except msgspec.MsgspecError as error:
             self.damage = str(error)
@@ -161,10 +161,10 @@ class _Version(msgspec.Struct):
     version: int
 
 
-def _own_directory(disk: Disk, places: Sequence[str]) -> int:
+def _own_directory(disk: Disk, directories: Sequence[str]) -> int:
     """Opens the first directory of ours, made if need be, which is closed to all others."""
     name, why = f"collector-{os.geteuid()}", "there is no directory for it"
-    for place in places:
+    for place in directories:
         path = Path(place, name)
         try:
             with suppress(FileExistsError):
@@ -178,7 +178,7 @@ def _own_directory(disk: Disk, places: Sequence[str]) -> int:
             return directory
         disk.close(directory)
         why = f"{path} is open to others"
-    raise LimitUnusable(why)
+    raise LimitFileError(why)
 
 
 def _opened(disk: Disk, name: str, directory: int) -> int:
@@ -186,7 +186,7 @@ def _opened(disk: Disk, name: str, directory: int) -> int:
     if stat.S_ISREG(os.fstat(file).st_mode):
         return file
     disk.close(file)
-    raise LimitUnusable(f"{name} is no file")
+    raise LimitFileError(f"{name} is no file")
 
 
 def _remove_stale(disk: Disk, ours: str, directory: int, now_s: float) -> None:

@@ -11,7 +11,7 @@ import ssl
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from math import ceil, inf
+from math import inf
 from typing import TypeVar, cast
 from urllib.parse import urlencode
 
@@ -25,25 +25,25 @@ from collector.bybit.certificates import trusted
 from collector.bybit.clock import Clock
 from collector.bybit.http_transport import open_transport
 from collector.bybit.proxies import proxy_for
+from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_protocol import Instrument, KlineAnswer, Query, TimeAnswer
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.maintenance import Maintenance
-from collector.core.pacing import TRY_S, Budget, backoff_s, patience_s
+from collector.core.pacing import TRY_S, Budget, backoff_s, retry_pause_s
 from collector.core.spans import Span
 from collector.errors import (
-    BadAnswer,
-    BadRow,
     Banned,
     Blocked,
     CollectorError,
+    InvalidResponse,
+    InvalidRowResponse,
+    InvalidRowsPersist,
     Refused,
     Rejected,
     RequestFailed,
     Restricted,
     SettingsError,
-    Spoiled,
-    StorageError,
     TryAgain,
     Unreachable,
 )
@@ -74,69 +74,23 @@ class _NoAnswer(TryAgain):
     """The network failed: there was no answer at all."""
 
 
-@attrs.define
-class Silence:
-    """The silence after a rate ban. `until_ms` is its end as it is on record, where whoever comes next finds it.
-
-    A record can only be in local time, which may be set to anything at any moment; so a silence that has begun is timed
-    by the monotonic clock. `recorded` reads the record again: another command may have been banned.
-    """
-
-    until_ms: int
-    remember: Callable[[int], None]
-    now_ms: Callable[[], int]  # local time
-    recorded: Callable[[], int] | None = None
-    _until_s: float = -inf
-    _longest_s: float = inf
-
-    @property
-    def left_s(self) -> float:
-        if self.recorded and (recorded_ms := self.recorded()) != self.until_ms:
-            self.until_ms = recorded_ms
-            self._keep()
-        return max(0.0, self._until_s - trio.current_time())
-
-    def begin(self, wait_s: float) -> None:
-        """Begins a silence, and writes its end down."""
-        self._until_s = trio.current_time() + wait_s
-        self._write_down(self.now_ms() + ceil(wait_s * 1000) + 1)  # the clock's millisecond may be nearly over
-
-    def at_most(self, wait_s: float) -> None:
-        """A clock that was set back must not turn ten minutes of silence into years, again at every start."""
-        self._longest_s = wait_s
-        latest_ms = self.now_ms() + ceil(wait_s * 1000) + 1
-        if self.until_ms > latest_ms:
-            self._write_down(latest_ms)
-        self._keep()
-
-    def _keep(self) -> None:
-        left_s = min((self.until_ms - self.now_ms()) / 1000, self._longest_s)
-        self._until_s = max(self._until_s, trio.current_time() + left_s)
-
-    def _write_down(self, until_ms: int) -> None:
-        self.until_ms = until_ms
-        try:
-            self.remember(until_ms)
-        except (OSError, StorageError) as error:  # a full disk is no reason to end, and to ask again at the next start
-            self.recorded = None
-            log.warning("the end of the rate ban could not be written down", why=str(error))
-
-
 @attrs.define(eq=False)
 class Rest:
     """The exchange's public market data over HTTP. Make it with `open_rest`; any number of tasks may use it at once.
 
-    Every method raises, after all its tries, `RequestFailed` (others may do better; `Spoiled` if only some rows of the
-    answer are wrong), `Unreachable` (nobody was served since the first try), `Rejected` (the request is wrong) or
-    `Refused` (the exchange does not serve this country, network or person, and never has).
+    Raises, in every method and after all tries:
+        RequestFailed: other requests may do better; `InvalidRowsPersist` if only some rows of the answer are wrong.
+        Unreachable: no request has had a response since this one was first sent.
+        Rejected: the request is wrong.
+        Refused: the exchange does not serve this country, network or person, and never has.
     """
 
     _settings: Settings
-    _silence: Silence
+    _rate_ban: RateBan
     _counters: Counters
     _connection: Callable[[], httpx.AsyncBaseTransport]
     _limit: AddressLimit
-    _places: trio.CapacityLimiter
+    _limiter: trio.CapacityLimiter
     _clock: Clock
     _pace: Budget
     _chance: Chance
@@ -227,7 +181,7 @@ class Rest:
         Raises:
             ExchangeError: it did not say. A block of this path alone is no reason to be silent, a rate ban is.
         """
-        async with self._places:
+        async with self._limiter:
             await self._permit()
             self._counters.requests += 1
             with self._counted():
@@ -252,7 +206,7 @@ class Rest:
                 continue
             except TryAgain as trouble:
                 self._counters.trouble(_kind(trouble))
-                if not isinstance(trouble, BadRow):
+                if not isinstance(trouble, InvalidRowResponse):
                     self._counters.not_served(trio.current_time(), str(trouble))
                 if tries == self._settings.bulk_max_retries:
                     raise self._last_word(trouble, began_s, tries) from trouble
@@ -271,7 +225,7 @@ class Rest:
 
     async def pause(self, times: int) -> None:
         """The pause of those who go on asking when all tries of a request have failed so often in a row."""
-        await self._wait(patience_s(times))
+        await self._wait(retry_pause_s(times))
 
     async def _wait(self, seconds: float) -> None:
         now_s = trio.current_time()
@@ -285,11 +239,11 @@ class Rest:
                 return Unreachable(f"the exchange at {self._settings.rest_url} cannot be reached: {why}")
             if isinstance(trouble, Banned):
                 return Unreachable(f"the exchange at {self._settings.rest_url} turns us away: {why}")
-        return Spoiled(why) if isinstance(trouble, BadRow) else RequestFailed(why)
+        return InvalidRowsPersist(why) if isinstance(trouble, InvalidRowResponse) else RequestFailed(why)
 
     async def _try(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
         """One request from its permit to its parsed answer."""
-        async with self._places:
+        async with self._limiter:
             await self._permit()
             self._counters.requests += 1
             with self._counted():
@@ -309,8 +263,8 @@ class Rest:
             raise
         self._served, self._served_at_s = True, trio.current_time()
         self._counters.unserved_since_s = None
-        if not self._clock.tell(answer.time_ms):
-            raise BadAnswer("its time is far from the exchange's")
+        if not self._clock.observe(answer.time_ms):
+            raise InvalidResponse("its time is far from the exchange's")
         return answer
 
     @contextmanager
@@ -328,8 +282,8 @@ class Rest:
         async with self._turn:
             await trio.sleep_until(self._pace.due_s)
             while left_s := await self._silent_s():
-                if self._counters.quiet_until_ms != self._silence.until_ms:
-                    self._counters.keep_quiet(self._silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
+                if self._counters.quiet_until_ms != self._rate_ban.until_ms:
+                    self._counters.keep_quiet(self._rate_ban.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
                     log.warning("rate ban or block of another command, all requests stop", wait_s=round(left_s))
                 await trio.sleep(min(left_s, _TELL_BAN_S))
             self._counters.quiet_until_ms = 0
@@ -337,26 +291,26 @@ class Rest:
 
     async def _silent_s(self) -> float:
         """How long everybody has to be silent now that a turn has come; whoever does not know it is told."""
-        turn = await self._limit.turn(self._places.borrowed_tokens)
-        self._places.total_tokens = turn.in_flight
+        turn = await self._limit.turn(self._limiter.borrowed_tokens)
+        self._limiter.total_tokens = turn.in_flight
         return self._shared_silence(turn.silent_s)
 
     def _shared_silence(self, others_s: float) -> float:
-        ours_s = self._silence.left_s
+        ours_s = self._rate_ban.left_s
         if others_s > ours_s + _SAME_BAN_S:
-            self._silence.begin(others_s)
+            self._rate_ban.begin(others_s)
         elif ours_s > others_s + _SAME_BAN_S:
             self._limit.ban(ours_s)
         return max(ours_s, others_s)
 
     def _keep_silent(self, ban: Banned) -> None:
         """Starts the silence, and stops every request that is on its way out."""
-        was_silent = bool(self._silence.left_s)
+        was_silent = bool(self._rate_ban.left_s)
         for scope in self._trying:
             scope.cancel()
-        self._silence.begin(self._settings.ban_wait_s)
+        self._rate_ban.begin(self._settings.ban_wait_s)
         self._limit.ban(self._settings.ban_wait_s)
-        self._counters.keep_quiet(self._silence.until_ms, trio.current_time() + self._settings.ban_wait_s, ban.state)
+        self._counters.keep_quiet(self._rate_ban.until_ms, trio.current_time() + self._settings.ban_wait_s, ban.state)
         if not was_silent:
             self._counters.bans += 1
             log.warning("all requests stop", why=ban.state, said=str(ban), wait_s=self._settings.ban_wait_s)
@@ -399,7 +353,7 @@ class Rest:
 @asynccontextmanager
 async def open_rest(
     settings: Settings,
-    silence: Silence,
+    rate_ban: RateBan,
     counters: Counters,
     clock: Clock,
     machine: Machine,
@@ -421,12 +375,12 @@ async def open_rest(
         log.warning("connection not encrypted", address=address)
     limit = limit or AddressLimit(settings, machine.chance.name())
     pace = Budget(settings.bulk_request_delay_ms / 1000)
-    places = trio.CapacityLimiter(settings.bulk_batch_size)
+    limiter = trio.CapacityLimiter(settings.bulk_batch_size)
     connection = (lambda: transport) if transport else _connections(settings.rest_url, machine.network)
-    rest = Rest(settings, silence, counters, connection, limit, places, clock, pace, machine.chance, served)
-    silence.at_most(settings.ban_wait_s)
+    rest = Rest(settings, rate_ban, counters, connection, limit, limiter, clock, pace, machine.chance, served)
+    rate_ban.cap(settings.ban_wait_s)
     if left_s := rest._shared_silence(limit.banned_s):
-        counters.keep_quiet(silence.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
+        counters.keep_quiet(rate_ban.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
         log.warning("a rate ban or block from before is still on", wait_s=round(left_s))
     try:
         yield rest
@@ -463,7 +417,7 @@ async def _body(response: httpx.Response, longest: int) -> bytes:
     """The whole body, unpacked, and never more of it than an answer can be long, packed or not."""
     encoding = response.headers.get("content-encoding", "identity")
     if encoding not in ("gzip", "identity"):
-        raise BadAnswer(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+        raise InvalidResponse(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
     unpack = zlib.decompressobj(31) if encoding == "gzip" else None
     body, came = bytearray(), 0
     assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -472,9 +426,9 @@ async def _body(response: httpx.Response, longest: int) -> bytes:
             came += len(chunk)
             body += unpack.decompress(chunk, longest + 1 - len(body)) if unpack else chunk
             if max(came, len(body)) > longest:
-                raise BadAnswer(f"the answer is longer than {longest} bytes")
+                raise InvalidResponse(f"the answer is longer than {longest} bytes")
     if unpack and body and not unpack.eof:
-        raise BadAnswer("the answer broke off")
+        raise InvalidResponse("the answer broke off")
     return bytes(body)
 
 
@@ -491,7 +445,7 @@ def _mapped() -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise _NoAnswer("no answer in time") from error
     except (httpx.RemoteProtocolError, zlib.error) as error:
-        raise BadAnswer(f"the answer broke off or cannot be decoded: {error}") from error
+        raise InvalidResponse(f"the answer broke off or cannot be decoded: {error}") from error
     except httpx.TransportError as error:
         raise _NoAnswer(f"the connection failed: {_root(error) or type(error).__name__}") from error
 
@@ -522,6 +476,6 @@ def _outcome(error: CollectorError | _Interrupted) -> str:
 
 def _kind(trouble: TryAgain) -> str:
     """A few words to count troubles by."""
-    if isinstance(trouble, BadAnswer):
+    if isinstance(trouble, InvalidResponse):
         return "wrong or broken answer"
     return "no answer" if isinstance(trouble, _NoAnswer) else str(trouble).split(":")[0].split(",")[0]

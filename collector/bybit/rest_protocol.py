@@ -21,7 +21,16 @@ from collector.core.planning import EARLIEST_MS, PAGE, SETTLE_MS
 from collector.core.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, plain_line, rows_of_lines
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted, moment_text
-from collector.errors import BadAnswer, BadRow, Banned, Blocked, ExchangeError, Rejected, Restricted, TryAgain
+from collector.errors import (
+    Banned,
+    Blocked,
+    ExchangeError,
+    InvalidResponse,
+    InvalidRowResponse,
+    Rejected,
+    Restricted,
+    TryAgain,
+)
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"
@@ -212,10 +221,11 @@ def instruments_query(category: str, cursor: str = "") -> Query:
 def parse_kline(
     status: int, body: bytes, category: str, series: Series, span: Span, *, split_invalid: bool = False
 ) -> KlineAnswer:
-    """The closed candles of a reply to `kline_query`; with `split_invalid`, `BadRow` is never raised.
+    """The closed candles of a reply to `kline_query`; with `split_invalid`, `InvalidRowResponse` is never raised.
 
     Raises:
-        BadAnswer: it is not an answer to this question; the text says why. `BadRow`, if without some rows it is one.
+        InvalidResponse: it is not an answer to this question; the text says why.
+        InvalidRowResponse: without some of its rows it is one.
         RequestError, Banned: the exchange gave another answer than candles (see `check_reply`).
     """
     page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
@@ -252,7 +262,7 @@ def parse_first_candle(status: int, body: bytes, category: str, series: Series) 
     page = _kline_page(status, body, category, series, most=1)
     open_ms = _minute_of(page.lines[0]) if page.lines else None
     if page.lines and (open_ms is None or open_ms > page.time_ms or not series.timeframe.is_open(open_ms)):
-        raise BadAnswer(f"the first candle is of {page.lines[0][:40].decode('utf-8', 'replace')!r}")
+        raise InvalidResponse(f"the first candle is of {page.lines[0][:40].decode('utf-8', 'replace')!r}")
     return FirstAnswer(page.time_ms, open_ms)
 
 
@@ -267,15 +277,15 @@ def parse_instruments(
     """
     reply = _decoded(_INSTRUMENTS_REPLY, status, body)
     if reply.result.category != category:
-        raise BadAnswer(f"the list is of category {reply.result.category!r}, not {category!r}")
+        raise InvalidResponse(f"the list is of category {reply.result.category!r}, not {category!r}")
     if len(reply.result.list) > _MOST_SYMBOLS:
-        raise BadAnswer(f"a page of the list of symbols has {len(reply.result.list)} of them")
+        raise InvalidResponse(f"a page of the list of symbols has {len(reply.result.list)} of them")
     read = [(row, _instrument(row)) for row in reply.result.list]
     # A short last page can carry a cursor; the page after it is empty.
     cursor = (reply.result.nextPageCursor or "") if read else ""
     instruments = tuple(instrument for _, instrument in read if instrument)
     if instruments and all(each.symbol in known for each in instruments):
-        raise BadAnswer("a page of the list of symbols brings nothing new")
+        raise InvalidResponse("a page of the list of symbols brings nothing new")
     return InstrumentsAnswer(
         _milliseconds(reply.time),
         instruments,
@@ -325,7 +335,7 @@ def _whole(value: int | str) -> int | None:
 
 def _plausible(time_ms: int) -> int:
     if not EARLIEST_MS <= time_ms <= LATEST_MS:
-        raise BadAnswer(f"its time, {str(time_ms)[:40]}, is none")
+        raise InvalidResponse(f"its time, {str(time_ms)[:40]}, is none")
     return time_ms
 
 
@@ -339,7 +349,7 @@ def _kline_page(status: int, body: bytes, category: str, series: Series, most: i
     if lines or reply.result.symbol:  # whether a reply without a row repeats the question is not documented
         _check_addressee(reply.result, category, series)
     if len(lines) > most:
-        raise BadAnswer(f"{counted(len(lines), 'row')} came where {most:,} were asked for")
+        raise InvalidResponse(f"{counted(len(lines), 'row')} came where {most:,} were asked for")
     return _Page(_milliseconds(reply.time), lines)
 
 
@@ -384,9 +394,9 @@ def _value(value: msgspec.Raw) -> bytes:
 
 def _check_addressee(result: _KlineResult, category: str, series: Series) -> None:
     if result.symbol != series.symbol:
-        raise BadAnswer(f"the answer is for symbol {result.symbol!r}, not {series.symbol!r}")
+        raise InvalidResponse(f"the answer is for symbol {result.symbol!r}, not {series.symbol!r}")
     if result.category != category:
-        raise BadAnswer(f"the answer is for category {result.category!r}, not {category!r}")
+        raise InvalidResponse(f"the answer is for category {result.category!r}, not {category!r}")
 
 
 def _closed_rows(frame: Timeframe, page: _Page, span: Span, closed_ms: int) -> Rows:
@@ -402,13 +412,13 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
         rows = rows_of_lines(frame, lines)
     except NotACandle as defect:
         if any(_is_of_finer(frame, line) for line in lines):
-            raise BadAnswer(str(defect)) from defect
+            raise InvalidResponse(str(defect)) from defect
         _checked(frame, _sound(frame, lines)[0], span)
-        raise BadRow(str(defect)) from defect
+        raise InvalidRowResponse(str(defect)) from defect
     if rows:
         bounds = rows.covered.bounds
         if bounds.start_ms < span.start_ms or bounds.end_ms > frame.ceil(span.end_ms):
-            raise BadAnswer(f"candles from {moment_text(bounds.start_ms)} on lie outside what was asked for")
+            raise InvalidResponse(f"candles from {moment_text(bounds.start_ms)} on lie outside what was asked for")
         _check_interval(frame, rows, span)
     return rows
 
@@ -476,7 +486,7 @@ def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
             continue
         long = frame.count(span.start_ms, span.end_ms) >= 10
         if len(opens) >= 3 or (long and len(opens) == coarse.count(span.start_ms, span.end_ms)):
-            raise BadAnswer(f"the answer is for interval {coarse}, not {frame}")
+            raise InvalidResponse(f"the answer is for interval {coarse}, not {frame}")
 
 
 def _instrument(raw: msgspec.Raw) -> Instrument | None:
@@ -533,15 +543,15 @@ def _decoded(decoder: msgspec.json.Decoder[R], status: int, body: bytes) -> R:
     raise AssertionError("a reply that is not decoded is refused by check_reply")
 
 
-def _misshapen(error: Exception) -> BadAnswer:
-    return BadAnswer(f"the answer does not have the documented shape: {error}")
+def _misshapen(error: Exception) -> InvalidResponse:
+    return InvalidResponse(f"the answer does not have the documented shape: {error}")
 
 
 def _envelope(body: bytes) -> _Envelope:
     try:
         return _ENVELOPE.decode(body)
     except UNREADABLE as error:
-        raise BadAnswer(f"the answer is not the exchange's JSON: {error}; it begins {_glimpse(body)}") from error
+        raise InvalidResponse(f"the answer is not the exchange's JSON: {error}; it begins {_glimpse(body)}") from error
 
 
 # What the codes ask of a client (https://bybit-exchange.github.io/docs/v5/error). 10001 is a parameter error, 10017 an
@@ -558,7 +568,7 @@ def check_reply(status: int, body: bytes) -> None:
 
     Raises:
         TryAgain: a passing trouble (5xx, 429, retCodes 10000, 10006, 10016).
-        BadAnswer: the body is not what the exchange sends.
+        InvalidResponse: the body is not what the exchange sends.
         Banned: the address made too many requests; it must be silent for ten minutes at least.
         Blocked: the gateway turned the request away; silence is the safe reading.
         Restricted: the exchange does not serve this country, network or person.
@@ -572,7 +582,7 @@ def check_reply(status: int, body: bytes) -> None:
         return
     said = f"retCode {str(reply.retCode)[:40]}: {str(reply.retMsg)[:200]}"
     if code is None:
-        raise BadAnswer(said)
+        raise InvalidResponse(said)
     if code in _TRY_AGAIN_CODES:
         raise TryAgain(said)
     if code in _BAN_CODES:

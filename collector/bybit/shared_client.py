@@ -12,7 +12,8 @@ import attrs
 
 from collector.bybit.address_limit import open_address_limit
 from collector.bybit.clock import Clock
-from collector.bybit.rest_client import Rest, Silence, open_rest
+from collector.bybit.rate_ban import RateBan
+from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
 from collector.core.text import moment_text
 from collector.errors import Banned
@@ -22,7 +23,7 @@ from collector.storage.ownership import record_ban, recorded_ban
 
 
 @asynccontextmanager
-async def open_rest_beside(settings: Settings, machine: Machine) -> AsyncIterator[Rest]:
+async def open_shared_rest(settings: Settings, machine: Machine) -> AsyncIterator[Rest]:
     """Enters a way to the exchange, and closes it on leaving.
 
     Raises:
@@ -30,11 +31,11 @@ async def open_rest_beside(settings: Settings, machine: Machine) -> AsyncIterato
     """
     settings = attrs.evolve(settings, bulk_batch_size=1)
     recorded = partial(recorded_ban, machine.disk, settings.data_dir)
-    silence = Silence(recorded(), partial(record_ban, machine.disk, settings.data_dir), machine.clock.now_ms, recorded)
-    silence.at_most(settings.ban_wait_s)
+    rate_ban = RateBan(recorded(), partial(record_ban, machine.disk, settings.data_dir), machine.clock.now_ms, recorded)
+    rate_ban.cap(settings.ban_wait_s)
     with open_address_limit(settings, machine) as limit:
-        if left_s := max(silence.left_s, limit.banned_s):
-            until = moment_text(silence.now_ms() + round(left_s * 1000))
+        if left_s := max(rate_ban.left_s, limit.banned_s):
+            until = moment_text(rate_ban.now_ms() + round(left_s * 1000))
             raise Banned(f"a rate ban is on until {until} UTC; nothing is asked before it ends")
-        async with open_rest(settings, silence, Counters(), Clock(), machine, limit=limit) as rest:
+        async with open_rest(settings, rate_ban, Counters(), Clock(), machine, limit=limit) as rest:
             yield rest

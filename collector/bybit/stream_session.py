@@ -107,7 +107,7 @@ class Session:
         """A push that confirms nothing tells the time as well: nothing else does while confirmations stay out."""
         self._time_due_s = self._heard_s + _TIME_EVERY_S
         if (at_ms := stream_protocol.time_of(text)) is not None:
-            self._clock.hear(at_ms)
+            self._clock.observe_push(at_ms)
 
     async def _watch(self) -> None:
         """Notices silence. A deadline around every single receive would be a cost on every push."""
@@ -178,7 +178,7 @@ class Session:
 
     def _look_at(self, newest: Confirmed) -> None:
         """One candle of a batch tells the time, and how late confirmations are."""
-        self._clock.hear(newest.at_ms)
+        self._clock.observe_push(newest.at_ms)
         self._counters.confirm_lags += 1
         self._counters.confirm_lag_s += max(0, newest.at_ms - newest.asked.end_ms) / 1000
 

@@ -14,8 +14,8 @@ TRY_S = 30.0  # for one try of a request: connect, send, and read the whole answ
 # what was lost to a longer delay is never made up for, so there are no bursts.
 TIMER_SLACK_S = 0.002
 
-_PATIENCE_S = 3.0
-_LONGEST_PATIENCE_S = 60.0
+_RETRY_PAUSE_S = 3.0
+_LONGEST_RETRY_PAUSE_S = 60.0
 
 UNBELIEVABLE_MS = 30 * 60_000  # so far from what it said before, a time is more likely a mistake
 # So far behind ours, a time was long under way, or ours leads: it runs faster, or went by a wrong time. Whoever waits
@@ -65,10 +65,10 @@ def backoff_s(tries: int, jitter: float) -> float:
     return min(_FIRST_WAIT_S * 2.0 ** min(tries - 1, 10), _LONGEST_WAIT_S) * (0.75 + jitter / 2)
 
 
-def patience_s(times: int) -> float:
+def retry_pause_s(times: int) -> float:
     """The pause of those who go on asking when all tries of a request, or a disk, have failed so often in a row: 3, 6,
     12, 24, 48, 60, 60... seconds."""
-    return min(_PATIENCE_S * 2.0 ** min(times - 1, 10), _LONGEST_PATIENCE_S)
+    return min(_RETRY_PAUSE_S * 2.0 ** min(times - 1, 10), _LONGEST_RETRY_PAUSE_S)
 
 
 @attrs.frozen
@@ -86,10 +86,10 @@ class ExchangeClock:
     _behind: int = 0  # how often in a row it told a time far behind ours
 
     @classmethod
-    def first_told(cls, exchange_ms: int, now_s: float) -> "ExchangeClock":
+    def first_observed(cls, exchange_ms: int, now_s: float) -> "ExchangeClock":
         return cls(exchange_ms, exchange_ms, now_s)
 
-    def told(self, exchange_ms: int, now_s: float) -> "ExchangeClock":
+    def observe(self, exchange_ms: int, now_s: float) -> "ExchangeClock":
         """The clock after the exchange named its time; a reply that was long under way does not set it back.
 
         A time far ahead is believed only when it is told again: one wrong reply must not move what is wanted by a
@@ -98,12 +98,12 @@ class ExchangeClock:
         ahead_ms = exchange_ms - self.now_ms(now_s)
         if ahead_ms > UNBELIEVABLE_MS:
             again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= UNBELIEVABLE_MS
-            new = ExchangeClock.first_told(exchange_ms, now_s)
+            new = ExchangeClock.first_observed(exchange_ms, now_s)
             return new if again else attrs.evolve(self, unbelieved_ms=exchange_ms)
         newest_ms = max(self.newest_ms, exchange_ms)
         if ahead_ms < -LATE_MS:
             behind = self._behind + 1
-            new = ExchangeClock.first_told(exchange_ms, now_s)
+            new = ExchangeClock.first_observed(exchange_ms, now_s)
             told = attrs.evolve(self, newest_ms=newest_ms, behind=behind, unbelieved_ms=None)
             return new if behind >= _STALE_IN_A_ROW else told
         if ahead_ms > 0:
@@ -124,7 +124,7 @@ class ExchangeClock:
 
 
 @attrs.frozen
-class Pace:
+class ClockDrift:
     """Whether the exchange's clock runs faster than ours: judged by the time that both took from one telling to another
     some seconds later, or to one that is already far ahead."""
 
@@ -132,9 +132,9 @@ class Pace:
     _from_s: float
     fast: bool = False
 
-    def told(self, exchange_ms: int, now_s: float) -> "Pace":
+    def observe(self, exchange_ms: int, now_s: float) -> "ClockDrift":
         """The pace after the exchange's clock, carried on by ours, stood there."""
         ours_s = now_s - self._from_s
         lead_s = (exchange_ms - self._from_ms) / 1000 - ours_s
         fast = lead_s > max(_LEAD_S, (_FAST - 1) * ours_s)
-        return Pace(exchange_ms, now_s, fast) if fast or ours_s >= _STRETCH_S else self
+        return ClockDrift(exchange_ms, now_s, fast) if fast or ours_s >= _STRETCH_S else self

@@ -6,7 +6,7 @@ It may run beside a collector. Nothing is changed, whatever is found.
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from collector.bybit.shared_client import open_rest_beside
+from collector.bybit.shared_client import open_shared_rest
 from collector.core.candle import Series
 from collector.core.spans import Span
 from collector.errors import RequestError
@@ -32,7 +32,7 @@ async def audit(
     """
     checked_identity(machine.disk, settings.data_dir / OWN, settings.exchange, settings.category)
     found: list[Difference | Uncompared] = []
-    async with open_rest_beside(settings, machine) as rest:
+    async with open_shared_rest(settings, machine) as rest:
         for sample in samples:
             try:
                 answer = await rest.klines(sample.series, sample.span)

@@ -11,7 +11,7 @@ import trio
 
 from collector.machine.local_socket import LocalSocket
 
-SHARED_PLACES: Sequence[str] = ("/dev/shm", f"/run/user/{os.geteuid()}", "/tmp")
+SHARED_DIRECTORIES: Sequence[str] = ("/dev/shm", f"/run/user/{os.geteuid()}", "/tmp")
 
 _LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly end
 
@@ -69,7 +69,7 @@ class Network:
         """A Unix socket by its name in a directory."""
         return LocalSocket(directory, name)
 
-    def tell(self, address: str, words: bytes) -> None:
+    def send_datagram(self, address: str, words: bytes) -> None:
         """Sends a datagram to a Unix socket, without waiting; a leading @ stands for one that is in no file system.
 
         Raises:
@@ -79,10 +79,10 @@ class Network:
             sock.setblocking(False)
             sock.sendto(words, "\0" + address[1:] if address.startswith("@") else address)
 
-    def shared_places(self) -> Sequence[str]:
+    def shared_directories(self) -> Sequence[str]:
         """The directories in which the processes that share our address on the network find one another, the best
         first."""
-        return SHARED_PLACES
+        return SHARED_DIRECTORIES
 
 
 def _host_and_port(address: object) -> tuple[str, int]:

@@ -55,7 +55,7 @@ class Notify:
         if not self.address:
             return False
         try:
-            self.machine.network.tell(self.address, "\n".join(lines).encode())
+            self.machine.network.send_datagram(self.address, "\n".join(lines).encode())
         except OSError:
             return False
         return True

@@ -21,7 +21,7 @@ from collector.core.planning import FetchQueue, Window, halves
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import moment_text, span_texts
-from collector.errors import Rejected, RequestFailed, Spoiled, Unreachable
+from collector.errors import InvalidRowsPersist, Rejected, RequestFailed, Unreachable
 from collector.logs import get_logger
 from collector.monitoring.disk_gate import DiskGate
 
@@ -38,7 +38,7 @@ class History:
     _coverage: CoverageIndex
     _counters: Counters
     _gate: DiskGate
-    _patient: bool  # wait for an exchange that cannot be reached, instead of raising
+    _retry_forever: bool  # wait for an exchange that cannot be reached, instead of raising
     _queue: FetchQueue = attrs.field(factory=FetchQueue)
     _more: trio.Event = attrs.field(factory=trio.Event)
 
@@ -84,7 +84,7 @@ class History:
     async def _fetch(self, window: Window, out: Out) -> None:
         try:
             answer = await self._answer(window)
-        except Spoiled:  # if it is a first answer's, the listing date was asked for by itself
+        except InvalidRowsPersist:  # if it is a first answer's, the listing date was asked for by itself
             self._resume(window)
             await self._fetch_sound(window.series, window.span, out)
         except (Rejected, RequestFailed) as failure:
@@ -144,7 +144,7 @@ class History:
                     return await self._first_answer(window)
                 return await self._rest.klines(window.series, window.span, split_invalid=split)
             except Unreachable as trouble:
-                if not self._patient:
+                if not self._retry_forever:
                     raise
                 log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
             await self._rest.pause(times)
@@ -158,12 +158,12 @@ class History:
         exchange is asked for its very first candle. So it is when a row of the answer is no candle.
         """
         series, start_ms = window.series, window.span.start_ms
-        answer: KlineAnswer | Spoiled
+        answer: KlineAnswer | InvalidRowsPersist
         try:
             answer = await self._rest.klines_from(series, window.span)
-        except Spoiled as failure:
+        except InvalidRowsPersist as failure:
             answer = failure
-        if isinstance(answer, Spoiled):  # not where it is caught: to be cancelled there would lose what failed
+        if isinstance(answer, InvalidRowsPersist):  # below `except`, where a cancellation would lose what failed
             await self._find_first(series, start_ms, NOTHING)
             raise answer
         if start_ms not in answer.rows.covered:

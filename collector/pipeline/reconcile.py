@@ -15,7 +15,7 @@ from collector.bybit.clock import Clock
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import Gap, State
-from collector.core.pacing import patience_s
+from collector.core.pacing import retry_pause_s
 from collector.core.planning import SETTLE_MS, wanted
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
@@ -30,7 +30,7 @@ OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has n
 
 
 async def _sleep(times: int) -> None:
-    await trio.sleep(patience_s(times))
+    await trio.sleep(retry_pause_s(times))
 
 
 @attrs.define(eq=False)
@@ -105,7 +105,7 @@ class Reconciler:
             self._want(now_ms)
             self._fetch_due(now_ms)
             if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
-                await trio.sleep(patience_s(1))
+                await trio.sleep(retry_pause_s(1))
             looked_ms = now_ms
             await self._clock.reach_or_ask(self._woken, self._next_ms(now_ms))
 

@@ -30,14 +30,15 @@ import trio
 from collector.bybit.address_limit import AddressLimit, open_address_limit
 from collector.bybit.clock import Clock, cancel_when
 from collector.bybit.proxies import proxy_for
+from collector.bybit.rate_ban import RateBan
 from collector.bybit.refused_topics import RefusedTopics
-from collector.bybit.rest_client import Rest, Silence, open_rest
+from collector.bybit.rest_client import Rest, open_rest
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Event
 from collector.core.missing import State, neighbours_joined
-from collector.core.pacing import patience_s
+from collector.core.pacing import retry_pause_s
 from collector.core.planning import NEWEST, SETTLE_MS
 from collector.core.text import counted
 from collector.errors import CollectorError, RequestError, SettingsError, StorageError, Unreachable, cause_of
@@ -238,9 +239,9 @@ async def _serve(run: _Run) -> Outcome:
             seconds = trio.current_time() - began_s
             return Outcome(counters, seconds, 0, missing=(), absent=(), unknown=(), looked=False, stopped=True)
         ledger = stock.ledger
-        silence = Silence(ledger.ban_until_ms(), ledger.save_ban, run.machine.clock.now_ms, ledger.ban_until_ms)
+        rate_ban = RateBan(ledger.ban_until_ms(), ledger.save_ban, run.machine.clock.now_ms, ledger.ban_until_ms)
         served = ledger.claimed or bool(stock.store.every_series())
-        rest_opened = open_rest(run.settings, silence, counters, clock, run.machine, served=served, limit=limit)
+        rest_opened = open_rest(run.settings, rate_ban, counters, clock, run.machine, served=served, limit=limit)
         async with rest_opened as rest, trio.open_nursery() as outer:
             stations = _wired(run, stock, rest, limit, every_series, counters, clock)
             async with _kept(failures), trio.open_nursery() as inner:
@@ -356,9 +357,9 @@ async def _despite_disk(run: _Run, counters: Counters, act: Callable[[], Awaitab
         else:
             counters.disk_trouble = ""
             return done
-        run.notify.starting(2 * patience_s(times))
+        run.notify.starting(2 * retry_pause_s(times))
         run.notify.status(f"starting: degraded: {counters.disk_trouble}")
-        await trio.sleep(patience_s(times))
+        await trio.sleep(retry_pause_s(times))
     raise AssertionError("patience has no end")
 
 
@@ -392,7 +393,7 @@ def _wired(
         spares_long=run.mending is not None,
     )
     gate = DiskGate()
-    history = History(rest, coverage, counters, gate, patient=not run.once)
+    history = History(rest, coverage, counters, gate, retry_forever=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
     reconciler = Reconciler(
         settings, every_series, coverage, clock, rest.server_time, history.fetch, settle_ms, rest.pause
@@ -422,7 +423,7 @@ async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series
         every_series += mended
     else:
         stored = {series.symbol for series in (*stock.checkpoints, *stock.store.every_series())}
-        symbols = await symbols_to_collect(run.settings, rest, stored, patient=not run.once)
+        symbols = await symbols_to_collect(run.settings, rest, stored, retry_forever=not run.once)
         await _despite_disk(run, counters, partial(run.machine.threads.run, stock.ledger.claim))
         every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
     if run.settings.limit_to_50_entries and not run.allow_trim and not run.mending:

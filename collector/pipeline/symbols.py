@@ -6,7 +6,7 @@ import attrs
 
 from collector.bybit.rest_client import Rest
 from collector.bybit.rest_protocol import Instrument
-from collector.bybit.shared_client import open_rest_beside
+from collector.bybit.shared_client import open_shared_rest
 from collector.core.candle import is_symbol
 from collector.errors import RequestError, RequestFailed, SettingsError, Unreachable
 from collector.logs import get_logger
@@ -23,7 +23,7 @@ async def list_symbols(settings: Settings, machine: Machine) -> list[Instrument]
         SettingsError, Banned: it must not be asked now.
         Unreachable, Refused, RequestError: as `collect` does.
     """
-    async with open_rest_beside(settings, machine) as rest:
+    async with open_shared_rest(settings, machine) as rest:
         return await rest.instruments()
 
 
@@ -37,7 +37,7 @@ class Symbols:
     unknown: tuple[str, ...] = ()
 
 
-async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *, patient: bool) -> Symbols:
+async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *, retry_forever: bool) -> Symbols:
     """What the exchange's list, the settings and the files make of each other.
 
     Raises:
@@ -45,7 +45,7 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
         Unreachable, RequestError: it is not patient, and the list did not come, or nothing in it trades where that is
             wanted.
     """
-    listed = await _trading(settings, rest, patient=patient)
+    listed = await _trading(settings, rest, retry_forever=retry_forever)
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
         trading = frozenset(filter(is_symbol, listed))
@@ -66,7 +66,7 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
     return Symbols(trading, delisted, unknown)
 
 
-async def _trading(settings: Settings, rest: Rest, *, patient: bool) -> set[str]:
+async def _trading(settings: Settings, rest: Rest, *, retry_forever: bool) -> set[str]:
     """What trades. That nothing does, where everything is wanted, is a trouble of the exchange's, and passes."""
     for times in count(1):
         try:
@@ -75,7 +75,7 @@ async def _trading(settings: Settings, rest: Rest, *, patient: bool) -> set[str]
                 raise RequestFailed(f"no symbol trades in {settings.category} at {settings.rest_url}")
             return listed
         except (Unreachable, RequestError) as trouble:
-            if not patient:
+            if not retry_forever:
                 raise
             log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
         await rest.pause(times)

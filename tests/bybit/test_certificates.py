@@ -7,7 +7,8 @@ import trustme
 
 from collector.bybit.certificates import trusted
 from collector.bybit.clock import Clock
-from collector.bybit.rest_client import Silence, open_rest
+from collector.bybit.rate_ban import RateBan
+from collector.bybit.rest_client import open_rest
 from collector.core.counters import Counters
 from collector.errors import Unreachable
 from collector.machine import THIS_MACHINE
@@ -40,7 +41,7 @@ async def test_an_authority_that_is_installed_while_waiting_is_trusted(
     async with open_sandbox(market(), tls=True, ca_file=ca_file) as box:
         settings = Settings(rest_url=box.url, bulk_max_retries=1)
         async with open_rest(
-            settings, Silence(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE
+            settings, RateBan(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE
         ) as rest:
             with pytest.raises(Unreachable, match="certificate cannot be trusted"):
                 await rest.server_time()

@@ -10,7 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from collector.bybit.clock import Clock
-from collector.bybit.rest_client import Rest, Silence, open_rest
+from collector.bybit.rate_ban import RateBan
+from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
 from collector.errors import Unreachable
 from collector.machine import Machine
@@ -40,8 +41,8 @@ async def asking(network: Memory) -> AsyncIterator[Rest]:
     machine = Machine(network=network)
     async with open_sandbox(market(), network=network) as box:
         settings = Settings(rest_url=box.url, bulk_max_retries=1, bulk_request_delay_ms=0)
-        silence = Silence(0, lambda _: None, lambda: 0)
-        async with open_rest(settings, silence, Counters(), Clock(), machine) as rest:
+        rate_ban = RateBan(0, lambda _: None, lambda: 0)
+        async with open_rest(settings, rate_ban, Counters(), Clock(), machine) as rest:
             yield rest
 
 

@@ -14,7 +14,8 @@ import trustme
 
 from collector.bybit.clock import Clock
 from collector.bybit.proxies import proxy_for
-from collector.bybit.rest_client import Silence, open_rest
+from collector.bybit.rate_ban import RateBan
+from collector.bybit.rest_client import open_rest
 from collector.bybit.stream_connection import StreamLost, open_stream
 from collector.core.counters import Counters
 from collector.errors import RequestFailed, SettingsError, Unreachable
@@ -190,7 +191,7 @@ async def listening(
 
 async def ask(url: str) -> int:
     settings = Settings(rest_url=url, bulk_max_retries=1, ban_wait_s=600)
-    async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE) as rest:
+    async with open_rest(settings, RateBan(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE) as rest:
         return await rest.server_time()
 
 

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from collector.bybit.clock import Clock
-from collector.bybit.rest_client import Rest, Silence, open_rest
+from collector.bybit.rate_ban import RateBan
+from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
 from collector.core.spans import Span
 from collector.errors import Refused, Rejected, RequestFailed, SettingsError, StorageError, Unreachable
@@ -95,9 +96,11 @@ class FakeExchange:
             **{"rest_url": "http://localhost:1", "ban_wait_s": 60.0, "bulk_request_delay_ms": 0} | changes
         )
         recorded = None if self.written is None else lambda: self.written or 0
-        silence = Silence(until_ms, self.remember, self.local.now_ms, recorded)
+        rate_ban = RateBan(until_ms, self.remember, self.local.now_ms, recorded)
         transport = httpx.MockTransport(self.answer)
-        async with open_rest(settings, silence, self.counters, Clock(), THIS_MACHINE, transport, served=served) as rest:
+        async with open_rest(
+            settings, rate_ban, self.counters, Clock(), THIS_MACHINE, transport, served=served
+        ) as rest:
             yield rest
 
 
@@ -209,7 +212,7 @@ async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
 async def test_an_exchange_elsewhere_without_tls_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     for url in ("http://proxy.example", "http://127.0.0.1:1"):
         settings = Settings(rest_url=url, enable_websocket=False)
-        async with open_rest(settings, Silence(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE):
+        async with open_rest(settings, RateBan(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE):
             pass
     assert [record.getMessage() for record in caplog.records] == [
         "connection not encrypted address=http://proxy.example"

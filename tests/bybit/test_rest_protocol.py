@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from collector.bybit import rest_protocol
 from collector.core.candle import Series, timeframe
 from collector.core.spans import NOTHING, Span, Spans
-from collector.errors import BadAnswer, BadRow, Banned, Blocked, ExchangeError, Rejected, Restricted, TryAgain
+from collector.errors import (
+    Banned,
+    Blocked,
+    ExchangeError,
+    InvalidResponse,
+    InvalidRowResponse,
+    Rejected,
+    Restricted,
+    TryAgain,
+)
 from collector.sandbox.rest import pages
 from tests.support.replies import LATER, instruments_body, kline_body
 
@@ -100,7 +109,7 @@ def test_blanks_between_the_values_change_nothing(odd: list[tuple[int, object]],
 def outcome(body: bytes) -> rest_protocol.KlineAnswer | None:
     try:
         return parse(body)
-    except BadAnswer:
+    except InvalidResponse:
         return None
 
 
@@ -118,7 +127,7 @@ def test_exponents_are_written_out(blank: str) -> None:
 
 
 def test_an_absurd_exponent_is_no_number() -> None:
-    with pytest.raises(BadRow, match="is not a plain decimal number"):
+    with pytest.raises(InvalidRowResponse, match="is not a plain decimal number"):
         parse(kline_body([row(0, volume="1e+999999999")]))
 
 
@@ -172,7 +181,7 @@ def test_an_empty_answer_is_an_answer() -> None:
     ],
 )
 def test_what_was_not_asked_for_names_itself_and_is_never_data(body: bytes, why: str) -> None:
-    with pytest.raises(BadAnswer) as refused:
+    with pytest.raises(InvalidResponse) as refused:
         parse(body)
     assert why in str(refused.value)
 
@@ -264,9 +273,9 @@ def test_an_odd_byte_in_any_text_is_an_answer_or_a_named_error(name: str, odd: b
     ],
 )
 def test_a_row_is_to_blame_only_if_without_it_all_is_as_it_was_asked_for(rows: list[Row], is_of_rows: bool) -> None:
-    with pytest.raises(BadAnswer) as refused:
+    with pytest.raises(InvalidResponse) as refused:
         parse(kline_body(newest_first(*rows)), span=Span(T0, T0 + 15 * 60_000))
-    assert isinstance(refused.value, BadRow) == is_of_rows
+    assert isinstance(refused.value, InvalidRowResponse) == is_of_rows
 
 
 @pytest.mark.parametrize(
@@ -295,9 +304,9 @@ def test_rows_that_are_no_candles_are_split_from_the_others(
 def test_rows_of_a_finer_interval_are_not_to_blame_one_by_one() -> None:
     hours, ms = Series("BTCUSDT", timeframe("60")), 1_700_002_800_000
     rows = [[str(ms + place * 1_800_000), *row(0)[1:]] for place in range(3)]
-    with pytest.raises(BadAnswer, match="off the grid") as refused:
+    with pytest.raises(InvalidResponse, match="off the grid") as refused:
         parse(kline_body(newest_first(*rows), now_ms=ms + 10**9), series=hours, span=Span(ms, ms + 3 * 3_600_000))
-    assert not isinstance(refused.value, BadRow)
+    assert not isinstance(refused.value, InvalidRowResponse)
 
 
 @pytest.mark.parametrize("coarse", ["3", "5", "60"])
@@ -305,7 +314,7 @@ def test_candles_of_a_coarser_interval_are_recognised_by_standing_apart(coarse: 
     frame = timeframe(coarse)
     opens = list(frame.opens(T0, T0 + 1000 * 60_000))
     rows = newest_first(*([str(each), *row(0)[1:]] for each in opens))
-    with pytest.raises(BadAnswer, match=f"for interval {coarse}, not 1"):
+    with pytest.raises(InvalidResponse, match=f"for interval {coarse}, not 1"):
         parse(kline_body(rows, now_ms=T0 + 10**9), span=Span(T0, T0 + 1000 * 60_000))
 
 
@@ -314,7 +323,7 @@ def test_two_candles_are_of_a_coarser_interval_when_they_are_all_it_has(coarse: 
     frame = timeframe(coarse)
     span = Span(frame.ceil(T0), frame.shift(frame.ceil(T0), 2))
     rows = newest_first(*([str(each), *row(0)[1:]] for each in frame.opens(span.start_ms, span.end_ms)))
-    with pytest.raises(BadAnswer, match=f"for interval {coarse}, not 1"):
+    with pytest.raises(InvalidResponse, match=f"for interval {coarse}, not 1"):
         parse(kline_body(rows, now_ms=T0 + 10**9), span=span)
 
 
@@ -397,9 +406,9 @@ def test_the_first_candle_is_asked_for_with_a_start_alone() -> None:
     assert rest_protocol.parse_first_candle(200, kline_body([row(0, high="0")]), "linear", SERIES).open_ms == T0
     assert rest_protocol.parse_first_candle(200, kline_body([]), "linear", SERIES).open_ms is None
     for time in (T0 + 1000, T0 + 10**9 // 60_000 * 60_000, 60_000, 10**30, "soon", -T0):
-        with pytest.raises(BadAnswer, match="the first candle is of"):
+        with pytest.raises(InvalidResponse, match="the first candle is of"):
             rest_protocol.parse_first_candle(200, kline_body([[str(time), *row(0)[1:]]]), "linear", SERIES)
-    with pytest.raises(BadAnswer, match="2 rows came"):
+    with pytest.raises(InvalidResponse, match="2 rows came"):
         rest_protocol.parse_first_candle(200, kline_body(newest_first(row(0), row(1))), "linear", SERIES)
 
 
@@ -444,7 +453,7 @@ def test_a_comma_in_a_text_makes_no_value_of_it() -> None:
     reply = json.loads(kline_body(FIVE))
     row = reply["result"]["list"][0]
     reply["result"]["list"][0] = [*row[:5], f"{row[5]},{row[6]}"]
-    with pytest.raises(BadRow):
+    with pytest.raises(InvalidRowResponse):
         parse(json.dumps(reply, separators=(",", ":")).encode())
 
 
@@ -501,7 +510,7 @@ def test_a_page_without_a_cursor_is_the_last(cursor: str | None) -> None:
 
 
 def test_a_page_with_more_symbols_than_any_exchange_has_is_none() -> None:
-    with pytest.raises(BadAnswer, match="10001"):
+    with pytest.raises(InvalidResponse, match="10001"):
         rest_protocol.parse_instruments(200, instruments_body("", *["A"] * 10_001), "linear")
 
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.pacing import TIMER_SLACK_S, Budget, ExchangeClock, Pace, backoff_s, patience_s, request_interval_s
+from collector.core.pacing import (
+    TIMER_SLACK_S,
+    Budget,
+    ClockDrift,
+    ExchangeClock,
+    backoff_s,
+    request_interval_s,
+    retry_pause_s,
+)
 
 gaps = st.lists(st.floats(0, 0.5), min_size=2, max_size=300)
 
@@ -72,33 +80,35 @@ def test_back_off_doubles_up_to_sixteen_seconds_with_jitter(jitter: float) -> No
 
 
 def test_the_exchanges_time_is_carried_on_by_our_own_clock() -> None:
-    clock = ExchangeClock.first_told(1_000_000, now_s=10.0)
+    clock = ExchangeClock.first_observed(1_000_000, now_s=10.0)
     assert clock.now_ms(10.0) == 1_000_000
     assert clock.now_ms(12.5) == 1_002_500
 
 
 def test_the_exchanges_time_never_runs_backwards_with_ours() -> None:
-    assert ExchangeClock.first_told(1_000_000, now_s=10.0).now_ms(5.0) == 1_000_000
+    assert ExchangeClock.first_observed(1_000_000, now_s=10.0).now_ms(5.0) == 1_000_000
 
 
 def test_a_time_a_millisecond_ahead_is_the_time() -> None:
-    assert ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_000_001, now_s=10.0).now_ms(10.0) == 1_000_001
+    assert ExchangeClock.first_observed(1_000_000, now_s=10.0).observe(1_000_001, now_s=10.0).now_ms(10.0) == 1_000_001
 
 
 def test_a_late_reply_still_names_a_time_that_has_come() -> None:
-    clock = ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_090_000, now_s=110.0)
+    clock = ExchangeClock.first_observed(1_000_000, now_s=10.0).observe(1_090_000, now_s=110.0)
     assert clock.newest_ms == 1_090_000
     assert clock.now_ms(110.0) == 1_100_000
 
 
 def test_a_reply_that_was_long_under_way_does_not_set_the_clock_back() -> None:
-    clock = ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_000_900, now_s=11.0)
+    clock = ExchangeClock.first_observed(1_000_000, now_s=10.0).observe(1_000_900, now_s=11.0)
     assert clock.now_ms(11.0) == 1_001_000
-    assert clock.told(1_050_000, now_s=11.0).now_ms(11.0) == 1_050_000
+    assert clock.observe(1_050_000, now_s=11.0).now_ms(11.0) == 1_050_000
 
 
 def test_what_has_come_for_certain_is_the_newest_the_exchange_named() -> None:
-    clock = ExchangeClock.first_told(1_000_000, now_s=10.0).told(1_000_900, now_s=11.0).told(999_000, now_s=12.0)
+    clock = (
+        ExchangeClock.first_observed(1_000_000, now_s=10.0).observe(1_000_900, now_s=11.0).observe(999_000, now_s=12.0)
+    )
     assert clock.newest_ms == 1_000_900
     assert clock.now_ms(12.0) == 1_002_000
 
@@ -107,92 +117,92 @@ HOUR_MS = 3_600_000
 
 
 def test_one_time_from_the_far_future_is_not_believed() -> None:
-    clock = ExchangeClock.first_told(1_000_000, now_s=0.0).told(1_000_000 + 720 * HOUR_MS, now_s=1.0)
+    clock = ExchangeClock.first_observed(1_000_000, now_s=0.0).observe(1_000_000 + 720 * HOUR_MS, now_s=1.0)
     assert not clock.believes
     assert clock.newest_ms == 1_000_000
-    clock = clock.told(1_002_000, now_s=2.0)
+    clock = clock.observe(1_002_000, now_s=2.0)
     assert clock.believes
     assert clock.newest_ms == 1_002_000
 
 
 def test_a_jump_that_is_told_twice_has_happened() -> None:
-    clock = ExchangeClock.first_told(1_000_000, now_s=0.0)
+    clock = ExchangeClock.first_observed(1_000_000, now_s=0.0)
     for second in (1.0, 2.0):
-        clock = clock.told(1_000_000 + 8 * HOUR_MS + round(second * 1000), now_s=second)
+        clock = clock.observe(1_000_000 + 8 * HOUR_MS + round(second * 1000), now_s=second)
     assert clock.believes
     assert clock.now_ms(3.0) == 1_000_000 + 8 * HOUR_MS + 3000
 
 
 def test_stale_replies_change_nothing_until_nothing_else_comes() -> None:
-    clock = ExchangeClock.first_told(100 * HOUR_MS, now_s=0.0)
+    clock = ExchangeClock.first_observed(100 * HOUR_MS, now_s=0.0)
     for _ in range(9):
-        clock = clock.told(99 * HOUR_MS, now_s=1.0)
+        clock = clock.observe(99 * HOUR_MS, now_s=1.0)
         assert clock.newest_ms == 100 * HOUR_MS
-    assert clock.told(99 * HOUR_MS, now_s=1.0).newest_ms == 99 * HOUR_MS
-    assert clock.told(100 * HOUR_MS, now_s=1.0).told(99 * HOUR_MS, now_s=1.0).newest_ms == 100 * HOUR_MS
+    assert clock.observe(99 * HOUR_MS, now_s=1.0).newest_ms == 99 * HOUR_MS
+    assert clock.observe(100 * HOUR_MS, now_s=1.0).observe(99 * HOUR_MS, now_s=1.0).newest_ms == 100 * HOUR_MS
 
 
 def test_half_an_hour_ahead_is_believed_and_more_only_when_it_is_told_again() -> None:
-    clock = ExchangeClock.first_told(1_000_000, now_s=0.0)
-    assert clock.told(1_000_000 + 30 * 60_000, now_s=0.0).believes
+    clock = ExchangeClock.first_observed(1_000_000, now_s=0.0)
+    assert clock.observe(1_000_000 + 30 * 60_000, now_s=0.0).believes
     jump_ms = 1_000_000 + 30 * 60_000 + 1
-    clock = clock.told(jump_ms, now_s=0.0)
+    clock = clock.observe(jump_ms, now_s=0.0)
     assert not clock.believes
-    assert clock.told(jump_ms + 30 * 60_000, now_s=0.0).believes
-    assert not clock.told(jump_ms + 30 * 60_000 + 1, now_s=0.0).believes
+    assert clock.observe(jump_ms + 30 * 60_000, now_s=0.0).believes
+    assert not clock.observe(jump_ms + 30 * 60_000 + 1, now_s=0.0).believes
 
 
 @pytest.mark.parametrize("between_ms", [0, 2_000])
 def test_a_jump_is_told_again_only_if_nothing_else_is_told_between(between_ms: int) -> None:
-    clock = ExchangeClock.first_told(HOUR_MS, now_s=0.0)
+    clock = ExchangeClock.first_observed(HOUR_MS, now_s=0.0)
     for told_ms in (100 * HOUR_MS, HOUR_MS - between_ms, 100 * HOUR_MS):
-        clock = clock.told(told_ms, now_s=0.0)
+        clock = clock.observe(told_ms, now_s=0.0)
     assert not clock.believes
 
 
 @pytest.mark.parametrize(("late_ms", "follows"), [(1_500, False), (1_501, True)])
 def test_what_is_told_a_second_and_a_half_late_is_on_time(late_ms: int, follows: bool) -> None:
-    clock = ExchangeClock.first_told(HOUR_MS, now_s=0.0)
+    clock = ExchangeClock.first_observed(HOUR_MS, now_s=0.0)
     for _ in range(10):
-        clock = clock.told(HOUR_MS - late_ms, now_s=0.0)
+        clock = clock.observe(HOUR_MS - late_ms, now_s=0.0)
     assert (clock.now_ms(0.0) < HOUR_MS) is follows
 
 
 def test_ten_stale_replies_in_a_row_are_counted_from_the_last_good_one() -> None:
-    clock = ExchangeClock.first_told(100 * HOUR_MS, now_s=0.0)
+    clock = ExchangeClock.first_observed(100 * HOUR_MS, now_s=0.0)
     for told_ms in [99 * HOUR_MS] * 5 + [100 * HOUR_MS] + [99 * HOUR_MS] * 9:
-        clock = clock.told(told_ms, now_s=0.0)
+        clock = clock.observe(told_ms, now_s=0.0)
         assert clock.newest_ms == 100 * HOUR_MS
-    assert clock.told(99 * HOUR_MS, now_s=0.0).newest_ms == 99 * HOUR_MS
+    assert clock.observe(99 * HOUR_MS, now_s=0.0).newest_ms == 99 * HOUR_MS
 
 
 @pytest.mark.parametrize(("others", "answers"), [(1, 9), (8, 2), (9, 1), (1000, 1)])
 def test_others_who_contradict_the_clock_save_answers_that_do(others: int, answers: int) -> None:
-    clock = ExchangeClock.first_told(100 * HOUR_MS, now_s=0.0)
+    clock = ExchangeClock.first_observed(100 * HOUR_MS, now_s=0.0)
     for _ in range(others):
         clock = clock.contradicted()
     for _ in range(answers):
         assert clock.newest_ms == 100 * HOUR_MS
-        clock = clock.told(99 * HOUR_MS, now_s=0.0)
+        clock = clock.observe(99 * HOUR_MS, now_s=0.0)
     assert clock.newest_ms == 99 * HOUR_MS
 
 
 @pytest.mark.parametrize("lead_ms", [2_000, 20_000, 20 * 60_000])
 def test_a_clock_that_leads_a_little_follows_when_every_answer_says_so(lead_ms: int) -> None:
-    clock = ExchangeClock.first_told(HOUR_MS, now_s=0.0).told(HOUR_MS + lead_ms, now_s=0.0)
+    clock = ExchangeClock.first_observed(HOUR_MS, now_s=0.0).observe(HOUR_MS + lead_ms, now_s=0.0)
     for second in range(10):
-        clock = clock.told(HOUR_MS + second * 1000, now_s=second)
+        clock = clock.observe(HOUR_MS + second * 1000, now_s=second)
     assert clock.now_ms(9.0) == clock.newest_ms == HOUR_MS + 9_000
 
 
 def paces(rate: float, answers: list[tuple[float, float]]) -> list[bool]:
     """Whether a clock counts as fast after each of the answers, that come so long after one another and were so long
     under way."""
-    sent, clock, pace, judged = 0.0, ExchangeClock.first_told(0, 0.0), Pace(0, 0.0), []
+    sent, clock, pace, judged = 0.0, ExchangeClock.first_observed(0, 0.0), ClockDrift(0, 0.0), []
     for gap, way in answers:
         sent += gap
-        clock = clock.told(round(sent * rate * 1000), sent + way)
-        pace = pace.told(clock.now_ms(sent + way), sent + way)
+        clock = clock.observe(round(sent * rate * 1000), sent + way)
+        pace = pace.observe(clock.now_ms(sent + way), sent + way)
         judged.append(pace.fast)
     return judged
 
@@ -213,9 +223,9 @@ def test_a_clock_that_runs_fast_is_known_by_the_next_answer(waits: list[tuple[fl
 
 
 def test_a_clock_that_runs_fast_no_more_is_known_by_the_next_answer() -> None:
-    pace = Pace(0, 0.0).told(100_000, 5.0)
+    pace = ClockDrift(0, 0.0).observe(100_000, 5.0)
     assert pace.fast
-    assert not pace.told(105_000, 10.0).fast
+    assert not pace.observe(105_000, 10.0).fast
 
 
 @pytest.mark.parametrize(
@@ -230,14 +240,14 @@ def test_a_clock_that_runs_fast_no_more_is_known_by_the_next_answer() -> None:
 def test_a_clock_is_fast_if_it_leads_by_more_than_a_second_and_half_the_time(
     exchange_ms: int, now_s: float, fast: bool
 ) -> None:
-    assert Pace(0, 0.0).told(exchange_ms, now_s).fast is fast
+    assert ClockDrift(0, 0.0).observe(exchange_ms, now_s).fast is fast
 
 
 @pytest.mark.parametrize(("after_s", "fast"), [(3.9, False), (4.0, True)])
 def test_a_clock_is_judged_anew_from_an_answer_after_four_seconds_on(after_s: float, fast: bool) -> None:
-    pace = Pace(0, 0.0).told(round(after_s * 1000), after_s)
-    assert pace.told(round(after_s * 1000) + 1_700, after_s + 0.5).fast is fast
+    pace = ClockDrift(0, 0.0).observe(round(after_s * 1000), after_s)
+    assert pace.observe(round(after_s * 1000) + 1_700, after_s + 0.5).fast is fast
 
 
 def test_patience_grows_to_a_minute_and_has_no_end() -> None:
-    assert [patience_s(times) for times in (1, 2, 3, 4, 5, 6, 1000, 10**6)] == [3, 6, 12, 24, 48, 60, 60, 60]
+    assert [retry_pause_s(times) for times in (1, 2, 3, 4, 5, 6, 1000, 10**6)] == [3, 6, 12, 24, 48, 60, 60, 60]

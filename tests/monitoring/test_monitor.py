@@ -91,7 +91,7 @@ class Collecting:
 @asynccontextmanager
 async def watched(**changes: object) -> AsyncIterator[Collecting]:
     one = Collecting(Settings(**{"stale_after_s": 120, "low_disk_mb": 500, "memory_limit_mb": 1000} | changes))
-    one.clock.tell(NOW)
+    one.clock.observe(NOW)
     one.counters.connects = one.counters.connections = 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
@@ -205,7 +205,7 @@ async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_l
     autojump_clock: MockClock,
 ) -> None:
     one = Collecting(Settings(stale_after_s=120), delivering=False)
-    one.clock.tell(NOW + 8 * 3_600_000)
+    one.clock.observe(NOW + 8 * 3_600_000)
     one.coverage[BTC].wanted, one.coverage[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
@@ -213,7 +213,7 @@ async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_l
         nursery.start_soon(one.monitor.watch)
         await trio.sleep(10)
         for _ in range(10):
-            one.clock.tell(NOW)
+            one.clock.observe(NOW)
         await trio.sleep(140)
         assert one.monitor.health.kinds == ("stale",)
         nursery.cancel_scope.cancel()
@@ -268,7 +268,7 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
 
 async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: MockClock) -> None:
     one = Collecting(Settings(stale_after_s=120), delivering=False)
-    one.clock.tell(NOW)
+    one.clock.observe(NOW)
     one.coverage[BTC].wanted, one.coverage[BTC].held = spans(0, 50), spans(0, 50)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)

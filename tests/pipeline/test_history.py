@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from collector.bybit.clock import Clock
-from collector.bybit.rest_client import Silence, open_rest
+from collector.bybit.rate_ban import RateBan
+from collector.bybit.rest_client import open_rest
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -67,14 +68,14 @@ class World:
         return [Series(symbol, frame) for symbol in self.settings.symbols for frame in self.settings.timeframes]
 
     @asynccontextmanager
-    async def reconciler(self, patient: bool = False) -> AsyncIterator[Reconciler]:
-        silence = Silence(0, lambda _: None, lambda: round(trio.current_time() * 1000))
+    async def reconciler(self, retry_forever: bool = False) -> AsyncIterator[Reconciler]:
+        rate_ban = RateBan(0, lambda _: None, lambda: round(trio.current_time() * 1000))
         transport, clock = httpx.MockTransport(self.answer), Clock()
         async with (
-            open_rest(self.settings, silence, self.counters, clock, THIS_MACHINE, transport) as rest,
+            open_rest(self.settings, rate_ban, self.counters, clock, THIS_MACHINE, transport) as rest,
             trio.open_nursery() as nursery,
         ):
-            history = History(rest, self.coverage, self.counters, self.gate, patient)
+            history = History(rest, self.coverage, self.counters, self.gate, retry_forever)
             send, receive = trio.open_memory_channel[Event](10)
             nursery.start_soon(history.work, 4, send)
             nursery.start_soon(self.take, receive)
@@ -367,7 +368,7 @@ async def test_a_fetch_waits_for_a_rest_side_that_lags(autojump_clock: trio.test
 
 async def test_a_running_collector_keeps_up_with_the_market(autojump_clock: trio.testing.MockClock) -> None:
     here = world(rate=1, days_to_fetch=1)
-    async with here.reconciler(patient=True) as reconciler:
+    async with here.reconciler(retry_forever=True) as reconciler:
         with trio.move_on_after(600):
             await reconciler.reconcile()
     reached = here.held_of("BTCUSDT_1").bounds.end_ms
@@ -382,7 +383,7 @@ async def test_a_clock_that_runs_fast_is_asked_again_before_many_of_its_minutes_
 ) -> None:
     here = world(rate=20, days_to_fetch=1)
     late_ms: list[int] = []
-    async with here.reconciler(patient=True) as reconciler, trio.open_nursery() as nursery:
+    async with here.reconciler(retry_forever=True) as reconciler, trio.open_nursery() as nursery:
         nursery.start_soon(reconciler.reconcile)
         await trio.sleep(10)
         for _ in range(300):
@@ -395,7 +396,7 @@ async def test_a_clock_that_runs_fast_is_asked_again_before_many_of_its_minutes_
 
 async def test_a_fast_clock_that_pushes_tell_of_is_not_asked_for(autojump_clock: trio.testing.MockClock) -> None:
     began_s, clock, woken = trio.current_time(), Clock(), trio.Event()
-    clock.tell(NOW)
+    clock.observe(NOW)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(push_the_time, clock)
         await clock.reach_or_ask(woken, NOW + 50 * 3_000)
@@ -408,7 +409,7 @@ async def test_a_fast_clock_that_pushes_tell_of_is_not_asked_for(autojump_clock:
 async def push_the_time(clock: Clock) -> None:
     """Three times as fast as ours."""
     for second in range(51):
-        clock.hear(NOW + second * 3_000)
+        clock.observe_push(NOW + second * 3_000)
         await trio.sleep(1)
 
 
@@ -419,7 +420,7 @@ async def test_a_network_that_is_down_is_waited_for(autojump_clock: trio.testing
         await trio.sleep(300)
         here.broken = False
 
-    async with here.reconciler(patient=True) as reconciler, trio.open_nursery() as nursery:
+    async with here.reconciler(retry_forever=True) as reconciler, trio.open_nursery() as nursery:
         here.broken = True
         nursery.start_soon(repair_later)
         with trio.move_on_after(420):
@@ -441,7 +442,7 @@ async def test_an_exchange_clock_that_stands_still_does_not_make_us_ask_for_ever
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     here = world(rate=0, days_to_fetch=1)
-    async with here.reconciler(patient=True) as reconciler:
+    async with here.reconciler(retry_forever=True) as reconciler:
         with trio.move_on_after(3600):
             await reconciler.reconcile()
     assert here.held_of("BTCUSDT_1") == wanted(1)
@@ -471,7 +472,7 @@ async def test_a_clock_that_was_wrong_for_a_while_does_not_make_a_running_collec
     """Long enough for candles that are not there yet to be taken for absent."""
     here = world(rate=1, days_to_fetch=1)
     here.lies_ms = [lie_ms] * 40
-    async with here.reconciler(patient=True) as reconciler:
+    async with here.reconciler(retry_forever=True) as reconciler:
         with trio.move_on_after(3600):
             await reconciler.reconcile()
     assert here.held_of("BTCUSDT_1").bounds.end_ms >= NOW + 3_500_000

@@ -59,7 +59,7 @@ async def test_other_symbols_are_wanted_until_there_is_a_list_to_find_them_in(
         return reply
 
     clock = Clock()
-    clock.tell(1_700_000_000_000)
+    clock.observe(1_700_000_000_000)
     followed = Listings(trading, clock, ("A",), {"A"})
     followed.want(("A", "NOSUCH"))
     with trio.move_on_after(1201):
@@ -89,7 +89,7 @@ async def test_the_list_is_looked_at_every_ten_minutes_whatever_fails_in_between
         seen.extend(symbols)
 
     clock = Clock()
-    clock.tell(1_700_000_000_000)
+    clock.observe(1_700_000_000_000)
     with trio.move_on_after(1801):
         await Listings(trading, clock, None, {"A"}).follow(begin, lambda _: None)
     assert seen == ["C"]

@@ -244,7 +244,7 @@ async def test_a_candle_of_the_future_is_not_passed_on_and_does_not_move_the_clo
 ) -> None:
     async with on_air(exchange) as station:
         wire = await exchange.connection()
-        station.clock.tell(T0 + MINUTE_MS)
+        station.clock.observe(T0 + MINUTE_MS)
         wire.say(*[pushed(600 + place) for place in range(5)], pushed(0))
         assert await station.confirmed() == [0]
         assert station.clock.newest_ms == T0 + MINUTE_MS + 200
@@ -256,12 +256,12 @@ async def test_a_stream_that_lags_behind_by_hours_does_not_set_the_clock_back(
 ) -> None:
     async with on_air(exchange) as station:
         wire = await exchange.connection()
-        station.clock.tell(T0 + 600 * MINUTE_MS)
+        station.clock.observe(T0 + 600 * MINUTE_MS)
         for place in range(20):
             wire.say(pushed(place))
             assert await station.confirmed() == [place]
         assert station.clock.newest_ms == T0 + 600 * MINUTE_MS
-        station.clock.tell(T0 + 20 * MINUTE_MS)  # but it was right, says an answer
+        station.clock.observe(T0 + 20 * MINUTE_MS)  # but it was right, says an answer
         assert station.clock.newest_ms == T0 + 20 * MINUTE_MS
 
 
@@ -285,7 +285,7 @@ async def test_a_push_in_progress_does_not_move_the_clock_far(
 ) -> None:
     async with on_air(exchange) as station:
         wire = await exchange.connection()
-        station.clock.tell(T0)
+        station.clock.observe(T0)
         for ts in (T0 + 600 * MINUTE_MS, T0 + 601 * MINUTE_MS, T0 - 600 * MINUTE_MS, 0):
             wire.say(in_progress(ts))
             await trio.sleep(1.1)

@@ -34,14 +34,14 @@ async def test_a_clock_that_leads_the_exchanges_does_not_make_it_ask_again_and_a
     async def server_time() -> int:
         await trio.sleep(0.1)
         asked.append(trio.current_time())
-        clock.tell(exchange_ms())
+        clock.observe(exchange_ms())
         return clock.newest_ms
 
     async def pushes() -> None:
-        clock.hear(NOW + wrong_by_ms)
+        clock.observe_push(NOW + wrong_by_ms)
         while True:
             await trio.sleep(1)
-            clock.hear(exchange_ms())
+            clock.observe_push(exchange_ms())
 
     reconciler = Reconciler(Settings(mode="live"), [], CoverageIndex(), clock, server_time, lambda *_: None, OVERDUE_MS)
     with trio.move_on_after(HOUR_S):
@@ -82,7 +82,7 @@ class Exchange:
         trouble = self.troubles.pop(0) if self.troubles else None
         if trouble:
             raise trouble
-        self.clock.tell(self.now_ms)
+        self.clock.observe(self.now_ms)
         return self.clock.newest_ms
 
     def fetch(self, series: Series, spans: Spans) -> None:
@@ -99,7 +99,7 @@ class Exchange:
         self._answer(series, spans)
 
     def _answer(self, series: Series, spans: Spans) -> None:
-        self.clock.tell(self.now_ms)
+        self.clock.observe(self.now_ms)
         for each in spans:
             self.coverage.answer(series, each, Spans((each,)) - self.lacking, self.now_ms)
 
@@ -198,7 +198,7 @@ async def test_a_clock_that_was_wrong_has_everything_counted_anew(autojump_clock
         await trio.sleep(2.5)
         exchange.start_ms = T0 + 30 * MINUTE_MS
         for _ in range(10):
-            exchange.clock.tell(exchange.now_ms)
+            exchange.clock.observe(exchange.now_ms)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ten_say_otherwise)

@@ -38,7 +38,7 @@ class Answering:
 
 async def asked_for(by_ms: int, says_ms: int | None) -> tuple[int, int]:
     clock, rest = Clock(), Answering(says_ms)
-    clock.tell(NOW)
+    clock.observe(NOW)
     return await _exchange_ms(clock, cast(Rest, rest), by_ms) - NOW, rest.asked
 
 

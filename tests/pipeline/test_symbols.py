@@ -29,11 +29,11 @@ class Listed:
 @pytest.mark.parametrize("stored", [set(), {"BTCUSDT"}])
 async def test_a_run_waits_while_nothing_of_the_list_trades(stored: set[str]) -> None:
     listed, everything = Listed(["Closed", "Settling", "Trading"]), Settings(fetch_all_symbols=True)
-    symbols = await symbols_to_collect(everything, cast("Rest", listed), stored, patient=True)
+    symbols = await symbols_to_collect(everything, cast("Rest", listed), stored, retry_forever=True)
     assert (symbols, listed.paused) == (Symbols(frozenset({"BTCUSDT"})), 2)
 
 
 async def test_a_fetch_ends_when_nothing_of_the_list_trades() -> None:
     listed, everything = Listed(["Closed"]), Settings(fetch_all_symbols=True)
     with pytest.raises(RequestFailed, match="no symbol trades in linear at "):
-        await symbols_to_collect(everything, cast("Rest", listed), set(), patient=False)
+        await symbols_to_collect(everything, cast("Rest", listed), set(), retry_forever=False)

@@ -173,7 +173,7 @@ class Network(network.Network):
     def local_socket(self, directory: Path, name: str) -> LocalSocket:
         return _NoSocket(directory, name)
 
-    def shared_places(self) -> Sequence[str]:
+    def shared_directories(self) -> Sequence[str]:
         return (str(self._place),)
 
 
