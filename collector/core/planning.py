@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import attrs
 
 from collector.core.candle import DAY_MS, Series, Timeframe
+from collector.core.listing_dates import ListingProbes
 from collector.core.spans import NOTHING, Span, Spans
 
 PAGE = 1000  # the most rows one reply holds (https://bybit-exchange.github.io/docs/v5/market/kline, `limit`)
@@ -94,32 +95,28 @@ class FetchQueue:
     """
 
     _waiting: dict[Series, Spans] = attrs.field(factory=dict)
-    _listing_unknown: set[Series] = attrs.field(factory=set)
-    _paused: set[Series] = attrs.field(factory=set)
+    _probes: ListingProbes = attrs.field(factory=ListingProbes)
 
     def add(self, series: Series, spans: Spans, *, listing_unknown: bool = False) -> None:
         """Queues spans of a series; `unproven` when nothing tells yet that the series goes back as far as they do."""
         if spans:
             self._waiting[series] = self._waiting.get(series, NOTHING) | spans
             if listing_unknown:
-                self._listing_unknown.add(series)
+                self._probes.add(series)
 
     def take(self) -> Window | None:
         """The next window to ask for, or None while there is nothing that may be asked."""
-        series = next((each for each in self._waiting if each not in self._paused), None)
+        series = next((each for each in self._waiting if not self._probes.waits(each)), None)
         if series is None:
             return None
-        probes_listing = series in self._listing_unknown
-        self._listing_unknown.discard(series)
+        probes_listing = self._probes.begin(series)
         span = next(windows(series.timeframe, self._waiting[series]))
         self._drop(series, Spans((span,)))
-        if probes_listing:
-            self._paused.add(series)
         return Window(series, span, probes_listing)
 
     def resume(self, series: Series) -> None:
         """The answer to the first window is there: hand out the windows after it."""
-        self._paused.discard(series)
+        self._probes.end(series)
 
     def drop(self, series: Series, spans: Spans | None = None) -> Spans:
         """Takes spans back (None: all) before they were handed out; returns those that were still waiting."""
@@ -134,4 +131,4 @@ class FetchQueue:
             self._waiting[series] = rest
         else:
             self._waiting.pop(series, None)
-            self._listing_unknown.discard(series)
+            self._probes.forget(series)

@@ -126,7 +126,7 @@ class Recheck:
         """Names the rows that were to be compared and that the exchange's answers left out; how many of them."""
         candles = 0
         for series, spans in self._compared.items():
-            left_out = spans & coverage[series].left_out
+            left_out = spans & coverage[series].verification.left_out
             candles += candles_in(series.timeframe, left_out)
             for span in left_out:
                 log.warning("the exchange does not have stored rows", series=str(series), **span_texts(span))

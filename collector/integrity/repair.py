@@ -13,10 +13,11 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
-from collector.core.coverage import CoverageIndex, SeriesCoverage
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import not_due
 from collector.core.planning import wanted
 from collector.core.rows import candles_in, open_of_line
+from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted
 from collector.errors import LeftAlone, StorageError
@@ -194,7 +195,7 @@ class Repair:
             self.plans.append(refetch)
             log.info("mending", plan=str(refetch))
             stock.coverage.want(refetch.series, stock.coverage[refetch.series].wanted | refetch.spans)
-            stock.coverage.mark_unverified(refetch.series, refetch.spans)
+            stock.coverage[refetch.series].mark_unverified(refetch.spans)
         return [refetch.series for refetch in refetches]
 
     def finish(self, stock: Stock, now_ms: int) -> RepairResult:

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import attrs
 
 from collector.core.candle import Series
-from collector.core.coverage import CoverageIndex, SeriesCoverage
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import SETTLED, State
 from collector.core.rows import candles_in
+from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import Spans
 
 

@@ -17,6 +17,7 @@ from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Event, GaveUp
+from collector.core.listing_dates import begins_before
 from collector.core.planning import FetchQueue, Window, halves
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
@@ -44,7 +45,7 @@ class History:
 
     def fetch(self, series: Series, spans: Spans) -> None:
         """Queues spans of a series; they count as in flight from now on."""
-        listing_unknown = self._coverage.listing_unknown(series, spans.bounds.start_ms)
+        listing_unknown = self._coverage[series].listing_unknown(spans.bounds.start_ms)
         self._coverage.ask(series, spans)
         self._queue.add(series, spans, listing_unknown=listing_unknown)
         self._wake()
@@ -177,17 +178,17 @@ class History:
 
         Two answers tell: this one, and that to the question for the very first candle, or that which was given before.
         """
-        first_ms = self._coverage.listing_ms(series)
-        if first_ms is None or (covered and covered[0].start_ms < first_ms):
+        first_ms = self._coverage[series].listing_ms
+        if first_ms is None or begins_before(covered, first_ms):
             first_ms = await self._rest.first_candle(series)
             if first_ms is None:
                 raise Rejected("the exchange has no candle of this series")
-            if covered and covered[0].start_ms < first_ms:
+            if begins_before(covered, first_ms):
                 raise RequestFailed(
                     f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older"
                 )
             log.info("first candle found", series=str(series), at=moment_text(first_ms))
-        before = self._coverage.set_listing_date(series, start_ms, first_ms, self._rest.now_ms)
+        before = self._coverage[series].set_listing_date(start_ms, first_ms, self._rest.now_ms)
         self._coverage.cancel_fetch(series, self._queue.drop(series, before))
 
     async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:

@@ -17,7 +17,7 @@ from collector.bybit.clock import Clock
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import StreamForbidden, StreamLost, open_stream
 from collector.bybit.stream_session import Out, Session
-from collector.core.candle import MINUTE_MS, Series
+from collector.core.candle import Series
 from collector.core.counters import CONNECTION_LOST, Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.pacing import backoff_s
@@ -29,7 +29,6 @@ from collector.settings.settings import Settings
 log = get_logger(__name__)
 
 _STEADY_S = 60.0  # a connection that lived this long was a good one: the next attempt need not wait long
-_RECHECK_MS = 3 * MINUTE_MS  # the exchange was seen to confirm a candle again within seconds
 
 
 @attrs.define(eq=False)
@@ -142,7 +141,5 @@ class Live:
         self._on_break()
 
     def _recheck(self, group: Sequence[Series]) -> None:
-        since_ms = self._clock.now_ms - _RECHECK_MS
-        for series in group:
-            self._coverage.recheck(series, since_ms)
+        self._coverage.recheck_after_loss(group, self._clock.now_ms)
         self._on_break()

@@ -56,8 +56,7 @@ class Reconciler:
         """
         now_ms = await self._settled_time()
         self._want(now_ms)
-        for series in self._every_series:
-            self._coverage.recheck(series, 0)
+        self._coverage.recheck_all(self._every_series)
         while True:
             if self._fetch_due(now_ms):
                 await self._until_idle()
@@ -139,7 +138,7 @@ class Reconciler:
         every_due = [(series, self._coverage.due(series, now_ms)) for series in self._every_series]
         for series, due in every_due:
             if due:
-                self._fetch(series, self._coverage.requests(series, due, now_ms))
+                self._fetch(series, self._coverage[series].requests(due, now_ms))
         return any(due for _, due in every_due)
 
     async def _until_idle(self) -> None:

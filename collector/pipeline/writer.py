@@ -17,7 +17,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from collector.core.candle import DAY_MS, Series
+from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
@@ -25,6 +25,7 @@ from collector.core.planning import NEWEST
 from collector.core.rows import Rows, candles_in
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted, moment_text
+from collector.core.verification import unverified_at_opening
 from collector.errors import LeftAlone, StorageError
 from collector.logs import get_logger
 from collector.machine import Machine
@@ -51,7 +52,6 @@ _SAVE_AFTER_S = 5.0
 _SAVE_AT_ONCE = 256
 _ROLLED_AT_ONCE = 8  # full files: each is synced, and a disk makes what comes together durable together
 _TRIES = 4  # to write a file that somebody else writes too
-_WITHOUT_CHECKPOINT_MS = 2 * DAY_MS
 
 
 @attrs.define
@@ -263,7 +263,7 @@ class Writer:
         series, file = candle.series, self._files[candle.series]
         self._note(self._unsaved, series)
         self._note(self._unsynced, series)
-        self._coverage.confirm(series, candle.rows.covered, file.held)
+        self._coverage[series].confirm(candle.rows.covered, file.held)
         if file.keep is not None:
             self._hold(series, file)
         self._counters.appended(series, 1, candle.asked.end_ms)
@@ -306,7 +306,7 @@ class Writer:
         """
         end_ms, record = self._files[series].end_ms, self._coverage[series]
         filling = (record.in_flight - stage.spans).within(-1, end_ms)
-        hole = self._coverage.fillable(series, end_ms, stage.spans.bounds.end_ms, stage.spans)
+        hole = self._coverage[series].fillable(end_ms, stage.spans.bounds.end_ms, stage.spans)
         first_hole_ms = hole[0].start_ms if hole else inf
         return [
             answer
@@ -345,7 +345,7 @@ class Writer:
                 covered = answer.rows.covered & file.held
                 self._coverage.answer(series, answer.asked, covered, answer.at_ms, answer.invalid)
             elif answer.asked.start_ms in file.held:
-                self._coverage.confirm(series, answer.rows.covered, file.held)
+                self._coverage[series].confirm(answer.rows.covered, file.held)
 
     async def _put(self, series: Series, file: SeriesFile, pages: list[Rows], staged: int) -> None:
         hulls = sorted(page.covered.bounds for page in pages)
@@ -374,7 +374,7 @@ class Writer:
         reach = {piece: _reach(file, piece) for piece in file.pieces}
         if file.keep is None:  # with a limit, no more than the newest are wanted
             self._coverage.want_quarantined(series, Spans.of(*reach.values()))
-        settled = self._coverage.settled(series)
+        settled = self._coverage[series].settled()
         if any(piece.covered & settled - file.held for piece in file.pieces):
             await self._in_thread("putting back", file.path, partial(self._put_in, file, settled))
             self._note(self._unsynced, series)
@@ -395,13 +395,13 @@ class Writer:
         self._files.pop(series, None)
         self._stages.pop(series, None)
         self._unsynced.pop(series, None)
-        self._coverage.hold(series, NOTHING)
+        self._coverage[series].hold(NOTHING)
         self._coverage.leave_alone(series, why)
         self._note(self._unsaved, series)
 
     def _hold(self, series: Series, file: SeriesFile) -> None:
         """Tells the book what the file holds; what a full file has no place for is not missing."""
-        self._coverage.hold(series, file.held)
+        self._coverage[series].hold(file.held)
         if file.keep is not None and file.rows >= file.keep:
             self._coverage.stop_wanting(series, file.held[0].start_ms)
 
@@ -457,12 +457,12 @@ class Writer:
         )
         if finding:
             log.warning("file mended", file=finding.file, what=finding.what)
-            self._coverage.mark_unverified(series, finding.again & file.held)
+            self._coverage[series].mark_unverified(finding.again & file.held)
         if file.end_ms > self._passed_ms and file.end_ms > (now_ms := await self._exchange_ms(file.end_ms)):
             await self._in_thread("cutting", file.path, partial(self._cut, file, max(now_ms, self._passed_ms)))
         if self._settings.limit_to_50_entries and (file.rows <= NEWEST or not self._spares_long):
             await self._in_thread("trimming", file.path, partial(self._limit, file))
-        self._coverage.mark_unverified(series, _unverified(file))
+        self._coverage[series].mark_unverified(unverified_at_opening(file.timeframe, file.held, file.remembered))
         return file
 
     def _limit(self, file: SeriesFile) -> None:
@@ -510,14 +510,6 @@ def _reach(file: SeriesFile, piece: Piece) -> Span:
     bounds = piece.covered.bounds
     before = [span.end_ms for span in file.held if span.end_ms <= bounds.start_ms]
     return Span(before[-1] if before else bounds.start_ms, bounds.end_ms)
-
-
-def _unverified(file: SeriesFile) -> Spans:
-    """What a file holds beyond its mark. Without one it is the last two days: only the stream can have left rows wrong,
-    and what it had confirmed before was read again long since."""
-    if file.remembered:
-        return file.held - file.remembered
-    return file.held.within(file.timeframe.floor(file.end_ms - _WITHOUT_CHECKPOINT_MS), file.end_ms)
 
 
 def _rows_of(answers: Iterable[Answered | Confirmed]) -> int:

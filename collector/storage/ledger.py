@@ -22,12 +22,14 @@ import attrs
 import msgspec
 
 from collector.core.candle import Series
-from collector.core.coverage import CoverageIndex, SeriesCoverage
+from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import Known, KnownCandles
 from collector.core.missing import MOST_TRIES, Gap, State
 from collector.core.planning import NEWEST
 from collector.core.rows import candles_in
+from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import NOTHING, Span, Spans
+from collector.core.verification import Verification
 from collector.errors import StorageError
 from collector.logs import get_logger
 from collector.machine.disk import THIS_DISK, Disk
@@ -218,7 +220,7 @@ class Saved:
         checkpoint = self.checkpoints.get(series)
         if checkpoint:
             self.coverage.want(series, self.coverage[series].wanted | checkpoint.held)
-        self.coverage.hold(series, held)
+        self.coverage[series].hold(held)
         if checkpoint and _was_cut(series, checkpoint, held):
             self.coverage.stop_wanting(series, held[0].start_ms)
             demanded = self._demanded.get(series, NOTHING)
@@ -292,7 +294,10 @@ def _load(database: sqlite3.Connection, coverage: CoverageIndex) -> dict[Series,
     for name, stored in database.execute("select name, entry from series") if "series" in tables else ():
         series, entry = Series.named(name), _ENTRY.decode(_unsealed(name, stored))
         coverage.records[series] = SeriesCoverage(
-            wanted=_spans(entry.wanted), gaps=tuple(map(_missing, entry.gaps)), unverified=_spans(entry.unverified)
+            series.timeframe,
+            wanted=_spans(entry.wanted),
+            gaps=tuple(map(_missing, entry.gaps)),
+            verification=Verification(unverified=_spans(entry.unverified)),
         )
         if entry.checkpoint:
             checkpoints[series] = Checkpoint(*entry.checkpoint, held=_spans(entry.held), changed_ns=entry.changed_ns)

@@ -94,12 +94,12 @@ def test_a_hole_across_the_last_hour_is_settled_in_two_parts() -> None:
 def test_a_request_for_neighbours_leaves_out_what_is_not_due() -> None:
     coverage, later = wanting(0, 9), NOW + 20 * MINUTE_MS
     coverage.answer(MINUTE, span(0, 9), minutes(0, 9) - minutes(4, 5), later)
-    coverage.mark_unverified(MINUTE, minutes(3, 4) | minutes(5, 6))
-    coverage.recheck(MINUTE, NOW)
+    coverage[MINUTE].mark_unverified(minutes(3, 4) | minutes(5, 6))
+    coverage[MINUTE].recheck(NOW)
     due = coverage.due(MINUTE, later)
-    assert coverage.requests(MINUTE, due, later) == minutes(3, 4) | minutes(5, 6)
+    assert coverage[MINUTE].requests(due, later) == minutes(3, 4) | minutes(5, 6)
     due = coverage.due(MINUTE, later + 15 * SECOND)
-    assert coverage.requests(MINUTE, due, later + 15 * SECOND) == minutes(3, 6)
+    assert coverage[MINUTE].requests(due, later + 15 * SECOND) == minutes(3, 6)
 
 
 def test_an_answer_before_an_absent_candle_is_due_is_no_news() -> None:
@@ -166,7 +166,7 @@ def test_an_absent_candle_is_not_forgotten_while_the_rows_around_it_are_there() 
     coverage.want(MINUTE, minutes(7, 20))
     assert states(coverage) == [(minutes(4, 5), State.ABSENT), (minutes(10, 20), State.PENDING)]
     assert coverage.due(MINUTE, NOW + 100 * DAY_MS) == minutes(10, 20)
-    coverage.hold(MINUTE, minutes(8, 10))  # the rows around it are gone
+    coverage[MINUTE].hold(minutes(8, 10))  # the rows around it are gone
     coverage.want(MINUTE, minutes(7, 20))
     assert State.ABSENT not in {state for _, state in states(coverage)}
 
@@ -191,7 +191,7 @@ def test_a_failed_request_is_due_again_at_once_and_then_later() -> None:
 def test_before_listing_is_a_claim_of_one_series_as_deep_as_was_asked() -> None:
     coverage = wanting(0, 120)
     coverage.want(HOUR, minutes(-60, 120))
-    coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
+    coverage[MINUTE].set_listing_date(NOW, NOW + 90 * MINUTE_MS, NOW)
     assert coverage.due(MINUTE, NOW) == minutes(90, 120)
     assert coverage.due(HOUR, NOW) == minutes(-60, 120)
     assert states(coverage) == [(minutes(0, 90), State.BEFORE_LISTING), (minutes(90, 120), State.PENDING)]
@@ -203,7 +203,7 @@ def test_before_listing_is_a_claim_of_one_series_as_deep_as_was_asked() -> None:
 def test_before_listing_is_asked_for_ever_more_rarely() -> None:
     coverage, at, waits = wanting(0, 1), NOW, []
     for _ in range(8):
-        coverage.set_listing_date(MINUTE, NOW, NOW + MINUTE_MS, at)
+        coverage[MINUTE].set_listing_date(NOW, NOW + MINUTE_MS, at)
         due = coverage.next_due_ms(at)
         assert due
         waits.append((due - at) // DAY_MS)
@@ -213,29 +213,29 @@ def test_before_listing_is_asked_for_ever_more_rarely() -> None:
 
 def test_an_older_row_contradicts_a_listing_date() -> None:
     coverage = wanting(0, 100)
-    coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW)
-    coverage.hold(MINUTE, minutes(20, 30))
+    coverage[MINUTE].set_listing_date(NOW, NOW + 90 * MINUTE_MS, NOW)
+    coverage[MINUTE].hold(minutes(20, 30))
     assert states(coverage)[:2] == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(30, 100), State.PENDING)]
 
 
 def test_what_the_exchange_dropped_and_is_held_was_listed() -> None:
     """It keeps only some days of a timeframe."""
     coverage = wanting(0, 100)
-    coverage.hold(MINUTE, minutes(20, 60))
-    assert coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 20)
+    coverage[MINUTE].hold(minutes(20, 60))
+    assert coverage[MINUTE].set_listing_date(NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 20)
     assert states(coverage) == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(60, 100), State.PENDING)]
 
 
 def test_a_listing_date_or_older_rows_need_no_proof() -> None:
     coverage = wanting(-9, 10)
-    assert coverage.listing_unknown(MINUTE, NOW)
-    coverage.set_listing_date(MINUTE, NOW - 9 * MINUTE_MS, NOW, NOW)
-    assert not coverage.listing_unknown(MINUTE, NOW)
-    assert coverage.listing_unknown(HOUR, NOW)
-    assert coverage.listing_unknown(MINUTE, NOW - MINUTE_MS)
-    coverage.hold(MINUTE, minutes(-9, 3))
-    assert not coverage.listing_unknown(MINUTE, NOW - 9 * MINUTE_MS)
-    assert coverage.listing_unknown(MINUTE, NOW - 10 * MINUTE_MS)
+    assert coverage[MINUTE].listing_unknown(NOW)
+    coverage[MINUTE].set_listing_date(NOW - 9 * MINUTE_MS, NOW, NOW)
+    assert not coverage[MINUTE].listing_unknown(NOW)
+    assert coverage[HOUR].listing_unknown(NOW)
+    assert coverage[MINUTE].listing_unknown(NOW - MINUTE_MS)
+    coverage[MINUTE].hold(minutes(-9, 3))
+    assert not coverage[MINUTE].listing_unknown(NOW - 9 * MINUTE_MS)
+    assert coverage[MINUTE].listing_unknown(NOW - 10 * MINUTE_MS)
 
 
 def test_the_last_landing_calls_whoever_waits() -> None:
@@ -274,8 +274,8 @@ def test_what_is_put_in_doubt_from_some_moment_on_is_whole_candles() -> None:
     coverage, five = CoverageIndex(), Series("BTCUSDT", timeframe("5"))
     coverage.want(five, minutes(0, 10))
     for first in (0, 5):
-        coverage.confirm(five, minutes(first, first + 5), held=minutes(0, first + 5))
-    coverage.recheck(five, NOW + 9 * MINUTE_MS + 7 * SECOND)
+        coverage[five].confirm(minutes(first, first + 5), held=minutes(0, first + 5))
+    coverage[five].recheck(NOW + 9 * MINUTE_MS + 7 * SECOND)
     assert coverage.due(five, NOW + 10 * MINUTE_MS) == minutes(5, 10)
 
 
@@ -290,17 +290,17 @@ class LaggingRest:
     def run(self, minutes_behind: int, lost_every: int) -> None:
         for minute in range(1, minutes_behind + 1):
             self.coverage.want(MINUTE, minutes(0, minute))
-            self.coverage.confirm(MINUTE, minutes(minute - 1, minute), held=minutes(0, minute))
+            self.coverage[MINUTE].confirm(minutes(minute - 1, minute), held=minutes(0, minute))
             now_ms = NOW + minute * MINUTE_MS + SECOND
             if minute % lost_every == 0:
-                self.coverage.recheck(MINUTE, now_ms - 3 * MINUTE_MS)
+                self.coverage[MINUTE].recheck(now_ms - 3 * MINUTE_MS)
             self.ask(now_ms)
             self.ask(now_ms + 20 * SECOND)
 
     def ask(self, now_ms: int) -> None:
         there = Spans.between(0, MINUTE.timeframe.floor(now_ms - self.lag_ms))
         for span in windows(
-            MINUTE.timeframe, self.coverage.requests(MINUTE, self.coverage.due(MINUTE, now_ms), now_ms)
+            MINUTE.timeframe, self.coverage[MINUTE].requests(self.coverage.due(MINUTE, now_ms), now_ms)
         ):
             self.asked_ms.append(now_ms)
             self.coverage.answer(MINUTE, span, Spans((span,)) & there, now_ms)
@@ -327,8 +327,8 @@ def test_a_rest_side_that_stands_still_costs_two_requests_an_hour() -> None:
 def test_an_answer_verifies_only_what_it_contains() -> None:
     coverage = wanting(0, 3)
     for place in range(3):
-        coverage.confirm(MINUTE, minutes(place, place + 1), held=minutes(0, place + 1))
-    coverage.recheck(MINUTE, NOW)
+        coverage[MINUTE].confirm(minutes(place, place + 1), held=minutes(0, place + 1))
+    coverage[MINUTE].recheck(NOW)
     coverage.answer(MINUTE, span(0, 3), minutes(0, 2), NOW + 3 * MINUTE_MS)
     assert coverage[MINUTE].unverified == minutes(2, 3)
     assert coverage.due(MINUTE, NOW + 3 * MINUTE_MS + 14 * SECOND) == NOTHING
@@ -343,13 +343,13 @@ def test_an_answer_verifies_only_what_it_contains() -> None:
 def test_unwanted_unverified_candles_are_verified_once() -> None:
     """They were confirmed before, and are in the file still."""
     coverage = CoverageIndex()
-    coverage.hold(MINUTE, minutes(-200, -100))
-    coverage.mark_unverified(MINUTE, minutes(-200, -100))
+    coverage[MINUTE].hold(minutes(-200, -100))
+    coverage[MINUTE].mark_unverified(minutes(-200, -100))
     asked = []
     for now in range(50):
         coverage.want(MINUTE, minutes(now - 50, now))
         coverage.answer(MINUTE, span(-50, 0), minutes(-50, 0), NOW)
-        coverage.confirm(MINUTE, minutes(now, now + 1), held=coverage[MINUTE].held | minutes(now, now + 1))
+        coverage[MINUTE].confirm(minutes(now, now + 1), held=coverage[MINUTE].held | minutes(now, now + 1))
         due = coverage.due(MINUTE, NOW + (now + 1) * MINUTE_MS + SECOND)
         asked += [(now, each) for each in due]
         for each in due:
@@ -359,17 +359,17 @@ def test_unwanted_unverified_candles_are_verified_once() -> None:
 
 def test_what_is_delisted_is_verified_all_the_same() -> None:
     coverage = wanting(0, 3)
-    coverage.confirm(MINUTE, minutes(2, 3), held=minutes(0, 3))
+    coverage[MINUTE].confirm(minutes(2, 3), held=minutes(0, 3))
     coverage.delist(["BTCUSDT"])
     assert coverage.due(MINUTE, NOW + 60 * MINUTE_MS) == minutes(2, 3)
 
 
 def test_a_lost_connection_is_not_a_request_while_rest_lags() -> None:
     coverage = wanting(0, 1)
-    coverage.confirm(MINUTE, minutes(0, 1), held=minutes(0, 1))
-    coverage.recheck(MINUTE, NOW)
+    coverage[MINUTE].confirm(minutes(0, 1), held=minutes(0, 1))
+    coverage[MINUTE].recheck(NOW)
     coverage.answer(MINUTE, span(0, 1), NOTHING, NOW + MINUTE_MS)
-    coverage.recheck(MINUTE, NOW)
+    coverage[MINUTE].recheck(NOW)
     assert coverage.due(MINUTE, NOW + MINUTE_MS + SECOND) == NOTHING
 
 
@@ -379,7 +379,7 @@ def test_a_delisted_series_of_which_nothing_was_wanted_can_be_wanted() -> None:
     for seconds in (0, 15, 60, 180):
         coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW + seconds * SECOND)
     coverage.want_nothing([MINUTE])
-    coverage.hold(MINUTE, NOTHING)
+    coverage[MINUTE].hold(NOTHING)
     coverage.delist(["BTCUSDT"])
     coverage.want_nothing([MINUTE])
     coverage.want(MINUTE, minutes(0, 10))
@@ -399,7 +399,7 @@ def test_a_series_is_known_by_anything_that_was_wanted_held_or_asked_for() -> No
     coverage = wanting(0, 10)
     assert coverage[MINUTE].is_known is True
     assert coverage[HOUR].is_known is False
-    coverage.hold(ETH, minutes(0, 1))
+    coverage[ETH].hold(minutes(0, 1))
     assert coverage[ETH].is_known
     left_out(coverage, 3, 4)
     coverage[MINUTE].wanted = NOTHING
@@ -408,13 +408,13 @@ def test_a_series_is_known_by_anything_that_was_wanted_held_or_asked_for() -> No
 
 def test_a_listing_date_stands_while_nothing_older_is_held() -> None:
     coverage = wanting(0, 100)
-    coverage.set_listing_date(MINUTE, NOW, NOW + 50 * MINUTE_MS, NOW)
+    coverage[MINUTE].set_listing_date(NOW, NOW + 50 * MINUTE_MS, NOW)
     coverage.fail(MINUTE, span(60, 70), "HTTP 502", NOW)
     coverage.answer(MINUTE, span(70, 80), NOTHING, NOW + 100 * MINUTE_MS)
     assert states(coverage)[0] == (minutes(0, 50), State.BEFORE_LISTING)
     coverage.answer(MINUTE, span(20, 30), minutes(20, 30), NOW + 101 * MINUTE_MS)
     assert states(coverage)[:2] == [(minutes(0, 20), State.BEFORE_LISTING), (minutes(30, 60), State.PENDING)]
-    coverage.hold(MINUTE, minutes(10, 30))
+    coverage[MINUTE].hold(minutes(10, 30))
     assert states(coverage)[0] == (minutes(0, 10), State.BEFORE_LISTING)
 
 
@@ -439,7 +439,7 @@ def test_nothing_is_wanted_behind_the_end_of_a_delisted_series() -> None:
 
 def test_what_failed_and_is_wanted_no_more_is_forgotten_though_rows_are_around_it() -> None:
     coverage = wanting(0, 10)
-    coverage.hold(MINUTE, minutes(0, 4) | minutes(5, 10))
+    coverage[MINUTE].hold(minutes(0, 4) | minutes(5, 10))
     coverage.fail(MINUTE, span(4, 5), "HTTP 502", NOW)
     coverage.want(MINUTE, minutes(7, 20))
     assert states(coverage) == [(minutes(10, 20), State.PENDING)]
@@ -448,11 +448,11 @@ def test_what_failed_and_is_wanted_no_more_is_forgotten_though_rows_are_around_i
 def test_what_the_exchange_does_not_have_is_settled() -> None:
     coverage = wanting(0, 20)
     left_out(coverage, 3, 4)
-    coverage.set_listing_date(MINUTE, NOW, NOW + MINUTE_MS, NOW)
+    coverage[MINUTE].set_listing_date(NOW, NOW + MINUTE_MS, NOW)
     coverage.answer(MINUTE, span(8, 9), NOTHING, NOW, [InvalidRow(span(8, 9), "low is not positive")])
     coverage.fail(MINUTE, span(12, 13), "HTTP 502", NOW)
     coverage.answer(MINUTE, span(14, 15), NOTHING, NOW)
-    assert coverage.settled(MINUTE) == minutes(0, 1) | minutes(3, 4) | minutes(8, 9)
+    assert coverage[MINUTE].settled() == minutes(0, 1) | minutes(3, 4) | minutes(8, 9)
 
 
 def test_a_row_that_is_no_candle_is_on_record_with_its_defect() -> None:
@@ -485,17 +485,17 @@ def test_what_newer_candles_have_taken_the_place_of_is_wanted_no_more() -> None:
 def test_a_request_goes_over_what_is_held_and_not_wanted() -> None:
     coverage = CoverageIndex()
     coverage.want(MINUTE, minutes(0, 2) | minutes(5, 7))
-    coverage.hold(MINUTE, minutes(2, 5))
-    assert coverage.requests(MINUTE, coverage.due(MINUTE, NOW), NOW) == minutes(0, 7)
+    coverage[MINUTE].hold(minutes(2, 5))
+    assert coverage[MINUTE].requests(coverage.due(MINUTE, NOW), NOW) == minutes(0, 7)
 
 
 def test_a_hole_reaches_from_the_first_that_is_wanted() -> None:
     coverage = CoverageIndex()
-    assert coverage.fillable(MINUTE, NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
+    assert coverage[MINUTE].fillable(NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
     coverage.want(MINUTE, minutes(2, 3) | minutes(8, 12))
     left_out(coverage, 10, 11)
     everything = NOW, NOW + 12 * MINUTE_MS
-    assert coverage.fillable(MINUTE, *everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
+    assert coverage[MINUTE].fillable(*everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
 
 
 def test_the_next_that_is_due_is_that_of_any_series() -> None:
@@ -513,7 +513,7 @@ def test_the_next_that_is_due_is_that_of_any_series() -> None:
 def test_a_candle_of_the_stream_is_not_missing_any_more() -> None:
     coverage = wanting(0, 3)
     coverage.fail(MINUTE, span(0, 3), "HTTP 502", NOW)
-    coverage.confirm(MINUTE, minutes(1, 2), held=minutes(1, 2))
+    coverage[MINUTE].confirm(minutes(1, 2), held=minutes(1, 2))
     assert [(gap.span, gap.tries) for gap in coverage.missing(MINUTE)] == [(span(0, 1), 1), (span(2, 3), 1)]
 
 
@@ -559,7 +559,7 @@ def test_a_new_start_tries_at_once_what_failed_or_was_left_out_before() -> None:
     coverage = wanting(0, 10)
     for _ in range(5):
         coverage.fail(MINUTE, span(0, 5), "HTTP 502", NOW)
-    coverage.confirm(MINUTE, minutes(5, 6), held=minutes(5, 6))
+    coverage[MINUTE].confirm(minutes(5, 6), held=minutes(5, 6))
     coverage.answer(MINUTE, span(5, 6), NOTHING, NOW)
     assert coverage.due(MINUTE, NOW) == minutes(6, 10)
     coverage.reset_attempts()
@@ -580,30 +580,30 @@ def test_what_was_asked_for_later_than_now_is_due_and_the_rest_is_not() -> None:
 @pytest.mark.parametrize(("beyond_ms", "ends"), [(0, False), (1, True)])
 def test_a_pause_longer_than_any_is_of_a_clock_that_was_wrong(beyond_ms: int, ends: bool) -> None:
     coverage = wanting(0, 1)
-    coverage[MINUTE].verify_from_ms = NOW + 30 * MINUTE_MS + beyond_ms
+    coverage[MINUTE].verification.paused_until_ms = NOW + 30 * MINUTE_MS + beyond_ms
     coverage.drop_future_timestamps(NOW)
-    assert (coverage[MINUTE].verify_from_ms == 0) is ends
+    assert (coverage[MINUTE].verification.paused_until_ms == 0) is ends
 
 
 def test_what_has_left_the_file_is_not_to_be_verified() -> None:
     coverage = wanting(0, 10)
     coverage.fail(MINUTE, span(0, 10), "HTTP 502", NOW)
-    coverage.mark_unverified(MINUTE, minutes(0, 8))
-    coverage.hold(MINUTE, minutes(5, 8))
+    coverage[MINUTE].mark_unverified(minutes(0, 8))
+    coverage[MINUTE].hold(minutes(5, 8))
     assert coverage[MINUTE].unverified == minutes(5, 8)
     assert [gap.span for gap in coverage.missing(MINUTE)] == [span(0, 5), span(8, 10)]
 
 
 def test_the_oldest_row_and_the_latest_listing_date_are_what_tells() -> None:
     coverage = wanting(0, 100)
-    coverage.hold(MINUTE, minutes(30, 40) | minutes(50, 60))
-    assert coverage.listing_ms(MINUTE) is None
-    assert not coverage.listing_unknown(MINUTE, NOW + 30 * MINUTE_MS)
-    assert coverage.listing_unknown(MINUTE, NOW + 29 * MINUTE_MS)
-    assert coverage.set_listing_date(MINUTE, NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 30)
-    coverage.set_listing_date(MINUTE, NOW, NOW + 10 * MINUTE_MS, NOW + 9 * DAY_MS)
+    coverage[MINUTE].hold(minutes(30, 40) | minutes(50, 60))
+    assert coverage[MINUTE].listing_ms is None
+    assert not coverage[MINUTE].listing_unknown(NOW + 30 * MINUTE_MS)
+    assert coverage[MINUTE].listing_unknown(NOW + 29 * MINUTE_MS)
+    assert coverage[MINUTE].set_listing_date(NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 30)
+    coverage[MINUTE].set_listing_date(NOW, NOW + 10 * MINUTE_MS, NOW + 9 * DAY_MS)
     left_out(coverage, 80, 81)
-    assert coverage.listing_ms(MINUTE) == NOW + 30 * MINUTE_MS
+    assert coverage[MINUTE].listing_ms == NOW + 30 * MINUTE_MS
 
 
 def test_only_the_landing_of_all_series_calls_whoever_waits() -> None:

@@ -45,10 +45,10 @@ def test_what_is_left_out_is_asked_for_at_pauses_from_a_quarter_to_thirty_minute
     known, now_ms, pauses = unverified(spans(0, 2)), T0 + 5 * MINUTE_MS, []
     for _ in range(12):
         known.answered(spans(0, 2), NOTHING, now_ms)
-        assert known.due(MINUTE, known.verify_from_ms - 1) == NOTHING
-        assert known.due(MINUTE, known.verify_from_ms) == spans(0, 2)
-        pauses.append((known.verify_from_ms - now_ms) / 1000)
-        now_ms = known.verify_from_ms
+        assert known.due(MINUTE, known.paused_until_ms - 1) == NOTHING
+        assert known.due(MINUTE, known.paused_until_ms) == spans(0, 2)
+        pauses.append((known.paused_until_ms - now_ms) / 1000)
+        now_ms = known.paused_until_ms
     assert pauses == [15, 30, 60, 120, 240, 480, 960, 1800, 1800, 1800, 1800, 1800]
 
 
@@ -56,28 +56,28 @@ def test_answers_of_one_round_make_one_pause() -> None:
     known, now_ms = unverified(spans(0, 2)), T0 + 5 * MINUTE_MS
     known.answered(spans(0, 1), NOTHING, now_ms)
     known.answered(spans(1, 2), NOTHING, now_ms + 14_999)
-    assert (known.verify_from_ms, known.left_out) == (now_ms + 15_000, spans(0, 2))
+    assert (known.paused_until_ms, known.left_out) == (now_ms + 15_000, spans(0, 2))
     known.answered(spans(0, 2), spans(0, 1), now_ms + 15_000)
-    assert (known.verify_from_ms, known.left_out) == (now_ms + 45_000, spans(1, 2))
+    assert (known.paused_until_ms, known.left_out) == (now_ms + 45_000, spans(1, 2))
 
 
 def test_the_pause_is_at_its_shortest_again_once_nothing_is_left_out() -> None:
     known, now_ms = unverified(spans(0, 1)), T0 + 5 * MINUTE_MS
     for _ in range(3):
         known.answered(spans(0, 1), NOTHING, now_ms)
-        now_ms = known.verify_from_ms
+        now_ms = known.paused_until_ms
     known.answered(spans(0, 1), spans(0, 1), now_ms)
-    assert (known.verify_tries, known.verify_from_ms) == (0, 0)
+    assert (known.tries, known.paused_until_ms) == (0, 0)
     known.unverified = spans(1, 2)
     known.answered(spans(1, 2), NOTHING, now_ms)
-    assert known.verify_from_ms == now_ms + 15_000
+    assert known.paused_until_ms == now_ms + 15_000
 
 
 def test_a_pause_goes_on_while_anything_is_left_out() -> None:
     known, now_ms = unverified(spans(0, 2)), T0 + 5 * MINUTE_MS
     known.answered(spans(0, 1), NOTHING, now_ms)
     known.answered(spans(1, 2), spans(1, 2), now_ms + 1)
-    assert known.verify_from_ms == now_ms + 15_000
+    assert known.paused_until_ms == now_ms + 15_000
 
 
 def test_candles_that_have_left_the_file_are_forgotten() -> None:

@@ -139,7 +139,7 @@ def states(settings: Settings, series: Series) -> set[State]:
     coverage = CoverageIndex()
     with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category) as ledger:
         checkpoints = ledger.load(coverage)
-    coverage.hold(series, checkpoints[series].held)
+    coverage[series].hold(checkpoints[series].held)
     return {gap.state for gap in coverage.missing(series)}
 
 

@@ -98,7 +98,7 @@ def test_what_was_asked_for_is_told_with_its_state_its_tries_and_the_reason(tmp_
 def test_the_summary_counts_candles_by_state(tmp_path: Path) -> None:
     coverage = CoverageIndex()
     coverage.want(BTC, spans(0, 5000))
-    coverage.set_listing_date(BTC, T0, T0 + 2000 * MINUTE_MS, T0)
+    coverage[BTC].set_listing_date(T0, T0 + 2000 * MINUTE_MS, T0)
     gaps = [SeriesGap(BTC, missing) for missing in coverage.missing(BTC)]
     assert gaps_summary(gaps) == "2,000 candles before-listing, 3,000 candles pending"
     assert gaps_summary([]) == "nothing is missing"

@@ -71,7 +71,7 @@ def test_a_delisted_series_is_not_late_once_its_end_is_known(history: bool) -> N
     coverage = CoverageIndex()
     if history:
         coverage.want(BTC, spans(0, 90))
-    coverage.hold(BTC, spans(0, 80))
+    coverage[BTC].hold(spans(0, 80))
     coverage.delist(["BTCUSDT"])
     if history:
         assert survey(coverage).late["1"].overdue_ms > 0

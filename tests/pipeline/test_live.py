@@ -566,12 +566,12 @@ async def test_a_lost_connection_is_opened_again_and_looked_behind(
         wire = await exchange.connection()
         wire.say(*map(pushed, range(6)))
         for place in await station.confirmed(6):
-            station.coverage.confirm(BTC, spans(place, place + 1), held=spans(0, place + 1))
+            station.coverage[BTC].confirm(spans(place, place + 1), held=spans(0, place + 1))
         wire.cut()
         again = await exchange.connection(2)
         assert again.topics == ["kline.1.BTCUSDT"]
         assert len(station.breaks) == 3  # opened, lost, opened
-        recheck_now = station.coverage[BTC].recheck_now
+        recheck_now = station.coverage[BTC].verification.recheck_now
         assert (recheck_now.bounds.start_ms, recheck_now.bounds.end_ms) == (T0 + 3 * MINUTE_MS, T0 + 6 * MINUTE_MS)
 
 

@@ -130,7 +130,7 @@ DAY = Settings(limit_to_50_entries=False, days_to_fetch=1)
 
 async def test_what_has_closed_is_fetched_once_it_has_settled_and_waited_for(autojump_clock: MockClock) -> None:
     exchange = Exchange()
-    exchange.coverage.confirm(BTC, spans(25, 26), held=spans(25, 26))
+    exchange.coverage[BTC].confirm(spans(25, 26), held=spans(25, 26))
     exchange.coverage.answer(BTC, span(-9000, -8990), NOTHING, T0)
     reconciler = exchange.reconciler(DAY, BTC, ETH)
     assert not reconciler.looked
@@ -144,7 +144,7 @@ async def test_what_has_closed_is_fetched_once_it_has_settled_and_waited_for(aut
 
 async def test_what_only_the_stream_confirmed_is_asked_for_at_once(autojump_clock: MockClock) -> None:
     exchange = Exchange()
-    exchange.coverage.confirm(BTC, spans(25, 26), held=spans(25, 26))
+    exchange.coverage[BTC].confirm(spans(25, 26), held=spans(25, 26))
     await exchange.once(exchange.reconciler(Settings(mode="live")))
     assert exchange.asked == [(1.5, spans(25, 26))]
 

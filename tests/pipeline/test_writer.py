@@ -1160,7 +1160,7 @@ async def test_rows_before_the_listing_are_put_back_at_the_end(bench: Bench) -> 
     spoil(bench, rows(5, 10), rows(0, 5).text)
     async with opened_writer(bench) as writer:
         await write_all(writer)
-        bench.coverage.set_listing_date(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        bench.coverage[BTC].set_listing_date(T0, T0 + 5 * MINUTE_MS, NOW)
         await write_all(writer)
     assert bench.data == content(rows(0, 10))
     assert bench.saved.coverage[BTC].held == spans(0, 10)
@@ -1170,7 +1170,7 @@ async def test_nothing_is_put_back_into_a_file_that_changed(bench: Bench) -> Non
     spoil(bench, rows(5, 10), rows(0, 5).text)
     async with opened_writer(bench) as writer:
         (bench.directory / BTC.file_name).write_bytes(content(rows(5, 11)))
-        bench.coverage.set_listing_date(BTC, T0, T0 + 5 * MINUTE_MS, NOW)
+        bench.coverage[BTC].set_listing_date(T0, T0 + 5 * MINUTE_MS, NOW)
         await write_all(writer)
     assert bench.data == content(rows(5, 11))
 

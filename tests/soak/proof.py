@@ -49,7 +49,7 @@ def open_spans(settings: Settings) -> list[str]:
     coverage = CoverageIndex()
     with open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category) as ledger:
         for series, checkpoint in ledger.load(coverage).items():
-            coverage.hold(series, checkpoint.held)
+            coverage[series].hold(checkpoint.held)
     return [
         f"{series}: {gap.state} {gap.span}"
         for series, _ in coverage

@@ -39,7 +39,7 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     coverage.want(BTC, spans(-5, 100))
     coverage.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
     coverage.fail(BTC, span(50, 60), "HTTP 502", T0)
-    coverage.set_listing_date(BTC, T0 - 5 * 60_000, T0, T0)
+    coverage[BTC].set_listing_date(T0 - 5 * 60_000, T0, T0)
     checkpoint = Checkpoint(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(coverage, {BTC: checkpoint, ETH: None})
@@ -76,7 +76,7 @@ def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:
     coverage = CoverageIndex()
-    coverage.hold(BTC, spans(0, 10))
+    coverage[BTC].hold(spans(0, 10))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(coverage, {BTC: Checkpoint(1, T0, T0, spans(0, 10))})
     assert reopened(tmp_path)[0][BTC].held == NOTHING

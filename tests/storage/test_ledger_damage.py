@@ -14,7 +14,8 @@ import attrs
 import pytest
 
 from collector.core.candle import Series, timeframe
-from collector.core.coverage import CoverageIndex, SeriesCoverage
+from collector.core.coverage import CoverageIndex
+from collector.core.series_coverage import SeriesCoverage
 from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.inspection import Checkpoint

@@ -1,0 +1,257 @@
+"""The coverage of one series: what is wanted, held, on its way, missing, unverified, and every transition between.
+
+A candle's state is the sets that contain it. All sets are spans on the series' grid:
+
+    wanted       the settings, the ledger or a repair want it
+    held         the file has its row
+    in_flight    it was handed to the history pool; the answer is yet to be written
+    gaps         it was asked for and did not come: each gap has a state (`missing.py`)
+    unverified   held, and only the stream has confirmed it (`verification.py`)
+
+Life of a wanted candle:
+
+    never fetched --start_fetch--> in flight --answer: has it-----------> held, verified
+          |                         |      |--answer: leaves it out-----> gap: retrying, then absent
+          |                         |      |--answer: row is no candle--> gap: invalid
+          |                         |      |--fail----------------------> gap: pending
+          |                         |      '--set_listing_date----------> gap: before-listing
+          |                         '--end_fetch--> as before
+          '--confirm (stream)--> held, unverified --answer: has it--> held, verified
+
+    gap --due again--> in flight                 gap retrying or absent at the end --end_series--> gap: delisted
+    held --hold: cut, trimmed, set aside--> missing again
+
+What to fetch follows from the sets alone:
+
+    due = wanted - held - in_flight - gaps that are not due  +  unverified that is due - in_flight
+
+Invariants, after each transition:
+
+    held and gaps are disjoint
+    gaps lie within wanted; an absent gap may also lie between held rows, where it explains a hole in the file
+    unverified lies within held, since `hold` drops what has left the file
+    a before-listing gap ends where the held rows begin, or earlier (`listing_dates.py`)
+
+Only the writer says that a candle is held. A record per candle was refused: five years of one minute series are 2.6
+million candles, and some dozen spans. Pure: the moments come in from outside, by the exchange's clock.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from collector.core import listing_dates
+from collector.core.candle import Timeframe
+from collector.core.missing import (
+    LAG_MS,
+    SETTLED,
+    Gap,
+    InvalidRow,
+    State,
+    attempts_reset,
+    before_listing,
+    ended,
+    expired,
+    failed,
+    invalid,
+    left_out,
+    not_due,
+    to_ask_alone,
+    update_gaps,
+)
+from collector.core.planning import joined
+from collector.core.rows import candles_in
+from collector.core.spans import NOTHING, Spans
+from collector.core.verification import Verification
+
+
+@attrs.define
+class SeriesCoverage:
+    """What is known of one series."""
+
+    timeframe: Timeframe
+    wanted: Spans = NOTHING
+    quarantined: Spans = NOTHING  # wanted whatever the settings say: the span of the rows in quarantine
+    held: Spans = NOTHING
+    in_flight: Spans = NOTHING
+    gaps: tuple[Gap, ...] = ()
+    listed_ms: int | None = None  # the first candle, as the exchange last named it
+    verification: Verification = attrs.field(factory=Verification)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any candle of it was ever wanted or held."""
+        return bool(self.wanted or self.held or self.gaps)
+
+    @property
+    def unverified(self) -> Spans:
+        """The held candles that REST has yet to confirm."""
+        return self.verification.unverified
+
+    # What follows from the sets.
+
+    def due(self, now_ms: int) -> Spans:
+        """What to fetch now."""
+        missing = self.wanted - self.held - self.in_flight
+        if missing and self.gaps:
+            missing -= not_due(self.gaps, now_ms)
+        if not self.unverified:
+            return missing
+        return missing | (self.verification.due(self.timeframe, now_ms) - self.in_flight)
+
+    def requests(self, due: Spans, now_ms: int) -> Spans:
+        """The spans to ask for so that all that is due takes the fewest requests; held candles may be among them."""
+        alone = to_ask_alone(self.gaps, now_ms)
+        between = (self.held | self.wanted) - self.in_flight - alone
+        return joined(self.timeframe, due - alone, between) | (due & alone)
+
+    def fillable(self, start_ms: int, end_ms: int, staged: Spans) -> Spans:
+        """The candles between two instants that are going to be fetched: wanted, unstaged, and in no gap."""
+        if not self.wanted:
+            return NOTHING
+        between = Spans.between(max(start_ms, self.wanted[0].start_ms), end_ms) - staged
+        return between - self._in_gaps() if between else between
+
+    def missing(self, why: str) -> tuple[Gap, ...]:
+        """Every wanted candle that is not held, by time; `why` is the reason for those never asked for."""
+        never_asked = self.wanted - self.held - self._in_gaps()
+        pending = (Gap(span, State.PENDING, 0, 0, why) for span in never_asked)
+        return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span))
+
+    def settled(self) -> Spans:
+        """What the exchange was asked for and does not have."""
+        return Spans.of(*(gap.span for gap in self.gaps if gap.state in SETTLED))
+
+    def listing_unknown(self, start_ms: int) -> bool:
+        """Whether the series may begin after the candle that opens at `start_ms`."""
+        return listing_dates.is_unknown(start_ms, self.listed_ms, self.gaps, self.held)
+
+    @property
+    def listing_ms(self) -> int | None:
+        """The listing date on record; None if the exchange was never asked, or has all that is wanted."""
+        return listing_dates.claimed_ms(self.gaps)
+
+    # Transitions.
+
+    def want(self, span: Spans) -> bool:
+        """Wants these candles and no others, and of an ended series none after its end.
+
+        Returns:
+            Whether less is wanted at the end than before, so that the ledger's copy is outdated.
+        """
+        span |= self.quarantined
+        if self.wanted and any(gap.state is State.DELISTED for gap in self.gaps):
+            span = self.wanted | span.within(0, self.wanted.bounds.end_ms)
+        ends_earlier = bool(self.wanted) and (not span or span.bounds.end_ms < self.wanted.bounds.end_ms)
+        self.wanted = span
+        if self.gaps:
+            stored = span | (Spans((self.held.bounds,)) if self.held else NOTHING)
+            self.gaps = tuple(
+                attrs.evolve(gap, span=part)
+                for gap in self.gaps
+                # What the exchange lacks stays on record while the rows around it are there.
+                for part in (stored if gap.state is State.ABSENT else span) & Spans((gap.span,))
+            )
+        return ends_earlier
+
+    def start_fetch(self, spans: Spans) -> int:
+        """Hands spans to the history pool; how many candles that adds to those in flight."""
+        added = candles_in(self.timeframe, spans - self.in_flight)
+        self.in_flight |= spans
+        return added
+
+    def end_fetch(self, spans: Spans) -> int:
+        """Takes spans out of flight, answered or cancelled; how many candles they were."""
+        ended = candles_in(self.timeframe, spans & self.in_flight)
+        self.in_flight -= spans
+        return ended
+
+    def answer(self, asked: Spans, covered: Spans, now_ms: int, spoiled: Sequence[InvalidRow] = ()) -> None:
+        """Takes an answer whose rows are written; `spoiled` are rows of the exchange that are no candles."""
+        self.held |= covered
+        still_missing = (asked - self.held) & self.wanted
+        if self.gaps or still_missing:
+            bad, whys = Spans.of(*(row.span for row in spoiled)), {row.span.start_ms: row.why for row in spoiled}
+            old = asked.within(0, self.timeframe.floor(now_ms - LAG_MS))
+            for part in (old - bad, asked - old - bad):
+                self.gaps = update_gaps(
+                    self.gaps, part, still_missing & part, lambda before, part: left_out(before, part, now_ms)
+                )
+            self.gaps = update_gaps(
+                self.gaps,
+                bad,
+                still_missing & bad,
+                lambda before, part: invalid(before, part, now_ms, whys[part.start_ms]),
+            )
+            self.gaps = listing_dates.without_refuted(self.gaps, self.held)
+        self.verification.answered(asked, covered, now_ms)
+
+    def fail(self, asked: Spans, why: str, now_ms: int) -> None:
+        """Takes a request that failed for good: what it asked for is pending, with the reason."""
+        still_missing = (asked - self.held) & self.wanted
+        self.gaps = update_gaps(self.gaps, asked, still_missing, lambda before, part: failed(before, part, now_ms, why))
+        self.verification.answered(asked, NOTHING, now_ms)
+
+    def confirm(self, candle: Spans, held: Spans) -> None:
+        """Takes a candle that the stream confirmed and that is written; `held` is what the file holds with it."""
+        self.held = held
+        self.verification.unverified |= candle
+        self._drop_gaps(candle)
+
+    def hold(self, covered: Spans) -> None:
+        """States anew what the file holds, after it was read, trimmed or set aside."""
+        self.held = covered
+        self.verification.keep(covered)
+        self.gaps = listing_dates.without_refuted(self.gaps, covered)
+        self._drop_gaps(covered)
+
+    def mark_unverified(self, covered: Spans) -> None:
+        """Has held candles verified by REST."""
+        self.verification.unverified |= covered
+
+    def recheck(self, since_ms: int) -> None:
+        """Has what the stream confirmed since an instant verified at once, the candle it lies in included."""
+        if self.unverified:
+            self.verification.recheck(self.timeframe.floor(since_ms))
+
+    def set_listing_date(self, asked_ms: int, first_ms: int, now_ms: int) -> Spans:
+        """Takes the exchange's first candle, found by asking for everything from `asked_ms` on.
+
+        Returns:
+            The span before it, in which nothing can be had.
+        """
+        before = listing_dates.before(asked_ms, first_ms, self.held)
+        wanted, self.listed_ms = before & self.wanted, first_ms
+        self.gaps = update_gaps(self.gaps, wanted, wanted, lambda gap, part: before_listing(gap, part, now_ms))
+        return before
+
+    def end_series(self) -> None:
+        """Settles what the exchange leaves out behind the last candle of a symbol that trades no more."""
+        self.gaps = ended(self.gaps, self.held[-1].end_ms if self.held else 0)
+
+    def reopen_series(self) -> None:
+        """Makes a series open-ended again: its symbol trades."""
+        self.gaps = tuple(gap for gap in self.gaps if gap.state is not State.DELISTED)
+
+    def reset_attempts(self) -> None:
+        """Has what failed before tried at once, in a new process."""
+        self.verification.end_pause()
+        if self.gaps:
+            self.gaps = tuple(map(attempts_reset, self.gaps))
+
+    def expire_claims(self) -> None:
+        """Has what the exchange lacked asked for at once, however long ago it was asked for."""
+        self.gaps = tuple(map(expired, self.gaps))
+
+    def drop_future_timestamps(self, now_ms: int) -> None:
+        """Has what was asked for later than now asked for at once: the clock was wrong then."""
+        if any(gap.asked_ms > now_ms for gap in self.gaps):
+            self.gaps = tuple(attrs.evolve(gap, asked_ms=0) if gap.asked_ms > now_ms else gap for gap in self.gaps)
+        self.verification.drop_future_timestamps(now_ms)
+
+    def _in_gaps(self) -> Spans:
+        return Spans.of(*(gap.span for gap in self.gaps))
+
+    def _drop_gaps(self, held: Spans) -> None:
+        if self.gaps:
+            self.gaps = tuple(attrs.evolve(gap, span=part) for gap in self.gaps for part in Spans((gap.span,)) - held)
