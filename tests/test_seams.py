@@ -101,7 +101,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "storage.ledger": "a database in memory, to know the shape of ours by",
         "logs": "the log's own file",
         "logs.file": "the log's own file",
-        "storage.ownership": "only looks whether a directory may be read",
+        "storage.data_directory": "only looks whether a directory may be read",
         "sandbox.market.replay": "the exchange's side: files of the user's that it serves",
         "settings.settings": "the user's own file",
     },

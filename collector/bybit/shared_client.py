@@ -19,7 +19,7 @@ from collector.core.text import moment_text
 from collector.errors import Banned
 from collector.machine import Machine
 from collector.settings.settings import Settings
-from collector.storage.ownership import record_ban, recorded_ban
+from collector.storage.data_directory import record_ban, recorded_ban
 
 
 @asynccontextmanager

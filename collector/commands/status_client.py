@@ -19,7 +19,7 @@ from collector.machine.disk import Disk
 from collector.monitoring.endpoint import announced
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.report import Report, decode
-from collector.storage.ownership import owner
+from collector.storage.data_directory import lock_holder
 
 _TIMEOUT_S = 5.0
 _LONGEST = 1 << 20
@@ -36,7 +36,7 @@ def fetch_status(disk: Disk, data_dir: Path) -> tuple[Report, bytes]:
     """
     unseen: StorageError | None = None
     try:
-        process = owner(disk, data_dir)
+        process = lock_holder(disk, data_dir)
     except StorageError as error:  # somebody else's directory; its collector may answer all the same
         process, unseen = "unknown", error
     if process is None:

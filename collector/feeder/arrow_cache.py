@@ -18,8 +18,8 @@ import attrs
 import msgspec
 
 from collector.feeder.arrow_ipc import NotArrow
-from collector.feeder.columns import Columns, columns_of
-from collector.feeder.csv_tail import Lines, Stamp
+from collector.feeder.columns import Columns, parse_stream
+from collector.feeder.csv_tail import CsvReader, FileStat
 from collector.machine.disk import Disk
 from collector.machine.own_files import make_directory, open_own, remove_if_there
 
@@ -29,35 +29,37 @@ _SMALLEST = 64 * 1024  # bytes that a copy may have, and it may have twice those
 
 
 @attrs.frozen
-class Extent:
+class CachedPrefix:
     """Which bytes of a file are meant: how many from its beginning, their checksum, and the file's stamp then."""
 
-    stamp: Stamp
+    stamp: FileStat
     size: int
     checksum: int
 
 
 @attrs.frozen(eq=False)
-class Copy:
+class CachedRows:
     """The rows in a copy, and which bytes of the file they were read from."""
 
     blocks: tuple[Columns, ...]
-    extent: Extent
+    extent: CachedPrefix
 
 
-def read_copy(lines: Lines) -> Copy | None:
+def read_cache(lines: CsvReader) -> CachedRows | None:
     """The copy of a file, or None if there is no good one. Whether it is still true is not looked at."""
     try:
         content = _content(lines.disk, _place(lines.path), _SMALLEST + 2 * lines.stamp.size)
         if zlib.crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):
             return None
-        blocks, gap = columns_of(content)
-        return Copy(blocks, msgspec.json.decode(gap[:-_SUM], type=Extent))
+        blocks, note = parse_stream(content)
+        return CachedRows(blocks, msgspec.json.decode(note[:-_SUM], type=CachedPrefix))
     except (OSError, NotArrow, msgspec.DecodeError):
         return None
 
 
-def write_copy(disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> None:
+def write_cache(
+    disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], CachedPrefix]
+) -> None:
     """Writes a stream of rows as the copy of a file; which bytes it has is asked for when it is written.
 
     Raises:
@@ -86,7 +88,9 @@ def write_copy(disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], ext
         raise
 
 
-def _with_note(pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]) -> Iterable[bytes | memoryview]:
+def _with_note(
+    pieces: Iterable[bytes | memoryview], extent: Callable[[], CachedPrefix]
+) -> Iterable[bytes | memoryview]:
     yield from pieces
     yield msgspec.json.encode(extent())
 

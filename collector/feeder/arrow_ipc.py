@@ -127,8 +127,8 @@ class _Message:
 def _messages(buffer: bytes) -> Iterator[_Message]:
     at = 0
     while True:
-        checkpoint, described = _START.unpack_from(buffer, at)
-        if checkpoint != 0xFFFFFFFF or described < 0:
+        continuation, described = _START.unpack_from(buffer, at)
+        if continuation != 0xFFFFFFFF or described < 0:
             raise NotArrow("no message")
         if not described:
             return

@@ -69,7 +69,7 @@ def between(blocks: Iterable[Columns], start_ms: int, end_ms: int) -> tuple[Colu
     return tuple(part for part in parts if len(part))
 
 
-def frame_of(blocks: Sequence[Columns], names: Sequence[str] = NAMES) -> pl.DataFrame:
+def to_dataframe(blocks: Sequence[Columns], names: Sequence[str] = NAMES) -> pl.DataFrame:
     """A copy for polars of rows that follow one another, of these columns."""
     together = [list(group) for _, group in groupby(blocks, key=lambda block: id(block._buffer))]
     return pl.concat([_nothing().select(names), *(_frame_of(each, names) for each in together)])
@@ -83,8 +83,8 @@ def _frame_of(blocks: list[Columns], names: Sequence[str]) -> pl.DataFrame:
     return pl.read_ipc_stream(stream, columns=list(names)).slice(blocks[0]._first, sum(map(len, blocks)))
 
 
-def columns_of(buffer: bytes) -> tuple[tuple[Columns, ...], bytes]:
-    """The rows of a stream that `stream_of` made, in its own memory, batch by batch, and what comes after the stream.
+def parse_stream(buffer: bytes) -> tuple[tuple[Columns, ...], bytes]:
+    """The rows of a stream that `to_stream` made, in its own memory, batch by batch, and what comes after the stream.
 
     Raises:
         NotArrow: it is not, or not whole.
@@ -102,7 +102,7 @@ def columns_of(buffer: bytes) -> tuple[tuple[Columns, ...], bytes]:
     return tuple(blocks), buffer[found.end :]
 
 
-def numbers_in(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
+def parse_rows(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
     """The numbers in pieces of whole rows, piece by piece.
 
     Raises:
@@ -124,7 +124,7 @@ def numbers_in(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         yield numbers
 
 
-def stream_of(frames: Iterable[pl.DataFrame]) -> Iterator[bytes | memoryview]:
+def to_stream(frames: Iterable[pl.DataFrame]) -> Iterator[bytes | memoryview]:
     """An Arrow stream of numbers, as they come, in pieces: never more than one of the frames is in memory.
 
     Few rows at a time are put together first, so that a look-up does not have to choose among many batches.

@@ -27,7 +27,7 @@ _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
 
 
 @attrs.frozen
-class Stamp:
+class FileStat:
     """What the system says of a file."""
 
     inode: int
@@ -36,7 +36,7 @@ class Stamp:
     changed_ns: int  # unlike the time of modification, nobody can set it back
     made_ns: int = attrs.field(eq=False)  # when the system was asked
 
-    def proves(self, later: "Stamp") -> bool:
+    def proves(self, later: "FileStat") -> bool:
         """Whether the file is the same as when the later stamp was made.
 
         The system's times advance in ticks. A second change within one tick leaves no trace in them, so the stamp of a
@@ -46,11 +46,11 @@ class Stamp:
 
 
 @attrs.frozen
-class Lines:
-    """An open file: its first `size` bytes are the header and whole rows. Get it from `open_lines`."""
+class CsvReader:
+    """An open file: its first `size` bytes are the header and whole rows. Get it from `open_csv`."""
 
     path: Path
-    stamp: Stamp
+    stamp: FileStat
     size: int
     disk: Disk
     _file: int
@@ -110,7 +110,7 @@ class Lines:
 
 
 @contextmanager
-def open_lines(disk: Disk, path: Path) -> Iterator[Lines]:
+def open_csv(disk: Disk, path: Path) -> Iterator[CsvReader]:
     """A file as it is now.
 
     Raises:
@@ -133,17 +133,17 @@ def not_readable(path: Path, why: str) -> NotReadable:
     return NotReadable(f"{path} cannot be used: {why}")
 
 
-def _lines(disk: Disk, path: Path, file: int) -> Lines:
+def _lines(disk: Disk, path: Path, file: int) -> CsvReader:
     made_ns, found = disk.now_ns(), os.fstat(file)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(found.st_mode):
         raise not_readable(path, "it is not a regular file")
-    stamp = Stamp(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, made_ns)
+    stamp = FileStat(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, made_ns)
     head = disk.read(file, len(HEADER), 0)
     if head != HEADER and not HEADER.startswith(head.rstrip(b"\0")):
         raise not_readable(path, "its first line is not the header of a candle file")
-    return Lines(path, stamp, _end_of_whole(disk, file, found.st_size) if head == HEADER else 0, disk, file)
+    return CsvReader(path, stamp, _end_of_whole(disk, file, found.st_size) if head == HEADER else 0, disk, file)
 
 
 def _end_of_whole(disk: Disk, file: int, size: int) -> int:

@@ -19,10 +19,10 @@ from collector.core.spans import Spans
 from collector.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadable
 from collector.feeder import alignment
 from collector.feeder.catalogue import Catalogue
-from collector.feeder.lru_cache import Limit, Memory, Shelf
-from collector.feeder.reader import mirror, part
-from collector.feeder.series_view import Candle, Held, ReplayedCandle
-from collector.feeder.timestamps import Moment, instant_ms, span_ms
+from collector.feeder.loaded_series import Candle, LoadedSeries, ReplayedCandle
+from collector.feeder.lru_cache import Limit, LruCache, Memory
+from collector.feeder.reader import read_snapshot, read_span
+from collector.feeder.timestamps import Moment, span_ms, to_epoch_ms
 from collector.feeder.warn import warn
 from collector.machine.disk import THIS_DISK, Disk
 
@@ -84,14 +84,14 @@ class DataFeeder:
         self._disk = disk
         self._catalogue = Catalogue(disk, Path(data_dir).expanduser())
         self._closed_only = closed_only
-        self._shelf = Shelf(Limit(memory_limit_percent, memory_limit_bytes, memory))
+        self._cache = LruCache(Limit(memory_limit_percent, memory_limit_bytes, memory))
         self._spans: dict[Series, tuple[int, int] | None] = {}
         self._missing: set[tuple[str, str]] = set()  # what look-ups did not find
         self._warned: dict[str, type[CollectorError]] = {}  # of which series, and of what
 
     def __getstate__(self) -> dict[str, object]:
         """All but the candles in memory, which are views that cannot be handed on."""
-        return self.__dict__ | {"_shelf": Shelf(self._shelf.limit)}
+        return self.__dict__ | {"_cache": LruCache(self._cache.limit)}
 
     def load_data(
         self,
@@ -130,11 +130,11 @@ class DataFeeder:
         `closed_only` it is the last candle that was complete at the moment.
         """
         # Most are numbers that are right, and a call would cost a fifth of a look-up.
-        ms = timestamp if type(timestamp) is int and OLDEST_MS <= timestamp <= LATEST_MS else instant_ms(timestamp)
-        held = self._shelf.find(symbol, timeframe) or self._held_if_stored(symbol, timeframe)
-        if held is None:
+        ms = timestamp if type(timestamp) is int and OLDEST_MS <= timestamp <= LATEST_MS else to_epoch_ms(timestamp)
+        loaded = self._cache.find(symbol, timeframe) or self._get_if_stored(symbol, timeframe)
+        if loaded is None:
             return None
-        return held.at(ms, closed_only=self._closed_only if closed_only is None else closed_only)
+        return loaded.at(ms, closed_only=self._closed_only if closed_only is None else closed_only)
 
     def get_multi_timeframe_data(
         self, symbol: str, timeframes: Names, timestamp: Moment, *, closed_only: bool | None = None
@@ -143,7 +143,7 @@ class DataFeeder:
 
         A timeframe that has nothing is left out, be it that it is not stored or that its first candle comes later.
         """
-        ms = instant_ms(timestamp)
+        ms = to_epoch_ms(timestamp)
         found: dict[str, Candle] = {}
         for name in _each(timeframes):
             candle = self.get_data_at_timestamp(symbol, name, ms, closed_only=closed_only)
@@ -164,10 +164,10 @@ class DataFeeder:
 
         With `fill`, each missing candle in between becomes a flat one at the last close, marked in the column `filled`.
         """
-        held, span = self._held(symbol, timeframe), _span(start, end)
+        loaded, span = self._get(symbol, timeframe), _span(start, end)
         if fill:
-            return _within(alignment.filled(held.series.timeframe, held.lazy().collect()), span)
-        return held.lazy(span).collect()
+            return _within(alignment.filled(loaded.series.timeframe, loaded.lazy().collect()), span)
+        return loaded.lazy(span).collect()
 
     def lazy(
         self,
@@ -222,7 +222,7 @@ class DataFeeder:
             raise ValueError(f"{column!r} is not one of {', '.join(alignment.NUMBERS)}")
         span = _span(start, end)
         return alignment.side_by_side(
-            {symbol: self._held(symbol, timeframe).column(column, span) for symbol in _each(symbols)}
+            {symbol: self._get(symbol, timeframe).column(column, span) for symbol in _each(symbols)}
         )
 
     def aligned(
@@ -234,8 +234,8 @@ class DataFeeder:
         one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
         The span is that of the base.
         """
-        others_held = {held.series: held for held in (self._held(symbol, name) for name in _each(others))}
-        tables = [(series.timeframe, held.lazy()) for series, held in others_held.items()]
+        others_loaded = {loaded.series: loaded for loaded in (self._get(symbol, name) for name in _each(others))}
+        tables = [(series.timeframe, loaded.lazy()) for series, loaded in others_loaded.items()]
         return alignment.aligned(self.frame(symbol, base, start=start, end=end), tables)
 
     def resample(
@@ -253,8 +253,8 @@ class DataFeeder:
         The span is that of the coarser ones. Raises `ValueError` where they are not made of whole candles, as months
         are not of weeks.
         """
-        held, coarse, span = self._held(symbol, source), timeframe(target), _span(start, end)
-        made = alignment.resampled(held.series.timeframe, coarse, held.lazy())
+        loaded, coarse, span = self._get(symbol, source), timeframe(target), _span(start, end)
+        made = alignment.resampled(loaded.series.timeframe, coarse, loaded.lazy())
         return _within(alignment.filled(coarse, made) if fill else made, span)
 
     def replay(
@@ -266,23 +266,23 @@ class DataFeeder:
         arrives. The series are held until the end of the replay.
         """
         span = _span(start, end)
-        every_held = (self._held(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
-        chosen = {held.series: held for held in every_held}  # `1440` and `D` are two names of one
-        ordered = sorted(chosen.values(), key=lambda held: (-_RANKS[held.series.timeframe], held.series.symbol))
-        return merge(*(held.replay(span) for held in ordered), key=lambda candle: candle["close_time_ms"])
+        every_loaded = (self._get(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
+        chosen = {loaded.series: loaded for loaded in every_loaded}  # `1440` and `D` are two names of one
+        ordered = sorted(chosen.values(), key=lambda loaded: (-_RANKS[loaded.series.timeframe], loaded.series.symbol))
+        return merge(*(loaded.replay(span) for loaded in ordered), key=lambda candle: candle["close_time_ms"])
 
     def metadata(self, symbol: str, timeframe: str) -> Metadata:
         """What there is of a series."""
-        held = self._held(symbol, timeframe)
-        blocks = held.mirror.blocks
+        loaded = self._get(symbol, timeframe)
+        blocks = loaded.snapshot.blocks
         first_ms, last_ms = (blocks[0].times[0], blocks[-1].times[-1]) if blocks else (None, None)
-        path = self._catalogue.path(held.series)
-        return Metadata(first_ms, last_ms, len(held.mirror), path, held.mirror.bytes, held.gaps)
+        path = self._catalogue.path(loaded.series)
+        return Metadata(first_ms, last_ms, len(loaded.snapshot), path, loaded.snapshot.bytes, loaded.gaps)
 
     @property
     def memory_bytes(self) -> int:
         """What all series that are held take."""
-        return self._shelf.bytes
+        return self._cache.bytes
 
     def symbols(self) -> list[str]:
         """The symbols that are stored."""
@@ -292,21 +292,21 @@ class DataFeeder:
         """The timeframes in which a symbol is stored, the finest first."""
         return self._catalogue.timeframes(symbol)
 
-    def _held(self, symbol: str, name: str) -> Held:
+    def _get(self, symbol: str, name: str) -> LoadedSeries:
         """A series in memory, loaded now if it is not."""
-        held = self._shelf.find(symbol, name)
-        if held is None:
+        loaded = self._cache.find(symbol, name)
+        if loaded is None:
             series = self._catalogue.series(symbol, name)
-            held = self._shelf.get(series) or self._loaded(series)
-            self._shelf.name(held, symbol, name)
-        return held
+            loaded = self._cache.get(series) or self._load(series)
+            self._cache.name(loaded, symbol, name)
+        return loaded
 
-    def _held_if_stored(self, symbol: str, name: str) -> Held | None:
+    def _get_if_stored(self, symbol: str, name: str) -> LoadedSeries | None:
         """The same, None if there is none. The second time costs a look at one file: scripts look up in loops."""
         if (symbol, name) in self._missing and not self._catalogue.has(symbol, name):
             return None
         try:
-            return self._held(symbol, name)
+            return self._get(symbol, name)
         except NoSuchSeries as error:
             self._missing.add((symbol, name))
             self._warn(symbol, name, error)
@@ -316,7 +316,7 @@ class DataFeeder:
         try:
             series = self._catalogue.series(symbol, name)
             self._spans[series] = span
-            self._loaded(series)
+            self._load(series)
         except (NoSuchSeries, NotReadable, DoesNotFit) as error:
             self._warn(symbol, name, error)
             return False
@@ -329,19 +329,19 @@ class DataFeeder:
             self._warned[series] = type(error)
             warn(str(error))
 
-    def _loaded(self, series: Series) -> Held:
+    def _load(self, series: Series) -> LoadedSeries:
         """A series as it is in its file now."""
-        path, span, known = self._catalogue.path(series), self._spans.get(series), self._shelf.get(series)
-        before = known.mirror if known else None
+        path, span, known = self._catalogue.path(series), self._spans.get(series), self._cache.get(series)
+        before = known.snapshot if known else None
         try:
-            rows = part(self._disk, path, *span) if span else mirror(self._disk, path, before)
+            rows = read_span(self._disk, path, *span) if span else read_snapshot(self._disk, path, before)
         except (FileNotFoundError, NotReadable) as error:
-            self._shelf.drop(series)
+            self._cache.drop(series)
             raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None
-        held = Held(series, rows)
-        self._shelf.put(held)
+        loaded = LoadedSeries(series, rows)
+        self._cache.put(loaded)
         self._warned.pop(series.name, None)
-        return held
+        return loaded
 
 
 def _span(start: Moment | None, end: Moment | None) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ import attrs
 
 from collector.core.candle import Series
 from collector.errors import DoesNotFit
-from collector.feeder.series_view import Held
+from collector.feeder.loaded_series import LoadedSeries
 
 _MB = 1_000_000
 
@@ -44,56 +44,56 @@ class Limit:
 
 
 @attrs.define
-class Shelf:
+class LruCache:
     """The series that are held, and how much they come to."""
 
     limit: Limit
     bytes: int = 0
-    _turn: int = 0
-    _held: dict[Series, Held] = attrs.field(factory=dict)
-    _by_name: dict[tuple[str, str], Held] = attrs.field(factory=dict)  # `1440` and `D` are two names of one
+    _clock: int = 0
+    _loaded: dict[Series, LoadedSeries] = attrs.field(factory=dict)
+    _by_name: dict[tuple[str, str], LoadedSeries] = attrs.field(factory=dict)  # `1440` and `D` are two names of one
 
-    def find(self, symbol: str, timeframe: str) -> Held | None:
+    def find(self, symbol: str, timeframe: str) -> LoadedSeries | None:
         """What is held under a name that was used before; it counts as used now."""
-        held = self._by_name.get((symbol, timeframe))
-        if held is not None:
-            self._turn += 1
-            held.turn = self._turn
-        return held
+        loaded = self._by_name.get((symbol, timeframe))
+        if loaded is not None:
+            self._clock += 1
+            loaded.last_used = self._clock
+        return loaded
 
-    def name(self, held: Held, symbol: str, timeframe: str) -> None:
+    def name(self, loaded: LoadedSeries, symbol: str, timeframe: str) -> None:
         """Lets `find` know what is held by this name too; it counts as used now."""
-        self._turn += 1
-        held.turn = self._turn
-        self._by_name[symbol, timeframe] = held
+        self._clock += 1
+        loaded.last_used = self._clock
+        self._by_name[symbol, timeframe] = loaded
 
-    def get(self, series: Series) -> Held | None:
-        return self._held.get(series)
+    def get(self, series: Series) -> LoadedSeries | None:
+        return self._loaded.get(series)
 
-    def put(self, held: Held) -> None:
+    def put(self, loaded: LoadedSeries) -> None:
         """Takes in a series in place of what was held of it; others make room.
 
         Raises:
             DoesNotFit: it would not fit even alone; all others stay.
         """
-        self.drop(held.series)
-        needed = held.mirror.bytes
+        self.drop(loaded.series)
+        needed = loaded.snapshot.bytes
         allowed = self.limit.allowed_bytes(self.bytes + needed)
         if needed > allowed:
             raise DoesNotFit(
-                f"{held.series} needs {needed / _MB:.1f} MB of memory where {allowed / _MB:.1f} MB are allowed: "
+                f"{loaded.series} needs {needed / _MB:.1f} MB of memory where {allowed / _MB:.1f} MB are allowed: "
                 "load a shorter span of it, or raise the feeder's memory limit"
             )
         while self.bytes + needed > allowed:
-            self.drop(min(self._held.values(), key=lambda each: each.turn).series)
-        self._turn += 1
-        held.turn = self._turn
-        self._held[held.series] = held
+            self.drop(min(self._loaded.values(), key=lambda each: each.last_used).series)
+        self._clock += 1
+        loaded.last_used = self._clock
+        self._loaded[loaded.series] = loaded
         self.bytes += needed
 
     def drop(self, series: Series) -> None:
         """Lets go of a series, if it is held."""
-        held = self._held.pop(series, None)
-        if held is not None:
-            self.bytes -= held.mirror.bytes
-            self._by_name = {name: each for name, each in self._by_name.items() if each is not held}
+        loaded = self._loaded.pop(series, None)
+        if loaded is not None:
+            self.bytes -= loaded.snapshot.bytes
+            self._by_name = {name: each for name, each in self._by_name.items() if each is not loaded}

@@ -14,9 +14,9 @@ import attrs
 import polars as pl
 
 from collector.core.rows import HEADER
-from collector.feeder.arrow_cache import Copy, Extent, read_copy, write_copy
-from collector.feeder.columns import Columns, between, columns_of, frame_of, numbers_in, stream_of
-from collector.feeder.csv_tail import Lines, not_readable, open_lines
+from collector.feeder.arrow_cache import CachedPrefix, CachedRows, read_cache, write_cache
+from collector.feeder.columns import Columns, between, parse_rows, parse_stream, to_dataframe, to_stream
+from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
 from collector.machine.disk import Disk
 
 _WORTH_COPYING = 16 * 1024  # bytes of text; less is read as quickly as a copy is opened
@@ -26,15 +26,15 @@ _MANY = 1 / 4  # of a file: reading that much text takes longer than reading and
 
 
 @attrs.frozen(eq=False)
-class Mirror:
+class FileSnapshot:
     """The rows of one file, or of a part of it. No block is empty, and each is later than the one before.
 
     Of a whole file, they are those that were copied or read at once, up to `base`, and those that were added since.
     """
 
     blocks: tuple[Columns, ...]
-    base: Copy | None = None
-    extent: Extent | None = None  # None: a part of the file
+    base: CachedRows | None = None
+    extent: CachedPrefix | None = None  # None: a part of the file
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
@@ -44,87 +44,89 @@ class Mirror:
         return sum(block.bytes for block in self.blocks)
 
 
-def mirror(disk: Disk, path: Path, known: Mirror | None) -> Mirror:
+def read_snapshot(disk: Disk, path: Path, known: FileSnapshot | None) -> FileSnapshot:
     """All rows of a file as it is now. What is known of it, or was copied, is not read again.
 
     Raises:
         FileNotFoundError: there is no such file.
         NotReadable: it is not a candle file.
     """
-    with open_lines(disk, path) as lines:
-        for old in _mirrors(lines, known):
+    with open_csv(disk, path) as lines:
+        for old in _snapshots(lines, known):
             if old.extent and old.extent.stamp.proves(lines.stamp):
                 return old
             if old.extent and _still_true(lines, old.extent):
                 return _continued(lines, old)
-        return _read_whole(lines, Mirror(()))
+        return _read_whole(lines, FileSnapshot(()))
 
 
-def part(disk: Disk, path: Path, start_ms: int, end_ms: int) -> Mirror:
+def read_span(disk: Disk, path: Path, start_ms: int, end_ms: int) -> FileSnapshot:
     """The rows that open in [start, end): from the file, or if they are many, from a copy of it as it is now.
 
     Raises:
         FileNotFoundError, NotReadable: as `mirror` does.
     """
-    with open_lines(disk, path) as lines:
+    with open_csv(disk, path) as lines:
         start, end = lines.offset(start_ms), lines.offset(end_ms)
         if end - start > lines.size * _MANY:
-            copy = read_copy(lines)
+            copy = read_cache(lines)
             if copy and copy.extent.stamp.proves(lines.stamp):
-                return Mirror(_blocks([frame_of(between(copy.blocks, start_ms, end_ms))]))  # in memory of their own
-        return Mirror(_blocks(_Reading(lines, start, end)))
+                return FileSnapshot(
+                    _blocks([to_dataframe(between(copy.blocks, start_ms, end_ms))])
+                )  # in memory of their own
+        return FileSnapshot(_blocks(_Reading(lines, start, end)))
 
 
-def _mirrors(lines: Lines, known: Mirror | None) -> Iterator[Mirror]:
+def _snapshots(lines: CsvReader, known: FileSnapshot | None) -> Iterator[FileSnapshot]:
     """What may save reading: what is in memory, and only if that is out of date, what is copied."""
     if known:
         yield known
-    copy = read_copy(lines)
+    copy = read_cache(lines)
     if copy:
-        yield Mirror(copy.blocks, copy, copy.extent)
+        yield FileSnapshot(copy.blocks, copy, copy.extent)
 
 
-def _still_true(lines: Lines, extent: Extent) -> bool:
+def _still_true(lines: CsvReader, extent: CachedPrefix) -> bool:
     return extent.size <= lines.size and lines.checksum(extent.size) == extent.checksum
 
 
-def _continued(lines: Lines, old: Mirror) -> Mirror:
+def _continued(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
     """What is mirrored already and what comes after it. Little is kept apart; else all becomes one and is copied."""
     assert old.extent
     if old.base is None or lines.size - old.base.extent.size > max(_FEW_BYTES, old.base.extent.size * _FEW):
         return _read_whole(lines, old)
     recent = old.blocks[len(old.base.blocks) :]
     reading = _Reading(lines, old.extent.size, lines.size, old)
-    blocks = _blocks([frame_of(recent), *reading])
-    return Mirror(old.base.blocks + blocks, old.base, reading.extent)
+    blocks = _blocks([to_dataframe(recent), *reading])
+    return FileSnapshot(old.base.blocks + blocks, old.base, reading.extent)
 
 
-def _read_whole(lines: Lines, old: Mirror) -> Mirror:
+def _read_whole(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
     """Everything as one, of which the old is still true, and a copy of it, if it is worth one and can have one."""
     start = old.extent.size if old.extent else len(HEADER)
     if lines.size >= _WORTH_COPYING:
         reading = _Reading(lines, start, lines.size, old)
         with suppress(OSError):
-            write_copy(lines.disk, lines.path, stream_of(_chained(old, reading)), lambda: reading.extent)
-            copy = read_copy(lines)
+            write_cache(lines.disk, lines.path, to_stream(_chained(old, reading)), lambda: reading.extent)
+            copy = read_cache(lines)
             if copy and copy.extent == reading.extent:  # nobody has written another in between
-                return Mirror(copy.blocks, copy, copy.extent)
+                return FileSnapshot(copy.blocks, copy, copy.extent)
     reading = _Reading(lines, start, lines.size, old)
-    base = Copy(_blocks(_chained(old, reading)), reading.extent)
-    return Mirror(base.blocks, base, base.extent)
+    base = CachedRows(_blocks(_chained(old, reading)), reading.extent)
+    return FileSnapshot(base.blocks, base, base.extent)
 
 
 class _Reading:
     """The numbers in a part of a file, on their way, and afterwards the extent of what is read by then."""
 
-    def __init__(self, lines: Lines, start: int, end: int, old: Mirror | None = None) -> None:
+    def __init__(self, lines: CsvReader, start: int, end: int, old: FileSnapshot | None = None) -> None:
         self._lines, self._start, self._end = lines, start, end
         self._after_ms = old.blocks[-1].times[-1] if old and old.blocks else -1
         self._checksum = old.extent.checksum if old and old.extent else zlib.crc32(HEADER)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         try:
-            for numbers in numbers_in(self._pieces()):
+            for numbers in parse_rows(self._pieces()):
                 if numbers["timestamp"][0] <= self._after_ms:
                     raise ValueError("its timestamps do not increase")
                 yield numbers
@@ -138,16 +140,16 @@ class _Reading:
             yield piece
 
     @property
-    def extent(self) -> Extent:
-        return Extent(self._lines.stamp, self._start, self._checksum)
+    def extent(self) -> CachedPrefix:
+        return CachedPrefix(self._lines.stamp, self._start, self._checksum)
 
 
-def _chained(old: Mirror, reading: _Reading) -> Iterator[pl.DataFrame]:
-    yield from (frame_of([block]) for block in old.blocks)
+def _chained(old: FileSnapshot, reading: _Reading) -> Iterator[pl.DataFrame]:
+    yield from (to_dataframe([block]) for block in old.blocks)
     yield from reading
 
 
 def _blocks(frames: Iterable[pl.DataFrame]) -> tuple[Columns, ...]:
     """The rows in memory."""
-    stream = b"".join(stream_of(frames))
-    return columns_of(stream)[0] if stream else ()
+    stream = b"".join(to_stream(frames))
+    return parse_stream(stream)[0] if stream else ()

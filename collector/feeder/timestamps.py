@@ -30,14 +30,14 @@ _OTHER_UNITS = {"seconds": (1000, 1), "microseconds": (1, 1000), "nanoseconds": 
 _WANTED = "give whole epoch milliseconds, a datetime or ISO text"
 
 
-def instant_ms(moment: Moment) -> int:
+def to_epoch_ms(moment: Moment) -> int:
     """The moment in epoch milliseconds; what is finer than a millisecond is cut off, never rounded up.
 
     Raises:
         ValueError: it is neither milliseconds of a time the exchange existed, nor a date or datetime, nor ISO text.
     """
     number = _whole_number(moment)
-    return _instant(_read(moment))[0] if number is None else _checked_ms(number)
+    return _to_ms(_read(moment))[0] if number is None else _checked_ms(number)
 
 
 def span_ms(start: Moment | None, end: Moment | None) -> tuple[int, int]:
@@ -47,7 +47,7 @@ def span_ms(start: Moment | None, end: Moment | None) -> tuple[int, int]:
     two milliseconds is rounded up, so that the span has exactly the whole milliseconds between its bounds.
 
     Raises:
-        ValueError: as `instant_ms`, or the end lies before the start.
+        ValueError: as `to_epoch_ms`, or the end lies before the start.
     """
     start_ms = _BEFORE_MS if start is None else _bound_ms(start)
     end_ms, day_ms = (_AFTER_MS, 0) if end is None else (_bound_ms(end), _length_ms(end))
@@ -72,7 +72,7 @@ def _bound_ms(moment: Moment) -> int:
     number = _whole_number(moment)
     if number is not None:
         return number and _checked_ms(number)
-    ms, is_later = _instant(_read(moment))
+    ms, is_later = _to_ms(_read(moment))
     return ms + is_later
 
 
@@ -106,14 +106,14 @@ def _in_other_units(number: int) -> Iterator[tuple[str, int]]:
             yield unit, ms
 
 
-def _instant(moment: Moment) -> tuple[int, bool]:
+def _to_ms(moment: Moment) -> tuple[int, bool]:
     """The millisecond in which the moment is, and whether it is later than its beginning."""
     if isinstance(moment, datetime) and not _is_missing(moment):
         aware = moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment
         ms, rest = divmod(aware - _EPOCH, _MS)
         return ms, bool(rest)
     if isinstance(moment, date) and not _is_missing(moment):
-        return _instant(datetime(moment.year, moment.month, moment.day))
+        return _to_ms(datetime(moment.year, moment.month, moment.day))
     if _is_datetime64(moment) and not _is_missing(moment):
         whole: Any = moment.astype("datetime64[ms]")  # type: ignore[union-attr]
         return int(whole.astype("int64")), bool(whole != moment)
@@ -125,7 +125,7 @@ def _length_ms(moment: Moment) -> int:
     moment = _read(moment)
     if _is_datetime64(moment):
         unit, following = str(moment.dtype)[-2:-1], moment + 1  # type: ignore[union-attr, operator]
-        return _instant(following)[0] - _instant(moment)[0] if unit in "YMWD" else 0  # a month is whole, too
+        return _to_ms(following)[0] - _to_ms(moment)[0] if unit in "YMWD" else 0  # a month is whole, too
     return DAY_MS if isinstance(moment, date) and not isinstance(moment, datetime) else 0
 
 

@@ -14,8 +14,8 @@ from collector.integrity.samples import Difference, Sample, Uncompared, differen
 from collector.machine import Machine
 from collector.machine.disk import Disk
 from collector.settings.settings import Settings
-from collector.storage.ownership import OWN, checked_identity
-from collector.storage.quarantine import kept_lines
+from collector.storage.data_directory import OWN, checked_identity
+from collector.storage.quarantine import quarantined_lines
 
 
 async def audit(
@@ -49,5 +49,5 @@ async def audit(
 def _without_put_back(disk: Disk, settings: Settings, found: Sequence[Difference]) -> list[Difference]:
     """Leaves out the rows that were put back because the exchange has them no more."""
     gone = {each.series for each in found if each.exchange is None}
-    kept = {series: kept_lines(disk, settings.data_dir / series.file_name) for series in gone}
+    kept = {series: quarantined_lines(disk, settings.data_dir / series.file_name) for series in gone}
     return [each for each in found if each.exchange or (each.stored or "").encode() not in kept[each.series]]

@@ -26,9 +26,9 @@ from collector.integrity.findings import Comparison, FileReport, totals
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
+from collector.storage.data_directory import refuse_if_absent, refuse_if_locked
 from collector.storage.defects import Kind
-from collector.storage.ledger import Saved, read_disagreements, read_ledger
-from collector.storage.ownership import refuse_if_absent, refuse_if_owned
+from collector.storage.ledger import LedgerSnapshot, read_disagreements, read_ledger
 from collector.storage.stored import as_of_ms, known_series
 
 _AGAIN_S = 0.05  # between two looks at a line that is being written
@@ -57,7 +57,7 @@ class DataIntegrityChecker:
         default=attrs.Factory(lambda self: self._clock.now_ms, takes_self=True), kw_only=True
     )
     _disk: Disk = attrs.field(default=THIS_DISK, kw_only=True)
-    _saved: Saved = attrs.field(factory=lambda: Saved(CoverageIndex(), {}), init=False)
+    _saved: LedgerSnapshot = attrs.field(factory=lambda: LedgerSnapshot(CoverageIndex(), {}), init=False)
     _ledger_problem: str | None = attrs.field(default=None, init=False)
     _wanted_ms: int = attrs.field(default=0, init=False)
     _never_fetched: set[Series] = attrs.field(factory=set, init=False)
@@ -179,7 +179,7 @@ class DataIntegrityChecker:
             self._saved = read_ledger(self.settings.data_dir, self.settings.category, disk=self._disk)
             self._ledger_problem = None
         except StorageError as error:  # the files say what is held; without it, nothing is known of their gaps
-            self._saved, self._ledger_problem = Saved(CoverageIndex(), {}), str(error)
+            self._saved, self._ledger_problem = LedgerSnapshot(CoverageIndex(), {}), str(error)
         known = known_series(self._disk, self.settings.data_dir, self._saved.coverage)
         self._wanted_ms = as_of_ms(self._disk, self.settings.data_dir, self._saved, self._now_ms())
         demanded = self._demand.spans(known, self._wanted_ms)
@@ -353,7 +353,7 @@ def _read(disk: Disk, path: Path) -> bytes:
 
 def _is_owned(disk: Disk, data_dir: Path) -> bool:
     try:
-        refuse_if_owned(disk, data_dir)
+        refuse_if_locked(disk, data_dir)
     except (DirectoryInUse, StorageError):  # or it may be, for all we can see
         return True
     return False

@@ -18,9 +18,9 @@ from collector.core.merging import same_numbers
 from collector.core.rows import HEADER
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted, moment_text
-from collector.storage.defects import Defect, Kind, defects_of, sound_open, told_open
-from collector.storage.fast_check import Text, blocks, each_proven
-from collector.storage.inspection import Bytes, covered_by
+from collector.storage.defects import Defect, Kind, defects_of, parse_open_ms, valid_open_ms
+from collector.storage.fast_check import Text, blocks, validate_each
+from collector.storage.inspection import Bytes, covered_by_times
 from collector.storage.ordering import Displaced, RowGap, displaced, first_gaps, is_increasing, likely_timeframe
 
 MOST = 1000  # defects and gaps that are described
@@ -131,7 +131,7 @@ class _Reading:
         opens = pl.concat([_PLACES["open"], *self.told])
         if self.counts or not is_increasing(opens):
             return self._flawed(opens)
-        held = covered_by(self.timeframe, opens)
+        held = covered_by_times(self.timeframe, opens)
         if len(held) <= 1:
             return Examination(rows=self.rows, held=held, present=held)
         gaps = first_gaps(self.timeframe, pl.int_range(len(opens), eager=True), opens, MOST)
@@ -149,8 +149,8 @@ class _Reading:
         )
         return Examination(
             rows=self.rows,
-            held=covered_by(self.timeframe, sound["open"]),
-            present=covered_by(self.timeframe, rows["open"]),
+            held=covered_by_times(self.timeframe, sound["open"]),
+            present=covered_by_times(self.timeframe, rows["open"]),
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
             defects=tuple(sorted(self.defects, key=lambda defect: defect.row)),
             gaps=first_gaps(self.timeframe, rows["row"], rows["open"], MOST),
@@ -174,7 +174,7 @@ class _Reading:
 
     def _read_each(self, texts: Iterable[Text], parts: Sequence[int]) -> None:
         """What is not sound as a whole is taken apart, until only some lines are left to be gone through one by one."""
-        for text, opens in each_proven(self.timeframe, texts, self.before_ms):
+        for text, opens in validate_each(self.timeframe, texts, self.before_ms):
             if opens is not None:
                 self._take(opens)
             elif parts:
@@ -194,10 +194,10 @@ class _Reading:
         """Goes through a block that holds at least one unsound row."""
         numbers, opens, sounds, told = array("q"), array("q"), [], array("q")
         for line in text[:-1].split(b"\n"):
-            open_ms = sound_open(self.timeframe, line)
+            open_ms = valid_open_ms(self.timeframe, line)
             sound = open_ms is not None and open_ms < self.before_ms
             if not sound:
-                open_ms = told_open(line)
+                open_ms = parse_open_ms(line)
                 self._judge(line, open_ms)
             if open_ms is not None:
                 told.append(open_ms)

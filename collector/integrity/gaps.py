@@ -18,9 +18,9 @@ from collector.errors import LeftAlone, StorageError
 from collector.integrity.demand import Demand
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
-from collector.storage.inspection import Checkpoint, is_there, mapped, trusted
+from collector.storage.data_directory import refuse_if_absent
+from collector.storage.inspection import Checkpoint, file_exists, mmap_file, valid_checkpoint
 from collector.storage.ledger import read_ledger
-from collector.storage.ownership import refuse_if_absent
 from collector.storage.recovery import recover
 from collector.storage.stored import as_of_ms, known_series
 
@@ -98,9 +98,9 @@ def _left_alone(missing: Gap, why: str) -> Gap:
 def _held(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None) -> tuple[Spans, str]:
     """What a file holds, and why it is left alone, if it is."""
     try:
-        is_there(path)
-        with mapped(disk, path) as data:
-            found = recover(series.timeframe, data, trusted(path, checkpoint))
+        file_exists(path)
+        with mmap_file(disk, path) as data:
+            found = recover(series.timeframe, data, valid_checkpoint(path, checkpoint))
     except LeftAlone as refusal:
         return NOTHING, str(refusal)
     except OSError as error:

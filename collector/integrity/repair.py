@@ -30,10 +30,10 @@ from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
+from collector.storage.data_directory import OWN, checked_identity, refuse_if_locked
 from collector.storage.defects import Kind
-from collector.storage.inspection import Bytes, Checkpoint, is_there, mapped
-from collector.storage.ledger import Ledger, Saved, read_ledger
-from collector.storage.ownership import OWN, checked_identity, refuse_if_owned
+from collector.storage.inspection import Bytes, Checkpoint, file_exists, mmap_file
+from collector.storage.ledger import Ledger, LedgerSnapshot, read_ledger
 from collector.storage.recovery import recover
 from collector.storage.stored import as_of_ms, known_series
 
@@ -105,7 +105,7 @@ def show_plans(
         SettingsError: it holds another market's candles; a repair would be refused.
         StorageError: a file or the ledger cannot be read.
     """
-    refuse_if_owned(disk, settings.data_dir)
+    refuse_if_locked(disk, settings.data_dir)
     checked_identity(disk, settings.data_dir / OWN, settings.exchange, settings.category)
     saved = read_ledger(settings.data_dir, settings.category, disk=disk)
     now_ms = max(clock.now_ms(), saved.newest_ms)
@@ -181,7 +181,9 @@ class Repair:
     def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
         """What is wanted beyond what the last run wanted, and the symbols of which nothing was ever fetched."""
         known = known_series(self._disk, self._settings.data_dir, stock.coverage)
-        asked_ms = as_of_ms(self._disk, self._settings.data_dir, Saved(stock.coverage, stock.checkpoints), now_ms)
+        asked_ms = as_of_ms(
+            self._disk, self._settings.data_dir, LedgerSnapshot(stock.coverage, stock.checkpoints), now_ms
+        )
         spans = self._demand.spans(known, asked_ms)
         spans = {series: each for series, each in spans.items() if self.chosen(series)}
         return spans, {series.symbol for series in spans} - {series.symbol for series in known}
@@ -232,7 +234,7 @@ class Repair:
         if plan.foreign:  # the writer opens it next: it mends the whole, sets it aside, or leaves it alone
             return
         stay, go = split_rows(data, plan.examination)
-        if beside := stock.store.mend(series, sorted(stay, key=open_of_line), go):
+        if beside := stock.store.remove_rows(series, sorted(stay, key=open_of_line), go):
             log.info("what was removed is kept", series=str(series), file=beside.name)
 
 
@@ -274,13 +276,13 @@ def _reading(disk: Disk, path: Path) -> Iterator[tuple[Bytes | None, str | None]
     """The bytes of a file, None where there is none; and why there can be none, if that is so."""
     try:
         try:
-            there, refused = is_there(path), None
+            there, refused = file_exists(path), None
         except LeftAlone as refusal:
             there, refused = False, str(refusal)
         if not there:
             yield None, refused
             return
-        with mapped(disk, path) as data:
+        with mmap_file(disk, path) as data:
             yield data, None
     except OSError as error:
         raise StorageError(f"{path} could not be read ({error.strerror})") from error

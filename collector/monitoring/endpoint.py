@@ -28,7 +28,7 @@ from collector.monitoring.local_socket import status_socket
 from collector.monitoring.report import encode
 from collector.monitoring.status import Reporter
 from collector.settings.settings import Settings
-from collector.storage.ownership import OWN
+from collector.storage.data_directory import OWN
 
 log = get_logger(__name__)
 

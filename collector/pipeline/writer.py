@@ -137,7 +137,7 @@ class Writer:
 
     async def _open_file(self, series: Series) -> None:
         file = self._files[series] = await self._opened(series)
-        if file.named_anew:
+        if file.name_unsynced:
             self._note(self._unsynced, series)
         self._hold(series, file)
         await self._put_back(series, file)
@@ -386,7 +386,7 @@ class Writer:
 
     def _put_in(self, file: SeriesFile, spans: Spans) -> None:
         with suppress(FileChangedError):  # will be noticed, and dealt with, when it is written
-            rows = file.put_back(spans)
+            rows = file.restore(spans)
             log.warning("rows put back that the exchange does not have", file=file.path.name, rows=rows)
 
     def _leave_alone(self, series: Series, why: str) -> None:
@@ -462,7 +462,7 @@ class Writer:
             await self._in_thread("cutting", file.path, partial(self._cut, file, max(now_ms, self._passed_ms)))
         if self._settings.limit_to_50_entries and (file.rows <= NEWEST or not self._spares_long):
             await self._in_thread("trimming", file.path, partial(self._limit, file))
-        self._coverage[series].mark_unverified(unverified_at_opening(file.timeframe, file.held, file.remembered))
+        self._coverage[series].mark_unverified(unverified_at_opening(file.timeframe, file.held, file.checkpointed))
         return file
 
     def _limit(self, file: SeriesFile) -> None:
@@ -475,7 +475,7 @@ class Writer:
     def _cut(self, file: SeriesFile, now_ms: int) -> None:
         """Takes away what cannot have closed yet, which somebody else has written; it is fetched when it has closed."""
         end_ms, before = file.end_ms, file.size
-        file.cut(file.timeframe.floor(now_ms))
+        file.truncate(file.timeframe.floor(now_ms))
         cut = counted(before - file.size, "byte")
         what = f"cut back by {cut} to its last closed candle (it went on to {moment_text(end_ms)})"
         log.warning("file mended", file=file.path.name, what=what)

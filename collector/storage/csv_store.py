@@ -22,10 +22,10 @@ from collector.core.text import counted
 from collector.errors import LeftAlone
 from collector.machine.disk import Disk
 from collector.machine.own_files import give_to_owner_of, remove_if_there
-from collector.storage.files import Files, beside_of, refused, storage, target_of
-from collector.storage.inspection import Bytes, Checkpoint, changed_ns, is_there, mapped, trusted
+from collector.storage.files import Files, map_os_errors, storage_error, target_of, temp_path
+from collector.storage.inspection import Bytes, Checkpoint, changed_ns, file_exists, mmap_file, valid_checkpoint
 from collector.storage.quarantine import Piece, Quarantine, rows_in
-from collector.storage.recovery import Found, recover
+from collector.storage.recovery import Recovery, recover
 
 _CHUNK = 1024 * 1024
 
@@ -57,10 +57,12 @@ class SeriesFile:
     size: int = 0
     synced: int = 0  # bytes that a power loss leaves, for all that is known
     held: Spans = NOTHING
-    remembered: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
+    checkpointed: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
     pieces: tuple[Piece, ...] = ()  # what was taken out of it, and is not stored again
-    named_anew: bool = False  # lasts only once its directory is synced: created, renamed over, or found without a mark
+    name_unsynced: bool = (
+        False  # lasts only once its directory is synced: created, renamed over, or found without a mark
+    )
 
     @property
     def end_ms(self) -> int:
@@ -97,8 +99,8 @@ class SeriesFile:
             finally:
                 disk.close(file)
         except OSError as error:
-            raise refused(self.path, error) from error
-        self.named_anew |= not self.size
+            raise storage_error(self.path, error) from error
+        self.name_unsynced |= not self.size
         self.size += len(text)
         self.held |= rows.covered
         self.last = rows.text
@@ -112,9 +114,9 @@ class SeriesFile:
         Returns:
             The rows that were replaced because the new ones say something else.
         """
-        with storage(self.path):
+        with map_os_errors(self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
-            with mapped(self.files.disk, self.path) as old:
+            with mmap_file(self.files.disk, self.path) as old:
                 with self._expecting_rows():
                     edits, revisions = self._edits(old, pages)
                 if not edits:
@@ -128,9 +130,9 @@ class SeriesFile:
         self.last = b""
         return revisions
 
-    def put_back(self, spans: Spans) -> int:
+    def restore(self, spans: Spans) -> int:
         """Inserts the rows of its pieces that open in these spans, which the file does not hold; how many."""
-        with storage(self.path):
+        with map_os_errors(self.path):
             rows = rows_in(self.files.disk, self.timeframe, self.pieces, spans - self.held)
         if rows:
             self.insert([rows])
@@ -142,19 +144,19 @@ class SeriesFile:
         The renaming itself outlives a power loss once its directory is synced; that is up to the caller, for many files
         at once. Before, the longer file is there, which is as good.
         """
-        with storage(self.path), suppress(FileNotFoundError):
+        with map_os_errors(self.path), suppress(FileNotFoundError):
             data = self.files.disk.read_all(self.path)
             self._expect_size(len(data))
             self._replace_with_newest(data, self.held, keep)
 
-    def cut(self, from_ms: int) -> None:
+    def truncate(self, from_ms: int) -> None:
         """Takes away the rows that open at or after an instant; they are kept beside the file."""
-        with storage(self.path):
-            with mapped(self.files.disk, self.path) as data, self._expecting_rows():
+        with map_os_errors(self.path):
+            with mmap_file(self.files.disk, self.path) as data, self._expecting_rows():
                 self._expect_size(len(data))
                 size = _offset(data, from_ms)
-                Quarantine(self.files).remove(self.path, data[size:])
-            self.files.cut(self.path, size)
+                Quarantine(self.files).keep_removed(self.path, data[size:])
+            self.files.truncate(self.path, size)
         self.size = self.synced = size
         self.held = self.held.within(0, from_ms)
         self.last = b""
@@ -165,16 +167,19 @@ class SeriesFile:
         A sync that fails may have lost any of it, although it can still be read, and a later one says nothing of that
         (https://wiki.postgresql.org/wiki/Fsync_Errors). So all of it is written once more, for the next one.
         """
-        with storage(self.path), suppress(FileNotFoundError):  # a file that is gone will be noticed when it is written
+        with (
+            map_os_errors(self.path),
+            suppress(FileNotFoundError),
+        ):  # a file that is gone will be noticed when it is written
             try:
                 self.files.sync(self.path)
             except OSError:
                 with suppress(OSError):
-                    self.write_again()
+                    self.rewrite_unsynced()
                 raise
         self.synced = self.size
 
-    def write_again(self) -> None:
+    def rewrite_unsynced(self) -> None:
         """Writes once more what may not have been synced, also by a process before: its last sync may have failed."""
         disk = self.files.disk
         file = disk.open(self.path, os.O_RDWR)
@@ -188,13 +193,13 @@ class SeriesFile:
         if not self.held:
             return None
         last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
-        with storage(self.path):
+        with map_os_errors(self.path):
             return Checkpoint(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
 
     def _roll(self, rows: Rows, keep: int) -> None:
         """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
         file that is too long is somebody else's, and that has to be sure also after a crash."""
-        with storage(self.path):
+        with map_os_errors(self.path):
             data = self.files.disk.read_all(self.path) if self.path.exists() else b""
             self._expect_size(len(data))
             self._replace_with_newest((data or HEADER) + rows.text, self.held | rows.covered, keep)
@@ -204,9 +209,9 @@ class SeriesFile:
         lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
         with self._expecting_rows():
             held = held.within(open_of_line(lines[0]), held[-1].end_ms)
-        self.size = self.synced = self.files.put_over(self.path, [HEADER, *lines])
+        self.size = self.synced = self.files.atomic_replace(self.path, [HEADER, *lines])
         self.held = held
-        self.named_anew = True
+        self.name_unsynced = True
 
     def _expect_size(self, size: int) -> None:
         if size != self.size:
@@ -260,7 +265,7 @@ class Store:
 
     def every_series(self) -> list[Series]:
         """Those that have a file, or a piece of one that waits, by name."""
-        with storage(self.directory):
+        with map_os_errors(self.directory):
             named = {Series.of_file(name) for name in self._names()}
             every = {series for series in named if series} | self._quarantine.every_series(self.directory)
         return sorted(every, key=lambda series: series.file_name)
@@ -276,25 +281,27 @@ class Store:
         Raises:
             LeftAlone: the file cannot be written, or would lose rows.
         """
-        path, frame = self.path(series), series.timeframe
-        with storage(path):
-            remove_if_there(self.disk, beside_of(path))
-            file, finding = SeriesFile(path, frame, self.files), None
-            if is_there(path):
-                with mapped(self.disk, path) as data:
-                    found = recover(frame, data, trusted(path, checkpoint))
+        path, timeframe = self.path(series), series.timeframe
+        with map_os_errors(path):
+            remove_if_there(self.disk, temp_path(path))
+            file, finding = SeriesFile(path, timeframe, self.files), None
+            if file_exists(path):
+                with mmap_file(self.disk, path) as data:
+                    found = recover(timeframe, data, valid_checkpoint(path, checkpoint))
                     finding = self._settle(path, found, data)
                 if found.held or not found.rest:
-                    file.size = len(found.text) if found.mended else found.size
-                    file.synced = checkpoint.size if checkpoint and found.remembered else file.size
-                    file.held, file.remembered = found.held, found.remembered
-                file.named_anew = found.held != found.remembered  # a process that was killed may not have synced it
+                    file.size = len(found.text) if found.repaired else found.size
+                    file.synced = checkpoint.size if checkpoint and found.checkpointed else file.size
+                    file.held, file.checkpointed = found.held, found.checkpointed
+                file.name_unsynced = (
+                    found.held != found.checkpointed
+                )  # a process that was killed may not have synced it
                 if file.synced < file.size:
-                    file.write_again()
-            file.pieces = self._quarantine.pieces(frame, path)
+                    file.rewrite_unsynced()
+            file.pieces = self._quarantine.pieces(timeframe, path)
         return file, finding
 
-    def _settle(self, path: Path, found: Found, data: Bytes) -> Finding | None:
+    def _settle(self, path: Path, found: Recovery, data: Bytes) -> Finding | None:
         """Does to a file what was found to be due; what that was."""
         length, rest = len(data), found.rest
         if found.loses_rows and not self.allow_replace:
@@ -302,58 +309,58 @@ class Store:
             remedy = "move it away, or allow it with --allow-replace"
             raise LeftAlone(f"{path.name} is left as it is ({found.why}): {lost}; {remedy}")
         if rest and not found.held:
-            piece = self._quarantine.set_aside(path, pending=rest.rows > 0)
+            piece = self._quarantine.keep_file(path, pending=rest.rows > 0)
             return Finding(path.name, f"is not ours ({found.why}): set aside as {piece.name}, {rest}", rest.covered)
         said = []
         if rest:
-            piece = self._quarantine.cut(path, data[found.size :], pending=rest.rows > 0)
+            piece = self._quarantine.keep_tail(path, data[found.size :], pending=rest.rows > 0)
             said.append(f"cut off from a bad row on ({found.why}): what follows is kept as {piece.name}, {rest}")
         elif found.size < length:
             said.append(f"cut back by {counted(length - found.size, 'byte')} to its last good row ({found.why})")
-        if found.mended:
-            said.append(f"{found.mended} put right, {counted(found.rows, 'row')} stay")
+        if found.repaired:
+            said.append(f"{found.repaired} put right, {counted(found.rows, 'row')} stay")
             self.files.replace(path, [found.text])
         elif found.size < length:
-            self.files.cut(path, found.size)
+            self.files.truncate(path, found.size)
         return Finding(path.name, "; ".join(said), rest.covered if rest else NOTHING) if said else None
 
     def finish(self, file: SeriesFile, piece: Piece) -> None:
         """Nothing more is to be had from a piece of a file."""
-        with storage(piece.path):
+        with map_os_errors(piece.path):
             self._quarantine.finish(piece)
         file.pieces = tuple(each for each in file.pieces if each != piece)
 
-    def mend(self, series: Series, kept: Iterable[bytes], removed: Sequence[bytes]) -> Path | None:
+    def remove_rows(self, series: Series, kept: Iterable[bytes], removed: Sequence[bytes]) -> Path | None:
         """Leaves only these lines in a file; those that go are kept beside it, and are there before they go.
 
         Returns:
             Where the removed lines are; None if there are none.
         """
         path = self.path(series)
-        with storage(path):
-            beside = self._quarantine.remove(path, b"".join(removed)) if removed else None
+        with map_os_errors(path):
+            beside = self._quarantine.keep_removed(path, b"".join(removed)) if removed else None
             self.files.replace(path, [HEADER, b"".join(kept)])
         return beside
 
     def sync_names(self, files: Iterable[SeriesFile]) -> None:
         """Returns once every one of these files that was created or renamed is there for good."""
-        anew = [file for file in files if file.named_anew]
-        with storage(self.directory):
+        anew = [file for file in files if file.name_unsynced]
+        with map_os_errors(self.directory):
             for directory in {target_of(file.path).parent for file in anew}:
                 self.files.sync(directory)
         for file in anew:
-            file.named_anew = False
+            file.name_unsynced = False
 
     def is_foreign(self, series: Series) -> bool:
         """Whether a file holds rows of another kind, and is left alone."""
         path = self.path(series)
-        with storage(path), mapped(self.disk, path) as data:
+        with map_os_errors(path), mmap_file(self.disk, path) as data:
             return recover(series.timeframe, data, None).loses_rows
 
     def count_rows(self, series: Series) -> int:
         """How many rows a file holds, without looking at them."""
         path = self.path(series)
-        with storage(path), mapped(self.disk, path) as data:
+        with map_os_errors(path), mmap_file(self.disk, path) as data:
             return max(0, sum(chunk.count(b"\n") for chunk in _chunks(data, 0, len(data))) - 1)
 
 
@@ -384,8 +391,8 @@ def _joined(group: list[Rows], arrival: Sequence[Rows]) -> tuple[bytes, int, int
     for page in arrival:  # later arrivals win
         if any(page is each for each in group):
             text = merge(text, page.text).text if text else page.text
-    hulls = [page.covered.bounds for page in group]
-    return text, min(bounds.start_ms for bounds in hulls), max(bounds.end_ms for bounds in hulls)
+    bounds = [page.covered.bounds for page in group]
+    return text, min(bounds.start_ms for bounds in bounds), max(bounds.end_ms for bounds in bounds)
 
 
 def _offset(data: Bytes, open_ms: int) -> int:

@@ -51,19 +51,19 @@ class Defect:
     what: str
 
 
-def sound_open(frame: Timeframe, line: bytes) -> int | None:
+def valid_open_ms(timeframe: Timeframe, line: bytes) -> int | None:
     """The open time of a line, without its line end, that this collector would have written; None for any other."""
     cells = line.decode("utf-8", "replace").split(",")
     if len(cells) != len(COLUMNS):
         return None
     try:
-        written = row_of(frame, (cells[0], cells[2], cells[3], cells[4], cells[5], cells[6], cells[7]))
+        written = row_of(timeframe, (cells[0], cells[2], cells[3], cells[4], cells[5], cells[6], cells[7]))
     except NotACandle:
         return None
     return int(cells[0]) if written.text == line + b"\n" else None
 
 
-def told_open(line: bytes) -> int | None:
+def parse_open_ms(line: bytes) -> int | None:
     """The open time a line tells, on the grid or not; None if it tells none, or was cut off in it."""
     digits, comma, _ = line.partition(b",")
     if comma and digits.isdigit() and len(digits) <= len(str(LATEST_MS)) and str(int(digits)).encode() == digits:
@@ -71,7 +71,7 @@ def told_open(line: bytes) -> int | None:
     return None
 
 
-def defects_of(frame: Timeframe, line: bytes) -> Iterator[tuple[Kind, str]]:
+def defects_of(timeframe: Timeframe, line: bytes) -> Iterator[tuple[Kind, str]]:
     """Everything wrong with an unsound line by itself."""
     if not line:
         yield Kind.WRONG_COLUMNS, "an empty line"
@@ -84,20 +84,20 @@ def defects_of(frame: Timeframe, line: bytes) -> Iterator[tuple[Kind, str]]:
         columns = counted(len(cells), "column")
         yield Kind.WRONG_COLUMNS, f"{columns} instead of {len(COLUMNS)}: {_quoted(','.join(cells[:9]))}"
         return
-    yield from _of_time(frame, line, cells[0], cells[1])
+    yield from _of_time(timeframe, line, cells[0], cells[1])
     yield from _of_numbers(cells[2:])
 
 
-def _of_time(frame: Timeframe, line: bytes, time: str, stamp: str) -> Iterator[tuple[Kind, str]]:
-    open_ms = told_open(line)
+def _of_time(timeframe: Timeframe, line: bytes, time: str, stamp: str) -> Iterator[tuple[Kind, str]]:
+    open_ms = parse_open_ms(line)
     if open_ms is None:
         kind = Kind.NOT_FINITE if _is_infinite(time) else Kind.NOT_A_NUMBER
         yield kind, f"timestamp {_quoted(time)} is not a time in milliseconds"
         return
     if open_ms < OLDEST_MS:
         yield Kind.OFF_GRID, f"timestamp {open_ms} is too long ago to be true"
-    elif not frame.is_open(open_ms):
-        yield Kind.OFF_GRID, f"timestamp {open_ms} is off the grid of timeframe {frame}"
+    elif not timeframe.is_open(open_ms):
+        yield Kind.OFF_GRID, f"timestamp {open_ms} is off the grid of timeframe {timeframe}"
     if stamp != moment_text(open_ms):
         yield Kind.DATETIME, f"datetime {_quoted(stamp)} is not that of timestamp {open_ms}, {moment_text(open_ms)}"
 

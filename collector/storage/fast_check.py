@@ -65,30 +65,34 @@ def blocks(data: Bytes, start: int, end: int, most: int) -> Iterator[tuple[int, 
         start = behind
 
 
-def each_proven(frame: Timeframe, texts: Iterable[Text], before_ms: int) -> Iterator[tuple[Text, pl.Series | None]]:
+def validate_each(
+    timeframe: Timeframe, texts: Iterable[Text], before_ms: int
+) -> Iterator[tuple[Text, pl.Series | None]]:
     """Every text, in order, with the open times of its rows if each of them is a sound one by itself and opens before
     `before_ms`; with None if anything is less than certain. That the times increase is not promised.
     """
     with ThreadPoolExecutor(_AHEAD) as pool:
         under_way: deque[tuple[Text, Callable[[], pl.Series | None]]] = deque()
         for text in texts:
-            under_way.append((text, _begun(pool, frame, text, before_ms)))
+            under_way.append((text, _submit(pool, timeframe, text, before_ms)))
             if len(under_way) > _AHEAD:
                 first, proven = under_way.popleft()
                 yield first, proven()
         yield from ((text, proven()) for text, proven in under_way)
 
 
-def _begun(pool: ThreadPoolExecutor, frame: Timeframe, text: Text, before_ms: int) -> Callable[[], pl.Series | None]:
+def _submit(
+    pool: ThreadPoolExecutor, timeframe: Timeframe, text: Text, before_ms: int
+) -> Callable[[], pl.Series | None]:
     """Has polars read the text in a thread; what is returned searches the bytes meanwhile, and tells."""
     if len(text.lines) <= _FEW:
-        return partial(_checked, frame, text.rows, before_ms)
-    opens = pool.submit(_read, frame, text, before_ms)
+        return partial(_checked, timeframe, text.rows, before_ms)
+    opens = pool.submit(_read, timeframe, text, before_ms)
     return lambda: opens.result() if _is_plain(text) else None
 
 
-def _checked(frame: Timeframe, rows: bytes, before_ms: int) -> pl.Series | None:
-    opens, good, _ = check_lines(frame, rows)
+def _checked(timeframe: Timeframe, rows: bytes, before_ms: int) -> pl.Series | None:
+    opens, good, _ = check_lines(timeframe, rows)
     return pl.Series(opens, dtype=pl.Int64) if good == len(rows) and opens[-1] < before_ms else None
 
 
@@ -105,17 +109,17 @@ def _is_plain(text: Text) -> bool:
     return True
 
 
-def _read(frame: Timeframe, text: Text, before_ms: int) -> pl.Series | None:
+def _read(timeframe: Timeframe, text: Text, before_ms: int) -> pl.Series | None:
     """The open times of plain rows if each is a candle; of others it may say anything."""
     lines = pl.scan_csv(text.lines, schema=_SCHEMA, has_header=text.first > 0, quote_char=None, glob=False)
     try:
-        good = _is_candle(frame, before_ms) & _is_stamped(*_days(text))
+        good = _is_candle(timeframe, before_ms) & _is_stamped(*_days(text))
         opens, good_each = lines.select("timestamp", good=good).collect(engine="streaming")
     except (ValueError, pl.exceptions.PolarsError):
         return None
     if good_each.null_count() or not good_each.all():
         return None
-    if frame.step_ms is None and not all(map(frame.is_open, opens)):
+    if timeframe.step_ms is None and not all(map(timeframe.is_open, opens)):
         return None
     return opens
 
@@ -144,12 +148,12 @@ def _is_stamped(first_day: int, last_day: int) -> pl.Expr:
     return exact & stamp.str.starts_with(date) & stamp.str.ends_with(clock)
 
 
-def _is_candle(frame: Timeframe, before_ms: int) -> pl.Expr:
+def _is_candle(timeframe: Timeframe, before_ms: int) -> pl.Expr:
     """What makes a row of the right shape a closed candle; null if something in it is no number."""
     time = pl.col("timestamp")
     opened, high, low, close, volume, turnover = map(pl.col, COLUMNS[2:])
     good = (time >= OLDEST_MS) & (time < before_ms)
-    if frame.step_ms:
-        good &= (time - frame.floor(0)) % frame.step_ms == 0
+    if timeframe.step_ms:
+        good &= (time - timeframe.floor(0)) % timeframe.step_ms == 0
     good &= (low > 0) & (low <= opened) & (low <= close) & (opened <= high) & (close <= high)
     return good & (high < inf) & (volume < inf) & (turnover < inf)

@@ -30,17 +30,17 @@ class Files:
 
     def replace(self, path: Path, parts: Iterable[bytes]) -> int:
         """Puts a new file in the place of the old one, for good; its size."""
-        size = self.put_over(path, parts)
+        size = self.atomic_replace(path, parts)
         self.sync(target_of(path).parent)
         return size
 
-    def put_over(self, path: Path, parts: Iterable[bytes]) -> int:
+    def atomic_replace(self, path: Path, parts: Iterable[bytes]) -> int:
         """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size.
 
         The new file has the old one's mode, and its owner where that is allowed. The renaming itself outlives a power
         loss only once the directory is synced.
         """
-        target, new = target_of(path), beside_of(path)
+        target, new = target_of(path), temp_path(path)
         try:
             remove_if_there(self.disk, new)
             size = self._write_new(new, target, parts)
@@ -72,7 +72,7 @@ class Files:
         finally:
             self.disk.close(file)
 
-    def cut(self, path: Path, size: int) -> None:
+    def truncate(self, path: Path, size: int) -> None:
         """Leaves only so many bytes of a file, for good."""
         file = self.disk.open(path, os.O_WRONLY)
         try:
@@ -87,7 +87,7 @@ def target_of(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
-def beside_of(path: Path) -> Path:
+def temp_path(path: Path) -> Path:
     """Where what is to be put over a file is written first; a crash may leave it there."""
     target = target_of(path)
     return target.with_name(f"{target.name}.new")
@@ -109,15 +109,15 @@ def _take_after(file: int, old: Path) -> None:
 
 
 @contextmanager
-def storage(path: Path) -> Iterator[None]:
+def map_os_errors(path: Path) -> Iterator[None]:
     """The system's errors as one sentence about the file."""
     try:
         yield
     except OSError as error:
-        raise refused(path, error) from error
+        raise storage_error(path, error) from error
 
 
-def refused(path: Path, error: OSError) -> StorageError:
+def storage_error(path: Path, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"the disk is full: {path} could not be written; what it holds is intact")
     return StorageError(f"{path} could not be read or written ({reason(path, error)}); what it holds is intact")

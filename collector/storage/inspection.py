@@ -38,7 +38,7 @@ class Checkpoint:
     changed_ns: int = 0
 
 
-def is_there(path: Path) -> bool:
+def file_exists(path: Path) -> bool:
     """Whether there is a candle file to be read; none is where one can be made.
 
     Raises:
@@ -57,7 +57,7 @@ def is_there(path: Path) -> bool:
 
 
 @contextmanager
-def mapped(disk: Disk, path: Path) -> Iterator[Bytes]:
+def mmap_file(disk: Disk, path: Path) -> Iterator[Bytes]:
     """The bytes of a file without reading them all; empty for one that does not exist or is empty."""
     if not path.exists() or not path.stat().st_size:
         yield b""
@@ -80,7 +80,7 @@ def changed_ns(path: Path) -> int:
         return 0
 
 
-def trusted(path: Path, checkpoint: Checkpoint | None) -> Checkpoint | None:
+def valid_checkpoint(path: Path, checkpoint: Checkpoint | None) -> Checkpoint | None:
     """The mark of a file, unless somebody has written over what the file held when it was made."""
     if checkpoint is None:
         return None
@@ -91,7 +91,7 @@ def trusted(path: Path, checkpoint: Checkpoint | None) -> Checkpoint | None:
     return checkpoint if status.st_size != checkpoint.size or checkpoint.changed_ns in (0, status.st_mtime_ns) else None
 
 
-def read_after(frame: Timeframe, data: Bytes, checkpoint: Checkpoint) -> tuple[int, Spans, str] | None:
+def read_from_checkpoint(timeframe: Timeframe, data: Bytes, checkpoint: Checkpoint) -> tuple[int, Spans, str] | None:
     """What came after a mark: up to which byte the file is good, what it holds, and what is wrong with the rest.
 
     None where the mark does not fit, or where what came after it is neither sound rows nor what a crash leaves.
@@ -99,10 +99,10 @@ def read_after(frame: Timeframe, data: Bytes, checkpoint: Checkpoint) -> tuple[i
     if data[: len(HEADER)] != HEADER or not _fits(data, checkpoint):
         return None
     rest = bytes(data[checkpoint.size :])
-    opens, good, why = check_lines(frame, rest.rstrip(b"\0"), checkpoint.last_ms)
+    opens, good, why = check_lines(timeframe, rest.rstrip(b"\0"), checkpoint.last_ms)
     if b"\n" in rest[good:]:
         return None
-    held = checkpoint.held | covered_spans(frame, opens)
+    held = checkpoint.held | covered_spans(timeframe, opens)
     return checkpoint.size + good, held, why or ("zeros where rows should be" if good < len(rest) else "")
 
 
@@ -115,11 +115,11 @@ def _fits(data: Bytes, checkpoint: Checkpoint) -> bool:
     return all(data[at : at + 16].startswith(b"%d," % open_ms) for at, open_ms in starts)
 
 
-def covered_by(frame: Timeframe, times: pl.Series) -> Spans:
+def covered_by_times(timeframe: Timeframe, times: pl.Series) -> Spans:
     """The same as `rows.coverage`, for a column of times that may be long."""
-    step = frame.step_ms
+    step = timeframe.step_ms
     if step is None:
-        return covered_spans(frame, times.to_list())
+        return covered_spans(timeframe, times.to_list())
     if len(times) and times[-1] - times[0] == (len(times) - 1) * step:
         return Spans.between(times[0], times[-1] + step)
     breaks = (times.diff() != step).fill_null(value=True)

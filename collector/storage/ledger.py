@@ -34,17 +34,17 @@ from collector.errors import StorageError
 from collector.logs import get_logger
 from collector.machine.disk import THIS_DISK, Disk
 from collector.machine.own_files import NotAFile, create_own, expect_own, reason, remove_if_there, sync_directory
-from collector.storage.inspection import Checkpoint
-from collector.storage.ownership import (
+from collector.storage.data_directory import (
     OWN,
     checked_identity,
     is_claimed,
-    owned,
+    lock_directory,
     record_ban,
     recorded_ban,
     refuse_another_category,
     write_identity,
 )
+from collector.storage.inspection import Checkpoint
 
 log = get_logger(__name__)
 
@@ -118,7 +118,7 @@ class Ledger:
 
     def claim(self) -> None:
         """Says whose candles the directory holds from now on: the exchange has answered."""
-        with _storage(self._directory):
+        with _map_errors(self._directory):
             write_identity(self._disk, self._directory, self._identity)
 
     def load(self, coverage: CoverageIndex) -> dict[Series, Checkpoint]:
@@ -144,7 +144,7 @@ class Ledger:
         try:
             _write(self._database, entries)
         except sqlite3.Error as error:
-            with _storage(self._directory):
+            with _map_errors(self._directory):
                 known = _known(self._database) + entries.known
                 everything = _entries(self._coverage, dict.fromkeys(self._coverage.records) | self._checkpoints)
                 fresh = _fresh(self._disk, self.path, attrs.evolve(everything, known=known))
@@ -162,7 +162,7 @@ class Ledger:
         return recorded_ban(self._disk, self._directory.parent)
 
     def save_ban(self, until_ms: int) -> None:
-        with _storage(self._directory):
+        with _map_errors(self._directory):
             record_ban(self._disk, self._directory.parent, until_ms)
 
 
@@ -175,8 +175,8 @@ def open_ledger(disk: Disk, data_dir: Path, exchange: str, category: str) -> Ite
         SettingsError: it cannot be written, or holds the candles of another exchange or category.
         StorageError: the disk refuses.
     """
-    with owned(disk, data_dir) as own:
-        with _storage(own):
+    with lock_directory(disk, data_dir) as own:
+        with _map_errors(own):
             identity = checked_identity(disk, own, exchange, category)
         ledger = Ledger(disk, own, identity, _open_database(disk, own / _FILE))
         try:
@@ -186,7 +186,7 @@ def open_ledger(disk: Disk, data_dir: Path, exchange: str, category: str) -> Ite
 
 
 @attrs.frozen
-class Saved:
+class LedgerSnapshot:
     """A ledger as somebody read it: the book, what is held in it included, and the marks of the files."""
 
     coverage: CoverageIndex
@@ -236,7 +236,7 @@ def _was_cut(series: Series, checkpoint: Checkpoint, held: Spans) -> bool:
     return before <= NEWEST <= now and held[0].start_ms > checkpoint.first_ms
 
 
-def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Saved:
+def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> LedgerSnapshot:
     """What the ledger of a directory says, also while a collector owns it; nothing is changed.
 
     Raises:
@@ -246,16 +246,16 @@ def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Sav
     refuse_another_category(disk, data_dir, category)
     path, coverage = data_dir / OWN / _FILE, CoverageIndex()
     try:
-        with _storage(path.parent):
+        with _map_errors(path.parent):
             if not path.exists():
-                return Saved(coverage, {})
+                return LedgerSnapshot(coverage, {})
             with closing(_reading(disk, path)) as database:
                 checkpoints = _load(database, coverage)
     except _UNREADABLE as error:
         raise StorageError(f"the ledger in {path.parent} could not be read ({error})") from error
     for series, checkpoint in checkpoints.items():
         coverage[series].held = checkpoint.held
-    return Saved(coverage, checkpoints)
+    return LedgerSnapshot(coverage, checkpoints)
 
 
 def read_disagreements(disk: Disk, data_dir: Path, coarser: Series, finer: Series) -> dict[int, Known]:
@@ -379,7 +379,7 @@ def _begun_anew(disk: Disk, path: Path, why: Exception) -> sqlite3.Connection:
     Raises:
         StorageError: no other can be made there either.
     """
-    with _storage(path.parent):
+    with _map_errors(path.parent):
         fresh = _fresh(disk, path, _Entries())
         log.warning("the ledger cannot be read, the files are read instead", why=_said(why))
         return _put_in_place(disk, fresh, path)
@@ -518,7 +518,7 @@ def _spans(pairs: list[Pair]) -> Spans:
 
 
 @contextmanager
-def _storage(path: Path) -> Iterator[None]:
+def _map_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:

@@ -31,7 +31,7 @@ from collector.machine.disk import Disk
 from collector.machine.own_files import NotAFile, open_own
 
 NAME = "lock"
-UNSEEN = "unknown"  # the process that holds a lock, where we cannot see it
+UNKNOWN = "unknown"  # the process that holds a lock, where we cannot see it
 _TRIES = 10  # those who only look hold it for some microseconds
 _PAUSE_S = 0.01
 # A line of /proc/locks: "1: FLOCK  ADVISORY  WRITE 4711 fe:00:131099 0 EOF". Who waits has "->" in it.
@@ -46,7 +46,7 @@ class Holder:
     is_collector: bool = True
 
 
-class Held(Exception):
+class LockHeld(Exception):
     """Somebody else has the lock."""
 
     def __init__(self, holder: Holder) -> None:
@@ -55,7 +55,7 @@ class Held(Exception):
 
 
 @contextmanager
-def locked(disk: Disk, directory: Path, own: Path) -> Iterator[None]:
+def hold_lock(disk: Disk, directory: Path, own: Path) -> Iterator[None]:
     """Holds the lock of a data directory, a file in `own`, while it is entered.
 
     Raises:
@@ -63,12 +63,12 @@ def locked(disk: Disk, directory: Path, own: Path) -> Iterator[None]:
         OSError: making or opening the file fails.
     """
     with ExitStack() as stack:
-        file = _acquired(disk, own / NAME)
+        file = _acquire(disk, own / NAME)
         stack.callback(disk.close, file)
         guard = disk.open(directory, os.O_RDONLY)
         stack.callback(disk.close, guard)
         if holder := _guard_holder(disk, os.fstat(guard), os.fstat(file)):
-            raise Held(holder)
+            raise LockHeld(holder)
         with suppress(OSError):  # a reader has locked it, or a network file system cannot
             disk.lock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with suppress(OSError):  # a full disk has no room for the number, and is no reason not to start
@@ -97,22 +97,22 @@ def find_holder(disk: Disk, directory: Path, own: Path) -> Holder | None:
         disk.close(file)
 
 
-def _acquired(disk: Disk, path: Path) -> int:
+def _acquire(disk: Disk, path: Path) -> int:
     """Opens and locks the file that the name leads to, which is for its owner alone."""
     for _ in range(_TRIES):
-        file = _opened(disk, path)
+        file = _open_lock(disk, path)
         taken = False
         try:
-            taken = _take(disk, file, path)
+            taken = _try_take(disk, file, path)
             if taken:
                 return file
         finally:
             if not taken:
                 disk.close(file)
-    raise Held(Holder(UNSEEN))
+    raise LockHeld(Holder(UNKNOWN))
 
 
-def _opened(disk: Disk, path: Path) -> int:
+def _open_lock(disk: Disk, path: Path) -> int:
     try:
         return open_own(disk, path, os.O_RDWR | os.O_CREAT, 0o600)
     except NotAFile:
@@ -122,7 +122,7 @@ def _opened(disk: Disk, path: Path) -> int:
     return open_own(disk, path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
-def _take(disk: Disk, file: int, path: Path) -> bool:
+def _try_take(disk: Disk, file: int, path: Path) -> bool:
     """Whether the file is locked now, and good. A bad one gives way to another.
 
     Raises:
@@ -130,7 +130,7 @@ def _take(disk: Disk, file: int, path: Path) -> bool:
     """
     has_lock, found = _locks_in_time(disk, file), os.fstat(file)
     if not has_lock and (holder := _holder_that_counts(disk, file)):
-        raise Held(holder)
+        raise LockHeld(holder)
     if has_lock and _is_private(found) and _is_in_place(found, path):
         return True
     _replace(disk, path, found)
@@ -183,12 +183,12 @@ def _is_private(found: os.stat_result) -> bool:
 def _holder_that_counts(disk: Disk, file: int) -> Holder | None:
     """Who holds the lock on an open file; None if it is somebody who can only read it."""
     found = os.fstat(file)
-    update_gaps = disk.read(file, 20).decode("ascii", "replace").strip()
+    written = disk.read(file, 20).decode("ascii", "replace").strip()
     holders = [*_holders(disk, found)]
     for process, _ in holders:
         if _can_write(disk, process, file):
-            return Holder(str(process), is_collector=update_gaps in ("", str(process)))
-    return None if any(certain for _, certain in holders) else Holder(UNSEEN)
+            return Holder(str(process), is_collector=written in ("", str(process)))
+    return None if any(certain for _, certain in holders) else Holder(UNKNOWN)
 
 
 def _seen_holder(disk: Disk, found: os.stat_result) -> Holder | None:

@@ -87,34 +87,34 @@ def longest_run(numbers: Sequence[int]) -> list[bool]:
     return stands
 
 
-def first_gaps(frame: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[RowGap, ...]:
+def first_gaps(timeframe: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[RowGap, ...]:
     """The first places where candles are missing between rows that increase in time."""
-    if frame.step_ms is None:
+    if timeframe.step_ms is None:
         pairs = zip(rows[1:].to_list(), opens.to_list(), opens[1:].to_list(), strict=False)
     else:
-        after = (opens.diff() > frame.step_ms).arg_true().head(most)
+        after = (opens.diff() > timeframe.step_ms).arg_true().head(most)
         pairs = zip(rows.gather(after), opens.gather(after - 1), opens.gather(after), strict=True)
-    return tuple(islice(_gaps(frame, pairs), most))
+    return tuple(islice(_gaps(timeframe, pairs), most))
 
 
-def _gaps(frame: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[RowGap]:
+def _gaps(timeframe: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[RowGap]:
     for row, before_ms, open_ms in pairs:
-        start_ms = frame.close(before_ms)
+        start_ms = timeframe.close(before_ms)
         if start_ms < open_ms:
-            yield RowGap(row, before_ms, open_ms, Span(start_ms, open_ms), frame.count(start_ms, open_ms))
+            yield RowGap(row, before_ms, open_ms, Span(start_ms, open_ms), timeframe.count(start_ms, open_ms))
 
 
-def likely_timeframe(frame: Timeframe, opens: pl.Series) -> Timeframe | None:
+def likely_timeframe(timeframe: Timeframe, opens: pl.Series) -> Timeframe | None:
     """Another timeframe whose distance most rows keep from the row before them; None if there is none."""
     steps = opens.diff().drop_nulls()
-    if len(steps) < _ALIKE or (frame.step_ms and (steps == frame.step_ms).sum() * 2 > len(steps)):
+    if len(steps) < _ALIKE or (timeframe.step_ms and (steps == timeframe.step_ms).sum() * 2 > len(steps)):
         return None
     months = TIMEFRAMES["M"]
-    if frame is months and all(map(months.is_open, opens)):
+    if timeframe is months and all(map(months.is_open, opens)):
         return None
     if is_increasing(opens) and all(map(months.is_open, opens)):
         return months
     counts = steps.value_counts(sort=True, name="rows")
     step_ms, rows = counts.row(0)
-    likely = [each for each in TIMEFRAMES.values() if each.step_ms == step_ms and each != frame]
+    likely = [each for each in TIMEFRAMES.values() if each.step_ms == step_ms and each != timeframe]
     return likely[0] if likely and rows * 2 > len(steps) else None

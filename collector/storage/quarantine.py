@@ -19,8 +19,8 @@ from collector.core.candle import Series, Timeframe
 from collector.core.rows import Rows, covered_spans
 from collector.core.spans import Spans
 from collector.machine.disk import Disk
-from collector.storage.files import Files, storage, target_of
-from collector.storage.recovery import sound_rows
+from collector.storage.files import Files, map_os_errors, target_of
+from collector.storage.recovery import valid_rows
 
 _PENDING = ".pending"
 _PIECE = re.compile(rf"(?P<file>.+)\.(cut|set-aside)-[0-9]+(?:{re.escape(_PENDING)})?")
@@ -41,13 +41,15 @@ class Quarantine:
     _files: Files
     _waiting: dict[Path, dict[str, list[str]]] = attrs.field(factory=dict)  # by directory, as it was listed, and file
 
-    def pieces(self, frame: Timeframe, path: Path) -> tuple[Piece, ...]:
+    def pieces(self, timeframe: Timeframe, path: Path) -> tuple[Piece, ...]:
         """Those of a file that wait."""
         target = target_of(path)
         names = self._of(target.parent).get(target.name, ())
         waiting = [target.with_name(name) for name in sorted(names) if name.endswith(_PENDING)]
         waiting = [path for path in waiting if path.is_file()]  # a pipe would make us wait for ever
-        pieces = [Piece(each, covered_spans(frame, sorted(sound_rows(frame, self._read(each))))) for each in waiting]
+        pieces = [
+            Piece(each, covered_spans(timeframe, sorted(valid_rows(timeframe, self._read(each))))) for each in waiting
+        ]
         for piece in pieces:
             if not piece.covered:
                 self.finish(piece)
@@ -58,7 +60,7 @@ class Quarantine:
         files = [file for file, names in self._of(directory).items() if any(each.endswith(_PENDING) for each in names)]
         return {series for file in files if (series := Series.of_file(file))}
 
-    def set_aside(self, path: Path, *, pending: bool) -> Path:
+    def keep_file(self, path: Path, *, pending: bool) -> Path:
         """Gives a whole file the name of a piece; the name it has once it is used up."""
         target = target_of(path)
         name = _unused(target, "set-aside")
@@ -67,7 +69,7 @@ class Quarantine:
         self._forget(target.parent)
         return name
 
-    def cut(self, path: Path, rest: bytes, *, pending: bool) -> Path:
+    def keep_tail(self, path: Path, rest: bytes, *, pending: bool) -> Path:
         """Keeps what is going to be cut off a file. What a killed start has kept already is kept once."""
         target = target_of(path)
         for piece in map(target.with_name, self._of(target.parent).get(target.name, [])):
@@ -78,7 +80,7 @@ class Quarantine:
         self._forget(target.parent)
         return name
 
-    def remove(self, path: Path, lines: bytes) -> Path:
+    def keep_removed(self, path: Path, lines: bytes) -> Path:
         """Keeps what is going to be taken out of a file for good."""
         name = _unused(target_of(path), "removed")
         self._files.replace(name, [lines])
@@ -106,23 +108,23 @@ class Quarantine:
         return self._waiting[directory]
 
 
-def rows_in(disk: Disk, frame: Timeframe, pieces: Iterable[Piece], spans: Spans) -> Rows:
+def rows_in(disk: Disk, timeframe: Timeframe, pieces: Iterable[Piece], spans: Spans) -> Rows:
     """The sound rows of some pieces whose candles open in these spans."""
     rows: dict[int, bytes] = {}
     for piece in pieces:
-        rows |= sound_rows(frame, disk.read_all(piece.path))
+        rows |= valid_rows(timeframe, disk.read_all(piece.path))
     opens = sorted(open_ms for open_ms in rows if open_ms in spans)
-    return Rows(b"".join(rows[open_ms] for open_ms in opens), covered_spans(frame, opens))
+    return Rows(b"".join(rows[open_ms] for open_ms in opens), covered_spans(timeframe, opens))
 
 
-def kept_lines(disk: Disk, path: Path) -> frozenset[bytes]:
+def quarantined_lines(disk: Disk, path: Path) -> frozenset[bytes]:
     """The lines of everything that was cut off or set aside of a file, whether it waits or not.
 
     Raises:
         StorageError: it cannot be read.
     """
     target = target_of(path)
-    with storage(target):
+    with map_os_errors(target):
         named = [(target.with_name(name), _PIECE.fullmatch(name)) for name in disk.names(target.parent)]
         pieces = [each for each, match in named if match and match["file"] == target.name and each.is_file()]
         return frozenset(line.rstrip(b"\r") for piece in pieces for line in disk.read_all(piece).split(b"\n"))

@@ -27,9 +27,9 @@ from collector.core.merging import same_numbers
 from collector.core.rows import HEADER, LATEST_MS, check_lines, covered_spans
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted, moment_text
-from collector.storage.defects import sound_open
-from collector.storage.fast_check import Text, blocks, each_proven
-from collector.storage.inspection import Bytes, Checkpoint, covered_by, read_after
+from collector.storage.defects import valid_open_ms
+from collector.storage.fast_check import Text, blocks, validate_each
+from collector.storage.inspection import Bytes, Checkpoint, covered_by_times, read_from_checkpoint
 from collector.storage.ordering import is_increasing, likely_timeframe
 
 _BLOCK = 32 * 1024 * 1024  # bytes that are proven sound at once
@@ -56,7 +56,7 @@ class Rest:
 
 
 @attrs.frozen
-class Found:
+class Recovery:
     """What a file holds.
 
     The first `size` bytes stay, and hold `held`, of which the mark vouches for `remembered`. If `mended` says that they
@@ -67,8 +67,8 @@ class Found:
     size: int
     held: Spans
     why: str = ""
-    remembered: Spans = NOTHING
-    mended: str = ""
+    checkpointed: Spans = NOTHING
+    repaired: str = ""
     text: bytes = b""
     rows: int = 0
     rest: Rest | None = None
@@ -90,33 +90,33 @@ class Found:
             return f"is left alone unless --allow-replace is given ({self.why})"
         if self.rest:
             return f"is {'cut' if self.held else 'set aside'} ({self.why})"
-        return f"is put right ({self.mended or self.why})"
+        return f"is put right ({self.repaired or self.why})"
 
 
-def recover(frame: Timeframe, data: Bytes, checkpoint: Checkpoint | None) -> Found:
+def recover(timeframe: Timeframe, data: Bytes, checkpoint: Checkpoint | None) -> Recovery:
     """Reads a file; with a mark that still fits, only what came after it, if that is sound."""
-    known = read_after(frame, data, checkpoint) if checkpoint else None
+    known = read_from_checkpoint(timeframe, data, checkpoint) if checkpoint else None
     if known:
         size, held, why = known
-        return Found(size, held, why, checkpoint.held if checkpoint else NOTHING)
+        return Recovery(size, held, why, checkpoint.held if checkpoint else NOTHING)
     end = data.rfind(b"\n") + 1
-    opens = _proven(frame, data, end)
+    opens = _validated(timeframe, data, end)
     if opens is None:
-        return _taken_apart(frame, bytes(data))
-    if likely := likely_timeframe(frame, opens):
+        return _parse_lines(timeframe, bytes(data))
+    if likely := likely_timeframe(timeframe, opens):
         return _of_another(likely, len(opens))
-    return Found(end, covered_by(frame, opens), _crash(bytes(data[end:])))
+    return Recovery(end, covered_by_times(timeframe, opens), _crash(bytes(data[end:])))
 
 
-def sound_rows(frame: Timeframe, data: bytes) -> dict[int, bytes]:
+def valid_rows(timeframe: Timeframe, data: bytes) -> dict[int, bytes]:
     """The rows in what was kept of a file that are sound by themselves, by their open times.
 
     Rows of another timeframe are left out: their times may be on the grid, and their numbers are of another candle.
     """
     lines = [_clean(line) for line in data.split(b"\n")[:-1]]
-    opens = list(_opens(frame, lines))
+    opens = list(_opens(timeframe, lines))
     rows = {open_ms: line + b"\n" for open_ms, line in zip(opens, lines, strict=True) if open_ms is not None}
-    return {} if likely_timeframe(frame, pl.Series(sorted(rows), dtype=pl.Int64)) else rows
+    return {} if likely_timeframe(timeframe, pl.Series(sorted(rows), dtype=pl.Int64)) else rows
 
 
 def _crash(rest: bytes) -> str:
@@ -124,7 +124,7 @@ def _crash(rest: bytes) -> str:
     return "" if not rest else "the last line is not whole" if rest.strip(b"\0") else "zeros where rows should be"
 
 
-def _proven(frame: Timeframe, data: Bytes, end: int) -> pl.Series | None:
+def _validated(timeframe: Timeframe, data: Bytes, end: int) -> pl.Series | None:
     """The open times of all rows, if each is certainly sound and comes after the one before."""
     if data[: len(HEADER)] != HEADER:
         return None
@@ -133,7 +133,7 @@ def _proven(frame: Timeframe, data: Bytes, end: int) -> pl.Series | None:
     spans = blocks(data, 0, end, _BLOCK)
     texts = (Text(bytes(data[at:behind]), 0 if at else len(HEADER)) for at, behind in spans)
     times: list[pl.Series] = []
-    for _, opens in each_proven(frame, texts, LATEST_MS + 1):
+    for _, opens in validate_each(timeframe, texts, LATEST_MS + 1):
         if opens is None:
             return None
         times.append(opens)
@@ -150,7 +150,7 @@ class _Line:
     open_ms: int | None
 
 
-def _taken_apart(frame: Timeframe, data: bytes) -> Found:
+def _parse_lines(timeframe: Timeframe, data: bytes) -> Recovery:
     """Goes through a file line by line."""
     *lines, torn = data.split(b"\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
@@ -162,44 +162,46 @@ def _taken_apart(frame: Timeframe, data: bytes) -> Found:
     has_header = clean[0] + b"\n" == HEADER
     every = [
         _Line(start, text, open_ms)
-        for start, text, open_ms in zip(starts, clean, _opens(frame, clean), strict=True)
+        for start, text, open_ms in zip(starts, clean, _opens(timeframe, clean), strict=True)
         if text and text + b"\n" != HEADER  # a header that is there again, and a line that is blank, are no loss
     ]
     sound = sorted({line.open_ms for line in every if line.open_ms is not None})
-    if likely := likely_timeframe(frame, pl.Series(sound, dtype=pl.Int64)):
+    if likely := likely_timeframe(timeframe, pl.Series(sound, dtype=pl.Int64)):
         return _of_another(likely, len(every))
     bad = _first_bad(every) if has_header else 0
     if bad is None:
-        return _mended(frame, data, end, every, _crash(torn.strip(b"\r")), None)
-    why = f"{_what(frame, every, bad)}" if has_header else "its first line is not our header"
+        return _repaired(timeframe, data, end, every, _crash(torn.strip(b"\r")), None)
+    why = f"{_what(timeframe, every, bad)}" if has_header else "its first line is not our header"
     goes = every[bad:]
     size = goes[0].start if has_header else 0
-    return _mended(frame, data, size, every[:bad], why, _rest(frame, why, goes, torn))
+    return _repaired(timeframe, data, size, every[:bad], why, _rest(timeframe, why, goes, torn))
 
 
-def _of_another(frame: Timeframe, rows: int) -> Found:
-    why = f"its rows look like those of timeframe {frame}"
-    return Found(0, NOTHING, why, rest=Rest(why, 0, NOTHING, rows))
+def _of_another(timeframe: Timeframe, rows: int) -> Recovery:
+    why = f"its rows look like those of timeframe {timeframe}"
+    return Recovery(0, NOTHING, why, rest=Rest(why, 0, NOTHING, rows))
 
 
-def _without_a_line(torn: bytes) -> Found:
+def _without_a_line(torn: bytes) -> Recovery:
     if HEADER.startswith(torn.rstrip(b"\0")):
-        return Found(0, NOTHING, "its header was not written whole")
+        return Recovery(0, NOTHING, "its header was not written whole")
     why = "its first line is not our header"
-    return Found(0, NOTHING, why, rest=Rest(why, 0, NOTHING, _foreign([], torn)))
+    return Recovery(0, NOTHING, why, rest=Rest(why, 0, NOTHING, _foreign([], torn)))
 
 
-def _mended(frame: Timeframe, data: bytes, size: int, stay: Sequence[_Line], why: str, rest: Rest | None) -> Found:
+def _repaired(
+    timeframe: Timeframe, data: bytes, size: int, stay: Sequence[_Line], why: str, rest: Rest | None
+) -> Recovery:
     """The part of a file that stays, in order, each row once."""
     rows = {line.open_ms: line.text + b"\n" for line in stay if line.open_ms is not None}
     text = HEADER + b"".join(rows[open_ms] for open_ms in sorted(rows)) if size else b""
-    held = covered_spans(frame, sorted(rows))
+    held = covered_spans(timeframe, sorted(rows))
     if text == data[:size]:
-        return Found(size, held, why, rows=len(rows), rest=rest)
-    return Found(size, held, why, mended=_mending(data[:size], stay), text=text, rows=len(rows), rest=rest)
+        return Recovery(size, held, why, rows=len(rows), rest=rest)
+    return Recovery(size, held, why, repaired=_repairs(data[:size], stay), text=text, rows=len(rows), rest=rest)
 
 
-def _mending(data: bytes, stay: Sequence[_Line]) -> str:
+def _repairs(data: bytes, stay: Sequence[_Line]) -> str:
     """What was wrong, in words."""
     opens = [line.open_ms for line in stay if line.open_ms is not None]
     found = {
@@ -220,20 +222,20 @@ def _first_bad(lines: Sequence[_Line]) -> int | None:
     return None
 
 
-def _what(frame: Timeframe, lines: Sequence[_Line], bad: int) -> str:
+def _what(timeframe: Timeframe, lines: Sequence[_Line], bad: int) -> str:
     """What is wrong with a line, and where it stands."""
     line = lines[bad]
     if line.open_ms is None:
-        what = "zero bytes" if b"\0" in line.text else str(check_lines(frame, line.text + b"\n")[2])
+        what = "zero bytes" if b"\0" in line.text else str(check_lines(timeframe, line.text + b"\n")[2])
     else:
         what = f"another row of {moment_text(line.open_ms)}"
     return f"{what} at byte {line.start}"
 
 
-def _rest(frame: Timeframe, why: str, lines: Sequence[_Line], torn: bytes) -> Rest:
+def _rest(timeframe: Timeframe, why: str, lines: Sequence[_Line], torn: bytes) -> Rest:
     opens = sorted({line.open_ms for line in lines if line.open_ms is not None})
     bad = [line.text for line in lines if line.open_ms is None]
-    return Rest(why, len(opens), covered_spans(frame, opens), _foreign(bad, torn))
+    return Rest(why, len(opens), covered_spans(timeframe, opens), _foreign(bad, torn))
 
 
 def _foreign(lines: Iterable[bytes], torn: bytes) -> int:
@@ -252,10 +254,10 @@ def _clean(line: bytes) -> bytes:
     return line.rstrip(b"\r")
 
 
-def _opens(frame: Timeframe, lines: Sequence[bytes]) -> Iterator[int | None]:
+def _opens(timeframe: Timeframe, lines: Sequence[bytes]) -> Iterator[int | None]:
     """The open time of each line that is a sound row by itself; None for any other."""
     for at in range(0, len(lines), _LINES):
         some = lines[at : at + _LINES]
         text = b"".join(line + b"\n" for line in some)
-        opens, good, _ = check_lines(frame, text)
-        yield from opens if good == len(text) else (sound_open(frame, line) for line in some)
+        opens, good, _ = check_lines(timeframe, text)
+        yield from opens if good == len(text) else (valid_open_ms(timeframe, line) for line in some)

@@ -9,9 +9,9 @@ from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.errors import SettingsError
 from collector.machine.disk import Disk
-from collector.storage.defects import told_open
-from collector.storage.ledger import Saved, read_ledger
-from collector.storage.ownership import refuse_if_absent
+from collector.storage.data_directory import refuse_if_absent
+from collector.storage.defects import parse_open_ms
+from collector.storage.ledger import LedgerSnapshot, read_ledger
 
 _END = 256  # bytes: some two rows
 
@@ -21,7 +21,7 @@ def known_series(disk: Disk, data_dir: Path, coverage: CoverageIndex) -> set[Ser
     return {series for _, series in _files(disk, data_dir)} | {series for series, record in coverage if record.is_known}
 
 
-def as_of_ms(disk: Disk, data_dir: Path, saved: Saved, local_ms: int) -> int:
+def as_of_ms(disk: Disk, data_dir: Path, saved: LedgerSnapshot, local_ms: int) -> int:
     """The moment from which days of history count back: the exchange's time when something was last stored.
 
     The ledger knows it, up to a candle; without one, the newest candle of the files does; without any, it is now.
@@ -55,7 +55,7 @@ def _last_close_ms(disk: Disk, path: Path, series: Series) -> int:
             disk.close(file)
     except OSError:
         return 0
-    open_ms = told_open(end.rpartition(b"\n")[0].rpartition(b"\n")[2])
+    open_ms = parse_open_ms(end.rpartition(b"\n")[0].rpartition(b"\n")[2])
     return series.timeframe.close(open_ms) if open_ms and series.timeframe.is_open(open_ms) else 0
 
 

@@ -34,8 +34,8 @@ from collector.monitoring.status import Reporter
 from collector.pipeline.service import serve
 from collector.sandbox import Sandbox
 from collector.settings.settings import Settings
+from collector.storage.data_directory import OWN, lock_directory, lock_holder
 from collector.storage.ledger import open_ledger
-from collector.storage.ownership import OWN, owned, owner
 from tests.campaign.process import variables
 from tests.support.disks import FullDisk
 from tests.support.market import market, served, settings_for
@@ -157,7 +157,7 @@ def test_json_says_why_there_is_no_report(
             local.settimeout(0.0)
             monkeypatch.setattr(status_client, "_TIMEOUT_S", 0.05)
             assert answer() == (1, True)
-    monkeypatch.setattr(status_client, "owner", refuse)
+    monkeypatch.setattr(status_client, "lock_holder", refuse)
     assert answer() == (1, None)
     status, out, _ = ask(settings, "--json", "--mode", "half")
     assert (status, json.loads(out)["running"]) == (2, None)
@@ -169,7 +169,7 @@ def test_a_directory_that_may_not_be_read_is_json_too(
     settings = settings_of(box, tmp_path)
     settings.data_dir.mkdir()
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    monkeypatch.setattr(status_client, "owner", refuse)
+    monkeypatch.setattr(status_client, "lock_holder", refuse)
     status, out, _ = ask(settings, "--json", "--data-dir", str(settings.data_dir))
     assert (status, json.loads(out)["running"]) == (1, None)
 
@@ -193,7 +193,7 @@ def test_who_may_not_look_asks_at_the_port(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     settings = settings_of(box, tmp_path)
-    monkeypatch.setattr(status_client, "owner", refuse)
+    monkeypatch.setattr(status_client, "lock_holder", refuse)
     monkeypatch.setattr(LocalSocket, "connect", denied)
     with collecting(settings):
         assert json.loads(ask(settings, "--json")[1])["running"]
@@ -346,25 +346,25 @@ def test_asking_for_the_owner_does_not_keep_a_collector_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody who looks holds the lock at the first try of a collector, and has let go of it at the second."""
-    with owned(THIS_DISK, tmp_path):
+    with lock_directory(THIS_DISK, tmp_path):
         pass
     looking = (tmp_path / OWN / "lock").open()
     fcntl.flock(looking, fcntl.LOCK_SH)
     monkeypatch.setattr(LocalClock, "pause", lambda *_: looking.close())
-    with owned(THIS_DISK, tmp_path):
-        assert owner(THIS_DISK, tmp_path) == str(os.getpid())
-    assert owner(THIS_DISK, tmp_path) is None
+    with lock_directory(THIS_DISK, tmp_path):
+        assert lock_holder(THIS_DISK, tmp_path) == str(os.getpid())
+    assert lock_holder(THIS_DISK, tmp_path) is None
 
 
 def test_a_full_disk_does_not_keep_a_directory_from_being_owned(tmp_path: Path) -> None:
-    with owned(FullDisk(0), tmp_path):
-        assert owner(THIS_DISK, tmp_path) == str(os.getpid())  # the system knows it too
+    with lock_directory(FullDisk(0), tmp_path):
+        assert lock_holder(THIS_DISK, tmp_path) == str(os.getpid())  # the system knows it too
 
 
 def test_a_directory_that_stays_owned_is_refused(tmp_path: Path) -> None:
     with (
-        owned(THIS_DISK, tmp_path),
+        lock_directory(THIS_DISK, tmp_path),
         pytest.raises(DirectoryInUse, match=f"process {os.getpid()}"),
-        owned(THIS_DISK, tmp_path),
+        lock_directory(THIS_DISK, tmp_path),
     ):
         pass

@@ -150,10 +150,10 @@ async def test_rows_that_the_exchange_has_no_more_are_put_back(tmp_path: Path, w
         assert (await fetch(settings)).complete
         assert path_of(settings).read_bytes() == before
         (piece,) = settings.data_dir.glob("*.csv.*")
-        put_back = set(piece.read_bytes().splitlines())
-        assert not put_back & await stored_only(settings)
+        restore = set(piece.read_bytes().splitlines())
+        assert not restore & await stored_only(settings)
         piece.unlink()
-        assert put_back & await stored_only(settings)
+        assert restore & await stored_only(settings)
 
 
 async def test_the_only_copy_of_a_delisted_symbol_survives_another_header(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ from collector.sandbox import Faults, Limits, Maintenance, Sandbox
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
+from collector.storage.data_directory import write_identity
 from collector.storage.ledger import Ledger, open_ledger
-from collector.storage.ownership import write_identity
 from tests.support.live_market import fast_box as box_of_rate
 from tests.support.live_market import live_settings, wrongs
 from tests.support.market import KLINE, settings_for, until

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.feeder.alignment import SHAPE, aligned, filled, resampled, with_times
-from collector.feeder.columns import NAMES, frame_of, numbers_in
+from collector.feeder.columns import NAMES, parse_rows, to_dataframe
 from tests.support.candles import T0, row
 
 Candle = dict[str, float]
@@ -38,7 +38,7 @@ def candles(timeframe: Timeframe, places: set[int]) -> list[Candle]:
 
 
 def table(timeframe: Timeframe, every: list[Candle]) -> pl.LazyFrame:
-    return with_times(timeframe, pl.DataFrame(every, schema=frame_of([]).schema))
+    return with_times(timeframe, pl.DataFrame(every, schema=to_dataframe([]).schema))
 
 
 def moment(ms: float | None) -> datetime | None:
@@ -146,7 +146,7 @@ def test_a_bucket_of_which_nothing_is_there_can_be_filled_and_is_not_complete() 
 
 
 def test_the_numbers_of_a_file_are_those_of_its_table() -> None:
-    found = with_times(TIMEFRAMES["1"], next(numbers_in([row(3).text]))).collect()
+    found = with_times(TIMEFRAMES["1"], next(parse_rows([row(3).text]))).collect()
     assert found.rows() == [
         (moment(T0 + 180_000), moment(T0 + 240_000), 37003.0, 37003.0, 37003.0, 37003.0, 1.5, 0.00000123)
     ]

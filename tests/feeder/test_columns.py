@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from collector.core.candle import MINUTE_MS
 from collector.feeder.arrow_ipc import NotArrow
-from collector.feeder.columns import NAMES, Columns, columns_of, frame_of, numbers_in, stream_of
+from collector.feeder.columns import NAMES, Columns, parse_rows, parse_stream, to_dataframe, to_stream
 from tests.support.candles import T0, joined, row, rows
 
 
 def stream(places: Sequence[int], gap: bytes = b"") -> bytes:
-    return b"".join(stream_of(numbers_in([joined(map(row, places)).text]))) + gap
+    return b"".join(to_stream(parse_rows([joined(map(row, places)).text]))) + gap
 
 
 def columns(places: Sequence[int]) -> Columns:
-    (block,), _ = columns_of(stream(places))
+    (block,), _ = parse_stream(stream(places))
     return block
 
 
@@ -34,7 +34,7 @@ def test_the_numbers_of_a_file_lie_where_they_are_looked_for(places: list[int]) 
     assert list(found.times) == [T0 + place * MINUTE_MS for place in places]
     assert list(map(list, found.values)) == [prices] * 4 + [[1.5] * len(places), [0.00000123] * len(places)]
     assert found.bytes == 56 * len(places)
-    assert frame_of([found]).rows() == list(zip(found.times, *found.values, strict=True))
+    assert to_dataframe([found]).rows() == list(zip(found.times, *found.values, strict=True))
 
 
 @given(some_places, st.integers(-2, 62), st.integers(-1, 1))
@@ -54,7 +54,7 @@ def test_the_row_is_found_even_where_rows_are_closer_together_than_their_timefra
 def test_a_part_is_the_rows_that_open_in_the_span(places: list[int], first: int, behind: int) -> None:
     part = columns(places).between(T0 + first * MINUTE_MS, T0 + behind * MINUTE_MS)
     assert list(part.times) == [T0 + place * MINUTE_MS for place in places if first <= place < behind]
-    assert frame_of([part])["timestamp"].to_list() == list(part.times)
+    assert to_dataframe([part])["timestamp"].to_list() == list(part.times)
 
 
 @given(st.lists(st.integers(0, 5), min_size=1).map(lambda sizes: [1, *sizes]), st.integers(1, 8))
@@ -63,18 +63,18 @@ def test_a_stream_in_pieces_has_all_rows_in_as_few_batches_as_are_worth_it(sizes
         patch.setattr("collector.feeder.columns._MANY", many)
         ends = [0, *accumulate(sizes)]
         texts = [rows(first, behind).text for first, behind in pairwise(ends) if behind > first]
-        whole = b"".join(stream_of(numbers_in(texts))) + b"what comes after"
-    blocks, rest = columns_of(whole)
+        whole = b"".join(to_stream(parse_rows(texts))) + b"what comes after"
+    blocks, rest = parse_stream(whole)
     assert rest == b"what comes after"
     assert [time for block in blocks for time in block.times] == [T0 + at * MINUTE_MS for at in range(ends[-1])]
     assert all(len(block) >= many for block in blocks[:-1])
     parts = [block.between(T0 + MINUTE_MS, T0 + (ends[-1] - 1) * MINUTE_MS) for block in blocks]
-    assert frame_of(parts)["timestamp"].to_list() == [time for part in parts for time in part.times]
-    assert frame_of([*blocks, *columns_of(whole)[0]]).height == 2 * ends[-1]
+    assert to_dataframe(parts)["timestamp"].to_list() == [time for part in parts for time in part.times]
+    assert to_dataframe([*blocks, *parse_stream(whole)[0]]).height == 2 * ends[-1]
 
 
 def test_a_stream_of_nothing_is_nothing() -> None:
-    assert list(stream_of([])) == []
+    assert list(to_stream([])) == []
 
 
 def test_a_stream_that_was_cut_short_or_zeroed_is_refused() -> None:
@@ -83,7 +83,7 @@ def test_a_stream_that_was_cut_short_or_zeroed_is_refused() -> None:
     broken += [b"\0" * len(whole), whole[:-200] + b"\0" * 200, whole[:8] + b"\xff" * 600 + whole[608:]]
     for each in broken:
         with pytest.raises(NotArrow):
-            columns_of(each)
+            parse_stream(each)
 
 
 def test_a_stream_with_damage_in_its_description_ends_in_a_refusal_or_in_rows() -> None:
@@ -91,7 +91,7 @@ def test_a_stream_with_damage_in_its_description_ends_in_a_refusal_or_in_rows() 
     for place in range(len(whole)):
         damaged = whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :]
         with suppress(NotArrow):
-            assert sum(map(len, columns_of(damaged)[0])) <= 3
+            assert sum(map(len, parse_stream(damaged)[0])) <= 3
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_stream_with_damage_in_its_description_ends_in_a_refusal_or_in_rows() 
 )
 def test_a_stream_of_another_kind_is_refused(frame: pl.DataFrame, why: str) -> None:
     with pytest.raises(NotArrow, match=why):
-        columns_of(b"".join(stream_of([frame])))
+        parse_stream(b"".join(to_stream([frame])))
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_a_stream_of_another_kind_is_refused(frame: pl.DataFrame, why: str) -> N
 )
 def test_text_that_is_not_candles_in_order_is_refused(text: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=why):
-        list(numbers_in([row(-1).text, text]))
+        list(parse_rows([row(-1).text, text]))

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from collector.core.candle import MINUTE_MS
 from collector.core.rows import HEADER
 from collector.errors import NotReadable
-from collector.feeder.csv_tail import Lines, open_lines
+from collector.feeder.csv_tail import CsvReader, open_csv
 from collector.machine.disk import THIS_DISK
 from tests.support.candles import T0, content, row, rows
 
 
-def everything(lines: Lines) -> bytes:
+def everything(lines: CsvReader) -> bytes:
     return HEADER + b"".join(lines.rows(len(HEADER), lines.size))
 
 
@@ -27,13 +27,13 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("end", [b"", b"1", b"1700006700000,2023-11-15 00:05:00,37", b"\0" * 9000])
 def test_a_last_line_that_is_not_whole_does_not_exist(path: Path, end: bytes) -> None:
     path.write_bytes(content(rows(0, 5)) + end)
-    with open_lines(THIS_DISK, path) as lines:
+    with open_csv(THIS_DISK, path) as lines:
         assert everything(lines) == content(rows(0, 5))
 
 
 def test_a_file_is_what_it_was_when_it_was_opened(path: Path) -> None:
     path.write_bytes(content(rows(0, 5))[:-20])
-    with open_lines(THIS_DISK, path) as lines:
+    with open_csv(THIS_DISK, path) as lines:
         path.write_bytes(content(rows(0, 9)))
         assert everything(lines) == content(rows(0, 4))
         path.with_suffix(".new").write_bytes(content(rows(50, 60)))
@@ -43,7 +43,7 @@ def test_a_file_is_what_it_was_when_it_was_opened(path: Path) -> None:
 
 def test_a_file_that_is_cut_shorter_meanwhile_ends_with_its_last_whole_row(path: Path) -> None:
     path.write_bytes(content(rows(0, 5)))
-    with open_lines(THIS_DISK, path) as lines:
+    with open_csv(THIS_DISK, path) as lines:
         path.write_bytes(content(rows(0, 3))[:-20])
         assert everything(lines) == content(rows(0, 2))
 
@@ -56,14 +56,14 @@ def test_a_moment_is_found_by_looking_at_few_rows(
     path.write_bytes(content(*(row(each) for each in sorted(places))))
     moment = T0 + place * MINUTE_MS + beside_ms
     before = [row(each) for each in sorted(places) if T0 + each * MINUTE_MS < moment]
-    with open_lines(THIS_DISK, path) as lines:
+    with open_csv(THIS_DISK, path) as lines:
         assert lines.offset(moment) == len(content(*before))
 
 
 @pytest.mark.parametrize("text", [b"", HEADER[:20], HEADER, b"\0" * 100, HEADER[:20] + b"\0" * 100])
 def test_a_file_that_was_only_begun_has_no_rows(path: Path, text: bytes) -> None:
     path.write_bytes(text)
-    with open_lines(THIS_DISK, path) as lines:
+    with open_csv(THIS_DISK, path) as lines:
         assert everything(lines) == HEADER
         assert lines.offset(T0) == len(HEADER)
 
@@ -71,20 +71,20 @@ def test_a_file_that_was_only_begun_has_no_rows(path: Path, text: bytes) -> None
 def test_a_file_that_is_none_of_ours_is_named(path: Path) -> None:
     path.write_bytes(b"time,price\n1,2\n")
     with pytest.raises(NotReadable, match=r"BTCUSDT_1\.csv cannot be used: its first line is not the header"):
-        open_lines(THIS_DISK, path).__enter__()
+        open_csv(THIS_DISK, path).__enter__()
 
 
 def test_what_is_no_file_is_named(path: Path) -> None:
     path.mkdir()
     with pytest.raises(NotReadable, match="cannot be used: Is a directory"):
-        open_lines(THIS_DISK, path).__enter__()
+        open_csv(THIS_DISK, path).__enter__()
 
 
 def test_nobody_is_waited_for_at_the_other_end_of_a_pipe(path: Path) -> None:
     os.mkfifo(path)
     with (
         pytest.raises(NotReadable, match=r"BTCUSDT_1\.csv cannot be used: it is not a regular file"),
-        open_lines(THIS_DISK, path),
+        open_csv(THIS_DISK, path),
     ):
         pass
 
@@ -95,7 +95,7 @@ def test_a_line_too_long_for_a_row_does_not_hide_what_comes_after_it(
     monkeypatch.setattr("collector.feeder.csv_tail._CHUNK", 2000)
     path.write_bytes(HEADER + b"x" * 5000 + b"\n" + row(0).text)
     with (
-        open_lines(THIS_DISK, path) as lines,
+        open_csv(THIS_DISK, path) as lines,
         pytest.raises(NotReadable, match="there is no row at byte 55"),
     ):
         everything(lines)
@@ -103,5 +103,5 @@ def test_a_line_too_long_for_a_row_does_not_hide_what_comes_after_it(
 
 def test_a_place_where_no_row_is_is_named(path: Path) -> None:
     path.write_bytes(HEADER + b"x" * 5000 + b"\n")
-    with open_lines(THIS_DISK, path) as lines, pytest.raises(NotReadable, match="there is no row at byte"):
+    with open_csv(THIS_DISK, path) as lines, pytest.raises(NotReadable, match="there is no row at byte"):
         lines.offset(T0)

@@ -21,7 +21,7 @@ from collector import DataFeeder
 from collector.core.candle import MINUTE_MS, TIMEFRAMES
 from collector.core.rows import HEADER
 from collector.errors import DataWarning, DoesNotFit, NoSuchSeries, NotReadable
-from collector.feeder.lru_cache import Shelf
+from collector.feeder.lru_cache import LruCache
 from collector.feeder.timestamps import Moment
 from tests.support.candles import T0, content, joined, row, span
 
@@ -465,10 +465,10 @@ def stored(directory: Path, count: int) -> list[str]:
     return symbols
 
 
-def held(feeder: DataFeeder) -> list[str]:
-    shelf = feeder._shelf
-    assert isinstance(shelf, Shelf)
-    return sorted(series.symbol for series in shelf._held)
+def loaded(feeder: DataFeeder) -> list[str]:
+    shelf = feeder._cache
+    assert isinstance(shelf, LruCache)
+    return sorted(series.symbol for series in shelf._loaded)
 
 
 def test_loading_more_than_fits_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
@@ -478,7 +478,7 @@ def test_loading_more_than_fits_drops_what_was_not_used_for_longest(tmp_path: Pa
         assert feeder.load_data(symbol, "1")
         feeder.get_data_at_timestamp("AUSDT", "1", T0)
         assert feeder.memory_bytes <= 350 * ROW
-    assert held(feeder) == ["AUSDT", "EUSDT", "FUSDT"]
+    assert loaded(feeder) == ["AUSDT", "EUSDT", "FUSDT"]
 
 
 def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it
         feeder.frame("LONGUSDT", "1")
     with pytest.raises(DoesNotFit, match="LONGUSDT_1 needs"):
         feeder.get_data_at_timestamp("LONGUSDT", "1", T0)
-    assert held(feeder) == [symbol]
+    assert loaded(feeder) == [symbol]
     assert feeder.load_data("LONGUSDT", "1", start_date=T0 + 100 * MINUTE_MS)
 
 
@@ -520,9 +520,9 @@ def test_the_share_of_the_machines_memory_counts_what_others_use(tmp_path: Path)
     feeder = DataFeeder(tmp_path, memory_limit_percent=75, memory=machine)
     feeders.append(feeder)
     assert feeder.load_data(symbols[:2], "1")
-    assert held(feeder) == symbols[:2]
+    assert loaded(feeder) == symbols[:2]
     assert feeder.load_data(symbols[2:4], "1")
-    assert held(feeder) == symbols[2:4]
+    assert loaded(feeder) == symbols[2:4]
     others = 700 * ROW
     with pytest.warns(DataWarning, match="FUSDT_1 needs"):
         assert not feeder.load_data(symbols[5], "1")

@@ -17,10 +17,10 @@ import collector.feeder.reader
 from collector.core.candle import MINUTE_MS
 from collector.core.rows import HEADER
 from collector.errors import NotReadable
-from collector.feeder.arrow_cache import Copy, Extent, read_copy, write_copy
-from collector.feeder.columns import frame_of, numbers_in, stream_of
-from collector.feeder.csv_tail import Stamp, open_lines
-from collector.feeder.reader import Mirror, mirror, part
+from collector.feeder.arrow_cache import CachedPrefix, CachedRows, read_cache, write_cache
+from collector.feeder.columns import parse_rows, to_dataframe, to_stream
+from collector.feeder.csv_tail import FileStat, open_csv
+from collector.feeder.reader import FileSnapshot, read_snapshot, read_span
 from collector.machine.disk import THIS_DISK, Disk
 from tests.support.candles import T0, content, row, rows
 
@@ -32,15 +32,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "BTCUSDT_1.csv"
 
 
-def loaded(path: Path, known: Mirror | None = None) -> Mirror:
-    return mirror(THIS_DISK, path, known)
+def loaded(path: Path, known: FileSnapshot | None = None) -> FileSnapshot:
+    return read_snapshot(THIS_DISK, path, known)
 
 
-def opens(mirrored: Mirror) -> list[int]:
+def opens(mirrored: FileSnapshot) -> list[int]:
     return [(time - T0) // MINUTE_MS for block in mirrored.blocks for time in block.times]
 
 
-def volumes(mirrored: Mirror) -> set[float]:
+def volumes(mirrored: FileSnapshot) -> set[float]:
     return set(chain.from_iterable(block.values[4] for block in mirrored.blocks))
 
 
@@ -48,9 +48,9 @@ def copy_of(path: Path) -> Path:
     return path.parent / ".collector" / "arrow" / f"{path.stem}.arrow"
 
 
-def copied(path: Path) -> Copy | None:
-    with open_lines(THIS_DISK, path) as lines:
-        return read_copy(lines)
+def copied(path: Path) -> CachedRows | None:
+    with open_csv(THIS_DISK, path) as lines:
+        return read_cache(lines)
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def forge(path: Path, volume: str) -> None:
     """Replaces the copy by one that has another volume, to be recognised by it."""
     copy = copied(path)
     assert copy is not None
-    numbers = numbers_in([rows(0, sum(map(len, copy.blocks)), volume).text])
-    write_copy(THIS_DISK, path, stream_of(numbers), lambda: copy.extent)
+    numbers = parse_rows([rows(0, sum(map(len, copy.blocks)), volume).text])
+    write_cache(THIS_DISK, path, to_stream(numbers), lambda: copy.extent)
 
 
 @pytest.mark.usefixtures("later")
@@ -155,15 +155,15 @@ def damaged(whole: bytes, random: Random) -> bytes:
 )
 def test_a_damaged_copy_never_changes_an_answer(path: Path, seed: int, times: int) -> None:
     path.write_bytes(content(rows(0, MANY)))
-    true = frame_of(loaded(path).blocks)
+    true = to_dataframe(loaded(path).blocks)
     whole, random = copy_of(path).read_bytes(), Random(seed)
     for _ in range(times):
         copy_of(path).write_bytes(damaged(whole, random))
         copy = copied(path)
-        assert copy is None or frame_of(copy.blocks).equals(true)
+        assert copy is None or to_dataframe(copy.blocks).equals(true)
         if random.random() < 0.05:
-            assert frame_of(loaded(path).blocks).equals(true)
-            assert frame_of(part(THIS_DISK, path, 0, T0 + MANY * MINUTE_MS).blocks).equals(true)
+            assert to_dataframe(loaded(path).blocks).equals(true)
+            assert to_dataframe(read_span(THIS_DISK, path, 0, T0 + MANY * MINUTE_MS).blocks).equals(true)
 
 
 @pytest.mark.usefixtures("later")
@@ -176,12 +176,12 @@ def test_copies_that_were_exchanged_count_for_nothing(path: Path) -> None:
     bytes_of = {each: copy_of(each).read_bytes() for each in (path, other)}
     copy_of(path).write_bytes(bytes_of[other])
     copy_of(other).write_bytes(bytes_of[path])
-    assert volumes(loaded(path)) == volumes(part(THIS_DISK, path, T0, T0 + MANY * MINUTE_MS)) == {1.0}
-    assert volumes(part(THIS_DISK, other, T0, T0 + MANY * MINUTE_MS)) == volumes(loaded(other)) == {2.0}
+    assert volumes(loaded(path)) == volumes(read_span(THIS_DISK, path, T0, T0 + MANY * MINUTE_MS)) == {1.0}
+    assert volumes(read_span(THIS_DISK, other, T0, T0 + MANY * MINUTE_MS)) == volumes(loaded(other)) == {2.0}
 
 
 def test_a_stamp_proves_nothing_of_a_file_that_changed_just_before() -> None:
-    stamp = Stamp(inode=7, size=99, modified_ns=10**18, changed_ns=10**18, made_ns=10**18 + 1)
+    stamp = FileStat(inode=7, size=99, modified_ns=10**18, changed_ns=10**18, made_ns=10**18 + 1)
     again = attrs.evolve(stamp, made_ns=10**18 + 10**9)
     assert not stamp.proves(again)
     assert again.proves(attrs.evolve(again, made_ns=10**18 + 10**10))
@@ -220,13 +220,13 @@ def test_a_copy_that_is_shortened_or_overwritten_later_changes_nothing_that_is_l
         file.write(b"\xff" * 1000)
         file.truncate(1000)
     assert opens(again) == list(range(many))
-    assert frame_of(again.blocks)["open"][-1] == 7
+    assert to_dataframe(again.blocks)["open"][-1] == 7
 
 
 def test_a_part_takes_no_more_memory_than_its_rows(path: Path) -> None:
     path.write_bytes(content(rows(0, 4 * MANY)))
     loaded(path)
-    some = part(THIS_DISK, path, T0, T0 + 2 * MANY * MINUTE_MS)
+    some = read_span(THIS_DISK, path, T0, T0 + 2 * MANY * MINUTE_MS)
     assert opens(some) == list(range(2 * MANY))
     assert sum(len(block._buffer) for block in some.blocks) < some.bytes + 5_000
 
@@ -285,13 +285,13 @@ def test_a_copy_that_another_process_wrote_meanwhile_is_not_taken_for_ours(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write_and_be_overtaken(
-        disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], Extent]
+        disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], CachedPrefix]
     ) -> None:
-        write_copy(disk, path, pieces, extent)
+        write_cache(disk, path, pieces, extent)
         other = attrs.evolve(extent(), checksum=1)
-        write_copy(disk, path, stream_of(numbers_in([rows(0, 3).text])), lambda: other)
+        write_cache(disk, path, to_stream(parse_rows([rows(0, 3).text])), lambda: other)
 
-    monkeypatch.setattr(collector.feeder.reader, "write_copy", write_and_be_overtaken)
+    monkeypatch.setattr(collector.feeder.reader, "write_cache", write_and_be_overtaken)
     path.write_bytes(content(rows(0, MANY)))
     assert opens(loaded(path)) == list(range(MANY))
 
@@ -308,7 +308,7 @@ def test_rows_that_were_added_out_of_order_make_a_file_unusable(path: Path) -> N
 @pytest.mark.parametrize("text", [b"", content()[:10], content(), content() + b"17000"])
 def test_a_file_without_rows_has_none(path: Path, text: bytes) -> None:
     path.write_bytes(text)
-    assert loaded(path).blocks == part(THIS_DISK, path, 0, T0).blocks == ()
+    assert loaded(path).blocks == read_span(THIS_DISK, path, 0, T0).blocks == ()
 
 
 def test_a_file_that_is_not_there_is_not_found(path: Path) -> None:
@@ -326,9 +326,9 @@ def test_a_part_is_the_same_from_the_file_and_from_its_copy(
     places = [place for place in range(MANY) if place % 7]
     span = T0 + first * MINUTE_MS, T0 + (first + count) * MINUTE_MS
     path.write_bytes(content(*map(row, places)))
-    from_file = part(THIS_DISK, path, *span)
+    from_file = read_span(THIS_DISK, path, *span)
     loaded(path)
-    from_copy = part(THIS_DISK, path, *span)
+    from_copy = read_span(THIS_DISK, path, *span)
     expected = [place for place in places if first <= place < first + count]
     assert opens(from_file) == opens(from_copy) == expected
 
@@ -337,7 +337,7 @@ def test_a_part_of_a_file_is_all_that_is_read_of_it(path: Path) -> None:
     path.write_bytes(content(rows(0, MANY)))
     spoilt = path.read_bytes().replace(b",37000,", b",oh no,").replace(b",37249,", b",oh no,")
     path.write_bytes(spoilt)
-    assert opens(part(THIS_DISK, path, T0 + 9 * MINUTE_MS, T0 + 99 * MINUTE_MS)) == list(range(9, 99))
+    assert opens(read_span(THIS_DISK, path, T0 + 9 * MINUTE_MS, T0 + 99 * MINUTE_MS)) == list(range(9, 99))
     with pytest.raises(NotReadable, match="a row is not one of numbers"):
         loaded(path)
 
@@ -352,7 +352,7 @@ def test_whatever_happens_to_a_file_the_mirror_is_what_its_whole_rows_say(
     path = tmp_path_factory.mktemp("mirror") / "BTCUSDT_1.csv"
     end, volume = MANY, 1
     path.write_bytes(content(rows(0, end, "1")))
-    known: Mirror | None = loaded(path)
+    known: FileSnapshot | None = loaded(path)
     for step in steps:
         if step in ("grow", "rewrite"):
             end, volume = end + 10, volume + (step == "rewrite")

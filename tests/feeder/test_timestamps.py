@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.feeder.timestamps import Moment, instant_ms, span_ms
+from collector.feeder.timestamps import Moment, span_ms, to_epoch_ms
 
 DAY_MS = 86_400_000
 NOON_MS = 1_714_564_800_000  # 2024-05-01 12:00:00
@@ -80,12 +80,12 @@ class datetime64:  # noqa: N801 - it is known by its name
     ],
 )
 def test_a_moment_can_be_written_in_many_ways(moment: Moment, ms: int) -> None:
-    assert instant_ms(moment) == ms
+    assert to_epoch_ms(moment) == ms
 
 
 @given(st.datetimes(timezones=st.timezones()))
 def test_an_aware_datetime_is_the_same_instant_in_every_zone_and_as_text(moment: datetime) -> None:
-    assert instant_ms(moment) == instant_ms(moment.isoformat()) == instant_ms(moment.astimezone(UTC))
+    assert to_epoch_ms(moment) == to_epoch_ms(moment.isoformat()) == to_epoch_ms(moment.astimezone(UTC))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_an_aware_datetime_is_the_same_instant_in_every_zone_and_as_text(moment:
 )
 def test_text_that_is_no_moment_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="is not an ISO date or time, such as 2024-05-01"):
-        instant_ms(text)
+        to_epoch_ms(text)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_text_that_is_no_moment_is_refused_with_an_example(text: str) -> None:
 )
 def test_what_cannot_be_a_moment_is_refused(moment: Moment) -> None:
     with pytest.raises(ValueError, match="is no moment: give whole epoch milliseconds"):
-        instant_ms(moment)
+        to_epoch_ms(moment)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_cannot_be_a_moment_is_refused(moment: Moment) -> None:
 )
 def test_a_number_in_another_unit_is_refused_with_what_is_right(number: float, why: str) -> None:
     with pytest.raises(ValueError, match=f"is no moment in epoch milliseconds.*{why}"):
-        instant_ms(number)
+        to_epoch_ms(number)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +152,12 @@ def test_a_span_that_ends_before_it_starts_is_refused(start: Moment, end: Moment
 def test_moments_of_numpy_and_pandas_are_understood_and_theirs_that_are_none_are_refused() -> None:
     numpy, pandas = pytest.importorskip("numpy"), pytest.importorskip("pandas")
     for unit in ("h", "s", "ms", "us", "ns"):
-        assert instant_ms(numpy.datetime64("2024-05-01T12", unit)) == NOON_MS
-    assert instant_ms(numpy.datetime64("1969-12-31T23:59:59.999999999")) == -1
-    assert instant_ms(numpy.datetime64("2024-05-01")) == MIDNIGHT_MS
-    assert instant_ms(numpy.int64(NOON_MS)) == instant_ms(numpy.float64(NOON_MS)) == NOON_MS
-    assert instant_ms(pandas.Timestamp("2024-05-01 14:00", tz="Europe/Berlin")) == NOON_MS
-    assert instant_ms(numpy.array(NOON_MS)) == NOON_MS
+        assert to_epoch_ms(numpy.datetime64("2024-05-01T12", unit)) == NOON_MS
+    assert to_epoch_ms(numpy.datetime64("1969-12-31T23:59:59.999999999")) == -1
+    assert to_epoch_ms(numpy.datetime64("2024-05-01")) == MIDNIGHT_MS
+    assert to_epoch_ms(numpy.int64(NOON_MS)) == to_epoch_ms(numpy.float64(NOON_MS)) == NOON_MS
+    assert to_epoch_ms(pandas.Timestamp("2024-05-01 14:00", tz="Europe/Berlin")) == NOON_MS
+    assert to_epoch_ms(numpy.array(NOON_MS)) == NOON_MS
     for unit, end in (("D", "2024-05-02"), ("M", "2024-06-01"), ("h", "2024-05-01")):
         assert span_ms(None, numpy.datetime64("2024-05-01", unit)) == span_ms(None, numpy.datetime64(end, "s"))
     assert span_ms(numpy.datetime64(NOON_MS * 1_000_000 + 1, "ns"), None) == (NOON_MS + 1, 10**13)
@@ -165,7 +165,7 @@ def test_moments_of_numpy_and_pandas_are_understood_and_theirs_that_are_none_are
     assert span_ms(pandas.Timestamp(NOON_MS * 1_000_000 + 1), None) == (NOON_MS + 1, 10**13)
     for number in (numpy.int64(NOON_MS // 1000), numpy.float64(NOON_MS // 1000), numpy.uint64(NOON_MS * 1_000_000)):
         with pytest.raises(ValueError, match=f"give {NOON_MS}"):
-            instant_ms(number)
+            to_epoch_ms(number)
     for none in (
         numpy.bool_(True),
         numpy.array(True),
@@ -175,4 +175,4 @@ def test_moments_of_numpy_and_pandas_are_understood_and_theirs_that_are_none_are
         numpy.array([NOON_MS, NOON_MS]),
     ):
         with pytest.raises(ValueError, match="is no moment"):
-            instant_ms(none)
+            to_epoch_ms(none)

@@ -14,8 +14,8 @@ from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series, Timefra
 from collector.core.rows import HEADER, Values, candles_in, check_lines, rows_of
 from collector.core.spans import NOTHING, Spans
 from collector.integrity.examination import MOST, Examination, examine, split_rows
-from collector.storage.defects import Kind, defects_of, sound_open
-from collector.storage.fast_check import Text, each_proven
+from collector.storage.defects import Kind, defects_of, valid_open_ms
+from collector.storage.fast_check import Text, validate_each
 from tests.support.candles import T0
 from tests.support.defects import FOREIGN, PLANTS, changed, retimed, time_of
 
@@ -154,7 +154,7 @@ def test_a_row_is_sound_exactly_if_the_writer_would_have_written_it(data: st.Dat
     )
     line = bytes(row)
     opens, _, _ = check_lines(frame, line + b"\n")
-    assert sound_open(frame, line) == (opens[0] if opens else None)
+    assert valid_open_ms(frame, line) == (opens[0] if opens else None)
     assert bool(list(defects_of(frame, line))) is not bool(opens)
     opened = proven(frame, line + b"\n")
     assert (opened is not None) == bool(opens)
@@ -298,7 +298,7 @@ def test_an_unsound_row_beyond_all_sound_ones_makes_no_gap() -> None:
 
 
 def proven(frame: Timeframe, text: bytes) -> pl.Series | None:
-    ((_, opens),) = each_proven(frame, [Text(text)], LATER)
+    ((_, opens),) = validate_each(frame, [Text(text)], LATER)
     return opens
 
 
@@ -334,7 +334,7 @@ def test_nothing_that_polars_forgives_is_proven(words: list[bytes], monkeypatch:
     texts = [
         Text(b"".join([before, line[:place], word, line[place + width :], after])) for place, width, word in changes
     ]
-    for change, (text, opens) in zip(changes, each_proven(MINUTES, texts, LATER), strict=True):
+    for change, (text, opens) in zip(changes, validate_each(MINUTES, texts, LATER), strict=True):
         good = check_lines(MINUTES, text.lines)[1] == len(text.lines)
         assert (opens is not None) <= good, change
 

@@ -24,8 +24,8 @@ from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import repair
 from collector.sandbox import Faults, Sandbox
 from collector.settings.settings import Settings
+from collector.storage.data_directory import OWN
 from collector.storage.ledger import open_ledger
-from collector.storage.ownership import OWN
 from tests.support.defects import FOREIGN, PLANTS, changed
 from tests.support.disks import BreakingDisk, store_on
 from tests.support.market import fetch, market, served, settings_for

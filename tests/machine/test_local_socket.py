@@ -9,7 +9,7 @@ import pytest
 from collector.machine import THIS_MACHINE
 from collector.machine.local_socket import LocalSocket
 from collector.monitoring.local_socket import status_socket
-from collector.storage.ownership import OWN
+from collector.storage.data_directory import OWN
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ from collector.pipeline.collection import too_long
 from collector.pipeline.writer import Writer
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Finding, SeriesFile, Store
+from collector.storage.data_directory import OWN
 from collector.storage.inspection import Checkpoint
-from collector.storage.ledger import Ledger, Saved, open_ledger, read_ledger
-from collector.storage.ownership import OWN
+from collector.storage.ledger import Ledger, LedgerSnapshot, open_ledger, read_ledger
 from tests.simulation.machine import InlineThreads
 from tests.support.candles import BTC, T0, content, joined, row, rows, span, spans
 from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk
@@ -82,7 +82,7 @@ class Bench:
                 await write_all(writer, *events)
 
     @property
-    def saved(self) -> Saved:
+    def saved(self) -> LedgerSnapshot:
         return read_ledger(self.directory, "linear")
 
     def writer(self, ledger: Ledger, *, spares_long: bool = False, **changes: Any) -> Writer:

@@ -19,7 +19,7 @@ from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.csv_store import FileChangedError, SeriesFile, Store
 from collector.storage.files import Files
 from collector.storage.inspection import Checkpoint
-from collector.storage.quarantine import kept_lines
+from collector.storage.quarantine import quarantined_lines
 from tests.support.candles import BTC, T0, candle_at, content, joined, row, rows, spans
 from tests.support.disks import BreakingDisk, DeafDisk, FullDisk, RecordingDisk
 from tests.support.users import NOBODY, needs_root, open_place
@@ -300,7 +300,7 @@ def test_what_is_set_aside_of_a_linked_file_is_beside_its_target(tmp_path: Path)
     file = opened(tmp_path)
     assert (tmp_path / NAME).is_symlink()
     assert [path.name for path in target.parent.iterdir()] == ["btc.csv.set-aside-1.pending"]
-    assert file.put_back(spans(0, 5)) == 5
+    assert file.restore(spans(0, 5)) == 5
     assert target.read_bytes() == content(rows(0, 5))
 
 
@@ -309,8 +309,8 @@ def test_rows_are_put_back_where_the_file_has_none(tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(content(rows(0, 10, volume="9")))
     store = Store(tmp_path, THIS_DISK)
     file, _ = store.open(BTC, None)
-    assert file.put_back(spans(0, 20)) == 10
-    assert file.put_back(spans(0, 20)) == 0
+    assert file.restore(spans(0, 20)) == 10
+    assert file.restore(spans(0, 20)) == 0
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 10, volume="9"), rows(10, 20))
     store.finish(file, file.pieces[0])
     assert (file.pieces, store.open(BTC, None)[0].pieces) == ((), ())
@@ -345,7 +345,7 @@ def test_a_pipe_in_the_place_of_a_piece_is_not_waited_for(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / f"{NAME}.cut-1.pending")
     os.mkfifo(tmp_path / f"{NAME}.set-aside-1")
     assert opened(tmp_path).pieces == ()
-    assert kept_lines(THIS_DISK, tmp_path / NAME) == frozenset()
+    assert quarantined_lines(THIS_DISK, tmp_path / NAME) == frozenset()
 
 
 def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None:
@@ -423,7 +423,7 @@ def _trim(file: SeriesFile) -> None:
         (lambda file: file.append(rows(20, 25)), content(rows(10, 25))),
         (_insert, content(rows(0, 20))),
         (_trim, content(rows(15, 20))),
-        (lambda file: file.cut(T0 + 15 * 60_000), content(rows(10, 15))),
+        (lambda file: file.truncate(T0 + 15 * 60_000), content(rows(10, 15))),
     ],
 )
 def test_every_change_of_a_linked_file_is_one_of_its_target(
@@ -475,7 +475,7 @@ def test_a_new_file_is_made_durable_with_its_name(tmp_path: Path) -> None:
 def test_what_is_removed_from_a_linked_file_is_kept_beside_its_target(tmp_path: Path) -> None:
     target = linked(tmp_path, "btc.csv")
     target.write_bytes(content(rows(0, 5)) + b"torn")
-    beside = Store(tmp_path, THIS_DISK).mend(BTC, rows(0, 5).text.splitlines(keepends=True), [b"torn"])
+    beside = Store(tmp_path, THIS_DISK).remove_rows(BTC, rows(0, 5).text.splitlines(keepends=True), [b"torn"])
     assert beside == target.with_name("btc.csv.removed-1")
     assert (tmp_path / NAME).is_symlink()
     assert target.read_bytes() == content(rows(0, 5))
@@ -560,7 +560,7 @@ def test_what_is_removed_from_a_file_is_kept_beside_it_under_a_name_of_its_own(t
     store = Store(tmp_path, THIS_DISK)
     for bad in (b"bad,line\n", b"torn"):
         store.path(BTC).write_bytes(content(rows(0, 5)) + bad)
-        store.mend(BTC, rows(0, 5).text.splitlines(keepends=True), [bad])
+        store.remove_rows(BTC, rows(0, 5).text.splitlines(keepends=True), [bad])
         assert store.path(BTC).read_bytes() == content(rows(0, 5))
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == ["BTCUSDT_1.csv", "BTCUSDT_1.csv.removed-1", "BTCUSDT_1.csv.removed-2"]
@@ -572,7 +572,7 @@ def test_a_file_is_not_mended_when_what_goes_cannot_be_kept(tmp_path: Path) -> N
     store.path(BTC).write_bytes(content(rows(0, 5)) + b"bad,line,that,is,long\n")
     before = store.path(BTC).read_bytes()
     with pytest.raises(StorageError):
-        store.mend(BTC, rows(0, 5).text.splitlines(keepends=True), [b"bad,line,that,is,long\n"])
+        store.remove_rows(BTC, rows(0, 5).text.splitlines(keepends=True), [b"bad,line,that,is,long\n"])
     assert [path.name for path in tmp_path.iterdir()] == ["BTCUSDT_1.csv"]
     assert store.path(BTC).read_bytes() == before
 
@@ -618,7 +618,7 @@ REFUSED: list[tuple[str, Callable[[Store, SeriesFile], object]]] = [
     ("stat", lambda store, file: store.sync_names([file])),
     ("stat", lambda _, file: file.insert([rows(0, 5, volume="9")])),
     ("listdir", lambda store, _: store.every_series()),
-    ("ftruncate", lambda _, file: file.cut(T0)),
+    ("ftruncate", lambda _, file: file.truncate(T0)),
     ("unlink", lambda store, _: store.open(BTC, None)),
 ]
 
@@ -633,7 +633,7 @@ def test_a_system_call_that_fails_is_a_sentence(
     opened(tmp_path).append(rows(0, 5))
     store = Store(tmp_path, THIS_DISK)
     file, _ = store.open(BTC, None)
-    file.named_anew = True
+    file.name_unsynced = True
     (tmp_path / f"{NAME}.cut-1.pending").write_bytes(rows(5, 6).text)
     store = Store(tmp_path, THIS_DISK)
     for module in (os, io):
@@ -670,14 +670,14 @@ def test_rows_of_which_the_first_are_there_are_not_appended(tmp_path: Path) -> N
 def test_only_a_file_that_is_new_has_a_name_to_be_synced(tmp_path: Path) -> None:
     store = Store(tmp_path, THIS_DISK)
     file, _ = store.open(BTC, None)
-    assert not file.named_anew
+    assert not file.name_unsynced
     file.append(rows(0, 1))
-    assert file.named_anew
+    assert file.name_unsynced
     store.sync_names([file])
     file.append(rows(1, 2))
-    assert not file.named_anew
-    assert store.open(BTC, None)[0].named_anew  # whoever wrote it may not have synced it
-    assert not store.open(BTC, file.checkpoint())[0].named_anew
+    assert not file.name_unsynced
+    assert store.open(BTC, None)[0].name_unsynced  # whoever wrote it may not have synced it
+    assert not store.open(BTC, file.checkpoint())[0].name_unsynced
 
 
 def test_appending_leaves_no_file_open(tmp_path: Path) -> None:
@@ -696,9 +696,9 @@ def test_a_file_with_a_limit_is_appended_to_until_it_is_full_and_then_made_anew(
     assert not file.is_full
     file.append(rows(4, 5))
     assert file.is_full
-    assert not file.named_anew
+    assert not file.name_unsynced
     file.append(rows(5, 7))
-    assert file.named_anew
+    assert file.name_unsynced
     assert (file.held, file.last) == (spans(2, 7), rows(5, 7).text)
     assert (tmp_path / NAME).read_bytes() == content(rows(2, 7))
 
@@ -724,7 +724,7 @@ def test_rows_that_go_into_a_file_with_a_limit_leave_the_newest(tmp_path: Path) 
     file.keep = 5
     file.insert([rows(3, 5)])
     assert (tmp_path / NAME).read_bytes() == content(rows(3, 8))
-    assert not file.named_anew  # its name has been synced already
+    assert not file.name_unsynced  # its name has been synced already
     file.insert([rows(2, 4), rows(7, 10)])
     assert (tmp_path / NAME).read_bytes() == content(rows(5, 10))
     assert file.held == spans(5, 10)
@@ -749,7 +749,7 @@ def test_a_file_within_the_limit_stays_as_it_is_when_trimmed(tmp_path: Path) -> 
 def test_what_is_cut_is_kept_and_the_file_goes_on_from_there(tmp_path: Path) -> None:
     file = opened(tmp_path)
     file.append(rows(0, 9))
-    file.cut(spans(6, 7).bounds.start_ms)
+    file.truncate(spans(6, 7).bounds.start_ms)
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 6))
     assert (tmp_path / f"{NAME}.removed-1").read_bytes() == rows(6, 9).text
     assert (file.held, file.last) == (spans(0, 6), b"")
@@ -757,7 +757,7 @@ def test_what_is_cut_is_kept_and_the_file_goes_on_from_there(tmp_path: Path) -> 
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 7))
 
 
-@pytest.mark.parametrize("change", [lambda file: file.trim(2), lambda file: file.cut(T0)])
+@pytest.mark.parametrize("change", [lambda file: file.trim(2), lambda file: file.truncate(T0)])
 def test_a_file_that_somebody_else_changed_is_neither_trimmed_nor_cut(
     tmp_path: Path, change: Callable[[SeriesFile], None]
 ) -> None:
@@ -817,10 +817,10 @@ def test_a_piece_that_is_used_up_leaves_the_others_waiting(tmp_path: Path) -> No
 
 def test_lines_that_are_mended_away_are_kept_as_they_were(tmp_path: Path) -> None:
     store = Store(tmp_path, THIS_DISK)
-    beside = store.mend(BTC, [rows(0, 1).text], [b"one\n", b"two\n"])
+    beside = store.remove_rows(BTC, [rows(0, 1).text], [b"one\n", b"two\n"])
     assert beside
     assert beside.read_bytes() == b"one\ntwo\n"
-    assert store.mend(BTC, [rows(0, 1).text], []) is None
+    assert store.remove_rows(BTC, [rows(0, 1).text], []) is None
 
 
 def test_only_a_file_that_would_lose_rows_is_foreign(tmp_path: Path) -> None:

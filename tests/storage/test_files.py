@@ -11,7 +11,7 @@ import pytest
 
 from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
-from collector.storage.files import Files, beside_of, refused, storage, target_of
+from collector.storage.files import Files, map_os_errors, storage_error, target_of, temp_path
 from tests.support.disks import DeafDisk, FullDisk, RecordingDisk
 
 
@@ -34,14 +34,14 @@ def test_a_replaced_file_is_durable_and_so_is_its_name(path: Path) -> None:
     assert files.parts == 0
     assert files.replace(path, [b"one", b"two"]) == 6
     assert path.read_bytes() == b"onetwo"
-    assert disk.synced == [beside_of(path), path.parent]
+    assert disk.synced == [temp_path(path), path.parent]
     assert files.parts == 2
 
 
 def test_a_name_is_durable_only_with_its_directory(path: Path) -> None:
     disk = RecordingDisk()
-    assert Files(disk).put_over(path, [b"one"]) == 3
-    assert disk.synced == [beside_of(path)]
+    assert Files(disk).atomic_replace(path, [b"one"]) == 3
+    assert disk.synced == [temp_path(path)]
 
 
 def test_a_new_file_can_be_read_by_all_and_a_replaced_one_by_whom_it_could(path: Path) -> None:
@@ -86,11 +86,11 @@ def test_what_is_told_is_the_first_error(path: Path) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     with pytest.raises(OSError, match="No space"):
-        Files(GoneDisk(0)).put_over(path, [b"one"])
+        Files(GoneDisk(0)).atomic_replace(path, [b"one"])
 
 
 def test_what_was_left_beside_a_file_is_not_in_the_way(path: Path) -> None:
-    beside_of(path).write_bytes(b"left by a crash, and longer")
+    temp_path(path).write_bytes(b"left by a crash, and longer")
     assert Files(THIS_DISK).replace(path, [b"one"]) == 3
     assert path.read_bytes() == b"one"
 
@@ -100,7 +100,7 @@ def replaced(files: Files, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "work", [replaced, lambda files, path: files.cut(path, 2), lambda files, path: files.sync(path)]
+    "work", [replaced, lambda files, path: files.truncate(path, 2), lambda files, path: files.sync(path)]
 )
 def test_no_file_stays_open(path: Path, work: Callable[[Files, Path], None]) -> None:
     path.write_bytes(b"one")
@@ -114,7 +114,7 @@ def test_no_file_stays_open(path: Path, work: Callable[[Files, Path], None]) -> 
 def test_a_file_is_cut_for_good(path: Path) -> None:
     disk = RecordingDisk()
     path.write_bytes(b"one and more")
-    Files(disk).cut(path, 3)
+    Files(disk).truncate(path, 3)
     assert path.read_bytes() == b"one"
     assert disk.synced == [path]
 
@@ -123,8 +123,8 @@ def test_a_link_stands_for_the_end_of_its_chain(path: Path) -> None:
     for name, target in [("a", "b"), ("b", "c")]:
         (path.parent / name).symlink_to(target)
     assert target_of(path.parent / "a") == path.parent / "c"
-    assert beside_of(path.parent / "a") == path.parent / "c.new"
-    assert (target_of(path), beside_of(path)) == (path, path.parent / "x.csv.new")
+    assert temp_path(path.parent / "a") == path.parent / "c.new"
+    assert (target_of(path), temp_path(path)) == (path, path.parent / "x.csv.new")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_link_stands_for_the_end_of_its_chain(path: Path) -> None:
 )
 def test_a_disk_that_refuses_is_a_sentence_with_its_cause(error: int, said: str) -> None:
     cause = OSError(error, os.strerror(error))
-    with pytest.raises(StorageError, match=f"{said}.*what it holds is intact") as caught, storage(Path("x")):
+    with pytest.raises(StorageError, match=f"{said}.*what it holds is intact") as caught, map_os_errors(Path("x")):
         raise cause
     assert caught.value.__cause__ is cause
-    assert str(refused(Path("x"), cause)) == str(caught.value)
+    assert str(storage_error(Path("x"), cause)) == str(caught.value)

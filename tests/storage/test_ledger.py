@@ -17,9 +17,9 @@ from collector.core.missing import State
 from collector.core.spans import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.machine.disk import THIS_DISK
+from collector.storage.data_directory import OWN, record_ban, recorded_ban, refuse_if_locked
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger, read_ledger
-from collector.storage.ownership import OWN, record_ban, recorded_ban, refuse_if_owned
 from tests.support.candles import BTC, T0, span, spans
 from tests.support.users import NOBODY, as_user, needs_root, open_place
 
@@ -127,7 +127,7 @@ def test_whoever_removes_the_lock_of_a_running_collector_cannot_start_a_second_o
         else:
             shutil.rmtree(tmp_path / OWN)
         with pytest.raises(DirectoryInUse):
-            refuse_if_owned(THIS_DISK, tmp_path)
+            refuse_if_locked(THIS_DISK, tmp_path)
         with pytest.raises(DirectoryInUse), open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):
             pass
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear"):

@@ -18,9 +18,9 @@ from collector.core.coverage import CoverageIndex
 from collector.core.series_coverage import SeriesCoverage
 from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
+from collector.storage.data_directory import OWN
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger, read_ledger
-from collector.storage.ownership import OWN
 from tests.support.candles import T0, span, spans
 
 HELD = spans(0, 60)

@@ -14,8 +14,8 @@ import pytest
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage import lock
-from collector.storage.lock import Held, find_holder, locked
-from collector.storage.ownership import OWN, owned, owner, refuse_if_owned
+from collector.storage.data_directory import OWN, lock_directory, lock_holder, refuse_if_locked
+from collector.storage.lock import LockHeld, find_holder, hold_lock
 from tests.support.users import NOBODY, as_user, needs_root, open_place
 
 OURS = str(os.getpid())
@@ -29,7 +29,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
     """A directory in which a collector was at work."""
-    with owned(THIS_DISK, tmp_path):
+    with lock_directory(THIS_DISK, tmp_path):
         pass
     return tmp_path
 
@@ -56,25 +56,25 @@ def test_only_the_owner_can_open_the_lock(data_dir: Path) -> None:
 @pytest.mark.parametrize("how", [fcntl.LOCK_SH, fcntl.LOCK_EX])
 def test_a_reader_s_lock_on_the_directory_keeps_nobody_out(data_dir: Path, how: int) -> None:
     with reading(data_dir, how):
-        assert owner(THIS_DISK, data_dir) is None
-        with owned(THIS_DISK, data_dir):
-            assert owner(THIS_DISK, data_dir) == OURS
+        assert lock_holder(THIS_DISK, data_dir) is None
+        with lock_directory(THIS_DISK, data_dir):
+            assert lock_holder(THIS_DISK, data_dir) == OURS
 
 
 @pytest.mark.parametrize("how", [fcntl.LOCK_SH, fcntl.LOCK_EX])
 def test_a_reader_s_lock_on_a_file_of_an_earlier_version_keeps_nobody_out(data_dir: Path, how: int) -> None:
     (data_dir / OWN / "lock").chmod(0o644)
-    with reading(data_dir / OWN / "lock", how), owned(THIS_DISK, data_dir):
+    with reading(data_dir / OWN / "lock", how), lock_directory(THIS_DISK, data_dir):
         assert mode_of(data_dir / OWN / "lock") == 0o600
-        assert owner(THIS_DISK, data_dir) == OURS
+        assert lock_holder(THIS_DISK, data_dir) == OURS
 
 
 def test_a_reader_who_has_opened_an_earlier_file_has_nothing_to_lock(data_dir: Path) -> None:
     (data_dir / OWN / "lock").chmod(0o644)
     with (data_dir / OWN / "lock").open() as opened_before:
-        with owned(THIS_DISK, data_dir):
+        with lock_directory(THIS_DISK, data_dir):
             fcntl.flock(opened_before, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with owned(THIS_DISK, data_dir):
+        with lock_directory(THIS_DISK, data_dir):
             pass
 
 
@@ -109,20 +109,20 @@ def test_a_collector_of_an_earlier_version_is_not_driven_out(data_dir: Path, rem
             (data_dir / OWN / "lock").unlink()
         with (
             pytest.raises(DirectoryInUse, match=rf"another collector \(process {earlier.pid}\)"),
-            owned(THIS_DISK, data_dir),
+            lock_directory(THIS_DISK, data_dir),
         ):
             pass
-        assert owner(THIS_DISK, data_dir) == str(earlier.pid)
-    with owned(THIS_DISK, data_dir):
+        assert lock_holder(THIS_DISK, data_dir) == str(earlier.pid)
+    with lock_directory(THIS_DISK, data_dir):
         assert mode_of(data_dir / OWN / "lock") == 0o600
 
 
 @pytest.mark.parametrize(("taken_away", "name"), [("lock", "lock.old"), (".", "elsewhere")])
 def test_taking_the_lock_away_lets_no_second_collector_in(data_dir: Path, taken_away: str, name: str) -> None:
-    with owned(THIS_DISK, data_dir):
+    with lock_directory(THIS_DISK, data_dir):
         (data_dir / OWN / taken_away).resolve().rename(data_dir / name)
-        assert owner(THIS_DISK, data_dir) == OURS
-        with pytest.raises(DirectoryInUse, match=OURS), owned(THIS_DISK, data_dir):
+        assert lock_holder(THIS_DISK, data_dir) == OURS
+        with pytest.raises(DirectoryInUse, match=OURS), lock_directory(THIS_DISK, data_dir):
             pass
 
 
@@ -138,9 +138,9 @@ def test_a_file_that_is_replaced_before_it_is_locked_is_opened_again(
         return locks(disk, file, how)
 
     monkeypatch.setattr("collector.storage.lock._locks", removed_before)
-    with locked(THIS_DISK, data_dir, data_dir / OWN):
+    with hold_lock(THIS_DISK, data_dir, data_dir / OWN):
         monkeypatch.undo()
-        with pytest.raises(Held), locked(THIS_DISK, data_dir, data_dir / OWN):
+        with pytest.raises(LockHeld), hold_lock(THIS_DISK, data_dir, data_dir / OWN):
             pass
 
 
@@ -154,13 +154,13 @@ def test_two_who_replace_an_earlier_file_do_not_both_have_it(data_dir: Path, mon
         def overtaken(*judged: object) -> None:
             monkeypatch.setattr("collector.storage.lock._replace", replace)
             fcntl.flock(reader, fcntl.LOCK_UN)
-            second.enter_context(locked(THIS_DISK, data_dir, data_dir / OWN))
+            second.enter_context(hold_lock(THIS_DISK, data_dir, data_dir / OWN))
             replace(*judged)  # type: ignore[arg-type]
 
         with path.open() as reader:
             fcntl.flock(reader, fcntl.LOCK_EX)
             monkeypatch.setattr("collector.storage.lock._replace", overtaken)
-            with pytest.raises(Held), locked(THIS_DISK, data_dir, data_dir / OWN):
+            with pytest.raises(LockHeld), hold_lock(THIS_DISK, data_dir, data_dir / OWN):
                 pass
 
 
@@ -179,9 +179,9 @@ def test_what_was_planted_in_its_place_gives_way(data_dir: Path, plant: Callable
     path = data_dir / OWN / "lock"
     path.unlink()
     plant(path)
-    assert owner(THIS_DISK, data_dir) is None
-    with owned(THIS_DISK, data_dir):
-        assert owner(THIS_DISK, data_dir) == OURS
+    assert lock_holder(THIS_DISK, data_dir) is None
+    with lock_directory(THIS_DISK, data_dir):
+        assert lock_holder(THIS_DISK, data_dir) == OURS
     assert (path.is_symlink(), mode_of(path), path.stat().st_nlink) == (False, 0o600, 1)
     if plant is not os.mkfifo:
         assert (data_dir / OWN / "foreign").read_text() == "theirs"
@@ -192,7 +192,7 @@ def test_a_directory_in_its_place_is_named(data_dir: Path) -> None:
     (data_dir / OWN / "lock").mkdir()
     with (
         pytest.raises(StorageError, match=r"\.collector/lock cannot be used \(it is a directory"),
-        owned(THIS_DISK, data_dir),
+        lock_directory(THIS_DISK, data_dir),
     ):
         pass
     assert [each.name for each in (data_dir / OWN).iterdir()] == ["lock"]
@@ -203,17 +203,17 @@ def test_a_holder_that_is_no_collector_is_called_by_its_number_and_no_collector(
     with (data_dir / OWN / "lock").open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         said = f"process {OURS} holds the lock of .*, and has not written down that it is a collector"
-        with pytest.raises(DirectoryInUse, match=said), owned(THIS_DISK, data_dir):
+        with pytest.raises(DirectoryInUse, match=said), lock_directory(THIS_DISK, data_dir):
             pass
 
 
 def test_a_holder_that_cannot_be_seen_is_not_driven_out(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container sees the locks of its own processes only."""
-    with owned(THIS_DISK, data_dir):
+    with lock_directory(THIS_DISK, data_dir):
         monkeypatch.setattr("collector.storage.lock._holders", lambda *_: iter(()))
         with (
             pytest.raises(DirectoryInUse, match="a process that cannot be seen from here"),
-            owned(THIS_DISK, data_dir),
+            lock_directory(THIS_DISK, data_dir),
         ):
             pass
 
@@ -222,15 +222,15 @@ def test_a_holder_that_cannot_be_seen_is_not_driven_out(data_dir: Path, monkeypa
 @pytest.mark.parametrize("taken_away", [False, True])
 def test_somebody_who_cannot_open_the_lock_sees_the_owner_all_the_same(taken_away: bool) -> None:
     with open_place() as place:
-        with owned(THIS_DISK, place):
+        with lock_directory(THIS_DISK, place):
             pass
         with working(place) as collector:
             if taken_away:
                 (place / OWN / "lock").unlink()
             with as_user(NOBODY):
-                assert owner(THIS_DISK, place) == str(collector.pid)
+                assert lock_holder(THIS_DISK, place) == str(collector.pid)
         with as_user(NOBODY):
-            assert owner(THIS_DISK, place) is None
+            assert lock_holder(THIS_DISK, place) is None
 
 
 @needs_root
@@ -241,7 +241,7 @@ def test_a_lock_of_root_is_named_with_its_owner() -> None:
         os.chown(place / OWN, NOBODY, NOBODY)
         os.chown(place, NOBODY, NOBODY)
         said = f"{place}/{OWN}/lock cannot be used .Permission denied; it belongs to root"
-        with as_user(NOBODY), pytest.raises(StorageError, match=said), owned(THIS_DISK, place):
+        with as_user(NOBODY), pytest.raises(StorageError, match=said), lock_directory(THIS_DISK, place):
             pass
 
 
@@ -253,11 +253,11 @@ def test_root_is_refused_in_a_directory_of_somebody_else(inside: bool) -> None:
         os.chown(place / OWN if inside else place, NOBODY, NOBODY)
         with (
             pytest.raises(SettingsError, match=r"belongs to nobody, .*sudo -u nobody"),
-            owned(THIS_DISK, place),
+            lock_directory(THIS_DISK, place),
         ):
             pass
         assert [*(place / OWN).iterdir()] == []
-        refuse_if_owned(THIS_DISK, place)  # looking is free
+        refuse_if_locked(THIS_DISK, place)  # looking is free
 
 
 @needs_root
@@ -266,7 +266,7 @@ def test_root_goes_on_where_the_owner_is_unknown_as_in_a_container() -> None:
     with open_place() as place:
         os.chown(place, unknown, unknown)
         for _ in range(2):
-            with owned(THIS_DISK, place):
+            with lock_directory(THIS_DISK, place):
                 assert (place / OWN / "lock").stat().st_uid == unknown
 
 
@@ -276,12 +276,12 @@ def test_a_reader_of_a_lock_that_is_gone_is_not_taken_for_a_collector(data_dir: 
         reader.enter_context(reading(data_dir / OWN / "lock"))
         reader.enter_context(reading(data_dir))
         (data_dir / OWN / "lock").unlink()
-        assert owner(THIS_DISK, data_dir) is None
-        with owned(THIS_DISK, data_dir):
+        assert lock_holder(THIS_DISK, data_dir) is None
+        with lock_directory(THIS_DISK, data_dir):
             pass
 
 
 def test_asking_where_nobody_ever_collected_finds_nobody_and_leaves_nothing(tmp_path: Path) -> None:
     assert find_holder(THIS_DISK, tmp_path, tmp_path / OWN) is None
-    assert owner(THIS_DISK, tmp_path / "nowhere") is None
+    assert lock_holder(THIS_DISK, tmp_path / "nowhere") is None
     assert [*tmp_path.iterdir()] == []

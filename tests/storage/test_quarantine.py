@@ -6,7 +6,7 @@ import pytest
 
 from collector.machine.disk import THIS_DISK
 from collector.storage.files import Files
-from collector.storage.quarantine import Quarantine, kept_lines, rows_in
+from collector.storage.quarantine import Quarantine, quarantined_lines, rows_in
 from tests.support.candles import BTC, MINUTE, content, row, rows, spans
 from tests.support.disks import RecordingDisk
 
@@ -52,7 +52,7 @@ def test_a_file_is_set_aside_for_good_and_found_from_then_on(tmp_path: Path, pen
     quarantine, path = Quarantine(Files(disk)), tmp_path / NAME
     path.write_bytes(rows(0, 5).text)
     assert quarantine.pieces(MINUTE, path) == ()
-    assert quarantine.set_aside(path, pending=pending).name == f"{NAME}.set-aside-1"
+    assert quarantine.keep_file(path, pending=pending).name == f"{NAME}.set-aside-1"
     assert names(tmp_path) == {name}
     assert disk.synced == [tmp_path]
     assert len(quarantine.pieces(MINUTE, path)) == pending
@@ -63,19 +63,19 @@ def test_what_is_cut_off_is_kept_and_found_from_then_on(
     tmp_path: Path, quarantine: Quarantine, pending: bool, name: str
 ) -> None:
     assert quarantine.pieces(MINUTE, tmp_path / NAME) == ()
-    assert quarantine.cut(tmp_path / NAME, rows(0, 5).text, pending=pending).name == f"{NAME}.cut-1"
+    assert quarantine.keep_tail(tmp_path / NAME, rows(0, 5).text, pending=pending).name == f"{NAME}.cut-1"
     assert names(tmp_path) == {name}
     assert len(quarantine.pieces(MINUTE, tmp_path / NAME)) == pending
 
 
 def test_what_is_kept_already_is_kept_once_and_anything_else_beside_it(tmp_path: Path, quarantine: Quarantine) -> None:
     for text, name in [(b"one\n", "cut-1"), (b"two\n", "cut-2"), (b"three\n", "cut-3"), (b"two\n", "cut-2")]:
-        assert quarantine.cut(tmp_path / NAME, text, pending=True).name == f"{NAME}.{name}"
+        assert quarantine.keep_tail(tmp_path / NAME, text, pending=True).name == f"{NAME}.{name}"
     assert names(tmp_path) == {f"{NAME}.cut-{number}.pending" for number in (1, 2, 3)}
 
 
 def test_a_piece_that_is_used_up_waits_no_more(tmp_path: Path, quarantine: Quarantine) -> None:
-    quarantine.cut(tmp_path / NAME, rows(0, 5).text, pending=True)
+    quarantine.keep_tail(tmp_path / NAME, rows(0, 5).text, pending=True)
     (piece,) = quarantine.pieces(MINUTE, tmp_path / NAME)
     quarantine.finish(piece)
     assert names(tmp_path) == {f"{NAME}.cut-1"}
@@ -84,7 +84,7 @@ def test_a_piece_that_is_used_up_waits_no_more(tmp_path: Path, quarantine: Quara
 
 def test_only_the_rows_of_the_spans_are_taken_from_pieces(tmp_path: Path, quarantine: Quarantine) -> None:
     for first in (5, 0):
-        quarantine.cut(tmp_path / NAME, rows(first, first + 5).text + b"spoiled\n", pending=True)
+        quarantine.keep_tail(tmp_path / NAME, rows(first, first + 5).text + b"spoiled\n", pending=True)
     pieces = quarantine.pieces(MINUTE, tmp_path / NAME)
     found = rows_in(THIS_DISK, MINUTE, pieces, spans(3, 7))
     assert (found.text, found.covered) == (rows(3, 7).text, spans(3, 7))
@@ -102,4 +102,4 @@ def test_every_line_that_was_taken_out_of_a_file_is_kept(tmp_path: Path, quarant
         (tmp_path / name).write_bytes(text)
     (tmp_path / f"{NAME}.cut-3").mkdir()
     kept = {row(1).text.strip(), row(2).text.strip(), b"torn", b""}
-    assert kept_lines(THIS_DISK, path) == kept
+    assert quarantined_lines(THIS_DISK, path) == kept

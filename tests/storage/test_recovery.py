@@ -6,7 +6,7 @@ from collector.core.candle import MINUTE_MS, timeframe
 from collector.core.rows import HEADER
 from collector.core.spans import NOTHING
 from collector.storage.inspection import Checkpoint
-from collector.storage.recovery import Found, Rest, recover, sound_rows
+from collector.storage.recovery import Recovery, Rest, recover, valid_rows
 from tests.support.candles import MINUTE, T0, content, joined, row, rows, spans
 
 BOM = b"\xef\xbb\xbf"
@@ -14,7 +14,7 @@ WHOLE = content(rows(0, 5))
 FOREIGN = b"2023-11-15,1,2,3,4,5"
 
 
-def recovered(data: bytes) -> Found:
+def recovered(data: bytes) -> Recovery:
     return recover(MINUTE, data, None)
 
 
@@ -28,34 +28,34 @@ def recovered(data: bytes) -> Found:
     ],
 )
 def test_a_file_of_ours_stays_up_to_its_last_whole_row(tail: bytes, why: str) -> None:
-    assert recovered(WHOLE + tail) == Found(len(WHOLE), spans(0, 5), why)
+    assert recovered(WHOLE + tail) == Recovery(len(WHOLE), spans(0, 5), why)
 
 
 def test_a_mark_vouches_for_what_it_remembers_and_only_the_rest_is_read() -> None:
     checkpoint = Checkpoint(len(WHOLE), T0, T0 + 4 * MINUTE_MS, spans(0, 5))
     spoiled = WHOLE.replace(row(2).text, row(2).text.replace(b"37002", b"nobod", 1))
     found = recover(MINUTE, spoiled + rows(5, 7).text, checkpoint)
-    assert found == Found(len(spoiled) + len(rows(5, 7).text), spans(0, 7), remembered=spans(0, 5))
-    assert recover(MINUTE, WHOLE + b"spoiled\n", checkpoint).remembered == NOTHING
+    assert found == Recovery(len(spoiled) + len(rows(5, 7).text), spans(0, 7), checkpointed=spans(0, 5))
+    assert recover(MINUTE, WHOLE + b"spoiled\n", checkpoint).checkpointed == NOTHING
 
 
 @pytest.mark.parametrize("data", [b"", HEADER[:7], HEADER[:-1], bytes(30)])
 def test_a_header_that_was_not_written_whole_is_written_again(data: bytes) -> None:
-    assert recovered(data) == Found(0, NOTHING, "its header was not written whole")
+    assert recovered(data) == Recovery(0, NOTHING, "its header was not written whole")
 
 
 def test_a_file_is_proven_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collector.storage.recovery._BLOCK", 2 * len(row(0).text))
-    assert recovered(WHOLE) == Found(len(WHOLE), spans(0, 5))
-    assert recovered(content(rows(2, 5)) + rows(0, 2).text).mended == "rows out of order"
+    assert recovered(WHOLE) == Recovery(len(WHOLE), spans(0, 5))
+    assert recovered(content(rows(2, 5)) + rows(0, 2).text).repaired == "rows out of order"
 
 
 def test_a_header_alone_is_a_file_of_ours() -> None:
-    assert recovered(HEADER) == Found(len(HEADER), NOTHING)
+    assert recovered(HEADER) == Recovery(len(HEADER), NOTHING)
 
 
 @pytest.mark.parametrize(
-    ("data", "mended"),
+    ("data", "repaired"),
     [
         (WHOLE.replace(b"\n", b"\r\n"), "Windows line ends"),
         (BOM + WHOLE, "a byte order mark"),
@@ -67,11 +67,11 @@ def test_a_header_alone_is_a_file_of_ours() -> None:
         (content(rows(0, 3)) + HEADER + rows(3, 5).text, "lines that are no rows"),
     ],
 )
-def test_what_loses_no_row_is_put_right(data: bytes, mended: str) -> None:
+def test_what_loses_no_row_is_put_right(data: bytes, repaired: str) -> None:
     found = recovered(data)
-    assert (found.size, found.held, found.mended, found.text) == (len(data), spans(0, 5), mended, WHOLE)
+    assert (found.size, found.held, found.repaired, found.text) == (len(data), spans(0, 5), repaired, WHOLE)
     assert (found.rows, found.rest, found.why) == (5, None, "")
-    assert found.fate == f"is put right ({mended})"
+    assert found.fate == f"is put right ({repaired})"
     assert recovered(data + b"16999").why == "the last line is not whole"
     assert recovered(data + b"\r").why == ""
 
@@ -89,7 +89,7 @@ def test_a_file_ends_at_its_first_bad_row_and_what_follows_is_told(bad: bytes, w
     why = f"{what} at byte {len(WHOLE)}"
     here = int(bad.startswith(b"1700"))  # a row by itself, only not beside the other
     covered = spans(5, 8) | (spans(1, 2) if here else NOTHING)
-    assert found == Found(len(WHOLE), spans(0, 5), why, rows=5, rest=Rest(why, 3 + here, covered, 0))
+    assert found == Recovery(len(WHOLE), spans(0, 5), why, rows=5, rest=Rest(why, 3 + here, covered, 0))
     assert found.fate == f"is cut ({why})"
 
 
@@ -104,25 +104,25 @@ def test_a_bad_row_among_many_is_found_where_it_stands() -> None:
 def test_what_stays_before_a_bad_row_is_put_right_too() -> None:
     before = WHOLE.replace(b"\n", b"\r\n")
     found = recovered(before + b"spoiled\n")
-    assert (found.size, found.mended, found.text) == (len(before), "Windows line ends", WHOLE)
-    assert recovered(WHOLE + b"spoiled\r\n").mended == ""
-    assert recovered(content(rows(2, 5)) + rows(0, 2).text + b"spoiled\r\n").mended == "rows out of order"
+    assert (found.size, found.repaired, found.text) == (len(before), "Windows line ends", WHOLE)
+    assert recovered(WHOLE + b"spoiled\r\n").repaired == ""
+    assert recovered(content(rows(2, 5)) + rows(0, 2).text + b"spoiled\r\n").repaired == "rows out of order"
 
 
 def test_without_our_header_all_of_a_file_goes() -> None:
     found = recovered(b"time,price\n" + rows(0, 5).text)
     why = "its first line is not our header"
-    assert found == Found(0, NOTHING, why, rest=Rest(why, 5, spans(0, 5), 0))
+    assert found == Recovery(0, NOTHING, why, rest=Rest(why, 5, spans(0, 5), 0))
     assert found.fate == f"is set aside ({why})"
     assert str(found.rest) == (
         "holding 5 rows from 2023-11-15 00:00:00 to 2023-11-15 00:05:00, which the exchange is asked for again"
     )
     assert str(recovered(b"just a text\n").rest) == "holding no row that can be read"
-    assert recovered(b"just a text") == Found(0, NOTHING, why, rest=Rest(why, 0, NOTHING, 0))
+    assert recovered(b"just a text") == Recovery(0, NOTHING, why, rest=Rest(why, 0, NOTHING, 0))
     assert recovered(FOREIGN).rest == Rest(why, 0, NOTHING, 1)
     for blank in (b"", b"\n"):
-        assert recovered(blank + rows(0, 5).text) == Found(0, NOTHING, why, rest=Rest(why, 5, spans(0, 5), 0))
-    assert recovered(b"\n\n") == Found(0, NOTHING, why, rest=Rest(why, 0, NOTHING, 0))
+        assert recovered(blank + rows(0, 5).text) == Recovery(0, NOTHING, why, rest=Rest(why, 5, spans(0, 5), 0))
+    assert recovered(b"\n\n") == Recovery(0, NOTHING, why, rest=Rest(why, 0, NOTHING, 0))
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_rows_of_another_timeframe_are_somebody_elses(spoil: bytes) -> None:
     assert (found.size, found.held, found.why) == (0, NOTHING, why)
     assert found.rest == Rest(why, 0, NOTHING, 48 + bool(spoil))
     assert found.loses_rows
-    assert sound_rows(MINUTE, rows(0, 48, frame=timeframe("60")).text) == {}
+    assert valid_rows(MINUTE, rows(0, 48, frame=timeframe("60")).text) == {}
 
 
 def test_the_sound_rows_of_any_bytes_are_those_whose_lines_are_whole() -> None:
     data = b"spoiled\n" + row(3).text + row(1).text.replace(b"\n", b"\r\n") + row(2).text[:-1]
-    assert sound_rows(MINUTE, data) == {T0 + place * MINUTE_MS: row(place).text for place in (3, 1)}
-    assert sound_rows(MINUTE, joined([row(4)]).text + b"x") == {T0 + 4 * MINUTE_MS: row(4).text}
+    assert valid_rows(MINUTE, data) == {T0 + place * MINUTE_MS: row(place).text for place in (3, 1)}
+    assert valid_rows(MINUTE, joined([row(4)]).text + b"x") == {T0 + 4 * MINUTE_MS: row(4).text}

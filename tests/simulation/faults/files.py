@@ -9,7 +9,7 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.text import moment_text
-from collector.storage.ownership import OWN
+from collector.storage.data_directory import OWN
 from tests.simulation.faults.kind import Kind
 from tests.simulation.faults.people import done, repair_files
 

@@ -16,7 +16,7 @@ from collector.integrity.gaps import find_gaps
 from collector.integrity.samples import ALL, Draw, draw_samples
 from collector.pipeline.service import repair, serve
 from collector.sandbox.rest.answers import INSTRUMENTS
-from collector.storage.ownership import OWN
+from collector.storage.data_directory import OWN
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.machine import SimulatedMachine

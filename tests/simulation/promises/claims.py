@@ -21,7 +21,7 @@ from collector.integrity.gaps import find_gaps
 from collector.machine.disk import THIS_DISK
 from collector.settings.settings import Settings
 from collector.storage.ledger import read_ledger
-from collector.storage.recovery import sound_rows
+from collector.storage.recovery import valid_rows
 from collector.storage.stored import as_of_ms
 from tests.simulation.promises.reader import rows_of_file
 from tests.simulation.promises.truths import TruthsOfTheBox
@@ -97,7 +97,7 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
             continue
         frame, path = series.timeframe, settings.data_dir / series.file_name
         # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
-        held = covered_spans(frame, sorted(sound_rows(frame, path.read_bytes()))) if path.exists() else Spans()
+        held = covered_spans(frame, sorted(valid_rows(frame, path.read_bytes()))) if path.exists() else Spans()
         due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
         ledger = saved.coverage[series].wanted  # what it wants may have closed just now; beyond, some time is allowed
         until_ms = max(ledger.bounds.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))

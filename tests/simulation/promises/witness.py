@@ -17,7 +17,7 @@ from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError
 from collector.machine.disk import THIS_DISK
 from collector.storage.ledger import read_ledger
-from collector.storage.quarantine import kept_lines
+from collector.storage.quarantine import quarantined_lines
 from tests.simulation.faults.together import count_of
 from tests.simulation.promises import claims, liveness
 from tests.simulation.promises.library import Library
@@ -70,7 +70,7 @@ class Witness:
             series: Reader(
                 series,
                 truths,
-                kept=partial(kept_lines, THIS_DISK, data_dir / series.file_name),
+                kept=partial(quarantined_lines, THIS_DISK, data_dir / series.file_name),
             )
             for series in claims.every_series(world.settings)
         }

@@ -15,8 +15,8 @@ from collector.core.candle import DAY_MS, Series
 from collector.core.rows import LATEST_MS
 from collector.core.spans import Span, Spans
 from collector.feeder.alignment import with_times
-from collector.feeder.columns import Columns, between, frame_of
-from collector.feeder.reader import Mirror
+from collector.feeder.columns import Columns, between, to_dataframe
+from collector.feeder.reader import FileSnapshot
 
 _SHORTEST_MONTH_MS = 28 * DAY_MS
 _AFTER_MS = LATEST_MS + 31 * DAY_MS  # every candle has closed; the calendar of months ends soon after
@@ -45,18 +45,18 @@ class ReplayedCandle(Candle):
 
 
 @attrs.define(eq=False)
-class Held:
+class LoadedSeries:
     """A series, or the part of it that was asked for, as its file was when it was loaded."""
 
     series: Series
-    mirror: Mirror
-    turn: int = 0  # when it was last used, among all that are held
+    snapshot: FileSnapshot
+    last_used: int = 0  # when it was last used, among all that are held
     _step_ms: int | None = attrs.field(init=False)
     _starts_ms: list[int] = attrs.field(init=False)  # when the first row of each block opens
 
     def __attrs_post_init__(self) -> None:
         self._step_ms = self.series.timeframe.step_ms
-        self._starts_ms = [block.times[0] for block in self.mirror.blocks]
+        self._starts_ms = [block.times[0] for block in self.snapshot.blocks]
 
     def at(self, ms: int, *, closed_only: bool) -> Candle | None:
         """The last candle that had opened, or only one that had closed, at the moment; None before the first."""
@@ -67,7 +67,7 @@ class Held:
         number = bisect_right(self._starts_ms, latest_ms) - 1
         if number < 0:
             return None
-        block = self.mirror.blocks[number]
+        block = self.snapshot.blocks[number]
         return self._candle(block, block.before(latest_ms, step or _SHORTEST_MONTH_MS), ms)
 
     def _candle(self, block: Columns, place: int, ms: int) -> Candle:
@@ -88,11 +88,11 @@ class Held:
 
     def lazy(self, span: tuple[int, int] | None = None) -> pl.LazyFrame:
         """The candles that open in a span, or all, with their open and close times."""
-        return with_times(self.series.timeframe, frame_of(self._blocks(span)))
+        return with_times(self.series.timeframe, to_dataframe(self._blocks(span)))
 
     def column(self, name: str, span: tuple[int, int] | None = None) -> pl.DataFrame:
         """Their `timestamp` and one more column."""
-        return frame_of(self._blocks(span), ["timestamp", name])
+        return to_dataframe(self._blocks(span), ["timestamp", name])
 
     def replay(self, span: tuple[int, int] | None = None) -> Iterator[ReplayedCandle]:
         """The same one by one, oldest first."""
@@ -103,7 +103,7 @@ class Held:
                 yield {"symbol": symbol, "timeframe": timeframe, **candle}
 
     def _blocks(self, span: tuple[int, int] | None) -> tuple[Columns, ...]:
-        return self.mirror.blocks if span is None else between(self.mirror.blocks, *span)
+        return self.snapshot.blocks if span is None else between(self.snapshot.blocks, *span)
 
     @property
     def gaps(self) -> Spans:

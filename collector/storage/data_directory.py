@@ -27,7 +27,7 @@ from collector.machine.own_files import (
     reason,
     replace_own,
 )
-from collector.storage.lock import UNSEEN, Held, Holder, find_holder, locked
+from collector.storage.lock import UNKNOWN, Holder, LockHeld, find_holder, hold_lock
 
 log = get_logger(__name__)
 
@@ -36,7 +36,7 @@ _IDENTITY = "identity.json"
 
 
 @contextmanager
-def owned(disk: Disk, data_dir: Path) -> Iterator[Path]:
+def lock_directory(disk: Disk, data_dir: Path) -> Iterator[Path]:
     """Owns a data directory while it is entered; gives the place of what is ours in it.
 
     Raises:
@@ -53,8 +53,8 @@ def owned(disk: Disk, data_dir: Path) -> Iterator[Path]:
         _refuse_root_elsewhere(data_dir)
         try:
             make_directory(disk, own)
-            stack.enter_context(locked(disk, data_dir, own))
-        except Held as held:
+            stack.enter_context(hold_lock(disk, data_dir, own))
+        except LockHeld as held:
             raise _in_use(data_dir, held.holder) from held
         except OSError as error:
             raise StorageError(f"{error.filename or own} cannot be used ({reason(own, error)})") from error
@@ -78,7 +78,7 @@ def refuse_if_absent(data_dir: Path) -> None:
         raise StorageError(f"{data_dir} cannot be read ({reason(data_dir, error)})") from error
 
 
-def refuse_if_owned(disk: Disk, data_dir: Path) -> None:
+def refuse_if_locked(disk: Disk, data_dir: Path) -> None:
     """For those who only look: whether a collector owns the directory. Nothing is changed.
 
     Raises:
@@ -97,10 +97,10 @@ def refuse_if_owned(disk: Disk, data_dir: Path) -> None:
         raise _in_use(data_dir, holder)
 
 
-def owner(disk: Disk, data_dir: Path) -> str | None:
+def lock_holder(disk: Disk, data_dir: Path) -> str | None:
     """The number of the process that owns a data directory, or "unknown"; None if it is free."""
     try:
-        refuse_if_owned(disk, data_dir)
+        refuse_if_locked(disk, data_dir)
     except DirectoryInUse as in_use:
         return in_use.owner
     return None
@@ -211,7 +211,7 @@ def _refuse_root_elsewhere(data_dir: Path) -> None:
 
 
 def _in_use(data_dir: Path, holder: Holder) -> DirectoryInUse:
-    if holder.process == UNSEEN:
+    if holder.process == UNKNOWN:
         return DirectoryInUse(f"a process that cannot be seen from here holds the lock of {data_dir}")
     if holder.is_collector:
         return DirectoryInUse(f"another collector (process {holder.process}) owns {data_dir}", holder.process)
