@@ -37,9 +37,9 @@ JOINED_BY = {"pipeline.service", "pipeline.collection"}
 # Beside the core: pure modules import no clock, no file, no library that waits, and of ours only pure modules.
 PURE = {"errors", "bybit.rest_protocol", "bybit.stream_protocol", "storage.defects", "feeder.timestamps"}
 PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", "monitoring.lag"}
-PURE |= {"logs.throttle", "commands.systemd_unit"}
+PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit"}
 PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "enum", "functools", "heapq"}
-PURE_MAY_USE |= {"itertools", "json", "math", "msgspec", "operator", "re", "typing"}
+PURE_MAY_USE |= {"ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "typing", "urllib"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 # Where a library may be imported: folders or modules.
@@ -55,7 +55,8 @@ ONLY_IN = {
 WITHOUT_TRIO = {"__init__", "core", "feeder", "logs"}
 WITHOUT_TRIO |= {"integrity.checker", "integrity.gaps", "integrity.examination", "integrity.findings"}
 WITHOUT_TRIO |= {"integrity.cross_timeframe", "integrity.demand", "integrity.reports", "integrity.samples"}
-WITHOUT_TRIO |= {"settings.settings", "settings.converters", "storage.inspection", "storage.recovery"}
+WITHOUT_TRIO |= {"settings.settings", "settings.keys", "settings.converters", "settings.sources"}
+WITHOUT_TRIO |= {"settings.validation", "settings.reload", "storage.inspection", "storage.recovery"}
 WITHOUT_TRIO |= {"storage.quarantine", "storage.fast_check", "storage.ordering", "storage.defects", "storage.stored"}
 
 

@@ -103,7 +103,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "logs.file": "the log's own file",
         "storage.data_directory": "only looks whether a directory may be read",
         "sandbox.market.replay": "the exchange's side: files of the user's that it serves",
-        "settings.settings": "the user's own file",
+        "settings.sources": "the user's own file",
     },
     "given": {
         "commands.app": _TOP,

@@ -17,7 +17,8 @@ from collector.bybit.limit_file import Change, LimitBusy, LimitFile, LimitFileEr
 from collector.core.rate_limit import Demand, RateLimit
 from collector.logs import get_logger
 from collector.machine import Machine
-from collector.settings.settings import Settings, is_loopback
+from collector.settings.addresses import is_loopback
+from collector.settings.settings import Settings
 
 log = get_logger(__name__)
 T = TypeVar("T")

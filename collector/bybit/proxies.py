@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from collector.errors import SettingsError
-from collector.settings.settings import is_loopback
+from collector.settings.addresses import is_loopback
 
 _VARIABLES = {"http": "http_proxy", "ws": "http_proxy", "https": "https_proxy", "wss": "https_proxy"}
 _PORTS = {"http": 80, "https": 443}

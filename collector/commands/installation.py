@@ -12,7 +12,8 @@ from subprocess import DEVNULL, PIPE, run
 from collector.commands.systemd_unit import Installation, unit_text
 from collector.core.redaction import masked, secrets_in
 from collector.errors import SettingsError
-from collector.settings.settings import Settings, is_variable
+from collector.settings.settings import Settings
+from collector.settings.sources import is_variable
 from collector.storage.data_directory import OWN
 
 _USER = "collector"  # who it is when root asks: a service needs no rights of root

@@ -20,26 +20,9 @@ from collector.core.planning import NEWEST
 from collector.integrity.demand import Demand
 from collector.integrity.samples import ALL
 from collector.machine.chance import THIS_CHANCE
-from collector.settings.settings import Settings, file_to_read, unknown_variables
-
-_WHERE, _WHAT, _HOW = "Where", "What to collect", "Output"
-
-
-def _one_of(words: str, text: str, panel: str) -> Any:
-    """An option with a few values, which a shell can complete; whether it has one of them is the settings' business."""
-    return typer.Option(
-        help=text,
-        autocompletion=lambda incomplete: [word for word in words.split() if word.startswith(incomplete)],
-        rich_help_panel=panel,
-    )
-
-
-def _directory(text: str) -> Any:
-    """An option for a path, as it was written: an empty one is not the working directory.
-
-    Whether it may be read is not asked here: the command says so itself, with its owner, and in JSON if that is wanted.
-    """
-    return Annotated[Path | None, typer.Option(path_type=str, readable=False, help=text, rich_help_panel=_WHERE)]
+from collector.settings.keys import KEYS, Option, Panel
+from collector.settings.settings import Settings
+from collector.settings.sources import file_to_read, unknown_variables
 
 
 def _stretches(given: object) -> float:
@@ -68,53 +51,56 @@ def drawn_seed() -> int:
     return THIS_CHANCE.below(10**6)
 
 
-# Option name -> its declaration; those named like a setting override it.
+def _declaration(name: str, key: str, option: Option) -> Any:
+    """Declare the option of a setting to typer; its value is validated with the other settings."""
+    help_text = option.help or KEYS[key].metadata["doc"]
+    if option.switch:
+        return _switch(name, help_text, option.panel)
+    if KEYS[key].type is Path:
+        return _path(help_text, option.panel)
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in option.choices if choice.startswith(incomplete)]
+
+    completion = complete if option.choices else None
+    declared = typer.Option(
+        help=help_text, metavar=option.metavar, rich_help_panel=option.panel, autocompletion=completion
+    )
+    return Annotated[str | None, declared]
+
+
+def _switch(name: str, help_text: str, panel: Panel) -> Any:
+    """Declare an option without a value; the explicit name keeps typer from adding a --no- variant."""
+    return Annotated[bool, typer.Option(f"--{name.replace('_', '-')}", help=help_text, rich_help_panel=panel)]
+
+
+def _path(help_text: str, panel: Panel) -> Any:
+    """Declare an option for a path.
+
+    The text stays as it was written, because typer would turn an empty path into the working directory. Access is
+    checked by the command, which reports the owner, and answers in JSON where that was asked for.
+    """
+    return Annotated[Path | None, typer.Option(path_type=str, readable=False, help=help_text, rich_help_panel=panel)]
+
+
+# By the name of the option: the settings that have one, and the key of each.
+_OPTIONS: dict[str, tuple[str, Option]] = {
+    field.metadata["option"].name or key: (key, field.metadata["option"])
+    for key, field in KEYS.items()
+    if field.metadata["option"]
+}
+_SWITCHES = {name for name, (_, option) in _OPTIONS.items() if option.switch} | {"quiet"}
+_PATHS = {name for name, (key, _) in _OPTIONS.items() if KEYS[key].type is Path} | {"settings"}
 _SHARED: dict[str, Any] = {
     "settings": Annotated[
         Path | None,
         typer.Option(
-            readable=False, help="The settings file; settings.ini by default, if there is one.", rich_help_panel=_WHERE
+            readable=False, help="The settings file; settings.ini by default, if there is one.", rich_help_panel="Where"
         ),
     ],
-    "data_dir": _directory("Where the candle files are kept."),
-    "logs_dir": _directory("Where the log is written."),
-    "rest_url": Annotated[str | None, typer.Option(help="Where history is asked for.", rich_help_panel=_WHERE)],
-    "ws_url": Annotated[str | None, typer.Option(help="Where live candles come from.", rich_help_panel=_WHERE)],
-    "category": Annotated[
-        str | None,
-        _one_of("linear spot inverse", "linear, spot or inverse.", _WHAT),
-    ],
-    "symbols": Annotated[
-        str | None, typer.Option(metavar="A,B", help="Collect these symbols and no others.", rich_help_panel=_WHAT)
-    ],
-    "timeframes": Annotated[
-        str | None,
-        typer.Option(metavar="1,5", help="1 3 5 15 30 60 120 240 360 720 D W M.", rich_help_panel=_WHAT),
-    ],
-    "days": Annotated[str | None, typer.Option(metavar="N", help="How many days of history.", rich_help_panel=_WHAT)],
-    "mode": Annotated[
-        str | None,
-        _one_of("full recent live", "full, recent (the 50 newest) or live (no history).", _WHAT),
-    ],
-    "no_limit": Annotated[
-        bool, typer.Option("--no-limit", help="Keep every row, not only the 50 newest.", rich_help_panel=_WHAT)
-    ],
-    "no_websocket": Annotated[
-        bool,
-        typer.Option(
-            "--no-websocket", help="Without the stream: candles are asked for as they close.", rich_help_panel=_WHAT
-        ),
-    ],
-    "log_level": Annotated[
-        str | None,
-        _one_of("debug info warning error", "debug, info, warning or error.", _HOW),
-    ],
-    "quiet": Annotated[bool, typer.Option("--quiet", help="Warnings and errors only.", rich_help_panel=_HOW)],
+    **{name: _declaration(name, key, option) for name, (key, option) in _OPTIONS.items()},
+    "quiet": _switch("quiet", "Warnings and errors only.", "Output"),
 }
-_DEFAULTS = {"no_limit": False, "no_websocket": False, "quiet": False}
-_SETTING_OF = {"days": "days_to_fetch"}
-_NOT_SETTINGS = ("settings", "no_limit", "no_websocket", "quiet")
-_PATHS = ("settings", "data_dir", "logs_dir")
 
 
 @attrs.frozen
@@ -174,7 +160,7 @@ def with_logged_options(command: Callable[..., None]) -> Callable[..., None]:
 def _called_with_shared(command: Callable[..., None], called: Callable[..., None]) -> Callable[..., None]:
     own = list(inspect.signature(command).parameters.values())[1:]
     shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_DEFAULTS.get(name), annotation=declared)
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(name), annotation=declared)
         for name, declared in _SHARED.items()
     ]
 
@@ -191,7 +177,7 @@ def _called_with_shared(command: Callable[..., None], called: Callable[..., None
 def takes_value(word: str) -> bool:
     """Whether what follows this word on a command line is its value."""
     name = word.removeprefix("--").replace("-", "_")
-    return word.startswith("--") and name in _SHARED and name not in _DEFAULTS
+    return word.startswith("--") and name in _SHARED and name not in _SWITCHES
 
 
 def _words(given: dict[str, Any]) -> Iterator[str]:
@@ -203,11 +189,7 @@ def _words(given: dict[str, Any]) -> Iterator[str]:
 
 
 def _read(given: dict[str, Any]) -> Options:
-    overrides = {_SETTING_OF.get(name, name): value for name, value in given.items() if name not in _NOT_SETTINGS}
-    if given["no_limit"]:
-        overrides["limit_to_50_entries"] = False
-    if given["no_websocket"]:
-        overrides["enable_websocket"] = False
+    overrides = {key: _override(given[name], option) for name, (key, option) in _OPTIONS.items()}
     file = file_to_read(given["settings"])  # once: should it be gone when it is read again, defaults are no answer
     load = partial(Settings.load, file, os.environ, overrides)
     settings = load()
@@ -223,6 +205,17 @@ def _read(given: dict[str, Any]) -> Options:
         names_days=any(given[name] for name in ("days", "no_limit", "mode")),
         cut_days=settings.days_to_fetch if given["days"] and _cuts(settings) else 0,
     )
+
+
+def _default(name: str) -> object:
+    return False if name in _SWITCHES else None
+
+
+def _override(value: object, option: Option) -> object:
+    """Convert an option to the value of its key; None: it was left out."""
+    if option.switch:
+        return False if value else None
+    return value
 
 
 def _cuts(settings: Settings) -> bool:

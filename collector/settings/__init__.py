@@ -1,1 +1,1 @@
-"""What a collector is told: settings from file, environment and options, checked together."""
+"""Settings from file, environment and options, validated together."""

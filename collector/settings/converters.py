@@ -1,7 +1,7 @@
-"""What the value of a setting may be: from the text of a file or a command line, or as Python has it, to what is used.
+"""Converters from a given value to a valid one.
 
-Every function takes anything and either returns what a collector works with or raises ValueError, with one argument
-for each thing that is wrong. Nothing here knows which setting it is looking at, or asks whether a directory exists.
+Each takes a text, as in a file or on a command line, or a Python object. It raises ValueError with one argument for
+each problem. They are independent of the key, and of whether a directory exists.
 """
 
 import math
@@ -9,26 +9,30 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from configparser import ConfigParser
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from collector.core.candle import Timeframe, symbol, timeframe
+from collector.settings.addresses import is_listen_address, is_url
 
 T = TypeVar("T")
 
+CATEGORIES = ("linear", "spot", "inverse")
+MODES = ("full", "recent", "live")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
 
 def category(given: object) -> str:
-    return _one_of(given, ("linear", "spot", "inverse"))
+    return _one_of(given, CATEGORIES)
 
 
 def mode(given: object) -> str:
-    return _one_of(given, ("full", "recent", "live"))
+    return _one_of(given, MODES)
 
 
 def log_level(given: object) -> str:
-    return _one_of(str(given).lower(), ("debug", "info", "warning", "error"))
+    return _one_of(str(given).lower(), LOG_LEVELS)
 
 
 def http_address(given: object) -> str:
@@ -36,7 +40,7 @@ def http_address(given: object) -> str:
 
 
 def websocket_address(given: object) -> str:
-    """May be empty: the caller knows a default."""
+    """Return a WebSocket URL, or the empty text."""
     return _address(given, ("ws", "wss")) if given else ""
 
 
@@ -92,9 +96,12 @@ def share(given: object) -> float:
 
 
 def listen_address(given: object) -> str:
-    """An address to listen at, or nothing. An IP address, since a name may mean several; port 0 is any that is free."""
+    """Return an IP address and port, or the empty text.
+
+    A host name is refused, for it may have several addresses. Port 0 is any free port.
+    """
     text = re.sub("^localhost:", "127.0.0.1:", str(given).strip())
-    if text and not _is_listen_address(text):
+    if text and not is_listen_address(text):
         raise ValueError(f"{text!r} is not an IP address and a port, such as 127.0.0.1:8787 or [::1]:8787")
     return text
 
@@ -122,40 +129,13 @@ def _one_of(given: object, choices: tuple[str, ...]) -> str:
 
 
 def _address(given: object, schemes: tuple[str, ...]) -> str:
-    """The address without a closing slash, so that a path can be added to it."""
+    """Return the URL without its closing slash, ready for a path."""
     text = str(given)
-    if "@" in unquote(unicodedata.normalize("NFKC", text)):  # the text is not repeated: it may hold a password
+    if "@" in unquote(unicodedata.normalize("NFKC", text)):  # repeating the text could show a password
         raise ValueError("it holds an @, and no user name or password has a place in it")
-    if not _is_address(text, schemes):
+    if not is_url(text, schemes):
         raise ValueError(f"{text!r} is not an address such as {schemes[-1]}://host or {schemes[0]}://host:port")
     return text.rstrip("/")
-
-
-def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
-    if set("?#") & set(text):  # a path is added to it
-        return False
-    try:
-        parts = urlsplit(text)
-        host = parts.hostname or ""
-        host.encode("idna")  # empty labels, and such as are too long
-        if host.rpartition(".")[2].isdecimal():
-            ip_address(host)
-        return parts.scheme in schemes and bool(host) and parts.port != 0 and text.split() == [text]
-    except ValueError:  # a port that is no number, half an IPv6 address, a host that can have no name
-        return False
-
-
-def _is_listen_address(text: str) -> bool:
-    try:
-        parts = urlsplit(f"//{text}")
-        return (
-            bool(ip_address(parts.hostname or ""))
-            and parts.port is not None
-            and parts.netloc == text
-            and "@" not in text
-        )
-    except ValueError:
-        return False
 
 
 def _host_name(text: str) -> str:
@@ -172,7 +152,7 @@ def _whole(given: object, least: int, most: float, wanted: str) -> int:
 
 
 def _number(given: object) -> float:
-    """The number, or NaN, which is in no range."""
+    """Return the number, or NaN, which is outside every range."""
     text = str(given)
     if "_" in text or not text.isascii():  # Python reads 1_0 as 10
         return math.nan
@@ -183,7 +163,7 @@ def _number(given: object) -> float:
 
 
 def _each(given: object, parse: Callable[[str], T]) -> tuple[T, ...]:
-    """Every item once, in the order given."""
+    """Return every item once, in the order given."""
     items: dict[T, None] = {}
     problems: list[str] = []
     for word in _words(given):
@@ -197,7 +177,7 @@ def _each(given: object, parse: Callable[[str], T]) -> tuple[T, ...]:
 
 
 def _words(given: object) -> list[str]:
-    """The items of a list, or of a text that separates them by commas or white space."""
+    """Split a text at commas and white space; flatten a list."""
     if isinstance(given, Iterable) and not isinstance(given, str):
         return _words(",".join(str(item) for item in given))
     return str(given).replace(",", " ").split()

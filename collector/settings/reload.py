@@ -1,21 +1,17 @@
-"""What of newly read settings can be followed while running, and what has to wait for the next start. Nothing is done.
+"""Decides which changes of a reload apply at once and which wait for the next start. Pure.
 
-Following means more of the same: more symbols, more timeframes, a deeper history, another pace. What was begun with is
-not taken back: that would need files closed, topics dropped and requests called off, which is what a restart does.
+What a reload does with a key is in the table of keys: apply the value, extend the list, or wait for a restart.
 """
 
 import attrs
 
+from collector.settings.keys import KEYS
 from collector.settings.settings import Settings
-
-_AT_ONCE = {"days_to_fetch", "bulk_request_delay_ms", "address_share", "bulk_max_retries", "ban_wait_s"}
-_AT_ONCE |= {"fsync", "flush_interval_s", "log_level", "keep_reports"}
-_AT_ONCE |= {"stale_after_s", "errors_per_minute", "queue_limit", "low_disk_mb", "memory_limit_mb"}
 
 
 @attrs.frozen
 class Reload:
-    """The settings to go on with, what is new in them, and the keys whose new value needs a restart."""
+    """The settings in force from now on, the keys that changed, and the keys that wait for a restart."""
 
     settings: Settings
     changed: dict[str, str]
@@ -23,31 +19,34 @@ class Reload:
 
 
 def reload(now: Settings, read: Settings) -> Reload:
-    """What becomes of the settings in force when these were read."""
-    taken: dict[str, object] = {key: getattr(read, key) for key in _AT_ONCE}
-    if read.rest_url != now.rest_url:
-        taken["ban_wait_s"] = now.ban_wait_s  # how short it may be is the address's to say, and that has to wait
-    taken["timeframes"] = _union(now.timeframes, read.timeframes)
-    taken["symbols"] = read.symbols if now.fetch_all_symbols else _union(now.symbols, read.symbols)
-    taken["fetch_all_symbols"] = now.fetch_all_symbols or read.fetch_all_symbols
-    settings = attrs.evolve(now, **taken)
+    """Combine the settings in force with newly read ones."""
+    applied: dict[str, object] = {key: getattr(read, key) for key in _keys_that("apply")}
+    if read.rest_url != now.rest_url:  # a short ban_wait_s is valid for the new address alone, which needs a restart
+        applied["ban_wait_s"] = now.ban_wait_s
+    applied |= {key: _extended(getattr(now, key), getattr(read, key)) for key in _keys_that("extend")}
+    if now.fetch_all_symbols:  # the list has no effect
+        applied["symbols"] = read.symbols
+    settings = attrs.evolve(now, **applied)
     return Reload(
         settings,
-        {key: _text(getattr(settings, key)) for key in _keys() if getattr(settings, key) != getattr(now, key)},
-        tuple(key for key in _keys() if not _same(getattr(settings, key), getattr(read, key))),
+        {key: _text(getattr(settings, key)) for key in KEYS if getattr(settings, key) != getattr(now, key)},
+        tuple(key for key in KEYS if not _same(getattr(settings, key), getattr(read, key))),
     )
 
 
-def _keys() -> list[str]:
-    return [field.name for field in attrs.fields(Settings)]
+def _keys_that(on_reload: str) -> list[str]:
+    return [key for key, field in KEYS.items() if field.metadata["on_reload"] == on_reload]
 
 
-def _union(now: tuple[object, ...], read: tuple[object, ...]) -> tuple[object, ...]:
-    return (*now, *(each for each in read if each not in now))
+def _extended(now: object, read: object) -> object:
+    """Return the union of two lists, or True if either switch is on."""
+    if isinstance(now, tuple) and isinstance(read, tuple):
+        return (*now, *(each for each in read if each not in now))
+    return now or read
 
 
 def _same(ours: object, theirs: object) -> bool:
-    """Whether two values are equal; the order of a list does not matter."""
+    """Whether two values are equal; the order of lists is ignored."""
     if isinstance(ours, tuple) and isinstance(theirs, tuple):
         return set(ours) == set(theirs)
     return ours == theirs

@@ -194,7 +194,7 @@ INTERRUPTED = {
     "check": "collector.commands.check.totals",
     "gaps": "collector.commands.gaps.find_gaps",
     "symbols": "collector.commands.symbols.list_symbols",
-    "status": "collector.commands.status.ask",
+    "status": "collector.commands.status.fetch_status",
     "repair --dry-run": "collector.commands.app.show_plans",
     "systemd-unit": "collector.commands.app.unit_of_this",
     "demo": "collector.commands.app.demonstrate",

@@ -152,7 +152,7 @@ def test_the_options_given_are_given_to_the_service_with_paths_that_hold_everywh
 ) -> None:
     unit = printed("--data-dir", "new", "--symbols", "A,B", "--no-limit", "--days", "7")
     data_dir = str(tmp_path / STRANGE / "new")
-    options = ["--data-dir", data_dir, "--symbols", "A,B", "--days", "7", "--no-limit"]
+    options = ["--symbols", "A,B", "--days", "7", "--no-limit", "--data-dir", data_dir]
     assert words_of(unit, "ExecStart") == [f":{sys.executable}", "-I", "-m", "collector", "run", *options]
     assert words_of(unit, "ReadWritePaths") == sorted([str(tmp_path / STRANGE / "logs"), data_dir])
     assert value_of(unit, "WorkingDirectory") == str(tmp_path / STRANGE).replace("%", "%%")

@@ -9,7 +9,8 @@ import pytest
 
 from collector.core.candle import timeframe
 from collector.errors import SettingsError
-from collector.settings.settings import Settings, unknown_variables
+from collector.settings.settings import Settings
+from collector.settings.sources import unknown_variables
 
 REPOSITORY = Path(__file__).parents[2]
 

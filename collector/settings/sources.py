@@ -1,0 +1,180 @@
+"""Where values come from: a file, environment variables, and overrides; the later source wins.
+
+Values are passed on as they were given, each with its origin for error messages; whether they are valid is checked in
+`validation`. What a file says that is neither a section nor a key is a problem of its own, and all of them are
+collected: one mistake hides no other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from configparser import ConfigParser, DuplicateOptionError, DuplicateSectionError, MissingSectionHeaderError
+from configparser import Error as IniError
+from configparser import ParsingError as LineError
+from difflib import get_close_matches
+from pathlib import Path
+
+import attrs
+
+from collector.errors import SettingsError
+from collector.settings.keys import SECTION_OF
+
+DEFAULT_FILE = Path("settings.ini")
+_SECRETS = ("api_key", "api_secret", "bybit_api_key", "bybit_api_secret")
+
+
+@attrs.frozen
+class Given:
+    """A value as it was given, and the source that gave it."""
+
+    value: object
+    origin: str
+
+
+def read_sources(
+    path: Path | None, environment: Mapping[str, str], overrides: Mapping[str, object]
+) -> tuple[dict[str, Given], list[str]]:
+    """Merge all sources.
+
+    Returns:
+        The value of every key that was given, and the problems of the file's syntax, sections and keys.
+    """
+    given, problems = _read_file(file_to_read(path))
+    return given | _from_environment(environment) | _from_overrides(overrides), problems
+
+
+def file_to_read(named: Path | None) -> Path | None:
+    """The named file, or `settings.ini` of the working directory if it exists."""
+    return DEFAULT_FILE if named is None and _exists(DEFAULT_FILE) else named
+
+
+def is_variable(name: str) -> bool:
+    """Whether an environment variable of this name is a setting."""
+    return name in map(_variable, SECTION_OF)
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a warning for each `COLLECTOR_` variable that is no setting.
+
+    It is a warning because containers inject such names, such as COLLECTOR_PORT_80_TCP.
+    """
+    names = {name: name.removeprefix("COLLECTOR_").lower() for name in environment if name.startswith("COLLECTOR_")}
+    return [
+        f"{name} is not a setting{_did_you_mean(key, SECTION_OF, _variable)}"
+        for name, key in sorted(names.items())
+        if key not in SECTION_OF or name != _variable(key)
+    ]
+
+
+# The environment and the command line.
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
+    names = {key: _variable(key) for key in SECTION_OF}
+    return _with_listed_symbols(
+        {key: Given(environment[name].strip(), name) for key, name in names.items() if name in environment}
+    )
+
+
+def _from_overrides(overrides: Mapping[str, object]) -> dict[str, Given]:
+    return _with_listed_symbols(
+        {key: Given(value, "the command line") for key, value in overrides.items() if value is not None}
+    )
+
+
+def _with_listed_symbols(layer: dict[str, Given]) -> dict[str, Given]:
+    """Switch `fetch_all_symbols` off where symbols are listed, unless the same source sets it."""
+    if "symbols" in layer:
+        return {"fetch_all_symbols": Given(False, layer["symbols"].origin)} | layer
+    return layer
+
+
+def _variable(key: str) -> str:
+    return f"COLLECTOR_{key.upper()}"
+
+
+# The file.
+
+
+def _read_file(path: Path | None) -> tuple[dict[str, Given], list[str]]:
+    """Read the known keys of a file, and describe everything else in it."""
+    if path is None:
+        return {}, []
+    ini, problems = _parse(_text_of(path))
+    given = {key: Given(text, str(path)) for section in ini.sections() for key, text in ini.items(section)}
+    return {key: given[key] for key in given if key in SECTION_OF}, [
+        *(f"{path}, {problem}" for problem in problems),
+        *(f"{path}: {problem}" for problem in _unknown(ini)),
+    ]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # access denied; reading the file reports it
+        return True
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError([f"{path} cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError([f"{path} is not a text in UTF-8"]) from error
+
+
+def _parse(text: str, *, strict: bool = True) -> tuple[ConfigParser, list[str]]:
+    """Parse as much of the file as possible, and describe the invalid lines.
+
+    The parser's default section gets the empty name, which a file cannot have: all sections are equal here.
+    """
+    ini = ConfigParser(interpolation=None, inline_comment_prefixes=(";", "#"), default_section="", strict=strict)
+    try:
+        ini.read_string(text)
+    except (DuplicateSectionError, DuplicateOptionError) as error:  # a strict parser stops here
+        ini, others = _parse(text, strict=False)
+        return ini, [*_syntax_problems(error), *others]
+    except MissingSectionHeaderError as error:  # every parser stops here
+        return ConfigParser(), _syntax_problems(error)
+    except IniError as error:
+        return ini, _syntax_problems(error)
+    return ini, []
+
+
+def _syntax_problems(error: IniError) -> list[str]:
+    """Describe syntax errors by line number; the line itself may hold a misplaced secret."""
+    match error:
+        case MissingSectionHeaderError():
+            return [f"line {error.lineno}: a [section] must come first"]
+        case DuplicateSectionError():
+            return [f"line {error.lineno}: [{error.section}] is there twice"]
+        case DuplicateOptionError():
+            return [f"line {error.lineno}: [{error.section}] {error.option} is there twice"]
+        case LineError():
+            return [f"line {number}: this is neither a [section] nor key = value" for number, _ in error.errors]
+    return [str(error)]
+
+
+def _unknown(ini: ConfigParser) -> Iterator[str]:
+    """Describe unknown sections, unknown keys, and keys in the wrong section."""
+    sections = set(SECTION_OF.values())
+    for section in ini.sections():
+        if section not in sections:
+            yield f"[{section}] is not a section{_did_you_mean(section, sections, '[{}]'.format)}"
+            continue
+        for key in ini[section]:
+            if SECTION_OF.get(key) != section:
+                yield f"[{section}] {key}: {_remedy(section, key)}"
+
+
+def _remedy(section: str, key: str) -> str:
+    if key in SECTION_OF:
+        return f"this key belongs in [{SECTION_OF[key]}]"
+    if key in _SECRETS:
+        return "secrets are taken from the environment only, as BYBIT_API_KEY and BYBIT_API_SECRET"
+    keys = " ".join(each for each, belongs in SECTION_OF.items() if belongs == section)
+    return f"there is no such key{_did_you_mean(key, SECTION_OF) or f'; there are {keys}'}"
+
+
+def _did_you_mean(word: str, known: Iterable[str], spelled: Callable[[str], str] = str) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {spelled(close[0])}?" if close else ""
