@@ -55,6 +55,7 @@ ONLY_IN = {
 WITHOUT_TRIO = {"__init__", "core", "feeder", "logs"}
 WITHOUT_TRIO |= {"integrity.checker", "integrity.gaps", "integrity.examination", "integrity.findings"}
 WITHOUT_TRIO |= {"integrity.cross_timeframe", "integrity.demand", "integrity.reports", "integrity.samples"}
+WITHOUT_TRIO |= {"integrity.expectation", "integrity.finer_files"}
 WITHOUT_TRIO |= {"settings.settings", "settings.keys", "settings.converters", "settings.sources"}
 WITHOUT_TRIO |= {"settings.validation", "settings.reload", "storage.inspection", "storage.recovery"}
 WITHOUT_TRIO |= {"storage.quarantine", "storage.fast_check", "storage.ordering", "storage.defects", "storage.stored"}

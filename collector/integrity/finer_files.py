@@ -1,0 +1,147 @@
+"""The cross-timeframe check of one file against every finer file of its symbol.
+
+A file is read once for all coarser ones, and only its valid rows count. Rows of a file that is as the writer left it
+are taken from its bytes as they stand; others are examined first.
+"""
+
+import stat
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.disagreements import Known
+from collector.core.rows import HEADER, open_of_line
+from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lines, contradictions, finer_timeframes
+from collector.integrity.examination import MOST, Examination, split_rows
+from collector.integrity.findings import Comparison
+from collector.machine.disk import Disk
+from collector.storage.ledger import read_disagreements
+
+_END = 256  # bytes: some two rows
+
+_Key = tuple[Path, int, int, int]  # path, inode, size and time of the last change
+
+
+@attrs.define
+class FinerFiles:
+    """The files of a directory as one check reads them."""
+
+    _disk: Disk
+    _data_dir: Path
+    _examine: Callable[[Series, bytes], Examination]
+    # Flawless files, by the size they had and the bytes they ended with: a file that has those bytes there is unchanged
+    # up to them, since each time stands in it once.
+    _flawless: dict[Path, tuple[int, bytes]] = attrs.field(factory=dict)
+    _lines: dict[_Key, Lines] = attrs.field(factory=dict)  # the rows of one symbol's finer files
+
+    def note_flawless(self, path: Path, data: bytes) -> None:
+        """Remembers that a file with these bytes was found flawless."""
+        self._flawless[path] = len(data), data[-_END:]
+
+    def close(self) -> None:
+        """Frees the rows that are kept."""
+        self._lines.clear()
+
+    def compare(self, series: Series, path: Path, data: bytes, examination: Examination) -> tuple[Comparison, ...]:
+        """Compares an examined file with every finer file of its symbol beside it."""
+        coarse, comparisons = Lines(series.timeframe, valid_rows(data, examination)), []
+        for timeframe in finer_timeframes(series.timeframe):
+            finer = Series(series.symbol, timeframe)
+            fine = self._finer_lines(finer, path.with_name(finer.file_name))
+            if fine:
+                found = contradictions(coarse, fine)
+                comparisons.append(_Comparing(self._disk, self._data_dir, series, finer).compared(found))
+        return tuple(comparisons)
+
+    def rows(self, series: Series, path: Path, data: bytes) -> bytes:
+        """The valid rows of a file, examined again if it has changed since it was found flawless."""
+        size, end = self._flawless.get(path, (0, b""))
+        if size and data[size - len(end) : size] == end:
+            return data[len(HEADER) : size]
+        return valid_rows(data, self._examine(series, data))
+
+    def _finer_lines(self, series: Series, path: Path) -> Lines | None:
+        """The valid rows of a finer file, read once unless it changes; None if it cannot be read."""
+        try:
+            found = path.stat()
+            key = path, found.st_ino, found.st_size, found.st_mtime_ns
+            if key not in self._lines:
+                self._lines = {
+                    known: lines for known, lines in self._lines.items() if _is_other_of_symbol(known[0], path, series)
+                }
+                self._lines[key] = Lines(series.timeframe, self.rows(series, path, read_file(self._disk, path)))
+        except OSError:
+            return None
+        return self._lines[key]
+
+
+@attrs.define
+class _Comparing:
+    """One comparison under way: separates the exchange's own disagreements, and describes the first of each sort."""
+
+    _disk: Disk
+    _data_dir: Path
+    _coarser: Series
+    _finer: Series
+    _unconfirmed: dict[int, bytes] = attrs.field(factory=dict)
+    _known: dict[int, Known] = attrs.field(factory=dict)
+    _first: dict[bool, list[Disagreement]] = attrs.field(factory=lambda: {True: [], False: []})
+    _counts: dict[bool, int] = attrs.field(factory=lambda: {True: 0, False: 0})
+
+    def compared(self, found: Iterable[Contradiction]) -> Comparison:
+        record: dict[int, Known] | None = None
+        for each in found:
+            if record is None:  # read at the first contradiction: most files have none
+                record = read_disagreements(self._disk, self._data_dir, self._coarser, self._finer)
+            self._take(each, record.get(each.open_ms))
+        return Comparison(
+            self._finer,
+            self._unconfirmed,
+            self._known,
+            tuple(self._first[False]),
+            tuple(self._first[True]),
+            self._counts[False],
+            self._counts[True],
+        )
+
+    def _take(self, found: Contradiction, known: Known | None) -> None:
+        digest = found.digest
+        is_known = known is not None and known.digest == digest
+        if known and is_known:
+            self._known[found.open_ms] = known
+        else:
+            self._unconfirmed[found.open_ms] = digest
+        self._counts[is_known] += len(found.columns)
+        if len(self._first[is_known]) < MOST:
+            self._first[is_known] += found.disagreements(self._finer.file_name)
+
+
+def read_file(disk: Disk, path: Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: it cannot be read, or is something else: opening a pipe would wait for its other end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("it is not a regular file")
+    return disk.read_all(path)
+
+
+def valid_rows(data: bytes, examination: Examination) -> bytes:
+    """The valid rows of an examined file, in order, without the header."""
+    if examination.flawless:
+        return data[len(HEADER) :]
+    if examination.foreign:
+        return b""
+    lines, _ = split_rows(data, examination)
+    if not examination.in_order:
+        lines.sort(key=open_of_line)
+    return b"".join(lines)
+
+
+def _is_other_of_symbol(known: Path, path: Path, series: Series) -> bool:
+    """Whether a path is another one than this, of a file of the same symbol."""
+    other = Series.of_file(known.name)
+    return known != path and other is not None and other.symbol == series.symbol
