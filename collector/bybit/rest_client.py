@@ -23,6 +23,7 @@ from collector.bybit import rest_protocol
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.certificates import trusted
 from collector.bybit.clock import Clock
+from collector.bybit.exchange_state import RestState
 from collector.bybit.http_transport import open_transport
 from collector.bybit.proxies import proxy_for
 from collector.bybit.rate_ban import RateBan
@@ -95,6 +96,7 @@ class Rest:
     _pace: Budget
     _chance: Chance
     _served: bool  # whether the exchange has ever given a good answer
+    state: RestState = attrs.field(factory=RestState)
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
     _trying: dict[trio.CancelScope, None] = attrs.field(factory=dict)  # the oldest first
@@ -207,7 +209,7 @@ class Rest:
             except TryAgain as trouble:
                 self._counters.trouble(_kind(trouble))
                 if not isinstance(trouble, InvalidRowResponse):
-                    self._counters.not_served(trio.current_time(), str(trouble))
+                    self.state.failed(trio.current_time(), str(trouble))
                 if tries == self._settings.bulk_max_retries:
                     raise self._last_word(trouble, began_s, tries) from trouble
                 wait_s = backoff_s(tries, self._chance.fraction())
@@ -229,7 +231,7 @@ class Rest:
 
     async def _wait(self, seconds: float) -> None:
         now_s = trio.current_time()
-        self._counters.tries_again(now_s + seconds, now_s)
+        self.state.retries_at(now_s + seconds, now_s)
         await trio.sleep(seconds)
 
     def _last_word(self, trouble: TryAgain | Banned, began_s: float, tries: int) -> RequestFailed | Unreachable:
@@ -262,7 +264,7 @@ class Rest:
             self._keep_silent(ban)
             raise
         self._served, self._served_at_s = True, trio.current_time()
-        self._counters.unserved_since_s = None
+        self.state.served()
         if not self._clock.observe(answer.time_ms):
             raise InvalidResponse("its time is far from the exchange's")
         return answer
@@ -282,11 +284,11 @@ class Rest:
         async with self._turn:
             await trio.sleep_until(self._pace.due_s)
             while left_s := await self._silent_s():
-                if self._counters.quiet_until_ms != self._rate_ban.until_ms:
-                    self._counters.keep_quiet(self._rate_ban.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
+                if not self.state.ban or self.state.ban.until_ms != self._rate_ban.until_ms:
+                    self.state.banned(self._rate_ban.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
                     log.warning("rate ban or block of another command, all requests stop", wait_s=round(left_s))
                 await trio.sleep(min(left_s, _TELL_BAN_S))
-            self._counters.quiet_until_ms = 0
+            self.state.ban_ended()
             _, self._pace = self._pace.reserve(trio.current_time())
 
     async def _silent_s(self) -> float:
@@ -310,7 +312,7 @@ class Rest:
             scope.cancel()
         self._rate_ban.begin(self._settings.ban_wait_s)
         self._limit.ban(self._settings.ban_wait_s)
-        self._counters.keep_quiet(self._rate_ban.until_ms, trio.current_time() + self._settings.ban_wait_s, ban.state)
+        self.state.banned(self._rate_ban.until_ms, trio.current_time() + self._settings.ban_wait_s, ban.state)
         if not was_silent:
             self._counters.bans += 1
             log.warning("all requests stop", why=ban.state, said=str(ban), wait_s=self._settings.ban_wait_s)
@@ -380,7 +382,7 @@ async def open_rest(
     rest = Rest(settings, rate_ban, counters, connection, limit, limiter, clock, pace, machine.chance, served)
     rate_ban.cap(settings.ban_wait_s)
     if left_s := rest._shared_silence(limit.banned_s):
-        counters.keep_quiet(rate_ban.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
+        rest.state.banned(rate_ban.until_ms, trio.current_time() + left_s, _OF_ANOTHER)
         log.warning("a rate ban or block from before is still on", wait_s=round(left_s))
     try:
         yield rest

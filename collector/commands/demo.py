@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from collector.bybit.exchange_state import RestState
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -83,10 +84,10 @@ class _Director:
     watch: Watch | None
     stop: trio.Event = attrs.field(factory=trio.Event)
 
-    async def direct(self, counters: Counters, coverage: CoverageIndex) -> None:
+    async def direct(self, counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
         async with trio.open_nursery() as nursery:
             if self.watch:
-                nursery.start_soon(self.watch, counters, coverage)
+                nursery.start_soon(self.watch, counters, coverage, rest)
             with trio.move_on_after(_LONGEST_S):
                 await _until(lambda: counters.rows > 0 and coverage.idle)
                 self.say(f"history is complete: {counted(counters.rows, 'candle')}; streaming")

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from collector.bybit.exchange_state import RestState
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.text import agreeing, moment_text
@@ -39,21 +40,21 @@ class ProgressSample:
         return (self.candles - before.candles) / seconds, (self.requests - before.requests) / seconds
 
 
-def take_sample(counters: Counters, coverage: CoverageIndex) -> ProgressSample:
+def take_sample(counters: Counters, coverage: CoverageIndex, rest: RestState) -> ProgressSample:
     where = f"{counters.series} {moment_text(counters.reached_ms)}" if counters.series else "starting"
-    if counters.quiet_until_ms:
-        where = f"{counters.quiet_why}, silent until {moment_text(counters.quiet_until_ms)} UTC"
+    if rest.ban:
+        where = f"{rest.ban.why}, silent until {moment_text(rest.ban.until_ms)} UTC"
     return ProgressSample(trio.current_time(), counters.rows, counters.requests, coverage.candles_in_flight, where)
 
 
-async def log_progress(counters: Counters, coverage: CoverageIndex) -> None:
+async def log_progress(counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
     """A line every few seconds while there is something to fetch and it gets on, and one when it is done, until
     cancelled."""
-    before = take_sample(counters, coverage)
+    before = take_sample(counters, coverage, rest)
     busy = True  # at the start; later, when there is something to fetch for longer than a minute's candles take
     while True:
         await trio.sleep(_LOG_EVERY_S)
-        now = take_sample(counters, coverage)
+        now = take_sample(counters, coverage, rest)
         if busy and now.candles > counters.taken and not now.remaining:  # not all of them came over the stream
             busy = False
             log.info("all fetched", candles=now.candles, requests=now.requests)
@@ -79,14 +80,14 @@ class Display:
 
     console: Console
 
-    async def draw(self, counters: Counters, coverage: CoverageIndex) -> None:
+    async def draw(self, counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
         """Draws until cancelled."""
-        seen = [take_sample(counters, coverage)]
+        seen = [take_sample(counters, coverage, rest)]
         # A thread of its own asks for the picture: a terminal that is stopped (Ctrl-S) does not stop the collector.
         with Live(get_renderable=lambda: picture(seen), console=self.console, transient=True, refresh_per_second=4):
             while True:
                 await trio.sleep(_DRAW_EVERY_S)
-                newest = take_sample(counters, coverage)
+                newest = take_sample(counters, coverage, rest)
                 seen = [*(each for each in seen if each.at_s >= newest.at_s - _RATE_OVER_S), newest]
 
 

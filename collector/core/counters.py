@@ -3,7 +3,6 @@
 import attrs
 
 from collector.core.candle import Series
-from collector.core.maintenance import Maintenance
 
 CONNECTION_LOST = "connection lost"
 
@@ -47,17 +46,6 @@ class Counters:
     flush_wait_s: float = 0.0  # how long the first candle of the last flush had waited when it was safe on the disk
     malformed: int = 0
     unknown: int = 0
-    quiet_until_ms: int = 0  # local time at which a rate ban or block ends; 0: none
-    quiet_until_s: float = 0.0  # the same by the clock that nobody can set
-    quiet_why: str = ""
-    unserved_since_s: float | None = None  # monotonic time since which no question had a good answer
-    unserved_why: str = ""
-    next_try_s: float = 0.0  # monotonic time at which a question that failed is asked again
-    unstreamed_why: str = ""  # why the last connection was lost
-    next_connect_s: float = 0.0  # monotonic time at which a connection is tried again
-    disk_trouble: str = ""  # what the disk refuses at the start
-    maintenance: tuple[Maintenance, ...] = ()  # announced by the exchange, when it was last asked
-    stream_refused_until_s: float = 0.0  # monotonic time before which no connection to the stream is tried
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
 
     @property
@@ -69,20 +57,6 @@ class Counters:
     def queued(self) -> int:
         """Candles the stream has confirmed that are not written yet."""
         return self.confirmed - self.taken - self.dropped
-
-    def keep_quiet(self, until_ms: int, until_s: float, why: str) -> None:
-        """Nothing is asked before a moment of local time, and of trio's."""
-        self.quiet_until_ms, self.quiet_until_s, self.quiet_why = until_ms, until_s, why
-
-    def not_served(self, at_s: float, why: str) -> None:
-        """A question had no answer, or none that can be used."""
-        if self.unserved_since_s is None:
-            self.unserved_since_s = at_s
-        self.unserved_why = why
-
-    def tries_again(self, at_s: float, now_s: float) -> None:
-        """A question that failed is asked again at a moment; of several such moments the next counts."""
-        self.next_try_s = min(at_s, self.next_try_s) if self.next_try_s > now_s else at_s
 
     def ended(self, outcome: str) -> None:
         """A request came to its end."""

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from collector.bybit.clock import Clock
+from collector.bybit.exchange_state import RestState, StreamState
 from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
@@ -46,6 +47,9 @@ class Watched:
     local: LocalClock
     work: Callable[[], Work] = lambda: Work(0, 0)  # the writer's
     refused_topics: Collection[str] = ()
+    rest: RestState = attrs.field(factory=RestState)
+    stream: StreamState = attrs.field(factory=StreamState)
+    disk_trouble: Callable[[], str] = lambda: ""  # what the disk refuses at the start
 
     def change(self, settings: Settings) -> None:
         """Other settings are in force from now on."""
@@ -119,6 +123,7 @@ class Monitor:
         late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
         able_for_ms = self.watched.clock.now_ms - self._able_since_ms
         work, probes, counters = self.watched.work(), self.watched.probes, self.watched.counters
+        rest, stream = self.watched.rest, self.watched.stream
         self._pulse = pulse = self._pulse.felt(work, now.at_s) if self._pulse else Pulse(work, now.at_s)
         return Signs(
             overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
@@ -132,18 +137,18 @@ class Monitor:
             stuck_s=pulse.stuck_s(now.at_s),
             stuck_at=pulse.words,
             disk_free_mb=probes.disk_free_bytes() / _MB,
-            disk_trouble=counters.disk_trouble,
+            disk_trouble=self.watched.disk_trouble(),
             deaf_s=probes.disk_deaf_s(),
             memory_mb=probes.memory_bytes() / _MB,
             left_alone=tuple(self.watched.coverage.left_alone.values()),
             banned_until_ms=self.banned_until_ms,
-            unserved_s=0.0 if counters.unserved_since_s is None else now.at_s - counters.unserved_since_s,
-            unserved_why=counters.unserved_why,
-            next_try_s=counters.next_try_s - now.at_s,
-            unstreamed_why=counters.unstreamed_why,
-            next_connect_s=counters.next_connect_s - now.at_s,
-            banned_why=counters.quiet_why,
-            stream_refused_s=max(0.0, counters.stream_refused_until_s - now.at_s),
+            unserved_s=0.0 if rest.unserved_since_s is None else now.at_s - rest.unserved_since_s,
+            unserved_why=rest.unserved_why,
+            next_try_s=rest.next_try_s - now.at_s,
+            unstreamed_why=stream.lost_why,
+            next_connect_s=stream.next_connect_s - now.at_s,
+            banned_why=rest.ban.why if rest.ban else "",
+            stream_refused_s=max(0.0, stream.refused_until_s - now.at_s),
             now_ms=self.watched.local.now_ms(),
             maintenance_until_ms=self._maintenance_until_ms,
         )
@@ -157,14 +162,14 @@ class Monitor:
     @property
     def banned_until_ms(self) -> int:
         """The local time at which the rate ban or block ends; 0 while none is on."""
-        counters = self.watched.counters
-        return counters.quiet_until_ms if trio.current_time() < counters.quiet_until_s else 0
+        ban = self.watched.rest.ban
+        return ban.until_ms if ban and trio.current_time() < ban.until_s else 0
 
     @property
     def announced(self) -> tuple[Maintenance, ...]:
         """The maintenance that is announced and not over, by the exchange's time; by ours, while that is not known."""
         now_ms = self.watched.clock.now_ms or self.watched.local.now_ms()
-        return tuple(each for each in self.watched.counters.maintenance if now_ms < each.end_ms)
+        return tuple(each for each in self.watched.rest.maintenance if now_ms < each.end_ms)
 
     @property
     def _maintenance_until_ms(self) -> int:

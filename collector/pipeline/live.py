@@ -14,6 +14,7 @@ import trio
 from collector.bybit import stream_protocol
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
+from collector.bybit.exchange_state import StreamState
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import StreamForbidden, StreamLost, open_stream
 from collector.bybit.stream_session import Out, Session
@@ -43,6 +44,7 @@ class Live:
     _limit: AddressLimit
     _machine: Machine
     _refused: RefusedTopics
+    state: StreamState = attrs.field(factory=StreamState)
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
@@ -97,14 +99,14 @@ class Live:
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
                 wait_s = self._pause_s(lost, tries)
                 self._counters.trouble(CONNECTION_LOST)
-                self._counters.unstreamed_why, self._counters.next_connect_s = str(lost), trio.current_time() + wait_s
+                self.state.lost(str(lost), trio.current_time() + wait_s)
                 log.warning("connection lost", topics=len(group), why=str(lost), wait_s=round(wait_s, 1))
                 await trio.sleep(wait_s)
 
     async def _turn(self, settled: trio.Event) -> None:
         """Waits until a connection may be tried. Nobody at the start has to wait for a stream that refuses us."""
         await self._limit.connection_turn()
-        while trio.current_time() < (refused_until_s := self._counters.stream_refused_until_s):
+        while trio.current_time() < (refused_until_s := self.state.refused_until_s):
             settled.set()
             await trio.sleep_until(refused_until_s)
 
@@ -113,7 +115,7 @@ class Live:
         if not isinstance(lost, StreamForbidden):
             return backoff_s(tries, self._machine.chance.fraction())
         wait_s = self._settings.ban_wait_s
-        self._counters.stream_refused_until_s = trio.current_time() + wait_s
+        self.state.refused(trio.current_time() + wait_s)
         return wait_s
 
     async def _connected(self, group: Sequence[Series], out: Out, settled: trio.Event) -> StreamLost:

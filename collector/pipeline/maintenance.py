@@ -12,7 +12,7 @@ from typing import NoReturn
 import attrs
 import trio
 
-from collector.core.counters import Counters
+from collector.bybit.exchange_state import RestState
 from collector.core.maintenance import Maintenance
 from collector.core.text import moment_text
 from collector.errors import ExchangeError
@@ -28,10 +28,10 @@ _LOOK_EVERY_S = 30.0
 
 @attrs.define(eq=False)
 class Announcements:
-    """Keeps `Vitals.maintenance` up to date. `ask` is one request."""
+    """Keeps the announced maintenance in the state up to date; `ask` is one request."""
 
     _ask: Callable[[], Awaitable[tuple[Maintenance, ...]]]
-    _counters: Counters
+    _state: RestState
     _answered: bool = False
 
     async def follow(self) -> NoReturn:
@@ -52,11 +52,12 @@ class Announcements:
             log.debug("announced maintenance is not known", why=str(trouble))
             return
         for each in announced:
-            if each not in self._counters.maintenance:
+            if each not in self._state.maintenance:
                 begin, end = moment_text(each.begin_ms), moment_text(each.end_ms)
                 log.info("maintenance announced", begin=begin, end=end, title=each.title)
-        self._counters.maintenance, self._answered = announced, True
+        self._state.announced(announced)
+        self._answered = True
 
     def _pause_s(self) -> float:
-        is_served = self._counters.unserved_since_s is None
+        is_served = self._state.unserved_since_s is None
         return _EVERY_S if self._answered and is_served else _TROUBLED_EVERY_S

@@ -29,6 +29,7 @@ import trio
 
 from collector.bybit.address_limit import AddressLimit, open_address_limit
 from collector.bybit.clock import Clock, cancel_when
+from collector.bybit.exchange_state import RestState
 from collector.bybit.proxies import proxy_for
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.refused_topics import RefusedTopics
@@ -76,7 +77,7 @@ T = TypeVar("T")
 _DRAIN_S = 30.0  # for the writer to write, sync and save what it has received when the producers are gone
 _TELL_COUNTS_S = 10.0
 
-Watch = Callable[[Counters, CoverageIndex], Awaitable[None]]
+Watch = Callable[[Counters, CoverageIndex, RestState], Awaitable[None]]
 
 
 async def collect(
@@ -186,6 +187,17 @@ async def repair(
     return mending.plans, outcome
 
 
+@attrs.define
+class _Start:
+    """What the start waits for."""
+
+    disk_trouble: str = ""  # what the disk refuses
+
+    def refused(self, why: str) -> None:
+        """The disk refuses something, or nothing any more."""
+        self.disk_trouble = why
+
+
 @attrs.frozen
 class _Run:
     """What is to be done, until when, who looks on, and who is told how it goes."""
@@ -202,6 +214,7 @@ class _Run:
     status: bool
     probes: Probes
     machine: Machine
+    start: _Start = attrs.field(factory=_Start)
 
     @property
     def streams(self) -> bool:
@@ -249,13 +262,13 @@ async def _serve(run: _Run) -> Outcome:
                 inner.start_soon(stations.supervisor.supervise)
                 inner.start_soon(_flush_suppressed)
                 if not run.once:
-                    inner.start_soon(Announcements(rest.maintenance, counters).follow)
+                    inner.start_soon(Announcements(rest.maintenance, rest.state).follow)
                 inner.start_soon(stations.monitor.watch)
                 inner.start_soon(partial(serve_status, run.settings, stations.reporter, run.machine, port=run.status))
                 if run.watch:
-                    inner.start_soon(run.watch, counters, stock.coverage)
-                symbols = await _choose(run, stock, rest, every_series, counters)
-                await _despite_disk(run, counters, partial(stations.writer.open_files, every_series))
+                    inner.start_soon(run.watch, counters, stock.coverage, rest.state)
+                symbols = await _choose(run, stock, rest, every_series)
+                await _despite_disk(run, partial(stations.writer.open_files, every_series))
                 if run.settings.mode == "live" and not run.mending:
                     stock.coverage.want_nothing(every_series)
                 stock.coverage.relist(symbols.trading)
@@ -332,19 +345,23 @@ async def _own(run: _Run, counters: Counters, clock: Clock, owned: ExitStack) ->
     except StorageError as trouble:
         if run.once:
             raise
-        counters.disk_trouble = str(trouble)
-    monitor = Monitor(Watched(run.settings, counters, CoverageIndex(), clock, (), run.probes, run.machine.clock))
+        run.start.refused(str(trouble))
+    local, coverage = run.machine.clock, CoverageIndex()
+    watched = Watched(
+        run.settings, counters, coverage, clock, (), run.probes, local, disk_trouble=lambda: run.start.disk_trouble
+    )
+    monitor = Monitor(watched)
     async with trio.open_nursery() as waiting:
         waiting.start_soon(cancel_when, run.stop, waiting.cancel_scope)
         waiting.start_soon(monitor.watch)
         reporter = Reporter(monitor, lambda: False, run.machine.chance.name())
         waiting.start_soon(partial(serve_status, run.settings, reporter, run.machine, port=run.status, socket=False))
-        stock = await _despite_disk(run, counters, partial(run.machine.threads.run, own))
+        stock = await _despite_disk(run, partial(run.machine.threads.run, own))
         waiting.cancel_scope.cancel()
     return stock
 
 
-async def _despite_disk(run: _Run, counters: Counters, act: Callable[[], Awaitable[T]]) -> T:
+async def _despite_disk(run: _Run, act: Callable[[], Awaitable[T]]) -> T:
     """What comes of an act at the start. A service tries again for as long as the disk refuses; a command ends."""
     for times in count(1):
         try:
@@ -352,13 +369,13 @@ async def _despite_disk(run: _Run, counters: Counters, act: Callable[[], Awaitab
         except StorageError as trouble:
             if run.once:
                 raise
-            counters.disk_trouble = str(trouble)
+            run.start.refused(str(trouble))
             log.warning("the disk refuses, trying on", why=str(trouble))
         else:
-            counters.disk_trouble = ""
+            run.start.refused("")
             return done
         run.notify.starting(2 * retry_pause_s(times))
-        run.notify.status(f"starting: degraded: {counters.disk_trouble}")
+        run.notify.status(f"starting: degraded: {run.start.disk_trouble}")
         await trio.sleep(retry_pause_s(times))
     raise AssertionError("patience has no end")
 
@@ -402,7 +419,18 @@ def _wired(
     live = Live(settings, coverage, clock, counters, reconciler.wake, limit, run.machine, refused)
     local = run.machine.clock
     watched = Watched(
-        settings, counters, coverage, clock, every_series, run.probes, local, lambda: writer.work, refused
+        settings,
+        counters,
+        coverage,
+        clock,
+        every_series,
+        run.probes,
+        local,
+        lambda: writer.work,
+        refused,
+        rest.state,
+        live.state,
+        lambda: run.start.disk_trouble,
     )
     monitor = Monitor(watched, gate)
     supervisor = Supervisor(
@@ -415,7 +443,7 @@ def _wired(
     return _Stations(writer, history, reconciler, live, monitor, reporter, supervisor)
 
 
-async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series], counters: Counters) -> Symbols:
+async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series]) -> Symbols:
     """Adds the series that it is about, and returns what there is of their symbols."""
     symbols = Symbols()
     if run.mending:
@@ -424,7 +452,7 @@ async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series
     else:
         stored = {series.symbol for series in (*stock.checkpoints, *stock.store.every_series())}
         symbols = await symbols_to_collect(run.settings, rest, stored, retry_forever=not run.once)
-        await _despite_disk(run, counters, partial(run.machine.threads.run, stock.ledger.claim))
+        await _despite_disk(run, partial(run.machine.threads.run, stock.ledger.claim))
         every_series += series_of(run.settings, (*symbols.trading, *symbols.delisted))
     if run.settings.limit_to_50_entries and not run.allow_trim and not run.mending:
         _refuse_to_trim(stock, every_series)

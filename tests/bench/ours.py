@@ -15,6 +15,7 @@ import trio
 from rich.console import Console
 
 from collector import Settings
+from collector.bybit.exchange_state import RestState
 from collector.commands.progress import log_progress
 from collector.core import rate_limit
 from collector.core.counters import Counters
@@ -45,9 +46,9 @@ def collector(offer: Offer, delay_ms: float = 0, *, unlimited: bool = False) -> 
 
 
 def _collect(offer: Offer, days: int, delay_ms: float, glimpses: list[Glimpse]) -> Outcome:
-    async def watch(counters: Counters, coverage: CoverageIndex) -> None:
+    async def watch(counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(log_progress, counters, coverage)
+            nursery.start_soon(log_progress, counters, coverage, rest)
             while True:
                 glimpses.append((time.perf_counter(), counters.requests))
                 await trio.sleep(_LOOK_EVERY_S)

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from collector.bybit.clock import Clock
+from collector.bybit.exchange_state import RestState
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
@@ -69,6 +70,7 @@ class FakeExchange:
     latency_s: float = 0.0
     remembered: list[int] = attrs.field(factory=list)
     counters: Counters = attrs.field(factory=Counters)
+    state: RestState = attrs.field(factory=RestState)
     local: LocalClock = attrs.field(factory=LocalClock)
     written: int | None = None  # the record of a ban, where others may write too
     disk_is_full: bool = False
@@ -101,6 +103,7 @@ class FakeExchange:
         async with open_rest(
             settings, rate_ban, self.counters, Clock(), THIS_MACHINE, transport, served=served
         ) as rest:
+            self.state = rest.state
             yield rest
 
 
@@ -198,9 +201,9 @@ async def test_since_when_no_question_is_answered_is_known_until_one_is(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rest.klines, BTC, WINDOW)
             await trio.sleep(2)
-            assert exchange.counters.unserved_since_s == exchange.asked_at[1]
-            assert exchange.counters.unserved_why == "cannot connect: refused"
-        assert exchange.counters.unserved_since_s is None
+            assert exchange.state.unserved_since_s == exchange.asked_at[1]
+            assert exchange.state.unserved_why == "cannot connect: refused"
+        assert exchange.state.unserved_since_s is None
 
 
 async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
@@ -285,7 +288,7 @@ async def test_a_ban_that_another_command_writes_down_is_kept(autojump_clock: tr
         began = trio.current_time()
         await rest.klines(BTC, WINDOW)
         assert exchange.asked_at[1] - began >= 29.9
-        assert exchange.counters.quiet_until_ms == 0
+        assert exchange.state.ban is None
         exchange.written = 0
         await rest.klines(BTC, WINDOW)
         assert exchange.asked_at[2] - exchange.asked_at[1] < 1
@@ -362,9 +365,11 @@ async def test_an_unknown_page_is_waited_out_also_where_nobody_was_served(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     exchange = FakeExchange([BLOCKED])
-    async with exchange.rest() as rest:
-        await rest.klines(BTC, WINDOW)
-        assert exchange.counters.quiet_why == "the exchange's gateway turns requests away (HTTP 403)"
+    async with exchange.rest() as rest, trio.open_nursery() as nursery:
+        nursery.start_soon(rest.klines, BTC, WINDOW)
+        await trio.sleep(1)
+        assert exchange.state.ban is not None
+        assert exchange.state.ban.why == "the exchange's gateway turns requests away (HTTP 403)"
     assert exchange.asked_at[1] >= 60
 
 

@@ -7,6 +7,7 @@ import trio
 from rich.console import Console
 from trio.testing import MockClock
 
+from collector.bybit.exchange_state import RestState
 from collector.commands.console import can_draw
 from collector.commands.progress import ProgressSample, log_progress, picture
 from collector.core.counters import Counters
@@ -44,7 +45,7 @@ async def test_progress_is_logged_while_it_gets_on_and_once_at_the_end(
     caplog.set_level("INFO", logger="collector")
     counters, coverage = Counters(), CoverageIndex()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(log_progress, counters, coverage)
+        nursery.start_soon(log_progress, counters, coverage, RestState())
         coverage.candles_in_flight = 3000
         await trio.sleep(15)
         for _ in range(2):  # two pages

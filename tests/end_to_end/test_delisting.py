@@ -7,6 +7,7 @@ import attrs
 import pytest
 import trio
 
+from collector.bybit.exchange_state import RestState
 from collector.commands.status_client import fetch_status
 from collector.core.candle import MINUTE_MS
 from collector.core.counters import Counters
@@ -74,7 +75,7 @@ async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_b
         reload_request = ReloadRequest(lambda: attrs.evolve(settings, timeframes=["60", "30"]))
         stop, seen = trio.Event(), []
 
-        async def watch(_: Counters, coverage: CoverageIndex) -> None:
+        async def watch(_: Counters, coverage: CoverageIndex, __: RestState) -> None:
             seen.append(coverage)
             await trio.sleep_forever()
 

@@ -12,6 +12,7 @@ import attrs
 import pytest
 import trio
 
+from collector.bybit.exchange_state import RestState
 from collector.commands.status_client import fetch_status
 from collector.core.candle import MINUTE_MS, Series, timeframe
 from collector.core.counters import Counters
@@ -105,7 +106,7 @@ async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
     """What the command `run` does, stopped on leaving; entered when the history is there and the stream is on."""
     run, stop = Run(box), trio.Event()
 
-    async def watch(counters: Counters, coverage: CoverageIndex) -> None:
+    async def watch(counters: Counters, coverage: CoverageIndex, _: RestState) -> None:
         run.counters, run.coverage = counters, coverage
         await trio.sleep_forever()
 

@@ -55,7 +55,7 @@ MB = 1_000_000
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "_LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(rest_client, "backoff_s", lambda tries, jitter: 0.01 * tries)
-    monkeypatch.setattr(pacing, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(pacing, "_RETRY_PAUSE_S", 0.01)
 
 
 def fast_box(**options: object) -> AbstractAsyncContextManager[Sandbox]:

@@ -256,7 +256,8 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
 ) -> None:
     async with watched() as one:
         one.delivering = one.answering = False
-        one.counters.keep_quiet(1, trio.current_time() + 600, "a rate ban is on")  # the local clock was set forward
+        # The local clock was set forward.
+        one.monitor.watched.rest.banned(1, trio.current_time() + 600, "a rate ban is on")
         await trio.sleep(599)
         assert one.monitor.health.kinds == ("ban",)
         one.answering = True

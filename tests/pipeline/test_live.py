@@ -592,7 +592,7 @@ async def test_a_stream_that_refuses_this_address_is_left_alone_by_all(
     many = [Series(f"A{place:05}USDT", timeframe("1")) for place in range(2000)]
     async with on_air(exchange, many, ban_wait_s=600) as station:
         began_s = exchange.attempts_s[0]
-        assert station.counters.stream_refused_until_s == began_s + 600
+        assert station.live.state.refused_until_s == began_s + 600
         await exchange.connection(2)
     assert exchange.attempts_s[1] == began_s + 600
 

@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from collector.bybit.exchange_state import RestState
 from collector.bybit.rest_protocol import STATUS, parse_status
-from collector.core.counters import Counters
 from collector.core.maintenance import Maintenance
 from collector.errors import Banned, Blocked, ExchangeError, Rejected, TryAgain
 from collector.pipeline.maintenance import Announcements
@@ -96,7 +96,8 @@ async def test_an_exchange_without_a_status_changes_nothing(
             await rest.maintenance()
     counters = exchange.counters
     assert len(exchange.asked_at) == counters.requests == sum(counters.outcomes.values()) == 1
-    assert (counters.troubles, counters.bans, counters.quiet_until_ms, counters.unserved_since_s) == ({}, 0, 0, None)
+    assert (counters.troubles, counters.bans) == ({}, 0)
+    assert (exchange.state.ban, exchange.state.unserved_since_s) == (None, None)
     assert exchange.remembered == []
 
 
@@ -111,10 +112,10 @@ async def test_a_rate_ban_is_kept_also_when_the_status_was_asked_for(autojump_cl
 
 async def test_a_good_answer_does_not_hide_that_nothing_else_is_served(autojump_clock: MockClock) -> None:
     exchange = FakeExchange([httpx.Response(200, content=status_body(row()))])
-    exchange.counters.not_served(0.0, "HTTP 502")
     async with exchange.rest() as rest:
+        rest.state.failed(0.0, "HTTP 502")
         assert await rest.maintenance() == (SOON,)
-    assert exchange.counters.unserved_since_s == 0.0
+    assert exchange.state.unserved_since_s == 0.0
 
 
 @attrs.define
@@ -122,7 +123,7 @@ class Asked:
     """An exchange that notes when it is asked for its announcements."""
 
     answer: Callable[[], tuple[Maintenance, ...]]
-    counters: Counters = attrs.field(factory=Counters)
+    state: RestState = attrs.field(factory=RestState)
     times: list[float] = attrs.field(factory=list)
 
     async def ask(self) -> tuple[Maintenance, ...]:
@@ -134,19 +135,19 @@ class Asked:
         """When it was asked within so many seconds."""
         began_s = trio.current_time()
         with trio.move_on_after(seconds):
-            await Announcements(self.ask, self.counters).follow()
+            await Announcements(self.ask, self.state).follow()
         return [round(at_s - began_s) for at_s in self.times]
 
 
 async def test_announcements_are_asked_for_soon_and_then_hourly(autojump_clock: MockClock) -> None:
     asked = Asked(lambda: (SOON,))
     assert await asked.follow(7500) == [5, 3605, 7205]
-    assert asked.counters.maintenance == (SOON,)
+    assert asked.state.maintenance == (SOON,)
 
 
 async def test_announcements_are_asked_for_more_often_while_nothing_is_served(autojump_clock: MockClock) -> None:
     asked = Asked(lambda: ())
-    asked.counters.not_served(0.0, "HTTP 502")
+    asked.state.failed(0.0, "HTTP 502")
     assert await asked.follow(700) == [5, 305, 605]
 
 
@@ -155,6 +156,6 @@ async def test_what_was_announced_stays_known_while_nothing_is_answered(autojump
         raise TryAgain("HTTP 404")
 
     asked = Asked(refuse)
-    asked.counters.maintenance = (SOON,)
+    asked.state.announced((SOON,))
     assert await asked.follow(400) == [5, 305]
-    assert asked.counters.maintenance == (SOON,)
+    assert asked.state.maintenance == (SOON,)

@@ -7,6 +7,7 @@ from contextlib import suppress
 import attrs
 import trio
 
+from collector.bybit.exchange_state import RestState
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.errors import CollectorError, first_of
@@ -185,7 +186,7 @@ class Process:
             machine=self.machine,
         )
 
-    async def _watch(self, _: Counters, coverage: CoverageIndex) -> None:
+    async def _watch(self, _: Counters, coverage: CoverageIndex, __: RestState) -> None:
         self.coverage = coverage
         await trio.sleep_forever()
 

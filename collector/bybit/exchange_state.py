@@ -1,0 +1,71 @@
+"""How the exchange serves us at the moment, over REST and over the stream.
+
+The REST client and the live connections write these; monitoring and progress read them. Pure: every time is handed in.
+"""
+
+import attrs
+
+from collector.core.maintenance import Maintenance
+
+
+@attrs.frozen
+class Ban:
+    """A rate ban or block that is on: its end by the local and by the monotonic clock, and what it is."""
+
+    until_ms: int
+    until_s: float
+    why: str
+
+
+@attrs.define(eq=False)
+class RestState:
+    """What REST requests meet: a ban, an outage, announced maintenance."""
+
+    ban: Ban | None = None
+    unserved_since_s: float | None = None  # the first of the failures that no good response has followed
+    unserved_why: str = ""
+    next_try_s: float = 0.0  # monotonic time at which a failed request is sent again
+    maintenance: tuple[Maintenance, ...] = ()  # as the exchange last announced it
+
+    def banned(self, until_ms: int, until_s: float, why: str) -> None:
+        """Requests wait until a moment, given by the local and by the monotonic clock."""
+        self.ban = Ban(until_ms, until_s, why)
+
+    def ban_ended(self) -> None:
+        """Requests are sent again."""
+        self.ban = None
+
+    def failed(self, at_s: float, why: str) -> None:
+        """A request had no response, or an invalid one."""
+        if self.unserved_since_s is None:
+            self.unserved_since_s = at_s
+        self.unserved_why = why
+
+    def served(self) -> None:
+        """A request had a good response."""
+        self.unserved_since_s = None
+
+    def retries_at(self, at_s: float, now_s: float) -> None:
+        """A failed request is sent again at a moment; the earliest of several such moments counts."""
+        self.next_try_s = min(at_s, self.next_try_s) if self.next_try_s > now_s else at_s
+
+    def announced(self, maintenance: tuple[Maintenance, ...]) -> None:
+        """The exchange announced this maintenance, and it alone."""
+        self.maintenance = maintenance
+
+
+@attrs.define(eq=False)
+class StreamState:
+    """What connections to the stream meet: losses and refusals."""
+
+    lost_why: str = ""  # why the last connection was lost
+    next_connect_s: float = 0.0  # monotonic time of the next attempt
+    refused_until_s: float = 0.0  # monotonic time; connections wait until then
+
+    def lost(self, why: str, next_connect_s: float) -> None:
+        """A connection was lost, and is opened again at a moment."""
+        self.lost_why, self.next_connect_s = why, next_connect_s
+
+    def refused(self, until_s: float) -> None:
+        """The gateway refuses this address; all connections wait until a moment."""
+        self.refused_until_s = until_s
