@@ -33,10 +33,18 @@ ONLY_FROM = {
 }
 # The stations of the pipeline meet in the channel and in what they share; the service joins them.
 JOINED_BY = {"pipeline.service", "pipeline.collection"}
+# A station's parts: it and they import one another.
+PARTS_OF = {
+    "pipeline.writer": {
+        f"pipeline.{part}"
+        for part in ("reorder_buffer", "flush_queue", "disk_thread", "open_files", "append_batch", "flusher")
+    },
+}
 
 # Beside the core: pure modules import no clock, no file, no library that waits, and of ours only pure modules.
 PURE = {"errors", "bybit.rest_protocol", "bybit.stream_protocol", "storage.defects", "feeder.timestamps"}
 PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", "monitoring.lag"}
+PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit"}
 PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "enum", "functools", "heapq"}
 PURE_MAY_USE |= {"ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "typing", "urllib"}
@@ -81,7 +89,8 @@ def upwards(module: str, ours: list[str]) -> Iterator[str]:
         there = folder(name)
         allowed = ONLY_FROM.get(here)
         if there == here:
-            if here == "pipeline" and not {module, name} & JOINED_BY and name != here:
+            parts = any(name in parts and module in parts | {station} for station, parts in PARTS_OF.items())
+            if here == "pipeline" and not {module, name} & JOINED_BY and name != here and not parts:
                 yield f"imports {name}: stations are joined by {' and '.join(sorted(JOINED_BY))}"
             if name in JOINED_BY and module not in JOINED_BY:
                 yield f"imports {name}, which joins the stations"

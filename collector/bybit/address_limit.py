@@ -50,7 +50,7 @@ class AddressLimit:
     _said: bool = False
     _connection_turn: trio.Lock = attrs.field(factory=trio.Lock)
 
-    def change(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Follows other settings with the next request."""
         self._settings = settings
 

@@ -103,10 +103,10 @@ class Rest:
     _left_out: set[str] = attrs.field(factory=set)  # rows of the list of symbols
     _served_at_s: float = -inf
 
-    def change(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Follows other settings with the next request: its pace, its tries, the silence after a ban."""
         self._settings = settings
-        self._limit.change(settings)
+        self._limit.apply(settings)
         self._pace = attrs.evolve(self._pace, interval_s=settings.bulk_request_delay_ms / 1000)
 
     @property

@@ -51,7 +51,7 @@ class Watched:
     stream: StreamState = attrs.field(factory=StreamState)
     disk_trouble: Callable[[], str] = lambda: ""  # what the disk refuses at the start
 
-    def change(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Other settings are in force from now on."""
         self.settings = settings
 

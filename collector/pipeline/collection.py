@@ -30,7 +30,7 @@ log = get_logger(__name__)
 class Follower(Protocol):
     """Whoever goes by settings that may change while it works."""
 
-    def change(self, settings: Settings) -> None: ...
+    def apply(self, settings: Settings) -> None: ...
 
 
 @attrs.define(eq=False)
@@ -85,7 +85,7 @@ class Collection:
     def freeze(self, symbols: list[str]) -> None:
         """Notes that symbols trade no more; what is still to be had of them is fetched."""
         self._coverage.delist(symbols)
-        self._writer.remember(each for each in self._every_series if each.symbol in symbols)
+        self._writer.mark_unsaved(each for each in self._every_series if each.symbol in symbols)
         self._reconciler.wake()
 
     async def follow_disk(self, gate: DiskGate) -> None:
@@ -95,7 +95,7 @@ class Collection:
             self._coverage.reset_attempts()
             self._reconciler.wake()
 
-    async def change(self, read: Settings) -> None:
+    async def apply(self, read: Settings) -> None:
         """Follows what was read as far as that can be done while running, and says what cannot."""
         what = reload(self._settings, read)
         log.info("settings read again", **(what.changed or {"changed": "nothing"}))
@@ -103,7 +103,7 @@ class Collection:
             log.warning("settings that need a restart", keys=" ".join(what.later))
         self._settings = what.settings
         for follower in self._followers:
-            follower.change(what.settings)
+            follower.apply(what.settings)
         if what.changed.keys() & {"symbols", "fetch_all_symbols"}:
             self._listings.want(None if what.settings.fetch_all_symbols else what.settings.symbols)
         if "timeframes" in what.changed:

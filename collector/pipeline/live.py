@@ -49,7 +49,7 @@ class Live:
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
 
-    def change(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Follows other settings from the next loss on."""
         self._settings = settings
 

@@ -108,7 +108,7 @@ class Reconciler:
             looked_ms = now_ms
             await self._clock.reach_or_ask(self._woken, self._next_ms(now_ms))
 
-    def change(self, settings: Settings) -> None:
+    def apply(self, settings: Settings) -> None:
         """Follows other settings from the next look on, which is now."""
         self._settings = settings
         self.wake()

@@ -65,7 +65,7 @@ from collector.pipeline.maintenance import Announcements
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
 from collector.pipeline.symbols import Symbols, symbols_to_collect
-from collector.pipeline.writer import CHANNEL, Writer
+from collector.pipeline.writer import CHANNEL, Writer, build_writer
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
@@ -398,17 +398,8 @@ def _wired(
     clock: Clock,
 ) -> _Stations:
     settings, coverage = run.settings, stock.coverage
-    writer = Writer(
-        stock.store,
-        stock.ledger,
-        coverage,
-        counters,
-        settings,
-        stock.checkpoints,
-        partial(_exchange_ms, clock, rest),
-        run.machine,
-        spares_long=run.mending is not None,
-    )
+    exchange_ms, mends = partial(_exchange_ms, clock, rest), run.mending is not None
+    writer = build_writer(stock, settings, run.machine, counters, exchange_ms, spares_long=mends)
     gate = DiskGate()
     history = History(rest, coverage, counters, gate, retry_forever=not run.once)
     settle_ms = OVERDUE_MS if run.streams else SETTLE_MS
@@ -514,7 +505,7 @@ async def _follow_settings(reload_request: ReloadRequest, supervisor: Supervisor
         await reload_request.wait()
         with supervisor.reloading():
             if (read := reload_request.load()) is not None:
-                await collection.change(read)
+                await collection.apply(read)
 
 
 async def _write(writer: Writer, receive: trio.MemoryReceiveChannel[Event], draining: trio.Event) -> None:

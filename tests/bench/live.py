@@ -15,10 +15,11 @@ from collector.core.candle import TIMEFRAMES, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Event
+from collector.integrity.repair import Stock
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.live import Live
-from collector.pipeline.writer import CHANNEL, Writer
+from collector.pipeline.writer import CHANNEL, Writer, build_writer
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.ledger import open_ledger
@@ -49,17 +50,8 @@ def collector(audience: Audience, plan: Plan) -> Listened:
         settings = Settings(ws_url=audience.url, data_dir=Path(scratch), limit_to_50_entries=False)
         ledger = stack.enter_context(open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category))
         coverage, counters = CoverageIndex(), _Counting()
-        writer = Writer(
-            Store(settings.data_dir, THIS_DISK),
-            ledger,
-            coverage,
-            counters,
-            settings,
-            ledger.load(coverage),
-            _passed,
-            THIS_MACHINE,
-            spares_long=False,
-        )
+        stock = Stock(Store(settings.data_dir, THIS_DISK), ledger, coverage, ledger.load(coverage))
+        writer = build_writer(stock, settings, THIS_MACHINE, counters, _passed)
         return trio.run(_listen, audience, plan, settings, writer, coverage, counters)
 
 

@@ -82,7 +82,7 @@ async def test_a_modest_process_never_waits_behind_a_greedy_one(autojump_clock: 
 
 async def test_a_share_that_is_reloaded_holds_from_the_next_turn(autojump_clock: Clockwork, tmp_path: Path) -> None:
     limit = shared(tmp_path)
-    limit.change(Settings(rest_url="http://localhost:1", address_share=0.5))
+    limit.apply(Settings(rest_url="http://localhost:1", address_share=0.5))
     assert 280 <= len(await turns(limit, 5)) <= 290
 
 

@@ -52,7 +52,7 @@ def _standing(disk: FreezingDisk, name: str, call: object) -> object:
 async def test_a_writer_that_hangs_while_live_is_told_and_heals(
     tmp_path: Path, disk: FreezingDisk, call: str, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collector.pipeline.writer._SAVE_AFTER_S", 0.1)
+    monkeypatch.setattr("collector.pipeline.flush_queue._SAVE_AFTER_S", 0.1)
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path, symbols=["BTCUSDT"])
         async with collecting(settings) as run:

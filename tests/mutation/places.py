@@ -24,6 +24,11 @@ MODULES = (
     "collector.storage.quarantine",
     "collector.storage.files",
     "collector.storage.csv_store",
+    "collector.pipeline.reorder_buffer",
+    "collector.pipeline.flush_queue",
+    "collector.pipeline.open_files",
+    "collector.pipeline.append_batch",
+    "collector.pipeline.flusher",
     "collector.pipeline.writer",
     "collector.pipeline.reconcile",
 )

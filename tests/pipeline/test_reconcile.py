@@ -259,7 +259,7 @@ async def test_whoever_may_have_missed_something_has_it_looked_for_at_once(autoj
         await trio.sleep(3)
         reconciler.wake()
         await trio.sleep(27)
-        reconciler.change(attrs.evolve(DAY, days_to_fetch=2))
+        reconciler.apply(attrs.evolve(DAY, days_to_fetch=2))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wake)

@@ -22,10 +22,11 @@ from collector.core.events import Answered, Confirmed, Event, GaveUp
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
+from collector.integrity.repair import Stock
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.disk import THIS_DISK, Disk
 from collector.pipeline.collection import too_long
-from collector.pipeline.writer import Writer
+from collector.pipeline.writer import Writer, build_writer
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Finding, SeriesFile, Store
 from collector.storage.data_directory import OWN
@@ -87,18 +88,8 @@ class Bench:
 
     def writer(self, ledger: Ledger, *, spares_long: bool = False, **changes: Any) -> Writer:
         settings = Settings(**{"limit_to_50_entries": False} | changes)
-        store, checkpoints = Store(self.directory, self.disk), ledger.load(self.coverage)
-        return Writer(
-            store,
-            ledger,
-            self.coverage,
-            self.counters,
-            settings,
-            checkpoints,
-            self.exchange_ms,
-            self.machine,
-            spares_long,
-        )
+        stock = Stock(Store(self.directory, self.disk), ledger, self.coverage, ledger.load(self.coverage))
+        return build_writer(stock, settings, self.machine, self.counters, self.exchange_ms, spares_long=spares_long)
 
     async def exchange_ms(self, _: int) -> int:
         return self.now_ms
@@ -166,10 +157,10 @@ async def test_nothing_is_held_before_it_is_written(bench: Bench) -> None:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.coverage.ask(BTC, spans(0, 20))
-        await writer._take(answered(10, 20))
+        await writer.handle(answered(10, 20))
         assert (bench.held, bench.data) == (NOTHING, b"")
         assert bench.coverage.due(BTC, NOW) == spans(20, 1000)
-        await writer._take(answered(0, 10))
+        await writer.handle(answered(0, 10))
         assert bench.held == spans(0, 20)
 
 
@@ -253,9 +244,9 @@ async def test_what_the_limit_cuts_while_it_is_asked_for_is_not_left_out_by_the_
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger, limit_to_50_entries=True)
         await writer.open_files([BTC])
-        await writer._take(answered(3, 53))
+        await writer.handle(answered(3, 53))
         bench.coverage.want(BTC, spans(0, 53))
-        await writer._take(answered(0, 3))
+        await writer.handle(answered(0, 3))
     assert bench.data == content(rows(3, 53))
     assert bench.coverage.missing(BTC) == ()
 
@@ -301,7 +292,7 @@ async def test_under_the_limit_a_file_is_never_longer(
         writer = bench.writer(ledger, limit_to_50_entries=True)
         await writer.open_files([BTC])
         for event in events():
-            await writer._take(event)
+            await writer.handle(event)
     assert bench.data == content(rows(behind - 50, behind))
     assert (disk.most, bench.held) == (50, spans(behind - 50, behind))
     assert [gap.span for gap in bench.coverage.missing(BTC)] == [span(behind, 1000)]
@@ -324,7 +315,7 @@ async def test_killed_at_any_call_to_the_disk_no_file_is_too_long(tmp_path: Path
             writer = killed.writer(ledger, limit_to_50_entries=True)
             await writer.open_files([BTC])
             for event in _staged_pages():
-                await writer._take(event)
+                await writer.handle(event)
         if forgotten:
             (killed.directory / ".collector" / "ledger.db").unlink()
         store = Store(killed.directory, THIS_DISK)
@@ -342,16 +333,16 @@ def test_some_rows_more_than_the_ledger_knows_are_trimmed(tmp_path: Path, length
 
 
 async def test_too_many_staged_rows_are_written_beyond_the_hole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.pipeline.writer._STAGED_BYTES", 2000)
+    monkeypatch.setattr("collector.pipeline.reorder_buffer._MAX_BYTES", 2000)
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.coverage.ask(BTC, spans(0, 100))
-        await writer._take(answered(10, 20))
+        await writer.handle(answered(10, 20))
         assert bench.data == b""
-        await writer._take(answered(20, 60))
+        await writer.handle(answered(20, 60))
         assert bench.data == content(rows(10, 60))
-        await writer._take(answered(0, 10))
+        await writer.handle(answered(0, 10))
         assert bench.data == content(rows(0, 60))
 
 
@@ -362,12 +353,12 @@ async def test_what_the_stream_brings_does_not_wait_for_ever_for_a_hole_that_nob
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.coverage.ask(BTC, spans(0, 10))
-        await writer._take((confirmed(10), confirmed(11)))
+        await writer.handle((confirmed(10), confirmed(11)))
         assert bench.data == b""
-        monkeypatch.setattr("collector.pipeline.writer._STAGED_S", 0)
-        await writer._take((confirmed(12),))
+        monkeypatch.setattr("collector.pipeline.reorder_buffer._MAX_WAIT_S", 0)
+        await writer.handle((confirmed(12),))
         assert bench.data == content(rows(10, 13))
-        await writer._take(answered(0, 10))
+        await writer.handle(answered(0, 10))
         assert bench.data == content(rows(0, 13))
 
 
@@ -376,9 +367,9 @@ async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         bench.coverage.ask(BTC, spans(0, 20))
-        await writer._take(answered(0, 10))
+        await writer.handle(answered(0, 10))
         (bench.directory / "BTCUSDT_1.csv").unlink()
-        await writer._take(answered(10, 20))
+        await writer.handle(answered(10, 20))
     assert bench.data == content(rows(10, 20))
     assert bench.held == spans(10, 20)
     assert bench.coverage.due(BTC, NOW) == spans(0, 10) | spans(20, 1000)
@@ -403,7 +394,7 @@ async def test_a_file_that_somebody_writes_over_in_place_is_noticed_when_rows_go
         await writer.open_files([BTC])
         path = bench.directory / "BTCUSDT_1.csv"
         path.write_bytes(spoil(path.read_bytes()))
-        await writer._take(answered(0, 1000))
+        await writer.handle(answered(0, 1000))
     assert bench.data == content(rows(0, 1000))
     assert bench.held == spans(0, 1000)
 
@@ -545,10 +536,10 @@ async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         writer = slow.writer(ledger, flush_interval_s=1)
         await writer.open_files([BTC])
-        await writer._take((confirmed(0),))
+        await writer.handle((confirmed(0),))
         for seconds, busy, done in [(0.9, False, "w"), (1.0, True, "w"), (0.2, True, "wss")]:  # the file and its name
             mock_clock.jump(seconds)
-            await writer._tidy(busy=busy)
+            await writer._flusher.run_due(busy=busy)
             assert disk.done == done
 
 
@@ -610,10 +601,10 @@ async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) 
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(writer._in_thread, "syncing", bench.directory / "first", hang)
+            nursery.start_soon(writer._files.thread.run, "syncing", bench.directory / "first", hang)
             await trio.to_thread.run_sync(hung.wait)
             before = writer.work
-            nursery.start_soon(writer._in_thread, "opening", bench.directory / "second", lambda: None)
+            nursery.start_soon(writer._files.thread.run, "opening", bench.directory / "second", lambda: None)
             await trio.testing.wait_all_tasks_blocked()
             assert (before.waiting, before.at, writer.work) == (1, "syncing first", before)
             go_on.set()
@@ -645,7 +636,7 @@ async def test_what_is_left_alone_is_taken_back_when_it_comes(bench: Bench) -> N
         await writer.open_files([BTC])
         bench.coverage.leave_alone(BTC, "somebody else's")
         bench.coverage.ask(BTC, spans(0, 10))
-        await writer._take(answered(0, 10))
+        await writer.handle(answered(0, 10))
     assert bench.coverage.idle
     assert (bench.data, bench.held, bench.counters.landed) == (b"", NOTHING, 1)
 
@@ -670,9 +661,9 @@ async def test_a_candle_that_is_confirmed_twice_is_written_once_and_does_not_wai
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         for _ in range(2):
-            await writer._take((confirmed(0),))
+            await writer.handle((confirmed(0),))
             assert bench.data == content(rows(0, 1))
-            assert not writer._stages
+            assert not writer._buffer
     assert (bench.counters.rows, bench.counters.rewritten) == (1, 0)
 
 
@@ -708,9 +699,9 @@ async def test_what_was_taken_out_of_a_file_is_asked_for_and_what_is_not_had_is_
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
         assert bench.coverage[BTC].wanted == spans(5, 8)
-        await writer._take(answered(5, 8, rows(5, 7)))
+        await writer.handle(answered(5, 8, rows(5, 7)))
         assert bench.data == content(rows(0, 7), rows(8, 12))
-        await writer._take(answered(7, 8, Rows()))
+        await writer.handle(answered(7, 8, Rows()))
         assert bench.data == content(rows(0, 12))
     assert bench.held == spans(0, 12)
     assert {each.name for each in bench.directory.iterdir() if each.is_file()} == {path.name, f"{path.name}.cut-1"}
@@ -731,7 +722,7 @@ async def test_one_call_to_the_disk_is_made_at_a_time(bench: Bench, autojump_clo
         threads.slow_s, began_s = 1.0, trio.current_time()
         async with trio.open_nursery() as nursery:
             for name in ("first", "second"):
-                nursery.start_soon(writer._in_thread, "syncing", bench.directory / name, lambda: None)
+                nursery.start_soon(writer._files.thread.run, "syncing", bench.directory / name, lambda: None)
         assert trio.current_time() - began_s == pytest.approx(2)
 
 
@@ -742,11 +733,11 @@ async def test_answers_behind_several_holes_wait_for_the_first(bench: Bench) -> 
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 60))
         for first in (10, 30, 50):
-            await writer._take(answered(first, first + 10))
+            await writer.handle(answered(first, first + 10))
         for first in (0, 20, 40):
-            await writer._take(answered(first, first + 10))
+            await writer.handle(answered(first, first + 10))
             assert bench.data == content(rows(0, first + 20))
-        assert not writer._stages
+        assert not writer._buffer
     assert bench.counters.rewritten == 0
 
 
@@ -754,24 +745,24 @@ async def test_the_end_of_a_file_does_not_wait_for_its_history(bench: Bench) -> 
     await bench.write(answered(500, 600))
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 100) | spans(600, 610))
-        await writer._take(answered(600, 610))
+        await writer.handle(answered(600, 610))
         assert bench.data == content(rows(500, 610))
 
 
 async def test_a_candle_releases_what_waits_behind_it(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 10))
-        await writer._take(answered(0, 1))
-        await writer._take(answered(2, 10))
-        await writer._take((confirmed(1),))
+        await writer.handle(answered(0, 1))
+        await writer.handle(answered(2, 10))
+        await writer.handle((confirmed(1),))
         assert bench.data == content(rows(0, 10))
 
 
 async def test_a_failure_releases_what_waits_behind_it(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 20))
-        await writer._take(answered(10, 20))
-        await writer._take(gave_up(0, 10))
+        await writer.handle(answered(10, 20))
+        await writer.handle(gave_up(0, 10))
         assert bench.data == content(rows(10, 20))
 
 
@@ -781,7 +772,7 @@ async def test_rows_wait_two_minutes_whatever_comes_meanwhile(bench: Bench, mock
         for place, seconds in ((10, 0), (11, 100), (12, 30)):
             assert bench.data == b""
             mock_clock.jump(seconds)
-            await writer._take((confirmed(place),))
+            await writer.handle((confirmed(place),))
         assert bench.data == content(rows(10, 13))
 
 
@@ -809,10 +800,10 @@ async def test_a_queue_of_staged_answers_lets_others_run(bench: Bench) -> None:
 async def test_a_batch_takes_one_call_to_the_disk(bench: Bench) -> None:
     bench.machine = Machine(threads=(threads := InlineThreads()))
     async with opened_writer(bench, ETH) as writer:
-        await writer._take((confirmed(0), confirmed(0, ETH)))
+        await writer.handle((confirmed(0), confirmed(0, ETH)))
         calls = threads.calls
         for _ in range(2):  # the exchange may confirm twice
-            await writer._take((confirmed(1), confirmed(1, ETH)))
+            await writer.handle((confirmed(1), confirmed(1, ETH)))
         assert threads.calls - calls == 2
     assert bench.data == content(rows(0, 2))
 
@@ -831,17 +822,17 @@ async def test_candles_of_a_series_without_a_file_are_dropped(bench: Bench) -> N
 async def test_a_candle_for_a_removed_file_is_kept(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         bench.coverage.want(BTC, spans(10, 11))
-        await writer._take((confirmed(9),))
+        await writer.handle((confirmed(9),))
         (bench.directory / BTC.file_name).unlink()
-        await writer._take((confirmed(10),))
+        await writer.handle((confirmed(10),))
     assert bench.data == content(row(10))
 
 
 async def test_a_candle_that_waited_is_unverified(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 10))
-        await writer._take((confirmed(10),))
-        await writer._take(answered(0, 10))
+        await writer.handle((confirmed(10),))
+        await writer.handle(answered(0, 10))
     assert bench.coverage[BTC].unverified == spans(10, 11)
 
 
@@ -849,8 +840,8 @@ async def test_a_candle_older_than_the_limit_is_not_unverified(bench: Bench) -> 
     async with opened_writer(bench, limit_to_50_entries=True) as writer:
         bench.coverage.want(BTC, spans(10, 60))
         bench.coverage.ask(BTC, spans(10, 60))
-        await writer._take(answered(10, 60))
-        await writer._take((confirmed(5),))
+        await writer.handle(answered(10, 60))
+        await writer.handle((confirmed(5),))
     assert bench.data == content(rows(10, 60))
     assert bench.coverage[BTC].unverified == NOTHING
 
@@ -883,10 +874,10 @@ async def test_files_are_synced_then_saved_while_nothing_comes(bench: Bench, moc
 async def test_a_sync_is_due_after_the_interval(bench: Bench, mock_clock: MockClock) -> None:
     bench.disk = disk = RecordingDisk()
     async with opened_writer(bench, flush_interval_s=1) as writer:
-        await writer._take((confirmed(0),))
+        await writer.handle((confirmed(0),))
         for seconds, synced in ((0.9, 0), (0.2, 2)):  # the file and its name
             mock_clock.jump(seconds)
-            await writer._tidy(busy=False)
+            await writer._flusher.run_due(busy=False)
             assert len(disk.synced) == synced
 
 
@@ -894,11 +885,11 @@ async def test_a_file_that_goes_on_is_synced_in_time(bench: Bench, mock_clock: M
     bench.disk, bench.machine = (disk := RecordingDisk()), Machine(threads=InlineThreads())
     mock_clock.jump(10)
     async with opened_writer(bench, ETH, flush_interval_s=1) as writer:
-        await writer._take((confirmed(0),))
+        await writer.handle((confirmed(0),))
         mock_clock.jump(0.5)
-        await writer._take((confirmed(1), confirmed(0, ETH)))
+        await writer.handle((confirmed(1), confirmed(0, ETH)))
         mock_clock.jump(0.5)
-        await writer._tidy(busy=False)
+        await writer._flusher.run_due(busy=False)
         assert bench.directory / BTC.file_name in disk.synced
         assert (bench.counters.flush_s, bench.counters.flush_wait_s) == pytest.approx((0.0, 1.0))
 
@@ -928,16 +919,16 @@ async def test_each_part_of_a_copy_is_progress(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 10))
         done = writer.work.done
-        await writer._take(answered(0, 10))
+        await writer.handle(answered(0, 10))
         assert writer.work.done > done
 
 
 async def test_files_are_synced_before_they_are_saved(bench: Bench, mock_clock: MockClock) -> None:
     bench.disk = disk = RecordingDisk()
     async with opened_writer(bench, flush_interval_s=60) as writer:
-        await writer._take((confirmed(0),))
+        await writer.handle((confirmed(0),))
         mock_clock.jump(5)
-        await writer._tidy(busy=False)
+        await writer._flusher.run_due(busy=False)
         assert disk.synced == [bench.directory / BTC.file_name, bench.directory]
     assert bench.saved.coverage[BTC].held == spans(0, 1)
 
@@ -952,9 +943,9 @@ async def test_without_fsync_the_limit_syncs_names_alone(bench: Bench, limit: bo
 async def test_what_waited_to_the_end_is_saved(bench: Bench, mock_clock: MockClock) -> None:
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 20))
-        await writer._take(answered(10, 20))
+        await writer.handle(answered(10, 20))
         mock_clock.jump(5)
-        await writer._tidy(busy=False)
+        await writer._flusher.run_due(busy=False)
         await write_all(writer)
     assert bench.saved.coverage[BTC].held == spans(10, 20)
 
@@ -971,7 +962,7 @@ async def test_what_is_to_be_remembered_is_saved(bench: Bench) -> None:
     async with opened_writer(bench) as writer:
         await write_all(writer)
         bench.coverage.want(BTC, spans(0, 5))
-        writer.remember([BTC])
+        writer.mark_unsaved([BTC])
         await write_all(writer)
     assert bench.saved.coverage[BTC].wanted == spans(0, 5)
 
@@ -979,10 +970,10 @@ async def test_what_is_to_be_remembered_is_saved(bench: Bench) -> None:
 async def test_another_flush_interval_is_followed(bench: Bench, mock_clock: MockClock) -> None:
     bench.disk = disk = RecordingDisk()
     async with opened_writer(bench, flush_interval_s=60) as writer:
-        await writer._take((confirmed(0),))
-        writer.change(Settings(flush_interval_s=1))
+        await writer.handle((confirmed(0),))
+        writer.apply(Settings(flush_interval_s=1))
         mock_clock.jump(1)
-        await writer._tidy(busy=False)
+        await writer._flusher.run_due(busy=False)
         assert disk.synced
 
 
@@ -1106,9 +1097,9 @@ async def test_a_file_that_changed_is_read_as_a_whole(bench: Bench) -> None:
     await bench.write(answered(0, 1000))
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 1010))
-        await writer._take(answered(1000, 1010))
+        await writer.handle(answered(1000, 1010))
         (bench.directory / BTC.file_name).write_bytes(bench.data.replace(row(500).text[:13], b"x" * 13))
-        await writer._take(answered(0, 1000))
+        await writer.handle(answered(0, 1000))
     assert bench.data == content(rows(0, 1000))
 
 
@@ -1118,10 +1109,10 @@ async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench, meanwhile
     async with opened_writer(bench, ETH) as writer:
         bench.coverage.ask(BTC, spans(0, 40))
         await write_all(writer, answered(0, 10))
-        await writer._take(meanwhile)
-        await writer._take(answered(30, 40))
+        await writer.handle(meanwhile)
+        await writer.handle(answered(30, 40))
         path.write_bytes(b"1700006400;1.5;2.5;1.5;2.5\n" * 20)
-        await writer._take(answered(10, 20))
+        await writer.handle(answered(10, 20))
         assert "cannot be read" in bench.coverage.left_alone[BTC]
         assert bench.held == NOTHING
         await write_all(writer, (confirmed(20), confirmed(0, ETH)))
@@ -1138,7 +1129,7 @@ async def test_each_piece_is_put_back_once_it_is_settled(bench: Bench, caplog: p
         assert "put back" not in caplog.text
         for _ in range(2):
             bench.coverage.ask(BTC, spans(5, 8))
-            await writer._take(answered(5, 8, Rows()))
+            await writer.handle(answered(5, 8, Rows()))
         assert bench.data == content(rows(0, 10))
 
 
@@ -1200,6 +1191,6 @@ async def test_under_the_limit_a_hole_among_the_newest_is_missing(bench: Bench) 
     async with opened_writer(bench, limit_to_50_entries=True) as writer:
         bench.coverage.want(BTC, spans(0, 60))
         bench.coverage.ask(BTC, spans(0, 60))
-        await writer._take(answered(0, 60, joined([rows(0, 20), rows(25, 60)])))
+        await writer.handle(answered(0, 60, joined([rows(0, 20), rows(25, 60)])))
     assert bench.held == spans(5, 20) | spans(25, 60)
     assert bench.coverage[BTC].wanted == spans(5, 60)

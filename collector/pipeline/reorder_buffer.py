@@ -1,0 +1,116 @@
+"""The reorder buffer: answers of a series that wait for what lies before them.
+
+Requests for one series run in parallel, so answers arrive in any order, while an append is the only cheap way to write
+a file. An answer is in one of two states:
+
+    waiting     something before it is about to be fetched
+    ready       it can be written; `take_ready` hands it out and forgets it
+
+What makes an answer ready depends on where it lies relative to the end of its file:
+
+    behind the end      every hole between the end and the answer is filled by waiting answers, or fetched by nobody.
+                        So a file grows at its tail, by appends.
+    before the end      nothing before the end is in flight. So a deeper history is inserted with one copy of the file,
+                        however many answers it took.
+
+Two limits make all answers of a series ready: the bytes that wait over all series, and the time since the series last
+got on. A hole is filled within seconds unless the exchange is silent; then a series that the stream continues must stay
+fresh on the disk, and memory must stay bounded.
+
+Invariant: every answer is handed out once, and answers of a series that overlap keep the order in which they came, so
+that the later one wins. The alternative, to write each answer at once, rewrites a file for every answer out of order:
+its cost grows with the length of the file.
+"""
+
+from collections.abc import Iterator
+from math import inf
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
+from collector.core.events import Answered, Confirmed
+from collector.core.spans import NOTHING, Spans
+
+Answer = Answered | Confirmed
+
+_MAX_BYTES = 64 * 1024 * 1024  # waiting, over all series
+_MAX_WAIT_S = 120.0
+
+
+@attrs.define
+class _Waiting:
+    """The answers of one series."""
+
+    since_s: float  # when they began to wait, or the last before them was written
+    answers: list[Answer] = attrs.field(factory=list)
+    spans: Spans = NOTHING
+
+    @property
+    def bytes(self) -> int:
+        return sum(len(answer.rows.text) for answer in self.answers)
+
+
+@attrs.define(eq=False)
+class ReorderBuffer:
+    """Holds answers back until they can be written."""
+
+    _coverage: CoverageIndex
+    _waiting: dict[Series, _Waiting] = attrs.field(factory=dict)
+
+    def __contains__(self, series: object) -> bool:
+        return series in self._waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, answer: Answer, now_s: float) -> None:
+        """Takes an answer in; `take_ready` says when to write it."""
+        waiting = self._waiting.setdefault(answer.series, _Waiting(now_s))
+        waiting.answers.append(answer)
+        waiting.spans |= Spans((answer.asked,))
+
+    def discard(self, series: Series) -> None:
+        """Forgets the answers of a series."""
+        self._waiting.pop(series, None)
+
+    def take_ready(self, series: Series, end_ms: int, now_s: float) -> list[Answer]:
+        """Hands out the answers of a series that can be written.
+
+        Args:
+            end_ms: the instant up to which the file of the series reaches.
+        """
+        waiting = self._waiting.get(series)
+        if waiting is None:
+            return []
+        ready = self._ready(series, waiting, end_ms)
+        if len(ready) < len(waiting.answers) and self._is_over_limit(waiting, now_s):
+            ready = waiting.answers
+        if not ready:
+            return []
+        rest = [answer for answer in waiting.answers if not any(answer is each for each in ready)]
+        if rest:
+            self._waiting[series] = _Waiting(now_s, rest, Spans.of(*(answer.asked for answer in rest)))
+        else:
+            del self._waiting[series]
+        return ready
+
+    def drain(self) -> Iterator[tuple[Series, list[Answer]]]:
+        """Hands out everything, a series at a time."""
+        for series in list(self._waiting):
+            yield series, self._waiting.pop(series).answers
+
+    def _is_over_limit(self, waiting: _Waiting, now_s: float) -> bool:
+        too_long = now_s - waiting.since_s > _MAX_WAIT_S
+        return too_long or sum(each.bytes for each in self._waiting.values()) > _MAX_BYTES
+
+    def _ready(self, series: Series, waiting: _Waiting, end_ms: int) -> list[Answer]:
+        coverage = self._coverage[series]
+        filling = (coverage.in_flight - waiting.spans).within(-1, end_ms)
+        hole = coverage.fillable(end_ms, waiting.spans.bounds.end_ms, waiting.spans)
+        first_hole_ms = hole[0].start_ms if hole else inf
+        return [
+            answer
+            for answer in waiting.answers
+            if (answer.asked.start_ms < first_hole_ms if answer.asked.start_ms >= end_ms else not filling)
+        ]
