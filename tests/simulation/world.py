@@ -135,6 +135,7 @@ class World:
         with trio.move_on_after(strike.for_s + _LONGEST_S):
             fired = await KINDS[strike.kind].act(self, Random(strike.seed), strike.for_s)
             self.report.fired[strike.kind] += fired
+        self.witness.ask_for_gaps()
         self._note_strikes(-1)
 
     def _note_strikes(self, more: int) -> None:

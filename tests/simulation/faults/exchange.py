@@ -100,7 +100,6 @@ REST = _kinds(
     old_time=_asked("old_time"),
     future_time=_asked("future_time"),
     empty_list=_Wrong(lambda *_: {"empty_list": True}, ("empty_list",)),
-    list_in_pages=_Wrong(lambda *_: {"list_page": 1}, ("list_page",)),
     odd_list=_Wrong(lambda *_: {"odd_list": True}, ("odd_list",)),
     spoiled_rows=_drawn("spoiled_share", True, spoiled_share=(0.002, 0.02), confirm_missing=(0.2, 0.5)),
     revised_later=_drawn("rest_wrong", True, rest_wrong=(0.05, 0.3), confirm_missing=(0.1, 0.3)),

@@ -59,6 +59,22 @@ async def _own_files_damaged(world: "World", dice: Random, for_s: float) -> bool
     return bool(damaged)
 
 
+async def _ledger_damaged(world: "World", dice: Random, for_s: float) -> bool:
+    """Somebody writes into the ledger while the collector runs. The next start makes it anew."""
+    await world.process.up(60)
+    paths = [path for path in (world.settings.data_dir / OWN).glob("ledger*") if path.stat().st_size]
+    if not paths or world.process.ended.is_set():
+        return False
+    with world.witness.overlooks_ledger():
+        for path in sorted(paths):
+            with path.open("r+b") as file:
+                file.write(dice.choice((b"\0" * 200, b"x" * 5000)))
+        await trio.sleep(max(for_s, 120))
+        await world.process.up()
+        await world.process.end(0)
+    return True
+
+
 def _bits(dice: Random, data: bytes) -> bytes:
     changed = bytearray(data)
     for _ in range(dice.randint(1, 8)):
@@ -205,6 +221,7 @@ _EDITS = (_cut, _crlf, _marked, _spoiled, _shortened, _disordered)
 KINDS = {
     "own files deleted": Kind(_own_files_deleted),
     "own files damaged": Kind(_own_files_damaged),
+    "ledger damaged": Kind(_ledger_damaged),
     "file edited": Kind(_edited, needs_repair=True),
     "file overwritten": Kind(_overwritten, needs_repair=True),
     "future rows": Kind(_future_rows),

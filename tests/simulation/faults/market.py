@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FRAMES = ("1", "5", "15", "60")  # a series of which a day has more than a few candles
 _DELISTED_S = 1500.0  # the list is looked at every ten minutes, and believed the second time
 _UNFINAL_MS = 1900.0  # after its close, a candle may still change
+_NAMELESS_S = 300.0
 _BLIND_S = 100.0  # without any connection: a minute is missed
 _SILENT_S = 900.0
 _STANDS_MS = 6 * MINUTE_MS  # what the stream brings waits two minutes for what lies before it
@@ -33,7 +34,7 @@ def _begin_with_holes(world: "World", dice: Random) -> None:
 
 
 def _begin_with_spoiled_rows(world: "World", dice: Random) -> None:
-    some = [_some_candles(world, dice, most=3) for _ in range(dice.randint(1, 4))]
+    some = [_some_candles(world, dice, most=30) for _ in range(dice.randint(1, 4))]
     world.wrong.keep({"spoiled": (*some, *_scattered(world, dice))})
 
 
@@ -70,6 +71,15 @@ async def _spoiled_rows(world: "World", dice: Random, for_s: float) -> bool:
 
 
 # Lists of symbols.
+
+
+def _begin_with_pages(world: "World", dice: Random) -> None:
+    world.wrong.keep({"list_page": 1})
+
+
+async def _list_in_pages(world: "World", dice: Random, for_s: float) -> bool:
+    """From the beginning of the run to its end."""
+    return await last(for_s, lambda: count_of(world.box, ("list_page",)) > 0)
 
 
 async def _symbols_closed(world: "World", dice: Random, for_s: float) -> bool:
@@ -183,6 +193,29 @@ def _expect_progress(world: "World") -> None:
             world.report.wrong.append(f"{symbol}_1 stands still at {newest.decode()} although it is streamed")
 
 
+# A stream that does not say what its answers are to, and is there nevertheless.
+
+
+async def _nameless(world: "World", dice: Random, for_s: float) -> bool:
+    """Every answer to a subscription, or every refusal, does not say which: the rest is streamed all the same."""
+    topic = f"kline.{dice.choice(world.settings.timeframes)}.{dice.choice(world.settings.symbols)}"
+    refused = {"refused_topics": (topic,), "refusal_nameless": True}
+    fields = dice.choice(({"ack_nameless": 1.0}, refused))
+    await world.process.up()
+    made = growth(lambda: count_of(world.box, ("ack_nameless", "refusal_nameless")))
+    with world.wrong.making(fields):
+        world.box.cut_connections()
+        fired = await last(max(for_s, _NAMELESS_S), made)
+        await world.process.look()
+        report = world.process.report and world.process.report()
+        if report and world.alone_for(_NAMELESS_S) and world.process.lives_for(_NAMELESS_S):
+            lost = [why for why in report.reasons if why.startswith("no connection")]
+            world.report.wrong += [f"the stream is there, and the status says: {why}" for why in lost]
+            if report.stream.unconnected:
+                world.report.wrong.append(f"the stream is there, and was lost: {report.stream.unconnected}")
+    return fired
+
+
 # Maintenance.
 
 
@@ -203,11 +236,13 @@ async def _maintenance(world: "World", dice: Random, for_s: float) -> bool:
 KINDS = {
     "holes for good": Kind(_holes, once=True, begin=_begin_with_holes),
     "rows spoiled for good": Kind(_spoiled_rows, once=True, begin=_begin_with_spoiled_rows),
+    "list in pages": Kind(_list_in_pages, once=True, begin=_begin_with_pages),
     "symbols closed": Kind(_symbols_closed),
     "short history": Kind(_short_history, needs_repair=True, once=True),
     "late history": Kind(_late_history, once=True),
     "history cut short": Kind(_history_cut_short, needs_repair=True, once=True),
     "candles not final": Kind(_not_final),
     "REST silent": Kind(_rest_silent),
+    "nameless": Kind(_nameless),
     "maintenance": Kind(_maintenance),
 }

@@ -222,8 +222,20 @@ async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -
     return refused
 
 
-async def _neighbour(world: "World", dice: Random, for_s: float) -> bool:
-    """A collector with a directory of its own shares the address, its limit and its bans. It is killed, or ends."""
+async def _neighbours(world: "World", dice: Random, for_s: float) -> bool:
+    """Collectors with directories of their own share the address, its limit and its bans. They are killed, or end."""
+    fired: list[bool] = []
+
+    async def live(number: int, seed: int) -> None:
+        fired.append(await _neighbour(world, Random(seed), for_s, _PORT + number))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(dice.choice((1, 2))):
+            nursery.start_soon(live, number, dice.getrandbits(32))
+    return all(fired)
+
+
+async def _neighbour(world: "World", dice: Random, for_s: float, port: int) -> bool:
     directory = world.settings.data_dir.parent / f"neighbour-{dice.getrandbits(32):08x}"
     directory.mkdir()
     disk = SimulatedDisk(directory, Random(f"neighbour {dice.random()}"), world.settings.data_dir.parent)
@@ -235,7 +247,7 @@ async def _neighbour(world: "World", dice: Random, for_s: float) -> bool:
         may_be_wrong = world.wrong.makes("closed") and not settings.fetch_all_symbols
         return may_be_wrong or not isinstance(error, SettingsError)
 
-    neighbour = Process(settings, disk, machine, world.report.wrong, expects, port=_PORT)
+    neighbour = Process(settings, disk, machine, world.report.wrong, expects, port=port)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(neighbour.run)
         fired = await last(for_s, lambda: any(directory.glob("*.csv")))
@@ -276,6 +288,6 @@ KINDS = {
     "other mode": Kind(_other_mode),
     "other symbols": Kind(_other_symbols),
     "limit": Kind(_limit),
-    "neighbour": Kind(_neighbour),
+    "neighbour": Kind(_neighbours),
     "second collector": Kind(_second_on_the_directory),
 }

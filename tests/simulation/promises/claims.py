@@ -101,6 +101,8 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
         due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
         ledger = saved.coverage[series].wanted  # what it wants may have closed just now; beyond, some time is allowed
         until_ms = max(ledger.bounds.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))
+        if settings.fetch_all_symbols:  # what is wanted beyond the ledger, a list of symbols alone says
+            due &= ledger
         settled = due.within(*traded(world, series)).within(0, frame.floor(until_ms))
         named = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older

@@ -54,6 +54,7 @@ class Witness:
     _conditions: Conditions = attrs.field(factory=Conditions)
     _warm: Resources | None = None
     _is_damaged: bool = False
+    _is_overlooked: int = 0
     _overwritten: Counter[Series] = attrs.field(factory=Counter)
     _limited: bool = False  # whether rows could go under the limit at the last look
     _old_times: int = 0  # answers so far, at the last look
@@ -93,7 +94,7 @@ class Witness:
             if self._dice.random() < _READ_SHARE:
                 self.read()
             if self._dice.random() < (_LEDGER_SHARE if self._is_any_missing else _LEDGER_SHARE / 10):
-                self._ask_for_gaps()
+                self.ask_for_gaps()
             if self._dice.random() < _LOAD_SHARE:
                 self._load(1)
             if is_late and self._is_calm:
@@ -161,6 +162,16 @@ class Witness:
         finally:
             self._overwritten[series] -= 1
 
+    @contextmanager
+    def overlooks_ledger(self) -> Iterator[None]:
+        """Somebody has damaged the ledger while it is in use: until a start has made it anew, it may say anything."""
+        self._is_overlooked += 1
+        try:
+            yield
+        finally:
+            self._is_overlooked -= 1
+            self.damaged()
+
     def damaged(self) -> None:
         """Somebody has damaged what is the collector's own: until the next start it may say anything."""
         self._is_damaged = True
@@ -185,13 +196,13 @@ class Witness:
             reader.killed()
         self.read()
         self._hold_ledger_against_disk()
-        self._ask_for_gaps()
+        self.ask_for_gaps()
 
     def judge(self) -> None:
         """After the last fault and the calm."""
         world = self.world
         self.read()
-        self._ask_for_gaps()
+        self.ask_for_gaps()
         self._say("unsettled", liveness.unsettled(world))
         self._say("differences", liveness.differences(world))
         self._say("unwell", liveness.unwell(world))
@@ -214,7 +225,7 @@ class Witness:
 
     def _hold_ledger_against_disk(self) -> None:
         self._is_damaged &= self.world.process.coverage is None
-        if self._is_damaged:
+        if self._is_damaged or self._is_overlooked:
             return
         self._say("ledger", claims.ahead(self.world, self._truths, self._held, +self._overwritten))
 
@@ -224,9 +235,10 @@ class Witness:
                 continue
             self._say("loaded", self._library.look(series, sound=not self._readers[series].crashed))
 
-    def _ask_for_gaps(self) -> None:
+    def ask_for_gaps(self) -> None:
+        """Somebody wants to know what is missing."""
         self._is_damaged &= self.world.process.coverage is None
-        if self._is_damaged:
+        if self._is_damaged or self._is_overlooked:
             return
         self._say("unrecorded", claims.unrecorded(self.world, +self._overwritten))
 
