@@ -201,20 +201,20 @@ async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -
     """
     process, refused = world.process, False
     takes_lock_away = dice.random() < 0.5
+
+    async def watch(*_: object) -> None:
+        """Who is watched owns the directory; who waits for its disk at a start does not yet."""
+        if process.coverage is not None:
+            world.report.wrong.append("two collectors own the directory")
+        await trio.sleep_forever()
+
     while not refused:
         await process.up(60)
         if takes_lock_away and not process.ended.is_set():
             (world.settings.data_dir / OWN / "lock").unlink(missing_ok=True)
-        ended, stop = process.ended, trio.Event()
-
-        async def watch(*_: object, ended: trio.Event = ended) -> None:
-            if not ended.is_set():  # who is watched owns the directory
-                world.report.wrong.append("two collectors own the directory")
-            await trio.sleep_forever()
-
         with trio.move_on_after(60), world.excusing(DirectoryInUse):
             try:
-                await serve(world.settings, once=False, stop=stop, machine=process.machine, watch=watch)
+                await serve(world.settings, once=False, stop=trio.Event(), machine=process.machine, watch=watch)
             except* DirectoryInUse:
                 refused = True
             except* (CollectorError, Killed):  # the disk or the network, which may refuse before the lock does

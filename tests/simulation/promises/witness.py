@@ -3,7 +3,7 @@ work, and after each kill and power cut."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.rows import covered_spans
 from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError
 from collector.machine.disk import THIS_DISK
@@ -21,7 +22,7 @@ from collector.storage.quarantine import quarantined_lines
 from tests.simulation.faults.together import count_of
 from tests.simulation.promises import claims, liveness
 from tests.simulation.promises.library import Library
-from tests.simulation.promises.reader import Reader
+from tests.simulation.promises.reader import Reader, rows_of_file
 from tests.simulation.promises.resources import Resources
 from tests.simulation.promises.service import Conditions, Traffic
 from tests.simulation.promises.truths import TruthsOfTheBox
@@ -56,6 +57,7 @@ class Witness:
     _is_damaged: bool = False
     _is_overlooked: int = 0
     _overwritten: Counter[Series] = attrs.field(factory=Counter)
+    _taken: dict[Series, Spans] = attrs.field(factory=dict)  # out of files by others; the ledger may call it held
     _limited: bool = False  # whether rows could go under the limit at the last look
     _old_times: int = 0  # answers so far, at the last look
     _vouched_ms: list[int] = attrs.field(factory=lambda: [0])  # by the ledger: at each start since, and the one before
@@ -80,7 +82,7 @@ class Witness:
         world.disk.on_power_cut = self._before_power_cut
         world.process.on_crash = self._after_crash
         world.process.on_begin = self._before_start
-        world.process.on_end = lambda: self._note_opened(world.process.coverage)
+        world.process.on_end = self._after_end
 
     async def watch(self) -> None:
         """Looks all the while, until cancelled."""
@@ -149,8 +151,14 @@ class Witness:
 
     def edited(self, series: Series, kept: Iterable[bytes]) -> None:
         """Somebody has edited a file: what it held before is no matter, but for these lines."""
+        stays = covered_spans(series.timeframe, sorted(dict(rows_of_file(b"".join(kept)))))
+        self._taken[series] = self.taken(series) | (Spans.between(0, self.world.box.clock.now_ms()) - stays)
         if series in self._readers:
             self._readers[series].edited(kept)
+
+    def taken(self, series: Series) -> Spans:
+        """What others have taken out of a file, and a ledger that is rolled back may call held nevertheless."""
+        return self._taken.get(series, NOTHING)
 
     @contextmanager
     def overlooks(self, series: Series) -> Iterator[None]:
@@ -175,6 +183,15 @@ class Witness:
     def damaged(self) -> None:
         """Somebody has damaged what is the collector's own: until the next start it may say anything."""
         self._is_damaged = True
+
+    def _after_end(self) -> None:
+        self._note_opened(self.world.process.coverage)
+        if self.world.disk.dead or not self._taken:
+            return
+        with suppress(CollectorError):  # it was closed in good order, which syncs it
+            saved = read_ledger(self.world.settings.data_dir, self.world.settings.category)
+            for series, checkpoint in saved.checkpoints.items():
+                self._taken[series] = self.taken(series) & checkpoint.held
 
     def _before_start(self) -> None:
         """A start takes what is closed by the ledger for closed, whatever the exchange says of the time."""
@@ -227,7 +244,7 @@ class Witness:
         self._is_damaged &= self.world.process.coverage is None
         if self._is_damaged or self._is_overlooked:
             return
-        self._say("ledger", claims.ahead(self.world, self._truths, self._held, +self._overwritten))
+        self._say("ledger", claims.ahead(self.world, self._truths, self._held, self._taken))
 
     def _load(self, count: int) -> None:
         for series in self._dice.sample(list(self._readers), count):
