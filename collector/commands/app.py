@@ -45,7 +45,7 @@ from collector.core.text import counted
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.integrity.repair import Plan, RepairResult, show_plans
 from collector.integrity.samples import Draw
-from collector.logs import get_logger, open_logs, set_level
+from collector.logs import ConsoleHandler, JournalHandler, LogFile, get_logger, open_logs, set_level
 from collector.machine.disk import THIS_DISK
 from collector.monitoring.sd_notify import Notify
 from collector.pipeline.outcome import Outcome, left_lines, summary_lines
@@ -203,7 +203,7 @@ def demo(
     directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
         raise SettingsError([f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"])
-    with open_logs(None, quiet=can_draw(console), console=console):
+    with open_logs(None, ConsoleHandler(console, quiet=can_draw(console))):
         watch = Display(console).draw if can_draw(console) else log_progress
         equal = trio.run(demonstrate, directory, seed, say, watch)
     say(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
@@ -241,14 +241,11 @@ def _logged(
 ) -> T:
     """Runs work until it is done or a signal stops it, with logs, and with progress on a terminal."""
     console = Console(file=ignoring_write_errors(sys.stderr))
-    with open_logs(
-        options.settings.logs_dir,
-        level=options.settings.log_level,
-        quiet=options.quiet,
-        console=console,
-        journal=is_journal(os.environ),
-        patient=on_hangup is not None,  # a service waits for its disk
-    ):
+    is_service = on_hangup is not None  # which waits for its disk
+    file = LogFile(options.settings.logs_dir, required=not is_service)
+    quiet = options.quiet
+    output = JournalHandler(quiet=quiet) if is_journal(os.environ) else ConsoleHandler(console, quiet=quiet)
+    with open_logs(file, output, level=options.settings.log_level):
         log.info("started", **_places(options))
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)

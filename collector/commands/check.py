@@ -22,7 +22,7 @@ from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import FileReport, totals
 from collector.integrity.reports import write_report
 from collector.integrity.samples import Difference, Draw, Sample, Uncompared, audit_record, draw_samples
-from collector.logs import open_logs
+from collector.logs import ConsoleHandler, open_logs
 from collector.machine import THIS_MACHINE
 from collector.storage.stored import refuse_if_nothing_stored
 
@@ -73,7 +73,8 @@ def show_differences(options: Options, draw: Draw) -> set[Series]:
 def _audited(
     options: Options, samples: Sequence[Sample], checker: DataIntegrityChecker
 ) -> list[Difference | Uncompared]:
-    with open_logs(None, level=options.settings.log_level, quiet=options.quiet, console=Console(stderr=True)):
+    output = ConsoleHandler(Console(stderr=True), quiet=options.quiet)
+    with open_logs(None, output, level=options.settings.log_level):
         return trio.run(audit, options.settings, samples, checker.rows_in, THIS_MACHINE)
 
 

@@ -1,8 +1,8 @@
-"""The log on disk: rotated, readable while it is written, and never worth more than the collection.
+"""The log on disk: JSON lines, rotated, and less important than the collection.
 
-What cannot be written is told once on stderr and left out. A file that cannot be moved away to be rotated is told of
-too, and grows on. A file or directory that somebody has taken away is made again, and a file that somebody (logrotate)
-has put in its place is gone on with. What is no file of ours alone is not written to but rotated away.
+A failed write is reported once on stderr and the line is dropped. A file that cannot be rotated is reported too, and
+grows. A removed file or directory is created again; a file that was exchanged (logrotate) is continued. What is not a
+regular file of ours alone is rotated away before the first write.
 """
 
 import logging
@@ -15,27 +15,49 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.machine.disk import Disk
-from collector.machine.own_files import NotAFile, make_directory, open_own, reason
+from collector.errors import SettingsError
+from collector.machine.disk import THIS_DISK, Disk
+from collector.machine.own_files import NotAFile, make_directory, not_written, open_own, reason
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 FILE_NAME = "collector.log"
-_FILE_BYTES = 10_000_000  # with five older files beside it: weeks of a normal run, and never more than 60 MB
+_FILE_BYTES = 10_000_000  # with five older files: weeks of a normal run, at most 60 MB
 _OLDER_FILES = 5
 
 
 class LogFile(RotatingFileHandler):
-    """Raises `OSError` when `open` cannot open it, and never again. Later it is opened as soon as it can be."""
+    """A rotating file that is opened again after every failure."""
 
-    def __init__(self, disk: Disk, logs_dir: Path) -> None:
-        path, errors = logs_dir / FILE_NAME, "backslashreplace"  # a name from the system may be no text
+    def __init__(self, logs_dir: Path, disk: Disk = THIS_DISK, *, required: bool = True) -> None:
+        """Describe the file; it is created by `open_first`.
+
+        Args:
+            required: whether a file that cannot be written at first is an error, or tried again with every line.
+        """
+        path, errors = logs_dir / FILE_NAME, "backslashreplace"  # file names from the system may be invalid UTF-8
+        self._logs_dir = logs_dir
         self._disk = disk
-        self._told = False
+        self._required = required
+        self._failure_reported = False
         self._failed = False
-        self._told_of_rotation = False
+        self._rotation_reported = False
         super().__init__(path, "a", _FILE_BYTES, _OLDER_FILES, encoding="utf-8", delay=True, errors=errors)
+
+    def open_first(self) -> None:
+        """Create the directory and the file.
+
+        Raises:
+            SettingsError: the directory cannot be one.
+            StorageError: the file cannot be written, and is required.
+        """
+        try:
+            self.open()
+        except OSError as error:
+            trouble = not_written("logs_dir", self._logs_dir, error)
+            if self._required or isinstance(trouble, SettingsError):
+                raise trouble from error
 
     def open(self) -> None:
         make_directory(self._disk, Path(self.baseFilename).parent)
@@ -44,15 +66,15 @@ class LogFile(RotatingFileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         self._failed = False
         try:
-            self._find_again()
+            self._reopen_if_replaced()
         except OSError:
             self.handleError(record)
             return
         super().emit(record)
-        self._told = self._failed
+        self._failure_reported = self._failed
 
-    def _find_again(self) -> None:
-        """Opens the file anew if it is gone or has been replaced; who reads it from its name would wait for ever."""
+    def _reopen_if_replaced(self) -> None:
+        """Reopen the file if its name leads to another one, or to none."""
         path = Path(self.baseFilename)
         if self._writes_to(path):
             return
@@ -77,9 +99,9 @@ class LogFile(RotatingFileHandler):
             try:
                 self._move_away()
                 stream = self._opened(path)
-            except OSError:  # the directory is not ours either
+            except OSError:  # the directory is foreign too
                 raise error from None
-            self._say(f"was not written to ({why}) and is {path.name}.1 now")
+            self._report(f"was not written to ({why}) and is {path.name}.1 now")
             return stream
 
     def _opened(self, path: Path) -> TextIOWrapper:
@@ -87,17 +109,17 @@ class LogFile(RotatingFileHandler):
         return TextIOWrapper(BufferedWriter(_OnDisk(self._disk, file)), encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:  # noqa: N802  (the base class's name)
-        """Its lines are worth more than its limit."""
+        """Rotate; if that fails, continue the file beyond its limit."""
         try:
             self._move_away()
         except OSError as error:
-            if not self._told_of_rotation:
-                self._say(f"cannot be rotated: {error.strerror or error}; it grows on")
-            self._told_of_rotation = True
+            if not self._rotation_reported:
+                self._report(f"cannot be rotated: {error.strerror or error}; it grows on")
+            self._rotation_reported = True
             self.stream = self._open()
 
     def _move_away(self) -> None:
-        """Gives the file the name of the first older one, and each older one that of the next; the last one goes."""
+        """Rename the file to .1, .1 to .2 and so on; the last one is replaced."""
         if self.stream:
             self.stream.close()
             self.stream = None
@@ -109,7 +131,7 @@ class LogFile(RotatingFileHandler):
             if newer.exists():
                 self._disk.rename(newer, older)
 
-    def _say(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         with suppress(OSError):
             sys.stderr.write(f"collector: the log {self.baseFilename} {text}\n")
 
@@ -119,17 +141,17 @@ class LogFile(RotatingFileHandler):
             super().handleError(record)
             return
         self._failed = True
-        if not self._told:
-            self._told = True
-            self._say(f"cannot be written: {error.strerror or error}; going on without it")
+        if not self._failure_reported:
+            self._failure_reported = True
+            self._report(f"cannot be written: {error.strerror or error}; going on without it")
 
     def close(self) -> None:
-        with suppress(OSError):  # it was told before
+        with suppress(OSError):  # reported before
             super().close()
 
 
 class _OnDisk(FileIO):
-    """What is written goes through the disk."""
+    """A raw file that writes through the disk seam."""
 
     def __init__(self, disk: Disk, file: int) -> None:
         super().__init__(file, "a", closefd=False)

@@ -20,7 +20,7 @@ from collector.commands.progress import log_progress
 from collector.core import rate_limit
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.logs import open_logs
+from collector.logs import ConsoleHandler, LogFile, open_logs
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import serve
 from tests.bench.measure import Measure, Measured
@@ -65,7 +65,7 @@ def _collect(offer: Offer, days: int, delay_ms: float, glimpses: list[Glimpse]) 
             data_dir=scratch,
             logs_dir=Path(scratch) / "logs",
         )
-        with open_logs(settings.logs_dir, console=Console(file=nowhere)):
+        with open_logs(LogFile(settings.logs_dir), ConsoleHandler(Console(file=nowhere))):
             return trio.run(partial(serve, settings, once=True, watch=watch))
 
 

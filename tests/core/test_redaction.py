@@ -15,7 +15,7 @@ from collector.commands.installation import unit_of_this
 from collector.commands.standard_streams import _write_crash
 from collector.core.redaction import hidden, masked, printable, secrets_in
 from collector.errors import SettingsError
-from collector.logs import get_logger, open_logs
+from collector.logs import ConsoleHandler, LogFile, get_logger, open_logs
 from collector.settings.settings import Settings
 
 SECRET = "s3'cr\"3\\t"
@@ -85,7 +85,7 @@ def test_secrets_of_the_environment_are_masked_everywhere() -> None:
 def said_by_the_log(tmp_path: Path, text: str) -> tuple[str, str]:
     """What console and file have of a text that is said in every way."""
     console, log = Console(file=StringIO(), width=500), get_logger("collector.tests")
-    with open_logs(tmp_path, console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         log.warning("said", what=text, many=[text], quoted=f"a {text}")
         try:
             raise OSError(text.replace("\udcff", ""))  # pytest keeps it too, and needs UTF-8 to pass it on
@@ -146,7 +146,7 @@ def test_only_one_module_of_the_commands_prints() -> None:
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
-    assert sorted(set(printing)) == ["app.py", "terminal.py"]
+    assert sorted(set(printing)) == ["app.py", "console.py"]
     assert printing.count("app.py") == 1  # the unit, which is made of what was checked
 
 

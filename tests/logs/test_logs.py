@@ -20,8 +20,15 @@ from rich.console import Console
 
 from collector.commands.standard_streams import ignoring_write_errors, is_journal
 from collector.errors import SettingsError, StorageError
-from collector.logs import background, flush_suppressed, get_logger, open_logs
-from collector.logs.file import LogFile
+from collector.logs import (
+    ConsoleHandler,
+    JournalHandler,
+    LogFile,
+    background,
+    flush_suppressed,
+    get_logger,
+    open_logs,
+)
 from collector.machine.disk import Disk
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
@@ -70,7 +77,7 @@ def test_a_percent_sign_is_only_a_percent_sign(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_fact_may_have_any_name(console: Console) -> None:
-    with open_logs(None, console=console):
+    with open_logs(None, ConsoleHandler(console)):
         log.info("renamed", name="a", msg="b", args="c", level="d")
     assert printed(console)[9:] == "info    renamed name=a msg=b args=c\n"
 
@@ -82,7 +89,7 @@ def test_the_host_s_own_structlog_changes_nothing(caplog: pytest.LogCaptureFixtu
 
 
 def test_the_console_shows_one_line_with_the_time_of_day(console: Console) -> None:
-    with open_logs(None, console=console):
+    with open_logs(None, ConsoleHandler(console)):
         log.info("connected", topics=300, text="two\nlines \x1b[31m", series="BTCUSDT_60 and more than the width")
     time, rest = printed(console)[:8], printed(console)[8:]
     assert [len(part) for part in time.split(":")] == [2, 2, 2]
@@ -92,13 +99,13 @@ def test_the_console_shows_one_line_with_the_time_of_day(console: Console) -> No
 
 def test_colour_is_for_terminals() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, color_system="standard", _environ={})
-    with open_logs(None, console=terminal):
+    with open_logs(None, ConsoleHandler(terminal)):
         log.warning("ban")
     assert "\x1b[33mwarning" in printed(terminal)
 
 
 def test_the_file_keeps_json_lines_in_utc(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path / "new" / "logs", console=console):
+    with open_logs(LogFile(tmp_path / "new" / "logs"), ConsoleHandler(console)):
         log.info("stored", rows=3, series="BTCUSDT_60", path=Path("x"))
     (entry,) = kept(tmp_path / "new" / "logs")
     assert list(entry) == ["time", "level", "logger", "event", "rows", "series", "path"]
@@ -108,7 +115,7 @@ def test_the_file_keeps_json_lines_in_utc(tmp_path: Path, console: Console) -> N
 
 
 def test_an_exception_is_told_in_both(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path, console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         try:
             raise OSError("disk full")
         except OSError:
@@ -118,7 +125,7 @@ def test_an_exception_is_told_in_both(tmp_path: Path, console: Console) -> None:
 
 
 def test_quiet_shows_warnings_and_the_file_still_has_everything(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path, quiet=True, console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console, quiet=True)):
         log.info("connected")
         log.warning("ban")
     assert printed(console)[9:] == "warning ban\n"
@@ -126,13 +133,13 @@ def test_quiet_shows_warnings_and_the_file_still_has_everything(tmp_path: Path, 
 
 
 def test_below_the_level_nothing_is_said(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path, level="INFO", console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console), level="INFO"):
         log.debug("candle")
     assert printed(console) == ""
 
 
 def test_secrets_are_masked_everywhere(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path, console=console, secrets=["", "hush"]):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console), secrets=["", "hush"]):
         log.error("key hush", url="https://x?key=hush", exc_info=ValueError("hush"))
     assert "hush" not in printed(console) + (tmp_path / "collector.log").read_text()
     assert "key=***" in printed(console)
@@ -141,7 +148,7 @@ def test_secrets_are_masked_everywhere(tmp_path: Path, console: Console) -> None
 def test_when_left_the_logs_are_closed_and_the_tree_is_as_before(tmp_path: Path, console: Console) -> None:
     tree = logging.getLogger("collector")
     before = (tree.level, list(tree.handlers))
-    with open_logs(tmp_path, level="debug", console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console), level="debug"):
         pass
     assert (tree.level, tree.handlers) == before
 
@@ -149,7 +156,7 @@ def test_when_left_the_logs_are_closed_and_the_tree_is_as_before(tmp_path: Path,
 def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(SettingsError, match=r"\[storage\] logs_dir: .*logs cannot be written \(Not a directory\)"):
-        open_logs(tmp_path / "logs").__enter__()
+        open_logs(LogFile(tmp_path / "logs")).__enter__()
 
 
 # Throttling.
@@ -157,7 +164,7 @@ def test_a_directory_that_cannot_be_written_is_a_problem_of_the_settings(tmp_pat
 
 def test_a_storm_of_equal_troubles_becomes_one_line_with_a_count(tmp_path: Path, console: Console) -> None:
     clock = ClockByHand()
-    with open_logs(tmp_path, console=console, clock=clock):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console), clock=clock):
         for number in range(313):
             log.warning("connection lost", why="refused", wait_s=number % 2)
         log.info("progress")
@@ -189,7 +196,7 @@ class _Slow(io.StringIO):
 def test_counts_are_not_told_while_a_thread_is_in_the_middle_of_a_line() -> None:
     """What it counts is not all in its place then, and the telling fell over it."""
     slow = _Slow()
-    with open_logs(None, console=Console(file=slow)), ThreadPoolExecutor(2) as threads:
+    with open_logs(None, ConsoleHandler(Console(file=slow))), ThreadPoolExecutor(2) as threads:
         saying = threads.submit(log.warning, "file mended")
         slow.reached.wait(5)
         telling = threads.submit(flush_suppressed)
@@ -201,11 +208,11 @@ def test_counts_are_not_told_while_a_thread_is_in_the_middle_of_a_line() -> None
 
 
 def test_a_log_on_a_frozen_disk_stops_nobody(tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "_PATIENCE_S", 0.02)
-    monkeypatch.setattr(background, "_WAITING", 5)
+    monkeypatch.setattr(background, "_WAIT_S", 0.02)
+    monkeypatch.setattr(background, "_QUEUE_LIMIT", 5)
     thawed = Event()
-    monkeypatch.setattr(LogFile, "_find_again", lambda _: thawed.wait(5))
-    with open_logs(tmp_path, console=console):
+    monkeypatch.setattr(LogFile, "_reopen_if_replaced", lambda _: thawed.wait(5))
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         for number in range(10):
             log.info("stored", number=number)
         assert printed(console).count("stored") == 10
@@ -218,11 +225,11 @@ def test_a_log_on_a_frozen_disk_stops_nobody(tmp_path: Path, console: Console, m
 def test_a_log_that_stands_for_good_does_not_keep_the_process(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background, "_PATIENCE_S", 0.02)
+    monkeypatch.setattr(background, "_WAIT_S", 0.02)
     monkeypatch.setattr(background, "_CLOSING_S", 0.02)
     thawed = Event()
-    monkeypatch.setattr(LogFile, "_find_again", lambda _: thawed.wait(5))
-    with open_logs(tmp_path, console=console):
+    monkeypatch.setattr(LogFile, "_reopen_if_replaced", lambda _: thawed.wait(5))
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         log.info("stored")
     thawed.set()
     assert "stored" in printed(console)
@@ -233,7 +240,7 @@ def test_lines_with_a_count_have_the_time_they_are_said_at(
 ) -> None:
     clock = ClockByHand(1_700_000_000.0)
     monkeypatch.setattr("time.time", lambda: clock.at_s)  # by which records are stamped
-    with open_logs(tmp_path, console=console, clock=clock):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console), clock=clock):
         for _ in range(3):
             log.warning("connection lost")
         clock.at_s += 50
@@ -248,7 +255,7 @@ def test_lines_with_a_count_have_the_time_they_are_said_at(
 
 
 def test_a_storm_is_told_at_the_end(console: Console) -> None:
-    with open_logs(None, console=console):
+    with open_logs(None, ConsoleHandler(console)):
         for _ in range(5):
             log.info("no answer", why="refused")
     assert [line[9:] for line in printed(console).splitlines()] == [
@@ -258,7 +265,7 @@ def test_a_storm_is_told_at_the_end(console: Console) -> None:
 
 
 def test_what_is_no_trouble_is_always_said(console: Console) -> None:
-    with open_logs(None, console=console):
+    with open_logs(None, ConsoleHandler(console)):
         for number in range(50):
             log.info("candle replaced", series="BTCUSDT_1", after=number)
     assert printed(console).count("candle replaced") == 50
@@ -268,7 +275,7 @@ def test_who_has_the_settings_read_again_is_told_every_problem_every_time(consol
     def load() -> Settings:
         raise SettingsError([f"problem {number}" for number in range(8)])
 
-    with open_logs(None, console=console):
+    with open_logs(None, ConsoleHandler(console)):
         for _ in range(2):
             ReloadRequest(load).load()
     assert printed(console).count("problem=") == 16
@@ -278,7 +285,7 @@ def test_who_has_the_settings_read_again_is_told_every_problem_every_time(consol
 
 
 def test_the_journal_gets_priorities_and_no_second_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with open_logs(tmp_path, level="debug", journal=True):
+    with open_logs(LogFile(tmp_path), JournalHandler(), level="debug"):
         log.debug("a")
         log.info("connected", topics=3)
         log.warning("ban", why="too many")
@@ -312,21 +319,21 @@ class _Gone(io.StringIO):
 
 
 def test_what_nobody_can_read_any_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_logs(None, console=Console(file=ignoring_write_errors(_Gone()))):
+    with open_logs(None, ConsoleHandler(Console(file=ignoring_write_errors(_Gone())))):
         log.warning("ban")
     monkeypatch.setattr("sys.stderr", _Gone())
-    with open_logs(None, journal=True):
+    with open_logs(None, JournalHandler()):
         log.warning("ban")
 
 
 def test_a_name_that_is_no_text_stands_in_the_log_all_the_same(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path, console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         log.info("found", file=os.fsdecode(b"\xff.csv"))
     assert kept(tmp_path)[0]["file"] == os.fsdecode(b"\xff.csv")
 
 
 def test_a_log_directory_that_was_taken_away_is_made_again(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path / "logs", console=console):
+    with open_logs(LogFile(tmp_path / "logs"), ConsoleHandler(console)):
         log.info("before")
         shutil.rmtree(tmp_path / "logs")
         log.info("after")
@@ -334,7 +341,7 @@ def test_a_log_directory_that_was_taken_away_is_made_again(tmp_path: Path, conso
 
 
 def test_a_log_that_was_moved_away_and_replaced_goes_on_in_its_place(tmp_path: Path, console: Console) -> None:
-    with open_logs(tmp_path, console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         log.info("before")
         (tmp_path / "collector.log").rename(tmp_path / "yesterday.log")
         (tmp_path / "collector.log").touch()
@@ -347,7 +354,7 @@ def test_a_log_that_cannot_be_made_again_is_told_of_once_and_found_again_later(
     tmp_path: Path, console: Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs_dir = tmp_path / "logs"
-    with open_logs(logs_dir, console=console):
+    with open_logs(LogFile(logs_dir), ConsoleHandler(console)):
         logs_dir.rename(tmp_path / "old")
         logs_dir.write_text("a file in its place")
         for number in range(3):
@@ -362,7 +369,7 @@ def test_a_reader_keeps_what_it_has_open_when_the_log_is_rotated(
     tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("collector.logs.file._FILE_BYTES", 1000)
-    with open_logs(tmp_path, console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         log.info("first")
         with (tmp_path / "collector.log").open() as reader:
             for number in range(50):
@@ -383,7 +390,7 @@ def test_a_log_that_cannot_be_rotated_is_told_of_once_and_goes_on_as_it_is(
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
     monkeypatch.setattr("collector.logs.file._FILE_BYTES", 1000)
-    with open_logs(tmp_path, console=console, disk=Mounted()):
+    with open_logs(LogFile(tmp_path, Mounted()), ConsoleHandler(console)):
         for number in range(50):
             log.info("filled", number=number)
     assert [entry["number"] for entry in kept(tmp_path)] == [*range(50)]
@@ -400,7 +407,7 @@ def test_a_log_that_cannot_be_rotated_is_told_of_once_and_goes_on_as_it_is(
     ],
 )
 def test_passwords_in_addresses_are_masked(tmp_path: Path, console: Console, said: str, shown: str) -> None:
-    with open_logs(tmp_path, console=console):
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
         log.warning("cannot connect", why=said)
     assert "hush" not in printed(console) + (tmp_path / "collector.log").read_text()
     assert kept(tmp_path)[0]["why"] == shown
@@ -426,7 +433,7 @@ def test_what_was_planted_in_its_place_is_rotated_away(
 ) -> None:
     if at_the_start:
         plant(tmp_path / "collector.log")
-    with open_logs(tmp_path):
+    with open_logs(LogFile(tmp_path)):
         if not at_the_start:
             (tmp_path / "collector.log").unlink()
             plant(tmp_path / "collector.log")
@@ -441,7 +448,7 @@ def test_what_was_planted_in_its_place_is_rotated_away(
 def test_a_directory_of_logs_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "logs").symlink_to("real")
-    with open_logs(tmp_path / "logs"):
+    with open_logs(LogFile(tmp_path / "logs")):
         log.info("written")
     assert [entry["event"] for entry in kept(tmp_path / "real")] == ["written"]
 
@@ -457,9 +464,9 @@ def test_the_patient_go_on_without_a_log_that_cannot_be_written_and_keep_it_when
         path.mkdir(exist_ok=True)
 
     monkeypatch.setattr("collector.logs.file.make_directory", refuse)
-    with pytest.raises(StorageError, match="Read-only"), open_logs(tmp_path / "logs"):
+    with pytest.raises(StorageError, match="Read-only"), open_logs(LogFile(tmp_path / "logs")):
         pass
-    with open_logs(tmp_path / "logs", console=Console(file=io.StringIO()), patient=True):
+    with open_logs(LogFile(tmp_path / "logs", required=False), ConsoleHandler(Console(file=io.StringIO()))):
         log.info("lost")
         log.info("lost too")
         readonly.clear()
@@ -473,7 +480,7 @@ def test_a_log_of_root_in_a_directory_of_ours_is_rotated_away(capsys: pytest.Cap
     with open_place() as place:
         (place / "collector.log").write_text("root's\n")
         os.chown(place, NOBODY, NOBODY)
-        with as_user(NOBODY), open_logs(place):
+        with as_user(NOBODY), open_logs(LogFile(place)):
             log.info("written")
         assert [entry["event"] for entry in kept(place)] == ["written"]
         assert (place / "collector.log.1").read_text() == "root's\n"
@@ -486,4 +493,4 @@ def test_a_log_of_root_in_a_directory_of_root_is_named_with_its_owner() -> None:
         (place / "collector.log").write_text("root's\n")
         said = rf"logs_dir: {place}/collector\.log cannot be written \(Permission denied; it belongs to root\)"
         with as_user(NOBODY), pytest.raises(StorageError, match=said):
-            open_logs(place).__enter__()
+            open_logs(LogFile(place)).__enter__()
