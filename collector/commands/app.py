@@ -43,7 +43,8 @@ from collector.commands.status import status
 from collector.commands.symbols import symbols
 from collector.core.text import counted
 from collector.errors import CollectorError, SettingsError, cause_of
-from collector.integrity.repair import Plan, RepairResult, show_plans
+from collector.integrity.plan import Plan
+from collector.integrity.repair import RepairResult, show_plans
 from collector.integrity.samples import Draw
 from collector.logs import ConsoleHandler, JournalHandler, LogFile, get_logger, open_logs, set_level
 from collector.machine.disk import THIS_DISK

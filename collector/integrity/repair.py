@@ -7,22 +7,17 @@ A plan can be made and shown without doing any of it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.missing import not_due
-from collector.core.planning import wanted
-from collector.core.rows import candles_in, open_of_line
-from collector.core.series_coverage import SeriesCoverage
-from collector.core.spans import NOTHING, Span, Spans
-from collector.core.text import counted
-from collector.errors import LeftAlone, StorageError
+from collector.core.rows import open_of_line
+from collector.core.spans import Spans
 from collector.integrity.demand import Demand
-from collector.integrity.examination import Examination, examine, split_rows
+from collector.integrity.examination import split_rows
+from collector.integrity.plan import Plan, Planner, open_content
 from collector.integrity.recheck import Recheck, Refetch, find_disagreements, refetches_of
 from collector.integrity.samples import Draw
 from collector.logs import get_logger
@@ -31,64 +26,13 @@ from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.data_directory import OWN, checked_identity, refuse_if_locked
-from collector.storage.defects import Kind
-from collector.storage.inspection import Bytes, Checkpoint, file_exists, mmap_file
+from collector.storage.inspection import Bytes, Checkpoint
 from collector.storage.ledger import Ledger, LedgerSnapshot, read_ledger
-from collector.storage.recovery import recover
 from collector.storage.stored import as_of_ms, known_series
 
 log = get_logger(__name__)
 
-_TIME_IS_WRONG = {Kind.OFF_GRID, Kind.UNCLOSED, Kind.DATETIME}
-
 Chosen = Callable[[Series], bool]
-
-
-@attrs.frozen
-class Plan:
-    """What is to be done about one series.
-
-    `foreign` says what becomes of a file that is not as it should be as a whole, which its opening sees to. `held` is
-    what its sound rows cover, `wanted` what the series is to hold afterwards, if the exchange has it, and `to_fetch`
-    what of it is asked for. `left_alone` is whether the file is not touched as long as that is not allowed.
-    """
-
-    series: Series
-    examination: Examination
-    foreign: str | None
-    held: Spans
-    wanted: Spans
-    to_fetch: Spans
-    left_alone: bool = False
-
-    @property
-    def removed(self) -> int:
-        """How many rows go."""
-        return len(self.examination.unsound) + len(self.examination.surplus)
-
-    @property
-    def needs_rewrite(self) -> bool:
-        """Whether the file itself is not as the writer would have written it."""
-        return bool(self.foreign or self.removed or self.examination.counts or not self.examination.in_order)
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to do."""
-        return self.needs_rewrite or bool(self.to_fetch)
-
-    def __str__(self) -> str:
-        parts = []
-        if self.foreign:
-            parts.append(self.foreign)
-        elif self.removed:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.examination.counts.items())
-            parts.append(f"{counted(self.removed, 'row')} {'goes' if self.removed == 1 else 'go'} ({kinds})")
-        if not (self.foreign or self.examination.in_order):
-            parts.append("rows are put in order")
-        if self.to_fetch:
-            candles = candles_in(self.series.timeframe, self.to_fetch)
-            fetched = "fetched then" if self.left_alone else "fetched"
-            parts.append(f"{counted(candles, 'candle')} {'is' if candles == 1 else 'are'} {fetched}")
-        return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
 
 
 def show_plans(
@@ -113,9 +57,10 @@ def show_plans(
     asked_ms = as_of_ms(disk, settings.data_dir, saved, now_ms)
     saved.want((demand or Demand(settings)).spans(known_series(disk, settings.data_dir, saved.coverage), asked_ms))
     every_series = stored_series(store, saved.coverage, chosen)
+    planner = Planner(settings, saved.coverage, saved.checkpoints, now_ms)
     for series in every_series:
-        with _reading(disk, store.path(series)) as (data, refused):
-            plan = _plan(settings, series, data, refused, saved.coverage[series], saved.checkpoints.get(series), now_ms)
+        with open_content(disk, store.path(series)) as content:
+            plan = planner.plan(series, content)
         if plan:
             yield plan
     yield from refetches_of(find_disagreements(disk, settings, every_series, asked_ms))
@@ -216,16 +161,16 @@ class Repair:
             StorageError: the disk refuses; the file is as it was.
         """
         self._touch(stock.store.path(series))
-        record, checkpoint = stock.coverage[series], stock.checkpoints.get(series)
-        with _reading(self._disk, stock.store.path(series)) as (data, refused):
-            plan = _plan(self._settings, series, data, refused, record, checkpoint, now_ms)
+        planner = Planner(self._settings, stock.coverage, stock.checkpoints, now_ms)
+        with open_content(self._disk, stock.store.path(series)) as content:
+            plan = planner.plan(series, content)
             stock.coverage.want(series, plan.wanted)
             self._stored[series] = plan.held
             if plan:
                 self.plans.append(plan)
                 log.info("mending", plan=str(plan))
             if plan.needs_rewrite:
-                self._replace(stock, plan, data or b"")
+                self._replace(stock, plan, content.data or b"")
 
     def _replace(self, stock: Stock, plan: Plan, data: Bytes) -> None:
         series = plan.series
@@ -236,53 +181,3 @@ class Repair:
         stay, go = split_rows(data, plan.examination)
         if beside := stock.store.remove_rows(series, sorted(stay, key=open_of_line), go):
             log.info("what was removed is kept", series=str(series), file=beside.name)
-
-
-def _plan(
-    settings: Settings,
-    series: Series,
-    data: Bytes | None,
-    refused: str | None,
-    record: SeriesCoverage,
-    checkpoint: Checkpoint | None,
-    now_ms: int,
-) -> Plan:
-    timeframe = series.timeframe
-    found = Examination() if data is None else examine(series, data, now_ms)
-    foreign, held, left_alone = refused and f"is left alone ({refused})", found.held, refused is not None
-    if data is not None and (found.foreign or found.looks_like):
-        whole = recover(timeframe, data, None)
-        foreign, left_alone = whole.fate, whole.loses_rows
-        held = NOTHING if left_alone else whole.held
-    told = [Span(open_ms, timeframe.close(open_ms)) for open_ms in _told(series, found)]
-    spans = Spans.of(*record.wanted, *held, *told, *(checkpoint.held if checkpoint else ()))
-    if spans:
-        wants = Spans((spans.bounds,))
-    else:  # nothing tells what the file held
-        wants = wanted(timeframe, now_ms, settings.history_days, newest_only=settings.newest_only)
-    to_fetch = NOTHING if refused else wants - held - not_due(record.gaps, now_ms)
-    return Plan(series, found, foreign, held, wants, to_fetch, left_alone)
-
-
-def _told(series: Series, found: Examination) -> set[int]:
-    """The open times of unsound rows whose time is to be believed: such a row was a candle of this file."""
-    not_believed = {defect.row for defect in found.defects if defect.kind in _TIME_IS_WRONG}
-    told = {defect.timestamp_ms for defect in found.defects if defect.row not in not_believed}
-    return {open_ms for open_ms in told if open_ms is not None and series.timeframe.is_open(open_ms)}
-
-
-@contextmanager
-def _reading(disk: Disk, path: Path) -> Iterator[tuple[Bytes | None, str | None]]:
-    """The bytes of a file, None where there is none; and why there can be none, if that is so."""
-    try:
-        try:
-            there, refused = file_exists(path), None
-        except LeftAlone as refusal:
-            there, refused = False, str(refusal)
-        if not there:
-            yield None, refused
-            return
-        with mmap_file(disk, path) as data:
-            yield data, None
-    except OSError as error:
-        raise StorageError(f"{path} could not be read ({error.strerror})") from error

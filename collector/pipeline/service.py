@@ -44,8 +44,9 @@ from collector.core.planning import NEWEST, SETTLE_MS
 from collector.core.text import counted
 from collector.errors import CollectorError, RequestError, SettingsError, StorageError, Unreachable, cause_of
 from collector.integrity.demand import Demand
+from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
-from collector.integrity.repair import Chosen, Plan, Repair, RepairResult, Stock, stored_series
+from collector.integrity.repair import Chosen, Repair, RepairResult, Stock, stored_series
 from collector.integrity.samples import Draw
 from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine

@@ -12,8 +12,9 @@ from collector.core.candle import DAY_MS, TIMEFRAMES, Series
 from collector.core.planning import joined
 from collector.core.rows import HEADER
 from collector.core.spans import Span, Spans
+from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
-from collector.integrity.repair import Plan, show_plans
+from collector.integrity.repair import show_plans
 from collector.machine.disk import Disk
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import repair

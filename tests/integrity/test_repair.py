@@ -17,8 +17,9 @@ import trio
 from collector.core.candle import TIMEFRAMES, Series
 from collector.errors import DirectoryInUse
 from collector.integrity.checker import DataIntegrityChecker
+from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
-from collector.integrity.repair import Plan, show_plans
+from collector.integrity.repair import show_plans
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import repair

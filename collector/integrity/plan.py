@@ -1,0 +1,143 @@
+"""The plan of a repair: which rows of a file stay, which go, and which candles are then wanted anew.
+
+A plan is made from the file's bytes, the coverage of its series and the ledger's checkpoint, and changes none of them.
+It can be shown without being carried out.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
+from collector.core.missing import not_due
+from collector.core.planning import wanted
+from collector.core.rows import candles_in
+from collector.core.spans import NOTHING, Span, Spans
+from collector.core.text import counted
+from collector.errors import LeftAlone, StorageError
+from collector.integrity.examination import Examination, examine
+from collector.machine.disk import Disk
+from collector.settings.settings import Settings
+from collector.storage.defects import Kind
+from collector.storage.inspection import Bytes, Checkpoint, file_exists, mmap_file
+from collector.storage.recovery import recover
+
+_TIME_IS_WRONG = {Kind.OFF_GRID, Kind.UNCLOSED, Kind.DATETIME}
+
+
+@attrs.frozen
+class Plan:
+    """What is to be done about one series.
+
+    `foreign` says what becomes of a file that is wrong as a whole, which its opening sees to. `held` is what its valid
+    rows cover, `wanted` what the series is to hold afterwards, if the exchange has it, and `to_fetch` what of it is
+    asked for. `left_alone` is whether the file stays untouched until that is allowed.
+    """
+
+    series: Series
+    examination: Examination
+    foreign: str | None
+    held: Spans
+    wanted: Spans
+    to_fetch: Spans
+    left_alone: bool = False
+
+    @property
+    def removed(self) -> int:
+        """How many rows go."""
+        return len(self.examination.unsound) + len(self.examination.surplus)
+
+    @property
+    def needs_rewrite(self) -> bool:
+        """Whether the file differs from what the writer would have written."""
+        return bool(self.foreign or self.removed or self.examination.counts or not self.examination.in_order)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do."""
+        return self.needs_rewrite or bool(self.to_fetch)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.foreign:
+            parts.append(self.foreign)
+        elif self.removed:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.examination.counts.items())
+            parts.append(f"{counted(self.removed, 'row')} {'goes' if self.removed == 1 else 'go'} ({kinds})")
+        if not (self.foreign or self.examination.in_order):
+            parts.append("rows are put in order")
+        if self.to_fetch:
+            candles = candles_in(self.series.timeframe, self.to_fetch)
+            fetched = "fetched then" if self.left_alone else "fetched"
+            parts.append(f"{counted(candles, 'candle')} {'is' if candles == 1 else 'are'} {fetched}")
+        return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
+
+
+@attrs.frozen
+class Content:
+    """The bytes of a file: None if it is absent, or if it is left alone for the reason in `refused`."""
+
+    data: Bytes | None
+    refused: str | None = None
+
+
+@attrs.frozen
+class Planner:
+    """Makes plans from what the ledger knows; a candle that closes after `now_ms` is still open."""
+
+    settings: Settings
+    coverage: CoverageIndex
+    checkpoints: Mapping[Series, Checkpoint]
+    now_ms: int
+
+    def plan(self, series: Series, content: Content) -> Plan:
+        """What to do about a file with this content."""
+        found = Examination() if content.data is None else examine(series, content.data, self.now_ms)
+        refused = content.refused
+        foreign, held, left_alone = refused and f"is left alone ({refused})", found.held, refused is not None
+        if content.data is not None and (found.foreign or found.looks_like):
+            whole = recover(series.timeframe, content.data, None)
+            foreign, left_alone = whole.fate, whole.loses_rows
+            held = NOTHING if left_alone else whole.held
+        wants = self._wanted(series, found, held)
+        to_fetch = NOTHING if refused else wants - held - not_due(self.coverage[series].gaps, self.now_ms)
+        return Plan(series, found, foreign, held, wants, to_fetch, left_alone)
+
+    def _wanted(self, series: Series, found: Examination, held: Spans) -> Spans:
+        """From the first to the last candle that anything tells of; what the settings want if nothing does."""
+        timeframe, checkpoint = series.timeframe, self.checkpoints.get(series)
+        stated = [Span(open_ms, timeframe.close(open_ms)) for open_ms in _stated_opens(series, found)]
+        spans = Spans.of(*self.coverage[series].wanted, *held, *stated, *(checkpoint.held if checkpoint else ()))
+        if spans:
+            return Spans((spans.bounds,))
+        return wanted(timeframe, self.now_ms, self.settings.history_days, newest_only=self.settings.newest_only)
+
+
+@contextmanager
+def open_content(disk: Disk, path: Path) -> Iterator[Content]:
+    """The content of a file, mapped until the end of the block.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    try:
+        try:
+            present, refused = file_exists(path), None
+        except LeftAlone as refusal:
+            present, refused = False, str(refusal)
+        if not present:
+            yield Content(None, refused)
+            return
+        with mmap_file(disk, path) as data:
+            yield Content(data)
+    except OSError as error:
+        raise StorageError(f"{path} could not be read ({error.strerror})") from error
+
+
+def _stated_opens(series: Series, found: Examination) -> set[int]:
+    """The open times of invalid rows whose time is right: such a row was a candle of this file."""
+    not_believed = {defect.row for defect in found.defects if defect.kind in _TIME_IS_WRONG}
+    told = {defect.timestamp_ms for defect in found.defects if defect.row not in not_believed}
+    return {open_ms for open_ms in told if open_ms is not None and series.timeframe.is_open(open_ms)}
