@@ -1,1 +1,1 @@
-"""Candles, spans, gaps, and what follows from them. Pure: no clock, no files, nothing that waits."""
+"""The pure core: arithmetic on values that are handed in."""

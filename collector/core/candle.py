@@ -1,7 +1,7 @@
-"""What is collected: timeframes, series and the rules a candle obeys.
+"""Timeframes, series and symbols: what is collected.
 
-Times are integer epoch milliseconds, UTC. A candle is named by its open time; it closes where the next one opens.
-This module is pure, and it never asks what time it is.
+Times are integer epoch milliseconds, UTC. A candle is named by its open time; it closes where the next one opens. Pure:
+the time comes in from outside.
 """
 
 import re
@@ -20,11 +20,11 @@ _SYMBOL = re.compile(r"[A-Z0-9-]{1,40}")
 
 @attrs.frozen(cache_hash=True)
 class Timeframe:
-    """One of the exchange's intervals, with the arithmetic of its grid. Use `timeframe()` to get one.
+    """An interval of the exchange's, with the arithmetic of its grid.
 
-    Candles of a timeframe are numbered through: number 0 is the one that contains the epoch (for weeks: the one that
-    opens on Monday 1970-01-05). All other arithmetic follows from `number_at` and `open_of`, so weeks and months,
-    whose candles are not multiples of one length counted from the epoch, need no special cases elsewhere.
+    Use `timeframe()` to get one. Candles of a timeframe are numbered through: number 0 contains the epoch (of weeks: it
+    opens on Monday 1970-01-05). All other arithmetic follows from `number_at` and `open_of`, so weeks and months, which
+    are irregular when counted from the epoch, need special cases here alone.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Timeframe:
         return self.open_of(self.number_at(open_ms) + candles)
 
     def close(self, open_ms: int) -> int:
-        """The instant at which the candle opened at `open_ms` is complete: the next one's open time."""
+        """When the candle is complete: the next one's open time."""
         return self.shift(open_ms, 1)
 
     def count(self, start_ms: int, end_ms: int) -> int:
@@ -73,7 +73,7 @@ class Timeframe:
         return max(0, self.number_at(end_ms - 1) - self.number_at(start_ms - 1))
 
     def opens(self, start_ms: int, end_ms: int) -> Iterator[int]:
-        """The open times in the half-open span [start, end), oldest first."""
+        """The open times in [start, end), oldest first."""
         first = self.number_at(start_ms - 1) + 1
         return (self.open_of(number) for number in range(first, first + self.count(start_ms, end_ms)))
 
@@ -82,7 +82,10 @@ class Timeframe:
         return self.floor(ms) == ms
 
     def fills(self, coarser: "Timeframe") -> bool:
-        """Whether whole candles of this one make up each candle of the other. A month is made of days, not of weeks."""
+        """Whether each candle of a coarser timeframe is made of whole candles of this one.
+
+        A month is made of days; weeks overlap its ends.
+        """
         whole = DAY_MS if coarser.step_ms is None else coarser.step_ms
         return self != coarser and self.step_ms is not None and whole % self.step_ms == 0
 
@@ -112,7 +115,7 @@ def timeframe(text: str) -> Timeframe:
     """The timeframe with the exchange's name (or `1440` for `D`).
 
     Raises:
-        ValueError: the exchange has no such interval; the text lists those it has.
+        ValueError: the exchange lacks this interval; the text lists those it has.
     """
     name = text.strip()
     found = TIMEFRAMES.get(_ALIASES.get(name, name))
@@ -122,7 +125,10 @@ def timeframe(text: str) -> Timeframe:
 
 
 def is_symbol(text: str) -> bool:
-    """Whether the text can be a symbol, and therefore part of a file's name."""
+    """Whether the text can be a symbol.
+
+    A symbol becomes part of a file name.
+    """
     return _SYMBOL.fullmatch(text) is not None
 
 
@@ -146,7 +152,7 @@ class Series:
 
     @property
     def name(self) -> str:
-        """The name the series has in files, logs and the ledger, such as `BTCUSDT_60`."""
+        """Its name in files, logs and ledger: `BTCUSDT_60`."""
         return f"{self.symbol}_{self.timeframe.name}"
 
     def __str__(self) -> str:
@@ -166,12 +172,12 @@ class Series:
 
     @property
     def file_name(self) -> str:
-        """The name of the file that holds the series, such as `BTCUSDT_60.csv`."""
+        """The name of its file, such as `BTCUSDT_60.csv`."""
         return f"{self.name}.csv"
 
     @classmethod
     def of_file(cls, file_name: str) -> "Series | None":
-        """The series that a file of this name holds; None for any other file."""
+        """The series that a file of this name holds; None for any other."""
         try:
             return cls.named(file_name.removesuffix(".csv")) if file_name.endswith(".csv") else None
         except ValueError:

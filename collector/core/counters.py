@@ -1,4 +1,7 @@
-"""What the collector did so far, in numbers. The stations count; whoever watches only reads."""
+"""What the collector did so far, in numbers.
+
+The parts of the pipeline count; monitoring only reads.
+"""
 
 import attrs
 
@@ -9,7 +12,7 @@ CONNECTION_LOST = "connection lost"
 
 @attrs.frozen
 class Work:
-    """What waits for the writer at the moment, how much it has done since it was made, and what it is doing now."""
+    """The writer's load: what waits, what is done, what is being done."""
 
     waiting: int
     done: int
@@ -18,7 +21,7 @@ class Work:
 
 @attrs.define
 class Counters:
-    """Counters since the start of the process, and what is under way."""
+    """Counters since the start of the process, and its state."""
 
     requests: int = 0  # begun
     outcomes: dict[str, int] = attrs.field(factory=dict)  # what became of them; those under way are in no outcome yet
@@ -50,16 +53,16 @@ class Counters:
 
     @property
     def lost(self) -> int:
-        """Connections to the stream that were lost; each is opened again."""
+        """Connections to the stream that were lost; each is reopened."""
         return self.troubles.get(CONNECTION_LOST, 0)
 
     @property
     def queued(self) -> int:
-        """Candles the stream has confirmed that are not written yet."""
+        """Candles that the stream confirmed and are yet to be written."""
         return self.confirmed - self.taken - self.dropped
 
     def ended(self, outcome: str) -> None:
-        """A request came to its end."""
+        """Counts a request by its outcome."""
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def flushed(self, seconds: float, waited_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The coverage index: the coverage of every series, and what concerns all of them together.
+"""The coverage index: what is known of every series.
 
 Coverage flows back from the writer to the reconciler through it. It lives in memory and is pure; the ledger keeps a
 copy on disk. What happens to one series is that series' own affair (`series_coverage.py`). Here is what takes more than
@@ -17,12 +17,15 @@ from collector.core.verification import RECHECK_AFTER_LOSS_MS
 
 
 def _nobody_waits() -> None:
-    """It has a name, so that an index can be pickled."""
+    """A named function, so that an index can be pickled."""
 
 
 @attrs.define
 class CoverageIndex:
-    """The coverage of every series; `on_idle` is called when the last span in flight has landed."""
+    """The coverage of every series.
+
+    `on_idle` is called when the last span in flight has landed.
+    """
 
     records: dict[Series, SeriesCoverage] = attrs.field(factory=dict)
     delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
@@ -44,29 +47,38 @@ class CoverageIndex:
     # What is wanted.
 
     def want(self, series: Series, span: Spans) -> None:
-        """Wants these candles and no others of the series, and of an ended series none after its end."""
+        """Wants these candles and no others.
+
+        Of an ended series, what is beyond its end stays unwanted.
+        """
         if self[series].want(span):
             self.outdated.add(series)
 
     def want_nothing(self, every_series: Iterable[Series]) -> None:
-        """Wants only what the stream brings of these series, and their quarantined spans."""
+        """Wants only what the stream brings, and quarantined spans."""
         for series in every_series:
             self.want(series, NOTHING)
 
     def want_quarantined(self, series: Series, spans: Spans) -> None:
-        """Wants the span of rows in quarantine, whatever else is wanted."""
+        """Wants the span of quarantined rows, whatever else is wanted."""
         record = self[series]
         record.quarantined = spans
         self.want(series, record.wanted)
 
     def stop_wanting(self, series: Series, before_ms: int) -> None:
-        """Drops what opens before an instant: under the limit, newer candles have taken its place."""
+        """Drops what opens before an instant.
+
+        Under the limit, newer candles have taken its place.
+        """
         wanted = self[series].wanted
         if wanted and wanted[0].start_ms < before_ms:
             self.want(series, wanted.within(before_ms, wanted.bounds.end_ms))
 
     def leave_alone(self, series: Series, why: str) -> None:
-        """Stops fetching a series whose file cannot be written; what is wanted of it stays missing."""
+        """Stops fetching a series whose file is unwritable.
+
+        What is wanted of it stays missing.
+        """
         self.left_alone[series] = why
         self.cancel_fetch(series, self[series].in_flight)
 
@@ -77,7 +89,10 @@ class CoverageIndex:
         return NOTHING if series in self.left_alone else self[series].due(now_ms)
 
     def missing(self, series: Series) -> tuple[Gap, ...]:
-        """Every wanted candle that is not held, with its state: the contract's ledger of missing spans."""
+        """Every wanted candle that is absent from the file, with its state.
+
+        This is the contract's ledger of missing spans.
+        """
         return self[series].missing(self.left_alone.get(series, "never fetched"))
 
     def next_due_ms(self, now_ms: int) -> int | None:
@@ -93,18 +108,18 @@ class CoverageIndex:
         return not self._flying
 
     def ask(self, series: Series, spans: Spans) -> None:
-        """Takes note that spans were handed to the history pool."""
+        """Marks spans as handed to the history pool."""
         self.candles_in_flight += self[series].start_fetch(spans)
         self._flying.add(series)
 
     def cancel_fetch(self, series: Series, spans: Spans) -> None:
-        """Takes spans out of flight that were never asked for."""
+        """Takes spans out of flight that left the queue unasked."""
         self._landed(series, spans)
 
     def answer(
         self, series: Series, asked: Span, covered: Spans, now_ms: int, spoiled: Sequence[InvalidRow] = ()
     ) -> None:
-        """Takes an answer whose rows are written; `spoiled` are rows of the exchange that are no candles."""
+        """Takes an answer whose rows are written (see `SeriesCoverage.answer`)."""
         record, span = self[series], Spans((asked,))
         record.answer(span, covered, now_ms, spoiled)
         if series.symbol in self.delisted:
@@ -127,7 +142,10 @@ class CoverageIndex:
     # What concerns many series.
 
     def recheck_after_loss(self, every_series: Iterable[Series], now_ms: int) -> None:
-        """Has what the stream confirmed last verified at once: a lost connection may have missed a correction."""
+        """Has what the stream confirmed last verified at once.
+
+        A lost connection may have missed a correction.
+        """
         for series in every_series:
             self[series].recheck(now_ms - RECHECK_AFTER_LOSS_MS)
 
@@ -151,16 +169,16 @@ class CoverageIndex:
                 record.reopen_series()
 
     def reset_attempts(self) -> None:
-        """Has what failed before tried at once: whatever was in the way may be gone."""
+        """Has what failed before tried at once."""
         for record in self.records.values():
             record.reset_attempts()
 
     def expire_claims(self, every_series: Iterable[Series]) -> None:
-        """Has what the exchange lacked asked for at once, however long ago it was asked for."""
+        """Has what the exchange lacked asked for at once."""
         for series in every_series:
             self[series].expire_claims()
 
     def drop_future_timestamps(self, now_ms: int) -> None:
-        """Has what was asked for later than now asked for at once: the clock was wrong then."""
+        """Makes gaps dated later than now due: the clock was wrong then."""
         for record in self.records.values():
             record.drop_future_timestamps(now_ms)

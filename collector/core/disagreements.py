@@ -1,7 +1,8 @@
-"""Disagreements of the exchange with itself: candles whose coarser and finer rows do not add up, as it serves them.
+"""Disagreements of the exchange with itself.
 
-Its history before 2022 is full of them. One is known once both sides were read again and still disagree; the record
-holds while both sides say what they said then, and the sides are read again after a day, then ever more rarely. Pure.
+A coarse candle and the finer ones under it, as the exchange serves them, may differ in sum. Its history before 2022 is
+full of this. A disagreement is on record once both sides were read again and still disagree. The record holds while
+both sides say what they said then; they are read again after a day, then ever more rarely. Pure.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ _LONGEST_DAYS = 64
 
 @attrs.frozen
 class Known:
-    """One candle: `digest` is of the rows of both sides, `times` is how often reading them again has confirmed it."""
+    """One candle's disagreement on record.
+
+    `digest` is of the rows of both sides, `times` is how often reading them again has confirmed it.
+    """
 
     digest: bytes
     confirmed_ms: int
@@ -32,6 +36,6 @@ KnownCandles = Mapping[int, Known]
 
 
 def confirmed(before: Known | None, digest: bytes, now_ms: int) -> Known:
-    """The record of a candle whose sides were read again now and disagree."""
+    """The record after rereading both sides confirmed the disagreement."""
     times = before.times + 1 if before and before.digest == digest else 1
     return Known(digest, now_ms, times)

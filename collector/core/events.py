@@ -1,4 +1,4 @@
-"""What travels through the channel to the writer. Pure values; nothing else crosses from the producers to the files."""
+"""The values that travel through the channel to the writer. Pure."""
 
 import attrs
 
@@ -10,10 +10,10 @@ from collector.core.spans import Span
 
 @attrs.frozen
 class Answered:
-    """The exchange answered for all candles of a span: these rows, and no others.
+    """The exchange's answer for all candles of a span.
 
-    `asked` is on the grid and holds closed candles only; `at_ms` is the exchange's time of the answer. Rows that are no
-    candles are in `invalid`.
+    `asked` is on the grid and holds closed candles only; `rows` are all it has there; `at_ms` is the exchange's time of
+    the answer. Rows of the exchange that are no candles are in `invalid`.
     """
 
     series: Series
@@ -25,7 +25,10 @@ class Answered:
 
 @attrs.frozen
 class GaveUp:
-    """Nobody will fetch this span now; whatever waits behind it need not wait any longer."""
+    """A span that is given up for now.
+
+    Rows behind it wait no longer.
+    """
 
     series: Series
     asked: Span
@@ -35,7 +38,10 @@ class GaveUp:
 
 @attrs.frozen
 class Confirmed:
-    """The stream confirmed a candle: it is closed. The exchange's REST side has the last word on its numbers."""
+    """A closed candle, as the stream confirmed it.
+
+    REST has the last word on its numbers.
+    """
 
     series: Series
     asked: Span

@@ -38,29 +38,39 @@ from collector.core.spans import Spans
 
 
 def claimed_ms(gaps: Iterable[Gap]) -> int | None:
-    """The listing date that the exchange's answers claim; None if it was never asked, or is older than all wanted."""
+    """The listing date on record.
+
+    Returns:
+        None if the exchange was never asked, or has all that is wanted.
+    """
     return max((gap.span.end_ms for gap in gaps if gap.state is State.BEFORE_LISTING), default=None)
 
 
 def is_unknown(start_ms: int, named_ms: int | None, gaps: Iterable[Gap], held: Spans) -> bool:
-    """Whether the series may begin after `start_ms`, as far as anything tells."""
+    """Whether the series may begin after `start_ms`, by all evidence."""
     held_ms = held[0].start_ms if held else None
     known = [ms for ms in (named_ms, claimed_ms(gaps), held_ms) if ms is not None]
     return not known or start_ms < min(known)
 
 
 def begins_before(covered: Spans, listing_ms: int | None) -> bool:
-    """Whether an answer that covers this has candles older than a listing date, or no date is known."""
+    """Whether an answer has candles older than a listing date.
+
+    Every answer does while the date is unknown.
+    """
     return listing_ms is None or (bool(covered) and covered[0].start_ms < listing_ms)
 
 
 def before(asked_ms: int, first_ms: int, held: Spans) -> Spans:
-    """What of the history from `asked_ms` on lies before the listing, and before everything that is held."""
+    """The part of the history from `asked_ms` on that lies before the listing.
+
+    It ends at the first held candle at the latest.
+    """
     return Spans.between(asked_ms, min(first_ms, held[0].start_ms) if held else first_ms)
 
 
 def without_refuted(gaps: tuple[Gap, ...], held: Spans) -> tuple[Gap, ...]:
-    """The gaps, with `before-listing` cut off at the first held candle."""
+    """The gaps, `before-listing` cut off at the first held candle."""
     if not held or all(gap.state is not State.BEFORE_LISTING for gap in gaps):
         return gaps
     possible = Spans.between(0, held[0].start_ms)
@@ -73,7 +83,7 @@ def without_refuted(gaps: tuple[Gap, ...], held: Spans) -> tuple[Gap, ...]:
 
 @attrs.define
 class ListingProbes:
-    """The series whose first window is to tell, or is about to tell, where they begin."""
+    """The series whose first window is to be a probe."""
 
     _unknown: set[Series] = attrs.field(factory=set)
     _probing: set[Series] = attrs.field(factory=set)
@@ -83,7 +93,11 @@ class ListingProbes:
         self._unknown.add(series)
 
     def begin(self, series: Series) -> bool:
-        """Takes note that a window is handed out; whether it is a probe."""
+        """Marks a window as handed out.
+
+        Returns:
+            Whether it is a probe.
+        """
         if series not in self._unknown:
             return False
         self._unknown.remove(series)
@@ -99,5 +113,5 @@ class ListingProbes:
         self._probing.discard(series)
 
     def forget(self, series: Series) -> None:
-        """Drops the probe of a series that has no window left."""
+        """Drops the probe of a series without windows."""
         self._unknown.discard(series)

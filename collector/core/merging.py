@@ -1,8 +1,7 @@
-"""Which row is right when two sources hold the same candle.
+"""Which of two rows for the same candle is right.
 
-The rule is one sentence: equal as numbers, nothing happens; different, the later arrival wins as a whole row. This
-module is pure and works on whole lines of text, so a row that stays keeps its text to the byte, and rows are never
-mixed field by field.
+Equal as numbers, nothing happens; different, the later arrival wins as a whole row. Whole lines of text are compared,
+so a row that stays keeps its text to the byte, and fields of two rows never mix. Pure.
 """
 
 from decimal import Decimal
@@ -14,7 +13,7 @@ from collector.core.rows import lines_by_time
 
 @attrs.frozen
 class Revision:
-    """One candle that arrived again with other numbers: the row that was there and the one that replaced it."""
+    """A candle's row and the different one that replaced it."""
 
     before: bytes
     after: bytes
@@ -22,16 +21,16 @@ class Revision:
 
 @attrs.frozen
 class Merged:
-    """The text of both, in order of time, and what the later one changed in the earlier."""
+    """The joined text, and what the later rows changed."""
 
     text: bytes
     revisions: tuple[Revision, ...] = ()
 
 
 def merge(earlier: bytes, later: bytes) -> Merged:
-    """Joins two stretches of whole, good lines of one series; `later` arrived later and wins where they differ.
+    """Joins two texts of whole, valid lines of one series.
 
-    Merging is idempotent, and its order does not matter where the two do not contradict each other.
+    `later` arrived later and wins where they differ. Merging is idempotent, and commutes where the two agree.
     """
     rows = lines_by_time(earlier)
     revisions = []
@@ -46,8 +45,10 @@ def merge(earlier: bytes, later: bytes) -> Merged:
 
 
 def same_numbers(one: bytes, other: bytes) -> bool:
-    """Whether two lines say the same, however they write it (`37000` and `37000.0`). One that says no numbers, because
-    the disk or somebody spoiled it, is like no other."""
+    """Whether two lines have equal numbers, however written (`37000`, `37000.0`).
+
+    A line whose numbers are unreadable equals only itself.
+    """
     try:
         return one == other or _numbers(one) == _numbers(other)
     except (ArithmeticError, ValueError):

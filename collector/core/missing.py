@@ -1,11 +1,21 @@
-"""What is missing, why, and when to ask for it again.
+"""Gaps: what is missing, why, and when to ask for it again.
 
-A closed candle that is wanted and not held is `pending` until it was asked for. What a good answer leaves out is
-`retrying`, because one answer proves nothing: REST may lag, and a page may come short. A candle that closed less than
-an hour before is asked for four times over three minutes; an older one once more, at once. What is left out then too is
-`absent`. A candle whose row is no candle, answer after answer, is `invalid`. What lies before the first candle that the
-exchange has of a series is `before-listing`. All three are claims: they are asked for again after a day, then ever more
-rarely. Pure: the moments come in from outside, by the exchange's clock.
+A wanted candle that was asked for and did not come is in a gap with a state:
+
+    pending          the request failed; again at once, then after 30 s, doubled up to an hour
+    retrying         a good answer left it out, once; REST may lag, and a page may come short
+    absent           left out again and again
+    invalid          the exchange's own row for it is no candle, answer after answer
+    before-listing   it lies before the first candle that the exchange has of the series
+    delisted         it lies behind the last candle of a symbol that trades no more
+
+A candle that closed less than an hour before the answer is asked for at 0, 15, 60 and 180 s, and absent at the fourth
+answer; an older one is asked for once more at once, and absent then. Absent, invalid and before-listing are *claims*:
+they are due again after a day, and then whenever they have stood twice as long, at most 64 days later. `expired` makes
+a claim due at once.
+
+Neighbours in the same state with the same reason share a gap, so that a hole of a year is one. Pure: the moments come
+in from outside, by the exchange's clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +35,7 @@ _CLAIM_LONGEST_MS = 64 * DAY_MS
 
 
 class State(StrEnum):
-    """Why a wanted candle is not in the file (the contract's words)."""
+    """Why a wanted candle is missing (the contract's words)."""
 
     PENDING = "pending"
     RETRYING = "retrying"
@@ -43,7 +53,10 @@ CLAIMS = (State.ABSENT, State.INVALID, State.BEFORE_LISTING)
 
 @attrs.frozen
 class InvalidRow:
-    """A candle of which the exchange itself has a row that is no candle; `why` names the defect."""
+    """A candle of which the exchange's own row is invalid.
+
+    `why` names the defect.
+    """
 
     span: Span
     why: str
@@ -51,7 +64,10 @@ class InvalidRow:
 
 @attrs.frozen
 class Gap:
-    """A span of candles that were asked for and not obtained; it has been in its state since `since_ms`."""
+    """A span of candles that were asked for in vain.
+
+    It has been in its state since `since_ms`.
+    """
 
     span: Span
     state: State
@@ -77,14 +93,17 @@ class Gap:
 
     @property
     def settles_ms(self) -> int:
-        """By when one that is retrying is known to be absent, if it does not come."""
+        """By when a retrying gap is known to be absent, unless it comes."""
         return self.asked_ms + sum(_RETRY_AFTER_MS[self.tries - 1 :])
 
     def _is_old(self, now_ms: int) -> bool:
         return self.span.end_ms <= now_ms - LAG_MS
 
     def left_out_again(self, now_ms: int) -> "Gap":
-        """The note after another good answer without these candles; for a claim that is not due, it is no news."""
+        """The gap after another good answer without these candles.
+
+        An early answer leaves a claim as it is: only one that is due counts.
+        """
         if self.state in CLAIMS and (self.due_ms or 0) > now_ms + MINUTE_MS:
             return self
         tries = self.tries + 1
@@ -98,19 +117,22 @@ _LEFT_OUT = "the exchange's answer leaves it out"
 
 
 def left_out(before: Gap | None, span: Span, now_ms: int) -> Gap:
-    """A good answer did not have these candles, all of which closed within `LAG_MS` before it, or all earlier."""
+    """The gap after a good answer without these candles.
+
+    All of them closed within `LAG_MS` before the answer, or all earlier.
+    """
     if before and before.state in (State.RETRYING, State.ABSENT, State.BEFORE_LISTING):
         return attrs.evolve(before, span=span).left_out_again(now_ms)
     return Gap(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
 
 
 def before_listing(before: Gap | None, span: Span, now_ms: int) -> Gap:
-    """The exchange's answers for the series begin behind these candles."""
+    """The gap before the first candle that the exchange has."""
     return _claimed(before, span, State.BEFORE_LISTING, now_ms, "the exchange has no earlier candle")
 
 
 def invalid(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
-    """The exchange's own row for this candle is none, answer after answer."""
+    """The gap of a candle whose own row stays invalid."""
     return _claimed(before, span, State.INVALID, now_ms, f"the exchange's own row is no candle: {why}")
 
 
@@ -121,25 +143,26 @@ def _claimed(before: Gap | None, span: Span, state: State, now_ms: int, why: str
 
 
 def failed(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
-    """The request for these candles failed for good."""
+    """The gap after its request failed for good."""
     tries = before.tries + 1 if before and before.state in (State.PENDING, State.RETRYING) else 1
     return Gap(span, State.PENDING, tries, now_ms, why, now_ms)
 
 
 def expired(gap: Gap) -> Gap:
-    """The note when somebody wants to know at once whether it still holds."""
+    """The gap, due at once if it is a claim."""
     return attrs.evolve(gap, asked_ms=0) if gap.state in CLAIMS else gap
 
 
 def attempts_reset(gap: Gap) -> Gap:
-    """The note for a process that has not failed yet."""
+    """The gap as a new process sees it: it has yet to fail."""
     return attrs.evolve(gap, tries=1) if gap.state is State.PENDING else gap
 
 
 def ended(gaps: Iterable[Gap], end_ms: int) -> tuple[Gap, ...]:
-    """The notes of a series whose symbol trades no more: nothing will come after its last candle, closed at `end_ms`.
+    """The gaps of a series that closed at `end_ms` for good.
 
-    Only what the exchange was asked for is given up; and what was given up before a later candle came, is not.
+    What the exchange was asked for behind the end is delisted. A delisted gap before it, since a later candle came, is
+    dropped: it is missing like any other.
     """
     standing = (gap for gap in gaps if gap.state is not State.DELISTED or gap.span.start_ms >= end_ms)
     return tuple(_joined(_final(gap, end_ms) for gap in standing))
@@ -148,9 +171,13 @@ def ended(gaps: Iterable[Gap], end_ms: int) -> tuple[Gap, ...]:
 def update_gaps(
     gaps: Iterable[Gap], asked: Spans, still_missing: Spans, change: Callable[[Gap | None, Span], Gap]
 ) -> tuple[Gap, ...]:
-    """The notes after `asked` was asked for: what is still missing of it is changed, what came is forgotten.
+    """The gaps after `asked` was asked for.
 
-    `change` gets the note that stood for a part (None: it is new) and that part.
+    Args:
+        gaps: as they were.
+        asked: what the request was for.
+        still_missing: the part of it that did not come; the rest of `asked` is dropped from the gaps.
+        change: gets the gap that stood for a part (None: it is new) and that part.
     """
     result: list[Gap] = []
     new = still_missing
@@ -164,19 +191,21 @@ def update_gaps(
 
 
 def not_due(gaps: Iterable[Gap], now_ms: int) -> Spans:
-    """The spans that are not to be asked for yet, or never."""
+    """The spans to ask for later, or never."""
     return Spans.of(*(gap.span for gap in gaps if gap.due_ms is None or gap.due_ms > now_ms))
 
 
 def to_ask_alone(gaps: Iterable[Gap], now_ms: int) -> Spans:
-    """The spans that no question may cover before they are due: it counts how often they were asked for, or a row of
-    theirs spoils an answer."""
+    """The spans to keep out of other requests until they are due.
+
+    Each request for them counts as an attempt, or a row of theirs invalidates the answer.
+    """
     alone = State.RETRYING, State.INVALID
     return Spans.of(*(gap.span for gap in gaps if gap.state in alone and (gap.due_ms or 0) > now_ms))
 
 
 def next_due_ms(gaps: Iterable[Gap], now_ms: int) -> int | None:
-    """The next moment at which something becomes due."""
+    """The next moment at which a gap is due."""
     return min((gap.due_ms for gap in gaps if gap.due_ms is not None and gap.due_ms > now_ms), default=None)
 
 
@@ -187,19 +216,22 @@ def _final(gap: Gap, end_ms: int) -> Gap:
 
 
 def neighbours_joined(gaps: Iterable[Gap]) -> Iterator[Gap]:
-    """One note for neighbours of one state and reason, as for the one of them that was asked for longest ago."""
+    """One gap for neighbours of one state and reason, dated as the oldest of them."""
     return _joined(gaps, lambda _, __: True)
 
 
 def _asked_together(one: Gap, other: Gap) -> bool:
-    """Whether one note serves for both: a claim that comes up minute by minute must not make a note each."""
+    """Whether one gap serves for both.
+
+    A claim that comes up minute by minute must share one, so an hour's difference is allowed.
+    """
     if one.state in CLAIMS:
         return abs(one.asked_ms - other.asked_ms) < LAG_MS
     return (one.tries, one.asked_ms) == (other.tries, other.asked_ms)
 
 
 def _joined(gaps: Iterable[Gap], alike: Callable[[Gap, Gap], bool] = _asked_together) -> Iterator[Gap]:
-    """One note for neighbours of one state and reason that are alike."""
+    """One gap for neighbours of one state and reason that are alike."""
     current: Gap | None = None
     for gap in gaps:
         if (

@@ -1,6 +1,6 @@
-"""When something may happen next: the request budget, back-off, and the exchange's clock.
+"""When something may happen next: request budget, back-off, exchange clock.
 
-All of it is arithmetic on numbers handed in. Nothing here sleeps, asks what time it is, or draws a random number.
+All of it is arithmetic on numbers handed in: time and chance come from outside.
 """
 
 import attrs
@@ -49,14 +49,14 @@ class Budget:
     due_s: float = 0.0
 
     def reserve(self, now_s: float) -> "tuple[float, Budget]":
-        """The moment at which the next request may start, and the budget after it."""
+        """The next request's start, and the budget after it."""
         start_s = max(now_s, self.due_s)
         due_s = max(self.due_s, start_s - TIMER_SLACK_S) + self.interval_s
         return start_s, attrs.evolve(self, due_s=due_s)
 
 
 def backoff_s(tries: int, jitter: float) -> float:
-    """How long to wait after so many failed tries: about 1, 2, 4, 8, 16, 16... seconds.
+    """The wait after failed tries: about 1, 2, 4, 8, 16, 16... seconds.
 
     Args:
         tries: failed tries so far, 1 or more.
@@ -66,17 +66,19 @@ def backoff_s(tries: int, jitter: float) -> float:
 
 
 def retry_pause_s(times: int) -> float:
-    """The pause of those who go on asking when all tries of a request, or a disk, have failed so often in a row: 3, 6,
-    12, 24, 48, 60, 60... seconds."""
+    """The pause once all tries have failed: 3, 6, 12, 24, 48, 60, 60... seconds.
+
+    For those who go on asking when all tries of a request, or a disk, have failed so often in a row.
+    """
     return min(_RETRY_PAUSE_S * 2.0 ** min(times - 1, 10), _LONGEST_RETRY_PAUSE_S)
 
 
 @attrs.frozen
 class ExchangeClock:
-    """The exchange's time: what it told us, carried on by our own monotonic clock.
+    """The exchange's time, carried on by our own monotonic clock.
 
     `newest_ms` is the newest it ever named, which is certain to have come; `now_ms` may be ahead of a clock that stands
-    still or runs slow, so it is for deciding when to look again, never for whether a candle is closed.
+    still or runs slow, so it tells when to look again, and `newest_ms` whether a candle is closed.
     """
 
     newest_ms: int
@@ -90,10 +92,11 @@ class ExchangeClock:
         return cls(exchange_ms, exchange_ms, now_s)
 
     def observe(self, exchange_ms: int, now_s: float) -> "ExchangeClock":
-        """The clock after the exchange named its time; a reply that was long under way does not set it back.
+        """The clock after the exchange named its time.
 
-        A time far ahead is believed only when it is told again: one wrong reply must not move what is wanted by a
-        month. A time behind is a stale reply, unless nothing else is told any more: then ours was wrong.
+        A reply that was long under way leaves it as it is. A time far ahead is believed when it is named again: one
+        wrong reply must leave what is wanted as it is. A time behind is a stale reply; ten of them in a row mean that
+        ours was wrong.
         """
         ahead_ms = exchange_ms - self.now_ms(now_s)
         if ahead_ms > UNBELIEVABLE_MS:
@@ -111,12 +114,15 @@ class ExchangeClock:
         return attrs.evolve(self, newest_ms=newest_ms, unbelieved_ms=None, behind=0)
 
     def contradicted(self) -> "ExchangeClock":
-        """The clock after somebody who may not set it named a time behind: an answer that says so too will do."""
+        """The clock after an untrusted source named a time behind.
+
+        One answer that says so too will set it back.
+        """
         return attrs.evolve(self, behind=self._behind + 1)
 
     @property
     def believes(self) -> bool:
-        """Whether the last time it was told was believed."""
+        """Whether the last time it observed was believed."""
         return self._unbelieved_ms is None
 
     def now_ms(self, now_s: float) -> int:
@@ -125,15 +131,18 @@ class ExchangeClock:
 
 @attrs.frozen
 class ClockDrift:
-    """Whether the exchange's clock runs faster than ours: judged by the time that both took from one telling to another
-    some seconds later, or to one that is already far ahead."""
+    """Whether the exchange's clock runs faster than ours.
+
+    True if exchange time advances more than 1.5 times local time between two samples at least 4 s apart, or leads by
+    more than a second and that ratio before.
+    """
 
     _from_ms: int
     _from_s: float
     fast: bool = False
 
     def observe(self, exchange_ms: int, now_s: float) -> "ClockDrift":
-        """The pace after the exchange's clock, carried on by ours, stood there."""
+        """The drift after the exchange's clock was sampled."""
         ours_s = now_s - self._from_s
         lead_s = (exchange_ms - self._from_ms) / 1000 - ours_s
         fast = lead_s > max(_LEAD_S, (_FAST - 1) * ours_s)

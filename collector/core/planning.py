@@ -1,8 +1,7 @@
-"""Which requests to make: spans cut into windows the exchange answers whole, series after series.
+"""Which requests to make: spans cut into windows and queued.
 
-A window is asked with explicit first and last candle and never spans more candles than a page holds, because the
-exchange drops the oldest rows of a wider one without a word. This module is pure; it does not know what is missing
-(that is the book's), only what it was handed.
+A window names its first and last candle and spans at most a page: of a wider one the exchange drops the oldest rows in
+silence. What is missing is the coverage's to know. Pure.
 """
 
 from collections.abc import Iterator
@@ -24,9 +23,9 @@ NEWEST = 50  # rows that `mode = recent` fetches and `limit_to_50_entries` keeps
 
 @attrs.frozen
 class Window:
-    """One request to come: the candles of a series that open in a span.
+    """One request to come: a span of a series.
 
-    `probes_listing` marks the first window of a series whose listing date is not known yet: its answer tells.
+    `probes_listing` marks the first window of a series whose listing date is unknown: its answer tells.
     """
 
     series: Series
@@ -35,10 +34,10 @@ class Window:
 
 
 def wanted(timeframe: Timeframe, now_ms: int, days: int | None, *, newest_only: bool) -> Spans:
-    """The closed candles to have of a series: those of the last `days`, if that says anything, and of them only the
-    newest, if no more are wanted.
+    """The closed candles to have of a series.
 
-    The candle that contains the first instant is wanted whole, so that coarse timeframes reach as far as fine ones.
+    Those of the last `days`, if that says anything, and of them only the newest, if more are unwanted. The candle that
+    contains the first instant is wanted whole, so that coarse timeframes reach as far as fine ones.
     """
     end = timeframe.floor(now_ms)
     starts = [] if days is None else [timeframe.floor(max(EARLIEST_MS, now_ms - days * DAY_MS))]
@@ -48,7 +47,10 @@ def wanted(timeframe: Timeframe, now_ms: int, days: int | None, *, newest_only: 
 
 
 def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Span]:
-    """Cuts spans into disjoint windows of at most `page` candles, oldest first; together they cover every candle."""
+    """Cuts spans into disjoint windows of at most `page` candles.
+
+    They come oldest first and together cover every candle.
+    """
     for span in spans:
         start = timeframe.ceil(span.start_ms)
         while start < span.end_ms:
@@ -58,9 +60,13 @@ def windows(timeframe: Timeframe, spans: Spans, page: int = PAGE) -> Iterator[Sp
 
 
 def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, page: int = PAGE) -> Spans:
-    """The spans, joined over what lies between two of them wherever that saves a request.
+    """The spans, joined where that saves a request.
 
-    Only what is in `between` may be asked for with them (None: anything).
+    Args:
+        timeframe: of the candles.
+        spans: to ask for.
+        between: what may be asked for with them (None: anything).
+        page: the most candles of a request.
     """
     if not spans:
         return spans
@@ -81,31 +87,31 @@ def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, pag
 
 
 def halves(timeframe: Timeframe, span: Span) -> list[Span]:
-    """The two halves of a span, of which the first may have one candle more; none of a single candle."""
+    """The two halves of a span, the first the longer; none of a single candle."""
     candles = timeframe.count(span.start_ms, span.end_ms)
     return list(windows(timeframe, Spans((span,)), -(-candles // 2))) if candles > 1 else []
 
 
 @attrs.define
 class FetchQueue:
-    """The spans that wait for a worker, in the order they were added: one series is handed out before the next begins.
+    """The spans that wait for a worker, series after series.
 
-    A series whose listing date is unknown gives out its first window and then nothing until `resume` is called for it:
-    that answer decides whether the windows after it are worth a request.
+    A series whose listing date is unknown gives out its first window, a probe; the windows after it wait until `resume`
+    is called (`listing_dates.py`).
     """
 
     _waiting: dict[Series, Spans] = attrs.field(factory=dict)
     _probes: ListingProbes = attrs.field(factory=ListingProbes)
 
     def add(self, series: Series, spans: Spans, *, listing_unknown: bool = False) -> None:
-        """Queues spans of a series; `unproven` when nothing tells yet that the series goes back as far as they do."""
+        """Queues spans; `listing_unknown` makes the first window a probe."""
         if spans:
             self._waiting[series] = self._waiting.get(series, NOTHING) | spans
             if listing_unknown:
                 self._probes.add(series)
 
     def take(self) -> Window | None:
-        """The next window to ask for, or None while there is nothing that may be asked."""
+        """The next window to ask for; None while all wait."""
         series = next((each for each in self._waiting if not self._probes.waits(each)), None)
         if series is None:
             return None
@@ -115,11 +121,11 @@ class FetchQueue:
         return Window(series, span, probes_listing)
 
     def resume(self, series: Series) -> None:
-        """The answer to the first window is there: hand out the windows after it."""
+        """Hands out the windows after a probe that is answered."""
         self._probes.end(series)
 
     def drop(self, series: Series, spans: Spans | None = None) -> Spans:
-        """Takes spans back (None: all) before they were handed out; returns those that were still waiting."""
+        """Takes waiting spans back (None: all); returns them."""
         waiting = self._waiting.get(series, NOTHING)
         dropped = waiting if spans is None else waiting & spans
         self._drop(series, dropped)

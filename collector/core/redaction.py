@@ -1,8 +1,8 @@
-"""What leaves the process as text: made printable, and without secrets. Pure.
+"""Text that leaves the process: made printable, and free of secrets. Pure.
 
 The exchange, file names, settings and the environment can hold anything: escape sequences that steer a terminal, line
-breaks that forge lines, marks that turn the direction of writing, letters that cannot be seen. Whatever writes for a
-person uses `printable`, and everything that leaves the process uses `masked` or `hidden`.
+breaks that forge lines, marks that turn the direction of writing, invisible letters. Whatever writes for a person uses
+`printable`, and everything that leaves the process uses `masked` or `hidden`.
 """
 
 import re
@@ -22,12 +22,15 @@ _USER_INFO = re.compile(r"(?<=://)(?:[^\s/:]*:\S*@|[^\s/]*@)")  # a password may
 
 
 def printable(text: str) -> str:
-    """The text on one line, with a question mark for every character that cannot be seen."""
+    """The text on one line, invisible characters as question marks."""
     return _UNSEEN.sub("?", "".join(each if each.isprintable() else "?" for each in text))
 
 
 def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The secrets of an environment, as they may turn up: API keys, and what is shown to a proxy. The longest first."""
+    """The secrets of an environment in the forms they may turn up, longest first.
+
+    They are the API keys and the credentials shown to a proxy.
+    """
     found = {environment.get(name, "").strip() for name in _KEYS}
     for name, value in environment.items():
         if name.lower().endswith("_proxy") and "@" in value:
@@ -38,14 +41,14 @@ def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def masked(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """The text without these secrets, and without user and password in any address, whatever letters they have."""
+    """The text with secrets and addresses' credentials starred out."""
     for secret in secrets:
         text = text.replace(secret, "***")
     return _USER_INFO.sub("***@", text)
 
 
 def hidden(value: T, secrets: tuple[str, ...] = ()) -> T:
-    """What JSON is made of, with every text in it masked."""
+    """A JSON value with every text in it masked."""
     if isinstance(value, str):
         return cast(T, masked(value, secrets))
     if isinstance(value, Mapping):

@@ -1,9 +1,9 @@
-"""Closed candles as text: the lines of a file, which is also the form in which candles travel to the writer.
+"""Rows: the lines of a file, as candles travel to it.
 
-The exchange's decimal texts pass through unchanged, but that an exponent is written out, digit by digit: no number is
-ever formatted here, and none is ever a float on its way into a file. Everything that says
-what a good line is stands in this module, for what arrives from the exchange and for what is found on disk alike. It is
-pure, and it never decides which of two rows is right (that is merging's).
+The exchange's decimal texts pass through unchanged, except that an exponent is written out digit by digit: numbers are
+never formatted here, and floats only serve to compare. Everything that says what a valid line is stands in this module,
+for what arrives from the exchange and for what is found on disk alike. Which of two rows is right is merging's to
+decide. Pure.
 """
 
 import re
@@ -40,7 +40,7 @@ _TIME, _BEHIND_TIME, _NUMBERS = itemgetter(slice(13)), itemgetter(13), itemgette
 
 @attrs.frozen
 class Rows:
-    """Whole lines of one series, strictly increasing in time, and the spans their candles cover."""
+    """Whole lines of one series in order, and their spans."""
 
     text: bytes = b""
     covered: Spans = NOTHING
@@ -53,15 +53,15 @@ class Rows:
 
 
 class NotACandle(ValueError):
-    """The values are no candle; the text says which value and why."""
+    """A value that makes a row invalid; the text says which."""
 
 
 def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
     """Checked candles as text; they come oldest first.
 
     Raises:
-        NotACandle: a value is not a plain decimal number, prices contradict each other, or a time is off the
-            timeframe's grid, twice there or out of order.
+        NotACandle: a value is no plain decimal number, prices contradict each other, or a time is off the timeframe's
+            grid, twice there or out of order.
     """
     rows = _sound_rows(timeframe, [",".join(candle).encode("utf-8", "replace") for candle in candles])
     if rows is None:
@@ -70,10 +70,12 @@ def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
 
 
 def rows_of_lines(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows:
-    """The same for candles that are text already: a line holds the values of one, between commas, without a line end.
+    """The same for candles that are text already.
+
+    A line holds the values of one, between commas, without a line end.
 
     Raises:
-        NotACandle: as `rows_of` does, or a line does not have seven values.
+        NotACandle: as `rows_of` does, or a line has more or less than seven values.
     """
     rows = _sound_rows(timeframe, lines)
     if rows is None:
@@ -85,9 +87,9 @@ def _sound_rows(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows | None:
     """The candles as text; None when something is wrong with any of them.
 
     All of the text is looked at at once, and all of its numbers are read at once, which costs a fraction of looking at
-    each value. What remains of a good text without its digits and dots is nothing but separators: no sign, exponent,
-    blank, `inf` or `nan`. JSON, in which it then is a list of numbers, knows no needless zeros and no dot at an end;
-    a number that is too large for a float is none for its decoder.
+    each value. What remains of a valid text after its digits and dots is separators alone, so signs, exponents, blanks,
+    `inf` and `nan` show. JSON, in which it then is a list of numbers, refuses needless zeros and a dot at an end; its
+    decoder refuses a number too large for a float.
     """
     if not lines:
         return Rows()
@@ -111,7 +113,9 @@ def _sound_rows(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows | None:
 
 
 def row_of(timeframe: Timeframe, candle: Values) -> Rows:
-    """The same as `rows_of` for one candle, in a fourth of the time: at a minute's end they come by the thousand.
+    """`rows_of` for one candle, in a fourth of the time.
+
+    At a minute's end they come by the thousand.
 
     Raises:
         NotACandle: as `rows_of` does.
@@ -127,10 +131,10 @@ def row_of(timeframe: Timeframe, candle: Values) -> Rows:
 
 
 def plain_line(line: bytes) -> bytes:
-    """The values of a candle, between commas, without exponents: `1.3117285e+06` is `1311728.5`.
+    """The values of a candle with exponents written out.
 
-    The exchange prints some floats in the shortest form of Go. An exponent of three digits is that of no price or
-    volume, and stays for the check to refuse.
+    `1.3117285e+06` is `1311728.5`. The exchange prints some floats in the shortest form of Go. An exponent of three
+    digits belongs to no price or volume, and stays for the check to refuse.
     """
     return b",".join(map(_plain, line.split(b",")))
 
@@ -148,7 +152,7 @@ def _plain(value: bytes) -> bytes:
 
 
 def covered_spans(timeframe: Timeframe, opens: Sequence[int]) -> Spans:
-    """The spans that the candles with these strictly increasing open times cover."""
+    """The spans that candles with these increasing open times cover."""
     if not opens:
         return NOTHING
     end = timeframe.close(opens[-1])
@@ -166,22 +170,26 @@ def open_of_line(line: bytes) -> int:
     """The open time a line begins with.
 
     Raises:
-        ValueError: it does not begin with a number.
+        ValueError: it begins with something else.
     """
     return int(line[: line.index(b",")])
 
 
 def lines_by_time(text: bytes) -> dict[int, bytes]:
-    """Whole lines by the open time each begins with; of several with one time, the last. Raises as `open_of_line`."""
+    """Whole lines by open time; the last of several wins.
+
+    Raises as `open_of_line`.
+    """
     return {open_of_line(line): line for line in text.splitlines(keepends=True)}
 
 
 def check_lines(timeframe: Timeframe, text: bytes, after_ms: int = -1) -> tuple[list[int], int, str | None]:
-    """How much of the text, from its beginning, is good: whole lines, each as this collector would have written it and
-    later than the one before.
+    """How much of the text, from its beginning, is valid.
+
+    A valid line is whole, as this collector would have written it, and later than the one before.
 
     Returns:
-        The open times in the good part, its length in bytes, and why the next line is not good (None: all is good).
+        The open times in the valid part, its length in bytes, and why the next line is invalid (None: all are valid).
     """
     whole = text[: text.rfind(b"\n") + 1]
     torn = None if len(whole) == len(text) else "the last line is not whole"
@@ -200,7 +208,10 @@ def check_lines(timeframe: Timeframe, text: bytes, after_ms: int = -1) -> tuple[
 
 
 def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int]:
-    """The open times of whole lines. Text is ours if writing its candles gives the same text again."""
+    """The open times of whole lines.
+
+    Text is ours if writing its candles gives the same text again.
+    """
     lines = [line.split(b",", 2) for line in text.split(b"\n")[:-1]]
     for line in lines:
         columns = len(line) + line[-1].count(b",")
@@ -216,9 +227,9 @@ def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int
 
 @lru_cache(maxsize=1024)
 def _place(name: str, time: str) -> tuple[str, Spans] | None:
-    """The first two columns of the candle that opens then, and what it covers; None for a time that is not usual.
+    """The first two columns of the candle that opens then, and its span.
 
-    All symbols have their candles at the same times, so this is remembered.
+    None for an unusual time. All symbols have their candles at the same times, so this is cached.
     """
     timeframe = TIMEFRAMES[name]
     if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and timeframe.is_open(int(time))):
@@ -228,8 +239,10 @@ def _place(name: str, time: str) -> tuple[str, Spans] | None:
 
 
 def _stamps(timeframe: Timeframe, opens: Sequence[int]) -> tuple[list[bytes], list[bytes]]:
-    """The `datetime` column in two parts, the dates with the comma before them and the times of day: the open times in
-    UTC, all of them on whole minutes."""
+    """The `datetime` column in two parts: dates with their comma, and times of day.
+
+    The open times are in UTC, all of them on whole minutes.
+    """
     step = timeframe.step_ms
     if step is None or step > DAY_MS or not _is_run(opens, step):
         return [_date(ms // DAY_MS) for ms in opens], [_CLOCKS[ms % DAY_MS // MINUTE_MS] for ms in opens]
@@ -243,7 +256,7 @@ def _stamps(timeframe: Timeframe, opens: Sequence[int]) -> tuple[list[bytes], li
 
 
 def _clocks(first_ms: int, last_ms: int, step: int) -> list[bytes]:
-    """The times of day from an instant on, at most to the end of its day."""
+    """The times of day from an instant to the end of its day at most."""
     day_ms = first_ms // DAY_MS * DAY_MS
     end = (min(last_ms, day_ms + DAY_MS - 1) - day_ms) // MINUTE_MS + 1
     return _CLOCKS[(first_ms - day_ms) // MINUTE_MS : end : step // MINUTE_MS]
@@ -260,12 +273,12 @@ def date_text(day: int) -> str:
 
 
 def _is_run(opens: Sequence[int], step: int) -> bool:
-    """Whether the times follow one another without a hole."""
+    """Whether the times follow one another gaplessly."""
     return opens[-1] - opens[0] == (len(opens) - 1) * step
 
 
 def _opens(timeframe: Timeframe, times: list[float]) -> list[int] | None:
-    """The times as whole numbers, if they are on the grid and increase."""
+    """The times as integers, if they are on the grid and increase."""
     first, last, step = times[0], times[-1], timeframe.step_ms
     if not OLDEST_MS <= first <= last <= LATEST_MS:
         return None

@@ -91,7 +91,7 @@ class SeriesCoverage:
     # What follows from the sets.
 
     def due(self, now_ms: int) -> Spans:
-        """What to fetch now."""
+        """The candles to fetch now."""
         missing = self.wanted - self.held - self.in_flight
         if missing and self.gaps:
             missing -= not_due(self.gaps, now_ms)
@@ -100,41 +100,53 @@ class SeriesCoverage:
         return missing | (self.verification.due(self.timeframe, now_ms) - self.in_flight)
 
     def requests(self, due: Spans, now_ms: int) -> Spans:
-        """The spans to ask for so that all that is due takes the fewest requests; held candles may be among them."""
+        """The spans to request for what is due, as few as possible.
+
+        Held and wanted candles in between may be asked for again with them.
+        """
         alone = to_ask_alone(self.gaps, now_ms)
         between = (self.held | self.wanted) - self.in_flight - alone
         return joined(self.timeframe, due - alone, between) | (due & alone)
 
     def fillable(self, start_ms: int, end_ms: int, staged: Spans) -> Spans:
-        """The candles between two instants that are going to be fetched: wanted, unstaged, and in no gap."""
+        """The candles between two instants that are still going to be fetched.
+
+        They are wanted, unstaged, and in no gap.
+        """
         if not self.wanted:
             return NOTHING
         between = Spans.between(max(start_ms, self.wanted[0].start_ms), end_ms) - staged
         return between - self._in_gaps() if between else between
 
     def missing(self, why: str) -> tuple[Gap, ...]:
-        """Every wanted candle that is not held, by time; `why` is the reason for those never asked for."""
+        """Every wanted candle that the file lacks, by time.
+
+        `why` is the reason given for those never asked for.
+        """
         never_asked = self.wanted - self.held - self._in_gaps()
         pending = (Gap(span, State.PENDING, 0, 0, why) for span in never_asked)
         return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span))
 
     def settled(self) -> Spans:
-        """What the exchange was asked for and does not have."""
+        """What the exchange was asked for and lacks."""
         return Spans.of(*(gap.span for gap in self.gaps if gap.state in SETTLED))
 
     def listing_unknown(self, start_ms: int) -> bool:
-        """Whether the series may begin after the candle that opens at `start_ms`."""
+        """Whether the series may begin after `start_ms`."""
         return listing_dates.is_unknown(start_ms, self.listed_ms, self.gaps, self.held)
 
     @property
     def listing_ms(self) -> int | None:
-        """The listing date on record; None if the exchange was never asked, or has all that is wanted."""
+        """The listing date on record.
+
+        None if the exchange was never asked, or has all that is wanted.
+        """
         return listing_dates.claimed_ms(self.gaps)
 
     # Transitions.
 
     def want(self, span: Spans) -> bool:
-        """Wants these candles and no others, and of an ended series none after its end.
+        """Wants these candles and no others; of an ended series, up to its end.
 
         Returns:
             Whether less is wanted at the end than before, so that the ledger's copy is outdated.
@@ -155,19 +167,34 @@ class SeriesCoverage:
         return ends_earlier
 
     def start_fetch(self, spans: Spans) -> int:
-        """Hands spans to the history pool; how many candles that adds to those in flight."""
+        """Hands spans to the history pool.
+
+        Returns:
+            How many candles that adds to those in flight.
+        """
         added = candles_in(self.timeframe, spans - self.in_flight)
         self.in_flight |= spans
         return added
 
     def end_fetch(self, spans: Spans) -> int:
-        """Takes spans out of flight, answered or cancelled; how many candles they were."""
+        """Takes spans out of flight, answered or cancelled.
+
+        Returns:
+            How many candles they were.
+        """
         ended = candles_in(self.timeframe, spans & self.in_flight)
         self.in_flight -= spans
         return ended
 
     def answer(self, asked: Spans, covered: Spans, now_ms: int, spoiled: Sequence[InvalidRow] = ()) -> None:
-        """Takes an answer whose rows are written; `spoiled` are rows of the exchange that are no candles."""
+        """Takes an answer whose rows are written.
+
+        Args:
+            asked: what the request was for, closed candles only.
+            covered: what the file now holds of it.
+            now_ms: the exchange's time of the answer.
+            spoiled: rows of the exchange that are no candles.
+        """
         self.held |= covered
         still_missing = (asked - self.held) & self.wanted
         if self.gaps or still_missing:
@@ -187,19 +214,25 @@ class SeriesCoverage:
         self.verification.answered(asked, covered, now_ms)
 
     def fail(self, asked: Spans, why: str, now_ms: int) -> None:
-        """Takes a request that failed for good: what it asked for is pending, with the reason."""
+        """Takes a request that failed for good: its span is pending, with the reason."""
         still_missing = (asked - self.held) & self.wanted
         self.gaps = update_gaps(self.gaps, asked, still_missing, lambda before, part: failed(before, part, now_ms, why))
         self.verification.answered(asked, NOTHING, now_ms)
 
     def confirm(self, candle: Spans, held: Spans) -> None:
-        """Takes a candle that the stream confirmed and that is written; `held` is what the file holds with it."""
+        """Takes a written candle of the stream.
+
+        `held` is what the file holds with it.
+        """
         self.held = held
         self.verification.unverified |= candle
         self._drop_gaps(candle)
 
     def hold(self, covered: Spans) -> None:
-        """States anew what the file holds, after it was read, trimmed or set aside."""
+        """States anew what the file holds.
+
+        It was read, trimmed or set aside.
+        """
         self.held = covered
         self.verification.keep(covered)
         self.gaps = listing_dates.without_refuted(self.gaps, covered)
@@ -210,15 +243,18 @@ class SeriesCoverage:
         self.verification.unverified |= covered
 
     def recheck(self, since_ms: int) -> None:
-        """Has what the stream confirmed since an instant verified at once, the candle it lies in included."""
+        """Has everything confirmed since an instant verified at once.
+
+        The candle in which the instant lies is included.
+        """
         if self.unverified:
             self.verification.recheck(self.timeframe.floor(since_ms))
 
     def set_listing_date(self, asked_ms: int, first_ms: int, now_ms: int) -> Spans:
-        """Takes the exchange's first candle, found by asking for everything from `asked_ms` on.
+        """Takes the exchange's first candle of everything from `asked_ms` on.
 
         Returns:
-            The span before it, in which nothing can be had.
+            The span before it, in which the exchange has nothing.
         """
         before = listing_dates.before(asked_ms, first_ms, self.held)
         wanted, self.listed_ms = before & self.wanted, first_ms
@@ -226,7 +262,10 @@ class SeriesCoverage:
         return before
 
     def end_series(self) -> None:
-        """Settles what the exchange leaves out behind the last candle of a symbol that trades no more."""
+        """Settles what is left out behind the last candle.
+
+        The symbol trades no more.
+        """
         self.gaps = ended(self.gaps, self.held[-1].end_ms if self.held else 0)
 
     def reopen_series(self) -> None:
@@ -234,17 +273,17 @@ class SeriesCoverage:
         self.gaps = tuple(gap for gap in self.gaps if gap.state is not State.DELISTED)
 
     def reset_attempts(self) -> None:
-        """Has what failed before tried at once, in a new process."""
+        """Has what failed before tried at once."""
         self.verification.end_pause()
         if self.gaps:
             self.gaps = tuple(map(attempts_reset, self.gaps))
 
     def expire_claims(self) -> None:
-        """Has what the exchange lacked asked for at once, however long ago it was asked for."""
+        """Has what the exchange lacked asked for at once."""
         self.gaps = tuple(map(expired, self.gaps))
 
     def drop_future_timestamps(self, now_ms: int) -> None:
-        """Has what was asked for later than now asked for at once: the clock was wrong then."""
+        """Makes gaps dated later than now due: the clock was wrong then."""
         if any(gap.asked_ms > now_ms for gap in self.gaps):
             self.gaps = tuple(attrs.evolve(gap, asked_ms=0) if gap.asked_ms > now_ms else gap for gap in self.gaps)
         self.verification.drop_future_timestamps(now_ms)

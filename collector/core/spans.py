@@ -1,8 +1,7 @@
 """Spans of time and sets of them: what is held, absent, wanted, missing.
 
 All spans are half-open, [start, end), in integer epoch milliseconds. `Spans` is kept in one normal form (sorted,
-disjoint, never touching, never empty), so two sets that cover the same instants are equal. This module is pure: it
-knows neither candles nor files, and it never asks what time it is.
+disjoint, apart, each longer than zero), so two sets that cover the same instants are equal. Pure.
 """
 
 from bisect import bisect_right
@@ -13,7 +12,7 @@ import attrs
 
 @attrs.frozen(order=True)
 class Span:
-    """The instants from `start_ms` up to, but not including, `end_ms`; never empty."""
+    """The instants from `start_ms` up to but excluding `end_ms`."""
 
     start_ms: int
     end_ms: int = attrs.field()
@@ -35,12 +34,12 @@ class Spans:
 
     @classmethod
     def of(cls, *spans: Span) -> "Spans":
-        """The union of any spans, in any order, overlapping or not."""
+        """The union of any spans, in any order."""
         return cls(tuple(_normal(sorted(spans))))
 
     @classmethod
     def between(cls, start_ms: int, end_ms: int) -> "Spans":
-        """One span, or the empty set where the end does not lie after the start."""
+        """One span, or the empty set where the end precedes the start."""
         return cls((Span(start_ms, end_ms),)) if end_ms > start_ms else cls()
 
     def __iter__(self) -> Iterator[Span]:

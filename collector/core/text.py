@@ -27,7 +27,7 @@ def moment_text(ms: int) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """How long something takes, for a person to read: its two largest units."""
+    """A duration for people: its two largest units."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)

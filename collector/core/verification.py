@@ -64,11 +64,17 @@ class Verification:
         return self.unverified if due and now_ms >= self.paused_until_ms else self.recheck_now
 
     def recheck(self, since_ms: int) -> None:
-        """Has the unverified candles from an instant on asked for at once, except those that wait for a pause."""
+        """Has the unverified candles from an instant on asked for at once.
+
+        Those that an answer left out wait for the end of the pause.
+        """
         self.recheck_now |= self.unverified - Spans.between(0, since_ms) - self.left_out
 
     def answered(self, asked: Spans, covered: Spans, now_ms: int) -> None:
-        """Takes an answer that contained `covered` of `asked`; a failed request contained nothing."""
+        """Takes an answer that contained `covered` of `asked`.
+
+        A failed request contained nothing.
+        """
         left = (self.unverified & asked) - covered
         self.unverified -= covered
         self.recheck_now -= asked
@@ -80,7 +86,7 @@ class Verification:
             self.end_pause()
 
     def end_pause(self) -> None:
-        """Has everything asked for at once, as if for the first time."""
+        """Has everything asked for at once, a first time again."""
         self.tries = self.paused_until_ms = 0
 
     def drop_future_timestamps(self, now_ms: int) -> None:
@@ -96,7 +102,7 @@ class Verification:
 
 
 def unverified_at_opening(timeframe: Timeframe, held: Spans, remembered: Spans) -> Spans:
-    """The candles of a file that its checkpoint says nothing of.
+    """The candles of a file beyond its checkpoint.
 
     Args:
         timeframe: of the file.

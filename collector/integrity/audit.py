@@ -1,6 +1,6 @@
-"""The files held against the exchange: stretches of what is stored are read again over REST and compared.
+"""The files compared with the exchange: stretches are read again over REST.
 
-It may run beside a collector. Nothing is changed, whatever is found.
+It may run beside a collector, and only reads.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from collector.storage.quarantine import quarantined_lines
 async def audit(
     settings: Settings, samples: Sequence[Sample], rows_in: Callable[[Series, Span], bytes], machine: Machine
 ) -> list[Difference | Uncompared]:
-    """Reads each stretch again; one that the exchange does not answer for keeps no other from it.
+    """Reads each stretch again; one that fails leaves the others to go on.
 
     `rows_in` gives what is stored of a stretch; it may block, and runs in a thread.
 
@@ -47,7 +47,7 @@ async def audit(
 
 
 def _without_put_back(disk: Disk, settings: Settings, found: Sequence[Difference]) -> list[Difference]:
-    """Leaves out the rows that were put back because the exchange has them no more."""
+    """Leaves out the rows that were put back after the exchange lost them."""
     gone = {each.series for each in found if each.exchange is None}
     kept = {series: quarantined_lines(disk, settings.data_dir / series.file_name) for series in gone}
     return [each for each in found if each.exchange or (each.stored or "").encode() not in kept[each.series]]

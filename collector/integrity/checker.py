@@ -1,8 +1,9 @@
-"""Whether the files of a data directory are complete and right: each examined, and compared with all finer ones.
+"""Whether a data directory's files are complete and right.
 
-What the ledger says was held or is wanted is missed in the files too: a file may look right and have lost its head, its
-tail or all of it. The check only reads, and may run beside a collector: a line that is just being written is no defect.
-Whatever is wrong with a file, even that it is unreadable or gone, is a finding in its report.
+Each is examined, and compared with all finer ones. What the ledger says was held or is wanted is missed in the files
+too: a file may look right and have lost its head, its tail or all of it. The check only reads, and may run beside a
+collector: a line that is just being written is no defect. Whatever is wrong with a file, even that it is unreadable or
+gone, is a finding in its report.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -96,7 +97,9 @@ class DataIntegrityChecker:
         return report.record()
 
     def check_all_files(self) -> dict[str, Any]:
-        """Every CSV file of the data directory, and every absent one of which candles are wanted.
+        """Every CSV file of the data directory, and every missing one.
+
+        Missing is a file of which candles are wanted.
 
         Returns:
             `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
@@ -113,11 +116,13 @@ class DataIntegrityChecker:
 
     @property
     def ledger_problem(self) -> str | None:
-        """Why the ledger could not be read when files were last checked, if so."""
+        """Why the ledger could not be read at the last check, if so."""
         return self._expected.problem if self._expected else None
 
     def files(self) -> list[Path]:
-        """The CSV files of the data directory, by series, and those that should be there.
+        """The CSV files of the data directory, and missing ones.
+
+        They come by series. Missing is a file of which candles are wanted.
 
         Raises:
             SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
@@ -140,7 +145,10 @@ class DataIntegrityChecker:
         return self._each(paths)
 
     def rows_in(self, series: Series, span: Span) -> bytes:
-        """The valid rows of a series that open in a span, as text; empty if its file is gone."""
+        """The valid rows of a series in a span, as text.
+
+        Empty if its file is gone.
+        """
         path = self.settings.data_dir / series.file_name
         try:
             text = self._finer.rows(series, path, read_file(self._disk, path))
@@ -184,13 +192,13 @@ class DataIntegrityChecker:
         return attrs.evolve(report, comparisons=self._finer.compare(series, path, data, examination))
 
     def _with_missing(self, report: FileReport, path: Path, series: Series) -> FileReport:
-        """The report with what the ledger knows of the candles that are missing from the file."""
+        """The report with the ledger's word on missing candles."""
         present, expected = report.examination.present, self._expectation
         gaps = expected.missing(path, series, present)
         return attrs.evolve(report, known_gaps=gaps, outside=expected.outside(series, gaps, present))
 
     def _look(self, path: Path, series: Series) -> tuple[bytes, Examination]:
-        """Reads a file, and reads it again while a collector may be writing its end.
+        """Reads a file, again while its end may be growing.
 
         The bytes are read rather than mapped: a mapped file that somebody cuts meanwhile would end the process.
         """

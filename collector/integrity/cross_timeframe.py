@@ -1,4 +1,4 @@
-"""Whether the candles of a coarser file are what those of a finer one add up to.
+"""Whether coarser candles are what the finer ones add up to.
 
 Compared is every coarser candle that the finer file covers whole. Prices must be equal. A sum (volume, turnover) may
 differ by a part in 10^12: for years the exchange has added some of them up in floats. Sums of floats only choose what
@@ -35,7 +35,10 @@ _DIGEST = 8  # bytes
 
 @attrs.frozen
 class Disagreement:
-    """A coarser candle that is not what the finer ones add up to: the column, its own text, and theirs."""
+    """A column in which a coarser candle contradicts finer ones.
+
+    `coarse` is its own text, `fine` what the finer ones make.
+    """
 
     timestamp_ms: int
     column: str
@@ -51,7 +54,10 @@ class Disagreement:
 
 @attrs.frozen
 class Contradiction:
-    """A coarser candle and the finer ones that cover it, as lines, with the columns on which they disagree."""
+    """A coarser candle and finer ones that disagree, as lines.
+
+    `columns` names the columns on which they do.
+    """
 
     open_ms: int
     columns: tuple[str, ...]
@@ -60,7 +66,7 @@ class Contradiction:
 
     @property
     def digest(self) -> bytes:
-        """What both sides say, in a few bytes: another row on either side has another digest."""
+        """A digest of both sides: another row on either side changes it."""
         return blake2b(self.own + self.parts, digest_size=_DIGEST).digest()
 
     def disagreements(self, finer: str) -> Iterator[Disagreement]:
@@ -72,13 +78,13 @@ class Contradiction:
 
 
 def finer_timeframes(timeframe: Timeframe) -> list[Timeframe]:
-    """The timeframes whose candles make up whole candles of this one, the coarsest first."""
+    """The timeframes whose candles fill whole candles of this one, coarsest first."""
     return [each for each in reversed(TIMEFRAMES.values()) if each.fills(timeframe)]
 
 
 @attrs.define(slots=False)
 class Lines:
-    """The whole, sound rows of one file, in order, without the header: to be compared with others of its symbol."""
+    """The valid rows of one file, in order, headerless."""
 
     timeframe: Timeframe
     text: bytes
@@ -100,16 +106,19 @@ class Lines:
         return rows.with_row_index("place")
 
     def made(self, timeframe: Timeframe) -> pl.DataFrame:
-        """The candles of a coarser timeframe that these rows cover whole, with the place of the first row of each."""
+        """The coarser candles that these rows cover whole.
+
+        Each has the place of its first row.
+        """
         return self._grouped(timeframe).filter(_is_whole(timeframe, self.timeframe))
 
     def slice(self, place: int, rows: int = 1) -> bytes:
-        """So many lines, with their ends."""
+        """A run of lines with their ends."""
         return self.text[self._ends[place] : self._ends[place + rows]]
 
     @cached_property
     def _ends(self) -> "array[int]":
-        """Where each line ends, and before them, where the first one begins."""
+        """Where each line ends; before them, where the first begins."""
         return array("q", [0, *(found.end() for found in re.finditer(b"\n", self.text))])
 
     def _grouped(self, timeframe: Timeframe) -> pl.DataFrame:
@@ -121,7 +130,7 @@ class Lines:
 
 
 def contradictions(coarse: Lines, fine: Lines) -> Iterator[Contradiction]:
-    """Every candle of the coarser rows that is not what the finer ones that cover it whole add up to, by time."""
+    """Every coarser candle that contradicts the finer ones that cover it, by time."""
     if not coarse.text or not fine.text:
         return
     for open_ms, place, first, count, columns in _suspects(coarse, fine):
@@ -158,7 +167,7 @@ _UNSURE, _SURE = 1, 2
 
 
 def _differs(name: str) -> pl.Expr:
-    """How sure it is that a column differs."""
+    """How certain it is that a column differs."""
     made, own = pl.col(name), pl.col(f"{name}_coarse")
     if name in _PRICES:
         return (made != own).cast(pl.Int8).mul(_SURE).alias(name)
@@ -195,7 +204,7 @@ def _grouped(parts: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
 
 
 def _opening(timeframe: Timeframe) -> pl.Expr:
-    """The open time of the coarser candle that a row's time lies in."""
+    """The open time of the coarser candle around each row."""
     time = pl.col("timestamp")
     if timeframe.step_ms is None:
         return time.cast(pl.Datetime("ms")).dt.truncate("1mo").cast(pl.Int64)
@@ -212,7 +221,7 @@ def _is_whole(timeframe: Timeframe, finer: Timeframe) -> pl.Expr:
 
 
 def _exact_columns(own: bytes, parts: bytes) -> tuple[str, ...]:
-    """The columns on which a coarser line and the finer ones disagree, to the last digit."""
+    """The columns on which a coarser line and the finer ones disagree exactly."""
     pairs = zip(_NAMES, map(Decimal, _texts(own)), _added(parts), strict=True)
     return tuple(name for name, text, made in pairs if abs(made - text) > _allowed(name, made, text))
 
@@ -222,7 +231,7 @@ def _allowed(name: str, made: Decimal, own: Decimal) -> Decimal:
 
 
 def _added(parts: bytes) -> Sequence[Decimal]:
-    """The values of the coarser candle that these lines make, from open to turnover."""
+    """The values of the coarser candle that these lines make."""
     columns = zip(*map(_texts, parts.splitlines()), strict=True)
     opens, highs, lows, closes, volumes, turnovers = ([Decimal(text) for text in each] for each in columns)
     return opens[0], max(highs), min(lows), closes[-1], sum(volumes, Decimal(0)), sum(turnovers, Decimal(0))

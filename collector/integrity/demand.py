@@ -1,4 +1,4 @@
-"""What somebody wants to be stored, fetched or still unfetched: for those who look at what is stored.
+"""What should be stored by the settings and by a command's options.
 
 The ledger knows what the last run wanted. A list of symbols in force, or one that a command is given, says more: each
 of these symbols is wanted, stored or still unstored. Pure.
@@ -16,11 +16,11 @@ from collector.settings.settings import Settings
 
 @attrs.frozen
 class Demand:
-    """What the settings and the options of a command ask for.
+    """What the settings and a command's options ask for.
 
     Without options: every symbol that the settings list, in every timeframe and day in force. `symbols` are those that
     a command was given: one that is stored is wanted as the last run wanted it and, beyond that, in the `timeframes`
-    and the days (`names_days`) that the options name; one that is not stored, in all that are in force.
+    and the days (`names_days`) that the options name; one that is unstored, in all that are in force.
     """
 
     settings: Settings
@@ -29,9 +29,12 @@ class Demand:
     names_days: bool = False
 
     def spans(self, known: Collection[Series], now_ms: int) -> dict[Series, Spans]:
-        """What is wanted beyond what the ledger says; `known` are the series that have a file or are in the ledger.
+        """What is wanted beyond what the ledger says.
 
-        Left out is what closed less than `stale_after_s` ago of a known series: it may be about to be written.
+        Args:
+            known: the series that have a file or are in the ledger. Of these, what closed less than `stale_after_s` ago
+                is left out: it may be about to be written.
+            now_ms: the time from which days count back.
         """
         if self.settings.mode == "live":  # only what the stream brings
             return {}
@@ -43,10 +46,10 @@ class Demand:
         return {series: span for series, span in spans.items() if span}
 
     def _span(self, timeframe: Timeframe, now_ms: int, until_ms: int) -> Spans:
-        """The candles wanted of a timeframe that have closed by `until_ms`.
+        """The closed candles wanted of a timeframe by `until_ms`.
 
-        `now_ms` may lie up to a candle before the moment at which the last run counted the days back; the candle that
-        it may therefore not have wanted is left out.
+        `now_ms` may lie up to a candle before the moment at which the last run counted the days back, and that run may
+        have skipped this candle; so it is left out.
         """
         days, newest_only = self.settings.history_days, self.settings.newest_only
         span = wanted(timeframe, now_ms, days, newest_only=newest_only)
@@ -67,7 +70,7 @@ class Demand:
             yield from (each for each in sorted(known) if not self.timeframes or each.timeframe in self.timeframes)
 
     def _timeframes(self, stored: Collection[Timeframe]) -> Collection[Timeframe]:
-        """The timeframes in which one of the given symbols is wanted beyond what the last run wanted."""
+        """The timeframes wanted of a given symbol beyond what the last run wanted."""
         if not stored:
             return self.settings.timeframes
         if self.names_days:

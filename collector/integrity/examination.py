@@ -1,9 +1,9 @@
-"""What a file's bytes say: what it holds, what is wrong with which row, where candles are missing.
+"""What a file's bytes say: candles, defects and gaps.
 
-Everything is read once, block by block: what can be proven sound at once is, and only a block with something in it that
-is not is gone through line by line. So that a file of nothing but defects does not need more memory than a good one,
-no more than the first `MOST` defects and gaps are described; all are counted, and rows are remembered by their numbers.
-Nothing here opens a file, and nothing is mended here.
+Everything is read once, block by block: a block that is valid as a whole is proven so at once, and only others are gone
+through line by line. So that a file of nothing but defects needs as little memory as a good one, the first `MOST`
+defects and gaps are described, all are counted, and rows are remembered by their numbers. Bytes are handed in, and
+nothing is changed.
 """
 
 from array import array
@@ -32,14 +32,13 @@ _PARTS = (1024 * 1024, 8 * 1024)  # a hundred rows
 class Examination:
     """What was found in a file.
 
-    `foreign` says why the file is beyond repair as a whole; nothing else is known of it then. `held` is what its sound
-    rows cover, `present` what all rows with a time on the grid cover: an unsound row stands in its place, and leaves no
-    gap. `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0,
-    the header not among them: those in `unsound` have to go, and their candles are to be fetched anew; those in
-    `surplus` repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn:
-    it is no row, and has the number after the last one's in `unsound`. `gaps` has the first places where candles are
-    missing between rows. `looks_like` is the timeframe of which most rows seem to be, if that is another than the
-    file's name says.
+    `foreign` says why the file is beyond repair as a whole; all else is then unknown. `held` is what its valid rows
+    cover, `present` what all rows with a time on the grid cover: an invalid row stands in its place, and leaves no gap.
+    `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0 after the
+    header: those in `unsound` have to go, and their candles are to be fetched anew; those in `surplus` repeat a row
+    that stays. `in_order` is whether all other rows are. A last line without an end is torn: instead of a row, it is
+    the number after the last one's in `unsound`. `gaps` has the first places where candles are missing between rows.
+    `looks_like` is the timeframe of which most rows seem to be, if the file's name says another.
     """
 
     rows: int = 0
@@ -56,7 +55,7 @@ class Examination:
 
     @property
     def flawless(self) -> bool:
-        """Whether the writer would have written the file as it is; it may have gaps."""
+        """Whether the writer would have written the file like this, gaps included."""
         return self.foreign is None and not self.counts
 
     @property
@@ -70,16 +69,20 @@ class Examination:
 
 
 def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
-    """Reads the bytes of a series' file; a candle that closes after `now_ms` is not closed."""
+    """Reads the bytes of a series' file.
+
+    A candle that closes after `now_ms` is still open, and its row a defect.
+    """
     if data[: len(HEADER)] != HEADER:
         return _without_header(bytes(data[: len(HEADER)]), len(data))
     return _Reading(series.timeframe, data, series.timeframe.floor(now_ms)).result()
 
 
 def split_rows(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
-    """The lines of an examined file that stay, and those that go, with their line ends, as they stand in the file.
+    """The lines of an examined file that stay, and the others.
 
-    Where the header was not written whole, nobody has looked at what comes after it, and none of it stays.
+    They have their line ends and stand in the order of the file. Where the header is torn, everything after it goes,
+    since it was never examined.
     """
     if data[: len(HEADER)] != HEADER:
         return [], list(_lines(data))
@@ -99,7 +102,7 @@ def _without_header(head: bytes, length: int) -> Examination:
 
 
 def _lines(data: Bytes) -> Iterator[bytes]:
-    """Every line after the header with its end; the last one may have none."""
+    """Every line after the header with its end, if it has one."""
     for start, end in blocks(data, len(HEADER), len(data), _BLOCK):
         block = bytes(data[start:end])
         at = 0
@@ -173,7 +176,7 @@ class _Reading:
             self._note(Kind.TORN, self.rows, None, _torn(bytes(self.data[end : end + 200]), len(self.data) - end))
 
     def _read_each(self, texts: Iterable[Text], parts: Sequence[int]) -> None:
-        """What is not sound as a whole is taken apart, until only some lines are left to be gone through one by one."""
+        """Takes invalid blocks apart until single lines are left."""
         for text, opens in validate_each(self.timeframe, texts, self.before_ms):
             if opens is not None:
                 self._take(opens)
@@ -191,7 +194,7 @@ class _Reading:
         return max(len(HEADER), self.data.rfind(b"\n") + 1)
 
     def _read_lines(self, text: bytes) -> None:
-        """Goes through a block that holds at least one unsound row."""
+        """Goes through a block with at least one invalid row."""
         numbers, opens, sounds, told = array("q"), array("q"), [], array("q")
         for line in text[:-1].split(b"\n"):
             open_ms = valid_open_ms(self.timeframe, line)
@@ -223,7 +226,7 @@ class _Reading:
             self.defects.append(Defect(kind, row, open_ms, what))
 
     def _sorted_out(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows in order of time, each time once; what is not in its place is noted."""
+        """The rows in order of time, each time once; notes the misplaced."""
         numbers, opens = rows["row"].to_list(), rows["open"].to_list()
         sound = dict(zip(numbers, rows["sound"], strict=True))
         groups = displaced(numbers, opens)
@@ -254,7 +257,10 @@ class _Reading:
             self._note(Kind.DUPLICATE, each, group.open_ms, f"{at} is there again, after row {first}")
 
     def _contradictory(self, crowd: Mapping[int, int]) -> set[int]:
-        """The times at which sound rows differ as numbers; `crowd` has the rows to compare and their times."""
+        """The times at which valid rows differ as numbers.
+
+        `crowd` has the rows to compare and their times.
+        """
         firsts: dict[int, bytes] = {}
         found: set[int] = set()
         for number, line in enumerate(_lines(self.data) if crowd else ()):

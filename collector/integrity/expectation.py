@@ -1,4 +1,7 @@
-"""What the ledger and the settings expect of the files: every wanted candle, and why some of them are missing."""
+"""What the ledger and the settings expect of the files.
+
+Every wanted candle should be there, and some are known to be missing for a reason.
+"""
 
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -19,7 +22,7 @@ from collector.storage.stored import as_of_ms, known_series
 
 @attrs.frozen
 class Expectation:
-    """The ledger as it was read once, together with what the settings demand.
+    """The ledger, read once, and what the settings demand.
 
     `problem` says why the ledger could not be read, if so: the gaps of the files are then unexplained. `as_of_ms` is
     the time from which days of history count back.
@@ -51,25 +54,31 @@ class Expectation:
 
     @property
     def newest_ms(self) -> int:
-        """An instant that the exchange's clock had passed when the ledger was saved."""
+        """An instant that had passed at the last save.
+
+        It is the exchange's time.
+        """
         return self.saved.newest_ms
 
     def gone(self, present: Collection[Path]) -> Iterator[Path]:
-        """The files that are absent although candles of them are missing."""
+        """The absent files of which candles are missing."""
         directory = self.settings.data_dir
         paths = {series: directory / series.file_name for series in self.saved.coverage.records}
         gone = {series: path for series, path in paths.items() if path not in present}
         return (path for series, path in gone.items() if self.outside(series, self.missing(path, series)))
 
     def missing(self, path: Path, series: Series, present: Spans = NOTHING) -> tuple[Gap, ...]:
-        """What the ledger misses of a file that has rows for these candles; nothing of a file elsewhere."""
+        """What the ledger misses of a file with these rows.
+
+        Nothing of a file in another directory.
+        """
         return self.saved.missing(series, present) if _are_same(path.parent, self.settings.data_dir) else ()
 
     def outside(self, series: Series, gaps: Iterable[Gap], present: Spans = NOTHING) -> Spans:
-        """What is missing before the first row, after the last or in place of all, and may still come.
+        """What is missing outside the rows and may still come.
 
-        A candle that closed shortly before the ledger was saved may be on its way: it is missing once the collector
-        itself would call it stale, or if it was held.
+        That is before the first row, after the last, or in place of all. A candle that closed shortly before the ledger
+        was saved may be on its way: it is missing once the collector itself would call it stale, or if it was held.
         """
         missing = Spans.of(*(gap.span for gap in gaps if gap.state not in SETTLED))
         if present:

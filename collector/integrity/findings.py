@@ -1,4 +1,7 @@
-"""What a check found in one file, as a record for scripts and as sentences for people; and all files' in numbers."""
+"""What a check found in a file: a record for scripts, sentences for people.
+
+All files' findings in numbers are here too.
+"""
 
 from bisect import bisect_right
 from collections import Counter
@@ -28,10 +31,10 @@ JsonRecord = dict[str, Any]
 
 @attrs.frozen
 class Comparison:
-    """A file against a finer one: the candles on which they disagree, by open time, with the digest of both sides.
+    """The candles on which a file and a finer one disagree, by open time.
 
-    `known` are those that the exchange itself has so, with the record of it; `unconfirmed` are all others. The first of
-    each are described, and all counted, one for each column.
+    `known` are those that the exchange itself has so, with the record of it; `unconfirmed` are all others, with the
+    digest of both sides. The first of each are described, and all counted, one for each column.
     """
 
     finer: Series
@@ -45,9 +48,12 @@ class Comparison:
 
 @attrs.frozen
 class FileReport:
-    """One file. `problem` says why it could not be examined, `notes` is what the ledger knows of the series' missing
-    candles, `outside` which of them may still come before the first row, after the last, or where there is no row;
-    `comparisons` has one for each finer file."""
+    """What a check found in one file.
+
+    `problem` says why it could not be examined, `known_gaps` is what the ledger knows of the series' missing candles,
+    `outside` which of them may still come before the first row, after the last, or in a file without rows;
+    `comparisons` has one for each finer file.
+    """
 
     file: str
     problem: str | None = None
@@ -59,12 +65,15 @@ class FileReport:
 
     @property
     def has_issues(self) -> bool:
-        """Whether anything is wrong; a hole that the exchange cannot fill is not."""
+        """Whether anything is wrong.
+
+        A gap that the exchange cannot fill is fine.
+        """
         return bool(self.trouble or self.examination.counts or self.disagreement_count or self.unsettled)
 
     @property
     def disagreements(self) -> list[Disagreement]:
-        """The first columns in which a candle is not what the finer ones add up to, by time."""
+        """The first columns in which a candle contradicts finer ones, by time."""
         return _first(each.first_unconfirmed for each in self.comparisons)
 
     @property
@@ -73,7 +82,7 @@ class FileReport:
 
     @property
     def known_disagreements(self) -> list[Disagreement]:
-        """The first of those that the exchange itself has, which are no issue."""
+        """The first disagreements that are the exchange's own, no issue."""
         return _first(each.first_known for each in self.comparisons)
 
     @property
@@ -82,23 +91,23 @@ class FileReport:
 
     @property
     def known_ms(self) -> int | None:
-        """When the oldest of these records was made, by the exchange's clock."""
+        """When the oldest of these records was made (exchange time)."""
         return min((each.confirmed_ms for one in self.comparisons for each in one.known.values()), default=None)
 
     @property
     def is_worth_telling(self) -> bool:
-        """Whether there is anything to say about the file, an issue or not."""
+        """Whether there is anything to say, issue or information."""
         return bool(self.has_issues or self.gap_count or self.known_count)
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing is known of the rows."""
+        """Why the rows are unknown, if so."""
         foreign = self.examination.foreign
         return self.problem or (f"this collector would not have written it: {foreign}" if foreign else None)
 
     @property
     def missing_candles(self) -> int:
-        """How many candles are missing, between the rows and outside them."""
+        """How many candles are missing, between the rows and outside."""
         return candles_in(self.series.timeframe, self.examination.gap_spans | self.outside) if self.series else 0
 
     @property
@@ -112,7 +121,7 @@ class FileReport:
         return list(islice(sorted(every, key=lambda hole: hole.span), MOST))
 
     def _outer_gap(self, span: Span) -> RowGap:
-        """A hole that has rows on one side only, or none at all."""
+        """A gap with rows on one side at most."""
         assert self.series
         timeframe, rows = self.series.timeframe, self.examination.present
         candles = timeframe.count(span.start_ms, span.end_ms)
@@ -130,7 +139,7 @@ class FileReport:
 
     @property
     def invalid(self) -> list[Defect]:
-        """The first defects that make a row no candle of the series."""
+        """The first defects that keep a row from being a candle of the series."""
         return [defect for defect in self.examination.defects if defect.kind not in _OF_PLACE]
 
     @property
@@ -141,7 +150,10 @@ class FileReport:
         return self.examination.counts.get(kind, 0)
 
     def states(self, hole: RowGap) -> dict[State, int]:
-        """The candles of a hole by their state, the least settled first; what the ledger does not know is pending."""
+        """The candles of a gap by state, least settled first.
+
+        What the ledger is silent about is pending.
+        """
         assert self.series
         timeframe, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), hole.candles
         for gap in self._overlapping(hole.span):
@@ -157,7 +169,10 @@ class FileReport:
         return takewhile(lambda gap: gap.span.start_ms < span.end_ms, islice(self.known_gaps, at, None))
 
     def record(self) -> JsonRecord:
-        """Everything as plain values, ready for JSON; what they are is said where scripts get them, in `integrity`."""
+        """Everything as plain values, ready for JSON.
+
+        `DataIntegrityChecker.check_single_file` documents the keys.
+        """
         return {
             "file": self.file,
             "has_issues": self.has_issues,
@@ -201,7 +216,7 @@ class FileReport:
         }
 
     def sentences(self) -> Iterator[str]:
-        """One for each finding, the first few of each sort; nothing of a file that is as it should be."""
+        """One for each finding, the first few of each sort."""
         if self.trouble:
             yield self.trouble
         if self.examination.looks_like and self.series and self.has_issues:
@@ -230,7 +245,10 @@ def _first(each: Iterable[Sequence[Disagreement]]) -> list[Disagreement]:
 
 
 def _intervals(hole: RowGap) -> tuple[int | None, int | None]:
-    """How far the row before a hole is from where the next should be, and from where it is; None without two rows."""
+    """The distances from the row before a gap to the next expected and the next real row.
+
+    None unless there is a row on both sides.
+    """
     if hole.before_ms is None or hole.after_ms is None:
         return None, None
     return hole.span.start_ms - hole.before_ms, hole.after_ms - hole.before_ms
@@ -243,9 +261,9 @@ def _where(hole: RowGap) -> str:
 
 
 def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> JsonRecord:
-    """All files in numbers, and the record of every file of which there is anything to say.
+    """All files in numbers, and the record of every file worth telling about.
 
-    `ledger_problem` says why the ledger cannot be read, if so.
+    `ledger_problem` says why the ledger is unreadable, if so.
     """
     numbers = Counter[str](dict.fromkeys(_NUMBERS, 0))
     issues: dict[str, JsonRecord] = {}

@@ -1,4 +1,4 @@
-"""The cross-timeframe check of one file against every finer file of its symbol.
+"""The cross-timeframe check of a file against every finer one.
 
 A file is read once for all coarser ones, and only its valid rows count. Rows of a file that is as the writer left it
 are taken from its bytes as they stand; others are examined first.
@@ -45,7 +45,7 @@ class FinerFiles:
         self._lines.clear()
 
     def compare(self, series: Series, path: Path, data: bytes, examination: Examination) -> tuple[Comparison, ...]:
-        """Compares an examined file with every finer file of its symbol beside it."""
+        """Compares an examined file with every finer file beside it."""
         coarse, comparisons = Lines(series.timeframe, valid_rows(data, examination)), []
         for timeframe in finer_timeframes(series.timeframe):
             finer = Series(series.symbol, timeframe)
@@ -56,14 +56,20 @@ class FinerFiles:
         return tuple(comparisons)
 
     def rows(self, series: Series, path: Path, data: bytes) -> bytes:
-        """The valid rows of a file, examined again if it has changed since it was found flawless."""
+        """The valid rows of a file.
+
+        It is examined again if it has changed since it was found flawless.
+        """
         size, end = self._flawless.get(path, (0, b""))
         if size and data[size - len(end) : size] == end:
             return data[len(HEADER) : size]
         return valid_rows(data, self._examine(series, data))
 
     def _finer_lines(self, series: Series, path: Path) -> Lines | None:
-        """The valid rows of a finer file, read once unless it changes; None if it cannot be read."""
+        """The valid rows of a finer file; None if unreadable.
+
+        They are read once while the file is unchanged.
+        """
         try:
             found = path.stat()
             key = path, found.st_ino, found.st_size, found.st_mtime_ns
@@ -79,7 +85,10 @@ class FinerFiles:
 
 @attrs.define
 class _Comparing:
-    """One comparison under way: separates the exchange's own disagreements, and describes the first of each sort."""
+    """One comparison under way.
+
+    It separates the exchange's own disagreements, and describes the first of each sort.
+    """
 
     _disk: Disk
     _data_dir: Path
@@ -130,7 +139,7 @@ def read_file(disk: Disk, path: Path) -> bytes:
 
 
 def valid_rows(data: bytes, examination: Examination) -> bytes:
-    """The valid rows of an examined file, in order, without the header."""
+    """The valid rows of an examined file, in order, headerless."""
     if examination.flawless:
         return data[len(HEADER) :]
     if examination.foreign:
@@ -142,6 +151,6 @@ def valid_rows(data: bytes, examination: Examination) -> bytes:
 
 
 def _is_other_of_symbol(known: Path, path: Path, series: Series) -> bool:
-    """Whether a path is another one than this, of a file of the same symbol."""
+    """Whether a path is another file of the symbol's."""
     other = Series.of_file(known.name)
     return known != path and other is not None and other.symbol == series.symbol

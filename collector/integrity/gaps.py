@@ -1,7 +1,7 @@
-"""What is missing, for a person to read: every wanted candle that is in no file, with its state and the reason.
+"""What is missing, for a person to read: each gap with state and reason.
 
 The ledger says what is wanted and what was asked for; the files say what is held, since the ledger may be seconds
-behind them. Nothing here owns, changes or fetches anything, so it can be asked while a collector runs.
+behind them. It only reads, and may run beside a collector.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ from collector.storage.stored import as_of_ms, known_series
 
 @attrs.frozen
 class SeriesGap:
-    """A span of one series that is wanted and not held."""
+    """A span of one series that is wanted and missing."""
 
     series: Series
     missing: Gap
@@ -42,7 +42,7 @@ class SeriesGap:
         return moment_text(self.missing.asked_ms) if self.missing.asked_ms else "never"
 
     def record(self) -> dict[str, object]:
-        """The same for a machine; times are epoch milliseconds, spans half-open."""
+        """The same for a machine: epoch milliseconds, half-open spans."""
         return {
             "symbol": self.series.symbol,
             "timeframe": self.series.timeframe.name,
@@ -64,8 +64,10 @@ def find_gaps(
     clock: LocalClock = THIS_CLOCK,
     disk: Disk = THIS_DISK,
 ) -> Iterator[SeriesGap]:
-    """Everything that the ledger of a directory wants, or held, and its files do not hold, by series and time; with a
-    demand, also what that wants. Days count back from the exchange's time as the ledger knows it, or else from ours.
+    """Everything that is wanted or was held, and is missing from the files.
+
+    It comes by series and time; with a demand, what that wants is wanted too. Days count back from the exchange's time
+    as the ledger knows it, or else from ours.
 
     Raises:
         SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
@@ -91,7 +93,7 @@ def gaps_summary(gaps: Sequence[SeriesGap]) -> str:
 
 
 def _left_alone(missing: Gap, why: str) -> Gap:
-    """Says why a candle is not asked for, where that is because its file is not touched."""
+    """The gap with the reason for which its file is left alone."""
     return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
 
 

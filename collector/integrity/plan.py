@@ -1,7 +1,7 @@
-"""The plan of a repair: which rows of a file stay, which go, and which candles are then wanted anew.
+"""The plan of a repair: rows that stay, rows that go, candles wanted anew.
 
-A plan is made from the file's bytes, the coverage of its series and the ledger's checkpoint, and changes none of them.
-It can be shown without being carried out.
+A plan is made from the file's bytes, the coverage of its series and the ledger's checkpoint, and leaves all of them as
+they are. It can be shown without being carried out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,7 +52,7 @@ class Plan:
 
     @property
     def needs_rewrite(self) -> bool:
-        """Whether the file differs from what the writer would have written."""
+        """Whether the writer would have written the file differently."""
         return bool(self.foreign or self.removed or self.examination.counts or not self.examination.in_order)
 
     def __bool__(self) -> bool:
@@ -77,7 +77,10 @@ class Plan:
 
 @attrs.frozen
 class Content:
-    """The bytes of a file: None if it is absent, or if it is left alone for the reason in `refused`."""
+    """The bytes of a file; None if it is absent or left alone.
+
+    `refused` says why it is left alone.
+    """
 
     data: Bytes | None
     refused: str | None = None
@@ -85,7 +88,10 @@ class Content:
 
 @attrs.frozen
 class Planner:
-    """Makes plans from what the ledger knows; a candle that closes after `now_ms` is still open."""
+    """Makes plans from what the ledger knows.
+
+    A candle that closes after `now_ms` is still open.
+    """
 
     settings: Settings
     coverage: CoverageIndex
@@ -106,7 +112,10 @@ class Planner:
         return Plan(series, found, foreign, held, wants, to_fetch, left_alone)
 
     def _wanted(self, series: Series, found: Examination, held: Spans) -> Spans:
-        """From the first to the last candle that anything tells of; what the settings want if nothing does."""
+        """From the first to the last candle that anything tells of.
+
+        If nothing does, what the settings want.
+        """
         timeframe, checkpoint = series.timeframe, self.checkpoints.get(series)
         stated = [Span(open_ms, timeframe.close(open_ms)) for open_ms in _stated_opens(series, found)]
         spans = Spans.of(*self.coverage[series].wanted, *held, *stated, *(checkpoint.held if checkpoint else ()))
@@ -117,7 +126,7 @@ class Planner:
 
 @contextmanager
 def open_content(disk: Disk, path: Path) -> Iterator[Content]:
-    """The content of a file, mapped until the end of the block.
+    """The content of a file, mapped within the block.
 
     Raises:
         StorageError: it cannot be read.
@@ -137,7 +146,10 @@ def open_content(disk: Disk, path: Path) -> Iterator[Content]:
 
 
 def _stated_opens(series: Series, found: Examination) -> set[int]:
-    """The open times of invalid rows whose time is right: such a row was a candle of this file."""
+    """The open times of invalid rows whose time is right.
+
+    Such a row was a candle of this file.
+    """
     not_believed = {defect.row for defect in found.defects if defect.kind in _TIME_IS_WRONG}
     told = {defect.timestamp_ms for defect in found.defects if defect.row not in not_believed}
     return {open_ms for open_ms in told if open_ms is not None and series.timeframe.is_open(open_ms)}

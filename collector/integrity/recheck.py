@@ -1,7 +1,8 @@
-"""Candles that a repair has read again: those on which two files disagree, and stretches to compare with the exchange.
+"""Candles that a repair has read again, and what came of it.
 
-Both sides of a disagreement are asked for, with few requests. What the exchange then has as it was stored is its own
-disagreement, and is put on record; rows that none of its answers contain are named, and stay. Nothing is fetched here.
+They are those on which two files disagree, and stretches to compare with the exchange. Both sides of a disagreement are
+asked for, with few requests. What the exchange then has as it was stored is its own disagreement, and is put on record;
+rows that all of its answers leave out are named, and stay. The reconciler does the fetching.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ log = get_logger(__name__)
 
 @attrs.frozen
 class Refetch:
-    """Candles that are to be read again: by default since a coarser file and a finer one disagree."""
+    """Candles to read again, and why."""
 
     series: Series
     spans: Spans
@@ -42,7 +43,7 @@ class Refetch:
 
 @attrs.frozen
 class Disputed:
-    """The candles of two files of one symbol that are to be read again, by the open times of the coarser ones."""
+    """The candles of two files that disagree, by the coarser's open times."""
 
     coarser: Series
     finer: Series
@@ -54,9 +55,9 @@ class Disputed:
 
 
 def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Series], now_ms: int) -> list[Disputed]:
-    """Where the files of these series contradict each other; the exchange knows which of them is right.
+    """Where the files of these series contradict each other.
 
-    Left out is what it is known to have so, until that is due to be read again.
+    The exchange's own disagreements are left out until they are due to be read again.
     """
     paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
     found = []
@@ -70,7 +71,7 @@ def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Se
 
 
 def refetches_of(disputed: Iterable[Disputed]) -> list[Refetch]:
-    """Which candles of each series have to be read again for both sides to be, with few requests."""
+    """The candles of each series to read again, for both sides, in few requests."""
     spans: dict[Series, Spans] = {}
     for each in disputed:
         for series in (each.coarser, each.finer):
@@ -80,7 +81,7 @@ def refetches_of(disputed: Iterable[Disputed]) -> list[Refetch]:
 
 @attrs.define
 class Recheck:
-    """What one repair reads again. Everything here blocks."""
+    """What one repair reads again. Its methods block."""
 
     _disk: Disk
     _settings: Settings
@@ -89,7 +90,10 @@ class Recheck:
     _compared: dict[Series, Spans] = attrs.field(factory=dict)
 
     def refetches(self, stored: Mapping[Series, Spans], now_ms: int) -> Iterator[Refetch]:
-        """What to read again of files whose sound rows cover this, gaps between the rows of a stretch included."""
+        """What to read again of files with these rows.
+
+        Gaps between the rows of a stretch are part of it.
+        """
         self._disputed = find_disagreements(self._disk, self._settings, stored, now_ms)
         for sample in draw_samples(stored.items(), self._draw) if self._draw else ():
             self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
@@ -98,7 +102,11 @@ class Recheck:
             yield Refetch(series, spans, "to be compared with the exchange")
 
     def settle(self, ledger: Ledger, coverage: CoverageIndex, now_ms: int) -> int:
-        """Records the candles that were read again on both sides and still disagree; how many of them."""
+        """Records the reread candles on which both sides still disagree.
+
+        Returns:
+            How many candles that are.
+        """
         paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
         settled = 0
         for checked in DataIntegrityChecker(self._settings, disk=self._disk).check_each(paths):
@@ -123,7 +131,11 @@ class Recheck:
         return len(read)
 
     def unmatched(self, coverage: CoverageIndex) -> int:
-        """Names the rows that were to be compared and that the exchange's answers left out; how many of them."""
+        """Logs the compared rows that the exchange's answers left out.
+
+        Returns:
+            How many candles they are.
+        """
         candles = 0
         for series, spans in self._compared.items():
             left_out = spans & coverage[series].verification.left_out

@@ -1,9 +1,8 @@
-"""Mending what is stored: which rows of a file stay, which go, and which candles are then wanted anew.
+"""The repair of what is stored: files are rewritten, and what is missing is wanted.
 
-Nothing is fetched here. The candles of rows that had to go are wanted and no longer held, so the reconciler has them
-fetched like any others, and the writer puts them in their places. The order of things is what a crash must not change:
-first the ledger learns what is wanted, then what goes is kept beside the file, then the file is replaced in one step.
-A plan can be made and shown without doing any of it.
+The candles of rows that had to go are wanted and missing, so the reconciler has them fetched like any others, and the
+writer puts them in their places. A crash at any point must leave a repair that can be repeated, hence the order: first
+the ledger learns what is wanted, then what goes is kept beside the file, then the file is replaced in one step.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +41,7 @@ def show_plans(
     clock: LocalClock = THIS_CLOCK,
     disk: Disk = THIS_DISK,
 ) -> Iterator[Plan | Refetch]:
-    """What would be done, as far as can be told without asking the exchange; nothing is changed.
+    """What a repair would do, as far as the files and the ledger tell.
 
     Raises:
         DirectoryInUse: a collector owns the directory.
@@ -67,7 +66,7 @@ def show_plans(
 
 
 def stored_series(store: Store, coverage: CoverageIndex, chosen: Chosen) -> list[Series]:
-    """The series that have a file, or of which the ledger says that something is wanted."""
+    """The series that have a file, or are wanted by the ledger."""
     wanted = {series for series, record in coverage if record.wanted}
     return sorted(filter(chosen, wanted | set(store.every_series())))
 
@@ -86,7 +85,7 @@ Stamp = tuple[int, int, int]
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes whenever the bytes of a file do; None where there is none."""
+    """What changes whenever the bytes of a file do; None of an absent one."""
     try:
         stat = path.stat()
     except OSError:
@@ -96,8 +95,11 @@ def _stamp(path: Path) -> Stamp | None:
 
 @attrs.frozen
 class RepairResult:
-    """What a repair came to: files whose bytes are others than before, candles of which it is on record now that the
-    exchange's own timeframes disagree on them, and rows that were to be compared and that the exchange did not send."""
+    """What a repair came to.
+
+    `files` counts those whose bytes have changed, `settled` the candles now on record as the exchange's own
+    disagreements, `unmatched` the compared rows that the exchange did not send.
+    """
 
     files: int = 0
     settled: int = 0
@@ -106,9 +108,9 @@ class RepairResult:
 
 @attrs.define
 class Repair:
-    """Mends the files of a directory that the caller owns. Everything here blocks.
+    """The repair of a directory that the caller owns. Its methods block.
 
-    What was done is in `plans`, one for each series that had something to mend or to fetch.
+    What was done is in `plans`, one for each series that had something to repair or to fetch.
     """
 
     _disk: Disk
@@ -124,7 +126,7 @@ class Repair:
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
 
     def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
-        """What is wanted beyond what the last run wanted, and the symbols of which nothing was ever fetched."""
+        """What is wanted beyond the last run, and the symbols never fetched before."""
         known = known_series(self._disk, self._settings.data_dir, stock.coverage)
         asked_ms = as_of_ms(
             self._disk, self._settings.data_dir, LedgerSnapshot(stock.coverage, stock.checkpoints), now_ms
@@ -134,7 +136,11 @@ class Repair:
         return spans, {series.symbol for series in spans} - {series.symbol for series in known}
 
     def refetch(self, stock: Stock, every_series: Iterable[Series], now_ms: int) -> list[Series]:
-        """Has candles read again on which mended files do not agree, or that are to be compared; of which series."""
+        """Has candles read again on which files disagree, or that are to be compared.
+
+        Returns:
+            Their series.
+        """
         stored = {series: self._stored[series] for series in every_series}
         refetches = list(self._recheck.refetches(stored, now_ms))
         for refetch in refetches:
@@ -146,7 +152,7 @@ class Repair:
         return [refetch.series for refetch in refetches]
 
     def finish(self, stock: Stock, now_ms: int) -> RepairResult:
-        """Puts on record what the exchange itself has so, now that both sides were read again; what came of it all."""
+        """Records the exchange's own disagreements, both sides having been read again."""
         settled = self._recheck.settle(stock.ledger, stock.coverage, now_ms)
         changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
         return RepairResult(len(changed), settled, self._recheck.unmatched(stock.coverage))
@@ -155,7 +161,7 @@ class Repair:
         self._stamps.setdefault(path, _stamp(path))
 
     def repair(self, stock: Stock, series: Series, now_ms: int) -> None:
-        """Leaves the sound rows of a file and no others, in order, and has the rest wanted.
+        """Leaves the valid rows of a file, in order, and has the rest wanted.
 
         Raises:
             StorageError: the disk refuses; the file is as it was.

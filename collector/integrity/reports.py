@@ -1,4 +1,4 @@
-"""The reports of integrity checks: one JSON file each, in names that sort by time, and only so many of them."""
+"""The reports of integrity checks: a limited number of JSON files, named by time."""
 
 import json
 import re
@@ -16,12 +16,12 @@ _NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.json")
 
 
 def write_report(disk: Disk, logs_dir: Path, report: Mapping[str, Any], now: datetime, keep: int) -> Path:
-    """Writes a report, and deletes the oldest of those written here, so that no more than `keep` are left.
+    """Writes a report, and deletes the oldest beyond `keep`.
 
     `now` is in UTC and gives the name; if another check took that microsecond, the next free one does.
 
     Raises:
-        SettingsError: it can be no directory.
+        SettingsError: the path cannot be a directory.
         StorageError: it cannot be written.
     """
     directory = logs_dir / DIRECTORY

@@ -1,4 +1,4 @@
-"""Stretches of what is stored, all of them or some drawn at random, to be held against the exchange."""
+"""Stretches of what is stored, to compare with the exchange."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf
@@ -19,7 +19,10 @@ ALL = inf  # stretches
 
 @attrs.frozen
 class Draw:
-    """How many stretches to draw, and from which seed: the same one draws the same stretches again."""
+    """How many stretches to draw, and from which seed.
+
+    The same seed draws the same stretches again.
+    """
 
     most: float
     seed: int
@@ -27,7 +30,7 @@ class Draw:
 
 @attrs.frozen
 class Sample:
-    """A stretch of candles between a file's first row and its last, of at most a page."""
+    """A stretch of candles between a file's first and last row, at most a page."""
 
     series: Series
     span: Span
@@ -35,7 +38,10 @@ class Sample:
 
 @attrs.frozen
 class Difference:
-    """A candle of which the exchange has another row than the file; None where there is no row."""
+    """A candle whose stored and exchange rows differ.
+
+    None stands for an absent row.
+    """
 
     series: Series
     timestamp_ms: int
@@ -61,9 +67,10 @@ class Uncompared:
 
 
 def draw_samples(stored: Iterable[tuple[Series, Spans]], draw: Draw) -> list[Sample]:
-    """So many stretches of the files that hold these candles, no two of which overlap; `ALL` of them, or all there are.
+    """Draws that many disjoint stretches of the files that hold these candles.
 
-    Gaps between the rows of a file are part of the stretches: the exchange may have rows there.
+    `ALL` draws all of them, as does a number beyond all there are. Gaps between the rows of a file are part of the
+    stretches: the exchange may have rows there.
     """
     hulls = [(series, Spans((spans.bounds,))) for series, spans in sorted(stored) if spans]
     every = [Sample(series, span) for series, bounds in hulls for span in windows(series.timeframe, bounds)]
@@ -73,7 +80,7 @@ def draw_samples(stored: Iterable[tuple[Series, Spans]], draw: Draw) -> list[Sam
 
 
 def differences(sample: Sample, stored: bytes, exchange: bytes) -> Iterator[Difference]:
-    """Compares rows, text with text; a number that is only written in another way is the same."""
+    """Compares rows number by number, however they are written."""
     ours, theirs = lines_by_time(stored), lines_by_time(exchange)
     for open_ms in sorted(ours.keys() | theirs.keys()):
         own, their = ours.get(open_ms), theirs.get(open_ms)
