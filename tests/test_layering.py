@@ -52,8 +52,8 @@ CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 # Where a library may be imported: folders or modules.
 ONLY_IN = {
-    "httpx": {"bybit.rest_client", "bybit.http_transport"},
-    "httpcore": {"bybit.http_transport"},
+    "httpx": {"bybit.http_transport"},
+    "httpcore": {"bybit.http_transport", "bybit.http_network"},
     "trio_websocket": {"bybit.stream_connection"},
     "typer": {"commands", "sandbox"},
     "prometheus_client": {"monitoring.prometheus"},
@@ -204,7 +204,7 @@ def test_every_name_in_the_rules_exists() -> None:
             "from collector.monitoring import monitor",
             "imports monitoring.monitor, which is not pure",
         ),
-        ("bybit.stream_connection", "import httpx", "imports httpx: only bybit.http_transport bybit.rest_client may"),
+        ("bybit.stream_connection", "import httpx", "imports httpx: only bybit.http_transport may"),
         ("sandbox.server", "import trio_websocket", "imports trio_websocket: only bybit.stream_connection may"),
         ("monitoring.monitor", "import h11", "imports h11: only bybit.stream_connection bybit.websocket_wire monit"),
         ("integrity.checker", "import trio", "integrity.checker imports trio: it must work without"),

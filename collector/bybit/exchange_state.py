@@ -3,6 +3,8 @@
 The REST client and the live connections write these; monitoring and progress read them. Pure: every time is handed in.
 """
 
+from math import inf
+
 import attrs
 
 from collector.core.maintenance import Maintenance
@@ -21,6 +23,8 @@ class Ban:
 class RestState:
     """What REST requests meet: a ban, an outage, announced maintenance."""
 
+    ever_served: bool = False  # also by an earlier run: a refusal of this country is then taken to pass
+    served_at_s: float = -inf  # monotonic time of the last good response
     ban: Ban | None = None
     unserved_since_s: float | None = None  # the first of the failures that no good response has followed
     unserved_why: str = ""
@@ -41,8 +45,9 @@ class RestState:
             self.unserved_since_s = at_s
         self.unserved_why = why
 
-    def served(self) -> None:
+    def served(self, at_s: float) -> None:
         """A request had a good response."""
+        self.ever_served, self.served_at_s = True, at_s
         self.unserved_since_s = None
 
     def retries_at(self, at_s: float, now_s: float) -> None:

@@ -1,24 +1,31 @@
-"""The bytes below HTTP: a transport of httpx whose connections are the machine's.
+"""HTTP GET requests: the only module that imports httpx.
 
-httpx's own makes its connections itself. This one gives the HTTP library below it, httpcore, what that needs of a
-network, and its errors the names that httpx has for them. Nothing here repeats a request or understands an answer.
+`HttpClient` sends requests over idle connections and returns status and body; every failure is one of our errors.
+Below it, `Transport` is httpx's interface to httpcore with the machine's connections: httpx's own transport would open
+them itself, past a simulated network. Retries belong to `retrying`, the meaning of a body to `rest_protocol`.
 """
 
+import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
-from contextlib import contextmanager
-from math import inf
-from typing import Any
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import cast
 
 import attrs
 import httpcore
 import httpx
 import trio
 
-from collector.bybit.proxies import Proxy
-from collector.machine.network import Network, Stream
+from collector.bybit.certificates import trusted
+from collector.bybit.http_network import Backend
+from collector.bybit.proxies import Proxy, proxy_for
+from collector.core.pacing import TRY_S
+from collector.errors import InvalidResponse, SettingsError, TryAgain
+from collector.machine.network import Network
 
-_KEPT_S = 5.0  # for a connection that nobody uses; the exchange's gateway closes one that idles for long
+_TIMEOUTS = {"timeout": {"connect": 10.0}}
+_HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
 _THEIRS = (
     httpcore.TimeoutException,
     httpcore.NetworkError,
@@ -26,6 +33,98 @@ _THEIRS = (
     httpcore.ProxyError,
     httpcore.UnsupportedProtocol,
 )
+
+
+class Interrupted(Exception):
+    """The request was stopped because another was answered with a ban."""
+
+
+class NoResponse(TryAgain):
+    """The network failed; the exchange may be well."""
+
+
+@attrs.define(eq=False)
+class HttpClient:
+    """GET requests for any number of tasks, each over a connection of its own.
+
+    A client shared by many requests would spend more time on its pool than on the network. A transport does without
+    cookies, redirects and URL merging, which would cost as much again.
+    """
+
+    _connect: Callable[[], httpx.AsyncBaseTransport]
+    _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
+    _in_flight: dict[trio.CancelScope, None] = attrs.field(factory=dict)  # the oldest first
+
+    async def get(self, url: str, longest: int) -> tuple[int, bytes]:
+        """Status and body of one response, of at most so many bytes.
+
+        Raises:
+            NoResponse: the network failed, or `TRY_S` have passed.
+            InvalidResponse: the body broke off or is too long.
+            Interrupted: `interrupt` was called.
+        """
+        connection = self._idle.pop() if self._idle else self._connect()
+        usable = True
+        try:
+            with self._limited(), _mapped():
+                request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
+                async with aclosing(await connection.handle_async_request(request)) as response:
+                    return response.status_code, await _body(response, longest)
+        except NoResponse:  # a new connection trusts the authorities of its moment
+            usable = False
+            raise
+        finally:
+            if usable:
+                self._idle.append(connection)
+
+    def interrupt(self) -> None:
+        """Stops every request in flight."""
+        for scope in self._in_flight:
+            scope.cancel()
+
+    async def aclose(self) -> None:
+        """Closes the idle connections."""
+        for each in self._idle:
+            await each.aclose()
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        with trio.CancelScope(deadline=trio.current_time() + TRY_S) as scope:
+            self._in_flight[scope] = None
+            try:
+                yield
+            finally:
+                del self._in_flight[scope]
+        if scope.cancelled_caught:
+            if trio.current_time() < scope.deadline:
+                raise Interrupted
+            raise NoResponse(f"no answer within {TRY_S:.0f} s")
+
+
+def http_client(url: str, network: Network) -> HttpClient:
+    """A client for one host, through the proxy that the environment names for it.
+
+    Its connections trust the authorities of the moment at which they are opened.
+
+    Raises:
+        SettingsError: that proxy cannot be used.
+    """
+    named = proxy_for(url, os.environ)
+    secure = url.startswith("https:")
+
+    def connect() -> httpx.AsyncBaseTransport:
+        proxy_trusts = trusted() if named and named.secure else None
+        return open_transport(network, trusted() if secure else None, named, proxy_trusts)
+
+    return HttpClient(connect)
+
+
+def check_address(url: str) -> None:
+    """Raises `SettingsError` unless this is the address of a host."""
+    try:
+        httpx.Request("GET", url)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise SettingsError([f"[exchange] rest_url: {url!r} is not an address ({error})"]) from error
 
 
 def open_transport(
@@ -37,7 +136,7 @@ def open_transport(
         trusts: for https addresses.
         proxy_trusts: for a proxy that is spoken to in TLS.
     """
-    kept = {"ssl_context": trusts, "max_connections": 1, "network_backend": _Backend(network)}
+    kept = {"ssl_context": trusts, "max_connections": 1, "network_backend": Backend(network)}
     if proxy is None:
         return Transport(httpcore.AsyncConnectionPool(**kept))  # type: ignore[arg-type]
     return Transport(
@@ -100,78 +199,51 @@ def _named_as_httpx_does(error: Exception) -> httpx.TransportError:
     return named(str(error))
 
 
-@attrs.define(eq=False)
-class _Backend(httpcore.AsyncNetworkBackend):
-    """What httpcore asks of a network."""
-
-    _network: Network
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        with _within(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
-            raw = await self._network.connect(host, port)
-        return _Connection(self._network, raw, raw)
-
-    async def sleep(self, seconds: float) -> None:
-        await trio.sleep(seconds)
-
-
-@attrs.define(eq=False)
-class _Connection(httpcore.AsyncNetworkStream):
-    """What httpcore asks of a connection; `raw` is the one below TLS."""
-
-    _network: Network
-    _raw: Stream
-    _stream: trio.abc.Stream
-    _used_s: float = attrs.field(factory=trio.current_time)
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _within(timeout, httpcore.ReadTimeout, httpcore.ReadError):
-            data = await self._stream.receive_some(max_bytes)
-        self._used_s = trio.current_time()
-        return bytes(data)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if buffer:
-            with _within(timeout, httpcore.WriteTimeout, httpcore.WriteError):
-                await self._stream.send_all(buffer)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        secured = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
-        try:
-            with _within(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
-                await secured.do_handshake()
-        except Exception:
-            await self.aclose()
-            raise
-        return _Connection(self._network, self._raw, secured)
-
-    def get_extra_info(self, info: str) -> Any:
-        """A connection that has something to read although nothing was asked has come to its end. So has one that was
-        not used for long: httpcore would time that by a clock of its own."""
-        if info == "is_readable":
-            return trio.current_time() - self._used_s > _KEPT_S or self._network.has_news(self._raw)
-        return None
+async def _body(response: httpx.Response, longest: int) -> bytes:
+    """The whole body, unpacked; at most so many bytes of it, packed or unpacked."""
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding not in ("gzip", "identity"):
+        raise InvalidResponse(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+    unpack = zlib.decompressobj(31) if encoding == "gzip" else None
+    body, came = bytearray(), 0
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(response.stream))) as chunks:
+        async for chunk in chunks:
+            came += len(chunk)
+            body += unpack.decompress(chunk, longest + 1 - len(body)) if unpack else chunk
+            if max(came, len(body)) > longest:
+                raise InvalidResponse(f"the answer is longer than {longest} bytes")
+    if unpack and body and not unpack.eof:
+        raise InvalidResponse("the answer broke off")
+    return bytes(body)
 
 
 @contextmanager
-def _within(seconds: float | None, too_slow: type[Exception], broken: type[Exception]) -> Iterator[None]:
-    """Ends what takes longer, and gives errors httpcore's names."""
+def _mapped() -> Iterator[None]:
+    """httpx's errors as ours, each with a reason a person understands."""
     try:
-        with trio.fail_after(inf if seconds is None else seconds):
-            yield
-    except trio.TooSlowError as error:
-        raise too_slow(str(error)) from error
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise broken(str(error)) from error
+        yield
+    except httpx.ConnectError as error:
+        cause = _root(error)
+        if isinstance(cause, ssl.SSLCertVerificationError):  # it may be renewed, or the clock set, or a portal left
+            raise NoResponse(f"its TLS certificate cannot be trusted: {cause.verify_message}") from error
+        raise NoResponse(f"cannot connect: {cause}") from error
+    except httpx.TimeoutException as error:
+        raise NoResponse("no answer in time") from error
+    except (httpx.RemoteProtocolError, zlib.error) as error:
+        raise InvalidResponse(f"the answer broke off or cannot be decoded: {error}") from error
+    except httpx.TransportError as error:
+        raise NoResponse(f"the connection failed: {_root(error) or type(error).__name__}") from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """The innermost error, with the system's own words.
+
+    It lies beneath causes, and inside the group of all attempts to connect.
+    """
+    while True:
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+        deeper = inner or error.__cause__ or error.__context__
+        if deeper is None:
+            return error
+        error = deeper

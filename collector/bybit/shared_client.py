@@ -14,6 +14,7 @@ from collector.bybit.address_limit import open_address_limit
 from collector.bybit.clock import Clock
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
+from collector.bybit.throttle import Throttle
 from collector.core.counters import Counters
 from collector.core.text import moment_text
 from collector.errors import Banned
@@ -37,5 +38,5 @@ async def open_shared_rest(settings: Settings, machine: Machine) -> AsyncIterato
         if left_s := max(rate_ban.left_s, limit.banned_s):
             until = moment_text(rate_ban.now_ms() + round(left_s * 1000))
             raise Banned(f"a rate ban is on until {until} UTC; nothing is asked before it ends")
-        async with open_rest(settings, rate_ban, Counters(), Clock(), machine, limit=limit) as rest:
+        async with open_rest(settings, Throttle(settings, rate_ban, limit), Counters(), Clock(), machine) as rest:
             yield rest

@@ -34,6 +34,7 @@ from collector.bybit.proxies import proxy_for
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.rest_client import Rest, open_rest
+from collector.bybit.throttle import Throttle
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -255,7 +256,8 @@ async def _serve(run: _Run) -> Outcome:
         ledger = stock.ledger
         rate_ban = RateBan(ledger.ban_until_ms(), ledger.save_ban, run.machine.clock.now_ms, ledger.ban_until_ms)
         served = ledger.claimed or bool(stock.store.every_series())
-        rest_opened = open_rest(run.settings, rate_ban, counters, clock, run.machine, served=served, limit=limit)
+        throttle = Throttle(run.settings, rate_ban, limit, RestState(ever_served=served))
+        rest_opened = open_rest(run.settings, throttle, counters, clock, run.machine)
         async with rest_opened as rest, trio.open_nursery() as outer:
             stations = _wired(run, stock, rest, limit, every_series, counters, clock)
             async with _kept(failures), trio.open_nursery() as inner:

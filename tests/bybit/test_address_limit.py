@@ -17,9 +17,11 @@ import trio.testing
 
 from collector.bybit.address_limit import AddressLimit, open_address_limit
 from collector.bybit.clock import Clock
+from collector.bybit.http_transport import HttpClient
 from collector.bybit.limit_file import LimitFile
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
+from collector.bybit.throttle import Throttle
 from collector.machine import THIS_MACHINE
 from collector.sandbox import Limits, open_sandbox
 from collector.settings.settings import Settings
@@ -171,8 +173,10 @@ async def test_a_stopped_process_with_the_lock_stops_nobody(autojump_clock: Cloc
 async def rest(exchange: FakeExchange, limit: AddressLimit, until_ms: int = 0) -> AsyncIterator[Rest]:
     settings = Settings(rest_url="http://localhost:1", ban_wait_s=60.0, bulk_request_delay_ms=0)
     rate_ban = RateBan(until_ms, exchange.remember, exchange.local.now_ms)
-    transport = httpx.MockTransport(exchange.answer)
-    async with open_rest(settings, rate_ban, exchange.counters, Clock(), THIS_MACHINE, transport, limit=limit) as rest:
+    http = HttpClient(lambda: httpx.MockTransport(exchange.answer))
+    async with open_rest(
+        settings, Throttle(settings, rate_ban, limit), exchange.counters, Clock(), THIS_MACHINE, http
+    ) as rest:
         yield rest
 
 

@@ -7,7 +7,6 @@ import trustme
 
 from collector.bybit.certificates import trusted
 from collector.bybit.clock import Clock
-from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import open_rest
 from collector.core.counters import Counters
 from collector.errors import Unreachable
@@ -16,6 +15,7 @@ from collector.sandbox import open_sandbox
 from collector.settings.settings import Settings
 from tests.bybit.test_proxies import ask, ping
 from tests.support.market import market
+from tests.support.throttle import throttle_for
 
 
 @pytest.mark.parametrize("known_to", ["the system", "certifi"])
@@ -40,9 +40,7 @@ async def test_an_authority_that_is_installed_while_waiting_is_trusted(
     monkeypatch.setenv("SSL_CERT_FILE", str(store))
     async with open_sandbox(market(), tls=True, ca_file=ca_file) as box:
         settings = Settings(rest_url=box.url, bulk_max_retries=1)
-        async with open_rest(
-            settings, RateBan(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE
-        ) as rest:
+        async with open_rest(settings, throttle_for(settings), Counters(), Clock(), THIS_MACHINE) as rest:
             with pytest.raises(Unreachable, match="certificate cannot be trusted"):
                 await rest.server_time()
             ca_file.replace(store)

@@ -10,7 +10,6 @@ import trio
 from trio.testing import MockClock
 
 from collector.bybit.clock import Clock
-from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
 from collector.errors import Unreachable
@@ -20,6 +19,7 @@ from collector.sandbox import open_sandbox
 from collector.settings.settings import Settings
 from tests.simulation.network import Network
 from tests.support.market import market
+from tests.support.throttle import throttle_for
 
 
 class Memory(Network):
@@ -41,8 +41,7 @@ async def asking(network: Memory) -> AsyncIterator[Rest]:
     machine = Machine(network=network)
     async with open_sandbox(market(), network=network) as box:
         settings = Settings(rest_url=box.url, bulk_max_retries=1, bulk_request_delay_ms=0)
-        rate_ban = RateBan(0, lambda _: None, lambda: 0)
-        async with open_rest(settings, rate_ban, Counters(), Clock(), machine) as rest:
+        async with open_rest(settings, throttle_for(settings), Counters(), Clock(), machine) as rest:
             yield rest
 
 

@@ -14,7 +14,6 @@ import trustme
 
 from collector.bybit.clock import Clock
 from collector.bybit.proxies import proxy_for
-from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import open_rest
 from collector.bybit.stream_connection import StreamLost, open_stream
 from collector.core.counters import Counters
@@ -24,6 +23,7 @@ from collector.pipeline.service import serve
 from collector.sandbox import open_sandbox
 from collector.settings.settings import Settings
 from tests.support.market import market, settings_for
+from tests.support.throttle import throttle_for
 
 REST = "https://api.bybit.com"
 STREAM = "wss://stream.bybit.com/v5/public/linear"
@@ -191,7 +191,7 @@ async def listening(
 
 async def ask(url: str) -> int:
     settings = Settings(rest_url=url, bulk_max_retries=1, ban_wait_s=600)
-    async with open_rest(settings, RateBan(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE) as rest:
+    async with open_rest(settings, throttle_for(settings), Counters(), Clock(), THIS_MACHINE) as rest:
         return await rest.server_time()
 
 

@@ -13,6 +13,7 @@ import trio
 
 from collector.bybit.clock import Clock
 from collector.bybit.exchange_state import RestState
+from collector.bybit.http_transport import HttpClient
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
@@ -23,6 +24,7 @@ from collector.sandbox.rest import pages
 from collector.settings.settings import Settings
 from tests.support.candles import BTC, T0, span, spans
 from tests.support.replies import instruments_body, kline_body
+from tests.support.throttle import throttle_for
 
 Reply = httpx.Response | Exception
 NOW = T0 + 10**9
@@ -99,10 +101,9 @@ class FakeExchange:
         )
         recorded = None if self.written is None else lambda: self.written or 0
         rate_ban = RateBan(until_ms, self.remember, self.local.now_ms, recorded)
-        transport = httpx.MockTransport(self.answer)
-        async with open_rest(
-            settings, rate_ban, self.counters, Clock(), THIS_MACHINE, transport, served=served
-        ) as rest:
+        http = HttpClient(lambda: httpx.MockTransport(self.answer))
+        throttle = throttle_for(settings, rate_ban, served=served)
+        async with open_rest(settings, throttle, self.counters, Clock(), THIS_MACHINE, http) as rest:
             self.state = rest.state
             yield rest
 
@@ -215,7 +216,7 @@ async def test_an_address_that_is_none_is_a_mistake_in_the_settings() -> None:
 async def test_an_exchange_elsewhere_without_tls_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     for url in ("http://proxy.example", "http://127.0.0.1:1"):
         settings = Settings(rest_url=url, enable_websocket=False)
-        async with open_rest(settings, RateBan(0, lambda _: None, lambda: 0), Counters(), Clock(), THIS_MACHINE):
+        async with open_rest(settings, throttle_for(settings), Counters(), Clock(), THIS_MACHINE):
             pass
     assert [record.getMessage() for record in caplog.records] == [
         "connection not encrypted address=http://proxy.example"

@@ -18,7 +18,7 @@ import trio
 import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
-from collector.bybit import rest_client
+from collector.bybit import retrying
 from collector.bybit.rest_protocol import STATUS
 from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
@@ -54,7 +54,7 @@ MB = 1_000_000
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "_LOOK_EVERY_S", 0.05)
-    monkeypatch.setattr(rest_client, "backoff_s", lambda tries, jitter: 0.01 * tries)
+    monkeypatch.setattr(retrying, "backoff_s", lambda tries, jitter: 0.01 * tries)
     monkeypatch.setattr(pacing, "_RETRY_PAUSE_S", 0.01)
 
 
@@ -546,7 +546,7 @@ async def test_while_the_exchange_gives_no_answer_it_is_not_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "_WAITS_S", 0.1)
-    monkeypatch.setattr(rest_client, "backoff_s", lambda tries, jitter: 2.0 if tries == 8 else 0.01)
+    monkeypatch.setattr(retrying, "backoff_s", lambda tries, jitter: 2.0 if tries == 8 else 0.01)
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path, bulk_max_retries=20)
         async with collecting(settings) as run:

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from collector.bybit.clock import Clock
+from collector.bybit.http_transport import HttpClient
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import open_rest
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
@@ -32,6 +33,7 @@ from collector.sandbox.exchange import Exchange
 from collector.sandbox.messages import Request
 from collector.settings.settings import Settings
 from tests.support.replies import with_bad_rows
+from tests.support.throttle import throttle_for
 
 NOW = 1_714_566_645_000  # 2024-05-01 12:30:45
 LISTED = NOW - 3 * DAY_MS - 777_000
@@ -70,9 +72,11 @@ class World:
     @asynccontextmanager
     async def reconciler(self, retry_forever: bool = False) -> AsyncIterator[Reconciler]:
         rate_ban = RateBan(0, lambda _: None, lambda: round(trio.current_time() * 1000))
-        transport, clock = httpx.MockTransport(self.answer), Clock()
+        http, clock = HttpClient(lambda: httpx.MockTransport(self.answer)), Clock()
         async with (
-            open_rest(self.settings, rate_ban, self.counters, clock, THIS_MACHINE, transport) as rest,
+            open_rest(
+                self.settings, throttle_for(self.settings, rate_ban), self.counters, clock, THIS_MACHINE, http
+            ) as rest,
             trio.open_nursery() as nursery,
         ):
             history = History(rest, self.coverage, self.counters, self.gate, retry_forever)
