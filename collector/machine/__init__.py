@@ -1,11 +1,10 @@
-"""The machine a collector runs on: time, chance, threads, network and disk. Whoever starts one hands it a machine.
+"""The machine: clock, chance, threads, network and disk.
 
-Nothing else in the package asks the operating system for any of these, so a simulation that passes a machine of its own
-decides all that can differ between two runs. Each part goes to those who need it, from the top down, and stays the same
-for as long as they live.
+This folder is the only way to the operating system for all of these. Whoever starts a collector hands it a machine, and
+each part goes down to those who need it. A simulation passes a machine of its own, and so decides everything that can
+differ between two runs.
 
-A script that only reads needs the disk alone, so the machine as a whole is imported when it is first asked for: it
-takes trio.
+`Machine` is imported on first use, because it takes trio: a script that only reads needs the disk alone.
 """
 
 from importlib import import_module

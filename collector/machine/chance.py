@@ -1,22 +1,22 @@
-"""What is left to chance: pauses that differ between processes, and names that nobody else has."""
+"""Chance: pauses that differ between processes, and unique names."""
 
 import random
 import secrets
 
 
 class Chance:
-    """Dice, and names."""
+    """Random numbers and names from the operating system."""
 
     def fraction(self) -> float:
-        """A number from 0 up to 1, without 1."""
+        """A number in [0, 1)."""
         return random.random()
 
     def below(self, most: int) -> int:
-        """A whole number from 0 up to this one, without it."""
+        """A whole number in [0, most)."""
         return random.randrange(most)
 
     def name(self) -> str:
-        """Sixteen hexadecimal digits, unlike those of any other process."""
+        """Sixteen hexadecimal digits, unique among processes."""
         return secrets.token_hex(8)
 
 

@@ -1,41 +1,44 @@
-"""The clocks of the machine. None of them decides whether a candle is closed: the exchange's time does."""
+"""The local clocks.
+
+Whether a candle has closed is the exchange's time to say.
+"""
 
 import time
 from pathlib import Path
 
 
 class LocalClock:
-    """Three clocks: one that people read, one that only runs forward, and one that all processes share."""
+    """Wall clock, monotonic clock, and the clock since boot."""
 
     def now_ms(self) -> int:
-        """What the clock on the wall says, in epoch milliseconds. Somebody may set it to anything at any moment."""
+        """Wall clock in epoch milliseconds; it can be set at any moment."""
         return self.now_ns() // 1_000_000
 
     def now_ns(self) -> int:
-        """The same to the nanosecond, as file systems note it."""
+        """Wall clock in epoch nanoseconds, as in file times."""
         return time.time_ns()
 
     def elapsed_s(self) -> float:
-        """Seconds since some moment, the same for the life of the process."""
+        """Monotonic clock in seconds, from an arbitrary start."""
         return self.elapsed_ns() / 1e9
 
     def elapsed_ns(self) -> int:
-        """The same in nanoseconds."""
+        """Monotonic clock in nanoseconds."""
         return time.monotonic_ns()
 
     def since_boot_s(self) -> float:
-        """Seconds since the machine was started, with sleep where the system can tell: the same in every process."""
+        """Seconds since boot, the same in every process; time asleep counts where the system can tell."""
         return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     def boot_id(self) -> str:
-        """What tells one start of the machine from the next, where the system says so."""
+        """Identifier of this boot; empty where the system has none."""
         try:
             return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return ""
 
     def pause(self, seconds: float) -> None:
-        """Holds this thread up for a moment."""
+        """Blocks this thread."""
         time.sleep(seconds)
 
 

@@ -1,7 +1,7 @@
-"""Unix sockets by the name they have in a directory. Only their own user (and root) may connect.
+"""Unix sockets by their name in a directory.
 
-What has the name of one that is to be bound is a leftover of a crash or was put there, and is removed, never followed.
-Everything here blocks, for a moment.
+Their user and root may connect. Binding removes whatever has the name: it is a leftover of a crash, or was put there.
+Everything here blocks for a moment.
 """
 
 import os
@@ -19,17 +19,17 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 @attrs.frozen
 class LocalSocket:
-    """A name at which one process listens and others ask."""
+    """A name where one process listens and others connect."""
 
     directory: Path
     name: str
 
     def listen(self) -> trio.abc.Listener[trio.abc.HalfCloseableStream]:
-        """A listener there, for trio. Raises as `bind` does."""
+        """A trio listener; raises as `bind` does."""
         return trio.SocketListener(trio.socket.from_stdlib_socket(self.bind()))
 
     def bind(self) -> socket.socket:
-        """A socket that listens there.
+        """A listening socket.
 
         Raises:
             OSError: the file system lacks sockets, or something is in the way.
@@ -48,10 +48,10 @@ class LocalSocket:
         return bound
 
     def connect(self, within_s: float) -> socket.socket:
-        """A connection to whoever listens there.
+        """A connection to the listener.
 
         Raises:
-            OSError: nobody does, or we may not ask.
+            OSError: nobody listens, or permission is denied.
         """
         connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -64,7 +64,7 @@ class LocalSocket:
         return connected
 
     def is_bound(self) -> bool:
-        """Whether the socket is where whoever asks looks for it."""
+        """Whether the name is a socket."""
         return (self.directory / self.name).is_socket()
 
     def remove(self) -> None:
@@ -73,7 +73,7 @@ class LocalSocket:
 
     @contextmanager
     def _address(self) -> Iterator[str]:
-        """It has room for 107 bytes, so the way to a deep directory is shortened to a descriptor."""
+        """The address, at most 107 bytes: a deep directory is shortened to its descriptor."""
         if not _DESCRIPTORS.exists():
             yield str(self.directory / self.name)
             return

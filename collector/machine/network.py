@@ -1,4 +1,4 @@
-"""Connections: those we make, and those we wait for."""
+"""TCP connections and listeners, Unix sockets, datagrams."""
 
 import os
 import select
@@ -20,47 +20,47 @@ Listener = trio.abc.Listener[trio.abc.HalfCloseableStream]
 
 
 class Network:
-    """TCP, and sockets in the file system. A simulated one has connections in memory."""
+    """The network of this machine; a simulated one connects in memory."""
 
     async def connect(self, host: str, port: int) -> Stream:
-        """A connection to a host.
+        """A TCP connection.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the connection failed.
         """
         return await trio.open_tcp_stream(host, port)
 
     async def listen(self, host: str, port: int) -> Sequence[Listener]:
-        """Listeners at a port of this machine, or at any free one for 0.
+        """Listeners at a local port; 0 takes a free one.
 
         Raises:
-            OSError: it is taken, or not allowed.
+            OSError: the port is taken, or permission is denied.
         """
         return await trio.open_tcp_listeners(port, host=host)
 
     def address_of(self, end: Stream | Listener) -> tuple[str, int]:
-        """The host and the port of our side; of a Unix socket its name, and no port."""
+        """Host and port of our end; name and port 0 of a Unix socket."""
         assert isinstance(end, trio.SocketStream | trio.SocketListener)
         return _host_and_port(end.socket.getsockname())
 
     def peer_of(self, stream: Stream) -> tuple[str, int]:
-        """The same of the other side.
+        """Host and port of the other end.
 
         Raises:
-            OSError: it is gone.
+            OSError: it is disconnected.
         """
         assert isinstance(stream, trio.SocketStream)
         return _host_and_port(stream.socket.getpeername())
 
     def has_news(self, stream: Stream) -> bool:
-        """Whether something has arrived, the end for one, that nobody has read."""
+        """Whether bytes or the end of the stream can be read."""
         assert isinstance(stream, trio.SocketStream)
         poll = select.poll()
         poll.register(stream.socket, select.POLLIN)
         return bool(poll.poll(0))
 
     def reset(self, stream: Stream) -> None:
-        """Ends a connection at once, and has the other side told that it was no orderly end."""
+        """Closes a connection with a TCP reset."""
         assert isinstance(stream, trio.SocketStream)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
         stream.socket.close()
@@ -70,7 +70,7 @@ class Network:
         return LocalSocket(directory, name)
 
     def send_datagram(self, address: str, words: bytes) -> None:
-        """Sends a datagram to a Unix socket, without waiting; a leading @ stands for one that is in no file system.
+        """Sends a datagram to a Unix socket; a leading @ means the abstract namespace.
 
         Raises:
             OSError: nobody listens there.
@@ -80,8 +80,7 @@ class Network:
             sock.sendto(words, "\0" + address[1:] if address.startswith("@") else address)
 
     def shared_directories(self) -> Sequence[str]:
-        """The directories in which the processes that share our address on the network find one another, the best
-        first."""
+        """Directories where the processes behind one network address meet, the best first."""
         return SHARED_DIRECTORIES
 
 

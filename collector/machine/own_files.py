@@ -1,13 +1,12 @@
-"""The small files of our own, such as lock, ban and log: how they are opened, read, made and replaced.
+"""The collector's own small files: lock, ban, log and the like.
 
-Somebody may have put something else in the place of such a file: a link to a file of theirs, a pipe whose opening waits
-for ever, a device. So only a regular file is opened, by its own name, and nothing waits; the directories on the way may
-be links. Reading is bounded. What is made is new, has an explicit mode, and is on the disk for good once its directory
-is synced. Candle files are another matter: they may be links.
+Their names may be taken by something hostile: a link to another user's file, a pipe whose opening blocks, a device. So a
+file is opened if it is regular, by its own name, without blocking; directories on the way may be links. Reading is
+bounded. A new file has an explicit mode and is durable once its directory is synced. Candle files may be links; they are
+opened elsewhere.
 
-What root makes in somebody else's directory is given to the owner of that directory, as SQLite does with its journals:
-a command under sudo leaves nothing that a service cannot write. Errors are `OSError`; `not_written` makes a
-sentence of one.
+What root creates in another user's directory is given to that user, as SQLite does with its journals: so the service can
+write what a command under sudo left. Errors are `OSError`; `not_written` turns one into a sentence.
 """
 
 import errno
@@ -30,14 +29,14 @@ _KINDS = {
 
 
 class NotAFile(OSError):
-    """Something else than a regular file has the name of one of ours; `strerror` says what."""
+    """The name belongs to something else than a regular file; `strerror` says what."""
 
 
 def open_own(disk: Disk, path: Path, flags: int, mode: int = 0o644) -> int:
-    """Opens a regular file by its own name, without waiting; its descriptor.
+    """Descriptor of a regular file, opened by its own name without blocking.
 
     Raises:
-        NotAFile: it is a link, a directory, a pipe or the like, or, if it is to be written, has a second name.
+        NotAFile: it is a link, a directory, a pipe or the like, or, for writing, has a second hard link.
         OSError: the system refuses.
     """
     try:
@@ -58,9 +57,9 @@ def open_own(disk: Disk, path: Path, flags: int, mode: int = 0o644) -> int:
 
 
 def expect_own(path: Path) -> None:
-    """Looks before somebody else opens a file by its name, such as SQLite; one that is not there is as good.
+    """Checks a name before a library such as SQLite opens it; a missing file passes.
 
-    It is not opened: closing it would take the locks away that SQLite holds on it in this process.
+    The file stays closed here: closing a descriptor of it would release the locks that SQLite holds in this process.
 
     Raises:
         NotAFile: as `open_own` does for writing.
@@ -72,7 +71,7 @@ def expect_own(path: Path) -> None:
 
 
 def read_own(disk: Disk, path: Path) -> bytes:
-    """All of a file that is as short as it should be."""
+    """The bytes of a file, at most 64 KiB."""
     file = open_own(disk, path, os.O_RDONLY)
     try:
         data = disk.read(file, _LONGEST + 1)
@@ -84,10 +83,10 @@ def read_own(disk: Disk, path: Path) -> bytes:
 
 
 def create_own(disk: Disk, path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Writes a new file, and returns when it is on the disk; its name is, once the directory is synced.
+    """Writes and syncs a new file; its name is durable once the directory is synced.
 
     Raises:
-        FileExistsError: there is something of this name.
+        FileExistsError: the name is taken.
     """
     file = open_own(disk, path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
@@ -98,7 +97,7 @@ def create_own(disk: Disk, path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def replace_own(disk: Disk, path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Puts a new file in the place of what has its name, for good; until then, that stands as it was."""
+    """Replaces a file atomically and durably."""
     new = disk.spare_name(path)  # others may do the same at this moment
     try:
         create_own(disk, new, data, mode)
@@ -116,7 +115,7 @@ def remove_if_there(disk: Disk, path: Path) -> None:
 
 
 def make_directory(disk: Disk, path: Path) -> None:
-    """Makes a directory, and those above it, for good. One that is there may be a link."""
+    """Creates a directory and its parents, durably; an existing one may be a link."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -132,7 +131,7 @@ def make_directory(disk: Disk, path: Path) -> None:
 
 
 def sync_directory(disk: Disk, path: Path) -> None:
-    """Returns when every name in a directory is on the disk."""
+    """Returns once the names in a directory are on the disk."""
     directory = disk.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         disk.sync(directory)
@@ -141,7 +140,7 @@ def sync_directory(disk: Disk, path: Path) -> None:
 
 
 def give_to_owner_of(directory: Path, made: int | Path) -> None:
-    """Gives what root has made in somebody else's directory to them."""
+    """Gives what root created to the owner of the directory."""
     if os.geteuid() or not (owner := directory.stat()).st_uid:
         return
     with suppress(PermissionError):  # root of another machine, over the network
@@ -149,7 +148,7 @@ def give_to_owner_of(directory: Path, made: int | Path) -> None:
 
 
 def owner_of(path: Path) -> str:
-    """The user to whom a file belongs, or the directory it would be in; a number where there is no name."""
+    """The user who owns a path or its nearest existing parent; a number if the user has no name."""
     while not os.path.lexists(path) and path.parent != path:
         path = path.parent
     number = os.lstat(path).st_uid
@@ -160,7 +159,7 @@ def owner_of(path: Path) -> str:
 
 
 def is_known(user: str) -> bool:
-    """Whether it is the name of a user of this machine."""
+    """Whether this machine knows the user."""
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -169,7 +168,7 @@ def is_known(user: str) -> bool:
 
 
 def reason(path: Path, error: OSError) -> str:
-    """Why a file could not be used; where we may not, to whom what the system refused belongs."""
+    """Why a path could not be used; for a permission error, also who owns it."""
     text = error.strerror or str(error)
     if error.errno not in (errno.EACCES, errno.EPERM):
         return text
@@ -181,7 +180,10 @@ def reason(path: Path, error: OSError) -> str:
 
 
 def not_written(key: str, directory: Path, error: OSError) -> CollectorError:
-    """A setting is wrong if it names what can be no directory; any other trouble is the disk's, and may pass."""
+    """The error for a directory that cannot be written.
+
+    A path that cannot be a directory is a wrong setting; any other error is the disk's, and may pass.
+    """
     refused = Path(error.filename) if isinstance(error.filename, str) else directory
     path = refused if refused.is_relative_to(directory) else directory
     what = f"[storage] {key}: {path} cannot be written ({reason(path, error)})"
@@ -190,7 +192,7 @@ def not_written(key: str, directory: Path, error: OSError) -> CollectorError:
 
 
 def _not_a_file(path: Path) -> NotAFile | None:
-    """What stands in the way of opening it, if that is its kind."""
+    """The error if the path is something else than a regular file."""
     try:
         _expect_regular(path, os.lstat(path))
     except NotAFile as found:

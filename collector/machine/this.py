@@ -1,4 +1,4 @@
-"""All parts of the machine together, and the real one."""
+"""The parts of a machine together, and the real machine."""
 
 import attrs
 
@@ -11,7 +11,7 @@ from collector.machine.threads import Threads
 
 @attrs.frozen
 class Machine:
-    """The real one; a simulated one has other parts."""
+    """Clock, chance, threads, network and disk; the real ones by default."""
 
     clock: LocalClock = attrs.field(factory=LocalClock)
     chance: Chance = attrs.field(factory=Chance)

@@ -1,4 +1,4 @@
-"""Blocking work in a thread, and what is done where the system has run out of threads."""
+"""Blocking work in threads; without a free thread, in the caller's."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -15,14 +15,15 @@ _NONE_LEFT = "can't start new thread"  # how Python says it, in a RuntimeError l
 
 
 class Threads:
-    """Threads for work that blocks. A simulated one does the work at once."""
+    """Worker threads; the simulated ones run work inline."""
 
     async def run(
         self, work: Callable[[], T], limiter: trio.CapacityLimiter | None = None, *, abandon: bool = False
     ) -> T:
-        """Runs work in a thread; without one, here and now. It is waited for also when that is cancelled, or abandoned.
+        """Runs work in a thread, or inline if none can be started.
 
-        A limit on threads or memory may pass. Until then all else waits for the disk, and no candle is lost.
+        Cancelling waits for the work; with `abandon` it leaves the work behind. A shortage of threads or memory may
+        pass: until then everything else waits for the disk, and every candle is kept.
         """
         try:
             return await trio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=abandon)
@@ -33,10 +34,10 @@ class Threads:
         return work()
 
     def run_on_each(self, work: Callable[[T], None], items: Sequence[T], at_once: int) -> None:
-        """Does blocking work on every item, on several at once; the caller's thread takes part, and is enough.
+        """Runs blocking work on every item, `at_once` in parallel, the caller's thread included.
 
         Raises:
-            Exception: the first that the work raised; no item is begun after it.
+            Exception: the first that the work raised; items after it are left.
         """
         waiting, errors = iter(items), list[Exception]()
 
