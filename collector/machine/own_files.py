@@ -1,12 +1,12 @@
 """The collector's own small files: lock, ban, log and the like.
 
-Their names may be taken by something hostile: a link to another user's file, a pipe whose opening blocks, a device. So a
-file is opened if it is regular, by its own name, without blocking; directories on the way may be links. Reading is
-bounded. A new file has an explicit mode and is durable once its directory is synced. Candle files may be links; they are
-opened elsewhere.
+Their names may be taken by something hostile: a link to another user's file, a pipe whose opening blocks, a device. So
+a file is opened if it is regular, by its own name, without blocking; directories on the way may be links. Reading is
+bounded. A new file has an explicit mode and is durable once its directory is synced. Candle files may be links; other
+modules open them.
 
-What root creates in another user's directory is given to that user, as SQLite does with its journals: so the service can
-write what a command under sudo left. Errors are `OSError`; `not_written` turns one into a sentence.
+What root creates in another user's directory is given to that user, as SQLite does with its journals: so the service
+can write what a command under sudo left. Errors are `OSError`; `not_written` turns one into a sentence.
 """
 
 import errno
