@@ -98,7 +98,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "commands.signals": "the terminal",
         "commands.standard_streams": "the terminal",
         "storage.inspection": "names the type of what is mapped",
-        "storage.ledger": "a database in memory, to know the shape of ours by",
         "logs.file": "the log's own file",
         "storage.data_directory": "only looks whether a directory may be read",
         "sandbox.market.replay": "the exchange's side: files of the user's that it serves",

@@ -16,7 +16,7 @@ from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.machine.disk import Disk
 from collector.settings.settings import Settings
-from collector.storage.ledger import LedgerSnapshot, read_ledger
+from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import as_of_ms, known_series
 
 

@@ -17,7 +17,7 @@ from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lin
 from collector.integrity.examination import MOST, Examination, split_rows
 from collector.integrity.findings import Comparison
 from collector.machine.disk import Disk
-from collector.storage.ledger import read_disagreements
+from collector.storage.ledger_reading import read_disagreements
 
 _END = 256  # bytes: some two rows
 

@@ -20,7 +20,7 @@ from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.data_directory import refuse_if_absent
 from collector.storage.inspection import Checkpoint, file_exists, mmap_file, valid_checkpoint
-from collector.storage.ledger import read_ledger
+from collector.storage.ledger_reading import read_ledger
 from collector.storage.recovery import recover
 from collector.storage.stored import as_of_ms, known_series
 

@@ -26,7 +26,8 @@ from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.data_directory import OWN, checked_identity, refuse_if_locked
 from collector.storage.inspection import Bytes, Checkpoint
-from collector.storage.ledger import Ledger, LedgerSnapshot, read_ledger
+from collector.storage.ledger import Ledger
+from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import as_of_ms, known_series
 
 log = get_logger(__name__)

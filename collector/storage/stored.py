@@ -11,7 +11,7 @@ from collector.errors import SettingsError
 from collector.machine.disk import Disk
 from collector.storage.data_directory import refuse_if_absent
 from collector.storage.defects import parse_open_ms
-from collector.storage.ledger import LedgerSnapshot, read_ledger
+from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 
 _END = 256  # bytes: some two rows
 

@@ -31,7 +31,8 @@ from collector.settings.settings import Settings
 from collector.storage.csv_store import Finding, SeriesFile, Store
 from collector.storage.data_directory import OWN
 from collector.storage.inspection import Checkpoint
-from collector.storage.ledger import Ledger, LedgerSnapshot, open_ledger, read_ledger
+from collector.storage.ledger import Ledger, open_ledger
+from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from tests.simulation.machine import InlineThreads
 from tests.support.candles import BTC, T0, content, joined, row, rows, span, spans
 from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk

@@ -1,11 +1,12 @@
 """The ledger: it outlives the process, guards the directory, and never stands in the way when it is broken."""
 
-import json
 import os
 import shutil
+import sqlite3
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -13,14 +14,17 @@ import pytest
 
 from collector.core.candle import DAY_MS, Series, timeframe
 from collector.core.coverage import CoverageIndex
+from collector.core.disagreements import Known
 from collector.core.missing import State
 from collector.core.spans import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.machine.disk import THIS_DISK
 from collector.storage.data_directory import OWN, record_ban, recorded_ban, refuse_if_locked
 from collector.storage.inspection import Checkpoint
-from collector.storage.ledger import open_ledger, read_ledger
+from collector.storage.ledger import open_ledger
+from collector.storage.ledger_reading import read_disagreements, read_ledger
 from tests.support.candles import BTC, T0, span, spans
+from tests.support.ledgers import as_version_0, write_version_0
 from tests.support.users import NOBODY, as_user, needs_root, open_place
 
 ETH = Series("ETHUSDT", timeframe("60"))
@@ -51,19 +55,93 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
 
 
 def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> None:
-    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        entry = {
-            "wanted": [[T0, T0 + 600_000]],
-            "held": [],
-            "notes": [[T0, T0 + 60_000, "before-listing", 1, T0, "the exchange has no earlier candle"]],
-            "mark": None,
-        }
-        ledger._database.execute("insert into series values ('BTCUSDT_1', ?)", [json.dumps(entry).encode()])
-        ledger._database.execute("create table symbol (name text primary key, entry blob not null) without rowid")
-        ledger._database.execute("insert into symbol values ('BTCUSDT', ?)", [b"[null, 1, 1]"])
-        ledger._database.commit()
+    reopened(tmp_path)
+    entry = {
+        "wanted": [[T0, T0 + 600_000]],
+        "held": [],
+        "notes": [[T0, T0 + 60_000, "before-listing", 1, T0, "the exchange has no earlier candle"]],
+        "mark": None,
+    }
+    write_version_0(tmp_path / OWN / "ledger.db", {"BTCUSDT_1": entry}, sealed=False)
     coverage, _ = reopened(tmp_path)
     assert coverage[BTC].gaps[0].due_ms == T0 + DAY_MS
+
+
+def gapped(directory: Path) -> CoverageIndex:
+    """A ledger of a series with gaps of three states."""
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(-5, 100))
+    coverage.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
+    coverage.fail(BTC, span(50, 60), "HTTP 502", T0)
+    coverage[BTC].set_listing_date(T0 - 5 * 60_000, T0, T0)
+    with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
+        ledger.save(coverage, {BTC: Checkpoint(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))})
+    return coverage
+
+
+def rows_in_sql(directory: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(directory / OWN / "ledger.db")) as database:
+        return database.execute(query).fetchall()
+
+
+def test_gaps_can_be_asked_for_in_sql(tmp_path: Path) -> None:
+    gapped(tmp_path)
+    found = rows_in_sql(tmp_path, "select symbol, timeframe, start, end, state, tries, why from gaps order by start")
+    minute = 60_000
+    assert found == [
+        ("BTCUSDT", "1", T0 - 5 * minute, T0, "before-listing", 1, "the exchange has no earlier candle"),
+        ("BTCUSDT", "1", T0 + 40 * minute, T0 + 45 * minute, "retrying", 1, "the exchange's answer leaves it out"),
+        ("BTCUSDT", "1", T0 + 50 * minute, T0 + 60 * minute, "pending", 1, "HTTP 502"),
+    ]
+
+
+def test_a_gap_that_is_filled_leaves_the_table(tmp_path: Path) -> None:
+    coverage = gapped(tmp_path)
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.load(CoverageIndex())
+        ledger.save(coverage, {BTC: None})
+        coverage.answer(BTC, span(40, 60), spans(40, 60), T0)
+        ledger.save(coverage, {BTC: None})
+        ledger.save(coverage, {BTC: None})
+    assert rows_in_sql(tmp_path, "select state from gaps") == [("before-listing",)]
+    assert reopened(tmp_path)[0][BTC].gaps == coverage[BTC].gaps
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_an_older_ledger_is_migrated_and_keeps_everything(tmp_path: Path, sealed: bool) -> None:
+    coverage = gapped(tmp_path)
+    as_version_0(tmp_path / OWN / "ledger.db", sealed=sealed)
+    read = read_ledger(tmp_path, "linear")
+    assert rows_in_sql(tmp_path, "pragma user_version") == [(0,)]  # who only looks migrates nothing
+    again, checkpoints = reopened(tmp_path)
+    assert rows_in_sql(tmp_path, "pragma user_version") == [(1,)]
+    assert rows_in_sql(tmp_path, "select count(*) from gaps") == [(3,)]
+    assert again[BTC].gaps == read.coverage[BTC].gaps == coverage[BTC].gaps
+    assert again[BTC].wanted == spans(-5, 100)
+    assert checkpoints == read.checkpoints
+    assert reopened(tmp_path) == (again, checkpoints)
+    assert not (tmp_path / OWN / "unreadable-ledger.db").exists()
+
+
+def test_known_disagreements_outlive_the_migration(tmp_path: Path) -> None:
+    known = {T0: Known(b"12345678", T0, 1)}
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.save_disagreements(ETH, BTC, known)
+    with closing(sqlite3.connect(tmp_path / OWN / "ledger.db")) as database:
+        database.executescript("drop table gaps; pragma user_version = 0")
+    reopened(tmp_path)
+    assert read_disagreements(THIS_DISK, tmp_path, ETH, BTC) == known
+
+
+def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gapped(tmp_path)
+    with closing(sqlite3.connect(tmp_path / OWN / "ledger.db")) as database:
+        database.execute("pragma user_version = 7")
+    with pytest.raises(StorageError, match="a later collector wrote it: its schema has version 7, 1 is the last known"):
+        read_ledger(tmp_path, "linear")
+    assert reopened(tmp_path) == (CoverageIndex(), {})
+    assert "a later collector wrote it" in caplog.text
+    assert (tmp_path / OWN / "unreadable-ledger.db").exists()
 
 
 def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

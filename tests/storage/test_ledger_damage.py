@@ -1,6 +1,5 @@
 """A damaged ledger: no start or save fails for it, nothing wrong in it is believed, and what it leaves is bounded."""
 
-import json
 import os
 import random
 import sqlite3
@@ -20,8 +19,10 @@ from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.data_directory import OWN
 from collector.storage.inspection import Checkpoint
-from collector.storage.ledger import open_ledger, read_ledger
+from collector.storage.ledger import open_ledger
+from collector.storage.ledger_reading import read_ledger
 from tests.support.candles import T0, span, spans
+from tests.support.ledgers import as_version_0, write_version_0
 
 HELD = spans(0, 60)
 Content = tuple[dict[Series, SeriesCoverage], dict[Series, Checkpoint]]
@@ -72,6 +73,7 @@ def place(directory: Path) -> Place:
         series = Series(f"S{number}USDT", timeframe("1"))
         coverage.want(series, spans(0, 120))
         coverage.answer(series, span(0, 60), HELD, T0)
+        coverage.fail(series, span(60, 70), "HTTP 502", T0)
         checkpoints[series] = Checkpoint(1000 + number, T0, T0 + 59 * 60_000, HELD)
     with open_ledger(THIS_DISK, directory, "bybit", "linear") as ledger:
         ledger.save(coverage, checkpoints)
@@ -113,6 +115,19 @@ SCRIPTS = [
     "update series set name = 'S99USDT_1' where name = 'S0USDT_1'",
     "insert into series values ('no series', x'00')",
     "create view symbol as select 1",
+    "drop table gaps",
+    "drop index gaps_of_series",
+    "create table symbol (name text primary key, entry blob not null) without rowid",  # of the oldest ledgers alone
+    "delete from gaps where symbol = 'S0USDT'",
+    "update gaps set symbol = 'S99USDT' where symbol = 'S0USDT'",
+    "update gaps set tries = tries + 1 where symbol = 'S0USDT'",
+    "update gaps set start = cast(start as text) || 'x' where symbol = 'S0USDT'",
+    "update gaps set why = null where symbol = 'S0USDT'",
+    "insert into gaps select symbol, timeframe, start, end, state, tries, asked, since, why from gaps limit 1",
+    "update series set entry = substr(entry, 10)",  # checksums are a must since there is a version
+    "pragma user_version = 0",
+    "pragma user_version = 2",
+    "pragma user_version = -1",
 ]
 
 
@@ -202,7 +217,7 @@ def test_a_disk_that_refuses_is_no_damage(place: Place, monkeypatch: pytest.Monk
     with open_ledger(THIS_DISK, place.directory, "bybit", "linear") as ledger:
         ledger.load(coverage)
         ledger._database.execute("pragma query_only = on")
-        monkeypatch.setattr("collector.storage.ledger.sqlite3.connect", full)
+        monkeypatch.setattr("sqlite3.connect", full)
         with pytest.raises(StorageError, match="the candles are intact"):
             ledger.save(coverage, {Series("NEWUSDT", timeframe("1")): None})
         monkeypatch.undo()
@@ -229,18 +244,27 @@ def test_a_ledger_of_ours_that_is_read_only_is_set_aside(place: Place, monkeypat
     assert place.path.with_name("unreadable-ledger.db").exists()
 
 
-def test_a_ledger_of_an_older_version_is_read(place: Place) -> None:
-    place.run("update series set entry = substr(entry, 10)")  # without checksums
-    place.run("create table symbol (name text primary key, entry blob not null) without rowid")
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_ledger_of_an_older_version_is_read(place: Place, sealed: bool) -> None:
+    as_version_0(place.path, sealed=sealed)
     assert len(read_ledger(place.directory, "linear").checkpoints) == 30
     assert len(place.loaded()[1]) == 30
+    assert not place.path.with_name("unreadable-ledger.db").exists()
+
+
+def test_a_flipped_byte_of_an_older_ledger_fails_no_start_and_is_never_believed(place: Place) -> None:
+    as_version_0(place.path)
+    with closing(sqlite3.connect(place.path)) as database:
+        database.execute("pragma journal_mode = delete")
+    place.good = place.path.read_bytes()
+    flip(place, [*range(16, 60), *random.Random(7).sample(range(100, len(place.good)), 60)])
 
 
 def test_a_number_of_tries_that_cannot_be_is_damage(place: Place) -> None:
-    entry = json.dumps(
-        {"wanted": [], "held": [], "notes": [[T0, T0 + 60_000, "retrying", 9, T0, "left out"]], "mark": None}
-    )
-    place.run(f"insert into series values ('NEWUSDT_1', cast('{entry}' as blob))")
+    gap = [T0, T0 + 60_000, "retrying", 9, T0, "left out"]
+    write_version_0(place.path, {"NEWUSDT_1": {"wanted": [], "held": [], "notes": [gap], "mark": None}})
+    with pytest.raises(StorageError, match="9 is no number of tries"):
+        read_ledger(place.directory, "linear")
     assert place.loaded()[1] == {}
 
 

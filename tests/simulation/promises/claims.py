@@ -20,7 +20,7 @@ from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
 from collector.machine.disk import THIS_DISK
 from collector.settings.settings import Settings
-from collector.storage.ledger import read_ledger
+from collector.storage.ledger_reading import read_ledger
 from collector.storage.recovery import valid_rows
 from collector.storage.stored import as_of_ms
 from tests.simulation.promises.reader import rows_of_file

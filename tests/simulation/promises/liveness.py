@@ -10,7 +10,7 @@ from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import FileReport
 from collector.integrity.gaps import find_gaps
 from collector.sandbox.stream.garbles import falsified
-from collector.storage.ledger import read_ledger
+from collector.storage.ledger_reading import read_ledger
 from tests.simulation.promises.claims import every_series, traded
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from collector.core.rows import covered_spans
 from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError
 from collector.machine.disk import THIS_DISK
-from collector.storage.ledger import read_ledger
+from collector.storage.ledger_reading import read_ledger
 from collector.storage.quarantine import quarantined_lines
 from tests.simulation.faults.together import count_of
 from tests.simulation.promises import claims, liveness
