@@ -164,7 +164,7 @@ async def test_no_fault_of_the_stream_leaves_a_gap_or_a_false_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: int
 ) -> None:
     """Several kinds at the same time, each with an exchange and a collector of its own."""
-    monkeypatch.setattr("collector.bybit.stream_session._ACKNOWLEDGED_WITHIN_S", 1.0)
+    monkeypatch.setattr("collector.bybit.stream_subscriptions._ACKNOWLEDGED_WITHIN_S", 1.0)
     wrong: dict[str, list[str]] = {}
     async with trio.open_nursery() as nursery:
         for kind, faults in list(KINDS.items())[half::2]:
