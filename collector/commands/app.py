@@ -48,7 +48,7 @@ from collector.integrity.repair import RepairResult, show_plans
 from collector.integrity.samples import Draw
 from collector.logs import ConsoleHandler, JournalHandler, LogFile, get_logger, open_logs, set_level
 from collector.machine.disk import THIS_DISK
-from collector.monitoring.sd_notify import Notify
+from collector.monitoring.sd_notify import NotifySocket
 from collector.pipeline.outcome import Outcome, left_lines, summary_lines
 from collector.pipeline.service import repair as mend
 from collector.pipeline.service import serve
@@ -221,7 +221,7 @@ app.command()(sandbox)
 
 def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: bool) -> Outcome:
     reload_request = None if once else ReloadRequest(partial(_read_again, options))
-    notify = Notify.of(os.environ)
+    notify = NotifySocket.of(os.environ)
     if notify.address:
         faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
     work = partial(

@@ -1,1 +1,1 @@
-"""What a running collector says of itself: health, status, metrics. It reads only."""
+"""Health, status and metrics of a running collector: everything here reads only."""

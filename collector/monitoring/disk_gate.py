@@ -1,4 +1,7 @@
-"""The gate of the history pool: closed while the disk is nearly full, so that the rest is left to live candles."""
+"""The gate of the history pool, closed while the disk is nearly full.
+
+What space remains is then left to live candles.
+"""
 
 import attrs
 import trio
@@ -6,18 +9,18 @@ import trio
 
 @attrs.define(eq=False)
 class DiskGate:
-    """Moved by the monitor, obeyed by the history pool."""
+    """The open/closed state that the monitor sets and the history pool obeys."""
 
     is_open: bool = True
     _opened: trio.Event = attrs.field(factory=trio.Event)
 
-    def follow(self, *, low_disk: bool) -> None:
-        """Opens or closes with the monitor's verdict on the disk."""
+    def update(self, *, low_disk: bool) -> None:
+        """Opens or closes according to the monitor's disk reading."""
         if not (self.is_open or low_disk):
             self._opened.set()
             self._opened = trio.Event()
         self.is_open = not low_disk
 
     async def opened(self) -> None:
-        """Returns when the gate opens next."""
+        """Waits for the next opening."""
         await self._opened.wait()

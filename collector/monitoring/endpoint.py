@@ -1,9 +1,9 @@
-"""The endpoint: `/healthz`, `/status` and `/metrics` of a running collector, and where they are to be found.
+"""Serves `/healthz`, `/status` and `/metrics` of a running collector.
 
-They are served twice: at a Unix socket in the data directory, where `collector status` finds the collector of that
-directory and no other, and at a TCP port for everybody else. The port's address is written beside the ledger, for those
-who may not use the socket. Neither is worth the collection: what cannot be had is a warning, and tried again now and
-then. Nothing here counts or judges.
+They are served twice: at a Unix socket in the data directory, where `collector status` finds the collector of exactly
+that directory, and at a TCP port for everybody else. The port's address is written beside the ledger, for users who
+lack permission for the socket. Collection has priority over both: a socket or port that is unavailable is logged as a
+warning and retried every minute.
 """
 
 import json
@@ -33,16 +33,18 @@ from collector.storage.data_directory import OWN
 log = get_logger(__name__)
 
 _FILE = "status"
-_AGAIN_S = 60.0  # until the port, or the socket, is tried again
-_LOOK_EVERY_S = 5.0  # whether the socket is still there: all of `.collector/` may be deleted
+_RETRY_S = 60.0  # between attempts to bind the port or the socket
+_SOCKET_CHECK_S = 5.0  # users may delete `.collector/` with the socket in it
 
 
 async def serve_status(
     settings: Settings, reporter: Reporter, machine: Machine, *, port: bool = True, socket: bool = True
 ) -> None:
-    """Serves until cancelled: at the socket, and where that is asked for and set, at the TCP port.
+    """Serves until cancelled, at the socket and at the TCP port.
 
-    The socket is for the owner of the data directory alone.
+    Args:
+        port: serve at the TCP port too, if the settings have one.
+        socket: serve at the Unix socket, which only the owner of the data directory can open.
     """
     pages = pages_of(reporter)
     async with trio.open_nursery() as nursery:
@@ -54,14 +56,14 @@ async def serve_status(
 
 
 async def _serve_socket(data_dir: Path, server: HttpServer, machine: Machine) -> None:
-    """Serves at the socket, and binds it anew when it is gone."""
+    """Serves at the socket, and binds it again when it is deleted."""
     place = status_socket(machine.network, data_dir)
     while True:
         try:
             listener = await machine.threads.run(place.listen)
         except OSError as error:
             log.warning("status socket not available", why=error.strerror or str(error))
-            await trio.sleep(_AGAIN_S)
+            await trio.sleep(_RETRY_S)
             continue
         try:
             async with trio.open_nursery() as nursery:
@@ -74,13 +76,13 @@ async def _serve_socket(data_dir: Path, server: HttpServer, machine: Machine) ->
 
 async def _until_gone(place: LocalSocket, threads: Threads) -> None:
     while True:
-        await trio.sleep(_LOOK_EVERY_S)
+        await trio.sleep(_SOCKET_CHECK_S)
         if not await threads.run(place.is_bound, abandon=True):
             return
 
 
 async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter, machine: Machine) -> None:
-    """Serves at the TCP port as soon as it can be had."""
+    """Serves at the TCP port as soon as it can be bound."""
     parts = urlsplit(f"//{settings.listen}")
     host = parts.hostname or ""
     while True:
@@ -88,33 +90,38 @@ async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter
             listeners = await machine.network.listen(host, parts.port or 0)
             break
         except OSError as error:
-            reporter.port_trouble = error.strerror or str(error)
-            log.warning("status port not available, trying again", listen=settings.listen, why=reporter.port_trouble)
-        await trio.sleep(_AGAIN_S)
-    reporter.port_trouble, reporter.url = "", _url(host, machine.network.address_of(listeners[0])[1])
-    with _announced(machine.disk, settings.data_dir, reporter.run, reporter.url):
-        log.info("status served", url=reporter.url, listen=settings.listen)
+            why = error.strerror or str(error)
+            reporter.port_failed(why)
+            log.warning("status port not available, trying again", listen=settings.listen, why=why)
+        await trio.sleep(_RETRY_S)
+    url = _url(host, machine.network.address_of(listeners[0])[1])
+    reporter.port_bound(url)
+    with _announced(machine.disk, settings.data_dir, reporter.run, url):
+        log.info("status served", url=url, listen=settings.listen)
         await server.answer(listeners)
 
 
 def _url(host: str, port: int) -> str:
-    """The address for somebody on this machine."""
+    """The address as seen from this machine."""
     if ip_address(host).is_unspecified:
         host = "::1" if ":" in host else "127.0.0.1"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def announced(disk: Disk, data_dir: Path) -> tuple[str, str] | None:
-    """The run and the address that the last collector to serve its status wrote down; it may be gone by now."""
+    """The run and URL last written to the data directory, or None.
+
+    The collector that wrote them may have ended since.
+    """
     try:
-        said = json.loads(read_own(disk, data_dir / OWN / _FILE))
-        return str(said["run"]), str(said["url"])
+        written = json.loads(read_own(disk, data_dir / OWN / _FILE))
+        return str(written["run"]), str(written["url"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def pages_of(reporter: Reporter) -> Pages:
-    """What is served, by path."""
+    """The pages served, by path."""
     secrets = secrets_in(os.environ)
     return {
         "/healthz": lambda: _healthz(reporter, secrets),
@@ -124,13 +131,19 @@ def pages_of(reporter: Reporter) -> Pages:
 
 
 def _metrics(reporter: Reporter) -> Page:
-    from collector.monitoring.prometheus import CONTENT_TYPE, metrics_text  # only where somebody asks: it takes 2 MB
+    from collector.monitoring.prometheus import (
+        CONTENT_TYPE,
+        metrics_text,
+    )  # imported at the first scrape: it takes 2 MB
 
     return Page(metrics_text(reporter.report()), CONTENT_TYPE)
 
 
 def _healthz(reporter: Reporter, secrets: tuple[str, ...]) -> Page:
-    """200 while all is well, which includes starting and catching up: a supervisor must not end that. 503 otherwise."""
+    """200 while healthy, 503 otherwise.
+
+    Starting and catching up count as healthy, so that a container orchestrator lets them finish.
+    """
     report = reporter.report()
     announced = [f"maintenance announced {each.span}" for each in report.maintenance]
     if report.state == "healthy":

@@ -1,8 +1,8 @@
-"""Whether all is well, and if not, why: thresholds turned into a state and sentences an operator can act on.
+"""Evaluates readings against thresholds: the health state and its reasons.
 
-Pure: what was measured comes in as `Signs`, what is tolerated as `Tolerance`. A trouble that was called has to recede
-well below its threshold before it is called off, so that a value that hovers at the threshold makes no noise. Nothing
-here measures, logs or does anything about it.
+Pure: `Readings` and `Thresholds` in, `Health` out, with a sentence per problem that an operator can act on. Every rule
+has hysteresis: a problem is raised when its severity exceeds 1 and cleared when that falls to `clears_at`, well below,
+so that a value hovering at the threshold leaves the state as it is.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,14 @@ import attrs
 from collector.core.text import counted, duration_text, moment_text
 
 HealthState = Literal["healthy", "degraded"]
-NEARLY = 0.5  # the part of most thresholds that a value has to come down to, to be good again
-_UNSERVED_S = 30.0  # a question is asked again after 1, 3, 7 and 15 s: a hiccup is over by then
-STUCK_S = 30.0  # for one system call, or for whatever else the writer does next: a slow disk gets on meanwhile
+NEARLY = 0.5  # the share of a threshold at which most problems clear
+_UNSERVED_S = 30.0  # retries follow after 1, 3, 7 and 15 s: a hiccup is over by then
+STUCK_S = 30.0  # for one step of the writer; a slow disk takes less
 
 
 @attrs.frozen
-class Tolerance:
-    """The thresholds. 0 switches off those of disk and memory."""
+class Thresholds:
+    """The limits from the settings; 0 switches those of disk and memory off."""
 
     stale_after_s: float
     errors_per_minute: int
@@ -30,230 +30,258 @@ class Tolerance:
 
 
 @attrs.frozen
-class Signs:
-    """What was measured at one moment.
+class Readings:
+    """The measurements of one moment.
 
-    `overdue_s` is how long the newest candle of the `slowest` series is due, in the exchange's time, and `stale` how
-    many series are that late or nearly; series whose candles are just coming in are not among them. `silent_s` is how
-    long the exchange has said nothing at all, `stuck_s` how long the writer has not got on, and `deaf_s` how long the
-    disk has not said how much space it has.
+    Attributes:
+        overdue_s: how long the newest candle of the `slowest` series has been due, in the exchange's time.
+        stale: the number of series that late or nearly; series whose candles are arriving are excluded.
+        silent_s: time since the exchange's last response or message.
+        unserved_s: time since every request began to fail.
+        next_try_s: time until the next request.
+        disconnected_s: time since a stream connection was last open, if there is to be one.
+        errors: the number in the last minute.
+        queued: candles waiting to be written.
+        stuck_s: time since the writer last made progress, `stuck_at` the step it is in.
+        disk_unresponsive_s: age of the pending free-space query.
+        disk_trouble: what the disk refuses during startup.
+        left_alone: why files stay untouched, a sentence each.
+        banned_until_ms: local time at which a ban or block ends; 0 outside of one.
+        stream_refused_s: time until the stream is tried again after an HTTP 403.
+        now_ms: local time.
+        maintenance_until_ms: exchange time; 0 outside of an announced maintenance.
     """
 
     overdue_s: float = 0.0
     slowest: str = ""
     stale: int = 0
     silent_s: float = 0.0
-    unserved_s: float = 0.0  # since when every question failed
+    unserved_s: float = 0.0
     unserved_why: str = ""
-    next_try_s: float = 0.0  # until it is asked again
-    unstreamed_why: str = ""
+    next_try_s: float = 0.0
+    disconnect_reason: str = ""
     next_connect_s: float = 0.0
-    unstreamed_s: float = 0.0  # since there was a connection to the stream, where there is to be one
-    errors: int = 0  # in the last minute
+    disconnected_s: float = 0.0
+    errors: int = 0
     worst_error: str = ""
-    queued: int = 0  # candles that wait to be written
+    queued: int = 0
     stuck_s: float = 0.0
-    stuck_at: str = ""  # what the writer stands at
-    deaf_s: float = 0.0
-    disk_trouble: str = ""  # what it refuses at the start
+    stuck_at: str = ""
+    disk_unresponsive_s: float = 0.0
+    disk_trouble: str = ""
     disk_free_mb: float = float("inf")
     memory_mb: float = 0.0
-    left_alone: tuple[str, ...] = ()  # why files are not touched, a sentence each
-    banned_until_ms: int = 0  # local time; 0: no ban or block is on
+    left_alone: tuple[str, ...] = ()
+    banned_until_ms: int = 0
     banned_why: str = "a rate ban is on"
-    stream_refused_s: float = 0.0  # how long no connection to the stream will be tried, because it refuses us
-    now_ms: int = 0  # local time
-    maintenance_until_ms: int = 0  # exchange time; 0: none is announced for this moment
+    stream_refused_s: float = 0.0
+    now_ms: int = 0
+    maintenance_until_ms: int = 0
 
     def since(self, seconds: float) -> str:
-        """Since when something has lasted for so long."""
+        """The start and length of something that has lasted so long."""
         return f"since {moment_text(self.now_ms - round(seconds * 1000))} UTC ({duration_text(seconds)})"
 
     @property
     def explanation(self) -> str:
-        """What the exchange has announced about this moment."""
+        """The announced maintenance in progress, in parentheses."""
         until_ms = self.maintenance_until_ms
         return f" (maintenance announced until {moment_text(until_ms)} UTC)" if until_ms else ""
 
 
 @attrs.frozen
-class Trouble:
-    """One thing that is not well. `kind` stays the same while the words change with the numbers."""
+class Problem:
+    """One finding; `kind` is stable while `text` changes with the numbers."""
 
     kind: str
-    words: str
+    text: str
 
 
 @attrs.frozen
 class Health:
-    """The verdict: healthy when there is no trouble."""
+    """The problems found; healthy when there are none."""
 
-    troubles: tuple[Trouble, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def state(self) -> HealthState:
-        return "degraded" if self.troubles else "healthy"
+        return "degraded" if self.problems else "healthy"
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is degraded, a sentence each."""
-        return tuple(trouble.words for trouble in self.troubles)
+        """One sentence per problem."""
+        return tuple(problem.text for problem in self.problems)
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        return tuple(trouble.kind for trouble in self.troubles)
+        return tuple(problem.kind for problem in self.problems)
 
     @property
     def low_disk(self) -> bool:
-        """Whether history has to stop, so that live can go on."""
+        """True while history must stop so that live collection can go on."""
         return _LOW_DISK in self.kinds
 
     @property
     def line(self) -> str:
-        """All of it in one line."""
-        return "; ".join((f"{self.state}: {self.reasons[0]}", *self.reasons[1:])) if self.troubles else self.state
+        """State and reasons in one line."""
+        return "; ".join((f"{self.state}: {self.reasons[0]}", *self.reasons[1:])) if self.problems else self.state
 
 
 HEALTHY = Health()
 
 
-def judge(signs: Signs, tolerance: Tolerance, before: Health = HEALTHY) -> Health:
-    """The verdict on what was measured, given the verdict before it."""
+def evaluate(readings: Readings, thresholds: Thresholds, before: Health = HEALTHY) -> Health:
+    """The health at these readings, given the health before."""
     return Health(
         tuple(
-            Trouble(rule.kind, rule.words(signs, tolerance) + (signs.explanation if rule.kind in _OUTAGE else ""))
+            Problem(
+                rule.kind,
+                rule.text(readings, thresholds)
+                + (readings.explanation if rule.kind in _EXPLAINED_BY_MAINTENANCE else ""),
+            )
             for rule in _RULES
-            if rule.severity(signs, tolerance) > (rule.relief if rule.kind in before.kinds else 1.0)
+            if rule.severity(readings, thresholds) > (rule.clears_at if rule.kind in before.kinds else 1.0)
         )
     )
 
 
 @attrs.frozen
 class _Rule:
-    """A trouble is called when its severity exceeds 1, and called off when that is down to `relief`."""
+    """A problem raised at a severity above 1 and cleared at `clears_at`."""
 
     kind: str
-    relief: float
-    severity: Callable[[Signs, Tolerance], float]
-    words: Callable[[Signs, Tolerance], str]
+    clears_at: float
+    severity: Callable[[Readings, Thresholds], float]
+    text: Callable[[Readings, Thresholds], str]
+
+    def sentence(self, readings: Readings, thresholds: Thresholds) -> str:
+        """The text, with the maintenance that may explain it."""
+        explanation = readings.explanation if self.kind in _EXPLAINED_BY_MAINTENANCE else ""
+        return self.text(readings, thresholds) + explanation
 
 
-def _stale(signs: Signs, tolerance: Tolerance) -> str:
-    those = f"{signs.stale} series are" if signs.stale > 1 else "a series is"
-    overdue = duration_text(signs.overdue_s)
-    return f"{those} stale, {signs.slowest} most of all: its newest candle is overdue by {overdue}"
+def _stale(readings: Readings, thresholds: Thresholds) -> str:
+    those = f"{readings.stale} series are" if readings.stale > 1 else "a series is"
+    overdue = duration_text(readings.overdue_s)
+    return f"{those} stale, {readings.slowest} most of all: its newest candle is overdue by {overdue}"
 
 
-def _silent(signs: Signs, _: Tolerance) -> str:
-    return f"the exchange has said nothing {signs.since(signs.silent_s)}"
+def _silent(readings: Readings, _: Thresholds) -> str:
+    return f"the exchange has said nothing {readings.since(readings.silent_s)}"
 
 
-def unserved_text(signs: Signs) -> str:
-    """Since when the exchange gives no good answer, what it says instead, and when it is asked again."""
-    again = _again("asked", signs.next_try_s)
-    return f"the exchange cannot be asked {signs.since(signs.unserved_s)}: {signs.unserved_why}{again}"
+def unserved_text(readings: Readings) -> str:
+    """Since when all requests fail, why, and when the next is sent."""
+    again = _retry_text("asked", readings.next_try_s)
+    return f"the exchange cannot be asked {readings.since(readings.unserved_s)}: {readings.unserved_why}{again}"
 
 
-def _unserved(signs: Signs, _: Tolerance) -> str:
-    return unserved_text(signs)
+def _unserved(readings: Readings, _: Thresholds) -> str:
+    return unserved_text(readings)
 
 
-def _unstreamed(signs: Signs, _: Tolerance) -> str:
-    why = f": {text}" if (text := unconnected_text(signs)) else ""
-    return f"no connection to the stream {signs.since(signs.unstreamed_s)}{why}; candles come late and over REST"
+def _disconnected(readings: Readings, _: Thresholds) -> str:
+    why = f": {text}" if (text := unconnected_text(readings)) else ""
+    return (
+        f"no connection to the stream {readings.since(readings.disconnected_s)}{why}; candles come late and over REST"
+    )
 
 
-def unconnected_text(signs: Signs) -> str:
-    """Why the last connection was lost, and when it is tried again; nothing while one is open."""
-    return signs.unstreamed_why + _again("tried", signs.next_connect_s) if signs.unstreamed_s else ""
+def unconnected_text(readings: Readings) -> str:
+    """Why the last connection was lost and when the next is tried; empty while one is open."""
+    return readings.disconnect_reason + _retry_text("tried", readings.next_connect_s) if readings.disconnected_s else ""
 
 
-def _again(verb: str, seconds: float) -> str:
+def _retry_text(verb: str, seconds: float) -> str:
     return f"; {verb} again in {duration_text(seconds)}" if seconds >= 1 else ""
 
 
-def _errors(signs: Signs, _: Tolerance) -> str:
-    return f"{counted(signs.errors, 'error')} in the last minute, most of them: {signs.worst_error}"
+def _errors(readings: Readings, _: Thresholds) -> str:
+    return f"{counted(readings.errors, 'error')} in the last minute, most of them: {readings.worst_error}"
 
 
-def _refused(signs: Signs, _: Tolerance) -> str:
-    return f"the start waits for the disk: {signs.disk_trouble}"
+def _refused(readings: Readings, _: Thresholds) -> str:
+    return f"the start waits for the disk: {readings.disk_trouble}"
 
 
-def _queue(signs: Signs, _: Tolerance) -> str:
-    verb = "waits" if signs.queued == 1 else "wait"
-    return f"{counted(signs.queued, 'candle')} {verb} to be written, the disk is too slow for them"
+def _queue(readings: Readings, _: Thresholds) -> str:
+    verb = "waits" if readings.queued == 1 else "wait"
+    return f"{counted(readings.queued, 'candle')} {verb} to be written, the disk is too slow for them"
 
 
-def _stuck(signs: Signs, _: Tolerance) -> str:
-    return f"the writer is stuck: {signs.stuck_at} {signs.since(signs.stuck_s)}"
+def _stuck(readings: Readings, _: Thresholds) -> str:
+    return f"the writer is stuck: {readings.stuck_at} {readings.since(readings.stuck_s)}"
 
 
-def _deaf(signs: Signs, _: Tolerance) -> str:
-    return f"the disk does not say how much space it has {signs.since(signs.deaf_s)}"
+def _disk_unresponsive(readings: Readings, _: Thresholds) -> str:
+    return f"the disk does not say how much space it has {readings.since(readings.disk_unresponsive_s)}"
 
 
-def _left_alone(signs: Signs, _: Tolerance) -> str:
-    return "; ".join((*signs.left_alone[:3], *([f"{len(signs.left_alone) - 3} more"] if signs.left_alone[3:] else [])))
+def _left_alone(readings: Readings, _: Thresholds) -> str:
+    return "; ".join(
+        (*readings.left_alone[:3], *([f"{len(readings.left_alone) - 3} more"] if readings.left_alone[3:] else []))
+    )
 
 
-def _low_disk(signs: Signs, tolerance: Tolerance) -> str:
+def _low_disk(readings: Readings, thresholds: Thresholds) -> str:
     return (
-        f"the disk has {signs.disk_free_mb:,.0f} MB left, which is below {tolerance.low_disk_mb:,} MB: "
+        f"the disk has {readings.disk_free_mb:,.0f} MB left, which is below {thresholds.low_disk_mb:,} MB: "
         "history stops, live goes on"
     )
 
 
-def _memory(signs: Signs, tolerance: Tolerance) -> str:
-    return f"{signs.memory_mb:,.0f} MB of memory are in use, more than {tolerance.memory_limit_mb:,} MB"
+def _memory(readings: Readings, thresholds: Thresholds) -> str:
+    return f"{readings.memory_mb:,.0f} MB of memory are in use, more than {thresholds.memory_limit_mb:,} MB"
 
 
-def _ban(signs: Signs, _: Tolerance) -> str:
-    return f"{signs.banned_why}, nothing is asked before {moment_text(signs.banned_until_ms)} UTC"
+def _ban(readings: Readings, _: Thresholds) -> str:
+    return f"{readings.banned_why}, nothing is asked before {moment_text(readings.banned_until_ms)} UTC"
 
 
-def _stream_refused(signs: Signs, _: Tolerance) -> str:
-    until = duration_text(signs.stream_refused_s)
+def _stream_refused(readings: Readings, _: Thresholds) -> str:
+    until = duration_text(readings.stream_refused_s)
     return f"the stream refuses this address (HTTP 403), it is tried again in {until}; candles come late and over REST"
 
 
-def _unless_banned(seconds: Callable[[Signs], float]) -> Callable[[Signs, Tolerance], float]:
-    """While a ban is on nobody can ask for what is late, and the ban itself is on the list."""
-    return lambda signs, tolerance: 0.0 if signs.banned_until_ms else seconds(signs) / tolerance.stale_after_s
+def _outside_bans(seconds: Callable[[Readings], float]) -> Callable[[Readings, Thresholds], float]:
+    """Time against `stale_after_s`, 0 during a ban, which is a problem of its own."""
+    return lambda readings, thresholds: (
+        0.0 if readings.banned_until_ms else seconds(readings) / thresholds.stale_after_s
+    )
 
 
-def _unasked(signs: Signs, tolerance: Tolerance) -> float:
-    return 0.0 if signs.banned_until_ms else signs.unserved_s / min(_UNSERVED_S, tolerance.stale_after_s)
+def _unserved_severity(readings: Readings, thresholds: Thresholds) -> float:
+    return 0.0 if readings.banned_until_ms else readings.unserved_s / min(_UNSERVED_S, thresholds.stale_after_s)
 
 
-def _unless_refused(signs: Signs, tolerance: Tolerance) -> float:
-    """A stream that refuses us is on the list already."""
-    return 0.0 if signs.stream_refused_s else signs.unstreamed_s / tolerance.stale_after_s
+def _disconnected_severity(readings: Readings, thresholds: Thresholds) -> float:
+    """0 while the stream refuses us, which is a problem of its own."""
+    return 0.0 if readings.stream_refused_s else readings.disconnected_s / thresholds.stale_after_s
 
 
-def _shortage(signs: Signs, tolerance: Tolerance) -> float:
-    return tolerance.low_disk_mb / max(signs.disk_free_mb, 1e-9)
+def _low_disk_severity(readings: Readings, thresholds: Thresholds) -> float:
+    return thresholds.low_disk_mb / max(readings.disk_free_mb, 1e-9)
 
 
-def _excess(signs: Signs, tolerance: Tolerance) -> float:
-    return signs.memory_mb / tolerance.memory_limit_mb if tolerance.memory_limit_mb else 0.0
+def _memory_severity(readings: Readings, thresholds: Thresholds) -> float:
+    return readings.memory_mb / thresholds.memory_limit_mb if thresholds.memory_limit_mb else 0.0
 
 
 _LOW_DISK = "disk"
-_OUTAGE = {"unserved", "silence", "stale", "stream"}  # what a maintenance of the exchange explains
+_EXPLAINED_BY_MAINTENANCE = {"unserved", "silence", "stale", "stream"}  # by kind
 _RULES = (
-    _Rule("stuck", 0.0, lambda signs, _: signs.stuck_s / STUCK_S, _stuck),
-    _Rule("deaf", 0.0, lambda signs, _: signs.deaf_s / STUCK_S, _deaf),
-    _Rule("disk refuses", 1.0, lambda signs, _: 2.0 if signs.disk_trouble else 0.0, _refused),
-    _Rule("ban", 1.0, lambda signs, _: 2.0 if signs.banned_until_ms else 0.0, _ban),
-    _Rule("stream refused", 1.0, lambda signs, _: 2.0 if signs.stream_refused_s else 0.0, _stream_refused),
-    _Rule("unserved", 0.0, _unasked, _unserved),
-    _Rule("silence", NEARLY, _unless_banned(lambda signs: signs.silent_s), _silent),
-    _Rule("stale", NEARLY, _unless_banned(lambda signs: signs.overdue_s), _stale),
-    _Rule("stream", NEARLY, _unless_refused, _unstreamed),
-    _Rule("errors", NEARLY, lambda signs, tolerance: signs.errors / tolerance.errors_per_minute, _errors),
-    _Rule("queue", NEARLY, lambda signs, tolerance: signs.queued / tolerance.queue_limit, _queue),
-    _Rule(_LOW_DISK, 0.9, _shortage, _low_disk),
-    _Rule("files left alone", 1.0, lambda signs, _: 2.0 if signs.left_alone else 0.0, _left_alone),
-    _Rule("memory", 0.95, _excess, _memory),
+    _Rule("stuck", 0.0, lambda readings, _: readings.stuck_s / STUCK_S, _stuck),
+    _Rule("disk unresponsive", 0.0, lambda readings, _: readings.disk_unresponsive_s / STUCK_S, _disk_unresponsive),
+    _Rule("disk refuses", 1.0, lambda readings, _: 2.0 if readings.disk_trouble else 0.0, _refused),
+    _Rule("ban", 1.0, lambda readings, _: 2.0 if readings.banned_until_ms else 0.0, _ban),
+    _Rule("stream refused", 1.0, lambda readings, _: 2.0 if readings.stream_refused_s else 0.0, _stream_refused),
+    _Rule("unserved", 0.0, _unserved_severity, _unserved),
+    _Rule("silence", NEARLY, _outside_bans(lambda readings: readings.silent_s), _silent),
+    _Rule("stale", NEARLY, _outside_bans(lambda readings: readings.overdue_s), _stale),
+    _Rule("stream", NEARLY, _disconnected_severity, _disconnected),
+    _Rule("errors", NEARLY, lambda readings, thresholds: readings.errors / thresholds.errors_per_minute, _errors),
+    _Rule("queue", NEARLY, lambda readings, thresholds: readings.queued / thresholds.queue_limit, _queue),
+    _Rule(_LOW_DISK, 0.9, _low_disk_severity, _low_disk),
+    _Rule("files left alone", 1.0, lambda readings, _: 2.0 if readings.left_alone else 0.0, _left_alone),
+    _Rule("memory", 0.95, _memory_severity, _memory),
 )

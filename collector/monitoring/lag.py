@@ -1,7 +1,7 @@
-"""A walk over the book: how late the newest candle of every series is, and how much is missing for what reason.
+"""The lag scan: how late each series' newest candle is, and what is missing.
 
-Pure, and made to be done in pieces: a market has thousands of series, and whoever walks must be able to give way. It
-reads the book and never changes it.
+Pure, and divided into batches, since a market has thousands of series: the caller lets other tasks run between two
+batches. It reads the coverage index only.
 """
 
 from collections import Counter
@@ -19,41 +19,48 @@ from collector.core.spans import Spans
 
 @attrs.frozen
 class Late:
-    """How late the newest candles of some series are: the latest of them, and how many are later than was asked."""
+    """The worst lag of some series, and the number beyond the threshold."""
 
     overdue_ms: int = 0
     slowest: str = ""
     stale: int = 0
 
     def __or__(self, other: "Late") -> "Late":
-        """Those and the others."""
+        """The lag of both sets of series."""
         worse = max(self, other, key=lambda late: late.overdue_ms)
         return attrs.evolve(worse, stale=self.stale + other.stale)
 
 
 @attrs.frozen
-class Amount:
-    """How much is missing for one reason."""
+class MissingCount:
+    """Spans and candles missing in one state."""
 
     spans: int = 0
     candles: int = 0
 
 
 @attrs.frozen
-class Survey:
-    """What a walk found, by timeframe and by state. `asked` are series whose newest candle is on its way, `unasked`
-    those for which nobody asks at the moment."""
+class LagSummary:
+    """The result of a scan, by timeframe and by state.
+
+    `asked` covers the series whose newest candle is being fetched, `unasked` the others.
+    """
 
     series: dict[str, int] = attrs.field(factory=dict)
     late: dict[str, Late] = attrs.field(factory=dict)
-    missing: dict[State, Amount] = attrs.field(factory=lambda: dict.fromkeys(State, Amount()))
+    missing: dict[State, MissingCount] = attrs.field(factory=lambda: dict.fromkeys(State, MissingCount()))
     asked: Late = Late()
     unasked: Late = Late()
 
 
 @attrs.define(eq=False)
-class Walk:
-    """A survey under way. `now_ms` and `began_ms`, since when candles are wanted at all, are the exchange's time."""
+class LagScan:
+    """A scan in progress.
+
+    Args:
+        now_ms: the exchange's time.
+        began_ms: the exchange's time from which candles are wanted.
+    """
 
     _coverage: CoverageIndex
     _now_ms: int
@@ -66,7 +73,7 @@ class Walk:
     _asked: Late = Late()
     _unasked: Late = Late()
 
-    def look_at(self, every_series: Iterable[Series]) -> None:
+    def add(self, every_series: Iterable[Series]) -> None:
         for series in every_series:
             record, frame = self._coverage[series], series.timeframe.name
             self._series[frame] += 1
@@ -80,13 +87,13 @@ class Walk:
             if record.gaps or record.wanted != record.held:
                 self._count_missing(series)
 
-    def found(self) -> Survey:
-        missing = {state: Amount(self._spans[state], self._candles[state]) for state in State}
+    def summary(self) -> LagSummary:
+        missing = {state: MissingCount(self._spans[state], self._candles[state]) for state in State}
         late = {frame: self._late.get(frame, _IN_TIME) for frame in self._series}
-        return Survey(dict(self._series), late, missing, self._asked, self._unasked)
+        return LagSummary(dict(self._series), late, missing, self._asked, self._unasked)
 
     def _lateness(self, series: Series, record: SeriesCoverage) -> tuple[Late, bool]:
-        """How late the series is, and whether its next candle was asked for."""
+        """How late the series is, and whether its next candle is being fetched."""
         next_ms = next_open_ms(series, record, self._began_ms)
         over = series.symbol in self._coverage.delisted and next_ms is not None and next_ms not in record.wanted
         if next_ms is None or over or series in self._coverage.left_alone:
@@ -106,9 +113,11 @@ _IN_TIME = Late()
 
 
 def next_open_ms(series: Series, record: SeriesCoverage, began_ms: int) -> int | None:
-    """The open of the candle that is to continue the series: the first after all it holds, and after what is known to
-    be nowhere. Where no history is wanted, it is the first since the collector began; None before a series' very first
-    candle."""
+    """The open of the next candle of the series.
+
+    That is the first after all held candles and settled gaps; with history off, the first since the collector began.
+    None for a series that is still without any wanted or held candle.
+    """
     if not (record.wanted or record.held):
         return None
     held_ms = record.held[-1].end_ms if record.held else 0

@@ -1,7 +1,7 @@
-"""The Unix socket in a data directory at which its collector says how it is.
+"""The Unix socket in a data directory at which its collector serves its status.
 
-It lies in `.collector/`, so that whoever knows the directory finds its own collector, and no peer of the TCP port takes
-a place at it. The owner of the directory binds it.
+It lies in `.collector/`, so that whoever knows the directory finds its own collector, and clients of the TCP port
+leave its connections free. The owner of the directory binds it.
 """
 
 from pathlib import Path
@@ -14,5 +14,5 @@ _NAME = "status.sock"
 
 
 def status_socket(network: Network, data_dir: Path) -> LocalSocket:
-    """Where the collector of a data directory answers."""
+    """The status socket of a data directory."""
     return network.local_socket(data_dir / OWN, _NAME)

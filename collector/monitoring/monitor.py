@@ -1,7 +1,7 @@
-"""The monitor: looks at the collector once a second and judges how it is.
+"""The monitor: reads the collector's counters once a second and evaluates its health.
 
-It only reads what the stations count. A change of the verdict is one line in the log. One verdict has a consequence: a
-disk that is nearly full closes the gate of the history pool.
+It reads only. A change of health is one log line. One problem has an effect: a nearly full disk closes the gate of the
+history pool.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -18,25 +18,25 @@ from collector.core.maintenance import Maintenance
 from collector.logs import get_logger
 from collector.machine.clock import LocalClock
 from collector.monitoring.disk_gate import DiskGate
-from collector.monitoring.health import HEALTHY, NEARLY, Health, Signs, Tolerance, judge
-from collector.monitoring.lag import Late, Survey, Walk
+from collector.monitoring.health import HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate
+from collector.monitoring.lag import LagScan, LagSummary, Late
 from collector.monitoring.probes import Probes
-from collector.monitoring.progress_check import Pulse
+from collector.monitoring.progress_check import ProgressWatchdog
 from collector.monitoring.rates import Rates, Tally
 from collector.settings.settings import Settings
 
 log = get_logger(__name__)
 
-_LOOK_EVERY_S = 1.0
+_INTERVAL_S = 1.0
 _ERRORS_OVER_S = 60.0
-_SLICE = 200  # series of a survey between two moments in which others may run: 1.5 ms
-_SURVEY_SHARE = 0.01  # of a core for surveys, so that thousands of series (40 ms) are looked at every few seconds
+_BATCH = 200  # series per batch: 1.5 ms
+_SCAN_SHARE = 0.01  # of a core: thousands of series (40 ms) are scanned every few seconds
 _MB = 1_000_000
 
 
 @attrs.define(eq=False)
-class Watched:
-    """What is looked at. All of it changes meanwhile, and the settings are others after a reload."""
+class MonitorInputs:
+    """The objects that are read, all of them live; a reload replaces the settings."""
 
     settings: Settings
     counters: Counters
@@ -49,144 +49,153 @@ class Watched:
     refused_topics: Collection[str] = ()
     rest: RestState = attrs.field(factory=RestState)
     stream: StreamState = attrs.field(factory=StreamState)
-    disk_trouble: Callable[[], str] = lambda: ""  # what the disk refuses at the start
+    disk_trouble: Callable[[], str] = lambda: ""  # what the disk refuses during startup
 
     def apply(self, settings: Settings) -> None:
-        """Other settings are in force from now on."""
+        """Replaces the settings after a reload."""
         self.settings = settings
 
 
 @attrs.define(eq=False)
 class Monitor:
-    """Looks while `watch` runs."""
+    """The latest readings, lag scan and health, updated while `watch` runs."""
 
-    watched: Watched
+    inputs: MonitorInputs
     gate: DiskGate = attrs.field(factory=DiskGate)
-    health: Health = HEALTHY  # the last verdict
+    health: Health = HEALTHY
     rates: Rates = attrs.field(factory=Rates)
-    surveyed: Survey = attrs.field(factory=Survey)
-    surveyed_ms: int = 0  # when; local time
-    signs: Signs = attrs.field(factory=Signs)  # of the last look
-    _survey_due_s: float = 0.0
-    _able_since_ms: int = 0  # by the exchange's clock: since then candles could be fetched
-    _heard_s: float = attrs.field(factory=trio.current_time)
-    _landed_s: float = attrs.field(factory=trio.current_time)
-    _connected_s: float = attrs.field(factory=trio.current_time)
+    scan: LagSummary = attrs.field(factory=LagSummary)
+    scanned_ms: int = 0  # local time
+    readings: Readings = attrs.field(factory=Readings)
+    _scan_due_s: float = 0.0
+    _fetchable_since_ms: int = 0  # exchange time since which requests are possible
+    _last_response_s: float = attrs.field(factory=trio.current_time)
+    _last_landed_s: float = attrs.field(factory=trio.current_time)
+    _last_connected_s: float = attrs.field(factory=trio.current_time)
     _degraded_s: float = attrs.field(factory=trio.current_time)
-    _pulse: Pulse | None = None
+    _progress: ProgressWatchdog | None = None
 
     async def watch(self) -> None:
-        """Looks every second, until cancelled."""
+        """Updates every second until cancelled."""
         while True:
-            if trio.current_time() >= self._survey_due_s:
-                await self._survey()
+            if trio.current_time() >= self._scan_due_s:
+                await self._scan()
             self.look()
-            await trio.sleep(_LOOK_EVERY_S)
+            await trio.sleep(_INTERVAL_S)
 
     def look(self) -> None:
-        """Takes the numbers of this moment, judges them, and says so if the verdict is another."""
-        tally, before = Tally.of(self.watched.counters, trio.current_time()), self.health
-        self._note_life(tally.at_s, self.rates.add(tally))
-        self.signs = self._signs(tally)
-        self.health = health = judge(self.signs, _tolerance(self.watched.settings), before)
+        """Takes readings, evaluates them, and logs a change of health."""
+        tally, before = Tally.of(self.inputs.counters, trio.current_time()), self.health
+        self._update_liveness(tally.at_s, self.rates.add(tally))
+        self.readings = self._readings(tally)
+        self.health = health = evaluate(self.readings, _thresholds(self.inputs.settings), before)
         if health.kinds != before.kinds:
-            self._tell(before, health, tally.at_s)
-        self.gate.follow(low_disk=health.low_disk)
+            self._log_change(before, health, tally.at_s)
+        self.gate.update(low_disk=health.low_disk)
 
-    async def _survey(self) -> None:
-        """Looks at every series, in slices between which others run."""
-        began_s, now_ms = self.watched.local.elapsed_s(), self.watched.clock.now_ms
-        self._able_since_ms = min(self._able_since_ms or now_ms, now_ms)  # the clock may have been wrong
-        nearly_stale_ms = self.watched.settings.stale_after_s * 1000 * NEARLY
-        walk = Walk(self.watched.coverage, now_ms, self._able_since_ms, nearly_stale_ms)
-        every_series = tuple(self.watched.every_series)
-        for at in range(0, len(every_series), _SLICE):
-            walk.look_at(every_series[at : at + _SLICE])
+    async def _scan(self) -> None:
+        """Scans all series, in batches between which other tasks run."""
+        began_s, now_ms = self.inputs.local.elapsed_s(), self.inputs.clock.now_ms
+        self._fetchable_since_ms = min(
+            self._fetchable_since_ms or now_ms, now_ms
+        )  # the clock may have been corrected backwards
+        nearly_stale_ms = self.inputs.settings.stale_after_s * 1000 * NEARLY
+        scan = LagScan(self.inputs.coverage, now_ms, self._fetchable_since_ms, nearly_stale_ms)
+        every_series = tuple(self.inputs.every_series)
+        for at in range(0, len(every_series), _BATCH):
+            scan.add(every_series[at : at + _BATCH])
             await trio.lowlevel.checkpoint()
-        self.surveyed, self.surveyed_ms = walk.found(), self.watched.local.now_ms()
-        took_s = self.watched.local.elapsed_s() - began_s
-        self._survey_due_s = trio.current_time() + took_s / _SURVEY_SHARE
+        self.scan, self.scanned_ms = scan.summary(), self.inputs.local.now_ms()
+        took_s = self.inputs.local.elapsed_s() - began_s
+        self._scan_due_s = trio.current_time() + took_s / _SCAN_SHARE
 
-    def _note_life(self, now_s: float, news: Tally) -> None:
-        """When the exchange last said something, when an answer was last dealt with, and when none could be had."""
+    def _update_liveness(self, now_s: float, news: Tally) -> None:
+        """Records when the exchange last responded, an answer was last processed, a stream was last open.
+
+        A ban counts as a response, since requests wait for its end.
+        """
         if news.landed:
-            self._landed_s = now_s
+            self._last_landed_s = now_s
         if news.answers or news.messages:
-            self._heard_s = now_s
-        if self.watched.counters.connections or not self.watched.counters.connects:
-            self._connected_s = now_s
+            self._last_response_s = now_s
+        if self.inputs.counters.connections or not self.inputs.counters.connects:
+            self._last_connected_s = now_s
         if self.banned_until_ms:
-            self._able_since_ms = self.watched.clock.now_ms
-            self._landed_s = self._heard_s = now_s
+            self._fetchable_since_ms = self.inputs.clock.now_ms
+            self._last_landed_s = self._last_response_s = now_s
 
-    def _signs(self, now: Tally) -> Signs:
+    def _readings(self, now: Tally) -> Readings:
         late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
-        able_for_ms = self.watched.clock.now_ms - self._able_since_ms
-        work, probes, counters = self.watched.work(), self.watched.probes, self.watched.counters
-        rest, stream = self.watched.rest, self.watched.stream
-        self._pulse = pulse = self._pulse.felt(work, now.at_s) if self._pulse else Pulse(work, now.at_s)
-        return Signs(
-            overdue_s=min(late.overdue_ms, able_for_ms) / 1000,
+        fetchable_for_ms = self.inputs.clock.now_ms - self._fetchable_since_ms
+        work, probes, counters = self.inputs.work(), self.inputs.probes, self.inputs.counters
+        rest, stream = self.inputs.rest, self.inputs.stream
+        self._progress = progress = (
+            self._progress.observe(work, now.at_s) if self._progress else ProgressWatchdog(work, now.at_s)
+        )
+        return Readings(
+            overdue_s=min(late.overdue_ms, fetchable_for_ms) / 1000,
             slowest=late.slowest,
             stale=late.stale,
-            silent_s=now.at_s - self._heard_s,
-            unstreamed_s=now.at_s - self._connected_s,
+            silent_s=now.at_s - self._last_response_s,
+            disconnected_s=now.at_s - self._last_connected_s,
             errors=errors.errors,
-            worst_error=next((kind for kind, _ in errors.troubles.most_common(1)), ""),
+            worst_error=next((kind for kind, _ in errors.errors_by_kind.most_common(1)), ""),
             queued=counters.queued,
-            stuck_s=pulse.stuck_s(now.at_s),
-            stuck_at=pulse.words,
+            stuck_s=progress.stuck_s(now.at_s),
+            stuck_at=progress.waiting_on,
             disk_free_mb=probes.disk_free_bytes() / _MB,
-            disk_trouble=self.watched.disk_trouble(),
-            deaf_s=probes.disk_deaf_s(),
+            disk_trouble=self.inputs.disk_trouble(),
+            disk_unresponsive_s=probes.disk_unresponsive_s(),
             memory_mb=probes.memory_bytes() / _MB,
-            left_alone=tuple(self.watched.coverage.left_alone.values()),
+            left_alone=tuple(self.inputs.coverage.left_alone.values()),
             banned_until_ms=self.banned_until_ms,
             unserved_s=0.0 if rest.unserved_since_s is None else now.at_s - rest.unserved_since_s,
             unserved_why=rest.unserved_why,
             next_try_s=rest.next_try_s - now.at_s,
-            unstreamed_why=stream.lost_why,
+            disconnect_reason=stream.lost_why,
             next_connect_s=stream.next_connect_s - now.at_s,
             banned_why=rest.ban.why if rest.ban else "",
             stream_refused_s=max(0.0, stream.refused_until_s - now.at_s),
-            now_ms=self.watched.local.now_ms(),
+            now_ms=self.inputs.local.now_ms(),
             maintenance_until_ms=self._maintenance_until_ms,
         )
 
     def _late(self, now_s: float) -> Late:
-        """The series that are late without excuse. Those that are being fetched have one, as long as what is fetched
-        gets into the files."""
-        gets_on = now_s - self._landed_s <= self.watched.settings.stale_after_s
-        return self.surveyed.unasked if gets_on else self.surveyed.unasked | self.surveyed.asked
+        """The lag that counts: series being fetched are excused while answers reach the files."""
+        gets_on = now_s - self._last_landed_s <= self.inputs.settings.stale_after_s
+        return self.scan.unasked if gets_on else self.scan.unasked | self.scan.asked
 
     @property
     def banned_until_ms(self) -> int:
-        """The local time at which the rate ban or block ends; 0 while none is on."""
-        ban = self.watched.rest.ban
+        """The local time at which the rate ban or block ends; 0 outside of one."""
+        ban = self.inputs.rest.ban
         return ban.until_ms if ban and trio.current_time() < ban.until_s else 0
 
     @property
     def announced(self) -> tuple[Maintenance, ...]:
-        """The maintenance that is announced and not over, by the exchange's time; by ours, while that is not known."""
-        now_ms = self.watched.clock.now_ms or self.watched.local.now_ms()
-        return tuple(each for each in self.watched.rest.maintenance if now_ms < each.end_ms)
+        """Announced maintenance that is still to end, by the exchange's time.
+
+        By local time until the exchange's is known.
+        """
+        now_ms = self.inputs.clock.now_ms or self.inputs.local.now_ms()
+        return tuple(each for each in self.inputs.rest.maintenance if now_ms < each.end_ms)
 
     @property
     def _maintenance_until_ms(self) -> int:
-        now_ms = self.watched.clock.now_ms or self.watched.local.now_ms()
+        now_ms = self.inputs.clock.now_ms or self.inputs.local.now_ms()
         return max((each.end_ms for each in self.announced if each.begin_ms <= now_ms), default=0)
 
-    def _tell(self, before: Health, health: Health, now_s: float) -> None:
-        if not before.troubles:
+    def _log_change(self, before: Health, health: Health, now_s: float) -> None:
+        if not before.problems:
             self._degraded_s = now_s
-        if health.troubles:
+        if health.problems:
             log.warning("degraded", why="; ".join(health.reasons))
         else:
             log.info("healthy again", degraded_for_s=round(now_s - self._degraded_s))
 
 
-def _tolerance(settings: Settings) -> Tolerance:
-    return Tolerance(
+def _thresholds(settings: Settings) -> Thresholds:
+    return Thresholds(
         settings.stale_after_s,
         settings.errors_per_minute,
         settings.queue_limit,

@@ -1,6 +1,6 @@
-"""How the machine is measured: the memory of this process, and the space on a disk.
+"""Measures the machine: the memory of this process and the space on a disk.
 
-The one place that looks, so that a test can put other numbers in its place: no disk need be full for it.
+Tests substitute numbers here, so that a full disk needs no full disk.
 """
 
 from collections.abc import Callable
@@ -13,49 +13,51 @@ import psutil
 
 from collector.machine.clock import LocalClock
 
-_PROMPT_S = 0.05  # a disk takes microseconds
+_PROMPT_S = 0.05  # how long to wait for a result: a healthy disk takes microseconds
 
 
 @attrs.frozen
 class Probes:
-    """What can be measured; every one of them answers at once."""
+    """The measurements; each returns at once."""
 
     memory_bytes: Callable[[], int]
     disk_free_bytes: Callable[[], int]
-    disk_deaf_s: Callable[[], float] = lambda: 0.0  # how long the disk has not said how much space it has
+    disk_unresponsive_s: Callable[[], float] = lambda: 0.0  # the age of the pending query
 
 
 def probes_of(directory: Path, clock: LocalClock) -> Probes:
-    """This process, and the disk a directory is on."""
+    """Probes of this process and of the disk that holds a directory."""
     process, disk = psutil.Process(), DiskProbe(lambda: _free_bytes(directory), clock.elapsed_s)
-    return Probes(lambda: process.memory_info().rss, disk.free_bytes, disk_deaf_s=disk.deaf_s)
+    return Probes(lambda: process.memory_info().rss, disk.free_bytes, disk_unresponsive_s=disk.unresponsive_s)
 
 
 @attrs.define(eq=False)
 class DiskProbe:
-    """The space on a disk, asked for in a thread: a disk that is frozen, or a network drive that is gone, may never
-    answer."""
+    """Free disk space, queried in a thread.
+
+    The query may hang forever on a frozen disk or a lost network drive.
+    """
 
     _ask: Callable[[], int]
     _now_s: Callable[[], float]
     _free: int = 0
     _asked_s: float = 0.0
-    _asking: Thread | None = None
+    _thread: Thread | None = None
 
     def free_bytes(self) -> int:
-        """The newest answer; asks again unless that is under way."""
-        if not (self._asking and self._asking.is_alive()):
+        """The newest result; starts another query unless one is pending."""
+        if not (self._thread and self._thread.is_alive()):
             self._asked_s = self._now_s()
             thread = Thread(target=self._measure, name="disk space", daemon=True)
-            with suppress(RuntimeError):  # no more threads can be had: the answer from before will do
+            with suppress(RuntimeError):  # out of threads: keep the previous result
                 thread.start()
-                self._asking = thread
+                self._thread = thread
                 thread.join(_PROMPT_S)
         return self._free
 
-    def deaf_s(self) -> float:
-        """How long the question under way has had no answer."""
-        return self._now_s() - self._asked_s if self._asking and self._asking.is_alive() else 0.0
+    def unresponsive_s(self) -> float:
+        """The age of the pending query, or 0."""
+        return self._now_s() - self._asked_s if self._thread and self._thread.is_alive() else 0.0
 
     def _measure(self) -> None:
         self._free = self._ask()
@@ -64,5 +66,5 @@ class DiskProbe:
 def _free_bytes(directory: Path) -> int:
     try:
         return psutil.disk_usage(str(directory)).free
-    except OSError:  # a disk that cannot be asked has no space for us; writing to it will say what is wrong
+    except OSError:  # counts as full; the writer reports the error
         return 0

@@ -1,8 +1,7 @@
-"""Whether the writer gets on: the difference between having nothing to do and being stuck.
+"""The progress watchdog: tells an idle writer from a stuck one.
 
-An exchange that is down, a stream that is silent and a history that does not come leave nothing to be written, and that
-is no fault of this process: starting it again would not help. Work that waits while none is done is. Pure: numbers in,
-a verdict out.
+With the exchange down, a silent stream or delayed history the writer is idle, and a restart would gain nothing. It is
+stuck when work waits while none is done. Pure: numbers in, time out.
 """
 
 import attrs
@@ -11,22 +10,22 @@ from collector.core.counters import Work
 
 
 @attrs.frozen
-class Pulse:
-    """Since when the writer has not been seen to get on."""
+class ProgressWatchdog:
+    """The work last observed, and since when the writer makes no progress."""
 
     work: Work
     since_s: float
 
-    def felt(self, work: Work, now_s: float) -> "Pulse":
-        """The pulse after another look."""
+    def observe(self, work: Work, now_s: float) -> "ProgressWatchdog":
+        """The watchdog after another observation."""
         gets_on = work.done != self.work.done or not work.waiting or not self.work.waiting
-        return Pulse(work, now_s if gets_on else self.since_s)
+        return ProgressWatchdog(work, now_s if gets_on else self.since_s)
 
     def stuck_s(self, now_s: float) -> float:
-        """How long work has been waiting while none was done; 0 while nothing waits."""
+        """How long work has waited while none was done; 0 when idle."""
         return now_s - self.since_s if self.work.waiting else 0.0
 
     @property
-    def words(self) -> str:
-        """What it stands at, or else what waits."""
+    def waiting_on(self) -> str:
+        """The writer's current step, or else the amount of waiting work."""
         return self.work.at or f"{self.work.waiting} wait, none was done"

@@ -1,7 +1,7 @@
-"""The report as Prometheus reads it: every number with its name, unit and meaning.
+"""The report in Prometheus' text format: every number with name, unit and meaning.
 
-Pure but for the library that knows the format; it is imported only by a collector that serves its status. A name is a
-promise to whoever has drawn a graph of it: names are added and not changed.
+Pure, apart from the library for the format, which only a collector that serves its status imports. Users' dashboards
+depend on the metric names: names are added, existing ones stay.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,6 +1,6 @@
-"""How fast things go: the counters of the last minute, moment by moment, and the differences between them.
+"""Rates over the last minute, as differences between samples of the counters.
 
-It asks no clock; whoever adds a tally says when that was.
+Pure: whoever adds a tally supplies the time.
 """
 
 from collections import Counter, deque
@@ -9,12 +9,12 @@ import attrs
 
 from collector.core.counters import Counters
 
-_KEPT_S = 61.0  # the longest any rate looks back, and a tally more
+_KEPT_S = 61.0  # the longest period of any rate, plus one tally
 
 
 @attrs.frozen
 class Tally:
-    """The counters at one moment; zero everywhere before anything was counted."""
+    """The counters at one moment, or their increase over `at_s` seconds."""
 
     at_s: float
     requests: int = 0
@@ -23,11 +23,11 @@ class Tally:
     messages: int = 0
     rows: int = 0
     errors: int = 0
-    troubles: Counter[str] = attrs.field(factory=Counter)
+    errors_by_kind: Counter[str] = attrs.field(factory=Counter)
 
     @classmethod
     def of(cls, counters: Counters, at_s: float) -> "Tally":
-        troubles = Counter(counters.troubles) + Counter({"malformed message": counters.malformed})
+        errors = Counter(counters.troubles) + Counter({"malformed message": counters.malformed})
         answers = counters.outcomes.get("ok", 0)
         return cls(
             at_s,
@@ -36,12 +36,12 @@ class Tally:
             counters.landed,
             counters.messages,
             counters.rows,
-            troubles.total(),
-            troubles,
+            errors.total(),
+            errors,
         )
 
     def __sub__(self, before: "Tally") -> "Tally":
-        """What was counted since an earlier tally; `at_s` is the time between them."""
+        """The increase since an earlier tally; `at_s` is the time between them."""
         return Tally(
             self.at_s - before.at_s,
             self.requests - before.requests,
@@ -50,7 +50,7 @@ class Tally:
             self.messages - before.messages,
             self.rows - before.rows,
             self.errors - before.errors,
-            self.troubles - before.troubles,
+            self.errors_by_kind - before.errors_by_kind,
         )
 
     def per_s(self, count: int) -> float:
@@ -64,7 +64,7 @@ class Rates:
     _tallies: deque[Tally] = attrs.field(factory=deque)
 
     def add(self, tally: Tally) -> Tally:
-        """Adds a tally; what was counted since the one before."""
+        """Adds a tally; returns the increase since the previous one."""
         news = tally - self._tallies[-1] if self._tallies else tally
         self._tallies.append(tally)
         while self._tallies[0].at_s < tally.at_s - _KEPT_S:
@@ -72,6 +72,6 @@ class Rates:
         return news
 
     def last(self, seconds: float, now: Tally) -> Tally:
-        """What was counted in so many seconds before now, or since the first tally if that is less."""
+        """The increase over the last so many seconds, or since the first tally."""
         before = next((tally for tally in self._tallies if tally.at_s >= now.at_s - seconds), now)
         return now - before

@@ -1,7 +1,7 @@
-"""The report: all that a running collector says of itself, as `/status` gives it and `collector status` reads it.
+"""The report that `/status` serves and `collector status` reads.
 
-Pure values in plain units: seconds, bytes, epoch milliseconds of the local clock unless a name says otherwise. Other
-people's scripts read these names, so they are added to and not changed. No setting that could be a secret is in it.
+Plain values: seconds, bytes, epoch milliseconds of the local clock unless a name says otherwise. Users' scripts read
+these names: fields are added, existing ones stay. Settings that could be secret are excluded.
 """
 
 import json
@@ -19,8 +19,11 @@ Doing = Literal["starting", "catching up", "up to date", "waiting for the exchan
 
 @attrs.frozen
 class Requests:
-    """To the exchange over REST. `outcomes` and those `under_way` add up to `begun`; `budget_left` is how many may
-    still begin in the 5 seconds that the exchange counts in, out of `budget`."""
+    """REST requests to the exchange.
+
+    `begun` is the sum of `outcomes` and `under_way`. `budget_left` of `budget` requests may still begin in the 5
+    seconds over which the exchange counts.
+    """
 
     begun: int
     under_way: int
@@ -36,8 +39,10 @@ class Requests:
 
 @attrs.frozen
 class Streaming:
-    """The connections to the stream. The lag is from a candle's close to its confirmation, by the exchange's clock,
-    looked at once for every batch of candles."""
+    """The stream connections.
+
+    The lag runs from a candle's close to its confirmation, by the exchange's clock, one sample per batch of candles.
+    """
 
     connections: int
     connects: int
@@ -50,13 +55,16 @@ class Streaming:
     malformed: int
     unknown: int
     refused_topics: tuple[str, ...]
-    unconnected: str = ""  # why a connection that was lost is not open again, and when it is tried
+    unconnected: str = ""  # why a connection is lost, and when the next is tried
 
 
 @attrs.frozen
 class Writing:
-    """What went into the files. `candles` is the sum of the three ways: added at a file's end at once, added there
-    after having waited for what lies before, and put in place further up."""
+    """Candles written to the files.
+
+    `candles` is the sum of three ways: appended at once, staged until earlier candles were in the file, and inserted
+    further up by a rewrite.
+    """
 
     candles: int
     appended: int
@@ -73,8 +81,10 @@ class Writing:
 
 @attrs.frozen
 class Lag:
-    """How late the newest candles of a timeframe are, by the exchange's clock: 0 when every one that has closed is
-    held."""
+    """How late the newest candles of a timeframe are, by the exchange's clock.
+
+    0 when every closed candle is held.
+    """
 
     timeframe: str
     series: int
@@ -84,7 +94,7 @@ class Lag:
 
 @attrs.frozen
 class GapCount:
-    """The spans missing in one state of the contract's."""
+    """Spans and candles missing in one state."""
 
     state: str
     spans: int
@@ -93,7 +103,7 @@ class GapCount:
 
 @attrs.frozen
 class Machine:
-    """What the process has and what is left. A limit of 0 is none."""
+    """Memory and disk; a limit of 0 is off."""
 
     memory_bytes: int
     memory_limit_bytes: int
@@ -103,7 +113,7 @@ class Machine:
 
 @attrs.frozen
 class Announced:
-    """A maintenance of the exchange that is not over, in the exchange's time; the title is its own text."""
+    """A maintenance announced by the exchange, in its time and under its title."""
 
     title: str
     begin_ms: int
@@ -116,7 +126,10 @@ class Announced:
 
 @attrs.frozen
 class Report:
-    """All of it at one moment; lags and gaps are from the last survey, some seconds ago when there are many series."""
+    """The collector at one moment.
+
+    Lags and gaps are from the last scan, some seconds ago if there are many series.
+    """
 
     run: str
     pid: int
@@ -140,22 +153,22 @@ class Report:
     lags: tuple[Lag, ...]
     gaps: tuple[GapCount, ...]
     machine: Machine
-    url: str = ""  # of the TCP port at which it is served too
-    port_trouble: str = ""  # why that is not served, tried again now and then
+    url: str = ""  # of the TCP port
+    port_trouble: str = ""  # why the port is unavailable; retried every minute
     maintenance: tuple[Announced, ...] = ()
-    unserved: str = ""  # since when and why the exchange gives no good answer, and when it is asked again
-    running: bool = True  # as whoever reads the JSON of `collector status` always finds it
+    unserved: str = ""  # since when and why all requests fail, and when the next is sent
+    running: bool = True  # False in the JSON of `collector status` for a stopped collector
 
 
 def encode(report: Report, secrets: tuple[str, ...] = ()) -> bytes:
-    """As JSON, on one line, without these secrets."""
+    """One line of JSON, with these secrets masked."""
     return json.dumps(hidden(attrs.asdict(report), secrets), separators=(",", ":")).encode() + b"\n"
 
 
 def decode(text: bytes) -> Report:
-    """What `encode` wrote.
+    """Parses what `encode` wrote.
 
     Raises:
-        ValueError: this is not a report.
+        ValueError: the text is something else.
     """
     return msgspec.json.decode(text, type=Report)

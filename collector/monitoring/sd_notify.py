@@ -1,7 +1,7 @@
-"""What systemd is told about us: datagrams to the socket it named in the environment, and nothing where it named none.
+"""The client of sd_notify(3): datagrams to the socket systemd names in the environment.
 
-The protocol is sd_notify(3): lines of `KEY=value` in one datagram. Telling never waits and never fails: a service
-manager that does not listen is no reason to stop collecting.
+A datagram holds lines of `KEY=value`. Sending returns at once and ignores failures: collection goes on while the
+service manager is deaf. Outside systemd everything here does nothing.
 """
 
 import os
@@ -13,16 +13,19 @@ from collector.machine import THIS_MACHINE, Machine
 
 
 @attrs.frozen
-class Notify:
-    """Whoever started us. `address` is empty when nobody wants to hear; `watchdog_s` is 0 when nobody counts on it."""
+class NotifySocket:
+    """The service manager's socket.
+
+    `address` is empty outside systemd; `watchdog_s` is 0 unless the unit has a watchdog for this process.
+    """
 
     address: str = ""
     watchdog_s: float = 0.0
     machine: Machine = THIS_MACHINE
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "Notify":
-        """Who is named in the environment of this process."""
+    def of(cls, environment: Mapping[str, str]) -> "NotifySocket":
+        """Reads the variables that systemd sets."""
         address = environment.get("NOTIFY_SOCKET", "")
         if not address.startswith(("/", "@")):
             return cls()
@@ -31,27 +34,27 @@ class Notify:
         return cls(address, int(microseconds) / 1e6 if meant and microseconds.isdecimal() else 0.0)
 
     def ready(self) -> bool:
-        return self._tell("READY=1")
+        return self._send("READY=1")
 
     def status(self, text: str) -> bool:
-        """One line for `systemctl status`."""
-        return self._tell("STATUS=" + " ".join(text.split()))
+        """Sets the status line of `systemctl status`."""
+        return self._send("STATUS=" + " ".join(text.split()))
 
     def alive(self) -> bool:
-        return self._tell("WATCHDOG=1")
+        return self._send("WATCHDOG=1")
 
     def starting(self, seconds: float) -> bool:
-        """The start takes longer; give us so much more from now."""
-        return self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+        """Extends the start timeout to so many seconds from now."""
+        return self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def reloading(self) -> bool:
-        return self._tell("RELOADING=1", f"MONOTONIC_USEC={self.machine.clock.elapsed_ns() // 1000}")
+        return self._send("RELOADING=1", f"MONOTONIC_USEC={self.machine.clock.elapsed_ns() // 1000}")
 
     def stopping(self) -> bool:
-        return self._tell("STOPPING=1")
+        return self._send("STOPPING=1")
 
-    def _tell(self, *lines: str) -> bool:
-        """Whether the words are on their way."""
+    def _send(self, *lines: str) -> bool:
+        """Sends one datagram; true if it was accepted."""
         if not self.address:
             return False
         try:

@@ -1,7 +1,7 @@
-"""Keeps systemd informed while we run: ready, how we are, alive. It only reads, and decides nothing for others.
+"""Reports to systemd: ready, status line, watchdog. It reads only.
 
-The watchdog is fed while the writer gets on, and not because a timer fired: when work has waited for a whole interval
-and none was done it starves, and systemd starts us again. A trio loop that hangs starves it by itself.
+The watchdog is fed while the writer makes progress, rather than by a timer: if work has waited for a whole interval
+and none was done, feeding stops and systemd restarts the service. A hanging trio loop has the same effect.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,81 +12,90 @@ import trio
 
 from collector.core.counters import Work
 from collector.logs import get_logger
-from collector.monitoring.progress_check import Pulse
-from collector.monitoring.sd_notify import Notify
+from collector.monitoring.progress_check import ProgressWatchdog
+from collector.monitoring.sd_notify import NotifySocket
 
 log = get_logger(__name__)
 
-_LOOK_EVERY_S = 1.0
-# A start takes as long as the exchange does to answer; a process that hangs at it is given up after this.
-_START_S = 60.0
+_INTERVAL_S = 1.0
+# The start lasts until the exchange answers; systemd gives up a process that hangs during it after this time.
+_START_TIMEOUT_S = 60.0
 
 
 @attrs.define(eq=False)
-class Supervisor:
-    """What systemd is told, from looks at whether data flows, at the writer's work, and at a line on how we are."""
+class SystemdNotifier:
+    """Sends readiness, the status line and watchdog signals.
 
-    _notify: Notify
+    Args:
+        socket: the service manager's.
+        flows: true once data arrives.
+        work: the writer's work, waiting and done.
+        line: the status line.
+    """
+
+    _socket: NotifySocket
     _flows: Callable[[], bool]
     _work: Callable[[], Work]
     _line: Callable[[], str]
     _ready: bool = False
-    _said: str = ""
+    _sent: str = ""
     _fed_s: float = 0.0
-    _pulse: Pulse | None = None
+    _progress: ProgressWatchdog | None = None
     _stuck: bool = False
 
-    async def supervise(self) -> None:
-        """Looks again and again until cancelled, which means that we are stopping: systemd is told."""
-        if not self._notify.address:
+    async def run(self) -> None:
+        """Updates until cancelled, and then reports that the service is stopping."""
+        if not self._socket.address:
             return
         try:
             while True:
-                self.look(trio.current_time())
-                await trio.sleep(min(_LOOK_EVERY_S, self._limit_s / 4))
+                self.update(trio.current_time())
+                await trio.sleep(min(_INTERVAL_S, self._limit_s / 4))
         finally:
-            self._notify.stopping()
+            self._socket.stopping()
 
-    def look(self, now_s: float) -> None:
-        """One look, and what it gives occasion to say."""
+    def update(self, now_s: float) -> None:
+        """Sends what has changed."""
         work = self._work()
-        self._pulse = pulse = self._pulse.felt(work, now_s) if self._pulse else Pulse(work, now_s)
-        stuck_s = pulse.stuck_s(now_s)
-        self._note(stuck_s >= self._limit_s, pulse)
+        self._progress = progress = (
+            self._progress.observe(work, now_s) if self._progress else ProgressWatchdog(work, now_s)
+        )
+        stuck_s = progress.stuck_s(now_s)
+        self._log_change(stuck_s >= self._limit_s, progress)
         if not self._ready and self._flows():
-            self._ready = self._notify.ready()
+            self._ready = self._socket.ready()
         if not self._stuck:
-            self._feed(now_s)
-        self._say(f"the writer is stuck: {pulse.words} for {stuck_s:.0f} s" if self._stuck else "")
+            self._feed_watchdog(now_s)
+        self._send_status(f"the writer is stuck: {progress.waiting_on} for {stuck_s:.0f} s" if self._stuck else "")
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """While the settings are changed. Before we are ready nobody waits for it."""
+        """Marks a reload of the settings; skipped before readiness."""
         if self._ready:
-            self._notify.reloading()
+            self._socket.reloading()
         yield
         if self._ready:
-            self._notify.ready()
+            self._socket.ready()
 
     @property
     def _limit_s(self) -> float:
-        return self._notify.watchdog_s or _START_S
+        return self._socket.watchdog_s or _START_TIMEOUT_S
 
-    def _note(self, stuck: bool, pulse: Pulse) -> None:
+    def _log_change(self, stuck: bool, progress: ProgressWatchdog) -> None:
         if stuck and not self._stuck:
-            log.error("the writer is stuck", at=pulse.words, for_s=round(self._limit_s, 1))
+            log.error("the writer is stuck", at=progress.waiting_on, for_s=round(self._limit_s, 1))
         elif self._stuck and not stuck:
             log.info("the writer gets on again")
         self._stuck = stuck
 
-    def _feed(self, now_s: float) -> None:
+    def _feed_watchdog(self, now_s: float) -> None:
         if not self._ready:
-            self._notify.starting(_START_S)
-        elif self._notify.watchdog_s and now_s - self._fed_s >= self._notify.watchdog_s / 2:
+            self._socket.starting(_START_TIMEOUT_S)
+        elif self._socket.watchdog_s and now_s - self._fed_s >= self._socket.watchdog_s / 2:
             self._fed_s = now_s
-            self._notify.alive()
+            self._socket.alive()
 
-    def _say(self, trouble: str) -> None:
-        line = trouble or ("" if self._ready else "starting: ") + self._line()
-        if line != self._said and self._notify.status(line):
-            self._said = line
+    def _send_status(self, problem: str) -> None:
+        line = problem or ("" if self._ready else "starting: ") + self._line()
+        if line != self._sent and self._socket.status(line):
+            self._sent = line

@@ -8,7 +8,7 @@
        ├─ reconcile    decides what they ask for
        ├─ listings     follows the exchange's list of symbols
        ├─ settings     read again when somebody asks for it
-       ├─ supervisor   tells systemd how we are; reads only
+       ├─ notifier     tells systemd how we are; reads only
        ├─ log          says how often what it left out came
        ├─ monitor      judges how all of it is, once a second; reads only
        ├─ status       says so over HTTP, for the command `run`
@@ -54,11 +54,11 @@ from collector.machine import THIS_MACHINE, Machine
 from collector.machine.threads import Threads
 from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.endpoint import serve_status
-from collector.monitoring.monitor import Monitor, Watched
+from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.probes import Probes, probes_of
-from collector.monitoring.sd_notify import Notify
+from collector.monitoring.sd_notify import NotifySocket
 from collector.monitoring.status import Reporter
-from collector.monitoring.watchdog import Supervisor
+from collector.monitoring.watchdog import SystemdNotifier
 from collector.pipeline.collection import Collection, series_of, too_long
 from collector.pipeline.history import History
 from collector.pipeline.listings import Listings
@@ -127,7 +127,7 @@ async def serve(
     allow_trim: bool = False,
     allow_replace: bool = False,
     mending: Repair | None = None,
-    notify: Notify | None = None,
+    notify: NotifySocket | None = None,
     reload_request: ReloadRequest | None = None,
     status: bool = False,
     probes: Probes | None = None,
@@ -146,7 +146,7 @@ async def serve(
         allow_replace,
         mending,
         watch,
-        notify or Notify(),
+        notify or NotifySocket(),
         reload_request,
         status,
         probes or probes_of(settings.data_dir, machine.clock),
@@ -211,7 +211,7 @@ class _Run:
     allow_replace: bool
     mending: Repair | None
     watch: Watch | None
-    notify: Notify
+    notify: NotifySocket
     reload_request: ReloadRequest | None
     status: bool
     probes: Probes
@@ -233,7 +233,7 @@ class _Stations:
     live: Live
     monitor: Monitor
     reporter: Reporter
-    supervisor: Supervisor
+    notifier: SystemdNotifier
 
 
 async def _serve(run: _Run) -> Outcome:
@@ -262,7 +262,7 @@ async def _serve(run: _Run) -> Outcome:
             stations = _wired(run, stock, rest, limit, every_series, counters, clock)
             async with _kept(failures), trio.open_nursery() as inner:
                 inner.start_soon(cancel_when, run.stop, inner.cancel_scope)
-                inner.start_soon(stations.supervisor.supervise)
+                inner.start_soon(stations.notifier.run)
                 inner.start_soon(_flush_suppressed)
                 if not run.once:
                     inner.start_soon(Announcements(rest.maintenance, rest.state).follow)
@@ -294,7 +294,7 @@ async def _serve(run: _Run) -> Outcome:
                     inner.start_soon(collection.follow_listings)
                     inner.start_soon(collection.follow_disk, stations.monitor.gate)
                     if run.reload_request:
-                        inner.start_soon(_follow_settings, run.reload_request, stations.supervisor, collection)
+                        inner.start_soon(_follow_settings, run.reload_request, stations.notifier, collection)
                     await stations.reconciler.reconcile()
             draining.set()
             outer.cancel_scope.deadline = trio.current_time() + _DRAIN_S
@@ -350,10 +350,10 @@ async def _own(run: _Run, counters: Counters, clock: Clock, owned: ExitStack) ->
             raise
         run.start.refused(str(trouble))
     local, coverage = run.machine.clock, CoverageIndex()
-    watched = Watched(
+    inputs = MonitorInputs(
         run.settings, counters, coverage, clock, (), run.probes, local, disk_trouble=lambda: run.start.disk_trouble
     )
-    monitor = Monitor(watched)
+    monitor = Monitor(inputs)
     async with trio.open_nursery() as waiting:
         waiting.start_soon(cancel_when, run.stop, waiting.cancel_scope)
         waiting.start_soon(monitor.watch)
@@ -412,7 +412,7 @@ def _wired(
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, limit, run.machine, refused)
     local = run.machine.clock
-    watched = Watched(
+    inputs = MonitorInputs(
         settings,
         counters,
         coverage,
@@ -426,15 +426,15 @@ def _wired(
         live.state,
         lambda: run.start.disk_trouble,
     )
-    monitor = Monitor(watched, gate)
-    supervisor = Supervisor(
+    monitor = Monitor(inputs, gate)
+    notifier = SystemdNotifier(
         run.notify,
         flows=lambda: reconciler.looked or counters.subscriptions > 0,
         work=lambda: writer.work,
         line=partial(_line, counters, coverage, monitor),
     )
     reporter = Reporter(monitor, lambda: reconciler.looked, run.machine.chance.name())
-    return _Stations(writer, history, reconciler, live, monitor, reporter, supervisor)
+    return _Stations(writer, history, reconciler, live, monitor, reporter, notifier)
 
 
 async def _choose(run: _Run, stock: Stock, rest: Rest, every_series: list[Series]) -> Symbols:
@@ -466,7 +466,7 @@ def _collection(
         run.settings,
         every_series,
         stock.coverage,
-        (rest, stations.writer, stations.reconciler, stations.live, stations.monitor.watched),
+        (rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs),
         stock.store,
         stations.writer,
         stations.live,
@@ -502,11 +502,11 @@ async def _mend(mending: Repair, rest: Rest, stock: Stock, threads: Threads) -> 
     return sorted({*every_series, *refetched}), Symbols(unknown=tuple(sorted(unknown)))
 
 
-async def _follow_settings(reload_request: ReloadRequest, supervisor: Supervisor, collection: Collection) -> None:
+async def _follow_settings(reload_request: ReloadRequest, notifier: SystemdNotifier, collection: Collection) -> None:
     """Reads the settings again whenever somebody asks for it, until cancelled."""
     while True:
         await reload_request.wait()
-        with supervisor.reloading():
+        with notifier.reloading():
             if (read := reload_request.load()) is not None:
                 await collection.apply(read)
 

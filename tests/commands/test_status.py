@@ -27,7 +27,7 @@ from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket
 from collector.monitoring.endpoint import announced, pages_of
-from collector.monitoring.health import HealthState, Trouble
+from collector.monitoring.health import HealthState, Problem
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.report import GapCount, Lag, Report, decode, encode
 from collector.monitoring.status import Reporter
@@ -296,7 +296,7 @@ def test_a_table_says_why_it_is_degraded_and_what_is_late_and_missing(report: Re
     ill = attrs.evolve(
         report,
         state="degraded",
-        reasons=(Trouble("disk", "no space\x1b[31m").words,),
+        reasons=(Problem("disk", "no space\x1b[31m").text,),
         lags=(Lag("60", 1, "BTCUSDT_60", 3700.0),),
         gaps=(GapCount("absent", 1, 1200),),
     )

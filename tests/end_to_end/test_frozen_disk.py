@@ -27,7 +27,7 @@ from tests.support.market import until
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FreezingDisk]:
     """The disk of the next collector; it thaws at the end, or the threads that stand would not end."""
-    monkeypatch.setattr(monitor, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(monitor, "_INTERVAL_S", 0.02)
     monkeypatch.setattr(health, "STUCK_S", 0.1)
     disk = FreezingDisk()
     monkeypatch.setattr(service, "Store", store_on(disk))
@@ -120,7 +120,7 @@ async def test_a_disk_that_does_not_say_its_space_is_told(tmp_path: Path, disk: 
         return 9_000_000_000
 
     probe, seen = DiskProbe(ask, THIS_MACHINE.clock.elapsed_s), Machine().probes
-    seen = attrs.evolve(seen, disk_free_bytes=probe.free_bytes, disk_deaf_s=probe.deaf_s)
+    seen = attrs.evolve(seen, disk_free_bytes=probe.free_bytes, disk_unresponsive_s=probe.unresponsive_s)
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path)
         async with collecting(settings, probes=seen) as run:

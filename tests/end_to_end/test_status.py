@@ -35,7 +35,7 @@ from collector.monitoring.endpoint import announced
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report
-from collector.monitoring.sd_notify import Notify
+from collector.monitoring.sd_notify import NotifySocket
 from collector.pipeline import maintenance, service
 from collector.pipeline.service import serve
 from collector.sandbox import Faults, Limits, Maintenance, Sandbox
@@ -53,7 +53,7 @@ MB = 1_000_000
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor, "_LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(monitor, "_INTERVAL_S", 0.05)
     monkeypatch.setattr(retrying, "backoff_s", lambda tries, jitter: 0.01 * tries)
     monkeypatch.setattr(pacing, "_RETRY_PAUSE_S", 0.01)
 
@@ -385,7 +385,7 @@ async def test_files_that_cannot_be_opened_at_the_start_are_waited_for(
 
 
 @attrs.frozen
-class Said(Notify):
+class Said(NotifySocket):
     """Somebody who notes what a service manager is told."""
 
     lines: list[str] = attrs.field(factory=list)
@@ -545,7 +545,7 @@ async def test_settings_that_are_read_again_are_what_it_judges_by_and_reports(tm
 async def test_while_the_exchange_gives_no_answer_it_is_not_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "_WAITS_S", 0.1)
+    monkeypatch.setattr(status, "_WAITING_AFTER_S", 0.1)
     monkeypatch.setattr(retrying, "backoff_s", lambda tries, jitter: 2.0 if tries == 8 else 0.01)
     async with fast_box() as box:
         settings = settings_for_status(box, tmp_path, bulk_max_retries=20)
@@ -602,7 +602,7 @@ async def local(settings: Settings) -> AsyncIterator[Collecting]:
 async def test_status_works_while_the_port_is_taken_and_takes_it_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, "_AGAIN_S", 0.02)
+    monkeypatch.setattr(endpoint, "_RETRY_S", 0.02)
     async with fast_box() as box:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             listen = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -624,7 +624,7 @@ async def test_an_empty_listen_switches_off_the_port_alone(tmp_path: Path, caplo
 
 
 async def test_a_socket_that_was_removed_is_bound_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "_LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(endpoint, "_SOCKET_CHECK_S", 0.02)
     async with fast_box() as box, local(settings_for_status(box, tmp_path, listen="")) as run:
         at(run.settings).remove()
         with trio.fail_after(20):

@@ -167,22 +167,22 @@ async def drip(stream: trio.SocketStream) -> None:
 
 
 async def test_a_client_that_takes_its_time_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_ASK_S", 0.05)
+    monkeypatch.setattr(http_server, "_REQUEST_TIMEOUT_S", 0.05)
     async with served() as server, await server.connect() as stream:
         await stream.send_all(b"GET /hello HTTP/1.1\r\nHo")
         assert (await rest_of(stream)).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_a_client_that_drips_is_let_go_as_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_ASK_S", 0.05)
-    monkeypatch.setattr(http_server, "_GOODBYE_S", 0.05)
+    monkeypatch.setattr(http_server, "_REQUEST_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(http_server, "_LINGER_S", 0.05)
     async with served() as server, await server.connect() as stream:
         with trio.fail_after(20), pytest.raises(trio.BrokenResourceError):
             await drip(stream)
 
 
 async def test_a_client_that_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(http_server, "_RESPONSE_TIMEOUT_S", 0.1)
     monkeypatch.setitem(PAGES, "/long", lambda: Page(b"x" * 20_000_000))
     async with served() as server, await server.connect() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -196,10 +196,10 @@ async def test_the_oldest_of_too_many_connections_gives_way(
     request_text: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Silent ones, and ones that do not read their answer."""
-    monkeypatch.setattr(http_server, "_PLACES", 4)
+    monkeypatch.setattr(http_server, "_MAX_CONNECTIONS", 4)
     monkeypatch.setitem(PAGES, "/long", lambda: Page(b"x" * 20_000_000))
     async with served() as server:
-        idle = [await server.connect() for _ in range(http_server._PLACES)]
+        idle = [await server.connect() for _ in range(http_server._MAX_CONNECTIONS)]
         for each in idle:
             await each.send_all(request_text)
             await trio.testing.wait_all_tasks_blocked(0.01)

@@ -18,7 +18,7 @@ from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.monitoring.health import Health
-from collector.monitoring.monitor import Monitor, Watched
+from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.probes import Probes, probes_of
 from collector.settings.settings import Settings
 from tests.support.candles import BTC, T0, spans
@@ -53,7 +53,7 @@ class Collecting:
 
     def __attrs_post_init__(self) -> None:
         probes = Probes(lambda: self.memory_mb * MB, lambda: self.disk_mb * MB)
-        watched = Watched(
+        monitoring = MonitorInputs(
             self.settings,
             self.counters,
             self.coverage,
@@ -63,7 +63,7 @@ class Collecting:
             _Local(),
             lambda: self.work,
         )
-        self.monitor = Monitor(watched)
+        self.monitor = Monitor(monitoring)
 
     async def count_openings(self) -> None:
         while True:
@@ -89,7 +89,7 @@ class Collecting:
 
 
 @asynccontextmanager
-async def watched(**changes: object) -> AsyncIterator[Collecting]:
+async def monitoring(**changes: object) -> AsyncIterator[Collecting]:
     one = Collecting(Settings(**{"stale_after_s": 120, "low_disk_mb": 500, "memory_limit_mb": 1000} | changes))
     one.clock.observe(NOW)
     one.counters.connects = one.counters.connections = 1
@@ -122,7 +122,7 @@ def test_the_real_machine_has_memory_and_space_and_a_disk_that_is_gone_has_none(
 async def test_a_collector_that_is_well_says_nothing(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         await trio.sleep(3600)
         assert {health.state for health in one.verdicts} == {"healthy"}
     assert said(caplog) == []
@@ -131,7 +131,7 @@ async def test_a_collector_that_is_well_says_nothing(
 async def test_an_error_storm_is_called_and_passes_a_minute_after_it(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watched(errors_per_minute=10) as one:
+    async with monitoring(errors_per_minute=10) as one:
         for _ in range(20):
             one.counters.trouble("no answer")
             one.counters.trouble("HTTP 502")
@@ -148,7 +148,7 @@ async def test_an_error_storm_is_called_and_passes_a_minute_after_it(
 async def test_a_full_disk_is_called_and_history_goes_on_when_it_passes(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.disk_mb = 312
         await trio.sleep(1)
         assert one.reasons == ("the disk has 312 MB left, which is below 500 MB: history stops, live goes on",)
@@ -166,7 +166,7 @@ async def test_a_full_disk_is_called_and_history_goes_on_when_it_passes(
 async def test_memory_beyond_its_limit_is_called_and_passes(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.memory_mb = 1100
         await trio.sleep(10)
         assert one.reasons == ("1,100 MB of memory are in use, more than 1,000 MB",)
@@ -180,7 +180,7 @@ async def test_memory_beyond_its_limit_is_called_and_passes(
 
 
 async def test_a_queue_that_grows_is_called_and_passes(autojump_clock: MockClock) -> None:
-    async with watched(queue_limit=5000) as one:
+    async with monitoring(queue_limit=5000) as one:
         one.counters.confirmed = 9000
         one.counters.taken, one.counters.dropped = 2000, 500
         await trio.sleep(1)
@@ -191,7 +191,7 @@ async def test_a_queue_that_grows_is_called_and_passes(autojump_clock: MockClock
 
 
 async def test_a_series_that_stops_is_stale_until_it_goes_on(autojump_clock: MockClock) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.delivering = False
         await trio.sleep(240)
         (reason,) = one.reasons
@@ -220,7 +220,7 @@ async def test_a_clock_that_was_far_ahead_at_first_does_not_hide_what_is_stale_l
 
 
 async def test_a_series_that_is_being_fetched_is_late_only_when_no_answers_come(autojump_clock: MockClock) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.delivering = False
         one.coverage[BTC].in_flight = spans(100, 1000)
         await trio.sleep(600)
@@ -231,7 +231,7 @@ async def test_a_series_that_is_being_fetched_is_late_only_when_no_answers_come(
 
 
 async def test_what_is_fetched_and_gets_into_no_file_becomes_stale(autojump_clock: MockClock) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.delivering = one.landing = False
         one.coverage[BTC].in_flight = spans(100, 1000)
         await trio.sleep(240)
@@ -241,7 +241,7 @@ async def test_what_is_fetched_and_gets_into_no_file_becomes_stale(autojump_cloc
 async def test_a_writer_that_does_not_get_on_is_told_within_a_minute(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.work = Work(1, 7, "syncing BTCUSDT_1.csv")
         await trio.sleep(45)
         assert one.reasons[0].startswith("the writer is stuck: syncing BTCUSDT_1.csv since 1970-01-01 00:16:4")
@@ -254,10 +254,10 @@ async def test_a_writer_that_does_not_get_on_is_told_within_a_minute(
 async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_after_it(
     autojump_clock: MockClock,
 ) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.delivering = one.answering = False
         # The local clock was set forward.
-        one.monitor.watched.rest.banned(1, trio.current_time() + 600, "a rate ban is on")
+        one.monitor.inputs.rest.banned(1, trio.current_time() + 600, "a rate ban is on")
         await trio.sleep(599)
         assert one.monitor.health.kinds == ("ban",)
         one.answering = True
@@ -283,7 +283,7 @@ async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: Mo
 
 
 async def test_a_stream_that_cannot_be_had_is_called_although_candles_come(autojump_clock: MockClock) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.counters.connections = 0
         await trio.sleep(125)
         assert one.monitor.health.kinds == ("stream",)
@@ -295,7 +295,7 @@ async def test_a_stream_that_cannot_be_had_is_called_although_candles_come(autoj
 async def test_every_other_set_of_reasons_is_one_line(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with watched() as one:
+    async with monitoring() as one:
         one.memory_mb = 1100
         await trio.sleep(20)
         one.disk_mb = 100

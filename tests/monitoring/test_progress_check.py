@@ -3,7 +3,7 @@
 import pytest
 
 from collector.core.counters import Work
-from collector.monitoring.progress_check import Pulse
+from collector.monitoring.progress_check import ProgressWatchdog
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from collector.monitoring.progress_check import Pulse
 )
 def test_stuck_is_work_that_waits_while_none_is_done(what: str, looks: list[tuple[int, int]], stuck_s: float) -> None:
     first, *others = (Work(waiting, done) for waiting, done in looks)
-    pulse = Pulse(first, 0.0)
+    progress = ProgressWatchdog(first, 0.0)
     for number, work in enumerate(others, 1):
-        pulse = pulse.felt(work, number * 10.0)
-    assert pulse.stuck_s(len(others) * 10.0) == stuck_s, what
+        progress = progress.observe(work, number * 10.0)
+    assert progress.stuck_s(len(others) * 10.0) == stuck_s, what

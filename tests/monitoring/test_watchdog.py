@@ -9,8 +9,8 @@ import attrs
 import pytest
 
 from collector.core.counters import Work
-from collector.monitoring.sd_notify import Notify
-from collector.monitoring.watchdog import Supervisor
+from collector.monitoring.sd_notify import NotifySocket
+from collector.monitoring.watchdog import SystemdNotifier
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -39,28 +39,28 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 @attrs.define
-class Station:
+class Collecting:
     """What a supervisor looks at."""
 
     flows: bool = False
     work: Work = attrs.field(factory=lambda: Work(0, 0))
     line: str = "fine"
 
-    def supervisor(self, notify: Notify) -> Supervisor:
-        return Supervisor(notify, lambda: self.flows, lambda: self.work, lambda: self.line)
+    def notifier(self, notify: NotifySocket) -> SystemdNotifier:
+        return SystemdNotifier(notify, lambda: self.flows, lambda: self.work, lambda: self.line)
 
 
 def test_without_a_socket_nothing_is_told() -> None:
-    assert Notify.of({}) == Notify.of({"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "1"}) == Notify()
-    assert not Notify().ready()
+    assert NotifySocket.of({}) == NotifySocket.of({"NOTIFY_SOCKET": "", "WATCHDOG_USEC": "1"}) == NotifySocket()
+    assert not NotifySocket().ready()
 
 
 def test_a_manager_that_is_gone_harms_nobody(tmp_path: Path) -> None:
-    assert not Notify(str(tmp_path / "nobody")).ready()
+    assert not NotifySocket(str(tmp_path / "nobody")).ready()
 
 
 def test_a_manager_that_does_not_read_is_not_waited_for(manager: socket.socket) -> None:
-    notify = Notify.of(environment(manager))
+    notify = NotifySocket.of(environment(manager))
     while notify.alive():
         pass
     assert heard(manager)
@@ -77,30 +77,30 @@ def test_a_manager_that_does_not_read_is_not_waited_for(manager: socket.socket) 
     ],
 )
 def test_the_watchdog_is_the_one_meant_for_this_process(given: dict[str, str], seconds: float) -> None:
-    assert Notify.of({"NOTIFY_SOCKET": "/run/x", **given}).watchdog_s == seconds
+    assert NotifySocket.of({"NOTIFY_SOCKET": "/run/x", **given}).watchdog_s == seconds
 
 
 def test_a_status_is_one_line(manager: socket.socket) -> None:
-    Notify.of(environment(manager)).status("two\nlines, READY=1\n")
+    NotifySocket.of(environment(manager)).status("two\nlines, READY=1\n")
     assert heard(manager) == ["STATUS=two lines, READY=1"]
 
 
 def test_until_data_flows_the_start_is_made_longer_and_then_we_are_ready_once(manager: socket.socket) -> None:
-    station = Station()
-    supervisor = station.supervisor(Notify.of(environment(manager)))
-    supervisor.look(0)
+    station = Collecting()
+    notifier = station.notifier(NotifySocket.of(environment(manager)))
+    notifier.update(0)
     assert heard(manager) == ["EXTEND_TIMEOUT_USEC=60000000", "STATUS=starting: fine"]
     station.flows = True
-    supervisor.look(10)
-    supervisor.look(11)
+    notifier.update(10)
+    notifier.update(11)
     assert heard(manager) == ["READY=1", "WATCHDOG=1", "STATUS=fine"]
 
 
 def test_the_watchdog_is_fed_at_half_its_interval(manager: socket.socket) -> None:
-    supervisor = Station(flows=True).supervisor(Notify.of(environment(manager)))
+    notifier = Collecting(flows=True).notifier(NotifySocket.of(environment(manager)))
     fed = []
     for now_s in range(100, 113):
-        supervisor.look(now_s)
+        notifier.update(now_s)
         fed += [now_s] * heard(manager).count("WATCHDOG=1")
     assert fed == [100, 104, 108, 112]
 
@@ -108,17 +108,17 @@ def test_the_watchdog_is_fed_at_half_its_interval(manager: socket.socket) -> Non
 def test_a_writer_that_is_stuck_starves_the_watchdog_until_it_gets_on(
     manager: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
-    station = Station(flows=True, work=Work(3, 1))
-    supervisor = station.supervisor(Notify.of(environment(manager)))
+    station = Collecting(flows=True, work=Work(3, 1))
+    notifier = station.notifier(NotifySocket.of(environment(manager)))
     for now_s in range(100, 108):
-        supervisor.look(now_s)
+        notifier.update(now_s)
     heard(manager)
     for now_s in range(108, 130):
-        supervisor.look(now_s)
+        notifier.update(now_s)
     assert "WATCHDOG=1" not in (lines := heard(manager))
     assert lines[0] == "STATUS=the writer is stuck: 3 wait, none was done for 8 s"
     station.work = Work(3, 2)
-    supervisor.look(130)
+    notifier.update(130)
     assert heard(manager) == ["WATCHDOG=1", "STATUS=fine"]
     assert [record.getMessage() for record in caplog.records] == [
         "the writer is stuck at='3 wait, none was done' for_s=8.0"
@@ -126,18 +126,18 @@ def test_a_writer_that_is_stuck_starves_the_watchdog_until_it_gets_on(
 
 
 def test_a_start_that_is_stuck_is_not_made_longer(manager: socket.socket) -> None:
-    supervisor = Station(work=Work(1, 0)).supervisor(Notify.of(environment(manager)))
-    supervisor.look(0)
+    notifier = Collecting(work=Work(1, 0)).notifier(NotifySocket.of(environment(manager)))
+    notifier.update(0)
     heard(manager)
-    supervisor.look(8)
+    notifier.update(8)
     assert not any(line.startswith("EXTEND") for line in heard(manager))
 
 
 def test_a_reload_is_told_from_its_begin_to_its_end(manager: socket.socket) -> None:
-    supervisor = Station(flows=True).supervisor(Notify.of(environment(manager)))
-    supervisor.look(0)
+    notifier = Collecting(flows=True).notifier(NotifySocket.of(environment(manager)))
+    notifier.update(0)
     heard(manager)
-    with supervisor.reloading():
+    with notifier.reloading():
         reloading, since = heard(manager)
     assert reloading == "RELOADING=1"
     assert since.startswith("MONOTONIC_USEC=")
@@ -145,7 +145,7 @@ def test_a_reload_is_told_from_its_begin_to_its_end(manager: socket.socket) -> N
 
 
 def test_a_reload_before_we_are_ready_does_not_make_us_ready(manager: socket.socket) -> None:
-    supervisor = Station().supervisor(Notify.of(environment(manager)))
-    with supervisor.reloading():
+    notifier = Collecting().notifier(NotifySocket.of(environment(manager)))
+    with notifier.reloading():
         pass
     assert heard(manager) == []
