@@ -18,7 +18,7 @@ TITLES = ("file", "rows", "gaps", "missing", "duplicates", "out of order", "inva
 
 def worth_telling(checked: Sequence[FileReport]) -> list[FileReport]:
     """The first files with anything to say about; those with issues first."""
-    told = [each for each in checked if each.is_worth_telling]
+    told = [each for each in checked if each.is_notable]
     return sorted(told, key=lambda each: not each.has_issues)[:_FILES]
 
 
@@ -42,7 +42,7 @@ def finding_lines(checked: Sequence[FileReport]) -> Iterator[str]:
     shown = worth_telling(checked)
     for each in shown:
         yield from (f"{each.file}: {sentence}" for sentence in each.sentences())
-    others = sum(each.is_worth_telling for each in checked) - len(shown)
+    others = sum(each.is_notable for each in checked) - len(shown)
     if others:
         yield f"and {counted(others, 'more file')}; the report has them all"
 

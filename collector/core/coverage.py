@@ -33,7 +33,7 @@ class CoverageIndex:
     on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
     candles_in_flight: int = 0
     outdated: set[Series] = attrs.field(factory=set)  # of which the ledger may want more than is wanted now
-    _flying: set[Series] = attrs.field(factory=set)
+    _in_flight: set[Series] = attrs.field(factory=set)
 
     def __getitem__(self, series: Series) -> SeriesCoverage:
         record = self.records.get(series)
@@ -105,23 +105,23 @@ class CoverageIndex:
     @property
     def idle(self) -> bool:
         """Whether nothing is in flight."""
-        return not self._flying
+        return not self._in_flight
 
     def ask(self, series: Series, spans: Spans) -> None:
         """Marks spans as handed to the history pool."""
         self.candles_in_flight += self[series].start_fetch(spans)
-        self._flying.add(series)
+        self._in_flight.add(series)
 
     def cancel_fetch(self, series: Series, spans: Spans) -> None:
         """Takes spans out of flight that left the queue unasked."""
         self._landed(series, spans)
 
     def answer(
-        self, series: Series, asked: Span, covered: Spans, now_ms: int, spoiled: Sequence[InvalidRow] = ()
+        self, series: Series, asked: Span, covered: Spans, now_ms: int, invalid_rows: Sequence[InvalidRow] = ()
     ) -> None:
         """Takes an answer whose rows are written (see `SeriesCoverage.answer`)."""
         record, span = self[series], Spans((asked,))
-        record.answer(span, covered, now_ms, spoiled)
+        record.answer(span, covered, now_ms, invalid_rows)
         if series.symbol in self.delisted:
             record.end_series()
         self._landed(series, span)
@@ -135,8 +135,8 @@ class CoverageIndex:
         record = self[series]
         self.candles_in_flight -= record.end_fetch(spans)
         if not record.in_flight:
-            self._flying.discard(series)
-            if not self._flying:
+            self._in_flight.discard(series)
+            if not self._in_flight:
                 self.on_idle()
 
     # What concerns many series.

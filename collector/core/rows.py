@@ -63,9 +63,9 @@ def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
         NotACandle: a value is no plain decimal number, prices contradict each other, or a time is off the timeframe's
             grid, twice there or out of order.
     """
-    rows = _sound_rows(timeframe, [",".join(candle).encode("utf-8", "replace") for candle in candles])
+    rows = _valid_rows(timeframe, [",".join(candle).encode("utf-8", "replace") for candle in candles])
     if rows is None:
-        raise _culprit(timeframe, candles)
+        raise _first_defect(timeframe, candles)
     return rows
 
 
@@ -77,13 +77,13 @@ def rows_of_lines(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows:
     Raises:
         NotACandle: as `rows_of` does, or a line has more or less than seven values.
     """
-    rows = _sound_rows(timeframe, lines)
+    rows = _valid_rows(timeframe, lines)
     if rows is None:
-        raise _culprit(timeframe, [line.decode("utf-8", "replace").split(",") for line in lines])
+        raise _first_defect(timeframe, [line.decode("utf-8", "replace").split(",") for line in lines])
     return rows
 
 
-def _sound_rows(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows | None:
+def _valid_rows(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows | None:
     """The candles as text; None when something is wrong with any of them.
 
     All of the text is looked at at once, and all of its numbers are read at once, which costs a fraction of looking at
@@ -301,7 +301,7 @@ def _are_candles(opens: list[float], highs: list[float], lows: list[float], clos
 # Naming what is wrong.
 
 
-def _culprit(timeframe: Timeframe, candles: Sequence[Sequence[str]]) -> NotACandle:
+def _first_defect(timeframe: Timeframe, candles: Sequence[Sequence[str]]) -> NotACandle:
     previous = -1
     for candle in candles:
         defect = _defect_of_time(timeframe, candle[0], previous) or _defect_of_numbers(candle)

@@ -186,19 +186,20 @@ class SeriesCoverage:
         self.in_flight -= spans
         return ended
 
-    def answer(self, asked: Spans, covered: Spans, now_ms: int, spoiled: Sequence[InvalidRow] = ()) -> None:
+    def answer(self, asked: Spans, covered: Spans, now_ms: int, invalid_rows: Sequence[InvalidRow] = ()) -> None:
         """Takes an answer whose rows are written.
 
         Args:
             asked: what the request was for, closed candles only.
             covered: what the file now holds of it.
             now_ms: the exchange's time of the answer.
-            spoiled: rows of the exchange that are no candles.
+            invalid_rows: rows of the exchange that are no candles.
         """
         self.held |= covered
         still_missing = (asked - self.held) & self.wanted
         if self.gaps or still_missing:
-            bad, whys = Spans.of(*(row.span for row in spoiled)), {row.span.start_ms: row.why for row in spoiled}
+            bad = Spans.of(*(row.span for row in invalid_rows))
+            whys = {row.span.start_ms: row.why for row in invalid_rows}
             old = asked.within(0, self.timeframe.floor(now_ms - LAG_MS))
             for part in (old - bad, asked - old - bad):
                 self.gaps = update_gaps(

@@ -27,8 +27,8 @@ from collector.settings.settings import Settings
 from collector.storage.data_directory import refuse_if_absent, refuse_if_locked
 from collector.storage.defects import Kind
 
-_AGAIN_S = 0.05  # between two looks at a line that is being written
-_PATIENCE_S = 3.0  # for all such looks of one check; a writer takes microseconds, the ledger follows within seconds
+_REREAD_EVERY_S = 0.05  # between two looks at a line that is being written
+_REREAD_S = 3.0  # for all such looks of one check; a writer takes microseconds, the ledger follows within seconds
 
 
 @attrs.define
@@ -54,7 +54,7 @@ class DataIntegrityChecker:
     _disk: Disk = attrs.field(default=THIS_DISK, kw_only=True)
     _expected: Expectation | None = attrs.field(default=None, init=False)
     _finer: FinerFiles = attrs.field(init=False)
-    _patience_s: float = attrs.field(default=0.0, init=False)
+    _reread_s: float = attrs.field(default=0.0, init=False)
 
     @_finer.default
     def _no_file_read_yet(self) -> FinerFiles:
@@ -140,7 +140,7 @@ class DataIntegrityChecker:
             SettingsError: the data directory holds the candles of another category.
         """
         self._read_ledger()
-        self._patience_s = _PATIENCE_S
+        self._reread_s = _REREAD_S
         self._finer = self._no_file_read_yet()
         return self._each(paths)
 
@@ -207,8 +207,8 @@ class DataIntegrityChecker:
             examination = self._examined(series, data)
             if not self._may_change(examination, path, len(data)):
                 return data, examination
-            self._clock.pause(_AGAIN_S)
-            self._patience_s -= _AGAIN_S
+            self._clock.pause(_REREAD_EVERY_S)
+            self._reread_s -= _REREAD_EVERY_S
             self._read_ledger()
 
     def _examined(self, series: Series, data: bytes) -> Examination:
@@ -216,7 +216,7 @@ class DataIntegrityChecker:
 
     def _may_change(self, examination: Examination, path: Path, size: int) -> bool:
         at_the_end = examination.counts and examination.counts.keys() <= {Kind.TORN, Kind.UNCLOSED}
-        if not at_the_end or self._patience_s <= 0:
+        if not at_the_end or self._reread_s <= 0:
             return False
         return path.stat().st_size != size or _is_locked(self._disk, path.parent)
 

@@ -26,7 +26,8 @@ from collector.core.text import moment_text
 _NAMES = COLUMNS[2:]
 _PRICES, _SUMS = _NAMES[:4], _NAMES[4:]
 _TOLERANCE = Decimal("1e-12")  # of the greater of two sums
-_ALIKE, _UNLIKE = 1e-13, 1e-11  # sums of floats that are nearer, or farther apart, are on one side of the tolerance
+# Sums of floats that are nearer, or farther apart, are on one side of the tolerance.
+_SURELY_EQUAL, _SURELY_DIFFERENT = 1e-13, 1e-11
 _FEW = 32 * 1024  # bytes: up to here, comparing every candle is quicker than calling polars a dozen times
 _SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(_NAMES, pl.Float64)
 _NUMBERS = [place for place, name in enumerate(COLUMNS) if name != "datetime"]
@@ -133,7 +134,7 @@ def contradictions(coarse: Lines, fine: Lines) -> Iterator[Contradiction]:
     """Every coarser candle that contradicts the finer ones that cover it, by time."""
     if not coarse.text or not fine.text:
         return
-    for open_ms, place, first, count, columns in _suspects(coarse, fine):
+    for open_ms, place, first, count, columns in _candidates(coarse, fine):
         own, parts = coarse.slice(place), fine.slice(first, count)
         columns = columns or _exact_columns(own, parts)
         if columns:
@@ -142,40 +143,41 @@ def contradictions(coarse: Lines, fine: Lines) -> Iterator[Contradiction]:
 
 # The open time, the place of the coarser row, the place of the first finer row and how many they are, and the columns
 # that differ; none of them are named where exact sums have to tell.
-Suspect = tuple[int, int, int, int, tuple[str, ...]]
+Candidate = tuple[int, int, int, int, tuple[str, ...]]
 
 
-def _suspects(coarse: Lines, fine: Lines) -> Iterator[Suspect]:
+def _candidates(coarse: Lines, fine: Lines) -> Iterator[Candidate]:
     if coarse.are_few and fine.are_few:
         return _every_candle(coarse, fine)
     own = coarse.numbers.rename({"place": "own"})
     both = fine.made(coarse.timeframe).join(own, on="timestamp", suffix="_coarse", maintain_order="left")
-    suspects = both.select("timestamp", "own", "place", "parts", *map(_differs, _NAMES)).filter(
+    candidates = both.select("timestamp", "own", "place", "parts", *map(_differs, _NAMES)).filter(
         pl.any_horizontal(pl.col(name) > 0 for name in _NAMES)
     )
-    return map(_suspect, suspects.iter_rows())
+    return map(_candidate, candidates.iter_rows())
 
 
-def _suspect(row: tuple[int, ...]) -> Suspect:
+def _candidate(row: tuple[int, ...]) -> Candidate:
     open_ms, own, place, parts, *differ = row
-    sure = max(differ) == _SURE and _UNSURE not in differ
-    columns = tuple(name for name, how in zip(_NAMES, differ, strict=True) if how) if sure else ()
+    decided = max(differ) == _DIFFERENT and _UNDECIDED not in differ
+    columns = tuple(name for name, how in zip(_NAMES, differ, strict=True) if how) if decided else ()
     return open_ms, own, place, parts, columns
 
 
-_UNSURE, _SURE = 1, 2
+_UNDECIDED, _DIFFERENT = 1, 2
 
 
 def _differs(name: str) -> pl.Expr:
     """How certain it is that a column differs."""
     made, own = pl.col(name), pl.col(f"{name}_coarse")
     if name in _PRICES:
-        return (made != own).cast(pl.Int8).mul(_SURE).alias(name)
+        return (made != own).cast(pl.Int8).mul(_DIFFERENT).alias(name)
     apart, greater = (made - own).abs(), pl.max_horizontal(made, own)
-    return ((apart > _ALIKE * greater).cast(pl.Int8) + (apart > _UNLIKE * greater).cast(pl.Int8)).alias(name)
+    differs, surely = apart > _SURELY_EQUAL * greater, apart > _SURELY_DIFFERENT * greater
+    return (differs.cast(pl.Int8) + surely.cast(pl.Int8)).alias(name)
 
 
-def _every_candle(coarse: Lines, fine: Lines) -> Iterator[Suspect]:
+def _every_candle(coarse: Lines, fine: Lines) -> Iterator[Candidate]:
     places = {open_ms: place for place, open_ms in enumerate(coarse.opens)}
     floor, close = coarse.timeframe.floor, coarse.timeframe.close
     for open_ms, group in groupby(enumerate(fine.opens), key=lambda row: floor(row[1])):

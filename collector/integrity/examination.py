@@ -35,10 +35,10 @@ class Examination:
     `foreign` says why the file is beyond repair as a whole; all else is then unknown. `held` is what its valid rows
     cover, `present` what all rows with a time on the grid cover: an invalid row stands in its place, and leaves no gap.
     `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0 after the
-    header: those in `unsound` have to go, and their candles are to be fetched anew; those in `surplus` repeat a row
-    that stays. `in_order` is whether all other rows are. A last line without an end is torn: instead of a row, it is
-    the number after the last one's in `unsound`. `gaps` has the first places where candles are missing between rows.
-    `looks_like` is the timeframe of which most rows seem to be, if the file's name says another.
+    header: those in `invalid_rows` have to go, and their candles are to be fetched anew; those in `duplicate_rows`
+    repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn: instead of a
+    row, it is the number after the last one's in `invalid_rows`. `gaps` has the first places where candles are missing
+    between rows. `looks_like` is the timeframe of which most rows seem to be, if the file's name says another.
     """
 
     rows: int = 0
@@ -48,8 +48,8 @@ class Examination:
     defects: tuple[Defect, ...] = ()
     present: Spans = NOTHING
     gaps: tuple[RowGap, ...] = ()
-    unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
-    surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
+    invalid_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
+    duplicate_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
     in_order: bool = True
     looks_like: Timeframe | None = None
 
@@ -86,7 +86,7 @@ def split_rows(data: Bytes, examination: Examination) -> tuple[list[bytes], list
     """
     if data[: len(HEADER)] != HEADER:
         return [], list(_lines(data))
-    unfit = {*examination.unsound, *examination.surplus}
+    unfit = {*examination.invalid_rows, *examination.duplicate_rows}
     stay: list[bytes] = []
     go: list[bytes] = []
     for number, line in enumerate(_lines(data)):
@@ -122,16 +122,16 @@ class _Reading:
     rows: int = 0
     counts: Counter[Kind] = attrs.field(factory=Counter)
     defects: list[Defect] = attrs.field(factory=list)
-    unsound: "array[int]" = attrs.field(factory=lambda: array("q"))
-    surplus: "array[int]" = attrs.field(factory=lambda: array("q"))
-    told: list[pl.Series] = attrs.field(factory=list)  # every time any row tells
-    # Of every row with a time on the grid, if its candle is closed: its number, its time, whether it is sound; or, of
-    # rows that are all sound, the first one's number and all their times.
+    invalid_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
+    duplicate_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
+    stated: list[pl.Series] = attrs.field(factory=list)  # every time any row tells
+    # Of every row with a time on the grid, if its candle is closed: its number, its time, whether it is valid; or, of
+    # rows that are all valid, the first one's number and all their times.
     places: list["pl.DataFrame | tuple[int, pl.Series]"] = attrs.field(factory=list)
 
     def result(self) -> Examination:
         self._read()
-        opens = pl.concat([_PLACES["open"], *self.told])
+        opens = pl.concat([_PLACES["open"], *self.stated])
         if self.counts or not is_increasing(opens):
             return self._flawed(opens)
         held = covered_by_times(self.timeframe, opens)
@@ -141,26 +141,26 @@ class _Reading:
         likely = likely_timeframe(self.timeframe, opens)
         return Examination(rows=self.rows, held=held, present=held, gaps=gaps, looks_like=likely)
 
-    def _flawed(self, told: pl.Series) -> Examination:
+    def _flawed(self, stated: pl.Series) -> Examination:
         rows = pl.concat([_PLACES, *map(_placed, self.places)])
         if not is_increasing(rows["open"]):
             rows = self._sorted_out(rows)
-        sound = rows.filter("sound")
-        # Beyond all sound rows an unsound one may stand anywhere: nothing says that there should be candles up to it.
+        valid = rows.filter("valid")
+        # Beyond all valid rows an invalid one may stand anywhere: its place says nothing of the candles before it.
         rows = rows.filter(
-            pl.col("open").is_between(*sound.select(pl.min("open"), pl.max("open").alias("last")).row(0))
+            pl.col("open").is_between(*valid.select(pl.min("open"), pl.max("open").alias("last")).row(0))
         )
         return Examination(
             rows=self.rows,
-            held=covered_by_times(self.timeframe, sound["open"]),
+            held=covered_by_times(self.timeframe, valid["open"]),
             present=covered_by_times(self.timeframe, rows["open"]),
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
             defects=tuple(sorted(self.defects, key=lambda defect: defect.row)),
             gaps=first_gaps(self.timeframe, rows["row"], rows["open"], MOST),
-            unsound=array("q", sorted(self.unsound)),
-            surplus=array("q", sorted(self.surplus)),
-            in_order=is_increasing(sound["row"]),
-            looks_like=likely_timeframe(self.timeframe, told),
+            invalid_rows=array("q", sorted(self.invalid_rows)),
+            duplicate_rows=array("q", sorted(self.duplicate_rows)),
+            in_order=is_increasing(valid["row"]),
+            looks_like=likely_timeframe(self.timeframe, stated),
         )
 
     def _read(self) -> None:
@@ -172,7 +172,7 @@ class _Reading:
             texts = (Text(bytes(self.data[at:behind]), 0 if at else len(HEADER)) for at, behind in bounds)
             self._read_each(texts, _PARTS)
         if end < len(self.data):
-            self.unsound.append(self.rows)
+            self.invalid_rows.append(self.rows)
             self._note(Kind.TORN, self.rows, None, _torn(bytes(self.data[end : end + 200]), len(self.data) - end))
 
     def _read_each(self, texts: Iterable[Text], parts: Sequence[int]) -> None:
@@ -187,7 +187,7 @@ class _Reading:
 
     def _take(self, opens: pl.Series) -> None:
         self.places.append((self.rows, opens))
-        self.told.append(opens)
+        self.stated.append(opens)
         self.rows += len(opens)
 
     def _end_of_lines(self) -> int:
@@ -195,25 +195,25 @@ class _Reading:
 
     def _read_lines(self, text: bytes) -> None:
         """Goes through a block with at least one invalid row."""
-        numbers, opens, sounds, told = array("q"), array("q"), [], array("q")
+        numbers, opens, validity, stated = array("q"), array("q"), [], array("q")
         for line in text[:-1].split(b"\n"):
             open_ms = valid_open_ms(self.timeframe, line)
-            sound = open_ms is not None and open_ms < self.before_ms
-            if not sound:
+            valid = open_ms is not None and open_ms < self.before_ms
+            if not valid:
                 open_ms = parse_open_ms(line)
-                self._judge(line, open_ms)
+                self._note_invalid(line, open_ms)
             if open_ms is not None:
-                told.append(open_ms)
+                stated.append(open_ms)
                 if open_ms < self.before_ms and self.timeframe.is_open(open_ms):
                     numbers.append(self.rows)
                     opens.append(open_ms)
-                    sounds.append(sound)
+                    validity.append(valid)
             self.rows += 1
-        self.places.append(pl.DataFrame([numbers, opens, sounds], schema=_PLACES.schema))
-        self.told.append(pl.Series(told, dtype=pl.Int64))
+        self.places.append(pl.DataFrame([numbers, opens, validity], schema=_PLACES.schema))
+        self.stated.append(pl.Series(stated, dtype=pl.Int64))
 
-    def _judge(self, line: bytes, open_ms: int | None) -> None:
-        self.unsound.append(self.rows)
+    def _note_invalid(self, line: bytes, open_ms: int | None) -> None:
+        self.invalid_rows.append(self.rows)
         for kind, what in defects_of(self.timeframe, line):
             self._note(kind, self.rows, open_ms, what)
         if open_ms is not None and open_ms >= self.before_ms:
@@ -228,23 +228,23 @@ class _Reading:
     def _sorted_out(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows in order of time, each time once; notes the misplaced."""
         numbers, opens = rows["row"].to_list(), rows["open"].to_list()
-        sound = dict(zip(numbers, rows["sound"], strict=True))
+        valid = dict(zip(numbers, rows["valid"], strict=True))
         groups = displaced(numbers, opens)
-        crowd = {number: group.open_ms for group in groups for number in group.rows if sound[number]}
-        contradictory = self._contradictory(crowd)
+        candidates = {number: group.open_ms for group in groups for number in group.rows if valid[number]}
+        contradictory = self._contradictory(candidates)
         gone: set[int] = set()
         for group in groups:
             self._note_group(group)
-            unique = [number for number in group.rows if sound[number]]
+            unique = [number for number in group.rows if valid[number]]
             if group.open_ms in contradictory:
-                self.unsound.extend(unique)
-                sound.update(dict.fromkeys(unique, False))
+                self.invalid_rows.extend(unique)
+                valid.update(dict.fromkeys(unique, False))
                 gone.update(group.rows[1:])
             else:
                 kept = unique[0] if unique else group.rows[0]
-                self.surplus.extend(unique[1:])
+                self.duplicate_rows.extend(unique[1:])
                 gone.update(number for number in group.rows if number != kept)
-        flags = pl.Series("sound", [sound[number] for number in numbers], dtype=pl.Boolean)
+        flags = pl.Series("valid", [valid[number] for number in numbers], dtype=pl.Boolean)
         stay = pl.Series([number not in gone for number in numbers], dtype=pl.Boolean)
         return rows.with_columns(flags).filter(stay).sort("open")
 
@@ -256,21 +256,21 @@ class _Reading:
         for each in others:
             self._note(Kind.DUPLICATE, each, group.open_ms, f"{at} is there again, after row {first}")
 
-    def _contradictory(self, crowd: Mapping[int, int]) -> set[int]:
+    def _contradictory(self, candidates: Mapping[int, int]) -> set[int]:
         """The times at which valid rows differ as numbers.
 
-        `crowd` has the rows to compare and their times.
+        `candidates` has the rows to compare and their times.
         """
         firsts: dict[int, bytes] = {}
         found: set[int] = set()
-        for number, line in enumerate(_lines(self.data) if crowd else ()):
-            open_ms = crowd.get(number)
+        for number, line in enumerate(_lines(self.data) if candidates else ()):
+            open_ms = candidates.get(number)
             if open_ms is not None and not same_numbers(firsts.setdefault(open_ms, line), line):
                 found.add(open_ms)
         return found
 
 
-_PLACES = pl.DataFrame(schema={"row": pl.Int64, "open": pl.Int64, "sound": pl.Boolean})
+_PLACES = pl.DataFrame(schema={"row": pl.Int64, "open": pl.Int64, "valid": pl.Boolean})
 
 
 def _placed(place: "pl.DataFrame | tuple[int, pl.Series]") -> pl.DataFrame:
@@ -278,7 +278,7 @@ def _placed(place: "pl.DataFrame | tuple[int, pl.Series]") -> pl.DataFrame:
         return place
     first, opens = place
     numbers = pl.int_range(first, first + len(opens), eager=True)
-    return pl.select(numbers.alias("row"), opens.alias("open"), pl.lit(value=True).alias("sound"))
+    return pl.select(numbers.alias("row"), opens.alias("open"), pl.lit(value=True).alias("valid"))
 
 
 def _torn(head: bytes, length: int) -> str:

@@ -95,7 +95,7 @@ class FileReport:
         return min((each.confirmed_ms for one in self.comparisons for each in one.known.values()), default=None)
 
     @property
-    def is_worth_telling(self) -> bool:
+    def is_notable(self) -> bool:
         """Whether there is anything to say, issue or information."""
         return bool(self.has_issues or self.gap_count or self.known_count)
 
@@ -118,7 +118,7 @@ class FileReport:
     def gaps(self) -> list[RowGap]:
         """The first places where candles are missing, by time."""
         every = chain(map(self._outer_gap, self.outside), self.examination.gaps)
-        return list(islice(sorted(every, key=lambda hole: hole.span), MOST))
+        return list(islice(sorted(every, key=lambda row_gap: row_gap.span), MOST))
 
     def _outer_gap(self, span: Span) -> RowGap:
         """A gap with rows on one side at most."""
@@ -149,15 +149,15 @@ class FileReport:
     def count(self, kind: Kind) -> int:
         return self.examination.counts.get(kind, 0)
 
-    def states(self, hole: RowGap) -> dict[State, int]:
+    def states(self, row_gap: RowGap) -> dict[State, int]:
         """The candles of a gap by state, least settled first.
 
         What the ledger is silent about is pending.
         """
         assert self.series
-        timeframe, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), hole.candles
-        for gap in self._overlapping(hole.span):
-            start_ms, end_ms = max(gap.span.start_ms, hole.span.start_ms), min(gap.span.end_ms, hole.span.end_ms)
+        timeframe, candles, rest = self.series.timeframe, dict.fromkeys(_LEAST_SETTLED_FIRST, 0), row_gap.candles
+        for gap in self._overlapping(row_gap.span):
+            start_ms, end_ms = max(gap.span.start_ms, row_gap.span.start_ms), min(gap.span.end_ms, row_gap.span.end_ms)
             count = timeframe.count(start_ms, end_ms)
             candles[gap.state] += count
             rest -= count
@@ -178,7 +178,7 @@ class FileReport:
             "has_issues": self.has_issues,
             "problem": self.trouble,
             "rows": self.examination.rows,
-            "gaps": [self._gap_record(hole) for hole in self.gaps],
+            "gaps": [self._gap_record(row_gap) for row_gap in self.gaps],
             "gap_count": self.gap_count,
             "missing_candles": self.missing_candles,
             "duplicate_count": self.count(Kind.DUPLICATE),
@@ -196,20 +196,20 @@ class FileReport:
             "exchange_confirmed_ms": self.known_ms,
         }
 
-    def _gap_record(self, hole: RowGap) -> JsonRecord:
-        states = self.states(hole)
-        duration_ms = hole.span.end_ms - hole.span.start_ms
-        expected_ms, actual_ms = _intervals(hole)
+    def _gap_record(self, row_gap: RowGap) -> JsonRecord:
+        states = self.states(row_gap)
+        duration_ms = row_gap.span.end_ms - row_gap.span.start_ms
+        expected_ms, actual_ms = _intervals(row_gap)
         return {
-            "position": hole.row,
-            "previous_timestamp": hole.before_ms,
-            "current_timestamp": hole.after_ms,
-            "start_ms": hole.span.start_ms,
-            "end_ms": hole.span.end_ms,
+            "position": row_gap.row,
+            "previous_timestamp": row_gap.before_ms,
+            "current_timestamp": row_gap.after_ms,
+            "start_ms": row_gap.span.start_ms,
+            "end_ms": row_gap.span.end_ms,
             "expected_interval": expected_ms,
             "actual_interval": actual_ms,
             "gap_duration": duration_ms,
-            "missing_candles": hole.candles,
+            "missing_candles": row_gap.candles,
             "gap_minutes": duration_ms // MINUTE_MS,
             "state": next(iter(states)).value,
             "states": {state.value: candles for state, candles in states.items()},
@@ -231,33 +231,33 @@ class FileReport:
             what = f"{counted(count, 'disagreement')} {'is' if count == 1 else 'are'}"
             yield f"{what} the exchange's own, confirmed by reading both sides again (first on {since})"
 
-    def _gap_sentence(self, hole: RowGap) -> str:
-        states = self.states(hole)
+    def _gap_sentence(self, row_gap: RowGap) -> str:
+        states = self.states(row_gap)
         said = ", ".join(f"{count:,} {state}" if len(states) > 1 else state for state, count in states.items())
-        candles = f"{counted(hole.candles, 'candle')} {'is' if hole.candles == 1 else 'are'}"
-        last_ms = self.series.timeframe.floor(hole.span.end_ms - 1) if self.series else hole.span.start_ms
-        place = moment_text(hole.span.start_ms) + (f" to {moment_text(last_ms)}" if hole.candles > 1 else "")
-        return f"{_where(hole)}{candles} missing, {place} ({said})"
+        candles = f"{counted(row_gap.candles, 'candle')} {'is' if row_gap.candles == 1 else 'are'}"
+        last_ms = self.series.timeframe.floor(row_gap.span.end_ms - 1) if self.series else row_gap.span.start_ms
+        place = moment_text(row_gap.span.start_ms) + (f" to {moment_text(last_ms)}" if row_gap.candles > 1 else "")
+        return f"{_where(row_gap)}{candles} missing, {place} ({said})"
 
 
 def _first(each: Iterable[Sequence[Disagreement]]) -> list[Disagreement]:
     return sorted(chain.from_iterable(each), key=lambda one: one.timestamp_ms)[:MOST]
 
 
-def _intervals(hole: RowGap) -> tuple[int | None, int | None]:
+def _intervals(row_gap: RowGap) -> tuple[int | None, int | None]:
     """The distances from the row before a gap to the next expected and the next real row.
 
     None unless there is a row on both sides.
     """
-    if hole.before_ms is None or hole.after_ms is None:
+    if row_gap.before_ms is None or row_gap.after_ms is None:
         return None, None
-    return hole.span.start_ms - hole.before_ms, hole.after_ms - hole.before_ms
+    return row_gap.span.start_ms - row_gap.before_ms, row_gap.after_ms - row_gap.before_ms
 
 
-def _where(hole: RowGap) -> str:
-    if hole.after_ms is not None:
-        return f"before row {hole.row}: "
-    return "after the last row: " if hole.before_ms is not None else ""
+def _where(row_gap: RowGap) -> str:
+    if row_gap.after_ms is not None:
+        return f"before row {row_gap.row}: "
+    return "after the last row: " if row_gap.before_ms is not None else ""
 
 
 def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> JsonRecord:
@@ -277,7 +277,7 @@ def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> JsonRec
         numbers["total_invalid_candles"] += each.invalid_count
         numbers["total_disagreements"] += each.disagreement_count
         numbers["total_exchange_disagreements"] += each.known_count
-        if each.is_worth_telling:
+        if each.is_notable:
             issues[each.file] = each.record()
     return {**numbers, "ledger_problem": ledger_problem, "issues": issues}
 

@@ -48,7 +48,7 @@ class Plan:
     @property
     def removed(self) -> int:
         """How many rows go."""
-        return len(self.examination.unsound) + len(self.examination.surplus)
+        return len(self.examination.invalid_rows) + len(self.examination.duplicate_rows)
 
     @property
     def needs_rewrite(self) -> bool:
@@ -151,5 +151,5 @@ def _stated_opens(series: Series, found: Examination) -> set[int]:
     Such a row was a candle of this file.
     """
     not_believed = {defect.row for defect in found.defects if defect.kind in _TIME_IS_WRONG}
-    told = {defect.timestamp_ms for defect in found.defects if defect.row not in not_believed}
-    return {open_ms for open_ms in told if open_ms is not None and series.timeframe.is_open(open_ms)}
+    stated = {defect.timestamp_ms for defect in found.defects if defect.row not in not_believed}
+    return {open_ms for open_ms in stated if open_ms is not None and series.timeframe.is_open(open_ms)}

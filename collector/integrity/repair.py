@@ -123,7 +123,7 @@ class Repair:
     _recheck: Recheck = attrs.field(
         default=attrs.Factory(lambda self: Recheck(self._disk, self._settings, self._draw), takes_self=True), init=False
     )
-    _stored: dict[Series, Spans] = attrs.field(factory=dict)  # what the sound rows of each file cover
+    _stored: dict[Series, Spans] = attrs.field(factory=dict)  # what the valid rows of each file cover
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
 
     def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
@@ -186,5 +186,5 @@ class Repair:
         if plan.foreign:  # the writer opens it next: it mends the whole, sets it aside, or leaves it alone
             return
         stay, go = split_rows(data, plan.examination)
-        if beside := stock.store.remove_rows(series, sorted(stay, key=open_of_line), go):
-            log.info("what was removed is kept", series=str(series), file=beside.name)
+        if removed_path := stock.store.remove_rows(series, sorted(stay, key=open_of_line), go):
+            log.info("what was removed is kept", series=str(series), file=removed_path.name)

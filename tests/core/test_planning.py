@@ -98,7 +98,7 @@ def test_halves_are_halved_down_to_single_candles(frame: Timeframe, ms: int, can
     assert halvings == (candles - 1).bit_length()
 
 
-def test_the_agenda_hands_out_one_series_before_the_next() -> None:
+def test_the_queue_hands_out_one_series_before_the_next() -> None:
     queue = FetchQueue()
     queue.add(ETH, minutes(0, 1500))
     queue.add(BTC, minutes(0, 1500))
@@ -111,7 +111,7 @@ def test_the_agenda_hands_out_one_series_before_the_next() -> None:
     ]
 
 
-def test_an_unproven_series_gives_one_window_until_it_is_resumed() -> None:
+def test_a_series_of_unknown_listing_gives_one_window_until_resumed() -> None:
     queue, coarse = FetchQueue(), Series("BTCUSDT", timeframe("5"))
     queue.add(BTC, minutes(0, 3000), listing_unknown=True)
     queue.add(coarse, minutes(0, 3000), listing_unknown=True)
@@ -134,7 +134,7 @@ def test_spans_can_be_taken_back_before_they_are_handed_out() -> None:
     assert queue.drop(BTC) == NOTHING
 
 
-def test_a_series_that_was_taken_back_as_a_whole_has_nothing_more_to_prove() -> None:
+def test_a_series_dropped_as_a_whole_needs_no_probe() -> None:
     queue = FetchQueue()
     queue.add(BTC, minutes(0, 100), listing_unknown=True)
     queue.drop(BTC)

@@ -1,8 +1,10 @@
 """Verification: when the candles that only the stream confirmed are asked for, and when again."""
 
+import pytest
+
 from collector.core.candle import MINUTE_MS
 from collector.core.spans import NOTHING, Spans
-from collector.core.verification import Verification
+from collector.core.verification import Verification, unverified_at_opening
 from tests.support.candles import MINUTE, T0, spans
 
 MINUTES_40 = 40 * MINUTE_MS
@@ -22,7 +24,7 @@ def test_all_are_asked_for_once_the_oldest_closed_forty_minutes_ago() -> None:
     assert unverified().due(MINUTE, closed_ms + MINUTES_40) == NOTHING
 
 
-def test_what_is_in_doubt_is_asked_for_at_once_and_alone() -> None:
+def test_a_recheck_is_asked_for_at_once_and_alone() -> None:
     known, now_ms = unverified(spans(0, 10)), T0 + 11 * MINUTE_MS
     known.recheck(T0 + 4 * MINUTE_MS)
     assert known.due(MINUTE, now_ms) == spans(4, 10)
@@ -33,7 +35,7 @@ def test_what_is_in_doubt_is_asked_for_at_once_and_alone() -> None:
     assert known.due(MINUTE, now_ms) == spans(0, 4)  # what an answer has left out waits
 
 
-def test_what_was_in_doubt_and_came_is_in_doubt_no_more() -> None:
+def test_a_rechecked_candle_that_came_is_rechecked_once() -> None:
     known = unverified(spans(0, 2))
     known.recheck(T0)
     known.answered(spans(0, 1), spans(0, 1), T0)
@@ -86,3 +88,10 @@ def test_candles_that_have_left_the_file_are_forgotten() -> None:
     known.recheck(T0)
     known.keep(spans(2, 4))
     assert (known.unverified, known.left_out, known.recheck_now) == (spans(2, 4), spans(2, 3), spans(3, 4))
+
+
+@pytest.mark.parametrize(("remembered", "first"), [(spans(0, 7), 7), (NOTHING, 10_000 - 2 * 24 * 60)])
+def test_a_file_is_unverified_beyond_its_checkpoint_or_for_two_days(remembered: Spans, first: int) -> None:
+    held = spans(0, 10_000)
+    assert unverified_at_opening(MINUTE, held, remembered) == spans(first, 10_000)
+    assert unverified_at_opening(MINUTE, NOTHING, NOTHING) == NOTHING

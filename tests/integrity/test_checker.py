@@ -321,7 +321,7 @@ def test_files_that_are_renamed_over_while_they_are_read_are_always_whole(
     writer.join()
 
 
-def test_sound_rows_of_a_span_are_read_for_a_comparison(checker: DataIntegrityChecker, tmp_path: Path) -> None:
+def test_valid_rows_of_a_span_are_read_for_a_comparison(checker: DataIntegrityChecker, tmp_path: Path) -> None:
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10)))
     found = checker.rows_in(BTC, Span(T0 + 2 * MINUTE_MS, T0 + 5 * MINUTE_MS))
     assert found == rows(2, 5).text

@@ -146,7 +146,7 @@ def test_in_clean_files_nothing_is_found(data: st.DataObject, frame: Timeframe, 
 
 
 @given(data=st.data(), frame=st.sampled_from([TIMEFRAMES[name] for name in ("1", "240", "W", "M")]))
-def test_a_row_is_sound_exactly_if_the_writer_would_have_written_it(data: st.DataObject, frame: Timeframe) -> None:
+def test_a_row_is_valid_exactly_if_the_writer_would_have_written_it(data: st.DataObject, frame: Timeframe) -> None:
     row = bytearray(rows_in(clean(frame))[3][:-1])
     at = data.draw(st.integers(0, len(row) - 1))
     row[at : at + data.draw(st.integers(0, 2))] = data.draw(
@@ -174,7 +174,7 @@ def test_one_row_moved_far_away_is_one_row_out_of_order() -> None:
     first, *others = rows_in(clean(rows=500))
     found = examined(file_of(*others, first))
     assert found.counts == {Kind.OUT_OF_ORDER: 1}
-    assert (found.in_order, len(found.unsound), found.gap_count) == (False, 0, 0)
+    assert (found.in_order, len(found.invalid_rows), found.gap_count) == (False, 0, 0)
     (defect,) = found.defects
     assert (defect.row, defect.timestamp_ms) == (499, T0)
 
@@ -183,18 +183,18 @@ def test_of_equal_rows_one_stays_and_of_contradictory_ones_none() -> None:
     rows = rows_in(clean())
     found = examined(file_of(*rows[:5], rows[4], *rows[5:], changed(rows[8], 6, "17")))
     assert found.counts == {Kind.DUPLICATE: 2}
-    assert (list(found.surplus), list(found.unsound)) == ([5], [9, 13])
+    assert (list(found.duplicate_rows), list(found.invalid_rows)) == ([5], [9, 13])
     assert found.gap_count == 0
     assert found.held == Spans.between(T0, T0 + ROWS * MINUTE_MS) - Spans.between(
         T0 + 8 * MINUTE_MS, T0 + 9 * MINUTE_MS
     )
 
 
-def test_of_a_sound_row_and_a_damaged_copy_the_sound_one_stays() -> None:
+def test_of_a_valid_row_and_a_damaged_copy_the_valid_one_stays() -> None:
     rows = rows_in(clean())
     found = examined(file_of(*rows[:5], changed(rows[5], 4, "-1"), *rows[5:]))
     assert set(found.counts) == {Kind.DUPLICATE, Kind.NOT_POSITIVE}
-    assert (list(found.unsound), list(found.surplus)) == ([5], [])
+    assert (list(found.invalid_rows), list(found.duplicate_rows)) == ([5], [])
     assert found.held == Spans.between(T0, T0 + ROWS * MINUTE_MS)
 
 
@@ -222,7 +222,7 @@ def test_a_time_before_there_was_an_exchange_is_a_defect_also_where_it_is_on_the
     old = retimed(rows[0], frame.floor(ms) if ms else frame.ceil(ms))
     found = examined(file_of(old, *rows), frame)
     assert found.counts == {Kind.OFF_GRID: 1}
-    assert (list(found.unsound), found.gap_count) == ([0], 0)
+    assert (list(found.invalid_rows), found.gap_count) == ([0], 0)
 
 
 @pytest.mark.parametrize("rest", [b"", bytes(5000), bytes(50) + b"\n" + b"".join(rows_in(clean()))])
@@ -259,7 +259,7 @@ def test_of_a_multitude_of_defects_all_are_counted_and_the_first_are_described()
     rows = [changed(row, 6, "-1") for row in rows_in(clean(rows=3 * MOST))]
     found = examined(file_of(*rows))
     assert found.counts == {Kind.NEGATIVE_VOLUME: 3 * MOST}
-    assert (len(found.defects), len(found.unsound)) == (MOST, 3 * MOST)
+    assert (len(found.defects), len(found.invalid_rows)) == (MOST, 3 * MOST)
 
 
 def test_a_defect_never_quotes_more_than_a_sentence() -> None:
@@ -282,7 +282,7 @@ def test_rows_are_told_apart_across_the_blocks_in_which_a_file_is_read(monkeypat
     found = examined(damaged)
     assert [(defect.kind, defect.row) for defect in found.defects] == [(Kind.NOT_A_NUMBER, 20), (Kind.DUPLICATE, 40)]
     assert [gap.row for gap in found.gaps] == [41]
-    assert (found.rows, list(found.surplus), list(found.unsound)) == (60, [40], [20])
+    assert (found.rows, list(found.duplicate_rows), list(found.invalid_rows)) == (60, [40], [20])
 
 
 def test_a_row_far_in_the_future_makes_no_gap() -> None:
@@ -291,7 +291,7 @@ def test_a_row_far_in_the_future_makes_no_gap() -> None:
     assert (found.counts, found.gap_count) == ({Kind.UNCLOSED: 1}, 0)
 
 
-def test_an_unsound_row_beyond_all_sound_ones_makes_no_gap() -> None:
+def test_an_invalid_row_beyond_all_valid_ones_makes_no_gap() -> None:
     rows = rows_in(clean())
     found = examined(file_of(*rows, changed(rows[0], 0, str(T0 + 900 * DAY_MS))))
     assert (set(found.counts), found.gap_count) == ({Kind.DATETIME}, 0)

@@ -33,7 +33,7 @@ def keep(directory: Path, coverage: CoverageIndex, *, marked: bytes = b"", held:
         ledger.save(coverage, {BTC: checkpoint})
 
 
-def told(directory: Path) -> list[tuple[State, int]]:
+def stated(directory: Path) -> list[tuple[State, int]]:
     return [(gap.missing.state, gap.candles) for gap in find_gaps(directory, "linear")]
 
 
@@ -50,16 +50,16 @@ def test_candles_written_after_the_ledger_was_saved_are_not_missing(tmp_path: Pa
     coverage = CoverageIndex()
     coverage.want(BTC, spans(0, 10))
     keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(0, 8)))
-    assert told(tmp_path) == [(State.PENDING, 2)]
+    assert stated(tmp_path) == [(State.PENDING, 2)]
 
 
 def test_what_the_limit_cut_after_the_ledger_was_saved_is_not_missing(tmp_path: Path) -> None:
     coverage = CoverageIndex()
     coverage.want(BTC, spans(0, 60))
     keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(7, 57)))
-    assert told(tmp_path) == [(State.PENDING, 3)]
+    assert stated(tmp_path) == [(State.PENDING, 3)]
     keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(7, 56)))
-    assert told(tmp_path) == [(State.PENDING, 7), (State.PENDING, 4)]
+    assert stated(tmp_path) == [(State.PENDING, 7), (State.PENDING, 4)]
 
 
 def test_what_the_limit_cut_is_missing_once_more_than_the_limit_is_demanded(tmp_path: Path) -> None:
@@ -79,9 +79,9 @@ def test_a_file_that_is_gone_or_not_ours_holds_nothing(tmp_path: Path) -> None:
     coverage = CoverageIndex()
     coverage.want(BTC, spans(0, 10))
     keep(tmp_path, coverage, marked=content(rows(0, 5)))
-    assert told(tmp_path) == [(State.PENDING, 10)]
+    assert stated(tmp_path) == [(State.PENDING, 10)]
     keep(tmp_path, coverage, held=b"somebody,else\n1,2\n")
-    assert told(tmp_path) == [(State.PENDING, 10)]
+    assert stated(tmp_path) == [(State.PENDING, 10)]
 
 
 def test_what_was_asked_for_is_told_with_its_state_its_tries_and_the_reason(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
     keep(tmp_path, coverage, held=content(rows(0, 5)))
     monkeypatch.setattr(Disk, "map", refused)
     with pytest.raises(StorageError, match=r"BTCUSDT_1\.csv could not be read"):
-        told(tmp_path)
+        stated(tmp_path)
 
 
 def refused(*_: object) -> NoReturn:
@@ -146,4 +146,4 @@ def test_neighbours_of_one_state_are_one_gap(tmp_path: Path) -> None:
         for hours in (2, 4 + place):
             coverage.answer(BTC, span(place, place + 1), spans(0, 0), T0 + hours * 60 * MINUTE_MS)
     keep(tmp_path, coverage)
-    assert told(tmp_path) == [(State.ABSENT, 5), (State.PENDING, 1)]
+    assert stated(tmp_path) == [(State.ABSENT, 5), (State.PENDING, 1)]

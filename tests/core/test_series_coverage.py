@@ -1,0 +1,272 @@
+"""The coverage of one series: the states of a candle, and what is missing."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.core.candle import DAY_MS, MINUTE_MS
+from collector.core.coverage import CoverageIndex
+from collector.core.missing import InvalidRow, State, neighbours_joined
+from collector.core.spans import NOTHING, Span, Spans
+from tests.support.coverage import ETH, HOUR, MINUTE, NOW, SECOND, left_out, minutes, span, states, wanting
+
+
+def test_what_was_never_asked_for_is_pending() -> None:
+    assert states(wanting(0, 10)) == [(minutes(0, 10), State.PENDING)]
+
+
+def test_what_is_in_flight_is_not_asked_for_again() -> None:
+    coverage = wanting(0, 10)
+    coverage.ask(MINUTE, minutes(0, 4))
+    assert coverage.due(MINUTE, NOW) == minutes(4, 10)
+    assert coverage.candles_in_flight == 4
+    assert not coverage.idle
+
+
+def test_what_was_answered_is_held() -> None:
+    coverage = wanting(0, 10)
+    coverage.ask(MINUTE, minutes(0, 10))
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 10), NOW)
+    assert coverage.idle
+    assert coverage.due(MINUTE, NOW) == NOTHING
+    assert coverage.missing(MINUTE) == ()
+
+
+def test_what_an_answer_leaves_out_is_asked_for_again_over_minutes_and_then_absent() -> None:
+    coverage, at = wanting(0, 10), NOW
+    asked = []
+    while coverage.missing(MINUTE)[0].state is not State.ABSENT:
+        assert coverage.due(MINUTE, at)
+        asked.append(at)
+        coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), at)
+        assert coverage.due(MINUTE, at) == NOTHING
+        at = coverage.next_due_ms(at) or at
+    assert states(coverage) == [(minutes(4, 5), State.ABSENT)]
+    assert len(asked) >= 3
+    assert asked[-1] - asked[0] >= 2 * MINUTE_MS
+    assert at - asked[-1] == DAY_MS
+
+
+def test_an_old_hole_is_absent_at_the_second_answer() -> None:
+    coverage, late = wanting(0, 10), NOW + 70 * MINUTE_MS
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), late)
+    assert states(coverage) == [(minutes(4, 5), State.RETRYING)]
+    assert coverage.due(MINUTE, late) == minutes(4, 5)
+    coverage.answer(MINUTE, span(4, 5), NOTHING, late + SECOND)
+    assert states(coverage) == [(minutes(4, 5), State.ABSENT)]
+    assert coverage.due(MINUTE, late + DAY_MS) == NOTHING
+    assert coverage.due(MINUTE, late + SECOND + DAY_MS) == minutes(4, 5)
+
+
+def test_a_hole_across_the_last_hour_is_settled_in_two_parts() -> None:
+    coverage, late = wanting(0, 10), NOW + 65 * MINUTE_MS
+    coverage.answer(MINUTE, span(0, 10), NOTHING, late)
+    coverage.answer(MINUTE, span(0, 10), NOTHING, late + 15 * SECOND)
+    assert states(coverage) == [(minutes(0, 5), State.ABSENT), (minutes(5, 10), State.RETRYING)]
+
+
+def test_a_request_for_neighbours_leaves_out_what_is_not_due() -> None:
+    coverage, later = wanting(0, 9), NOW + 20 * MINUTE_MS
+    coverage.answer(MINUTE, span(0, 9), minutes(0, 9) - minutes(4, 5), later)
+    coverage[MINUTE].mark_unverified(minutes(3, 4) | minutes(5, 6))
+    coverage[MINUTE].recheck(NOW)
+    due = coverage.due(MINUTE, later)
+    assert coverage[MINUTE].requests(due, later) == minutes(3, 4) | minutes(5, 6)
+    due = coverage.due(MINUTE, later + 15 * SECOND)
+    assert coverage[MINUTE].requests(due, later + 15 * SECOND) == minutes(3, 6)
+
+
+def test_an_answer_before_an_absent_candle_is_due_is_no_news() -> None:
+    coverage, at = wanting(0, 1), NOW + DAY_MS
+    for _ in range(9):
+        coverage.answer(MINUTE, span(0, 1), NOTHING, at)
+        at += MINUTE_MS
+    (gap,) = coverage.missing(MINUTE)
+    assert (gap.tries, gap.due_ms) == (2, NOW + 2 * DAY_MS + MINUTE_MS)
+
+
+def test_holes_and_failures_in_turn_are_not_asked_for_without_end() -> None:
+    coverage, at = wanting(0, 1), NOW + DAY_MS
+    for turn in range(20):
+        if not coverage.due(MINUTE, at):
+            break
+        if turn % 2:
+            coverage.fail(MINUTE, span(0, 1), "HTTP 502", at)
+        else:
+            coverage.answer(MINUTE, span(0, 1), NOTHING, at)
+    assert turn < 5
+
+
+def test_absent_candles_that_come_up_one_by_one_share_notes() -> None:
+    coverage = wanting(0, 180)
+    for minute in range(180):
+        for seconds in (0, 15, 60, 180):
+            coverage.answer(MINUTE, span(minute, minute + 1), NOTHING, NOW + (60 * (minute + 1) + seconds) * SECOND)
+    assert len(coverage[MINUTE].gaps) <= 3
+    (gap,) = neighbours_joined(coverage.missing(MINUTE))
+    assert (gap.span, gap.state) == (span(0, 180), State.ABSENT)
+
+
+def test_absent_candles_are_asked_for_ever_more_rarely() -> None:
+    coverage, at, waits = wanting(0, 1), NOW, []
+    for _ in range(9):
+        coverage.answer(MINUTE, span(0, 1), NOTHING, at)
+        due = coverage.next_due_ms(at)
+        assert due
+        waits.append(due - at)
+        at = due
+    assert waits == sorted(waits)
+    assert waits[-1] == 32 * DAY_MS
+
+
+def test_an_absent_candle_is_not_forgotten_while_the_rows_around_it_are_there() -> None:
+    coverage, at = wanting(0, 10), NOW
+    for _ in range(4):
+        coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), at)
+        at += 200 * SECOND
+    assert states(coverage) == [(minutes(4, 5), State.ABSENT)]
+    coverage.want(MINUTE, minutes(7, 20))
+    assert states(coverage) == [(minutes(4, 5), State.ABSENT), (minutes(10, 20), State.PENDING)]
+    assert coverage.due(MINUTE, NOW + 100 * DAY_MS) == minutes(10, 20)
+    coverage[MINUTE].hold(minutes(8, 10))  # the rows around it are gone
+    coverage.want(MINUTE, minutes(7, 20))
+    assert State.ABSENT not in {state for _, state in states(coverage)}
+
+
+def test_an_absent_candle_that_comes_after_all_is_held_and_forgotten() -> None:
+    coverage = wanting(0, 10)
+    coverage.answer(MINUTE, span(0, 10), minutes(1, 10), NOW)
+    coverage.answer(MINUTE, span(0, 1), minutes(0, 1), NOW + DAY_MS)
+    assert coverage.missing(MINUTE) == ()
+
+
+def test_a_failed_request_is_due_again_at_once_and_then_later() -> None:
+    coverage = wanting(0, 10)
+    coverage.fail(MINUTE, span(0, 10), "HTTP 502", NOW)
+    assert coverage.missing(MINUTE)[0].why == "HTTP 502"
+    assert coverage.due(MINUTE, NOW) == minutes(0, 10)
+    coverage.fail(MINUTE, span(0, 10), "HTTP 502", NOW)
+    assert coverage.due(MINUTE, NOW) == NOTHING
+    assert coverage.due(MINUTE, NOW + MINUTE_MS) == minutes(0, 10)
+
+
+parts = st.tuples(st.integers(0, 40), st.integers(1, 20)).map(lambda part: span(part[0], part[0] + part[1]))
+
+
+steps = st.lists(st.tuples(st.sampled_from(["answer", "leave out", "fail"]), parts), max_size=12)
+
+
+@given(steps)
+def test_every_wanted_candle_is_held_or_on_record_exactly_once(happened: list[tuple[str, Span]]) -> None:
+    coverage, at = wanting(0, 60), NOW
+    for kind, part in happened:
+        at += SECOND
+        if kind == "fail":
+            coverage.fail(MINUTE, part, "HTTP 502", at)
+        else:
+            coverage.answer(MINUTE, part, Spans((part,)) if kind == "answer" else NOTHING, at)
+    gaps = coverage.missing(MINUTE)
+    assert Spans.of(*(gap.span for gap in gaps)) | (coverage[MINUTE].held & coverage[MINUTE].wanted) == minutes(0, 60)
+    assert sum(gap.span.end_ms - gap.span.start_ms for gap in gaps) == sum(
+        part.end_ms - part.start_ms for part in coverage[MINUTE].wanted - coverage[MINUTE].held
+    )
+
+
+def test_a_delisted_series_of_which_nothing_was_wanted_can_be_wanted() -> None:
+    """It was streamed only, its file is gone, and the exchange had once left a candle out."""
+    coverage = wanting(0, 10)
+    for seconds in (0, 15, 60, 180):
+        coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW + seconds * SECOND)
+    coverage.want_nothing([MINUTE])
+    coverage[MINUTE].hold(NOTHING)
+    coverage.delist(["BTCUSDT"])
+    coverage.want_nothing([MINUTE])
+    coverage.want(MINUTE, minutes(0, 10))
+    assert states(coverage) == [(minutes(0, 10), State.PENDING)]
+
+
+def test_a_series_is_known_by_anything_that_was_wanted_held_or_asked_for() -> None:
+    coverage = wanting(0, 10)
+    assert coverage[MINUTE].is_known is True
+    assert coverage[HOUR].is_known is False
+    coverage[ETH].hold(minutes(0, 1))
+    assert coverage[ETH].is_known
+    left_out(coverage, 3, 4)
+    coverage[MINUTE].wanted = NOTHING
+    assert coverage[MINUTE].is_known
+
+
+def test_nothing_is_wanted_behind_the_end_of_a_delisted_series() -> None:
+    coverage = wanting(0, 10)
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 2) | minutes(3, 8), NOW + 2 * DAY_MS)
+    coverage.delist(["BTCUSDT"])
+    assert states(coverage) == [(minutes(2, 3), State.RETRYING), (minutes(8, 10), State.DELISTED)]
+    coverage.want(MINUTE, minutes(-5, 20))
+    assert coverage[MINUTE].wanted == minutes(-5, 10)
+    coverage.want(MINUTE, minutes(3, 20))
+    assert coverage[MINUTE].wanted == minutes(-5, 10)
+
+
+def test_what_failed_and_is_wanted_no_more_is_forgotten_though_rows_are_around_it() -> None:
+    coverage = wanting(0, 10)
+    coverage[MINUTE].hold(minutes(0, 4) | minutes(5, 10))
+    coverage.fail(MINUTE, span(4, 5), "HTTP 502", NOW)
+    coverage.want(MINUTE, minutes(7, 20))
+    assert states(coverage) == [(minutes(10, 20), State.PENDING)]
+
+
+def test_what_the_exchange_does_not_have_is_settled() -> None:
+    coverage = wanting(0, 20)
+    left_out(coverage, 3, 4)
+    coverage[MINUTE].set_listing_date(NOW, NOW + MINUTE_MS, NOW)
+    coverage.answer(MINUTE, span(8, 9), NOTHING, NOW, [InvalidRow(span(8, 9), "low is not positive")])
+    coverage.fail(MINUTE, span(12, 13), "HTTP 502", NOW)
+    coverage.answer(MINUTE, span(14, 15), NOTHING, NOW)
+    assert coverage[MINUTE].settled() == minutes(0, 1) | minutes(3, 4) | minutes(8, 9)
+
+
+def test_a_row_that_is_no_candle_is_on_record_with_its_defect() -> None:
+    coverage = wanting(0, 3)
+    coverage.answer(MINUTE, span(0, 3), minutes(0, 1), NOW, [InvalidRow(span(1, 2), "low is not positive")])
+    assert states(coverage) == [(minutes(1, 2), State.INVALID), (minutes(2, 3), State.RETRYING)]
+    assert coverage.missing(MINUTE)[0].why == "the exchange's own row is no candle: low is not positive"
+
+
+def test_a_request_goes_over_what_is_held_and_not_wanted() -> None:
+    coverage = CoverageIndex()
+    coverage.want(MINUTE, minutes(0, 2) | minutes(5, 7))
+    coverage[MINUTE].hold(minutes(2, 5))
+    assert coverage[MINUTE].requests(coverage.due(MINUTE, NOW), NOW) == minutes(0, 7)
+
+
+def test_a_hole_reaches_from_the_first_that_is_wanted() -> None:
+    coverage = CoverageIndex()
+    assert coverage[MINUTE].fillable(NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
+    coverage.want(MINUTE, minutes(2, 3) | minutes(8, 12))
+    left_out(coverage, 10, 11)
+    everything = NOW, NOW + 12 * MINUTE_MS
+    assert coverage[MINUTE].fillable(*everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
+
+
+def test_a_candle_of_the_stream_is_not_missing_any_more() -> None:
+    coverage = wanting(0, 3)
+    coverage.fail(MINUTE, span(0, 3), "HTTP 502", NOW)
+    coverage[MINUTE].confirm(minutes(1, 2), held=minutes(1, 2))
+    assert [(gap.span, gap.tries) for gap in coverage.missing(MINUTE)] == [(span(0, 1), 1), (span(2, 3), 1)]
+
+
+def test_what_is_left_out_behind_the_last_candle_of_a_delisted_series_will_not_come() -> None:
+    coverage = CoverageIndex()
+    coverage.delist(["BTCUSDT"])
+    coverage.want(MINUTE, minutes(0, 10))
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 2) | minutes(3, 8), NOW)
+    assert states(coverage) == [(minutes(2, 3), State.RETRYING), (minutes(8, 10), State.DELISTED)]
+    coverage.want(ETH, minutes(0, 10))
+    coverage.answer(ETH, span(0, 10), minutes(0, 8), NOW)
+    assert states(coverage, ETH) == [(minutes(8, 10), State.RETRYING)]
+
+
+def test_a_delisted_series_of_which_nothing_came_is_delisted_as_a_whole() -> None:
+    coverage = wanting(0, 10)
+    coverage.answer(MINUTE, span(0, 10), NOTHING, NOW)
+    coverage.delist(["BTCUSDT"])
+    assert states(coverage) == [(minutes(0, 10), State.DELISTED)]
