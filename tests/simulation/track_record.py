@@ -25,7 +25,7 @@ SEEDS = 50
 _SAID = 100  # characters of what was said
 _KEPT = 0  # exit status of runs that break no promise
 _TOLD = re.compile(r"seed (?P<seed>\d+): (?P<what>.*)")
-_KINDS = re.compile(r"^kinds: (.*)\n", re.MULTILINE)
+_NAMED = re.compile(r"^(?P<name>kinds|lacks): (?P<what>.*)\n", re.MULTILINE)
 _HUNK = re.compile(r"^@@ .*\n", re.MULTILINE)
 
 
@@ -33,20 +33,22 @@ _HUNK = re.compile(r"^@@ .*\n", re.MULTILINE)
 class Fault:
     """One patch: a name, the fault in words, and of each file what to put in the place of what.
 
-    `kinds` are those of the simulation, separated by commas, that have to meet for the fault to show.
+    `kinds` are those of the simulation, separated by commas, that have to meet for the fault to show. `lacks` is why it
+    cannot: what the world of a run does not have.
     """
 
     name: str
     said: str
     edits: tuple[tuple[str, str, str], ...]
     kinds: str = ""
+    lacks: str = ""
 
     @classmethod
     def read(cls, path: Path) -> "Fault":
         said, *files = re.split(r"^--- a/.*\n\+\+\+ b/", path.read_text(), flags=re.MULTILINE)
         edits = tuple(edit for each in files for edit in _edits(each))
-        kinds = _KINDS.search(said)
-        return cls(path.stem, " ".join(_KINDS.sub("", said).split()), edits, kinds[1] if kinds else "")
+        named = {line["name"]: line["what"] for line in _NAMED.finditer(said)}
+        return cls(path.stem, " ".join(_NAMED.sub("", said).split()), edits, **named)
 
     def bring_back(self, tree: Path) -> None:
         """Changes the files of a tree. Lines may have moved; what is replaced has to be there once.
@@ -113,7 +115,8 @@ class Found:
 
     def line(self, width: int) -> str:
         where = f"found at seed {self.by.seed}" if self.by else "not found"
-        return f"{self.fault.name:<{width}}  {where:<16}  {self.hours:6,.1f} h  {self.what[:_SAID]}".rstrip()
+        why = (self.what or self.fault.lacks)[:_SAID]
+        return f"{self.fault.name:<{width}}  {where:<16}  {self.hours:6,.1f} h  {why}".rstrip()
 
 
 @attrs.define
