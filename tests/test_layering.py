@@ -45,6 +45,7 @@ PARTS_OF = {
 PURE = {"errors", "bybit.rest_protocol", "bybit.stream_protocol", "storage.defects", "feeder.timestamps"}
 PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", "monitoring.lag"}
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
+PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit"}
 PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "enum", "functools", "heapq"}
 PURE_MAY_USE |= {"ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "typing", "urllib"}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import attrs
 import msgspec
 
-from collector.bybit.rest_protocol import UNREADABLE
+from collector.bybit.rest_schema import UNREADABLE
 from collector.core.candle import Series, Timeframe
 from collector.core.events import Confirmed
 from collector.core.rows import LATEST_MS, NotACandle, Rows, Values, plain_line, row_of, rows_of_lines

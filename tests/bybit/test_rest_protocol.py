@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.bybit import rest_protocol
+from collector.bybit.return_codes import check_reply
 from collector.core.candle import Series, timeframe
 from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import (
@@ -227,7 +228,7 @@ PARSERS: list[Callable[[int, bytes], object]] = [
     lambda status, body: rest_protocol.parse_first_candle(status, body, "linear", SERIES),
     lambda status, body: rest_protocol.parse_instruments(status, body, "linear"),
     rest_protocol.parse_time,
-    rest_protocol.check_reply,
+    check_reply,
 ]
 
 

@@ -1,0 +1,158 @@
+"""From the rows of a kline response to candles, each checked as text.
+
+Pure. A page is refused as a whole if it answers another question: another interval, or candles outside the span. It is
+refused for single rows (`InvalidRowResponse`) if it is a good answer without them; `split_page` takes those out.
+"""
+
+from contextlib import suppress
+
+import attrs
+import msgspec
+
+from collector.bybit.rest_schema import KLINE_ROW, KLINE_ROWS, TEXT, UNREADABLE
+from collector.bybit.return_codes import malformed
+from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
+from collector.core.missing import InvalidRow
+from collector.core.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, plain_line, rows_of_lines
+from collector.core.spans import NOTHING, Span, Spans
+from collector.core.text import moment_text
+from collector.errors import InvalidResponse, InvalidRowResponse
+
+_VALUES = 7  # in a row of candles
+
+
+@attrs.frozen
+class Page:
+    """The rows of a good kline reply as lines, oldest first, the one of the candle in progress among them."""
+
+    time_ms: int
+    lines: list[bytes]
+
+
+def lines_of(rows: msgspec.Raw) -> list[bytes]:
+    """The rows of a reply, oldest first, each its values between commas. They come newest first.
+
+    The exchange writes `[["…","…"],["…","…"]]` without a blank, which can be taken apart as it is, at half the price of
+    a list of texts. As many texts as there have to be, and no comma but those between them: so none has one in it. What
+    each row holds is for the rows' check.
+    """
+    text = bytes(rows)
+    lines = text.translate(None, b'"')[2:-2].split(b"],[")
+    values = _VALUES * len(lines)
+    counts = text.count(b","), text.count(b'"')
+    if counts != (values - 1, 2 * values) or any(blank in text for blank in b" \t\n\r"):
+        try:
+            every_row = KLINE_ROWS.decode(text)
+        except UNREADABLE as error:
+            raise malformed(error) from error
+        lines = list(map(_line, every_row))
+    lines.reverse()
+    return list(map(plain_line, lines)) if b"e" in text or b"E" in text else lines
+
+
+def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Rows:
+    """Those that open before the last instant at which one closed: there is no mark on the candle in progress."""
+    rows = _checked(frame, page.lines, span)
+    if rows and rows.covered.bounds.end_ms > closed_ms:
+        rows = _checked(frame, [line for line in page.lines if open_of_line(line) < closed_ms], span)
+    return rows
+
+
+def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, tuple[InvalidRow, ...]]:
+    """A page of nothing but candles, and its closed rows that are none. One that is not to be taken apart stays as it
+    is, and is refused as a whole."""
+    if any(_is_of_finer(frame, line) for line in page.lines):
+        return page, ()
+    sound, defects = _valid_lines(frame, page.lines)
+    closed = Spans((asked,)) if asked else NOTHING
+    found = (InvalidRow(Span(ms, frame.close(ms)), why) for ms, why in sorted(defects.items()) if ms in closed)
+    return attrs.evolve(page, lines=sound), tuple(found)
+
+
+def open_minute_of(line: bytes) -> int | None:
+    """The time a line begins with, if a candle of any interval can open then."""
+    with suppress(ValueError):
+        open_ms = open_of_line(line)
+        return open_ms if OLDEST_MS <= open_ms <= LATEST_MS and open_ms % MINUTE_MS == 0 else None
+    return None
+
+
+def _line(row: msgspec.Raw) -> bytes:
+    """A row as a line; one that is no list, or lacks a value, makes one that is no candle.
+
+    Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
+    """
+    try:
+        values = [_value(value) for value in KLINE_ROW.decode(row)[:_VALUES]]
+    except UNREADABLE:
+        return bytes(row)
+    return bytes(row) if any(b"," in value for value in values) else b",".join(values)
+
+
+def _value(value: msgspec.Raw) -> bytes:
+    """The text of a value. A number that is not in quotes is its own text, which no float could give back."""
+    text = bytes(value)
+    return TEXT.decode(text).encode() if text.startswith(b'"') else text
+
+
+def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
+    try:
+        rows = rows_of_lines(frame, lines)
+    except NotACandle as defect:
+        if any(_is_of_finer(frame, line) for line in lines):
+            raise InvalidResponse(str(defect)) from defect
+        _checked(frame, _valid_lines(frame, lines)[0], span)
+        raise InvalidRowResponse(str(defect)) from defect
+    if rows:
+        bounds = rows.covered.bounds
+        if bounds.start_ms < span.start_ms or bounds.end_ms > frame.ceil(span.end_ms):
+            raise InvalidResponse(f"candles from {moment_text(bounds.start_ms)} on lie outside what was asked for")
+        _check_interval(frame, rows, span)
+    return rows
+
+
+def _valid_lines(frame: Timeframe, lines: list[bytes]) -> tuple[list[bytes], dict[int, str]]:
+    """The rows that are candles, oldest first, and what is wrong with others, by their open times.
+
+    Of two different rows for one time nobody knows which is right.
+    """
+    sound: dict[int, bytes] = {}
+    defects: dict[int, str] = {}
+    for line in lines:
+        try:
+            rows_of_lines(frame, [line])
+        except NotACandle as defect:
+            if (open_ms := open_minute_of(line)) is not None:
+                defects[open_ms] = str(defect)
+        else:
+            open_ms = open_of_line(line)
+            if sound.setdefault(open_ms, line) != line:
+                defects[open_ms] = f"open time {open_ms} is there twice"
+    return [sound[open_ms] for open_ms in sorted(sound.keys() - defects.keys())], defects
+
+
+def _is_of_finer(frame: Timeframe, line: bytes) -> bool:
+    """Whether a candle of a finer interval opens then, and none of this one: it is not a row that is wrong."""
+    open_ms = open_minute_of(line)
+    return open_ms is not None and not frame.is_open(open_ms)
+
+
+def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
+    """The reply does not name its interval, but candles of a coarser one give themselves away.
+
+    They all stand apart, on the coarser grid. A few real candles between holes could do that too, so it takes three of
+    them, or two that are all a window of some length would have in the coarser interval. One alone proves nothing: a
+    symbol that was listed on the hour has one candle at first.
+    """
+    if len(rows.covered) == 1 and frame.count(rows.covered[0].start_ms, rows.covered[0].end_ms) > 1:
+        return  # a run
+    opens = [each.start_ms for each in rows.covered]
+    if len(opens) < 2 or len(opens) != len(rows):
+        return
+    names = list(TIMEFRAMES)
+    for coarse in map(TIMEFRAMES.__getitem__, reversed(names[names.index(frame.name) + 1 :])):
+        if not all(map(coarse.is_open, opens)):
+            continue
+        long = frame.count(span.start_ms, span.end_ms) >= 10
+        if len(opens) >= 3 or (long and len(opens) == coarse.count(span.start_ms, span.end_ms)):
+            raise InvalidResponse(f"the answer is for interval {coarse}, not {frame}")
