@@ -1,10 +1,9 @@
 """The Arrow copy of a candle file: what makes the next loading of it quick.
 
-A copy is a stream of rows, a note that says which bytes of the file they were read from, and a checksum of both. It
-can never change an answer: it is read into memory, where nobody changes or shortens it any more, and counts only if its
-checksum is right and its note is true of the file as it is now. Anything else at its place counts for nothing, and is
-replaced. Copies are written beside their place, synced and renamed. They may be deleted at any time; where none can be
-written everything works without.
+A copy is a stream of rows, a note that says which bytes of the file they were read from, and a checksum of both. It is
+read into memory whole, and counts if its checksum is right and its note is true of the file as it is now, so that an
+answer is the same with it as without. Anything else in its place is replaced. Copies are written beside their place,
+synced and renamed; they may be deleted at any time, and are optional on a read-only disk.
 """
 
 import fcntl
@@ -30,7 +29,7 @@ _SMALLEST = 64 * 1024  # bytes that a copy may have, and it may have twice those
 
 @attrs.frozen
 class CachedPrefix:
-    """Which bytes of a file are meant: how many from its beginning, their checksum, and the file's stamp then."""
+    """The first bytes of a file that a copy holds: their number, their checksum, and the file's stat then."""
 
     stamp: FileStat
     size: int
@@ -46,7 +45,7 @@ class CachedRows:
 
 
 def read_cache(lines: CsvReader) -> CachedRows | None:
-    """The copy of a file, or None if there is no good one. Whether it is still true is not looked at."""
+    """The copy of a file if it is whole; whether it is still true is up to the caller."""
     try:
         content = _content(lines.disk, _place(lines.path), _SMALLEST + 2 * lines.stamp.size)
         if zlib.crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):

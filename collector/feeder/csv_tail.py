@@ -1,8 +1,7 @@
 """The whole lines of a candle file that a collector may be writing at this moment.
 
-An opened file is looked at as it was then: what is appended later, and a last line that is not whole yet, do not exist,
-and a file that is renamed over it is another file. Reading is by position and never by mapping, because a mapped file
-that is cut shorter ends the process. Nothing here changes a file.
+An opened file is looked at as it was then: later rows and a torn last line are left out, and a file that is renamed
+over it is another file. Reading is by position: a mapped file that is cut shorter would end the process.
 """
 
 import errno
@@ -28,7 +27,7 @@ _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
 
 @attrs.frozen
 class FileStat:
-    """What the system says of a file."""
+    """The stat of a file, and when it was taken."""
 
     inode: int
     size: int
@@ -37,7 +36,7 @@ class FileStat:
     made_ns: int = attrs.field(eq=False)  # when the system was asked
 
     def proves(self, later: "FileStat") -> bool:
-        """Whether the file is the same as when the later stamp was made.
+        """Whether the file is the same as at the later stat.
 
         The system's times advance in ticks. A second change within one tick leaves no trace in them, so the stamp of a
         file that had changed just before proves nothing.
@@ -87,7 +86,7 @@ class CsvReader:
         return low
 
     def checksum(self, size: int) -> int:
-        """A number that so many bytes from the beginning have in common with equal bytes only, as good as certainly."""
+        """The CRC-32 of so many bytes from the beginning."""
         crc = 0
         for start in range(0, size, _CHUNK):
             crc = zlib.crc32(self.disk.read(self._file, min(_CHUNK, size - start), start), crc)

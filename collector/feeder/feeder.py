@@ -1,7 +1,7 @@
-"""Stored candles in a research script: the state of the market at a moment, whole tables, and a replay.
+"""Stored candles in a research script: look-ups, tables and a replay.
 
 The files are only read, also while a collector writes them, and a feeder sees them as they were when they were loaded.
-What it must never do is let a number be taken for known before it was: see `closed_only` and `aligned`.
+A number counts as known from its candle's close on: see `closed_only` and `aligned`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,17 +13,16 @@ import attrs
 import polars as pl
 import psutil
 
-from collector.core.candle import TIMEFRAMES, Series, timeframe
+from collector.core.candle import TIMEFRAMES, timeframe
 from collector.core.rows import LATEST_MS, OLDEST_MS
 from collector.core.spans import Spans
-from collector.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadable
 from collector.feeder import alignment
 from collector.feeder.catalogue import Catalogue
-from collector.feeder.loaded_series import Candle, LoadedSeries, ReplayedCandle
+from collector.feeder.loaded_series import Candle, ReplayedCandle
+from collector.feeder.loader import Loader
 from collector.feeder.lru_cache import Limit, LruCache, Memory
-from collector.feeder.reader import read_snapshot, read_span
+from collector.feeder.pandas_frame import to_pandas
 from collector.feeder.timestamps import Moment, span_ms, to_epoch_ms
-from collector.feeder.warn import warn
 from collector.machine.disk import THIS_DISK, Disk
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ Names = str | Iterable[str]
 
 @attrs.frozen
 class Metadata:
-    """A loaded series: when its first and last candles open, its rows, its file, what it takes, and the holes in it."""
+    """A loaded series: first and last open time, rows, file, bytes in memory, gaps."""
 
     first_ms: int | None
     last_ms: int | None
@@ -47,7 +46,7 @@ class Metadata:
 
 
 class DataFeeder:
-    """The candles in a data directory. What is asked for and not loaded yet is loaded then.
+    """The candles in a data directory, loaded when they are first asked for.
 
     Moments are whole epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Those of numpy and
     pandas are understood. A number that is no milliseconds of a time the exchange existed, such as one of seconds, is a
@@ -81,17 +80,15 @@ class DataFeeder:
         memory: Callable[[], Memory] = psutil.virtual_memory,
         disk: Disk = THIS_DISK,
     ) -> None:
-        self._disk = disk
         self._catalogue = Catalogue(disk, Path(data_dir).expanduser())
         self._closed_only = closed_only
         self._cache = LruCache(Limit(memory_limit_percent, memory_limit_bytes, memory))
-        self._spans: dict[Series, tuple[int, int] | None] = {}
-        self._missing: set[tuple[str, str]] = set()  # what look-ups did not find
-        self._warned: dict[str, type[CollectorError]] = {}  # of which series, and of what
+        self._loader = Loader(disk, self._catalogue, self._cache)
 
     def __getstate__(self) -> dict[str, object]:
         """All but the candles in memory, which are views that cannot be handed on."""
-        return self.__dict__ | {"_cache": LruCache(self._cache.limit)}
+        cache = LruCache(self._cache.limit)
+        return self.__dict__ | {"_cache": cache, "_loader": self._loader.with_cache(cache)}
 
     def load_data(
         self,
@@ -116,7 +113,9 @@ class DataFeeder:
             ValueError: one of them is not a moment, or the end lies before the start.
         """
         span = _span(start_date, end_date)
-        loaded = [self._try_to_load(symbol, name, span) for symbol in _each(symbols) for name in _each(timeframes)]
+        loaded = [
+            self._loader.try_to_load(symbol, name, span) for symbol in _each(symbols) for name in _each(timeframes)
+        ]
         return all(loaded)
 
     def get_data_at_timestamp(
@@ -131,7 +130,7 @@ class DataFeeder:
         """
         # Most are numbers that are right, and a call would cost a fifth of a look-up.
         ms = timestamp if type(timestamp) is int and OLDEST_MS <= timestamp <= LATEST_MS else to_epoch_ms(timestamp)
-        loaded = self._cache.find(symbol, timeframe) or self._get_if_stored(symbol, timeframe)
+        loaded = self._cache.find(symbol, timeframe) or self._loader.get_if_stored(symbol, timeframe)
         if loaded is None:
             return None
         return loaded.at(ms, closed_only=self._closed_only if closed_only is None else closed_only)
@@ -164,7 +163,7 @@ class DataFeeder:
 
         With `fill`, each missing candle in between becomes a flat one at the last close, marked in the column `filled`.
         """
-        loaded, span = self._get(symbol, timeframe), _span(start, end)
+        loaded, span = self._loader.get(symbol, timeframe), _span(start, end)
         if fill:
             return _within(alignment.filled(loaded.series.timeframe, loaded.lazy().collect()), span)
         return loaded.lazy(span).collect()
@@ -195,15 +194,7 @@ class DataFeeder:
 
         Raises `ImportError` where pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_pandas needs pandas: pip install pandas") from error
-        candles = self.frame(symbol, timeframe, start=start, end=end, fill=fill)
-        columns = {name: candles[name].to_numpy() for name in candles.columns}
-        times = {name: pandas.DatetimeIndex(columns[name]).as_unit(unit) for name in ("open_time", "close_time")}
-        utc = {name: each.tz_localize("UTC") for name, each in times.items()}
-        return pandas.DataFrame(columns | utc).set_index("open_time")
+        return to_pandas(self.frame(symbol, timeframe, start=start, end=end, fill=fill), unit)
 
     def panel(
         self,
@@ -222,7 +213,7 @@ class DataFeeder:
             raise ValueError(f"{column!r} is not one of {', '.join(alignment.NUMBERS)}")
         span = _span(start, end)
         return alignment.side_by_side(
-            {symbol: self._get(symbol, timeframe).column(column, span) for symbol in _each(symbols)}
+            {symbol: self._loader.get(symbol, timeframe).column(column, span) for symbol in _each(symbols)}
         )
 
     def aligned(
@@ -234,7 +225,7 @@ class DataFeeder:
         one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
         The span is that of the base.
         """
-        others_loaded = {loaded.series: loaded for loaded in (self._get(symbol, name) for name in _each(others))}
+        others_loaded = {loaded.series: loaded for loaded in (self._loader.get(symbol, name) for name in _each(others))}
         tables = [(series.timeframe, loaded.lazy()) for series, loaded in others_loaded.items()]
         return alignment.aligned(self.frame(symbol, base, start=start, end=end), tables)
 
@@ -253,7 +244,7 @@ class DataFeeder:
         The span is that of the coarser ones. Raises `ValueError` where they are not made of whole candles, as months
         are not of weeks.
         """
-        loaded, coarse, span = self._get(symbol, source), timeframe(target), _span(start, end)
+        loaded, coarse, span = self._loader.get(symbol, source), timeframe(target), _span(start, end)
         made = alignment.resampled(loaded.series.timeframe, coarse, loaded.lazy())
         return _within(alignment.filled(coarse, made) if fill else made, span)
 
@@ -266,14 +257,14 @@ class DataFeeder:
         arrives. The series are held until the end of the replay.
         """
         span = _span(start, end)
-        every_loaded = (self._get(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
+        every_loaded = (self._loader.get(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
         chosen = {loaded.series: loaded for loaded in every_loaded}  # `1440` and `D` are two names of one
         ordered = sorted(chosen.values(), key=lambda loaded: (-_RANKS[loaded.series.timeframe], loaded.series.symbol))
         return merge(*(loaded.replay(span) for loaded in ordered), key=lambda candle: candle["close_time_ms"])
 
     def metadata(self, symbol: str, timeframe: str) -> Metadata:
         """What there is of a series."""
-        loaded = self._get(symbol, timeframe)
+        loaded = self._loader.get(symbol, timeframe)
         blocks = loaded.snapshot.blocks
         first_ms, last_ms = (blocks[0].times[0], blocks[-1].times[-1]) if blocks else (None, None)
         path = self._catalogue.path(loaded.series)
@@ -291,57 +282,6 @@ class DataFeeder:
     def timeframes(self, symbol: str) -> list[str]:
         """The timeframes in which a symbol is stored, the finest first."""
         return self._catalogue.timeframes(symbol)
-
-    def _get(self, symbol: str, name: str) -> LoadedSeries:
-        """A series in memory, loaded now if it is not."""
-        loaded = self._cache.find(symbol, name)
-        if loaded is None:
-            series = self._catalogue.series(symbol, name)
-            loaded = self._cache.get(series) or self._load(series)
-            self._cache.name(loaded, symbol, name)
-        return loaded
-
-    def _get_if_stored(self, symbol: str, name: str) -> LoadedSeries | None:
-        """The same, None if there is none. The second time costs a look at one file: scripts look up in loops."""
-        if (symbol, name) in self._missing and not self._catalogue.has(symbol, name):
-            return None
-        try:
-            return self._get(symbol, name)
-        except NoSuchSeries as error:
-            self._missing.add((symbol, name))
-            self._warn(symbol, name, error)
-            return None
-
-    def _try_to_load(self, symbol: str, name: str, span: tuple[int, int] | None) -> bool:
-        try:
-            series = self._catalogue.series(symbol, name)
-            self._spans[series] = span
-            self._load(series)
-        except (NoSuchSeries, NotReadable, DoesNotFit) as error:
-            self._warn(symbol, name, error)
-            return False
-        return True
-
-    def _warn(self, symbol: str, name: str, error: CollectorError) -> None:
-        """Says why a series is not there, unless that was said before."""
-        series = self._catalogue.name(symbol, name)
-        if self._warned.get(series) is not type(error):
-            self._warned[series] = type(error)
-            warn(str(error))
-
-    def _load(self, series: Series) -> LoadedSeries:
-        """A series as it is in its file now."""
-        path, span, known = self._catalogue.path(series), self._spans.get(series), self._cache.get(series)
-        before = known.snapshot if known else None
-        try:
-            rows = read_span(self._disk, path, *span) if span else read_snapshot(self._disk, path, before)
-        except (FileNotFoundError, NotReadable) as error:
-            self._cache.drop(series)
-            raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None
-        loaded = LoadedSeries(series, rows)
-        self._cache.put(loaded)
-        self._warned.pop(series.name, None)
-        return loaded
 
 
 def _span(start: Moment | None, end: Moment | None) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """One series in memory, asked for a moment.
 
-What is known at a moment is what had closed by then. A candle that was still open is given only to those who ask for
-it, and says so itself: its numbers are those it had in the end.
+What is known at a moment is what had closed by then. A candle that was still open is given to those who ask for it, and
+is marked: its numbers are those it had in the end.
 """
 
 from bisect import bisect_right

@@ -1,8 +1,8 @@
-"""What a feeder holds in memory, within a limit: what was not used for longest gives way.
+"""The series in memory, within a limit: the least recently used gives way.
 
 Counted are the numbers of every series that is held. The limit is what others leave of a share of the
 machine's memory, and less if a number of bytes is given. The one series that is being loaded comes on top until it is
-here. Nothing is read or written here.
+here.
 """
 
 from collections.abc import Callable

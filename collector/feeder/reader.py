@@ -1,8 +1,11 @@
 """The numbers of a candle file in memory, brought up to date at the least cost.
 
-An unchanged file is not read again; where rows were added, only those are read; where other bytes stand now, everything
-is. What decides is what the system says of the file, and if that has changed, the checksum of the bytes that were read
-before. So it does not matter who changed the file, or how.
+    unchanged stat                      the snapshot in memory, or the Arrow copy, is used as it is
+    the bytes read before are the same  only the rows behind them are read (their checksum decides)
+    anything else                       the whole file is read
+
+So any change by anybody is noticed. Small files are parsed each time; larger ones get a copy, which is written anew
+when the rows behind it have become a sixteenth of it.
 """
 
 import zlib
@@ -45,7 +48,7 @@ class FileSnapshot:
 
 
 def read_snapshot(disk: Disk, path: Path, known: FileSnapshot | None) -> FileSnapshot:
-    """All rows of a file as it is now. What is known of it, or was copied, is not read again.
+    """All rows of a file as it is now, read from `known` or its copy as far as these are true.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -78,7 +81,7 @@ def read_span(disk: Disk, path: Path, start_ms: int, end_ms: int) -> FileSnapsho
 
 
 def _snapshots(lines: CsvReader, known: FileSnapshot | None) -> Iterator[FileSnapshot]:
-    """What may save reading: what is in memory, and only if that is out of date, what is copied."""
+    """What may save reading: first the snapshot in memory, then the copy."""
     if known:
         yield known
     copy = read_cache(lines)
@@ -91,7 +94,7 @@ def _still_true(lines: CsvReader, extent: CachedPrefix) -> bool:
 
 
 def _continued(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
-    """What is mirrored already and what comes after it. Little is kept apart; else all becomes one and is copied."""
+    """An older snapshot with the rows behind it: few stay blocks of their own, many lead to a new copy."""
     assert old.extent
     if old.base is None or lines.size - old.base.extent.size > max(_FEW_BYTES, old.base.extent.size * _FEW):
         return _read_whole(lines, old)
@@ -102,7 +105,7 @@ def _continued(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
 
 
 def _read_whole(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
-    """Everything as one, of which the old is still true, and a copy of it, if it is worth one and can have one."""
+    """The old snapshot and the rows behind it as one, copied where that is worth it and possible."""
     start = old.extent.size if old.extent else len(HEADER)
     if lines.size >= _WORTH_COPYING:
         reading = _Reading(lines, start, lines.size, old)

@@ -1,10 +1,13 @@
-"""The files: one CSV per series, and the only code that changes them.
+"""The CSV files, one per series, and the only code that changes them.
 
-A file never lies: it holds whole lines, in order, as the exchange sent them. Rows that continue a file are added with
-one write; rows that belong before its end are put in place by writing a copy beside it and renaming that over it, where
-all bytes that do not change are copied and never parsed. What is taken out of a file is kept beside it, and is there
-before it goes; a file that would lose rows by it is not touched. Everything here blocks, and belongs in a thread where
-it takes long. What it must never do is decide what to fetch.
+Invariant: a file holds whole lines, in order, as the exchange sent them.
+
+    append    rows behind the last one are added with one write
+    insert    rows before it go into a copy, synced and renamed over the file; unchanged bytes are copied unparsed
+    truncate, trim, remove_rows    what is taken out is first kept beside the file, durably (but for the limit's trim)
+    open      finds out what a file holds (`recovery.py`) and repairs it; foreign files are left alone
+
+Everything here blocks, and belongs in a thread where it takes long. What to fetch is decided elsewhere.
 """
 
 import os
@@ -31,7 +34,7 @@ _CHUNK = 1024 * 1024
 
 
 class FileChangedError(Exception):
-    """Somebody else changed the file since it was read; it has to be read again."""
+    """Somebody else changed the file since it was read: read it again."""
 
 
 @attrs.frozen
@@ -48,7 +51,7 @@ class Finding:
 
 @attrs.define
 class SeriesFile:
-    """One open series: what its file holds. Methods raise `StorageError`, and leave the file as it was if they do."""
+    """One open file and what it holds. Methods raise `StorageError`, and leave the file as it was then."""
 
     path: Path
     timeframe: Timeframe
@@ -57,16 +60,16 @@ class SeriesFile:
     size: int = 0
     synced: int = 0  # bytes that a power loss leaves, for all that is known
     held: Spans = NOTHING
-    checkpointed: Spans = NOTHING  # of what it held when it was opened, what the mark vouches for
+    checkpointed: Spans = NOTHING  # of what it held when it was opened, what the checkpoint vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
     pieces: tuple[Piece, ...] = ()  # what was taken out of it, and is not stored again
     name_unsynced: bool = (
-        False  # lasts only once its directory is synced: created, renamed over, or found without a mark
+        False  # lasts only once its directory is synced: created, renamed over, or found without a checkpoint
     )
 
     @property
     def end_ms(self) -> int:
-        """The instant up to which the file reaches: the close of its last candle; 0 while it holds none."""
+        """The close of its last candle; 0 for an empty file."""
         return self.held[-1].end_ms if self.held else 0
 
     @property
@@ -79,7 +82,7 @@ class SeriesFile:
         return self.keep is not None and self.rows >= self.keep
 
     def append(self, rows: Rows) -> None:
-        """Adds rows that lie after everything the file holds: one write, whatever the file's length.
+        """Appends rows behind all that the file holds, with one write.
 
         A file that is full is replaced, which is made durable as `trim` says.
         """
@@ -106,7 +109,7 @@ class SeriesFile:
         self.last = rows.text
 
     def insert(self, pages: Sequence[Rows]) -> tuple[Revision, ...]:
-        """Puts rows where they belong, before, between or over those the file holds; later pages win over earlier ones.
+        """Inserts rows before, between or over those the file holds; later pages win over earlier ones.
 
         Args:
             pages: rows in any order, overlapping or not.
@@ -131,7 +134,7 @@ class SeriesFile:
         return revisions
 
     def restore(self, spans: Spans) -> int:
-        """Inserts the rows of its pieces that open in these spans, which the file does not hold; how many."""
+        """Inserts the quarantined rows that open in these spans and are missing; how many."""
         with map_os_errors(self.path):
             rows = rows_in(self.files.disk, self.timeframe, self.pieces, spans - self.held)
         if rows:
@@ -139,7 +142,7 @@ class SeriesFile:
         return len(rows)
 
     def trim(self, keep: int) -> None:
-        """Leaves only so many of the newest rows, in a copy that is synced and renamed over the file.
+        """Keeps only so many of the newest rows, by atomic replacement.
 
         The renaming itself outlives a power loss once its directory is synced; that is up to the caller, for many files
         at once. Before, the longer file is there, which is as good.
@@ -150,7 +153,7 @@ class SeriesFile:
             self._replace_with_newest(data, self.held, keep)
 
     def truncate(self, from_ms: int) -> None:
-        """Takes away the rows that open at or after an instant; they are kept beside the file."""
+        """Moves the rows that open at or after an instant into quarantine."""
         with map_os_errors(self.path):
             with mmap_file(self.files.disk, self.path) as data, self._expecting_rows():
                 self._expect_size(len(data))
@@ -180,7 +183,7 @@ class SeriesFile:
         self.synced = self.size
 
     def rewrite_unsynced(self) -> None:
-        """Writes once more what may not have been synced, also by a process before: its last sync may have failed."""
+        """Writes the unsynced bytes once more; the last sync, of a process before too, may have failed."""
         disk = self.files.disk
         file = disk.open(self.path, os.O_RDWR)
         try:
@@ -189,7 +192,7 @@ class SeriesFile:
             disk.close(file)
 
     def checkpoint(self) -> Checkpoint | None:
-        """What to remember of the file so that it need not be read again; None while it holds nothing."""
+        """The checkpoint from which the next start reads on; None for an empty file."""
         if not self.held:
             return None
         last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
@@ -274,9 +277,9 @@ class Store:
         return self.disk.names(self.directory) if self.directory.is_dir() else []
 
     def open(self, series: Series, checkpoint: Checkpoint | None) -> tuple[SeriesFile, Finding | None]:
-        """Finds out what a file holds, and mends it: see `recovery` for what may be found.
+        """Finds out what a file holds, and repairs it as `recovery` says.
 
-        With a mark that still fits, only what came after it is read.
+        With a checkpoint that still fits, only what came after it is read.
 
         Raises:
             LeftAlone: the file cannot be written, or would lose rows.
@@ -331,7 +334,7 @@ class Store:
         file.pieces = tuple(each for each in file.pieces if each != piece)
 
     def remove_rows(self, series: Series, kept: Iterable[bytes], removed: Sequence[bytes]) -> Path | None:
-        """Leaves only these lines in a file; those that go are kept beside it, and are there before they go.
+        """Leaves only these lines in a file; the others go into quarantine first.
 
         Returns:
             Where the removed lines are; None if there are none.
@@ -343,7 +346,7 @@ class Store:
         return beside
 
     def sync_names(self, files: Iterable[SeriesFile]) -> None:
-        """Returns once every one of these files that was created or renamed is there for good."""
+        """Syncs the directories of those files that were created or renamed."""
         anew = [file for file in files if file.name_unsynced]
         with map_os_errors(self.directory):
             for directory in {target_of(file.path).parent for file in anew}:

@@ -1,7 +1,7 @@
-"""A data directory is owned by one process at a time, and holds the candles of one market.
+"""The data directory: locked by one process at a time, and holding the candles of one market.
 
-Both are kept in `<data_dir>/.collector/`, and with them the end of a rate ban, which whoever comes next has to keep.
-Nothing here knows a candle.
+The lock, the market's identity and the end of a rate ban, which whoever comes next has to keep, are files in
+`<data_dir>/.collector/`.
 """
 
 import errno
@@ -37,7 +37,7 @@ _IDENTITY = "identity.json"
 
 @contextmanager
 def lock_directory(disk: Disk, data_dir: Path) -> Iterator[Path]:
-    """Owns a data directory while it is entered; gives the place of what is ours in it.
+    """Locks a data directory while it is entered; gives the place of our own files in it.
 
     Raises:
         DirectoryInUse: another collector owns it.
@@ -62,7 +62,7 @@ def lock_directory(disk: Disk, data_dir: Path) -> Iterator[Path]:
 
 
 def refuse_if_absent(data_dir: Path) -> None:
-    """For those who look at what is stored: an absent directory is a mistake, an empty one is fine.
+    """For those who look at what is stored: refuses an absent directory; an empty one is fine.
 
     Raises:
         SettingsError: the directory is absent.
@@ -79,7 +79,7 @@ def refuse_if_absent(data_dir: Path) -> None:
 
 
 def refuse_if_locked(disk: Disk, data_dir: Path) -> None:
-    """For those who only look: whether a collector owns the directory. Nothing is changed.
+    """For those who only look: refuses a directory that a collector has locked.
 
     Raises:
         DirectoryInUse: one does.
@@ -98,7 +98,7 @@ def refuse_if_locked(disk: Disk, data_dir: Path) -> None:
 
 
 def lock_holder(disk: Disk, data_dir: Path) -> str | None:
-    """The number of the process that owns a data directory, or "unknown"; None if it is free."""
+    """The process number of the lock's holder, or "unknown"; None if the directory is free."""
     try:
         refuse_if_locked(disk, data_dir)
     except DirectoryInUse as in_use:

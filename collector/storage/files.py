@@ -1,8 +1,7 @@
-"""How bytes get to the disk: as a whole or not at all, and for good.
+"""Atomic replacement, truncation and syncing of files.
 
-A file is put in the place of another by writing it beside that one, syncing it, and renaming it over. Where a name is
-a symbolic link, all of this happens to its target, and the link stands. What is in a file, and when it is written, is
-the business of the store; no candle is known here. Everything here blocks.
+A replacement is written to a temporary file beside the target, synced, and renamed over it; the directory's sync makes
+the new name durable. Of a symbolic link, the target is replaced and the link stands. Everything here blocks.
 """
 
 import errno
@@ -29,13 +28,13 @@ class Files:
     parts: int = 0  # of files that were put in the place of others: what tells a slow disk from one that hangs
 
     def replace(self, path: Path, parts: Iterable[bytes]) -> int:
-        """Puts a new file in the place of the old one, for good; its size."""
+        """Replaces a file atomically and durably; its size."""
         size = self.atomic_replace(path, parts)
         self.sync(target_of(path).parent)
         return size
 
     def atomic_replace(self, path: Path, parts: Iterable[bytes]) -> int:
-        """Writes a new file beside the old one, makes it durable, and renames it over the old one; its size.
+        """Replaces a file atomically by a synced one; its size.
 
         The new file has the old one's mode, and its owner where that is allowed. The renaming itself outlives a power
         loss only once the directory is synced.
@@ -73,7 +72,7 @@ class Files:
             self.disk.close(file)
 
     def truncate(self, path: Path, size: int) -> None:
-        """Leaves only so many bytes of a file, for good."""
+        """Truncates a file durably."""
         file = self.disk.open(path, os.O_WRONLY)
         try:
             self.disk.truncate(file, size)
@@ -88,7 +87,7 @@ def target_of(path: Path) -> Path:
 
 
 def temp_path(path: Path) -> Path:
-    """Where what is to be put over a file is written first; a crash may leave it there."""
+    """The temporary file of a replacement; a crash may leave it there."""
     target = target_of(path)
     return target.with_name(f"{target.name}.new")
 
@@ -110,7 +109,7 @@ def _take_after(file: int, old: Path) -> None:
 
 @contextmanager
 def map_os_errors(path: Path) -> Iterator[None]:
-    """The system's errors as one sentence about the file."""
+    """Raises the system's errors as `StorageError`."""
     try:
         yield
     except OSError as error:

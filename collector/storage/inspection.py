@@ -1,7 +1,7 @@
-"""The look into a file that its keepers and its readers share: its bytes, and what came after its mark.
+"""What the writer and the readers of a file share: its bytes, and what came after its checkpoint.
 
 A crash leaves known traces at the end: a line cut short, zeros where the disk never got the data. Those end where the
-good part ends. Nothing here changes a file.
+good part ends. Everything here only reads.
 """
 
 import mmap
@@ -81,7 +81,7 @@ def changed_ns(path: Path) -> int:
 
 
 def valid_checkpoint(path: Path, checkpoint: Checkpoint | None) -> Checkpoint | None:
-    """The mark of a file, unless somebody has written over what the file held when it was made."""
+    """The checkpoint of a file, unless somebody has written over what the file held when it was made."""
     if checkpoint is None:
         return None
     try:
@@ -92,9 +92,9 @@ def valid_checkpoint(path: Path, checkpoint: Checkpoint | None) -> Checkpoint | 
 
 
 def read_from_checkpoint(timeframe: Timeframe, data: Bytes, checkpoint: Checkpoint) -> tuple[int, Spans, str] | None:
-    """What came after a mark: up to which byte the file is good, what it holds, and what is wrong with the rest.
+    """What came after a checkpoint: up to which byte the file is good, what it holds, and what is wrong with the rest.
 
-    None where the mark does not fit, or where what came after it is neither sound rows nor what a crash leaves.
+    None where the checkpoint does not fit, or where what came after it is neither sound rows nor what a crash leaves.
     """
     if data[: len(HEADER)] != HEADER or not _fits(data, checkpoint):
         return None
@@ -107,7 +107,7 @@ def read_from_checkpoint(timeframe: Timeframe, data: Bytes, checkpoint: Checkpoi
 
 
 def _fits(data: Bytes, checkpoint: Checkpoint) -> bool:
-    """Whether the first row, and the row that ends where the mark does, are those the mark remembers."""
+    """Whether the first row, and the row that ends where the checkpoint does, are those it remembers."""
     if not len(HEADER) < checkpoint.size <= len(data) or data[checkpoint.size - 1 : checkpoint.size] != b"\n":
         return False
     last = data.rfind(b"\n", 0, checkpoint.size - 1) + 1

@@ -1,4 +1,4 @@
-"""The lock of a data directory: one collector at a time; readers have no say.
+"""The lock of a data directory: one collector at a time, whatever readers do.
 
 A collector holds flock(2) on a file of its own for as long as it works; the kernel gives the lock back however the
 process ends. flock asks for an open file alone, so the file is for its owner (mode 0600).

@@ -61,7 +61,7 @@ class Quarantine:
         return {series for file in files if (series := Series.of_file(file))}
 
     def keep_file(self, path: Path, *, pending: bool) -> Path:
-        """Gives a whole file the name of a piece; the name it has once it is used up."""
+        """Renames a whole file to a piece; the name it has once it is used up."""
         target = target_of(path)
         name = _unused(target, "set-aside")
         self._files.disk.rename(target, _waiting(name) if pending else name)
@@ -87,7 +87,7 @@ class Quarantine:
         return name
 
     def finish(self, piece: Piece) -> None:
-        """Nothing more is to be had from a piece."""
+        """Renames a piece that is used up."""
         self._files.disk.rename(piece.path, _final(piece.path))
         self._forget(piece.path.parent)
 

@@ -1,7 +1,7 @@
 """What a file holds, and what of it stays when somebody or something else than the writer has changed it.
 
-A file is read from its mark on; without a mark that fits it is read whole, and each row has to be one that the writer
-would have written. What else may be found, and what becomes of it:
+A file is read from its checkpoint on; without one that fits it is read whole, and each row has to be one that the
+writer would have written. What else may be found, and what becomes of it:
 
     a torn last line, zeros at the end     a crash; cut off, for it was never whole
     Windows line ends, a byte order mark,  the rows are good, only their places or ends are not: the file is written
@@ -12,7 +12,7 @@ would have written. What else may be found, and what becomes of it:
     more foreign rows than sound ones      the file is somebody else's: what would go is of use to somebody, and
                                            nothing brings it back
 
-Nothing here changes a file.
+Everything here only reads.
 """
 
 import re
@@ -59,9 +59,9 @@ class Rest:
 class Recovery:
     """What a file holds.
 
-    The first `size` bytes stay, and hold `held`, of which the mark vouches for `remembered`. If `mended` says that they
-    are not as the writer would have left them, `text` takes their place. `why` says what is wrong with what follows,
-    and `rest` what that is, unless it is what a crash leaves.
+    The first `size` bytes stay, and hold `held`, of which the checkpoint vouches for `checkpointed`. Where `repaired`
+    names what had to be put right in them, `text` takes their place. `why` says what is wrong with what follows, and
+    `rest` what that is, unless it is what a crash leaves.
     """
 
     size: int
@@ -94,7 +94,7 @@ class Recovery:
 
 
 def recover(timeframe: Timeframe, data: Bytes, checkpoint: Checkpoint | None) -> Recovery:
-    """Reads a file; with a mark that still fits, only what came after it, if that is sound."""
+    """Reads a file; from its checkpoint on if that still fits, else whole."""
     known = read_from_checkpoint(timeframe, data, checkpoint) if checkpoint else None
     if known:
         size, held, why = known
