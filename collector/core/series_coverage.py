@@ -64,6 +64,8 @@ from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
 from collector.core.verification import Verification
 
+_LACKING = (State.ABSENT, State.INVALID)  # inside a file these explain a hole, however little is wanted
+
 
 @attrs.define
 class SeriesCoverage:
@@ -161,8 +163,8 @@ class SeriesCoverage:
             self.gaps = tuple(
                 attrs.evolve(gap, span=part)
                 for gap in self.gaps
-                # What the exchange lacks stays on record while the rows around it are there.
-                for part in (stored if gap.state is State.ABSENT else span) & Spans((gap.span,))
+                # What the exchange lacks, or has no valid row of, stays on record while the rows around it are there.
+                for part in (stored if gap.state in _LACKING else span) & Spans((gap.span,))
             )
         return ends_earlier
 

@@ -132,6 +132,17 @@ def test_an_absent_candle_is_not_forgotten_while_the_rows_around_it_are_there() 
     assert State.ABSENT not in {state for _, state in states(coverage)}
 
 
+def test_an_invalid_candle_is_not_forgotten_while_the_rows_around_it_are_there() -> None:
+    coverage = wanting(0, 10)
+    invalid = InvalidRow(span(4, 5), "low 0 is not positive")
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW, [invalid])
+    coverage.want(MINUTE, minutes(7, 20))
+    assert states(coverage) == [(minutes(4, 5), State.INVALID), (minutes(10, 20), State.PENDING)]
+    coverage[MINUTE].hold(minutes(8, 10))  # the rows around it are gone
+    coverage.want(MINUTE, minutes(7, 20))
+    assert State.INVALID not in {state for _, state in states(coverage)}
+
+
 def test_an_absent_candle_that_comes_after_all_is_held_and_forgotten() -> None:
     coverage = wanting(0, 10)
     coverage.answer(MINUTE, span(0, 10), minutes(1, 10), NOW)
