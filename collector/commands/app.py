@@ -40,18 +40,20 @@ from collector.commands.progress import Display, log_progress
 from collector.commands.signals import until_signal
 from collector.commands.standard_streams import ignoring_write_errors, is_journal
 from collector.commands.status import status
+from collector.commands.summary import left_lines, summary_lines
 from collector.commands.symbols import symbols
 from collector.core.text import counted
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.integrity.plan import Plan
+from collector.integrity.recheck import Refetch
 from collector.integrity.repair import RepairResult, show_plans
 from collector.integrity.samples import Draw
 from collector.logs import ConsoleHandler, JournalHandler, LogFile, get_logger, open_logs, set_level
 from collector.machine.disk import THIS_DISK
 from collector.monitoring.sd_notify import NotifySocket
-from collector.pipeline.outcome import Outcome, left_lines, summary_lines
+from collector.pipeline.outcome import Outcome
+from collector.pipeline.service import ServeOptions, serve
 from collector.pipeline.service import repair as mend
-from collector.pipeline.service import serve
 from collector.sandbox.command import sandbox
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
@@ -165,7 +167,11 @@ def repair(
         nothing = "no file would be changed" if plans else "nothing to repair"
         say(f"{counted(files, 'file')} would be mended, completed or read again" if files else nothing)
         return
-    work = partial(mend, settings, options.are_about, options.demand, draw, allow_replace=allow_replace)
+
+    async def work(**until: Any) -> tuple[list[Plan | Refetch], Outcome]:
+        how = ServeOptions(allow_replace=allow_replace, **until)
+        return await mend(settings, options.are_about, options.demand, draw, options=how)
+
     plans, outcome = _logged(options, work)
     _summarize(options, outcome)
     for line in _repaired(outcome.mended, planned=bool(plans) or not outcome.complete) if outcome.looked else ():
@@ -224,16 +230,18 @@ def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: b
     notify = NotifySocket.of(os.environ)
     if notify.address:
         faulthandler.enable()  # a watchdog that is not fed ends us with SIGABRT: say where we were
-    work = partial(
-        serve,
-        options.settings,
-        once=once,
-        allow_trim=allow_trim,
-        allow_replace=allow_replace,
-        status=not once,
-        notify=notify,
-        reload_request=reload_request,
-    )
+
+    async def work(**until: Any) -> Outcome:
+        how = ServeOptions(
+            allow_trim=allow_trim,
+            allow_replace=allow_replace,
+            status=not once,
+            notify=notify,
+            reload_request=reload_request,
+            **until,
+        )
+        return await serve(options.settings, once=once, options=how)
+
     return _logged(options, work, reload_request.request if reload_request else None)
 
 

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from collector.bybit.exchange_state import RestState
+from collector.commands.summary import summary_lines
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -17,8 +18,8 @@ from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.core.text import agreeing, counted
 from collector.machine import THIS_MACHINE
-from collector.pipeline.outcome import Outcome, summary_lines
-from collector.pipeline.service import Watch, serve
+from collector.pipeline.outcome import Outcome
+from collector.pipeline.service import ServeOptions, Watch, serve
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings.settings import Settings
 
@@ -62,8 +63,8 @@ async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], wa
         say(f"collecting {_DAYS} days in the timeframes {', '.join(_TIMEFRAMES)}, then live, into {directory}")
         settings = _settings(box, directory)
         director = _Director(box, say, watch)
-        ran = await serve(settings, once=False, stop=director.stop, watch=director.direct)
-        ended = await serve(settings, once=True, watch=watch)
+        ran = await serve(settings, once=False, options=ServeOptions(stop=director.stop, watch=director.direct))
+        ended = await serve(settings, once=True, options=ServeOptions(watch=watch))
         compared = _compare_all(box, directory)
         for line in summary_lines(ran):
             say(line)

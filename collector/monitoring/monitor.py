@@ -4,7 +4,7 @@ It reads only. A change of health is one log line. One problem has an effect: a 
 history pool.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 
 import attrs
 import trio
@@ -42,7 +42,7 @@ class MonitorInputs:
     counters: Counters
     coverage: CoverageIndex
     clock: Clock
-    every_series: Sequence[Series]
+    every_series: Collection[Series]
     probes: Probes
     local: LocalClock
     work: Callable[[], Work] = lambda: Work(0, 0)  # the writer's

@@ -37,7 +37,7 @@ class Reporter:
     _monitor: Monitor
     _reconciled: Callable[[], bool]  # true once the files have been read
     run: str
-    queued_answers: Callable[[], int] = lambda: 0
+    _queued_answers: Callable[[], int] = lambda: 0
     _url: str = ""  # of the TCP port, while it is served
     _port_trouble: str = ""  # why it is unavailable
     _version: str = attrs.field(factory=_version)
@@ -148,7 +148,7 @@ class Reporter:
             per_s=recent.per_s(recent.rows),
             revisions=counters.revisions,
             queued_candles=counters.queued,
-            queued_answers=self.queued_answers(),
+            queued_answers=self._queued_answers(),
             flushes=counters.flushes,
             flush_s=round(counters.flush_s, 6),
             flush_wait_s=round(counters.flush_wait_s, 3),

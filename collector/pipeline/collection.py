@@ -13,6 +13,7 @@ from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.planning import NEWEST
 from collector.core.rows import candles_in
+from collector.core.tracked_series import TrackedSeries
 from collector.logs import get_logger
 from collector.monitoring.disk_gate import DiskGate
 from collector.pipeline.listings import Listings
@@ -38,7 +39,7 @@ class Collection:
     """The series of a running service: `every_series` has them, and is shared with those who want and count them."""
 
     _settings: Settings
-    _every_series: list[Series]
+    _tracked: TrackedSeries
     _coverage: CoverageIndex
     _followers: Sequence[Follower]
     _store: Store
@@ -51,7 +52,7 @@ class Collection:
 
     @_begun.default
     def _opened_at_the_start(self) -> set[Series]:
-        return set(self._every_series)
+        return set(self._tracked)
 
     async def follow_listings(self) -> None:
         """Begins with new symbols and freezes gone ones, until cancelled."""
@@ -61,7 +62,7 @@ class Collection:
         """Collects symbols that trade; of those that trade again, what is open is streamed again."""
         back = self._coverage.delisted.intersection(symbols)
         self._coverage.relist(symbols)
-        await self._open(symbols, [each for each in self._every_series if each.symbol in back])
+        await self._open(symbols, [each for each in self._tracked if each.symbol in back])
 
     async def _open(self, symbols: Iterable[str], again: Sequence[Series] = ()) -> None:
         """Opens the files of what is new of these symbols, streams it if it trades, and has its history fetched."""
@@ -76,7 +77,7 @@ class Collection:
         await self._writer.open_files(new)
         if self._settings.mode == "live":
             self._coverage.want_nothing(new)
-        self._every_series.extend(new)
+        self._tracked.add(new)
         if self._settings.enable_websocket:
             streamed = [*again, *(each for each in new if each.symbol not in self._coverage.delisted)]
             self._live.add([each for each in streamed if each not in self._coverage.left_alone])
@@ -85,7 +86,7 @@ class Collection:
     def freeze(self, symbols: list[str]) -> None:
         """Notes that symbols trade no more; what is still to be had of them is fetched."""
         self._coverage.delist(symbols)
-        self._writer.mark_unsaved(each for each in self._every_series if each.symbol in symbols)
+        self._writer.mark_unsaved(each for each in self._tracked if each.symbol in symbols)
         self._reconciler.wake()
 
     async def follow_disk(self, gate: DiskGate) -> None:
@@ -116,7 +117,7 @@ def series_of(settings: Settings, symbols: Iterable[str]) -> list[Series]:
 
 
 def too_long(
-    store: Store, every_series: Sequence[Series], checkpoints: Mapping[Series, Checkpoint]
+    store: Store, every_series: Iterable[Series], checkpoints: Mapping[Series, Checkpoint]
 ) -> list[tuple[Series, Path, int]]:
     """The files that hold more history than the limit would leave, and how many rows.
 

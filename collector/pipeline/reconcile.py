@@ -6,7 +6,7 @@ Whenever it is woken it subtracts span sets and hands what is missing to the his
 never sees a candle.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import attrs
 import trio
@@ -38,13 +38,14 @@ class Reconciler:
     """Keeps what is held equal to what is wanted."""
 
     _settings: Settings
-    _every_series: Sequence[Series]
+    _every_series: Collection[Series]
     _coverage: CoverageIndex
     _clock: Clock
     _server_time: Callable[[], Awaitable[int]]
     _fetch: Callable[[Series, Spans], None]
     _settle_ms: int = SETTLE_MS
     _pause: Callable[[int], Awaitable[None]] = _sleep
+    _wants_by_settings: bool = True  # for a repair, what is wanted is on record
     looked: bool = False  # whether it is known what is missing
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
@@ -125,8 +126,8 @@ class Reconciler:
         return now_ms
 
     def _want(self, now_ms: int) -> None:
-        if self._settings.mode == "live":
-            return  # only what the stream brings
+        if not self._wants_by_settings or self._settings.mode == "live":  # live: only what the stream brings
+            return
         days, newest_only = self._settings.history_days, self._settings.newest_only
         for series in self._every_series:
             span = wanted(series.timeframe, now_ms, days, newest_only=newest_only)

@@ -22,7 +22,7 @@ from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.logs import ConsoleHandler, LogFile, open_logs
 from collector.pipeline.outcome import Outcome
-from collector.pipeline.service import serve
+from collector.pipeline.service import ServeOptions, serve
 from tests.bench.measure import Measure, Measured
 from tests.bench.offer import SYMBOLS, Offer
 
@@ -66,7 +66,7 @@ def _collect(offer: Offer, days: int, delay_ms: float, glimpses: list[Glimpse]) 
             logs_dir=Path(scratch) / "logs",
         )
         with open_logs(LogFile(settings.logs_dir), ConsoleHandler(Console(file=nowhere))):
-            return trio.run(partial(serve, settings, once=True, watch=watch))
+            return trio.run(partial(serve, settings, once=True, options=ServeOptions(watch=watch)))
 
 
 def _steady_rate(glimpses: list[Glimpse]) -> float:

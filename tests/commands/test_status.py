@@ -31,7 +31,7 @@ from collector.monitoring.health import HealthState, Problem
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.report import GapCount, Lag, Report, decode, encode
 from collector.monitoring.status import Reporter
-from collector.pipeline.service import serve
+from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Sandbox
 from collector.settings.settings import Settings
 from collector.storage.data_directory import OWN, lock_directory, lock_holder
@@ -83,7 +83,7 @@ def collecting(settings: Settings) -> Iterator[None]:
         stop, token = trio.Event(), trio.lowlevel.current_trio_token()
         tell.append(lambda: token.run_sync_soon(stop.set))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True))
+            nursery.start_soon(lambda: serve(settings, once=False, options=ServeOptions(stop=stop, status=True)))
             while announced(THIS_DISK, settings.data_dir) is None:  # noqa: ASYNC110 - a file has no event
                 await trio.sleep(0.01)
             ready.set()

@@ -14,7 +14,7 @@ from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.errors import SettingsError
 from collector.machine.disk import THIS_DISK
-from collector.pipeline.service import serve
+from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.settings.reload_request import ReloadRequest
@@ -79,7 +79,11 @@ async def test_a_timeframe_that_is_added_while_running_does_not_bring_a_symbol_b
             seen.append(coverage)
             await trio.sleep_forever()
 
-        nursery.start_soon(partial(serve, settings, once=False, stop=stop, watch=watch, reload_request=reload_request))
+        nursery.start_soon(
+            partial(
+                serve, settings, once=False, options=ServeOptions(stop=stop, watch=watch, reload_request=reload_request)
+            )
+        )
         with trio.fail_after(10):
             await until(lambda: box.counts.stream.topics == 1)
             reload_request.request()

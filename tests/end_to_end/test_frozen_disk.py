@@ -14,7 +14,7 @@ from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.monitoring import health, monitor
 from collector.monitoring.probes import DiskProbe
-from collector.pipeline import service
+from collector.pipeline import draining, startup
 from collector.storage.csv_store import Store
 from collector.storage.files import Files
 from collector.storage.ledger import Ledger
@@ -30,7 +30,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[FreezingDisk]:
     monkeypatch.setattr(monitor, "_INTERVAL_S", 0.02)
     monkeypatch.setattr(health, "STUCK_S", 0.1)
     disk = FreezingDisk()
-    monkeypatch.setattr(service, "Store", store_on(disk))
+    monkeypatch.setattr(startup, "Store", store_on(disk))
     for owner, name in ((Ledger, "save"), (Store, "open")):
         monkeypatch.setattr(owner, name, _standing(disk, name, getattr(owner, name)))
     yield disk
@@ -93,7 +93,7 @@ async def test_a_writer_that_hangs_at_the_start_is_told(tmp_path: Path, disk: Fr
 async def test_an_end_that_waits_for_the_disk_says_at_what(
     tmp_path: Path, disk: FreezingDisk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(service, "_DRAIN_S", 0.1)
+    monkeypatch.setattr(draining, "_DRAIN_S", 0.1)
     async with (
         fast_box() as box,
         trio.open_nursery() as nursery,

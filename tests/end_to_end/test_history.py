@@ -14,6 +14,7 @@ import attrs
 import pytest
 import trio
 
+from collector.commands.summary import summary_lines
 from collector.core import missing, pacing
 from collector.core.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.core.missing import Gap, State
@@ -21,8 +22,8 @@ from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import Refused, StorageError, Unreachable
 from collector.integrity.gaps import find_gaps
 from collector.machine import THIS_MACHINE
-from collector.pipeline.outcome import Outcome, summary_lines
-from collector.pipeline.service import collect, repair, serve
+from collector.pipeline.outcome import Outcome
+from collector.pipeline.service import ServeOptions, collect, repair, serve
 from collector.pipeline.symbols import list_symbols
 from collector.sandbox import Clock, Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
@@ -332,7 +333,7 @@ async def interrupted(settings: Settings, bell: Bell, after: int) -> Outcome:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stop_in_time)
-        outcome = await serve(settings, once=True, stop=stop)
+        outcome = await serve(settings, once=True, options=ServeOptions(stop=stop))
         nursery.cancel_scope.cancel()
     return outcome
 
@@ -542,7 +543,7 @@ async def test_a_disk_that_fails_at_any_call_costs_no_candle(
             await fetch(shallow)
             disk = BreakingDisk(calls, lambda: OSError(code, os.strerror(code)))
             with monkeypatch.context() as broken:
-                broken.setattr("collector.pipeline.service.Store", store_on(disk))
+                broken.setattr("collector.pipeline.startup.Store", store_on(disk))
                 failed = await failure_of(deep)
             assert failed or calls > 8
             assert foreign_rows(box, deep) == []

@@ -23,7 +23,7 @@ from collector.core.spans import Spans
 from collector.machine.disk import THIS_DISK
 from collector.monitoring.report import Report
 from collector.pipeline.outcome import Outcome
-from collector.pipeline.service import serve
+from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Clock, Faults, Sandbox
 from collector.sandbox.clock import instant_ms
 from collector.settings.reload_request import ReloadRequest
@@ -111,7 +111,7 @@ async def running(box: Sandbox, settings: Settings) -> AsyncIterator[Run]:
         await trio.sleep_forever()
 
     async def work() -> None:
-        run.outcome = await serve(settings, once=False, stop=stop, watch=watch)
+        run.outcome = await serve(settings, once=False, options=ServeOptions(stop=stop, watch=watch))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work)
@@ -292,7 +292,9 @@ async def live_alone_fetches_and_waits_for_nothing_that_was_wanted_before(direct
         reload_request.request()  # what is begun with later is no exception
         begun = attrs.evolve(live, symbols=["BTCUSDT"])
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(serve, begun, once=False, stop=stop, reload_request=reload_request))
+            nursery.start_soon(
+                partial(serve, begun, once=False, options=ServeOptions(stop=stop, reload_request=reload_request))
+            )
             with trio.fail_after(20):
                 await until(lambda: all(held_spans(settings, series) != held for series, held in before.items()))
             stop.set()

@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from collector.commands.summary import summary_lines
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.missing import State
 from collector.integrity.audit import audit
@@ -13,7 +14,7 @@ from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.samples import Difference, Draw, draw_samples
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
-from collector.pipeline.outcome import Outcome, summary_lines
+from collector.pipeline.outcome import Outcome
 from collector.sandbox import Faults, Hole, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.settings.settings import Settings

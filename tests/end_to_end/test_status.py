@@ -36,8 +36,8 @@ from collector.monitoring.local_socket import status_socket
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report
 from collector.monitoring.sd_notify import NotifySocket
-from collector.pipeline import maintenance, service
-from collector.pipeline.service import serve
+from collector.pipeline import maintenance, startup
+from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Faults, Limits, Maintenance, Sandbox
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
@@ -114,7 +114,11 @@ async def collecting(
 
     async def work() -> None:
         measured = probes or (machine or Machine()).probes
-        await serve(settings, once=False, stop=stop, status=True, probes=measured, reload_request=reload_request)
+        await serve(
+            settings,
+            once=False,
+            options=ServeOptions(stop=stop, status=True, probes=measured, reload_request=reload_request),
+        )
 
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         nursery.start_soon(work)
@@ -338,12 +342,17 @@ async def test_a_start_waits_for_a_disk_and_says_so_at_the_port(
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     refuses = [1]
-    monkeypatch.setattr(service, "open_ledger", refusing(refuses))
+    monkeypatch.setattr(startup, "open_ledger", refusing(refuses))
     said = Said()
     async with fast_box() as box, trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
         settings = settings_for_status(box, tmp_path, listen=f"127.0.0.1:{port}")
         stop = trio.Event()
-        run = partial(serve, settings, once=False, stop=stop, status=True, probes=Machine().probes, notify=said)
+        run = partial(
+            serve,
+            settings,
+            once=False,
+            options=ServeOptions(stop=stop, status=True, probes=Machine().probes, notify=said),
+        )
         nursery.start_soon(run)
         with trio.fail_after(20):
             await health_says(
@@ -357,11 +366,11 @@ async def test_a_start_waits_for_a_disk_and_says_so_at_the_port(
 
 
 async def test_a_stop_while_the_disk_is_waited_for_is_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "open_ledger", refusing([1]))
+    monkeypatch.setattr(startup, "open_ledger", refusing([1]))
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         settings = settings_for("http://127.0.0.1:1", tmp_path)
-        nursery.start_soon(partial(serve, settings, once=False, stop=stop))
+        nursery.start_soon(partial(serve, settings, once=False, options=ServeOptions(stop=stop)))
         await trio.sleep(0.05)
         stop.set()
     assert not settings.data_dir.joinpath(".collector").exists()
@@ -577,7 +586,7 @@ async def test_an_address_that_is_taken_is_a_warning_and_collecting_goes_on(
         settings = settings_for_status(box, tmp_path, listen=f"127.0.0.1:{box.port}", enable_websocket=False)
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True))
+            nursery.start_soon(lambda: serve(settings, once=False, options=ServeOptions(stop=stop, status=True)))
             with trio.fail_after(20):
                 await until(lambda: (settings.data_dir / "BTCUSDT_1.csv").exists())
             stop.set()
@@ -592,7 +601,9 @@ async def local(settings: Settings) -> AsyncIterator[Collecting]:
     """A collector that is asked at its socket."""
     stop = trio.Event()
     async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
-        nursery.start_soon(lambda: serve(settings, once=False, stop=stop, status=True, probes=Machine().probes))
+        nursery.start_soon(
+            lambda: serve(settings, once=False, options=ServeOptions(stop=stop, status=True, probes=Machine().probes))
+        )
         with trio.fail_after(20):
             await until(lambda: at(settings).is_bound())
         yield Collecting(settings, "", client)
@@ -655,7 +666,7 @@ async def test_a_command_that_fetches_is_found_too(tmp_path: Path) -> None:
     async with fast_box(faults=Faults(latency_ms=500)) as box:
         settings = settings_for_status(box, tmp_path)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: serve(settings, once=True, probes=Machine().probes))
+            nursery.start_soon(lambda: serve(settings, once=True, options=ServeOptions(probes=Machine().probes)))
             with trio.fail_after(20):
                 await until(lambda: at(settings).is_bound())
             assert (await trio.to_thread.run_sync(fetch_status, THIS_DISK, settings.data_dir))[0].doing == "starting"

@@ -22,7 +22,7 @@ from collector.integrity.recheck import Refetch
 from collector.integrity.repair import show_plans
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.outcome import Outcome
-from collector.pipeline.service import repair
+from collector.pipeline.service import ServeOptions, repair
 from collector.sandbox import Faults, Sandbox
 from collector.settings.settings import Settings
 from collector.storage.data_directory import OWN
@@ -63,7 +63,9 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collected]:
 async def mended(
     settings: Settings, *only: Series, allow_replace: bool = False
 ) -> tuple[list[Plan | Refetch], Outcome]:
-    return await repair(settings, lambda series: not only or series in only, allow_replace=allow_replace)
+    return await repair(
+        settings, lambda series: not only or series in only, options=ServeOptions(allow_replace=allow_replace)
+    )
 
 
 def path_of(settings: Settings, series: Series) -> Path:
@@ -302,7 +304,7 @@ async def test_killed_at_any_call_to_the_disk_it_loses_nothing_and_the_next_ends
         damaged = damage(settings, series, ["off grid", "open: word", "swapped"], Random(calls))
         axe = BreakingDisk(calls, Killed)
         with monkeypatch.context() as falling:
-            falling.setattr("collector.pipeline.service.Store", store_on(axe))
+            falling.setattr("collector.pipeline.startup.Store", store_on(axe))
             with suppress(Killed, BaseExceptionGroup):
                 await mended(settings, series)
         on_disk = removed_lines(settings) | set(path_of(settings, series).read_bytes().split(b"\n"))

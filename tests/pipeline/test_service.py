@@ -12,8 +12,8 @@ import trio
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Rest
 from collector.errors import Unreachable
-from collector.pipeline import service
-from collector.pipeline.service import _exchange_ms
+from collector.pipeline import draining
+from collector.pipeline.stations import exchange_ms
 from collector.sandbox import open_sandbox
 from collector.storage.csv_store import SeriesFile
 from tests.support.market import fetch, market, settings_for
@@ -39,7 +39,7 @@ class Answering:
 async def asked_for(by_ms: int, says_ms: int | None) -> tuple[int, int]:
     clock, rest = Clock(), Answering(says_ms)
     clock.observe(NOW)
-    return await _exchange_ms(clock, cast(Rest, rest), by_ms) - NOW, rest.asked
+    return await exchange_ms(clock, cast(Rest, rest), by_ms) - NOW, rest.asked
 
 
 async def test_the_exchange_is_asked_again_only_about_an_instant_that_has_not_come(autojump_clock: object) -> None:
@@ -57,7 +57,7 @@ async def test_a_disk_that_is_too_slow_for_the_end_is_told_of_and_nothing_is_los
     async with open_sandbox(market()) as box:
         settings = settings_for(box.url, tmp_path)
         with monkeypatch.context() as patched:
-            patched.setattr(service, "_DRAIN_S", 0.05)
+            patched.setattr(draining, "_DRAIN_S", 0.05)
             patched.setattr(SeriesFile, "sync", lambda _: time.sleep(0.2))
             await fetch(settings)
         slow, late = [record.getMessage() for record in caplog.records]

@@ -13,7 +13,7 @@ from collector.core.coverage import CoverageIndex
 from collector.errors import CollectorError, first_of
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report, decode
-from collector.pipeline.service import serve
+from collector.pipeline.service import ServeOptions, serve
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from tests.simulation.disk import Killed, SimulatedDisk
@@ -177,13 +177,15 @@ class Process:
         await serve(
             self._of_service,
             once=False,
-            stop=self.stop,
-            status=True,
-            allow_trim=self.allow_trim,
-            reload_request=self.reload_request,
-            watch=self._watch,
-            probes=probes,
-            machine=self.machine,
+            options=ServeOptions(
+                stop=self.stop,
+                status=True,
+                allow_trim=self.allow_trim,
+                reload_request=self.reload_request,
+                watch=self._watch,
+                probes=probes,
+                machine=self.machine,
+            ),
         )
 
     async def _watch(self, _: Counters, coverage: CoverageIndex, __: RestState) -> None:

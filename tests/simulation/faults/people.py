@@ -14,7 +14,7 @@ from collector.integrity.audit import audit
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.gaps import find_gaps
 from collector.integrity.samples import ALL, Draw, draw_samples
-from collector.pipeline.service import repair, serve
+from collector.pipeline.service import ServeOptions, repair, serve
 from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.storage.data_directory import OWN
 from tests.simulation.disk import Killed, SimulatedDisk
@@ -47,7 +47,10 @@ async def done(world: "World", work: Callable[[], Awaitable[object]]) -> bool:
 
 async def _fetch(world: "World", dice: Random, for_s: float) -> bool:
     return await done(
-        world, lambda: serve(world.settings, once=True, stop=world.process.stop, machine=world.process.machine)
+        world,
+        lambda: serve(
+            world.settings, once=True, options=ServeOptions(stop=world.process.stop, machine=world.process.machine)
+        ),
     )
 
 
@@ -58,14 +61,23 @@ async def _repair(world: "World", dice: Random, for_s: float) -> bool:
 async def repair_files(world: "World") -> bool:
     """Mends what is wrong with the files, and fetches what is missing."""
     return await done(
-        world, lambda: repair(world.settings, _every, stop=world.process.stop, machine=world.process.machine)
+        world,
+        lambda: repair(
+            world.settings, _every, options=ServeOptions(stop=world.process.stop, machine=world.process.machine)
+        ),
     )
 
 
 async def _repair_some(world: "World", dice: Random, for_s: float) -> bool:
     draw = Draw(dice.choice((1, 5)), dice.getrandbits(20))
     return await done(
-        world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop, machine=world.process.machine)
+        world,
+        lambda: repair(
+            world.settings,
+            _every,
+            draw=draw,
+            options=ServeOptions(stop=world.process.stop, machine=world.process.machine),
+        ),
     )
 
 
@@ -73,7 +85,13 @@ async def repair_all(world: "World") -> bool:
     """Compares every stored candle with the exchange, whose rows win."""
     draw = Draw(ALL, 1)
     return await done(
-        world, lambda: repair(world.settings, _every, draw=draw, stop=world.process.stop, machine=world.process.machine)
+        world,
+        lambda: repair(
+            world.settings,
+            _every,
+            draw=draw,
+            options=ServeOptions(stop=world.process.stop, machine=world.process.machine),
+        ),
     )
 
 
@@ -214,7 +232,8 @@ async def _second_on_the_directory(world: "World", dice: Random, for_s: float) -
             (world.settings.data_dir / OWN / "lock").unlink(missing_ok=True)
         with trio.move_on_after(60), world.excusing(DirectoryInUse):
             try:
-                await serve(world.settings, once=False, stop=trio.Event(), machine=process.machine, watch=watch)
+                options = ServeOptions(stop=trio.Event(), machine=process.machine, watch=watch)
+                await serve(world.settings, once=False, options=options)
             except* DirectoryInUse:
                 refused = True
             except* (CollectorError, Killed):  # the disk or the network, which may refuse before the lock does

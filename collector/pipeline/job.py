@@ -1,0 +1,84 @@
+"""The job of a service: settings, options, and whether it ends by itself."""
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from collector.bybit.exchange_state import RestState
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
+from collector.integrity.repair import Repair
+from collector.machine import THIS_MACHINE, Machine
+from collector.monitoring.probes import Probes, probes_of
+from collector.monitoring.sd_notify import NotifySocket
+from collector.settings.reload_request import ReloadRequest
+from collector.settings.settings import Settings
+
+Watch = Callable[[Counters, CoverageIndex, RestState], Awaitable[None]]
+
+
+@attrs.frozen(eq=False)
+class ServeOptions:
+    """How a service runs, beyond its settings.
+
+    Args:
+        stop: set to end the service in good order.
+        watch: runs beside it and shows progress.
+        allow_trim: whether files longer than the limit may be trimmed.
+        allow_replace: whether files may be replaced that lose rows by it.
+        notify: systemd.
+        reload_request: says when to read the settings again.
+        status: whether to serve the status at a TCP port too, if the settings want that.
+        probes: memory and disk, measured.
+        machine: what it runs on.
+    """
+
+    stop: trio.Event = attrs.field(factory=trio.Event)
+    watch: Watch | None = None
+    allow_trim: bool = False
+    allow_replace: bool = False
+    notify: NotifySocket = attrs.field(factory=NotifySocket)
+    reload_request: ReloadRequest | None = None
+    status: bool = False
+    probes: Probes | None = None
+    machine: Machine = THIS_MACHINE
+
+
+@attrs.define
+class StartState:
+    """What the start waits for."""
+
+    disk_trouble: str = ""  # what the disk refuses; empty: nothing
+
+    def refused(self, why: str) -> None:
+        """Notes what the disk refuses."""
+        self.disk_trouble = why
+
+    def recovered(self) -> None:
+        """Notes that the disk accepts all."""
+        self.disk_trouble = ""
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """What is to be done: a run if it goes on until stopped, a fetch if it ends `once` all is had, or a repair."""
+
+    settings: Settings
+    options: ServeOptions
+    once: bool
+    repair: Repair | None = None
+    start: StartState = attrs.field(factory=StartState, init=False)
+    probes: Probes = attrs.field(init=False)
+
+    @probes.default
+    def _measured(self) -> Probes:
+        return self.options.probes or probes_of(self.settings.data_dir, self.machine.clock)
+
+    @property
+    def machine(self) -> Machine:
+        return self.options.machine
+
+    @property
+    def streams(self) -> bool:
+        return self.settings.enable_websocket and not self.once

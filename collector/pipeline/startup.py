@@ -1,0 +1,203 @@
+"""The start of a service: its data directory, its symbols, its files, and what is refused."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from itertools import count
+from typing import TypeVar
+
+import trio
+
+from collector.bybit.clock import Clock, cancel_when
+from collector.bybit.proxies import proxy_for
+from collector.core.candle import Series
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
+from collector.core.pacing import retry_pause_s
+from collector.core.planning import NEWEST
+from collector.core.text import counted
+from collector.errors import SettingsError, StorageError
+from collector.integrity.repair import Repair, Stock, stored_series
+from collector.logs import get_logger
+from collector.monitoring.endpoint import serve_status
+from collector.monitoring.monitor import Monitor, MonitorInputs
+from collector.monitoring.status import Reporter
+from collector.pipeline.collection import series_of, too_long
+from collector.pipeline.job import Job
+from collector.pipeline.stations import Shared
+from collector.pipeline.symbols import Symbols, symbols_to_collect
+from collector.settings.settings import Settings
+from collector.storage.csv_store import Store
+from collector.storage.ledger import Ledger, open_ledger
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+
+def refuse_unusable(job: Job) -> None:
+    """Looks at the settings before anything is opened.
+
+    Raises:
+        SettingsError: the settings contradict one another.
+    """
+    if job.streams:
+        _refuse_to_mix(job.settings)
+        proxy_for(job.settings.stream_url, os.environ)  # raises if it is unusable
+    elif job.settings.mode == "live" and not job.once:
+        raise SettingsError(["[collection] mode: live is what the stream brings, and enable_websocket is off"])
+
+
+@asynccontextmanager
+async def open_data_directory(job: Job, counters: Counters, clock: Clock) -> AsyncIterator[Stock | None]:
+    """Owns the data directory while entered; yields its contents, or None if stopped before the disk was ready.
+
+    A run waits for a disk that refuses, and serves its status meanwhile; a command raises.
+    """
+    with ExitStack() as owned:
+
+        def own() -> Stock:
+            with ExitStack() as entered:
+                settings, disk = job.settings, job.machine.disk
+                opened = open_ledger(disk, settings.data_dir, settings.exchange, settings.category)
+                stock = _stock(job, entered.enter_context(opened))
+                owned.push(entered.pop_all())
+            return stock
+
+        stock = None
+        try:
+            stock = own()
+        except StorageError as trouble:
+            if job.once:
+                raise
+            job.start.refused(str(trouble))
+        if stock is None:
+            stock = await _wait_for_disk(job, counters, clock, own)
+        yield stock
+
+
+async def _wait_for_disk(job: Job, counters: Counters, clock: Clock, own: Callable[[], Stock]) -> Stock | None:
+    stock = None
+    local, coverage = job.machine.clock, CoverageIndex()
+    inputs = MonitorInputs(
+        job.settings, counters, coverage, clock, (), job.probes, local, disk_trouble=lambda: job.start.disk_trouble
+    )
+    monitor = Monitor(inputs)
+    reporter = Reporter(monitor, lambda: False, job.machine.chance.name())
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(cancel_when, job.options.stop, waiting.cancel_scope)
+        waiting.start_soon(monitor.watch)
+        port = job.options.status
+        waiting.start_soon(partial(serve_status, job.settings, reporter, job.machine, port=port, socket=False))
+        stock = await despite_disk(job, partial(job.machine.threads.run, own))
+        waiting.cancel_scope.cancel()
+    return stock
+
+
+def _stock(job: Job, ledger: Ledger) -> Stock:
+    """What is stored, as it is on record; whatever is missing is asked for anew."""
+    coverage = CoverageIndex()
+    checkpoints = ledger.load(coverage)
+    coverage.reset_attempts()
+    store = Store(job.settings.data_dir, job.machine.disk, job.options.allow_replace)
+    return Stock(store, ledger, coverage, checkpoints)
+
+
+async def despite_disk(job: Job, act: Callable[[], Awaitable[T]]) -> T:
+    """Returns the result of an act at the start; a run repeats it while the disk refuses, a command raises."""
+    for times in count(1):
+        try:
+            done = await act()
+        except StorageError as trouble:
+            if job.once:
+                raise
+            job.start.refused(str(trouble))
+            log.warning("the disk refuses, trying on", why=str(trouble))
+        else:
+            job.start.recovered()
+            return done
+        job.options.notify.starting(2 * retry_pause_s(times))
+        job.options.notify.status(f"starting: degraded: {job.start.disk_trouble}")
+        await trio.sleep(retry_pause_s(times))
+    raise AssertionError("the retries have no end")
+
+
+async def choose_symbols(job: Job, shared: Shared) -> Symbols:
+    """Tracks the series that the settings and the exchange's list make; returns their symbols.
+
+    Raises:
+        SettingsError: nothing is left to collect, or a file is longer than the limit.
+    """
+    stock = shared.stock
+    stored = {series.symbol for series in (*stock.checkpoints, *stock.store.every_series())}
+    symbols = await symbols_to_collect(job.settings, shared.rest, stored, retry_forever=not job.once)
+    await despite_disk(job, partial(job.machine.threads.run, stock.ledger.claim))
+    shared.tracked.add(series_of(job.settings, (*symbols.trading, *symbols.delisted)))
+    if job.settings.limit_to_50_entries and not job.options.allow_trim:
+        _refuse_to_trim(stock, shared.tracked)
+    return symbols
+
+
+async def repair_files(job: Job, shared: Shared, repair: Repair) -> Symbols:
+    """Repairs what is stored and tracks it; returns what is known of its symbols.
+
+    It goes by the exchange's time. One answer that lies about it would turn every row into one that has yet to close.
+    """
+    rest, stock, threads = shared.rest, shared.stock, job.machine.threads
+    await rest.server_time()
+    closed_ms = [checkpoint.held.bounds.end_ms for checkpoint in stock.checkpoints.values() if checkpoint.held]
+    now_ms = max([await rest.server_time(), *closed_ms])
+    stock.ledger.claim()
+    spans, new = repair.demanded(stock, now_ms)
+    unknown = new - {each.symbol for each in await rest.instruments() if each.trades} if new else new
+    for series, span in spans.items():
+        if series.symbol not in unknown:
+            stock.coverage.want(series, stock.coverage[series].wanted | span)
+    every_series = stored_series(stock.store, stock.coverage, repair.chosen)
+    for series in every_series:
+        await threads.run(partial(repair.repair, stock, series, now_ms))
+    refetched = await threads.run(partial(repair.refetch, stock, every_series, now_ms))
+    stock.coverage.expire_claims(every_series)
+    shared.tracked.add(sorted({*every_series, *refetched}))
+    return Symbols(unknown=tuple(sorted(unknown)))
+
+
+def _refuse_to_mix(settings: Settings) -> None:
+    """Live candles come from the market that history comes from.
+
+    Raises:
+        SettingsError: history comes from another site, and nobody said where that one streams; or the stream's address
+            names another category.
+    """
+    stream = settings.stream_url
+    named = stream.rpartition("/")[2]
+    if not stream:
+        what = (
+            f"rest_url is a market of its own, {settings.exchange}; name its stream too, such as "
+            f"wss://stream-testnet.bybit.com/v5/public/{settings.category}, or do without (--no-websocket)"
+        )
+    elif named != settings.category and named in ("linear", "spot", "inverse", "option"):
+        what = f"{stream} streams {named}, and the category is {settings.category}"
+    else:
+        return
+    raise SettingsError([f"[exchange] ws_url: {what}"])
+
+
+def _refuse_to_trim(stock: Stock, every_series: Collection[Series]) -> None:
+    """The 50-row limit never destroys history by accident.
+
+    Raises:
+        SettingsError: a file holds more rows than the limit would leave.
+    """
+    long = [
+        f"{path} holds {counted(rows, 'row')}"
+        for _, path, rows in too_long(stock.store, every_series, stock.checkpoints)
+    ]
+    if long:
+        more = f" (and {counted(len(long) - 3, 'more file')})" if len(long) > 3 else ""
+        raise SettingsError(
+            [
+                f"[collection] limit_to_50_entries: {', '.join(long[:3])}{more}, and the limit would leave {NEWEST}; "
+                "switch it off, or allow it with --allow-trim"
+            ]
+        )

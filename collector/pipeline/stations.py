@@ -1,0 +1,159 @@
+"""The stations of one service, built and joined; `service` runs them."""
+
+from functools import partial
+
+import attrs
+
+from collector.bybit.address_limit import AddressLimit
+from collector.bybit.clock import Clock
+from collector.bybit.refused_topics import RefusedTopics
+from collector.bybit.rest_client import Rest
+from collector.core.candle import Series
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
+from collector.core.planning import SETTLE_MS
+from collector.core.text import counted
+from collector.core.tracked_series import TrackedSeries
+from collector.errors import RequestError, Unreachable
+from collector.integrity.repair import Stock
+from collector.logs import get_logger
+from collector.monitoring.disk_gate import DiskGate
+from collector.monitoring.monitor import Monitor, MonitorInputs
+from collector.monitoring.status import Reporter
+from collector.monitoring.watchdog import SystemdNotifier
+from collector.pipeline.collection import Collection, series_of
+from collector.pipeline.history import History
+from collector.pipeline.job import Job
+from collector.pipeline.listings import Listings
+from collector.pipeline.live import Live
+from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
+from collector.pipeline.symbols import Symbols
+from collector.pipeline.writer import Writer, build_writer
+
+log = get_logger(__name__)
+
+
+@attrs.frozen(eq=False)
+class Shared:
+    """What the stations share."""
+
+    stock: Stock
+    rest: Rest
+    limit: AddressLimit
+    clock: Clock
+    counters: Counters
+    tracked: TrackedSeries = attrs.field(factory=TrackedSeries)
+
+
+@attrs.frozen(eq=False)
+class Stations:
+    """Everyone who works on one service; all of it at rest until `service` starts it."""
+
+    writer: Writer
+    history: History
+    reconciler: Reconciler
+    live: Live
+    monitor: Monitor
+    reporter: Reporter
+    notifier: SystemdNotifier
+
+
+def build_stations(job: Job, shared: Shared) -> Stations:
+    """Builds every station and joins them."""
+    settings, coverage, counters, clock = job.settings, shared.stock.coverage, shared.counters, shared.clock
+    told = partial(exchange_ms, clock, shared.rest)
+    writer = build_writer(shared.stock, settings, job.machine, counters, told, spares_long=job.repair is not None)
+    gate = DiskGate()
+    history = History(shared.rest, coverage, counters, gate, retry_forever=not job.once)
+    reconciler = Reconciler(
+        settings,
+        shared.tracked,
+        coverage,
+        clock,
+        shared.rest.server_time,
+        history.fetch,
+        OVERDUE_MS if job.streams else SETTLE_MS,
+        shared.rest.pause,
+        wants_by_settings=job.repair is None,
+    )
+    refused = RefusedTopics()
+    live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
+    monitor = Monitor(_monitored(job, shared, writer, live, refused), gate)
+    notifier = SystemdNotifier(
+        job.options.notify,
+        flows=lambda: reconciler.looked or counters.subscriptions > 0,
+        work=lambda: writer.work,
+        line=partial(_status_line, counters, coverage, monitor),
+    )
+    name = job.machine.chance.name()
+    reporter = Reporter(monitor, lambda: reconciler.looked, name, lambda: writer.queued)
+    return Stations(writer, history, reconciler, live, monitor, reporter, notifier)
+
+
+def _monitored(job: Job, shared: Shared, writer: Writer, live: Live, refused: RefusedTopics) -> MonitorInputs:
+    return MonitorInputs(
+        job.settings,
+        shared.counters,
+        shared.stock.coverage,
+        shared.clock,
+        shared.tracked,
+        job.probes,
+        job.machine.clock,
+        lambda: writer.work,
+        refused,
+        shared.rest.state,
+        live.state,
+        lambda: job.start.disk_trouble,
+    )
+
+
+def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symbols) -> Collection:
+    """Builds what follows the exchange's list of symbols and the settings, for the symbols that trade."""
+    return Collection(
+        job.settings,
+        shared.tracked,
+        shared.stock.coverage,
+        (shared.rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs),
+        shared.stock.store,
+        stations.writer,
+        stations.live,
+        stations.reconciler,
+        _listings(job, shared, symbols),
+        job.options.allow_trim,
+    )
+
+
+def streamed_series(job: Job, shared: Shared, symbols: Symbols) -> list[Series]:
+    """The series to stream from the start."""
+    left_alone = shared.stock.coverage.left_alone
+    return [each for each in series_of(job.settings, symbols.trading) if each not in left_alone]
+
+
+def _listings(job: Job, shared: Shared, symbols: Symbols) -> Listings:
+    async def trading() -> list[str]:
+        return [instrument.symbol for instrument in await shared.rest.instruments() if instrument.trades]
+
+    wanted = None if job.settings.fetch_all_symbols else job.settings.symbols
+    return Listings(trading, shared.clock, wanted, set(symbols.trading))
+
+
+async def exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
+    """The exchange's time, asked for anew if the given instant is still to come by the clock.
+
+    One answer that lies would turn every row into one that has yet to close. Without an answer the instant counts as
+    come, and every row stays.
+    """
+    if by_ms <= clock.now_ms:
+        return clock.now_ms
+    try:
+        return await rest.server_time()
+    except (Unreachable, RequestError) as trouble:
+        log.warning("the exchange does not answer, trying on", why=str(trouble))
+        return by_ms
+
+
+def _status_line(counters: Counters, coverage: CoverageIndex, monitor: Monitor) -> str:
+    """How the service is, in a line."""
+    written, connections = counted(counters.rows, "candle"), counted(counters.connections, "connection")
+    now = f"{written} written, {coverage.candles_in_flight:,} to fetch, {connections}"
+    return "; ".join(filter(None, [now, monitor.health.line if monitor.health.reasons else ""]))
