@@ -1,4 +1,4 @@
-"""The rate limit of this machine's address: one for all collectors of a user, whatever their data directories.
+"""The rate limit of this machine's address, shared by all collectors of a user.
 
 Each process waits for one turn at a time, so processes that want more than there is get it in turns: a check has its
 share beside a run, and live candles do not wait behind a deep fetch. Where the common file cannot be used, a process
@@ -30,7 +30,7 @@ _AGAIN_S = 1.0  # the pause before a file that cannot be used is tried again
 
 @attrs.frozen
 class Turn:
-    """A request's turn has come: how many may be in flight, and how long everybody has to be silent first."""
+    """A granted turn: how many requests may be in flight, and how long a ban still lasts."""
 
     in_flight: int
     silent_s: float
@@ -38,7 +38,7 @@ class Turn:
 
 @attrs.define(eq=False)
 class AddressLimit:
-    """The limit as one process keeps it. Without a file it is this process's own."""
+    """The limit as one process keeps it; private without a file."""
 
     _settings: Settings
     _name: str  # unlike that of any other process
@@ -55,7 +55,9 @@ class AddressLimit:
         self._settings = settings
 
     async def turn(self, busy: int) -> Turn:
-        """Waits for the moment at which a request may start; one request at a time, so that others get their turns.
+        """Waits for the moment at which a request may start.
+
+        One request waits at a time, so that other processes get their turns.
 
         Args:
             busy: how many requests this process has in flight, this one included.
@@ -103,7 +105,7 @@ class AddressLimit:
                 await trio.sleep(_BUSY_S)
 
     def _update(self, change: Change[T]) -> T:
-        """Changes the limit in the file, or what is known of it where the file cannot be used.
+        """Changes the limit in the file, or the last one known while the file fails.
 
         Raises:
             LimitBusy: somebody else is at it.
@@ -154,6 +156,6 @@ def open_address_limit(settings: Settings, machine: Machine) -> Iterator[Address
 
 
 def _name_of(url: str) -> str:
-    """What shares a limit: all hosts of the exchange do, and a sandbox on this machine has its own."""
+    """The name of a limit: one for all hosts of the exchange, one for each local port."""
     port = urlsplit(url).port
     return f"loopback-{port or urlsplit(url).scheme}" if is_loopback(url) else "exchange"

@@ -1,4 +1,4 @@
-"""Whose certificates are trusted: one context for REST, the stream, and proxies.
+"""The trusted certificates: one context for REST, the stream and proxies.
 
 It has the authorities of the system, or those that SSL_CERT_FILE and SSL_CERT_DIR name in their place, and the ones
 that come with certifi: a machine may know a company's own authority, and a bare container none at all.
@@ -12,7 +12,7 @@ import certifi
 
 
 def trusted() -> ssl.SSLContext:
-    """The context. It takes some 40 ms to make, and is made again only when the authorities have changed."""
+    """The TLS context, made anew (40 ms) after the authorities have changed."""
     paths = ssl.get_default_verify_paths()
     return _made(*(_state(path) for path in (paths.cafile, paths.capath)))
 

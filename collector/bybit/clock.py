@@ -1,6 +1,6 @@
-"""The exchange's time for everybody in the process: told by answers and pushes, waited for by the reconciler.
+"""The exchange's time for the whole process: observed in responses and pushes, awaited by the reconciler.
 
-Our own clock never decides whether a candle is closed; it only carries the exchange's on between two tidings.
+The exchange's time alone decides whether a candle is closed; the monotonic clock carries it on between observations.
 """
 
 import math
@@ -35,7 +35,7 @@ class Clock:
         return self._clock.newest_ms if self._clock else 0
 
     def observe(self, exchange_ms: int) -> bool:
-        """The exchange named its time; False when that is too far from what it said before to be believed at once."""
+        """Observes a time in a response; False if it is too far from the last to be believed at once."""
         self._observed_s = now_s = trio.current_time()
         if self._clock is None:
             self._clock, self._drift = ExchangeClock.first_observed(exchange_ms, now_s), ClockDrift(exchange_ms, now_s)
@@ -51,8 +51,10 @@ class Clock:
         return self._clock.believes
 
     def observe_push(self, exchange_ms: int) -> None:
-        """The stream named the exchange's time, which carries the clock on. Only answers, which come every minute, can
-        set it otherwise."""
+        """Observes a time in a push, which carries the clock on.
+
+        Responses, which come every minute, alone may set it back or far ahead.
+        """
         if not self._clock or -LATE_MS <= exchange_ms - self.now_ms <= UNBELIEVABLE_MS:
             self.observe(exchange_ms)
         elif exchange_ms < self.now_ms:
@@ -63,8 +65,10 @@ class Clock:
         return self._clock is not None and exchange_ms - self.now_ms > UNBELIEVABLE_MS
 
     async def reach(self, exchange_ms: int) -> None:
-        """Returns when the exchange's time has come, as far as we can tell, or when its clock was set back: the moment
-        that was waited for came from a clock that was wrong."""
+        """Returns when the exchange's time has come, or its clock was set back.
+
+        A clock set back was wrong, and so was the moment computed from it.
+        """
         await self._reach(exchange_ms, math.inf)
 
     async def reach_unless(self, event: trio.Event, exchange_ms: int) -> None:
@@ -72,8 +76,10 @@ class Clock:
         await self._reach_unless(event, exchange_ms, math.inf)
 
     async def reach_or_ask(self, event: trio.Event, exchange_ms: int) -> None:
-        """As `reach_unless` does, and also when the exchange has to be asked: its clock was seen to run faster than
-        ours, and has not been heard of for some seconds."""
+        """As `reach_unless`, and returns also when a fast clock was last observed some seconds ago.
+
+        A clock that runs faster than ours has to be asked again.
+        """
         await self._reach_unless(event, exchange_ms, _FAST_UNHEARD_S)
 
     async def _reach_unless(self, event: trio.Event, exchange_ms: int, unheard_s: float) -> None:

@@ -23,14 +23,14 @@ _VALUES = 7  # in a row of candles
 
 @attrs.frozen
 class Page:
-    """The rows of a good kline reply as lines, oldest first, the one of the candle in progress among them."""
+    """The lines of a good kline reply, oldest first, with the candle in progress."""
 
     time_ms: int
     lines: list[bytes]
 
 
 def lines_of(rows: msgspec.Raw) -> list[bytes]:
-    """The rows of a reply, oldest first, each its values between commas. They come newest first.
+    """The rows of a reply as lines, oldest first; they come newest first.
 
     The exchange writes `[["…","…"],["…","…"]]` without a blank, which can be taken apart as it is, at half the price of
     a list of texts. As many texts as there have to be, and no comma but those between them: so none has one in it. What
@@ -51,7 +51,7 @@ def lines_of(rows: msgspec.Raw) -> list[bytes]:
 
 
 def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Rows:
-    """Those that open before the last instant at which one closed: there is no mark on the candle in progress."""
+    """The rows that were closed at `closed_ms`; the candle in progress comes unmarked."""
     rows = _checked(frame, page.lines, span)
     if rows and rows.covered.bounds.end_ms > closed_ms:
         rows = _checked(frame, [line for line in page.lines if open_of_line(line) < closed_ms], span)
@@ -59,8 +59,10 @@ def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Row
 
 
 def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, tuple[InvalidRow, ...]]:
-    """A page of nothing but candles, and its closed rows that are none. One that is not to be taken apart stays as it
-    is, and is refused as a whole."""
+    """A page of valid rows alone, and its closed invalid rows.
+
+    A page of a finer interval stays whole, to be refused as such.
+    """
     if any(_is_of_finer(frame, line) for line in page.lines):
         return page, ()
     sound, defects = _valid_lines(frame, page.lines)
@@ -70,7 +72,7 @@ def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, 
 
 
 def open_minute_of(line: bytes) -> int | None:
-    """The time a line begins with, if a candle of any interval can open then."""
+    """The open time of a line, if a candle of any interval can open then."""
     with suppress(ValueError):
         open_ms = open_of_line(line)
         return open_ms if OLDEST_MS <= open_ms <= LATEST_MS and open_ms % MINUTE_MS == 0 else None
@@ -78,9 +80,9 @@ def open_minute_of(line: bytes) -> int | None:
 
 
 def _line(row: msgspec.Raw) -> bytes:
-    """A row as a line; one that is no list, or lacks a value, makes one that is no candle.
+    """A row as a line; an incomplete row makes an invalid line.
 
-    Fields are added to what the exchange says several times a year; new ones behind those we know are no concern.
+    The exchange adds fields several times a year; those behind the known seven are ignored.
     """
     try:
         values = [_value(value) for value in KLINE_ROW.decode(row)[:_VALUES]]
@@ -90,7 +92,7 @@ def _line(row: msgspec.Raw) -> bytes:
 
 
 def _value(value: msgspec.Raw) -> bytes:
-    """The text of a value. A number that is not in quotes is its own text, which no float could give back."""
+    """The text of a value; a number without quotes is its own text, exact where a float would round."""
     text = bytes(value)
     return TEXT.decode(text).encode() if text.startswith(b'"') else text
 
@@ -112,9 +114,9 @@ def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
 
 
 def _valid_lines(frame: Timeframe, lines: list[bytes]) -> tuple[list[bytes], dict[int, str]]:
-    """The rows that are candles, oldest first, and what is wrong with others, by their open times.
+    """The valid rows, oldest first, and the defects of the others by open time.
 
-    Of two different rows for one time nobody knows which is right.
+    Two different rows for one time are both invalid.
     """
     sound: dict[int, bytes] = {}
     defects: dict[int, str] = {}
@@ -132,17 +134,16 @@ def _valid_lines(frame: Timeframe, lines: list[bytes]) -> tuple[list[bytes], dic
 
 
 def _is_of_finer(frame: Timeframe, line: bytes) -> bool:
-    """Whether a candle of a finer interval opens then, and none of this one: it is not a row that is wrong."""
+    """Whether the line opens at a time of a finer interval alone."""
     open_ms = open_minute_of(line)
     return open_ms is not None and not frame.is_open(open_ms)
 
 
 def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
-    """The reply does not name its interval, but candles of a coarser one give themselves away.
+    """Refuses candles of a coarser interval, which a reply fails to name.
 
-    They all stand apart, on the coarser grid. A few real candles between holes could do that too, so it takes three of
-    them, or two that are all a window of some length would have in the coarser interval. One alone proves nothing: a
-    symbol that was listed on the hour has one candle at first.
+    They all stand apart, on the coarser grid. A few real candles between holes can look the same, so it takes three, or
+    two that are all a window of some length has in the coarser interval. A symbol listed on the hour has one at first.
     """
     if len(rows.covered) == 1 and frame.count(rows.covered[0].start_ms, rows.covered[0].end_ms) > 1:
         return  # a run

@@ -1,4 +1,4 @@
-"""The file in which the processes of a user on this machine keep a rate limit together.
+"""The file in which all processes of a user keep one rate limit.
 
 It lies in a directory that all of them see, whatever their environment: a service without XDG_RUNTIME_DIR, one that is
 locked in with a /tmp of its own, a shell. That is /dev/shm: systemd's PrivateTmp, PrivateDevices, ProtectHome and
@@ -139,7 +139,7 @@ class LimitFile:
         _remove_stale(self._disk, self.name, self._directory, self.clock.now_ms() / 1000)
 
     def _limit_in(self, text: bytes) -> RateLimit | None:
-        """What the file says, if that is sound and of this start of the machine."""
+        """The limit in the file, if valid and written since the machine started."""
         if not text:
             return None
         try:
@@ -153,7 +153,7 @@ class LimitFile:
         return record.limit if record.boot == self._boot else None
 
     def _write(self, text: bytes, length_before: int) -> None:
-        """Blanks take the place of what was longer: were it cut off first, a crash would leave nothing."""
+        """Writes the text, padded with blanks: a crash between truncating and writing would leave nothing."""
         self._disk.write(self._file, text.ljust(length_before), 0)
 
 
@@ -162,7 +162,7 @@ class _Version(msgspec.Struct):
 
 
 def _own_directory(disk: Disk, directories: Sequence[str]) -> int:
-    """Opens the first directory of ours, made if need be, which is closed to all others."""
+    """Opens our first directory that is closed to others; makes it if need be."""
     name, why = f"collector-{os.geteuid()}", "there is no directory for it"
     for place in directories:
         path = Path(place, name)

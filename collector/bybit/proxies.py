@@ -22,7 +22,7 @@ _PORTS = {"http": 80, "https": 443}
 
 @attrs.frozen
 class Proxy:
-    """Where a proxy is, and what is shown to it; its text names neither user nor password."""
+    """A proxy and its credentials, which its text leaves out."""
 
     secure: bool
     host: str
@@ -102,7 +102,7 @@ def _entries(no_proxy: str) -> Iterator[str]:
 
 
 def _matches(host: str, port: int, entry: str) -> bool:
-    """Whether a host is what an entry names: everything, an address or network, a name, or a part of its domain."""
+    """Whether an entry names a host: `*`, an address, a network, a name or a domain."""
     name, colon, number = entry.rpartition(":")
     if colon and number.isdecimal() and (":" not in name or name.startswith("[")):
         return port == int(number) and _matches(host, port, name)

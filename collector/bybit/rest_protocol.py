@@ -57,10 +57,9 @@ class TimeAnswer:
 
 @attrs.frozen
 class KlineAnswer(TimeAnswer):
-    """The candles of one window that were closed at the exchange's time `time_ms`, oldest first.
+    """The candles of one window that were closed at `time_ms`, oldest first.
 
-    `asked` is the part of the window that was closed then; None when nothing of it was. Rows that are no candles are in
-    `invalid`; there are none unless they were asked for.
+    `asked` is the part of the window that was closed then, or None. `invalid` has the invalid rows, if asked for.
     """
 
     rows: Rows
@@ -70,14 +69,14 @@ class KlineAnswer(TimeAnswer):
 
 @attrs.frozen
 class FirstAnswer(TimeAnswer):
-    """The open time of a series' very first candle; None when it has none yet."""
+    """The open time of a series' very first candle; None before there is one."""
 
     open_ms: int | None
 
 
 @attrs.frozen
 class Instrument:
-    """One line of the exchange's list of symbols, as much of it as a collector needs."""
+    """One symbol of the exchange's list, as far as a collector needs it."""
 
     symbol: str
     status: str
@@ -90,7 +89,7 @@ class Instrument:
 
     @property
     def trades(self) -> bool:
-        """Whether it is open for trading. One without a status is: nothing else was asked for."""
+        """Whether it is open for trading, as one without a status is."""
         return self.status.casefold() in ("trading", "")
 
 
@@ -108,7 +107,7 @@ _PRODUCTS = {"linear": 1, "inverse": 1, "spot": 2}  # docs: enum#product
 
 
 def kline_query(category: str, series: Series, span: Span) -> Query:
-    """Asks for the candles that open in a span of at most a page; both ends of the exchange's range are inclusive."""
+    """The query for a span of at most a page; the exchange's range includes both ends."""
     frame = series.timeframe
     candles = frame.count(span.start_ms, span.end_ms)
     if not 1 <= candles <= PAGE:
@@ -119,27 +118,29 @@ def kline_query(category: str, series: Series, span: Span) -> Query:
 
 
 def kline_from_query(category: str, series: Series, span: Span) -> Query:
-    """Asks for as many candles as the span has, from its start on, wherever the series begins: with a start alone, the
-    exchange answers forward, and a start before the listing is clamped to the first candle."""
+    """The query for as many candles as the span has, from its start on.
+
+    With a start alone the exchange answers forward, and clamps a start before the listing to the first candle.
+    """
     query = kline_query(category, series, span)
     del query["end"]
     return query
 
 
 def first_candle_query(category: str, series: Series) -> Query:
-    """Asks for a series' very first candle: with a start alone, the exchange answers forward from its first candle."""
+    """The query for a series' very first candle, answered forward from the start."""
     return _kline_query(category, series) | {"start": str(EARLIEST_MS), "limit": "1"}
 
 
 def instruments_query(category: str, cursor: str = "") -> Query:
-    """Asks for a page of the list of symbols. The default page of 500 is shorter than the list."""
+    """The query for a page of the list of symbols; the default of 500 is shorter than the list."""
     return {"category": category, "limit": "1000"} | ({"cursor": cursor} if cursor else {})
 
 
 def parse_kline(
     status: int, body: bytes, category: str, series: Series, span: Span, *, split_invalid: bool = False
 ) -> KlineAnswer:
-    """The closed candles of a reply to `kline_query`; with `split_invalid`, `InvalidRowResponse` is never raised.
+    """The closed candles of a reply to `kline_query`; `split_invalid` takes invalid rows out.
 
     Raises:
         InvalidResponse: it is not an answer to this question; the text says why.
@@ -156,10 +157,10 @@ def parse_kline(
 
 
 def parse_kline_from(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:
-    """The closed candles of a reply to `kline_from_query`; they may lie behind the span. Raises as `parse_kline` does.
+    """The closed candles of a reply to `kline_from_query`, which may lie behind the span.
 
     A full page answers for everything up to its last candle, a shorter one for everything up to now, but for a candle
-    that closed a moment ago: it was not to be asked for yet, and may still change.
+    that closed a moment ago and may still change. Raises as `parse_kline` does.
     """
     frame = series.timeframe
     most = frame.count(span.start_ms, span.end_ms)
@@ -173,7 +174,7 @@ def parse_kline_from(status: int, body: bytes, category: str, series: Series, sp
 
 
 def parse_first_candle(status: int, body: bytes, category: str, series: Series) -> FirstAnswer:
-    """When the one candle in a reply to `first_candle_query` opens; its numbers, which are not asked for, may be wrong.
+    """The open time in a reply to `first_candle_query`; the candle's numbers are ignored.
 
     Raises as `parse_kline` does.
     """
@@ -219,9 +220,9 @@ def parse_time(status: int, body: bytes) -> TimeAnswer:
 
 
 def parse_status(status: int, body: bytes, category: str) -> tuple[Maintenance, ...]:
-    """The maintenance that is announced for a category and not over (docs: system-status).
+    """The maintenance announced for a category and still to end (docs: system-status).
 
-    Rows are judged one by one: what is none is left out. Raises as `parse_kline` does.
+    Invalid rows are left out one by one. Raises as `parse_kline` does.
     """
     reply = decode_reply(STATUS_REPLY, status, body)
     found = (_maintenance(row, category) for row in reply.result.list)

@@ -27,7 +27,7 @@ _RESTRICTED_PAGE = re.compile(r"\byour (country|region)\b", re.IGNORECASE)
 
 
 def check_reply(status: int, body: bytes) -> None:
-    """Passes a successful reply and names the trouble with any other.
+    """Passes a successful reply and raises the error that any other is.
 
     Raises:
         TryAgain: a passing trouble (5xx, 429, retCodes 10000, 10006, 10016).
@@ -56,7 +56,7 @@ def check_reply(status: int, body: bytes) -> None:
 
 
 def decode_reply(decoder: msgspec.json.Decoder[R], status: int, body: bytes) -> R:
-    """A reply whose retCode is 0. The envelope is looked at alone only when something is wrong with the whole."""
+    """A reply whose retCode is 0; the envelope is decoded alone if the whole fails."""
     try:
         if status == 200:
             reply = decoder.decode(body)
@@ -109,7 +109,7 @@ def _http_trouble(status: int, body: bytes) -> ExchangeError:
 
 
 def _forbidden(status: int, body: bytes) -> Banned:
-    """What a 403 is, by its words: the rate ban, a geographic block, or any other page of the content network.
+    """The error that a 403 is, by its words: rate ban, geographic block, or another page.
 
     The block comes as a page of the content network, which has others that pass ("Request blocked", "Bad request.");
     the ban's page is not documented beyond its words.
@@ -123,7 +123,7 @@ def _forbidden(status: int, body: bytes) -> Banned:
 
 
 def _gist(page: str) -> str:
-    """What a page says, without its markup; a page of the content network begins with nothing else."""
+    """The words of a page, without the markup that a page of the content network begins with."""
     words = " ".join(re.sub(r"(?i)<(style|script|title)\b.*?</\1>|<[^>]*>", " ", page).split())
     return json.dumps(words[:160])
 

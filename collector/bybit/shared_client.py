@@ -1,4 +1,4 @@
-"""The way to the exchange for commands that only look, and may do so beside a collector.
+"""The REST client of commands that run beside a collector.
 
 Such a command asks one thing after another, in turns with all who share the limit of the address. A rate ban that
 anybody has on record is kept, and one of its own is put there. Nothing here owns the data directory.

@@ -1,7 +1,7 @@
-"""A connection to the exchange's stream: the only module that knows trio_websocket.
+"""A connection to the exchange's stream: the only module that imports trio_websocket.
 
-It opens, sends and receives text, and turns every way a connection can fail into one error. It repeats nothing and
-understands nothing; that is the work of live, and of the session and its frames.
+It opens, sends and receives text, and maps every failure to one error. `live` opens lost connections again, and the
+session understands the texts.
 """
 
 import ssl
@@ -32,11 +32,11 @@ E = TypeVar("E", bound=Exception)
 
 
 class StreamLost(TryAgain):
-    """The connection is gone, or never came about; the text says why. Another attempt may do better."""
+    """The connection is lost or failed to open; another attempt may do better."""
 
 
 class StreamForbidden(StreamLost):
-    """The handshake was refused for where we come from or how often we came: the next attempt has to wait for long."""
+    """The gateway refused the handshake of this address; the next attempt waits long."""
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ class Stream:
             raise _lost(error) from error
 
     async def receive(self) -> str:
-        """The next text. It has to be called often: while nobody receives, the library cannot answer pings."""
+        """The next text; call it often, because the library answers pings while receiving."""
         try:
             message = await self._socket.get_message()
         except trio_websocket.ConnectionClosed as error:
@@ -128,7 +128,7 @@ def _mapped(url: str) -> Iterator[None]:
 
 
 def _told(error: BaseException) -> str:
-    """What an error says; of a name with several addresses, what was wrong with each."""
+    """The text of an error; of a name with several addresses, one text for each."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(map(_told, error.exceptions)))
     return str(error)

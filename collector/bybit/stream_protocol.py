@@ -1,4 +1,4 @@
-"""How the exchange speaks over its stream: texts to send, and what a received text says.
+"""How the exchange speaks over its stream: texts to send and texts received.
 
 Pure: text in, values out. Only confirmed candles become rows; a push that confirms nothing is told apart without being
 decoded, because there is one a second for every topic. The rules are those of
@@ -27,12 +27,12 @@ _TOPICS_USUALLY = 300
 
 
 class Malformed(ValueError):
-    """The text is none that the exchange should send; the reason is the text of the error."""
+    """The text is invalid; the error says why."""
 
 
 @attrs.frozen
 class Pushed:
-    """Candles that are closed and final, mostly one; `skipped` pushes confirm nothing."""
+    """The confirmed candles of a push, mostly one or none."""
 
     confirmed: tuple[Confirmed, ...] = ()
 
@@ -56,7 +56,7 @@ class Acknowledged:
 
     @property
     def already(self) -> bool:
-        """Whether the refusal says that the topic is subscribed already, which is as good."""
+        """Whether the refused topic is subscribed already, which is as good."""
         return "already subscribed" in self.text
 
 
@@ -67,7 +67,7 @@ class Pong:
 
 @attrs.frozen
 class Unknown:
-    """A well-formed text that means nothing to us; the exchange adds kinds of them without notice."""
+    """A well-formed text of unknown kind; the exchange adds kinds without notice."""
 
 
 Frame = Pushed | Acknowledged | Pong | Unknown
@@ -90,7 +90,7 @@ class _Candle(msgspec.Struct):
 
 
 class _Text(msgspec.Struct):
-    """Any text, with the fields we look at; which of them are there says what it is."""
+    """Any text; the fields that are present tell its kind."""
 
     topic: str = ""
     ts: int = 0
@@ -125,18 +125,18 @@ def topic_of(series: Series) -> str:
 
 
 def subscribe_text(request: str, topics: Sequence[str]) -> str:
-    """A text that subscribes to topics; `request` is what the answer to it will be known by."""
+    """A text that subscribes to topics; `request` is the id its response carries."""
     return msgspec.json.encode({"req_id": request, "op": "subscribe", "args": list(topics)}).decode()
 
 
 def batches(category: str, topics: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The topics in as many requests as the category's rules make of them."""
+    """The topics in requests as long as the category allows."""
     most = _TOPICS_PER_REQUEST.get(category, _TOPICS_USUALLY)
     return (topics[first : first + most] for first in range(0, len(topics), most))
 
 
 def connections(every_series: Iterable[Series]) -> list[tuple[Series, ...]]:
-    """The series spread over as few connections as the limit on topics allows, evenly."""
+    """The series spread evenly over as few connections as the limit allows."""
     ordered = tuple(every_series)
     characters = sum(len(topic_of(series)) + 3 for series in ordered)
     count = -(-characters // _CONNECTION_CHARACTERS)
@@ -162,7 +162,7 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
 
 
 def time_of(text: str) -> int | None:
-    """The exchange's time that a push names; None if it names none. It is decoded for that: not for every push."""
+    """The exchange's time in a push, or None; it costs a decoding."""
     try:
         at_ms = _STAMP.decode(text).ts
     except UNREADABLE:
@@ -171,7 +171,7 @@ def time_of(text: str) -> int | None:
 
 
 def _other(text: str, error: Exception) -> Frame:
-    """A text of another kind may well have fields that we know in another shape."""
+    """A text of another kind, whose fields may have another shape."""
     try:
         envelope = _ENVELOPE.decode(text)
     except UNREADABLE:
@@ -182,7 +182,7 @@ def _other(text: str, error: Exception) -> Frame:
 
 
 def _answer(decoded: _Text | _Envelope) -> Frame:
-    """An answer to something we sent. What it says besides is nothing we need: it may be odd, or missing."""
+    """The response to something we sent; its other fields are ignored."""
     if decoded.op in ("ping", "pong"):  # linear and spot answer a ping with op `ping`, options with `pong`
         return Pong()
     if decoded.op == "subscribe" and isinstance(decoded.success, bool):
@@ -219,7 +219,7 @@ def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
 
 
 def _row(frame: Timeframe, values: Values) -> Rows:
-    """One candle as text. That numbers may have an exponent costs nothing where they have none."""
+    """One candle as text; exponents cost time only where there are some."""
     try:
         return row_of(frame, values)
     except NotACandle:
