@@ -1,1 +1,1 @@
-"""From the exchange to the files: what is missing is fetched, what is streamed is joined, one writer writes."""
+"""From the exchange to the files: fetching, streaming, and one writer."""

@@ -18,7 +18,10 @@ _FULL_FILES_AT_ONCE = 8  # each is synced, and a disk makes what comes together 
 
 @attrs.define(eq=False)
 class AppendBatch:
-    """Appends candles, and tells which; both lists are right also when the disk refused half-way."""
+    """Appends candles and sorts out the others.
+
+    Both lists are right also when the disk refused half-way.
+    """
 
     _files: OpenFiles
     _waiting: Container[Series]  # series of which earlier answers wait
@@ -26,7 +29,10 @@ class AppendBatch:
     others: list[Confirmed] = attrs.field(factory=list)  # new ones that belong elsewhere
 
     def run(self, candles: Sequence[Confirmed]) -> None:
-        """Appends what can be; within the disk thread. Files with a full limit are replaced, several at once."""
+        """Appends what it can, within the disk thread.
+
+        Full files, under the limit, are replaced, several at once.
+        """
         full: dict[Series, list[Confirmed]] = {}
         for candle in candles:
             if self._files[candle.series].is_full:
@@ -40,7 +46,10 @@ class AppendBatch:
             self._try_append(candle)
 
     def _try_append(self, candle: Confirmed) -> None:
-        """Appends a candle if it directly follows its file; the file's last row, confirmed again, is dropped."""
+        """Appends a candle if it directly follows its file.
+
+        The file's last row, confirmed again, is dropped.
+        """
         file = self._files[candle.series]
         if candle.asked.start_ms != file.end_ms or candle.series in self._waiting:
             if candle.rows.text != file.last:

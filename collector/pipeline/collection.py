@@ -1,4 +1,4 @@
-"""What is collected, while it changes with the exchange's list of symbols and with the settings.
+"""The collection: what is collected, while lists and settings change.
 
 It opens files, subscribes, and says what is wanted; it never fetches, and what was begun is not taken back.
 """
@@ -36,7 +36,7 @@ class Follower(Protocol):
 
 @attrs.define(eq=False)
 class Collection:
-    """The series of a running service: `every_series` has them, and is shared with those who want and count them."""
+    """The series of a running service, begun and frozen as lists and settings change."""
 
     _settings: Settings
     _tracked: TrackedSeries
@@ -59,13 +59,19 @@ class Collection:
         await self._listings.follow(self.begin, self.freeze)
 
     async def begin(self, symbols: Sequence[str]) -> None:
-        """Collects symbols that trade; of those that trade again, what is open is streamed again."""
+        """Begins to collect symbols that trade.
+
+        Of those that trade again, the open series are streamed again.
+        """
         back = self._coverage.delisted.intersection(symbols)
         self._coverage.relist(symbols)
         await self._open(symbols, [each for each in self._tracked if each.symbol in back])
 
     async def _open(self, symbols: Iterable[str], again: Sequence[Series] = ()) -> None:
-        """Opens the files of what is new of these symbols, streams it if it trades, and has its history fetched."""
+        """Opens the new series of these symbols.
+
+        Those that trade are streamed, and the history of all is fetched.
+        """
         new = [each for each in series_of(self._settings, symbols) if each not in self._begun]
         self._begun.update(new)  # before anything is waited for: a change of the settings may come meanwhile
         if self._settings.limit_to_50_entries and not self._allow_trim:
@@ -84,20 +90,20 @@ class Collection:
         self._reconciler.wake()
 
     def freeze(self, symbols: list[str]) -> None:
-        """Notes that symbols trade no more; what is still to be had of them is fetched."""
+        """Marks symbols as delisted; what remains of them is fetched."""
         self._coverage.delist(symbols)
         self._writer.mark_unsaved(each for each in self._tracked if each.symbol in symbols)
         self._reconciler.wake()
 
     async def follow_disk(self, gate: DiskGate) -> None:
-        """Fetches what was given up for want of space once there is some again, until cancelled."""
+        """Fetches what a full disk had put off, until cancelled."""
         while True:
             await gate.opened()
             self._coverage.reset_attempts()
             self._reconciler.wake()
 
     async def apply(self, read: Settings) -> None:
-        """Follows what was read as far as that can be done while running, and says what cannot."""
+        """Applies newly read settings, and logs those that need a restart."""
         what = reload(self._settings, read)
         log.info("settings read again", **(what.changed or {"changed": "nothing"}))
         if what.later:
@@ -119,7 +125,7 @@ def series_of(settings: Settings, symbols: Iterable[str]) -> list[Series]:
 def too_long(
     store: Store, every_series: Iterable[Series], checkpoints: Mapping[Series, Checkpoint]
 ) -> list[tuple[Series, Path, int]]:
-    """The files that hold more history than the limit would leave, and how many rows.
+    """The files with more rows than the limit, and their rows.
 
     The writer never lets a file grow beyond the limit, so a longer one is not of a time with a limit. One that had some
     rows more than when the ledger was saved is left by a version that trimmed later. One that is left alone is not cut.

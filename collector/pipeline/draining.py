@@ -1,4 +1,4 @@
-"""The writer's task: it outlives the producers, and has a deadline once they are gone."""
+"""The writer's task: it outlives the producers, then has a deadline."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ StartWriter = Callable[[], trio.MemorySendChannel[Event]]
 
 @asynccontextmanager
 async def open_writing(writer: Writer) -> AsyncIterator[StartWriter]:
-    """Yields a function that starts the writer and returns the channel to it.
+    """Yields a function that starts the writer and returns its channel.
 
     On leaving, every sender has to be closed; the writer then has some seconds for what it received. A crash of the
     writer cancels the body.
@@ -39,7 +39,10 @@ async def open_writing(writer: Writer) -> AsyncIterator[StartWriter]:
 
 
 async def _write(writer: Writer, receive: trio.MemoryReceiveChannel[Event], draining: trio.Event) -> None:
-    """Runs the writer, and reports if its end takes long: a system call cannot be cancelled."""
+    """Runs the writer, and reports a slow end.
+
+    A system call cannot be cancelled.
+    """
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_report_slow_end, writer, draining)
         await writer.write(receive)

@@ -1,4 +1,4 @@
-"""The flush queue: which files are due to be synced, and which series to be saved in the ledger.
+"""The flush queue: files to be synced, series to be saved.
 
 A series moves through three states, in this order:
 
@@ -30,7 +30,7 @@ _SAVE_BATCH = 256
 
 @attrs.frozen
 class Sync:
-    """It is time to sync the files of these, the oldest change first."""
+    """The files of these are to be synced, oldest change first."""
 
     every_series: tuple[Series, ...]
 
@@ -62,7 +62,7 @@ class FlushQueue:
         self._unsaved.setdefault(series, now_s)
 
     def mark_changed(self, series: Series, now_s: float) -> None:
-        """Notes that a file changed, and with it what the ledger should say."""
+        """Notes that a file and its ledger entry are outdated."""
         self.mark_unsaved(series, now_s)
         self.mark_unsynced(series, now_s)
 

@@ -1,4 +1,4 @@
-"""The flusher: syncs files and saves the ledger, when the flush queue says so."""
+"""The flusher: syncs files and saves the ledger when due."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -50,7 +50,10 @@ class Flusher:
             self._queue.mark_unsaved(series, trio.current_time())
 
     async def run_due(self, *, busy: bool) -> None:
-        """Takes one step if it is due; a busy writer takes it later."""
+        """Takes the next step if it is due.
+
+        A busy writer takes it later.
+        """
         match self._queue.due(trio.current_time(), self._settings.flush_interval_s, busy=busy):
             case Sync(every_series):
                 await self._sync(every_series)
@@ -63,7 +66,7 @@ class Flusher:
             await self._save(unsaved)
 
     async def _sync(self, every_series: Sequence[Series]) -> None:
-        """Syncs the first of these, as many as fit in a slice of time, but at least one."""
+        """Syncs the first of these: a slice of time, at least one."""
         files = [self._files[series] for series in every_series]
         since_s, began_s = self._queue.unsynced_since_s(every_series[0]), trio.current_time()
         count = await self._files.thread.run("syncing", files[0].path, partial(self._sync_some, files))

@@ -1,4 +1,6 @@
-"""The history pool: a fixed number of workers that pull windows from the agenda, ask for them, and pass on the answers.
+"""The history pool: a fixed number of workers that fetch windows.
+
+Each pulls a window from the fetch queue, requests it, and passes on the answer.
 
 Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else, and
 a row that is no candle spoils no other: the rows around it are taken. Only an exchange that cannot be reached, or
@@ -44,7 +46,7 @@ class History:
     _more: trio.Event = attrs.field(factory=trio.Event)
 
     def fetch(self, series: Series, spans: Spans) -> None:
-        """Queues spans of a series; they count as in flight from now on."""
+        """Queues spans of a series, in flight from now on."""
         listing_unknown = self._coverage[series].listing_unknown(spans.bounds.start_ms)
         self._coverage.ask(series, spans)
         self._queue.add(series, spans, listing_unknown=listing_unknown)
@@ -77,7 +79,10 @@ class History:
         self._more = trio.Event()
 
     async def _hand_back(self, window: Window, out: Out) -> None:
-        """Asks for nothing more of a series while the disk is nearly full: what live brings must not wait for it."""
+        """Gives up a series while the disk is nearly full.
+
+        The space that is left is for what the stream brings.
+        """
         for span in Spans((window.span,)) | self._queue.drop(window.series):
             await out.send(GaveUp(window.series, span, "the disk is nearly full", self._rest.now_ms))
         self._resume(window)
@@ -107,7 +112,7 @@ class History:
             await self._give_up(series, given_up, str(failure), out)
 
     async def _fetch_sound(self, series: Series, span: Span, out: Out) -> None:
-        """Asks once more for a window that has rows which are no candles, and takes the others.
+        """Fetches a window with invalid rows again, and keeps the valid ones.
 
         Those rows are the exchange's own if its answers to the whole and to both halves agree which they are; if not,
         it is the answers that are wrong, and those with such rows are not believed.
@@ -152,7 +157,7 @@ class History:
         raise AssertionError("patience has no end")
 
     async def _first_answer(self, window: Window) -> KlineAnswer:
-        """The first candles of a series from the window's start on, and with them where the series begins.
+        """Fetches the first candles of a series, and its listing date.
 
         An answer that begins with the window's first candle proves that the series is older. Otherwise the candles
         before may be missing, or may never have been: unless the answer begins where the series was known to, the
@@ -174,7 +179,9 @@ class History:
         return answer
 
     async def _find_first(self, series: Series, start_ms: int, covered: Spans) -> None:
-        """Finds the first candle of a series whose answer from `start_ms` on covers this, and drops what lies before.
+        """Finds the first candle of a series, and drops the queue before it.
+
+        `covered` is what an answer from `start_ms` on holds.
 
         Two answers tell: this one, and that to the question for the very first candle, or that which was given before.
         """

@@ -1,4 +1,4 @@
-"""The job of a service: settings, options, and whether it ends by itself."""
+"""The job of a service: settings, options, and when it ends."""
 
 from collections.abc import Awaitable, Callable
 
@@ -62,7 +62,10 @@ class StartState:
 
 @attrs.frozen(eq=False)
 class Job:
-    """What is to be done: a run if it goes on until stopped, a fetch if it ends `once` all is had, or a repair."""
+    """What is to be done: a run, a fetch or a repair.
+
+    A run goes on until stopped; the others end `once` all is had that can be.
+    """
 
     settings: Settings
     options: ServeOptions

@@ -1,4 +1,6 @@
-"""The list of symbols, looked at again while running: new ones are reported to be collected, gone ones to be frozen.
+"""The list of symbols, read again while running.
+
+New symbols are reported to be collected, gone ones to be frozen.
 
 It is looked at every ten minutes, and when other symbols are wanted. A symbol counts as gone only when it was missing
 from the list twice in a row, and not when half of the list is missing at once: that is a broken answer, not a market.
@@ -22,7 +24,10 @@ _EVERY_MS = 10 * MINUTE_MS
 
 @attrs.define(eq=False)
 class Listings:
-    """What trades, as far as it concerns us. `trading` asks the exchange for all symbols that do."""
+    """The symbols that trade, compared with those collected.
+
+    `trading` asks the exchange for all symbols that do.
+    """
 
     _trading: Callable[[], Awaitable[Iterable[str]]]
     _clock: Clock
@@ -32,14 +37,17 @@ class Listings:
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     def want(self, wanted: Collection[str] | None) -> None:
-        """Other symbols are wanted from now on; None: every symbol. The list is looked at at once."""
+        """Changes the wanted symbols, and reads the list at once.
+
+        None means every symbol.
+        """
         self._wanted = wanted
         self._changed.set()
 
     async def follow(
         self, on_new: Callable[[list[str]], Awaitable[None]], on_gone: Callable[[list[str]], None]
     ) -> None:
-        """Looks every ten minutes of the exchange's time, and when other symbols are wanted, until cancelled."""
+        """Reads the list every ten minutes, or on changes, until cancelled."""
         changed = False
         while True:
             await self._clock.reach_unless(self._changed, self._clock.now_ms + _EVERY_MS)
@@ -61,7 +69,7 @@ class Listings:
                 on_gone(gone)
 
     def compare(self, trading: set[str]) -> tuple[list[str], list[str]]:
-        """The symbols to begin with, and those to stop with, given what trades now."""
+        """The symbols to begin with and those to freeze."""
         wanted = trading if self._wanted is None else trading & set(self._wanted)
         missing = self._collected - trading
         if len(missing) > max(3, len(self._collected) // 2):

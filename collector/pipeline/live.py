@@ -1,4 +1,4 @@
-"""The live connections: topics spread over them, each opened again for as long as it takes.
+"""The live connections: topics spread over them, each reopened when lost.
 
 What happens on a connection that is open is its session's. When one is lost, what it confirmed last is rechecked and
 the reconciler is woken: what was missed is fetched over REST like everything else. Nothing here knows files or decides
@@ -34,7 +34,10 @@ _STEADY_S = 60.0  # a connection that lived this long was a good one: the next a
 
 @attrs.define(eq=False)
 class Live:
-    """All connections to the stream. `on_break` is called when one was lost or opened: some candles may be missing."""
+    """All connections to the stream.
+
+    `on_break` is called when one was lost or opened: some candles may be missing.
+    """
 
     _settings: Settings
     _coverage: CoverageIndex
@@ -54,7 +57,10 @@ class Live:
         self._settings = settings
 
     def add(self, every_series: Sequence[Series]) -> None:
-        """Streams more series, over connections of their own; not those that are streamed already, unless refused."""
+        """Streams more series, over connections of their own.
+
+        Those that are streamed already are left out, unless they were refused.
+        """
         again = {series for series in self._streamed if stream_protocol.topic_of(series) in self._refused}
         new = [series for series in every_series if series not in self._streamed or series in again]
         self._refused.discard(map(stream_protocol.topic_of, new))
@@ -69,7 +75,10 @@ class Live:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Streams until cancelled; reports as started when every connection has subscribed, or failed to, once."""
+        """Streams until cancelled.
+
+        Reports as started when every connection has subscribed, or failed to, once.
+        """
         self._streamed.update(every_series)
         groups = [(group, trio.Event()) for group in stream_protocol.connections(every_series)]
         with out:
@@ -104,14 +113,20 @@ class Live:
                 await trio.sleep(wait_s)
 
     async def _turn(self, settled: trio.Event) -> None:
-        """Waits until a connection may be tried. Nobody at the start has to wait for a stream that refuses us."""
+        """Waits until a connection may be tried.
+
+        A stream that refuses us lets the start go on.
+        """
         await self._limit.connection_turn()
         while trio.current_time() < (refused_until_s := self.state.refused_until_s):
             settled.set()
             await trio.sleep_until(refused_until_s)
 
     def _pause_s(self, lost: StreamLost, tries: int) -> float:
-        """How long to wait after a loss. A refusal of this address is one for all connections."""
+        """The pause after a loss.
+
+        A refusal of this address is one for all connections.
+        """
         if not isinstance(lost, StreamForbidden):
             return backoff_s(tries, self._machine.chance.fraction())
         wait_s = self._settings.ban_wait_s

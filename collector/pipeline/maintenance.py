@@ -1,4 +1,4 @@
-"""The exchange's announced maintenance, asked for now and then, so that an outage can be explained.
+"""The exchange's announced maintenance, to explain an outage.
 
 It is for information alone: a failed or odd answer leaves what was known before, and every other part goes on. A
 question is one request of the common budget: soon after the start, then every hour, and every five minutes while the
@@ -28,7 +28,7 @@ _LOOK_EVERY_S = 30.0
 
 @attrs.define(eq=False)
 class Announcements:
-    """Keeps the announced maintenance in the state up to date; `ask` is one request."""
+    """Keeps the announced maintenance up to date; `ask` is one request."""
 
     _ask: Callable[[], Awaitable[tuple[Maintenance, ...]]]
     _state: RestState

@@ -1,4 +1,4 @@
-"""The open files: one per series, each changed here alone, and marked whenever it changes.
+"""The open files: one per series, changed and marked here.
 
 Opening reads what is new since the checkpoint, and brings a file into the state that the rest relies on, in this order:
 rows that cannot be parsed are taken out (`Store.open`), rows of candles that have yet to close are truncated, and with
@@ -91,14 +91,20 @@ class OpenFiles:
         self._queue.mark_unsaved(series, trio.current_time())
 
     def update_coverage(self, series: Series) -> None:
-        """Records what a file holds; what a full file has no place for is wanted no longer."""
+        """Records what a file holds.
+
+        What a full file has no place for is wanted no longer.
+        """
         file = self._files[series]
         self._coverage[series].hold(file.held)
         if file.is_full:
             self._coverage.stop_wanting(series, file.held[0].start_ms)
 
     async def reopen(self, series: Series) -> None:
-        """Reads a file that somebody else changed; nothing about it is taken for granted from now on."""
+        """Reads a file anew that somebody else changed.
+
+        Its checkpoint is dropped.
+        """
         self._checkpoints.pop(series, None)
         self._files[series] = await self._opened(series)
 
@@ -107,7 +113,7 @@ class OpenFiles:
         self._queue.mark_changed(series, trio.current_time())
 
     async def restore(self, series: Series) -> None:
-        """Puts rows that were taken out into the file again, if the exchange has answered and lacks them.
+        """Puts quarantined rows back that the exchange turned out to lack.
 
         Until then their spans are wanted. A piece that is settled as a whole is dropped.
         """
@@ -151,7 +157,10 @@ class OpenFiles:
 
 
 def _cut_unclosed(file: SeriesFile, now_ms: int) -> None:
-    """Takes out rows of candles that have yet to close, which somebody else wrote; they are fetched once closed."""
+    """Truncates rows of candles that have yet to close.
+
+    Somebody else wrote them; they are fetched once closed.
+    """
     end_ms, before = file.end_ms, file.size
     file.truncate(file.timeframe.floor(now_ms))
     cut = counted(before - file.size, "byte")
@@ -166,7 +175,10 @@ def _put_back(file: SeriesFile, spans: Spans) -> None:
 
 
 def _extent(file: SeriesFile, piece: Piece) -> Span:
-    """The span a piece may have held, invalid rows included: from the file's end before it to its last row."""
+    """The span a piece may have held, invalid rows included.
+
+    From the file's end before it to its last row.
+    """
     bounds = piece.covered.bounds
     before = [span.end_ms for span in file.held if span.end_ms <= bounds.start_ms]
     return Span(before[-1] if before else bounds.start_ms, bounds.end_ms)

@@ -50,7 +50,7 @@ class Reconciler:
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
     async def reconcile_once(self) -> None:
-        """Fetches what is missing now, and returns when it is held or cannot be had at the moment.
+        """Fetches what is missing now, and returns once that is settled.
 
         Candles that closed within the last hour and that an answer left out are waited for, at most three minutes. What
         closes in the meantime is not, or a fast market would never let it end.
@@ -79,7 +79,7 @@ class Reconciler:
         ]
 
     async def _wait_for(self, retrying: Sequence[tuple[Series, Gap]]) -> int:
-        """Returns when the first of these is due, or the exchange's clock is to be asked; the time then."""
+        """Waits until the first of these is due; returns the time."""
         due_ms = min(gap.due_ms or 0 for _, gap in retrying)
         until = moment_text(max(gap.settles_ms for _, gap in retrying))
         candles = sum(candles_in(series.timeframe, Spans((gap.span,))) for series, gap in retrying)
@@ -90,7 +90,7 @@ class Reconciler:
         return min(due_ms, self._clock.now_ms)
 
     async def reconcile(self) -> None:
-        """Fetches what is missing, and then whatever closes or becomes due, until it is cancelled."""
+        """Fetches what is missing, then whatever falls due, until cancelled."""
         looked_ms = failed = 0
         while True:
             self._woken = trio.Event()
@@ -119,7 +119,7 @@ class Reconciler:
         self._woken.set()
 
     async def _settled_time(self) -> int:
-        """The exchange's time; the candles that had closed by then have their last values when this returns."""
+        """The exchange's time, once the candles closed by it have settled."""
         now_ms = await self._server_time()
         await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
         self._coverage.drop_future_timestamps(now_ms)
@@ -149,6 +149,6 @@ class Reconciler:
             await idle.wait()
 
     def _next_ms(self, now_ms: int) -> int:
-        """When to look again: when the next minute has closed and settled, or something missing falls due."""
+        """The next time to look: a settled close, or a due gap."""
         next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + self._settle_ms
         return min(next_close_ms, self._coverage.next_due_ms(now_ms) or next_close_ms)

@@ -1,4 +1,6 @@
-"""The service: three jobs, each a nursery to be read at a glance. Nesting is lifetime, and so the order of the end.
+"""The service: three jobs, each a nursery to be read at a glance.
+
+Nesting is lifetime, and so the order of the end.
 
     run, fetch or repair
     └─ open_service        the data directory, owned; the limit of this address; the REST client
@@ -99,7 +101,10 @@ async def collect(
 
 
 async def serve(settings: Settings, *, once: bool, options: ServeOptions | None = None) -> Outcome:
-    """Collects until nothing is left to do (`once`), or until told to stop. Raises as `collect` does."""
+    """Collects until all is had (`once`), or until stopped.
+
+    Raises as `collect` does.
+    """
     job = Job(settings, options or ServeOptions(), once)
     return await _serve(job, _fetch if once else _run)
 
@@ -112,7 +117,9 @@ async def repair(
     *,
     options: ServeOptions | None = None,
 ) -> tuple[list[Plan | Refetch], Outcome]:
-    """Repairs the files of the chosen series, and fetches what is then missing. Raises as `collect` does.
+    """Repairs the chosen files, and fetches what is then missing.
+
+    Raises as `collect` does.
 
     Wanted is what the last run wanted, and what is demanded beyond that; by default, what the settings list. With
     `draw`, stretches of what is stored are compared with the exchange, whose rows win.
@@ -139,7 +146,7 @@ class _Service:
 
     @contextmanager
     def keep_failures(self) -> Iterator[None]:
-        """Collects the errors of producers; they are raised once the writer has drained and all is on record."""
+        """Keeps the errors of producers until the writer has drained."""
         try:
             yield
         except* CollectorError as failure:
@@ -253,7 +260,7 @@ async def _repair(work: Repair, service: _Service) -> None:
 
 
 async def _serve(job: Job, work: Callable[[_Service], Awaitable[None]]) -> Outcome:
-    """Does the work of a job, and returns its outcome, or raises its one cause of failure."""
+    """Does a job; returns its outcome or raises its one cause."""
     try:
         return await _work(job, work)
     except BaseExceptionGroup as group:
@@ -279,7 +286,10 @@ async def _work(job: Job, work: Callable[[_Service], Awaitable[None]]) -> Outcom
 
 @asynccontextmanager
 async def _open_service(job: Job, counters: Counters) -> AsyncIterator[_Service | None]:
-    """Owns what a service needs while entered; yields None if stopped before the disk was ready."""
+    """Owns what a service needs while entered.
+
+    Yields None if stopped before the disk was ready.
+    """
     clock = Clock()
     with open_address_limit(job.settings, job.machine) as limit:
         async with open_data_directory(job, counters, clock) as stock:
@@ -305,7 +315,7 @@ async def _follow_settings(request: ReloadRequest, notifier: SystemdNotifier, co
 
 
 async def _flush_suppressed() -> None:
-    """Has the log say in time how often suppressed lines came; until cancelled."""
+    """Logs the counts of suppressed lines in time, until cancelled."""
     while True:
         await trio.sleep(_FLUSH_SUPPRESSED_S)
         flush_suppressed()

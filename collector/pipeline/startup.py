@@ -1,4 +1,4 @@
-"""The start of a service: its data directory, its symbols, its files, and what is refused."""
+"""The start of a service: data directory, symbols, files, and refusals."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -50,7 +50,9 @@ def refuse_unusable(job: Job) -> None:
 
 @asynccontextmanager
 async def open_data_directory(job: Job, counters: Counters, clock: Clock) -> AsyncIterator[Stock | None]:
-    """Owns the data directory while entered; yields its contents, or None if stopped before the disk was ready.
+    """Owns the data directory while entered; yields its contents.
+
+    Yields None if stopped before the disk was ready.
 
     A run waits for a disk that refuses, and serves its status meanwhile; a command raises.
     """
@@ -95,7 +97,7 @@ async def _wait_for_disk(job: Job, counters: Counters, clock: Clock, own: Callab
 
 
 def _stock(job: Job, ledger: Ledger) -> Stock:
-    """What is stored, as it is on record; whatever is missing is asked for anew."""
+    """What is stored, as recorded; what is missing is due anew."""
     coverage = CoverageIndex()
     checkpoints = ledger.load(coverage)
     coverage.reset_attempts()
@@ -104,7 +106,10 @@ def _stock(job: Job, ledger: Ledger) -> Stock:
 
 
 async def despite_disk(job: Job, act: Callable[[], Awaitable[T]]) -> T:
-    """Returns the result of an act at the start; a run repeats it while the disk refuses, a command raises."""
+    """Returns the result of an act that needs the disk.
+
+    A run repeats it while the disk refuses, a command raises.
+    """
     for times in count(1):
         try:
             done = await act()
@@ -123,7 +128,7 @@ async def despite_disk(job: Job, act: Callable[[], Awaitable[T]]) -> T:
 
 
 async def choose_symbols(job: Job, shared: Shared) -> Symbols:
-    """Tracks the series that the settings and the exchange's list make; returns their symbols.
+    """Tracks the series to be collected; returns their symbols.
 
     Raises:
         SettingsError: nothing is left to collect, or a file is longer than the limit.
@@ -139,7 +144,7 @@ async def choose_symbols(job: Job, shared: Shared) -> Symbols:
 
 
 async def repair_files(job: Job, shared: Shared, repair: Repair) -> Symbols:
-    """Repairs what is stored and tracks it; returns what is known of its symbols.
+    """Repairs what is stored and tracks it; returns its symbols.
 
     It goes by the exchange's time. One answer that lies about it would turn every row into one that has yet to close.
     """

@@ -47,7 +47,7 @@ class Shared:
 
 @attrs.frozen(eq=False)
 class Stations:
-    """Everyone who works on one service; all of it at rest until `service` starts it."""
+    """All stations of one service, at rest until `service` starts them."""
 
     writer: Writer
     history: History
@@ -108,7 +108,7 @@ def _monitored(job: Job, shared: Shared, writer: Writer, live: Live, refused: Re
 
 
 def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symbols) -> Collection:
-    """Builds what follows the exchange's list of symbols and the settings, for the symbols that trade."""
+    """Builds what follows the list of symbols and the settings."""
     return Collection(
         job.settings,
         shared.tracked,
@@ -138,7 +138,7 @@ def _listings(job: Job, shared: Shared, symbols: Symbols) -> Listings:
 
 
 async def exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
-    """The exchange's time, asked for anew if the given instant is still to come by the clock.
+    """The exchange's time, asked for anew before the given instant.
 
     One answer that lies would turn every row into one that has yet to close. Without an answer the instant counts as
     come, and every row stays.

@@ -1,4 +1,4 @@
-"""Which symbols there are and which of them are collected: the exchange's list held against the settings."""
+"""The symbols to collect: the exchange's list against the settings."""
 
 from itertools import count
 
@@ -29,8 +29,11 @@ async def list_symbols(settings: Settings, machine: Machine) -> list[Instrument]
 
 @attrs.frozen
 class Symbols:
-    """The symbols to collect: those that trade, and those that have traded before and are stored. `unknown` are those
-    asked for that the exchange does not list and that nobody ever stored."""
+    """The symbols to collect, and those that are unknown.
+
+    They trade, or have traded before and are stored. `unknown` are those asked for that the exchange does not list and
+    that were never stored.
+    """
 
     trading: frozenset[str] = frozenset()
     delisted: frozenset[str] = frozenset()
@@ -38,7 +41,7 @@ class Symbols:
 
 
 async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *, retry_forever: bool) -> Symbols:
-    """What the exchange's list, the settings and the files make of each other.
+    """Compares the exchange's list with the settings and the files.
 
     Raises:
         SettingsError: nothing is left to collect.
@@ -67,7 +70,10 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
 
 
 async def _trading(settings: Settings, rest: Rest, *, retry_forever: bool) -> set[str]:
-    """What trades. That nothing does, where everything is wanted, is a trouble of the exchange's, and passes."""
+    """The symbols that trade.
+
+    An empty list, where every symbol is wanted, is a trouble of the exchange's, and passes.
+    """
     for times in count(1):
         try:
             listed = {instrument.symbol for instrument in await rest.instruments() if instrument.trades}

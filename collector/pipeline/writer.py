@@ -1,4 +1,4 @@
-"""The single writer: takes what the exchange answered from the channel and puts it into the files.
+"""The single writer: takes answers from the channel and changes the files.
 
     channel ──> Writer ──> ReorderBuffer    answers that wait for what lies before them
                   │  │
@@ -109,13 +109,16 @@ class Writer:
 
     @property
     def work(self) -> Work:
-        """What waits because it has come or is overdue, what was done so far, and what is being done."""
+        """The work that waits, is done, and is under way."""
         thread = self._files.thread
         waiting = self._to_open + self.queued + self._flusher.overdue + bool(thread.at)
         return Work(waiting, self._events + thread.begun + self._files.store.files.parts, thread.at)
 
     async def open_files(self, every_series: Sequence[Series]) -> None:
-        """Finds out what the files hold, before anything is fetched; may be called again if the disk refuses."""
+        """Opens files and finds out what they hold.
+
+        To be done before anything is fetched; may be called again if the disk refuses.
+        """
         due = deque(series for series in every_series if series not in self._files)
         self._to_open += len(due)
         try:
@@ -130,11 +133,11 @@ class Writer:
             self._to_open -= len(due)
 
     def mark_unsaved(self, every_series: Iterable[Series]) -> None:
-        """Has the ledger updated for these, soon: what the coverage index says of them changed."""
+        """Has the ledger updated for these soon."""
         self._flusher.mark_unsaved(every_series)
 
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
-        """Takes events until every sender has closed; then everything received is written, synced and saved."""
+        """Writes events until every sender has closed, then flushes all."""
         self._channel = channel
         with channel:
             while await self._take_one(channel):
@@ -146,7 +149,10 @@ class Writer:
         await self._flusher.save_all()
 
     async def _take_one(self, channel: trio.MemoryReceiveChannel[Event]) -> bool:
-        """Handles the next event if it comes before a flush is due; False at the end of the channel."""
+        """Handles the next event unless a flush is due before.
+
+        Returns False at the end of the channel.
+        """
         event: Event | None = None
         await trio.lowlevel.checkpoint()
         try:
@@ -178,7 +184,7 @@ class Writer:
         self._counters.landed += 1
 
     async def _append_confirmed(self, candles: Sequence[Confirmed]) -> None:
-        """Appends candles that directly follow their files, in one thread call, and buffers the others."""
+        """Appends candles that follow their files, and buffers the others."""
         if not candles:
             return
         batch = AppendBatch(self._files, self._buffer)
@@ -204,7 +210,10 @@ class Writer:
         await self._write_ready(answer.series, arrived=answer)
 
     async def _write_ready(self, series: Series, arrived: Answer | None = None) -> None:
-        """Writes the buffered answers that are ready; all but the one that has just arrived have waited."""
+        """Writes the buffered answers that are ready.
+
+        All but the one that has just arrived have waited.
+        """
         if series not in self._buffer:
             return
         ready = self._buffer.take_ready(series, self._files[series].end_ms, trio.current_time())
@@ -245,7 +254,7 @@ class Writer:
         raise StorageError(f"{path} is changed by somebody else again and again; it cannot be written")
 
     async def _put(self, series: Series, pages: Sequence[Rows], staged: int) -> None:
-        """Appends the pages if they follow the file one by one, and rewrites it otherwise."""
+        """Appends pages that follow the file, or rewrites it."""
         file = self._files[series]
         bounds = sorted(page.covered.bounds for page in pages)
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(bounds))
