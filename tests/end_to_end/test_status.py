@@ -399,7 +399,7 @@ class Said(NotifySocket):
 
     lines: list[str] = attrs.field(factory=list)
 
-    def _tell(self, *lines: str) -> bool:
+    def _send(self, *lines: str) -> bool:
         self.lines.extend(lines)
         return True
 
