@@ -44,7 +44,7 @@ class Clock:
         rate = _checked(rate)
         self._rebase(self.now_ns())
         self._rate = rate
-        self._tell()
+        self._notify_watchers()
 
     def advance(self, ms: int) -> None:
         """Jump forward, as if so much time had passed."""
@@ -53,7 +53,7 @@ class Clock:
         if self.now_ms() + ms > LATEST_MS:
             raise ValueError("the exchange's clock does not go beyond the year 9999")
         self._rebase(self.now_ns() + ms * 1_000_000)
-        self._tell()
+        self._notify_watchers()
 
     def seconds_until(self, ms: int) -> float:
         """The real seconds until the clock shows the instant: 0 if it has passed, infinite while the clock stands."""
@@ -65,7 +65,7 @@ class Clock:
     def _rebase(self, now_ns: int) -> None:
         self._base_ns, self._since_ns = now_ns, self._monotonic_ns()
 
-    def _tell(self) -> None:
+    def _notify_watchers(self) -> None:
         for watcher in self.watchers:
             watcher()
 

@@ -3,13 +3,14 @@
 It prints one line to stdout, the address, once connections are accepted, so that a script can wait for it.
 """
 
+import inspect
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar, cast, get_origin
 
 import attrs
 import trio
@@ -23,239 +24,144 @@ from collector.sandbox.market.replay import Replay
 from collector.sandbox.rest.limits import Limits
 from collector.sandbox.rest.query import Dialect
 from collector.sandbox.server import Options, build_exchange, open_sandbox
+from collector.sandbox.stream.faults import StreamFaults
 from collector.sandbox.stream.rules import StreamRules
 
+T = TypeVar("T")
 _NAMES = {"holes": "--hole", "paths": "--faults-only", "times": "--faults-times", "skip": "--faults-skip"}
 _NAMES |= {"topics": "--faults-topic", "refused_topics": "--refused-topic"}
-_LISTS = ("paths", "holes", "spoiled", "closed", "topics", "refused_topics")
-_RULES = {name: field.metadata["help"] for name, field in attrs.fields_dict(StreamRules).items()}
-_HELP = {name: field.metadata.get("help", "") for name, field in attrs.fields_dict(Faults).items()}
+_DIALECT = {
+    "over_limit": "A limit outside 1..1000 is: clamp(ed) or refuse(d).",
+    "odd_range": "Start after end, or in the future, is answered: empty or refuse(d).",
+    "last_cursor": "The cursor of the last page of instruments: empty or filled.",
+    "double_cursor": "A cursor that was encoded twice: understood or ignored.",
+    "refused_result": "The result for an unknown symbol: empty or shaped.",
+}
 
 
-def _market(*names: str, **how: Any) -> Any:
-    return typer.Option(*names, rich_help_panel="Market", **how)
+def _parameter(panel: str, name: str, type_: Any, default: Any, help_text: str) -> inspect.Parameter:
+    """One option as typer reads it from a signature."""
+    flag = _NAMES.get(name, "--" + name.replace("_", "-"))
+    option = typer.Option(flag, rich_help_panel=panel, help=help_text)
+    annotation = Annotated[type_, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def _clock(*names: str, **how: Any) -> Any:
-    return typer.Option(*names, rich_help_panel="Clock", **how)
+def _of_fields(panel: str, fields: Iterable["attrs.Attribute[Any]"]) -> Iterator[inspect.Parameter]:
+    """One option per field, with the field's name, type, default and help."""
+    for field in fields:
+        type_, default = _option_type(field), cast(Any, field.default)
+        if default == ():
+            default = None
+        elif type_ is float:
+            default = float(default)
+        yield _parameter(panel, field.name, type_, default, _DIALECT.get(field.name) or f"{field.metadata['help']}.")
 
 
-def _server(*names: str, **how: Any) -> Any:
-    return typer.Option(*names, rich_help_panel="Server", **how)
+def _option_type(field: "attrs.Attribute[Any]") -> Any:
+    """The type that the command line knows for a field's: texts for tuples and literals."""
+    if get_origin(field.type) is tuple:
+        return list[str] | None
+    return str if get_origin(field.type) is Literal else field.type
 
 
-def _fault(field: str) -> Any:
-    return typer.Option(
-        _NAMES.get(field, "--" + field.replace("_", "-")),
-        rich_help_panel="Faults (shares of requests, 0 to 1)",
-        help=_HELP[field] + ".",
-    )
+def _parameters() -> Iterator[inspect.Parameter]:
+    """All options, in the order of the help."""
+    market, clock, server = (partial(_parameter, panel) for panel in ("Market", "Clock", "Server"))
+    yield market("seed", int, 1, "All prices, volumes and faults follow from it.")
+    symbols = "What is listed: names (BTCUSDT,spot:BTCUSDC), or how many linear symbols there are in all (886)."
+    yield market("symbols", str, "", symbols)
+    yield market("listed", list[str] | None, None, "SYMBOL=WHEN: trading begins then.")
+    yield market("delisted", list[str] | None, None, "SYMBOL=WHEN: trading ends then.")
+    replay = "Serve the CSV files of this data directory, those that are series, instead of a made-up market."
+    yield market("replay", Path | None, None, replay)
+    maintenance = "START..END or START..END=TITLE: announced in the exchange's status."
+    yield market("maintenance", list[str] | None, None, maintenance)
+    yield market("category", str, "linear", "The category of a replay. A made-up market has all of them.")
+    yield clock("start_time", str, "", "What the exchange's clock shows at first: 2024-05-01T12:30 or epoch ms.")
+    yield clock("rate", float, 1.0, "How fast it runs: 1 as in life, 20 fast, 0 frozen.")
+    yield server("host", str, "127.0.0.1", "The address to listen on.")
+    yield server("port", int, 8890, "The port; 0 takes a free one.")
+    yield server("tls", bool, False, "Speak TLS, with a certificate made for this run.")
+    yield server("ca_file", Path | None, None, "Where to write the authority (PEM) that clients should trust.")
+    yield server("rate_limit", int, 600, "Requests in any 5 s from one address.")
+    yield server("ban_seconds", float, 600.0, "How long a rate ban lasts, in real time.")
+    yield server("ban_prolonged", bool, False, "Requests during a ban start its time anew.")
+    yield from _of_fields("Server", attrs.fields(Dialect))
+    yield from _of_fields("Stream", attrs.fields(StreamRules))
+    faults, of_the_stream = attrs.fields(Faults), attrs.fields_dict(StreamFaults)
+    yield from _of_fields(_FAULTS, (field for field in faults if field.name not in of_the_stream))
+    yield from _of_fields(_STREAM_FAULTS, (field for field in faults if field.name in of_the_stream))
 
 
-def _stream_fault(field: str) -> Any:
-    name = _NAMES.get(field, "--" + field.replace("_", "-"))
-    return typer.Option(name, rich_help_panel="Faults of the stream (shares, 0 to 1)", help=_HELP[field] + ".")
+_FAULTS = "Faults (shares of requests, 0 to 1)"
+_STREAM_FAULTS = "Faults of the stream (shares, 0 to 1)"
 
 
-def _stream(field: str) -> Any:
-    return typer.Option("--" + field.replace("_", "-"), rich_help_panel="Stream", help=_RULES[field] + ".")
-
-
-def sandbox(
-    seed: Annotated[int, _market("--seed", help="All prices, volumes and faults follow from it.")] = 1,
-    symbols: Annotated[
-        str,
-        _market(
-            "--symbols",
-            help="What is listed: names (BTCUSDT,spot:BTCUSDC), or how many linear symbols there are in all (886).",
-        ),
-    ] = "",
-    listed: Annotated[list[str] | None, _market("--listed", help="SYMBOL=WHEN: trading begins then.")] = None,
-    delisted: Annotated[list[str] | None, _market("--delisted", help="SYMBOL=WHEN: trading ends then.")] = None,
-    replay: Annotated[
-        Path | None,
-        _market(
-            "--replay",
-            help="Serve the CSV files of this data directory, those that are series, instead of a made-up market.",
-        ),
-    ] = None,
-    maintenance: Annotated[
-        list[str] | None,
-        _market("--maintenance", help="START..END or START..END=TITLE: announced in the exchange's status."),
-    ] = None,
-    category: Annotated[
-        str, _market("--category", help="The category of a replay. A made-up market has all of them.")
-    ] = "linear",
-    start_time: Annotated[
-        str, _clock("--start-time", help="What the exchange's clock shows at first: 2024-05-01T12:30 or epoch ms.")
-    ] = "",
-    rate: Annotated[float, _clock("--rate", help="How fast it runs: 1 as in life, 20 fast, 0 frozen.")] = 1.0,
-    host: Annotated[str, _server("--host", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, _server("--port", help="The port; 0 takes a free one.")] = 8890,
-    tls: Annotated[bool, _server("--tls", help="Speak TLS, with a certificate made for this run.")] = False,
-    ca_file: Annotated[
-        Path | None, _server("--ca-file", help="Where to write the authority (PEM) that clients should trust.")
-    ] = None,
-    rate_limit: Annotated[int, _server("--rate-limit", help="Requests in any 5 s from one address.")] = 600,
-    ban_seconds: Annotated[float, _server("--ban-seconds", help="How long a rate ban lasts, in real time.")] = 600.0,
-    ban_prolonged: Annotated[
-        bool, _server("--ban-prolonged", help="Requests during a ban start its time anew.")
-    ] = False,
-    over_limit: Annotated[
-        str, _server("--over-limit", help="A limit outside 1..1000 is: clamp(ed) or refuse(d).")
-    ] = "clamp",
-    odd_range: Annotated[
-        str, _server("--odd-range", help="Start after end, or in the future, is answered: empty or refuse(d).")
-    ] = "empty",
-    last_cursor: Annotated[
-        str, _server("--last-cursor", help="The cursor of the last page of instruments: empty or filled.")
-    ] = "empty",
-    double_cursor: Annotated[
-        str, _server("--double-cursor", help="A cursor that was encoded twice: understood or ignored.")
-    ] = "understood",
-    refused_result: Annotated[
-        str, _server("--refused-result", help="The result for an unknown symbol: empty or shaped.")
-    ] = "empty",
-    push_every_s: Annotated[float, _stream("push_every_s")] = 1.0,
-    push_again_s: Annotated[float, _stream("push_again_s")] = 60.0,
-    confirm_lag_ms: Annotated[float | None, _stream("confirm_lag_ms")] = None,
-    confirm_jitter_ms: Annotated[float | None, _stream("confirm_jitter_ms")] = None,
-    rollover: Annotated[str, _stream("rollover")] = "usual",
-    idle_s: Annotated[float, _stream("idle_s")] = 600.0,
-    new_connections: Annotated[int, _stream("new_connections")] = 500,
-    connections: Annotated[int, _stream("connections")] = 1000,
-    args_limit: Annotated[int, _stream("args_limit")] = 21000,
-    args_counted: Annotated[str, _stream("args_counted")] = "topics",
-    args_refusal: Annotated[str, _stream("args_refusal")] = "error:args length exceeds the limit",
-    unsent_most: Annotated[int, _stream("unsent_most")] = 10000000,
-    unsent_s: Annotated[float, _stream("unsent_s")] = 10.0,
-    paths: Annotated[list[str] | None, _fault("paths")] = None,
-    times: Annotated[int | None, _fault("times")] = None,
-    skip: Annotated[int, _fault("skip")] = 0,
-    latency_ms: Annotated[float, _fault("latency_ms")] = 0.0,
-    jitter_ms: Annotated[float, _fault("jitter_ms")] = 0.0,
-    dropped: Annotated[float, _fault("dropped")] = 0.0,
-    reset: Annotated[float, _fault("reset")] = 0.0,
-    stalled: Annotated[float, _fault("stalled")] = 0.0,
-    stall_s: Annotated[float, _fault("stall_s")] = 30.0,
-    truncated: Annotated[float, _fault("truncated")] = 0.0,
-    dripped: Annotated[float, _fault("dripped")] = 0.0,
-    drip_s: Annotated[float, _fault("drip_s")] = 1.0,
-    too_many_visits: Annotated[float, _fault("too_many_visits")] = 0.0,
-    server_error: Annotated[float, _fault("server_error")] = 0.0,
-    server_timeout: Annotated[float, _fault("server_timeout")] = 0.0,
-    http_429: Annotated[float, _fault("http_429")] = 0.0,
-    http_5xx: Annotated[float, _fault("http_5xx")] = 0.0,
-    redirected: Annotated[float, _fault("redirected")] = 0.0,
-    gateway_page: Annotated[float, _fault("gateway_page")] = 0.0,
-    rate_ban: Annotated[float, _fault("rate_ban")] = 0.0,
-    ban_after: Annotated[int | None, _fault("ban_after")] = None,
-    geo_block: Annotated[float, _fault("geo_block")] = 0.0,
-    waf_block: Annotated[float, _fault("waf_block")] = 0.0,
-    region_refused: Annotated[float, _fault("region_refused")] = 0.0,
-    compliance_refused: Annotated[float, _fault("compliance_refused")] = 0.0,
-    malformed: Annotated[float, _fault("malformed")] = 0.0,
-    not_utf8: Annotated[float, _fault("not_utf8")] = 0.0,
-    old_time: Annotated[float, _fault("old_time")] = 0.0,
-    future_time: Annotated[float, _fault("future_time")] = 0.0,
-    wrong_symbol: Annotated[float, _fault("wrong_symbol")] = 0.0,
-    wrong_category: Annotated[float, _fault("wrong_category")] = 0.0,
-    wrong_interval: Annotated[float, _fault("wrong_interval")] = 0.0,
-    unsorted: Annotated[float, _fault("unsorted")] = 0.0,
-    duplicate: Annotated[float, _fault("duplicate")] = 0.0,
-    off_grid: Annotated[float, _fault("off_grid")] = 0.0,
-    too_many_rows: Annotated[float, _fault("too_many_rows")] = 0.0,
-    high_below_low: Annotated[float, _fault("high_below_low")] = 0.0,
-    not_a_number: Annotated[float, _fault("not_a_number")] = 0.0,
-    outside: Annotated[float, _fault("outside")] = 0.0,
-    odd_list: Annotated[bool, _fault("odd_list")] = False,
-    empty_list: Annotated[bool, _fault("empty_list")] = False,
-    closed: Annotated[list[str] | None, _fault("closed")] = None,
-    list_page: Annotated[int | None, _fault("list_page")] = None,
-    limit_headers: Annotated[bool, _fault("limit_headers")] = False,
-    rest_lag_ms: Annotated[float, _fault("rest_lag_ms")] = 0.0,
-    lag_unfinal: Annotated[bool, _fault("lag_unfinal")] = False,
-    holes: Annotated[list[str] | None, _fault("holes")] = None,
-    spoiled: Annotated[list[str] | None, _fault("spoiled")] = None,
-    hole_share: Annotated[float, _fault("hole_share")] = 0.0,
-    spoiled_share: Annotated[float, _fault("spoiled_share")] = 0.0,
-    rest_wrong: Annotated[float, _fault("rest_wrong")] = 0.0,
-    rest_wrong_ms: Annotated[float | None, _fault("rest_wrong_ms")] = None,
-    topics: Annotated[list[str] | None, _stream_fault("topics")] = None,
-    stream_times: Annotated[int | None, _stream_fault("stream_times")] = None,
-    handshake_403: Annotated[float, _stream_fault("handshake_403")] = 0.0,
-    handshake_5xx: Annotated[float, _stream_fault("handshake_5xx")] = 0.0,
-    handshake_page: Annotated[float, _stream_fault("handshake_page")] = 0.0,
-    handshake_nonsense: Annotated[float, _stream_fault("handshake_nonsense")] = 0.0,
-    handshake_header: Annotated[float, _stream_fault("handshake_header")] = 0.0,
-    cut: Annotated[float, _stream_fault("cut")] = 0.0,
-    closing: Annotated[float, _stream_fault("closing")] = 0.0,
-    mute: Annotated[float, _stream_fault("mute")] = 0.0,
-    after_s: Annotated[float, _stream_fault("after_s")] = 10.0,
-    after_frames: Annotated[int | None, _stream_fault("after_frames")] = None,
-    cut_per_minute: Annotated[float, _stream_fault("cut_per_minute")] = 0.0,
-    refused_topics: Annotated[list[str] | None, _stream_fault("refused_topics")] = None,
-    lost: Annotated[float, _stream_fault("lost")] = 0.0,
-    ack_missing: Annotated[float, _stream_fault("ack_missing")] = 0.0,
-    ack_late: Annotated[float, _stream_fault("ack_late")] = 0.0,
-    ack_nameless: Annotated[float, _stream_fault("ack_nameless")] = 0.0,
-    refusal_nameless: Annotated[bool, _stream_fault("refusal_nameless")] = False,
-    confirm_late: Annotated[float, _stream_fault("confirm_late")] = 0.0,
-    confirm_late_s: Annotated[float, _stream_fault("confirm_late_s")] = 5.0,
-    confirm_missing: Annotated[float, _stream_fault("confirm_missing")] = 0.0,
-    confirm_twice: Annotated[float, _stream_fault("confirm_twice")] = 0.0,
-    confirm_revised: Annotated[float, _stream_fault("confirm_revised")] = 0.0,
-    confirm_again_s: Annotated[float, _stream_fault("confirm_again_s")] = 3.0,
-    confirm_wrong: Annotated[float, _stream_fault("confirm_wrong")] = 0.0,
-    two_in_one: Annotated[float, _stream_fault("two_in_one")] = 0.0,
-    silent_minutes: Annotated[bool, _stream_fault("silent_minutes")] = False,
-    exponents: Annotated[bool, _stream_fault("exponents")] = False,
-    push_malformed: Annotated[float, _stream_fault("push_malformed")] = 0.0,
-    push_incomplete: Annotated[float, _stream_fault("push_incomplete")] = 0.0,
-    push_mistyped: Annotated[float, _stream_fault("push_mistyped")] = 0.0,
-    push_binary: Annotated[float, _stream_fault("push_binary")] = 0.0,
-    push_unknown: Annotated[float, _stream_fault("push_unknown")] = 0.0,
-    push_future: Annotated[float, _stream_fault("push_future")] = 0.0,
-    push_beyond: Annotated[float, _stream_fault("push_beyond")] = 0.0,
-) -> None:
+def sandbox(**given: Any) -> None:
     """Serve the exchange in a box on this machine, until Ctrl-C.
 
     Clients take its address for the exchange's; the stream is on the same port, as ws://.../v5/public/linear. Beside
     the exchange's own paths there are /sandbox/counts (what clients did), /sandbox/truth (what a file must hold),
     /sandbox/clock and /sandbox/faults (POST changes them while it runs).
     """
-    given: dict[str, Any] = dict(locals())
+    host, port, tls, ca_file = given["host"], given["port"], given["tls"], given["ca_file"]
     try:
-        if not 0 <= port <= 65535:  # the system would take what is left of it in 16 bits
+        if not 0 <= port <= 65535:  # the system would use its lower 16 bits
             raise ValueError(f"there is no port {port}")
-        fields: dict[str, Any] = {name: () if given[name] is None and name in _LISTS else given[name] for name in _HELP}
-        options = Options(
-            seed=seed,
-            symbols=None if not symbols or symbols.isdigit() else [name.strip() for name in symbols.split(",")],
-            count=int(symbols) if symbols.isdigit() else None,
-            listed=_instants(listed or ()),
-            delisted=_instants(delisted or ()),
-            replay=replay,
-            maintenance=maintenance or (),
-            replay_category=_category(category),
-            start_time=instant_ms(start_time) if start_time else None,
-            rate=rate,
-            faults=Faults(**fields),
-            limits=Limits(requests=rate_limit, ban_s=ban_seconds, ban_prolonged=ban_prolonged),
-            stream=StreamRules(**{name: given[name] for name in _RULES}),
-            dialect=Dialect(**{name: given[name] for name in attrs.fields_dict(Dialect)}),
-        )
-        exchange = build_exchange(**options)
+        exchange = build_exchange(**_options(given))
     except ValueError as error:
         raise _usage(error.args[0]) from error
     if isinstance(exchange.source, Replay) and exchange.source.passed_over:
-        sys.stderr.write(f"sandbox: passed over in {replay}, no series: {', '.join(exchange.source.passed_over)}\n")
+        passed_over = ", ".join(exchange.source.passed_over)
+        sys.stderr.write(f"sandbox: passed over in {given['replay']}, no series: {passed_over}\n")
     try:
         trio.run(partial(_serve, exchange, host, port, tls or ca_file is not None, ca_file))
     except ImportError as error:
         raise _usage(str(error)) from error
     except OSError as error:
         raise _usage(f"cannot serve on {host}:{port}: {error.strerror or error}") from error
+
+
+# typer reads options from the signature. Written out it would repeat the name, type, default and help of every field of
+# Faults, StreamRules and Dialect, 122 parameters in all.
+_SIGNATURE = inspect.Signature(list(_parameters()), return_annotation=None)
+sandbox.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
+sandbox.__annotations__ = {each.name: each.annotation for each in _SIGNATURE.parameters.values()}
+
+
+def _options(given: Mapping[str, Any]) -> Options:
+    """The options of an exchange from those of the command line.
+
+    Raises:
+        ValueError: a name, an instant or a number makes no sense.
+    """
+    symbols, start_time = given["symbols"], given["start_time"]
+    return Options(
+        seed=given["seed"],
+        symbols=None if not symbols or symbols.isdigit() else [name.strip() for name in symbols.split(",")],
+        count=int(symbols) if symbols.isdigit() else None,
+        listed=_instants(given["listed"] or ()),
+        delisted=_instants(given["delisted"] or ()),
+        replay=given["replay"],
+        maintenance=given["maintenance"] or (),
+        replay_category=_category(given["category"]),
+        start_time=instant_ms(start_time) if start_time else None,
+        rate=given["rate"],
+        faults=_made(Faults, given),
+        limits=Limits(requests=given["rate_limit"], ban_s=given["ban_seconds"], ban_prolonged=given["ban_prolonged"]),
+        stream=_made(StreamRules, given),
+        dialect=_made(Dialect, given),
+    )
+
+
+def _made(kind: type[T], given: Mapping[str, Any]) -> T:
+    """A value of these fields; an absent list is empty."""
+    fields: Iterable[attrs.Attribute[Any]] = attrs.fields(kind)  # type: ignore[arg-type]  # all are attrs classes
+    lists = {field.name for field in fields if field.default == ()}
+    return kind(
+        **{each.name: () if given[each.name] is None and each.name in lists else given[each.name] for each in fields}
+    )
 
 
 async def _serve(exchange: Exchange, host: str, port: int, tls: bool, ca_file: Path | None) -> None:

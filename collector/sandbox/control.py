@@ -16,7 +16,7 @@ import msgspec
 
 from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
-from collector.sandbox.faults import Faults, Mischief, read_faults
+from collector.sandbox.faults import FaultInjector, Faults, read_faults
 from collector.sandbox.messages import Reply, Request
 from collector.sandbox.rest.query import Query, read_query
 
@@ -30,7 +30,7 @@ class Control:
 
     clock: Clock
     counts: Counts
-    mischief: Mischief
+    fault_injector: FaultInjector
     truth: Truth
 
     def respond(self, request: Request) -> Reply:
@@ -61,10 +61,10 @@ class Control:
 
     def _faults(self, request: Request, query: Query) -> Reply:
         if request.method == "POST":
-            self.mischief.faults = read_faults(request.body, self.mischief.faults)
+            self.fault_injector.faults = read_faults(request.body, self.fault_injector.faults)
         elif request.method == "DELETE":
-            self.mischief.faults = Faults()
-        return _json(self.mischief.faults.as_dict())
+            self.fault_injector.faults = Faults()
+        return _json(self.fault_injector.faults.as_dict())
 
     def _clock(self, request: Request, query: Query) -> Reply:
         if request.method == "POST":

@@ -12,51 +12,50 @@ from collector.machine.clock import THIS_CLOCK
 from collector.sandbox.clock import Clock
 from collector.sandbox.control import PREFIX, Control
 from collector.sandbox.counts import Counts, Window
-from collector.sandbox.curtain import Curtain, unseen
-from collector.sandbox.faults import TWISTS, Faults, Mischief, Verdict
+from collector.sandbox.faults import PAGE_FAULTS, FaultDecision, FaultInjector, Faults
+from collector.sandbox.history_filter import HistoryFilter, ignore
 from collector.sandbox.maintenance import Maintenance, maintenances
 from collector.sandbox.market.listing import Source
-from collector.sandbox.market.prices import with_exponents
+from collector.sandbox.market.prices import HEADER, with_exponents
 from collector.sandbox.market.truth import truth
 from collector.sandbox.messages import Break, Reply, Request
 from collector.sandbox.rest import answers, pages
 from collector.sandbox.rest.answers import Answer, Page
-from collector.sandbox.rest.limits import Doorman, Limits
+from collector.sandbox.rest.corrupt_pages import PageContext, corrupt_page
+from collector.sandbox.rest.limits import Limits, RateLimiter
 from collector.sandbox.rest.query import Asked, Dialect, Query, Refusal, number, read_cursor, read_kline, read_query
-from collector.sandbox.rest.twists import Scene, twisted
 from collector.sandbox.stream.rules import StreamRules
 
 _HOUR_MS = 3_600_000
 _WRONG_TIMES_MS = {"old_time": -_HOUR_MS, "future_time": 7 * 24 * _HOUR_MS}
 
 
+@attrs.define(eq=False)
 class Exchange:
-    """The state behind the address: source, clock, faults, limits and counts, all of them open to a test."""
+    """The state behind the address: source, clock, faults, limits and counts."""
 
-    def __init__(
-        self,
-        source: Source,
-        clock: Clock,
-        *,
-        seed: int = 0,
-        limits: Limits | None = None,
-        faults: Faults | None = None,
-        dialect: Dialect | None = None,
-        stream: StreamRules | None = None,
-        maintenance: Iterable[Maintenance | str] = (),
-        real_s: Callable[[], float] = THIS_CLOCK.elapsed_s,
-    ) -> None:
-        self.source = source
-        self.clock = clock
-        self.seed = seed
-        self.dialect = dialect or Dialect()
-        self.stream = stream or StreamRules()
+    source: Source
+    clock: Clock
+    seed: int = attrs.field(default=0, kw_only=True)
+    _limits: Limits = attrs.field(factory=Limits, kw_only=True)
+    _faults: Faults = attrs.field(factory=Faults, kw_only=True)
+    dialect: Dialect = attrs.field(factory=Dialect, kw_only=True)
+    stream: StreamRules = attrs.field(factory=StreamRules, kw_only=True)
+    maintenance: tuple[Maintenance, ...] = attrs.field(default=(), converter=maintenances, kw_only=True)
+    real_s: Callable[[], float] = attrs.field(default=THIS_CLOCK.elapsed_s, kw_only=True)
+    counts: Counts = attrs.field(factory=Counts, init=False)
+    rate_limiter: RateLimiter = attrs.field(init=False)
+    fault_injector: FaultInjector = attrs.field(init=False)
+    control: Control = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rate_limiter = RateLimiter(self._limits)
+        self.fault_injector = FaultInjector(self._faults, self.seed)
+        self.control = Control(self.clock, self.counts, self.fault_injector, self.truth)
+
+    def announce(self, maintenance: Iterable[Maintenance | str]) -> None:
+        """Replaces the announced maintenance."""
         self.maintenance = maintenances(maintenance)
-        self.doorman = Doorman(limits or Limits())
-        self.mischief = Mischief(faults or Faults(), seed)
-        self.counts = Counts()
-        self.control = Control(clock, self.counts, self.mischief, self.truth)
-        self.real_s = real_s
 
     def respond(self, request: Request) -> Reply:
         """The reply to a request; all that is remembered about it is remembered here."""
@@ -65,22 +64,22 @@ class Exchange:
             return self.control.respond(request)
         now_s = self.real_s()
         self.counts.request(request.address, path, now_s)
-        if self.doorman.banned(request.address, now_s):
+        if self.rate_limiter.banned(request.address, now_s):
             self.counts.during_ban += 1
             return self._page("banned", 403, pages.RATE_BAN)
-        if not self.doorman.admit(request.address, now_s):
+        if not self.rate_limiter.admit(request.address, now_s):
             return self._page("banned", 403, pages.RATE_BAN)
-        wrong = self._wrong(request, path)
-        if wrong is not None:
-            return wrong
-        verdict = self.mischief.judge(path)
-        if verdict.kind == "rate_ban":
-            self.doorman.ban(request.address, now_s)
-        reply = self._judged(path, read_query(query_text), verdict)
-        if verdict.delay_s:
+        error = self._gateway_error(request, path)
+        if error is not None:
+            return error
+        decision = self.fault_injector.decide(path)
+        if decision.kind == "rate_ban":
+            self.rate_limiter.ban(request.address, now_s)
+        reply = self._reply(path, read_query(query_text), decision)
+        if decision.delay_s:
             self.counts.show("latency_ms")
-            reply = attrs.evolve(reply, delay_s=verdict.delay_s)
-        return self._with_limits(reply, request.address, now_s) if self.mischief.faults.limit_headers else reply
+            reply = attrs.evolve(reply, delay_s=decision.delay_s)
+        return self._with_limits(reply, request.address, now_s) if self.fault_injector.faults.limit_headers else reply
 
     def truth(
         self, symbol: str, interval: str, start_ms: int, end_ms: int, category: str = "linear", header: bool = True
@@ -97,18 +96,18 @@ class Exchange:
             asked = read_kline(query, self.source, self.dialect, self.clock.now_ms())
         except Refusal as refusal:
             raise ValueError(refusal.message) from refusal
-        return truth(
-            self._curtain(passing=False), asked.listing, asked.timeframe, start_ms, end_ms, self.clock.now_ms(), header
-        )
+        source, now_ms = self._history(passing=False), self.clock.now_ms()
+        lines = truth(source, asked.listing, asked.timeframe, start_ms, end_ms, now_ms)
+        return HEADER + lines if header else lines
 
-    def _curtain(self, *, passing: bool = True) -> Curtain:
-        show = self.counts.show if passing else unseen
-        return Curtain(self.source, self.mischief.faults, self.seed, passing, show)
+    def _history(self, *, passing: bool = True) -> HistoryFilter:
+        show = self.counts.show if passing else ignore
+        return HistoryFilter(self.source, self.fault_injector.faults, self.seed, passing, show)
 
     def _with_limits(self, reply: Reply, address: str, now_s: float) -> Reply:
         """The reply with what is left of the limit (docs: rate-limit, response headers)."""
-        limits = self.doorman.limits
-        left = max(0, limits.requests - self.doorman.recent(address, now_s))
+        limits = self.rate_limiter.limits
+        left = max(0, limits.requests - self.rate_limiter.recent(address, now_s))
         until_ms = self.clock.now_ms() + (0 if left else int(limits.window_s * 1000))
         self.counts.show("limit_headers")
         headers = (
@@ -118,7 +117,7 @@ class Exchange:
         )
         return attrs.evolve(reply, headers=(*reply.headers, *headers))
 
-    def _wrong(self, request: Request, path: str) -> Reply | None:
+    def _gateway_error(self, request: Request, path: str) -> Reply | None:
         """What the gateway itself refuses."""
         if path not in answers.PATHS:
             return self._page("not found", 404, pages.NOT_FOUND)
@@ -134,19 +133,19 @@ class Exchange:
         self.counts.outcome(outcome)
         return Reply(status, body, "text/html")
 
-    def _judged(self, path: str, query: Query, verdict: Verdict) -> Reply:
+    def _reply(self, path: str, query: Query, decision: FaultDecision) -> Reply:
         now_ns = self.clock.now_ns()
-        if verdict.kind in pages.REFUSALS:
-            status, body = pages.REFUSALS[verdict.kind]
+        if decision.kind in pages.REFUSALS:
+            status, body = pages.REFUSALS[decision.kind]
             headers = (("Location", pages.ELSEWHERE),) if status == 302 else ()
-            return attrs.evolve(self._page(verdict.kind, status, body), headers=headers)
-        if verdict.kind in pages.CODES:
-            code, text = pages.CODES[verdict.kind]
-            self.counts.outcome(verdict.kind)
+            return attrs.evolve(self._page(decision.kind, status, body), headers=headers)
+        if decision.kind in pages.CODES:
+            code, text = pages.CODES[decision.kind]
+            self.counts.outcome(decision.kind)
             return Reply(200, answers.refused(Refusal(text, code=code), now_ns // 1_000_000).body)
-        answer = self._answer(path, query, now_ns, verdict.kind)
-        self.counts.outcome(verdict.kind or ("ok" if answer.code == 0 else str(answer.code)))
-        return _broken(answer.body, verdict.kind)
+        answer = self._answer(path, query, now_ns, decision.kind)
+        self.counts.outcome(decision.kind or ("ok" if answer.code == 0 else str(answer.code)))
+        return _broken(answer.body, decision.kind)
 
     def _answer(self, path: str, query: Query, now_ns: int, kind: str | None) -> Answer:
         now_ms = now_ns // 1_000_000
@@ -155,23 +154,25 @@ class Exchange:
         if path == answers.STATUS:
             return answers.status(self.maintenance, now_ms, query)
         if path == answers.INSTRUMENTS:
-            self._note_cursor(query)
+            self._count_cursor(query)
             return self._instruments(query, now_ms)
-        self._note_question(query, now_ms)
-        curtain = self._curtain()
+        self._count_question(query, now_ms)
+        history = self._history()
 
-        def twist(page: Page, asked: Asked) -> Page:
-            if kind in TWISTS:
-                page = twisted(kind, page, Scene(curtain, now_ms, asked))
+        def change_page(page: Page, asked: Asked) -> Page:
+            if kind in PAGE_FAULTS:
+                page = corrupt_page(kind, page, PageContext(history, now_ms, asked))
             return attrs.evolve(page, rows=list(map(with_exponents, page.rows))) if exponents else page
 
-        exponents = self.mischief.faults.exponents
+        exponents = self.fault_injector.faults.exponents
         if exponents:
             self.counts.show("exponents")
-        return answers.kline(curtain, self.dialect, now_ms, query, twist if kind in TWISTS or exponents else None)
+        return answers.kline(
+            history, self.dialect, now_ms, query, change_page if kind in PAGE_FAULTS or exponents else None
+        )
 
     def _instruments(self, query: Query, now_ms: int) -> Answer:
-        faults = self.mischief.faults
+        faults = self.fault_injector.faults
         if faults.empty_list:
             self.counts.show("empty_list")
             return answers.no_instruments(query, now_ms)
@@ -187,7 +188,7 @@ class Exchange:
             self.counts.show("closed")
         return answer
 
-    def _note_question(self, query: Query, now_ms: int) -> None:
+    def _count_question(self, query: Query, now_ms: int) -> None:
         try:
             asked = read_kline(query, self.source, self.dialect, now_ms)
             window = Window(asked.start_ms, asked.end_ms, number(query, "limit"))
@@ -196,7 +197,7 @@ class Exchange:
         series = f"{asked.listing.symbol}_{asked.timeframe}"
         self.counts.question(asked.category, series, window)
 
-    def _note_cursor(self, query: Query) -> None:
+    def _count_cursor(self, query: Query) -> None:
         try:
             cursor = read_cursor(query)
         except Refusal:

@@ -192,7 +192,7 @@ _OF_CANDLES = ("hole_share", "spoiled_share", "rest_wrong")
 KINDS: tuple[str, ...] = tuple(
     field.name for field in attrs.fields(Faults) if field.metadata.get("share") and field.name not in _OF_CANDLES
 )
-TWISTS = KINDS[KINDS.index("wrong_symbol") :]
+PAGE_FAULTS = KINDS[KINDS.index("wrong_symbol") :]
 """The kinds that change the candles of an answer; on other paths they do nothing."""
 
 
@@ -216,14 +216,14 @@ def read_faults(body: bytes, before: Faults) -> Faults:
 
 
 @attrs.frozen
-class Verdict:
+class FaultDecision:
     """What happens to one request: a wait, and at most one of `KINDS`."""
 
     delay_s: float = 0.0
     kind: str | None = None
 
 
-class Mischief:
+class FaultInjector:
     """Faults at work: counts the requests since they were set, and draws."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
@@ -243,25 +243,25 @@ class Mischief:
         self._seen = 0
         self._made = 0
 
-    def judge(self, path: str) -> Verdict:
+    def decide(self, path: str) -> FaultDecision:
         """Decide about a request that has come in."""
         faults = self._faults
         if not faults.hits(path):
-            return Verdict()
+            return FaultDecision()
         self._seen += 1
         place = str(self._before + self._seen)
         delay_s = (faults.latency_ms + faults.jitter_ms * noise.share(self._key, "jitter" + place)) / 1000
         if faults.ban_after is not None and self._seen == faults.ban_after + 1:
-            return Verdict(delay_s, "rate_ban")
+            return FaultDecision(delay_s, "rate_ban")
         if self._seen <= faults.skip or (faults.times is not None and self._made >= faults.times):
-            return Verdict(delay_s)
+            return FaultDecision(delay_s)
         kind = self._drawn(noise.share(self._key, place), path)
         self._made += kind is not None
-        return Verdict(delay_s, kind)
+        return FaultDecision(delay_s, kind)
 
     def _drawn(self, number: float, path: str) -> str | None:
         for kind in KINDS:
             number -= getattr(self._faults, kind)
             if number < 0:
-                return None if kind in TWISTS and not path.endswith("/kline") else kind
+                return None if kind in PAGE_FAULTS and not path.endswith("/kline") else kind
         return None

@@ -20,7 +20,7 @@ from collector.sandbox.clock import Clock, instant_ms
 from collector.sandbox.counts import Counts
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
-from collector.sandbox.maintenance import Maintenance, maintenances
+from collector.sandbox.maintenance import Maintenance
 from collector.sandbox.market.listing import Category, Source
 from collector.sandbox.market.market import Market
 from collector.sandbox.market.replay import Replay
@@ -70,11 +70,11 @@ class Sandbox:
 
     @property
     def faults(self) -> Faults:
-        return self.exchange.mischief.faults
+        return self.exchange.fault_injector.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
-        self.exchange.mischief.faults = faults
+        self.exchange.fault_injector.faults = faults
 
     @property
     def maintenance(self) -> tuple[Maintenance, ...]:
@@ -83,8 +83,8 @@ class Sandbox:
 
     @maintenance.setter
     def maintenance(self, announced: Iterable[Maintenance | str]) -> None:
-        self.exchange.maintenance = maintenances(announced)
-        self._broadcast.look()
+        self.exchange.announce(announced)
+        self._broadcast.wake()
 
     def truth(
         self, symbol: str, interval: str, start: Instant, end: Instant, category: str = "linear", header: bool = True
@@ -131,10 +131,10 @@ def build_exchange(**options: Unpack[Options]) -> Exchange:
         replay or _market(seed, clock.now_ms(), options),
         clock,
         seed=seed,
-        limits=options.get("limits"),
-        faults=options.get("faults"),
-        dialect=options.get("dialect"),
-        stream=options.get("stream"),
+        limits=options.get("limits") or Limits(),
+        faults=options.get("faults") or Faults(),
+        dialect=options.get("dialect") or Dialect(),
+        stream=options.get("stream") or StreamRules(),
         maintenance=options.get("maintenance", ()),
         real_s=options.get("real_s", THIS_CLOCK.elapsed_s),
     )
@@ -174,8 +174,8 @@ async def open_sandbox(
     context = _tls_context(host, ca_file) if tls else None
     listeners = await network.listen(host, port)
     bound = network.address_of(listeners[0])[1]
-    mischief = exchange.mischief
-    stall_s, drip_s = (lambda: mischief.faults.stall_s), (lambda: mischief.faults.drip_s)
+    fault_injector = exchange.fault_injector
+    stall_s, drip_s = (lambda: fault_injector.faults.stall_s), (lambda: fault_injector.faults.drip_s)
     wire = Wire(exchange.respond, exchange.clock.now_ms, stall_s, network, drip_s=drip_s)
     broadcast = Broadcast(exchange)
     async with trio.open_nursery() as nursery:

@@ -196,7 +196,7 @@ async def test_history_that_comes_back_is_fetched(autojump_clock: trio.testing.M
     here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 2 * DAY_MS) // DAY_MS * DAY_MS
-    here.exchange.mischief.faults = Faults()
+    here.exchange.fault_injector.faults = Faults()
     await here.fetch_once()
     assert len(here.coverage.missing(Series.named("BTCUSDT_60"))) == 1  # it was just asked for
     if how == "the next day":
@@ -213,7 +213,7 @@ async def test_history_that_comes_back_is_fetched(autojump_clock: trio.testing.M
 async def test_history_that_comes_back_in_part_moves_the_listing_date(autojump_clock: trio.testing.MockClock) -> None:
     here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
-    here.exchange.mischief.faults = limited(10, "BTCUSDT_60")
+    here.exchange.fault_injector.faults = limited(10, "BTCUSDT_60")
     here.coverage.expire_claims(here.every_series)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
@@ -223,7 +223,7 @@ async def test_history_that_comes_back_in_part_moves_the_listing_date(autojump_c
 async def test_a_history_that_shrinks_at_the_exchange_is_kept(autojump_clock: trio.testing.MockClock) -> None:
     here = world(limited(10, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
-    here.exchange.mischief.faults = limited(2, "BTCUSDT_60")
+    here.exchange.fault_injector.faults = limited(2, "BTCUSDT_60")
     here.coverage.expire_claims(here.every_series)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS

@@ -162,7 +162,7 @@ def test_what_is_drawn_goes_on_when_faults_are_set() -> None:
     half = Faults(http_429=0.5)
 
     def statuses() -> list[int]:
-        box.exchange.mischief.faults = half
+        box.exchange.fault_injector.faults = half
         return [box.reply(KLINE, **WINDOW).status for _ in range(20)]
 
     assert statuses() != statuses()
@@ -250,7 +250,7 @@ def test_they_change_while_it_runs() -> None:
     told = json.loads(box.reply("/sandbox/faults", method="POST", body=b'{"http_5xx": 1, "times": 1}').body)
     assert (told["http_5xx"], told["times"]) == (1.0, 1)
     assert [box.reply(KLINE, **WINDOW).status for _ in range(2)] == [502, 200]
-    box.exchange.mischief.faults = Faults()
+    box.exchange.fault_injector.faults = Faults()
     assert box.json("/sandbox/faults")["http_5xx"] == 0
 
 
@@ -262,7 +262,7 @@ def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(body: bytes
     reply = box.reply("/sandbox/faults", method="POST", body=body)
     assert reply.status == 400
     assert "error" in json.loads(reply.body)
-    assert box.exchange.mischief.faults == Faults(http_429=0.5)
+    assert box.exchange.fault_injector.faults == Faults(http_429=0.5)
 
 
 def test_a_hole_is_in_the_answers_and_in_the_truth() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from collector.sandbox import Faults, StreamRules
 from collector.sandbox.market.listing import Category
+from collector.sandbox.stream.fault_injection import StreamFaultInjector
 from collector.sandbox.stream.feed import Feed, Push
-from collector.sandbox.stream.mischief import StreamMischief
 from collector.sandbox.stream.topics import Topic, read_topic
 
 from .asking import DAY, HOUR, MINUTE, NOW, asker
@@ -33,7 +33,7 @@ class Watcher:
         rules = StreamRules(**{"confirm_lag_ms": LAG, "confirm_jitter_ms": 0, **self.rules})
         self.box = asker(faults=self.faults, **self.options)
         self.source = self.box.exchange.source
-        script = StreamMischief(lambda: self.faults, 1, self.done.append)
+        script = StreamFaultInjector(lambda: self.faults, 1, self.done.append)
         self.feed: Feed[str] = Feed(self.source, 1, rules, script)
 
     def topic(self, text: str, category: Category = "linear", now_ms: int = NOW) -> Topic:
@@ -261,16 +261,16 @@ def test_a_hole_is_pushed_but_never_confirmed() -> None:
 
 
 def test_minutes_without_a_trade_are_confirmed_or_silent() -> None:
-    still = {}
+    untraded = {}
     for silent in (False, True):
         watcher = Watcher(Faults(silent_minutes=silent))
         watcher.join("kline.1.0GUSDT", "spot")
         entries = [entry for push in watcher.due(NOW + HOUR) for entry in push["data"]]
         confirmed = [entry for entry in entries if entry["confirm"]]
-        still[silent] = [entry for entry in entries if entry["volume"] == "0"]
+        untraded[silent] = [entry for entry in entries if entry["volume"] == "0"]
         assert (len(confirmed) == 60) is not silent
-    assert len(still[False]) > 10
-    assert not still[True]
+    assert len(untraded[False]) > 10
+    assert not untraded[True]
 
 
 def test_faults_hit_the_same_candles_in_every_run_and_only_those_meant() -> None:

@@ -48,10 +48,10 @@ async def subscribed(box: Sandbox, topic: str) -> AsyncIterator[tuple[WebSocketC
         client = await wrap_client_stream(nursery, stream, box.host, "/v5/public/misc/status")
         async with client:
             await client.send_message(json.dumps({"op": "subscribe", "args": [topic]}))
-            yield client, await hear(client)
+            yield client, await receive(client)
 
 
-async def hear(client: WebSocketConnection) -> Any:
+async def receive(client: WebSocketConnection) -> Any:
     return json.loads(await client.get_message())
 
 
@@ -62,11 +62,11 @@ async def test_the_topic_pushes_what_is_announced_and_what_changes() -> None:
             subscribed(box, "system.status") as (client, ack),
         ):
             assert (ack["success"], ack["ret_msg"], ack["req_id"]) == (True, "", "")
-            pushes = [await hear(client)]
+            pushes = [await receive(client)]
             box.clock.advance(HOUR)
-            pushes.append(await hear(client))
+            pushes.append(await receive(client))
             box.maintenance = (SOON, Maintenance(NOW + 9 * HOUR, NOW + 10 * HOUR, "Another"))
-            pushes.append(await hear(client))
+            pushes.append(await receive(client))
             assert [(push["topic"], push["ts"] - NOW) for push in pushes] == [
                 ("system.status", 0),
                 ("system.status", HOUR),
@@ -78,7 +78,7 @@ async def test_the_topic_pushes_what_is_announced_and_what_changes() -> None:
                 [("Another", "scheduled")],
             ]
             await client.send_message(json.dumps({"op": "ping"}))
-            assert (await hear(client))["ret_msg"] == "pong"
+            assert (await receive(client))["ret_msg"] == "pong"
 
 
 async def test_the_stream_of_the_status_has_one_topic() -> None:

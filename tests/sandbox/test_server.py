@@ -64,8 +64,8 @@ async def test_it_packs_only_for_those_who_can_unpack(client: httpx.AsyncClient)
         assert "content-encoding" not in (await client.get(KLINE, headers={"Accept-Encoding": no})).headers
     for yes in ("gzip", "deflate, gzip;q=0.5", "GZIP;q=1.0, *;q=0"):
         assert "content-encoding" in (await client.get(KLINE, headers={"Accept-Encoding": yes})).headers
-    async with client.stream("GET", KLINE) as packed:
-        raw = b"".join([chunk async for chunk in packed.aiter_raw()])
+    async with client.stream("GET", KLINE) as gzipped:
+        raw = b"".join([chunk async for chunk in gzipped.aiter_raw()])
     assert zlib.decompress(raw, 31) == plain.content
     assert len(raw) * 2 < len(plain.content)
 

@@ -15,7 +15,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
 from collector.sandbox import Faults, Options, Sandbox, StreamRules, open_sandbox
 from collector.sandbox.market.listing import Category
-from collector.sandbox.stream.garbles import garbled
+from collector.sandbox.stream.corrupt_frames import corrupt_push
 
 from .asking import DAY, MINUTE, NOW, RealTime
 
@@ -47,7 +47,7 @@ async def say(client: WebSocketConnection, *topics: str, op: str = "subscribe") 
     await client.send_message(json.dumps({"op": op, "args": topics}))
 
 
-async def hear(client: WebSocketConnection, count: int = 1) -> list[Any]:
+async def receive(client: WebSocketConnection, count: int = 1) -> list[Any]:
     return [json.loads(await client.get_message()) for _ in range(count)]
 
 
@@ -75,13 +75,13 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_subscribe_push_confirm_unsubscribe() -> None:
     async with connected() as (box, client):
         await say(client, BTC)
-        ack, first = await hear(client, 2)
+        ack, first = await receive(client, 2)
         assert (ack["success"], first["topic"], first["ts"]) == (True, BTC, NOW)
         box.clock.advance(MINUTE)
-        confirmed, following = await hear(client, 2)
+        confirmed, following = await receive(client, 2)
         assert [push["data"][0]["confirm"] for push in (confirmed, following)] == [True, False]
         await say(client, BTC, op="unsubscribe")
-        assert (await hear(client))[0]["op"] == "unsubscribe"
+        assert (await receive(client))[0]["op"] == "unsubscribe"
         assert box.counts.stream.topics == 0
 
 
@@ -89,10 +89,10 @@ async def test_subscribe_push_confirm_unsubscribe() -> None:
 async def test_every_category_has_its_path(category: Category, topic: str) -> None:
     async with connected(category) as (_, client):
         await say(client, topic)
-        _, push = await hear(client, 2)
+        _, push = await receive(client, 2)
         assert push["topic"] == topic
         await say(client, "kline.1.NOPE")
-        assert (await hear(client))[0]["success"] is False
+        assert (await receive(client))[0]["success"] is False
 
 
 @pytest.mark.parametrize("name", ["option", "spread"])
@@ -105,7 +105,7 @@ async def test_the_streams_the_box_has_nothing_for_answer_in_their_own_dialect(n
             await say(client, topics[0], op="unsubscribe")
             await client.send_message('{"op":"ping"}')
             await client.send_message('{"op":"sing"}')
-            subscribed, unsubscribed, pong, refused = await hear(client, 4)
+            subscribed, unsubscribed, pong, refused = await receive(client, 4)
         assert list(subscribed) == ["success", "conn_id", "data", "type"]
         assert (subscribed["success"], subscribed["type"]) == (True, "COMMAND_RESP")
         assert subscribed["data"] == {"failTopics": [], "successTopics": topics}
@@ -119,7 +119,7 @@ async def test_pings_are_answered_in_both_languages_and_none_is_sent() -> None:
     async with connected() as (box, client):
         await client.ping(b"native")
         await client.send_message('{"op":"ping"}')
-        assert (await hear(client))[0]["ret_msg"] == "pong"
+        assert (await receive(client))[0]["ret_msg"] == "pong"
         assert (box.counts.stream.pings, box.counts.stream.protocol_pings) == (1, 1)
 
 
@@ -173,7 +173,7 @@ async def test_an_idle_connection_is_cut_without_a_word() -> None:
     async with connected(real_s=real, stream=StreamRules(idle_s=600)) as (box, client):
         real.now_s += 599
         await client.send_message('{"op":"ping"}')
-        await hear(client)
+        await receive(client)
         real.now_s += 599
         box.clock.advance(0)
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -196,10 +196,10 @@ async def test_a_client_that_does_not_read_is_cut_and_holds_up_nobody() -> None:
         frame = bytes((0x81, 0x80 | len(order))) + bytes(4) + order
         await sleeper.send_all((head + key).encode() + frame)
         await say(client, BTC)
-        await hear(client, 2)
+        await receive(client, 2)
         for _ in range(400):
             box.clock.advance(10 * MINUTE)
-            await hear(client, 20)
+            await receive(client, 20)
             if box.counts.stream.ended["slow"]:
                 break
         assert box.counts.stream.ended == {"slow": 1}
@@ -210,7 +210,7 @@ async def test_counts_tell_what_clients_did() -> None:
     async with connected() as (box, client):
         await say(client, BTC, ETH)
         await say(client, "kline.1.NOPE")
-        await hear(client, 4)
+        await receive(client, 4)
         async with httpx.AsyncClient() as http:
             counts = (await http.get(f"{box.url}/sandbox/counts")).json()["stream"]
         assert counts["connections"] == {"/v5/public/linear": 1}
@@ -235,10 +235,10 @@ async def test_a_handshake_can_be_refused_so_many_times(fault: str, status: int)
 async def test_a_connection_is_cut_after_so_many_pushes() -> None:
     async with connected(faults=Faults(cut=1, after_s=1000, after_frames=3)) as (box, client):
         await say(client, BTC)
-        await hear(client, 2)
+        await receive(client, 2)
         box.clock.advance(5 * MINUTE)
         with pytest.raises(ConnectionClosed) as caught:
-            await hear(client, 20)
+            await receive(client, 20)
         assert code(caught.value) == 1006
         assert box.counts.stream.pushes == 3
 
@@ -264,10 +264,10 @@ async def test_connections_are_cut_by_the_minute() -> None:
     real = RealTime()
     async with connected(faults=Faults(cut_per_minute=2), real_s=real) as (box, client):
         await say(client, BTC)
-        await hear(client, 2)
+        await receive(client, 2)
         real.now_s += 1000
         with pytest.raises(ConnectionClosed):
-            await hear(client)
+            await receive(client)
         assert box.counts.stream.faults == {"cut": 1}
 
 
@@ -282,7 +282,7 @@ async def test_all_connections_can_be_cut_at_will() -> None:
 async def test_a_mute_connection_stays_open_and_swallows_pings() -> None:
     async with connected(faults=Faults(mute=1, after_frames=1)) as (box, client):
         await say(client, BTC)
-        await hear(client, 2)
+        await receive(client, 2)
         box.clock.advance(MINUTE)
         await client.send_message('{"op":"ping"}')
         with trio.move_on_after(0.05) as scope:
@@ -299,7 +299,7 @@ async def test_acknowledgements_go_astray(fault: str, heard: list[str]) -> None:
         await say(client, BTC)
         await client.send_message('{"op":"ping"}')
         messages: list[str] = []
-        while (message := (await hear(client))[0]).get("op") != "ping":
+        while (message := (await receive(client))[0]).get("op") != "ping":
             messages.append("push" if "topic" in message else "ack")
         assert list(dict.fromkeys(messages)) == heard  # on a slow machine a second push may come before the answer
         assert box.counts.stream.topics == (0 if fault == "lost" else 1)
@@ -308,23 +308,23 @@ async def test_acknowledgements_go_astray(fault: str, heard: list[str]) -> None:
 async def test_topics_are_refused_by_name() -> None:
     async with connected(faults=Faults(refused_topics=("ETHUSDT",))) as (_, client):
         await say(client, BTC, ETH)
-        assert (await hear(client))[0]["ret_msg"] == f"error:handler not found,topic:{ETH}"
+        assert (await receive(client))[0]["ret_msg"] == f"error:handler not found,topic:{ETH}"
 
 
 async def test_answers_may_name_nothing() -> None:
     async with connected(faults=Faults(ack_nameless=1, refused_topics=("ETHUSDT",), refusal_nameless=True)) as heard:
         box, client = heard
         await client.send_message(f'{{"op":"subscribe","req_id":"mine","args":["{ETH}"]}}')
-        assert {"error:handler not found", ""} <= set((await hear(client))[0].values())
+        assert {"error:handler not found", ""} <= set((await receive(client))[0].values())
         await client.send_message(f'{{"op":"subscribe","req_id":"mine","args":["{BTC}"]}}')
-        assert (await hear(client))[0]["req_id"] == ""
+        assert (await receive(client))[0]["req_id"] == ""
         assert box.counts.stream.faults == {"refused_topics": 1, "refusal_nameless": 1, "ack_nameless": 1}
 
 
 async def test_pushes_can_be_anything() -> None:
     async with connected() as (box, client):
         await say(client, BTC)
-        _, honest = await hear(client, 2)
+        _, honest = await receive(client, 2)
 
         async def faulty(kind: str) -> str | bytes:
             box.faults = Faults(**{f"push_{kind}": 1.0})  # type: ignore[arg-type]
@@ -343,15 +343,15 @@ async def test_pushes_can_be_anything() -> None:
         assert json.loads(binary)["data"] == honest["data"]
         future = json.loads(await faulty("future"))
         assert (future["data"][0]["confirm"], future["ts"] > NOW + 6 * DAY) == (True, True)
-        await hear(client)
+        await receive(client)
         assert json.loads(await faulty("beyond"))["data"][0]["start"] > 10**18
-        await hear(client)
+        await receive(client)
         assert json.loads(await faulty("unknown")).get("topic") != BTC
-        assert (await hear(client))[0]["data"] == honest["data"]
+        assert (await receive(client))[0]["data"] == honest["data"]
 
 
 def test_what_is_unknown_has_another_topic_or_none() -> None:
-    kinds = [json.loads(garbled("unknown", f'{{"ts":{number}}}')).get("topic") for number in (1, 2)]
+    kinds = [json.loads(corrupt_push("unknown", f'{{"ts":{number}}}')).get("topic") for number in (1, 2)]
     assert kinds == [None, "system.status"]
 
 
@@ -359,10 +359,10 @@ async def test_a_listing_opens_while_it_runs() -> None:
     listed: dict[str, int | str] = {"linear:ETHUSDT": NOW + MINUTE}
     async with connected(listed=listed) as (box, client):
         await say(client, ETH)
-        assert (await hear(client))[0]["success"] is False
+        assert (await receive(client))[0]["success"] is False
         box.clock.advance(MINUTE)
         await say(client, ETH)
-        ack, push = await hear(client, 2)
+        ack, push = await receive(client, 2)
         assert ack["success"]
         assert push["topic"] == ETH
 
@@ -374,4 +374,4 @@ async def test_it_speaks_tls(tmp_path: Path) -> None:
         assert box.ws_url("spot").startswith("wss://")
         async with open_websocket_url(box.ws_url("spot"), ssl_context=context) as client:
             await say(client, BTC)
-            assert (await hear(client))[0]["ret_msg"] == "subscribe"
+            assert (await receive(client))[0]["ret_msg"] == "subscribe"

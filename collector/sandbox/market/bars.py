@@ -66,16 +66,16 @@ def _traded(bar: Bar, parts: int, draws: Sequence[int], coin: int) -> list[Bar]:
     average = coin * volume // max(1, turnover) if coin else turnover // volume
     closes = _closes(opened, high, low, closed, average, draws[:parts])
     opens = [opened, *closes[:-1]]
-    highs, lows = _reaches(high, low, opens, closes, draws[parts : 3 * parts])
-    volumes = _shares(volume, [draw + 4096 for draw in draws[3 * parts : 4 * parts]])
+    highs, lows = _wicks(high, low, opens, closes, draws[parts : 3 * parts])
+    volumes = _apportion(volume, [draw + 4096 for draw in draws[3 * parts : 4 * parts]])
     # Four times a price each.
     middles = [first + top + foot + last for first, top, foot, last in zip(opens, highs, lows, closes, strict=True)]
-    volumes = _leant(volumes, middles, turnover, coin)
+    volumes = _tilted(volumes, middles, turnover, coin)
     if coin:
         turnovers = [4 * coin * v // middle for v, middle in zip(volumes, middles, strict=True)]
     else:
         turnovers = [v * middle >> 2 for v, middle in zip(volumes, middles, strict=True)]
-    _settle(bar, highs, lows, volumes, turnovers, coin)
+    _adjust_turnovers(bar, highs, lows, volumes, turnovers, coin)
     return list(zip(opens, highs, lows, closes, volumes, turnovers, strict=True))
 
 
@@ -95,7 +95,7 @@ def _closes(opened: int, high: int, low: int, closed: int, average: int, draws: 
     return closes
 
 
-def _reaches(
+def _wicks(
     high: int, low: int, opens: list[int], closes: list[int], draws: Sequence[int]
 ) -> tuple[list[int], list[int]]:
     tops = [a if a > b else b for a, b in zip(opens, closes, strict=True)]
@@ -108,7 +108,7 @@ def _reaches(
     return highs, lows
 
 
-def _shares(total: int, weights: Sequence[int]) -> list[int]:
+def _apportion(total: int, weights: Sequence[int]) -> list[int]:
     """The total in whole numbers by weight, each at least one."""
     upto = list(accumulate(weights))
     free, weight = total - len(upto), upto[-1]
@@ -116,7 +116,7 @@ def _shares(total: int, weights: Sequence[int]) -> list[int]:
     return [after - before + 1 for before, after in zip([0, *cuts], cuts, strict=False)]
 
 
-def _leant(volumes: list[int], middles: list[int], turnover: int, coin: int) -> list[int]:
+def _tilted(volumes: list[int], middles: list[int], turnover: int, coin: int) -> list[int]:
     """Volumes moved towards the dearer or the cheaper parts, so that these make about the right turnover at mid-price.
 
     All parts give up one share of theirs, and those on the far side of the average price get it.
@@ -138,10 +138,12 @@ def _leant(volumes: list[int], middles: list[int], turnover: int, coin: int) -> 
     share = ((wanted - made) << 16) // far
     gain = 65536 - share + share * volume // taken
     kept = 65536 - share
-    return _shares(volume, [v * gain if taker else v * kept for v, taker in zip(volumes, takers, strict=True)])
+    return _apportion(volume, [v * gain if taker else v * kept for v, taker in zip(volumes, takers, strict=True)])
 
 
-def _settle(bar: Bar, highs: list[int], lows: list[int], volumes: list[int], turnovers: list[int], coin: int) -> None:
+def _adjust_turnovers(
+    bar: Bar, highs: list[int], lows: list[int], volumes: list[int], turnovers: list[int], coin: int
+) -> None:
     """Change the turnovers so that they add up to the bar's, each within what its part's prices allow."""
     owed = bar[5] - sum(turnovers)
     if owed == 0:

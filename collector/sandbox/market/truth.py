@@ -5,14 +5,12 @@ Pure. The format is that of our CSV files: open time in ms, the same instant as 
 
 from collector.core.candle import Timeframe
 from collector.sandbox.market.listing import Listing, Source
-from collector.sandbox.market.prices import HEADER, csv_of
+from collector.sandbox.market.prices import csv_of
 
 
-def truth(
-    source: Source, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int, header: bool = True
-) -> bytes:
+def truth(source: Source, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> bytes:
     """The closed candles that open in [start, end), oldest first, with the header line unless told otherwise."""
     start_ms = max(start_ms, timeframe.floor(listing.listed_ms))
     end_ms = min(end_ms, timeframe.floor(now_ms))  # what opens before this one is closed
     rows = source.rows(listing, timeframe, start_ms, end_ms, now_ms) if start_ms < end_ms else []
-    return (HEADER if header else b"") + csv_of(rows)
+    return csv_of(rows)

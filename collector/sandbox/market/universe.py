@@ -110,14 +110,14 @@ def universe(
             for category in CATEGORIES
             for listing in _usual(seed, start_ms, category)
         }
-        made = [usual.get(place) or _aged(seed, start_ms, *place, None, None) for place in sorted(wanted)]
+        made = [usual.get(place) or _with_age(seed, start_ms, *place, None, None) for place in sorted(wanted)]
     return _dated(_dated(made, "listed_ms", listed or {}), "end_ms", delisted or {})
 
 
 def _usual(seed: int, start_ms: int, category: Category) -> list[Listing]:
-    listings = [_aged(seed, start_ms, category, *row) for row in _DEFAULT[category]]
+    listings = [_with_age(seed, start_ms, category, *row) for row in _DEFAULT[category]]
     names = futures(category, datetime.fromtimestamp(start_ms / 1000, UTC))
-    return [*listings, *(_aged(seed, start_ms, category, name, None, 75) for name in names)]
+    return [*listings, *(_with_age(seed, start_ms, category, name, None, 75) for name in names)]
 
 
 def _counted(seed: int, start_ms: int, usual: list[Listing], count: int) -> list[Listing]:
@@ -125,7 +125,7 @@ def _counted(seed: int, start_ms: int, usual: list[Listing], count: int) -> list
     linear = [listing for listing in usual if listing.category == "linear"][:count]
     taken = {listing.symbol for listing in linear}
     names = (f"{name}USDT" for name in _coin_names() if f"{name}USDT" not in taken)
-    more = [_aged(seed, start_ms, "linear", name, None, None) for name in islice(names, count - len(linear))]
+    more = [_with_age(seed, start_ms, "linear", name, None, None) for name in islice(names, count - len(linear))]
     return [*linear, *more, *(listing for listing in usual if listing.category != "linear")]
 
 
@@ -137,7 +137,7 @@ def _coin_names() -> Iterator[str]:
         yield from (f"{head}{middle}{letter}{tail}" for letter in "BDFGKLMNPRSTVZ")
 
 
-def _aged(
+def _with_age(
     seed: int, start_ms: int, category: Category, symbol: str, since: str | None, age_days: int | None
 ) -> Listing:
     """A listing that is at least so many days old when the box starts (from the seed, if nobody says)."""

@@ -35,7 +35,7 @@ class Page:
     rows: list[Row]
 
 
-Twist = Callable[[Page, Asked], Page]
+PageChange = Callable[[Page, Asked], Page]
 """A change to a page before it is answered: what a fault does to it."""
 
 
@@ -47,7 +47,7 @@ class Answer:
     body: bytes
 
 
-def kline(source: Source, dialect: Dialect, now_ms: int, query: Query, twist: Twist | None = None) -> Answer:
+def kline(source: Source, dialect: Dialect, now_ms: int, query: Query, change_page: PageChange | None = None) -> Answer:
     """Candles (docs: market/kline)."""
     try:
         asked = read_kline(query, source, dialect, now_ms)
@@ -56,8 +56,8 @@ def kline(source: Source, dialect: Dialect, now_ms: int, query: Query, twist: Tw
         return refused(refusal, now_ms)
     rows.reverse()  # the exchange lists the newest first
     page = Page(asked.category, asked.listing.symbol, asked.timeframe, rows)
-    if twist is not None:
-        page = twist(page, asked)
+    if change_page is not None:
+        page = change_page(page, asked)
     result = f'{{"category":"{page.category}","symbol":"{page.symbol}","list":{json_of(page.rows)}}}'
     return succeeded(result.encode(), now_ms)
 

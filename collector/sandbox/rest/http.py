@@ -21,8 +21,8 @@ from collector.sandbox.messages import Reply, Request
 Respond = Callable[[Request], Reply]
 Upgrade = Callable[[trio.abc.Stream, h11.Request, bytes], Awaitable[None]]
 _CHUNK = 65_536
-_LONGEST_BODY = 1 << 20  # for the box's own paths; nothing of the exchange's takes a body
-_WORTH_PACKING = 1024  # below, packing costs more than it saves
+_MAX_BODY = 1 << 20  # for the box's own paths; nothing of the exchange's takes a body
+_MIN_GZIP_BYTES = 1024  # below, packing costs more than it saves
 _GZIP = re.compile(rb"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)  # a weight of nothing is a no
 _HOST_OF_TARGET = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -60,7 +60,7 @@ async def _answer_all(connection: h11.Connection, stream: trio.abc.Stream, addre
             connection.start_next_cycle()
     except h11.RemoteProtocolError:
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            await _say_bad_request(connection, stream)
+            await _send_bad_request(connection, stream)
 
 
 async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address: str, wire: Wire) -> bool:
@@ -79,10 +79,10 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
     if reply.delay_s:
         await trio.sleep(reply.delay_s)
     if reply.broken in ("dropped", "reset", "stalled"):
-        await _say_nothing(stream, reply, wire)
+        await _break_off(stream, reply, wire)
         return False
-    packed = bool(_GZIP.search(headers.get(b"accept-encoding", b""))) and len(reply.body) >= _WORTH_PACKING
-    written = _written(connection, reply, packed, head.method == b"HEAD", wire.now_ms())
+    gzipped = bool(_GZIP.search(headers.get(b"accept-encoding", b""))) and len(reply.body) >= _MIN_GZIP_BYTES
+    written = _written(connection, reply, gzipped, head.method == b"HEAD", wire.now_ms())
     if reply.broken == "dripped":
         await _drip(stream, written, wire)
         return connection.our_state is not h11.MUST_CLOSE
@@ -116,26 +116,26 @@ async def _body(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
     parts: list[bytes] = []
     while isinstance(event := await _next(connection, stream), h11.Data):
         parts.append(event.data)
-        if sum(map(len, parts)) > _LONGEST_BODY:
+        if sum(map(len, parts)) > _MAX_BODY:
             raise h11.RemoteProtocolError("the body is too long", error_status_hint=413)
     return b"".join(parts)
 
 
-def _written(connection: h11.Connection, reply: Reply, packed: bool, bare: bool, now_ms: int) -> bytes:
+def _written(connection: h11.Connection, reply: Reply, gzipped: bool, head_only: bool, now_ms: int) -> bytes:
     """The bytes of a reply; a truncated one stops in the middle of its body, and one to a HEAD is bare: it has none."""
-    body = _packed(reply.body) if packed else reply.body
+    body = _gzipped(reply.body) if gzipped else reply.body
     headers = [
         ("Date", format_datetime(datetime.fromtimestamp(now_ms // 1000, UTC), usegmt=True)),
         ("Content-Type", reply.content_type),
         ("Content-Length", str(len(body))),
-        *([("Content-Encoding", "gzip")] if packed else []),
+        *([("Content-Encoding", "gzip")] if gzipped else []),
         *([("Allow", "GET")] if reply.status == 405 else []),
         ("Connection", "keep-alive"),
         *reply.headers,
     ]
     start = h11.Response(status_code=reply.status, headers=headers, reason=_REASONS[reply.status])
     head = connection.send(start) or b""
-    if bare:
+    if head_only:
         return head + (connection.send(h11.EndOfMessage()) or b"")
     if reply.broken == "truncated":
         return head + body[: len(body) // 2]
@@ -143,9 +143,9 @@ def _written(connection: h11.Connection, reply: Reply, packed: bool, bare: bool,
     return head + data + (connection.send(h11.EndOfMessage()) or b"")
 
 
-def _packed(body: bytes) -> bytes:
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31)  # level 1: a page of candles in 0.7 ms, to a third
-    return packer.compress(body) + packer.flush()
+def _gzipped(body: bytes) -> bytes:
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 31)  # level 1: a page of candles in 0.7 ms, to a third
+    return compressor.compress(body) + compressor.flush()
 
 
 async def _drip(stream: trio.abc.Stream, written: bytes, wire: Wire) -> None:
@@ -155,7 +155,7 @@ async def _drip(stream: trio.abc.Stream, written: bytes, wire: Wire) -> None:
         await trio.sleep(wire.drip_s())
 
 
-async def _say_nothing(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> None:
+async def _break_off(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> None:
     await trio.lowlevel.checkpoint()
     if reply.broken == "stalled":
         with trio.move_on_after(wire.stall_s()):  # or until the client gives up
@@ -167,7 +167,7 @@ async def _say_nothing(stream: trio.abc.Stream, reply: Reply, wire: Wire) -> Non
         wire.network.reset(transport)
 
 
-async def _say_bad_request(connection: h11.Connection, stream: trio.abc.Stream) -> None:
+async def _send_bad_request(connection: h11.Connection, stream: trio.abc.Stream) -> None:
     headers = [("Content-Length", "0"), ("Connection", "close")]
     head = h11.Response(status_code=400, headers=headers, reason=_REASONS[400])
     written = (connection.send(head) or b"") + (connection.send(h11.EndOfMessage()) or b"")

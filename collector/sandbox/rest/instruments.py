@@ -87,9 +87,8 @@ def _known(source: Source, category: Category, now_ms: int) -> dict[str, Listing
 
 def contract_row(listing: Listing, now_ms: int) -> dict[str, Any]:
     """A linear or inverse instrument."""
-    tick, step = text(1, listing.price_decimals), text(1, listing.volume_decimals)
+    tick = text(1, listing.price_decimals)
     status = cast(Status, listing.status(now_ms))
-    most = listing.daily_volume // 100 + 1
     return {
         "symbol": listing.symbol,
         "contractType": listing.contract,
@@ -107,14 +106,7 @@ def contract_row(listing: Listing, now_ms: int) -> dict[str, Any]:
             "maxPrice": text(listing.base_price * 20, listing.price_decimals),
             "tickSize": tick,
         },
-        "lotSizeFilter": {
-            "maxOrderQty": text(most, listing.volume_decimals),
-            "minOrderQty": step,
-            "qtyStep": step,
-            "postOnlyMaxOrderQty": text(most, listing.volume_decimals),
-            "maxMktOrderQty": text(most // 5 + 1, listing.volume_decimals),
-            "minNotionalValue": "5",
-        },
+        "lotSizeFilter": _lot_size_filter(listing),
         "unifiedMarginTrade": True,
         "fundingInterval": 480,
         "settleCoin": listing.settle,
@@ -127,6 +119,18 @@ def contract_row(listing: Listing, now_ms: int) -> dict[str, Any]:
         "displayName": "",
         "forbidUplWithdrawal": False,
         "symbolId": _symbol_id(listing),
+    }
+
+
+def _lot_size_filter(listing: Listing) -> dict[str, str]:
+    most, decimals = listing.daily_volume // 100 + 1, listing.volume_decimals
+    return {
+        "maxOrderQty": text(most, decimals),
+        "minOrderQty": text(1, decimals),
+        "qtyStep": text(1, decimals),
+        "postOnlyMaxOrderQty": text(most, decimals),
+        "maxMktOrderQty": text(most // 5 + 1, decimals),
+        "minNotionalValue": "5",
     }
 
 

@@ -18,7 +18,7 @@ class Limits:
     ban_prolonged: bool = False
 
 
-class Doorman:
+class RateLimiter:
     """Who may come in. One request more than allowed within the window, and its address is banned."""
 
     def __init__(self, limits: Limits) -> None:

@@ -80,6 +80,9 @@ class StreamCounts:
         elif op == "unsubscribe":
             self.unsubscribes += 1
 
+    def count_fault(self, kind: str) -> None:
+        self.faults[kind] += 1
+
     def pinged(self) -> None:
         self.protocol_pings += 1
 

@@ -17,7 +17,7 @@ from collector.sandbox.market import noise
 from collector.sandbox.market.listing import Category, Row, Source
 from collector.sandbox.market.prices import with_exponents
 from collector.sandbox.stream import pushes
-from collector.sandbox.stream.garbles import falsified, still
+from collector.sandbox.stream.corrupt_frames import untraded, with_wrong_numbers
 from collector.sandbox.stream.rules import StreamRules
 from collector.sandbox.stream.script import Plan, Script
 from collector.sandbox.stream.topics import Topic
@@ -37,7 +37,7 @@ class Push(Generic[Listener]):
 
 
 @attrs.define(eq=False)
-class _Watched(Generic[Listener]):
+class _TopicState(Generic[Listener]):
     """A topic somebody listens to. The candle is the one that will be confirmed next."""
 
     topic: Topic
@@ -62,9 +62,9 @@ class Feed(Generic[Listener]):
         self._rules = rules
         self._script = script or Script()
         self._key = noise.key_of(seed, "confirm")
-        self._watched: dict[tuple[str, str], _Watched[Listener]] = {}
-        self._slots: list[dict[_Watched[Listener], None]] = [{} for _ in range(SLOTS)]
-        self._closing: dict[_End, dict[_Watched[Listener], None]] = {}
+        self._states: dict[tuple[str, str], _TopicState[Listener]] = {}
+        self._slots: list[dict[_TopicState[Listener], None]] = [{} for _ in range(SLOTS)]
+        self._closing: dict[_End, dict[_TopicState[Listener], None]] = {}
         self._due: list[tuple[int, int, Callable[[int], Iterator[Push[Listener]]]]] = []
         self._prepared: tuple[_End | None, int] = (None, 0)
         self._order = count()
@@ -73,30 +73,30 @@ class Feed(Generic[Listener]):
     def join(self, topic: Topic, listener: Listener, now_ms: int, real_s: float) -> Push[Listener] | None:
         """Begin to listen; at once there is a push of the candle in progress."""
         name = (topic.category, topic.text)
-        watched = self._watched.get(name)
-        if watched is None:
-            watched = self._watched[name] = self._watch(topic, now_ms)
-        watched.listeners[listener] = None
-        row = self._row(watched.topic, watched.open_ms, now_ms)
-        if not self._shown(watched, row):
+        state = self._states.get(name)
+        if state is None:
+            state = self._states[name] = self._watch(topic, now_ms)
+        state.listeners[listener] = None
+        row = self._row(state.topic, state.open_ms, now_ms)
+        if not self._shown(state, row):
             return None
-        watched.last, watched.pushed_s = row, real_s
-        return Push(self._text(watched, row, now_ms), (listener,))
+        state.last, state.pushed_s = row, real_s
+        return Push(self._text(state, row, now_ms), (listener,))
 
     def leave(self, topic: Topic, listener: Listener) -> None:
         name = (topic.category, topic.text)
-        watched = self._watched.get(name)
-        if watched is None or listener not in watched.listeners:
+        state = self._states.get(name)
+        if state is None or listener not in state.listeners:
             return
-        del watched.listeners[listener]
-        if not watched.listeners:
-            del self._watched[name]
-            self._forget(watched)
+        del state.listeners[listener]
+        if not state.listeners:
+            del self._states[name]
+            self._forget(state)
 
     @property
     def busy(self) -> bool:
         """Whether there is anything to push."""
-        return bool(self._watched or self._due)
+        return bool(self._states or self._due)
 
     @property
     def next_ms(self) -> int | None:
@@ -118,9 +118,9 @@ class Feed(Generic[Listener]):
         if end is None or self._prepared == (end, len(closing)):
             return
         due_ms = end[0] + self._lag_ms(end)
-        for watched in tuple(closing):
-            if watched.ready is None and watched.end == end:
-                watched.ready = self._row(watched.topic, watched.open_ms, due_ms), self._first(watched.topic, end[0])
+        for state in tuple(closing):
+            if state.ready is None and state.end == end:
+                state.ready = self._row(state.topic, state.open_ms, due_ms), self._first(state.topic, end[0])
                 yield
         self._prepared = (end, len(closing))
 
@@ -136,80 +136,80 @@ class Feed(Generic[Listener]):
         first = beat if self._beat is None else max(self._beat + 1, beat - SLOTS + 1)
         self._beat = beat
         for slot in range(first, beat + 1):
-            for watched in tuple(self._slots[slot % SLOTS]):
-                yield from self._moved(watched, now_ms, real_s)
+            for state in tuple(self._slots[slot % SLOTS]):
+                yield from self._tick(state, now_ms, real_s)
 
-    def _moved(self, watched: _Watched[Listener], now_ms: int, real_s: float) -> Iterator[Push[Listener]]:
+    def _tick(self, state: _TopicState[Listener], now_ms: int, real_s: float) -> Iterator[Push[Listener]]:
         # Past its close a candle waits for its confirmation; past the end of trading nothing comes.
-        if not watched.listeners or now_ms >= min(watched.close_ms, watched.topic.listing.end_ms):
+        if not state.listeners or now_ms >= min(state.close_ms, state.topic.listing.end_ms):
             return
-        row = self._row(watched.topic, watched.open_ms, now_ms)
-        idle = row == watched.last and real_s - watched.pushed_s < self._rules.push_again_s
-        if idle or not self._shown(watched, row):
+        row = self._row(state.topic, state.open_ms, now_ms)
+        idle = row == state.last and real_s - state.pushed_s < self._rules.push_again_s
+        if idle or not self._shown(state, row):
             return
-        watched.last, watched.pushed_s = row, real_s
-        yield Push(self._text(watched, row, now_ms), tuple(watched.listeners))
+        state.last, state.pushed_s = row, real_s
+        yield Push(self._text(state, row, now_ms), tuple(state.listeners))
 
-    def _watch(self, topic: Topic, now_ms: int) -> _Watched[Listener]:
+    def _watch(self, topic: Topic, now_ms: int) -> _TopicState[Listener]:
         open_ms = topic.timeframe.floor(now_ms)
         if now_ms < open_ms + self._lag_ms((open_ms, topic.category)) and open_ms > topic.listing.listed_ms:
             open_ms = topic.timeframe.shift(open_ms, -1)  # the one before it is yet to be confirmed
-        watched: _Watched[Listener] = _Watched(topic, self._slot(topic), open_ms, topic.timeframe.close(open_ms))
-        self._slots[watched.slot][watched] = None
-        self._await_close(watched)
-        return watched
+        state: _TopicState[Listener] = _TopicState(topic, self._slot(topic), open_ms, topic.timeframe.close(open_ms))
+        self._slots[state.slot][state] = None
+        self._await_close(state)
+        return state
 
     def _slot(self, topic: Topic) -> int:
         return int(noise.share(self._key, topic.text) * SLOTS)
 
-    def _await_close(self, watched: _Watched[Listener]) -> None:
+    def _await_close(self, state: _TopicState[Listener]) -> None:
         """See that it is confirmed, also if trading ends before its close; what opens later is no candle."""
-        if watched.open_ms >= watched.topic.listing.end_ms:
+        if state.open_ms >= state.topic.listing.end_ms:
             return
-        end = watched.end
+        end = state.end
         if end not in self._closing:
             self._closing[end] = {}
             self._at(end[0] + self._lag_ms(end), partial(self._close, end))
-        self._closing[end][watched] = None
+        self._closing[end][state] = None
 
     def _close(self, end: _End, due_ms: int) -> Iterator[Push[Listener]]:
-        for watched in self._closing.pop(end, ()):
-            if watched.listeners:
-                yield from self._turned(watched, due_ms)
+        for state in self._closing.pop(end, ()):
+            if state.listeners:
+                yield from self._rollover(state, due_ms)
 
-    def _turned(self, watched: _Watched[Listener], due_ms: int) -> Iterator[Push[Listener]]:
+    def _rollover(self, state: _TopicState[Listener], due_ms: int) -> Iterator[Push[Listener]]:
         """The candle is confirmed, unless a fault has it otherwise, and the next one begins."""
-        topic, open_ms = watched.topic, watched.open_ms
-        final, first = watched.ready or (self._row(topic, open_ms, due_ms), self._first(topic, watched.close_ms))
-        watched.ready = None
-        told = self._shown(watched, final) and not self._script.absent(topic, open_ms)
+        topic, open_ms = state.topic, state.open_ms
+        final, first = state.ready or (self._row(topic, open_ms, due_ms), self._first(topic, state.close_ms))
+        state.ready = None
+        told = self._shown(state, final) and not self._script.absent(topic, open_ms)
         plan = self._script.plan(topic, open_ms) if told else Plan(())
-        watched.open_ms, watched.close_ms = watched.close_ms, topic.timeframe.close(watched.close_ms)
-        self._await_close(watched)
-        opening = self._opening(watched, first, due_ms)
+        state.open_ms, state.close_ms = state.close_ms, topic.timeframe.close(state.close_ms)
+        self._await_close(state)
+        opening = self._opening(state, first, due_ms)
         joined = plan.joined or self._rules.joins(topic.category)
         for delay_ms, wrong in zip(plan.delays_ms, plan.wrong, strict=False):
-            row = falsified(final) if wrong else final
+            row = with_wrong_numbers(final) if wrong else final
             if delay_ms:
-                self._at(due_ms + delay_ms, partial(self._confirmed, watched, row))
+                self._at(due_ms + delay_ms, partial(self._confirmed, state, row))
             else:
-                yield from self._confirmed(watched, row, due_ms, opening if joined else ())
+                yield from self._confirmed(state, row, due_ms, opening if joined else ())
                 opening = () if joined else opening
         if opening:
-            yield Push(pushes.message(topic, opening, due_ms), tuple(watched.listeners))
+            yield Push(pushes.message(topic, opening, due_ms), tuple(state.listeners))
 
-    def _opening(self, watched: _Watched[Listener], row: Row, ts_ms: int) -> tuple[str, ...]:
+    def _opening(self, state: _TopicState[Listener], row: Row, ts_ms: int) -> tuple[str, ...]:
         """The next candle for the first time; none at the end of trading."""
-        watched.last = row
-        return (pushes.entry(row, watched.topic.timeframe, False, ts_ms),) if self._shown(watched, row) else ()
+        state.last = row
+        return (pushes.entry(row, state.topic.timeframe, False, ts_ms),) if self._shown(state, row) else ()
 
     def _confirmed(
-        self, watched: _Watched[Listener], row: Row, ts_ms: int, then: tuple[str, ...] = ()
+        self, state: _TopicState[Listener], row: Row, ts_ms: int, then: tuple[str, ...] = ()
     ) -> Iterator[Push[Listener]]:
-        if watched.listeners:
+        if state.listeners:
             row = with_exponents(row) if self._script.exponents else row
-            entries = (pushes.entry(row, watched.topic.timeframe, True, ts_ms), *then)
-            yield Push(pushes.message(watched.topic, entries, ts_ms), tuple(watched.listeners), 1)
+            entries = (pushes.entry(row, state.topic.timeframe, True, ts_ms), *then)
+            yield Push(pushes.message(state.topic, entries, ts_ms), tuple(state.listeners), 1)
 
     def _row(self, topic: Topic, open_ms: int, now_ms: int) -> Row:
         rows = self._source.rows(topic.listing, topic.timeframe, open_ms, open_ms + 1, now_ms)
@@ -219,11 +219,11 @@ class Feed(Generic[Listener]):
         """A candle as it begins, without a trade; none at the end of trading."""
         return self._row(topic, open_ms, open_ms) if open_ms < topic.listing.end_ms else ""
 
-    def _shown(self, watched: _Watched[Listener], row: Row) -> bool:
-        return bool(row) and not (still(row) and self._script.silent(watched.topic))
+    def _shown(self, state: _TopicState[Listener], row: Row) -> bool:
+        return bool(row) and not (untraded(row) and self._script.silent(state.topic))
 
-    def _text(self, watched: _Watched[Listener], row: Row, now_ms: int) -> str:
-        return pushes.message(watched.topic, [pushes.entry(row, watched.topic.timeframe, False, now_ms)], now_ms)
+    def _text(self, state: _TopicState[Listener], row: Row, now_ms: int) -> str:
+        return pushes.message(state.topic, [pushes.entry(row, state.topic.timeframe, False, now_ms)], now_ms)
 
     def _at(self, due_ms: int, act: Callable[[int], Iterator[Push[Listener]]]) -> None:
         heappush(self._due, (due_ms, next(self._order), act))
@@ -232,7 +232,7 @@ class Feed(Generic[Listener]):
         """The same for all candles that close at an instant in a category, so that they are confirmed in one burst."""
         return self._rules.lag_ms(end[1], noise.share(self._key, str(end[0])))
 
-    def _forget(self, watched: _Watched[Listener]) -> None:
-        self._slots[watched.slot].pop(watched, None)
-        if (closing := self._closing.get(watched.end)) is not None:
-            closing.pop(watched, None)
+    def _forget(self, state: _TopicState[Listener]) -> None:
+        self._slots[state.slot].pop(state, None)
+        if (closing := self._closing.get(state.end)) is not None:
+            closing.pop(state, None)

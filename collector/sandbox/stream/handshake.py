@@ -43,7 +43,7 @@ def refused(status: int) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
-def odd(kind: str, answer: bytes) -> bytes:
+def corrupt_handshake(kind: str, answer: bytes) -> bytes:
     """What is sent to a handshake that a fault hit; `answer` is what accepts it."""
     if kind == "handshake_nonsense":
         return b"\x15\x03\x01\x00\x02\x02\x46SSH-2.0-OpenSSH_9.6\r\n"

@@ -5,24 +5,24 @@ Clients that open every stream there is find them. Pure; see https://bybit-excha
 
 import msgspec
 
-from collector.sandbox.stream.dialect import Heard, Session
-from collector.sandbox.stream.orders import Order
+from collector.sandbox.stream.client_messages import ClientMessage
+from collector.sandbox.stream.session import Response, Session
 
 
 class SilentSession(Session):
     """A dialect of its own for what succeeds. How it refuses is not known, so it does as the other contracts' does."""
 
-    def _ping(self, order: Order, now_ms: int) -> Heard:
-        return _heard(order, {"args": [str(now_ms)], "op": "pong"})
+    def _ping(self, message: ClientMessage, now_ms: int) -> Response:
+        return _response(message, {"args": [str(now_ms)], "op": "pong"})
 
-    def _subscribe(self, order: Order, now_ms: int) -> Heard:
+    def _subscribe(self, message: ClientMessage, now_ms: int) -> Response:
         """Every topic is taken, and none is begun."""
-        topics = {"failTopics": [], "successTopics": order.args}
-        return _heard(order, {"success": True, "conn_id": self.conn_id, "data": topics, "type": "COMMAND_RESP"})
+        topics = {"failTopics": [], "successTopics": message.args}
+        return _response(message, {"success": True, "conn_id": self.conn_id, "data": topics, "type": "COMMAND_RESP"})
 
-    def _unsubscribe(self, order: Order, now_ms: int) -> Heard:
-        return self._subscribe(order, now_ms)
+    def _unsubscribe(self, message: ClientMessage, now_ms: int) -> Response:
+        return self._subscribe(message, now_ms)
 
 
-def _heard(order: Order, reply: dict[str, object]) -> Heard:
-    return Heard(order.op, (msgspec.json.encode(reply).decode(),))
+def _response(message: ClientMessage, reply: dict[str, object]) -> Response:
+    return Response(message.op, (msgspec.json.encode(reply).decode(),))

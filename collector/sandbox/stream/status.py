@@ -5,22 +5,22 @@ does as the contracts' stream does.
 """
 
 from collector.sandbox.maintenance import TOPIC
-from collector.sandbox.stream.dialect import Heard, Session
-from collector.sandbox.stream.orders import Order
+from collector.sandbox.stream.client_messages import ClientMessage
+from collector.sandbox.stream.session import Response, Session
 
 
 class StatusSession(Session):
     """One connection; `listens` while it is subscribed."""
 
-    def _subscribe(self, order: Order, now_ms: int) -> Heard:
-        unknown = next((text for text in order.args if text != TOPIC), None)
+    def _subscribe(self, message: ClientMessage, now_ms: int) -> Response:
+        unknown = next((text for text in message.args if text != TOPIC), None)
         if unknown is not None:
-            return self._no(order, f"error:handler not found,topic:{unknown}")
-        if self.listens and order.args:
-            return self._no(order, f"error:already subscribed,topic:{TOPIC}")
-        self.listens = self.listens or bool(order.args)
-        return Heard("subscribe", (self._done(order),))
+            return self._refuse(message, f"error:handler not found,topic:{unknown}")
+        if self.listens and message.args:
+            return self._refuse(message, f"error:already subscribed,topic:{TOPIC}")
+        self.listens = self.listens or bool(message.args)
+        return Response("subscribe", (self._done(message),))
 
-    def _unsubscribe(self, order: Order, now_ms: int) -> Heard:
-        self.listens = self.listens and TOPIC not in order.args
-        return Heard("unsubscribe", (self._done(order),))
+    def _unsubscribe(self, message: ClientMessage, now_ms: int) -> Response:
+        self.listens = self.listens and TOPIC not in message.args
+        return Response("unsubscribe", (self._done(message),))

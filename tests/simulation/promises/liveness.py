@@ -9,7 +9,7 @@ from collector.core.planning import NEWEST
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import FileReport
 from collector.integrity.gaps import find_gaps
-from collector.sandbox.stream.garbles import falsified
+from collector.sandbox.stream.corrupt_frames import with_wrong_numbers
 from collector.storage.ledger_reading import read_ledger
 from tests.simulation.promises.claims import every_series, traded
 
@@ -63,7 +63,7 @@ def _latest_start_ms(world: "World", series: Series, now_ms: int) -> int:
 def _falsified(foreign: list[bytes], true: list[bytes]) -> int:
     """How many foreign rows are those of a stream that was wrong, and not invented."""
     values = [line.decode().rstrip().split(",") for line in true[1:]]
-    false = {falsified(",".join([each[0], *each[2:]])) for each in values}
+    false = {with_wrong_numbers(",".join([each[0], *each[2:]])) for each in values}
     rows = (row.decode("utf-8", "replace").rstrip().split(",") for row in foreign)
     return sum(",".join([row[0], *row[2:]]) in false for row in rows)
 

@@ -4,10 +4,10 @@ from typing import Protocol
 
 from collector.core.candle import Series
 from collector.core.merging import same_numbers
-from collector.sandbox import Sandbox, curtain
+from collector.sandbox import Sandbox, history_filter
 from collector.sandbox.market.truth import truth
 from collector.sandbox.stream import feed
-from collector.sandbox.stream.garbles import falsified
+from collector.sandbox.stream.corrupt_frames import with_wrong_numbers
 
 
 class Truths(Protocol):
@@ -31,8 +31,8 @@ class TruthsOfTheBox:
         self._true: dict[Series, dict[int, tuple[bytes, ...]]] = {}
         self._false: dict[int, list[bytes]] = {}
         self._said: set[str] = set()
-        feed.falsified = self._falsify  # type: ignore[attr-defined]
-        curtain.falsified = self._say  # type: ignore[attr-defined]
+        feed.with_wrong_numbers = self._falsify  # type: ignore[attr-defined]
+        history_filter.with_wrong_numbers = self._say  # type: ignore[attr-defined]
 
     def is_true(self, series: Series, open_ms: int, line: bytes) -> bool:
         known = self._true.setdefault(series, {})
@@ -47,7 +47,7 @@ class TruthsOfTheBox:
 
     def _say(self, row: str) -> str:
         """What the box uses to make a row that REST revises later; it is noted."""
-        said = falsified(row)
+        said = with_wrong_numbers(row)
         self._said.add(said)
         return said
 
@@ -62,7 +62,7 @@ class TruthsOfTheBox:
         if listing is None:
             return
         now_ms = self._box.clock.now_ms()
-        text = truth(self._box.source, listing, series.timeframe, start_ms, end_ms, now_ms, header=False)
+        text = truth(self._box.source, listing, series.timeframe, start_ms, end_ms, now_ms)
         for line in text.splitlines(keepends=True):
             open_ms = int(line[: line.index(b",")])
             known[open_ms] = (*(each for each in known.get(open_ms, ()) if each != line), line)
@@ -79,7 +79,7 @@ class TruthsOfTheBox:
 
     def _falsify(self, row: str) -> str:
         """What the box uses to make a wrong confirmation; it is noted."""
-        false = falsified(row)
+        false = with_wrong_numbers(row)
         at, numbers = false.split(",", 1)
         self._false.setdefault(int(at), []).append(b"," + numbers.encode())
         return false

@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from collector.sandbox.market.listing import Category, Source
-from collector.sandbox.stream.orders import Order, read_order
+from collector.sandbox.stream.client_messages import ClientMessage, read_message
 from collector.sandbox.stream.rules import StreamRules, letters
 from collector.sandbox.stream.topics import Topic, Unknown, read_topic
 
@@ -21,7 +21,7 @@ _SPOT_WORDS: dict[Unknown, str] = {"interval": "Invalid kline type :[%s]", "symb
 
 
 @attrs.frozen
-class Heard:
+class Response:
     """What follows from it: frames to send, and topics that now begin or end."""
 
     op: str = ""
@@ -62,19 +62,19 @@ class Session:
         self._refuses = refuses
         self._characters = 0
 
-    def hear(self, text: str, now_ms: int) -> Heard:
+    def receive(self, text: str, now_ms: int) -> Response:
         """Take a text; every answer to it, and what it changed. The connection stays open whatever it says."""
         try:
-            order = read_order(text)
+            message = read_message(text)
         except ValueError as error:
-            return self._no(Order("", (), None), str(error))
-        if order.op == "ping":
-            return self._ping(order, now_ms)
-        if order.op == "subscribe":
-            return self._subscribe(order, now_ms)
-        if order.op == "unsubscribe":
-            return self._unsubscribe(order, now_ms)
-        return self._no(order, "error:invalid op")
+            return self._refuse(ClientMessage("", (), None), str(error))
+        if message.op == "ping":
+            return self._ping(message, now_ms)
+        if message.op == "subscribe":
+            return self._subscribe(message, now_ms)
+        if message.op == "unsubscribe":
+            return self._unsubscribe(message, now_ms)
+        return self._refuse(message, "error:invalid op")
 
     def drop(self, topics: Iterable[Topic]) -> None:
         """Forget topics without a word."""
@@ -82,36 +82,36 @@ class Session:
             if self.topics.pop(topic.text, None) is not None:
                 self._characters -= len(topic.text)
 
-    def _ping(self, order: Order, now_ms: int) -> Heard:
-        return Heard("ping", (self._reply(True, "pong", order),))
+    def _ping(self, message: ClientMessage, now_ms: int) -> Response:
+        return Response("ping", (self._reply(True, "pong", message),))
 
-    def _subscribe(self, order: Order, now_ms: int) -> Heard:
+    def _subscribe(self, message: ClientMessage, now_ms: int) -> Response:
         """All of it or, for one bad topic, nothing; the first bad one is named."""
-        if self._spot and len(order.args) > _SPOT_ARGS:
-            return self._no(order, f"args size >{_SPOT_ARGS}")
+        if self._spot and len(message.args) > _SPOT_ARGS:
+            return self._refuse(message, f"args size >{_SPOT_ARGS}")
         begun: dict[str, Topic] = {}  # a topic twice in one request counts once; what the exchange does is not known
-        for text in order.args:
+        for text in message.args:
             topic = read_topic(text, self.category, self._source, now_ms)
             if not isinstance(topic, Topic) or self._refuses(text):
-                return self._no(order, self._unknown(text, topic))
+                return self._refuse(message, self._unknown(text, topic))
             if text not in self.topics:
                 begun[text] = topic
             elif not self._spot:
-                return self._no(order, f"error:already subscribed,topic:{text}")
+                return self._refuse(message, f"error:already subscribed,topic:{text}")
         characters = self._characters + sum(map(len, begun))
         if letters(len(self.topics) + len(begun), characters, self._rules) > self._rules.args_limit:
-            return self._no(order, self._rules.args_refusal)
+            return self._refuse(message, self._rules.args_refusal)
         self.topics |= begun
         self._characters = characters
-        if self._spot and order.args and not begun:
-            return Heard("subscribe")  # seen: silence, and no second stream
-        return Heard("subscribe", (self._done(order),), begun=tuple(begun.values()))
+        if self._spot and message.args and not begun:
+            return Response("subscribe")  # seen: silence, and no second stream
+        return Response("subscribe", (self._done(message),), begun=tuple(begun.values()))
 
-    def _unsubscribe(self, order: Order, now_ms: int) -> Heard:
+    def _unsubscribe(self, message: ClientMessage, now_ms: int) -> Response:
         """Of topics it does not have, nothing is said; what the exchange does is not known."""
-        ended = [self.topics[text] for text in dict.fromkeys(order.args) if text in self.topics]
+        ended = [self.topics[text] for text in dict.fromkeys(message.args) if text in self.topics]
         self.drop(ended)
-        return Heard("unsubscribe", (self._done(order),), ended=tuple(ended))
+        return Response("unsubscribe", (self._done(message),), ended=tuple(ended))
 
     @property
     def _spot(self) -> bool:
@@ -123,16 +123,16 @@ class Session:
             return _SPOT_WORDS[words] % text
         return f"error:handler not found,topic:{text}"
 
-    def _done(self, order: Order) -> str:
-        return self._reply(True, order.op if self._spot else "", order)
+    def _done(self, message: ClientMessage) -> str:
+        return self._reply(True, message.op if self._spot else "", message)
 
-    def _no(self, order: Order, words: str) -> Heard:
-        return Heard(order.op, (self._reply(False, words, order),), refused=True)
+    def _refuse(self, message: ClientMessage, words: str) -> Response:
+        return Response(message.op, (self._reply(False, words, message),), refused=True)
 
-    def _reply(self, success: bool, words: str, order: Order) -> str:
+    def _reply(self, success: bool, words: str, message: ClientMessage) -> str:
         """Linear has a `req_id` always, spot only one that was sent."""
         fields: dict[str, Any] = {"success": success, "ret_msg": words, "conn_id": self.conn_id}
-        if order.req_id is not None or not self._spot:
-            fields["req_id"] = order.req_id or ""
-        fields["op"] = order.op
+        if message.req_id is not None or not self._spot:
+            fields["req_id"] = message.req_id or ""
+        fields["op"] = message.op
         return msgspec.json.encode(fields).decode()

@@ -7,7 +7,7 @@ import pytest
 
 from collector.sandbox import StreamRules
 from collector.sandbox.market.listing import Category
-from collector.sandbox.stream.dialect import Heard, Session
+from collector.sandbox.stream.session import Response, Session
 
 from .asking import MINUTE, NOW, asker
 
@@ -19,11 +19,11 @@ def session(category: Category = "linear", **rules: Any) -> Session:
     return Session(category, BOX.source, StreamRules(**rules), "id-1")
 
 
-def hear(to: Session, now_ms: int = NOW, **said: Any) -> Heard:
-    return to.hear(json.dumps(said), now_ms)
+def receive(to: Session, now_ms: int = NOW, **said: Any) -> Response:
+    return to.receive(json.dumps(said), now_ms)
 
 
-def answer(heard: Heard) -> Any:
+def answer(heard: Response) -> Any:
     (reply,) = heard.replies
     return json.loads(reply)
 
@@ -31,13 +31,13 @@ def answer(heard: Heard) -> Any:
 def refusal(to: Session, *topics: str, now_ms: int = NOW) -> Any:
     """The words with which a request is refused; nothing has become active."""
     before = dict(to.topics)
-    heard = hear(to, now_ms, op="subscribe", args=topics)
+    heard = receive(to, now_ms, op="subscribe", args=topics)
     assert (heard.begun, heard.refused, to.topics) == ((), True, before)
     assert answer(heard)["success"] is False
     return answer(heard)["ret_msg"]
 
 
-def texts(heard: Heard) -> list[str]:
+def texts(heard: Response) -> list[str]:
     return [topic.text for topic in heard.begun]
 
 
@@ -55,7 +55,7 @@ def texts(heard: Heard) -> list[str]:
     ],
 )
 def test_one_answer_per_request_with_these_keys(category: Category, said: dict[str, Any], reply: str) -> None:
-    heard = hear(session(category), op="subscribe", args=[BTC, SOL], **said)
+    heard = receive(session(category), op="subscribe", args=[BTC, SOL], **said)
     assert heard.replies == (reply,)
     assert texts(heard) == [BTC, SOL]
 
@@ -70,14 +70,14 @@ def test_one_answer_per_request_with_these_keys(category: Category, said: dict[s
     ],
 )
 def test_a_pong_calls_itself_ping(category: Category, said: dict[str, Any], reply: str) -> None:
-    assert hear(session(category), op="ping", **said).replies == (reply,)
+    assert receive(session(category), op="ping", **said).replies == (reply,)
 
 
 @pytest.mark.parametrize(("category", "words"), [("linear", ""), ("spot", "unsubscribe")])
 def test_an_unsubscribe_is_answered_likewise(category: Category, words: str) -> None:
     one = session(category)
-    hear(one, op="subscribe", args=[BTC, SOL])
-    heard = hear(one, op="unsubscribe", args=[BTC], req_id="x")
+    receive(one, op="subscribe", args=[BTC, SOL])
+    heard = receive(one, op="unsubscribe", args=[BTC], req_id="x")
     expected = {"success": True, "ret_msg": words, "conn_id": "id-1", "req_id": "x", "op": "unsubscribe"}
     assert answer(heard) == expected
     assert [topic.text for topic in heard.ended] == [BTC]
@@ -105,15 +105,15 @@ def test_spot_has_its_own_words(bad: str, words: str) -> None:
 
 def test_a_topic_it_has_already_is_refused_on_linear_and_stays() -> None:
     one = session()
-    hear(one, op="subscribe", args=[BTC])
+    receive(one, op="subscribe", args=[BTC])
     assert refusal(one, SOL, BTC) == f"error:already subscribed,topic:{BTC}"
     assert list(one.topics) == [BTC]
 
 
 def test_on_spot_it_is_met_with_silence() -> None:
     one = session("spot")
-    hear(one, op="subscribe", args=[BTC])
-    assert hear(one, op="subscribe", args=[BTC]) == Heard("subscribe")
+    receive(one, op="subscribe", args=[BTC])
+    assert receive(one, op="subscribe", args=[BTC]) == Response("subscribe")
 
 
 def test_spot_takes_ten_topics_at_a_time_and_linear_any_number() -> None:
@@ -121,40 +121,40 @@ def test_spot_takes_ten_topics_at_a_time_and_linear_any_number() -> None:
         f"kline.{interval}.BTCUSDT" for interval in ("1", "3", "5", "15", "30", "60", "120", "240", "360", "D", "W")
     ]
     assert refusal(session("spot"), *many) == "args size >10"
-    assert texts(hear(session("spot"), op="subscribe", args=many[:10])) == many[:10]
-    assert texts(hear(session(), op="subscribe", args=many)) == many
+    assert texts(receive(session("spot"), op="subscribe", args=many[:10])) == many[:10]
+    assert texts(receive(session(), op="subscribe", args=many)) == many
 
 
 def test_a_symbol_is_known_from_its_listing_to_its_delisting() -> None:
     coming, going = "kline.1.XRPUSDT", "kline.1.ETHUSDT"
     assert "not found" in refusal(session(), coming)
-    assert texts(hear(session(), NOW + MINUTE, op="subscribe", args=[coming])) == [coming]
-    assert texts(hear(session(), op="subscribe", args=[going])) == [going]
+    assert texts(receive(session(), NOW + MINUTE, op="subscribe", args=[coming])) == [coming]
+    assert texts(receive(session(), op="subscribe", args=[going])) == [going]
     assert "not found" in refusal(session(), going, now_ms=NOW + MINUTE)
 
 
 def test_topics_of_a_connection_may_be_so_many_characters() -> None:
     one = session(args_limit=2 * len(BTC))
-    hear(one, op="subscribe", args=[BTC])
+    receive(one, op="subscribe", args=[BTC])
     assert refusal(one, SOL, "kline.1.SOLUSDT") == StreamRules().args_refusal
-    hear(one, op="subscribe", args=[SOL])
-    hear(one, op="unsubscribe", args=[BTC])
-    assert texts(hear(one, op="subscribe", args=["kline.3.BTCUSDT"])) == ["kline.3.BTCUSDT"]
+    receive(one, op="subscribe", args=[SOL])
+    receive(one, op="unsubscribe", args=[BTC])
+    assert texts(receive(one, op="subscribe", args=["kline.3.BTCUSDT"])) == ["kline.3.BTCUSDT"]
 
 
 def test_the_json_around_topics_may_count_too() -> None:
     limit = 2 * len(BTC) + 5
-    assert texts(hear(session(args_limit=limit), op="subscribe", args=[BTC, SOL]))
+    assert texts(receive(session(args_limit=limit), op="subscribe", args=[BTC, SOL]))
     assert refusal(session(args_limit=limit, args_counted="json", args_refusal="too long"), BTC, SOL) == "too long"
 
 
 @pytest.mark.parametrize("said", [{"op": "auth", "args": ["key", 1662350400000, "signature"]}, {"op": None}, {}])
 def test_other_orders_are_invalid(said: dict[str, Any]) -> None:
-    assert answer(hear(session(), **said))["ret_msg"] == "error:invalid op"
+    assert answer(receive(session(), **said))["ret_msg"] == "error:invalid op"
 
 
 def test_a_ping_may_carry_the_time() -> None:
-    assert answer(hear(session(), op="ping", args=[1672916271846]))["ret_msg"] == "pong"
+    assert answer(receive(session(), op="ping", args=[1672916271846]))["ret_msg"] == "pong"
 
 
 NO_TEXT = "fuzzyStringDecoder: not number or string"
@@ -194,7 +194,7 @@ TOPICS = '{"op": "subscribe", "args": '
 def test_what_cannot_be_read_is_answered_with_what_was_found_and_where(
     text: str, words: str, place: int, near: str
 ) -> None:
-    heard = session().hear(text, NOW)
+    heard = session().receive(text, NOW)
     said = answer(heard)["ret_msg"]
     assert said.startswith(
         f"Failed to decode incoming data:{words}, error found in #{place} byte of ...|{near}|..., bigger context ...|"
@@ -204,7 +204,7 @@ def test_what_cannot_be_read_is_answered_with_what_was_found_and_where(
 
 def test_a_complaint_is_the_one_that_was_seen() -> None:
     text = '{"op": "subscribe", "args": [{"op": "subscribe", "args": ["trade.BTCUSD"]}]}'
-    assert answer(session().hear(text, NOW))["ret_msg"] == (
+    assert answer(session().receive(text, NOW))["ret_msg"] == (
         f"Failed to decode incoming data:op.CmdReq.Args: []string: {NO_TEXT}, error found "
         f'in #10 byte of ...| "args": [{{"op": "su|..., bigger context ...|{text}|...'
     )
@@ -212,7 +212,7 @@ def test_a_complaint_is_the_one_that_was_seen() -> None:
 
 @pytest.mark.parametrize("text", ["null", "{}", '{"op":null}', '{"op":5}'])
 def test_what_can_be_read_and_is_no_order_is_an_invalid_one(text: str) -> None:
-    assert answer(session().hear(text, NOW))["ret_msg"] == "error:invalid op"
+    assert answer(session().receive(text, NOW))["ret_msg"] == "error:invalid op"
 
 
 def test_a_topic_can_be_refused_although_it_is_listed() -> None:

@@ -26,7 +26,7 @@ class Fate:
     after_frames: float = math.inf
 
 
-class StreamMischief(Script):
+class StreamFaultInjector(Script):
     """Faults for the stream.
 
     Args:
@@ -40,7 +40,7 @@ class StreamMischief(Script):
         self._seed = seed
         self._done = done
         self._counted_for: Faults | None = None
-        self._made = 0
+        self._injected = 0
 
     def handshake(self, number: int) -> str | None:
         """What is wrong with the handshake of the numbered connection."""
@@ -67,23 +67,25 @@ class StreamMischief(Script):
     def refuses(self, text: str) -> bool:
         """Whether a listed topic is refused."""
         named = self._current().refused_topics
-        return bool(named) and (text in named or text.rpartition(".")[2] in named) and self.told("refused_topics")
+        return (
+            bool(named) and (text in named or text.rpartition(".")[2] in named) and self.count_fault("refused_topics")
+        )
 
     @property
     def nameless(self) -> bool:
         """Whether a refusal does not say what it is about."""
-        return self._current().refusal_nameless and self.told("refusal_nameless")
+        return self._current().refusal_nameless and self.count_fault("refusal_nameless")
 
     def push(self, connection: int, number: int, text: str) -> str | None:
         """What becomes of the numbered push to the numbered connection."""
-        if not self.garbles:
+        if not self.corrupts:
             return None
         if not self._hits(text[:200]):
             return None
         return self._drawn("push", f"{connection}/{number}")
 
     @property
-    def garbles(self) -> bool:
+    def corrupts(self) -> bool:
         """Whether pushes are to be asked about at all."""
         return any(share for _, share in self._current().kinds("push"))
 
@@ -133,16 +135,16 @@ class StreamMischief(Script):
         for kind, share in kinds:
             number -= share
             if number < 0:
-                return kind if not tell or self.told(kind) else None
+                return kind if not tell or self.count_fault(kind) else None
         return None
 
-    def told(self, kind: str) -> bool:
+    def count_fault(self, kind: str) -> bool:
         """Count a fault that is about to be made; False if there have been enough since they were set."""
         faults = self._current()
         if faults is not self._counted_for:
-            self._counted_for, self._made = faults, 0
-        if faults.stream_times is not None and self._made >= faults.stream_times:
+            self._counted_for, self._injected = faults, 0
+        if faults.stream_times is not None and self._injected >= faults.stream_times:
             return False
-        self._made += 1
+        self._injected += 1
         self._done(kind)
         return True

@@ -16,7 +16,7 @@ _TELLING = 3  # candles of another interval, at least: fewer could be honest one
 
 
 @attrs.frozen
-class Scene:
+class PageContext:
     """Where a page comes from: what other pages can be made of."""
 
     source: Source
@@ -24,66 +24,66 @@ class Scene:
     asked: Asked
 
 
-def twisted(kind: str, page: Page, scene: Scene) -> Page:
+def corrupt_page(kind: str, page: Page, context: PageContext) -> Page:
     """The page as the fault makes it."""
-    return _TWISTS[kind](page, scene)
+    return _CORRUPTIONS[kind](page, context)
 
 
-def _wrong_symbol(page: Page, scene: Scene) -> Page:
+def _wrong_symbol(page: Page, context: PageContext) -> Page:
     others = [
         listing
-        for listing in scene.source.listings(scene.asked.listing.category).values()
-        if listing.symbol != page.symbol and listing.listed_ms < scene.now_ms
+        for listing in context.source.listings(context.asked.listing.category).values()
+        if listing.symbol != page.symbol and listing.listed_ms < context.now_ms
     ]
     if not others or not page.rows:
         return attrs.evolve(page, symbol=page.symbol + "X")
     start, end = _at(page.rows[-1]), _at(page.rows[0]) + 1
-    rows = scene.source.rows(others[0], page.timeframe, start, end, scene.now_ms)
+    rows = context.source.rows(others[0], page.timeframe, start, end, context.now_ms)
     return attrs.evolve(page, symbol=others[0].symbol, rows=rows[::-1])
 
 
-def _wrong_category(page: Page, scene: Scene) -> Page:
+def _wrong_category(page: Page, context: PageContext) -> Page:
     return attrs.evolve(page, category="spot" if page.category != "spot" else "linear")
 
 
-def _wrong_interval(page: Page, scene: Scene) -> Page:
+def _wrong_interval(page: Page, context: PageContext) -> Page:
     names = list(TIMEFRAMES)
     here = names.index(page.timeframe.name)
     other = TIMEFRAMES[names[here + 1] if here == 0 else names[here - 1]]
     if not page.rows:
         return page
     end = page.timeframe.close(_at(page.rows[0]))
-    start = max(_at(page.rows[-1]), other.shift(other.floor(end), -scene.asked.limit))
+    start = max(_at(page.rows[-1]), other.shift(other.floor(end), -context.asked.limit))
     start = min(start, other.shift(other.floor(end), -_TELLING))
-    rows = scene.source.rows(scene.asked.listing, other, start, end, scene.now_ms)
+    rows = context.source.rows(context.asked.listing, other, start, end, context.now_ms)
     return attrs.evolve(page, rows=rows[::-1])
 
 
-def _unsorted(page: Page, scene: Scene) -> Page:
+def _unsorted(page: Page, context: PageContext) -> Page:
     middle = len(page.rows) // 2
     return attrs.evolve(page, rows=page.rows[middle:] + page.rows[:middle])
 
 
-def _duplicate(page: Page, scene: Scene) -> Page:
+def _duplicate(page: Page, context: PageContext) -> Page:
     middle = len(page.rows) // 2
     return attrs.evolve(page, rows=page.rows[: middle + 1] + page.rows[middle:])
 
 
-def _off_grid(page: Page, scene: Scene) -> Page:
+def _off_grid(page: Page, context: PageContext) -> Page:
     return _with_row(page, lambda fields: [str(int(fields[0]) + 1000), *fields[1:]])
 
 
-def _too_many_rows(page: Page, scene: Scene) -> Page:
+def _too_many_rows(page: Page, context: PageContext) -> Page:
     """Older candles than asked for follow, until there are more than the limit."""
     if not page.rows:
         return page
     oldest = _at(page.rows[-1])
-    first = page.timeframe.shift(oldest, -(scene.asked.limit - len(page.rows) + 5))
-    older = scene.source.rows(scene.asked.listing, page.timeframe, first, oldest, scene.now_ms)
+    first = page.timeframe.shift(oldest, -(context.asked.limit - len(page.rows) + 5))
+    older = context.source.rows(context.asked.listing, page.timeframe, first, oldest, context.now_ms)
     return attrs.evolve(page, rows=page.rows + older[::-1])
 
 
-def _high_below_low(page: Page, scene: Scene) -> Page:
+def _high_below_low(page: Page, context: PageContext) -> Page:
     """In the first candle whose high and low differ; if there is none, the high of the middle one becomes 0."""
     for place, row in enumerate(page.rows):
         fields = row.split(",")
@@ -93,15 +93,15 @@ def _high_below_low(page: Page, scene: Scene) -> Page:
     return _with_row(page, lambda fields: [*fields[:2], "0", *fields[3:]])
 
 
-def _not_a_number(page: Page, scene: Scene) -> Page:
+def _not_a_number(page: Page, context: PageContext) -> Page:
     return _with_row(page, lambda fields: [*fields[:4], "NaN", *fields[5:]])
 
 
-def _outside(page: Page, scene: Scene) -> Page:
+def _outside(page: Page, context: PageContext) -> Page:
     """The oldest candle is one from a hundred candles earlier."""
 
     def moved(fields: list[str]) -> list[str]:
-        return [str(page.timeframe.shift(int(fields[0]), -100 - scene.asked.limit)), *fields[1:]]
+        return [str(page.timeframe.shift(int(fields[0]), -100 - context.asked.limit)), *fields[1:]]
 
     return _with_row(page, moved, len(page.rows) - 1)
 
@@ -119,7 +119,7 @@ def _at(row: Row) -> int:
     return int(row.partition(",")[0])
 
 
-_TWISTS: dict[str, Callable[[Page, Scene], Page]] = {
+_CORRUPTIONS: dict[str, Callable[[Page, PageContext], Page]] = {
     "wrong_symbol": _wrong_symbol,
     "wrong_category": _wrong_category,
     "wrong_interval": _wrong_interval,

@@ -12,17 +12,17 @@ from collector.core.spans import Spans
 from collector.sandbox.faults import Faults
 from collector.sandbox.market import noise
 from collector.sandbox.market.listing import Category, Listing, Row, Selection, Source
-from collector.sandbox.stream.garbles import falsified
+from collector.sandbox.stream.corrupt_frames import with_wrong_numbers
 
 _UNFINAL_MS = 2000  # how long before its close a late candle stands still, when it is shown unfinal
 
 
-def unseen(fault: str, candles: int) -> None:
+def ignore(fault: str, candles: int) -> None:
     """Tells nobody."""
 
 
 @attrs.frozen
-class Curtain:
+class HistoryFilter:
     """A source behind the faults that concern what exists. The truth is what it shows without what will pass.
 
     `show` is told the name of a fault and of how many candles it was made.
@@ -32,7 +32,7 @@ class Curtain:
     faults: Faults
     seed: int
     passing: bool = True  # lag, and rows that are wrong or spoiled
-    show: Callable[[str, int], None] = unseen
+    show: Callable[[str, int], None] = ignore
 
     def listings(self, category: Category) -> dict[str, Listing]:
         return self.source.listings(category)
@@ -69,7 +69,7 @@ class Curtain:
             return rows
         if self.faults.holes or self.faults.hole_share:
             there = [row for row in rows if not self._absent(listing, timeframe, _at(row), now_ms)]
-            self._made("hole_share" if self.faults.hole_share else "holes", len(rows) - len(there))
+            self._count("hole_share" if self.faults.hole_share else "holes", len(rows) - len(there))
             rows = there
         if self.passing and self.faults.rest_lag_ms:
             rows = self._lagging(rows, listing, timeframe, now_ms)
@@ -80,12 +80,12 @@ class Curtain:
     def _spoiled(self, rows: list[Row], listing: Listing, timeframe: Timeframe) -> list[Row]:
         """What will never have a sound row is no part of the truth."""
         spoiled = {row for row in rows if self.faults.spoils(listing.symbol, timeframe, _at(row))}
-        self._made("spoiled", len(spoiled))
+        self._count("spoiled", len(spoiled))
         if not self.passing:
             return [row for row in rows if row not in spoiled]
         return [_with_a_price_of_0(row) if row in spoiled else row for row in rows]
 
-    def _made(self, fault: str, times: int) -> None:
+    def _count(self, fault: str, times: int) -> None:
         if times:
             self.show(fault, times)
 
@@ -102,7 +102,7 @@ class Curtain:
             return _with_a_price_of_0(row)
         if 1 - drawn <= faults.rest_wrong and (faults.rest_wrong_ms is None or age_ms < faults.rest_wrong_ms):
             self.show("rest_wrong", 1)
-            return falsified(row)
+            return with_wrong_numbers(row)
         return row
 
     def _absent(self, listing: Listing, timeframe: Timeframe, open_ms: int, now_ms: int) -> bool:
@@ -125,7 +125,7 @@ class Curtain:
             if self.faults.lag_unfinal:
                 then_ms = max(open_ms, close_ms - _UNFINAL_MS)
                 shown += self.source.rows(listing, timeframe, open_ms, open_ms + 1, then_ms)
-        self._made("rest_lag_ms", late)
+        self._count("rest_lag_ms", late)
         return shown
 
 

@@ -14,15 +14,15 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from collector.sandbox.stream.pushes import frame
 
 _CHUNK = 65_536
-_LONGEST = 1 << 20  # of one message; 21,000 characters of topics are the most that make sense
-_FAREWELL_S = 1.0
+_MAX_MESSAGE = 1 << 20  # of one message; 21,000 characters of topics are the most that make sense
+_DRAIN_S = 1.0
 _GOING_AWAY = 1001
 # How far away the exchange is at least. Some clients note what they have asked for only after they have sent it, and
 # fail when the answer is there before.
-_AWAY_S = 0.005
+_LATENCY_S = 0.005
 
 
-class Line:
+class Connection:
     """An open connection.
 
     Args:
@@ -48,18 +48,18 @@ class Line:
         self._filled = trio.Event()
         self._emptied = trio.Event()
         self._scope = trio.CancelScope()
-        self._heard: list[str] = []
+        self._parts: list[str] = []
 
     @property
     def closed(self) -> bool:
         """Whether what is put here still has a chance to arrive."""
         return self._scope.cancel_called or self.muted
 
-    def say(self, text: str) -> None:
+    def send_text(self, text: str) -> None:
         """Send a text; never waits."""
-        self.put(frame(text.encode()))
+        self.send(frame(text.encode()))
 
-    def put(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send whole frames; never waits. The connection is cut if too much waits already."""
         if self.closed:
             return
@@ -76,25 +76,29 @@ class Line:
 
     def close(self) -> None:
         """End the connection with a word: the client answers it, and nothing else is sent."""
-        self.put(self._websocket.send(CloseConnection(_GOING_AWAY, "going away")))
+        self.send(self._websocket.send(CloseConnection(_GOING_AWAY, "going away")))
+        self.mute()
+
+    def mute(self) -> None:
+        """Keeps the connection open in silence: neither texts nor pongs are sent."""
         self.muted = True
 
-    async def run(self, hear: Callable[[str], None], pinged: Callable[[], None]) -> None:
+    async def run(self, on_text: Callable[[str], None], on_ping: Callable[[], None]) -> None:
         """Read and write until either side ends it. Does not close the stream.
 
         Args:
             hear: takes every text the client sends.
             pinged: told of every ping of the protocol, which is answered here.
         """
-        self._hear, self._pinged = hear, pinged
+        self._on_text, self._on_ping = on_text, on_ping
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write)
                 await self._read()
-                await self._farewell()
+                await self._drain()
                 nursery.cancel_scope.cancel()
 
-    async def eased(self) -> None:
+    async def drained(self) -> None:
         """Return when nothing waits to be sent."""
         while self.unsent and not self._scope.cancel_called:
             await self._emptied.wait()
@@ -120,7 +124,7 @@ class Line:
     async def _read(self) -> None:
         while True:
             for event in self._websocket.events():
-                if not self._take(event):
+                if not self._handle(event):
                     return
                 await trio.lowlevel.checkpoint()  # one request may take long, and a client may send many at once
             try:
@@ -129,36 +133,36 @@ class Line:
                 return
             if not data:
                 return
-            await trio.sleep(_AWAY_S)
+            await trio.sleep(_LATENCY_S)
             self._websocket.receive_data(data)
 
-    def _take(self, event: Event) -> bool:
+    def _handle(self, event: Event) -> bool:
         """False if that was the last of the client."""
         if isinstance(event, TextMessage | BytesMessage):
-            return self._gather(event)
+            return self._add_part(event)
         if isinstance(event, Ping):
-            self._pinged()
-            self.put(self._websocket.send(event.response()))
+            self._on_ping()
+            self.send(self._websocket.send(event.response()))
         elif isinstance(event, CloseConnection):
             self.ended_by = "closed"
             if self._websocket.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-                self.put(self._websocket.send(event.response()))
+                self.send(self._websocket.send(event.response()))
             return False
         return True
 
-    def _gather(self, event: TextMessage | BytesMessage) -> bool:
+    def _add_part(self, event: TextMessage | BytesMessage) -> bool:
         part = event.data if isinstance(event, TextMessage) else bytes(event.data).decode(errors="replace")
-        self._heard.append(part)
-        if sum(map(len, self._heard)) > _LONGEST:
-            self.put(self._websocket.send(CloseConnection(1009, "message too long")))
+        self._parts.append(part)
+        if sum(map(len, self._parts)) > _MAX_MESSAGE:
+            self.send(self._websocket.send(CloseConnection(1009, "message too long")))
             return False
         if event.message_finished:
-            text = "".join(self._heard)
-            self._heard.clear()
+            text = "".join(self._parts)
+            self._parts.clear()
             if not self.muted:
-                self._hear(text)
+                self._on_text(text)
         return True
 
-    async def _farewell(self) -> None:
-        with trio.move_on_after(_FAREWELL_S):
-            await self.eased()
+    async def _drain(self) -> None:
+        with trio.move_on_after(_DRAIN_S):
+            await self.drained()

@@ -15,15 +15,15 @@ _TOLD = '"ts":'
 _TIMES = re.compile(r'("(?:start|end|timestamp|ts)":)(\d+)')
 
 
-def still(row: Row) -> bool:
+def untraded(row: Row) -> bool:
     """Whether nobody traded."""
     return not row.split(",")[5].strip("0.")
 
 
-def falsified(row: Row) -> Row:
+def with_wrong_numbers(row: Row) -> Row:
     """Another candle that could be true: it closes elsewhere, with twice the volume, or with a trade at last."""
     at, opened, high, low, close, volume, turnover = row.split(",")
-    if still(row):
+    if untraded(row):
         return ",".join([at, opened, high, low, close, "1", close])
     return ",".join([at, opened, high, low, high if close != high else low, _doubled(volume), _doubled(turnover)])
 
@@ -37,22 +37,22 @@ def _doubled(number: str) -> str:
     return f"{twice[: -len(rest)]}.{twice[-len(rest) :]}"
 
 
-def garbled_frame(kind: str, text: str, honest: bytes) -> bytes:
+def corrupt_frame(kind: str, text: str, honest: bytes) -> bytes:
     """What is sent for a push that a fault hit; `honest` is its frame."""
     if kind == "push_binary":
         return frame(text.encode(), BINARY)
-    wrong = frame(garbled(kind.removeprefix("push_"), text).encode())
+    wrong = frame(corrupt_push(kind.removeprefix("push_"), text).encode())
     return wrong + honest if kind in _BESIDE else wrong
 
 
-def garbled(kind: str, text: str) -> str:
+def corrupt_push(kind: str, text: str) -> str:
     """A push as a fault makes it.
 
     Args:
         kind: `malformed` is not JSON, `incomplete` lacks a field, `mistyped` has one of another type, `unknown` is no
             push of candles at all, and `future` and `beyond` confirm a candle that has not come.
     """
-    return _GARBLES[kind](text)
+    return _CORRUPTIONS[kind](text)
 
 
 def _incomplete(text: str) -> str:
@@ -92,7 +92,7 @@ def _malformed(text: str) -> str:
     return text[: len(text) * 2 // 3]
 
 
-_GARBLES: dict[str, Callable[[str], str]] = {
+_CORRUPTIONS: dict[str, Callable[[str], str]] = {
     "malformed": _malformed,
     "incomplete": _incomplete,
     "mistyped": _mistyped,

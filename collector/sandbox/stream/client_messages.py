@@ -16,7 +16,7 @@ _FIELDS = {"op": "Op", "req_id": "ReqId", "args": "Args: []string"}
 
 
 @attrs.frozen
-class Order:
+class ClientMessage:
     """What a client said, understood."""
 
     op: str
@@ -24,7 +24,7 @@ class Order:
     req_id: str | None
 
 
-def read_order(text: str) -> Order:
+def read_message(text: str) -> ClientMessage:
     """What a client said; `null` is an order without anything in it.
 
     Arguments are topics only where topics are asked for: a ping may carry the time, and `auth` does carry a number.
@@ -32,22 +32,24 @@ def read_order(text: str) -> Order:
     Raises:
         ValueError: it is not JSON, or not such an object; the message is the exchange's.
     """
-    said = _read_object(text)
-    op, req_id = said.get("op"), said.get("req_id")
-    order = Order(_read_text(op, "op", text), (), None if req_id is None else _read_text(req_id, "req_id", text))
-    if order.op not in ("subscribe", "unsubscribe"):
-        return order
-    return attrs.evolve(order, args=tuple(_read_topics(said.get("args"), text)))
+    fields = _read_object(text)
+    op, req_id = fields.get("op"), fields.get("req_id")
+    message = ClientMessage(
+        _read_text(op, "op", text), (), None if req_id is None else _read_text(req_id, "req_id", text)
+    )
+    if message.op not in ("subscribe", "unsubscribe"):
+        return message
+    return attrs.evolve(message, args=tuple(_read_topics(fields.get("args"), text)))
 
 
 def _read_object(text: str) -> dict[str, Any]:
     try:
-        said = msgspec.json.decode(text)
+        fields = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ValueError(_no_object(text)) from error
-    if not isinstance(said, dict | None):
+    if not isinstance(fields, dict | None):
         raise ValueError(_no_object(text))
-    return said or {}
+    return fields or {}
 
 
 def _read_topics(args: object, text: str) -> Iterator[str]:
@@ -55,7 +57,7 @@ def _read_topics(args: object, text: str) -> Iterator[str]:
         yield from (_read_text(arg, "args", text) for arg in args)
     elif args is not None:
         at = _value_at("args", text)
-        raise ValueError(_complaint(f"op.CmdReq.{_FIELDS['args']}: decode slice: expect [ or n, but found ", text, at))
+        raise ValueError(_unexpected(f"op.CmdReq.{_FIELDS['args']}: decode slice: expect [ or n, but found ", text, at))
 
 
 def _read_text(value: object, field: str, text: str) -> str:
@@ -65,7 +67,7 @@ def _read_text(value: object, field: str, text: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     words = f"op.CmdReq.{_FIELDS[field]}: fuzzyStringDecoder: not number or string"
-    raise ValueError(_failed(words, text, _value_at(field, text)))
+    raise ValueError(_decode_error(words, text, _value_at(field, text)))
 
 
 def _value_at(field: str, text: str) -> int:
@@ -79,12 +81,12 @@ def _no_object(text: str) -> str:
     start = _next_token(text, 0)
     inside = _next_token(text, start + 1)
     if text[start : start + 1] not in ("{", "n"):
-        return _complaint("readObjectStart: expect { or n, but found ", text, start)
+        return _unexpected("readObjectStart: expect { or n, but found ", text, start)
     if text[start] == "n" and text[start : start + 4] != "null":
-        return _failed("skipThreeBytes: expect ull", text, start + 2)
+        return _decode_error("skipThreeBytes: expect ull", text, start + 2)
     if text[start] == "{" and text[inside : inside + 1] != '"':
-        return _complaint('op.CmdReq.readFieldHash: expect ", but found ', text, inside)
-    return _complaint("op.CmdReq.isObjectEnd: object ended prematurely, unexpected char ", text, _broken_at(text))
+        return _unexpected('op.CmdReq.readFieldHash: expect ", but found ', text, inside)
+    return _unexpected("op.CmdReq.isObjectEnd: object ended prematurely, unexpected char ", text, _broken_at(text))
 
 
 def _next_token(text: str, at: int) -> int:
@@ -101,12 +103,12 @@ def _broken_at(text: str) -> int:
     return len(text)
 
 
-def _complaint(words: str, text: str, at: int) -> str:
+def _unexpected(words: str, text: str, at: int) -> str:
     """One that names what it has found; beyond the end it is a zero, and nothing has been read."""
-    return _failed(words + (text[at : at + 1] or "\x00"), text, min(at + 1, len(text)))
+    return _decode_error(words + (text[at : at + 1] or "\x00"), text, min(at + 1, len(text)))
 
 
-def _failed(words: str, text: str, read: int) -> str:
+def _decode_error(words: str, text: str, read: int) -> str:
     """One with the text around the place up to which it was read, ten letters either way, and then fifty."""
     near, around = (text[max(0, read - far) : read + far] for far in (10, 50))
     place = f"error found in #{min(read, 10)} byte of ...|{near}|..., bigger context ...|{around}|..."
