@@ -12,7 +12,7 @@ from collector.core.candle import DAY_MS, Series, timeframe
 from collector.integrity.demand import Demand
 from collector.sandbox import Sandbox
 from collector.settings.settings import Settings
-from tests.commands.test_commands import Said, complaints, say
+from tests.commands.command_line import Said, complaints, say
 from tests.support.market import market, served, settings_for
 
 __all__ = ["say"]  # a fixture

@@ -9,7 +9,7 @@ import pytest
 
 from collector.sandbox import Faults, Hole, Sandbox
 from collector.settings.settings import Settings
-from tests.commands.test_commands import Said, complaints, say
+from tests.commands.command_line import Said, complaints, say
 from tests.support.defects import changed
 from tests.support.market import market, served, settings_for
 

@@ -1,0 +1,171 @@
+"""The command `check`."""
+
+import json
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+
+from collector.core.rows import HEADER
+from collector.sandbox import Faults, Sandbox, open_sandbox
+from tests.campaign.counting import hang_bell
+from tests.campaign.process import command, heard, open_collector, variables
+from tests.commands.command_line import PATIENCE_S, Command, complaints, report_of
+from tests.support.market import fetch, market, settings_for
+
+
+async def test_an_interrupted_check_tells_what_it_has_found_and_ends_with_status_130(tmp_path: Path) -> None:
+    exchange = market()
+    bell = hang_bell(exchange)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path)
+        await fetch(settings)
+        (settings.data_dir / "BTCUSDT_5.csv").write_bytes(b"torn")
+        box.faults = Faults(latency_ms=60_000)
+        asked = box.counts.requests
+        async with open_collector(settings, "check", "--against-exchange", "all") as process:
+            with trio.fail_after(PATIENCE_S):
+                await bell.reached(asked + 1)
+                process.send_signal(signal.SIGINT)
+                said = await heard(process)
+                assert await process.wait() == 130
+    assert "Traceback" not in said
+    assert "2 files with 240 rows checked: 1 with issues" in said
+    assert report_of(tmp_path)["files_with_issues"] == 1
+
+
+def test_check_of_what_was_collected_finds_nothing(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, timeframes=["15", "60"])
+    say(settings, "fetch")
+    status, out, err = say(settings, "check", "--against-exchange", "3")
+    assert (status, out) == (0, "")
+    assert complaints(err)[0].startswith("2 files with 1,200 rows checked: nothing is wrong; 0 of ")
+    assert report_of(tmp_path)["files_checked"] == 2
+
+
+def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:5], *lines[6:9], lines[8], *lines[9:]]))
+    (tmp_path / "candles" / "foo\x1b[2J.csv").write_text("x")
+    status, out, err = say(settings, "check")
+    assert status == 1
+    assert [line.rpartition("(")[2] for line in out.splitlines()[1:]] == ["duplicate)", "pending)"]
+    assert "foo?[2J.csv: its name" in out
+    assert complaints(err)[0] == "2 files with 240 rows checked: 2 with issues"
+    status, out, _ = say(settings, "check", "--json", "--symbols", "BTCUSDT")
+    found = json.loads(out)
+    assert status == 1
+    assert list(found["issues"]) == ["BTCUSDT_60.csv"]
+    assert (found["total_gaps"], found["total_duplicates"]) == (1, 1)
+    assert report_of(tmp_path) == {"checked_at": report_of(tmp_path)["checked_at"], **found}
+
+
+def test_check_says_that_the_ledger_cannot_be_read(say: Command, tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    (settings.data_dir / ".collector").mkdir(parents=True)
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
+    (settings.data_dir / ".collector" / "ledger.db").write_bytes(b"no database" * 1000)
+    status, out, err = say(settings, "check")
+    assert (status, out.count("\n")) == (1, 1)
+    assert "could not be read" in out
+    assert complaints(err)[0].endswith("nothing is wrong in them; the ledger cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        (slice(20, None), "before row 0: 20 candles are missing, 2024-05-05 12:00:00 to 2024-05-06 07:00:00 (pending)"),
+        (
+            slice(-20),
+            "after the last row: 20 candles are missing, 2024-05-14 16:00:00 to 2024-05-15 11:00:00 (pending)",
+        ),
+        (slice(0), "240 candles are missing, 2024-05-05 12:00:00 to 2024-05-15 11:00:00 (pending)"),
+        (None, "there is no such file"),
+    ],
+)
+def test_check_misses_what_was_held_though_the_rows_that_are_left_are_right(
+    say: Command, box: Sandbox, tmp_path: Path, keep: slice | None, told: str
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    if keep is None:
+        path.unlink()
+    else:
+        path.write_bytes(b"".join([header, *lines[keep]]))
+    status, out, err = say(settings, "check")
+    assert (status, out.splitlines()[0]) == (1, f"BTCUSDT_60.csv: {told}")
+    assert ": 1 with issues" in complaints(err)[0]
+    say(settings, "repair")
+    assert say(settings, "check")[0] == 0
+
+
+def test_check_against_the_exchange_names_what_differs(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[-1] = lines[-1].rpartition(b",")[0] + b",1\n"
+    path.write_bytes(b"".join(lines))
+    assert say(settings, "check")[0] == 0
+    status, out, _ = say(settings, "check", "--against-exchange", "1", "--seed", "1")
+    assert status == 1
+    assert out.startswith("BTCUSDT_60 2024-05-15 11:00:00: stored is ")
+    status, out, _ = say(settings, "check", "--against-exchange", "1", "--seed", "1", "--json")
+    audit = json.loads(out)["against_exchange"]
+    assert (status, audit["seed"], audit["requests"], audit["difference_count"]) == (1, 1, 1, 1)
+    assert audit["differences"][0]["series"] == "BTCUSDT_60"
+    gone = settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1)
+    assert say(gone, "check", "--against-exchange", "1")[0] == 3
+
+
+def test_what_a_check_found_in_the_files_is_told_when_the_exchange_cannot_be_asked(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = tmp_path / "candles" / "BTCUSDT_60.csv"
+    path.write_bytes(path.read_bytes()[:-1])
+    gone = settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1)
+    status, out, err = say(gone, "check", "--against-exchange", "1")
+    assert (status, report_of(tmp_path)["files_with_issues"]) == (3, 1)
+    assert out.startswith("BTCUSDT_60.csv: ")
+    assert "1 with issues" in complaints(err)[0]
+
+
+def test_check_of_an_empty_directory_says_so_and_of_none_ends_with_status_2(say: Command, tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path)
+    assert say(settings, "check")[0] == 2
+    settings.data_dir.mkdir()
+    status, out, err = say(settings, "check")
+    assert (status, out) == (2, "")
+    assert complaints(err) == [f"[storage] data_dir: no candle file is stored in {settings.data_dir}"]
+
+
+def test_check_shows_the_first_files_and_counts_the_others(say: Command, tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    settings.data_dir.mkdir()
+    for number in range(50):
+        (settings.data_dir / f"A{number}USDT_1.csv").write_bytes(b"x\n" * 1000)
+    status, out, _ = say(settings, "check", keep_reports="2")
+    assert status == 1
+    assert len(out.splitlines()) == 41
+    assert out.splitlines()[-1] == "and 10 more files; the report has them all"
+    for _ in range(2):
+        say(settings, "check", keep_reports="2")
+    assert len(list((tmp_path / "logs" / "integrity_reports").iterdir())) == 2
+
+
+def test_where_nobody_can_be_told_anything_the_status_still_says_it(tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
+    closed = f"exec {shlex.join(command('check'))} <&- >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", closed], env=variables(settings), check=False).returncode == 0

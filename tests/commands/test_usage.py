@@ -1,0 +1,208 @@
+"""Usage: options, settings and what they ask for; interrupts; what each command says of itself."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+
+from collector.commands.options import Options, with_options
+from collector.core.rows import HEADER
+from collector.errors import SettingsError
+from collector.sandbox import Faults, Sandbox
+from tests.campaign.truth import differences
+from tests.commands.command_line import ROOT, Command, complaints, report_of
+from tests.support.market import KLINE, market, served, settings_for
+
+
+def test_a_symbol_that_does_not_exist_is_named_and_nothing_is_collected(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    status, _, err = say(settings_for(box.url, tmp_path, symbols=["NOSUCHUSDT"]), "fetch")
+    assert status == 2
+    (sentence,) = complaints(err)
+    assert "NOSUCHUSDT" in sentence
+    assert "symbols" in sentence
+
+
+def test_beside_a_symbol_that_does_not_exist_the_others_are_collected(
+    say: Command, box: Sandbox, tmp_path: Path
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    status, _, err = say(settings, "fetch", "--symbols", "BTCUSDT,NOSUCHUSDT")
+    assert status == 1
+    assert "not listed by the exchange: NOSUCHUSDT" in complaints(err)
+    assert differences(box, settings) == []
+
+
+def test_what_did_not_come_is_said_also_when_only_warnings_are_wanted(say: Command, tmp_path: Path) -> None:
+    with served(market()) as box:
+        box.faults = Faults(http_5xx=1.0, paths=(KLINE,))
+        settings = settings_for(box.url, tmp_path, bulk_max_retries=1)
+        status, _, err = say(settings, "fetch", "--quiet")
+    assert status == 1
+    assert any(line.startswith("still missing: ") for line in complaints(err))
+    assert "retries" not in err
+
+
+def test_live_without_the_stream_is_refused_since_nothing_would_ever_come(say: Command, tmp_path: Path) -> None:
+    status, _, err = say(None, "run", "--mode", "live", "--no-websocket")
+    assert status == 2
+    assert complaints(err) == ["[collection] mode: live is what the stream brings, and enable_websocket is off"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_first_line_says_which_file_and_directories_were_taken(
+    say: Command, box: Sandbox, tmp_path: Path, is_there: bool
+) -> None:
+    if is_there:
+        (tmp_path / "settings.ini").write_text("[storage]\nlogs_dir = elsewhere\n")
+    options = ["--rest-url", box.url, "--data-dir", "candles", "--symbols", "BTCUSDT", "--timeframes", "D"]
+    _, _, err = say(None, "fetch", *options)
+    settings, logs_dir = (
+        (tmp_path / "settings.ini", tmp_path / "elsewhere") if is_there else ("none", tmp_path / "logs")
+    )
+    first = err.splitlines()[0]
+    assert first.endswith(f"started settings={settings} data_dir={tmp_path}/candles logs_dir={logs_dir}")
+
+
+def test_more_days_than_the_limit_leaves_are_said_to_be_cut(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, limit_to_50_entries=True)
+    for days, cut in (("1", False), ("100", True)):
+        status, _, err = say(settings, "fetch", "--timeframes", "60", "--days", days)
+        assert status == 0
+        assert ("more days than limit_to_50_entries keeps" in err) == cut
+    assert len((settings.data_dir / "BTCUSDT_60.csv").read_text().splitlines()) == 51
+
+
+@pytest.mark.parametrize("arguments", ["check", "gaps", "repair --dry-run", "fetch"])
+def test_a_variable_that_is_no_setting_is_warned_of_by_every_command(
+    say: Command, box: Sandbox, tmp_path: Path, arguments: str
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    settings.data_dir.mkdir(exist_ok=True)
+    _, _, err = say(settings, *arguments.split(), data_dirs="elsewhere")
+    assert "COLLECTOR_DATA_DIRS is not a setting; did you mean COLLECTOR_DATA_DIR?" in err
+
+
+def test_a_settings_file_that_is_gone_at_a_reload_is_a_mistake_and_not_all_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[Options] = []
+    app = typer.Typer()
+    app.command()(with_options(lambda options: seen.append(options)))
+    (tmp_path / "settings.ini").write_text("[collection]\nfetch_all_symbols = false\n")
+    app([], standalone_mode=False)
+    (tmp_path / "settings.ini").unlink()
+    with pytest.raises(SettingsError, match=r"settings\.ini cannot be read: No such file"):
+        seen[0].load()
+
+
+@pytest.mark.parametrize("name", ["module", "script"])
+def test_an_interrupt_while_it_is_loading_is_no_traceback(tmp_path: Path, name: str) -> None:
+    loading = (
+        "import sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'collector.commands.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    begun = {"module": "import runpy; runpy.run_module('collector', run_name='__main__')"}
+    entry = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["collector"]
+    begun["script"] = "from {} import {} as main; main()".format(*entry.split(":"))
+    ended = subprocess.run([sys.executable, "-c", loading + begun[name]], cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+INTERRUPTED = {
+    "check": "collector.commands.check.totals",
+    "gaps": "collector.commands.gaps.find_gaps",
+    "symbols": "collector.commands.symbols.list_symbols",
+    "status": "collector.commands.status.fetch_status",
+    "repair --dry-run": "collector.commands.repair.show_plans",
+    "systemd-unit": "collector.commands.installation.unit_of_this",
+    "demo": "collector.commands.demo.demonstrate",
+    "sandbox": "collector.sandbox.command.build_exchange",
+}
+
+
+@pytest.mark.parametrize("arguments", INTERRUPTED)
+def test_a_command_that_is_interrupted_ends_with_status_130(
+    say: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
+    monkeypatch.setattr(INTERRUPTED[arguments], interrupt)
+    status, out, err = say(settings, *arguments.split())
+    assert (status, out, complaints(err)[-1]) == (130, "", "stopped")
+
+
+def test_an_empty_list_of_symbols_is_refused(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    status, _, err = say(settings_for(box.url, tmp_path), "fetch", "--symbols", "")
+    assert status == 2
+    assert "symbols: it names none" in err
+
+
+def test_all_problems_of_the_settings_are_reported_together(say: Command, tmp_path: Path) -> None:
+    (tmp_path / "settings.ini").write_text(
+        "[exchange]\ncategory = margin\n[collection]\ntimeframe = 1\ndays_to_fetch = many\n[storage]\ndata_dir = new\n"
+    )
+    status, _, err = say(None, "fetch", "--timeframes", "1,7", "--days", "more", "--logs-dir", "")
+    assert status == 2
+    assert len(complaints(err)) == 5
+    for part in ("did you mean timeframes?", "'more'", "'margin'", "'7' is not a timeframe", "logs_dir: '' is not"):
+        assert part in err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "fetch --timeframes 90",
+        "fetch --days 0",
+        "fetch --mode half",
+        "fetch --log-level loud",
+        "fetch --nosuch",
+        "--settings nosuch.ini",
+        "nosuch",
+    ],
+)
+def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: str) -> None:
+    status, out, err = say(None, *arguments.split())
+    assert status == 2
+    assert arguments.split()[-1].strip("-") in err + out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--data-dir check check",
+        "--quiet --days 3 check",
+        "--data-dir=elsewhere check",
+        "--json check --symbols BTCUSDT",
+    ],
+)
+def test_options_may_stand_before_the_command(say: Command, tmp_path: Path, arguments: str) -> None:
+    for name in ("check", "candles", "elsewhere"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "BTCUSDT_60.csv").write_bytes(HEADER)
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    assert say(settings, *arguments.split())[0] == int("--days" in arguments)
+    assert report_of(tmp_path)["files_checked"] == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["run", "fetch", "check", "gaps", "repair", "status", "symbols", "systemd-unit", "sandbox", "demo", ""],
+)
+def test_every_command_explains_itself(say: Command, name: str) -> None:
+    status, out, _ = say(None, *([name] if name else []), "--help")
+    assert status == 0
+    assert "Usage: collector" in out
