@@ -92,8 +92,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "network": {"commands.status_client": "a command's question to a collector, in another process"},
     "disk": {
-        "commands.app": "the demo's scratch directory, and stdout at the very end",
-        "commands.demo": "compares what is on the real disk",
+        "commands.exits": "stdout at the very end",
+        "commands.demo": "its scratch directory, and the real disk it compares with",
         "commands.installation": "looks for a settings file",
         "commands.signals": "the terminal",
         "commands.standard_streams": "the terminal",
@@ -104,7 +104,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "settings.sources": "the user's own file",
     },
     "given": {
-        "commands.app": _TOP,
         "commands.*": _TOP,
         "storage.lock": "other processes look at it for microseconds: ten tries",
         "sandbox.clock": "a sandbox begins now, unless it is said when",

@@ -1,1 +1,1 @@
-"""The commands, one module each where they are more than a call, and how they speak to a person."""
+"""The command line: a module for each command, and how commands speak to a person."""

@@ -1,7 +1,7 @@
-"""Rows for a person, laid out for the width of a terminal: no name, number or time in them is ever cut or broken.
+"""A table that adapts to the width of a terminal. Pure: a rich renderable.
 
-As a table where that fits, with stacked titles where only that does; else each row by itself, a name and what belongs
-to it below. Prose is broken between words. Pure: nothing is printed here.
+Names, numbers and times are always whole (rich's own table folds or cuts them). If the table is too wide, its titles
+are stacked; if it is still too wide, each row becomes a paragraph under its name. Prose is wrapped between words.
 """
 
 import re
@@ -18,12 +18,12 @@ from rich.text import Text
 
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d)")
 _TIED = "\N{NO-BREAK SPACE}"
-_NARROW = 24  # columns: less is too narrow for prose that is longer
+_NARROW = 24  # columns, the least width of longer prose
 
 
 @attrs.frozen
 class Prose:
-    """A text that is broken between words only, and never within a moment."""
+    """A text that is wrapped between words; date and time stay together."""
 
     text: str
     style: str = ""
@@ -33,7 +33,7 @@ class Prose:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         for line in self._lines(options.max_width):
-            yield Text(line, self.style, overflow="fold")  # what is wider than all of the terminal goes on below
+            yield Text(line, self.style, overflow="fold")  # a word wider than the terminal is folded
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement(max(map(cell_len, self._lines(1))), cell_len(self.text))
@@ -46,7 +46,7 @@ class Prose:
 
 @attrs.frozen
 class AdaptiveTable:
-    """Rows under titles; the first column names what a row is about, and the last may be `prose`."""
+    """Rows under titles; the first column is the name, the last may be prose."""
 
     titles: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -72,6 +72,6 @@ class AdaptiveTable:
             longest = max(map(cell_len, (*title.split("\n"), *(row[number] for row in self.rows))))
             table.add_column(title, no_wrap=not is_prose, min_width=min(longest, _NARROW) if is_prose else longest)
         for row in self.rows:
-            texts = [Text(each) for each in row]  # not markup, whatever the exchange sends
+            texts = [Text(each) for each in row]  # plain text: markup from the exchange stays visible
             table.add_row(*texts[:-1], Prose(row[-1]) if self.prose else texts[-1])
         return table

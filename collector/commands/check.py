@@ -1,4 +1,4 @@
-"""The command `check`: every file is examined, compared and reported on; nothing is changed."""
+"""The command `check`: examines, compares and reports; it only reads."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ def check(
     if not any(map(os.path.lexists, paths)):
         asked = settings.category, options.are_about, options.selection
         refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
-    checked = list(_watched(options, checker.check_each(paths), len(paths)))
+    checked = list(_with_progress(options, checker.check_each(paths), len(paths)))
     record = totals(checked, checker.ledger_problem)
     differences: list[Difference | Uncompared] = []
     try:
@@ -51,26 +51,26 @@ def check(
             seed = seed if seed is not None else drawn_seed()
             stored = [(each.series, each.examination.held) for each in checked if each.series]
             samples = draw_samples(stored, Draw(against_exchange, seed))
-            differences = _audited(options, samples, checker)
+            differences = _run_audit(options, samples, checker)
             record["against_exchange"] = audit_record(seed, samples, differences)
-    finally:  # what was found in the files is told also when the exchange cannot be asked
-        _tell(options, checked, record, differences, as_json=as_json)
+    finally:  # report the files also when the exchange cannot be reached
+        _print_result(options, checked, record, differences, as_json=as_json)
     if record["files_with_issues"] or record["ledger_problem"] or differences:
         sys.exit(1)
 
 
 def show_differences(options: Options, draw: Draw) -> set[Series]:
-    """Says where stretches of the chosen files differ from the exchange; of which series."""
+    """Print where samples of the chosen files differ from the exchange; return the series."""
     checker = DataIntegrityChecker(options.settings, demand=options.demand)
     checked = checker.check_each([path for path in checker.files() if _is_chosen(options, path)])
     samples = draw_samples([(each.series, each.examination.held) for each in checked if each.series], draw)
-    found = _audited(options, samples, checker)
+    found = _run_audit(options, samples, checker)
     for line in difference_lines(found):
         print_line(line)
     return {each.series for each in found}
 
 
-def _audited(
+def _run_audit(
     options: Options, samples: Sequence[Sample], checker: DataIntegrityChecker
 ) -> list[Difference | Uncompared]:
     output = ConsoleHandler(Console(stderr=True), quiet=options.quiet)
@@ -79,12 +79,12 @@ def _audited(
 
 
 def _is_chosen(options: Options, path: Path) -> bool:
-    """Whether a file is to be looked at; one that is no series' only if nothing was named."""
+    """Whether to check a file; foreign files belong to the check of everything."""
     series = Series.of_file(path.name)
     return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
 
 
-def _tell(
+def _print_result(
     options: Options,
     checked: Sequence[FileReport],
     record: Mapping[str, Any],
@@ -100,16 +100,16 @@ def _tell(
                 show(TITLES, rows, prose=True)
             for line in (*ledger_lines(record), *finding_lines(checked), *difference_lines(differences)):
                 print_line(line)
-    finally:  # also when nobody reads on
-        report = _report(options, record)
+    finally:  # also when stdout is closed
+        report = _write_report(options, record)
     if not options.quiet:
         say(summary(record))
         if report:
             say(f"the report is {report}")
 
 
-def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
-    """Writes the report; where that cannot be, it is said, and what was found counts all the same."""
+def _write_report(options: Options, record: Mapping[str, Any]) -> Path | None:
+    """Write the report; a failure is reported and leaves the result as it is."""
     settings = options.settings
     try:
         record = hidden(record, secrets_in(os.environ))
@@ -125,8 +125,8 @@ def _report(options: Options, record: Mapping[str, Any]) -> Path | None:
         return None
 
 
-def _watched(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
-    """The same, with a bar on a terminal."""
+def _with_progress(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
+    """Add a progress bar on a terminal."""
     console = Console(stderr=True)
     if options.quiet or not can_draw(console):
         return work

@@ -1,6 +1,6 @@
-"""What a check came to, for a person: a table where there is a terminal, and a sentence for every finding.
+"""The result of a check as text: rows of a table, and a sentence for each finding.
 
-The first findings are shown and the others counted; all are in the report.
+The first findings are shown, the others counted; the report has all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +17,13 @@ TITLES = ("file", "rows", "gaps", "missing", "duplicates", "out of order", "inva
 
 
 def worth_telling(checked: Sequence[FileReport]) -> list[FileReport]:
-    """The first files with anything to say about; those with issues first."""
+    """The first files with findings, those with issues first."""
     told = [each for each in checked if each.is_notable]
     return sorted(told, key=lambda each: not each.has_issues)[:_FILES]
 
 
 def table_rows(checked: Sequence[FileReport]) -> Iterator[tuple[str, ...]]:
-    """A row for each file of which there is anything to say."""
+    """A row for each file with findings."""
     for each in worth_telling(checked):
         record = each.record()
         keys = ("rows", "gap_count", "missing_candles", "duplicate_count", "out_of_order_count", "invalid_count")
@@ -32,7 +32,7 @@ def table_rows(checked: Sequence[FileReport]) -> Iterator[tuple[str, ...]]:
 
 
 def ledger_lines(record: Mapping[str, Any]) -> Iterator[str]:
-    """A line about a ledger that cannot be read."""
+    """A line about an unreadable ledger."""
     if problem := record["ledger_problem"]:
         yield f"{problem}; what is missing before and after the rows of the files is unknown, the next start finds it"
 
@@ -48,7 +48,7 @@ def finding_lines(checked: Sequence[FileReport]) -> Iterator[str]:
 
 
 def difference_lines(found: Sequence[Difference | Uncompared]) -> Iterator[str]:
-    """A line for each candle that the exchange has otherwise, and for each stretch that could not be compared."""
+    """A line for each differing candle and each stretch that was not compared."""
     yield from (each.sentence() for each in islice(found, _FILES))
     if len(found) > _FILES:
         yield f"and {len(found) - _FILES:,} more"

@@ -1,4 +1,4 @@
-"""How commands speak to a person: sentences on stderr, tables on stdout, and nothing that could steer a terminal."""
+"""Output for a person: sentences on stderr, tables on stdout, without control characters."""
 
 import json
 import os
@@ -19,40 +19,46 @@ AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
 
 
 def can_draw(console: Console) -> bool:
-    """Whether it is a terminal on which something can be drawn again; others are told in lines."""
+    """Whether a console is a terminal that can redraw."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 def say(text: str, priority: int = 6) -> None:
-    """To the person; what the exchange said may be quoted in it, and must not steer the terminal.
+    """Print a sanitized sentence on stderr.
 
-    `priority` is syslog's, for the journal: 3 is an error, 6 says how it goes.
+    Args:
+        priority: syslog's, for the journal: 3 is an error, 4 a warning, 6 information.
     """
     before = f"<{priority}>" if is_journal(os.environ) else ""
-    with suppress(OSError):  # nobody reads it
+    with suppress(OSError):  # stderr is closed
         print(f"{before}collector: {sanitized(text)}", file=sys.stderr)  # noqa: T201
 
 
 def sanitized(text: str) -> str:
-    """The text as a person may see it."""
+    """Mask secrets and replace control characters."""
     return printable(masked(text, secrets_in(os.environ)))
 
 
 def print_line(text: str) -> None:
-    """A line on stdout, whatever is quoted in it."""
+    """Print a sanitized line on stdout."""
     print(sanitized(text))  # noqa: T201
 
 
+def print_verbatim(text: str) -> None:
+    """Print our own text on stdout exactly as it is."""
+    print(text, end="")  # noqa: T201
+
+
 def print_json(record: object) -> None:
-    """JSON on stdout, which escapes what is not ASCII."""
+    """Print JSON on stdout, in ASCII and with secrets masked."""
     print(json.dumps(hidden(record, secrets_in(os.environ)), indent=1))  # noqa: T201
 
 
 def show(titles: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool = False) -> None:
-    """Rows on stdout, in a table if that fits; the last column may be `prose`, which can be broken between words."""
+    """Print a table on stdout; if the last column is `prose`, it may be wrapped."""
     stdout_console().print(AdaptiveTable(titles, [[*map(sanitized, row)] for row in rows], prose))
 
 
 def stdout_console() -> Console:
-    """As wide as a person's terminal; where there is none nothing limits a row, so that each is a line."""
+    """A console as wide as the terminal; in a pipe each row is one line."""
     return Console() if sys.stdout.isatty() else Console(width=_NO_LIMIT)

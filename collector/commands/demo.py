@@ -1,15 +1,22 @@
-"""The whole thing in under a minute: the exchange in a box with faults switched on, a collector, and a comparison.
+"""The command `demo`: a sandbox with faults, a collector, and a comparison, in under a minute.
 
 Everything happens on this machine, in one process and one scratch directory.
 """
 
+import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import attrs
 import trio
+import typer
+from rich.console import Console
 
 from collector.bybit.exchange_state import RestState
+from collector.commands.console import can_draw, say
+from collector.commands.progress import Display, log_progress
 from collector.commands.summary import summary_lines
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
@@ -17,6 +24,8 @@ from collector.core.coverage import CoverageIndex
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.core.text import agreeing, counted
+from collector.errors import SettingsError
+from collector.logs import ConsoleHandler, open_logs
 from collector.machine import THIS_MACHINE
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import ServeOptions, Watch, serve
@@ -34,15 +43,35 @@ _LONGEST_S = 40.0
 
 @attrs.frozen
 class Comparison:
-    """One file held against what the exchange has."""
+    """One file compared with the exchange."""
 
     file: str
     rows: int
     equal: bool
 
 
+def demo(
+    *,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where to collect to; a new directory in the temporary one by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed is another market, with other faults.")] = 1,
+) -> None:
+    """Watch it work in under a minute: the sandbox with faults, a collector, and a comparison of every file."""
+    console = Console(stderr=True)
+    directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise SettingsError([f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"])
+    with open_logs(None, ConsoleHandler(console, quiet=can_draw(console))):
+        watch = Display(console).draw if can_draw(console) else log_progress
+        equal = trio.run(demonstrate, directory, seed, say, watch)
+    say(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
+    if not equal:
+        sys.exit(1)
+
+
 async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], watch: Watch | None) -> bool:
-    """Collects from the sandbox into a directory and says what happened; whether every file equals the exchange."""
+    """Collect from a sandbox and describe it; return whether every file equals the exchange."""
     now_ms = THIS_MACHINE.clock.now_ms()
     hole_ms = now_ms - 5 * DAY_MS
     holes = (Hole(_SYMBOLS[1], "1", hole_ms, hole_ms + 7 * MINUTE_MS),)
@@ -78,7 +107,7 @@ async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], wa
 
 @attrs.define(eq=False)
 class _Director:
-    """Lets the history come in, lets it stream, cuts the connection, lets it heal, and says stop."""
+    """Waits for history and stream, cuts the connection, waits for recovery, and stops."""
 
     box: Sandbox
     say: Callable[[str], None]
@@ -126,7 +155,7 @@ def _faults(holes: tuple[Hole, ...]) -> Faults:
 
 
 def _hidden(outcome: Outcome, holes: Sequence[Hole]) -> int:
-    """How many of the candles that are missing are in the exchange's holes."""
+    """Count the missing candles that lie in the exchange's holes."""
     return sum(
         candles_in(series.timeframe, Spans((gap.span,)) & Spans.between(hole.start_ms, hole.end_ms))
         for series, gap in (*outcome.absent, *outcome.missing)

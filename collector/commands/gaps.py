@@ -1,4 +1,4 @@
-"""The command `gaps`: what is missing, in which state, and why."""
+"""The command `gaps`: every missing span, its state, and why."""
 
 from typing import Annotated
 

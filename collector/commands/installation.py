@@ -1,4 +1,4 @@
-"""This installation as a service sees it: interpreter, working directory, settings, user. It only looks."""
+"""The command `systemd-unit`: a unit for this interpreter, code, settings and user. It only reads."""
 
 import os
 import pwd
@@ -8,7 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, run
+from typing import Annotated
 
+import typer
+
+from collector.commands.console import print_verbatim, say
+from collector.commands.options import Options, with_options
 from collector.commands.systemd_unit import Installation, unit_text
 from collector.core.redaction import masked, secrets_in
 from collector.errors import SettingsError
@@ -16,25 +21,40 @@ from collector.settings.settings import Settings
 from collector.settings.sources import is_variable
 from collector.storage.data_directory import OWN
 
-_USER = "collector"  # who it is when root asks: a service needs no rights of root
+_USER = "collector"  # instead of root, whose rights a service does without
 _PACKAGE = Path(__file__).parent.parent
 _CODE = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable), _PACKAGE)
 _FIND = "import collector; print(collector.__file__)"
 
 
+@with_options
+def systemd_unit(
+    options: Options,
+    *,
+    user: Annotated[
+        str | None, typer.Option(help="Who it runs as; by default the owner of the data directory, or you.")
+    ] = None,
+) -> None:
+    """Print a systemd unit that runs this installation as a service, with the options given here."""
+    text, to_do = unit_of_this(options.settings, options.words, os.environ, user)
+    print_verbatim(text)
+    for command in to_do:
+        say(f"before it is started: {command}")
+
+
 def unit_of_this(
     settings: Settings, words: Sequence[str], environment: Mapping[str, str], user: str | None = None
 ) -> tuple[str, list[str]]:
-    """The unit of this installation, and what has to be done before it can be started.
+    """Return the unit of this installation, and the commands to run before it starts.
 
     Args:
-        settings: where it will write to.
-        words: the options of the command line, to be given to the service too.
-        environment: the settings in it go into the unit; a secret, or where modules are looked for, never does.
-        user: who it will run as; by default the owner of the data directory, or whoever asks.
+        settings: name the directories it writes.
+        words: options of the command line, passed on to the service.
+        environment: its settings go into the unit; secrets and module paths stay out.
+        user: the service's user; by default the owner of the data directory, or the caller.
 
     Raises:
-        SettingsError: a path cannot stand in a unit, or the user does not exist.
+        SettingsError: a path is invalid in a unit, or the user is unknown.
     """
     here, secrets = Path.cwd(), secrets_in(environment)
     data_dir, logs_dir = here / settings.data_dir, here / settings.logs_dir
@@ -56,17 +76,17 @@ def unit_of_this(
 
 
 def _behind_links(*directories: Path) -> set[Path]:
-    """The directories that the links in these lead to: a candle file is written beside its target."""
+    """Return the directories that links lead to; a candle file is written beside its target."""
     links: list[Path] = []
     for directory in directories:
-        with suppress(OSError):  # it is not there yet, or nobody may look
+        with suppress(OSError):  # missing or unreadable
             links += [each for each in directory.iterdir() if each.is_symlink()]
     targets = [link.resolve().parent if link.suffix == ".csv" else link.resolve() for link in links]
     return {target for target in targets if target.is_dir()}
 
 
 def _to_install() -> list[str]:
-    """The command that makes this code part of the installation, if it was found in some other way."""
+    """Return the command that installs this code, unless it is installed."""
     found = run([sys.executable, "-I", "-c", _FIND], stdout=PIPE, stderr=DEVNULL, text=True, check=False).stdout.strip()
     if Path(found).resolve() == _PACKAGE.resolve() / "__init__.py":
         return []
@@ -74,7 +94,7 @@ def _to_install() -> list[str]:
 
 
 def _owner(data_dir: Path) -> str:
-    """Who owns the directory, or whoever asks while it does not exist."""
+    """Return the owner of the directory; the caller while it is missing."""
     number = data_dir.stat().st_uid if data_dir.exists() else os.geteuid()
     try:
         return pwd.getpwuid(number).pw_name if number else _USER
@@ -83,7 +103,7 @@ def _owner(data_dir: Path) -> str:
 
 
 def _to_do(user: str, *directories: Path) -> list[str]:
-    """The commands that make what is missing."""
+    """Return the commands that create the user and the directories."""
     commands = []
     quoted = shlex.quote(user)
     try:

@@ -1,7 +1,7 @@
 """The options that all commands share, and how they become settings.
 
-A command takes one `Options`; the decorator gives it the command line's options in its place, so that each is described
-once.
+They follow from the table of settings. A command is written with one parameter `options: Options`; a decorator gives
+it a typer signature with all shared options in its place.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from collector.settings.sources import file_to_read, unknown_variables
 
 
 def _stretches(given: object) -> float:
-    """How many stretches are meant; the default comes as a number."""
+    """Parse the number of stretches; typer passes the default as a number."""
     text = str(given)
     if text == "all":
         return ALL
@@ -47,7 +47,7 @@ Seed = Annotated[int | None, typer.Option(help="Draw the same stretches again.")
 
 
 def drawn_seed() -> int:
-    """The seed where none was given; short enough to be typed."""
+    """Draw a seed that is short enough to be typed."""
     return THIS_CHANCE.below(10**6)
 
 
@@ -105,45 +105,45 @@ _SHARED: dict[str, Any] = {
 
 @attrs.frozen
 class Options:
-    """What was said on the command line, and the settings that follow from it and everything else."""
+    """The shared options of one command, and the settings that result."""
 
     settings: Settings
-    load: Callable[[], Settings]  # the same settings, read again
-    file: Path | None  # where some of them come from
+    load: Callable[[], Settings]  # reads the settings again
+    file: Path | None  # the settings file in use
     quiet: bool
-    words: tuple[str, ...] = ()  # the command line again, to be used from anywhere
+    words: tuple[str, ...] = ()  # the options again, with absolute paths
     warnings: tuple[str, ...] = ()
     only_symbols: tuple[str, ...] = ()
     only_timeframes: tuple[Timeframe, ...] = ()
-    names_days: bool = False  # whether the options say how much history is wanted
-    cut_days: int = 0  # those asked for on the command line, if the limit of 50 rows leaves less of any timeframe
+    names_days: bool = False  # whether an option sets the amount of history
+    cut_days: int = 0  # those of --days, if the limit of 50 rows cuts them
 
     def say_warnings(self) -> None:
-        """For commands without a log."""
+        """Print the warnings, for commands without a log."""
         for warning in self.warnings:
             say(warning)
 
     @property
     def demand(self) -> Demand:
-        """What is wanted to be stored, for commands that look at what is."""
+        """What should be stored, for commands that look at what is."""
         return Demand(self.settings, self.only_symbols, self.only_timeframes, self.names_days)
 
     @property
     def selection(self) -> str:
-        """What was chosen, with a negation before it."""
+        """Describe an empty selection, for messages such as "nothing of ... is stored"."""
         parts = {"symbols": self.only_symbols, "timeframes": self.only_timeframes}
         chosen = "; ".join(f"{name} {', '.join(map(str, each))}" for name, each in parts.items() if each)
         return f"nothing of {chosen}" if chosen else "no candle file"
 
     def are_about(self, series: Series) -> bool:
-        """Whether a command that looks at what is stored is to look at this series: at all, unless some were named."""
+        """Whether a series is selected; without a selection every series is."""
         return (not self.only_symbols or series.symbol in self.only_symbols) and (
             not self.only_timeframes or series.timeframe in self.only_timeframes
         )
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Lets a command that takes `options: Options` first be called with the shared options instead."""
+    """Give a command the shared options in place of `options: Options`."""
 
     def warned(options: Options, **given: Any) -> None:
         options.say_warnings()
@@ -153,7 +153,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_logged_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The same for a command that has a log for the warnings."""
+    """Do the same for a command that logs the warnings itself."""
     return _called_with_shared(command, command)
 
 
@@ -175,7 +175,7 @@ def _called_with_shared(command: Callable[..., None], called: Callable[..., None
 
 
 def takes_value(word: str) -> bool:
-    """Whether what follows this word on a command line is its value."""
+    """Whether this option of the command line is followed by a value."""
     name = word.removeprefix("--").replace("-", "_")
     return word.startswith("--") and name in _SHARED and name not in _SWITCHES
 
@@ -190,7 +190,7 @@ def _words(given: dict[str, Any]) -> Iterator[str]:
 
 def _read(given: dict[str, Any]) -> Options:
     overrides = {key: _override(given[name], option) for name, (key, option) in _OPTIONS.items()}
-    file = file_to_read(given["settings"])  # once: should it be gone when it is read again, defaults are no answer
+    file = file_to_read(given["settings"])  # decided once: a file missing at a reload is an error
     load = partial(Settings.load, file, os.environ, overrides)
     settings = load()
     return Options(
@@ -212,14 +212,14 @@ def _default(name: str) -> object:
 
 
 def _override(value: object, option: Option) -> object:
-    """Convert an option to the value of its key; None: it was left out."""
+    """Convert an option to the value of its key; None if it was left out."""
     if option.switch:
         return False if value else None
     return value
 
 
 def _cuts(settings: Settings) -> bool:
-    """Whether there are more candles in the days wanted than the limit leaves."""
+    """Whether the limit of 50 rows keeps less than the wanted days."""
     span_ms = settings.days_to_fetch * DAY_MS
     limited = settings.mode == "full" and settings.limit_to_50_entries
     return limited and any(frame.count(0, span_ms) > NEWEST for frame in settings.timeframes)

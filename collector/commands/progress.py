@@ -1,4 +1,4 @@
-"""Progress for a person: two live lines on a terminal, a log line now and then without one. It only reads."""
+"""Progress: two live lines on a terminal, otherwise regular log lines. It only reads."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ _LONG = 10_000_000
 
 @attrs.frozen
 class ProgressSample:
-    """The numbers at one moment."""
+    """The numbers at one time."""
 
     at_s: float
     candles: int
@@ -35,7 +35,7 @@ class ProgressSample:
     where: str
 
     def rates(self, before: "ProgressSample") -> tuple[float, float]:
-        """Candles and requests a second since an earlier glimpse."""
+        """Candles and requests a second since an earlier sample."""
         seconds = max(self.at_s - before.at_s, 1e-9)
         return (self.candles - before.candles) / seconds, (self.requests - before.requests) / seconds
 
@@ -48,14 +48,13 @@ def take_sample(counters: Counters, coverage: CoverageIndex, rest: RestState) ->
 
 
 async def log_progress(counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
-    """A line every few seconds while there is something to fetch and it gets on, and one when it is done, until
-    cancelled."""
+    """Log progress every few seconds while it advances, and its end, until cancelled."""
     before = take_sample(counters, coverage, rest)
-    busy = True  # at the start; later, when there is something to fetch for longer than a minute's candles take
+    busy = True  # at the start, and later while fetching lasts longer than a minute's candles take
     while True:
         await trio.sleep(_LOG_EVERY_S)
         now = take_sample(counters, coverage, rest)
-        if busy and now.candles > counters.taken and not now.remaining:  # not all of them came over the stream
+        if busy and now.candles > counters.taken and not now.remaining:  # some of them came over REST
             busy = False
             log.info("all fetched", candles=now.candles, requests=now.requests)
         elif now.remaining and before.remaining and (now.candles, now.remaining) != (before.candles, before.remaining):
@@ -76,14 +75,14 @@ async def log_progress(counters: Counters, coverage: CoverageIndex, rest: RestSt
 
 @attrs.frozen
 class Display:
-    """Draws on a terminal."""
+    """Two live lines on a terminal."""
 
     console: Console
 
     async def draw(self, counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
-        """Draws until cancelled."""
+        """Draw until cancelled."""
         seen = [take_sample(counters, coverage, rest)]
-        # A thread of its own asks for the picture: a terminal that is stopped (Ctrl-S) does not stop the collector.
+        # rich draws in a thread: a stopped terminal (Ctrl-S) leaves the collector running.
         with Live(get_renderable=lambda: picture(seen), console=self.console, transient=True, refresh_per_second=4):
             while True:
                 await trio.sleep(_DRAW_EVERY_S)
@@ -92,7 +91,7 @@ class Display:
 
 
 def picture(seen: Sequence[ProgressSample]) -> Group:
-    """The newest of some glimpses in two lines, of which no number is lost where a terminal has 80 columns."""
+    """Render the newest sample in two lines; the numbers fit into 80 columns."""
     now = seen[-1]
     candles_s, requests_s = now.rates(seen[0])
     total = now.candles + now.remaining
@@ -110,7 +109,7 @@ def picture(seen: Sequence[ProgressSample]) -> Group:
 
 
 def _short(number: int) -> str:
-    """A number that takes at most nine letters, however many candles a whole market has."""
+    """Format a number in at most nine characters, for a whole market too."""
     return f"{number:,}" if number < _LONG else f"{number / 1_000_000:,.1f}M"
 
 

@@ -1,4 +1,4 @@
-"""Which of the exchange's symbols somebody wants to see."""
+"""The filter of the command `symbols`. Pure."""
 
 from fnmatch import fnmatchcase
 
@@ -9,11 +9,11 @@ from collector.bybit.rest_protocol import Instrument
 
 @attrs.frozen
 class Selection:
-    """What a symbol must be; what is empty says nothing. Of several quotes, kinds or patterns one must fit."""
+    """Conditions on a symbol; empty ones always hold, of several values one must fit."""
 
     names: tuple[str, ...] = ()
     quotes: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()  # parts of the exchange's words: perpetual is in LinearPerpetual
+    kinds: tuple[str, ...] = ()  # substrings of the exchange's contract types: perpetual fits LinearPerpetual
     patterns: tuple[str, ...] = ()  # such as 1000*USDT
     since_ms: int = 0
 

@@ -1,8 +1,8 @@
-"""What signals mean to a command at work.
+"""The signals of a working command.
 
-SIGINT and SIGTERM: write what was received and end; the second one ends at once. SIGHUP: read the settings again, which
-is what a service is asked by it. From a terminal it says that the terminal is gone, and means the same as SIGTERM,
-unless whoever started us (nohup) has it ignored. It is no second demand: at the end of a session systemd sends both
+SIGINT and SIGTERM drain: what was received is written. The second one ends at once. SIGHUP reloads the settings of a
+service. With a terminal it means that the terminal was closed, and drains like SIGTERM, unless it is ignored (nohup).
+It never counts as the second signal: at the end of a session systemd sends SIGTERM and SIGHUP
 (https://man7.org/linux/man-pages/man5/systemd.kill.5.html, SendSIGHUP).
 """
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 async def until_signal(work: Callable[..., Coroutine[Any, Any, T]], on_hangup: Callable[[], None] | None = None) -> T:
-    """Does `work(stop=event)`, and sets the event at the first signal to stop.
+    """Run `work(stop=event)`, and set the event at the first stop signal.
 
     Raises:
         KeyboardInterrupt: at the second SIGINT or SIGTERM.
@@ -50,7 +50,7 @@ async def _listen(
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    reads_again = on_hangup if not has_terminal() else None  # when it is gone it can no longer be found
+    reads_again = on_hangup if not has_terminal() else None  # asked now: a closed terminal is no longer found
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -70,7 +70,7 @@ async def _listen(
 
 
 def has_terminal() -> bool:
-    """Whether this process has a terminal, and would be told by SIGHUP that it is gone."""
+    """Whether this process has a terminal, whose end SIGHUP announces."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:

@@ -1,4 +1,4 @@
-"""What stands behind stderr: a terminal, the journal, or nobody any more."""
+"""The standard streams: closed ones, the journal, crashes, and readers that are gone."""
 
 import os
 import sys
@@ -12,21 +12,22 @@ from collector.core.redaction import masked, printable, secrets_in
 
 
 def reopen_closed_streams() -> None:
-    """Lets nobody stand behind the standard streams that were closed when we were started.
+    """Reopen closed descriptors 0-2 on /dev/null.
 
-    What is opened next would get their numbers, and a candle file that is number 2 gets the last words of a library.
+    Otherwise the next file opened would become one of them, and a candle file with descriptor 2 would receive the
+    error messages of libraries.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor is this one
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def is_journal(environment: Mapping[str, str]) -> bool:
-    """Whether stderr goes to the journal, which names the stream it gave us by device and inode."""
+    """Whether stderr is the stream that the journal named by device and inode."""
     named = environment.get("JOURNAL_STREAM", "")
     if not named:
         return False
@@ -38,7 +39,7 @@ def is_journal(environment: Mapping[str, str]) -> bool:
 
 
 def install_excepthook() -> None:
-    """From now on a traceback holds no secret and steers no terminal; in the journal its lines have their priority."""
+    """Print tracebacks with secrets masked, without control characters, with the journal's priority."""
     sys.excepthook = _write_crash
 
 
@@ -50,7 +51,7 @@ def _write_crash(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 def ignoring_write_errors(stream: TextIO) -> TextIO:
-    """The stream, but what cannot be written to it any more, because nobody reads it, is dropped."""
+    """Wrap a stream whose reader may go away: what cannot be written is dropped."""
     return cast(TextIO, _IgnoringWriteErrors(stream))
 
 

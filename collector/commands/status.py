@@ -1,6 +1,6 @@
-"""The command `status`: what the collector on the data directory is doing, once or every second, as a table or JSON.
+"""The command `status`: the running collector's report, once or every second.
 
-With `--json` there is JSON on stdout whatever happens: the report, or an object that says why there is none.
+With `--json` stdout is always JSON: the report, or an object with the error.
 """
 
 import json
@@ -22,11 +22,11 @@ from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import THIS_DISK
 
 _EVERY_S = 1.0
-_RUNNING = {NotRunning: False, NoStatus: True}  # what else goes wrong does not tell
+_RUNNING = {NotRunning: False, NoStatus: True}  # other errors leave it open
 
 
 def _errors_as_json(command: Callable[..., None]) -> Callable[..., None]:
-    """Prints the error that ends a command as JSON too, where JSON was asked for."""
+    """Print the error that ends a command as JSON too, with `--json`."""
 
     @wraps(command)
     def wrapped(*, as_json: bool, **given: Any) -> None:
@@ -74,7 +74,7 @@ def _write(text: str) -> None:
 
 
 def _watch(options: Options) -> None:
-    """In its place on a terminal that can do that; one after the other where somebody reads from a pipe."""
+    """Redraw the table on a terminal; print one after another into a pipe."""
     console, table = stdout_console(), status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0])
     redraws = can_draw(console)
     place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()

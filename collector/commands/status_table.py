@@ -1,4 +1,4 @@
-"""The report as a table for a person. Pure: it prints nothing."""
+"""The status report as a table. Pure."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _MB = 1_000_000
 
 
 def status_table(report: Report) -> Table:
-    """A line for each thing an operator asks: is it well, what is it doing, how fast, how late, what is missing."""
+    """Answer an operator's questions: is it well, what does it do, how fast, what is late or missing."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()

@@ -1,4 +1,4 @@
-"""The command `symbols`: what the exchange lists, or what of it one looks for."""
+"""The command `symbols`: what the exchange lists."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -15,6 +15,7 @@ from collector.machine import THIS_MACHINE
 from collector.pipeline.symbols import list_symbols
 
 
+# Seven parameters: typer takes one for each option of the command line.
 @with_options
 def symbols(
     options: Options,

@@ -1,7 +1,7 @@
-"""The systemd unit of an installation, as text: how it is started, watched, stopped, and locked in. Pure.
+"""The systemd unit of an installation as text: start, watchdog, stop and sandboxing. Pure.
 
-It is written for systemd 247 and later (Debian 11 and what came after), so it does without what is newer. What every
-line is for stands beside it, because the unit is what an operator reads and changes.
+It works with systemd 247 (Debian 11) and later. A comment in the unit explains each line, because operators read and
+change it.
 """
 
 import re
@@ -15,10 +15,9 @@ _TEMPORARY = ("/tmp/", "/var/tmp/")
 
 @attrs.frozen
 class Installation:
-    """What a unit is made for. All paths are absolute.
+    """The parameters of a unit, with absolute paths.
 
-    `writes` are the directories that are written, beside working directory and `uses`, which are only read: of the
-    interpreter, the code, the settings.
+    `writes` are the directories it writes; `uses` are read: interpreter, code and settings.
     """
 
     command: Sequence[str]
@@ -31,10 +30,10 @@ class Installation:
 
 
 def unit_text(installation: Installation) -> str:
-    """The unit, ready to be put into /etc/systemd/system.
+    """Return the unit, ready for /etc/systemd/system.
 
     Raises:
-        ValueError: a path or value cannot stand in a unit.
+        ValueError: a path or value is invalid in a unit.
     """
     given = sorted(installation.environment.items())
     paths = [installation.working_dir, *installation.writes, *installation.uses]
@@ -55,7 +54,7 @@ def _any_below(paths: Iterable[str], places: tuple[str, ...]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A value that systemd takes as it stands, to the end of the line, but for its % specifiers."""
+    """Escape the % specifiers of a value that extends to the end of the line."""
     _expect_printable(text)
     if text != text.strip() or text.endswith("\\"):
         raise ValueError(f"{text!r} cannot stand in a unit: it begins or ends with a blank, or ends with a backslash")
@@ -63,8 +62,8 @@ def _plain(text: str) -> str:
 
 
 def _command(words: Sequence[str]) -> str:
-    """A command line. The colon keeps systemd from replacing $NAME in its words."""
-    if set(words[0]) & set("'\"\\"):  # systemd takes no program of such a name
+    """Quote a command line; the colon disables the expansion of $NAME."""
+    if set(words[0]) & set("'\"\\"):  # systemd rejects a program of such a name
         words = ["/usr/bin/env", *words]
     return " ".join(map(_quoted, [":" + words[0], *words[1:]]))
 
@@ -76,7 +75,7 @@ def _name(user: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """One word among others."""
+    """Quote one word of a list."""
     _expect_printable(text)
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{escaped}"' if set(escaped) & set(" '\"\\;#$") or not escaped else escaped

@@ -1,0 +1,83 @@
+"""The command `repair`: shows or does what makes every file complete and right."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from collector.commands.check import show_differences
+from collector.commands.console import print_line, say
+from collector.commands.exits import INTERRUPTED, exit_unless_complete, print_outcome
+from collector.commands.logged_run import run_logged
+from collector.commands.options import (
+    AgainstExchange,
+    Options,
+    Seed,
+    drawn_seed,
+    with_logged_options,
+)
+from collector.commands.run import AllowReplace
+from collector.core.text import counted
+from collector.integrity.plan import Plan
+from collector.integrity.recheck import Refetch
+from collector.integrity.repair import RepairResult, show_plans
+from collector.integrity.samples import Draw
+from collector.machine.disk import THIS_DISK
+from collector.pipeline.outcome import Outcome
+from collector.pipeline.service import ServeOptions
+from collector.pipeline.service import repair as mend
+from collector.storage.stored import refuse_if_nothing_stored
+
+
+@with_logged_options
+def repair(
+    options: Options,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    against_exchange: AgainstExchange = 0,
+    seed: Seed = None,
+    allow_replace: AllowReplace = False,
+) -> None:
+    """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
+    settings = options.settings
+    if dry_run:
+        options.say_warnings()
+    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, settings.category, options.are_about, options.selection)
+    draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
+    if dry_run:
+        plans = list(show_plans(settings, options.are_about, options.demand))
+        for plan in plans:
+            print_line(str(plan))
+        differing = show_differences(options, draw) if draw else set()
+        alone = {plan.series for plan in plans if isinstance(plan, Plan) and plan.left_alone and not allow_replace}
+        files = len({plan.series for plan in plans} - alone | differing)
+        nothing = "no file would be changed" if plans else "nothing to repair"
+        say(f"{counted(files, 'file')} would be mended, completed or read again" if files else nothing)
+        return
+
+    async def work(**until: Any) -> tuple[list[Plan | Refetch], Outcome]:
+        how = ServeOptions(allow_replace=allow_replace, **until)
+        return await mend(settings, options.are_about, options.demand, draw, options=how)
+
+    plans, outcome = run_logged(options, work)
+    print_outcome(options, outcome)
+    for line in _result_lines(outcome.mended, planned=bool(plans) or not outcome.complete) if outcome.looked else ():
+        say(line)
+    if outcome.stopped:  # files are complete, but the rereading was interrupted
+        sys.exit(INTERRUPTED)
+    exit_unless_complete(outcome)
+
+
+def _result_lines(mended: RepairResult, *, planned: bool) -> Iterator[str]:
+    if mended.settled:
+        yield (
+            f"on {counted(mended.settled, 'candle')} the exchange's own timeframes disagree, as both were read again; "
+            "that is on record now, and no issue"
+        )
+    if mended.unmatched:
+        yield f"{counted(mended.unmatched, 'stored candle')} came in no answer of the exchange; the log says which"
+    if mended.files:
+        yield f"{counted(mended.files, 'file')} {'was' if mended.files == 1 else 'were'} mended or completed"
+    else:
+        yield "no file was changed" if planned else "nothing to repair"

@@ -1,0 +1,77 @@
+"""The commands `run` and `fetch`: collect until stopped, or until the history is complete."""
+
+import faulthandler
+import os
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from collector.commands.exits import exit_unless_complete, print_outcome
+from collector.commands.logged_run import run_logged
+from collector.commands.options import (
+    Options,
+    with_logged_options,
+)
+from collector.logs import set_level
+from collector.monitoring.sd_notify import NotifySocket
+from collector.pipeline.outcome import Outcome
+from collector.pipeline.service import ServeOptions, serve
+from collector.settings.reload_request import ReloadRequest
+from collector.settings.settings import Settings
+
+AllowReplace = Annotated[
+    bool, typer.Option("--allow-replace", help="Set aside also a file whose rows cannot be read, and begin it anew.")
+]
+AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
+
+
+@with_logged_options
+def run(
+    options: Options,
+    *,
+    allow_trim: AllowTrim = False,
+    allow_replace: AllowReplace = False,
+) -> None:
+    """Collect history, then live candles, until stopped with Ctrl-C or SIGTERM."""
+    outcome = _collect(options, once=False, allow_trim=allow_trim, allow_replace=allow_replace)
+    print_outcome(options, outcome)
+
+
+@with_logged_options
+def fetch(
+    options: Options,
+    *,
+    allow_trim: AllowTrim = False,
+    allow_replace: AllowReplace = False,
+) -> None:
+    """Collect history only, then exit."""
+    outcome = _collect(options, once=True, allow_trim=allow_trim, allow_replace=allow_replace)
+    print_outcome(options, outcome)
+    exit_unless_complete(outcome)
+
+
+def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: bool) -> Outcome:
+    reload_request = None if once else ReloadRequest(partial(_reload, options))
+    notify = NotifySocket.of(os.environ)
+    if notify.address:
+        faulthandler.enable()  # the watchdog ends a hanging process with SIGABRT: print where it hangs
+
+    async def work(**until: Any) -> Outcome:
+        how = ServeOptions(
+            allow_trim=allow_trim,
+            allow_replace=allow_replace,
+            status=not once,
+            notify=notify,
+            reload_request=reload_request,
+            **until,
+        )
+        return await serve(options.settings, once=once, options=how)
+
+    return run_logged(options, work, reload_request.request if reload_request else None)
+
+
+def _reload(options: Options) -> Settings:
+    settings = options.load()
+    set_level(settings.log_level)
+    return settings
