@@ -18,13 +18,13 @@ Neighbours in the same state with the same reason share a gap, so that a hole of
 in from outside, by the exchange's clock.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 
 import attrs
 
 from collector.core.candle import DAY_MS, MINUTE_MS
-from collector.core.spans import Span, Spans
+from collector.core.spans import NOTHING, Span, Spans
 
 _RETRY_AFTER_MS = (15_000, 45_000, 120_000)  # asked at 0 s, 15 s, 60 s and 180 s: absent at the fourth
 MOST_TRIES = len(_RETRY_AFTER_MS)  # while it is retrying
@@ -49,6 +49,7 @@ class State(StrEnum):
 SETTLED = (State.ABSENT, State.INVALID, State.BEFORE_LISTING, State.DELISTED)
 # Of these, what the exchange may still come to have, and is asked for again.
 CLAIMS = (State.ABSENT, State.INVALID, State.BEFORE_LISTING)
+_LACKING = (State.ABSENT, State.INVALID)
 
 
 @attrs.frozen
@@ -188,6 +189,55 @@ def update_gaps(
         new -= whole
     result += [change(None, part) for part in new]
     return tuple(_joined(sorted(result, key=lambda gap: gap.span)))
+
+
+def answered(
+    gaps: tuple[Gap, ...],
+    asked: Spans,
+    still_missing: Spans,
+    young_from_ms: int,
+    now_ms: int,
+    invalid_rows: Sequence[InvalidRow],
+) -> tuple[Gap, ...]:
+    """The gaps after a good answer.
+
+    Args:
+        gaps: as they were.
+        asked: what the request was for.
+        still_missing: the part of it that did not come.
+        young_from_ms: what opens from here on REST may still come to show; a gap lies on one side of it.
+        now_ms: the exchange's time of the answer.
+        invalid_rows: rows of the exchange that are no candles.
+    """
+    bad = Spans.of(*(row.span for row in invalid_rows))
+    whys = {row.span.start_ms: row.why for row in invalid_rows}
+    old = asked.within(0, young_from_ms)
+    for part in (old - bad, asked - old - bad):
+        gaps = update_gaps(gaps, part, still_missing & part, lambda gap, span: left_out(gap, span, now_ms))
+    return update_gaps(
+        gaps, bad, still_missing & bad, lambda gap, span: invalid(gap, span, now_ms, whys[span.start_ms])
+    )
+
+
+def still_wanted(gaps: Iterable[Gap], wanted: Spans, held: Spans) -> tuple[Gap, ...]:
+    """The gaps within what is wanted.
+
+    What the exchange lacks, or has no valid row of, stays on record while the rows around it are held: inside a file it
+    explains a hole.
+    """
+    stored = wanted | (Spans((held.bounds,)) if held else NOTHING)
+    return tuple(
+        attrs.evolve(gap, span=part)
+        for gap in gaps
+        for part in (stored if gap.state in _LACKING else wanted) & Spans((gap.span,))
+    )
+
+
+def without_future_attempts(gaps: tuple[Gap, ...], now_ms: int) -> tuple[Gap, ...]:
+    """The gaps, due where they were asked for later than now: the clock was wrong then."""
+    if all(gap.asked_ms <= now_ms for gap in gaps):
+        return gaps
+    return tuple(attrs.evolve(gap, asked_ms=0) if gap.asked_ms > now_ms else gap for gap in gaps)
 
 
 def not_due(gaps: Iterable[Gap], now_ms: int) -> Spans:

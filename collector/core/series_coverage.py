@@ -48,23 +48,22 @@ from collector.core.missing import (
     Gap,
     InvalidRow,
     State,
+    answered,
     attempts_reset,
     before_listing,
     ended,
     expired,
     failed,
-    invalid,
-    left_out,
     not_due,
+    still_wanted,
     to_ask_alone,
     update_gaps,
+    without_future_attempts,
 )
 from collector.core.planning import joined
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
 from collector.core.verification import Verification
-
-_LACKING = (State.ABSENT, State.INVALID)  # inside a file these explain a hole, however little is wanted
 
 
 @attrs.define
@@ -159,31 +158,17 @@ class SeriesCoverage:
         ends_earlier = bool(self.wanted) and (not span or span.bounds.end_ms < self.wanted.bounds.end_ms)
         self.wanted = span
         if self.gaps:
-            stored = span | (Spans((self.held.bounds,)) if self.held else NOTHING)
-            self.gaps = tuple(
-                attrs.evolve(gap, span=part)
-                for gap in self.gaps
-                # What the exchange lacks, or has no valid row of, stays on record while the rows around it are there.
-                for part in (stored if gap.state in _LACKING else span) & Spans((gap.span,))
-            )
+            self.gaps = still_wanted(self.gaps, span, self.held)
         return ends_earlier
 
     def start_fetch(self, spans: Spans) -> int:
-        """Hands spans to the history pool.
-
-        Returns:
-            How many candles that adds to those in flight.
-        """
+        """Hands spans to the history pool; returns how many candles are newly in flight."""
         added = candles_in(self.timeframe, spans - self.in_flight)
         self.in_flight |= spans
         return added
 
     def end_fetch(self, spans: Spans) -> int:
-        """Takes spans out of flight, answered or cancelled.
-
-        Returns:
-            How many candles they were.
-        """
+        """Takes spans out of flight; returns how many candles they were."""
         ended = candles_in(self.timeframe, spans & self.in_flight)
         self.in_flight -= spans
         return ended
@@ -200,19 +185,8 @@ class SeriesCoverage:
         self.held |= covered
         still_missing = (asked - self.held) & self.wanted
         if self.gaps or still_missing:
-            bad = Spans.of(*(row.span for row in invalid_rows))
-            whys = {row.span.start_ms: row.why for row in invalid_rows}
-            old = asked.within(0, self.timeframe.floor(now_ms - LAG_MS))
-            for part in (old - bad, asked - old - bad):
-                self.gaps = update_gaps(
-                    self.gaps, part, still_missing & part, lambda before, part: left_out(before, part, now_ms)
-                )
-            self.gaps = update_gaps(
-                self.gaps,
-                bad,
-                still_missing & bad,
-                lambda before, part: invalid(before, part, now_ms, whys[part.start_ms]),
-            )
+            young_from_ms = self.timeframe.floor(now_ms - LAG_MS)
+            self.gaps = answered(self.gaps, asked, still_missing, young_from_ms, now_ms, invalid_rows)
             self.gaps = listing_dates.without_refuted(self.gaps, self.held)
         self.verification.answered(asked, covered, now_ms)
 
@@ -232,10 +206,7 @@ class SeriesCoverage:
         self._drop_gaps(candle)
 
     def hold(self, covered: Spans) -> None:
-        """States anew what the file holds.
-
-        It was read, trimmed or set aside.
-        """
+        """Takes what the file holds after it was read, trimmed or set aside."""
         self.held = covered
         self.verification.keep(covered)
         self.gaps = listing_dates.without_refuted(self.gaps, covered)
@@ -265,10 +236,7 @@ class SeriesCoverage:
         return before
 
     def end_series(self) -> None:
-        """Settles what is left out behind the last candle.
-
-        The symbol trades no more.
-        """
+        """Settles what is left out behind the last candle: the symbol is delisted."""
         self.gaps = ended(self.gaps, self.held[-1].end_ms if self.held else 0)
 
     def reopen_series(self) -> None:
@@ -287,8 +255,7 @@ class SeriesCoverage:
 
     def drop_future_timestamps(self, now_ms: int) -> None:
         """Makes gaps dated later than now due: the clock was wrong then."""
-        if any(gap.asked_ms > now_ms for gap in self.gaps):
-            self.gaps = tuple(attrs.evolve(gap, asked_ms=0) if gap.asked_ms > now_ms else gap for gap in self.gaps)
+        self.gaps = without_future_attempts(self.gaps, now_ms)
         self.verification.drop_future_timestamps(now_ms)
 
     def _in_gaps(self) -> Spans:
