@@ -1,4 +1,6 @@
-"""The exchange in a box: a stand-in for Bybit's public market data on this machine, for trying things and for tests.
+"""The exchange in a box: a local stand-in for Bybit's public market data.
+
+For trying things and for tests:
 
 async with open_sandbox(symbols=["BTCUSDT"], rate=20) as box:
     print(box.url, box.ws_url("linear"))

@@ -1,7 +1,7 @@
-"""The exchange's clock: where it starts and how fast it runs is ours to say. All the box says of time comes from it.
+"""The exchange's clock, with a start time and a rate of our choice.
 
-It runs on monotonic time, which is handed in, so that a test can move it by hand. Nothing else in the box asks what
-time it is, except for rate limits and bans, which count real seconds.
+All times of the box come from it. It runs on monotonic time, which is an argument, so that a test can move it by hand.
+Only rate limits and bans count real seconds instead.
 """
 
 import math
@@ -15,7 +15,7 @@ LATEST_MS = 253_402_214_400_000  # 9999-12-31; a date after that cannot be writt
 
 
 class Clock:
-    """Exchange time: `start_ms` at the moment it is made, and from there `rate` times as fast as monotonic time.
+    """Exchange time: from `start_ms`, at `rate` times monotonic time.
 
     A rate of 0 stands still; then `advance` moves it.
     """
@@ -47,7 +47,7 @@ class Clock:
         self._notify_watchers()
 
     def advance(self, ms: int) -> None:
-        """Jump forward, as if so much time had passed."""
+        """Jumps forward by so much time."""
         if ms < 0:
             raise ValueError("the exchange's clock does not run backwards")
         if self.now_ms() + ms > LATEST_MS:
@@ -56,7 +56,10 @@ class Clock:
         self._notify_watchers()
 
     def seconds_until(self, ms: int) -> float:
-        """The real seconds until the clock shows the instant: 0 if it has passed, infinite while the clock stands."""
+        """The real seconds until the clock shows the instant.
+
+        0 if it has passed, infinite while the clock stands.
+        """
         left_ns = ms * 1_000_000 - self.now_ns()
         if left_ns <= 0:
             return 0.0
@@ -77,10 +80,10 @@ def _checked(rate: float) -> float:
 
 
 def instant_ms(text: str) -> int:
-    """An instant from epoch milliseconds or from ISO text, which is UTC unless it says otherwise.
+    """An instant from epoch milliseconds or ISO text, UTC by default.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     if text.strip().lstrip("-").isdigit():
         return int(text)

@@ -1,4 +1,4 @@
-"""The command `sandbox`: options in, an exchange on a port until somebody stops it.
+"""The command `sandbox`: serves an exchange on a port until it is stopped.
 
 It prints one line to stdout, the address, once connections are accepted, so that a script can wait for it.
 """
@@ -156,7 +156,7 @@ def _options(given: Mapping[str, Any]) -> Options:
 
 
 def _made(kind: type[T], given: Mapping[str, Any]) -> T:
-    """A value of these fields; an absent list is empty."""
+    """A value of this class from options of the same names."""
     fields: Iterable[attrs.Attribute[Any]] = attrs.fields(kind)  # type: ignore[arg-type]  # all are attrs classes
     lists = {field.name for field in fields if field.default == ()}
     return kind(
@@ -167,7 +167,7 @@ def _made(kind: type[T], given: Mapping[str, Any]) -> T:
 async def _serve(exchange: Exchange, host: str, port: int, tls: bool, ca_file: Path | None) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_sandbox(exchange, host=host, port=port, tls=tls, ca_file=ca_file) as box:
-            with suppress(OSError):  # nobody waits for it
+            with suppress(OSError):  # stdout is closed
                 sys.stdout.write(f"sandbox: {box.url}\n")
                 sys.stdout.flush()
             await anext(aiter(signals))
@@ -191,6 +191,6 @@ def _category(text: str) -> Category:
 
 
 def _usage(message: str) -> typer.Exit:
-    """Say in one sentence what is wrong; the exit status to raise."""
+    """Writes the error in one sentence; returns the exit to raise."""
     sys.stderr.write(f"sandbox: {message}\n")
     return typer.Exit(2)

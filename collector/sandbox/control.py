@@ -1,10 +1,10 @@
-"""The box's own paths, below /sandbox/: what clients did, what is true, and what shall go wrong from now on.
+"""The box's own paths, below /sandbox/: counts, truth, faults and clock.
 
-They are on the exchange's port, but no part of it: not counted, never faulted, and open during a ban.
+They share the exchange's port, while counts, faults and bans pass them by.
 
-    GET  /sandbox/counts    what clients did; DELETE begins anew
+    GET  /sandbox/counts    what clients did; DELETE resets them
     GET  /sandbox/truth     ?category=&symbol=&interval=&start=&end= the bytes of the file a faithful collector has
-    GET  /sandbox/faults    what goes wrong; POST a JSON object of fields to change, DELETE for none at all
+    GET  /sandbox/faults    the faults; POST a JSON object of fields to change, DELETE removes all
     GET  /sandbox/clock     the exchange's time; POST {"advance_ms": 60000} or {"rate": 20} changes it
 """
 
@@ -26,7 +26,7 @@ Truth = Callable[[str, str, int, int, str], bytes]
 
 @attrs.frozen
 class Control:
-    """The parts of a box that can be looked at and changed while it runs."""
+    """The parts of a box that can be read and changed while it runs."""
 
     clock: Clock
     counts: Counts

@@ -1,6 +1,6 @@
-"""What clients did: the numbers by which a test proves good manners, or that nothing was asked for twice.
+"""Counts of what clients did, for tests of load and of repeated requests.
 
-Only remembers; it never decides anything, and asks no clock.
+It records only, and the time is an argument.
 """
 
 from collections import Counter, defaultdict, deque
@@ -16,7 +16,7 @@ _ASKED = 5000  # windows kept per series; a backfill of a year of minutes takes 
 
 @attrs.frozen
 class Window:
-    """One question for candles, as it was asked; None where the client left it out."""
+    """One request for candles; None for parameters left out."""
 
     start: int | None
     end: int | None
@@ -24,7 +24,7 @@ class Window:
 
 
 class Counts:
-    """Requests, connections and questions since the box was opened (or since `clear`). Read the attributes freely."""
+    """Requests, connections and windows since the start or the last `clear`."""
 
     def __init__(self) -> None:
         self.connections_open = 0
@@ -32,7 +32,7 @@ class Counts:
         self.clear()
 
     def clear(self) -> None:
-        """Begin to count anew; the connections that are open stay counted."""
+        """Resets the counts; open connections stay counted."""
         self.stream.clear()
         self.requests = 0
         self.by_path: Counter[str] = Counter()
@@ -47,7 +47,7 @@ class Counts:
 
     @property
     def most_in_5s(self) -> int:
-        """The greatest number of requests in any 5 real seconds, over all clients."""
+        """The maximum of requests in any 5 real seconds, over all clients."""
         return self._peak.most
 
     @property
@@ -55,7 +55,7 @@ class Counts:
         return {address: peak.most for address, peak in self._peaks.items()}
 
     def asked(self, series: str, category: str = "linear") -> list[Window]:
-        """The windows asked of a series such as `BTCUSDT_60`, oldest first, the newest thousands."""
+        """The latest windows requested of a series such as `BTCUSDT_60`, oldest first."""
         return list(self._asked.get(f"{category}/{series}", ()))
 
     def request(self, address: str, path: str, at_s: float) -> None:
@@ -65,11 +65,11 @@ class Counts:
         self._peaks[address].add(at_s)
 
     def outcome(self, name: str) -> None:
-        """What became of a request: `ok`, the retCode of a refusal, or the name of a fault."""
+        """Counts a request as `ok`, a retCode or the name of a fault."""
         self.by_outcome[name] += 1
 
     def show(self, fault: str, times: int = 1) -> None:
-        """A fault that is no outcome of a request: so many candles of an answer were hidden or changed, or a list."""
+        """Counts a fault within an answer: so many candles hidden or changed, or a list."""
         self.shown[fault] += times
 
     def question(self, category: str, series: str, window: Window) -> None:
@@ -83,7 +83,7 @@ class Counts:
         self.connections_open -= 1
 
     def as_dict(self) -> dict[str, object]:
-        """All of it, for JSON."""
+        """All counts, for JSON."""
         return {
             "requests": self.requests,
             "by_path": dict(self.by_path),

@@ -1,6 +1,7 @@
-"""The exchange in a box without its network: from a request to a reply, with limits, faults and counts in between.
+"""The exchange without its network: requests in, replies out.
 
-No I/O and no waiting: a reply says how long it should be held back and how it should break, and the server obeys.
+Limits, faults and counts are applied between the two. It neither does I/O nor waits: a reply carries its delay and the
+way it breaks, which the server carries out.
 """
 
 from collections.abc import Callable, Iterable
@@ -58,7 +59,7 @@ class Exchange:
         self.maintenance = maintenances(maintenance)
 
     def respond(self, request: Request) -> Reply:
-        """The reply to a request; all that is remembered about it is remembered here."""
+        """Replies to a request, and counts it."""
         path, _, query_text = request.target.partition("?")
         if path.startswith(PREFIX):
             return self.control.respond(request)
@@ -84,12 +85,12 @@ class Exchange:
     def truth(
         self, symbol: str, interval: str, start_ms: int, end_ms: int, category: str = "linear", header: bool = True
     ) -> bytes:
-        """The bytes a CSV file of ours must hold for the closed candles that open in [start, end).
+        """The bytes that a CSV file of ours must hold for [start, end).
 
-        Closed by the box's clock; holes left out.
+        Only candles closed by the box's clock, holes left out.
 
         Raises:
-            ValueError: the box has no such symbol, or the exchange no such interval.
+            ValueError: the box lacks the symbol, or the exchange the interval.
         """
         query = {"category": category, "symbol": symbol, "interval": interval}
         try:
@@ -105,7 +106,7 @@ class Exchange:
         return HistoryFilter(self.source, self.fault_injector.faults, self.seed, passing, show)
 
     def _with_limits(self, reply: Reply, address: str, now_s: float) -> Reply:
-        """The reply with what is left of the limit (docs: rate-limit, response headers)."""
+        """Adds the headers of the rate limit (docs: rate-limit, response headers)."""
         limits = self.rate_limiter.limits
         left = max(0, limits.requests - self.rate_limiter.recent(address, now_s))
         until_ms = self.clock.now_ms() + (0 if left else int(limits.window_s * 1000))
@@ -118,7 +119,7 @@ class Exchange:
         return attrs.evolve(reply, headers=(*reply.headers, *headers))
 
     def _gateway_error(self, request: Request, path: str) -> Reply | None:
-        """What the gateway itself refuses."""
+        """The gateway's refusal, if the request is malformed."""
         if path not in answers.PATHS:
             return self._page("not found", 404, pages.NOT_FOUND)
         if request.method != "GET":
@@ -207,7 +208,7 @@ class Exchange:
 
 
 def _broken(body: bytes, kind: str | None) -> Reply:
-    """The reply as the faults below the exchange's own words make it."""
+    """The reply with faults below the level of JSON applied."""
     if kind in _WRONG_TIMES_MS:
         head, _, told = body.rpartition(b'"time":')
         return Reply(200, b'%b"time":%d}' % (head, int(told[:-1]) + _WRONG_TIMES_MS[kind]))

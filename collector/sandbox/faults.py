@@ -1,7 +1,7 @@
-"""What goes wrong on purpose: a value that says how much of it, and the draw that decides for each request.
+"""Fault injection: the `Faults` value, and the draw for each request.
 
-Faults are drawn from the seed and the number of the request, so a run can be repeated. Pure: this module only decides;
-answers that lie are made in `twists`, and what breaks below HTTP in the server.
+Draws depend on the seed and the request's number, so that a run can be repeated. Pure: this module decides;
+`corrupt_pages` makes false answers, and the server breaks connections.
 """
 
 from typing import Any
@@ -19,7 +19,10 @@ from collector.sandbox.stream.faults import StreamFaults, checked_share, number,
 
 @attrs.frozen
 class Hole:
-    """Candles the exchange does not have: those of a symbol that open in [start, end), in one timeframe or in all."""
+    """Candles missing at the exchange: those of a symbol that open in [start, end).
+
+    In one timeframe, or in all.
+    """
 
     symbol: str
     timeframe: str | None
@@ -28,10 +31,10 @@ class Hole:
 
     @classmethod
     def named(cls, text: str) -> "Hole":
-        """A hole from `SYMBOL[/TIMEFRAME]:start..end`, instants as ISO text or epoch ms.
+        """Parses `SYMBOL[/TIMEFRAME]:start..end`, instants as ISO text or epoch ms.
 
         Raises:
-            ValueError: it is written otherwise.
+            ValueError: the text has another form.
         """
         series, colon, span = text.partition(":")
         start, dots, end = span.partition("..")
@@ -41,7 +44,7 @@ class Hole:
         return cls(symbol(name), timeframe or None, instant_ms(start), instant_ms(end))
 
     def is_of(self, name: str, timeframe: Timeframe) -> bool:
-        """Whether it is one in the candles of this series."""
+        """True if it affects the candles of this series."""
         return self.symbol == name and self.timeframe in (None, timeframe.name)
 
     def __str__(self) -> str:
@@ -59,7 +62,10 @@ def _holes(given: Any) -> tuple[Hole, ...]:
 
 @attrs.frozen(kw_only=True)
 class Faults(StreamFaults):
-    """All that can go wrong. These are over REST: shares of requests, from 0 to 1; their sum is at most 1."""
+    """All faults; those declared here concern REST.
+
+    Shares are of requests, from 0 to 1; their sum is at most 1.
+    """
 
     # Who is hit.
     paths: tuple[str, ...] = attrs.field(
@@ -156,7 +162,7 @@ class Faults(StreamFaults):
         return not self.paths or any(part in path for part in self.paths)
 
     def absent(self, seed: int, category: str, name: str, timeframe: Timeframe, open_ms: int) -> bool:
-        """Whether the candle is one the exchange does not have."""
+        """True if the candle is missing at the exchange."""
         if any(hole.start_ms <= open_ms < hole.end_ms and hole.is_of(name, timeframe) for hole in self.holes):
             return True
         if not self.hole_share:
@@ -166,16 +172,16 @@ class Faults(StreamFaults):
 
     @property
     def conceal(self) -> bool:
-        """Whether any candle is shown otherwise than it is, or not at all."""
+        """True if any candle is hidden or changed."""
         whole = self.holes or self.spoiled or self.hole_share or self.rest_lag_ms
         return bool(whole or self.spoiled_share or self.rest_wrong)
 
     def spoils(self, name: str, timeframe: Timeframe, open_ms: int) -> bool:
-        """Whether a candle has no sound row over REST, for good."""
+        """True if the candle's row over REST is invalid for good."""
         return any(each.start_ms <= open_ms < each.end_ms and each.is_of(name, timeframe) for each in self.spoiled)
 
     def emptied(self, name: str, timeframe: Timeframe) -> Spans:
-        """Where a series has no candle at all."""
+        """The spans in which a series has only holes."""
         if self.hole_share >= 1:
             return Spans.between(0, FOREVER_MS)
         holes = [hole for hole in self.holes if hole.is_of(name, timeframe)]
@@ -197,10 +203,10 @@ PAGE_FAULTS = KINDS[KINDS.index("wrong_symbol") :]
 
 
 def read_faults(body: bytes, before: Faults) -> Faults:
-    """The faults after a change: a JSON object with the fields to set; the others stay as they are.
+    """The faults after applying a JSON object of fields to change.
 
     Raises:
-        ValueError: it is no such object; the text says what is wrong with it.
+        ValueError: the body is something else; the message says what is wrong.
     """
     try:
         fields = msgspec.json.decode(body, type=dict[str, Any])
@@ -217,14 +223,14 @@ def read_faults(body: bytes, before: Faults) -> Faults:
 
 @attrs.frozen
 class FaultDecision:
-    """What happens to one request: a wait, and at most one of `KINDS`."""
+    """A delay and at most one of `KINDS` for one request."""
 
     delay_s: float = 0.0
     kind: str | None = None
 
 
 class FaultInjector:
-    """Faults at work: counts the requests since they were set, and draws."""
+    """Counts requests since the faults were set, and draws a fault for each."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self._key = noise.key_of(seed, "faults")
@@ -244,7 +250,7 @@ class FaultInjector:
         self._made = 0
 
     def decide(self, path: str) -> FaultDecision:
-        """Decide about a request that has come in."""
+        """The decision for the next request."""
         faults = self._faults
         if not faults.hits(path):
             return FaultDecision()

@@ -1,6 +1,6 @@
-"""What clients are shown of a source: holes in its history, and candles that are late, spoiled or not yet right.
+"""The history filter: a source with holes, late, spoiled and wrong candles.
 
-A source itself, laid over another. Pure; which candles are missing is decided by the faults.
+It wraps another source. Pure; the faults decide which candles are affected.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,14 +18,15 @@ _UNFINAL_MS = 2000  # how long before its close a late candle stands still, when
 
 
 def ignore(fault: str, candles: int) -> None:
-    """Tells nobody."""
+    """The default callback: does nothing."""
 
 
 @attrs.frozen
 class HistoryFilter:
-    """A source behind the faults that concern what exists. The truth is what it shows without what will pass.
+    """A source as seen through the faults.
 
-    `show` is told the name of a fault and of how many candles it was made.
+    With `passing` off, lag, wrong rows and spoiled ones are left out: that is the truth. `show` receives a fault's name
+    and the number of candles it affected.
     """
 
     source: Source
@@ -38,11 +39,11 @@ class HistoryFilter:
         return self.source.listings(category)
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
-        """As the source's own, without what is not there."""
+        """The source's rows that remain."""
         return self._shown(self.source.rows(listing, timeframe, start_ms, end_ms, now_ms), listing, timeframe, now_ms)
 
     def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
-        """The candles selected of those that are shown: what is hidden makes no page shorter."""
+        """The selection among the candles shown, so that hidden ones leave a page full."""
         found: list[Row] = []
         for rows in self._pages(listing, timeframe, selection, now_ms):
             shown = self._shown(rows, listing, timeframe, now_ms)
@@ -52,7 +53,10 @@ class HistoryFilter:
         return selection.of(found)
 
     def _pages(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> Iterator[list[Row]]:
-        """The source's pages one after the other. Holes are stepped over: one may be of years, too long to make up."""
+        """The source's pages in turn, skipping holes.
+
+        A hole may last years, which would take too long to generate.
+        """
         holes = self.faults.emptied(listing.symbol, timeframe).within(0, timeframe.floor(now_ms))
         spans = tuple(Spans.between(selection.start_ms, selection.end_ms) - holes)
         for span in reversed(spans) if selection.newest else spans:
@@ -78,7 +82,7 @@ class HistoryFilter:
         return self._spoiled(rows, listing, timeframe) if self.faults.spoiled else rows
 
     def _spoiled(self, rows: list[Row], listing: Listing, timeframe: Timeframe) -> list[Row]:
-        """What will never have a sound row is no part of the truth."""
+        """Gives spoiled candles a price of 0; the truth leaves them out."""
         spoiled = {row for row in rows if self.faults.spoils(listing.symbol, timeframe, _at(row))}
         self._count("spoiled", len(spoiled))
         if not self.passing:
@@ -90,7 +94,7 @@ class HistoryFilter:
             self.show(fault, times)
 
     def _changed(self, row: Row, listing: Listing, timeframe: Timeframe, now_ms: int) -> Row:
-        """A closed candle as a fault has it, if one hits it."""
+        """A closed candle as a fault changes it, if one hits it."""
         faults, open_ms = self.faults, _at(row)
         age_ms = now_ms - timeframe.close(open_ms)
         if age_ms < 0:
@@ -106,7 +110,7 @@ class HistoryFilter:
         return row
 
     def _absent(self, listing: Listing, timeframe: Timeframe, open_ms: int, now_ms: int) -> bool:
-        """A candle in progress is never a hole: the exchange shows it, and later has no closed one."""
+        """True for a closed candle in a hole; a candle in progress is always shown."""
         if timeframe.close(open_ms) > now_ms:
             return False
         return self.faults.absent(self.seed, listing.category, listing.symbol, timeframe, open_ms)

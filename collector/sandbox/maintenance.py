@@ -1,7 +1,7 @@
-"""Announced maintenance: what `/v5/system/status` lists, and what the topic `system.status` pushes when it changes.
+"""Announced maintenance: rows of `/v5/system/status`, pushes of `system.status`.
 
-Pure; see https://bybit-exchange.github.io/docs/v5/system-status. An announcement changes nothing else: an exchange that
-is down during its maintenance is a matter of faults.
+Pure; see https://bybit-exchange.github.io/docs/v5/system-status. An announcement only informs; an outage during the
+maintenance takes faults.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ TOPIC = "system.status"
 
 @attrs.frozen
 class Maintenance:
-    """One announcement. Times are exchange ms."""
+    """One announcement, in exchange ms."""
 
     begin_ms: int
     end_ms: int
@@ -31,10 +31,10 @@ class Maintenance:
 
     @classmethod
     def named(cls, text: str) -> "Maintenance":
-        """An announcement from `START..END[=TITLE]`, instants as ISO text or epoch ms.
+        """Parses `START..END[=TITLE]`, instants as ISO text or epoch ms.
 
         Raises:
-            ValueError: it is written otherwise.
+            ValueError: the text has another form.
         """
         span, _, title = text.partition("=")
         begin, dots, end = span.partition("..")
@@ -43,7 +43,7 @@ class Maintenance:
         return cls(instant_ms(begin), instant_ms(end), title or "System maintenance")
 
     def row(self, now_ms: int) -> dict[str, Any]:
-        """The announcement as the exchange writes it: all services of all products are affected."""
+        """The exchange's row; all services of all products are affected."""
         state = "scheduled" if now_ms < self.begin_ms else "ongoing" if now_ms < self.end_ms else "completed"
         return {
             "id": str(uuid5(NAMESPACE_URL, f"{self.begin_ms} {self.end_ms} {self.title}")),

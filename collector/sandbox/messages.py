@@ -1,4 +1,4 @@
-"""A request as it came in, and the reply to it: what the server and the exchange inside say to each other."""
+"""Requests and replies between the server and the exchange inside."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ Break = Literal["", "truncated", "dripped", "dropped", "reset", "stalled"]
 
 @attrs.frozen
 class Request:
-    """What a client sent. The target is the path with the query, as it stood in the request line."""
+    """A client's request; the target is path and query as sent."""
 
     address: str
     method: str
@@ -21,7 +21,7 @@ class Request:
 
 @attrs.frozen
 class Reply:
-    """What to send back, how long to hold it, and how to break it."""
+    """A response, its delay, and how it breaks."""
 
     status: int
     body: bytes

@@ -1,10 +1,10 @@
-"""The greatest number of events within any window of time, kept as they come. Asks no clock."""
+"""The maximum number of events within any window of time."""
 
 from collections import deque
 
 
 class Peak:
-    """Counts events; `most` is the greatest number of them within any `window_s` seconds."""
+    """Counts events; `most` is the maximum within any `window_s` seconds."""
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s
@@ -16,7 +16,7 @@ class Peak:
         self.most = max(self.most, self.recent(at_s))
 
     def recent(self, at_s: float) -> int:
-        """How many there were in the window that ends now."""
+        """The number of events in the window that ends now."""
         while self._recent and self._recent[0] <= at_s - self._window_s:
             self._recent.popleft()
         return len(self._recent)

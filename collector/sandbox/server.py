@@ -1,6 +1,6 @@
-"""The exchange in a box on the network: listens, and gives every connection to the exchange inside.
+"""Serves an exchange on the network.
 
-I/O only. `open_sandbox` is what tests and scripts enter; everything that runs belongs to it and ends with it.
+I/O only. `open_sandbox` is what tests and scripts enter; all tasks belong to it and end with it.
 """
 
 import ssl
@@ -39,7 +39,7 @@ Instant = int | str
 
 
 class Sandbox:
-    """An exchange that is being served. The faults can be replaced, the clock moved and the counts read at any time."""
+    """An exchange being served; faults, clock and counts are open at any time."""
 
     def __init__(self, exchange: Exchange, broadcast: Broadcast, host: str, port: int, tls: bool) -> None:
         self.exchange = exchange
@@ -49,11 +49,11 @@ class Sandbox:
         self.url = f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def ws_url(self, category: Category = "linear") -> str:
-        """The address of the category's stream."""
+        """The URL of the category's stream."""
         return f"ws{self.url.removeprefix('http')}/v5/public/{category}"
 
     def cut_connections(self) -> int:
-        """End all connections to the stream at once, without a word; how many there were."""
+        """Cuts all stream connections at once; returns their number."""
         return self._broadcast.cut_all()
 
     @property
@@ -78,7 +78,7 @@ class Sandbox:
 
     @property
     def maintenance(self) -> tuple[Maintenance, ...]:
-        """What is announced; it can be replaced at any time."""
+        """The announced maintenance, replaceable at any time."""
         return self.exchange.maintenance
 
     @maintenance.setter
@@ -89,12 +89,12 @@ class Sandbox:
     def truth(
         self, symbol: str, interval: str, start: Instant, end: Instant, category: str = "linear", header: bool = True
     ) -> bytes:
-        """The bytes a CSV file of ours must hold for the closed candles that open in [start, end)."""
+        """The bytes that a CSV file of ours must hold for [start, end)."""
         return self.exchange.truth(symbol, interval, _ms(start), _ms(end), category, header)
 
 
 class Options(TypedDict, total=False):
-    """What an exchange in a box is made of; everything has a default."""
+    """The options of an exchange; all have defaults."""
 
     seed: int  # all prices, volumes and faults follow from it
     symbols: Iterable[str] | None  # what is listed, as `BTCUSDT` or `spot:BTCUSDT`; else the usual small exchange
@@ -115,10 +115,12 @@ class Options(TypedDict, total=False):
 
 
 def build_exchange(**options: Unpack[Options]) -> Exchange:
-    """An exchange without a network. It is served with `open_sandbox`, or asked directly with `Exchange.respond`.
+    """Builds an exchange without a network.
+
+    It is served with `open_sandbox`, or asked directly with `Exchange.respond`.
 
     Raises:
-        ValueError: a name, an instant or a number makes no sense.
+        ValueError: a name, an instant or a number is invalid.
     """
     seed = options.get("seed", 1)
     start = options.get("start_time")
@@ -156,19 +158,19 @@ async def open_sandbox(
     network: Network = THIS_MACHINE.network,
     **options: Unpack[Options],
 ) -> AsyncIterator[Sandbox]:
-    """Serve an exchange; it answers once this is entered, and its connections are closed when it is left.
+    """Serves an exchange inside the block; leaving closes its connections.
 
     Args:
         exchange: from `build_exchange`; by default one is built from the options.
-        port: 0 takes one that is free.
+        port: 0 takes a free one.
         tls: speak TLS with a certificate for the host and the exchange's own, signed by an authority made for the run.
         ca_file: where that authority's certificate is written (PEM), for clients to trust.
         network: what it listens on; a simulation gives one in memory.
         options: what to build, see `Options`.
 
     Raises:
-        OSError: the port is taken, or the file cannot be written.
-        ValueError: an option makes no sense.
+        OSError: the port is taken, or the file is unwritable.
+        ValueError: an option is invalid.
     """
     exchange = exchange or build_exchange(**options)
     context = _tls_context(host, ca_file) if tls else None

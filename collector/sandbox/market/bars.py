@@ -1,7 +1,7 @@
-"""Bars in integers: how one is cut into the shorter bars it is made of, and put together again.
+"""Integer bars: splitting one into shorter bars, and joining them again.
 
-Prices are ticks, volumes lots; nothing here is ever a float, so the parts of a bar add up to it to the last digit. It
-knows no symbols, times or texts, and draws nothing itself: what is random comes in as numbers from 0 to 65535.
+Prices are ticks, volumes lots, and all arithmetic is in integers, so the parts of a bar add up to it to the last
+digit. Randomness comes in as numbers from 0 to 65535.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Bar = tuple[int, int, int, int, int, int]
 
 
 def join(bars: Sequence[Bar]) -> Bar:
-    """The one bar that consecutive bars make together."""
+    """The bar that consecutive bars add up to."""
     if len(bars) == 1:
         return bars[0]
     opens, highs, lows, closes, volumes, turnovers = zip(*bars, strict=True)
@@ -25,7 +25,7 @@ def join(bars: Sequence[Bar]) -> Bar:
 
 
 def flat(price: int) -> Bar:
-    """A bar without a trade: the exchange repeats the last close and says volume 0."""
+    """A bar of volume 0 at the last close, as the exchange prints it."""
     return price, price, price, price, 0, 0
 
 
@@ -80,7 +80,7 @@ def _traded(bar: Bar, parts: int, draws: Sequence[int], coin: int) -> list[Bar]:
 
 
 def _closes(opened: int, high: int, low: int, closed: int, average: int, draws: Sequence[int]) -> list[int]:
-    """A random walk from the open to the close, inside the bar, around its average price."""
+    """A Brownian bridge from open to close, inside the bar, around its average price."""
     parts = len(draws)
     walk = list(accumulate(draws))
     drift = walk[-1]
@@ -144,7 +144,7 @@ def _tilted(volumes: list[int], middles: list[int], turnover: int, coin: int) ->
 def _adjust_turnovers(
     bar: Bar, highs: list[int], lows: list[int], volumes: list[int], turnovers: list[int], coin: int
 ) -> None:
-    """Change the turnovers so that they add up to the bar's, each within what its part's prices allow."""
+    """Makes turnovers add up to the bar's, each within its part's prices."""
     owed = bar[5] - sum(turnovers)
     if owed == 0:
         return
@@ -175,7 +175,7 @@ def _adjust_turnovers(
 
 
 def _worth(volume: int, price: int, coin: int, sign: int) -> int:
-    """The turnover of a volume at a price; where it is not whole, the next one in the direction of the sign."""
+    """The turnover of a volume at a price, rounded in the direction of the sign."""
     if not coin:
         return volume * price
     return -(-coin * volume // price) if sign > 0 else coin * volume // price

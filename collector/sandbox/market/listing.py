@@ -1,6 +1,6 @@
-"""What is listed on the exchange in a box: one value per instrument, with all that market and answers need to know.
+"""Instruments of the sandbox: one value each, and the source protocol.
 
-Pure data. Whether a listing trades is a question about an instant, so it is asked with one.
+Pure data. Whether a listing trades depends on an instant, which is an argument.
 """
 
 from typing import Literal, Protocol
@@ -30,7 +30,7 @@ def _not_too_many(listing: "Listing", _: object, value: int) -> None:
 
 @attrs.frozen(eq=False)
 class Listing:
-    """One instrument. Times are exchange ms; `end_ms` is the instant of delisting, after which there is no candle."""
+    """One instrument, times in exchange ms; candles end at `end_ms`."""
 
     category: Category
     symbol: str = attrs.field(converter=candle.symbol)
@@ -51,7 +51,7 @@ class Listing:
 
     @property
     def coin(self) -> int:
-        """The turnover of one lot at a price of one tick, in 1e-8 coins, on inverse; 0 elsewhere."""
+        """On inverse, the turnover of one lot at one tick, in 1e-8 coins; else 0."""
         return 10 ** (8 + self.price_decimals) if self.category == "inverse" else 0
 
     @property
@@ -59,7 +59,7 @@ class Listing:
         return 8 if self.category == "inverse" else self.price_decimals + self.volume_decimals
 
     def status(self, now_ms: int) -> Status | None:
-        """The exchange's status of it; None while nobody knows of it."""
+        """The exchange's status of it; None before its announcement."""
         if now_ms < self.announced_ms:
             return None
         if now_ms < self.listed_ms:
@@ -78,7 +78,7 @@ Row = str
 
 @attrs.frozen
 class Selection:
-    """At most `limit` of the candles that open in [start, end): the newest of them, or the oldest."""
+    """At most `limit` candles that open in [start, end), the newest or the oldest."""
 
     start_ms: int
     end_ms: int
@@ -86,18 +86,21 @@ class Selection:
     newest: bool
 
     def of(self, rows: list[Row]) -> list[Row]:
-        """What is selected of rows, oldest first, that are all within the span."""
+        """The selection from rows within the span, oldest first."""
         return rows[-self.limit :] if self.newest else rows[: self.limit]
 
 
 class Source(Protocol):
-    """Where candles come from: the made-up market or a directory of recorded ones."""
+    """A source of candles: the generated market, or a directory of recorded ones."""
 
     def listings(self, category: Category) -> dict[str, Listing]:
-        """All of a category by symbol, sorted by symbol."""
+        """A category's listings by symbol, sorted."""
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
-        """The candles that open in [start, end), oldest first, as they stand at the instant; the last may be open."""
+        """Candles that open in [start, end) as of now, oldest first.
+
+        The last may be in progress.
+        """
 
     def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
-        """The candles selected of those there are at the instant, oldest first; a gap among them is passed over."""
+        """The selection among existing candles, oldest first, gaps skipped."""

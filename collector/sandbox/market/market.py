@@ -68,12 +68,12 @@ class Market:
         return self._listings[category]
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
-        """The candles that open in [start, end), oldest first, as they stand at the instant; the last may be open."""
+        """Candles that open in [start, end) as of now, oldest first."""
         opens, bars = self.bars(listing, timeframe, start_ms, end_ms, now_ms)
         return rows_of(listing, opens, bars)
 
     def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
-        """The candles selected; as none is missing in a listing's life, they are counted off on the grid."""
+        """The selection, counted off on the grid, since a listing's life is without gaps."""
         start_ms = timeframe.ceil(max(selection.start_ms, timeframe.floor(listing.listed_ms)))
         end_ms = min(selection.end_ms, now_ms + 1, listing.end_ms)
         if start_ms >= end_ms:
@@ -88,7 +88,7 @@ class Market:
     def bars(
         self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int
     ) -> tuple[list[int], list[Bar]]:
-        """The open times and the bars of the candles that open in [start, end) and exist at the instant."""
+        """Open times and bars of existing candles that open in [start, end)."""
         birth = listing.listed_ms
         until = min(now_ms, listing.end_ms)
         first = timeframe.ceil(max(start_ms, timeframe.floor(birth)))
@@ -110,7 +110,7 @@ class Market:
         return opens, bars
 
     def between(self, listing: Listing, start_ms: int, until_ms: int) -> Bar:
-        """What was traded from a whole minute until an instant: the state of a candle in progress.
+        """The trades from a whole minute until an instant: a candle in progress.
 
         It changes on whole seconds. At its very start a candle is flat at the last close.
         """
@@ -125,7 +125,7 @@ class Market:
         return join(parts)
 
     def _join_span(self, listing: Listing, start_ms: int, end_ms: int) -> Bar:
-        """What was traded between two whole seconds, from the coarsest bars that fit."""
+        """The bar between two whole seconds, from the coarsest bars that fit."""
         found: list[Bar] = []
         at = start_ms
         while at < end_ms:
@@ -165,7 +165,7 @@ class Market:
         return run[first - parent * parts : last - parent * parts]
 
     def _cut(self, listing: Listing, level: int, parent: int) -> tuple[Bar, ...]:
-        """The bars of a level that make the numbered bar of the level above."""
+        """The bars of a level within the numbered bar of the level above."""
         above = _LEVELS[level - 1].parts
         whole = (
             self._parts(listing, level - 1, parent // above)[parent % above] if above else self._day(listing, parent)
@@ -190,7 +190,10 @@ class Market:
         return opened, high, low, closed, volume, turnover
 
     def _make_keys(self, listing: Listing) -> tuple[bytes, bytes]:
-        """The key of the coin, whose price all its instruments follow from day to day, and that of the instrument."""
+        """The keys of the coin and of the instrument.
+
+        All instruments of a coin follow its price from day to day.
+        """
         return (
             noise.key_of(self.seed, "coin", listing.base),
             noise.key_of(self.seed, listing.category, listing.symbol),

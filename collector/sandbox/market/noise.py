@@ -1,7 +1,6 @@
-"""Repeatable randomness: numbers that are a pure function of a key and a place, and a price path made of them.
+"""Repeatable randomness: pure functions of a key and a place.
 
-The same on every machine and in every process, at random access, in integers only. Nothing here keeps a state that
-matters: the cache only saves work.
+The same on every machine and in every process, at random access, in integers only. The cache only saves work.
 """
 
 import struct
@@ -25,7 +24,10 @@ def key_of(*parts: object) -> bytes:
 
 
 def draws(count: int) -> Callable[[bytes], Sequence[int]]:
-    """A function from a place (a key and whatever follows it) to `count` numbers from 0 to 65535."""
+    """A function from a place to `count` numbers from 0 to 65535.
+
+    A place is a key and whatever follows it.
+    """
     unpack = struct.Struct(f"<{count}H").unpack
     size = 2 * count
     return lambda place: unpack(shake_128(place).digest(size))

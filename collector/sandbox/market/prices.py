@@ -1,8 +1,8 @@
-"""How the exchange prints candles: from ticks and lots to decimal text, and to rows and lines.
+"""Formats candles as the exchange prints them.
 
-Prices and turnover carry no superfluous zeros (`17071`, `17055.5`). Volumes of contracts carry the decimals of the lot
-size, those of spot no superfluous zeros either, and nothing is `0`. Pure, and exact: where a float takes part, the
-number has at most 14 digits, which a double keeps.
+Prices and turnover are free of superfluous zeros (`17071`, `17055.5`), and so are spot volumes; contract volumes have
+the decimals of the lot size; zero is `0`. Pure and exact: floats are used only for up to 14 digits, which a double
+keeps.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ _SAFE = 10**14  # a double holds every decimal of 15 digits, and printing 14 tak
 
 
 def text(units: int, decimals: int) -> str:
-    """A number of 10^-decimals as the exchange prints a price: `170555, 1` is `17055.5`."""
+    """A number of 10^-decimals as a price: `170555, 1` is `17055.5`."""
     whole, rest = divmod(units, 10**decimals)
     return f"{whole}.{rest:0{decimals}d}".rstrip("0") if rest else str(whole)
 
 
 def lots(units: int, decimals: int) -> str:
-    """A volume of a contract: with all decimals of its lot size, but nothing is `0`."""
+    """A contract's volume with all decimals of its lot size; zero is `0`."""
     if not units or not decimals:
         return str(units)
     whole, rest = divmod(units, 10**decimals)
@@ -31,7 +31,7 @@ def lots(units: int, decimals: int) -> str:
 
 
 def rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -> list[Row]:
-    """The bars as rows. The common case is printed by the fast formatting of floats, the rest digit by digit."""
+    """The bars as rows: the common case by float formatting, the rest exactly."""
     if not bars:
         return []
     tick, lot, coin = 10**listing.price_decimals, 10**listing.volume_decimals, 10**listing.turnover_decimals
@@ -65,9 +65,10 @@ def exact_rows_of(listing: Listing, opens: Sequence[int], bars: Sequence[Bar]) -
 
 
 def with_exponents(row: Row) -> Row:
-    """The row with the numbers of a million and more, and those below 0.0001, as Go prints floats: `1.3117285e+06`.
+    """The row with exponents on large and small numbers, as Go prints floats.
 
-    Digits behind the point that are zero stay, unlike there, so that what a faithful collector has is the same.
+    From a million up and below 0.0001: `1.3117285e+06`. Trailing zeros stay, unlike in Go, so that a faithful
+    collector's file is the same.
     """
     at, *numbers = row.split(",")
     return ",".join([at, *map(_with_exponent, numbers)])
@@ -87,12 +88,12 @@ def _with_exponent(number: str) -> str:
 
 
 def json_of(rows: Sequence[Row]) -> str:
-    """The rows as the exchange's JSON list of lists of strings, in the order given."""
+    """The rows as the exchange's JSON list of lists of strings."""
     return '[["' + "|".join(rows).replace(",", '","').replace("|", '"],["') + '"]]' if rows else "[]"
 
 
 def csv_of(rows: Iterable[Row]) -> bytes:
-    """The rows as lines of our CSV files, without the header."""
+    """The rows as lines of our CSV files, header excluded."""
     lines: list[str] = []
     for row in rows:
         at, _, rest = row.partition(",")

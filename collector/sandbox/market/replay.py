@@ -1,8 +1,7 @@
-"""Recorded candles instead of made-up ones: a directory of our CSV files, served as the exchange's history.
+"""Recorded candles: a directory of our CSV files as the exchange's history.
 
-It reads the files once and never writes. Each timeframe is served from its own file; one that has none is put together,
-exactly, from a finer file whose candles fill it. What is not in the files does not exist. CSV files that are no series,
-by their name or their content, are passed over and named.
+Files are read once. Each timeframe is served from its own file, or joined exactly from a finer one whose candles fill
+it. CSV files whose name or content is something else are skipped and named.
 """
 
 import re
@@ -41,10 +40,10 @@ _NOTHING = _Recorded([], [])
 
 
 class Replay:
-    """A source that plays back what was recorded, in one category.
+    """Plays back recorded files in one category.
 
     Raises:
-        ValueError: the directory holds no series.
+        ValueError: the directory lacks series.
     """
 
     def __init__(self, directory: Path, category: Category = "linear") -> None:
@@ -65,7 +64,10 @@ class Replay:
         return self._listings if category == self._category else {}
 
     def rows(self, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> list[Row]:
-        """The candles that open in [start, end), oldest first; of the one in progress, what finer ones have shown."""
+        """Candles that open in [start, end), oldest first.
+
+        The one in progress comes from finer candles.
+        """
         begun_ms = timeframe.floor(now_ms)
         rows = self._load(listing.symbol, timeframe).between(start_ms, min(end_ms, begun_ms))
         if start_ms <= begun_ms < end_ms:
@@ -73,7 +75,7 @@ class Replay:
         return rows
 
     def page(self, listing: Listing, timeframe: Timeframe, selection: Selection, now_ms: int) -> list[Row]:
-        """The candles selected of those recorded: files may begin and end anywhere, and have gaps."""
+        """The selection among recorded candles, gaps skipped."""
         opens = self._load(listing.symbol, timeframe).opens
         start_ms, end_ms = selection.start_ms, min(selection.end_ms, now_ms + 1)
         first, last = (bisect_left(opens, at) for at in (start_ms, end_ms))
@@ -92,9 +94,9 @@ class Replay:
             self._files.setdefault(series.symbol, []).append(series.timeframe)
 
     def _so_far(self, listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
-        """The candle in progress, if there is one: made of closed finer ones, or flat at its first price before that.
+        """The candle in progress from closed finer ones, or flat at its first price.
 
-        Its own file need not hold it, as a collector writes a candle once it is closed.
+        Its own file may lack it, since a collector writes closed candles only.
         """
         begun_ms = timeframe.floor(now_ms)
         finer = self._finer(listing.symbol, timeframe)
@@ -117,11 +119,11 @@ class Replay:
         return _Recorded([at for at, _ in joined], [row for _, row in joined])
 
     def _finer(self, symbol: str, timeframe: Timeframe) -> list[Timeframe]:
-        """The recorded timeframes whose candles fill those of this one, the finest first."""
+        """The recorded timeframes that fill this one, finest first."""
         return [each for each in TIMEFRAMES.values() if each in self._files[symbol] and each.fills(timeframe)]
 
     def _listing(self, symbol: str) -> Listing | None:
-        """The instrument of a symbol; None if nothing was recorded of it, or there can be none of that name."""
+        """The instrument of a symbol; None if unrecorded or invalid."""
         found = list(self._readable(symbol))
         firsts = [recorded.opens[0] for recorded in found if recorded.opens]
         if not firsts:
@@ -151,7 +153,7 @@ class Replay:
         )
 
     def _readable(self, symbol: str) -> Iterator[_Recorded]:
-        """The series of a symbol; files that are not in our format count for nothing from now on."""
+        """The series of a symbol; drops files in another format."""
         for timeframe in tuple(self._files[symbol]):
             try:
                 yield self._load(symbol, timeframe)

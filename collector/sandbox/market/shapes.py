@@ -1,4 +1,4 @@
-"""What the shape of a symbol says: its coins, its kind of contract, the categories it belongs to, and its delivery.
+"""Parses symbols: coins, contract kind, categories and delivery.
 
 Pure. Names are built as in https://bybit-exchange.github.io/docs/v5/enum#symbol: `BTCUSDT`, `BTCPERP`,
 `BTCUSDT-25DEC26`, `BTC-25DEC26`, `BTCUSD`, `BTCUSDZ26`.
@@ -31,10 +31,10 @@ class Shape:
 
 
 def places(name: str) -> list[tuple[Category, str]]:
-    """The categories and the symbol a name stands for: `linear:BTCUSDT`, or `BTCUSDT` for all that fit its shape.
+    """The categories and the symbol of `linear:BTCUSDT`, or of `BTCUSDT` by its shape.
 
     Raises:
-        ValueError: there is no such category.
+        ValueError: the category is unknown.
     """
     prefix, colon, symbol = name.rpartition(":")
     if colon:
@@ -52,10 +52,10 @@ def places(name: str) -> list[tuple[Category, str]]:
 
 
 def read_shape(category: Category, symbol: str) -> Shape:
-    """The shape of a symbol in a category; a name of no known shape is taken for a coin against USDT.
+    """The shape of a symbol; an unknown one counts as a coin against USDT.
 
     Raises:
-        ValueError: the name holds a date that does not exist.
+        ValueError: the name holds an impossible date.
     """
     if category == "spot":
         return _pair(symbol)

@@ -1,4 +1,4 @@
-"""The bytes a faithful collector must have on disk: the box's own word on what is true.
+"""The candles that a faithful collector must have on disk.
 
 Pure. The format is that of our CSV files: open time in ms, the same instant as text, and the exchange's six texts.
 """
@@ -9,7 +9,7 @@ from collector.sandbox.market.prices import csv_of
 
 
 def truth(source: Source, listing: Listing, timeframe: Timeframe, start_ms: int, end_ms: int, now_ms: int) -> bytes:
-    """The closed candles that open in [start, end), oldest first, with the header line unless told otherwise."""
+    """CSV lines of the closed candles that open in [start, end), oldest first."""
     start_ms = max(start_ms, timeframe.floor(listing.listed_ms))
     end_ms = min(end_ms, timeframe.floor(now_ms))  # what opens before this one is closed
     rows = source.rows(listing, timeframe, start_ms, end_ms, now_ms) if start_ms < end_ms else []

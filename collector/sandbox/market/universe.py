@@ -1,7 +1,7 @@
-"""What the box lists unless told otherwise: a small exchange with every kind of name, age and price there is.
+"""The default listings: a small exchange with names, ages and prices of every kind.
 
-Pure: listings are made from names, a seed and the instant at which the box's clock starts. Names are real ones, so that
-a script written for the exchange finds what it asks for; prices and volumes are only of the right size.
+Pure: listings depend on names, a seed and the instant at which the box's clock starts. Names are real ones, so that
+a script written for the exchange finds them; prices and volumes are of the right magnitude.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

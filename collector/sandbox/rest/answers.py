@@ -1,7 +1,7 @@
-"""What the exchange says to a question: from a source, an instant and a query to the JSON of the reply.
+"""The exchange's answers: from a source, an instant and a query to JSON.
 
-Pure: no clock, no network, no faults; those are put in from outside (`twist` may change a page of candles before it is
-written). Every reply has the envelope of https://bybit-exchange.github.io/docs/v5/guide, its `time` by the box's clock.
+Pure. `change_page` may change a page of candles before it is written. Every reply has the envelope of
+https://bybit-exchange.github.io/docs/v5/guide, with the box's time.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ PATHS = (KLINE, INSTRUMENTS, TIME, STATUS)
 
 @attrs.frozen
 class Page:
-    """Candles as they are about to be answered, newest first, and how they are labelled."""
+    """A page of candles, newest first, and its labels."""
 
     category: str
     symbol: str
@@ -63,12 +63,12 @@ def kline(source: Source, dialect: Dialect, now_ms: int, query: Query, change_pa
 
 
 def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list[Row]:
-    """The candles that a question selects, oldest first, the one in progress included.
+    """The candles selected by a request, oldest first, including the one in progress.
 
-    Start and end both count as included, and a start within a candle selects it, also the one in progress for a client
-    whose clock is a little ahead. A start alone runs forward from there (or from the first candle there is); otherwise
-    it is the newest `limit` candles of the range, and what is older is left out without a word. Only candles that exist
-    count, so a client that pages over a gap finds what lies behind it.
+    Start and end are inclusive, and a start within a candle selects it, also the one in progress for a client whose
+    clock is a little ahead. A start alone runs forward from there (or from the first candle there is); otherwise the
+    newest `limit` candles of the range are returned. Only existing candles count, so a client that pages over a gap
+    finds what lies behind it.
     """
     listing, timeframe = asked.listing, asked.timeframe
     start, end = asked.start_ms, asked.end_ms
@@ -86,8 +86,10 @@ def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list
 def instruments(
     source: Source, dialect: Dialect, now_ms: int, query: Query, *, odd: bool = False, closed: Sequence[str] = ()
 ) -> Answer:
-    """The list of instruments (docs: market/instrument); with `odd` fields and rows if that is asked for, and with
-    some symbols `closed`."""
+    """The list of instruments (docs: market/instrument).
+
+    With `odd` fields and rows on request, and with some symbols `closed`.
+    """
     try:
         result = list_instruments(source, dialect, now_ms, query)
         result = with_closed(result, closed) if closed else result
@@ -110,7 +112,7 @@ def time(now_ns: int) -> Answer:
 
 
 def status(announced: Iterable[Maintenance], now_ms: int, query: Query) -> Answer:
-    """Announced maintenance (docs: system-status), all of it or that of one id or state."""
+    """Announced maintenance (docs: system-status), filtered by id or state."""
     wanted = {name: query[name] for name in ("id", "state") if name in query}
     found = [
         row for row in maintenance.rows(announced, now_ms) if all(row[name] == text for name, text in wanted.items())

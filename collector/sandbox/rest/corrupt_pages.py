@@ -1,6 +1,6 @@
-"""Answers that are not what was asked for: each function takes an honest page of candles and returns a false one.
+"""Corrupt pages: each function turns an honest page of candles into a false one.
 
-Pure. They exist to prove that a client checks what it is given; each does exactly one thing.
+Pure; each makes exactly one change, for proving that a client validates its data.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _TELLING = 3  # candles of another interval, at least: fewer could be honest one
 
 @attrs.frozen
 class PageContext:
-    """Where a page comes from: what other pages can be made of."""
+    """The source and request of a page, for building other pages."""
 
     source: Source
     now_ms: int
@@ -25,7 +25,7 @@ class PageContext:
 
 
 def corrupt_page(kind: str, page: Page, context: PageContext) -> Page:
-    """The page as the fault makes it."""
+    """The page as changed by the fault."""
     return _CORRUPTIONS[kind](page, context)
 
 

@@ -1,7 +1,7 @@
-"""One HTTP connection: reads requests, lets somebody answer them, and writes the replies, broken ones as told.
+"""One HTTP connection: reads requests and writes replies, broken ones as told.
 
-I/O only. It knows nothing of candles: what to say is decided by `respond`, and an upgraded connection is handed on to
-`upgrade` with the request and the bytes that came after it.
+I/O only: `respond` decides replies, and `upgrade` takes over an upgraded connection with the request and the bytes
+after it.
 """
 
 import re
@@ -31,7 +31,7 @@ _DRIPS = 20
 
 @attrs.frozen
 class Wire:
-    """What all connections have in common: who answers, the time in headers, and how long stalls and drips last."""
+    """What connections share: the responder, the clock, durations of stalls and drips."""
 
     respond: Respond
     now_ms: Callable[[], int]
@@ -42,9 +42,9 @@ class Wire:
 
 
 async def serve_http(stream: trio.abc.Stream, address: str, wire: Wire) -> None:
-    """Answer the requests of one client until it goes away or a reply is broken. Does not close the stream.
+    """Answers one client until it leaves or a reply is broken.
 
-    A client that breaks the protocol or the connection is gone, which is no error here.
+    The caller closes the stream. A client that breaks the protocol or the connection counts as gone.
     """
     connection = h11.Connection(h11.SERVER)
     await trio.lowlevel.checkpoint()
@@ -64,7 +64,7 @@ async def _answer_all(connection: h11.Connection, stream: trio.abc.Stream, addre
 
 
 async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address: str, wire: Wire) -> bool:
-    """One request and its reply; whether another can follow."""
+    """One request and its reply; true if another can follow."""
     head = await _next(connection, stream)
     if not isinstance(head, h11.Request):
         return False
@@ -103,7 +103,10 @@ async def _next(connection: h11.Connection, stream: trio.abc.Stream) -> h11.Even
 
 
 async def _received(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
-    """What the client sends; empty lines before a request are left out (RFC 9112, 2.2), as h11 takes them for one."""
+    """Received bytes, minus empty lines before a request (RFC 9112, 2.2).
+
+    h11 would take them for a request.
+    """
     before_a_request = connection.their_state is h11.IDLE and not connection.trailing_data[0]
     while True:
         data = bytes(await stream.receive_some(_CHUNK))
@@ -122,7 +125,7 @@ async def _body(connection: h11.Connection, stream: trio.abc.Stream) -> bytes:
 
 
 def _written(connection: h11.Connection, reply: Reply, gzipped: bool, head_only: bool, now_ms: int) -> bytes:
-    """The bytes of a reply; a truncated one stops in the middle of its body, and one to a HEAD is bare: it has none."""
+    """The bytes of a reply: truncated in the middle of its body, or head only."""
     body = _gzipped(reply.body) if gzipped else reply.body
     headers = [
         ("Date", format_datetime(datetime.fromtimestamp(now_ms // 1000, UTC), usegmt=True)),
@@ -176,7 +179,7 @@ async def _send_bad_request(connection: h11.Connection, stream: trio.abc.Stream)
 
 
 def _without_host(head: h11.Request) -> h11.Request:
-    """The request as if it had named only a path: a target may be a whole address (RFC 9112, 3.2.2), as for a proxy."""
+    """The request with a plain path, if its target is a whole URL (RFC 9112, 3.2.2)."""
     host = _HOST_OF_TARGET.match(head.target)
     if host is None:
         return head

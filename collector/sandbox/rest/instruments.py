@@ -1,6 +1,7 @@
-"""The list of instruments: rows, filters and pages as in https://bybit-exchange.github.io/docs/v5/market/instrument.
+"""The instruments list: rows, filters and pages.
 
-Pure. Only texts where the exchange has texts: a client that reads a number where there is none must fail here too.
+Pure; as in https://bybit-exchange.github.io/docs/v5/market/instrument. Values are texts wherever the exchange has
+texts, so that a client that expects a number fails here too.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query
     """The `result` of the reply.
 
     Raises:
-        Refusal: a parameter is missing or makes no sense, or a linear or inverse symbol is unknown.
+        Refusal: a parameter is missing or invalid, or a linear or inverse symbol is unknown.
     """
     if (
         query.get("category") == "option"
@@ -48,13 +49,13 @@ def list_instruments(source: Source, dialect: Dialect, now_ms: int, query: Query
 
 
 def with_closed(result: dict[str, Any], symbols: Sequence[str]) -> dict[str, Any]:
-    """The same list, in which these symbols trade no more."""
+    """The list with these symbols `Closed`."""
     rows = [{**row, "status": "Closed"} if row["symbol"] in symbols else row for row in result["list"]]
     return {**result, "list": rows}
 
 
 def with_odd_rows(result: dict[str, Any]) -> dict[str, Any]:
-    """The same list with null, numbers and objects in place of texts, and with rows that name nothing that trades."""
+    """The list with values of other types and with rows of unknown symbols."""
     rows = [{**row, **_ODD_FIELDS[place % len(_ODD_FIELDS)]} for place, row in enumerate(result["list"])]
     return {**result, "list": [*_ODD_ROWS, *rows]}
 
@@ -135,7 +136,10 @@ def _lot_size_filter(listing: Listing) -> dict[str, str]:
 
 
 def _symbol_id(listing: Listing) -> int:
-    """A number of its own, the same in every run; of 4000 lists of 1000 symbols, one has a number twice."""
+    """A number per symbol, the same in every run.
+
+    Of 4000 lists of 1000 symbols, one has a number twice.
+    """
     digest = noise.key_of("symbolId", listing.category, listing.symbol)
     return int.from_bytes(digest[:4], "little") % (2**31 - 1) + 1
 

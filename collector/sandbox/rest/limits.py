@@ -1,6 +1,7 @@
-"""The exchange's limit on requests, and the ban that follows: 600 in any 5 seconds from one address, then ten minutes.
+"""The rate limit per address: 600 requests in any 5 seconds, then a ban.
 
-Pure: the time in real seconds is handed in. See https://bybit-exchange.github.io/docs/v5/rate-limit, "HTTP IP limit".
+The ban lasts ten minutes. Pure: real seconds are an argument. See
+https://bybit-exchange.github.io/docs/v5/rate-limit, "HTTP IP limit".
 """
 
 from collections import defaultdict, deque
@@ -10,7 +11,7 @@ import attrs
 
 @attrs.frozen
 class Limits:
-    """The numbers. Whether requests during a ban prolong it is not documented, so both can be had."""
+    """The limits; the docs leave open whether requests during a ban prolong it."""
 
     requests: int = attrs.field(default=600, validator=attrs.validators.ge(1))
     window_s: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
@@ -19,7 +20,7 @@ class Limits:
 
 
 class RateLimiter:
-    """Who may come in. One request more than allowed within the window, and its address is banned."""
+    """Bans an address at one request more than the window allows."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -27,7 +28,7 @@ class RateLimiter:
         self._banned_until: dict[str, float] = {}
 
     def banned(self, address: str, at_s: float) -> bool:
-        """Whether the address is banned at the moment; being asked may prolong the ban."""
+        """True while the address is banned; asking may prolong the ban."""
         until = self._banned_until.get(address)
         if until is None:
             return False
@@ -39,7 +40,7 @@ class RateLimiter:
         return True
 
     def admit(self, address: str, at_s: float) -> bool:
-        """Count a request of an address that is not banned; False if it is the one too many, which starts a ban."""
+        """Counts a request; false, and a ban, if it exceeds the limit."""
         if self.recent(address, at_s) >= self.limits.requests:
             self.ban(address, at_s)
             return False
@@ -47,7 +48,7 @@ class RateLimiter:
         return True
 
     def recent(self, address: str, at_s: float) -> int:
-        """How many requests of the address the window holds that ends now."""
+        """The requests of the address in the window that ends now."""
         recent = self._recent[address]
         while recent and recent[0] <= at_s - self.limits.window_s:
             recent.popleft()
@@ -57,6 +58,6 @@ class RateLimiter:
         self._banned_until[address] = at_s + self.limits.ban_s
 
     def pardon(self, address: str) -> None:
-        """Lift the ban and forget the requests that led to it."""
+        """Lifts the ban and forgets the address's requests."""
         self._banned_until.pop(address, None)
         self._recent.pop(address, None)

@@ -1,6 +1,6 @@
-"""Answers that do not come from the exchange proper, but from the gateway and the content network before it.
+"""Responses of the gateway and the content network before the exchange.
 
-Only texts. A client must not take any of them for JSON.
+Texts only; all are something else than JSON.
 """
 
 RATE_BAN = b"access too frequent"

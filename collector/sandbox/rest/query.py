@@ -1,4 +1,4 @@
-"""Reading the questions of clients: query parameters as the exchange takes them, or the refusal it answers with.
+"""Parses query parameters as the exchange does, or refuses them.
 
 Pure. Refusals are business errors: HTTP 200 with a retCode (https://bybit-exchange.github.io/docs/v5/error).
 """
@@ -24,7 +24,7 @@ def _one_of(*values: str) -> Any:
 
 @attrs.frozen
 class Dialect:
-    """What the exchange's documents leave open, settled one way or the other; clients can be tried with both."""
+    """Behaviour that the exchange's documents leave open, one way or the other."""
 
     over_limit: Literal["clamp", "refuse"] = _one_of("clamp", "refuse")  # a limit that is not in 1..1000
     odd_range: Literal["empty", "refuse"] = _one_of("empty", "refuse")  # start after end, or in the future
@@ -40,7 +40,7 @@ class Dialect:
 
 
 class Refusal(Exception):
-    """The exchange refuses: its code, its text, and the `result` that goes with them."""
+    """A refusal: code, text and `result`."""
 
     def __init__(self, message: str, result: object = None, code: int = PARAMETER_ERROR) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class Refusal(Exception):
 
 @attrs.frozen
 class Asked:
-    """A question for candles, understood; the category is the one that was named, and what the answer is labelled."""
+    """A parsed request for candles; `category` is the label of the answer."""
 
     category: Category
     listing: Listing
@@ -62,15 +62,15 @@ class Asked:
 
 
 def read_query(text: str) -> Query:
-    """The parameters of a URL; of a name given twice the first counts, an empty value is none."""
+    """URL parameters; the first of a repeated name counts, empty values are dropped."""
     return dict(reversed(parse_qsl(text)))
 
 
 def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> Asked:
-    """The question for candles (docs: market/kline). Names other than these are ignored.
+    """Parses a request for candles (docs: market/kline); other names are ignored.
 
     Raises:
-        Refusal: a parameter is missing or makes no sense.
+        Refusal: a parameter is missing or invalid.
     """
     # Its own words: seen for options, https://github.com/JKorf/Bybit.Net/issues/229.
     category = read_category(query.get("category", "linear"), "params error: Category is invalid")
@@ -100,7 +100,7 @@ def read_category(text: str, refusal: str = "Illegal category") -> Category:
     """The category.
 
     Raises:
-        Refusal: the box has none of this name.
+        Refusal: the category is unknown.
     """
     for category in CATEGORIES:
         if category == text:
@@ -109,10 +109,10 @@ def read_category(text: str, refusal: str = "Illegal category") -> Category:
 
 
 def number(query: Query, name: str) -> int | None:
-    """A whole number, or None if it is not given.
+    """A whole number, or None if it is absent.
 
     Raises:
-        Refusal: it is no whole number.
+        Refusal: it is something else.
     """
     text = query.get(name)
     if text is None:
@@ -133,12 +133,12 @@ def limit(query: Query, dialect: Dialect, default: int) -> int:
 
 
 def cursor(first: str, last: str) -> str:
-    """The exchange's page cursor: the first and last symbol of the page, already encoded for a URL."""
+    """The exchange's page cursor: first and last symbol, URL-encoded."""
     return f"first%3D{first}%26last%3D{last}"
 
 
 def read_cursor(query: Query) -> tuple[str, Literal["single", "double"]] | None:
-    """The symbol after which the page begins, and how often the token was encoded when it came back.
+    """The symbol after which the page begins, and how often the token was encoded.
 
     Clients that put the token into the URL as they got it encode it once, those that treat it as a parameter twice.
     """

@@ -1,7 +1,7 @@
-"""The stream on the network: who is connected, and the one task that pushes to all of them.
+"""The stream on the network: connections, and the one task that pushes to all.
 
-I/O and its timing only: what a text means is decided by a `Session`, what is due by the `Feed`, what goes wrong by the
-`StreamFaultInjector`. It never waits for a client, except when a jump of the clock makes hours fall due at once.
+I/O and timing only: a `Session` interprets texts, the `Feed` knows what is due, the `StreamFaultInjector` what goes
+wrong. It waits for clients only when a jump of the clock makes hours fall due at once.
 """
 
 import math
@@ -33,7 +33,7 @@ _PREPARE_AHEAD_S = 5.0  # 200 candles 20 times a second; 5300 take 1.4 s of them
 
 
 class Broadcast:
-    """All connections to the stream. `run` must be running, or nothing is pushed."""
+    """All connections to the stream; `run` pushes to them."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -52,7 +52,7 @@ class Broadcast:
         exchange.clock.watchers.append(self.wake)
 
     async def serve(self, address: str, stream: trio.abc.Stream, head: h11.Request, after: bytes) -> None:
-        """One connection, from its handshake to its end. Does not close the stream."""
+        """Serves one connection from handshake to end; the caller closes it."""
         path = head.target.decode("latin-1").partition("?")[0]
         status = self._refusal(address, path)
         upgrade = accepted(head, after) if status is None else None
@@ -71,7 +71,7 @@ class Broadcast:
             await self._run(path, Connection(stream, websocket, self._rules.unsent_most, self._rules.unsent_s))
 
     async def run(self) -> NoReturn:
-        """Push what is due when it is due."""
+        """Pushes what is due, when it is due."""
         while True:
             now_s = self._exchange.real_s()
             self._end_due_connections(now_s)
@@ -84,12 +84,15 @@ class Broadcast:
             self._wake = trio.Event()
 
     def wake(self) -> None:
-        """Something has changed that may make pushes due. From another thread this does nothing: `run` looks often."""
+        """Lets `run` look for due pushes at once.
+
+        From another thread it does nothing: `run` looks every second.
+        """
         if trio.lowlevel.in_trio_task():
             self._wake.set()
 
     def cut_all(self) -> int:
-        """End all connections without a word; how many there were."""
+        """Cuts all connections; returns their number."""
         for client in self._clients:
             client.connection.cut("cut")
         return len(self._clients)
@@ -97,7 +100,7 @@ class Broadcast:
     # --- connections ---
 
     def _refusal(self, address: str, path: str) -> int | None:
-        """The HTTP status with which a handshake is refused."""
+        """The HTTP status of a refused handshake, or None."""
         if path not in (*PATHS, *SILENT_PATHS, maintenance.PATH):
             return 404
         now_s = self._exchange.real_s()
@@ -182,7 +185,7 @@ class Broadcast:
                         await client.connection.drained()
 
     def _announce_changes(self, now_ms: int) -> None:
-        """Announcements that are new or in another state; within a second of it, as `run` looks so often."""
+        """Pushes new and changed announcements, within a second."""
         rows = maintenance.rows(self._exchange.maintenance, now_ms)
         changed = [row for row in rows if row not in self._announced]
         self._announced = rows
@@ -194,7 +197,7 @@ class Broadcast:
             self._delivery.send(Push(text, tuple(clients)))
 
     def _prepare(self) -> None:
-        """A little at a time, before the next confirmations; while the clock stands, whenever."""
+        """Prepares some candles before the next confirmations; any time while the clock stands."""
         next_ms = self._feed.next_ms
         left_s = math.inf if next_ms is None else self._exchange.clock.seconds_until(next_ms)
         if left_s < _PREPARE_AHEAD_S or not self._exchange.clock.rate:

@@ -1,7 +1,7 @@
-"""What a client says on the stream: an order, or why its text is none, in the words of the exchange's decoder.
+"""Client messages of the stream, and decoding errors in the exchange's words.
 
-Pure. The complaints that were seen (https://github.com/bybit-exchange/api-usage-examples/issues/34 is one) are those of
-json-iterator, a library in Go, set to take numbers for texts. What was not seen follows that library.
+Pure. The errors that were seen (https://github.com/bybit-exchange/api-usage-examples/issues/34 is one) are those of
+json-iterator, a library in Go, set to take numbers for texts. Others follow that library.
 """
 
 import json
@@ -17,7 +17,7 @@ _FIELDS = {"op": "Op", "req_id": "ReqId", "args": "Args: []string"}
 
 @attrs.frozen
 class ClientMessage:
-    """What a client said, understood."""
+    """A parsed message."""
 
     op: str
     args: tuple[str, ...]
@@ -25,12 +25,12 @@ class ClientMessage:
 
 
 def read_message(text: str) -> ClientMessage:
-    """What a client said; `null` is an order without anything in it.
+    """Parses a message; `null` is an empty one.
 
-    Arguments are topics only where topics are asked for: a ping may carry the time, and `auth` does carry a number.
+    Arguments are topics only in subscriptions: a ping may carry the time, and `auth` does carry a number.
 
     Raises:
-        ValueError: it is not JSON, or not such an object; the message is the exchange's.
+        ValueError: the text is something else; the message is the exchange's.
     """
     fields = _read_object(text)
     op, req_id = fields.get("op"), fields.get("req_id")
@@ -61,7 +61,10 @@ def _read_topics(args: object, text: str) -> Iterator[str]:
 
 
 def _read_text(value: object, field: str, text: str) -> str:
-    """A number counts as its digits, which some clients send as `req_id`, and `null` as nothing."""
+    """A text; a number counts as its digits, `null` as empty.
+
+    Some clients send a number as `req_id`.
+    """
     if value is None or isinstance(value, str):
         return value or ""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -71,13 +74,13 @@ def _read_text(value: object, field: str, text: str) -> str:
 
 
 def _value_at(field: str, text: str) -> int:
-    """Where a field's value stands; of a list, its first element, be it that one or a later one that is wrong."""
+    """The position of a field's value; of a list, of its first element."""
     found = re.search(rf'"{field}"\s*:[\s\[]*', text)
     return found.end() if found else 0
 
 
 def _no_object(text: str) -> str:
-    """Why a text is no object: what stands where the decoder gives up."""
+    """The decoder's error for a text that is something else than an object."""
     start = _next_token(text, 0)
     inside = _next_token(text, start + 1)
     if text[start : start + 1] not in ("{", "n"):
@@ -104,12 +107,12 @@ def _broken_at(text: str) -> int:
 
 
 def _unexpected(words: str, text: str, at: int) -> str:
-    """One that names what it has found; beyond the end it is a zero, and nothing has been read."""
+    """The error for an unexpected character; beyond the end it is a zero."""
     return _decode_error(words + (text[at : at + 1] or "\x00"), text, min(at + 1, len(text)))
 
 
 def _decode_error(words: str, text: str, read: int) -> str:
-    """One with the text around the place up to which it was read, ten letters either way, and then fifty."""
+    """The error with its context: ten letters either way, then fifty."""
     near, around = (text[max(0, read - far) : read + far] for far in (10, 50))
     place = f"error found in #{min(read, 10)} byte of ...|{near}|..., bigger context ...|{around}|..."
     return f"Failed to decode incoming data:{words}, {place}"

@@ -1,7 +1,7 @@
-"""One client's connection to the stream: the handshake's last word, frames in, frames out.
+"""One client's stream connection: frames in, frames out.
 
-I/O only. It knows nothing of candles or subscriptions: texts are handed on, and what is to be sent is put here by
-others, who never wait for it. A client that does not take what is sent loses its connection.
+I/O only: texts go to a callback, and frames to send are queued, so that the sender goes on at once. A client that
+reads too slowly is cut off.
 """
 
 from collections.abc import Callable
@@ -52,15 +52,15 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether what is put here still has a chance to arrive."""
+        """True once queued frames are discarded."""
         return self._scope.cancel_called or self.muted
 
     def send_text(self, text: str) -> None:
-        """Send a text; never waits."""
+        """Queues a text."""
         self.send(frame(text.encode()))
 
     def send(self, data: bytes) -> None:
-        """Send whole frames; never waits. The connection is cut if too much waits already."""
+        """Queues whole frames; cuts the connection at too many unsent bytes."""
         if self.closed:
             return
         self._outbox.append(data)
@@ -70,12 +70,12 @@ class Connection:
             self.cut("slow")
 
     def cut(self, why: str) -> None:
-        """End the connection without a word, which clients see as 1006."""
+        """Ends the connection abruptly, which clients see as 1006."""
         self.ended_by = why
         self._scope.cancel()
 
     def close(self) -> None:
-        """End the connection with a word: the client answers it, and nothing else is sent."""
+        """Sends a close frame, the last frame of ours; the client answers it."""
         self.send(self._websocket.send(CloseConnection(_GOING_AWAY, "going away")))
         self.mute()
 
@@ -84,11 +84,11 @@ class Connection:
         self.muted = True
 
     async def run(self, on_text: Callable[[str], None], on_ping: Callable[[], None]) -> None:
-        """Read and write until either side ends it. Does not close the stream.
+        """Reads and writes until either side ends; the caller closes the stream.
 
         Args:
-            hear: takes every text the client sends.
-            pinged: told of every ping of the protocol, which is answered here.
+            on_text: receives every text of the client.
+            on_ping: called at every protocol ping, which is answered here.
         """
         self._on_text, self._on_ping = on_text, on_ping
         with self._scope:
@@ -99,7 +99,7 @@ class Connection:
                 nursery.cancel_scope.cancel()
 
     async def drained(self) -> None:
-        """Return when nothing waits to be sent."""
+        """Waits until the send queue is empty."""
         while self.unsent and not self._scope.cancel_called:
             await self._emptied.wait()
 
@@ -137,7 +137,7 @@ class Connection:
             self._websocket.receive_data(data)
 
     def _handle(self, event: Event) -> bool:
-        """False if that was the last of the client."""
+        """Handles an event; false if it was the client's last."""
         if isinstance(event, TextMessage | BytesMessage):
             return self._add_part(event)
         if isinstance(event, Ping):

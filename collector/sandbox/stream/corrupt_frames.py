@@ -1,6 +1,6 @@
-"""Candles and frames that are not as they should be: each function takes what is right and returns what is not.
+"""Corrupt frames and candles: each function turns a right one into a wrong one.
 
-Pure, and drawn by nobody: the same input always comes out in the same wrong way.
+Pure and deterministic.
 """
 
 import re
@@ -16,12 +16,12 @@ _TIMES = re.compile(r'("(?:start|end|timestamp|ts)":)(\d+)')
 
 
 def untraded(row: Row) -> bool:
-    """Whether nobody traded."""
+    """True if the volume is 0."""
     return not row.split(",")[5].strip("0.")
 
 
 def with_wrong_numbers(row: Row) -> Row:
-    """Another candle that could be true: it closes elsewhere, with twice the volume, or with a trade at last."""
+    """Another plausible candle: a different close, and twice the volume or one trade."""
     at, opened, high, low, close, volume, turnover = row.split(",")
     if untraded(row):
         return ",".join([at, opened, high, low, close, "1", close])
@@ -38,7 +38,7 @@ def _doubled(number: str) -> str:
 
 
 def corrupt_frame(kind: str, text: str, honest: bytes) -> bytes:
-    """What is sent for a push that a fault hit; `honest` is its frame."""
+    """What a fault sends for a push; `honest` is its frame."""
     if kind == "push_binary":
         return frame(text.encode(), BINARY)
     wrong = frame(corrupt_push(kind.removeprefix("push_"), text).encode())
@@ -46,11 +46,11 @@ def corrupt_frame(kind: str, text: str, honest: bytes) -> bytes:
 
 
 def corrupt_push(kind: str, text: str) -> str:
-    """A push as a fault makes it.
+    """A push as changed by a fault.
 
     Args:
-        kind: `malformed` is not JSON, `incomplete` lacks a field, `mistyped` has one of another type, `unknown` is no
-            push of candles at all, and `future` and `beyond` confirm a candle that has not come.
+        kind: `malformed` is broken JSON, `incomplete` lacks a field, `mistyped` has one of another type, `unknown` is
+            another kind of message, and `future` and `beyond` confirm a candle that is still to come.
     """
     return _CORRUPTIONS[kind](text)
 
@@ -61,21 +61,21 @@ def _incomplete(text: str) -> str:
 
 
 def _mistyped(text: str) -> str:
-    """The start becomes a text, as it is over REST, and a price a list."""
+    """The start becomes a text, as over REST, and a price a list."""
     head, _, rest = text.partition('"start":')
     at, _, rest = rest.partition(",")
     return f'{head}"start":"{at}",' + rest.replace('"open":"', '"open":["', 1).replace('","close"', '"],"close"', 1)
 
 
 def _unknown(text: str) -> str:
-    """Something for somebody else: another topic, or a notice without one, by turns of its last digit."""
+    """Another topic, or a notice, by parity of the push's last digit."""
     if text.rstrip("}")[-1:] in "02468":
         return '{"topic":"system.status","data":[{"state":"ok"}],"ts":0,"type":"delta"}'
     return '{"notice":"maintenance","ret_msg":""}'
 
 
 def _at_another_time(text: str, later_ms: int) -> str:
-    """A candle of a later time, confirmed at a time when it would have closed: nothing else is wrong with it."""
+    """A candle of a later time, confirmed after its close; the rest is right."""
     later = _TIMES.sub(lambda found: f"{found[1]}{int(found[2]) + later_ms * (1 + (found[1] == _TOLD))}", text)
     return later.replace('"confirm":false', '"confirm":true')
 

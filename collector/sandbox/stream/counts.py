@@ -1,6 +1,6 @@
-"""What clients did on the stream, and what they were sent: numbers to prove good manners by.
+"""Counts of what clients did on the stream, and what they were sent.
 
-Only remembers; it never decides anything, and asks no clock.
+It records only, and the time is an argument.
 """
 
 from collections import Counter, defaultdict
@@ -13,7 +13,7 @@ from collector.sandbox.stream.rules import NEW_CONNECTIONS_S
 
 @attrs.define(eq=False)
 class OpenConnection:
-    """One connection while it is open; `topics` are those it is subscribed to now."""
+    """An open connection; `topics` are its current subscriptions."""
 
     conn_id: str
     path: str
@@ -24,14 +24,14 @@ class OpenConnection:
 
 
 class StreamCounts:
-    """Since the box was opened, or since `clear`. Read the attributes freely."""
+    """Counts since the start or the last `clear`."""
 
     def __init__(self) -> None:
         self.open: dict[str, OpenConnection] = {}
         self.clear()
 
     def clear(self) -> None:
-        """Begin to count anew; the connections that are open stay counted."""
+        """Resets the counts; open connections stay counted."""
         self.connections: Counter[str] = Counter(connection.path for connection in self.open.values())
         self.handshakes_refused: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
@@ -48,12 +48,12 @@ class StreamCounts:
 
     @property
     def topics(self) -> int:
-        """The topics subscribed to now, over all connections."""
+        """The current subscriptions over all connections."""
         return sum(connection.topics for connection in self.open.values())
 
     @property
     def most_new_in_5min(self) -> int:
-        """The greatest number of connections from one address in any 5 real minutes, refused ones included."""
+        """The maximum of connection attempts from one address in 5 real minutes."""
         return max((peak.most for peak in self._attempts.values()), default=0)
 
     def attempted(self, address: str, at_s: float) -> None:
@@ -69,7 +69,7 @@ class StreamCounts:
         self.ended[why] += 1
 
     def heard(self, connection: OpenConnection, op: str, refused: bool) -> None:
-        """A client said something that could be read, or could not."""
+        """Counts a client's message, readable or refused."""
         self.refusals += refused
         if op == "ping":
             self.pings += 1
@@ -87,7 +87,7 @@ class StreamCounts:
         self.protocol_pings += 1
 
     def sent(self, connection: OpenConnection, confirmed: int = 0, pushes: int = 0) -> None:
-        """One frame was put on its way, a push with so many confirmations or an answer."""
+        """Counts a frame: a push with its confirmations, or an answer."""
         self.frames += 1
         connection.frames += 1
         self.pushes += pushes

@@ -1,7 +1,7 @@
-"""Faults of the stream at work: whether a connection, a request, a candle or a push is hit, and what it gets.
+"""Fault injection on the stream: draws for connections, requests, candles and pushes.
 
-Drawn from the seed: candles by their name, whoever listens and whenever; the rest by its number, so that a run can be
-repeated. Pure; others do what is decided here.
+Draws depend on the seed: for candles on their name, the same for all listeners; for the rest on a number, so that
+a run can be repeated. Pure; others carry them out.
 """
 
 import math
@@ -19,7 +19,7 @@ _PER_MINUTE = 60.0
 
 @attrs.frozen
 class Fate:
-    """How a connection ends: cut or muted, at a real instant or after so many pushes; `inf` is never."""
+    """How a connection ends: at a real instant or after so many pushes; `inf` is never."""
 
     kind: str = ""
     at_s: float = math.inf
@@ -27,11 +27,11 @@ class Fate:
 
 
 class StreamFaultInjector(Script):
-    """Faults for the stream.
+    """Draws faults of the stream.
 
     Args:
-        faults: what is set at the moment; it may change at any time.
-        done: told the name of every fault that is made.
+        faults: the current faults, which may change at any time.
+        done: receives the name of every injected fault.
     """
 
     def __init__(self, faults: Callable[[], Faults], seed: int, done: Callable[[str], None]) -> None:
@@ -43,11 +43,11 @@ class StreamFaultInjector(Script):
         self._injected = 0
 
     def handshake(self, number: int) -> str | None:
-        """What is wrong with the handshake of the numbered connection."""
+        """The fault of the numbered connection's handshake."""
         return self._drawn("handshake", str(number))
 
     def fate(self, number: int, now_s: float) -> Fate:
-        """What becomes of the numbered connection."""
+        """The fate of the numbered connection."""
         faults = self._current()
         kind = self._drawn("connection", str(number), tell=False)
         at_s = now_s + faults.after_s if kind else math.inf
@@ -61,11 +61,11 @@ class StreamFaultInjector(Script):
         return Fate(kind, at_s, math.inf if faults.after_frames is None else faults.after_frames)
 
     def request(self, number: int) -> str | None:
-        """What becomes of the numbered request to subscribe."""
+        """The fault of the numbered subscribe request."""
         return self._drawn("request", str(number))
 
     def refuses(self, text: str) -> bool:
-        """Whether a listed topic is refused."""
+        """True if a fault refuses this listed topic."""
         named = self._current().refused_topics
         return (
             bool(named) and (text in named or text.rpartition(".")[2] in named) and self.count_fault("refused_topics")
@@ -73,11 +73,11 @@ class StreamFaultInjector(Script):
 
     @property
     def nameless(self) -> bool:
-        """Whether a refusal does not say what it is about."""
+        """True if refusals omit their subject."""
         return self._current().refusal_nameless and self.count_fault("refusal_nameless")
 
     def push(self, connection: int, number: int, text: str) -> str | None:
-        """What becomes of the numbered push to the numbered connection."""
+        """The fault of the numbered push to the numbered connection."""
         if not self.corrupts:
             return None
         if not self._hits(text[:200]):
@@ -86,7 +86,7 @@ class StreamFaultInjector(Script):
 
     @property
     def corrupts(self) -> bool:
-        """Whether pushes are to be asked about at all."""
+        """True if any push may be corrupted."""
         return any(share for _, share in self._current().kinds("push"))
 
     @property
@@ -139,7 +139,7 @@ class StreamFaultInjector(Script):
         return None
 
     def count_fault(self, kind: str) -> bool:
-        """Count a fault that is about to be made; False if there have been enough since they were set."""
+        """Counts a fault about to be injected; false once `stream_times` is reached."""
         faults = self._current()
         if faults is not self._counted_for:
             self._counted_for, self._injected = faults, 0

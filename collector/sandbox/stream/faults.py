@@ -1,7 +1,7 @@
-"""What goes wrong on the stream: connections, requests, confirmations and frames, as part of all `Faults`.
+"""Faults of the stream: connections, requests, confirmations and frames.
 
-Pure data. Shares are of the thing the group is about, and those of one group add up to at most 1; which one is hit is
-drawn in `stream_mischief`.
+Pure data, part of `Faults`. Shares are of the group's subject and add up to at most 1 per group; `fault_injection`
+draws from them.
 """
 
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ def _flag(meaning: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class StreamFaults:
-    """All that can go wrong on the stream."""
+    """All faults of the stream."""
 
     # Who is hit.
     topics: tuple[str, ...] = _names("only topics that contain one of these, such as .1.BTC")

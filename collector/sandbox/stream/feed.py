@@ -1,8 +1,8 @@
-"""The feed: which candle of which topic is pushed or confirmed next, and to whom.
+"""The feed: which candle is pushed or confirmed next, and to whom.
 
-Pure: it is asked with the exchange's time and real seconds, and hands out what is due; others send it. What several
-listeners want is composed once. A candle is confirmed some time after its close, and only then does the next one begin
-to be pushed; nothing is ever sent again to somebody who was away.
+Pure: given the exchange's time and real seconds, it returns what is due, and others send it. A push to several
+listeners is composed once. A candle is confirmed some time after its close, and only then is the next one pushed;
+pushes are sent once, to those connected at the time.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -29,7 +29,7 @@ Listener = TypeVar("Listener", bound=Hashable)
 
 @attrs.frozen
 class Push(Generic[Listener]):
-    """A text to be sent to its listeners, and how many of its candles are confirmed."""
+    """A text for its listeners, and its number of confirmed candles."""
 
     text: str
     listeners: tuple[Listener, ...]
@@ -38,7 +38,7 @@ class Push(Generic[Listener]):
 
 @attrs.define(eq=False)
 class _TopicState(Generic[Listener]):
-    """A topic somebody listens to. The candle is the one that will be confirmed next."""
+    """A subscribed topic, and the candle that is confirmed next."""
 
     topic: Topic
     slot: int
@@ -55,7 +55,7 @@ class _TopicState(Generic[Listener]):
 
 
 class Feed(Generic[Listener]):
-    """All topics that are listened to, and the candles they are at."""
+    """All subscribed topics and their current candles."""
 
     def __init__(self, source: Source, seed: int, rules: StreamRules, script: Script | None = None) -> None:
         self._source = source
@@ -71,7 +71,7 @@ class Feed(Generic[Listener]):
         self._beat: int | None = None
 
     def join(self, topic: Topic, listener: Listener, now_ms: int, real_s: float) -> Push[Listener] | None:
-        """Begin to listen; at once there is a push of the candle in progress."""
+        """Adds a listener; returns a first push of the candle in progress."""
         name = (topic.category, topic.text)
         state = self._states.get(name)
         if state is None:
@@ -95,7 +95,7 @@ class Feed(Generic[Listener]):
 
     @property
     def busy(self) -> bool:
-        """Whether there is anything to push."""
+        """True if there is anything to push."""
         return bool(self._states or self._due)
 
     @property
@@ -104,14 +104,15 @@ class Feed(Generic[Listener]):
         return self._due[0][0] if self._due else None
 
     def next_beat_s(self, real_s: float) -> float:
-        """How long until the next moment of the cadence."""
+        """The time until the next slot of the cadence."""
         tick = self._rules.push_every_s / SLOTS
         return tick - real_s % tick
 
     def prepare(self) -> Iterator[None]:
-        """Look up the candles of the next confirmations, a step for each, so that they can go out in one burst.
+        """Looks up the candles of the next confirmations, one per step.
 
-        Nothing depends on it but speed: what a candle will be is known beforehand here.
+        They can then go out in one burst: the box knows beforehand what a candle will be. Results are the same either
+        way.
         """
         end = min(self._closing, default=None)
         closing = self._closing.get(end, {}) if end else {}
@@ -125,13 +126,13 @@ class Feed(Generic[Listener]):
         self._prepared = (end, len(closing))
 
     def due(self, now_ms: int) -> Iterator[Push[Listener]]:
-        """What has fallen due by the exchange's time, in its order: confirmations, and the candles that follow them."""
+        """Pops due confirmations and the candles after them, in order."""
         while self._due and self._due[0][0] <= now_ms:
             due_ms, _, act = heappop(self._due)
             yield from act(due_ms)
 
     def beats(self, now_ms: int, real_s: float) -> Iterator[Push[Listener]]:
-        """The pushes of the cadence since the last call; candles that did not move are left out."""
+        """The periodic pushes since the last call; unmoved candles are left out."""
         beat = int(real_s / self._rules.push_every_s * SLOTS)
         first = beat if self._beat is None else max(self._beat + 1, beat - SLOTS + 1)
         self._beat = beat
@@ -163,7 +164,7 @@ class Feed(Generic[Listener]):
         return int(noise.share(self._key, topic.text) * SLOTS)
 
     def _await_close(self, state: _TopicState[Listener]) -> None:
-        """See that it is confirmed, also if trading ends before its close; what opens later is no candle."""
+        """Schedules the confirmation, also if trading ends before the close."""
         if state.open_ms >= state.topic.listing.end_ms:
             return
         end = state.end
@@ -178,7 +179,7 @@ class Feed(Generic[Listener]):
                 yield from self._rollover(state, due_ms)
 
     def _rollover(self, state: _TopicState[Listener], due_ms: int) -> Iterator[Push[Listener]]:
-        """The candle is confirmed, unless a fault has it otherwise, and the next one begins."""
+        """Confirms the candle, as the faults allow, and begins the next."""
         topic, open_ms = state.topic, state.open_ms
         final, first = state.ready or (self._row(topic, open_ms, due_ms), self._first(topic, state.close_ms))
         state.ready = None
@@ -199,7 +200,7 @@ class Feed(Generic[Listener]):
             yield Push(pushes.message(topic, opening, due_ms), tuple(state.listeners))
 
     def _opening(self, state: _TopicState[Listener], row: Row, ts_ms: int) -> tuple[str, ...]:
-        """The next candle for the first time; none at the end of trading."""
+        """The next candle's first entry; empty at the end of trading."""
         state.last = row
         return (pushes.entry(row, state.topic.timeframe, False, ts_ms),) if self._shown(state, row) else ()
 
@@ -216,7 +217,7 @@ class Feed(Generic[Listener]):
         return rows[0] if rows else ""
 
     def _first(self, topic: Topic, open_ms: int) -> Row:
-        """A candle as it begins, without a trade; none at the end of trading."""
+        """A candle as it begins, before its first trade; empty at the end of trading."""
         return self._row(topic, open_ms, open_ms) if open_ms < topic.listing.end_ms else ""
 
     def _shown(self, state: _TopicState[Listener], row: Row) -> bool:
@@ -229,7 +230,7 @@ class Feed(Generic[Listener]):
         heappush(self._due, (due_ms, next(self._order), act))
 
     def _lag_ms(self, end: _End) -> int:
-        """The same for all candles that close at an instant in a category, so that they are confirmed in one burst."""
+        """The confirmation lag, shared by a category's candles of one close: one burst."""
         return self._rules.lag_ms(end[1], noise.share(self._key, str(end[0])))
 
     def _forget(self, state: _TopicState[Listener]) -> None:

@@ -1,6 +1,6 @@
-"""The WebSocket handshake: what a request to upgrade is answered, and the name a connection gets.
+"""The WebSocket handshake: responses to upgrade requests, and connection names.
 
-No I/O. See RFC 6455, 4.2. No extension is agreed to: whether the exchange compresses is not known.
+Pure. See RFC 6455, 4.2. Extensions are declined: whether the exchange compresses is unknown.
 """
 
 from http import HTTPStatus
@@ -21,7 +21,10 @@ _LETTERS = "0123456789abcdefghijklmnopqrstuv"
 
 
 def accepted(head: h11.Request, after: bytes) -> tuple[WSConnection, bytes] | None:
-    """The connection and the bytes that accept it, fed with what came after the request; None if it is no handshake."""
+    """The connection and the accepting bytes; None for an invalid handshake.
+
+    `after` are the bytes received after the request.
+    """
     websocket = WSConnection(ConnectionType.SERVER)
     if head.method != b"GET":
         return None
@@ -37,14 +40,14 @@ def accepted(head: h11.Request, after: bytes) -> tuple[WSConnection, bytes] | No
 
 
 def refused(status: int) -> bytes:
-    """The answer of the gateway instead."""
+    """The gateway's response."""
     body = pages.HANDSHAKES[status]
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: text/html\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
 def corrupt_handshake(kind: str, answer: bytes) -> bytes:
-    """What is sent to a handshake that a fault hit; `answer` is what accepts it."""
+    """The response to a handshake hit by a fault; `answer` is the honest one."""
     if kind == "handshake_nonsense":
         return b"\x15\x03\x01\x00\x02\x02\x46SSH-2.0-OpenSSH_9.6\r\n"
     if kind == "handshake_header":
@@ -53,6 +56,6 @@ def corrupt_handshake(kind: str, answer: bytes) -> bytes:
 
 
 def conn_id(seed: int, number: int) -> str:
-    """The name of a connection in the exchange's shape: twenty letters, and some after a hyphen."""
+    """A connection's name in the exchange's shape: letters with a hyphen."""
     letters = [_LETTERS[draw % 32] for draw in noise.draws(25)(noise.key_of(seed, "connection", number))]
     return f"d{''.join(letters[1:20])}-{''.join(letters[20:])}"

@@ -1,7 +1,7 @@
-"""Pushes of candles: from a row to the exchange's JSON, and from a text to the bytes of a WebSocket frame.
+"""Pushes of candles: from rows to JSON, and to WebSocket frames.
 
-Pure. A frame is made once and sent to everybody who wants it, so it carries nothing of a connection. The order of keys
-and the types are those of https://bybit-exchange.github.io/docs/v5/websocket/public/kline.
+Pure. A frame is made once for all listeners, so it is independent of connections. Keys, their order and types are
+those of https://bybit-exchange.github.io/docs/v5/websocket/public/kline.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,10 @@ TEXT, BINARY = 0x1, 0x2
 
 
 def entry(row: Row, timeframe: Timeframe, confirm: bool, ts_ms: int) -> str:
-    """One candle as it stands in `data`. Its `end` is the last millisecond of it; its timestamp may lie after that."""
+    """One candle of `data`.
+
+    `end` is its last millisecond; its timestamp may be later.
+    """
     at, opened, high, low, close, volume, turnover = row.split(",")
     end = timeframe.close(int(at)) - 1
     return (
@@ -25,7 +28,7 @@ def entry(row: Row, timeframe: Timeframe, confirm: bool, ts_ms: int) -> str:
 
 
 def message(topic: Topic, entries: Sequence[str], ts_ms: int) -> str:
-    """A push: always the full state, so always a `snapshot`."""
+    """A push: always the full state, a `snapshot`."""
     data = ",".join(entries)
     if topic.category == "spot":
         return f'{{"type":"snapshot","topic":"{topic.text}","data":[{data}],"ts":{ts_ms}}}'
@@ -33,7 +36,7 @@ def message(topic: Topic, entries: Sequence[str], ts_ms: int) -> str:
 
 
 def frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """One whole message as a server sends it, RFC 6455, 5.2: final, not masked."""
+    """A whole message as a server sends it: final, unmasked (RFC 6455, 5.2)."""
     size = len(payload)
     if size < 126:
         head = bytes((0x80 | opcode, size))

@@ -1,6 +1,6 @@
-"""The rules of the stream: cadence, lags and limits, as the exchange documents them or as others measured them.
+"""The stream's rules: cadence, lags and limits, documented or measured.
 
-Only numbers and texts. What the exchange leaves open can be set either way, so that clients can be tried with both.
+Numbers and texts only. What the exchange leaves open can be set either way, so that clients can be tried with both.
 See https://bybit-exchange.github.io/docs/v5/ws/connect.
 """
 
@@ -26,7 +26,7 @@ def _one_of(meaning: str, *values: str) -> Any:
 
 @attrs.frozen(kw_only=True)
 class StreamRules:
-    """Real seconds are those on the wall; exchange time is the clock's of the box, which may run faster."""
+    """The rules, in real seconds or in exchange time, which may run faster."""
 
     push_every_s: float = _number(1.0, "real seconds between two pushes of a candle that moves", 0.01)
     push_again_s: float = _number(60.0, "and at the latest, if it does not move (docs: 1 to 60 s)")
@@ -55,14 +55,14 @@ class StreamRules:
     unsent_s: float = _number(10.0, "and the real seconds for which one write may wait")
 
     def lag_ms(self, category: Category, share: float) -> int:
-        """How long after its close a candle is confirmed; the share, from 0 to 1, is how much of the jitter it gets."""
+        """The lag of a confirmation; `share`, from 0 to 1, scales the jitter."""
         lag_ms, jitter_ms = _SEEN_MS["spot" if category == "spot" else "contracts"]
         lag_ms = lag_ms if self.confirm_lag_ms is None else self.confirm_lag_ms
         jitter_ms = jitter_ms if self.confirm_jitter_ms is None else self.confirm_jitter_ms
         return int(lag_ms + jitter_ms * share)
 
     def joins(self, category: Category) -> bool:
-        """Whether the next candle comes in the push that confirms the one before it."""
+        """True if a confirmation and the next candle share a push."""
         return self.rollover == "two" or (self.rollover == "usual" and category != "spot")
 
 
@@ -71,5 +71,5 @@ NEW_CONNECTIONS_S = 300.0  # docs: 500 connections within 5 minutes
 
 
 def letters(topics: int, characters: int, rules: StreamRules) -> int:
-    """What so many topics of so many characters in all count against the limit."""
+    """How much these topics count against the limit."""
     return characters + (3 * topics if rules.args_counted == "json" else 0)

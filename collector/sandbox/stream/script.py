@@ -1,7 +1,4 @@
-"""What shall become of candles on the stream: asked by the feed, answered by the faults, or by nobody.
-
-Pure; it only says what shall happen and does nothing.
-"""
+"""The plan for a candle's confirmation: asked by the feed, answered by faults."""
 
 import attrs
 
@@ -10,7 +7,7 @@ from collector.sandbox.stream.topics import Topic
 
 @attrs.frozen
 class Plan:
-    """What happens to the confirmation of one candle; the delays come on top of the usual lag."""
+    """The confirmations of one candle; delays add to the usual lag."""
 
     delays_ms: tuple[int, ...] = (0,)  # when it is sent; empty if never
     wrong: tuple[bool, ...] = (False,)  # whether these have other numbers than the truth
@@ -21,19 +18,19 @@ HONEST = Plan()
 
 
 class Script:
-    """What a feed asks before it pushes; this one lets everything happen as it should."""
+    """What a feed asks before it pushes; this base is free of faults."""
 
     @property
     def exponents(self) -> bool:
-        """Whether large and small numbers of confirmed candles have an exponent."""
+        """True if large and small numbers have an exponent."""
         return False
 
     def silent(self, topic: Topic) -> bool:
-        """Whether a candle without a trade is left out."""
+        """True if candles without a trade are left out."""
         return False
 
     def absent(self, topic: Topic, open_ms: int) -> bool:
-        """Whether the exchange will not have this closed candle."""
+        """True if this closed candle is missing at the exchange."""
         return False
 
     def plan(self, topic: Topic, open_ms: int) -> Plan:

@@ -1,7 +1,7 @@
-"""What the stream answers: from the text of a client to the frames it gets back, and the topics it then has.
+"""The stream's protocol: from a client's text to replies and topics.
 
-One `Session` per connection. It does no I/O, asks no clock and pushes no candles. Linear and inverse speak one dialect,
-spot another (https://bybit-exchange.github.io/docs/v5/ws/connect, and what was seen on the wire).
+One `Session` per connection, pure; pushes of candles are the feed's. Linear and inverse share one protocol, spot has
+another (https://bybit-exchange.github.io/docs/v5/ws/connect, and what was seen on the wire).
 """
 
 import re
@@ -22,7 +22,7 @@ _SPOT_WORDS: dict[Unknown, str] = {"interval": "Invalid kline type :[%s]", "symb
 
 @attrs.frozen
 class Response:
-    """What follows from it: frames to send, and topics that now begin or end."""
+    """The replies to send, and the topics that begin or end."""
 
     op: str = ""
     replies: tuple[str, ...] = ()
@@ -32,16 +32,16 @@ class Response:
 
 
 def without_names(reply: str) -> str:
-    """An answer that says neither to what it is one, nor which topic it refuses."""
+    """A reply stripped of its req_id and of the topic it refuses."""
     return re.sub(r',topic:[^"]*|(?<="req_id":")[^"]*| ?:\[[^"\]]*\]', "", reply)
 
 
 class Session:
-    """One connection's side of the conversation; `topics` are those it is subscribed to, by text.
+    """One connection's protocol state; `topics` holds its subscriptions by text.
 
     Args:
         conn_id: opaque, given back in every answer.
-        refuses: whether a listed topic shall be refused all the same.
+        refuses: true for a listed topic that a fault refuses.
     """
 
     listens = False  # to the exchange's status, which has a stream of its own
@@ -63,7 +63,7 @@ class Session:
         self._characters = 0
 
     def receive(self, text: str, now_ms: int) -> Response:
-        """Take a text; every answer to it, and what it changed. The connection stays open whatever it says."""
+        """Handles a text; the connection stays open whatever it says."""
         try:
             message = read_message(text)
         except ValueError as error:
@@ -77,7 +77,7 @@ class Session:
         return self._refuse(message, "error:invalid op")
 
     def drop(self, topics: Iterable[Topic]) -> None:
-        """Forget topics without a word."""
+        """Removes subscriptions silently."""
         for topic in topics:
             if self.topics.pop(topic.text, None) is not None:
                 self._characters -= len(topic.text)
@@ -86,7 +86,10 @@ class Session:
         return Response("ping", (self._reply(True, "pong", message),))
 
     def _subscribe(self, message: ClientMessage, now_ms: int) -> Response:
-        """All of it or, for one bad topic, nothing; the first bad one is named."""
+        """Subscribes to all topics or, for one bad topic, to none.
+
+        The first bad one is named.
+        """
         if self._spot and len(message.args) > _SPOT_ARGS:
             return self._refuse(message, f"args size >{_SPOT_ARGS}")
         begun: dict[str, Topic] = {}  # a topic twice in one request counts once; what the exchange does is not known
@@ -108,7 +111,7 @@ class Session:
         return Response("subscribe", (self._done(message),), begun=tuple(begun.values()))
 
     def _unsubscribe(self, message: ClientMessage, now_ms: int) -> Response:
-        """Of topics it does not have, nothing is said; what the exchange does is not known."""
+        """Ends subscriptions; unknown topics are ignored (a guess)."""
         ended = [self.topics[text] for text in dict.fromkeys(message.args) if text in self.topics]
         self.drop(ended)
         return Response("unsubscribe", (self._done(message),), ended=tuple(ended))
@@ -130,7 +133,7 @@ class Session:
         return Response(message.op, (self._reply(False, words, message),), refused=True)
 
     def _reply(self, success: bool, words: str, message: ClientMessage) -> str:
-        """Linear has a `req_id` always, spot only one that was sent."""
+        """A reply: linear always has a `req_id`, spot only one that was sent."""
         fields: dict[str, Any] = {"success": success, "ret_msg": words, "conn_id": self.conn_id}
         if message.req_id is not None or not self._spot:
             fields["req_id"] = message.req_id or ""

@@ -1,6 +1,7 @@
-"""The streams of options and spreads: they answer and never push, as the box has no such instruments.
+"""The streams of options and spreads: they answer and stay silent.
 
-Clients that open every stream there is find them. Pure; see https://bybit-exchange.github.io/docs/v5/ws/connect.
+The box lacks such instruments; clients that open every stream find them. Pure; see
+https://bybit-exchange.github.io/docs/v5/ws/connect.
 """
 
 import msgspec
@@ -10,13 +11,13 @@ from collector.sandbox.stream.session import Response, Session
 
 
 class SilentSession(Session):
-    """A dialect of its own for what succeeds. How it refuses is not known, so it does as the other contracts' does."""
+    """The protocol of these streams; refusals follow the contracts' (a guess)."""
 
     def _ping(self, message: ClientMessage, now_ms: int) -> Response:
         return _response(message, {"args": [str(now_ms)], "op": "pong"})
 
     def _subscribe(self, message: ClientMessage, now_ms: int) -> Response:
-        """Every topic is taken, and none is begun."""
+        """Accepts every topic, and begins none."""
         topics = {"failTopics": [], "successTopics": message.args}
         return _response(message, {"success": True, "conn_id": self.conn_id, "data": topics, "type": "COMMAND_RESP"})
 

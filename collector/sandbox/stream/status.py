@@ -1,7 +1,7 @@
-"""The stream of the exchange's status: it has one topic, `system.status`, and pushes announced maintenance.
+"""The stream of the exchange's status: its topic pushes announced maintenance.
 
-Pure; see https://bybit-exchange.github.io/docs/v5/websocket/system/system-status. How it refuses is not known, so it
-does as the contracts' stream does.
+Pure; see https://bybit-exchange.github.io/docs/v5/websocket/system/system-status. Refusals follow the contracts'
+stream (a guess).
 """
 
 from collector.sandbox.maintenance import TOPIC

@@ -1,7 +1,7 @@
-"""Topics of the stream: `kline.1.BTCUSDT` as a value, and why a text is none.
+"""Topics of the stream: parses `kline.1.BTCUSDT`, or says what is wrong.
 
-Pure. A topic is known while its symbol trades in the category of the connection, and only then: one that is not yet
-listed, already delisted or of another category is refused like a misspelt one.
+Pure. A topic is known while its symbol trades in the category of the connection; one that is unlisted, delisted or of
+another category is refused like a misspelt one.
 """
 
 from typing import Literal
@@ -29,7 +29,10 @@ class Topic:
 
 
 def read_topic(text: str, category: Category, source: Source, now_ms: int) -> Topic | Unknown:
-    """The topic of a text at an instant. Candles are all there is; the exchange's other topics are unknown here."""
+    """The topic of a text at an instant, or what is wrong with it.
+
+    Only candles are served.
+    """
     name, _, rest = text.partition(".")
     interval, _, symbol = rest.partition(".")
     if name != "kline":
