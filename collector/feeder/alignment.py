@@ -1,4 +1,4 @@
-"""Candles as tables of polars: with their times, without holes, made coarser, and side by side without looking ahead.
+"""Candles as polars tables: filled, resampled, and aligned free of look-ahead.
 
 A candle is known from its close on, not from its open. Everything that puts candles of two timeframes beside each other
 goes by the close, and that rule stands here alone. Tables come in and go out; nothing is read or kept.
@@ -24,7 +24,7 @@ def with_times(timeframe: Timeframe, numbers: pl.DataFrame) -> pl.LazyFrame:
 
 
 def filled(timeframe: Timeframe, candles: pl.DataFrame) -> pl.DataFrame:
-    """The same with a flat candle at the last close for each one that is missing in between, marked in `filled`."""
+    """The same with a flat candle at the last close for each missing one, marked in `filled`."""
     if candles.is_empty():
         return candles.with_columns(pl.lit(value=False).alias("filled"))
     first, last = candles["open_time"][0], candles["open_time"][-1]
@@ -57,7 +57,7 @@ def resampled(source: Timeframe, target: Timeframe, candles: pl.LazyFrame) -> pl
 
 
 def aligned(base: pl.DataFrame, others: Iterable[tuple[Timeframe, pl.LazyFrame]]) -> pl.DataFrame:
-    """One row per candle of the base, with the last candle of each other timeframe that had closed when it closed.
+    """One row per base candle, with the last candle of each other timeframe closed by then.
 
     The others' columns carry their timeframe's name; they are null until the first of them has closed.
     """

@@ -1,4 +1,4 @@
-"""Where the numbers lie in an Arrow stream, so that they can be used in place.
+"""Finds the numbers in an Arrow stream, to be used in place.
 
 Polars copies what it reads, and a look-up needs one row. So the few bytes that describe a
 stream are read here: they are flatbuffers (https://flatbuffers.dev/internals), laid out as Arrow's messages
@@ -61,7 +61,7 @@ def layout(buffer: bytes) -> Layout:
 
 @attrs.frozen
 class _Table:
-    """A flatbuffer's table: its fields are found by number, and may be absent."""
+    """A flatbuffer table: fields by number, each optional."""
 
     buffer: bytes
     at: int

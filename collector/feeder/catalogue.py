@@ -1,4 +1,4 @@
-"""Which candles a directory holds, by the names of its files alone, and what to say when it has not what is wanted."""
+"""The series of a directory by its file names, and messages for what is absent."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -15,7 +15,7 @@ _SHOWN = 20
 
 @attrs.frozen
 class Catalogue:
-    """The candle files of a directory. It is looked at anew each time: a collector may be adding to it."""
+    """The candle files of a directory, listed anew each time: a collector may be adding some."""
 
     _disk: Disk
     directory: Path
@@ -24,7 +24,7 @@ class Catalogue:
         return self.directory / series.file_name
 
     def stored(self) -> Iterator[Series]:
-        """Every series that has a file, by name; none where the directory cannot be read."""
+        """Every series that has a file; empty for an unreadable directory."""
         names: Sequence[str] = ()
         with suppress(PermissionError, FileNotFoundError, NotADirectoryError):
             names = self._disk.names(self.directory)
@@ -50,14 +50,14 @@ class Catalogue:
             raise NoSuchSeries(f"{error}; {self._what_there_is(symbol)}") from None
 
     def name(self, symbol: str, name: str) -> str:
-        """One name for what a script means, also where there cannot be such a series."""
+        """One name for what a script means, valid or not."""
         try:
             return self.series(symbol, name).name
         except NoSuchSeries:
             return f"{symbol}_{name}"
 
     def has(self, symbol: str, name: str) -> bool:
-        """Whether there is a file of that name; what cannot be the name of a series has none."""
+        """Whether there is a file of that name; False for an invalid one."""
         try:
             return self.path(Series(symbol, timeframe(str(name)))).exists()
         except (ValueError, TypeError):

@@ -64,7 +64,7 @@ class Columns:
 
 
 def between(blocks: Iterable[Columns], start_ms: int, end_ms: int) -> tuple[Columns, ...]:
-    """The rows of blocks that open in [start, end); no block is empty."""
+    """The rows of blocks that open in [start, end), as blocks with rows."""
     parts = (block.between(start_ms, end_ms) for block in blocks)
     return tuple(part for part in parts if len(part))
 

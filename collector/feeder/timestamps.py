@@ -31,7 +31,7 @@ _WANTED = "give whole epoch milliseconds, a datetime or ISO text"
 
 
 def to_epoch_ms(moment: Moment) -> int:
-    """The moment in epoch milliseconds; what is finer than a millisecond is cut off, never rounded up.
+    """The moment in epoch milliseconds, rounded down.
 
     Raises:
         ValueError: it is neither milliseconds of a time the exchange existed, nor a date or datetime, nor ISO text.
@@ -77,7 +77,7 @@ def _bound_ms(moment: Moment) -> int:
 
 
 def _whole_number(moment: Moment) -> int | None:
-    """The number that was given, None for a moment of another kind."""
+    """The number that was given; None for other kinds of moments."""
     if isinstance(moment, float) and moment.is_integer():  # such as `timestamp() * 1000`; others may well be seconds
         return int(moment)
     if isinstance(moment, SupportsIndex) and not isinstance(moment, bool):
@@ -99,7 +99,7 @@ def _is_ms(number: int) -> bool:
 
 
 def _in_other_units(number: int) -> Iterator[tuple[str, int]]:
-    """The units in which the number is a time, and the time in milliseconds; none or one."""
+    """The unit, if any, in which the number is a time, and that time in milliseconds."""
     for unit, (factor, divisor) in _OTHER_UNITS.items():
         ms = number * factor // divisor
         if _is_ms(ms):
@@ -107,7 +107,7 @@ def _in_other_units(number: int) -> Iterator[tuple[str, int]]:
 
 
 def _to_ms(moment: Moment) -> tuple[int, bool]:
-    """The millisecond in which the moment is, and whether it is later than its beginning."""
+    """The millisecond that holds the moment, and whether the moment is later than its start."""
     if isinstance(moment, datetime) and not _is_missing(moment):
         aware = moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment
         ms, rest = divmod(aware - _EPOCH, _MS)
@@ -134,7 +134,7 @@ def _is_datetime64(moment: object) -> bool:
 
 
 def _is_missing(moment: object) -> bool:
-    """Whether it is what pandas (as a datetime) and numpy have for no moment: it is not even equal to itself."""
+    """Whether it is the NaT of pandas or numpy, which differs from itself."""
     return moment != moment
 
 

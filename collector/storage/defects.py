@@ -1,4 +1,4 @@
-"""What can be wrong with a row of a file, each kind by its name.
+"""The kinds of defects of a row.
 
 A row is sound if this collector would have written it: the judge of that is `rows`, here as everywhere, and this module
 only says in words what an unsound row suffers from. It is pure, it looks at one row at a time, and it never quotes more
@@ -52,7 +52,7 @@ class Defect:
 
 
 def valid_open_ms(timeframe: Timeframe, line: bytes) -> int | None:
-    """The open time of a line, without its line end, that this collector would have written; None for any other."""
+    """The open time of a line that this collector would have written, its line end left off; else None."""
     cells = line.decode("utf-8", "replace").split(",")
     if len(cells) != len(COLUMNS):
         return None
@@ -64,7 +64,7 @@ def valid_open_ms(timeframe: Timeframe, line: bytes) -> int | None:
 
 
 def parse_open_ms(line: bytes) -> int | None:
-    """The open time a line tells, on the grid or not; None if it tells none, or was cut off in it."""
+    """The open time in a line, on the grid or off it; None if it is absent or cut off."""
     digits, comma, _ = line.partition(b",")
     if comma and digits.isdigit() and len(digits) <= len(str(LATEST_MS)) and str(int(digits)).encode() == digits:
         return int(digits)
@@ -139,7 +139,7 @@ def _of_prices(opened: str, high: str, low: str, close: str) -> Iterator[tuple[K
 
 
 def _is_infinite(text: str) -> bool:
-    """Whether the text is what programs write for infinity, or for no number at all."""
+    """Whether the text is what programs write for infinity or NaN."""
     with suppress(ValueError):
         return text.isascii() and not isfinite(float(text))
     return False

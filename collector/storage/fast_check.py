@@ -1,4 +1,4 @@
-"""The quick proof that many lines are sound: all of them, or nothing is said.
+"""Fast validation of many lines at once: all are proven sound, or none.
 
 polars reads numbers fast and forgives much: signs, exponents, blanks, needless zeros, `inf` and `nan`. So the bytes are
 searched for whatever it forgives, which is a few of them anywhere and a few pairs where two fields meet; a test knows
@@ -41,7 +41,7 @@ _ODD_PAIRS = "|".join(
 
 @attrs.frozen
 class Text:
-    """Whole lines; the rows among them begin at `first`, at once or behind our header. There is at least one row."""
+    """Whole lines with at least one row; the rows begin at `first`, behind the header if any."""
 
     lines: bytes
     first: int = 0
@@ -56,7 +56,7 @@ class Text:
 
 
 def blocks(data: Bytes, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Where blocks of whole lines start and end, between two places; what is no whole line is in the last one."""
+    """Where blocks of whole lines start and end; a torn line is in the last one."""
     while start < end:
         behind = end if end - start <= most else data.rfind(b"\n", start, start + most) + 1
         if behind <= start:  # a line longer than a block
@@ -84,7 +84,7 @@ def validate_each(
 def _submit(
     pool: ThreadPoolExecutor, timeframe: Timeframe, text: Text, before_ms: int
 ) -> Callable[[], pl.Series | None]:
-    """Has polars read the text in a thread; what is returned searches the bytes meanwhile, and tells."""
+    """Starts polars on the text in a thread; the result searches the bytes meanwhile, and waits."""
     if len(text.lines) <= _FEW:
         return partial(_checked, timeframe, text.rows, before_ms)
     opens = pool.submit(_read, timeframe, text, before_ms)
@@ -97,7 +97,7 @@ def _checked(timeframe: Timeframe, rows: bytes, before_ms: int) -> pl.Series | N
 
 
 def _is_plain(text: Text) -> bool:
-    """Whether there is nothing in the rows that polars would forgive."""
+    """Whether the rows are free of what polars would forgive."""
     if text.lines.startswith((b"0", b"-", b" ", b"\n"), text.first):
         return False
     for at in range(text.first, len(text.lines), _SEARCHED):

@@ -39,7 +39,7 @@ class Checkpoint:
 
 
 def file_exists(path: Path) -> bool:
-    """Whether there is a candle file to be read; none is where one can be made.
+    """Whether there is a candle file to read; False where one can be made.
 
     Raises:
         LeftAlone: what is there is no file, or points to where none can be.
@@ -58,7 +58,7 @@ def file_exists(path: Path) -> bool:
 
 @contextmanager
 def mmap_file(disk: Disk, path: Path) -> Iterator[Bytes]:
-    """The bytes of a file without reading them all; empty for one that does not exist or is empty."""
+    """The bytes of a file, memory-mapped; empty for one that is absent or empty."""
     if not path.exists() or not path.stat().st_size:
         yield b""
         return
@@ -73,7 +73,7 @@ def mmap_file(disk: Disk, path: Path) -> Iterator[Bytes]:
 
 
 def changed_ns(path: Path) -> int:
-    """When the bytes of a file changed last, by its machine's clock; 0 for one that is not there."""
+    """The modification time of a file; 0 for an absent one."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:

@@ -40,7 +40,7 @@ _LOCK = re.compile(r"^\d+: FLOCK +\S+ +(\S+) +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+
 
 @attrs.frozen
 class Holder:
-    """Who holds a lock: `process` is its number, and `is_collector` whether it wrote that down, as a collector does."""
+    """The holder of a lock: its process number, and whether it wrote that down, as a collector does."""
 
     process: str
     is_collector: bool = True
@@ -78,7 +78,7 @@ def hold_lock(disk: Disk, directory: Path, own: Path) -> Iterator[None]:
 
 
 def find_holder(disk: Disk, directory: Path, own: Path) -> Holder | None:
-    """Who holds the lock of a data directory, as well as it can be known; nothing is changed.
+    """Finds the holder of a data directory's lock, as well as it can be known.
 
     Raises:
         OSError: the system refuses to tell.
@@ -200,7 +200,7 @@ def _seen_holder(disk: Disk, found: os.stat_result) -> Holder | None:
 
 
 def _guard_holder(disk: Disk, directory: os.stat_result, lock: os.stat_result | None) -> Holder | None:
-    """The collector that has locked the directory, and whose lock file was moved or removed."""
+    """The collector that has locked the directory after its lock file was moved or removed."""
     for process, certain in _holders(disk, directory, "WRITE"):
         if _user_of(process) not in (0, directory.st_uid):
             continue

@@ -1,7 +1,6 @@
-"""How the rows of a file follow one another: what stands out of order, what is there twice, where candles are missing,
-and whether the distances are those of another timeframe.
+"""The order of rows: displaced and duplicate ones, gaps, and signs of another timeframe.
 
-It knows open times and row numbers, never texts or files.
+Pure: open times and row numbers in.
 """
 
 from bisect import bisect_left

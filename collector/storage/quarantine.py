@@ -1,4 +1,4 @@
-"""What was taken out of a file is kept beside it, and waits until each of its rows is stored again.
+"""Quarantine: what was taken out of a file waits beside it until its rows are stored again.
 
     BTCUSDT_60.csv.cut-1.pending       from the first bad byte on, while something is still to be had from it
     BTCUSDT_60.csv.set-aside-1.pending  the same of a whole file
@@ -28,7 +28,7 @@ _PIECE = re.compile(rf"(?P<file>.+)\.(cut|set-aside)-[0-9]+(?:{re.escape(_PENDIN
 
 @attrs.frozen
 class Piece:
-    """A piece of a file that waits, and what its sound rows cover."""
+    """A waiting piece of a file, and the spans of its sound rows."""
 
     path: Path
     covered: Spans
@@ -95,7 +95,7 @@ class Quarantine:
         return self._files.disk.read_all(piece)
 
     def _forget(self, directory: Path) -> None:
-        """The directory is listed again when that is next needed: its names have changed."""
+        """Drops the listing of a directory whose names have changed."""
         self._waiting.pop(directory, None)
 
     def _of(self, directory: Path) -> dict[str, list[str]]:

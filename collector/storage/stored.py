@@ -1,4 +1,4 @@
-"""Which series a data directory knows: those that have a file, and those that its ledger has on record."""
+"""The series of a data directory: those with a file, and those on record in its ledger."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ _END = 256  # bytes: some two rows
 
 
 def known_series(disk: Disk, data_dir: Path, coverage: CoverageIndex) -> set[Series]:
-    """The series of all files, and of the ledger that the book was read from."""
+    """The series of all files, and of the ledger that the coverage was read from."""
     return {series for _, series in _files(disk, data_dir)} | {series for series, record in coverage if record.is_known}
 
 
