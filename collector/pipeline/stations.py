@@ -140,8 +140,8 @@ def _listings(job: Job, shared: Shared, symbols: Symbols) -> Listings:
 async def exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
     """The exchange's time, asked for anew before the given instant.
 
-    One answer that lies would turn every row into one that has yet to close. Without an answer the instant counts as
-    come, and every row stays.
+    One answer that lies would turn every row into one that has yet to close. Without another answer the one before it
+    counts: rows of the future would stay, and go on record as closed. A sound row that is cut is kept and comes back.
     """
     if by_ms <= clock.now_ms:
         return clock.now_ms
@@ -149,7 +149,7 @@ async def exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
         return await rest.server_time()
     except (Unreachable, RequestError) as trouble:
         log.warning("the exchange does not answer, trying on", why=str(trouble))
-        return by_ms
+        return clock.now_ms or by_ms
 
 
 def _status_line(counters: Counters, coverage: CoverageIndex, monitor: Monitor) -> str:

@@ -36,9 +36,10 @@ class Answering:
         return self.says_ms
 
 
-async def asked_for(by_ms: int, says_ms: int | None) -> tuple[int, int]:
+async def asked_for(by_ms: int, says_ms: int | None, said_ms: int | None = NOW) -> tuple[int, int]:
     clock, rest = Clock(), Answering(says_ms)
-    clock.observe(NOW)
+    if said_ms is not None:
+        clock.observe(said_ms)
     return await exchange_ms(clock, cast(Rest, rest), by_ms) - NOW, rest.asked
 
 
@@ -47,8 +48,12 @@ async def test_the_exchange_is_asked_again_only_about_an_instant_that_has_not_co
     assert await asked_for(NOW + 60_000, says_ms=NOW + 7) == (7, 1)
 
 
-async def test_without_an_answer_the_instant_counts_as_come_and_no_row_is_cut(autojump_clock: object) -> None:
-    assert await asked_for(NOW + 60_000, says_ms=None) == (60_000, 1)
+async def test_without_another_answer_the_first_one_counts(autojump_clock: object) -> None:
+    assert await asked_for(NOW + 60_000, says_ms=None) == (0, 1)
+
+
+async def test_without_any_answer_the_instant_counts_as_come(autojump_clock: object) -> None:
+    assert await asked_for(NOW + 60_000, says_ms=None, said_ms=None) == (60_000, 1)
 
 
 async def test_a_disk_that_is_too_slow_for_the_end_is_told_of_and_nothing_is_lost(
