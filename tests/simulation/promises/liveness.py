@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from collector.core.candle import DAY_MS, Series
 from collector.core.missing import SETTLED
-from collector.core.planning import NEWEST
+from collector.core.planning import NEWEST, wanted
+from collector.core.spans import Spans
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import FileReport
 from collector.integrity.gaps import find_gaps
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _STORED_MS = 15_000  # after its close a candle is in its file: it is confirmed within 2 s, or asked for after 5
 _SAVED_MS = 20_000  # and in the ledger
+_LOSE_LEDGER = ("own files deleted", "own files damaged", "ledger damaged", "power cut", "kill", "kill in a call")
 _VERIFIED_MS = 45 * 60_000  # and verified: it is asked for after 40 minutes
 
 
@@ -99,12 +101,34 @@ def found(world: "World") -> Iterator[str]:
     checker = DataIntegrityChecker(settings, clock=world.machine.clock, now_ms=world.box.clock.now_ms)
     paths = [settings.data_dir / series.file_name for series in every_series(settings) if _is_due(world, series)]
     checks = checker.check_each(paths)
-    yield from (f"check: {_said(each)}" for each in checks if each.record()["has_issues"])
+    found = (each for each in checks if each.record()["has_issues"])
+    yield from (f"check: {_said(each)}" for each in found if not _is_forgotten(world, each))
+
+
+def _is_forgotten(world: "World", checked: FileReport) -> bool:
+    """Whether nothing is wrong but holes before what is wanted.
+
+    They were on record as lacking, and nobody knows any more once the ledger is lost: a repair would ask again.
+    """
+    record = checked.record()
+    keeps_ledger = world.plan.needs_repair or world.plan.kinds.isdisjoint(_LOSE_LEDGER)
+    if keeps_ledger or record["problem"] or record["defects"] or record["disagreement_count"] or not checked.series:
+        return False
+    unsettled = [gap for gap in record["gaps"] if gap["state"] not in SETTLED]
+    due = _due(world, checked.series, world.box.clock.now_ms())
+    return bool(due) and all(gap["end_ms"] <= due[0].start_ms for gap in unsettled)
+
+
+def _due(world: "World", series: Series, now_ms: int) -> Spans:
+    """What is wanted of a series, and was traded."""
+    settings = world.settings
+    due = wanted(series.timeframe, now_ms, settings.history_days, newest_only=settings.newest_only)
+    return due.within(*traded(world, series))
 
 
 def _is_due(world: "World", series: Series) -> bool:
-    """Whether it has had a closed candle by now."""
-    return series.timeframe.close(traded(world, series)[0]) <= world.box.clock.now_ms() - _STORED_MS
+    """Whether a candle of it has closed by now that is wanted: a week is longer than a day of history."""
+    return bool(_due(world, series, world.box.clock.now_ms() - _STORED_MS))
 
 
 def _said(checked: FileReport) -> str:

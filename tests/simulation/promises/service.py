@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _CONNECTIONS = 500  # new ones in 5 minutes, from one address
 _STEP_S = 5.0  # between looks
 _TOLD_S = 90.0  # a minute, and what the product waits for to see whether a condition passes by itself
+_UNDER_WAY_S = 60.0  # at most, the answer that tells of a ban is under way while answers are late
 _UNSERVED_S = 130.0  # the exchange is asked once a minute, and a hiccup of 30 s is none
 
 
@@ -29,6 +30,9 @@ class Traffic:
     most: int = 0
     most_connections: int = 0
     during_ban: int = 0
+    _bans: int = 0
+    _late: int = 0  # answers
+    _untold_s: float = -inf  # until then the last ban may not have been told of
 
     def look(self, world: "World") -> Iterator[str]:
         counts, share = world.box.counts, world.settings.address_share
@@ -36,10 +40,18 @@ class Traffic:
             yield f"{counts.most_in_5s} requests in 5 s, where {int(WINDOW_REQUESTS * share)} are allowed"
         if counts.stream.most_new_in_5min > max(self.most_connections, int(_CONNECTIONS * share)):
             yield f"{counts.stream.most_new_in_5min} new connections to the stream in 5 min"
-        if counts.during_ban > self.during_ban:
+        self._note_ban(world)
+        if counts.during_ban > self.during_ban and trio.current_time() > self._untold_s:
             yield f"{counts.during_ban - self.during_ban} requests during a ban"
         self.most, self.during_ban = counts.most_in_5s, counts.during_ban
         self.most_connections = counts.stream.most_new_in_5min
+
+    def _note_ban(self, world: "World") -> None:
+        counts = world.box.counts
+        bans, late = counts.by_outcome["rate_ban"], counts.shown["latency_ms"]
+        if bans > self._bans and (late > self._late or world.latency or world.loss):
+            self._untold_s = trio.current_time() + _UNDER_WAY_S
+        self._bans, self._late = bans, late
 
 
 @attrs.define

@@ -145,7 +145,8 @@ class Witness:
         """What REST has verified stays as REST has it."""
         before = self._verified.get(reader.series, NOTHING)
         self._verified[reader.series] = verified
-        wrong = [f"{at} is called verified, and is {reader.rows[at]!r}" for at in reader.false if at in verified]
+        unsaid = [at for at in reader.false if not self._truths.is_true(reader.series, at, reader.rows[at])]  # by REST
+        wrong = [f"{at} is called verified, and is {reader.rows[at]!r}" for at in unsaid if at in verified]
         wrong += [f"{at} was verified, and became {reader.rows[at]!r}" for at in reader.replaced if at in before]
         self._say(f"{reader.series} verified", wrong)
 
