@@ -31,7 +31,7 @@ _HOUR_MS = 3_600_000
 _WRONG_TIMES_MS = {"old_time": -_HOUR_MS, "future_time": 7 * 24 * _HOUR_MS}
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Exchange:
     """The state behind the address: source, clock, faults, limits and counts."""
 

@@ -310,7 +310,9 @@ async def test_many_rows_that_are_no_candles_keep_only_themselves_away(
     here.bad = ()
     await here.fetch_once()
     assert here.questions() <= 1 + 3 * 5 + 3
-    assert not here.coverage.missing(Series.named("BTCUSDT_1"))
+    record = here.coverage[Series.named("BTCUSDT_1")]
+    assert record.wanted - record.held == NOTHING
+    assert {gap.state for gap in record.gaps} <= {State.INVALID}  # of the day that is wanted no more
 
 
 async def test_a_symbol_whose_first_row_is_no_candle_is_collected_from_the_second(
