@@ -1,4 +1,6 @@
-"""A trustworthy local store of Bybit candles. What a script needs is here; everything else is the collector's own.
+"""A trustworthy local store of Bybit candles.
+
+What a script needs is here; everything else is the collector's own.
 
 Each name is imported when it is first used: a script that reads candles does not wait for what collects them.
 """

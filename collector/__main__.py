@@ -1,4 +1,7 @@
-"""`python -m collector` and `collector`. Ctrl-C while it is still loading ends it as quietly as at any later time."""
+"""`python -m collector` and `collector`.
+
+Ctrl-C while it is still loading ends it as quietly as at any later time.
+"""
 
 import gc
 import sys

@@ -28,7 +28,10 @@ class StorageError(CollectorError):
 
 
 class LeftAlone(StorageError):
-    """One file is not touched, and its series is not collected. The others are."""
+    """One file is not touched, and its series is not collected.
+
+    The others are.
+    """
 
 
 class DirectoryInUse(CollectorError):
@@ -92,14 +95,20 @@ class Banned(ExchangeError):
 
 
 class Blocked(Banned):
-    """The gateway before the exchange turned a request away. It passes, and hammering prolongs it."""
+    """The gateway before the exchange turned a request away.
+
+    It passes, and hammering prolongs it.
+    """
 
     kind = "block"
     state = "the exchange's gateway turns requests away (HTTP 403)"
 
 
 class Restricted(Blocked):
-    """The exchange does not serve this country, network or person. Final only where it never has served."""
+    """The exchange does not serve this country, network or person.
+
+    Final only where it never has served.
+    """
 
     kind = "refusal"
     state = "the exchange refuses this country or network"
@@ -114,7 +123,10 @@ class TryAgain(RequestError):
 
 
 class InvalidResponse(TryAgain):
-    """The answer is not what was asked for; it says how. Never data, and perhaps better next time."""
+    """The answer is not what was asked for; it says how.
+
+    Never data, and perhaps better next time.
+    """
 
 
 class InvalidRowResponse(InvalidResponse):
@@ -130,12 +142,17 @@ class RequestFailed(RequestError):
 
 
 class InvalidRowsPersist(RequestFailed):
-    """A row is no candle, try after try. The answer does without it."""
+    """A row is no candle, try after try.
+
+    The answer does without it.
+    """
 
 
 def cause_of(group: BaseExceptionGroup[BaseException], echo: type[BaseException]) -> CollectorError | None:
-    """The one error of ours that explains a group; None when somebody else's is in it. `echo` is what others raise
-    because of it, such as senders to a writer that failed."""
+    """The one error of ours that explains a group; None when somebody else's is in it.
+
+    `echo` is what others raise because of it, such as senders to a writer that failed.
+    """
     foreign = group.split((CollectorError, echo))[1]
     ours = group.subgroup(CollectorError)
     if foreign is not None or ours is None:

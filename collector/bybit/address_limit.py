@@ -38,7 +38,7 @@ class Turn:
 
 @attrs.define(eq=False)
 class AddressLimit:
-    """The limit as one process keeps it; private without a file."""
+    """One process's view of the limit; private without a file."""
 
     _settings: Settings
     _name: str  # unlike that of any other process

@@ -51,7 +51,7 @@ class Clock:
         return self._clock.believes
 
     def observe_push(self, exchange_ms: int) -> None:
-        """Observes a time in a push, which carries the clock on.
+        """Observes a time in a push; it advances the clock.
 
         Responses, which come every minute, alone may set it back or far ahead.
         """

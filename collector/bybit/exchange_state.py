@@ -68,7 +68,7 @@ class StreamState:
     refused_until_s: float = 0.0  # monotonic time; connections wait until then
 
     def lost(self, why: str, next_connect_s: float) -> None:
-        """A connection was lost, and is opened again at a moment."""
+        """A connection was lost; the next attempt has a time."""
         self.lost_why, self.next_connect_s = why, next_connect_s
 
     def refused(self, until_s: float) -> None:

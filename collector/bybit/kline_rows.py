@@ -59,7 +59,7 @@ def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Row
 
 
 def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, tuple[InvalidRow, ...]]:
-    """A page of valid rows alone, and its closed invalid rows.
+    """A page's valid rows, and its closed invalid rows.
 
     A page of a finer interval stays whole, to be refused as such.
     """

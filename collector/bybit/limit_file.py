@@ -46,7 +46,10 @@ class LimitFileError(Exception):
 
 @attrs.frozen
 class _Record:
-    """What stands in the file. Its times are valid until the machine is started anew."""
+    """What stands in the file.
+
+    Its times are valid until the machine is started anew.
+    """
 
     version: int
     boot: str
@@ -55,7 +58,10 @@ class _Record:
 
 @attrs.define(eq=False)
 class LimitFile:
-    """A rate limit in a file. Both methods raise `LimitBusy` and `LimitFileError`; `damage` says what was replaced."""
+    """A rate limit in a file.
+
+    Both methods raise `LimitBusy` and `LimitFileError`; `damage` says what was replaced.
+    """
 
     _disk: Disk
     name: str

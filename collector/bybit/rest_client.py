@@ -35,7 +35,9 @@ _GOODBYE_S = 2.0
 
 @attrs.define(eq=False)
 class Rest:
-    """The exchange's public market data, for any number of tasks at once. Made by `open_rest`.
+    """The exchange's public market data, for any number of tasks at once.
+
+    Made by `open_rest`.
 
     Raises, in every method and after all tries:
         RequestFailed: other requests may do better; `InvalidRowsPersist` if only some rows of the answer are wrong.
@@ -61,7 +63,7 @@ class Rest:
         return self._clock.newest_ms
 
     async def klines(self, series: Series, span: Span, *, split_invalid: bool = False) -> KlineAnswer:
-        """The closed candles of a span of at most a page.
+        """The closed candles of a span, at most a page.
 
         With `split_invalid`, invalid rows are returned beside the candles; otherwise they are an error.
         """

@@ -95,7 +95,10 @@ class Instrument:
 
 @attrs.frozen
 class InstrumentsAnswer(TimeAnswer):
-    """One page of the list of symbols; `cursor` is empty on the last. `unusable` are rows that name no symbol."""
+    """One page of the list of symbols; `cursor` is empty on the last.
+
+    `unusable` are rows that name no symbol.
+    """
 
     instruments: tuple[Instrument, ...]
     cursor: str
@@ -188,7 +191,9 @@ def parse_first_candle(status: int, body: bytes, category: str, series: Series) 
 def parse_instruments(
     status: int, body: bytes, category: str, known: Container[str] = (), cursors: Container[str] = ()
 ) -> InstrumentsAnswer:
-    """One page of the list of symbols. Raises as `parse_kline` does.
+    """One page of the list of symbols.
+
+    Raises as `parse_kline` does.
 
     A page that has only symbols that are `known` from those before is none: whoever does not understand a cursor gives
     the first page again, and the rest of the list would be missing. One of the `cursors` that were followed already

@@ -1,4 +1,7 @@
-"""The shapes of REST responses, as far as a collector reads them. Pure."""
+"""The shapes of REST responses, as far as a collector reads them.
+
+Pure.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +21,10 @@ class KlineResult(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """What a struct has no field for may be anything. A number may be a text, as many of the exchange's are."""
+    """What a struct has no field for may be anything.
+
+    A number may be a text, as many of the exchange's are.
+    """
 
     retCode: int | str  # noqa: N815  (the exchange's names)
     time: int | str

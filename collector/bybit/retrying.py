@@ -71,7 +71,7 @@ class RetryingClient:
         self._throttle.apply(settings)
 
     async def request(self, path: str, query: Query, parse: Callable[[int, bytes], T]) -> T:
-        """The parsed response, after as many tries as the settings allow.
+        """The parsed response, within the tries of the settings.
 
         Raises:
             RequestFailed, InvalidRowsPersist, Unreachable, Rejected, Refused: as `Rest` documents.

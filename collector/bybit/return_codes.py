@@ -82,7 +82,7 @@ def milliseconds(time: int | str) -> int:
 
 
 def whole_number(value: int | str) -> int | None:
-    """A whole number, also where it was written as a text."""
+    """A whole number, also if written as text."""
     if isinstance(value, str):
         return int(value) if value.isascii() and value.isdecimal() and len(value) <= 19 else None
     return value

@@ -25,7 +25,7 @@ from collector.storage.data_directory import record_ban, recorded_ban
 
 @asynccontextmanager
 async def open_shared_rest(settings: Settings, machine: Machine) -> AsyncIterator[Rest]:
-    """Enters a way to the exchange, and closes it on leaving.
+    """Opens a way to the exchange; closes it on leaving.
 
     Raises:
         Banned: a rate ban is on, and nothing must be asked now.

@@ -144,7 +144,7 @@ class Session:
             raise StreamLost(f"{_MALFORMED_IN_A_ROW} malformed frames in a row, the last: {defect}") from defect
 
     async def _forward(self, out: Out) -> None:
-        """Hands confirmed candles to the writer, all there are at once.
+        """Hands confirmed candles to the writer, all at once.
 
         It outlives what ends the connection, until all are handed on or the writer takes too long: a cancelled send
         would take its candles with it.

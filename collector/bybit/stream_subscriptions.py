@@ -48,7 +48,7 @@ class Subscriptions:
     _sending: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def subscribe(self, topics: Sequence[str]) -> None:
-        """Subscribes to as many of the topics as the exchange has."""
+        """Subscribes to the topics that the exchange has."""
         at_once = trio.CapacityLimiter(_REQUESTS_AT_ONCE)
         nameless: dict[str, str] = {}
         async with trio.open_nursery() as nursery:

@@ -56,7 +56,7 @@ async def _tunnel(network: Network, proxy: Proxy, host: str, port: int) -> Wire:
 
 
 async def _asked_to_connect(stream: Wire, proxy: Proxy, target: str) -> int:
-    """Asks a proxy for a tunnel; the status of its answer."""
+    """Asks a proxy for a tunnel; returns the status."""
     http = h11.Connection(h11.CLIENT)
     request = h11.Request(method="CONNECT", target=target, headers=[("Host", target), *proxy.headers])
     asked = (http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b"")

@@ -37,7 +37,10 @@ def check(
     against_exchange: AgainstExchange = 0,
     seed: Seed = None,
 ) -> None:
-    """Check every file: is it complete, and is it right? Nothing is changed; a report is written to the logs."""
+    """Check every file: is it complete, and is it right?
+
+    Nothing is changed; a report is written to the logs.
+    """
     settings, checker = options.settings, DataIntegrityChecker(options.settings, demand=options.demand)
     paths = [path for path in checker.files() if _is_chosen(options, path)]
     if not any(map(os.path.lexists, paths)):

@@ -20,7 +20,10 @@ def gaps(
     as_json: AsJson = False,
     state: Annotated[list[State] | None, typer.Option(help="Only gaps in this state; may be repeated.")] = None,
 ) -> None:
-    """Show every candle that is wanted and not held, with its state, and why. Times are UTC, ends are exclusive."""
+    """Show every candle that is wanted and not held, with its state, and why.
+
+    Times are UTC, ends are exclusive.
+    """
     found = [
         gap
         for gap in find_gaps(options.settings.data_dir, options.settings.category, options.demand)

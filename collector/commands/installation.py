@@ -1,4 +1,7 @@
-"""The command `systemd-unit`: a unit for this interpreter, code, settings and user. It only reads."""
+"""The command `systemd-unit`: a unit for this interpreter, code, settings and user.
+
+It only reads.
+"""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""Runs the work of a command with logs, progress and signals."""
+"""Runs a command's work with logs, progress and signals."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The options that all commands share, and how they become settings.
+"""The options that commands share, and how they become settings.
 
 They follow from the table of settings. A command is written with one parameter `options: Options`; a decorator gives
 it a typer signature with all shared options in its place.

@@ -1,4 +1,7 @@
-"""Progress: two live lines on a terminal, otherwise regular log lines. It only reads."""
+"""Progress: two live lines on a terminal, otherwise regular log lines.
+
+It only reads.
+"""
 
 from collections.abc import Sequence
 

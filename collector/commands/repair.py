@@ -39,7 +39,10 @@ def repair(
     seed: Seed = None,
     allow_replace: AllowReplace = False,
 ) -> None:
-    """Mend every file and fetch what is missing in it. What is removed is kept beside the file."""
+    """Mend every file and fetch what is missing in it.
+
+    What is removed is kept beside the file.
+    """
     settings = options.settings
     if dry_run:
         options.say_warnings()

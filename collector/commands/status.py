@@ -50,7 +50,10 @@ def status(
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again every second, until Ctrl-C.")] = False,
 ) -> None:
-    """Show what the running collector is doing, and whether it is well. Exit status 3: none is running."""
+    """Show what the running collector is doing, and whether it is well.
+
+    Exit status 3: none is running.
+    """
     if as_json:
         _print_json(options, watch)
     elif watch:

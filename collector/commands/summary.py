@@ -1,4 +1,7 @@
-"""The summary: what a collection came to, in words. Pure: the caller prints it."""
+"""The summary: what a collection came to, in words.
+
+Pure: the caller prints it.
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice

@@ -1,4 +1,6 @@
-"""The systemd unit of an installation as text: start, watchdog, stop and sandboxing. Pure.
+"""The systemd unit of an installation as text: start, watchdog, stop and sandboxing.
+
+Pure.
 
 It works with systemd 247 (Debian 11) and later. A comment in the unit explains each line, because operators read and
 change it.

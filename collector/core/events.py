@@ -1,4 +1,7 @@
-"""The values that travel through the channel to the writer. Pure."""
+"""The values that travel through the channel to the writer.
+
+Pure.
+"""
 
 import attrs
 

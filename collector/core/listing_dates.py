@@ -1,4 +1,6 @@
-"""Listing dates: where the exchange's candles of a series begin. Pure.
+"""Listing dates: where the exchange's candles of a series begin.
+
+Pure.
 
 Each series, a symbol in one timeframe, begins where the exchange's answers for it begin. The date tells which part of
 the wanted history exists: years of windows before it would each cost a request for an empty page.

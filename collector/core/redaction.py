@@ -1,4 +1,6 @@
-"""Text that leaves the process: made printable, and free of secrets. Pure.
+"""Text that leaves the process: printable, free of secrets.
+
+Pure.
 
 The exchange, file names, settings and the environment can hold anything: escape sequences that steer a terminal, line
 breaks that forge lines, marks that turn the direction of writing, invisible letters. Whatever writes for a person uses

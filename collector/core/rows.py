@@ -1,4 +1,4 @@
-"""Rows: the lines of a file, as candles travel to it.
+"""Rows: candles as lines of text, as files hold them.
 
 The exchange's decimal texts pass through unchanged, except that an exponent is written out digit by digit: numbers are
 never formatted here, and floats only serve to compare. Everything that says what a valid line is stands in this module,

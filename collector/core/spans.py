@@ -28,7 +28,10 @@ class Span:
 
 @attrs.frozen
 class Spans:
-    """A set of instants as disjoint spans in order of time. Build it with `Spans.of(...)`."""
+    """A set of instants as disjoint spans in order of time.
+
+    Build it with `Spans.of(...)`.
+    """
 
     _spans: tuple[Span, ...] = ()
 

@@ -1,4 +1,6 @@
-"""Verification: the held candles that REST has yet to confirm, and when to ask for them. Pure.
+"""Verification: the held candles that REST has yet to confirm, and when to ask for them.
+
+Pure.
 
 The stream confirms a candle within a second of its close, and the exchange may still correct it. REST has the last
 word, so a candle is *unverified* until a REST answer has contained it.

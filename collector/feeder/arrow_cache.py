@@ -116,7 +116,7 @@ def _place(path: Path) -> Path:
 
 
 def _content(disk: Disk, place: Path, most: int) -> bytes:
-    """All bytes of a file, which has no more than `most`."""
+    """All bytes of a file of at most `most` bytes."""
     file = open_own(disk, place, os.O_RDONLY)
     try:
         size = os.fstat(file).st_size

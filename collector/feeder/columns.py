@@ -26,7 +26,10 @@ _TEXT = {name: _NUMBERS.get(name, pl.String) for name in COLUMNS}
 
 @attrs.frozen(eq=False)
 class Columns:
-    """Rows in order of time. `times` are open times in ms; `values` are open, high, low, close, volume, turnover."""
+    """Rows in order of time.
+
+    `times` are open times in ms; `values` are open, high, low, close, volume, turnover.
+    """
 
     times: memoryview
     values: tuple[memoryview, ...]
@@ -57,7 +60,7 @@ class Columns:
         return bisect_right(times, end_ms) - 1
 
     def between(self, start_ms: int, end_ms: int) -> "Columns":
-        """The rows that open in [start, end), in the same memory."""
+        """A view of the rows that open in [start, end)."""
         first, behind = bisect_left(self.times, start_ms), bisect_left(self.times, end_ms)
         values = tuple(column[first:behind] for column in self.values)
         return Columns(self.times[first:behind], values, self._buffer, self._schema, self._batch, self._first + first)

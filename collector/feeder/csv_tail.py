@@ -46,7 +46,10 @@ class FileStat:
 
 @attrs.frozen
 class CsvReader:
-    """An open file: its first `size` bytes are the header and whole rows. Get it from `open_csv`."""
+    """An open file: its first `size` bytes are the header and whole rows.
+
+    Get it from `open_csv`.
+    """
 
     path: Path
     stamp: FileStat

@@ -1,4 +1,4 @@
-"""Stored candles in a research script: look-ups, tables and a replay.
+"""Stored candles for research scripts: look-ups, tables and replay.
 
 The files are only read, also while a collector writes them, and a feeder sees them as they were when they were loaded.
 A number counts as known from its candle's close on: see `closed_only` and `aligned`.
@@ -190,7 +190,9 @@ class DataFeeder:
         fill: bool = False,
         unit: str = "ns",
     ) -> "pandas.DataFrame":
-        """The same for pandas, by open time. `unit` is that of its times: ns, us, ms or s.
+        """The same for pandas, by open time.
+
+        `unit` is that of its times: ns, us, ms or s.
 
         Raises `ImportError` where pandas is not installed.
         """

@@ -23,8 +23,11 @@ _AFTER_MS = LATEST_MS + 31 * DAY_MS  # every candle has closed; the calendar of 
 
 
 class Candle(TypedDict):
-    """When a candle opens, and the six numbers of the file. Also when it is complete, which is when the next one opens;
-    and whether it is. Times are epoch milliseconds: to make a `datetime` costs a fifth of a look-up."""
+    """When a candle opens, and the six numbers of the file.
+
+    Also when it is complete, which is when the next one opens; and whether it is. Times are epoch milliseconds: to make
+    a `datetime` costs a fifth of a look-up.
+    """
 
     timestamp_ms: int
     open: float

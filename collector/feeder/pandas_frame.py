@@ -1,4 +1,4 @@
-"""Candles for pandas, which is imported when it is asked for."""
+"""Candles for pandas, which is imported on first use."""
 
 from typing import TYPE_CHECKING
 

@@ -30,7 +30,9 @@ _MANY = 1 / 4  # of a file: reading that much text takes longer than reading and
 
 @attrs.frozen(eq=False)
 class FileSnapshot:
-    """The rows of one file, or of a part of it. No block is empty, and each is later than the one before.
+    """The rows of one file, or of a part of it.
+
+    No block is empty, and each is later than the one before.
 
     Of a whole file, they are those that were copied or read at once, up to `base`, and those that were added since.
     """

@@ -1,4 +1,4 @@
-"""Whether coarser candles are what the finer ones add up to.
+"""Whether coarser candles equal the sum of finer ones.
 
 Compared is every coarser candle that the finer file covers whole. Prices must be equal. A sum (volume, turnover) may
 differ by a part in 10^12: for years the exchange has added some of them up in floats. Sums of floats only choose what

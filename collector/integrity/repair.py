@@ -109,7 +109,9 @@ class RepairResult:
 
 @attrs.define
 class Repair:
-    """The repair of a directory that the caller owns. Its methods block.
+    """The repair of a directory that the caller owns.
+
+    Its methods block.
 
     What was done is in `plans`, one for each series that had something to repair or to fetch.
     """

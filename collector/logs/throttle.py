@@ -1,4 +1,6 @@
-"""Decides which of many equal lines are logged and which are counted. Pure.
+"""Decides which of many equal lines are logged and which are counted.
+
+Pure.
 
 A line belongs to a kind. The first lines of a kind pass as long as each has a new text, up to a limit; later lines are
 counted. Once an interval the count is due and starts again. A kind is forgotten after an interval without a line.

@@ -1,4 +1,4 @@
-"""A handler that replaces repeated records by one with a count."""
+"""A handler that counts repeated records instead of repeating them."""
 
 import logging
 from collections.abc import Hashable, Sequence

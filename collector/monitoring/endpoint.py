@@ -40,7 +40,7 @@ _SOCKET_CHECK_S = 5.0  # users may delete `.collector/` with the socket in it
 async def serve_status(
     settings: Settings, reporter: Reporter, machine: Machine, *, port: bool = True, socket: bool = True
 ) -> None:
-    """Serves until cancelled, at the socket and at the TCP port.
+    """Serves the socket and the TCP port until cancelled.
 
     Args:
         port: serve at the TCP port too, if the settings have one.

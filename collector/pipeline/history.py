@@ -1,4 +1,4 @@
-"""The history pool: a fixed number of workers that fetch windows.
+"""The history pool: a fixed number of fetching workers.
 
 Each pulls a window from the fetch queue, requests it, and passes on the answer.
 

@@ -110,7 +110,7 @@ class Reconciler:
             await self._clock.reach_or_ask(self._woken, self._next_ms(now_ms))
 
     def apply(self, settings: Settings) -> None:
-        """Follows other settings from the next look on, which is now."""
+        """Follows other settings, and looks at once."""
         self._settings = settings
         self.wake()
 

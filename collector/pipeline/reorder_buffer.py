@@ -1,4 +1,4 @@
-"""The reorder buffer: answers that wait for what lies before them.
+"""The reorder buffer: answers that wait for their predecessors.
 
 Requests for one series run in parallel, so answers arrive in any order, while an append is the only cheap way to write
 a file. An answer is in one of two states:

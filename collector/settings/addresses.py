@@ -1,4 +1,7 @@
-"""Syntax and kind of network addresses. Pure: names are never resolved."""
+"""Syntax and kind of network addresses.
+
+Pure: names are never resolved.
+"""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit

@@ -175,7 +175,10 @@ def write_identity(disk: Disk, own: Path, identity: dict[str, str]) -> None:
 
 
 def recorded_ban(disk: Disk, data_dir: Path) -> int:
-    """The local time at which the last rate ban ends; 0 if unrecorded. Anybody may ask."""
+    """The local time at which the last rate ban ends; 0 if unrecorded.
+
+    Anybody may ask.
+    """
     try:
         return int(read_own(disk, data_dir / OWN / "ban"))
     except (OSError, ValueError):

@@ -42,8 +42,10 @@ class Kind(StrEnum):
 
 @attrs.frozen
 class Defect:
-    """Something wrong with one row. Rows are counted from 0, the header not among them; `timestamp_ms` is None where
-    the row does not tell one."""
+    """Something wrong with one row.
+
+    Rows are counted from 0, the header not among them; `timestamp_ms` is None where the row does not tell one.
+    """
 
     kind: Kind
     row: int

@@ -22,7 +22,10 @@ _MODE = 0o644  # of a new file; the umask applies
 
 @attrs.define
 class Files:
-    """Replaces files, cuts them, and makes them durable. Raises `OSError`, of which `storage` makes a sentence."""
+    """Replaces files, cuts them, and makes them durable.
+
+    Raises `OSError`, of which `storage` makes a sentence.
+    """
 
     disk: Disk
     parts: int = 0  # of files that were put in the place of others: what tells a slow disk from one that hangs

@@ -73,7 +73,7 @@ def mmap_file(disk: Disk, path: Path) -> Iterator[Bytes]:
 
 
 def changed_ns(path: Path) -> int:
-    """The modification time of a file; 0 for an absent one."""
+    """The modification time of a file; 0 if absent."""
     try:
         return path.stat().st_mtime_ns
     except FileNotFoundError:

@@ -42,7 +42,10 @@ log = get_logger(__name__)
 
 @attrs.define
 class Ledger:
-    """The saved coverage. Make it with `open_ledger`, which also locks the directory. Methods raise `StorageError`."""
+    """The saved coverage.
+
+    Make it with `open_ledger`, which also locks the directory. Methods raise `StorageError`.
+    """
 
     _disk: Disk
     _directory: Path

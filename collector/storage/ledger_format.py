@@ -113,7 +113,10 @@ def decode_series(series: Series, stored: bytes, rows: Sequence[GapRow]) -> Save
 
 
 def decode_old_series(series: Series, stored: bytes) -> SavedSeries:
-    """A series from its entry of schema version 0. Raises as `decode_series` does."""
+    """A series from its entry of schema version 0.
+
+    Raises as `decode_series` does.
+    """
     entry = _OLD_ENTRY.decode(_unsealed(series.name, stored))
     rows = ((n.start_ms, n.end_ms, n.state, n.tries, n.asked_ms, n.since_ms or n.asked_ms, n.why) for n in entry.gaps)
     return _saved(series, entry, map(_gap, rows))

@@ -1,4 +1,7 @@
-"""The ledger for those who only look: `check`, `gaps` and the plan of a repair. Reading leaves every file as it is."""
+"""The ledger for those who only look: `check`, `gaps` and the plan of a repair.
+
+Reading leaves every file as it is.
+"""
 
 import sqlite3
 from collections.abc import Mapping

@@ -83,7 +83,10 @@ def prepare(database: sqlite3.Connection) -> None:
 
 
 def load(database: sqlite3.Connection) -> dict[Series, SavedSeries]:
-    """Everything that is on record of every series. Raises as `prepare` does."""
+    """Everything that is on record of every series.
+
+    Raises as `prepare` does.
+    """
     version, tables = _version(database), _expect_shape(database)
     _expect_whole(database)
     if "series" not in tables:

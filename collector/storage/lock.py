@@ -123,7 +123,9 @@ def _open_lock(disk: Disk, path: Path) -> int:
 
 
 def _try_take(disk: Disk, file: int, path: Path) -> bool:
-    """Whether the file is locked now, and good. A bad one gives way to another.
+    """Whether the file is locked now, and good.
+
+    A bad one gives way to another.
 
     Raises:
         Held: somebody holds it who can write it.

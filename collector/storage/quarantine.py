@@ -36,7 +36,10 @@ class Piece:
 
 @attrs.define
 class Quarantine:
-    """The pieces of the files of a data directory. Everything raises `OSError`."""
+    """The pieces of the files of a data directory.
+
+    Everything raises `OSError`.
+    """
 
     _files: Files
     _waiting: dict[Path, dict[str, list[str]]] = attrs.field(factory=dict)  # by directory, as it was listed, and file
@@ -70,7 +73,10 @@ class Quarantine:
         return name
 
     def keep_tail(self, path: Path, rest: bytes, *, pending: bool) -> Path:
-        """Keeps what is going to be cut off a file. What a killed start has kept already is kept once."""
+        """Keeps what is going to be cut off a file.
+
+        What a killed start has kept already is kept once.
+        """
         target = target_of(path)
         for piece in map(target.with_name, self._of(target.parent).get(target.name, [])):
             if piece.stat().st_size == len(rest) and self._read(piece) == rest:

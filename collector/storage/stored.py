@@ -72,7 +72,10 @@ def refuse_if_nothing_stored(
 
 
 def is_any_stored(disk: Disk, data_dir: Path, category: str, chosen: Callable[[Series], bool]) -> bool:
-    """Whether a directory knows any of the chosen series. Raises as above, or as `read_ledger` does."""
+    """Whether a directory knows any of the chosen series.
+
+    Raises as above, or as `read_ledger` does.
+    """
     refuse_if_absent(data_dir)
     if any(map(chosen, known_series(disk, data_dir, CoverageIndex()))):
         return True
