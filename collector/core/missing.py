@@ -209,7 +209,7 @@ def answered(
         now_ms: the exchange's time of the answer.
         invalid_rows: rows of the exchange that are no candles.
     """
-    bad = Spans.of(*(row.span for row in invalid_rows))
+    bad = Spans.of(*(row.span for row in invalid_rows)) & asked
     whys = {row.span.start_ms: row.why for row in invalid_rows}
     old = asked.within(0, young_from_ms)
     for part in (old - bad, asked - old - bad):
@@ -217,6 +217,11 @@ def answered(
     return update_gaps(
         gaps, bad, still_missing & bad, lambda gap, span: invalid(gap, span, now_ms, whys[span.start_ms])
     )
+
+
+def lacking(gaps: Iterable[Gap]) -> Spans:
+    """The spans that the exchange lacks, or has no valid row of."""
+    return Spans.of(*(gap.span for gap in gaps if gap.state in _LACKING))
 
 
 def still_wanted(gaps: Iterable[Gap], wanted: Spans, held: Spans) -> tuple[Gap, ...]:

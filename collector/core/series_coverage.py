@@ -54,6 +54,7 @@ from collector.core.missing import (
     ended,
     expired,
     failed,
+    lacking,
     not_due,
     still_wanted,
     to_ask_alone,
@@ -185,16 +186,22 @@ class SeriesCoverage:
         self.held |= covered
         still_missing = (asked - self.held) & self.wanted
         if self.gaps or still_missing:
-            young_from_ms = self.timeframe.floor(now_ms - LAG_MS)
-            self.gaps = answered(self.gaps, asked, still_missing, young_from_ms, now_ms, invalid_rows)
+            young_from_ms, due = self.timeframe.floor(now_ms - LAG_MS), asked - self._lapsed
+            self.gaps = answered(self.gaps, due, still_missing, young_from_ms, now_ms, invalid_rows)
             self.gaps = listing_dates.without_refuted(self.gaps, self.held)
         self.verification.answered(asked, covered, now_ms)
 
     def fail(self, asked: Spans, why: str, now_ms: int) -> None:
         """Takes a request that failed for good: its span is pending, with the reason."""
         still_missing = (asked - self.held) & self.wanted
-        self.gaps = update_gaps(self.gaps, asked, still_missing, lambda before, part: failed(before, part, now_ms, why))
+        due = asked - self._lapsed
+        self.gaps = update_gaps(self.gaps, due, still_missing, lambda before, part: failed(before, part, now_ms, why))
         self.verification.answered(asked, NOTHING, now_ms)
+
+    @property
+    def _lapsed(self) -> Spans:
+        """What the exchange lacks and is wanted no longer: an answer that leaves it out again changes nothing."""
+        return lacking(self.gaps) - self.wanted - self.held
 
     def confirm(self, candle: Spans, held: Spans) -> None:
         """Takes a written candle of the stream.

@@ -143,6 +143,19 @@ def test_an_invalid_candle_is_not_forgotten_while_the_rows_around_it_are_there()
     assert State.INVALID not in {state for _, state in states(coverage)}
 
 
+def test_what_is_lacking_and_wanted_no_longer_stays_on_record_when_it_was_asked_for() -> None:
+    coverage, lacking = wanting(0, 10), [InvalidRow(span(4, 5), "low 0 is not positive")]
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW, lacking)
+    coverage.want(MINUTE, minutes(7, 10))  # while it is asked for once more
+    for invalid in (lacking, []):
+        coverage.answer(MINUTE, span(3, 6), minutes(3, 4) | minutes(5, 6), NOW + DAY_MS, invalid)
+        assert states(coverage) == [(minutes(4, 5), State.INVALID)]
+    coverage.fail(MINUTE, span(4, 5), "HTTP 502", NOW + DAY_MS)
+    assert states(coverage) == [(minutes(4, 5), State.INVALID)]
+    coverage.answer(MINUTE, span(3, 6), minutes(3, 6), NOW + 2 * DAY_MS)
+    assert states(coverage) == []
+
+
 def test_an_absent_candle_that_comes_after_all_is_held_and_forgotten() -> None:
     coverage = wanting(0, 10)
     coverage.answer(MINUTE, span(0, 10), minutes(1, 10), NOW)
