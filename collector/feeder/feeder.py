@@ -4,33 +4,25 @@ The files are only read, also while a collector writes them, and a feeder sees t
 A number counts as known from its candle's close on: see `closed_only` and `aligned`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from heapq import merge
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-import polars as pl
 import psutil
 
-from collector.core.candle import TIMEFRAMES, timeframe
 from collector.core.rows import LATEST_MS, OLDEST_MS
 from collector.core.spans import Spans
-from collector.feeder import alignment
 from collector.feeder.catalogue import Catalogue
-from collector.feeder.loaded_series import Candle, ReplayedCandle
+from collector.feeder.loaded_series import Candle
 from collector.feeder.loader import Loader
 from collector.feeder.lru_cache import Limit, LruCache, Memory
-from collector.feeder.pandas_frame import to_pandas
-from collector.feeder.timestamps import Moment, span_ms, to_epoch_ms
+from collector.feeder.tables import Names, Tables, each_of, span_of
+from collector.feeder.timestamps import Moment, to_epoch_ms
 from collector.machine.disk import THIS_DISK, Disk
 
 if TYPE_CHECKING:
-    import pandas
-
-_RANKS = {each: rank for rank, each in enumerate(TIMEFRAMES.values())}
-
-Names = str | Iterable[str]
+    pass
 
 
 @attrs.frozen
@@ -45,7 +37,7 @@ class Metadata:
     gaps: Spans
 
 
-class DataFeeder:
+class DataFeeder(Tables):
     """The candles in a data directory, loaded when they are first asked for.
 
     Moments are whole epoch milliseconds, datetimes, dates or ISO text; without a zone they are UTC. Those of numpy and
@@ -83,7 +75,7 @@ class DataFeeder:
         self._catalogue = Catalogue(disk, Path(data_dir).expanduser())
         self._closed_only = closed_only
         self._cache = LruCache(Limit(memory_limit_percent, memory_limit_bytes, memory))
-        self._loader = Loader(disk, self._catalogue, self._cache)
+        super().__init__(Loader(disk, self._catalogue, self._cache))
 
     def __getstate__(self) -> dict[str, object]:
         """All but the candles in memory, which are views that cannot be handed on."""
@@ -112,9 +104,9 @@ class DataFeeder:
         Raises:
             ValueError: one of them is not a moment, or the end lies before the start.
         """
-        span = _span(start_date, end_date)
+        span = span_of(start_date, end_date)
         loaded = [
-            self._loader.try_to_load(symbol, name, span) for symbol in _each(symbols) for name in _each(timeframes)
+            self._loader.try_to_load(symbol, name, span) for symbol in each_of(symbols) for name in each_of(timeframes)
         ]
         return all(loaded)
 
@@ -144,125 +136,11 @@ class DataFeeder:
         """
         ms = to_epoch_ms(timestamp)
         found: dict[str, Candle] = {}
-        for name in _each(timeframes):
+        for name in each_of(timeframes):
             candle = self.get_data_at_timestamp(symbol, name, ms, closed_only=closed_only)
             if candle is not None:
                 found[name] = candle
         return found or None
-
-    def frame(
-        self,
-        symbol: str,
-        timeframe: str,
-        *,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        fill: bool = False,
-    ) -> pl.DataFrame:
-        """The candles of a series in a span: `open_time` and `close_time` in UTC, and the six numbers.
-
-        With `fill`, each missing candle in between becomes a flat one at the last close, marked in the column `filled`.
-        """
-        loaded, span = self._loader.get(symbol, timeframe), _span(start, end)
-        if fill:
-            return _within(alignment.filled(loaded.series.timeframe, loaded.lazy().collect()), span)
-        return loaded.lazy(span).collect()
-
-    def lazy(
-        self,
-        symbol: str,
-        timeframe: str,
-        *,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        fill: bool = False,
-    ) -> pl.LazyFrame:
-        """The same for a query of polars."""
-        return self.frame(symbol, timeframe, start=start, end=end, fill=fill).lazy()
-
-    def to_pandas(
-        self,
-        symbol: str,
-        timeframe: str,
-        *,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        fill: bool = False,
-        unit: str = "ns",
-    ) -> "pandas.DataFrame":
-        """The same for pandas, by open time.
-
-        `unit` is that of its times: ns, us, ms or s.
-
-        Raises `ImportError` where pandas is not installed.
-        """
-        return to_pandas(self.frame(symbol, timeframe, start=start, end=end, fill=fill), unit)
-
-    def panel(
-        self,
-        symbols: Names,
-        timeframe: str,
-        column: str = "close",
-        *,
-        start: Moment | None = None,
-        end: Moment | None = None,
-    ) -> pl.DataFrame:
-        """One number of many symbols side by side: `open_time`, and a column per symbol, null where it has no candle.
-
-        A row's numbers but `open` are known when the candle closes, one timeframe after its `open_time`.
-        """
-        if column not in alignment.NUMBERS:
-            raise ValueError(f"{column!r} is not one of {', '.join(alignment.NUMBERS)}")
-        span = _span(start, end)
-        return alignment.side_by_side(
-            {symbol: self._loader.get(symbol, timeframe).column(column, span) for symbol in _each(symbols)}
-        )
-
-    def aligned(
-        self, symbol: str, base: str, others: Names, *, start: Moment | None = None, end: Moment | None = None
-    ) -> pl.DataFrame:
-        """One row per candle of the base timeframe, beside it what was known of the others when it closed.
-
-        That is the last candle of each that had closed by then, the same instant included; never a later one, and never
-        one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
-        The span is that of the base.
-        """
-        others_loaded = {loaded.series: loaded for loaded in (self._loader.get(symbol, name) for name in _each(others))}
-        tables = [(series.timeframe, loaded.lazy()) for series, loaded in others_loaded.items()]
-        return alignment.aligned(self.frame(symbol, base, start=start, end=end), tables)
-
-    def resample(
-        self,
-        symbol: str,
-        source: str,
-        target: str,
-        *,
-        start: Moment | None = None,
-        end: Moment | None = None,
-        fill: bool = False,
-    ) -> pl.DataFrame:
-        """Candles of a coarser timeframe made from a finer one; `complete` says whether none of those was missing.
-
-        The span is that of the coarser ones. Raises `ValueError` where they are not made of whole candles, as months
-        are not of weeks.
-        """
-        loaded, coarse, span = self._loader.get(symbol, source), timeframe(target), _span(start, end)
-        made = alignment.resampled(loaded.series.timeframe, coarse, loaded.lazy())
-        return _within(alignment.filled(coarse, made) if fill else made, span)
-
-    def replay(
-        self, symbols: Names, timeframes: Names, *, start: Moment | None = None, end: Moment | None = None
-    ) -> Iterator[ReplayedCandle]:
-        """The closed candles of all these series in the order in which they closed.
-
-        Of those that close together the coarser comes first, so that what is known then is complete when the finest
-        arrives. The series are held until the end of the replay.
-        """
-        span = _span(start, end)
-        every_loaded = (self._loader.get(symbol, name) for symbol in _each(symbols) for name in _each(timeframes))
-        chosen = {loaded.series: loaded for loaded in every_loaded}  # `1440` and `D` are two names of one
-        ordered = sorted(chosen.values(), key=lambda loaded: (-_RANKS[loaded.series.timeframe], loaded.series.symbol))
-        return merge(*(loaded.replay(span) for loaded in ordered), key=lambda candle: candle["close_time_ms"])
 
     def metadata(self, symbol: str, timeframe: str) -> Metadata:
         """What there is of a series."""
@@ -284,15 +162,3 @@ class DataFeeder:
     def timeframes(self, symbol: str) -> list[str]:
         """The timeframes in which a symbol is stored, the finest first."""
         return self._catalogue.timeframes(symbol)
-
-
-def _span(start: Moment | None, end: Moment | None) -> tuple[int, int] | None:
-    return None if start is None and end is None else span_ms(start, end)
-
-
-def _within(candles: pl.DataFrame, span: tuple[int, int] | None) -> pl.DataFrame:
-    return candles if span is None else alignment.within(candles, *span)
-
-
-def _each(names: Names) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
