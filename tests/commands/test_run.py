@@ -92,6 +92,7 @@ async def test_a_signal_lets_fetch_write_what_it_has_and_the_next_start_goes_on(
 
 def in_a_window() -> None:
     """In a new process that leads its session: stdin is the terminal it belongs to."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
