@@ -44,7 +44,7 @@ class Plan:
     everything: bool = False  # is wanted that the exchange lists
     calm_s: float = 5400.0
     push_every_s: float = 5.0  # of each topic
-    states: int = 12  # in which the disk may be after a power cut, that are looked at beside the one that is lived on
+    states: int = 24  # in which the disk may be after a power cut, that are looked at beside the one that is lived on
 
     @kinds.default
     def _those_that_strike(self) -> frozenset[str]:
