@@ -11,7 +11,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.events import Confirmed
 from collector.pipeline.open_files import OpenFiles
-from collector.storage.csv_store import FileChangedError
+from collector.storage.series_file import FileChangedError
 
 _FULL_FILES_AT_ONCE = 8  # each is synced, and a disk makes what comes together durable together
 

@@ -13,8 +13,8 @@ from collector.machine.clock import LocalClock
 from collector.pipeline.flush_queue import FlushQueue, Save, Sync
 from collector.pipeline.open_files import OpenFiles
 from collector.settings.settings import Settings
-from collector.storage.csv_store import SeriesFile
 from collector.storage.ledger import Ledger
+from collector.storage.series_file import SeriesFile
 
 _SLICE_S = 0.005  # of syncing at a time, so that candles that come meanwhile, a whole minute's end of them, hardly wait
 

@@ -26,9 +26,10 @@ from collector.errors import StorageError
 from collector.logs import get_logger
 from collector.pipeline.disk_thread import DiskThread
 from collector.pipeline.flush_queue import FlushQueue
-from collector.storage.csv_store import FileChangedError, SeriesFile, Store
+from collector.storage.csv_store import Store
 from collector.storage.inspection import Checkpoint
 from collector.storage.quarantine import Piece
+from collector.storage.series_file import FileChangedError, SeriesFile
 
 log = get_logger(__name__)
 

@@ -39,7 +39,7 @@ from collector.pipeline.flusher import Flusher
 from collector.pipeline.open_files import OpenFiles
 from collector.pipeline.reorder_buffer import Answer, ReorderBuffer
 from collector.settings.settings import Settings
-from collector.storage.csv_store import FileChangedError, SeriesFile
+from collector.storage.series_file import FileChangedError, SeriesFile
 
 log = get_logger(__name__)
 

@@ -16,8 +16,9 @@ from collector.core.candle import MINUTE_MS, Series
 from collector.core.planning import PAGE
 from collector.core.rows import COLUMNS, HEADER, Rows
 from collector.machine.disk import THIS_DISK
-from collector.storage.csv_store import SeriesFile, Store
+from collector.storage.csv_store import Store
 from collector.storage.inspection import Checkpoint
+from collector.storage.series_file import SeriesFile
 from tests.bench.made import FIRST_MS, MINUTE, rows_of_minutes
 from tests.bench.measure import Case, Work, in_turn
 from tests.bench.table import aim, duration, show

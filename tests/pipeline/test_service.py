@@ -15,7 +15,7 @@ from collector.errors import Unreachable
 from collector.pipeline import draining
 from collector.pipeline.stations import exchange_ms
 from collector.sandbox import open_sandbox
-from collector.storage.csv_store import SeriesFile
+from collector.storage.series_file import SeriesFile
 from tests.support.market import fetch, market, settings_for
 
 NOW = 1_714_566_645_000

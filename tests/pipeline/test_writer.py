@@ -28,11 +28,13 @@ from collector.machine.disk import THIS_DISK, Disk
 from collector.pipeline.collection import too_long
 from collector.pipeline.writer import Writer, build_writer
 from collector.settings.settings import Settings
-from collector.storage.csv_store import Finding, SeriesFile, Store
+from collector.storage.csv_store import Store
 from collector.storage.data_directory import OWN
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import Ledger, open_ledger
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
+from collector.storage.opening import Finding
+from collector.storage.series_file import SeriesFile
 from tests.simulation.machine import InlineThreads
 from tests.support.candles import BTC, T0, content, joined, row, rows, span, spans
 from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk

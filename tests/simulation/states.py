@@ -15,8 +15,9 @@ from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Spans
 from collector.errors import CollectorError
 from collector.machine.disk import Disk
-from collector.storage.csv_store import SeriesFile, Store
+from collector.storage.csv_store import Store
 from collector.storage.ledger import open_ledger
+from collector.storage.series_file import SeriesFile
 from tests.simulation.promises.claims import every_series
 from tests.simulation.promises.reader import sound_opens
 from tests.simulation.promises.witness import moment

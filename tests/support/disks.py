@@ -99,3 +99,21 @@ class FreezingDisk(Disk):
     def rename(self, source: Path, target: Path) -> None:
         self.reach("rename")
         super().rename(source, target)
+
+
+class LateDeafDisk(Disk):
+    """A sync fails, and the next one says nothing of what that has lost."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self.again: list[tuple[int | None, bytes]] = []
+
+    def sync(self, file: int) -> None:
+        if self.fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().sync(file)
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        super().write(file, data, at)
+        if self.fails:
+            self.again.append((at, bytes(data)))

@@ -1,0 +1,221 @@
+"""The open file of a series: rows are appended, inserted and taken out.
+
+Invariant: a file holds whole lines, in order, as the exchange sent them.
+
+    append    rows behind the last one are added with one write
+    insert    rows before it go into a copy, synced and renamed over the file; unchanged bytes are copied unparsed
+    truncate, trim    old bytes give way; what `truncate` takes out is first kept beside the file, durably
+
+Everything here blocks, and belongs in a thread where it takes long. What to fetch is decided elsewhere.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import attrs
+
+from collector.core.candle import Timeframe
+from collector.core.merging import Revision
+from collector.core.rows import HEADER, Rows, candles_in, open_of_line
+from collector.core.spans import NOTHING, Spans
+from collector.core.text import counted
+from collector.machine.own_files import give_to_owner_of
+from collector.storage.files import Files, map_os_errors, storage_error
+from collector.storage.inspection import Checkpoint, changed_ns, mmap_file
+from collector.storage.quarantine import Piece, Quarantine, rows_in
+from collector.storage.row_edits import edited, edits_for, offset_of
+
+
+class FileChangedError(Exception):
+    """Somebody else changed the file since it was read: read it again."""
+
+
+@attrs.define
+class SeriesFile:
+    """One open file and what it holds. Methods raise `StorageError`, and leave the file as it was then."""
+
+    path: Path
+    timeframe: Timeframe
+    files: Files
+    keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
+    size: int = 0
+    synced: int = 0  # bytes that a power loss leaves, for all that is known
+    held: Spans = NOTHING
+    checkpointed: Spans = NOTHING  # of what it held when it was opened, what the checkpoint vouches for
+    last: bytes = b""  # what was appended last, to know it again without looking into the file
+    pieces: tuple[Piece, ...] = ()  # what was taken out of it, and is not stored again
+    name_unsynced: bool = (
+        False  # lasts only once its directory is synced: created, renamed over, or found without a checkpoint
+    )
+
+    @property
+    def end_ms(self) -> int:
+        """The close of its last candle; 0 for an empty file."""
+        return self.held[-1].end_ms if self.held else 0
+
+    @property
+    def rows(self) -> int:
+        return candles_in(self.timeframe, self.held)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether old rows give way to the next one."""
+        return self.keep is not None and self.rows >= self.keep
+
+    def append(self, rows: Rows) -> None:
+        """Appends rows behind all that the file holds, with one write.
+
+        A file that is full is replaced, which is made durable as `trim` says.
+        """
+        if rows.covered[0].start_ms < self.end_ms:
+            raise ValueError("rows that do not continue a file cannot be appended")
+        if self.keep is not None and self.rows + len(rows) > self.keep:
+            self._roll(rows, self.keep)
+            return
+        text, disk = rows.text if self.size else HEADER + rows.text, self.files.disk
+        try:  # not `with storage`: at a minute's end this runs by the thousand
+            file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            try:
+                self._expect_size(os.lseek(file, 0, os.SEEK_END))
+                if not self.size:
+                    give_to_owner_of(self.path.parent, file)
+                self._write_whole(file, text)
+            finally:
+                disk.close(file)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        self.name_unsynced |= not self.size
+        self.size += len(text)
+        self.held |= rows.covered
+        self.last = rows.text
+
+    def insert(self, pages: Sequence[Rows]) -> tuple[Revision, ...]:
+        """Inserts rows before, between or over those the file holds; later pages win over earlier ones.
+
+        Args:
+            pages: rows in any order, overlapping or not.
+
+        Returns:
+            The rows that were replaced because the new ones say something else.
+        """
+        with map_os_errors(self.path):
+            self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
+            with mmap_file(self.files.disk, self.path) as old:
+                with self._expecting_rows():
+                    edits, revisions = edits_for(old, pages)
+                if not edits:
+                    return ()
+                held = Spans.of(*self.held, *(span for page in pages for span in page.covered))
+                if self.keep is not None and candles_in(self.timeframe, held) > self.keep:
+                    self._replace_with_newest(b"".join(edited(old, edits)), held, self.keep)
+                else:
+                    self.size = self.synced = self.files.replace(self.path, edited(old, edits))
+                    self.held = held
+        self.last = b""
+        return revisions
+
+    def restore(self, spans: Spans) -> int:
+        """Inserts the quarantined rows that open in these spans and are missing; how many."""
+        with map_os_errors(self.path):
+            rows = rows_in(self.files.disk, self.timeframe, self.pieces, spans - self.held)
+        if rows:
+            self.insert([rows])
+        return len(rows)
+
+    def trim(self, keep: int) -> None:
+        """Keeps only so many of the newest rows, by atomic replacement.
+
+        The renaming itself outlives a power loss once its directory is synced; that is up to the caller, for many files
+        at once. Before, the longer file is there, which is as good.
+        """
+        with map_os_errors(self.path), suppress(FileNotFoundError):
+            data = self.files.disk.read_all(self.path)
+            self._expect_size(len(data))
+            self._replace_with_newest(data, self.held, keep)
+
+    def truncate(self, from_ms: int) -> None:
+        """Moves the rows that open at or after an instant into quarantine."""
+        with map_os_errors(self.path):
+            with mmap_file(self.files.disk, self.path) as data, self._expecting_rows():
+                self._expect_size(len(data))
+                size = offset_of(data, from_ms)
+                Quarantine(self.files).keep_removed(self.path, data[size:])
+            self.files.truncate(self.path, size)
+        self.size = self.synced = size
+        self.held = self.held.within(0, from_ms)
+        self.last = b""
+
+    def sync(self) -> None:
+        """Returns once everything written has reached the disk.
+
+        A sync that fails may have lost any of it, although it can still be read, and a later one says nothing of that
+        (https://wiki.postgresql.org/wiki/Fsync_Errors). So all of it is written once more, for the next one.
+        """
+        with (
+            map_os_errors(self.path),
+            suppress(FileNotFoundError),
+        ):  # a file that is gone will be noticed when it is written
+            try:
+                self.files.sync(self.path)
+            except OSError:
+                with suppress(OSError):
+                    self.rewrite_unsynced()
+                raise
+        self.synced = self.size
+
+    def rewrite_unsynced(self) -> None:
+        """Writes the unsynced bytes once more; the last sync, of a process before too, may have failed."""
+        disk = self.files.disk
+        file = disk.open(self.path, os.O_RDWR)
+        try:
+            disk.write(file, disk.read(file, self.size - self.synced, self.synced), self.synced)
+        finally:
+            disk.close(file)
+
+    def checkpoint(self) -> Checkpoint | None:
+        """The checkpoint from which the next start reads on; None for an empty file."""
+        if not self.held:
+            return None
+        last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
+        with map_os_errors(self.path):
+            return Checkpoint(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
+
+    def _roll(self, rows: Rows, keep: int) -> None:
+        """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
+        file that is too long is somebody else's, and that has to be sure also after a crash."""
+        with map_os_errors(self.path):
+            data = self.files.disk.read_all(self.path) if self.path.exists() else b""
+            self._expect_size(len(data))
+            self._replace_with_newest((data or HEADER) + rows.text, self.held | rows.covered, keep)
+        self.last = rows.text
+
+    def _replace_with_newest(self, text: bytes, held: Spans, keep: int) -> None:
+        lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
+        with self._expecting_rows():
+            held = held.within(open_of_line(lines[0]), held[-1].end_ms)
+        self.size = self.synced = self.files.atomic_replace(self.path, [HEADER, *lines])
+        self.held = held
+        self.name_unsynced = True
+
+    def _expect_size(self, size: int) -> None:
+        if size != self.size:
+            raise FileChangedError(f"{self.path.name} has {counted(size, 'byte')} where {self.size:,} were written")
+
+    @contextmanager
+    def _expecting_rows(self) -> Iterator[None]:
+        """What was written were rows; if they are none, somebody else wrote over them, and kept the size."""
+        try:
+            yield
+        except (ValueError, IndexError) as error:
+            raise FileChangedError(f"{self.path.name} does not hold the rows that were written ({error})") from error
+
+    def _write_whole(self, file: int, text: bytes) -> None:
+        """All of the text or nothing of it."""
+        try:
+            self.files.disk.write(file, text)
+        except OSError:
+            with suppress(OSError):  # what is left of the text then, the next start cuts off
+                self.files.disk.truncate(file, self.size)
+            raise
