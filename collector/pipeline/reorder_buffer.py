@@ -17,8 +17,8 @@ Two limits make all answers of a series ready: the bytes that wait over all seri
 got on. A hole is filled within seconds unless the exchange is silent; then a series that the stream continues must stay
 fresh on the disk, and memory must stay bounded.
 
-Invariant: every answer is handed out once, and answers of a series that overlap keep the order in which they came, so
-that the later one wins. The alternative, to write each answer at once, rewrites a file for every answer out of order:
+Invariant: every answer is handed out once, and those handed out together keep the order in which they came, so that the
+later one wins. The alternative, to write each answer at once, rewrites a file for every answer out of order:
 its cost grows with the length of the file.
 """
 

@@ -61,6 +61,8 @@ TESTS = (
     "tests/storage/test_series_file.py",
     "tests/storage/test_opening.py",
     "tests/storage/test_csv_store.py",
+    "tests/pipeline/test_reorder_buffer.py",
+    "tests/pipeline/test_flush_queue.py",
     "tests/pipeline/test_writer.py",
     "tests/pipeline/test_reconcile.py",
     "tests/core/test_disagreements.py",
