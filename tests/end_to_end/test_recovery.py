@@ -15,7 +15,7 @@ from collector.integrity.samples import Difference, Draw, draw_samples
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.outcome import Outcome
-from collector.sandbox import Faults, Hole, open_sandbox
+from collector.sandbox import Faults, Hole, Sandbox, open_sandbox
 from collector.sandbox.clock import instant_ms
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
@@ -75,15 +75,24 @@ async def stored_only(settings: Settings) -> set[bytes]:
     return {(each.stored or "").encode() for each in found if isinstance(each, Difference) and not each.exchange}
 
 
+async def damaged(box: Sandbox, directory: Path, change: Change, *, forgotten: bool) -> tuple[Settings, bytes]:
+    """Sixty days of hours, damaged while one day is wanted; what the file held before.
+
+    The ledger may be forgotten too.
+    """
+    settings = settings_for(box.url, directory, days_to_fetch=1)
+    good = await deep(settings)
+    path_of(settings).write_bytes(change(good))
+    if forgotten:
+        (settings.data_dir / ".collector" / "ledger.db").unlink()
+    return settings, good
+
+
 @pytest.mark.parametrize("what", MENDED)
 @pytest.mark.parametrize("forgotten", [False, True])
 async def test_what_is_put_right_in_place_is_not_fetched_anew(tmp_path: Path, what: str, forgotten: bool) -> None:
     async with open_sandbox(market()) as box:
-        settings = settings_for(box.url, tmp_path, days_to_fetch=1)
-        good = await deep(settings)
-        path_of(settings).write_bytes(MENDED[what](good))
-        if forgotten:
-            (settings.data_dir / ".collector" / "ledger.db").unlink()
+        settings, good = await damaged(box, tmp_path, MENDED[what], forgotten=forgotten)
         box.counts.clear()
         assert (await fetch(settings)).complete
         assert path_of(settings).read_bytes() == good
@@ -95,11 +104,7 @@ async def test_what_is_put_right_in_place_is_not_fetched_anew(tmp_path: Path, wh
 @pytest.mark.parametrize("forgotten", [False, True])
 async def test_all_that_went_is_fetched_however_few_days_are_wanted(tmp_path: Path, what: str, forgotten: bool) -> None:
     async with open_sandbox(market()) as box:
-        settings = settings_for(box.url, tmp_path, days_to_fetch=1)
-        good = await deep(settings)
-        path_of(settings).write_bytes(LOST[what](good))
-        if forgotten:
-            (settings.data_dir / ".collector" / "ledger.db").unlink()
+        settings, good = await damaged(box, tmp_path, LOST[what], forgotten=forgotten)
         assert (await fetch(settings)).complete
         assert path_of(settings).read_bytes() == good
         (piece,) = settings.data_dir.glob("*.csv.*")

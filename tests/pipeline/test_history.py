@@ -210,20 +210,13 @@ async def test_history_that_comes_back_is_fetched(autojump_clock: trio.testing.M
     assert here.held_of("BTCUSDT_60").bounds.start_ms <= wanted(99, "BTCUSDT_60")[0].start_ms
 
 
-async def test_history_that_comes_back_in_part_moves_the_listing_date(autojump_clock: trio.testing.MockClock) -> None:
-    here = world(limited(2, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
+@pytest.mark.parametrize(("first", "later"), [(2, 10), (10, 2)])
+async def test_the_deepest_history_ever_served_is_where_a_series_begins(
+    autojump_clock: trio.testing.MockClock, first: int, later: int
+) -> None:
+    here = world(limited(first, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
     await here.fetch_once()
-    here.exchange.fault_injector.faults = limited(10, "BTCUSDT_60")
-    here.coverage.expire_claims(here.every_series)
-    await here.fetch_once()
-    assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS
-    assert [gap.state for gap in here.coverage.missing(Series.named("BTCUSDT_60"))] == [State.BEFORE_LISTING]
-
-
-async def test_a_history_that_shrinks_at_the_exchange_is_kept(autojump_clock: trio.testing.MockClock) -> None:
-    here = world(limited(10, "BTCUSDT_60"), timeframes=["60"], days_to_fetch=100)
-    await here.fetch_once()
-    here.exchange.fault_injector.faults = limited(2, "BTCUSDT_60")
+    here.exchange.fault_injector.faults = limited(later, "BTCUSDT_60")
     here.coverage.expire_claims(here.every_series)
     await here.fetch_once()
     assert here.held_of("BTCUSDT_60").bounds.start_ms == (NOW - 10 * DAY_MS) // DAY_MS * DAY_MS

@@ -46,12 +46,7 @@ async def done(world: "World", work: Callable[[], Awaitable[object]]) -> bool:
 
 
 async def _fetch(world: "World", dice: Random, for_s: float) -> bool:
-    return await done(
-        world,
-        lambda: serve(
-            world.settings, once=True, options=ServeOptions(stop=world.process.stop, machine=world.process.machine)
-        ),
-    )
+    return await done(world, lambda: serve(world.settings, once=True, options=_options(world)))
 
 
 async def _repair(world: "World", dice: Random, for_s: float) -> bool:
@@ -60,39 +55,25 @@ async def _repair(world: "World", dice: Random, for_s: float) -> bool:
 
 async def repair_files(world: "World") -> bool:
     """Mends what is wrong with the files, and fetches what is missing."""
-    return await done(
-        world,
-        lambda: repair(
-            world.settings, _every, options=ServeOptions(stop=world.process.stop, machine=world.process.machine)
-        ),
-    )
+    return await _repaired(world, None)
 
 
 async def _repair_some(world: "World", dice: Random, for_s: float) -> bool:
-    draw = Draw(dice.choice((1, 5)), dice.getrandbits(20))
-    return await done(
-        world,
-        lambda: repair(
-            world.settings,
-            _every,
-            draw=draw,
-            options=ServeOptions(stop=world.process.stop, machine=world.process.machine),
-        ),
-    )
+    return await _repaired(world, Draw(dice.choice((1, 5)), dice.getrandbits(20)))
 
 
 async def repair_all(world: "World") -> bool:
     """Compares every stored candle with the exchange, whose rows win."""
-    draw = Draw(ALL, 1)
-    return await done(
-        world,
-        lambda: repair(
-            world.settings,
-            _every,
-            draw=draw,
-            options=ServeOptions(stop=world.process.stop, machine=world.process.machine),
-        ),
-    )
+    return await _repaired(world, Draw(ALL, 1))
+
+
+async def _repaired(world: "World", draw: Draw | None) -> bool:
+    return await done(world, lambda: repair(world.settings, _every, draw=draw, options=_options(world)))
+
+
+def _options(world: "World") -> ServeOptions:
+    """Those of the process as it is now: each try is another one."""
+    return ServeOptions(stop=world.process.stop, machine=world.process.machine)
 
 
 def _every(_: Series) -> bool:
