@@ -35,7 +35,16 @@ from collector.storage.data_directory import (
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger_file import FILE, make_beside, map_errors, open_database, put_in_place, start_empty
 from collector.storage.ledger_format import UNREADABLE, StoredGaps, encode_disagreements
-from collector.storage.ledger_tables import Rows, checkpoints_in, disagreements, entries_of, load, rows_of, write
+from collector.storage.ledger_tables import (
+    Rows,
+    checkpoints_in,
+    coverage_in,
+    disagreements,
+    entries_of,
+    load,
+    rows_of,
+    write,
+)
 
 log = get_logger(__name__)
 
@@ -53,7 +62,7 @@ class Ledger:
     _database: sqlite3.Connection
     _coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
     _checkpoints: dict[Series, Checkpoint | None] = attrs.field(factory=dict)  # all that were loaded or saved
-    _gaps: dict[Series, StoredGaps] = attrs.field(factory=dict)  # as they were saved: most saves change none
+    _gaps: dict[Series, StoredGaps] = attrs.field(factory=dict)  # as the table has them: most saves change none
 
     @property
     def path(self) -> Path:
@@ -78,9 +87,10 @@ class Ledger:
             self._database.close()
             self._database = start_empty(self._disk, self.path, error)
             return {}
-        coverage.records.update({series: record for series, (record, _) in saved.items()})
-        checkpoints = {series: checkpoint for series, checkpoint in checkpoints_in(saved).items() if checkpoint}
+        coverage.records.update(coverage_in(saved))
+        checkpoints = checkpoints_in(saved)
         self._checkpoints |= checkpoints
+        self._gaps |= {series: each.gaps for series, each in saved.items()}
         return checkpoints
 
     def save(self, coverage: CoverageIndex, checkpoints: dict[Series, Checkpoint | None]) -> None:
@@ -125,6 +135,7 @@ class Ledger:
                 log.warning("the ledger cannot be written, it is set aside and made anew", why=str(error))
                 self._database.close()
                 self._database = put_in_place(self._disk, fresh, self.path)
+                self._gaps.clear()  # the new table has those of every series as they are now
 
 
 @contextmanager

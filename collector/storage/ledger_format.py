@@ -31,7 +31,6 @@ UNREADABLE = (msgspec.DecodeError, ValueError, TypeError, LookupError, Attribute
 
 Pair = tuple[int, int]
 GapRow = tuple[int, int, str, int, int, int, str]  # start, end, state, tries, asked, since, why
-SavedSeries = tuple[SeriesCoverage, Checkpoint | None]
 
 _SEALED, _SEALED_WITH_GAPS = b"\x01", b"\x02"  # the first byte of an entry with a checksum
 _SUM_BYTES = 8
@@ -86,6 +85,15 @@ class StoredGaps:
         return cls(gaps, _digest(gap_rows(gaps)))
 
 
+@attrs.frozen
+class SavedSeries:
+    """What is on record of a series."""
+
+    coverage: SeriesCoverage
+    checkpoint: Checkpoint | None
+    gaps: StoredGaps
+
+
 def gap_rows(gaps: Iterable[Gap]) -> list[GapRow]:
     """The rows of some gaps."""
     return [(n.span.start_ms, n.span.end_ms, str(n.state), n.tries, n.asked_ms, n.since_ms, n.why) for n in gaps]
@@ -106,10 +114,10 @@ def decode_series(series: Series, stored: bytes, rows: Sequence[GapRow]) -> Save
     Raises:
         one of UNREADABLE: they are damaged, or of another shape.
     """
-    entry = stored[1 + _SUM_BYTES :]
-    if stored[: 1 + _SUM_BYTES] != _SEALED_WITH_GAPS + _checksum(series.name, _digest(rows) + entry):
+    entry, digest = stored[1 + _SUM_BYTES :], _digest(rows)
+    if stored[: 1 + _SUM_BYTES] != _SEALED_WITH_GAPS + _checksum(series.name, digest + entry):
         raise ValueError(f"the entry of {series} is damaged")
-    return _saved(series, _ENTRY.decode(entry), map(_gap, rows))
+    return _saved(series, _ENTRY.decode(entry), StoredGaps(tuple(map(_gap, rows)), digest))
 
 
 def decode_old_series(series: Series, stored: bytes) -> SavedSeries:
@@ -119,7 +127,7 @@ def decode_old_series(series: Series, stored: bytes) -> SavedSeries:
     """
     entry = _OLD_ENTRY.decode(_unsealed(series.name, stored))
     rows = ((n.start_ms, n.end_ms, n.state, n.tries, n.asked_ms, n.since_ms or n.asked_ms, n.why) for n in entry.gaps)
-    return _saved(series, entry, map(_gap, rows))
+    return _saved(series, entry, StoredGaps.of(tuple(map(_gap, rows))))
 
 
 def encode_disagreements(pair: str, known: KnownCandles) -> bytes:
@@ -133,12 +141,13 @@ def decode_disagreements(pair: str, stored: bytes) -> dict[int, Known]:
     return {each[0]: Known(*each[1:]) for each in _KNOWN.decode(_unsealed(pair, stored))}
 
 
-def _saved(series: Series, entry: _Entry, gaps: Iterable[Gap]) -> SavedSeries:
+def _saved(series: Series, entry: _Entry, gaps: StoredGaps) -> SavedSeries:
     verification = Verification(unverified=_spans(entry.unverified))
-    record = SeriesCoverage(series.timeframe, wanted=_spans(entry.wanted), gaps=tuple(gaps), verification=verification)
+    record = SeriesCoverage(series.timeframe, wanted=_spans(entry.wanted), gaps=gaps.gaps, verification=verification)
     if not entry.checkpoint:
-        return record, None
-    return record, Checkpoint(*entry.checkpoint, held=_spans(entry.held), changed_ns=entry.changed_ns)
+        return SavedSeries(record, None, gaps)
+    checkpoint = Checkpoint(*entry.checkpoint, held=_spans(entry.held), changed_ns=entry.changed_ns)
+    return SavedSeries(record, checkpoint, gaps)
 
 
 def _gap(row: GapRow) -> Gap:

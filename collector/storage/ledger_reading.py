@@ -24,7 +24,7 @@ from collector.storage.data_directory import OWN, refuse_another_category
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger_file import FILE, map_errors, open_readonly
 from collector.storage.ledger_format import UNREADABLE, decode_disagreements
-from collector.storage.ledger_tables import checkpoints_in, find_disagreements, load
+from collector.storage.ledger_tables import checkpoints_in, coverage_in, find_disagreements, load
 
 
 @attrs.frozen
@@ -88,8 +88,8 @@ def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Led
                 saved = load(database)
     except UNREADABLE as error:
         raise StorageError(f"the ledger in {path.parent} could not be read ({error})") from error
-    coverage.records.update({series: record for series, (record, _) in saved.items()})
-    checkpoints = {series: checkpoint for series, checkpoint in checkpoints_in(saved).items() if checkpoint}
+    coverage.records.update(coverage_in(saved))
+    checkpoints = checkpoints_in(saved)
     for series, checkpoint in checkpoints.items():
         coverage[series].held = checkpoint.held
     return LedgerSnapshot(coverage, checkpoints)

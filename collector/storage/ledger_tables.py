@@ -77,7 +77,8 @@ def prepare(database: sqlite3.Connection) -> None:
             for kind, name, text in _SCHEMA:
                 database.execute(f"create {kind} if not exists {name} {text}")
             database.execute("drop table if exists symbol")
-            _insert(database, rows_of({series: each[0] for series, each in saved.items()}, checkpoints_in(saved)))
+            checkpoints = {series: each.checkpoint for series, each in saved.items()}
+            _insert(database, rows_of(coverage_in(saved), checkpoints))
             database.execute(f"pragma user_version = {VERSION}")
     _expect_shape(database)
 
@@ -102,9 +103,14 @@ def load(database: sqlite3.Connection) -> dict[Series, SavedSeries]:
     return saved
 
 
-def checkpoints_in(saved: Mapping[Series, SavedSeries]) -> dict[Series, Checkpoint | None]:
-    """The checkpoint of each series that was loaded."""
-    return {series: checkpoint for series, (_, checkpoint) in saved.items()}
+def coverage_in(saved: Mapping[Series, SavedSeries]) -> dict[Series, SeriesCoverage]:
+    """The coverage of each series that was loaded."""
+    return {series: each.coverage for series, each in saved.items()}
+
+
+def checkpoints_in(saved: Mapping[Series, SavedSeries]) -> dict[Series, Checkpoint]:
+    """The checkpoints of those series that have one."""
+    return {series: each.checkpoint for series, each in saved.items() if each.checkpoint}
 
 
 def rows_of(records: Mapping[Series, SeriesCoverage], checkpoints: Mapping[Series, Checkpoint | None]) -> Rows:

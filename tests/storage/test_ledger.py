@@ -107,6 +107,25 @@ def test_a_gap_that_is_filled_leaves_the_table(tmp_path: Path) -> None:
     assert reopened(tmp_path)[0][BTC].gaps == coverage[BTC].gaps
 
 
+def test_a_save_after_a_start_writes_the_gaps_that_changed_alone(tmp_path: Path) -> None:
+    coverage = gapped(tmp_path)
+    coverage[ETH].gaps = coverage[BTC].gaps
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.save(coverage, {ETH: None})
+    coverage, _ = reopened(tmp_path)
+    rows = rows_in_sql(tmp_path, "select rowid, * from gaps")
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.load(coverage)
+        ledger.save(coverage, {BTC: None})
+        assert rows_in_sql(tmp_path, "select rowid, * from gaps") == rows
+        coverage.fail(BTC, span(50, 60), "HTTP 503", T0)
+        ledger.save(coverage, {BTC: None, ETH: None})
+    changed = rows_in_sql(tmp_path, "select rowid, * from gaps where symbol = 'BTCUSDT'")
+    assert not set(changed) & set(rows)
+    assert set(rows_in_sql(tmp_path, "select rowid, * from gaps where symbol = 'ETHUSDT'")) < set(rows)
+    assert reopened(tmp_path)[0][BTC].gaps == coverage[BTC].gaps
+
+
 @pytest.mark.parametrize("sealed", [True, False])
 def test_an_older_ledger_is_migrated_and_keeps_everything(tmp_path: Path, sealed: bool) -> None:
     coverage = gapped(tmp_path)

@@ -207,6 +207,29 @@ def test_at_a_later_save_it_is_made_anew_from_memory(
     assert checkpoints == before | {new: Checkpoint(2, T0, T0, spans(0, 1))}
 
 
+@pytest.mark.parametrize("script", ["delete from gaps", "update gaps set tries = tries + 1"])
+def test_gaps_that_are_damaged_behind_a_save_make_it_begin_anew(place: Place, script: str) -> None:
+    coverage = CoverageIndex()
+    with open_ledger(THIS_DISK, place.directory, "bybit", "linear") as ledger:
+        checkpoints = ledger.load(coverage)
+        place.run(f"{script} where symbol = 'S0USDT'")
+        ledger.save(coverage, {**checkpoints})
+    assert place.loaded()[1] == {}
+
+
+def test_gaps_that_are_as_before_a_new_ledger_was_made_are_written_to_it(place: Place) -> None:
+    coverage, series = CoverageIndex(), Series("S0USDT", timeframe("1"))
+    with open_ledger(THIS_DISK, place.directory, "bybit", "linear") as ledger:
+        checkpoints = ledger.load(coverage)
+        gaps = coverage[series].gaps
+        coverage.fail(series, span(60, 70), "HTTP 503", T0)
+        drop(place)
+        ledger.save(coverage, {Series("NEWUSDT", timeframe("1")): None})
+        coverage[series].gaps = gaps
+        ledger.save(coverage, {series: checkpoints[series]})
+    assert place.loaded()[0][series].gaps == gaps
+
+
 def test_a_disk_that_refuses_is_no_damage(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, **options: object) -> sqlite3.Connection:
         database = connect(path, **options)  # type: ignore[call-overload]
