@@ -325,3 +325,11 @@ def test_what_came_after_the_mark_is_written_again_at_the_next_start(tmp_path: P
     disk.fails = True  # notes what is written
     store.open(BTC, checkpoint)
     assert disk.again == [(len(content(rows(0, 3))), rows(3, 6).text)]
+
+
+def test_with_a_mark_that_does_not_fit_nothing_is_written_again(tmp_path: Path) -> None:
+    disk = LateDeafDisk()
+    opened(tmp_path, disk).append(rows(0, 6))
+    disk.fails = True
+    opened(tmp_path, disk, Checkpoint(len(content(rows(0, 3))), T0, T0 + 7 * 60_000, spans(0, 3)))
+    assert disk.again == []

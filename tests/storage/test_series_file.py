@@ -416,3 +416,29 @@ def test_a_file_whose_first_sync_failed_is_written_again(tmp_path: Path) -> None
     with pytest.raises(StorageError):
         file.sync()
     assert disk.again == [(0, content(rows(0, 3)))]
+
+
+class _BrokenDisk(LateDeafDisk):
+    """Once it fails, it takes no byte either."""
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        if self.fails:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(file, data, at)
+
+
+def test_a_sync_that_fails_is_named_also_where_nothing_can_be_written_again(tmp_path: Path) -> None:
+    disk = _BrokenDisk()
+    file = opened(tmp_path, disk)
+    file.append(rows(0, 3))
+    disk.fails = True
+    with pytest.raises(StorageError, match="Input/output error"):
+        file.sync()
+
+
+def test_writing_again_leaves_no_file_open(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 3))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    file.rewrite_unsynced()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
