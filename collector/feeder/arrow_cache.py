@@ -2,14 +2,15 @@
 
 A copy is a stream of rows, a note that says which bytes of the file they were read from, and a checksum of both. It is
 read into memory whole, and counts if its checksum is right and its note is true of the file as it is now, so that an
-answer is the same with it as without. Anything else in its place is replaced. Copies are written beside their place,
-synced and renamed; they may be deleted at any time, and are optional on a read-only disk.
+answer is the same with it as without. Anything else in its place is replaced, also what a power cut has left: the
+checksum tells, so that nobody waits for the disk. Copies are written beside their place and renamed; they may be
+deleted at any time, and are optional on a read-only disk.
 """
 
 import fcntl
 import os
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import attrs
 import msgspec
 
 from collector.feeder.arrow_ipc import NotArrow
-from collector.feeder.columns import Columns, parse_stream
+from collector.feeder.columns import Columns, as_one, parse_stream
 from collector.feeder.csv_tail import CsvReader, FileStat
 from collector.machine.disk import Disk
 from collector.machine.own_files import make_directory, open_own, remove_if_there
@@ -56,10 +57,8 @@ def read_cache(lines: CsvReader) -> CachedRows | None:
         return None
 
 
-def write_cache(
-    disk: Disk, path: Path, pieces: Iterable[bytes | memoryview], extent: Callable[[], CachedPrefix]
-) -> None:
-    """Writes a stream of rows as the copy of a file; which bytes it has is asked for when it is written.
+def write_cache(disk: Disk, path: Path, streams: Iterable[bytes], extent: CachedPrefix) -> None:
+    """Writes streams of rows as the copy of a file, and which bytes of the file they are.
 
     Raises:
         OSError: it could not be written; what was there is still there.
@@ -73,11 +72,10 @@ def write_cache(
         try:
             disk.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             checksum = 0
-            for piece in _with_note(pieces, extent):
+            for piece in (*as_one(streams), msgspec.json.encode(extent)):
                 checksum = zlib.crc32(piece, checksum)
                 disk.write(file, piece)
             disk.write(file, checksum.to_bytes(_SUM))
-            disk.sync(file)
             disk.rename(new, place)
         finally:
             disk.close(file)
@@ -85,13 +83,6 @@ def write_cache(
         with suppress(OSError):
             remove_if_there(disk, new)
         raise
-
-
-def _with_note(
-    pieces: Iterable[bytes | memoryview], extent: Callable[[], CachedPrefix]
-) -> Iterable[bytes | memoryview]:
-    yield from pieces
-    yield msgspec.json.encode(extent())
 
 
 def _clear(disk: Disk, place: Path) -> None:

@@ -14,6 +14,7 @@ import attrs
 END = b"\xff\xff\xff\xff\0\0\0\0"
 _WIDTH = 8
 _START = struct.Struct("<Ii")  # a mark, and the length of the description that follows; then comes the data
+_INT64 = struct.Struct("<q")
 _PAIR = struct.Struct("<qq")
 _SCHEMA, _BATCH = 1, 3  # kinds of messages
 
@@ -57,6 +58,24 @@ def layout(buffer: bytes) -> Layout:
         raise NotArrow(f"damaged: {error}") from error
     end = (batches[-1] if batches else schema).place.stop + len(END)
     return Layout(schema.place, names, found, end)
+
+
+def head(stream: bytes, rows: int) -> bytes:
+    """What comes before the values in a stream like this one of one batch, but of so many rows.
+
+    The values follow column by column, each eight bytes, and then the end.
+    """
+    _, message = _messages(stream)
+    batch, size = message.header(_BATCH), rows * _WIDTH
+    described = bytearray(stream[: message.data])
+    (columns, nodes), (_, buffers) = batch.vector(1), batch.vector(2)
+    _INT64.pack_into(described, message.table.place(3), columns * size)
+    _INT64.pack_into(described, batch.place(0), rows)
+    for column in range(columns):
+        _PAIR.pack_into(described, nodes + column * _PAIR.size, rows, 0)
+        for half, length in enumerate((0, size)):  # the places of its gaps, of which it has none, and of its values
+            _PAIR.pack_into(described, buffers + (2 * column + half) * _PAIR.size, column * size, length)
+    return bytes(described)
 
 
 @attrs.frozen

@@ -6,14 +6,14 @@ to get at it. Text becomes numbers here and nowhere else: only whole rows, in or
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from io import BytesIO
-from itertools import groupby
 
 import attrs
 import polars as pl
 
 from collector.core.rows import COLUMNS
-from collector.feeder.arrow_ipc import END, NotArrow, layout
+from collector.feeder.arrow_ipc import END, NotArrow, head, layout
 from collector.feeder.timestamps import check_times
 
 NAMES = tuple(name for name in COLUMNS if name != "datetime")
@@ -33,10 +33,6 @@ class Columns:
 
     times: memoryview
     values: tuple[memoryview, ...]
-    _buffer: bytes
-    _schema: slice  # where in the buffer the columns are named
-    _batch: slice  # and where the batch is that has these rows
-    _first: int = 0  # of the rows in that batch
 
     def __len__(self) -> int:
         return len(self.times)
@@ -62,8 +58,10 @@ class Columns:
     def between(self, start_ms: int, end_ms: int) -> "Columns":
         """A view of the rows that open in [start, end)."""
         first, behind = bisect_left(self.times, start_ms), bisect_left(self.times, end_ms)
-        values = tuple(column[first:behind] for column in self.values)
-        return Columns(self.times[first:behind], values, self._buffer, self._schema, self._batch, self._first + first)
+        return Columns(self.times[first:behind], tuple(column[first:behind] for column in self.values))
+
+    def column(self, name: str) -> memoryview:
+        return self.times if name == NAMES[0] else self.values[NAMES.index(name) - 1]
 
 
 def between(blocks: Iterable[Columns], start_ms: int, end_ms: int) -> tuple[Columns, ...]:
@@ -73,24 +71,27 @@ def between(blocks: Iterable[Columns], start_ms: int, end_ms: int) -> tuple[Colu
 
 
 def to_dataframe(blocks: Sequence[Columns], names: Sequence[str] = NAMES) -> pl.DataFrame:
-    """A copy for polars of rows that follow one another, of these columns."""
-    together = [list(group) for _, group in groupby(blocks, key=lambda block: id(block._buffer))]
-    return pl.concat([_nothing().select(names), *(_frame_of(each, names) for each in together)])
+    """A copy for polars of rows that follow one another, of these columns, each in one piece of memory."""
+    rows = sum(map(len, blocks))
+    if not rows:
+        return _nothing().select(names)
+    columns = (block.column(name) for name in names for block in blocks)
+    return pl.read_ipc_stream(BytesIO(b"".join([head(_template(tuple(names)), rows), *columns, END])))
 
 
-def _frame_of(blocks: list[Columns], names: Sequence[str]) -> pl.DataFrame:
-    """Blocks of one stream, of which only the first and the last can be parts of their batches."""
-    view = memoryview(blocks[0]._buffer)
-    parts = [blocks[0]._schema, *(block._batch for block in blocks)]
-    stream = BytesIO(b"".join([*(view[part] for part in parts), END]))
-    return pl.read_ipc_stream(stream, columns=list(names)).slice(blocks[0]._first, sum(map(len, blocks)))
+@cache
+def _template(names: tuple[str, ...]) -> bytes:
+    """A stream of one row as polars writes it."""
+    stream = BytesIO()
+    _nothing().select(names).clear(1).fill_null(0).write_ipc_stream(stream)
+    return stream.getvalue()
 
 
 def parse_stream(buffer: bytes) -> tuple[tuple[Columns, ...], bytes]:
-    """The rows of a stream that `to_stream` made, in its own memory, batch by batch, and what comes after the stream.
+    """The rows of a stream, in its own memory, batch by batch, and what comes after the stream.
 
     Raises:
-        NotArrow: it is not, or not whole.
+        NotArrow: it is none of those made here, or not whole.
     """
     found = layout(buffer)
     if found.names != NAMES:
@@ -101,7 +102,7 @@ def parse_stream(buffer: bytes) -> tuple[tuple[Columns, ...], bytes]:
         times, *values = (
             view[place : place + 8 * batch.rows].cast(form) for place, form in zip(batch.places, _FORMATS, strict=True)
         )
-        blocks.append(Columns(times, tuple(values), buffer, found.schema, batch.message))
+        blocks.append(Columns(times, tuple(values)))
     return tuple(blocks), buffer[found.end :]
 
 
@@ -117,29 +118,34 @@ def parse_rows(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
             numbers = pl.read_csv(piece, has_header=False, schema=_TEXT, columns=_PLACES, quote_char=None)
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"a row is not one of numbers ({str(error).splitlines()[0]})") from error
-        if len(numbers) != piece.count(b"\n") or sum(numbers.null_count().row(0)):  # polars skips empty lines
+        if sum(numbers.null_count().row(0)):  # an empty line is a row of nulls
             raise ValueError("a row is not whole")
         times = numbers["timestamp"]
-        if times[0] <= last_ms or not (times.diff().drop_nulls() > 0).all():
+        if times[0] <= last_ms or not (times.slice(1) > times.head(-1)).all():
             raise ValueError("its timestamps do not increase")
         check_times(times[0], times[-1])
         last_ms = times[-1]
         yield numbers
 
 
-def to_stream(frames: Iterable[pl.DataFrame]) -> Iterator[bytes | memoryview]:
-    """An Arrow stream of numbers, as they come, in pieces: never more than one of the frames is in memory.
+def to_streams(frames: Iterable[pl.DataFrame]) -> Iterator[bytes]:
+    """Arrow streams of numbers, one by one.
 
     Few rows at a time are put together first, so that a look-up does not have to choose among many batches.
     """
-    begun = False
     for frame in _gathered(frames):
         stream = BytesIO()
         frame.rechunk().write_ipc_stream(stream)
-        start = layout(stream.getvalue()).schema.stop if begun else 0
-        yield stream.getbuffer()[start : -len(END)]
-        begun = True
-    if begun:
+        yield stream.getvalue()
+
+
+def as_one(streams: Iterable[bytes]) -> Iterator[memoryview | bytes]:
+    """The pieces of one stream with the batches of several; none of none."""
+    start = 0
+    for stream in streams:
+        yield memoryview(stream)[start : -len(END)]
+        start = start or layout(stream).schema.stop
+    if start:
         yield END
 
 

@@ -19,7 +19,7 @@ from collector.errors import NotReadable
 from collector.feeder.timestamps import check_times
 from collector.machine.disk import Disk
 
-_CHUNK = 2 * 1024 * 1024  # large enough for all cores to parse it, small beside what is being loaded
+_CHUNK = 4 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
 _TAIL = 4096
 _TICK_NS = 50_000_000  # a tick has 1 to 10 ms
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
@@ -64,7 +64,8 @@ class CsvReader:
             NotReadable: there is a line too long to be a row.
         """
         while start < end:
-            piece = self.disk.read(self._file, min(_CHUNK, end - start), start)
+            stop = end if end - start <= _CHUNK else self._row_end(start + _CHUNK)
+            piece = self.disk.read(self._file, stop - start, start)
             whole = piece.rfind(b"\n") + 1
             if not whole:
                 if len(piece) >= _LONGEST_ROW:
@@ -94,6 +95,12 @@ class CsvReader:
         for start in range(0, size, _CHUNK):
             crc = zlib.crc32(self.disk.read(self._file, min(_CHUNK, size - start), start), crc)
         return crc
+
+    def _row_end(self, place: int) -> int:
+        """Where a row ends shortly before the place, or the place: what is read then has no part to cut off."""
+        start = place - _LONGEST_ROW
+        newline = self.disk.read(self._file, _LONGEST_ROW, start).rfind(b"\n")
+        return place if newline < 0 else start + newline + 1
 
     def _row_around(self, place: int) -> tuple[int, int, int]:
         """Where the row that holds this byte begins and ends, and when it opens."""

@@ -18,7 +18,7 @@ import polars as pl
 
 from collector.core.rows import HEADER
 from collector.feeder.arrow_cache import CachedPrefix, CachedRows, read_cache, write_cache
-from collector.feeder.columns import Columns, between, parse_rows, parse_stream, to_dataframe, to_stream
+from collector.feeder.columns import Columns, between, parse_rows, parse_stream, to_dataframe, to_streams
 from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
 from collector.machine.disk import Disk
 
@@ -109,15 +109,12 @@ def _continued(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
 def _read_whole(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
     """The old snapshot and the rows behind it as one, copied where that is worth it and possible."""
     start = old.extent.size if old.extent else len(HEADER)
-    if lines.size >= _WORTH_COPYING:
-        reading = _Reading(lines, start, lines.size, old)
-        with suppress(OSError):
-            write_cache(lines.disk, lines.path, to_stream(_chained(old, reading)), lambda: reading.extent)
-            copy = read_cache(lines)
-            if copy and copy.extent == reading.extent:  # nobody has written another in between
-                return FileSnapshot(copy.blocks, copy, copy.extent)
     reading = _Reading(lines, start, lines.size, old)
-    base = CachedRows(_blocks(_chained(old, reading)), reading.extent)
+    streams = list(to_streams(_chained(old, reading)))
+    base = CachedRows(_parsed(streams), reading.extent)
+    if lines.size >= _WORTH_COPYING:
+        with suppress(OSError):
+            write_cache(lines.disk, lines.path, streams, base.extent)
     return FileSnapshot(base.blocks, base, base.extent)
 
 
@@ -156,5 +153,8 @@ def _chained(old: FileSnapshot, reading: _Reading) -> Iterator[pl.DataFrame]:
 
 def _blocks(frames: Iterable[pl.DataFrame]) -> tuple[Columns, ...]:
     """The rows in memory."""
-    stream = b"".join(to_stream(frames))
-    return parse_stream(stream)[0] if stream else ()
+    return _parsed(to_streams(frames))
+
+
+def _parsed(streams: Iterable[bytes]) -> tuple[Columns, ...]:
+    return tuple(block for stream in streams for block in parse_stream(stream)[0])

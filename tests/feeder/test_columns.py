@@ -1,7 +1,7 @@
 """Columns in memory: they hold the numbers of the text, are searched like a list, and refuse what is damaged."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from itertools import accumulate, pairwise
 
 import polars as pl
@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from collector.core.candle import MINUTE_MS
 from collector.feeder.arrow_ipc import NotArrow
-from collector.feeder.columns import NAMES, Columns, parse_rows, parse_stream, to_dataframe, to_stream
+from collector.feeder.columns import NAMES, Columns, as_one, parse_rows, parse_stream, to_dataframe, to_streams
 from tests.support.candles import T0, joined, row, rows
 
 
 def stream(places: Sequence[int], gap: bytes = b"") -> bytes:
-    return b"".join(to_stream(parse_rows([joined(map(row, places)).text]))) + gap
+    return b"".join(as_one(to_streams(parse_rows([joined(map(row, places)).text])))) + gap
 
 
 def columns(places: Sequence[int]) -> Columns:
@@ -63,7 +63,7 @@ def test_a_stream_in_pieces_has_all_rows_in_as_few_batches_as_are_worth_it(sizes
         patch.setattr("collector.feeder.columns._MANY", many)
         ends = [0, *accumulate(sizes)]
         texts = [rows(first, behind).text for first, behind in pairwise(ends) if behind > first]
-        whole = b"".join(to_stream(parse_rows(texts))) + b"what comes after"
+        whole = b"".join(as_one(to_streams(parse_rows(texts)))) + b"what comes after"
     blocks, rest = parse_stream(whole)
     assert rest == b"what comes after"
     assert [time for block in blocks for time in block.times] == [T0 + at * MINUTE_MS for at in range(ends[-1])]
@@ -74,7 +74,7 @@ def test_a_stream_in_pieces_has_all_rows_in_as_few_batches_as_are_worth_it(sizes
 
 
 def test_a_stream_of_nothing_is_nothing() -> None:
-    assert list(to_stream([])) == []
+    assert list(as_one(to_streams([]))) == []
 
 
 def test_a_stream_that_was_cut_short_or_zeroed_is_refused() -> None:
@@ -104,7 +104,7 @@ def test_a_stream_with_damage_in_its_description_ends_in_a_refusal_or_in_rows() 
 )
 def test_a_stream_of_another_kind_is_refused(frame: pl.DataFrame, why: str) -> None:
     with pytest.raises(NotArrow, match=why):
-        parse_stream(b"".join(to_stream([frame])))
+        parse_stream(b"".join(to_streams([frame])))
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,12 @@ def test_a_stream_of_another_kind_is_refused(frame: pl.DataFrame, why: str) -> N
 def test_text_that_is_not_candles_in_order_is_refused(text: bytes, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         list(parse_rows([row(-1).text, text]))
+
+
+@given(some_places, st.lists(st.tuples(st.integers(0, 60), st.sampled_from([b"\n", b"\r\n"])), max_size=2))
+def test_an_empty_line_anywhere_is_refused(places: list[int], empty: list[tuple[int, bytes]]) -> None:
+    lines = [row(place).text for place in places]
+    for at, line in empty:
+        lines.insert(at, line)
+    with pytest.raises(ValueError, match="a row is not") if empty else nullcontext():
+        assert sum(map(len, parse_rows([b"".join(lines)]))) == len(places)
