@@ -27,7 +27,7 @@ class StorageError(CollectorError):
     """The disk refused; the files are intact, and nothing more can be written."""
 
 
-class LeftAlone(StorageError):
+class SkipFile(StorageError):
     """One file is not touched, and its series is not collected.
 
     The others are.

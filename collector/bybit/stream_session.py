@@ -25,7 +25,7 @@ from collector.logs import get_logger
 
 log = get_logger(__name__)
 
-Out = trio.MemorySendChannel[Event]
+EventChannel = trio.MemorySendChannel[Event]
 
 _PING_EVERY_S = 20.0
 _PONG_WITHIN_S = 10.0
@@ -66,7 +66,7 @@ class Session:
     )
     _forwarding: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
 
-    async def run(self, out: Out, on_subscribed: Callable[[], None]) -> None:
+    async def run(self, out: EventChannel, on_subscribed: Callable[[], None]) -> None:
         """Subscribes and passes on what is confirmed, until the connection is lost."""
         async with trio.open_nursery() as forwarding:
             forwarding.start_soon(self._forward, out)
@@ -143,7 +143,7 @@ class Session:
         if self._malformed_in_a_row >= _MALFORMED_IN_A_ROW:
             raise StreamLost(f"{_MALFORMED_IN_A_ROW} malformed frames in a row, the last: {defect}") from defect
 
-    async def _forward(self, out: Out) -> None:
+    async def _forward(self, out: EventChannel) -> None:
         """Hands confirmed candles to the writer, all at once.
 
         It outlives what ends the connection, until all are handed on or the writer takes too long: a cancelled send

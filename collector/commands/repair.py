@@ -53,7 +53,7 @@ def repair(
         for plan in plans:
             print_line(str(plan))
         differing = show_differences(options, draw) if draw else set()
-        alone = {plan.series for plan in plans if isinstance(plan, Plan) and plan.left_alone and not allow_replace}
+        alone = {plan.series for plan in plans if isinstance(plan, Plan) and plan.skipped and not allow_replace}
         files = len({plan.series for plan in plans} - alone | differing)
         nothing = "no file would be changed" if plans else "nothing to repair"
         say(f"{counted(files, 'file')} would be mended, completed or read again" if files else nothing)

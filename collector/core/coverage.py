@@ -29,7 +29,7 @@ class CoverageIndex:
 
     records: dict[Series, SeriesCoverage] = attrs.field(factory=dict)
     delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
-    left_alone: dict[Series, str] = attrs.field(factory=dict)  # whose files are not written, and why
+    skipped: dict[Series, str] = attrs.field(factory=dict)  # whose files are not written, and why
     on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
     candles_in_flight: int = 0
     outdated: set[Series] = attrs.field(factory=set)  # of which the ledger may want more than is wanted now
@@ -74,26 +74,26 @@ class CoverageIndex:
         if wanted and wanted[0].start_ms < before_ms:
             self.want(series, wanted.within(before_ms, wanted.bounds.end_ms))
 
-    def leave_alone(self, series: Series, why: str) -> None:
+    def skip(self, series: Series, why: str) -> None:
         """Stops fetching a series whose file is unwritable.
 
         What is wanted of it stays missing.
         """
-        self.left_alone[series] = why
+        self.skipped[series] = why
         self.cancel_fetch(series, self[series].in_flight)
 
     # What is missing.
 
     def due(self, series: Series, now_ms: int) -> Spans:
         """What to fetch of the series now."""
-        return NOTHING if series in self.left_alone else self[series].due(now_ms)
+        return NOTHING if series in self.skipped else self[series].due(now_ms)
 
     def missing(self, series: Series) -> tuple[Gap, ...]:
         """Every wanted candle that is absent from the file, with its state.
 
         This is the contract's ledger of missing spans.
         """
-        return self[series].missing(self.left_alone.get(series, "never fetched"))
+        return self[series].missing(self.skipped.get(series, "never fetched"))
 
     def next_due_ms(self, now_ms: int) -> int | None:
         """The next moment at which a gap is due."""

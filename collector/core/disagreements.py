@@ -15,7 +15,7 @@ _LONGEST_DAYS = 64
 
 
 @attrs.frozen
-class Known:
+class KnownDisagreement:
     """One candle's disagreement on record.
 
     `digest` is of the rows of both sides, `times` is how often reading them again has confirmed it.
@@ -32,10 +32,10 @@ class Known:
 
 
 # By the open time of the coarser candle, for one coarser and one finer series.
-KnownCandles = Mapping[int, Known]
+KnownDisagreements = Mapping[int, KnownDisagreement]
 
 
-def confirmed(before: Known | None, digest: bytes, now_ms: int) -> Known:
+def confirmed(before: KnownDisagreement | None, digest: bytes, now_ms: int) -> KnownDisagreement:
     """The record after rereading both sides confirmed the disagreement."""
     times = before.times + 1 if before and before.digest == digest else 1
-    return Known(digest, now_ms, times)
+    return KnownDisagreement(digest, now_ms, times)

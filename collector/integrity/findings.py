@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from collector.core.candle import MINUTE_MS, Series
-from collector.core.disagreements import Known
+from collector.core.disagreements import KnownDisagreement
 from collector.core.missing import SETTLED, Gap, State
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Span, Spans
@@ -39,7 +39,7 @@ class Comparison:
 
     finer: Series
     unconfirmed: Mapping[int, bytes] = attrs.field(factory=dict)
-    known: Mapping[int, Known] = attrs.field(factory=dict)
+    known: Mapping[int, KnownDisagreement] = attrs.field(factory=dict)
     first_unconfirmed: tuple[Disagreement, ...] = ()
     first_known: tuple[Disagreement, ...] = ()
     unconfirmed_count: int = 0

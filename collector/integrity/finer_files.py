@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
-from collector.core.disagreements import Known
+from collector.core.disagreements import KnownDisagreement
 from collector.core.rows import HEADER, open_of_line
 from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lines, contradictions, finer_timeframes
 from collector.integrity.examination import MOST, Examination, split_rows
@@ -95,12 +95,12 @@ class _Comparing:
     _coarser: Series
     _finer: Series
     _unconfirmed: dict[int, bytes] = attrs.field(factory=dict)
-    _known: dict[int, Known] = attrs.field(factory=dict)
+    _known: dict[int, KnownDisagreement] = attrs.field(factory=dict)
     _first: dict[bool, list[Disagreement]] = attrs.field(factory=lambda: {True: [], False: []})
     _counts: dict[bool, int] = attrs.field(factory=lambda: {True: 0, False: 0})
 
     def compared(self, found: Iterable[Contradiction]) -> Comparison:
-        record: dict[int, Known] | None = None
+        record: dict[int, KnownDisagreement] | None = None
         for each in found:
             if record is None:  # read at the first contradiction: most files have none
                 record = read_disagreements(self._disk, self._data_dir, self._coarser, self._finer)
@@ -115,7 +115,7 @@ class _Comparing:
             self._counts[True],
         )
 
-    def _take(self, found: Contradiction, known: Known | None) -> None:
+    def _take(self, found: Contradiction, known: KnownDisagreement | None) -> None:
         digest = found.digest
         is_known = known is not None and known.digest == digest
         if known and is_known:

@@ -14,7 +14,7 @@ from collector.core.candle import Series
 from collector.core.missing import Gap, State, neighbours_joined
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted, moment_text
-from collector.errors import LeftAlone, StorageError
+from collector.errors import SkipFile, StorageError
 from collector.integrity.demand import Demand
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
@@ -81,7 +81,7 @@ def find_gaps(
     for series in sorted(saved.coverage.records):
         held, alone = _held(disk, data_dir / series.file_name, series, saved.checkpoints.get(series))
         missing = neighbours_joined(saved.missing(series, held))
-        yield from (SeriesGap(series, _left_alone(each, alone) if alone else each) for each in missing)
+        yield from (SeriesGap(series, _skipped(each, alone) if alone else each) for each in missing)
 
 
 def gaps_summary(gaps: Sequence[SeriesGap]) -> str:
@@ -92,7 +92,7 @@ def gaps_summary(gaps: Sequence[SeriesGap]) -> str:
     return ", ".join(f"{counted(count, 'candle')} {state}" for state, count in candles.items()) or "nothing is missing"
 
 
-def _left_alone(missing: Gap, why: str) -> Gap:
+def _skipped(missing: Gap, why: str) -> Gap:
     """The gap with the reason for which its file is left alone."""
     return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
 
@@ -103,7 +103,7 @@ def _held(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None)
         file_exists(path)
         with mmap_file(disk, path) as data:
             found = recover(series.timeframe, data, valid_checkpoint(path, checkpoint))
-    except LeftAlone as refusal:
+    except SkipFile as refusal:
         return NOTHING, str(refusal)
     except OSError as error:
         raise StorageError(f"{path} could not be read ({error.strerror})") from error

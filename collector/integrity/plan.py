@@ -17,7 +17,7 @@ from collector.core.planning import wanted
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted
-from collector.errors import LeftAlone, StorageError
+from collector.errors import SkipFile, StorageError
 from collector.integrity.examination import Examination, examine
 from collector.machine.disk import Disk
 from collector.settings.settings import Settings
@@ -34,7 +34,7 @@ class Plan:
 
     `foreign` says what becomes of a file that is wrong as a whole, which its opening sees to. `held` is what its valid
     rows cover, `wanted` what the series is to hold afterwards, if the exchange has it, and `to_fetch` what of it is
-    asked for. `left_alone` is whether the file stays untouched until that is allowed.
+    asked for. `skipped` is whether the file stays untouched until that is allowed.
     """
 
     series: Series
@@ -43,7 +43,7 @@ class Plan:
     held: Spans
     wanted: Spans
     to_fetch: Spans
-    left_alone: bool = False
+    skipped: bool = False
 
     @property
     def removed(self) -> int:
@@ -70,7 +70,7 @@ class Plan:
             parts.append("rows are put in order")
         if self.to_fetch:
             candles = candles_in(self.series.timeframe, self.to_fetch)
-            fetched = "fetched then" if self.left_alone else "fetched"
+            fetched = "fetched then" if self.skipped else "fetched"
             parts.append(f"{counted(candles, 'candle')} {'is' if candles == 1 else 'are'} {fetched}")
         return f"{self.series.file_name}: {', '.join(parts) or 'is as it should be'}"
 
@@ -102,14 +102,14 @@ class Planner:
         """What to do about a file with this content."""
         found = Examination() if content.data is None else examine(series, content.data, self.now_ms)
         refused = content.refused
-        foreign, held, left_alone = refused and f"is left alone ({refused})", found.held, refused is not None
+        foreign, held, skipped = refused and f"is left alone ({refused})", found.held, refused is not None
         if content.data is not None and (found.foreign or found.looks_like):
             whole = recover(series.timeframe, content.data, None)
-            foreign, left_alone = whole.fate, whole.loses_rows
-            held = NOTHING if left_alone else whole.held
+            foreign, skipped = whole.fate, whole.loses_rows
+            held = NOTHING if skipped else whole.held
         wants = self._wanted(series, found, held)
         to_fetch = NOTHING if refused else wants - held - not_due(self.coverage[series].gaps, self.now_ms)
-        return Plan(series, found, foreign, held, wants, to_fetch, left_alone)
+        return Plan(series, found, foreign, held, wants, to_fetch, skipped)
 
     def _wanted(self, series: Series, found: Examination, held: Spans) -> Spans:
         """From the first to the last candle that anything tells of.
@@ -134,7 +134,7 @@ def open_content(disk: Disk, path: Path) -> Iterator[Content]:
     try:
         try:
             present, refused = file_exists(path), None
-        except LeftAlone as refusal:
+        except SkipFile as refusal:
             present, refused = False, str(refusal)
         if not present:
             yield Content(None, refused)

@@ -73,7 +73,7 @@ def stored_series(store: Store, coverage: CoverageIndex, chosen: Chosen) -> list
 
 
 @attrs.frozen
-class Stock:
+class OwnedDirectory:
     """What a directory holds, in the hands of its owner."""
 
     store: Store
@@ -128,17 +128,17 @@ class Repair:
     _stored: dict[Series, Spans] = attrs.field(factory=dict)  # what the valid rows of each file cover
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched
 
-    def demanded(self, stock: Stock, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
+    def demanded(self, owned: OwnedDirectory, now_ms: int) -> tuple[dict[Series, Spans], set[str]]:
         """What is wanted beyond the last run, and the symbols never fetched before."""
-        known = known_series(self._disk, self._settings.data_dir, stock.coverage)
+        known = known_series(self._disk, self._settings.data_dir, owned.coverage)
         asked_ms = as_of_ms(
-            self._disk, self._settings.data_dir, LedgerSnapshot(stock.coverage, stock.checkpoints), now_ms
+            self._disk, self._settings.data_dir, LedgerSnapshot(owned.coverage, owned.checkpoints), now_ms
         )
         spans = self._demand.spans(known, asked_ms)
         spans = {series: each for series, each in spans.items() if self.chosen(series)}
         return spans, {series.symbol for series in spans} - {series.symbol for series in known}
 
-    def refetch(self, stock: Stock, every_series: Iterable[Series], now_ms: int) -> list[Series]:
+    def refetch(self, owned: OwnedDirectory, every_series: Iterable[Series], now_ms: int) -> list[Series]:
         """Has candles read again on which files disagree, or that are to be compared.
 
         Returns:
@@ -147,46 +147,46 @@ class Repair:
         stored = {series: self._stored[series] for series in every_series}
         refetches = list(self._recheck.refetches(stored, now_ms))
         for refetch in refetches:
-            self._touch(stock.store.path(refetch.series))
+            self._touch(owned.store.path(refetch.series))
             self.plans.append(refetch)
             log.info("mending", plan=str(refetch))
-            stock.coverage.want(refetch.series, stock.coverage[refetch.series].wanted | refetch.spans)
-            stock.coverage[refetch.series].mark_unverified(refetch.spans)
+            owned.coverage.want(refetch.series, owned.coverage[refetch.series].wanted | refetch.spans)
+            owned.coverage[refetch.series].mark_unverified(refetch.spans)
         return [refetch.series for refetch in refetches]
 
-    def finish(self, stock: Stock, now_ms: int) -> RepairResult:
+    def finish(self, owned: OwnedDirectory, now_ms: int) -> RepairResult:
         """Records the exchange's own disagreements, both sides having been read again."""
-        settled = self._recheck.settle(stock.ledger, stock.coverage, now_ms)
+        settled = self._recheck.settle(owned.ledger, owned.coverage, now_ms)
         changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
-        return RepairResult(len(changed), settled, self._recheck.unmatched(stock.coverage))
+        return RepairResult(len(changed), settled, self._recheck.unmatched(owned.coverage))
 
     def _touch(self, path: Path) -> None:
         self._stamps.setdefault(path, _stamp(path))
 
-    def repair(self, stock: Stock, series: Series, now_ms: int) -> None:
+    def repair(self, owned: OwnedDirectory, series: Series, now_ms: int) -> None:
         """Leaves the valid rows of a file, in order, and has the rest wanted.
 
         Raises:
             StorageError: the disk refuses; the file is as it was.
         """
-        self._touch(stock.store.path(series))
-        planner = Planner(self._settings, stock.coverage, stock.checkpoints, now_ms)
-        with open_content(self._disk, stock.store.path(series)) as content:
+        self._touch(owned.store.path(series))
+        planner = Planner(self._settings, owned.coverage, owned.checkpoints, now_ms)
+        with open_content(self._disk, owned.store.path(series)) as content:
             plan = planner.plan(series, content)
-            stock.coverage.want(series, plan.wanted)
+            owned.coverage.want(series, plan.wanted)
             self._stored[series] = plan.held
             if plan:
                 self.plans.append(plan)
                 log.info("mending", plan=str(plan))
             if plan.needs_rewrite:
-                self._replace(stock, plan, content.data or b"")
+                self._replace(owned, plan, content.data or b"")
 
-    def _replace(self, stock: Stock, plan: Plan, data: Bytes) -> None:
+    def _replace(self, owned: OwnedDirectory, plan: Plan, data: Bytes) -> None:
         series = plan.series
-        stock.checkpoints.pop(series, None)
-        stock.ledger.save(stock.coverage, {series: None})
+        owned.checkpoints.pop(series, None)
+        owned.ledger.save(owned.coverage, {series: None})
         if plan.foreign:  # the writer opens it next: it mends the whole, sets it aside, or leaves it alone
             return
         stay, go = split_rows(data, plan.examination)
-        if removed_path := stock.store.remove_rows(series, sorted(stay, key=open_of_line), go):
+        if removed_path := owned.store.remove_rows(series, sorted(stay, key=open_of_line), go):
             log.info("what was removed is kept", series=str(series), file=removed_path.name)

@@ -45,7 +45,7 @@ class Readings:
         stuck_s: time since the writer last made progress, `stuck_at` the step it is in.
         disk_unresponsive_s: age of the pending free-space query.
         disk_trouble: what the disk refuses during startup.
-        left_alone: why files stay untouched, a sentence each.
+        skipped: why files stay untouched, a sentence each.
         banned_until_ms: local time at which a ban or block ends; 0 outside of one.
         stream_refused_s: time until the stream is tried again after an HTTP 403.
         now_ms: local time.
@@ -71,7 +71,7 @@ class Readings:
     disk_trouble: str = ""
     disk_free_mb: float = float("inf")
     memory_mb: float = 0.0
-    left_alone: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     banned_until_ms: int = 0
     banned_why: str = "a rate ban is on"
     stream_refused_s: float = 0.0
@@ -217,10 +217,8 @@ def _disk_unresponsive(readings: Readings, _: Thresholds) -> str:
     return f"the disk does not say how much space it has {readings.since(readings.disk_unresponsive_s)}"
 
 
-def _left_alone(readings: Readings, _: Thresholds) -> str:
-    return "; ".join(
-        (*readings.left_alone[:3], *([f"{len(readings.left_alone) - 3} more"] if readings.left_alone[3:] else []))
-    )
+def _skipped(readings: Readings, _: Thresholds) -> str:
+    return "; ".join((*readings.skipped[:3], *([f"{len(readings.skipped) - 3} more"] if readings.skipped[3:] else [])))
 
 
 def _low_disk(readings: Readings, thresholds: Thresholds) -> str:
@@ -282,6 +280,6 @@ _RULES = (
     _Rule("errors", NEARLY, lambda readings, thresholds: readings.errors / thresholds.errors_per_minute, _errors),
     _Rule("queue", NEARLY, lambda readings, thresholds: readings.queued / thresholds.queue_limit, _queue),
     _Rule(_LOW_DISK, 0.9, _low_disk_severity, _low_disk),
-    _Rule("files left alone", 1.0, lambda readings, _: 2.0 if readings.left_alone else 0.0, _left_alone),
+    _Rule("files left alone", 1.0, lambda readings, _: 2.0 if readings.skipped else 0.0, _skipped),
     _Rule("memory", 0.95, _memory_severity, _memory),
 )

@@ -96,7 +96,7 @@ class LagScan:
         """How late the series is, and whether its next candle is being fetched."""
         next_ms = next_open_ms(series, record, self._began_ms)
         over = series.symbol in self._coverage.delisted and next_ms is not None and next_ms not in record.wanted
-        if next_ms is None or over or series in self._coverage.left_alone:
+        if next_ms is None or over or series in self._coverage.skipped:
             return _IN_TIME, False
         overdue_ms = max(0, self._now_ms - series.timeframe.close(next_ms))
         if not overdue_ms:

@@ -147,7 +147,7 @@ class Monitor:
             disk_trouble=self.inputs.disk_trouble(),
             disk_unresponsive_s=probes.disk_unresponsive_s(),
             memory_mb=probes.memory_bytes() / _MB,
-            left_alone=tuple(self.inputs.coverage.left_alone.values()),
+            skipped=tuple(self.inputs.coverage.skipped.values()),
             banned_until_ms=self.banned_until_ms,
             unserved_s=0.0 if rest.unserved_since_s is None else now.at_s - rest.unserved_since_s,
             unserved_why=rest.unserved_why,

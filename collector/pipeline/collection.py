@@ -86,7 +86,7 @@ class Collection:
         self._tracked.add(new)
         if self._settings.enable_websocket:
             streamed = [*again, *(each for each in new if each.symbol not in self._coverage.delisted)]
-            self._live.add([each for each in streamed if each not in self._coverage.left_alone])
+            self._live.add([each for each in streamed if each not in self._coverage.skipped])
         self._reconciler.wake()
 
     def freeze(self, symbols: list[str]) -> None:

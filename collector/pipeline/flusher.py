@@ -102,5 +102,5 @@ class Flusher:
 
     def _save_some(self, every_series: Sequence[Series]) -> None:
         checkpoints = {series: self._files[series].checkpoint() for series in every_series if series in self._files}
-        alone = dict.fromkeys(series for series in every_series if series in self._coverage.left_alone)
+        alone = dict.fromkeys(series for series in every_series if series in self._coverage.skipped)
         self._ledger.save(self._coverage, checkpoints | alone)

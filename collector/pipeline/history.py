@@ -30,7 +30,7 @@ from collector.monitoring.disk_gate import DiskGate
 
 log = get_logger(__name__)
 
-Out = trio.MemorySendChannel[Event]
+EventChannel = trio.MemorySendChannel[Event]
 
 
 @attrs.define(eq=False)
@@ -52,7 +52,7 @@ class History:
         self._queue.add(series, spans, listing_unknown=listing_unknown)
         self._wake()
 
-    async def work(self, workers: int, out: Out) -> None:
+    async def work(self, workers: int, out: EventChannel) -> None:
         """Runs the pool until it is cancelled.
 
         Raises:
@@ -63,7 +63,7 @@ class History:
                 for _ in range(workers):
                     nursery.start_soon(self._worker, out.clone())
 
-    async def _worker(self, out: Out) -> None:
+    async def _worker(self, out: EventChannel) -> None:
         with out:
             while True:
                 window = self._queue.take()
@@ -78,7 +78,7 @@ class History:
         self._more.set()
         self._more = trio.Event()
 
-    async def _hand_back(self, window: Window, out: Out) -> None:
+    async def _hand_back(self, window: Window, out: EventChannel) -> None:
         """Gives up a series while the disk is nearly full.
 
         The space that is left is for what the stream brings.
@@ -87,7 +87,7 @@ class History:
             await out.send(GaveUp(window.series, span, "the disk is nearly full", self._rest.now_ms))
         self._resume(window)
 
-    async def _fetch(self, window: Window, out: Out) -> None:
+    async def _fetch(self, window: Window, out: EventChannel) -> None:
         try:
             answer = await self._answer(window)
         except InvalidRowsPersist:  # if it is a first answer's, the listing date was asked for by itself
@@ -99,7 +99,7 @@ class History:
             self._resume(window)
             await self._pass_on(window.series, Spans((window.span,)), answer, out)
 
-    async def _fail(self, window: Window, failure: Rejected | RequestFailed, out: Out) -> None:
+    async def _fail(self, window: Window, failure: Rejected | RequestFailed, out: EventChannel) -> None:
         series, given_up = window.series, Spans((window.span,))
         if window.probes_listing:  # whether the windows after it are worth a request is still unknown
             given_up |= self._queue.drop(series)
@@ -111,7 +111,7 @@ class History:
         else:
             await self._give_up(series, given_up, str(failure), out)
 
-    async def _fetch_sound(self, series: Series, span: Span, out: Out) -> None:
+    async def _fetch_sound(self, series: Series, span: Span, out: EventChannel) -> None:
         """Fetches a window with invalid rows again, and keeps the valid ones.
 
         Those rows are the exchange's own if its answers to the whole and to both halves agree which they are; if not,
@@ -131,7 +131,7 @@ class History:
             else:
                 await self._give_up(series, Spans((part,)), f"answers differ on whether {answer.invalid[0].why}", out)
 
-    async def _pass_on(self, series: Series, span: Spans, answer: KlineAnswer, out: Out) -> None:
+    async def _pass_on(self, series: Series, span: Spans, answer: KlineAnswer, out: EventChannel) -> None:
         if answer.asked:
             span -= Spans((answer.asked,))
             await out.send(Answered(series, answer.asked, answer.rows, self._rest.now_ms, answer.invalid))
@@ -198,7 +198,7 @@ class History:
         before = self._coverage[series].set_listing_date(start_ms, first_ms, self._rest.now_ms)
         self._coverage.cancel_fetch(series, self._queue.drop(series, before))
 
-    async def _give_up(self, series: Series, spans: Spans, why: str, out: Out) -> None:
+    async def _give_up(self, series: Series, spans: Spans, why: str, out: EventChannel) -> None:
         for span in spans:
             self._counters.failed += 1
             log.warning("given up for now", series=str(series), **span_texts(span), why=why)

@@ -17,7 +17,7 @@ from collector.bybit.clock import Clock
 from collector.bybit.exchange_state import StreamState
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import StreamForbidden, StreamLost, open_stream
-from collector.bybit.stream_session import Out, Session
+from collector.bybit.stream_session import EventChannel, Session
 from collector.core.candle import Series
 from collector.core.counters import CONNECTION_LOST, Counters
 from collector.core.coverage import CoverageIndex
@@ -71,7 +71,7 @@ class Live:
     async def stream(
         self,
         every_series: Sequence[Series],
-        out: Out,
+        out: EventChannel,
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -95,7 +95,7 @@ class Live:
                         nursery.start_soon(self._keep, group, out.clone(), trio.Event())
                     self._added.clear()
 
-    async def _keep(self, group: Sequence[Series], out: Out, settled: trio.Event) -> None:
+    async def _keep(self, group: Sequence[Series], out: EventChannel, settled: trio.Event) -> None:
         """One connection, opened again whenever it is lost."""
         tries = 0
         with out:
@@ -133,7 +133,7 @@ class Live:
         self.state.refused(trio.current_time() + wait_s)
         return wait_s
 
-    async def _connected(self, group: Sequence[Series], out: Out, settled: trio.Event) -> StreamLost:
+    async def _connected(self, group: Sequence[Series], out: EventChannel, settled: trio.Event) -> StreamLost:
         """One connection from its opening to its loss; how it was lost."""
         self._counters.connects += 1
         try:

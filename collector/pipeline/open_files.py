@@ -68,7 +68,7 @@ class OpenFiles:
         """Opens the file of a series and records what it holds.
 
         Raises:
-            LeftAlone: the file is foreign, or may not be written.
+            SkipFile: the file is foreign, or may not be written.
             StorageError: the disk refuses; the series counts as closed, and may be opened again.
         """
         try:
@@ -82,13 +82,13 @@ class OpenFiles:
             self._queue.mark_synced([series])
             raise
 
-    def leave_alone(self, series: Series, why: str) -> None:
+    def skip(self, series: Series, why: str) -> None:
         """Closes a file for good: it is foreign."""
         log.error("file left alone, its series is not collected", series=str(series), why=why)
         self._files.pop(series, None)
         self._queue.mark_synced([series])
         self._coverage[series].hold(NOTHING)
-        self._coverage.leave_alone(series, why)
+        self._coverage.skip(series, why)
         self._queue.mark_unsaved(series, trio.current_time())
 
     def update_coverage(self, series: Series) -> None:

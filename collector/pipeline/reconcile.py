@@ -46,7 +46,7 @@ class Reconciler:
     _settle_ms: int = SETTLE_MS
     _pause: Callable[[int], Awaitable[None]] = _sleep
     _wants_by_settings: bool = True  # for a repair, what is wanted is on record
-    looked: bool = False  # whether it is known what is missing
+    reconciled: bool = False  # whether it is known what is missing
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
     async def reconcile_once(self) -> None:
@@ -135,7 +135,7 @@ class Reconciler:
 
     def _fetch_due(self, now_ms: int) -> bool:
         """Hands what is missing to the pool; whether there was anything."""
-        self.looked = True
+        self.reconciled = True
         every_due = [(series, self._coverage.due(series, now_ms)) for series in self._every_series]
         for series, due in every_due:
             if due:

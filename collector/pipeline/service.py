@@ -161,14 +161,14 @@ class _Service:
         nursery.start_soon(stations.monitor.watch)
         nursery.start_soon(partial(serve_status, settings, stations.reporter, options.machine, port=options.status))
         if options.watch:
-            nursery.start_soon(options.watch, self.shared.counters, self.shared.stock.coverage, self.shared.rest.state)
+            nursery.start_soon(options.watch, self.shared.counters, self.shared.owned.coverage, self.shared.rest.state)
 
     async def open_chosen(self) -> None:
         """Chooses the symbols and opens their files."""
         self.symbols = await choose_symbols(self.job, self.shared)
         await self.open_files()
         if self.job.settings.mode == "live":
-            self.shared.stock.coverage.want_nothing(self.shared.tracked)
+            self.shared.owned.coverage.want_nothing(self.shared.tracked)
         self._note_listings()
 
     async def open_repaired(self, work: Repair) -> None:
@@ -182,11 +182,11 @@ class _Service:
         await despite_disk(self.job, opening)
 
     def _note_listings(self) -> None:
-        self.shared.stock.coverage.relist(self.symbols.trading)
-        self.shared.stock.coverage.delist(self.symbols.delisted)
+        self.shared.owned.coverage.relist(self.symbols.trading)
+        self.shared.owned.coverage.delist(self.symbols.delisted)
 
     def outcome(self, seconds: float) -> Outcome:
-        coverage, tracked = self.shared.stock.coverage, self.shared.tracked
+        coverage, tracked = self.shared.owned.coverage, self.shared.tracked
         gaps = [(series, gap) for series in tracked for gap in neighbours_joined(coverage.missing(series))]
         return Outcome(
             self.shared.counters,
@@ -196,9 +196,9 @@ class _Service:
             absent=tuple(each for each in gaps if each[1].state is State.ABSENT),
             invalid=tuple(each for each in gaps if each[1].state is State.INVALID),
             unknown=self.symbols.unknown,
-            looked=self.stations.reconciler.looked,
+            looked=self.stations.reconciler.reconciled,
             stopped=self.job.options.stop.is_set(),
-            left_alone=tuple(coverage.left_alone.values()),
+            left_alone=tuple(coverage.skipped.values()),
             mended=self.result,
         )
 
@@ -255,7 +255,7 @@ async def _repair(work: Repair, service: _Service) -> None:
                     producers.start_soon(stations.history.work, workers, answers.clone())
                 await stations.reconciler.reconcile_once()
                 producers.cancel_scope.cancel()
-    finish = partial(work.finish, shared.stock, shared.clock.now_ms)
+    finish = partial(work.finish, shared.owned, shared.clock.now_ms)
     service.result = await service.job.machine.threads.run(finish)
 
 
@@ -292,16 +292,16 @@ async def _open_service(job: Job, counters: Counters) -> AsyncIterator[_Service 
     """
     clock = Clock()
     with open_address_limit(job.settings, job.machine) as limit:
-        async with open_data_directory(job, counters, clock) as stock:
-            if stock is None:
+        async with open_data_directory(job, counters, clock) as owned:
+            if owned is None:
                 yield None
                 return
-            ledger = stock.ledger
+            ledger = owned.ledger
             rate_ban = RateBan(ledger.ban_until_ms(), ledger.save_ban, job.machine.clock.now_ms, ledger.ban_until_ms)
-            served = ledger.claimed or bool(stock.store.every_series())
+            served = ledger.claimed or bool(owned.store.every_series())
             throttle = Throttle(job.settings, rate_ban, limit, RestState(ever_served=served))
             async with open_rest(job.settings, throttle, counters, clock, job.machine) as rest:
-                shared = Shared(stock, rest, limit, clock, counters)
+                shared = Shared(owned, rest, limit, clock, counters)
                 yield _Service(job, shared, build_stations(job, shared))
 
 

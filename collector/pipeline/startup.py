@@ -18,7 +18,7 @@ from collector.core.pacing import retry_pause_s
 from collector.core.planning import NEWEST
 from collector.core.text import counted
 from collector.errors import SettingsError, StorageError
-from collector.integrity.repair import Repair, Stock, stored_series
+from collector.integrity.repair import OwnedDirectory, Repair, stored_series
 from collector.logs import get_logger
 from collector.monitoring.endpoint import serve_status
 from collector.monitoring.monitor import Monitor, MonitorInputs
@@ -49,37 +49,39 @@ def refuse_unusable(job: Job) -> None:
 
 
 @asynccontextmanager
-async def open_data_directory(job: Job, counters: Counters, clock: Clock) -> AsyncIterator[Stock | None]:
+async def open_data_directory(job: Job, counters: Counters, clock: Clock) -> AsyncIterator[OwnedDirectory | None]:
     """Owns the data directory while entered; yields its contents.
 
     Yields None if stopped before the disk was ready.
 
     A run waits for a disk that refuses, and serves its status meanwhile; a command raises.
     """
-    with ExitStack() as owned:
+    with ExitStack() as exits:
 
-        def own() -> Stock:
+        def own() -> OwnedDirectory:
             with ExitStack() as entered:
                 settings, disk = job.settings, job.machine.disk
                 opened = open_ledger(disk, settings.data_dir, settings.exchange, settings.category)
-                stock = _stock(job, entered.enter_context(opened))
-                owned.push(entered.pop_all())
-            return stock
+                owned = _load(job, entered.enter_context(opened))
+                exits.push(entered.pop_all())
+            return owned
 
-        stock = None
+        owned = None
         try:
-            stock = own()
+            owned = own()
         except StorageError as trouble:
             if job.once:
                 raise
             job.start.refused(str(trouble))
-        if stock is None:
-            stock = await _wait_for_disk(job, counters, clock, own)
-        yield stock
+        if owned is None:
+            owned = await _wait_for_disk(job, counters, clock, own)
+        yield owned
 
 
-async def _wait_for_disk(job: Job, counters: Counters, clock: Clock, own: Callable[[], Stock]) -> Stock | None:
-    stock = None
+async def _wait_for_disk(
+    job: Job, counters: Counters, clock: Clock, own: Callable[[], OwnedDirectory]
+) -> OwnedDirectory | None:
+    owned = None
     local, coverage = job.machine.clock, CoverageIndex()
     inputs = MonitorInputs(
         job.settings, counters, coverage, clock, (), job.probes, local, disk_trouble=lambda: job.start.disk_trouble
@@ -91,18 +93,18 @@ async def _wait_for_disk(job: Job, counters: Counters, clock: Clock, own: Callab
         waiting.start_soon(monitor.watch)
         port = job.options.status
         waiting.start_soon(partial(serve_status, job.settings, reporter, job.machine, port=port, socket=False))
-        stock = await despite_disk(job, partial(job.machine.threads.run, own))
+        owned = await despite_disk(job, partial(job.machine.threads.run, own))
         waiting.cancel_scope.cancel()
-    return stock
+    return owned
 
 
-def _stock(job: Job, ledger: Ledger) -> Stock:
+def _load(job: Job, ledger: Ledger) -> OwnedDirectory:
     """What is stored, as recorded; what is missing is due anew."""
     coverage = CoverageIndex()
     checkpoints = ledger.load(coverage)
     coverage.reset_attempts()
     store = Store(job.settings.data_dir, job.machine.disk, job.options.allow_replace)
-    return Stock(store, ledger, coverage, checkpoints)
+    return OwnedDirectory(store, ledger, coverage, checkpoints)
 
 
 async def despite_disk(job: Job, act: Callable[[], Awaitable[T]]) -> T:
@@ -133,13 +135,13 @@ async def choose_symbols(job: Job, shared: Shared) -> Symbols:
     Raises:
         SettingsError: nothing is left to collect, or a file is longer than the limit.
     """
-    stock = shared.stock
-    stored = {series.symbol for series in (*stock.checkpoints, *stock.store.every_series())}
+    owned = shared.owned
+    stored = {series.symbol for series in (*owned.checkpoints, *owned.store.every_series())}
     symbols = await symbols_to_collect(job.settings, shared.rest, stored, retry_forever=not job.once)
-    await despite_disk(job, partial(job.machine.threads.run, stock.ledger.claim))
+    await despite_disk(job, partial(job.machine.threads.run, owned.ledger.claim))
     shared.tracked.add(series_of(job.settings, (*symbols.trading, *symbols.delisted)))
     if job.settings.limit_to_50_entries and not job.options.allow_trim:
-        _refuse_to_trim(stock, shared.tracked)
+        _refuse_to_trim(owned, shared.tracked)
     return symbols
 
 
@@ -148,21 +150,21 @@ async def repair_files(job: Job, shared: Shared, repair: Repair) -> Symbols:
 
     It goes by the exchange's time. One answer that lies about it would turn every row into one that has yet to close.
     """
-    rest, stock, threads = shared.rest, shared.stock, job.machine.threads
+    rest, owned, threads = shared.rest, shared.owned, job.machine.threads
     await rest.server_time()
-    closed_ms = [checkpoint.held.bounds.end_ms for checkpoint in stock.checkpoints.values() if checkpoint.held]
+    closed_ms = [checkpoint.held.bounds.end_ms for checkpoint in owned.checkpoints.values() if checkpoint.held]
     now_ms = max([await rest.server_time(), *closed_ms])
-    stock.ledger.claim()
-    spans, new = repair.demanded(stock, now_ms)
+    owned.ledger.claim()
+    spans, new = repair.demanded(owned, now_ms)
     unknown = new - {each.symbol for each in await rest.instruments() if each.trades} if new else new
     for series, span in spans.items():
         if series.symbol not in unknown:
-            stock.coverage.want(series, stock.coverage[series].wanted | span)
-    every_series = stored_series(stock.store, stock.coverage, repair.chosen)
+            owned.coverage.want(series, owned.coverage[series].wanted | span)
+    every_series = stored_series(owned.store, owned.coverage, repair.chosen)
     for series in every_series:
-        await threads.run(partial(repair.repair, stock, series, now_ms))
-    refetched = await threads.run(partial(repair.refetch, stock, every_series, now_ms))
-    stock.coverage.expire_claims(every_series)
+        await threads.run(partial(repair.repair, owned, series, now_ms))
+    refetched = await threads.run(partial(repair.refetch, owned, every_series, now_ms))
+    owned.coverage.expire_claims(every_series)
     shared.tracked.add(sorted({*every_series, *refetched}))
     return Symbols(unknown=tuple(sorted(unknown)))
 
@@ -188,7 +190,7 @@ def _refuse_to_mix(settings: Settings) -> None:
     raise SettingsError([f"[exchange] ws_url: {what}"])
 
 
-def _refuse_to_trim(stock: Stock, every_series: Collection[Series]) -> None:
+def _refuse_to_trim(owned: OwnedDirectory, every_series: Collection[Series]) -> None:
     """The 50-row limit never destroys history by accident.
 
     Raises:
@@ -196,7 +198,7 @@ def _refuse_to_trim(stock: Stock, every_series: Collection[Series]) -> None:
     """
     long = [
         f"{path} holds {counted(rows, 'row')}"
-        for _, path, rows in too_long(stock.store, every_series, stock.checkpoints)
+        for _, path, rows in too_long(owned.store, every_series, owned.checkpoints)
     ]
     if long:
         more = f" (and {counted(len(long) - 3, 'more file')})" if len(long) > 3 else ""

@@ -15,7 +15,7 @@ from collector.core.planning import SETTLE_MS
 from collector.core.text import counted
 from collector.core.tracked_series import TrackedSeries
 from collector.errors import RequestError, Unreachable
-from collector.integrity.repair import Stock
+from collector.integrity.repair import OwnedDirectory
 from collector.logs import get_logger
 from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.monitor import Monitor, MonitorInputs
@@ -37,7 +37,7 @@ log = get_logger(__name__)
 class Shared:
     """What the stations share."""
 
-    stock: Stock
+    owned: OwnedDirectory
     rest: Rest
     limit: AddressLimit
     clock: Clock
@@ -60,9 +60,9 @@ class Stations:
 
 def build_stations(job: Job, shared: Shared) -> Stations:
     """Builds every station and joins them."""
-    settings, coverage, counters, clock = job.settings, shared.stock.coverage, shared.counters, shared.clock
+    settings, coverage, counters, clock = job.settings, shared.owned.coverage, shared.counters, shared.clock
     told = partial(exchange_ms, clock, shared.rest)
-    writer = build_writer(shared.stock, settings, job.machine, counters, told, spares_long=job.repair is not None)
+    writer = build_writer(shared.owned, settings, job.machine, counters, told, spares_long=job.repair is not None)
     gate = DiskGate()
     history = History(shared.rest, coverage, counters, gate, retry_forever=not job.once)
     reconciler = Reconciler(
@@ -81,12 +81,12 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     monitor = Monitor(_monitored(job, shared, writer, live, refused), gate)
     notifier = SystemdNotifier(
         job.options.notify,
-        flows=lambda: reconciler.looked or counters.subscriptions > 0,
+        flows=lambda: reconciler.reconciled or counters.subscriptions > 0,
         work=lambda: writer.work,
         line=partial(_status_line, counters, coverage, monitor),
     )
     name = job.machine.chance.name()
-    reporter = Reporter(monitor, lambda: reconciler.looked, name, lambda: writer.queued)
+    reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued)
     return Stations(writer, history, reconciler, live, monitor, reporter, notifier)
 
 
@@ -94,7 +94,7 @@ def _monitored(job: Job, shared: Shared, writer: Writer, live: Live, refused: Re
     return MonitorInputs(
         job.settings,
         shared.counters,
-        shared.stock.coverage,
+        shared.owned.coverage,
         shared.clock,
         shared.tracked,
         job.probes,
@@ -112,9 +112,9 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
     return Collection(
         job.settings,
         shared.tracked,
-        shared.stock.coverage,
+        shared.owned.coverage,
         (shared.rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs),
-        shared.stock.store,
+        shared.owned.store,
         stations.writer,
         stations.live,
         stations.reconciler,
@@ -125,8 +125,8 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
 
 def streamed_series(job: Job, shared: Shared, symbols: Symbols) -> list[Series]:
     """The series to stream from the start."""
-    left_alone = shared.stock.coverage.left_alone
-    return [each for each in series_of(job.settings, symbols.trading) if each not in left_alone]
+    skipped = shared.owned.coverage.skipped
+    return [each for each in series_of(job.settings, symbols.trading) if each not in skipped]
 
 
 def _listings(job: Job, shared: Shared, symbols: Symbols) -> Listings:

@@ -28,8 +28,8 @@ from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
 from collector.core.rows import Rows, candles_in
 from collector.core.spans import Spans
-from collector.errors import LeftAlone, StorageError
-from collector.integrity.repair import Stock
+from collector.errors import SkipFile, StorageError
+from collector.integrity.repair import OwnedDirectory
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.pipeline.append_batch import AppendBatch
@@ -49,7 +49,7 @@ _TRIES = 4  # to write a file that somebody else writes too
 
 
 def build_writer(
-    stock: Stock,
+    owned: OwnedDirectory,
     settings: Settings,
     machine: Machine,
     counters: Counters,
@@ -65,17 +65,17 @@ def build_writer(
     """
     thread, queue = DiskThread(machine.threads), FlushQueue()
     files = OpenFiles(
-        stock.store,
+        owned.store,
         thread,
-        stock.coverage,
+        owned.coverage,
         queue,
-        stock.checkpoints,
+        owned.checkpoints,
         exchange_ms,
         settings.limit_to_50_entries,
         spares_long,
     )
-    flusher = Flusher(files, stock.ledger, queue, stock.coverage, counters, settings, machine.clock)
-    return Writer(files, flusher, stock.coverage, counters)
+    flusher = Flusher(files, owned.ledger, queue, owned.coverage, counters, settings, machine.clock)
+    return Writer(files, flusher, owned.coverage, counters)
 
 
 @attrs.define(eq=False)
@@ -125,8 +125,8 @@ class Writer:
             while due:
                 try:
                     await self._files.open_file(due[0])
-                except LeftAlone as refusal:
-                    self._leave_alone(due[0], str(refusal))
+                except SkipFile as refusal:
+                    self._skip(due[0], str(refusal))
                 self._to_open -= 1
                 self.mark_unsaved([due.popleft()])
         finally:
@@ -173,7 +173,7 @@ class Writer:
             await self._append_confirmed([each for each in event if each.series in self._files])
             self._counters.taken += len(event)
             return
-        if event.series in self._coverage.left_alone:
+        if event.series in self._coverage.skipped:
             self._coverage.cancel_fetch(event.series, Spans((event.asked,)))
         elif isinstance(event, GaveUp):
             self.mark_unsaved([event.series])
@@ -224,8 +224,8 @@ class Writer:
         """Writes answers, so many rows of which have waited."""
         try:
             await self._write_all(series, answers, staged)
-        except LeftAlone as refusal:
-            self._leave_alone(series, str(refusal))
+        except SkipFile as refusal:
+            self._skip(series, str(refusal))
         else:
             await self._files.restore(series)
 
@@ -275,9 +275,9 @@ class Writer:
             before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
             log.info("candle replaced", series=str(series), before=before, after=after)
 
-    def _leave_alone(self, series: Series, why: str) -> None:
+    def _skip(self, series: Series, why: str) -> None:
         self._buffer.discard(series)
-        self._files.leave_alone(series, why)
+        self._files.skip(series, why)
 
 
 def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:

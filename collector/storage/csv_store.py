@@ -53,7 +53,7 @@ class Store:
         """Opens the file of a series, repaired as `opening` says.
 
         Raises:
-            LeftAlone: the file cannot be written, or would lose rows.
+            SkipFile: the file cannot be written, or would lose rows.
         """
         return Opening(self.files, self._quarantine, self.allow_replace).open_file(
             self.path(series), series.timeframe, checkpoint

@@ -16,7 +16,7 @@ import polars as pl
 from collector.core.candle import Timeframe
 from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Span, Spans
-from collector.errors import LeftAlone
+from collector.errors import SkipFile
 from collector.machine.disk import Disk
 
 Bytes = bytes | mmap.mmap
@@ -42,17 +42,17 @@ def file_exists(path: Path) -> bool:
     """Whether there is a candle file to read; False where one can be made.
 
     Raises:
-        LeftAlone: what is there is no file, or points to where none can be.
+        SkipFile: what is there is no file, or points to where none can be.
     """
     if path.is_file():
         return True
     if path.exists():  # a pipe would make us wait for ever
-        raise LeftAlone(f"{path} is no file, and nothing can be stored there; move it away")
+        raise SkipFile(f"{path} is no file, and nothing can be stored there; move it away")
     target = Path(os.path.realpath(path))
     if path.is_symlink() and not target.parent.is_dir():
-        raise LeftAlone(f"{path} points to {target}, and there is no such directory; mount its disk, or make it")
+        raise SkipFile(f"{path} points to {target}, and there is no such directory; mount its disk, or make it")
     if target.is_symlink():
-        raise LeftAlone(f"{path} points to itself; move it away")
+        raise SkipFile(f"{path} points to itself; move it away")
     return False
 
 

@@ -21,7 +21,7 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.disagreements import KnownCandles
+from collector.core.disagreements import KnownDisagreements
 from collector.logs import get_logger
 from collector.machine.disk import Disk
 from collector.storage.data_directory import (
@@ -102,7 +102,7 @@ class Ledger:
         self._write(Rows(entries_of(coverage.records, checkpoints, digests), changed))
         self._gaps |= current
 
-    def save_disagreements(self, coarser: Series, finer: Series, known: KnownCandles) -> None:
+    def save_disagreements(self, coarser: Series, finer: Series, known: KnownDisagreements) -> None:
         """Saves the candles on which these two series of the exchange disagree, in place of all before."""
         entry = encode_disagreements(coarser.name + finer.name, known)
         self._write(Rows(disagreements=((coarser.name, finer.name, entry),)))

@@ -19,7 +19,7 @@ import attrs
 import msgspec
 
 from collector.core.candle import Series
-from collector.core.disagreements import Known, KnownCandles
+from collector.core.disagreements import KnownDisagreement, KnownDisagreements
 from collector.core.missing import MOST_TRIES, Gap, State
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import Span, Spans
@@ -130,15 +130,15 @@ def decode_old_series(series: Series, stored: bytes) -> SavedSeries:
     return _saved(series, entry, StoredGaps.of(tuple(map(_gap, rows))))
 
 
-def encode_disagreements(pair: str, known: KnownCandles) -> bytes:
+def encode_disagreements(pair: str, known: KnownDisagreements) -> bytes:
     """The entry of the candles on which a pair of series of the exchange disagrees."""
     entry = msgspec.msgpack.encode([(open_ms, *attrs.astuple(each)) for open_ms, each in known.items()])
     return _SEALED + _checksum(pair, entry) + entry
 
 
-def decode_disagreements(pair: str, stored: bytes) -> dict[int, Known]:
+def decode_disagreements(pair: str, stored: bytes) -> dict[int, KnownDisagreement]:
     """The candles of such an entry. Raises as `decode_series` does."""
-    return {each[0]: Known(*each[1:]) for each in _KNOWN.decode(_unsealed(pair, stored))}
+    return {each[0]: KnownDisagreement(*each[1:]) for each in _KNOWN.decode(_unsealed(pair, stored))}
 
 
 def _saved(series: Series, entry: _Entry, gaps: StoredGaps) -> SavedSeries:

@@ -13,7 +13,7 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.disagreements import Known
+from collector.core.disagreements import KnownDisagreement
 from collector.core.missing import Gap
 from collector.core.planning import NEWEST
 from collector.core.rows import candles_in
@@ -95,7 +95,7 @@ def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Led
     return LedgerSnapshot(coverage, checkpoints)
 
 
-def read_disagreements(disk: Disk, data_dir: Path, coarser: Series, finer: Series) -> dict[int, Known]:
+def read_disagreements(disk: Disk, data_dir: Path, coarser: Series, finer: Series) -> dict[int, KnownDisagreement]:
     """The candles on which the exchange is known to disagree with itself; empty where the ledger cannot tell."""
     path = data_dir / OWN / FILE
     with suppress(sqlite3.Error, OSError, *UNREADABLE), closing(open_readonly(disk, path)) as database:

@@ -7,7 +7,7 @@ import attrs
 from collector.core.candle import Timeframe
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted
-from collector.errors import LeftAlone
+from collector.errors import SkipFile
 from collector.machine.own_files import remove_if_there
 from collector.storage.files import Files, map_os_errors, temp_path
 from collector.storage.inspection import Bytes, Checkpoint, file_exists, mmap_file, valid_checkpoint
@@ -44,7 +44,7 @@ class Opening:
         With a checkpoint that still fits, only what came after it is read.
 
         Raises:
-            LeftAlone: the file cannot be written, or would lose rows.
+            SkipFile: the file cannot be written, or would lose rows.
         """
         with map_os_errors(path):
             remove_if_there(self._files.disk, temp_path(path))
@@ -71,7 +71,7 @@ class Opening:
         if found.loses_rows and not self._allow_replace:
             lost = f"{counted(found.foreign, 'line')} of it cannot be read and would be lost"
             remedy = "move it away, or allow it with --allow-replace"
-            raise LeftAlone(f"{path.name} is left as it is ({found.why}): {lost}; {remedy}")
+            raise SkipFile(f"{path.name} is left as it is ({found.why}): {lost}; {remedy}")
         if rest and not found.held:
             piece = self._quarantine.keep_file(path, pending=rest.rows > 0)
             return Finding(path.name, f"is not ours ({found.why}): set aside as {piece.name}, {rest}", rest.covered)

@@ -15,7 +15,7 @@ from collector.core.candle import TIMEFRAMES, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Event
-from collector.integrity.repair import Stock
+from collector.integrity.repair import OwnedDirectory
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.live import Live
@@ -50,8 +50,8 @@ def collector(audience: Audience, plan: Plan) -> Listened:
         settings = Settings(ws_url=audience.url, data_dir=Path(scratch), limit_to_50_entries=False)
         ledger = stack.enter_context(open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category))
         coverage, counters = CoverageIndex(), _Counting()
-        stock = Stock(Store(settings.data_dir, THIS_DISK), ledger, coverage, ledger.load(coverage))
-        writer = build_writer(stock, settings, THIS_MACHINE, counters, _passed)
+        owned = OwnedDirectory(Store(settings.data_dir, THIS_DISK), ledger, coverage, ledger.load(coverage))
+        writer = build_writer(owned, settings, THIS_MACHINE, counters, _passed)
         return trio.run(_listen, audience, plan, settings, writer, coverage, counters)
 
 

@@ -42,7 +42,7 @@ def test_what_was_taken_out_of_a_file_stays_wanted_however_little_else_is() -> N
 def test_a_file_that_is_left_alone_is_asked_for_no_more_and_says_why() -> None:
     coverage = wanting(0, 10)
     coverage.ask(MINUTE, minutes(0, 4))
-    coverage.leave_alone(MINUTE, "somebody else's")
+    coverage.skip(MINUTE, "somebody else's")
     assert coverage.idle
     assert coverage.due(MINUTE, NOW) == NOTHING
     (gap,) = coverage.missing(MINUTE)

@@ -292,14 +292,14 @@ def test_a_line_that_a_collector_is_writing_is_no_defect(
 def test_a_torn_line_is_a_defect_if_nobody_goes_on_with_it(
     checker: DataIntegrityChecker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[float] = []
-    monkeypatch.setattr(LocalClock, "pause", lambda _, seconds: looked.append(seconds))
+    pauses_s: list[float] = []
+    monkeypatch.setattr(LocalClock, "pause", lambda _, seconds: pauses_s.append(seconds))
     (tmp_path / "BTCUSDT_1.csv").write_bytes(content(rows(0, 10))[:-20])
     assert checker.check_single_file("BTCUSDT_1")["defects"] == {"torn": 1}
-    assert not looked
+    assert not pauses_s
     with open_ledger(THIS_DISK, tmp_path, "sandbox", "linear"):
         assert checker.check_single_file("BTCUSDT_1")["defects"] == {"torn": 1}
-    assert 1 < sum(looked) < 10
+    assert 1 < sum(pauses_s) < 10
 
 
 def test_files_that_are_renamed_over_while_they_are_read_are_always_whole(

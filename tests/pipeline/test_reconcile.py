@@ -133,13 +133,13 @@ async def test_what_has_closed_is_fetched_once_it_has_settled_and_waited_for(aut
     exchange.coverage[BTC].confirm(spans(25, 26), held=spans(25, 26))
     exchange.coverage.answer(BTC, span(-9000, -8990), NOTHING, T0)
     reconciler = exchange.reconciler(DAY, BTC, ETH)
-    assert not reconciler.looked
+    assert not reconciler.reconciled
     assert await exchange.once(reconciler) == 2.5
     assert exchange.looks_s == [0]
     assert exchange.asked == [(1.5, spans(30 - 1440, 30))] * 2
     assert exchange.coverage.missing(BTC) == exchange.coverage.missing(ETH) == ()
     assert not exchange.coverage[BTC].unverified
-    assert reconciler.looked
+    assert reconciler.reconciled
 
 
 async def test_what_only_the_stream_confirmed_is_asked_for_at_once(autojump_clock: MockClock) -> None:
@@ -228,7 +228,7 @@ async def test_with_the_stream_alone_nothing_is_fetched(autojump_clock: MockCloc
     reconciler = exchange.reconciler(Settings(mode="live"))
     await exchange.go_on(reconciler, 200)
     assert exchange.asked == []
-    assert reconciler.looked
+    assert reconciler.reconciled
 
 
 async def test_only_the_newest_are_fetched_where_no_more_are_wanted(autojump_clock: MockClock) -> None:
@@ -291,5 +291,5 @@ async def test_a_hole_in_a_file_that_is_left_alone_is_not_waited_for(autojump_cl
     exchange = Exchange()
     exchange.coverage.want(BTC, spans(20, 30))
     exchange.coverage.answer(BTC, span(25, 26), NOTHING, exchange.start_ms - MINUTE_MS)
-    exchange.coverage.leave_alone(BTC, "somebody else's")
+    exchange.coverage.skip(BTC, "somebody else's")
     assert await exchange.once(exchange.reconciler(DAY)) == 1.5

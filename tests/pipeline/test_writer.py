@@ -22,7 +22,7 @@ from collector.core.events import Answered, Confirmed, Event, GaveUp
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
-from collector.integrity.repair import Stock
+from collector.integrity.repair import OwnedDirectory
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.disk import THIS_DISK, Disk
 from collector.pipeline.collection import too_long
@@ -91,8 +91,8 @@ class Bench:
 
     def writer(self, ledger: Ledger, *, spares_long: bool = False, **changes: Any) -> Writer:
         settings = Settings(**{"limit_to_50_entries": False} | changes)
-        stock = Stock(Store(self.directory, self.disk), ledger, self.coverage, ledger.load(self.coverage))
-        return build_writer(stock, settings, self.machine, self.counters, self.exchange_ms, spares_long=spares_long)
+        owned = OwnedDirectory(Store(self.directory, self.disk), ledger, self.coverage, ledger.load(self.coverage))
+        return build_writer(owned, settings, self.machine, self.counters, self.exchange_ms, spares_long=spares_long)
 
     async def exchange_ms(self, _: int) -> int:
         return self.now_ms
@@ -637,7 +637,7 @@ async def test_what_is_left_alone_is_taken_back_when_it_comes(bench: Bench) -> N
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
         await writer.open_files([BTC])
-        bench.coverage.leave_alone(BTC, "somebody else's")
+        bench.coverage.skip(BTC, "somebody else's")
         bench.coverage.ask(BTC, spans(0, 10))
         await writer.handle(answered(0, 10))
     assert bench.coverage.idle
@@ -654,7 +654,7 @@ async def test_a_file_that_becomes_no_file_is_left_alone_and_the_others_go_on(be
             send.send_nowait((confirmed(0), confirmed(0, ETH)))
             send.send_nowait(answered(0, 10))
         await writer.write(receive)
-    assert "is no file" in bench.coverage.left_alone[BTC]
+    assert "is no file" in bench.coverage.skipped[BTC]
     assert (bench.directory / ETH.file_name).read_bytes() == content(rows(0, 1))
     assert bench.counters.taken == 2
 
@@ -1116,7 +1116,7 @@ async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench, meanwhile
         await writer.handle(answered(30, 40))
         path.write_bytes(b"1700006400;1.5;2.5;1.5;2.5\n" * 20)
         await writer.handle(answered(10, 20))
-        assert "cannot be read" in bench.coverage.left_alone[BTC]
+        assert "cannot be read" in bench.coverage.skipped[BTC]
         assert bench.held == NOTHING
         await write_all(writer, (confirmed(20), confirmed(0, ETH)))
     assert path.read_bytes() == b"1700006400;1.5;2.5;1.5;2.5\n" * 20

@@ -199,7 +199,7 @@ class SimulatedDisk(Disk):
         for file in self._opened:
             os.close(file)
         for database in self._databases:
-            database.stop_wanting()
+            database.release()
         self._opened, self._databases = {}, []
         self.dead, self.calls_left = False, None
 
@@ -481,7 +481,7 @@ class _Database(sqlite3.Connection):
             self.disk.closed(self)
             self.disk = None
 
-    def stop_wanting(self) -> None:
+    def release(self) -> None:
         """Its process is gone."""
         self.disk = None
         super().close()

@@ -26,7 +26,7 @@ class Wire(trio.abc.HalfCloseableStream):
         self.ended = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._network.gap(self._name, bytes(data))
+        self._network.note(self._name, bytes(data))
         if delay_s := self._network.delay_s():
             await trio.sleep(delay_s)
         if self.half_open:
@@ -98,7 +98,7 @@ class Network(network.Network):
         self.lost = 0  # of them
         self.refused = 0  # connections
 
-    def gap(self, name: str, data: bytes) -> None:
+    def note(self, name: str, data: bytes) -> None:
         self.sent += 1
         self._note(name, data)
 
@@ -184,7 +184,7 @@ class Trace:
         self._digest = hashlib.sha256()
         self.events = 0
 
-    def gap(self, *what: Any) -> None:
+    def note(self, *what: Any) -> None:
         self.events += 1
         self._digest.update(repr((round(trio.current_time(), 6), *what)).encode())
 

@@ -56,7 +56,7 @@ class Process:
     errors_before: int = 0  # of the disk, when it began
     limited: bool = False  # what runs began with the limit, whatever the next will begin with
     again_s: float = _AGAIN_S
-    stop_wanting: bool = False
+    released: bool = False
     serves: bool = False  # whether what runs is the service
     coverage: CoverageIndex | None = None  # of what runs, as it tells those who watch, and its report to whoever asks
     report: Callable[[], Report] | None = None  # its last, of when somebody looked
@@ -72,7 +72,7 @@ class Process:
     _hands: trio.Lock = attrs.field(factory=trio.Lock)  # of who ends it: until they are done, nothing is started
 
     async def run(self) -> None:
-        while not self.stop_wanting:
+        while not self.released:
             self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
             self.errors_before = self.disk.errors
             self.on_begin()
@@ -86,7 +86,7 @@ class Process:
             self.coverage = self.report = None
             self.ended.set()
             self.began = trio.Event()
-            if not self._errands and not self.stop_wanting:
+            if not self._errands and not self.released:
                 with trio.move_on_after(self.again_s):
                     await self._called.wait()
             async with self._hands:

@@ -155,7 +155,7 @@ async def run(plan: Plan, directory: Path, report: Report, to_the_end: bool = Tr
 
 async def _run(plan: Plan, directory: Path, report: Report) -> None:
     trace = Trace()
-    network = Network(trace.gap, Random(f"network {plan.seed}"), directory)
+    network = Network(trace.note, Random(f"network {plan.seed}"), directory)
     local = VirtualClock()
     clock = Clock(EPOCH_NS // 1_000_000, 1, local.world_ns)
     rules = StreamRules(push_every_s=plan.push_every_s)
@@ -195,7 +195,7 @@ async def _run(plan: Plan, directory: Path, report: Report) -> None:
             await world.live()
             await process.look_for("up to date", _LOOKS)
             world.witness.judge()
-            process.stop_wanting = True
+            process.released = True
             process.stop.set()
             await process.ended.wait()
             nursery.cancel_scope.cancel()

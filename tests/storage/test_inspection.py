@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.core.rows import HEADER, covered_spans
 from collector.core.spans import Spans
-from collector.errors import LeftAlone
+from collector.errors import SkipFile
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.inspection import (
     Checkpoint,
@@ -45,7 +45,7 @@ def test_a_file_is_there_and_none_is_where_one_can_be_made(tmp_path: Path) -> No
 )
 def test_what_is_no_file_and_cannot_become_one_is_left_alone(tmp_path: Path, target: str, why: str) -> None:
     (tmp_path / "x.csv").symlink_to(target)
-    with pytest.raises(LeftAlone, match=why):
+    with pytest.raises(SkipFile, match=why):
         file_exists(tmp_path / "x.csv")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from collector.core.candle import DAY_MS, Series, timeframe
 from collector.core.coverage import CoverageIndex
-from collector.core.disagreements import Known
+from collector.core.disagreements import KnownDisagreement
 from collector.core.missing import State
 from collector.core.spans import NOTHING
 from collector.errors import DirectoryInUse, SettingsError, StorageError
@@ -143,7 +143,7 @@ def test_an_older_ledger_is_migrated_and_keeps_everything(tmp_path: Path, sealed
 
 
 def test_known_disagreements_outlive_the_migration(tmp_path: Path) -> None:
-    known = {T0: Known(b"12345678", T0, 1)}
+    known = {T0: KnownDisagreement(b"12345678", T0, 1)}
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save_disagreements(ETH, BTC, known)
     with closing(sqlite3.connect(tmp_path / OWN / "ledger.db")) as database:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from collector.core.candle import TIMEFRAMES, Series
 from collector.core.rows import HEADER
 from collector.core.spans import NOTHING
-from collector.errors import LeftAlone, StorageError
+from collector.errors import SkipFile, StorageError
 from collector.machine.disk import THIS_DISK
 from collector.storage.csv_store import Store
 from collector.storage.files import Files
@@ -198,7 +198,7 @@ def _seconds(data: bytes) -> bytes:
 )
 def test_a_file_that_would_lose_rows_is_left_alone(tmp_path: Path, data: bytes) -> None:
     (tmp_path / NAME).write_bytes(data)
-    with pytest.raises(LeftAlone, match=r"cannot be read and would be lost.*--allow-replace"):
+    with pytest.raises(SkipFile, match=r"cannot be read and would be lost.*--allow-replace"):
         opened(tmp_path)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(NAME, data)]
     file, finding = Store(tmp_path, THIS_DISK, allow_replace=True).open(BTC, None)
@@ -220,7 +220,7 @@ def test_what_is_set_aside_of_a_linked_file_is_beside_its_target(tmp_path: Path)
 def test_a_link_that_leads_to_no_file_is_left_alone(tmp_path: Path, where: str) -> None:
     target = {"a directory": ".", "itself": NAME, "nowhere": "not-mounted/btc.csv"}[where]
     (tmp_path / NAME).symlink_to(target)
-    with pytest.raises(LeftAlone):
+    with pytest.raises(SkipFile):
         opened(tmp_path)
     assert (tmp_path / NAME).is_symlink()
 

@@ -251,7 +251,7 @@ async def _neighbour(world: "World", dice: Random, for_s: float, port: int) -> b
     async with trio.open_nursery() as nursery:
         nursery.start_soon(neighbour.run)
         fired = await last(for_s, lambda: any(directory.glob("*.csv")))
-        neighbour.stop_wanting = True
+        neighbour.released = True
         if dice.random() < 0.5:
             await neighbour.kill()
         else:

@@ -44,7 +44,7 @@ class Content:
         return cls(data, rows, covered_spans(series.timeframe, list(rows)))
 
 
-Known = dict[tuple[Series, int], Content]
+HeldRows = dict[tuple[Series, int], Content]
 
 
 def every_series(settings: Settings) -> list[Series]:
@@ -58,7 +58,7 @@ def traded(world: "World", series: Series) -> tuple[int, int]:
     return series.timeframe.floor(listing.listed_ms), listing.end_ms
 
 
-def ahead(world: "World", truths: TruthsOfTheBox, known: Known, taken: Mapping[Series, Spans]) -> Iterator[str]:
+def ahead(world: "World", truths: TruthsOfTheBox, known: HeldRows, taken: Mapping[Series, Spans]) -> Iterator[str]:
     """Where the ledger calls more held, or verified, than a power cut would leave. `known` remembers files; left out
     is what others have taken out of them."""
     saved = read_ledger(world.settings.data_dir, world.settings.category)

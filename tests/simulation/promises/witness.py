@@ -49,7 +49,7 @@ class Witness:
     _readers: dict[Series, Reader] = attrs.field(init=False)
     _truths: TruthsOfTheBox = attrs.field(init=False)
     _library: Library = attrs.field(init=False)
-    _held: claims.Known = attrs.field(factory=dict)
+    _held: claims.HeldRows = attrs.field(factory=dict)
     _verified: dict[Series, Spans] = attrs.field(factory=dict)
     _traffic: Traffic = attrs.field(factory=Traffic)
     _conditions: Conditions = attrs.field(factory=Conditions)
