@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 
-@attrs.frozen(order=True)
+@attrs.frozen
 class Span:
-    """The instants from `start_ms` up to but excluding `end_ms`."""
+    """The instants from `start_ms` up to but excluding `end_ms`; earlier starts sort first."""
 
     start_ms: int
     end_ms: int = attrs.field()
@@ -24,6 +24,9 @@ class Span:
 
     def __contains__(self, ms: int) -> bool:
         return self.start_ms <= ms < self.end_ms
+
+    def __lt__(self, other: "Span") -> bool:  # several times as fast as what attrs makes
+        return (self.start_ms, self.end_ms) < (other.start_ms, other.end_ms)
 
 
 @attrs.frozen
