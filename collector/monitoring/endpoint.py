@@ -56,13 +56,19 @@ async def serve_status(
 
 
 async def _serve_socket(data_dir: Path, server: HttpServer, machine: Machine) -> None:
-    """Serves at the socket, and binds it again when it is deleted."""
-    place = status_socket(machine.network, data_dir)
+    """Serves at the socket, and binds it again when it is deleted.
+
+    A reason for which it cannot be bound is logged once.
+    """
+    place, said = status_socket(machine.network, data_dir), ""
     while True:
         try:
             listener = await machine.threads.run(place.listen)
         except OSError as error:
-            log.warning("status socket not available", why=error.strerror or str(error))
+            why = error.strerror or str(error)
+            if why != said:
+                log.warning("status socket not available", why=why)
+            said = why
             await trio.sleep(_RETRY_S)
             continue
         try:
@@ -84,7 +90,7 @@ async def _until_gone(place: LocalSocket, threads: Threads) -> None:
 async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter, machine: Machine) -> None:
     """Serves at the TCP port as soon as it can be bound."""
     parts = urlsplit(f"//{settings.listen}")
-    host = parts.hostname or ""
+    host, said = parts.hostname or "", ""
     while True:
         try:
             listeners = await machine.network.listen(host, parts.port or 0)
@@ -92,7 +98,9 @@ async def _serve_port(settings: Settings, server: HttpServer, reporter: Reporter
         except OSError as error:
             why = error.strerror or str(error)
             reporter.port_failed(why)
-            log.warning("status port not available, trying again", listen=settings.listen, why=why)
+            if why != said:
+                log.warning("status port not available, trying again", listen=settings.listen, why=why)
+            said = why
         await trio.sleep(_RETRY_S)
     url = _url(host, machine.network.address_of(listeners[0])[1])
     reporter.port_bound(url)
