@@ -37,11 +37,20 @@ def _prepare(log: bool) -> None:
     from tests.simulation import world  # noqa: F401
 
     if log:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
+        logging.basicConfig(level=logging.INFO, format="%(hour)s: %(message)s")
+        logging.getLogger().handlers[0].addFilter(_with_the_hour)
     else:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     gc.freeze()
     gc.set_threshold(_OBJECTS, 20, 100)
+
+
+def _with_the_hour(record: logging.LogRecord) -> bool:
+    """Adds how far the run has come."""
+    from tests.simulation.promises.witness import moment
+
+    record.hour = moment()
+    return True
 
 
 def _live_in_a_copy(life: Life, scratch: Path, out: BinaryIO) -> None:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import State
+from collector.core.missing import Gap, State
 from collector.core.planning import NEWEST, wanted
 from collector.core.rows import candles_in, covered_spans
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
@@ -103,7 +103,7 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
         if settings.fetch_all_symbols:  # what is wanted beyond the ledger, a list of symbols alone says
             due &= ledger
         settled = due.within(*traded(world, series)).within(0, frame.floor(until_ms))
-        named = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
+        named = Spans.of(*(_named_by(gap.missing, now_ms) for gap in gaps if gap.series == series))
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
         if settings.newest_only and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
             start_ms = max(start_ms, held[0].start_ms)
@@ -119,3 +119,9 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
                 yield f"{series} is thought to begin behind rows that it has: {gap.missing}"
         if rest := settled.within(start_ms, now_ms) - held - named:
             yield f"{series} has candles that are neither held nor on record: {list(rest)[:2]}"
+
+
+def _named_by(gap: Gap, now_ms: int) -> Span:
+    """The candles that a gap stands for: what is delisted ends there."""
+    ended = gap.state is State.DELISTED
+    return Span(gap.span.start_ms, max(gap.span.end_ms, now_ms)) if ended else gap.span
