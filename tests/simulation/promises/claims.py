@@ -105,7 +105,9 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
         settled = due.within(*traded(world, series)).within(0, frame.floor(until_ms))
         named = Spans.of(*(_named_by(gap.missing, now_ms) for gap in gaps if gap.series == series))
         start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
-        if settings.newest_only and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
+        # A list of symbols says what is wanted without the limit; without one, only a ledger saved since it went off.
+        limited = settings.newest_only or (settings.fetch_all_symbols and candles_in(frame, ledger) <= NEWEST)
+        if limited and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
             start_ms = max(start_ms, held[0].start_ms)
         rows = dict(rows_of_file(path.read_bytes())) if path.exists() else {}
         for gap in gaps:
