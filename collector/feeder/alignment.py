@@ -4,23 +4,23 @@ A candle is known from its close on, not from its open. Everything that puts can
 goes by the close, and that rule stands here alone. Tables come in and go out; nothing is read or kept.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from collector.core.candle import Timeframe
 
-_MOMENT = pl.Datetime("ms", "UTC")
+MOMENT = pl.Datetime("ms", "UTC")
 _PRICES = ("open", "high", "low", "close")
 _AMOUNTS = ("volume", "turnover")
 NUMBERS = (*_PRICES, *_AMOUNTS)
 SHAPE = ("open_time", "close_time", *NUMBERS)
 
 
-def with_times(timeframe: Timeframe, numbers: pl.DataFrame) -> pl.LazyFrame:
-    """The candles with their open and close times in UTC in place of `timestamp`."""
-    opens = numbers.lazy().with_columns(pl.col("timestamp").cast(_MOMENT).alias("open_time"))
-    return _with_closes(timeframe, opens).select(SHAPE)
+def with_times(timeframe: Timeframe, numbers: pl.DataFrame, names: Sequence[str] = SHAPE) -> pl.LazyFrame:
+    """These columns of candles, their open and close times in UTC in place of `timestamp`."""
+    opens = numbers.lazy().with_columns(pl.col("timestamp").cast(MOMENT).alias("open_time"))
+    return _with_closes(timeframe, opens).select(names)
 
 
 def filled(timeframe: Timeframe, candles: pl.DataFrame) -> pl.DataFrame:
@@ -56,17 +56,18 @@ def resampled(source: Timeframe, target: Timeframe, candles: pl.LazyFrame) -> pl
     return _with_closes(target, made).with_columns(complete).select(*SHAPE, "complete").collect()
 
 
-def aligned(base: pl.DataFrame, others: Iterable[tuple[Timeframe, pl.LazyFrame]]) -> pl.DataFrame:
-    """One row per base candle, with the last candle of each other timeframe closed by then.
+def aligned(
+    base: pl.DataFrame, others: Iterable[tuple[Timeframe, pl.LazyFrame]], columns: Sequence[str] = SHAPE
+) -> pl.DataFrame:
+    """One row per base candle, with these columns of the last candle of each other timeframe closed by then.
 
-    The others' columns carry their timeframe's name; they are null until the first of them has closed.
+    They carry their timeframe's name, and are null until the first of them has closed. Their `close_time` is needed.
     """
     closes = base.lazy().select("close_time")
     joined = []
     for timeframe, candles in others:  # each joined to the closes alone: on all cores at once, and copied once
-        theirs = f"close_time_{timeframe}"
-        named = candles.rename({name: f"{name}_{timeframe}" for name in SHAPE})
-        known = closes.join_asof(named, left_on="close_time", right_on=theirs, coalesce=False, check_sortedness=False)
+        named = candles.select("close_time", *(pl.col(name).alias(f"{name}_{timeframe}") for name in columns))
+        known = closes.join_asof(named, on="close_time", check_sortedness=False)
         joined.append(known.drop("close_time"))
     tables = pl.collect_all(joined, optimizations=pl.QueryOptFlags.none())  # looking for some takes a tenth of the time
     return base.hstack([column for table in tables for column in table.get_columns()])
@@ -75,40 +76,6 @@ def aligned(base: pl.DataFrame, others: Iterable[tuple[Timeframe, pl.LazyFrame]]
 def within(candles: pl.DataFrame, start_ms: int, end_ms: int) -> pl.DataFrame:
     """The candles that open in [start, end)."""
     return candles.filter(pl.col("open_time").to_physical().is_between(start_ms, end_ms, closed="left"))
-
-
-def side_by_side(columns: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """One column per name by open time, null where a name has no candle; of each come `timestamp` and its numbers.
-
-    Series of one market have nearly all of their times in common. So the numbers of one without a hole among all times
-    are put in place as they lie, between nulls; only the others are joined.
-    """
-    every = _every_time([each["timestamp"] for each in columns.values()])
-    placed = [_placed(every, each).alias(name) for name, each in columns.items()]
-    return pl.DataFrame([every.cast(_MOMENT).alias("open_time"), *placed])
-
-
-def _every_time(times: Iterable[pl.Series]) -> pl.Series:
-    """All times of increasing series, each once, in order."""
-    kept = [pl.Series("timestamp", [], pl.Int64)]
-    for each in sorted(times, key=len, reverse=True):
-        if not any(_has_all(known, each) for known in kept):
-            kept.append(each)
-    return pl.concat(kept).unique().sort() if len(kept) > 2 else kept[-1]
-
-
-def _has_all(known: pl.Series, times: pl.Series) -> bool:
-    """Whether the times are some of the known ones that follow one another."""
-    return times.is_empty() or known.slice(known.search_sorted(times[0]), len(times)).equals(times)
-
-
-def _placed(every: pl.Series, candles: pl.DataFrame) -> pl.Series:
-    times, numbers = candles.get_columns()
-    before = every.search_sorted(times[0]) if len(times) else 0
-    if not _has_all(every, times):
-        return every.to_frame().join(candles, on="timestamp", how="left", maintain_order="left").to_series(1)
-    nulls = pl.repeat(None, len(every), dtype=numbers.dtype, eager=True)
-    return pl.concat([nulls.head(before), numbers, nulls.slice(before + len(times))])
 
 
 def _with_closes(timeframe: Timeframe, candles: pl.LazyFrame) -> pl.LazyFrame:

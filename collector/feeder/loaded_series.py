@@ -5,7 +5,7 @@ is marked: its numbers are those it had in the end.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 import attrs
@@ -14,8 +14,8 @@ import polars as pl
 from collector.core.candle import DAY_MS, Series
 from collector.core.rows import LATEST_MS
 from collector.core.spans import Span, Spans
-from collector.feeder.alignment import with_times
-from collector.feeder.columns import Columns, between, to_dataframe
+from collector.feeder.alignment import SHAPE, with_times
+from collector.feeder.columns import NAMES, Columns, between, to_dataframe
 from collector.feeder.reader import FileSnapshot
 
 _SHORTEST_MONTH_MS = 28 * DAY_MS
@@ -89,28 +89,26 @@ class LoadedSeries:
             "is_closed": closes_ms <= ms,
         }
 
-    def lazy(self, span: tuple[int, int] | None = None) -> pl.LazyFrame:
-        """The candles that open in a span, or all, with their open and close times."""
-        return with_times(self.series.timeframe, to_dataframe(self._blocks(span)))
-
-    def column(self, name: str, span: tuple[int, int] | None = None) -> pl.DataFrame:
-        """Their `timestamp` and one more column."""
-        return to_dataframe(self._blocks(span), ["timestamp", name])
+    def lazy(self, span: tuple[int, int] | None = None, names: Sequence[str] = SHAPE) -> pl.LazyFrame:
+        """The candles that open in a span, or all, with their open and close times; of them, these columns."""
+        stored = [name for name in NAMES if name == "timestamp" or name in names]
+        return with_times(self.series.timeframe, to_dataframe(self.blocks(span), stored), names)
 
     def replay(self, span: tuple[int, int] | None = None) -> Iterator[ReplayedCandle]:
         """The same one by one, oldest first."""
         symbol, timeframe = self.series.symbol, self.series.timeframe.name
-        for block in self._blocks(span):
+        for block in self.blocks(span):
             for place, opened_ms in enumerate(block.times):
                 candle = self._candle(block, place, self.series.timeframe.close(opened_ms))
                 yield {"symbol": symbol, "timeframe": timeframe, **candle}
 
-    def _blocks(self, span: tuple[int, int] | None) -> tuple[Columns, ...]:
+    def blocks(self, span: tuple[int, int] | None) -> tuple[Columns, ...]:
+        """The rows that open in a span, or all."""
         return self.snapshot.blocks if span is None else between(self.snapshot.blocks, *span)
 
     @property
     def gaps(self) -> Spans:
         """The holes between the first candle and the last."""
-        times = self.lazy().select(start=pl.col("close_time").shift(), end="open_time")
+        times = self.lazy(names=("open_time", "close_time")).select(start=pl.col("close_time").shift(), end="open_time")
         holes = times.filter(pl.col("start") < pl.col("end")).select(pl.all().to_physical()).collect()
         return Spans(tuple(Span(start, end) for start, end in holes.rows()))

@@ -73,6 +73,17 @@ def test_a_stream_in_pieces_has_all_rows_in_as_few_batches_as_are_worth_it(sizes
     assert to_dataframe([*blocks, *parse_stream(whole)[0]]).height == 2 * ends[-1]
 
 
+@given(st.lists(some_places, max_size=3), st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
+def test_a_table_has_the_columns_asked_for_of_blocks_one_after_the_other(
+    parts: list[list[int]], names: list[str]
+) -> None:
+    found = to_dataframe([columns(part) for part in parts], names)
+    texts = [row(place).text for part in parts for place in part]
+    expected = pl.concat([to_dataframe([]), *(frame for text in texts for frame in parse_rows([text]))])
+    assert found.equals(expected.select(names))
+    assert found.n_chunks() == 1
+
+
 def test_a_stream_of_nothing_is_nothing() -> None:
     assert list(as_one(to_streams([]))) == []
 

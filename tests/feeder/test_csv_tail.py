@@ -101,6 +101,24 @@ def test_a_line_too_long_for_a_row_does_not_hide_what_comes_after_it(
         everything(lines)
 
 
+@given(st.integers(0, 90), st.integers(0, 90), st.integers(1100, 9000))
+def test_pieces_are_whole_rows_while_a_file_grows_or_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, count: int, left: int, chunk: int
+) -> None:
+    path = tmp_path_factory.mktemp("pieces") / "BTCUSDT_1.csv"
+    path.write_bytes(content(rows(0, count)))
+    with pytest.MonkeyPatch.context() as patch, open_csv(THIS_DISK, path) as lines:
+        patch.setattr("collector.feeder.csv_tail._CHUNK", chunk)
+        pieces = []
+        for piece in lines.rows(len(HEADER), lines.size):
+            pieces.append(piece)
+            path.write_bytes(content(rows(0, left)) + row(left).text[:40])
+    assert all(piece.endswith(b"\n") for piece in pieces)
+    text = HEADER + b"".join(pieces)
+    assert content(rows(0, count)).startswith(text)
+    assert len(text) >= len(content(rows(0, min(count, left))))
+
+
 def test_a_place_where_no_row_is_is_named(path: Path) -> None:
     path.write_bytes(HEADER + b"x" * 5000 + b"\n")
     with open_csv(THIS_DISK, path) as lines, pytest.raises(NotReadable, match="there is no row at byte"):

@@ -614,21 +614,64 @@ def test_numbers_of_many_symbols_stand_side_by_side(tmp_path: Path) -> None:
         feeder.panel("AUSDT", "60", "price")
 
 
-@given(st.lists(st.sets(st.integers(0, 12)), min_size=1, max_size=4))
-@settings(max_examples=30)
+a_stretch = st.tuples(st.integers(0, 9), st.integers(0, 12)).map(lambda ends: set(range(*ends)))
+some_holes = st.sets(st.integers(0, 12))
+
+
+@given(
+    st.sampled_from(["1", "60", "D", "W", "M"]),
+    st.lists(a_stretch | some_holes, min_size=1, max_size=5),
+    st.sampled_from([None, (2, 9), (5, 5)]),
+)
 def test_a_panel_is_the_outer_join_of_its_symbols(
-    tmp_path_factory: pytest.TempPathFactory, places: list[set[int]]
+    tmp_path_factory: pytest.TempPathFactory, name: str, places: list[set[int]], between: tuple[int, int] | None
 ) -> None:
-    directory = tmp_path_factory.mktemp("panel")
-    symbols = [f"{letter}USDT" for letter in "ABCD"[: len(places)]]
+    directory, frame = tmp_path_factory.mktemp("panel"), TIMEFRAMES[name]
+    symbols = [f"{letter}USDT" for letter in "ABCDE"[: len(places)]]
     for symbol, each in zip(symbols, places, strict=True):
-        store(directory, f"{symbol}_1", sorted(each))
+        store(directory, f"{symbol}_{name}", sorted(each))
     feeder = DataFeeder(directory)
+    start, end = (frame.shift(T0, place) for place in between) if between else (None, None)
     joined = pl.DataFrame(schema={"open_time": pl.Datetime("ms", "UTC")})
     for symbol in symbols:
-        closes = feeder.frame(symbol, "1").select("open_time", pl.col("close").alias(symbol))
+        closes = feeder.frame(symbol, name, start=start, end=end).select("open_time", pl.col("close").alias(symbol))
         joined = joined.join(closes, on="open_time", how="full", coalesce=True)
-    assert feeder.panel(symbols, "1").equals(joined.sort("open_time"))
+    assert feeder.panel(symbols, name, start=start, end=end).equals(joined.sort("open_time"))
+
+
+def test_a_panel_needs_room_for_one_series_at_a_time(tmp_path: Path) -> None:
+    symbols = stored(tmp_path, 6)
+    feeder = DataFeeder(tmp_path, memory_limit_bytes=100 * ROW)
+    table = feeder.panel(symbols, "1")
+    assert feeder.memory_bytes == 100 * ROW
+    assert table.null_count().row(0) == (0,) * 7
+    assert table.height == 100
+
+
+a_column = st.sampled_from(["open_time", "close_time", "open", "high", "low", "close", "volume", "turnover"])
+
+
+@given(st.lists(a_column, max_size=4), some_holes, st.sets(st.integers(0, 5)))
+def test_columns_that_are_chosen_are_those_of_the_whole_alignment(
+    tmp_path_factory: pytest.TempPathFactory, columns: list[str], hours: set[int], days: set[int]
+) -> None:
+    directory = tmp_path_factory.mktemp("aligned")
+    store(directory, "BTCUSDT_60", sorted(hours))
+    for name in ("120", "D", "W", "M"):
+        store(directory, f"BTCUSDT_{name}", sorted(days))
+    feeder, others = DataFeeder(directory), ["120", "D", "W", "M"]
+    chosen = [f"{column}_{name}" for name in others for column in dict.fromkeys(columns)]
+    base = feeder.frame("BTCUSDT", "60").columns
+    whole = feeder.aligned("BTCUSDT", "60", others)
+    assert feeder.aligned("BTCUSDT", "60", others, columns=columns).equals(whole.select(*base, *chosen))
+
+
+def test_one_column_of_other_timeframes_may_be_named_alone_and_unknown_ones_are_refused(feeder: DataFeeder) -> None:
+    known = feeder.aligned("BTCUSDT", "1", "60", columns="close")
+    assert known.columns == [*feeder.frame("BTCUSDT", "1").columns, "close_60"]
+    there_is = "open_time, close_time, open, high, low, close, volume, turnover"
+    with pytest.raises(ValueError, match=f"'price' is not one of {there_is}"):
+        feeder.aligned("BTCUSDT", "1", "60", columns=["close", "price"])
 
 
 def test_a_replay_brings_closed_candles_as_they_closed_the_coarser_first(tmp_path: Path) -> None:
