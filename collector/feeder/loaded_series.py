@@ -53,7 +53,6 @@ class LoadedSeries:
 
     series: Series
     snapshot: FileSnapshot
-    last_used: int = 0  # when it was last used, among all that are held
     _step_ms: int | None = attrs.field(init=False)
     _starts_ms: list[int] = attrs.field(init=False)  # when the first row of each block opens
 

@@ -5,6 +5,7 @@ machine's memory, and less if a number of bytes is given. The one series that is
 here.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -49,22 +50,22 @@ class LruCache:
 
     limit: Limit
     bytes: int = 0
-    _clock: int = 0
     _loaded: dict[Series, LoadedSeries] = attrs.field(factory=dict)
+    # The least recently used first, each with the names it was used by.
+    _names: OrderedDict[LoadedSeries, list[tuple[str, str]]] = attrs.field(factory=OrderedDict)
     _by_name: dict[tuple[str, str], LoadedSeries] = attrs.field(factory=dict)  # `1440` and `D` are two names of one
 
     def find(self, symbol: str, timeframe: str) -> LoadedSeries | None:
         """What is held under a name that was used before; it counts as used now."""
         loaded = self._by_name.get((symbol, timeframe))
         if loaded is not None:
-            self._clock += 1
-            loaded.last_used = self._clock
+            self._names.move_to_end(loaded)
         return loaded
 
     def name(self, loaded: LoadedSeries, symbol: str, timeframe: str) -> None:
         """Lets `find` know what is held by this name too; it counts as used now."""
-        self._clock += 1
-        loaded.last_used = self._clock
+        self._names.move_to_end(loaded)
+        self._names[loaded].append((symbol, timeframe))
         self._by_name[symbol, timeframe] = loaded
 
     def get(self, series: Series) -> LoadedSeries | None:
@@ -85,9 +86,8 @@ class LruCache:
                 "load a shorter span of it, or raise the feeder's memory limit"
             )
         while self.bytes + needed > allowed:
-            self.drop(min(self._loaded.values(), key=lambda each: each.last_used).series)
-        self._clock += 1
-        loaded.last_used = self._clock
+            self.drop(next(iter(self._names)).series)
+        self._names[loaded] = []
         self._loaded[loaded.series] = loaded
         self.bytes += needed
 
@@ -96,4 +96,5 @@ class LruCache:
         loaded = self._loaded.pop(series, None)
         if loaded is not None:
             self.bytes -= loaded.snapshot.bytes
-            self._by_name = {name: each for name, each in self._by_name.items() if each is not loaded}
+            for name in self._names.pop(loaded):
+                del self._by_name[name]
