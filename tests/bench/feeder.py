@@ -152,9 +152,9 @@ def _give_way(directory: Path, times: int) -> None:
         (directory / f"{symbol}_1.csv").write_bytes(HEADER + rows_counted(TIMEFRAMES["1"], MINUTE_MS, range(1)).text)
     taken = in_turn({f"{held:,}": _evicting(directory, symbols, held) for held in (_FEW_HELD, _MANY_HELD // 2)}, times)
     few, many = taken.values()
-    rows = [(f"{name} held", duration(each / _LOADED)) for name, each in taken.items()]
+    rows = [(f"load one more, where {name} are held", duration(each / _LOADED)) for name, each in taken.items()]
     aims = [aim("one more among many : among few", many / few, at_most=1.2)]
-    show("Feeder: one series more, another gives way", ["", "time"], rows, aims)
+    show("Feeder: one series gives way to another", ["", "time"], rows, aims)
 
 
 def _remember(directory: Path, times: int) -> None:
