@@ -42,7 +42,14 @@ PARTS_OF = {
 }
 
 # Beside the core: pure modules import no clock, no file, no library that waits, and of ours only pure modules.
-PURE = {"errors", "bybit.rest_protocol", "bybit.stream_protocol", "storage.defects", "feeder.timestamps"}
+PURE = {
+    "errors",
+    "bybit.rest_protocol",
+    "bybit.stream_protocol",
+    "bybit.websocket_sieve",
+    "storage.defects",
+    "feeder.timestamps",
+}
 PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", "monitoring.lag"}
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}

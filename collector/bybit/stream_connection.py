@@ -1,7 +1,7 @@
 """A connection to the exchange's stream: the only module that imports trio_websocket.
 
-It opens, sends and receives text, and maps every failure to one error. `live` opens lost connections again, and the
-session understands the texts.
+It opens, sends and receives, and maps every failure to one error. Pushes come sifted, from below the library; all else
+comes as texts. `live` opens lost connections again, and the session understands what comes.
 """
 
 import ssl
@@ -16,7 +16,8 @@ import trio_websocket
 from h11 import ProtocolError as HttpError
 from wsproto.utilities import ProtocolError as WebSocketError
 
-from collector.bybit.websocket_wire import ProxyFailed, Wire, open_wire
+from collector.bybit.websocket_sieve import Pushes
+from collector.bybit.websocket_wire import ProxyFailed, SiftedWire, Wire, open_wire
 from collector.errors import TryAgain
 from collector.machine.network import Network
 
@@ -41,9 +42,13 @@ class StreamForbidden(StreamLost):
 
 @attrs.frozen
 class Stream:
-    """An open connection. Both methods raise `StreamLost`."""
+    """An open connection. Both methods raise `StreamLost`.
+
+    Pushes and other texts come in the order in which they were sent, if both are awaited all the time.
+    """
 
     _socket: trio_websocket.WebSocketConnection
+    pushes: trio.MemoryReceiveChannel[Pushes]
 
     async def send(self, text: str) -> None:
         try:
@@ -52,7 +57,7 @@ class Stream:
             raise _lost(error) from error
 
     async def receive(self) -> str:
-        """The next text; call it often, because the library answers pings while receiving."""
+        """The next text that is no push; call it often, because the library answers pings while receiving."""
         try:
             message = await self._socket.get_message()
         except trio_websocket.ConnectionClosed as error:
@@ -72,12 +77,16 @@ async def open_stream(url: str, network: Network) -> AsyncIterator[Stream]:
             gateway turns us away.
     """
     stream = await _connect(url, network)
+    sent, pushes = trio.open_memory_channel[Pushes](0)
     try:
         async with trio.open_nursery() as nursery:
-            socket = await _shake_hands(nursery, stream, url)
+            wire = SiftedWire(stream, sent)
+            socket = await _shake_hands(nursery, wire, url)
+            wire.is_closed = lambda: socket.closed is not None
             try:
-                yield Stream(socket)
+                yield Stream(socket, pushes)
             finally:
+                pushes.close()
                 with trio.move_on_after(_GOODBYE_S, shield=True):
                     await socket.aclose()
                 nursery.cancel_scope.cancel()
@@ -99,7 +108,7 @@ async def _connect(url: str, network: Network) -> Wire:
             return await open_wire(url, network)
 
 
-async def _shake_hands(nursery: trio.Nursery, stream: Wire, url: str) -> trio_websocket.WebSocketConnection:
+async def _shake_hands(nursery: trio.Nursery, stream: SiftedWire, url: str) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
@@ -109,6 +118,7 @@ async def _shake_hands(nursery: trio.Nursery, stream: Wire, url: str) -> trio_we
                 parts.netloc.rpartition("@")[2],
                 parts.path or "/",
                 max_message_size=_LONGEST_TEXT,
+                receive_buffer_size=None,  # as much as has come
             )
 
 

@@ -1,9 +1,9 @@
 """One open connection to the stream: subscribed, kept alive and read until it is lost.
 
-Four tasks share it: the reader takes texts as fast as they come, the watch ends a silent connection, the heartbeat
-sends pings, and the forwarder hands confirmed candles to the writer. The forwarder outlives the other three, so that
-what was received before a stop or a loss still reaches the writer. `live` opens connections, and the reconciler finds
-what was missed between them.
+Five tasks share it: two readers take pushes and all other texts as fast as they come, the watch ends a silent
+connection, the heartbeat sends pings, and the forwarder hands confirmed candles to the writer. The forwarder outlives
+the others, so that what was received before a stop or a loss still reaches the writer. `live` opens connections, and
+the reconciler finds what was missed between them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -73,6 +73,7 @@ class Session:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._receive)
+                    nursery.start_soon(self._receive_pushes)
                     nursery.start_soon(self._watch)
                     nursery.start_soon(self._beat)
                     await self._subscriptions.subscribe(list(self._topics))
@@ -85,19 +86,36 @@ class Session:
         """Reads texts as fast as they come: it waits for the exchange alone."""
         while True:
             text = await self._stream.receive()
-            self._heard_s = trio.current_time()
-            self._counters.messages += 1
-            try:
-                frame = stream_protocol.read(text, self._topics)
-                if frame is not NOTHING_CONFIRMED:
-                    self._take(frame)
-                elif self._heard_s >= self._observe_due_s:
-                    self._observe_time(text)
-            except Malformed as defect:
-                self._count_malformed(defect)
+            self._hear(1)
+            self._read(text)
+
+    async def _receive_pushes(self) -> None:
+        """Reads pushes as fast as they come; those that confirm nothing are but counted."""
+        async for pushes in self._stream.pushes:
+            self._hear(len(pushes))
+            if pushes.dropped:
+                self._observe_time(pushes.sample)
+            for text in pushes.texts:
+                self._read(text)
+
+    def _hear(self, messages: int) -> None:
+        self._heard_s = trio.current_time()
+        self._counters.messages += messages
+
+    def _read(self, text: str) -> None:
+        try:
+            frame = stream_protocol.read(text, self._topics)
+            if frame is NOTHING_CONFIRMED:
+                self._observe_time(text)
+            else:
+                self._take(frame)
+        except Malformed as defect:
+            self._count_malformed(defect)
 
     def _observe_time(self, text: str) -> None:
-        """Observes the time of a push without candles, for the clock to run on between confirmations."""
+        """Observes the time of a push without candles now and then, for the clock to run on between confirmations."""
+        if self._heard_s < self._observe_due_s:
+            return
         self._observe_due_s = self._heard_s + _TIME_EVERY_S
         if (at_ms := stream_protocol.time_of(text)) is not None:
             self._clock.observe_push(at_ms)

@@ -1,26 +1,68 @@
-"""The bytes below a WebSocket: TCP, a tunnel through a proxy where the environment names one, and TLS."""
+"""The bytes below a WebSocket: TCP, a tunnel through a proxy where the environment names one, TLS, and the sieve."""
 
 import os
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+import attrs
 import h11
 import trio
 
 from collector.bybit.certificates import trusted
 from collector.bybit.proxies import Proxy, proxy_for
+from collector.bybit.websocket_sieve import Pushes, Sieve, Sifted
 from collector.machine.network import Network
 
 _PORTS = {"ws": 80, "wss": 443}
 _CHUNK = 4096
+_MUCH = 1 << 18  # each receiving has a cost, however much has come
 
 Wire = trio.abc.Stream  # of bytes, or of TLS, which may be spoken inside of TLS
 
 
 class ProxyFailed(Exception):
     """A proxy cannot be reached, or does not connect us; the text names it without its password."""
+
+
+@attrs.define(eq=False)
+class SiftedWire(trio.abc.Stream):
+    """A wire whose pushes are sent to a channel; the rest is received as ever.
+
+    Pushes are discarded once `is_closed` says that what comes is no longer heard, or their channel is closed.
+    """
+
+    _wire: Wire
+    _out: trio.MemorySendChannel[Pushes]
+    is_closed: Callable[[], bool] = lambda: False
+    _sieve: Sieve = attrs.field(factory=Sieve)
+    _sifted: deque[Sifted] = attrs.field(factory=deque)  # and yet to be handed on
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._wire.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._wire.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """The next bytes that pass; to be called without a limit."""
+        while True:
+            while self._sifted:
+                sifted = self._sifted.popleft()
+                if isinstance(sifted, bytes):
+                    return sifted
+                if not self.is_closed():
+                    with suppress(trio.BrokenResourceError):
+                        await self._out.send(sifted)
+            data = bytes(await self._wire.receive_some(max_bytes or _MUCH))
+            if not data:
+                return self._sieve.rest()
+            self._sifted.extend(self._sieve.sift(data))
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
 
 
 async def open_wire(url: str, network: Network) -> Wire:

@@ -1,16 +1,25 @@
 """The connection to the stream: what can go wrong with it, on real sockets, and the one error that comes of it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 import trio
+import trio.testing
+import trustme
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Request
 
 from collector.bybit.stream_connection import Stream, StreamLost, open_stream
 from collector.machine import THIS_MACHINE
+from collector.machine.network import Network
 from collector.sandbox import Faults, Sandbox, open_sandbox
 from tests.support.market import market
+from tests.support.websocket_streams import Learnt, confirms_nothing, learnt, pieces
+from tests.support.websocket_streams import stream as stream_of
 
 PING = '{"op":"ping"}'
 
@@ -168,3 +177,88 @@ async def no_connection_left(box: Sandbox) -> None:
     with trio.fail_after(20):
         while box.counts.stream.open:  # noqa: ASYNC110, RUF100 - the box has no event for a test
             await trio.lowlevel.checkpoint()
+
+
+# Pushes, which are sifted from below the library, and what the library makes of the rest.
+
+
+class MemoryNetwork(Network):
+    """Connects to one server in memory."""
+
+    def __init__(self, nursery: trio.Nursery, serve: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
+        self._nursery, self._serve = nursery, serve
+
+    async def connect(self, host: str, port: int) -> trio.abc.HalfCloseableStream:
+        await trio.lowlevel.checkpoint()
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._nursery.start_soon(self._serve, theirs)
+        return ours
+
+
+async def heard_of(arriving: Iterable[bytes], context: ssl.SSLContext | None = None) -> Learnt:
+    """The texts that come of these bytes, and how many came that confirm nothing; until the connection ends."""
+    texts: list[tuple[str]] = []
+    nothing = 0
+
+    def hear(text: str) -> None:
+        nonlocal nothing
+        if confirms_nothing(text):
+            nothing += 1
+        elif text:  # binary messages come as nothing
+            texts.append((text,))
+
+    async def serve(plain: trio.abc.Stream) -> None:
+        stream = trio.SSLStream(plain, context, server_side=True, https_compatible=True) if context else plain
+        server = WSConnection(ConnectionType.SERVER)
+        while not (asked := list(server.events())):
+            server.receive_data(bytes(await stream.receive_some()))
+        assert isinstance(asked[0], Request)
+        answer = server.send(AcceptConnection())
+        with suppress(trio.BrokenResourceError):  # the client has left
+            for data in (answer, *arriving):
+                await stream.send_all(data)
+            await trio.testing.wait_all_tasks_blocked()  # all has been heard, and every ping answered
+            await stream.aclose()
+
+    async def receive_pushes(stream: Stream) -> None:
+        nonlocal nothing
+        async for pushes in stream.pushes:
+            nothing += pushes.dropped
+            for text in pushes.texts:
+                hear(text)
+
+    with suppress(ExceptionGroup):
+        async with trio.open_nursery() as nursery:
+            url = f"{'wss' if context else 'ws'}://localhost/v5/public/linear"
+            async with open_stream(url, MemoryNetwork(nursery, serve)) as stream, trio.open_nursery() as inner:
+                inner.start_soon(receive_pushes, stream)
+                while True:
+                    hear(await stream.receive())
+    return [*texts, (nothing,)]
+
+
+def texts_of(sent: bytes) -> Learnt:
+    """What `heard_of` should be for these bytes."""
+    *learnt_of, (count,) = learnt(sent)
+    texts = [each for each in learnt_of if isinstance(each[0], str) and each[0]]
+    return [*texts, (count - len([each for each in learnt_of if isinstance(each[0], str)]),)]
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_pushes_and_other_texts_come_as_the_library_alone_would_tell_them(
+    seed: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    sent = stream_of(Random(seed))
+    assert await heard_of(pieces(sent, Random(seed))) == texts_of(sent)
+
+
+@pytest.mark.parametrize("seed", range(100, 110))
+async def test_they_do_so_over_tls(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    trust(monkeypatch, tmp_path / "ca.pem")
+    sent = stream_of(Random(seed))
+    assert await heard_of(pieces(sent, Random(seed)), context) == texts_of(sent)

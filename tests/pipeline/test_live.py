@@ -16,12 +16,14 @@ from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import StreamForbidden, StreamLost
+from collector.bybit.websocket_sieve import Pushes, Sieve
 from collector.core.candle import MINUTE_MS, Series, timeframe
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Confirmed, Event
 from collector.machine import THIS_MACHINE
 from collector.pipeline.live import Live
+from collector.sandbox.stream.pushes import frame
 from tests.support.candles import BTC, T0, spans
 from tests.support.market import settings_for
 
@@ -39,18 +41,33 @@ def pushed(place: int, series: Series = BTC, confirm: bool = True) -> str:
     return json.dumps({"topic": f"kline.1.{series.symbol}", "data": [candle], "ts": start + MINUTE_MS + 200})
 
 
+def sifted(text: str) -> Pushes | bytes:
+    """What the sieve makes of a text."""
+    sieve = Sieve()
+    sieve.sift(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    (sifted,) = sieve.sift(frame(text.encode()))
+    return sifted
+
+
 @attrs.define(eq=False)
 class Wire:
-    """One connection: towards the collector it is a stream, towards the test the exchange's end of it."""
+    """One connection: towards the collector it is a stream, towards the test the exchange's end of it.
+
+    `sifts` says whether pushes are sifted out, as they are on a real one.
+    """
 
     exchange: "FakeExchange"
     heard: list[dict[str, Any]] = attrs.field(factory=list)
     topics: list[str] = attrs.field(factory=list)
+    sifts: bool = True
+    pushes: trio.MemoryReceiveChannel[Pushes] = attrs.field(init=False)
+    _sifted: trio.MemorySendChannel[Pushes] = attrs.field(init=False)
     _say: trio.MemorySendChannel[str] = attrs.field(init=False)
     _texts: trio.MemoryReceiveChannel[str] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._say, self._texts = trio.open_memory_channel[str](10_000)
+        self._sifted, self.pushes = trio.open_memory_channel[Pushes](10_000)
 
     async def send(self, text: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -64,10 +81,14 @@ class Wire:
 
     def say(self, *texts: str) -> None:
         for text in texts:
-            self._say.send_nowait(text)
+            if self.sifts and isinstance(pushes := sifted(text), Pushes):
+                self._sifted.send_nowait(pushes)
+            else:
+                self._say.send_nowait(text)
 
     def cut(self) -> None:
         self._say.close()
+        self._sifted.close()
 
 
 @attrs.define(eq=False)
@@ -77,6 +98,7 @@ class FakeExchange:
     unreachable: bool = False
     forbidden: int = 0  # so many attempts
     pongs: bool = True
+    sifts: bool = True
     acknowledges: bool = True
     naming: Callable[[str], dict[str, str]] = lambda request: {"req_id": request}  # how an answer says what it is to
     refuses: dict[str, str] = attrs.field(factory=dict)  # topic or "": in which words
@@ -93,7 +115,7 @@ class FakeExchange:
         if self.forbidden:
             self.forbidden -= 1
             raise StreamForbidden("HTTP 403")
-        wire = Wire(self)
+        wire = Wire(self, sifts=self.sifts)
         self.wires.append(wire)
         self._opened.set()
         yield wire
@@ -538,7 +560,9 @@ async def test_frames_that_make_no_sense_are_borne_unless_they_go_on(
     async with on_air(exchange) as station:
         wire = await exchange.connection()
         for _ in range(3):
-            wire.say(*["{"] * 19, pushed(0))
+            wire.say(*["{"] * 19)
+            await trio.testing.wait_all_tasks_blocked()
+            wire.say(pushed(0))
             assert await station.confirmed() == [0]
         assert (station.counters.malformed, station.counters.connects) == (57, 1)
         wire.say(*["{"] * 20)
