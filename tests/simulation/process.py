@@ -55,6 +55,7 @@ class Process:
     began_s: float = 0.0
     errors_before: int = 0  # of the disk, when it began
     limited: bool = False  # what runs began with the limit, whatever the next will begin with
+    mode: str = ""  # and in this mode
     again_s: float = _AGAIN_S
     released: bool = False
     serves: bool = False  # whether what runs is the service
@@ -77,6 +78,7 @@ class Process:
             self.errors_before = self.disk.errors
             self.on_begin()
             self.began_s, self.limited = trio.current_time(), self.settings.limit_to_50_entries
+            self.mode = self.settings.mode
             self.coverage = self.report = None
             errand = self._errands.popleft() if self._errands else None
             self.serves = errand is None
@@ -118,6 +120,12 @@ class Process:
         """Has it end in good order."""
         self.again_s = again_s
         self.stop.set()
+        await self.ended.wait()
+
+    async def cancel(self, again_s: float = _AGAIN_S) -> None:
+        """Cancels it as a whole, as a program may that has it as one task among others."""
+        self.again_s = again_s
+        self.scope.cancel()
         await self.ended.wait()
 
     async def kill(self, again_s: float = _AGAIN_S, *, power: bool = False) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from collector.core.candle import MINUTE_MS
 from tests.simulation.disk import ERRORS
 from tests.simulation.faults.kind import Kind, growth, last
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _AGAIN_S = (0.0, 30.0, 600.0)  # until a process is started again
 DAY_S = 86_400.0
+_CONFIRMED_S, _HANDED_ON_S = 2.0, 0.005  # from the end of a minute, and from its push to the writer
 _CALLS = 200  # to the disk, in one of which a process may die
 
 # The network.
@@ -117,9 +119,24 @@ async def _power_cut(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _stop(world: "World", dice: Random, for_s: float) -> bool:
+    """In good order, or cancelled as a whole while the stream hands a candle on."""
     await world.process.up()
-    await world.process.end(dice.choice(_AGAIN_S))
+    again_s = dice.choice(_AGAIN_S)
+    if dice.random() < 0.5:
+        await world.process.end(again_s)
+    else:
+        await _next_candle(world)
+        await world.process.cancel(again_s)
     return True
+
+
+async def _next_candle(world: "World") -> None:
+    """Returns when the stream has just confirmed a candle, if it does so soon after the next minute."""
+    confirmed = growth(lambda: world.box.counts.stream.confirmations)
+    await trio.sleep((MINUTE_MS - world.box.clock.now_ms() % MINUTE_MS) / 1000)
+    with trio.move_on_after(_CONFIRMED_S):
+        while not confirmed():  # noqa: ASYNC110 - counters tell nobody
+            await trio.sleep(_HANDED_ON_S)
 
 
 # The clocks.
