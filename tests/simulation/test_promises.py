@@ -1,12 +1,15 @@
 """The checks of the promises: each says what is wrong with a small made-up world, and nothing of one that is right."""
 
 from collections import Counter
+from pathlib import Path
 
 import attrs
 import pytest
 
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.rows import HEADER
+from collector.core.series_coverage import SeriesCoverage
+from tests.simulation.promises.modes import forgotten, pieces_of
 from tests.simulation.promises.reader import Reader
 from tests.simulation.promises.resources import Resources
 from tests.support.candles import BTC, T0, content, row, rows
@@ -139,6 +142,16 @@ def test_what_a_power_cut_left_is_mended_by_the_next_start() -> None:
     reader.power_cut([content(rows(0, 3))])
     reader.opened()
     assert "column" in seen(content(rows(0, 3)) + bytes(40) + b"\n", reader=reader)
+
+
+def test_what_was_taken_out_of_a_file_is_held_or_wanted(tmp_path: Path) -> None:
+    (tmp_path / "BTCUSDT_1.csv.cut-1.pending").write_bytes(rows(2, 5).text + b"what is this\n")
+    (tmp_path / "BTCUSDT_1.csv.cut-2").write_bytes(rows(5, 9).text)
+    pieces, record = pieces_of(tmp_path)["BTCUSDT_1"], SeriesCoverage(BTC.timeframe)
+    record.hold(rows(0, 3).covered)
+    assert "BTCUSDT_1 is wanted by nobody" in "".join(forgotten(BTC, record, pieces))
+    record.want(rows(0, 5).covered)
+    assert not list(forgotten(BTC, record, pieces))
 
 
 def test_what_has_become_more_is_said() -> None:

@@ -13,19 +13,27 @@ from tests.simulation.faults.together import Fields, count_of
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+UNFINAL_MS = 1900  # after its close, a candle may still change
+
 
 @attrs.frozen
 class _Wrong:
-    """Faults of the box: their fields, drawn for one topic of the stream, and those of which one at least is made."""
+    """Faults of the box: their fields, drawn for one topic of the stream, and those of which one at least is made.
+
+    `cuts` has the connections that are open end when it begins.
+    """
 
     fields: Callable[[Random, str], Fields]
     made: tuple[str, ...]
     needs_repair: bool = False
+    cuts: bool = False
 
     async def act(self, world: "World", dice: Random, for_s: float) -> bool:
         symbol, name = dice.choice(world.settings.symbols), dice.choice(world.settings.timeframes)
         made = growth(lambda: count_of(world.box, self.made))
         with world.wrong.making(self.fields(dice, f"kline.{name}.{symbol}")):
+            if self.cuts:
+                world.box.cut_connections()
             return await last(for_s, made)
 
 
@@ -63,7 +71,9 @@ STREAM = _kinds(
     answers_nameless=_noticed("ack_nameless"),
     requests_lost=_noticed("lost", "ack_missing", "ack_late"),
     topic_refused=_Wrong(
-        lambda dice, topic: {"refused_topics": (topic,), "cut": 1.0, "after_s": 0.2}, ("refused_topics",)
+        lambda dice, topic: {"refused_topics": (topic,)} | dice.choice(({"cut": 1.0, "after_s": 0.2}, {})),
+        ("refused_topics",),
+        cuts=True,
     ),
     refusal_nameless=_Wrong(
         lambda dice, topic: {"refused_topics": (topic,), "refusal_nameless": True, "cut": 1.0, "after_s": 0.2},
@@ -120,9 +130,13 @@ async def _ban(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _lag(world: "World", dice: Random, for_s: float) -> bool:
-    """REST has closed candles later than the stream. What it leaves out for minutes is asked for again after a day."""
+    """REST has closed candles later than the stream, or shows them as they were for as long as they may change.
+
+    What it leaves out for minutes is asked for again after a day.
+    """
     asked = growth(lambda: world.box.counts.requests)
-    with world.wrong.making({"rest_lag_ms": dice.choice((8_000, 20_000, 120_000, 600_000))}):
+    lag_ms = dice.choice((UNFINAL_MS, UNFINAL_MS, 8_000, 20_000, 120_000, 600_000))
+    with world.wrong.making({"rest_lag_ms": lag_ms, "lag_unfinal": lag_ms == UNFINAL_MS}):
         return await last(for_s, asked)
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from collector.core.candle import DAY_MS, MINUTE_MS, Series, timeframe
+from collector.core.candle import DAY_MS, Series, timeframe
 from collector.sandbox import Maintenance
 from collector.sandbox.faults import Hole
 from collector.sandbox.rest.answers import STATUS
+from tests.simulation.faults.exchange import UNFINAL_MS
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.faults.machine import DAY_S, sleep
 from tests.simulation.faults.together import count_of
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
 
 _FRAMES = ("1", "5", "15", "60")  # a series of which a day has more than a few candles
 _DELISTED_S = 1500.0  # the list is looked at every ten minutes, and believed the second time
-_UNFINAL_MS = 1900.0  # after its close, a candle may still change
 _NAMELESS_S = 300.0
 _BLIND_S = 100.0  # without any connection: a minute is missed
 _SILENT_S = 900.0
-_STANDS_MS = 6 * MINUTE_MS  # what the stream brings waits two minutes for what lies before it
 
 # Candles that the exchange does not have, or has no sound row of, from the beginning of the run to its end.
 
@@ -162,7 +161,7 @@ async def _not_final(world: "World", dice: Random, for_s: float) -> bool:
     world.wrong.keep({"holes": tuple(Hole(each, frame.name, 0, begins_ms) for each in world.settings.symbols)})
     await _reach(world, frame.close(frame.floor(now_ms)) - dice.randint(500, 4000))
     asked = growth(lambda: world.box.counts.requests)
-    with world.wrong.making({"rest_lag_ms": _UNFINAL_MS, "lag_unfinal": True}), world.latency.at(dice.uniform(0.5, 3)):
+    with world.wrong.making({"rest_lag_ms": UNFINAL_MS, "lag_unfinal": True}), world.latency.at(dice.uniform(0.5, 3)):
         world.process.settings = attrs.evolve(world.settings, timeframes=(*have, frame))
         world.process.reload_request.request()
         return await last(30, asked)
@@ -174,23 +173,15 @@ async def _reach(world: "World", at_ms: int) -> None:
 
 
 async def _rest_silent(world: "World", dice: Random, for_s: float) -> bool:
-    """A minute is missed, and REST does not answer for long; what the stream brings is written nevertheless."""
+    """A minute is missed, and REST does not answer for long, or has no candle; what the stream brings is written."""
     with world.refusing.at("no route to host"):
         world.network.cut()
         await trio.sleep(_BLIND_S)
     made = growth(lambda: count_of(world.box, ("dropped",)))
-    with world.wrong.making({"dropped": 1.0}):
+    with world.wrong.making({"dropped": 1.0} | dice.choice(({}, {"paths": ("kline",)}))):
         fired = await last(max(for_s, _SILENT_S), made)
-        if world.alone_for(_SILENT_S) and world.process.lives_for(_SILENT_S):
-            _expect_progress(world)
+        world.witness.expect_progress(_SILENT_S)
     return fired
-
-
-def _expect_progress(world: "World") -> None:
-    for symbol in world.settings.symbols[:2]:
-        lines = (world.settings.data_dir / f"{symbol}_1.csv").read_bytes().splitlines()
-        if (newest := lines[-1][:13]).isdigit() and int(newest) < _now_ms(world) - _STANDS_MS:
-            world.report.wrong.append(f"{symbol}_1 stands still at {newest.decode()} although it is streamed")
 
 
 # A stream that does not say what its answers are to, and is there nevertheless.

@@ -30,6 +30,7 @@ NEW, OLD = "NEWUSDT", "OLDUSDT"  # of a run in which a symbol is listed, or deli
 
 _TRIES = 5  # of a command that something else ends
 _PAUSE_S = 120.0
+_LIVE_S = 900.0  # a topic that was refused is asked for again after ten minutes
 _PORT = 9001  # of a neighbour
 
 # Commands, while the service is stopped.
@@ -137,8 +138,9 @@ async def _reload(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _other_mode(world: "World", dice: Random, for_s: float) -> bool:
-    """Started in another mode, and then as before."""
-    return await _started_with(world, for_s, mode=dice.choice(("recent", "live")))
+    """Started in another mode, and then as before; in mode live for long, as nothing but the stream brings candles."""
+    mode = dice.choice(("recent", "live"))
+    return await _started_with(world, for_s + (_LIVE_S if mode == "live" else 0), mode=mode)
 
 
 async def _other_symbols(world: "World", dice: Random, for_s: float) -> bool:
@@ -184,6 +186,7 @@ async def _started_between(world: "World", for_s: float, **changes: object) -> b
     await process.end(0)
     await trio.sleep(for_s)
     await process.up()
+    world.witness.expect_progress(_LIVE_S)
     await process.end()
     world.witness.read()  # what the limit has taken out, it may take out
     process.settings = attrs.evolve(process.settings, **before)

@@ -65,6 +65,8 @@ def combined(layers: list[Fields]) -> Fields:
         values = [layer[name] for layer in layers if name in layer]
         if values:
             fields[name] = _both(name, values, everywhere=len(values) == len(layers))
+    if fields.get("lag_unfinal"):  # a candle that is shown as it was, is so for no longer than it may change
+        fields["rest_lag_ms"] = min(layer["rest_lag_ms"] for layer in layers if layer.get("lag_unfinal"))
     for group in _SHARES:
         total = sum(fields.get(name, 0) for name in group)
         if total > 1:

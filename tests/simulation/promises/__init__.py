@@ -5,6 +5,7 @@
     library     P1 for a script that loads the files with the library
     truths      what the exchange has said of a candle, over REST or by mistake on the stream
     claims      P2, and the ledger: it claims no more than is on the disk, and what is missing is on record
+    modes       P2, P3: what each mode wants, and whether it is streamed into the files
     service     P5, P7: requests, connections and bans as the exchange counts them; what the status says
     resources   tasks, descriptors and objects, which must not grow
     liveness    P2 to P4 and P7, an hour after the last fault: all of it is there, right and verified

@@ -93,6 +93,8 @@ def unwell(world: "World") -> Iterator[str]:
         yield f"the status says: {'; '.join(report.reasons)}"
     if report.doing != "up to date":
         yield f"the collector is {report.doing}"
+    if report.stream.refused_topics:
+        yield f"topics count as refused that the exchange takes: {report.stream.refused_topics}"
 
 
 def found(world: "World") -> Iterator[str]:

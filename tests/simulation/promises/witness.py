@@ -20,7 +20,7 @@ from collector.machine.disk import THIS_DISK
 from collector.storage.ledger_reading import read_ledger
 from collector.storage.quarantine import quarantined_lines
 from tests.simulation.faults.together import count_of
-from tests.simulation.promises import claims, liveness
+from tests.simulation.promises import claims, liveness, modes
 from tests.simulation.promises.library import Library
 from tests.simulation.promises.reader import Reader, rows_of_file
 from tests.simulation.promises.resources import Resources
@@ -90,8 +90,11 @@ class Witness:
             await trio.sleep(_STEP_S)
             self._say("service", self._traffic.look(self.world))
             is_late = self._warm is None and trio.current_time() > _WARM_S
-            if is_late or self._conditions.since_s:
+            lives = self.world.process.mode == "live"
+            if is_late or lives or self._conditions.since_s:
                 await self.world.process.look()
+            if lives:
+                self._say("unrecorded", modes.unwanted(self.world))
             self._say("status", self._conditions.look(self.world))
             if self._dice.random() < _READ_SHARE:
                 self.read()
@@ -122,6 +125,7 @@ class Witness:
         self._note_opened(coverage)
         old_times = count_of(world.box, ("old_time",))
         early = world.wrong.makes("old_time") or old_times > self._old_times
+        pieces = modes.pieces_of(world.settings.data_dir) if coverage and not limited else {}
         for series, reader in self._readers.items():
             reader.early, reader.vouched_ms = early, min(self._vouched_ms)
             path, reader.limited = world.settings.data_dir / series.file_name, limited or self._limited
@@ -131,6 +135,8 @@ class Witness:
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
                 self._compare_verified(reader, record.held - record.unverified)
+            if record and record.held and series.name in pieces:
+                self._say("unrecorded", modes.forgotten(series, record, pieces[series.name]))
         self._limited, self._old_times, self._vouched_ms = limited, old_times, self._vouched_ms[-1:]
 
     def _note_opened(self, coverage: CoverageIndex | None) -> None:
@@ -215,6 +221,11 @@ class Witness:
         self.read()
         self._hold_ledger_against_disk()
         self.ask_for_gaps()
+
+    def expect_progress(self, alone_s: float) -> None:
+        """What is streamed is in the files, after so long with one fault alone."""
+        if self.world.alone_for(alone_s) and self.world.process.lives_for(alone_s):
+            self._say("progress", modes.standing(self.world))
 
     def judge(self) -> None:
         """After the last fault and the calm."""

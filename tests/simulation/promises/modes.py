@@ -1,0 +1,56 @@
+"""What holds in whichever mode the collector runs: what was taken out of a file is wanted back, and what is streamed is
+in the files soon; in mode live nothing else is wanted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collector.core.candle import MINUTE_MS, Series
+from collector.core.missing import SETTLED
+from collector.core.rows import covered_spans
+from collector.core.series_coverage import SeriesCoverage
+from collector.storage.recovery import valid_rows
+from tests.simulation.promises.claims import every_series
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_STANDS_MS = 4 * MINUTE_MS  # after the close of a candle; it waits two minutes for what lies before it
+
+
+def pieces_of(directory: Path) -> dict[str, list[Path]]:
+    """What was taken out of files and waits beside them, by the name of the file."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(directory.glob("*.csv.*.pending")):
+        found.setdefault(path.name.partition(".csv.")[0], []).append(path)
+    return found
+
+
+def forgotten(series: Series, record: SeriesCoverage, pieces: list[Path]) -> Iterator[str]:
+    """Candles that were taken out of an open file and that nobody wants back."""
+    rows = {at for piece in pieces for at in valid_rows(series.timeframe, piece.read_bytes())}
+    known = record.held | record.wanted | record.settled()
+    if lost := covered_spans(series.timeframe, sorted(rows)) - known:
+        yield f"what was taken out of {series} is wanted by nobody: {list(lost)[:2]}"
+
+
+def unwanted(world: "World") -> Iterator[str]:
+    """What a collector in mode live wants that no stream brings, once it has begun."""
+    process, wanted = world.process, set(every_series(world.settings))
+    begun = process.report is not None and process.report().doing != "starting"
+    if not begun or process.coverage is None or pieces_of(world.settings.data_dir):
+        return
+    for series, record in process.coverage:
+        missing = [gap for gap in record.missing("") if gap.state not in SETTLED] if series in wanted else []
+        if record.held and missing:
+            yield f"{series} is waited for in mode live: {missing[0]}"
+
+
+def standing(world: "World") -> Iterator[str]:
+    """Series that are streamed, and whose files do not grow."""
+    now_ms = world.box.clock.now_ms()
+    for series in every_series(world.settings):
+        path, frame = world.settings.data_dir / series.file_name, series.timeframe
+        opens = sorted(valid_rows(frame, path.read_bytes())) if path.exists() else []
+        if opens and frame.shift(opens[-1], 2) < now_ms - _STANDS_MS:
+            yield f"{series} stands still at {opens[-1]} although it is streamed"
