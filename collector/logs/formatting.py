@@ -7,7 +7,7 @@ cannot imitate a line of the log.
 """
 
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,6 @@ Entry = MutableMapping[str, Any]
 
 _HEAD = ("time", "level", "logger", "event")
 _OF_A_TRACE = re.compile(r" |$|Traceback |During |The above |[\w.]+(: |$)")
-_OF_STRUCTLOG = ("exc_info", "stack_info")  # rendered as a traceback, masked as text
 
 
 def line_formatter(secrets: tuple[str, ...]) -> ProcessorFormatter:
@@ -36,18 +35,21 @@ def message_formatter(secrets: tuple[str, ...]) -> ProcessorFormatter:
 
 def json_formatter(secrets: tuple[str, ...]) -> ProcessorFormatter:
     """JSON objects, one for each line."""
-    return _formatter(secrets, JSONRenderer(default=str), first=[format_exc_info])
+    return _formatter(secrets, JSONRenderer(default=str))
 
 
 def words(facts: Mapping[str, Any]) -> list[str]:
-    """Render facts as `key=value`, values with blanks or control characters quoted."""
+    """Render facts as `key=value`, values with blanks or control characters quoted.
+
+    structlog's `KeyValueRenderer` quotes every text or none, and its `LogfmtRenderer` leaves tabs as they are.
+    """
     return [f"{key}={_word(str(value))}" for key, value in facts.items()]
 
 
-def _formatter(secrets: tuple[str, ...], render: Processor, first: Sequence[Processor] = ()) -> ProcessorFormatter:
-    chain = [
+def _formatter(secrets: tuple[str, ...], render: Processor) -> ProcessorFormatter:
+    chain: list[Processor] = [
         ProcessorFormatter.remove_processors_meta,
-        *first,
+        format_exc_info,
         _masking(secrets),
         render,
         _making_safe(secrets),
@@ -78,14 +80,14 @@ def _as_line(_: Any, __: str, entry: Entry) -> str:
 
 def _as_message(_: Any, __: str, entry: Entry) -> str:
     facts = {key: fact for key, fact in entry.items() if key not in _HEAD}
-    trace = format_exc_info(None, "", facts).pop("exception", None)
+    trace = facts.pop("exception", None)
     line = " ".join([str(entry["event"]), *words(facts)])
     return f"{line}\n{trace}" if trace else line
 
 
 def _masking(secrets: tuple[str, ...]) -> Processor:
     def mask(_: Any, __: str, entry: Any) -> Any:
-        return {key: fact if key in _OF_STRUCTLOG else hidden(_plain(fact), secrets) for key, fact in entry.items()}
+        return {key: hidden(_plain(fact), secrets) for key, fact in entry.items()}
 
     return mask
 
