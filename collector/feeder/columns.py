@@ -118,6 +118,7 @@ def parse_rows(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
             numbers = pl.read_csv(piece, has_header=False, schema=_TEXT, columns=_PLACES, quote_char=None)
         except pl.exceptions.PolarsError as error:
             raise ValueError(f"a row is not one of numbers ({str(error).splitlines()[0]})") from error
+        del piece  # as where it was read
         if sum(numbers.null_count().row(0)):  # an empty line is a row of nulls
             raise ValueError("a row is not whole")
         times = numbers["timestamp"]

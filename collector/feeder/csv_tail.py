@@ -19,7 +19,7 @@ from collector.errors import NotReadable
 from collector.feeder.timestamps import check_times
 from collector.machine.disk import Disk
 
-_CHUNK = 4 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
+_CHUNK = 2 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
 _TAIL = 4096
 _TICK_NS = 50_000_000  # a tick has 1 to 10 ms
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
@@ -71,8 +71,10 @@ class CsvReader:
                 if len(piece) >= _LONGEST_ROW:
                     raise not_readable(self.path, f"there is no row at byte {start}")
                 return  # somebody has cut the file shorter since it was opened
-            yield piece[:whole]
+            piece = piece[:whole]
             start += whole
+            yield piece
+            del piece  # before the next one is read, which takes its place in memory
 
     def offset(self, open_ms: int) -> int:
         """Where the first row stands that opens at or after the instant; the end when there is none.

@@ -140,6 +140,7 @@ class _Reading:
             self._start += len(piece)
             self._checksum = zlib.crc32(piece, self._checksum)
             yield piece
+            del piece  # as where it was read
 
     @property
     def extent(self) -> CachedPrefix:
