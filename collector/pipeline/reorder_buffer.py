@@ -20,6 +20,8 @@ fresh on the disk, and memory must stay bounded.
 Invariant: every answer is handed out once, and those handed out together keep the order in which they came, so that the
 later one wins. The alternative, to write each answer at once, rewrites a file for every answer out of order:
 its cost grows with the length of the file.
+
+The bytes that wait are a running total, so that an answer costs the same however many series wait.
 """
 
 from collections.abc import Iterator
@@ -45,17 +47,23 @@ class _Waiting:
     since_s: float  # when they began to wait, or the last before them was written
     answers: list[Answer] = attrs.field(factory=list)
     spans: Spans = NOTHING
+    bytes: int = 0
 
-    @property
-    def bytes(self) -> int:
-        return sum(len(answer.rows.text) for answer in self.answers)
+    @classmethod
+    def of(cls, since_s: float, answers: list[Answer]) -> "_Waiting":
+        spans = Spans.of(*(answer.asked for answer in answers))
+        return cls(since_s, answers, spans, sum(len(answer.rows.text) for answer in answers))
 
 
 @attrs.define(eq=False)
 class ReorderBuffer:
-    """Holds answers back until they can be written."""
+    """Holds answers back until they can be written.
+
+    `bytes` is how many wait, over all series.
+    """
 
     _coverage: CoverageIndex
+    bytes: int = 0
     _waiting: dict[Series, _Waiting] = attrs.field(factory=dict)
 
     def __contains__(self, series: object) -> bool:
@@ -69,10 +77,13 @@ class ReorderBuffer:
         waiting = self._waiting.setdefault(answer.series, _Waiting(now_s))
         waiting.answers.append(answer)
         waiting.spans |= Spans((answer.asked,))
+        waiting.bytes += len(answer.rows.text)
+        self.bytes += len(answer.rows.text)
 
     def discard(self, series: Series) -> None:
         """Forgets the answers of a series."""
-        self._waiting.pop(series, None)
+        if series in self._waiting:
+            self.bytes -= self._waiting.pop(series).bytes
 
     def take_ready(self, series: Series, end_ms: int, now_s: float) -> list[Answer]:
         """Hands out the answers of a series that can be written.
@@ -88,21 +99,22 @@ class ReorderBuffer:
             ready = waiting.answers
         if not ready:
             return []
-        rest = [answer for answer in waiting.answers if not any(answer is each for each in ready)]
-        if rest:
-            self._waiting[series] = _Waiting(now_s, rest, Spans.of(*(answer.asked for answer in rest)))
-        else:
-            del self._waiting[series]
+        handed_out = set(map(id, ready))
+        self.discard(series)
+        if rest := [answer for answer in waiting.answers if id(answer) not in handed_out]:
+            self._waiting[series] = _Waiting.of(now_s, rest)
+            self.bytes += self._waiting[series].bytes
         return ready
 
     def drain(self) -> Iterator[tuple[Series, list[Answer]]]:
         """Hands out everything, a series at a time."""
         for series in list(self._waiting):
-            yield series, self._waiting.pop(series).answers
+            answers = self._waiting[series].answers
+            self.discard(series)
+            yield series, answers
 
     def _is_over_limit(self, waiting: _Waiting, now_s: float) -> bool:
-        too_long = now_s - waiting.since_s > _MAX_WAIT_S
-        return too_long or sum(each.bytes for each in self._waiting.values()) > _MAX_BYTES
+        return now_s - waiting.since_s > _MAX_WAIT_S or self.bytes > _MAX_BYTES
 
     def _ready(self, series: Series, waiting: _Waiting, end_ms: int) -> list[Answer]:
         coverage = self._coverage[series]

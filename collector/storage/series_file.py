@@ -195,7 +195,7 @@ class SeriesFile:
         lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
         with self._expecting_rows():
             held = held.within(open_of_line(lines[0]), held[-1].end_ms)
-        self.size = self.synced = self.files.atomic_replace(self.path, [HEADER, *lines])
+        self.size = self.synced = self.files.atomic_replace(self.path, [b"".join((HEADER, *lines))])
         self.held = held
         self.name_unsynced = True
 

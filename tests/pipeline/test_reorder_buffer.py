@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.candle import MINUTE_MS
+from collector.core.candle import MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed
 from collector.core.rows import Rows
@@ -164,3 +164,28 @@ def test_every_answer_is_handed_out_once_in_order_of_arrival(
     numbers = [[arrived[id(each)] for each in together] for together in handed_out]
     assert sorted(number for together in numbers for number in together) == sorted(arrived.values())
     assert all(together == sorted(together) for together in numbers)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([BTC, ETH]), pages | candles, places, st.sampled_from(["take", "take late", "discard"])
+        ),
+        max_size=12,
+    )
+)
+def test_the_running_total_is_the_sum_of_what_waits(steps: list[tuple[Series, Answer, int, str]]) -> None:
+    parts, waiting = fetching(spans(0, 5)), list[Answer]()
+    for series, arrival, place, then in steps:
+        waiting.append(attrs.evolve(arrival, series=series))
+        parts.add(waiting[-1])
+        if then == "discard":
+            parts.buffer.discard(series)
+            waiting = [each for each in waiting if each.series != series]
+        else:
+            ready = parts.buffer.take_ready(series, end(place), 130 if then == "take late" else 0)
+            waiting = [each for each in waiting if not any(each is taken for taken in ready)]
+        assert parts.buffer.bytes == sum(len(each.rows.text) for each in waiting)
+    drained = [each for _, answers in parts.buffer.drain() for each in answers]
+    assert sorted(map(id, drained)) == sorted(map(id, waiting))
+    assert parts.buffer.bytes == 0

@@ -811,6 +811,16 @@ async def test_a_batch_takes_one_call_to_the_disk(bench: Bench) -> None:
     assert bench.data == content(rows(0, 2))
 
 
+async def test_a_whole_market_is_written_in_parts(bench: Bench) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench) as writer:
+        await writer.handle((confirmed(0),))
+        calls = threads.calls
+        await writer.handle(tuple(map(confirmed, range(1, 600))))
+        assert threads.calls - calls == 3
+    assert bench.data == content(rows(0, 600))
+
+
 async def test_appended_candles_are_counted(bench: Bench) -> None:
     await bench.write(answered(0, 10), (confirmed(10),))
     assert (bench.counters.rows, bench.counters.reached_ms) == (11, T0 + 11 * MINUTE_MS)

@@ -319,6 +319,15 @@ def test_more_rows_than_a_new_file_may_hold_leave_the_newest(tmp_path: Path) -> 
         file.append(rows(5, 6))
 
 
+def test_a_full_file_is_made_anew_with_one_write(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 50))
+    file.keep, parts = 50, file.files.parts
+    file.append(rows(50, 51))
+    assert file.files.parts - parts == 1
+    assert (tmp_path / NAME).read_bytes() == content(rows(1, 51))
+
+
 def test_rows_that_go_into_a_file_with_a_limit_leave_the_newest(tmp_path: Path) -> None:
     store = Store(tmp_path, THIS_DISK)
     file, _ = store.open(BTC, None)
