@@ -14,12 +14,17 @@ answer; an older one is asked for once more at once, and absent then. Absent, in
 they are due again after a day, and then whenever they have stood twice as long, at most 64 days later. `expired` makes
 a claim due at once.
 
-Neighbours in the same state with the same reason share a gap, so that a hole of a year is one. Pure: the moments come
-in from outside, by the exchange's clock.
+Neighbours in the same state with the same reason share a gap, so that a hole of a year is one. The gaps of a series are
+disjoint and come by time. A transition looks only at those that it meets, in one sweep over them and the spans it is
+about: a series with many thousand gaps costs no more per answer than one with few.
+
+Pure: the moments come in from outside, by the exchange's clock.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from operator import attrgetter
 
 import attrs
 
@@ -100,18 +105,23 @@ class Gap:
     def _is_old(self, now_ms: int) -> bool:
         return self.span.end_ms <= now_ms - LAG_MS
 
-    def left_out_again(self, now_ms: int) -> "Gap":
-        """The gap after another good answer without these candles.
+    def is_early(self, now_ms: int) -> bool:
+        """Whether an answer leaves the gap as it is: of a claim, only one that is due counts."""
+        return self.state in CLAIMS and (self.due_ms or 0) > now_ms + MINUTE_MS
 
-        An early answer leaves a claim as it is: only one that is due counts.
-        """
-        if self.state in CLAIMS and (self.due_ms or 0) > now_ms + MINUTE_MS:
+    def left_out_again(self, now_ms: int) -> "Gap":
+        """The gap after another good answer without these candles."""
+        if self.is_early(now_ms):
             return self
         tries = self.tries + 1
         settled = self._is_old(now_ms) or tries > MOST_TRIES
         state = self.state if self.state in CLAIMS or not settled else State.ABSENT
         since_ms = self.since_ms if state is self.state else now_ms
-        return attrs.evolve(self, state=state, tries=tries, asked_ms=now_ms, why=_LEFT_OUT, since_ms=since_ms)
+        return Gap(self.span, state, tries, now_ms, _LEFT_OUT, since_ms)
+
+    def cut_to(self, span: Span) -> "Gap":
+        """The part of it in a span."""
+        return self if span == self.span else attrs.evolve(self, span=span)
 
 
 _LEFT_OUT = "the exchange's answer leaves it out"
@@ -123,7 +133,7 @@ def left_out(before: Gap | None, span: Span, now_ms: int) -> Gap:
     All of them closed within `LAG_MS` before the answer, or all earlier.
     """
     if before and before.state in (State.RETRYING, State.ABSENT, State.BEFORE_LISTING):
-        return attrs.evolve(before, span=span).left_out_again(now_ms)
+        return before.cut_to(span).left_out_again(now_ms)
     return Gap(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
 
 
@@ -134,6 +144,8 @@ def before_listing(before: Gap | None, span: Span, now_ms: int) -> Gap:
 
 def invalid(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
     """The gap of a candle whose own row stays invalid."""
+    if before and before.state is State.INVALID and before.is_early(now_ms):
+        return before.cut_to(span)
     return _claimed(before, span, State.INVALID, now_ms, f"the exchange's own row is no candle: {why}")
 
 
@@ -170,7 +182,7 @@ def ended(gaps: Iterable[Gap], end_ms: int) -> tuple[Gap, ...]:
 
 
 def update_gaps(
-    gaps: Iterable[Gap], asked: Spans, still_missing: Spans, change: Callable[[Gap | None, Span], Gap]
+    gaps: tuple[Gap, ...], asked: Spans, still_missing: Spans, change: Callable[[Gap | None, Span], Gap]
 ) -> tuple[Gap, ...]:
     """The gaps after `asked` was asked for.
 
@@ -180,15 +192,53 @@ def update_gaps(
         still_missing: the part of it that did not come; the rest of `asked` is dropped from the gaps.
         change: gets the gap that stood for a part (None: it is new) and that part.
     """
-    result: list[Gap] = []
-    new = still_missing
+    if not asked:
+        return gaps
+    at = _meeting(gaps, asked)
+    met = gaps[at]
+    spans = Spans(tuple(gap.span for gap in met))  # neighbours stay apart, so that each part is of one gap
+    result = [gap.cut_to(part) for gap, part in _with_gaps(met, spans - asked)]
+    result += [change(gap, part) for gap, part in _with_gaps(met, spans & still_missing)]
+    result += [change(None, part) for part in still_missing - spans]
+    return (*gaps[: at.start], *_joined(sorted(result, key=_start)), *gaps[at.stop :])
+
+
+def without(gaps: tuple[Gap, ...], spans: Spans) -> tuple[Gap, ...]:
+    """The gaps outside of spans."""
+    at = _meeting(gaps, spans) if spans else slice(0, 0)
+    if not (met := gaps[at]):
+        return gaps
+    rest = Spans(tuple(gap.span for gap in met)) - spans
+    return (*gaps[: at.start], *(gap.cut_to(part) for gap, part in _with_gaps(met, rest)), *gaps[at.stop :])
+
+
+def spans_met(gaps: tuple[Gap, ...], spans: Spans) -> Spans:
+    """What is in the gaps that meet spans."""
+    return Spans.of(*(gap.span for gap in gaps_met(gaps, spans)))
+
+
+def gaps_met(gaps: tuple[Gap, ...], spans: Spans) -> tuple[Gap, ...]:
+    """The gaps between the first and the last of spans."""
+    return gaps[_meeting(gaps, spans)] if spans else ()
+
+
+_start, _end = attrgetter("span.start_ms"), attrgetter("span.end_ms")
+
+
+def _meeting(gaps: Sequence[Gap], spans: Spans) -> slice:
+    """The places of the gaps that overlap or touch the bounds of spans."""
+    first = bisect_left(gaps, spans.bounds.start_ms, key=_end)
+    return slice(first, bisect_right(gaps, spans.bounds.end_ms, first, key=_start))
+
+
+def _with_gaps(gaps: Iterable[Gap], parts: Iterable[Span]) -> Iterator[tuple[Gap, Span]]:
+    """Parts of gaps, each with its own."""
+    rest = iter(parts)
+    part = next(rest, None)
     for gap in gaps:
-        whole = Spans((gap.span,))
-        result += [attrs.evolve(gap, span=part) for part in whole - asked]
-        result += [change(gap, part) for part in whole & still_missing]
-        new -= whole
-    result += [change(None, part) for part in new]
-    return tuple(_joined(sorted(result, key=lambda gap: gap.span)))
+        while part and part.start_ms < gap.span.end_ms:
+            yield gap, part
+            part = next(rest, None)
 
 
 def answered(
@@ -224,17 +274,17 @@ def lacking(gaps: Iterable[Gap]) -> Spans:
     return Spans.of(*(gap.span for gap in gaps if gap.state in _LACKING))
 
 
-def still_wanted(gaps: Iterable[Gap], wanted: Spans, held: Spans) -> tuple[Gap, ...]:
+def still_wanted(gaps: tuple[Gap, ...], wanted: Spans, held: Spans) -> tuple[Gap, ...]:
     """The gaps within what is wanted.
 
     What the exchange lacks, or has no valid row of, stays on record while the rows around it are held: inside a file it
     explains a hole.
     """
+    if not gaps or wanted.covers(gaps[0].span.start_ms, gaps[-1].span.end_ms):
+        return gaps
     stored = wanted | (Spans((held.bounds,)) if held else NOTHING)
     return tuple(
-        attrs.evolve(gap, span=part)
-        for gap in gaps
-        for part in (stored if gap.state in _LACKING else wanted) & Spans((gap.span,))
+        gap.cut_to(part) for gap in gaps for part in (stored if gap.state in _LACKING else wanted) & Spans((gap.span,))
     )
 
 
@@ -251,12 +301,13 @@ def not_due(gaps: Iterable[Gap], now_ms: int) -> Spans:
 
 
 def to_ask_alone(gaps: Iterable[Gap], now_ms: int) -> Spans:
-    """The spans to keep out of other requests until they are due.
+    """The spans to keep out of other requests until they are due: each request for them counts as an attempt."""
+    return Spans.of(*(gap.span for gap in gaps if gap.state is State.RETRYING and (gap.due_ms or 0) > now_ms))
 
-    Each request for them counts as an attempt, or a row of theirs invalidates the answer.
-    """
-    alone = State.RETRYING, State.INVALID
-    return Spans.of(*(gap.span for gap in gaps if gap.state in alone and (gap.due_ms or 0) > now_ms))
+
+def known_invalid(gaps: tuple[Gap, ...], asked: Spans) -> Spans:
+    """The part of what is asked for of which the exchange's own rows are known to be no candles."""
+    return Spans.of(*(gap.span for gap in gaps_met(gaps, asked) if gap.state is State.INVALID)) & asked
 
 
 def next_due_ms(gaps: Iterable[Gap], now_ms: int) -> int | None:

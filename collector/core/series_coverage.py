@@ -54,11 +54,15 @@ from collector.core.missing import (
     ended,
     expired,
     failed,
+    gaps_met,
+    known_invalid,
     lacking,
     not_due,
+    spans_met,
     still_wanted,
     to_ask_alone,
     update_gaps,
+    without,
     without_future_attempts,
 )
 from collector.core.planning import joined
@@ -118,16 +122,20 @@ class SeriesCoverage:
         if not self.wanted:
             return NOTHING
         between = Spans.between(max(start_ms, self.wanted[0].start_ms), end_ms) - staged
-        return between - self._in_gaps() if between else between
+        return between - spans_met(self.gaps, between)
+
+    def known_invalid(self, asked: Spans) -> Spans:
+        """The candles of a request of which the exchange's own rows are known to be invalid."""
+        return known_invalid(self.gaps, asked)
 
     def missing(self, why: str) -> tuple[Gap, ...]:
         """Every wanted candle that the file lacks, by time.
 
         `why` is the reason given for those never asked for.
         """
-        never_asked = self.wanted - self.held - self._in_gaps()
+        never_asked = self.wanted - self.held - Spans.of(*(gap.span for gap in self.gaps))
         pending = (Gap(span, State.PENDING, 0, 0, why) for span in never_asked)
-        return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span))
+        return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span.start_ms))
 
     def settled(self) -> Spans:
         """What the exchange was asked for and lacks."""
@@ -183,25 +191,23 @@ class SeriesCoverage:
             now_ms: the exchange's time of the answer.
             invalid_rows: rows of the exchange that are no candles.
         """
-        self.held |= covered
+        self._take_held(self.held | covered)
         still_missing = (asked - self.held) & self.wanted
         if self.gaps or still_missing:
-            young_from_ms, due = self.timeframe.floor(now_ms - LAG_MS), asked - self._lapsed
+            young_from_ms, due = self.timeframe.floor(now_ms - LAG_MS), asked - self._lapsed(asked)
             self.gaps = answered(self.gaps, due, still_missing, young_from_ms, now_ms, invalid_rows)
-            self.gaps = listing_dates.without_refuted(self.gaps, self.held)
         self.verification.answered(asked, covered, now_ms)
 
     def fail(self, asked: Spans, why: str, now_ms: int) -> None:
         """Takes a request that failed for good: its span is pending, with the reason."""
         still_missing = (asked - self.held) & self.wanted
-        due = asked - self._lapsed
+        due = asked - self._lapsed(asked)
         self.gaps = update_gaps(self.gaps, due, still_missing, lambda before, part: failed(before, part, now_ms, why))
         self.verification.answered(asked, NOTHING, now_ms)
 
-    @property
-    def _lapsed(self) -> Spans:
+    def _lapsed(self, asked: Spans) -> Spans:
         """What the exchange lacks and is wanted no longer: an answer that leaves it out again changes nothing."""
-        return lacking(self.gaps) - self.wanted - self.held
+        return lacking(gaps_met(self.gaps, asked)) - self.wanted - self.held
 
     def confirm(self, candle: Spans, held: Spans) -> None:
         """Takes a written candle of the stream.
@@ -210,14 +216,20 @@ class SeriesCoverage:
         """
         self.held = held
         self.verification.unverified |= candle
-        self._drop_gaps(candle)
+        self.gaps = without(self.gaps, candle)
 
     def hold(self, covered: Spans) -> None:
         """Takes what the file holds after it was read, trimmed or set aside."""
-        self.held = covered
         self.verification.keep(covered)
-        self.gaps = listing_dates.without_refuted(self.gaps, covered)
-        self._drop_gaps(covered)
+        self._take_held(covered)
+
+    def _take_held(self, held: Spans) -> None:
+        """Drops the gaps of what is newly held, and a listing date that it refutes."""
+        before, self.held = self.held, held
+        if self.gaps and held and (not before or held[0].start_ms < before[0].start_ms):
+            self.gaps = listing_dates.without_refuted(self.gaps, held)
+        if self.gaps:
+            self.gaps = without(self.gaps, held - before)
 
     def mark_unverified(self, covered: Spans) -> None:
         """Has held candles verified by REST."""
@@ -264,10 +276,3 @@ class SeriesCoverage:
         """Makes gaps dated later than now due: the clock was wrong then."""
         self.gaps = without_future_attempts(self.gaps, now_ms)
         self.verification.drop_future_timestamps(now_ms)
-
-    def _in_gaps(self) -> Spans:
-        return Spans.of(*(gap.span for gap in self.gaps))
-
-    def _drop_gaps(self, held: Spans) -> None:
-        if self.gaps:
-            self.gaps = tuple(attrs.evolve(gap, span=part) for gap in self.gaps for part in Spans((gap.span,)) - held)

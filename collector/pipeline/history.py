@@ -3,7 +3,8 @@
 Each pulls a window from the fetch queue, requests it, and passes on the answer.
 
 Queued work is spans, not tasks. A request that fails for good goes back as a span given up and stops nobody else, and
-a row that is no candle spoils no other: the rows around it are taken. Only an exchange that cannot be reached, or
+a row that is no candle spoils no other: the rows around it are taken, at once if all such rows of an answer are known
+to be the exchange's own. Only an exchange that cannot be reached, or
 refuses us, ends the pool. While the disk is nearly full, everything is given up. Nothing here knows files or decides
 what is missing.
 """
@@ -148,13 +149,24 @@ class History:
             try:
                 if window.probes_listing:
                     return await self._first_answer(window)
-                return await self._rest.klines(window.series, window.span, split_invalid=split)
+                if split:
+                    return await self._rest.klines(window.series, window.span, split_invalid=True)
+                return await self._sound_answer(window)
             except Unreachable as trouble:
                 if not self._retry_forever:
                     raise
                 log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
             await self._rest.pause(times)
         raise AssertionError("patience has no end")
+
+    async def _sound_answer(self, window: Window) -> KlineAnswer:
+        """An answer whose only invalid rows are the known ones."""
+        known = self._coverage[window.series].known_invalid(Spans((window.span,)))
+        answer = await self._rest.klines(window.series, window.span, split_invalid=bool(known))
+        for row in answer.invalid:
+            if row.span.start_ms not in known:
+                raise InvalidRowsPersist(row.why)
+        return answer
 
     async def _first_answer(self, window: Window) -> KlineAnswer:
         """Fetches the first candles of a series, and its listing date.

@@ -1,7 +1,12 @@
 """What is on record as missing: when it is asked for again, and what an answer makes of it."""
 
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.core.missing import (
@@ -13,14 +18,17 @@ from collector.core.missing import (
     expired,
     failed,
     invalid,
+    known_invalid,
     left_out,
     neighbours_joined,
     next_due_ms,
     not_due,
+    spans_met,
     to_ask_alone,
     update_gaps,
+    without,
 )
-from collector.core.spans import NOTHING, Span
+from collector.core.spans import NOTHING, Span, Spans
 from tests.support.candles import T0, span, spans
 
 SECOND = 1000
@@ -168,7 +176,7 @@ def changed(before: Gap | None, part: Span) -> Gap:
 
 
 def test_an_answer_changes_what_is_still_missing_of_what_was_asked_for_and_forgets_what_came() -> None:
-    before = [gap(State.PENDING, 0, 10, tries=4), gap(State.ABSENT, 20, 21)]
+    before = (gap(State.PENDING, 0, 10, tries=4), gap(State.ABSENT, 20, 21))
     after = update_gaps(before, spans(2, 13), spans(2, 4) | spans(9, 12), changed)
     assert [(each.span, each.tries, each.why) for each in after] == [
         (span(0, 2), 4, "why"),
@@ -186,11 +194,28 @@ def test_what_is_due_now_is_due() -> None:
     assert not_due([], NOW) == NOTHING
 
 
-def test_only_what_counts_its_tries_or_spoils_an_answer_is_asked_for_alone() -> None:
+def test_only_what_counts_its_tries_is_asked_for_alone() -> None:
     every = [gap(state, 2 * place, 2 * place + 1, tries=3) for place, state in enumerate(State)]
-    assert to_ask_alone(every, NOW) == spans(2, 3) | spans(6, 7)  # retrying and invalid
-    assert to_ask_alone(every, NOW + 120 * SECOND - 1) == spans(2, 3) | spans(6, 7)
-    assert to_ask_alone(every, NOW + 120 * SECOND) == spans(6, 7)
+    assert to_ask_alone(every, NOW) == spans(2, 3)  # retrying
+    assert to_ask_alone(every, NOW + 120 * SECOND - 1) == spans(2, 3)
+    assert to_ask_alone(every, NOW + 120 * SECOND) == NOTHING
+
+
+def test_an_invalid_row_is_counted_again_only_when_it_is_due() -> None:
+    first = invalid(None, span(0, 3), NOW, "low is not positive")
+    early_ms = NOW + DAY_MS - MINUTE_MS - 1
+    assert invalid(first, span(0, 3), early_ms, "another") is first
+    assert invalid(first, span(1, 2), early_ms, "another") == attrs.evolve(first, span=span(1, 2))
+    assert invalid(first, span(0, 3), early_ms + 1, "another").tries == 2
+    assert left_out(first, span(0, 3), early_ms).state is State.RETRYING
+
+
+def test_invalid_rows_are_known_where_they_are_asked_for() -> None:
+    every = tuple(gap(state, 3 * place, 3 * place + 2) for place, state in enumerate(State))
+    assert known_invalid(every, spans(0, 100)) == spans(9, 11)
+    assert known_invalid(every, spans(10, 11)) == spans(10, 11)
+    assert known_invalid(every, spans(11, 100)) == NOTHING
+    assert known_invalid(every, NOTHING) == NOTHING
 
 
 def test_the_next_moment_is_the_first_that_is_still_to_come() -> None:
@@ -200,8 +225,13 @@ def test_the_next_moment_is_the_first_that_is_still_to_come() -> None:
     assert next_due_ms(every, NOW + DAY_MS) is None
 
 
-def joined_by_answers(*gaps: Gap) -> list[Span]:
-    return [each.span for each in update_gaps(gaps, NOTHING, NOTHING, changed)]
+def after_answers(one: Gap, other: Gap) -> tuple[Gap, ...]:
+    asked = Spans((other.span,))
+    return update_gaps((one,), asked, asked, lambda _, __: other)
+
+
+def joined_by_answers(one: Gap, other: Gap) -> list[Span]:
+    return [each.span for each in after_answers(one, other)]
 
 
 def test_neighbours_share_a_note_only_if_they_were_asked_for_together() -> None:
@@ -221,8 +251,69 @@ def test_neighbours_share_a_note_only_if_they_were_asked_for_together() -> None:
 def test_claims_made_within_an_hour_share_a_note_that_is_due_with_the_first(state: State) -> None:
     one = attrs.evolve(gap(state, 0, 1, tries=7), since_ms=NOW - 5 * DAY_MS)
     other = gap(state, 1, 2, tries=2, asked_ms=NOW - HOUR + 1)
-    (both,) = update_gaps([one, other], NOTHING, NOTHING, changed)
+    (both,) = after_answers(one, other)
     assert both == Gap(span(0, 2), state, 7, NOW - HOUR + 1, "why", NOW - 5 * DAY_MS)
     assert len(joined_by_answers(one, attrs.evolve(other, asked_ms=NOW - HOUR))) == 2
     (all_three,) = neighbours_joined([one, attrs.evolve(other, asked_ms=0), gap(state, 2, 3)])
     assert (all_three.span, all_three.asked_ms) == (span(0, 3), 0)
+
+
+# In one sweep
+
+
+def naively_updated(
+    gaps: Iterable[Gap], asked: Spans, still_missing: Spans, change: Callable[[Gap | None, Span], Gap]
+) -> list[Gap]:
+    """What `update_gaps` says, gap by gap and without a thought for time."""
+    result, new = list[Gap](), still_missing
+    for each in gaps:
+        whole = Spans((each.span,))
+        result += [attrs.evolve(each, span=part) for part in whole - asked]
+        result += [change(each, part) for part in whole & still_missing]
+        new -= whole
+    return sorted([*result, *(change(None, part) for part in new)], key=lambda each: each.span)
+
+
+span_sets = st.lists(st.builds(lambda at, size: span(at, at + size), st.integers(0, 40), st.integers(1, 9)), max_size=6)
+steps = st.tuples(
+    span_sets, span_sets, st.sampled_from([State.PENDING, State.ABSENT]), st.sampled_from([NOW, NOW + DAY_MS])
+)
+
+
+@given(st.lists(steps, max_size=6))
+def test_a_sweep_says_what_looking_at_every_gap_says(steps: list[tuple[list[Span], list[Span], State, int]]) -> None:
+    gaps, naive = tuple[Gap, ...](), list[Gap]()
+    for spans_asked, spans_missing, state, at_ms in steps:
+        asked = Spans.of(*spans_asked)
+        still_missing = asked & Spans.of(*spans_missing)
+
+        def change(before: Gap | None, part: Span, state: State = state, at_ms: int = at_ms) -> Gap:
+            return Gap(part, state, 1, at_ms, before.state if before else "new", before.since_ms if before else at_ms)
+
+        gaps, naive = (
+            update_gaps(gaps, asked, still_missing, change),
+            naively_updated(naive, asked, still_missing, change),
+        )
+        minute = [(place, each.state, each.why, each.asked_ms) for each in gaps for place in minutes_in(each.span)]
+        assert minute == [
+            (place, each.state, each.why, each.asked_ms) for each in naive for place in minutes_in(each.span)
+        ]
+        alike = [(each.span, each.state, each.why, each.asked_ms) for each in gaps]
+        assert all(
+            one[0].end_ms < other[0].start_ms or (one[0].end_ms == other[0].start_ms and one[1:] != other[1:])
+            for one, other in pairwise(alike)
+        )
+        assert spans_met(gaps, asked) & asked == still_missing
+
+
+def minutes_in(span: Span) -> range:
+    return range(span.start_ms, span.end_ms, MINUTE_MS)
+
+
+@given(span_sets, span_sets)
+def test_gaps_outside_of_spans_keep_all_else(some: list[Span], others: list[Span]) -> None:
+    gaps = tuple(Gap(each, State.ABSENT, 1, NOW, str(number)) for number, each in enumerate(Spans.of(*some)))
+    rest = without(gaps, Spans.of(*others))
+    assert Spans.of(*(each.span for each in rest)) == Spans.of(*some) - Spans.of(*others)
+    whys = {place: each.why for each in gaps for place in minutes_in(each.span)}
+    assert all(whys[place] == each.why for each in rest for place in minutes_in(each.span))

@@ -308,6 +308,24 @@ async def test_many_rows_that_are_no_candles_keep_only_themselves_away(
     assert {gap.state for gap in record.gaps} <= {State.INVALID}  # of the day that is wanted no more
 
 
+@pytest.mark.parametrize("more", [0, 1])
+async def test_holes_among_rows_that_are_known_to_be_no_candles_cost_a_request_a_page(
+    autojump_clock: trio.testing.MockClock, more: int
+) -> None:
+    here = world(bulk_max_retries=2, days_to_fetch=2)
+    here.bad = [*range(wanted(2)[0].start_ms, wanted(2)[0].end_ms, 10 * MINUTE_MS)]
+    known, record = len(here.bad), here.coverage[Series.named("BTCUSDT_1")]
+    await here.fetch_once()
+    before, held = here.questions(), record.held
+    holes = Spans.of(*(Span(ms + 5 * MINUTE_MS, ms + 6 * MINUTE_MS) for ms in here.bad))
+    record.hold(held - holes)
+    here.bad += [holes[place].start_ms for place in range(more)]
+    await here.fetch_once()
+    assert here.questions() - before == 3 + 3 * more  # one page whole and in halves, if it has a bad row more
+    assert record.held == held - Spans(tuple(holes)[:more])
+    assert sum(gap.state is State.INVALID for gap in record.gaps) == len(record.gaps) == known + more
+
+
 async def test_a_symbol_whose_first_row_is_no_candle_is_collected_from_the_second(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
