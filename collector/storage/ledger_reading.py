@@ -91,7 +91,7 @@ def read_ledger(data_dir: Path, category: str, *, disk: Disk = THIS_DISK) -> Led
     coverage.records.update(coverage_in(saved))
     checkpoints = checkpoints_in(saved)
     for series, checkpoint in checkpoints.items():
-        coverage[series].held = checkpoint.held
+        coverage[series].hold(checkpoint.held)
     return LedgerSnapshot(coverage, checkpoints)
 
 
