@@ -139,7 +139,7 @@ def _panel(directory: Path, times: int) -> None:
     rows = [(name, duration(each), f"{theirs / each:.1f}") for name, each in taken.items()]
     aims = [
         aim("panel, in seconds", ours, at_most=0.15),
-        aim("panel : floor", ours / taken["floor: as many numbers written"], at_most=5),
+        aim("panel : floor", ours / taken["floor: as many numbers written"], at_most=4),
         aim("outer joins : panel", theirs / ours, at_least=10),
     ]
     show(f"Feeder: {len(symbols)} symbols side by side, {_USUAL:,} rows", ["", "time", "joins : it"], rows, aims)
