@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import Gap, InvalidRow, next_due_ms
+from collector.core.missing import Gap, InvalidRow
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.verification import RECHECK_AFTER_LOSS_MS
@@ -95,11 +95,6 @@ class CoverageIndex:
         """
         return self[series].missing(self.skipped.get(series, "never fetched"))
 
-    def next_due_ms(self, now_ms: int) -> int | None:
-        """The next moment at which a gap is due."""
-        moments = (next_due_ms(record.gaps, now_ms) for record in self.records.values() if record.gaps)
-        return min((moment for moment in moments if moment is not None), default=None)
-
     # What is in flight.
 
     @property
@@ -177,8 +172,3 @@ class CoverageIndex:
         """Has what the exchange lacked asked for at once."""
         for series in every_series:
             self[series].expire_claims()
-
-    def drop_future_timestamps(self, now_ms: int) -> None:
-        """Makes gaps dated later than now due: the clock was wrong then."""
-        for record in self.records.values():
-            record.drop_future_timestamps(now_ms)

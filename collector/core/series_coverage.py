@@ -57,6 +57,7 @@ from collector.core.missing import (
     gaps_met,
     known_invalid,
     lacking,
+    next_due_ms,
     not_due,
     spans_met,
     still_wanted,
@@ -113,6 +114,10 @@ class SeriesCoverage:
         alone = to_ask_alone(self.gaps, now_ms)
         between = (self.held | self.wanted) - self.in_flight - alone
         return joined(self.timeframe, due - alone, between) | (due & alone)
+
+    def next_due_ms(self, now_ms: int) -> int | None:
+        """The next moment at which a gap is due."""
+        return next_due_ms(self.gaps, now_ms) if self.gaps else None
 
     def fillable(self, start_ms: int, end_ms: int, staged: Spans) -> Spans:
         """The candles between two instants that are still going to be fetched.

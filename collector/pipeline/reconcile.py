@@ -3,7 +3,8 @@
     missing = wanted - held - absent - in flight
 
 Whenever it is woken it subtracts span sets and hands what is missing to the history pool. It fetches nothing itself and
-never sees a candle.
+never sees a candle. A market has thousands of series, so a look takes some of them at a time and lets other tasks run
+in between.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -26,6 +27,7 @@ from collector.settings.settings import Settings
 
 log = get_logger(__name__)
 
+_AT_ONCE = 64  # series between which nothing else runs: a few ms if all of them are to be fetched
 OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has not come is asked for
 
 
@@ -56,10 +58,10 @@ class Reconciler:
         closes in the meantime is not, or a fast market would never let it end.
         """
         now_ms = await self._settled_time()
-        self._want(now_ms)
+        await self._want(now_ms)
         self._coverage.recheck_all(self._every_series)
         while True:
-            if self._fetch_due(now_ms):
+            if await self._fetch_due(now_ms):
                 await self._until_idle()
             elif retrying := self._retrying(now_ms):
                 now_ms = max(now_ms, await self._wait_for(retrying))
@@ -67,7 +69,7 @@ class Reconciler:
                 return
             if self._clock.now_ms < now_ms:  # it was wrong, and so is what is wanted
                 now_ms = await self._settled_time()
-                self._want(now_ms)
+                await self._want(now_ms)
 
     def _retrying(self, now_ms: int) -> list[tuple[Series, Gap]]:
         """What an answer left out that may still come within minutes."""
@@ -102,12 +104,12 @@ class Reconciler:
                 await self._pause(failed)
                 continue
             failed = 0
-            self._want(now_ms)
-            self._fetch_due(now_ms)
+            await self._want(now_ms)
+            await self._fetch_due(now_ms)
             if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
                 await trio.sleep(retry_pause_s(1))
             looked_ms = now_ms
-            await self._clock.reach_or_ask(self._woken, self._next_ms(now_ms))
+            await self._clock.reach_or_ask(self._woken, await self._next_ms(now_ms))
 
     def apply(self, settings: Settings) -> None:
         """Follows other settings, and looks at once."""
@@ -122,25 +124,39 @@ class Reconciler:
         """The exchange's time, once the candles closed by it have settled."""
         now_ms = await self._server_time()
         await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
-        self._coverage.drop_future_timestamps(now_ms)
+        await self._for_each(lambda series: self._coverage[series].drop_future_timestamps(now_ms))
         return now_ms
 
-    def _want(self, now_ms: int) -> None:
+    async def _for_each(self, look: Callable[[Series], None]) -> None:
+        """Looks at every series that is tracked now."""
+        for count, series in enumerate([*self._every_series], 1):
+            look(series)
+            if count % _AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _want(self, now_ms: int) -> None:
         if not self._wants_by_settings or self._settings.mode == "live":  # live: only what the stream brings
             return
         days, newest_only = self._settings.history_days, self._settings.newest_only
-        for series in self._every_series:
-            span = wanted(series.timeframe, now_ms, days, newest_only=newest_only)
-            self._coverage.want(series, span)
 
-    def _fetch_due(self, now_ms: int) -> bool:
+        def want(series: Series) -> None:
+            self._coverage.want(series, wanted(series.timeframe, now_ms, days, newest_only=newest_only))
+
+        await self._for_each(want)
+
+    async def _fetch_due(self, now_ms: int) -> bool:
         """Hands what is missing to the pool; whether there was anything."""
-        self.reconciled = True
-        every_due = [(series, self._coverage.due(series, now_ms)) for series in self._every_series]
-        for series, due in every_due:
-            if due:
+        found = False
+
+        def fetch(series: Series) -> None:
+            nonlocal found
+            if due := self._coverage.due(series, now_ms):
+                found = True
                 self._fetch(series, self._coverage[series].requests(due, now_ms))
-        return any(due for _, due in every_due)
+
+        await self._for_each(fetch)
+        self.reconciled = True
+        return found
 
     async def _until_idle(self) -> None:
         idle = trio.Event()
@@ -148,7 +164,14 @@ class Reconciler:
         if not self._coverage.idle:
             await idle.wait()
 
-    def _next_ms(self, now_ms: int) -> int:
+    async def _next_ms(self, now_ms: int) -> int:
         """The next time to look: a settled close, or a due gap."""
-        next_close_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + self._settle_ms
-        return min(next_close_ms, self._coverage.next_due_ms(now_ms) or next_close_ms)
+        next_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS + self._settle_ms
+
+        def look(series: Series) -> None:
+            nonlocal next_ms
+            if (due_ms := self._coverage[series].next_due_ms(now_ms)) is not None:
+                next_ms = min(next_ms, due_ms)
+
+        await self._for_each(look)
+        return next_ms

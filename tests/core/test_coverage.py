@@ -3,7 +3,7 @@
 from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import NOTHING
 from tests.support.coverage import ETH, HOUR, MINUTE, NOW, SECOND, left_out, minutes, span, states, wanting
 
 
@@ -59,16 +59,14 @@ def test_what_newer_candles_have_taken_the_place_of_is_wanted_no_more() -> None:
     assert coverage[MINUTE].wanted == minutes(3, 5) | minutes(10, 20)
 
 
-def test_the_next_that_is_due_is_that_of_any_series() -> None:
+def test_the_next_that_is_due_is_still_to_come() -> None:
     coverage = wanting(0, 10)
-    for series in (ETH, HOUR):
-        coverage.want(series, Spans.between(NOW, NOW + 60 * MINUTE_MS))
-    assert coverage.next_due_ms(NOW) is None
+    assert coverage[MINUTE].next_due_ms(NOW) is None
     left_out(coverage, 0, 1, NOW + DAY_MS)
     for _ in range(2):
-        coverage.fail(ETH, span(0, 1), "HTTP 502", NOW + DAY_MS)
-    coverage.fail(HOUR, span(0, 60), "HTTP 502", NOW)  # due at once
-    assert coverage.next_due_ms(NOW + DAY_MS) == NOW + DAY_MS + 30 * SECOND
+        coverage.fail(MINUTE, span(1, 2), "HTTP 502", NOW + DAY_MS)
+    coverage.fail(MINUTE, span(3, 4), "HTTP 502", NOW)  # due at once
+    assert coverage[MINUTE].next_due_ms(NOW + DAY_MS) == NOW + DAY_MS + 30 * SECOND
 
 
 def test_only_what_trades_no_more_ends() -> None:
@@ -107,9 +105,9 @@ def test_what_was_asked_for_later_than_now_is_due_and_the_rest_is_not() -> None:
     left_out(coverage, 0, 1, later)
     left_out(coverage, 2, 3, NOW + 2 * DAY_MS)
     now_ms = NOW + 2 * DAY_MS + SECOND
-    coverage.drop_future_timestamps(now_ms)
+    coverage[MINUTE].drop_future_timestamps(now_ms)
     assert [gap.asked_ms for gap in coverage.missing(MINUTE) if gap.state is State.ABSENT] == [0, now_ms]
-    coverage.drop_future_timestamps(now_ms - 1)
+    coverage[MINUTE].drop_future_timestamps(now_ms - 1)
     assert [gap.asked_ms for gap in coverage.missing(MINUTE) if gap.state is State.ABSENT] == [0, 0]
 
 

@@ -23,7 +23,7 @@ def test_before_listing_is_asked_for_ever_more_rarely() -> None:
     coverage, at, waits = wanting(0, 1), NOW, []
     for _ in range(8):
         coverage[MINUTE].set_listing_date(NOW, NOW + MINUTE_MS, at)
-        due = coverage.next_due_ms(at)
+        due = coverage[MINUTE].next_due_ms(at)
         assert due
         waits.append((due - at) // DAY_MS)
         at = due

@@ -12,6 +12,7 @@ from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
 from collector.core.spans import NOTHING, Spans
+from collector.core.tracked_series import TrackedSeries
 from collector.errors import RequestError, Unreachable
 from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
 from collector.settings.settings import Settings
@@ -266,6 +267,38 @@ async def test_whoever_may_have_missed_something_has_it_looked_for_at_once(autoj
         await exchange.go_on(reconciler, 40)
     assert exchange.looks_s == [0, 3, 30]
     assert exchange.asked[1:] == [(30, spans(30 - 2880, 30 - 1440))]
+
+
+async def test_a_look_at_a_market_lets_others_run(autojump_clock: MockClock) -> None:
+    exchange, market = Exchange(start_ms=T0 + 2500), [Series(f"C{number}USDT", BTC.timeframe) for number in range(300)]
+    asked_at_turn = [0]
+
+    async def others() -> None:
+        while asked_at_turn[-1] < len(market):
+            await trio.lowlevel.checkpoint()
+            asked_at_turn.append(len(exchange.asked))
+
+    reconciler = exchange.reconciler(DAY, *market)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await exchange.once(reconciler)
+    # in each round of the scheduler either may come first
+    assert max(after - before for before, after in pairwise(asked_at_turn)) <= 2 * 64
+
+
+async def test_a_series_that_is_tracked_during_a_look_is_fetched_by_the_next(autojump_clock: MockClock) -> None:
+    exchange, tracked = Exchange(start_ms=T0 + 2500), TrackedSeries()
+    tracked.add(Series(f"C{number}USDT", BTC.timeframe) for number in range(100))
+
+    def fetch(series: Series, spans: Spans) -> None:
+        if BTC not in tracked:
+            tracked.add([BTC])
+            reconciler.wake()
+        exchange.fetch(series, spans)
+
+    reconciler = Reconciler(DAY, tracked, exchange.coverage, exchange.clock, exchange.server_time, fetch)
+    await exchange.go_on(reconciler, 30)
+    assert exchange.coverage[BTC].held == spans(-1440, 0)
 
 
 async def test_an_exchange_whose_clock_stands_is_asked_every_three_seconds_at_most(autojump_clock: MockClock) -> None:
