@@ -51,7 +51,7 @@ def corrupt_handshake(kind: str, answer: bytes) -> bytes:
     if kind == "handshake_nonsense":
         return b"\x15\x03\x01\x00\x02\x02\x46SSH-2.0-OpenSSH_9.6\r\n"
     if kind == "handshake_header":
-        return answer.replace(b"\r\n", b"\r\nX-Served-By: \xe9\xff\r\n", 1)
+        return answer.replace(b"\r\n", b"\r\nSec-WebSocket-Extensions: \xe9\xff\r\n", 1)
     return refused(_STATUSES[kind])
 
 
