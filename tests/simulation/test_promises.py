@@ -92,6 +92,11 @@ def test_the_limit_lets_old_rows_go_and_no_others() -> None:
     assert "gone" in seen(content(rows(0, 50)), content(rows(1, 50)), reader=Reader(BTC, Said(), limited=True))
 
 
+def test_under_the_limit_no_file_is_longer() -> None:
+    assert not seen(content(rows(0, 50)), reader=Reader(BTC, Said(), most=50))
+    assert "51 rows, where 50 are allowed" in seen(content(rows(0, 51)), reader=Reader(BTC, Said(), most=50))
+
+
 def test_what_is_kept_beside_the_file_is_not_lost() -> None:
     cut = frozenset(row(2).text.splitlines())
     assert not seen(content(rows(0, 3)), content(rows(0, 2)), reader=Reader(BTC, Said(), kept=lambda: cut))

@@ -23,7 +23,7 @@ from collector.settings.settings import Settings
 from collector.storage.ledger_reading import read_ledger
 from collector.storage.recovery import valid_rows
 from collector.storage.stored import as_of_ms
-from tests.simulation.promises.reader import rows_of_file
+from tests.simulation.promises.reader import rows_of_file, sound_opens
 from tests.simulation.promises.truths import TruthsOfTheBox
 
 if TYPE_CHECKING:
@@ -109,7 +109,11 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
         limited = settings.newest_only or (settings.fetch_all_symbols and candles_in(frame, ledger) <= NEWEST)
         if limited and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
             start_ms = max(start_ms, held[0].start_ms)
-        rows = dict(rows_of_file(path.read_bytes())) if path.exists() else {}
+        data = path.read_bytes() if path.exists() else b""
+        rows = dict(rows_of_file(data))
+        missing = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
+        if both := missing & covered_spans(frame, sound_opens(frame, data)):
+            yield f"{series} is said to miss what its file holds: {list(both)[:2]}"
         for gap in gaps:
             span = gap.missing.span
             if (

@@ -29,6 +29,7 @@ class Reader:
     series: Series
     truths: Truths
     limited: bool = False  # to the newest rows: older ones may go
+    most: int | None = None  # rows that the file may hold
     # The exchange says that it is earlier: a start takes out what the ledger does not vouch for, and keeps it.
     early: bool = False
     vouched_ms: int = 0  # the newest close in the ledger at the last start, which has passed whatever is said
@@ -83,6 +84,8 @@ class Reader:
         goes_on = bool(self._seen) and whole.startswith(self._seen)
         yield from self._append(whole, now_ms) if goes_on else self._compare(whole, now_ms)
         self._seen = whole
+        if self.most is not None and len(self.rows) > self.most:
+            yield f"{len(self.rows)} rows, where {self.most} are allowed"
 
     def _look_after_power_cut(self, data: bytes) -> Iterator[str]:
         """Nothing that was synced is lost, whatever else is there; but for what gives way to newer rows."""

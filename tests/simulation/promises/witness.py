@@ -13,6 +13,7 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.planning import NEWEST
 from collector.core.rows import covered_spans
 from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError
@@ -132,6 +133,8 @@ class Witness:
             record = coverage.records.get(series) if coverage else None
             if world.disk.error is not None:
                 reader.crashed = True  # half a row may stand there until the next start
+            # Whoever has opened a file under the limit has cut it, and never lets it grow beyond.
+            reader.most = NEWEST if world.process.limited and record and record.held else None
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
                 self._compare_verified(reader, record.held - record.unverified)
