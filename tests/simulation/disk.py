@@ -39,7 +39,8 @@ _MEETS = {
     errno.EIO: _CHANGES | {"open", "read"},
 }
 _BEGAN_NS, _TICK_NS = 1_715_776_180_000_000_000, 1_000_000  # of the times at which files change
-_HALF_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_LATE = frozenset({"sync"})
+LATE_ERRORS = _HALF_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _SAID_BY_SQLITE = {
     errno.ENOSPC: "database or disk is full",
     errno.EDQUOT: "database or disk is full",
@@ -63,7 +64,8 @@ class _Opened:
 class SimulatedDisk(Disk):
     """The disk under one data directory.
 
-    `error` is what calls fail with while it is set, those that can: a share of them, and no more than so many.
+    `error` is what calls fail with while it is set, those that can: a share of them, and no more than so many. With
+    `late_errors`, writes go well and syncs fail: a real disk often says no sooner what became of them.
     """
 
     def __init__(self, directory: Path, dice: Random, memory: Path | None = None) -> None:
@@ -73,6 +75,7 @@ class SimulatedDisk(Disk):
         self.error: int | None = None
         self.error_share = 1.0
         self.errors_left: int | None = None
+        self.late_errors = False
         self.errors = 0  # that were met
         self.states = Counter[str]()  # after power cuts: what became of files and names
         self.on_change: Callable[[], None] = lambda: None  # called after each call that has changed something
@@ -250,7 +253,8 @@ class SimulatedDisk(Disk):
     @property
     def refuses(self) -> bool:
         """Whether nothing can be written at the moment."""
-        return self.error is not None and self.error_share == 1.0 and self.errors_left is None
+        always = self.error_share == 1.0 and self.errors_left is None and not self.late_errors
+        return self.error is not None and always
 
     def certain(self, name: str) -> list[bytes]:
         """What a file holds for certain if the power fails now, whichever file its name stands for then."""
@@ -274,7 +278,8 @@ class SimulatedDisk(Disk):
     def _meet(self, what: str, *, covered: bool) -> None:
         """Raises what a call of this kind meets. What is elsewhere lacks descriptors alone."""
         self._expect_life()
-        if self.error is None or what not in _MEETS.get(self.error, _CHANGES):
+        meets = _LATE if self.late_errors else _MEETS.get(self.error or 0, _CHANGES)
+        if self.error is None or what not in meets:
             return
         if self.errors_left == 0 or not (covered or self.error == errno.EMFILE):
             return

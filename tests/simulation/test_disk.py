@@ -200,6 +200,15 @@ def test_an_error_meets_the_calls_that_a_disk_fails(
     assert disk.errors
 
 
+def test_a_late_error_is_met_by_syncs_alone(tmp_path: Path) -> None:
+    disk, root = next(disks(tmp_path, 1))
+    disk.error, disk.late_errors = errno.ENOSPC, True
+    put(disk, root / "file", _NEW)
+    with pytest.raises(OSError, match="No space left"):
+        sync(disk, root / "file")
+    assert not disk.refuses
+
+
 def test_what_a_failed_sync_has_lost_no_later_one_brings_back(tmp_path: Path) -> None:
     lost = 0
     for disk, root in disks(tmp_path, 50):

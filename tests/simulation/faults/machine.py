@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from collector.core.candle import MINUTE_MS
-from tests.simulation.disk import ERRORS
+from tests.simulation.disk import ERRORS, LATE_ERRORS
 from tests.simulation.faults.kind import Kind, growth, last
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ async def _disk_error(world: "World", dice: Random, for_s: float) -> bool:
     """In all calls that may meet it or in some, all the while or a few times: an error that passes is the worst."""
     met, disk = growth(lambda: world.disk.errors), world.disk
     disk.error_share, disk.errors_left = dice.choice((1.0, 1.0, 0.5, 0.1)), dice.choice((None, None, 1, 3))
-    with world.disk_error.at(dice.choice(ERRORS) if dice.random() < 0.5 else errno.ENOSPC):
+    error = dice.choice(ERRORS) if dice.random() < 0.5 else errno.ENOSPC
+    disk.late_errors = error in LATE_ERRORS and dice.random() < 0.3
+    with world.disk_error.at(error):
         return await last(for_s, met)
 
 
