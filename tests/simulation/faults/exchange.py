@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
+from collector.core.candle import DAY_MS
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.faults.together import Fields, count_of
 
@@ -120,6 +121,35 @@ REST = _kinds(
 )
 
 
+_LIE_S = 120  # within which somebody asks, and all is done that goes by the time
+
+
+async def _future_time(world: "World", dice: Random, for_s: float) -> bool:
+    """Many answers name a time far ahead, or a single one, which nobody may believe."""
+    if dice.random() < 0.5 and world.alone_for(0) and world.process.lives_for(_LIE_S):
+        return await _one_lie(world)
+    return await REST["future time"].act(world, dice, for_s)
+
+
+async def _one_lie(world: "World") -> bool:
+    made = growth(lambda: count_of(world.box, ("future_time",)))
+    with world.wrong.making({"future_time": 1.0, "times": 1}):
+        for second in range(1, _LIE_S):
+            await trio.sleep(1)
+            if not (world.alone_for(second) and world.process.lives_for(_LIE_S)):
+                break
+            if moved := _wanted_of_the_future(world):
+                world.report.wrong.append(f"one wrong time has moved what is wanted: {moved[0]}")
+                break
+    return made()
+
+
+def _wanted_of_the_future(world: "World") -> list[str]:
+    wanted = [(series, record.wanted) for series, record in world.process.coverage or () if record.wanted]
+    late_ms = world.box.clock.now_ms() + DAY_MS
+    return [f"{series} up to {each.bounds.end_ms}" for series, each in wanted if each.bounds.end_ms > late_ms]
+
+
 async def _ban(world: "World", dice: Random, for_s: float) -> bool:
     """One ban: those who ask again before its end are counted."""
     made = growth(lambda: count_of(world.box, ("rate_ban",)))
@@ -157,5 +187,6 @@ KINDS = (
         "ban": Kind(_ban),
         "REST lags": Kind(_lag, needs_repair=True),
         "wrong while REST lags": Kind(_wrong_while_rest_lags),
+        "future time": Kind(_future_time),  # in the place of what it widens
     }
 )
