@@ -1,6 +1,7 @@
 """What people do to files: their own are edited, and those of the collector deleted or damaged."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.text import moment_text
+from collector.sandbox.rest.answers import TIME
 from collector.storage.data_directory import OWN
 from tests.simulation.faults.kind import Kind
 from tests.simulation.faults.people import done, repair_files
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _OF_A_BAN = "ban"  # whose end nobody else knows after a power cut
+_OPENED_S = 60.0  # after which a start has asked in vain, and opened its files
 _AHEAD_MS = 12 * 3_600_000  # of the exchange's time, however long a start takes
 
 
@@ -157,8 +160,9 @@ async def _overwritten(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _future_rows(world: "World", dice: Random, for_s: float) -> bool:
-    """Somebody adds rows of candles that have not begun, before a start."""
+    """Somebody adds rows of candles that have not begun, before a start, which perhaps nobody tells the time."""
     added: list[Series] = []
+    silence = world.wrong.making({"dropped": 1.0, "paths": (TIME,)}) if dice.random() < 0.3 else None
 
     async def add() -> None:
         await trio.lowlevel.checkpoint()
@@ -174,8 +178,11 @@ async def _future_rows(world: "World", dice: Random, for_s: float) -> bool:
             world.witness.edited(series, lines)
             added.append(series)
 
-    while not added and await done(world, add):
-        pass
+    with silence or nullcontext():
+        while not added and await done(world, add):
+            pass
+        if silence:
+            await world.process.up(_OPENED_S)
     return bool(added)
 
 
