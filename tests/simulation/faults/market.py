@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from collector.core.candle import DAY_MS, Series, timeframe
+from collector.core.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.sandbox import Maintenance
 from collector.sandbox.faults import Hole
 from collector.sandbox.rest.answers import STATUS
@@ -82,11 +82,15 @@ async def _list_in_pages(world: "World", dice: Random, for_s: float) -> bool:
 
 
 async def _symbols_closed(world: "World", dice: Random, for_s: float) -> bool:
-    """One symbol or all of them seem to trade no more, and then trade again."""
+    """One symbol or all of them seem to trade no more, or do not for a while, and then trade again."""
     closed = dice.choice((world.settings.symbols, (dice.choice(world.settings.symbols),)))
-    shown = growth(lambda: count_of(world.box, ("closed",)))
+    shown, for_s = growth(lambda: count_of(world.box, ("closed",))), max(for_s, _DELISTED_S)
+    if dice.random() < 0.5:
+        begin_ms = _now_ms(world) // MINUTE_MS * MINUTE_MS + MINUTE_MS
+        end_ms = begin_ms + int(for_s * 1000)
+        world.wrong.keep({"holes": tuple(Hole(each, None, begin_ms, end_ms) for each in closed)})
     with world.wrong.making({"closed": closed}):
-        return await last(max(for_s, _DELISTED_S), shown)
+        return await last(for_s, shown)
 
 
 # History that is late, or short for a while.
