@@ -55,7 +55,7 @@ PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit"}
 PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "enum", "functools", "heapq"}
-PURE_MAY_USE |= {"ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "typing", "urllib"}
+PURE_MAY_USE |= {"ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "struct", "typing", "urllib"}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 # Where a library may be imported: folders or modules.

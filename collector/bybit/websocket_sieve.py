@@ -26,10 +26,12 @@ Pure.
 """
 
 from enum import Enum, auto
+from struct import Struct
 
 import attrs
 
-_PUSH = b"\x81\x7e"
+_PUSH = 0x817E
+_HEADER = Struct(">HH").unpack_from
 _TOPIC, _TRUE = b'"topic"', b"true"
 _FINAL, _CONTROL = 0x80, 0x08  # in the first byte of a frame
 _LENGTH, _SHORT = 0x7F, 125  # in the second byte; lengths up to 125 stand for themselves
@@ -116,10 +118,17 @@ class Sieve:
     def _take_out(self, data: bytes, at: int, pushes: Pushes) -> int:
         """Takes out the pushes that stand here, one behind the other; where they end."""
         size, true_at = 0 if self._fragmented else len(data), self._true_at
-        while at + 4 <= size and data.startswith(_PUSH, at):
-            begin, end = at + 4, at + 4 + (data[at + 2] << 8 | data[at + 3])
+        while (begin := at + 4) <= size:
+            head, length = _HEADER(data, at)
+            end = begin + length
             text = data[begin:end]
-            if end > size or end - begin <= _SHORT or not text.isascii() or _TOPIC not in text:
+            if (
+                head != _PUSH
+                or end > size
+                or length <= _SHORT
+                or not text.isascii()
+                or not (data.startswith(_TOPIC, begin + 1) or _TOPIC in text)
+            ):
                 break
             if true_at < begin:
                 true_at = data.find(_TRUE, begin) % _NOWHERE
@@ -143,7 +152,7 @@ class Sieve:
             return at
         if length > _SHORT:
             length = int.from_bytes(data[at + 2 : begin])
-        if head == _PUSH and begin + length > len(data):
+        if int.from_bytes(head) == _PUSH and begin + length > len(data):
             return at
         if not first & _CONTROL:
             self._fragmented = not first & _FINAL

@@ -18,7 +18,11 @@ from collector.machine.network import Network
 
 _PORTS = {"ws": 80, "wss": 443}
 _CHUNK = 4096
-_MUCH = 1 << 18  # each receiving has a cost, however much has come
+# Pushes come one by one, and to receive one costs about as much as to receive dozens. So, unless much comes, what has
+# come is looked at every now and then.
+_PAUSE_S = 0.02
+_LITTLE = 1 << 14
+_MUCH = 1 << 18
 
 Wire = trio.abc.Stream  # of bytes, or of TLS, which may be spoken inside of TLS
 
@@ -28,23 +32,49 @@ class ProxyFailed(Exception):
 
 
 @attrs.define(eq=False)
-class SiftedWire(trio.abc.Stream):
-    """A wire whose pushes are sent to a channel; the rest is received as ever.
-
-    Pushes are discarded once `is_closed` says that what comes is no longer heard, or their channel is closed.
-    """
+class _Layer(trio.abc.Stream):
+    """A wire over another."""
 
     _wire: Wire
-    _out: trio.MemorySendChannel[Pushes]
-    is_closed: Callable[[], bool] = lambda: False
-    _sieve: Sieve = attrs.field(factory=Sieve)
-    _sifted: deque[Sifted] = attrs.field(factory=deque)  # and yet to be handed on
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._wire.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._wire.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+
+@attrs.define(eq=False)
+class PausingWire(_Layer):
+    """A wire that gathers what comes for a moment whenever little has come.
+
+    It belongs below TLS, which hands on a record at a time.
+    """
+
+    _pauses: bool = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._pauses:
+            await trio.sleep(_PAUSE_S)
+        data = await self._wire.receive_some(max_bytes or _MUCH)
+        self._pauses = len(data) < _LITTLE
+        return data
+
+
+@attrs.define(eq=False)
+class SiftedWire(_Layer):
+    """A wire whose pushes are sent to a channel; the rest is received as ever.
+
+    Pushes are discarded once `is_closed` says that what comes is no longer heard, or their channel is closed.
+    """
+
+    _out: trio.MemorySendChannel[Pushes]
+    is_closed: Callable[[], bool] = lambda: False
+    _sieve: Sieve = attrs.field(factory=Sieve)
+    _sifted: deque[Sifted] = attrs.field(factory=deque)  # and yet to be handed on
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes that pass; to be called without a limit."""
@@ -61,9 +91,6 @@ class SiftedWire(trio.abc.Stream):
                 return self._sieve.rest()
             self._sifted.extend(self._sieve.sift(data))
 
-    async def aclose(self) -> None:
-        await self._wire.aclose()
-
 
 async def open_wire(url: str, network: Network) -> Wire:
     """A connection to the host of an address; the caller closes it.
@@ -76,14 +103,18 @@ async def open_wire(url: str, network: Network) -> Wire:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     proxy = proxy_for(url, os.environ)
-    plain: Wire = await _tunnel(network, proxy, host, port) if proxy else await network.connect(host, port)
+    plain: Wire = await _tunnel(network, proxy, host, port) if proxy else await _connect(network, host, port)
     return await _speak_tls(plain, host) if parts.scheme == "wss" else plain
+
+
+async def _connect(network: Network, host: str, port: int) -> Wire:
+    return PausingWire(await network.connect(host, port))
 
 
 async def _tunnel(network: Network, proxy: Proxy, host: str, port: int) -> Wire:
     """Has a proxy connect us to a host."""
     try:
-        plain = await network.connect(proxy.host, proxy.port)
+        plain = await _connect(network, proxy.host, proxy.port)
     except OSError as error:
         raise ProxyFailed(f"the proxy {proxy.url} cannot be reached") from error
     stream = await _speak_tls(plain, proxy.host) if proxy.secure else plain
