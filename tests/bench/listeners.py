@@ -65,6 +65,49 @@ async def _trio_websocket(audience: Audience, plan: Plan, take: Callable[[str], 
     return results
 
 
+def floor(audience: Audience, plan: Plan) -> Results:
+    """No library: whoever does less than this does not know how many pushes have come."""
+    import trio
+
+    async def main() -> Results:
+        tally = Tally()
+        async with trio.open_nursery() as nursery:
+            for topics in audience.groups:
+                nursery.start_soon(_step, await _subscribed(audience.url, topics), tally)
+            results = await rehearse(audience, plan, tally, trio.sleep, trio.Event)
+            nursery.cancel_scope.cancel()
+        return results
+
+    return trio.run(main)
+
+
+async def _subscribed(url: str, topics: Sequence[str]) -> Any:
+    """A socket behind its handshake and the answer to its subscription."""
+    import trio
+
+    host, _, path = url.removeprefix("ws://").partition("/")
+    stream = await trio.open_tcp_stream("127.0.0.1", int(host.partition(":")[2]))
+    asked = f"GET /{path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    await stream.send_all(f"{asked}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode())
+    await stream.receive_some()
+    text = subscription(topics).encode()
+    await stream.send_all(b"\x81\xfe" + len(text).to_bytes(2) + bytes(4) + text)
+    await stream.receive_some()
+    return stream
+
+
+async def _step(stream: Any, tally: Tally) -> None:
+    """From push to push, all of which have a length in two bytes."""
+    held = b""
+    while data := held + await stream.receive_some(1 << 18):
+        at, count = 0, 0
+        while at + 4 <= len(data) and (end := at + 4 + (data[at + 2] << 8 | data[at + 3])) <= len(data):
+            at, count = end, count + 1
+        held = data[at:]
+        if count:
+            tally.add(count)
+
+
 def websockets(audience: Audience, plan: Plan) -> Results:
     """The asyncio client, decoding with msgspec."""
 
