@@ -200,16 +200,17 @@ def update_gaps(
     result = [gap.cut_to(part) for gap, part in _with_gaps(met, spans - asked)]
     result += [change(gap, part) for gap, part in _with_gaps(met, spans & still_missing)]
     result += [change(None, part) for part in still_missing - spans]
-    return (*gaps[: at.start], *_joined(sorted(result, key=_start)), *gaps[at.stop :])
+    return gaps[: at.start] + tuple(_joined(sorted(result, key=_start))) + gaps[at.stop :]
 
 
 def without(gaps: tuple[Gap, ...], spans: Spans) -> tuple[Gap, ...]:
     """The gaps outside of spans."""
     at = _meeting(gaps, spans) if spans else slice(0, 0)
-    if not (met := gaps[at]):
+    met = gaps[at]
+    before = Spans(tuple(gap.span for gap in met))
+    if (rest := before - spans) == before:
         return gaps
-    rest = Spans(tuple(gap.span for gap in met)) - spans
-    return (*gaps[: at.start], *(gap.cut_to(part) for gap, part in _with_gaps(met, rest)), *gaps[at.stop :])
+    return gaps[: at.start] + tuple(gap.cut_to(part) for gap, part in _with_gaps(met, rest)) + gaps[at.stop :]
 
 
 def spans_met(gaps: tuple[Gap, ...], spans: Spans) -> Spans:

@@ -196,7 +196,8 @@ class SeriesCoverage:
             now_ms: the exchange's time of the answer.
             invalid_rows: rows of the exchange that are no candles.
         """
-        self._take_held(self.held | covered)
+        if new := covered - self.held:
+            self._take_held(self.held | new, new)
         still_missing = (asked - self.held) & self.wanted
         if self.gaps or still_missing:
             young_from_ms, due = self.timeframe.floor(now_ms - LAG_MS), asked - self._lapsed(asked)
@@ -226,15 +227,14 @@ class SeriesCoverage:
     def hold(self, covered: Spans) -> None:
         """Takes what the file holds after it was read, trimmed or set aside."""
         self.verification.keep(covered)
-        self._take_held(covered)
+        self._take_held(covered, covered - self.held)
 
-    def _take_held(self, held: Spans) -> None:
+    def _take_held(self, held: Spans, new: Spans) -> None:
         """Drops the gaps of what is newly held, and a listing date that it refutes."""
         before, self.held = self.held, held
         if self.gaps and held and (not before or held[0].start_ms < before[0].start_ms):
             self.gaps = listing_dates.without_refuted(self.gaps, held)
-        if self.gaps:
-            self.gaps = without(self.gaps, held - before)
+        self.gaps = without(self.gaps, new)
 
     def mark_unverified(self, covered: Spans) -> None:
         """Has held candles verified by REST."""

@@ -79,7 +79,7 @@ class Spans:
         if len(ours) < len(theirs):
             ours, theirs = theirs, ours
         at = meeting(ours, Span(theirs[0].start_ms - 1, theirs[-1].end_ms + 1))  # neighbours join
-        return Spans((*ours[: at.start], *_normal(sorted(ours[at] + theirs, key=_start)), *ours[at.stop :]))
+        return Spans(ours[: at.start] + tuple(_normal(sorted(ours[at] + theirs, key=_start))) + ours[at.stop :])
 
     def __sub__(self, other: "Spans") -> "Spans":
         ours, theirs = self._spans, other._spans
@@ -89,7 +89,7 @@ class Spans:
         if at.start == at.stop:
             return self
         removed = theirs[meeting(theirs, Span(ours[at.start].start_ms, ours[at.stop - 1].end_ms))]
-        return Spans((*ours[: at.start], *_difference(ours[at], removed), *ours[at.stop :]))
+        return Spans(ours[: at.start] + tuple(_difference(*_unlike(ours[at], removed))) + ours[at.stop :])
 
     def __and__(self, other: "Spans") -> "Spans":
         ours, theirs = self._spans, other._spans
@@ -142,14 +142,32 @@ def _normal(spans: Iterable[Span]) -> Iterator[Span]:
         yield current
 
 
+def _unlike(ours: tuple[Span, ...], theirs: tuple[Span, ...]) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """Both without the spans that they begin and end with alike: all but a few, of a large set before and after."""
+    first = _alike(ours, theirs)
+    ours, theirs = ours[first:], theirs[first:]
+    last = _alike(ours[::-1], theirs[::-1])
+    return ours[: len(ours) - last], theirs[: len(theirs) - last]
+
+
+def _alike(ours: tuple[Span, ...], theirs: tuple[Span, ...]) -> int:
+    """How many spans at the start are the same, found by halving: tuples compare fast."""
+    sure, most = 0, min(len(ours), len(theirs))
+    while sure < most:
+        middle = (sure + most + 1) // 2
+        if ours[sure:middle] == theirs[sure:middle]:
+            sure = middle
+        else:
+            most = middle - 1
+    return sure
+
+
 def _difference(kept: tuple[Span, ...], removed: tuple[Span, ...]) -> Iterator[Span]:
     at = 0
     for span in kept:
         start = span.start_ms
         while at < len(removed) and removed[at].end_ms <= start:
             at += 1
-        if at < len(removed) and removed[at] is span:  # much of two sets may be the very same
-            continue
         ahead = at
         while ahead < len(removed) and removed[ahead].start_ms < span.end_ms:
             if removed[ahead].start_ms > start:

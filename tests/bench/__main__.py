@@ -5,13 +5,14 @@ import argparse
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
-    from tests.bench import check, feeder, files, history, rate, simulation, stream
+    from tests.bench import check, feeder, files, growth, history, rate, simulation, stream
 
     benchmarks = {
         "history": history.run,
         "rate": rate.run,
         "files": files.run,
         "check": check.run,
+        "growth": growth.run,
         "stream": stream.run,
         "feeder": feeder.run,
         "simulation": simulation.run,

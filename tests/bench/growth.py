@@ -1,0 +1,173 @@
+"""What one thing costs among few and among many: an answer, a look, a request for holes.
+
+Each row is the larger case beside the smaller one in the same run. A cost that follows the work has a ratio of one.
+"""
+
+import gc
+import time
+from functools import partial
+
+import trio
+
+from collector.bybit.clock import Clock
+from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series
+from collector.core.coverage import CoverageIndex
+from collector.core.events import Confirmed
+from collector.core.missing import InvalidRow
+from collector.core.planning import PAGE, windows
+from collector.core.rows import Rows
+from collector.core.series_coverage import SeriesCoverage
+from collector.core.spans import Span, Spans
+from collector.pipeline.reconcile import Reconciler
+from collector.pipeline.reorder_buffer import ReorderBuffer
+from collector.settings.settings import Settings
+from tests.bench.measure import Case, Work, in_turn
+from tests.bench.table import aim, duration, show
+
+_MINUTES = TIMEFRAMES["1"]
+_FIRST_MS = 1_700_006_400_000  # 2023-11-15 00:00:00
+_FEW, _MARKET = 100, 5_310  # series
+_PAGES, _MORE_PAGES = 10, 160
+_EVERY = 4  # of the candles is left out, and as many are invalid
+_AIMS, _STALL_AIM_MS = {"a candle that waits": 1.5, "two answers to a page of holes": 3.0}, 20.0
+
+
+def run(_pages: int, rounds: int) -> None:
+    """A good number: many cost what few do, and holes no more requests than the pages they lie in."""
+    gc.set_threshold(50_000, 20, 50)  # as the command line does
+    counts = {"a candle that waits": (_FEW, _MARKET), "two answers to a page of holes": (_PAGES, _MORE_PAGES)}
+    cases: dict[str, Case] = {}
+    for name, prepare in (("a candle that waits", _waiting), ("two answers to a page of holes", _answers)):
+        cases |= {f"{name} {count}": partial(prepare, count) for count in counts[name]}
+    taken = in_turn(cases, rounds)
+    each = {name: [taken[f"{name} {count}"] / count for count in counts[name]] for name in counts}
+    requests, candles, pages = _requests(_MORE_PAGES)
+    stall_s, look_s = min(_look(_MARKET) for _ in range(rounds))
+    show(
+        "Growth: what one costs among few and among many",
+        ["", "few", "each", "many", "each", "many : few"],
+        [
+            (name, f"{few:,}", duration(one), f"{many:,}", duration(other), f"{other / one:.2f}")
+            for name, (few, many) in counts.items()
+            for one, other in [each[name]]
+        ],
+        [
+            *(aim(f"{name}, many : few", other / one, at_most=_AIMS[name]) for name, (one, other) in each.items()),
+            f"{candles:,} candles in holes among as many invalid rows: {requests:,} requests; floor: {pages:,} pages",
+            aim("requests for holes : pages they lie in", requests / pages, at_most=1),
+            f"a look at {_MARKET:,} series that all lack something: {duration(look_s)}",
+            aim("the longest while in it without another task, in ms", stall_s * 1000, at_most=_STALL_AIM_MS),
+            aim("that while : the look", stall_s / look_s, at_most=0.1),
+        ],
+    )
+
+
+def _waiting(count: int) -> Work:
+    """Each of these series gets a candle while a page before it is fetched."""
+    coverage, every_series = CoverageIndex(), _series(count)
+    for series in every_series:
+        coverage.want(series, _span_of(0, PAGE))
+        coverage.ask(series, _span_of(0, PAGE - 1))
+    buffer, candle = ReorderBuffer(coverage), _span_of(PAGE - 1, PAGE)
+
+    def work() -> None:
+        for series in every_series:
+            buffer.add(Confirmed(series, candle[0], Rows(b"x" * 90, candle), 0), 0.0)
+            assert not buffer.take_ready(series, _FIRST_MS, 0.0)
+
+    return work
+
+
+def _answers(pages: int) -> Work:
+    """So many pages are answered twice; of each some candles are left out."""
+    record = SeriesCoverage(_MINUTES)
+    record.want(_span_of(0, pages * PAGE))
+
+    def work() -> None:
+        for _ in range(2):
+            _answer_all(record, pages)
+
+    return work
+
+
+def _answer_all(record: SeriesCoverage, pages: int) -> None:
+    held = record.held
+    for window in windows(_MINUTES, record.wanted):
+        left_out, invalid = _lacking(window, 0), _lacking(window, _EVERY // 2)
+        rows = Spans((window,)) - Spans(left_out) - Spans(invalid)
+        held |= rows
+        record.hold(held)
+        record.answer(Spans((window,)), rows, _now_ms(pages), [InvalidRow(each, "x") for each in invalid])
+
+
+def _requests(pages: int) -> tuple[int, int, int]:
+    """What is asked for the second time: requests, candles, and the pages that these lie in."""
+    record = SeriesCoverage(_MINUTES)
+    record.want(_span_of(0, pages * PAGE))
+    _answer_all(record, pages)
+    due = record.due(_now_ms(pages))
+    return (
+        len(
+            [*windows(_MINUTES, record.requests(due, _now_ms(pages)))],
+        ),
+        len(due),
+        pages,
+    )
+
+
+def _look(count: int) -> tuple[float, float]:
+    """The longest step of a look at so many series, and all of it, in seconds."""
+    steps, coverage, clock = _Steps(), CoverageIndex(), Clock()
+    now_ms = _FIRST_MS + 30 * DAY_MS
+
+    async def server_time() -> int:
+        await trio.lowlevel.checkpoint()
+        return now_ms
+
+    def fetch(series: Series, spans: Spans) -> None:
+        coverage.ask(series, spans)
+        if series == every_series[-1]:
+            scope.cancel()
+
+    every_series, scope = _series(count), trio.CancelScope()
+    reconciler = Reconciler(Settings(days_to_fetch=1), every_series, coverage, clock, server_time, fetch, 0)
+
+    async def look() -> None:
+        clock.observe(now_ms)
+        with scope:
+            await reconciler.reconcile()
+
+    began_s = time.perf_counter()
+    trio.run(look, instruments=[steps])
+    return steps.longest_s, time.perf_counter() - began_s
+
+
+class _Steps(trio.abc.Instrument):
+    """How long a task runs before another may."""
+
+    longest_s = 0.0
+    _since_s = 0.0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._since_s = time.perf_counter()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.longest_s = max(self.longest_s, time.perf_counter() - self._since_s)
+
+
+def _series(count: int) -> list[Series]:
+    return [Series(f"C{number}USDT", _MINUTES) for number in range(count)]
+
+
+def _span_of(first: int, behind: int) -> Spans:
+    return Spans.between(_FIRST_MS + first * MINUTE_MS, _FIRST_MS + behind * MINUTE_MS)
+
+
+def _lacking(window: Span, place: int) -> tuple[Span, ...]:
+    """Every fourth candle of a window, from a place on."""
+    opens = range(window.start_ms + place * MINUTE_MS, window.end_ms, _EVERY * MINUTE_MS)
+    return tuple(Span(open_ms, open_ms + MINUTE_MS) for open_ms in opens)
+
+
+def _now_ms(pages: int) -> int:
+    return _FIRST_MS + pages * PAGE * MINUTE_MS + DAY_MS
