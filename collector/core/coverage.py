@@ -70,9 +70,9 @@ class CoverageIndex:
 
         Under the limit, newer candles have taken its place.
         """
-        wanted = self[series].wanted
-        if wanted and wanted[0].start_ms < before_ms:
-            self.want(series, wanted.within(before_ms, wanted.bounds.end_ms))
+        record = self[series]
+        if record.wanted and record.want_within(before_ms, record.wanted.bounds.end_ms):
+            self.outdated.add(series)
 
     def skip(self, series: Series, why: str) -> None:
         """Stops fetching a series whose file is unwritable.
@@ -172,3 +172,11 @@ class CoverageIndex:
         """Has what the exchange lacked asked for at once."""
         for series in every_series:
             self[series].expire_claims()
+
+    def drop_future_timestamps(self, series: Series, now_ms: int) -> None:
+        """Makes gaps dated later than now due, and stops wanting what closes later: the clock was wrong then.
+
+        It concerns every series on record: the latest candle wanted of any tells a reader what time it was.
+        """
+        if self[series].drop_future_timestamps(now_ms):
+            self.outdated.add(series)

@@ -275,6 +275,11 @@ def lacking(gaps: Iterable[Gap]) -> Spans:
     return Spans.of(*(gap.span for gap in gaps if gap.state in _LACKING))
 
 
+def settled(gaps: Iterable[Gap]) -> Spans:
+    """What the exchange was asked for and lacks."""
+    return Spans.of(*(gap.span for gap in gaps if gap.state in SETTLED))
+
+
 def still_wanted(gaps: tuple[Gap, ...], wanted: Spans, held: Spans) -> tuple[Gap, ...]:
     """The gaps within what is wanted.
 

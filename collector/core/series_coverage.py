@@ -44,7 +44,6 @@ from collector.core import listing_dates
 from collector.core.candle import Timeframe
 from collector.core.missing import (
     LAG_MS,
-    SETTLED,
     Gap,
     InvalidRow,
     State,
@@ -120,10 +119,7 @@ class SeriesCoverage:
         return next_due_ms(self.gaps, now_ms) if self.gaps else None
 
     def fillable(self, start_ms: int, end_ms: int, staged: Spans) -> Spans:
-        """The candles between two instants that are still going to be fetched.
-
-        They are wanted, unstaged, and in no gap.
-        """
+        """The candles between two instants that are still going to be fetched: wanted, unstaged, and in no gap."""
         if not self.wanted:
             return NOTHING
         between = Spans.between(max(start_ms, self.wanted[0].start_ms), end_ms) - staged
@@ -142,20 +138,13 @@ class SeriesCoverage:
         pending = (Gap(span, State.PENDING, 0, 0, why) for span in never_asked)
         return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span.start_ms))
 
-    def settled(self) -> Spans:
-        """What the exchange was asked for and lacks."""
-        return Spans.of(*(gap.span for gap in self.gaps if gap.state in SETTLED))
-
     def listing_unknown(self, start_ms: int) -> bool:
         """Whether the series may begin after `start_ms`."""
         return listing_dates.is_unknown(start_ms, self.listed_ms, self.gaps, self.held)
 
     @property
     def listing_ms(self) -> int | None:
-        """The listing date on record.
-
-        None if the exchange was never asked, or has all that is wanted.
-        """
+        """The listing date on record; None if the exchange was never asked, or has all that is wanted."""
         return listing_dates.claimed_ms(self.gaps)
 
     # Transitions.
@@ -169,11 +158,13 @@ class SeriesCoverage:
         span |= self.quarantined
         if self.wanted and any(gap.state is State.DELISTED for gap in self.gaps):
             span = self.wanted | span.within(0, self.wanted.bounds.end_ms)
-        ends_earlier = bool(self.wanted) and (not span or span.bounds.end_ms < self.wanted.bounds.end_ms)
-        self.wanted = span
-        if self.gaps:
-            self.gaps = still_wanted(self.gaps, span, self.held)
-        return ends_earlier
+        return self._want_only(span)
+
+    def want_within(self, start_ms: int, end_ms: int) -> bool:
+        """Drops what is wanted outside these instants, also of an ended series; returns as `want` does."""
+        if not self.wanted or (start_ms <= self.wanted[0].start_ms and self.wanted[-1].end_ms <= end_ms):
+            return False
+        return self._want_only(self.wanted.within(start_ms, end_ms) | self.quarantined)
 
     def start_fetch(self, spans: Spans) -> int:
         """Hands spans to the history pool; returns how many candles are newly in flight."""
@@ -216,10 +207,7 @@ class SeriesCoverage:
         return lacking(gaps_met(self.gaps, asked)) - self.wanted - self.held
 
     def confirm(self, candle: Spans, held: Spans) -> None:
-        """Takes a written candle of the stream.
-
-        `held` is what the file holds with it.
-        """
+        """Takes a written candle of the stream; `held` is what the file holds with it."""
         self.held = held
         self.verification.unverified |= candle
         self.gaps = without(self.gaps, candle)
@@ -241,10 +229,7 @@ class SeriesCoverage:
         self.verification.unverified |= covered
 
     def recheck(self, since_ms: int) -> None:
-        """Has everything confirmed since an instant verified at once.
-
-        The candle in which the instant lies is included.
-        """
+        """Has everything confirmed since an instant verified at once, the candle around it included."""
         if self.unverified:
             self.verification.recheck(self.timeframe.floor(since_ms))
 
@@ -277,7 +262,15 @@ class SeriesCoverage:
         """Has what the exchange lacked asked for at once."""
         self.gaps = tuple(map(expired, self.gaps))
 
-    def drop_future_timestamps(self, now_ms: int) -> None:
-        """Makes gaps dated later than now due: the clock was wrong then."""
+    def drop_future_timestamps(self, now_ms: int) -> bool:
+        """Makes gaps dated later than now due, and drops what closes later; returns as `want` does."""
         self.gaps = without_future_attempts(self.gaps, now_ms)
         self.verification.drop_future_timestamps(now_ms)
+        return self.want_within(0, self.timeframe.floor(now_ms))
+
+    def _want_only(self, span: Spans) -> bool:
+        ends_earlier = bool(self.wanted) and (not span or span.bounds.end_ms < self.wanted.bounds.end_ms)
+        self.wanted = span
+        if self.gaps:
+            self.gaps = still_wanted(self.gaps, span, self.held)
+        return ends_earlier

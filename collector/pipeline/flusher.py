@@ -95,12 +95,8 @@ class Flusher:
             await self._sync(unsynced)
         await self._files.thread.run("saving", self._ledger.path, partial(self._save_some, every_series))
         self._queue.mark_saved(every_series)
-        self.mark_unsaved(
-            sorted(self._coverage.outdated)
-        )  # a clock was set back: their next candle may be a month away
+        self.mark_unsaved(sorted(self._coverage.outdated))  # the clock went back: their next candle may be far away
         self._coverage.outdated.clear()
 
     def _save_some(self, every_series: Sequence[Series]) -> None:
-        checkpoints = {series: self._files[series].checkpoint() for series in every_series if series in self._files}
-        alone = dict.fromkeys(series for series in every_series if series in self._coverage.skipped)
-        self._ledger.save(self._coverage, checkpoints | alone)
+        self._ledger.save(self._coverage, {series: self._files.checkpoint(series) for series in every_series})

@@ -18,6 +18,7 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.missing import settled
 from collector.core.planning import NEWEST
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted, moment_text
@@ -63,6 +64,12 @@ class OpenFiles:
 
     def __iter__(self) -> Iterator[Series]:
         return iter(self._files)
+
+    def checkpoint(self, series: Series) -> Checkpoint | None:
+        """What the ledger is to say of a file: as it is now or, of one that was not opened, as the ledger has it."""
+        if file := self._files.get(series):
+            return file.checkpoint()
+        return None if series in self._coverage.skipped else self._checkpoints.get(series)
 
     async def open_file(self, series: Series) -> None:
         """Opens the file of a series and records what it holds.
@@ -124,13 +131,13 @@ class OpenFiles:
         extents = {piece: _extent(file, piece) for piece in file.pieces}
         if file.keep is None:  # with a limit, only the newest are wanted
             self._coverage.want_quarantined(series, Spans.of(*extents.values()))
-        settled = self._coverage[series].settled()
-        if any(piece.covered & settled - file.held for piece in file.pieces):
-            await self.thread.run("putting back", file.path, partial(_put_back, file, settled))
+        lacking = settled(self._coverage[series].gaps)
+        if any(piece.covered & lacking - file.held for piece in file.pieces):
+            await self.thread.run("putting back", file.path, partial(_put_back, file, lacking))
             self.mark_changed(series)
             self.update_coverage(series)
         for piece, span in extents.items():
-            if not Spans((span,)) - file.held - settled:
+            if not Spans((span,)) - file.held - lacking:
                 await self.thread.run("putting back", piece.path, partial(self.store.finish, file, piece))
 
     async def _opened(self, series: Series) -> SeriesFile:

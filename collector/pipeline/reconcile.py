@@ -7,7 +7,7 @@ never sees a candle. A market has thousands of series, so a look takes some of t
 in between.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import attrs
 import trio
@@ -124,12 +124,13 @@ class Reconciler:
         """The exchange's time, once the candles closed by it have settled."""
         now_ms = await self._server_time()
         await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
-        await self._for_each(lambda series: self._coverage[series].drop_future_timestamps(now_ms))
+        drop = self._coverage.drop_future_timestamps
+        await self._for_each(lambda series: drop(series, now_ms), self._coverage.records)
         return now_ms
 
-    async def _for_each(self, look: Callable[[Series], None]) -> None:
-        """Looks at every series that is tracked now."""
-        for count, series in enumerate([*self._every_series], 1):
+    async def _for_each(self, look: Callable[[Series], None], every_series: Iterable[Series] = ()) -> None:
+        """Looks at these series, or at every one that is tracked now."""
+        for count, series in enumerate([*(every_series or self._every_series)], 1):
             look(series)
             if count % _AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()

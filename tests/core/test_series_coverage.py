@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.core.coverage import CoverageIndex
-from collector.core.missing import InvalidRow, State, neighbours_joined
+from collector.core.missing import InvalidRow, State, neighbours_joined, settled
 from collector.core.spans import NOTHING, Span, Spans
 from tests.support.coverage import ETH, HOUR, MINUTE, NOW, SECOND, left_out, minutes, span, states, wanting
 
@@ -245,7 +245,7 @@ def test_what_the_exchange_does_not_have_is_settled() -> None:
     coverage.answer(MINUTE, span(8, 9), NOTHING, NOW, [InvalidRow(span(8, 9), "low is not positive")])
     coverage.fail(MINUTE, span(12, 13), "HTTP 502", NOW)
     coverage.answer(MINUTE, span(14, 15), NOTHING, NOW)
-    assert coverage[MINUTE].settled() == minutes(0, 1) | minutes(3, 4) | minutes(8, 9)
+    assert settled(coverage[MINUTE].gaps) == minutes(0, 1) | minutes(3, 4) | minutes(8, 9)
 
 
 def test_a_row_that_is_no_candle_is_on_record_with_its_defect() -> None:
@@ -294,3 +294,35 @@ def test_a_delisted_series_of_which_nothing_came_is_delisted_as_a_whole() -> Non
     coverage.answer(MINUTE, span(0, 10), NOTHING, NOW)
     coverage.delist(["BTCUSDT"])
     assert states(coverage) == [(minutes(0, 10), State.DELISTED)]
+
+
+def test_the_limit_lets_go_of_old_candles_of_a_delisted_series_too() -> None:
+    coverage = wanting(0, 10)
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 8), NOW + 2 * DAY_MS)
+    coverage.delist(["BTCUSDT"])
+    coverage.stop_wanting(MINUTE, minutes(5, 10).bounds.start_ms)
+    assert coverage[MINUTE].wanted == minutes(5, 10)
+    coverage[MINUTE].hold(minutes(5, 8))
+    assert coverage.due(MINUTE, NOW + 2 * DAY_MS) == NOTHING
+    assert states(coverage) == [(minutes(8, 10), State.DELISTED)]
+
+
+def test_what_closes_later_than_now_is_wanted_of_no_series() -> None:
+    coverage, now_ms = wanting(0, 10), minutes(0, 6).bounds.end_ms + SECOND
+    coverage.want(ETH, minutes(0, 10))
+    coverage.fail(ETH, span(0, 10), "not closed yet by the exchange's clock", now_ms)
+    coverage.want(HOUR, Spans.between(NOW - 120 * MINUTE_MS, NOW - 60 * MINUTE_MS))
+    for series in (MINUTE, ETH, HOUR):
+        coverage.drop_future_timestamps(series, now_ms)
+    assert coverage[MINUTE].wanted == coverage[ETH].wanted == minutes(0, 6)
+    assert states(coverage, ETH) == [(minutes(0, 6), State.PENDING)]
+    assert coverage.outdated == {MINUTE, ETH}
+
+
+def test_the_future_of_a_delisted_series_is_dropped_too() -> None:
+    coverage = wanting(0, 10)
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 3), NOW + 2 * DAY_MS)
+    coverage.delist(["BTCUSDT"])
+    coverage.drop_future_timestamps(MINUTE, minutes(0, 6).bounds.end_ms)
+    assert coverage[MINUTE].wanted == minutes(0, 6)
+    assert states(coverage) == [(minutes(3, 6), State.DELISTED)]

@@ -129,10 +129,15 @@ def _due(world: "World", series: Series, now_ms: int) -> Spans:
 
 
 def _is_due(world: "World", series: Series) -> bool:
-    """Whether a candle of it has closed by now that is wanted: a week is longer than a day of history."""
-    return bool(_due(world, series, world.box.clock.now_ms() - _STORED_MS))
+    """Whether the exchange has a candle of it that is wanted and has closed by now."""
+    due = _due(world, series, world.box.clock.now_ms() - _STORED_MS)
+    name, bounds = series.timeframe.name, due.bounds if due else None
+    return bounds is not None and bool(
+        world.box.truth(series.symbol, name, bounds.start_ms, bounds.end_ms, header=False)
+    )
 
 
 def _said(checked: FileReport) -> str:
     record = checked.record()
-    return str({key: record[key] for key in ("file", "gap_count", "defects", "problem", "disagreement_count")})
+    said = {key: record[key] for key in ("file", "gap_count", "defects", "problem", "disagreement_count")}
+    return f"{said}, the first gap: {next(iter(record['gaps']), None)}"

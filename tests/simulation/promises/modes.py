@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.core.candle import MINUTE_MS, Series
-from collector.core.missing import SETTLED
+from collector.core.missing import SETTLED, settled
 from collector.core.rows import covered_spans
 from collector.core.series_coverage import SeriesCoverage
 from collector.storage.recovery import valid_rows
@@ -29,7 +29,7 @@ def pieces_of(directory: Path) -> dict[str, list[Path]]:
 def forgotten(series: Series, record: SeriesCoverage, pieces: list[Path]) -> Iterator[str]:
     """Candles that were taken out of an open file and that nobody wants back."""
     rows = {at for piece in pieces for at in valid_rows(series.timeframe, piece.read_bytes())}
-    known = record.held | record.wanted | record.settled()
+    known = record.held | record.wanted | settled(record.gaps)
     if lost := covered_spans(series.timeframe, sorted(rows)) - known:
         yield f"what was taken out of {series} is wanted by nobody: {list(lost)[:2]}"
 

@@ -226,8 +226,13 @@ class Witness:
         self.ask_for_gaps()
 
     def expect_progress(self, alone_s: float) -> None:
-        """What is streamed is in the files, after so long with one fault alone."""
-        if self.world.alone_for(alone_s) and self.world.process.lives_for(alone_s):
+        """What is streamed is in the files, after so long with one fault alone.
+
+        A start does not stream before the exchange has listed its symbols.
+        """
+        process = self.world.process
+        begun = process.report is not None and process.report().doing != "starting"
+        if begun and self.world.alone_for(alone_s) and process.lives_for(alone_s):
             self._say("progress", modes.standing(self.world))
 
     def judge(self) -> None:
