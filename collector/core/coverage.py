@@ -151,14 +151,16 @@ class CoverageIndex:
 
     def delist(self, symbols: Collection[str]) -> None:
         """Ends the series of symbols that trade no more."""
-        self.delisted.update(symbols)
+        symbols = frozenset(symbols)
+        self.delisted |= symbols
         for series, record in self.records.items():
             if series.symbol in symbols:
                 record.end_series()
 
     def relist(self, symbols: Collection[str]) -> None:
         """Makes the series of symbols that trade, perhaps again, open-ended."""
-        self.delisted.difference_update(symbols)
+        symbols = frozenset(symbols)
+        self.delisted -= symbols
         for series, record in self.records.items():
             if series.symbol in symbols and record.gaps:
                 record.reopen_series()
