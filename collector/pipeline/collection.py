@@ -75,11 +75,12 @@ class Collection:
         new = [each for each in series_of(self._settings, symbols) if each not in self._begun]
         self._begun.update(new)  # before anything is waited for: a change of the settings may come meanwhile
         if self._settings.limit_to_50_entries and not self._allow_trim:
-            for long, path, rows in too_long(self._store, new, {}):
+            long = {series: (path, rows) for series, path, rows in too_long(self._store, new, {})}
+            for path, rows in long.values():
                 log.warning(
                     "series left out, its file holds more than the limit would leave", file=path.name, rows=rows
                 )
-                new.remove(long)
+            new = [each for each in new if each not in long]
         await self._writer.open_files(new)
         if self._settings.mode == "live":
             self._coverage.want_nothing(new)
