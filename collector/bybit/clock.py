@@ -1,9 +1,11 @@
 """The exchange's time for the whole process: observed in responses and pushes, awaited by the reconciler.
 
-The exchange's time alone decides whether a candle is closed; the monotonic clock carries it on between observations.
+The exchange's time alone decides whether a candle is closed; a clock that only runs forward carries it on between
+observations, through a sleep of the machine too.
 """
 
 import math
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -16,8 +18,12 @@ _FAST_UNHEARD_S = 5.0  # a clock that runs faster than ours is asked again after
 
 @attrs.define(eq=False)
 class Clock:
-    """What the exchange last said about its time."""
+    """What the exchange last said about its time.
 
+    `elapsed_s` is our own clock in seconds, from an arbitrary start.
+    """
+
+    _elapsed_s: Callable[[], float] = trio.current_time
     _clock: ExchangeClock | None = None
     _news: trio.Event = attrs.field(factory=trio.Event)
     _set_back: int = 0  # how often
@@ -27,7 +33,7 @@ class Clock:
     @property
     def now_ms(self) -> int:
         """The exchange's time, carried on by ours; 0 before it said anything."""
-        return self._clock.now_ms(trio.current_time()) if self._clock else 0
+        return self._clock.now_ms(self._elapsed_s()) if self._clock else 0
 
     @property
     def newest_ms(self) -> int:
@@ -36,12 +42,12 @@ class Clock:
 
     def observe(self, exchange_ms: int) -> bool:
         """Observes a time in a response; False if it is too far from the last to be believed at once."""
-        self._observed_s = now_s = trio.current_time()
+        self._observed_s = now_s = self._elapsed_s()
         if self._clock is None:
             self._clock, self._drift = ExchangeClock.first_observed(exchange_ms, now_s), ClockDrift(exchange_ms, now_s)
             return True
         before_ms = self._clock.now_ms(now_s)
-        self._clock = self._clock.observe(exchange_ms, now_s)
+        self._clock = self._clock.observe(exchange_ms, now_s, fast=self._drift.fast)
         after_ms = self._clock.now_ms(now_s)
         self._drift = self._drift.observe(after_ms, now_s)
         self._set_back += after_ms < before_ms
@@ -96,7 +102,7 @@ class Clock:
 
     def _left_s(self, exchange_ms: int, unheard_s: float) -> float:
         left_s = (exchange_ms - self.now_ms) / 1000
-        return min(left_s, self._observed_s + unheard_s - trio.current_time()) if self._drift.fast else left_s
+        return min(left_s, self._observed_s + unheard_s - self._elapsed_s()) if self._drift.fast else left_s
 
 
 async def cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

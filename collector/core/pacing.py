@@ -22,6 +22,9 @@ UNBELIEVABLE_MS = 30 * 60_000  # so far from what it said before, a time is more
 # for a minute to settle, which takes 2 s at least, must not be led on by more.
 LATE_MS = 1_500
 _STALE_IN_A_ROW = 10
+# So many answers, over so long, say that a jump has happened; half of the answers of a broken exchange never do.
+_AHEAD_IN_A_ROW = 10
+_AHEAD_FOR_S = 30.0
 
 _FAST = 1.5  # times ours: no clock that is only inexact gets there
 _LEAD_S = 1.0  # a first answer that was under way for less makes no clock fast
@@ -84,34 +87,47 @@ class ExchangeClock:
     newest_ms: int
     _from_ms: int
     _from_s: float
-    _unbelieved_ms: int | None = None  # a time far ahead of ours, told once
+    _agreed: int = 1  # how often it told about this time
+    _unbelieved_ms: int | None = None  # a time far ahead of ours, told last
+    _ahead: int = 0  # how often in a row it told about that time
+    _ahead_since_s: float = 0.0
     _behind: int = 0  # how often in a row it told a time far behind ours
 
     @classmethod
     def first_observed(cls, exchange_ms: int, now_s: float) -> "ExchangeClock":
         return cls(exchange_ms, exchange_ms, now_s)
 
-    def observe(self, exchange_ms: int, now_s: float) -> "ExchangeClock":
+    def observe(self, exchange_ms: int, now_s: float, *, fast: bool = False) -> "ExchangeClock":
         """The clock after the exchange named its time.
 
-        A reply that was long under way leaves it as it is. A time far ahead is believed when it is named again: one
-        wrong reply must leave what is wanted as it is. A time behind is a stale reply; ten of them in a row mean that
-        ours was wrong.
+        A reply that was long under way leaves it as it is. A time behind is a stale reply; ten of them in a row mean
+        that ours was wrong. A time far ahead is a wrong reply, until more of them in a row have named it than ours, ten
+        at most and these over half a minute. Of a `fast` clock, which gets far ahead by itself, two are enough.
         """
         ahead_ms = exchange_ms - self.now_ms(now_s)
         if ahead_ms > UNBELIEVABLE_MS:
-            again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= UNBELIEVABLE_MS
-            new = ExchangeClock.first_observed(exchange_ms, now_s)
-            return new if again else attrs.evolve(self, unbelieved_ms=exchange_ms)
+            return self._told_far_ahead(exchange_ms, now_s, fast=fast)
         newest_ms = max(self.newest_ms, exchange_ms)
         if ahead_ms < -LATE_MS:
             behind = self._behind + 1
             new = ExchangeClock.first_observed(exchange_ms, now_s)
             told = attrs.evolve(self, newest_ms=newest_ms, behind=behind, unbelieved_ms=None)
             return new if behind >= _STALE_IN_A_ROW else told
+        agreed = min(self._agreed + 1, _AHEAD_IN_A_ROW)
         if ahead_ms > 0:
-            return ExchangeClock(exchange_ms, exchange_ms, now_s)
-        return attrs.evolve(self, newest_ms=newest_ms, unbelieved_ms=None, behind=0)
+            return ExchangeClock(exchange_ms, exchange_ms, now_s, agreed)
+        return attrs.evolve(self, newest_ms=newest_ms, unbelieved_ms=None, behind=0, agreed=agreed)
+
+    def _told_far_ahead(self, exchange_ms: int, now_s: float, *, fast: bool) -> "ExchangeClock":
+        again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= UNBELIEVABLE_MS
+        times, since_s = (self._ahead + 1, self._ahead_since_s) if again else (1, now_s)
+        if fast or self._agreed < _AHEAD_IN_A_ROW:
+            believed = times >= (2 if fast else max(2, self._agreed))
+        else:
+            believed = times >= _AHEAD_IN_A_ROW and now_s - since_s >= _AHEAD_FOR_S
+        if believed:
+            return ExchangeClock.first_observed(exchange_ms, now_s)
+        return attrs.evolve(self, unbelieved_ms=exchange_ms, ahead=times, ahead_since_s=since_s)
 
     def contradicted(self) -> "ExchangeClock":
         """The clock after an untrusted source named a time behind.

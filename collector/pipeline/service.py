@@ -290,7 +290,7 @@ async def _open_service(job: Job, counters: Counters) -> AsyncIterator[_Service 
 
     Yields None if stopped before the disk was ready.
     """
-    clock = Clock()
+    clock = Clock(job.machine.clock.since_boot_s)
     with open_address_limit(job.settings, job.machine) as limit:
         async with open_data_directory(job, counters, clock) as owned:
             if owned is None:

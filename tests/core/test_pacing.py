@@ -133,6 +133,53 @@ def test_a_jump_that_is_told_twice_has_happened() -> None:
     assert clock.now_ms(3.0) == 1_000_000 + 8 * HOUR_MS + 3000
 
 
+def settled_clock(now_s: float = 100.0) -> ExchangeClock:
+    """A clock that the exchange has named time and again, an hour at 100 s."""
+    clock = ExchangeClock.first_observed(HOUR_MS, now_s)
+    for _ in range(20):
+        clock = clock.observe(HOUR_MS, now_s)
+    return clock
+
+
+def test_a_clock_that_was_right_for_long_takes_ten_wrong_times_over_half_a_minute_to_move() -> None:
+    for seconds, times in ((30.0, 9), (29.0, 10), (29.0, 100)):
+        clock = settled_clock()
+        for number in range(times):
+            now_s = 100.0 + seconds * number / (times - 1)
+            clock = clock.observe(100 * HOUR_MS + round((now_s - 100) * 1000), now_s)
+            assert not clock.believes
+        assert clock.newest_ms == HOUR_MS
+    clock = clock.observe(100 * HOUR_MS + 30_000, 130.0)
+    assert clock.believes
+    assert clock.now_ms(130.0) == 100 * HOUR_MS + 30_000
+
+
+def test_one_right_time_between_begins_the_count_anew() -> None:
+    clock = settled_clock()
+    for second in range(200):
+        right = second % 10 == 9
+        clock = clock.observe((HOUR_MS if right else 100 * HOUR_MS) + second * 1000, 100.0 + second)
+        assert clock.believes is right
+    assert clock.now_ms(300.0) == HOUR_MS + 200_000
+
+
+@pytest.mark.parametrize("told", [1, 2, 3, 9])
+def test_a_clock_is_moved_by_more_answers_than_it_rests_on(told: int) -> None:
+    clock = ExchangeClock.first_observed(HOUR_MS, 0.0)
+    for _ in range(told - 1):
+        clock = clock.observe(HOUR_MS, 0.0)
+    for _ in range(max(2, told) - 1):
+        clock = clock.observe(100 * HOUR_MS, 0.0)
+        assert not clock.believes
+    assert clock.observe(100 * HOUR_MS, 0.0).believes
+
+
+def test_a_fast_clock_gets_far_ahead_by_itself() -> None:
+    clock = settled_clock().observe(100 * HOUR_MS, 101.0, fast=True)
+    assert not clock.believes
+    assert clock.observe(100 * HOUR_MS, 101.0, fast=True).believes
+
+
 def test_stale_replies_change_nothing_until_nothing_else_comes() -> None:
     clock = ExchangeClock.first_observed(100 * HOUR_MS, now_s=0.0)
     for _ in range(9):
