@@ -183,13 +183,16 @@ async def _started_between(world: "World", for_s: float, **changes: object) -> b
     await process.up()
     before = {name: getattr(process.settings, name) for name in changes}
     process.settings = attrs.evolve(process.settings, **changes)
-    await process.end(0)
-    await trio.sleep(for_s)
-    await process.up()
-    world.witness.expect_progress(_LIVE_S)
+    try:
+        await process.end(0)
+        await trio.sleep(for_s)
+        await process.up()
+        world.witness.expect_progress(_LIVE_S)
+    finally:  # also of a strike that takes too long
+        process.settings = attrs.evolve(process.settings, **before)
+        process.stop.set()
     await process.end()
     world.witness.read()  # what the limit has taken out, it may take out
-    process.settings = attrs.evolve(process.settings, **before)
     return True
 
 
