@@ -56,7 +56,7 @@ def _lives(given: argparse.Namespace) -> Iterable[Life]:
     length = given.length or (_SHORT if given.each or given.pairs or given.deal else _LENGTH)
     first = Life(given.seed, length, given.calm, given.scenario, given.strikes, given.pushes, not given.until_broken)
     if given.seeds:
-        return lives.kept(given.length or float("inf"))
+        return lives.kept(given.length or float("inf"), given.calm)
     if given.each:
         return lives.each_alone(first, given.scenario)
     if given.deal:

@@ -53,8 +53,8 @@ def _of(groups: list[tuple[str, ...]], first: Life) -> list[Life]:
     ]
 
 
-def kept(longest: float = float("inf"), path: Path = KEPT) -> list[Life]:
-    """The lives that have found something, as far as they are no longer.
+def kept(longest: float = float("inf"), calm: float = 1.5, path: Path = KEPT) -> list[Life]:
+    """The lives that have found something, as far as they are no longer; each with so many hours of calm.
 
     Raises:
         ValueError: a line is none of `seed length kinds - what it found`.
@@ -65,7 +65,7 @@ def kept(longest: float = float("inf"), path: Path = KEPT) -> list[Life]:
             if not (found := _LINE.fullmatch(line)):
                 raise ValueError(f"{path.name}: this is not 'seed length kinds - what it found': {line}")
             kinds = () if found["kinds"] == _ANY else kinds_of(found["kinds"])
-            lives.append(Life(int(found["seed"]), float(found["length"]), kinds=kinds))
+            lives.append(Life(int(found["seed"]), float(found["length"]), calm, kinds))
     return [life for life in lives if life.length <= longest]
 
 

@@ -109,7 +109,7 @@ def test_kept_seeds_are_read(tmp_path: Path) -> None:
     path = tmp_path / "seeds.txt"
     path.write_text("# said\n\n12 4 any - a row too few\n13 0.5 kill,power cut - torn - twice\n")
     assert lives.kept(path=path) == [Life(12, 4.0), Life(13, 0.5, kinds=("kill", "power cut"))]
-    assert [life.seed for life in lives.kept(1, path)] == [13]
+    assert [life.seed for life in lives.kept(1, path=path)] == [13]
     path.write_text("12 any - no length\n")
     with pytest.raises(ValueError, match="this is not"):
         lives.kept(path=path)

@@ -10,14 +10,14 @@ from tests.simulation.test_runs import simulated
 @pytest.mark.parametrize("part", ["1/2", "2/2"])
 def test_ten_hours_with_faults_of_every_kind(part: str) -> None:
     """Two of these are twenty hours, and have every kind among them; each takes one process."""
-    status, said = simulated("--deal", "--part", part, "--length", "1", "--calm", "1.05", "--processes", "1", "--json")
+    status, said = simulated("--deal", "--part", part, "--length", "0.8", "--calm", "1.02", "--processes", "1", "--json")
     report = json.loads(said)
     assert not status, report["broken"]
     assert report["counted_hours"] >= 10, report["uncounted"]
 
 
 def test_what_was_found_is_not_found_again() -> None:
-    status, said = simulated("--seeds", "--length", "0.5", "--processes", "1", "--shrink", "0")
+    status, said = simulated("--seeds", "--length", "0.5", "--calm", "1.02", "--processes", "1", "--shrink", "0")
     assert not status, said
 
 
