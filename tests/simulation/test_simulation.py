@@ -10,7 +10,9 @@ from tests.simulation.test_runs import simulated
 @pytest.mark.parametrize("part", ["1/2", "2/2"])
 def test_ten_hours_with_faults_of_every_kind(part: str) -> None:
     """Two of these are twenty hours, and have every kind among them; each takes one process."""
-    status, said = simulated("--deal", "--part", part, "--length", "0.8", "--calm", "1.02", "--processes", "1", "--json")
+    status, said = simulated(
+        "--deal", "--part", part, "--length", "0.8", "--calm", "1.02", "--processes", "1", "--json"
+    )
     report = json.loads(said)
     assert not status, report["broken"]
     assert report["counted_hours"] >= 10, report["uncounted"]

@@ -17,6 +17,7 @@ import trio
 from collector.errors import CollectorError, Refused, StorageError
 from collector.sandbox import Dialect, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
+from collector.sandbox.exchange import Exchange
 from collector.sandbox.stream.rules import StreamRules
 from collector.settings.settings import Settings
 from tests.simulation import states, virtual
@@ -154,34 +155,10 @@ async def run(plan: Plan, directory: Path, report: Report, to_the_end: bool = Tr
 
 
 async def _run(plan: Plan, directory: Path, report: Report) -> None:
-    trace = Trace()
+    trace, local = Trace(), VirtualClock()
     network = Network(trace.note, Random(f"network {plan.seed}"), directory)
-    local = VirtualClock()
-    clock = Clock(EPOCH_NS // 1_000_000, 1, local.world_ns)
-    rules = StreamRules(push_every_s=plan.push_every_s)
-    exchange = build_exchange(
-        seed=plan.seed,
-        symbols=plan.symbols,
-        listed=_instants(plan.listed_s),
-        delisted=_instants(plan.delisted_s),
-        clock=clock,
-        real_s=local.world_s,
-        stream=rules,
-        dialect=_drawn_dialect(Random(f"dialect {plan.seed}")),
-    )
-    async with open_sandbox(exchange, network=network) as box:
-        settings = live_settings(
-            box,
-            directory,
-            symbols=plan.symbols,
-            timeframes=TIMEFRAMES,
-            limit_to_50_entries=plan.limited,
-            fetch_all_symbols=plan.everything,
-            flush_interval_s=1,
-            fsync=True,
-            ban_wait_s=_BAN_S,
-            address_share=Random(f"share {plan.seed}").choice(_SHARES),
-        )
+    async with open_sandbox(_exchange(plan, local), network=network) as box:
+        settings = _settings(plan, box, directory)
         settings.data_dir.mkdir()
         shared = directory / f"collector-{os.geteuid()}"
         disk = SimulatedDisk(settings.data_dir, Random(f"disk {plan.seed}"), shared)
@@ -203,6 +180,34 @@ async def _run(plan: Plan, directory: Path, report: Report) -> None:
         report.states, report.disk = report.states + report.power_cuts, disk.states
         report.requests, report.most_in_5s = box.counts.requests, box.counts.most_in_5s
     report.traces.append(trace.text)
+
+
+def _exchange(plan: Plan, local: VirtualClock) -> Exchange:
+    return build_exchange(
+        seed=plan.seed,
+        symbols=plan.symbols,
+        listed=_instants(plan.listed_s),
+        delisted=_instants(plan.delisted_s),
+        clock=Clock(EPOCH_NS // 1_000_000, 1, local.world_ns),
+        real_s=local.world_s,
+        stream=StreamRules(push_every_s=plan.push_every_s),
+        dialect=_drawn_dialect(Random(f"dialect {plan.seed}")),
+    )
+
+
+def _settings(plan: Plan, box: Sandbox, directory: Path) -> Settings:
+    return live_settings(
+        box,
+        directory,
+        symbols=plan.symbols,
+        timeframes=TIMEFRAMES,
+        limit_to_50_entries=plan.limited,
+        fetch_all_symbols=plan.everything,
+        flush_interval_s=1,
+        fsync=True,
+        ban_wait_s=_BAN_S,
+        address_share=Random(f"share {plan.seed}").choice(_SHARES),
+    )
 
 
 def _drawn_dialect(dice: Random) -> Dialect:

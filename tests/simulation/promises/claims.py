@@ -5,7 +5,7 @@ the ledger says of a series is older than the file, so it may claim a row less; 
 may claim rows that newer ones have pushed out since.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -92,39 +92,43 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
         return
     now_ms = as_of_ms(THIS_DISK, settings.data_dir, saved, world.machine.clock.now_ms())
     for series in every_series(settings):
-        if series in but:
-            continue
-        frame, path = series.timeframe, settings.data_dir / series.file_name
-        # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
-        held = covered_spans(frame, sorted(valid_rows(frame, path.read_bytes()))) if path.exists() else Spans()
-        due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
-        ledger = saved.coverage[series].wanted  # what it wants may have closed just now; beyond, some time is allowed
-        until_ms = max(ledger.bounds.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))
-        if settings.fetch_all_symbols:  # what is wanted beyond the ledger, a list of symbols alone says
-            due &= ledger
-        settled = due.within(*traded(world, series)).within(0, frame.floor(until_ms))
-        named = Spans.of(*(_named_by(gap.missing, now_ms) for gap in gaps if gap.series == series))
-        start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
-        # A list of symbols says what is wanted without the limit; without one, only a ledger saved since it went off.
-        limited = settings.newest_only or (settings.fetch_all_symbols and candles_in(frame, ledger) <= NEWEST)
-        if limited and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
-            start_ms = max(start_ms, held[0].start_ms)
-        data = path.read_bytes() if path.exists() else b""
-        rows = dict(rows_of_file(data))
-        missing = Spans.of(*(gap.missing.span for gap in gaps if gap.series == series))
-        if both := missing & covered_spans(frame, sound_opens(frame, data)):
-            yield f"{series} is said to miss what its file holds: {list(both)[:2]}"
-        for gap in gaps:
-            span = gap.missing.span
-            if (
-                gap.series == series
-                and gap.missing.state is State.BEFORE_LISTING
-                and rows
-                and min(rows) < span.start_ms
-            ):
-                yield f"{series} is thought to begin behind rows that it has: {gap.missing}"
-        if rest := settled.within(start_ms, now_ms) - held - named:
-            yield f"{series} has candles that are neither held nor on record: {list(rest)[:2]}"
+        if series not in but:
+            gaps_here = [gap.missing for gap in gaps if gap.series == series]
+            yield from _unrecorded_of(world, series, gaps_here, saved.coverage[series].wanted, now_ms)
+
+
+def _unrecorded_of(world: "World", series: Series, gaps: Sequence[Gap], ledger: Spans, now_ms: int) -> Iterator[str]:
+    """The same of one series, of which the ledger wants so much."""
+    frame, path = series.timeframe, world.settings.data_dir / series.file_name
+    data = path.read_bytes() if path.exists() else b""
+    opens = [open_ms for open_ms, _ in rows_of_file(data)]
+    if both := Spans.of(*(gap.span for gap in gaps)) & covered_spans(frame, sound_opens(frame, data)):
+        yield f"{series} is said to miss what its file holds: {list(both)[:2]}"
+    for gap in gaps:
+        if gap.state is State.BEFORE_LISTING and opens and min(opens) < gap.span.start_ms:
+            yield f"{series} is thought to begin behind rows that it has: {gap}"
+    # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
+    held = covered_spans(frame, sorted(valid_rows(frame, data))) if data else Spans()
+    named = Spans.of(*(_named_by(gap, now_ms) for gap in gaps))
+    if rest := _due(world, series, ledger, held, now_ms) - held - named:
+        yield f"{series} has candles that are neither held nor on record: {list(rest)[:2]}"
+
+
+def _due(world: "World", series: Series, ledger: Spans, held: Spans, now_ms: int) -> Spans:
+    """What has to be held or on record of a series."""
+    settings, frame = world.settings, series.timeframe
+    due = wanted(frame, now_ms, settings.history_days, newest_only=settings.newest_only)
+    # What the ledger wants may have closed just now; beyond, some time is allowed.
+    until_ms = max(ledger.bounds.end_ms if ledger else 0, now_ms - int(settings.stale_after_s * 1000))
+    if settings.fetch_all_symbols:  # what is wanted beyond the ledger, a list of symbols alone says
+        due &= ledger
+    settled = due.within(*traded(world, series)).within(0, frame.floor(until_ms))
+    start_ms = frame.shift(settled[0].start_ms, 1) if settled else 0  # the ledger is up to a candle older
+    # A list of symbols says what is wanted without the limit; without one, only a ledger saved since it went off.
+    limited = settings.newest_only or (settings.fetch_all_symbols and candles_in(frame, ledger) <= NEWEST)
+    if limited and candles_in(frame, held) >= NEWEST:  # or more, where commits of it are lost
+        start_ms = max(start_ms, held[0].start_ms)
+    return settled.within(start_ms, now_ms)
 
 
 def _named_by(gap: Gap, now_ms: int) -> Span:
