@@ -54,8 +54,20 @@ PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", 
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit"}
-PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "enum", "functools", "heapq"}
-PURE_MAY_USE |= {"ipaddress", "itertools", "json", "math", "msgspec", "operator", "re", "struct", "typing", "urllib"}
+PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "difflib", "enum", "functools"}
+PURE_MAY_USE |= {
+    "heapq",
+    "ipaddress",
+    "itertools",
+    "json",
+    "math",
+    "msgspec",
+    "operator",
+    "re",
+    "struct",
+    "typing",
+    "urllib",
+}
 CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 # Where a library may be imported: folders or modules.

@@ -3,46 +3,93 @@
 Each command has a module of its own. Commands translate between a person and the service; collecting is the service's.
 """
 
+import os
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from collector.commands.check import check
+from collector.commands.console import print_line
 from collector.commands.demo import demo
 from collector.commands.exits import INTERRUPTED, STDOUT_ERRORS, fail, flush_stdout, stdout_not_written, stopped
+from collector.commands.first_start import explain_start, is_unconfigured
 from collector.commands.gaps import gaps
+from collector.commands.help import Command, Group, examples, prose
 from collector.commands.installation import systemd_unit
-from collector.commands.options import (
-    takes_value,
-)
+from collector.commands.options import takes_value
 from collector.commands.repair import repair
 from collector.commands.run import fetch, run
 from collector.commands.status import status
 from collector.commands.symbols import symbols
 from collector.errors import CollectorError, SettingsError, cause_of
+from collector.monitoring.status import collector_version
 from collector.sandbox.command import sandbox
 
 _HELP = """A trustworthy local store of Bybit candles: one plain CSV file per symbol and timeframe.
 
-Try it without the exchange: collector demo. Settings come from settings.ini, from COLLECTOR_<KEY> variables, and from
-options, the later winning over the earlier. Ctrl-C is safe at any moment: what was received is written, and the next
-start goes on where this one stopped.
+Settings come from settings.ini, from COLLECTOR_<KEY> variables, and from options, the later winning over the earlier.
+Ctrl-C is safe at any moment: what was received is written, and the next start goes on where this one stopped.
 
 Exit status: 0 done; 1 the check found something, or something wanted could not be fetched; 2 usage or settings; 3 the
 exchange cannot be reached or refuses us, or no collector is running; 4 another collector owns the data directory;
-130 interrupted before it was done."""
+130 interrupted before it was done.
 
-app = typer.Typer(help=_HELP, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-_NO_COMMAND = ("--help", "--install-completion", "--show-completion")
+Examples:
+  # see it work without the exchange, in under a minute
+  collector demo
+  # the last month of a symbol, every candle of it
+  collector fetch --symbols BTCUSDT --timeframes 1,60 --days 30 --no-limit
+  # is what is stored complete and right?
+  collector check"""
 
-for command in (run, fetch, repair, systemd_unit, demo, symbols, gaps, check, status, sandbox):
-    app.command()(command)
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Collect": (run, fetch, repair),
+    "Inspect": (check, gaps, status, symbols),
+    "Use": (demo, sandbox),
+    "Operate": (systemd_unit,),
+}
+_COMPLETING = "_COLLECTOR_COMPLETE"  # set by the shell that asks how a line may go on
+_NO_COMMAND = ("--help", "-h", "--version", "--install-completion", "--show-completion")
+
+app = typer.Typer(
+    cls=Group,
+    help=prose(_HELP),
+    epilog=examples(_HELP),
+    context_settings={"help_option_names": ["--help", "-h"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for panel, commands in _COMMANDS.items():
+    for command in commands:
+        told = command.__doc__
+        app.command(cls=Command, help=prose(told), epilog=examples(told), rich_help_panel=panel)(command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print_line(f"collector {collector_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _collector(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """The options of the whole command line."""
 
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
     try:
-        app(_command_first(sys.argv[1:]), prog_name="collector")
+        arguments = sys.argv[1:]
+        if not arguments and _COMPLETING not in os.environ and is_unconfigured(os.environ):
+            explain_start()
+        app(_command_first(arguments), prog_name="collector")
     except SystemExit as end:
         flush_stdout()
         if end.code == INTERRUPTED:

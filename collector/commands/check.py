@@ -13,7 +13,17 @@ from rich.progress import track
 
 from collector.commands.check_summary import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
 from collector.commands.console import AsJson, can_draw, print_json, print_line, say, show
-from collector.commands.options import AgainstExchange, Options, Seed, drawn_seed, with_options
+from collector.commands.options import (
+    HISTORY,
+    OUTPUT,
+    PLACE,
+    SERIES,
+    AgainstExchange,
+    Options,
+    Seed,
+    drawn_seed,
+    with_options,
+)
 from collector.core.candle import Series
 from collector.core.redaction import hidden, secrets_in
 from collector.errors import SettingsError, StorageError
@@ -29,7 +39,7 @@ from collector.storage.stored import refuse_if_nothing_stored
 T = TypeVar("T")
 
 
-@with_options
+@with_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT)
 def check(
     options: Options,
     *,
@@ -39,12 +49,20 @@ def check(
 ) -> None:
     """Check every file: is it complete, and is it right?
 
-    Nothing is changed; a report is written to the logs.
+    Nothing is changed; a report is written to the logs. Exit status 1: something is wrong.
+
+    Examples:
+      # every file
+      collector check
+      # one symbol, for a script
+      collector check --symbols BTCUSDT --json
+      # and compare twenty random stretches with the exchange
+      collector check --against-exchange 20
     """
     settings, checker = options.settings, DataIntegrityChecker(options.settings, demand=options.demand)
     paths = [path for path in checker.files() if _is_chosen(options, path)]
     if not any(map(os.path.lexists, paths)):
-        asked = settings.category, options.are_about, options.selection
+        asked = settings.category, options.are_about, options.selection, options.only_symbols
         refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
     checked = list(_with_progress(options, checker.check_each(paths), len(paths)))
     record = totals(checked, checker.ledger_problem)

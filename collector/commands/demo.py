@@ -53,11 +53,19 @@ class Comparison:
 def demo(
     *,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where to collect to; a new directory in the temporary one by default.")
+        Path | None,
+        typer.Option(metavar="DIRECTORY", help="Where to collect to; a new one in the temporary one by default."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed is another market, with other faults.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Another seed is another market, with other faults.")] = 1,
 ) -> None:
-    """Watch it work in under a minute: the sandbox with faults, a collector, and a comparison of every file."""
+    """Watch it work in under a minute: the sandbox with faults, a collector, and a comparison of every file.
+
+    Examples:
+      # the exchange is made up, and so are its faults
+      collector demo
+      # another market, into a directory of your own
+      collector demo --seed 2 --data-dir demo
+    """
     console = Console(stderr=True)
     directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):

@@ -5,24 +5,34 @@ from typing import Annotated
 import typer
 
 from collector.commands.console import AsJson, print_json, say, show
-from collector.commands.options import Options, with_options
+from collector.commands.options import HISTORY, PLACE, SERIES, Options, with_options
 from collector.core.missing import State
 from collector.core.text import span_texts
 from collector.integrity.gaps import find_gaps, gaps_summary
 from collector.machine.disk import THIS_DISK
-from collector.storage.stored import is_any_stored
+from collector.storage.stored import is_any_stored, nothing_stored
+
+_STATES = f"Only gaps in this state: {', '.join(State)}; may be repeated."
 
 
-@with_options
+@with_options(*PLACE, *SERIES, *HISTORY)
 def gaps(
     options: Options,
     *,
     as_json: AsJson = False,
-    state: Annotated[list[State] | None, typer.Option(help="Only gaps in this state; may be repeated.")] = None,
+    state: Annotated[list[State] | None, typer.Option(metavar="STATE", help=_STATES)] = None,
 ) -> None:
     """Show every candle that is wanted and not held, with its state, and why.
 
     Times are UTC, ends are exclusive.
+
+    Examples:
+      # everything that is missing
+      collector gaps
+      # what may still come
+      collector gaps --state pending --state retrying
+      # what is missing of a year of one symbol, for a script
+      collector gaps --symbols BTCUSDT --timeframes 60 --days 365 --no-limit --json
     """
     found = [
         gap
@@ -47,7 +57,7 @@ def gaps(
     settings = options.settings
     is_stored = is_any_stored(THIS_DISK, settings.data_dir, settings.category, options.are_about)
     if not is_stored:
-        say(f"{options.selection} is stored in {settings.data_dir.absolute()}")
+        say(nothing_stored(THIS_DISK, settings.data_dir, options.selection, options.only_symbols))
     if rows:
         show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows, prose=True)
     if found or is_stored:

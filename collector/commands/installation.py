@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from collector.commands.console import print_verbatim, say
-from collector.commands.options import Options, with_options
+from collector.commands.options import EVERY, Options, with_options
 from collector.commands.systemd_unit import Installation, unit_text
 from collector.core.redaction import masked, secrets_in
 from collector.errors import SettingsError
@@ -30,15 +30,27 @@ _CODE = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable), _PACKAGE
 _FIND = "import collector; print(collector.__file__)"
 
 
-@with_options
+@with_options(*EVERY)
 def systemd_unit(
     options: Options,
     *,
     user: Annotated[
-        str | None, typer.Option(help="Who it runs as; by default the owner of the data directory, or you.")
+        str | None,
+        typer.Option(metavar="NAME", help="Who it runs as; by default the owner of the data directory, or you."),
     ] = None,
 ) -> None:
-    """Print a systemd unit that runs this installation as a service, with the options given here."""
+    """Print a systemd unit that runs this installation as a service, with the options given here.
+
+    What is to be done before it starts is said on stderr.
+
+    Examples:
+      # look at it
+      collector systemd-unit
+      # install it (in /etc/systemd/system)
+      collector systemd-unit --user collector | sudo tee collector.service
+      # with options for the service
+      collector systemd-unit --data-dir /srv/candles --log-level warning
+    """
     text, to_do = unit_of_this(options.settings, options.words, os.environ, user)
     print_verbatim(text)
     for command in to_do:

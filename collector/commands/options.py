@@ -6,10 +6,11 @@ it a typer signature with all shared options in its place.
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
+from copy import copy
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import attrs
 import typer
@@ -22,7 +23,9 @@ from collector.integrity.samples import ALL
 from collector.machine.chance import THIS_CHANCE
 from collector.settings.keys import KEYS, Option, Panel
 from collector.settings.settings import Settings
-from collector.settings.sources import file_to_read, unknown_variables
+from collector.settings.sources import DEFAULT_FILE, file_to_read, unknown_variables
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 
 def _stretches(given: object) -> float:
@@ -39,11 +42,12 @@ AgainstExchange = Annotated[
     float,
     typer.Option(
         metavar="N|all",
+        show_default=False,
         parser=_stretches,
         help="Read N random stretches of up to 1000 candles, or all, again and compare.",
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Draw the same stretches again.")]
+Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Draw the same stretches again.")]
 
 
 def drawn_seed() -> int:
@@ -53,20 +57,25 @@ def drawn_seed() -> int:
 
 def _declaration(name: str, key: str, option: Option) -> Any:
     """Declare the option of a setting to typer; its value is validated with the other settings."""
-    help_text = option.help or KEYS[key].metadata["doc"]
     if option.switch:
-        return _switch(name, help_text, option.panel)
+        return _switch(name, option.help, option.panel)
+    help_text = option.help or KEYS[key].metadata["doc"]
+    help_text += _default_text(option.default or _text(KEYS[key].default))
     if KEYS[key].type is Path:
-        return _path(help_text, option.panel)
+        return _path(help_text, option.panel, option.value)
 
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in option.choices if choice.startswith(incomplete)]
 
-    completion = complete if option.choices else None
-    declared = typer.Option(
-        help=help_text, metavar=option.metavar, rich_help_panel=option.panel, autocompletion=completion
-    )
-    return Annotated[str | None, declared]
+    return Annotated[
+        str | None,
+        typer.Option(
+            help=help_text,
+            metavar=option.value,
+            rich_help_panel=option.panel,
+            autocompletion=complete if option.choices else None,
+        ),
+    ]
 
 
 def _switch(name: str, help_text: str, panel: Panel) -> Any:
@@ -74,13 +83,23 @@ def _switch(name: str, help_text: str, panel: Panel) -> Any:
     return Annotated[bool, typer.Option(f"--{name.replace('_', '-')}", help=help_text, rich_help_panel=panel)]
 
 
-def _path(help_text: str, panel: Panel) -> Any:
+def _path(help_text: str, panel: Panel, value: str) -> Any:
     """Declare an option for a path.
 
     The text stays as it was written, because typer would turn an empty path into the working directory. Access is
     checked by the command, which reports the owner, and answers in JSON where that was asked for.
     """
-    return Annotated[Path | None, typer.Option(path_type=str, readable=False, help=help_text, rich_help_panel=panel)]
+    declared = typer.Option(path_type=str, readable=False, help=help_text, metavar=value, rich_help_panel=panel)
+    return Annotated[Path | None, declared]
+
+
+def _default_text(default: str) -> str:
+    """Say a default as typer does, for options that leave it to the settings."""
+    return f" [dim]\\[default: {default}][/dim]"
+
+
+def _text(default: object) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 # By the name of the option: the settings that have one, and the key of each.
@@ -95,12 +114,22 @@ _SHARED: dict[str, Any] = {
     "settings": Annotated[
         Path | None,
         typer.Option(
-            readable=False, help="The settings file; settings.ini by default, if there is one.", rich_help_panel="Where"
+            readable=False,
+            help=f"The settings file.{_default_text(f'{DEFAULT_FILE}, if there is one')}",
+            metavar="FILE",
+            rich_help_panel="Where",
         ),
     ],
     **{name: _declaration(name, key, option) for name, (key, option) in _OPTIONS.items()},
     "quiet": _switch("quiet", "Warnings and errors only.", "Output"),
 }
+# What commands have in common. A command accepts every option, so that one set of them can be given to all of them, and
+# shows those that mean something to it.
+EVERY = tuple(_SHARED)
+PLACE = ("settings", "data_dir")
+SERIES = ("category", "symbols", "timeframes")
+HISTORY = ("mode", "days", "no_limit")
+OUTPUT = ("log_level", "quiet")
 
 
 @attrs.frozen
@@ -142,25 +171,35 @@ class Options:
         )
 
 
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options in place of `options: Options`."""
+def with_options(*shown: str) -> Decorator:
+    """Give a command the shared options in place of `options: Options`; its help shows these."""
 
-    def warned(options: Options, **given: Any) -> None:
-        options.say_warnings()
-        command(options, **given)
+    def decorator(command: Callable[..., None]) -> Callable[..., None]:
+        def warned(options: Options, **given: Any) -> None:
+            options.say_warnings()
+            command(options, **given)
 
-    return _called_with_shared(command, warned)
+        return _called_with_shared(command, warned, shown)
+
+    return decorator
 
 
-def with_logged_options(command: Callable[..., None]) -> Callable[..., None]:
+def with_logged_options(*shown: str) -> Decorator:
     """Do the same for a command that logs the warnings itself."""
-    return _called_with_shared(command, command)
+    return lambda command: _called_with_shared(command, command, shown)
 
 
-def _called_with_shared(command: Callable[..., None], called: Callable[..., None]) -> Callable[..., None]:
+def _called_with_shared(
+    command: Callable[..., None], called: Callable[..., None], shown: Container[str]
+) -> Callable[..., None]:
     own = list(inspect.signature(command).parameters.values())[1:]
     shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=_default(name), annotation=declared)
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(name),
+            annotation=declared if name in shown else _hidden(declared),
+        )
         for name, declared in _SHARED.items()
     ]
 
@@ -172,6 +211,13 @@ def _called_with_shared(command: Callable[..., None], called: Callable[..., None
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
     )
     return wrapped
+
+
+def _hidden(declared: Any) -> Any:
+    kind, option = get_args(declared)
+    hidden = copy(option)
+    hidden.hidden = True
+    return Annotated[kind, hidden]
 
 
 def takes_value(word: str) -> bool:

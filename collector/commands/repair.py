@@ -11,6 +11,10 @@ from collector.commands.console import print_line, say
 from collector.commands.exits import INTERRUPTED, exit_unless_complete, print_outcome
 from collector.commands.logged_run import run_logged
 from collector.commands.options import (
+    HISTORY,
+    OUTPUT,
+    PLACE,
+    SERIES,
     AgainstExchange,
     Options,
     Seed,
@@ -30,7 +34,7 @@ from collector.pipeline.service import repair as mend
 from collector.storage.stored import refuse_if_nothing_stored
 
 
-@with_logged_options
+@with_logged_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT)
 def repair(
     options: Options,
     *,
@@ -42,11 +46,20 @@ def repair(
     """Mend every file and fetch what is missing in it.
 
     What is removed is kept beside the file.
+
+    Examples:
+      # what would be done?
+      collector repair --dry-run
+      # do it
+      collector repair
+      # the last year of one symbol, whatever was wanted before
+      collector repair --symbols BTCUSDT --timeframes 1,60 --days 365 --no-limit
     """
     settings = options.settings
     if dry_run:
         options.say_warnings()
-    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, settings.category, options.are_about, options.selection)
+    asked = settings.category, options.are_about, options.selection, options.only_symbols
+    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
     draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
     if dry_run:
         plans = list(show_plans(settings, options.are_about, options.demand))

@@ -9,10 +9,7 @@ import typer
 
 from collector.commands.exits import exit_unless_complete, print_outcome
 from collector.commands.logged_run import run_logged
-from collector.commands.options import (
-    Options,
-    with_logged_options,
-)
+from collector.commands.options import EVERY, HISTORY, OUTPUT, PLACE, SERIES, Options, with_logged_options
 from collector.logs import set_level
 from collector.monitoring.sd_notify import NotifySocket
 from collector.pipeline.outcome import Outcome
@@ -26,26 +23,46 @@ AllowReplace = Annotated[
 AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
 
 
-@with_logged_options
+@with_logged_options(*EVERY)
 def run(
     options: Options,
     *,
     allow_trim: AllowTrim = False,
     allow_replace: AllowReplace = False,
 ) -> None:
-    """Collect history, then live candles, until stopped with Ctrl-C or SIGTERM."""
+    """Collect history, then live candles, until stopped with Ctrl-C or SIGTERM.
+
+    Examples:
+      # what settings.ini says
+      collector run
+      # two symbols, every candle of the last month and all that follow
+      collector run --symbols BTCUSDT,ETHUSDT --days 30 --no-limit
+      # no history, elsewhere
+      collector run --mode live --data-dir /srv/candles
+    """
     outcome = _collect(options, once=False, allow_trim=allow_trim, allow_replace=allow_replace)
     print_outcome(options, outcome)
 
 
-@with_logged_options
+@with_logged_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT)
 def fetch(
     options: Options,
     *,
     allow_trim: AllowTrim = False,
     allow_replace: AllowReplace = False,
 ) -> None:
-    """Collect history only, then exit."""
+    """Collect history only, then exit.
+
+    Exit status 1: something wanted could not be fetched.
+
+    Examples:
+      # a year of two symbols
+      collector fetch --symbols BTCUSDT,ETHUSDT --days 365 --no-limit
+      # the 50 newest candles of a spot symbol
+      collector fetch --category spot --symbols BTCUSDT --data-dir spot
+      # what settings.ini says, warnings only
+      collector fetch --quiet
+    """
     outcome = _collect(options, once=True, allow_trim=allow_trim, allow_replace=allow_replace)
     print_outcome(options, outcome)
     exit_unless_complete(outcome)

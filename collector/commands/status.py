@@ -14,7 +14,7 @@ import typer
 from rich.live import Live
 
 from collector.commands.console import can_draw, sanitized, stdout_console
-from collector.commands.options import Options, with_options
+from collector.commands.options import PLACE, Options, with_options
 from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
 from collector.errors import CollectorError, NoStatus, NotRunning
@@ -41,7 +41,7 @@ def _errors_as_json(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @_errors_as_json
-@with_options
+@with_options(*PLACE)
 def status(
     options: Options,
     *,
@@ -53,6 +53,14 @@ def status(
     """Show what the running collector is doing, and whether it is well.
 
     Exit status 3: none is running.
+
+    Examples:
+      # how is it?
+      collector status
+      # watch it, until Ctrl-C
+      collector status --watch
+      # for a script
+      collector status --json --data-dir /srv/candles
     """
     if as_json:
         _print_json(options, watch)

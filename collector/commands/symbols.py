@@ -16,20 +16,36 @@ from collector.pipeline.symbols import list_symbols
 
 
 # Seven parameters: typer takes one for each option of the command line.
-@with_options
+@with_options("settings", "rest_url", "category", "symbols")
 def symbols(
     options: Options,
     *,
     as_json: AsJson = False,
     names: Annotated[bool, typer.Option("--names", help="Names only, a line each, for other programs.")] = False,
-    quote: Annotated[list[str] | None, typer.Option(help="Quoted in this coin; may be repeated.")] = None,
-    kind: Annotated[list[str] | None, typer.Option(help="Of this kind, such as perpetual; may be repeated.")] = None,
-    match: Annotated[list[str] | None, typer.Option(help="Like this, such as '1000*'; may be repeated.")] = None,
+    quote: Annotated[
+        list[str] | None, typer.Option(metavar="COIN", help="Quoted in this coin; may be repeated.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Of this kind, such as perpetual; may be repeated.")
+    ] = None,
+    match: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Like this, such as '1000*'; may be repeated.")
+    ] = None,
     new_since: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Launched on this day or later.")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Launched on this day or later: YYYY-MM-DD."),
     ] = None,
 ) -> None:
-    """Show what the exchange lists in the category."""
+    """Show what the exchange lists in the category.
+
+    Examples:
+      # perpetuals that are settled in USDT
+      collector symbols --kind perpetual --quote USDT
+      # new ones, names only
+      collector symbols --new-since 2025-01-01 --names
+      # another market, for a script
+      collector symbols --category spot --match 'BTC*' --json
+    """
     since_ms = int(new_since.replace(tzinfo=UTC).timestamp() * 1000) if new_since else 0
     wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
     for address in options.settings.unencrypted[:1]:

@@ -109,6 +109,9 @@ _STEP_MS: dict[str, int | None] = {
 }
 TIMEFRAMES: dict[str, Timeframe] = {name: Timeframe(name) for name in _STEP_MS}
 _ALIASES = {"1440": "D"}
+# As others write them: 1h, 15min, 1d, H4.
+_ELSEWHERE = re.compile(r"(?P<count>[0-9]{0,4}) ?(?P<unit>[A-Za-z]+)(?P<count_behind>[0-9]{0,4})")
+_MINUTES = {"m": 1, "h": 60, "d": 1440, "w": 10080}
 
 
 def timeframe(text: str) -> Timeframe:
@@ -120,8 +123,22 @@ def timeframe(text: str) -> Timeframe:
     name = text.strip()
     found = TIMEFRAMES.get(_ALIASES.get(name, name))
     if found is None:
-        raise ValueError(f"{name!r} is not a timeframe of the exchange; it has {' '.join(TIMEFRAMES)}")
+        likely = _of_elsewhere(name)
+        hint = f"; did you mean {likely}?" if likely else ""
+        raise ValueError(f"{name!r} is not a timeframe of the exchange; it has {' '.join(TIMEFRAMES)}{hint}")
     return found
+
+
+def _of_elsewhere(name: str) -> Timeframe | None:
+    """The timeframe that others write like this."""
+    match = _ELSEWHERE.fullmatch(name)
+    if match is None:
+        return None
+    count, unit = int(match["count"] or match["count_behind"] or 1), match["unit"]
+    if unit.lower().startswith(("mo", "mn")) or (unit == "M" and match["count"]):
+        return TIMEFRAMES["M"] if count == 1 else None
+    step_ms = count * _MINUTES.get(unit[0].lower(), 0) * MINUTE_MS
+    return next((each for each in TIMEFRAMES.values() if each.step_ms == step_ms), None)
 
 
 def is_symbol(text: str) -> bool:
@@ -139,8 +156,15 @@ def symbol(text: str) -> str:
         ValueError: it holds anything but capital letters, digits and hyphens.
     """
     if not is_symbol(text):
-        raise ValueError(f"{text!r} is not a symbol: capital letters, digits and hyphens only")
+        hint = f"; did you mean {likely!r}?" if is_symbol(likely := _likely_symbol(text)) else ""
+        raise ValueError(f"{text!r} is not a symbol: capital letters, digits and hyphens only{hint}")
     return text
+
+
+def _likely_symbol(text: str) -> str:
+    """The symbol that others write like this: btcusdt, BTC/USDT, BTC/USDT:USDT, BTC_USDT."""
+    head, _, coin = text.upper().partition(":")
+    return head.replace("/", "").replace("_", "") if coin in ("", *head.split("/")) else ""
 
 
 @attrs.frozen(order=True, cache_hash=True)  # a dozen tables are asked for it with every candle

@@ -1,8 +1,12 @@
 """Numbers, times and spans as text for people. Pure."""
 
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 
 from collector.core.spans import Span
+
+_ALIKE = 0.8  # of symbols: two letters of BTCUSDT changed places, or one is another
 
 
 def counted(number: int, noun: str) -> str:
@@ -39,3 +43,22 @@ def duration_text(seconds: float) -> str:
 def span_texts(span: Span) -> dict[str, str]:
     """A span for a log line."""
     return {"start": moment_text(span.start_ms), "end": moment_text(span.end_ms)}
+
+
+def did_you_mean(word: str, known: Iterable[str], spelled: Callable[[str], str] = str) -> str:
+    """A question for the end of a message about an unknown word; empty where no known word is like it."""
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {spelled(close[0])}?" if close else ""
+
+
+def did_you_mean_symbols(unknown: Iterable[str], known: Iterable[str]) -> str:
+    """The same for symbols, of which many differ in a letter or two: the nearest, or one that begins so."""
+    known = sorted(known, key=lambda symbol: (not symbol.endswith("USDT"), len(symbol), symbol))
+    likely = [symbol for word in unknown for symbol in _likely_symbols(word, known)]
+    return f"; did you mean {', '.join(dict.fromkeys(likely))}?" if likely else ""
+
+
+def _likely_symbols(word: str, known: Sequence[str]) -> Sequence[str]:
+    bare = word.replace("-", "") or word
+    alike = get_close_matches(bare, known, n=1, cutoff=_ALIKE)
+    return alike or [symbol for symbol in known if symbol.startswith(bare)][:1]

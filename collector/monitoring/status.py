@@ -23,7 +23,8 @@ _WAITING_AFTER_S = 5.0
 _MB = 1_000_000
 
 
-def _version() -> str:
+def collector_version() -> str:
+    """Return the version that is installed."""
     try:
         return version("collector")
     except PackageNotFoundError:  # run from a bare checkout
@@ -40,7 +41,7 @@ class Reporter:
     _queued_answers: Callable[[], int] = lambda: 0
     _url: str = ""  # of the TCP port, while it is served
     _port_trouble: str = ""  # why it is unavailable
-    _version: str = attrs.field(factory=_version)
+    _version: str = attrs.field(factory=collector_version)
     _started_ms: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -8,6 +8,7 @@ from collector.bybit.rest_client import Rest
 from collector.bybit.rest_protocol import Instrument
 from collector.bybit.shared_client import open_shared_rest
 from collector.core.candle import is_symbol
+from collector.core.text import did_you_mean_symbols
 from collector.errors import RequestError, RequestFailed, SettingsError, Unreachable
 from collector.logs import get_logger
 from collector.machine import Machine
@@ -61,9 +62,13 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
     delisted = asked_for & stored - listed
     unknown = tuple(sorted(asked_for - stored - listed))
     if not trading and not delisted:
-        raise SettingsError([f"[collection] symbols: {', '.join(unknown)} is not among those that trade in {where}"])
+        nothing = f"{', '.join(unknown)} is not among those that trade in {where}"
+        raise SettingsError([f"[collection] symbols: {nothing}{did_you_mean_symbols(unknown, listed)}"])
     for name in unknown:
-        log.warning("symbol left out, it does not trade here", symbol=name, where=where)
+        hint = did_you_mean_symbols([name], listed).removeprefix("; ")
+        log.warning(
+            "symbol left out, it does not trade here", symbol=name, where=where, **({"hint": hint} if hint else {})
+        )
     if delisted:
         log.warning("symbols no longer trade, their files are kept as they end", symbols=" ".join(sorted(delisted)))
     return Symbols(trading, delisted, unknown)

@@ -28,6 +28,7 @@ from collector.sandbox.stream.faults import StreamFaults
 from collector.sandbox.stream.rules import StreamRules
 
 T = TypeVar("T")
+_VALUES: dict[Any, str] = {bool: "", int: "NUMBER", float: "NUMBER", Path | None: "PATH"}  # what is typed, in a word
 _NAMES = {"holes": "--hole", "paths": "--faults-only", "times": "--faults-times", "skip": "--faults-skip"}
 _NAMES |= {"topics": "--faults-topic", "refused_topics": "--refused-topic"}
 _DIALECT = {
@@ -42,7 +43,7 @@ _DIALECT = {
 def _parameter(panel: str, name: str, type_: Any, default: Any, help_text: str) -> inspect.Parameter:
     """One option as typer reads it from a signature."""
     flag = _NAMES.get(name, "--" + name.replace("_", "-"))
-    option = typer.Option(flag, rich_help_panel=panel, help=help_text)
+    option = typer.Option(flag, rich_help_panel=panel, help=help_text, metavar=_VALUES.get(type_, "TEXT"))
     annotation = Annotated[type_, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
@@ -104,6 +105,14 @@ def sandbox(**given: Any) -> None:
     Clients take its address for the exchange's; the stream is on the same port, as ws://.../v5/public/linear. Beside
     the exchange's own paths there are /sandbox/counts (what clients did), /sandbox/truth (what a file must hold),
     /sandbox/clock and /sandbox/faults (POST changes them while it runs).
+
+    Examples:
+      # two symbols, and a clock that runs 20 times fast
+      collector sandbox --symbols BTCUSDT,ETHUSDT --rate 20
+      # one answer in ten is an error, and the stream loses one candle in twenty
+      collector sandbox --http-5xx 0.1 --confirm-missing 0.05
+      # the candles that you have, served again
+      collector sandbox --replay data --port 8891
     """
     host, port, tls, ca_file = given["host"], given["port"], given["tls"], given["ca_file"]
     try:

@@ -45,7 +45,7 @@ def websocket_address(given: object) -> str:
 
 
 def symbols(given: object) -> tuple[str, ...]:
-    return _each(given, _symbol)
+    return _each(given, symbol)
 
 
 def timeframes(given: object) -> tuple[Timeframe, ...]:
@@ -181,11 +181,3 @@ def _words(given: object) -> list[str]:
     if isinstance(given, Iterable) and not isinstance(given, str):
         return _words(",".join(str(item) for item in given))
     return str(given).replace(",", " ").split()
-
-
-def _symbol(text: str) -> str:
-    try:
-        return symbol(text)
-    except ValueError as error:
-        hint = f"; did you mean {text.upper()!r}?" if re.fullmatch("[A-Za-z0-9-]+", text) else ""
-        raise ValueError(f"{error}{hint}") from None

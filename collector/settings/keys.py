@@ -22,13 +22,15 @@ Panel = Literal["Where", "What to collect", "Output"]
 class Option:
     """The option of a key on the command line.
 
-    A `switch` takes no value and gives the key the value False. `choices` are completed by the shell.
+    A `switch` takes no value and gives the key the value False. `choices` are completed by the shell. `value` says in a
+    word what is to be typed, `default` what the key's default means, if that is no plain text.
     """
 
     panel: Panel
     help: str = ""  # if it differs from the key's own sentence
     name: str = ""  # if it differs from the key
-    metavar: str | None = None
+    value: str = "TEXT"
+    default: str = ""
     choices: tuple[str, ...] = ()
     switch: bool = False
 
@@ -58,19 +60,20 @@ class Keys:
         converter=converters.category,
         metadata=_exchange(
             "The market to collect; one data directory holds one category.",
-            option=Option("What to collect", "linear, spot or inverse.", choices=converters.CATEGORIES),
+            option=Option("What to collect", "linear, spot or inverse.", value="NAME", choices=converters.CATEGORIES),
         ),
     )
     rest_url: str = attrs.field(
         default="https://api.bybit.com",
         converter=converters.http_address,
-        metadata=_exchange("Where history is asked for.", option=Option("Where")),
+        metadata=_exchange("Where history is asked for.", option=Option("Where", value="URL")),
     )
     ws_url: str = attrs.field(
         default="",
         converter=converters.websocket_address,
         metadata=_exchange(
-            "Where live candles come from; empty means where history comes from.", option=Option("Where")
+            "Where live candles come from; empty means where history comes from.",
+            option=Option("Where", "Where live candles come from.", value="URL", default="the stream of --rest-url"),
         ),
     )
     mode: str = attrs.field(
@@ -79,7 +82,10 @@ class Keys:
         metadata=_collection(
             "How much history: all of it, the 50 newest candles, or none.",
             option=Option(
-                "What to collect", "full, recent (the 50 newest) or live (no history).", choices=converters.MODES
+                "What to collect",
+                "full, recent (the 50 newest) or live (no history).",
+                value="NAME",
+                choices=converters.MODES,
             ),
         ),
     )
@@ -89,7 +95,7 @@ class Keys:
         metadata=_collection(
             "The symbols to collect when fetch_all_symbols is off.",
             on_reload="extend",
-            option=Option("What to collect", "Collect these symbols and no others.", metavar="A,B"),
+            option=Option("What to collect", "These symbols and no others.", value="A,B", default="all"),
         ),
     )
     fetch_all_symbols: bool = attrs.field(
@@ -103,7 +109,7 @@ class Keys:
         metadata=_collection(
             "The timeframes to collect of every symbol.",
             on_reload="extend",
-            option=Option("What to collect", f"{' '.join(TIMEFRAMES)}.", metavar="1,5"),
+            option=Option("What to collect", f"Of these: {' '.join(TIMEFRAMES)}.", value="1,5"),
         ),
     )
     days_to_fetch: int = attrs.field(
@@ -112,7 +118,7 @@ class Keys:
         metadata=_collection(
             "How many days of history to hold, counted back from now.",
             on_reload="apply",
-            option=Option("What to collect", "How many days of history.", name="days", metavar="N"),
+            option=Option("What to collect", "How many days of history.", name="days", value="NUMBER"),
         ),
     )
     limit_to_50_entries: bool = attrs.field(
@@ -168,13 +174,13 @@ class Keys:
     data_dir: Path = attrs.field(
         default=Path("data"),
         converter=converters.directory,
-        metadata=_storage("Where the candle files are kept.", option=Option("Where")),
+        metadata=_storage("Where the candle files are kept.", option=Option("Where", value="DIRECTORY")),
     )
     logs_dir: Path = attrs.field(
         default=Path("logs"),
         converter=converters.directory,
         metadata=_storage(
-            "Where the log and the integrity reports are written.", option=Option("Where", "Where the log is written.")
+            "Where the log and the integrity reports are written.", option=Option("Where", value="DIRECTORY")
         ),
     )
     log_level: str = attrs.field(
@@ -183,7 +189,7 @@ class Keys:
         metadata=_storage(
             "What is said: debug, info, warning or error, and whatever is worse.",
             on_reload="apply",
-            option=Option("Output", "debug, info, warning or error.", choices=converters.LOG_LEVELS),
+            option=Option("Output", "debug, info, warning or error.", value="NAME", choices=converters.LOG_LEVELS),
         ),
     )
     fsync: bool = attrs.field(

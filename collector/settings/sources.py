@@ -5,15 +5,15 @@ Values are passed on as they were given, each with its origin for error messages
 collected: one mistake hides no other.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from configparser import ConfigParser, DuplicateOptionError, DuplicateSectionError, MissingSectionHeaderError
 from configparser import Error as IniError
 from configparser import ParsingError as LineError
-from difflib import get_close_matches
 from pathlib import Path
 
 import attrs
 
+from collector.core.text import did_you_mean
 from collector.errors import SettingsError
 from collector.settings.keys import SECTION_OF
 
@@ -58,7 +58,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """
     names = {name: name.removeprefix("COLLECTOR_").lower() for name in environment if name.startswith("COLLECTOR_")}
     return [
-        f"{name} is not a setting{_did_you_mean(key, SECTION_OF, _variable)}"
+        f"{name} is not a setting{did_you_mean(key, SECTION_OF, _variable)}"
         for name, key in sorted(names.items())
         if key not in SECTION_OF or name != _variable(key)
     ]
@@ -159,7 +159,7 @@ def _unknown(ini: ConfigParser) -> Iterator[str]:
     sections = set(SECTION_OF.values())
     for section in ini.sections():
         if section not in sections:
-            yield f"[{section}] is not a section{_did_you_mean(section, sections, '[{}]'.format)}"
+            yield f"[{section}] is not a section{did_you_mean(section, sections, '[{}]'.format)}"
             continue
         for key in ini[section]:
             if SECTION_OF.get(key) != section:
@@ -172,9 +172,4 @@ def _remedy(section: str, key: str) -> str:
     if key in _SECRETS:
         return "secrets are taken from the environment only, as BYBIT_API_KEY and BYBIT_API_SECRET"
     keys = " ".join(each for each, belongs in SECTION_OF.items() if belongs == section)
-    return f"there is no such key{_did_you_mean(key, SECTION_OF) or f'; there are {keys}'}"
-
-
-def _did_you_mean(word: str, known: Iterable[str], spelled: Callable[[str], str] = str) -> str:
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {spelled(close[0])}?" if close else ""
+    return f"there is no such key{did_you_mean(key, SECTION_OF) or f'; there are {keys}'}"

@@ -1,12 +1,13 @@
 """The series of a data directory: those with a file, and those on record in its ledger."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.text import did_you_mean_symbols
 from collector.errors import SettingsError
 from collector.machine.disk import Disk
 from collector.storage.data_directory import refuse_if_absent
@@ -60,7 +61,12 @@ def _last_close_ms(disk: Disk, path: Path, series: Series) -> int:
 
 
 def refuse_if_nothing_stored(
-    disk: Disk, data_dir: Path, category: str, chosen: Callable[[Series], bool], selection: str
+    disk: Disk,
+    data_dir: Path,
+    category: str,
+    chosen: Callable[[Series], bool],
+    selection: str,
+    symbols: Iterable[str] = (),
 ) -> None:
     """For commands about what is stored: an empty selection is a mistake.
 
@@ -68,7 +74,13 @@ def refuse_if_nothing_stored(
         SettingsError: nothing of it is stored; or there is no such directory, or it holds another category's candles.
     """
     if not is_any_stored(disk, data_dir, category, chosen):
-        raise SettingsError([f"[storage] data_dir: {selection} is stored in {data_dir.absolute()}"])
+        raise SettingsError([f"[storage] data_dir: {nothing_stored(disk, data_dir, selection, symbols)}"])
+
+
+def nothing_stored(disk: Disk, data_dir: Path, selection: str, symbols: Iterable[str]) -> str:
+    """What to say of an empty selection; of its symbols, each may be misspelt."""
+    stored = {series.symbol for _, series in _files(disk, data_dir)}
+    return f"{selection} is stored in {data_dir.absolute()}{did_you_mean_symbols(symbols, stored)}"
 
 
 def is_any_stored(disk: Disk, data_dir: Path, category: str, chosen: Callable[[Series], bool]) -> bool:

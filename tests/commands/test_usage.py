@@ -93,7 +93,7 @@ def test_a_settings_file_that_is_gone_at_a_reload_is_a_mistake_and_not_all_defau
     monkeypatch.chdir(tmp_path)
     seen: list[Options] = []
     app = typer.Typer()
-    app.command()(with_options(lambda options: seen.append(options)))
+    app.command()(with_options()(lambda options: seen.append(options)))
     (tmp_path / "settings.ini").write_text("[collection]\nfetch_all_symbols = false\n")
     app([], standalone_mode=False)
     (tmp_path / "settings.ini").unlink()
@@ -198,11 +198,55 @@ def test_options_may_stand_before_the_command(say: Command, tmp_path: Path, argu
     assert report_of(tmp_path)["files_checked"] == 1
 
 
+def test_a_bare_start_without_settings_says_what_it_would_do(say: Command, tmp_path: Path) -> None:
+    status, out, err = say(None)
+    assert (status, out) == (2, "")
+    for part in ("every symbol that trades in linear", "50 newest", str(tmp_path / "data"), "collector run", "--help"):
+        assert part in err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("how", ["file", "variable", "option", "run"])
+def test_a_start_begins_where_something_says_what_to_collect(say: Command, tmp_path: Path, how: str) -> None:
+    nowhere = {"mode": "live", "enable_websocket": "false"}  # which is refused once the settings are read
+    if how == "file":
+        (tmp_path / "settings.ini").write_text("[collection]\nmode = live\nenable_websocket = false\n")
+    words = {"option": ["--mode", "live", "--no-websocket"], "run": ["run", "--mode", "live", "--no-websocket"]}
+    status, _, err = say(None, *words.get(how, []), **(nowhere if how == "variable" else {}))
+    assert status == 2
+    assert complaints(err)[0].startswith("[collection] mode: live is what the stream brings")
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["run", "fetch", "check", "gaps", "repair", "status", "symbols", "systemd-unit", "sandbox", "demo", ""],
+    ("arguments", "hint"),
+    [
+        ("--timeframes 1h", "did you mean 60?"),
+        ("--timeframes 1d", "did you mean D?"),
+        ("--timeframes H4", "did you mean 240?"),
+        ("--symbols btcusdt", "did you mean 'BTCUSDT'?"),
+        ("--symbols BTC/USDT", "did you mean 'BTCUSDT'?"),
+        ("--symbols BTC/USDT:USDT", "did you mean 'BTCUSDT'?"),
+    ],
 )
-def test_every_command_explains_itself(say: Command, name: str) -> None:
-    status, out, _ = say(None, *([name] if name else []), "--help")
-    assert status == 0
-    assert "Usage: collector" in out
+def test_what_others_write_is_told_in_our_words(say: Command, arguments: str, hint: str) -> None:
+    status, _, err = say(None, "fetch", *arguments.split())
+    assert status == 2
+    assert hint in err
+
+
+def test_a_misspelt_symbol_is_told_the_nearest_listed_one(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    status, _, err = say(settings_for(box.url, tmp_path, symbols=["BTCUSTD"]), "fetch")
+    assert status == 2
+    assert complaints(err)[0].endswith("; did you mean BTCUSDT?")
+    status, _, err = say(settings_for(box.url, tmp_path), "fetch", "--symbols", "BTCUSDT,ETH")
+    assert status == 1
+    assert "hint='did you mean ETHUSDT?'" in err
+
+
+@pytest.mark.parametrize("name", ["check", "gaps", "repair --dry-run"])
+def test_a_misspelt_symbol_is_told_the_nearest_stored_one(say: Command, tmp_path: Path, name: str) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
+    _, _, err = say(settings, *name.split(), "--symbols", "BTC-USDT", "--mode", "live")
+    assert any(sentence.endswith("; did you mean BTCUSDT?") for sentence in complaints(err))

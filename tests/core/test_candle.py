@@ -70,8 +70,42 @@ def test_1440_is_another_name_for_the_day() -> None:
 
 
 def test_an_unknown_timeframe_is_told_what_there_is() -> None:
-    with pytest.raises(ValueError, match="'7' is not a timeframe of the exchange; it has 1 3 5 15"):
+    with pytest.raises(ValueError, match=r"'7' is not a timeframe of the exchange; it has 1 3 5 15 .* D W M$"):
         timeframe("7")
+
+
+@pytest.mark.parametrize(
+    ("text", "likely"),
+    [
+        ("1h", "60"),
+        ("4h", "240"),
+        ("H4", "240"),
+        ("1m", "1"),
+        ("15min", "15"),
+        ("1d", "D"),
+        ("24h", "D"),
+        ("w", "W"),
+        ("7d", "W"),
+        ("1M", "M"),
+        ("1mo", "M"),
+        ("MN1", "M"),
+    ],
+)
+def test_a_timeframe_as_others_write_it_is_told_ours(text: str, likely: str) -> None:
+    with pytest.raises(ValueError, match=rf"; did you mean {likely}\?$"):
+        timeframe(text)
+
+
+@pytest.mark.parametrize("text", ["2M", "90m", "1x", "0h", "h1h", "1 hour 2"])
+def test_an_interval_that_the_exchange_lacks_is_told_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"D W M$"):
+        timeframe(text)
+
+
+@pytest.mark.parametrize("text", ["btcusdt", "BTC/USDT", "BTC_USDT", "btc/usdt:usdt", "BTC/USD:BTC"])
+def test_a_symbol_as_others_write_it_is_told_ours(text: str) -> None:
+    with pytest.raises(ValueError, match=r"; did you mean 'BTCUSDT?'\?$"):
+        Series(text, timeframe("1"))
 
 
 @pytest.mark.parametrize("text", ["", "btcusdt", "../BTC", "BTC/USDT", "BTC_USDT", "BTCUSDT\n"])

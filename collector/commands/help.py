@@ -1,0 +1,46 @@
+"""The help of a command: made from its docstring, as wide as the terminal, with examples to copy.
+
+A docstring's paragraphs are prose, which the terminal wraps. What follows `Examples:` is kept line by line.
+"""
+
+import inspect
+from typing import Any
+
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
+
+FLAG = ""  # the word for the type of an option without a value
+_EXAMPLES = "\n\nExamples:\n"
+
+
+class Command(TyperCommand):
+    """A command whose options without a value name no type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_type_of_flags(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """All commands, with the same options."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_type_of_flags(super().get_params(ctx))
+
+
+def prose(docstring: str | None) -> str:
+    """Return the paragraphs of a docstring, a line each."""
+    text = inspect.cleandoc(docstring or "").partition(_EXAMPLES)[0]
+    return escape("\n\n".join(paragraph.replace("\n", " ") for paragraph in text.split("\n\n")))
+
+
+def examples(docstring: str | None) -> str:
+    """Return the examples of a docstring: commands, each below a line that says what for."""
+    text = inspect.cleandoc(docstring or "").partition(_EXAMPLES)[2]
+    return escape(f"Examples:\n{text}") if text else ""
+
+
+def _without_type_of_flags(parameters: list[Any]) -> list[Any]:
+    for each in parameters:
+        if each.metavar is None and getattr(each, "is_flag", False):
+            each.metavar = FLAG
+    return parameters
