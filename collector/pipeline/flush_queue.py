@@ -23,7 +23,7 @@ import attrs
 from collector.core.candle import Series
 
 _SYNC_S = 0.0002  # to sync one file
-_SYNC_BATCH = 32
+SYNC_BATCH = 32
 _SAVE_AFTER_S = 5.0
 _SAVE_BATCH = 256
 
@@ -107,7 +107,7 @@ class FlushQueue:
         """
         by_s = now_s - (interval_s if busy else 0)
         if self.sync_due_s(interval_s) <= by_s:
-            return Sync(tuple(islice(self._unsynced, _SYNC_BATCH)))
+            return Sync(tuple(islice(self._unsynced, SYNC_BATCH)))
         if self.save_due_s() <= by_s:
             return Save(tuple(islice(self._unsaved, _SAVE_BATCH)))
         return None

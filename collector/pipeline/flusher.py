@@ -10,7 +10,7 @@ from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.machine.clock import LocalClock
-from collector.pipeline.flush_queue import FlushQueue, Save, Sync
+from collector.pipeline.flush_queue import SYNC_BATCH, FlushQueue, Save, Sync
 from collector.pipeline.open_files import OpenFiles
 from collector.settings.settings import Settings
 from collector.storage.ledger import Ledger
@@ -91,8 +91,10 @@ class Flusher:
 
     async def _save(self, every_series: Sequence[Series]) -> None:
         """Saves these in the ledger; those that are unsynced are synced first."""
-        while unsynced := self._queue.unsynced_among(every_series):
-            await self._sync(unsynced)
+        while unsynced := self._queue.unsynced_among(every_series):  # again for those that change meanwhile
+            for at in range(0, len(unsynced), SYNC_BATCH):
+                while batch := self._queue.unsynced_among(unsynced[at : at + SYNC_BATCH]):
+                    await self._sync(batch)
         await self._files.thread.run("saving", self._ledger.path, partial(self._save_some, every_series))
         self._queue.mark_saved(every_series)
         self.mark_unsaved(sorted(self._coverage.outdated))  # the clock went back: their next candle may be far away

@@ -1,4 +1,4 @@
-"""What one thing costs among few and among many: an answer, a look, a request for holes.
+"""What one thing costs among few and among many: an answer, a look, a request for holes, a file at the end.
 
 Each row is the larger case beside the smaller one in the same run. A cost that follows the work has a ratio of one.
 """
@@ -6,25 +6,27 @@ Each row is the larger case beside the smaller one in the same run. A cost that 
 import gc
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+import attrs
 import trio
 
 from collector.bybit.clock import Clock
 from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Confirmed
+from collector.core.events import Confirmed, Event
 from collector.core.missing import InvalidRow
 from collector.core.planning import PAGE, windows
 from collector.core.rows import Rows
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import Span, Spans
 from collector.integrity.repair import OwnedDirectory
-from collector.machine import THIS_MACHINE
-from collector.machine.disk import THIS_DISK
+from collector.machine import THIS_MACHINE, Machine
+from collector.machine.disk import THIS_DISK, Disk
 from collector.pipeline.reconcile import Reconciler
 from collector.pipeline.reorder_buffer import ReorderBuffer
 from collector.pipeline.writer import Writer, build_writer
@@ -33,23 +35,27 @@ from collector.storage.csv_store import Store
 from collector.storage.ledger import open_ledger
 from tests.bench.measure import Case, Work, in_turn
 from tests.bench.table import aim, duration, show
+from tests.support.market import ClockByHand
 
 _MINUTES = TIMEFRAMES["1"]
 _FIRST_MS = 1_700_006_400_000  # 2023-11-15 00:00:00
 _FEW, _MARKET = 100, 5_310  # series
 _PAGES, _MORE_PAGES = 10, 160
 _EVERY = 4  # of the candles is left out, and as many are invalid
-_AIMS, _STALL_AIM_MS = {"a candle that waits": 1.5, "two answers to a page of holes": 4.0}, 20.0
+_AIMS = {"a candle that waits": 1.5, "two answers to a page of holes": 4.0, "a file left for the end": 1.5}
+_STALL_AIM_MS = 20.0
 
 
 def run(_pages: int, rounds: int) -> None:
     """A good number: many cost what few do, and holes no more requests than the pages they lie in."""
     gc.set_threshold(50_000, 20, 50)  # as the command line does
-    counts = {"a candle that waits": (_FEW, _MARKET), "two answers to a page of holes": (_PAGES, _MORE_PAGES)}
+    counts = dict(zip(_AIMS, [(_FEW, _MARKET), (_PAGES, _MORE_PAGES), (_FEW, _MARKET)], strict=True))
     cases: dict[str, Case] = {}
-    for name, prepare in (("a candle that waits", _waiting), ("two answers to a page of holes", _answers)):
-        cases |= {f"{name} {count}": partial(prepare, count) for count in counts[name]}
-    taken = in_turn(cases, rounds)
+    with ExitStack() as stack:
+        prepared: tuple[Callable[[int], Work], ...] = (_waiting, _answers, partial(_left, stack))
+        for name, prepare in zip(_AIMS, prepared, strict=True):
+            cases |= {f"{name} {count}": partial(prepare, count) for count in counts[name]}
+        taken = in_turn(cases, rounds)
     each = {name: [taken[f"{name} {count}"] / count for count in counts[name]] for name in counts}
     requests, candles, pages = _requests(_MORE_PAGES)
     stall_s, look_s = min(_look(_MARKET) for _ in range(rounds))
@@ -114,6 +120,17 @@ def _answer_all(record: SeriesCoverage, pages: int) -> None:
         record.answer(Spans((window,)), rows, _now_ms(pages), [InvalidRow(each, "x") for each in invalid])
 
 
+def _left(stack: ExitStack, count: int) -> Work:
+    """So many files wait to be synced and saved when the collector ends; the disk's own time is left out."""
+    every_series, disk = _series(count), _PretendDisk()
+    writer = stack.enter_context(_writer(CoverageIndex(), disk, Machine(clock=disk.clock)))
+    trio.run(writer.open_files, every_series)
+    trio.run(writer.handle, _confirmed(every_series, 0))
+    send, receive = trio.open_memory_channel[Event](0)
+    send.close()
+    return partial(trio.run, writer.write, receive)
+
+
 def _requests(pages: int) -> tuple[int, int, int]:
     """What is asked for the second time: requests, candles, and the pages that these lie in."""
     record = SeriesCoverage(_MINUTES)
@@ -159,9 +176,7 @@ def _look(count: int) -> tuple[float, float]:
 def _written(count: int) -> tuple[float, float]:
     """The longest step and all of taking in candles of as many series that wait for a page, in seconds."""
     steps, coverage, every_series = _Steps(), CoverageIndex(), _series(count)
-    candle = _span_of(PAGE - 1, PAGE)
-    text = b"%d,2023-11-15 16:39:00,1,1,1,1,0,0\n" % candle[0].start_ms
-    batch = tuple(Confirmed(series, candle[0], Rows(text, candle), 0) for series in every_series)
+    batch = _confirmed(every_series, PAGE - 1)
 
     async def write(writer: Writer) -> float:
         await writer.open_files(every_series)
@@ -175,13 +190,36 @@ def _written(count: int) -> tuple[float, float]:
         await trio.lowlevel.checkpoint()
         return seconds
 
+    with _writer(coverage) as writer:
+        seconds = trio.run(write, writer, instruments=[steps])
+    return steps.longest_s, seconds
+
+
+@contextmanager
+def _writer(coverage: CoverageIndex, disk: Disk = THIS_DISK, machine: Machine = THIS_MACHINE) -> Iterator[Writer]:
+    """A writer into a directory of its own, which is deleted in the end."""
     with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch, ExitStack() as stack:
         settings = Settings(data_dir=Path(scratch), limit_to_50_entries=False)
         ledger = stack.enter_context(open_ledger(THIS_DISK, settings.data_dir, settings.exchange, settings.category))
-        owned = OwnedDirectory(Store(settings.data_dir, THIS_DISK), ledger, coverage, {})
-        writer = build_writer(owned, settings, THIS_MACHINE, Counters(), _passed)
-        seconds = trio.run(write, writer, instruments=[steps])
-    return steps.longest_s, seconds
+        owned = OwnedDirectory(Store(settings.data_dir, disk), ledger, coverage, {})
+        yield build_writer(owned, settings, machine, Counters(), _passed)
+
+
+@attrs.define
+class _PretendDisk(Disk):
+    """A disk to which a sync is nothing, and which calls it a fifth of a millisecond."""
+
+    clock: ClockByHand = attrs.field(factory=ClockByHand)
+
+    def sync(self, file: int) -> None:
+        self.clock.at_s += 0.0002
+
+
+def _confirmed(every_series: Sequence[Series], place: int) -> tuple[Confirmed, ...]:
+    """A candle of each of these, as the stream brings it."""
+    candle = _span_of(place, place + 1)
+    text = b"%d,2023-11-15 00:00:00,1,1,1,1,0,0\n" % candle[0].start_ms
+    return tuple(Confirmed(series, candle[0], Rows(text, candle), 0) for series in every_series)
 
 
 async def _passed(ms: int) -> int:

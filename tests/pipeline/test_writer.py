@@ -3,7 +3,7 @@
 import errno
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from collector.integrity.repair import OwnedDirectory
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.disk import THIS_DISK, Disk
 from collector.pipeline.collection import too_long
+from collector.pipeline.flush_queue import FlushQueue
 from collector.pipeline.writer import Writer, build_writer
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
@@ -544,6 +545,52 @@ async def test_candles_that_wait_put_a_sync_off_by_one_interval_and_no_longer(
             mock_clock.jump(seconds)
             await writer._flusher.run_due(busy=busy)
             assert disk.done == done
+
+
+class CountingQueue(FlushQueue):
+    """Counts the series that were looked at for whether they are synced."""
+
+    looked = 0
+
+    def unsynced_among(self, every_series: Iterable[Series]) -> list[Series]:
+        every_series = list(every_series)
+        self.looked += len(every_series)
+        return super().unsynced_among(every_series)
+
+
+async def test_at_the_end_each_of_many_files_is_looked_at_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.pipeline.writer.FlushQueue", CountingQueue)
+    disk, every_series = SlowDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(200)]
+    slow = Bench(tmp_path, disk=disk, machine=Machine(clock=disk.clock))
+    async with opened_writer(slow, *every_series) as writer:
+        await write_all(writer, tuple(confirmed(0, series) for series in every_series))
+        queue = writer._flusher._queue
+    assert disk.done.count("s") > 200 + 30  # in more than so many slices: each syncs the names of the new ones
+    assert isinstance(queue, CountingQueue)
+    assert queue.looked <= 10 * 200
+
+
+class HookedDisk(RecordingDisk):
+    """A disk on which something else happens in the middle of a sync."""
+
+    hook: Callable[[], None] = lambda: None
+
+    def sync(self, file: int) -> None:
+        super().sync(file)
+        if len(self.synced) == 40:
+            self.hook()
+
+
+async def test_at_the_end_what_changes_meanwhile_is_synced_again(tmp_path: Path) -> None:
+    disk, every_series = HookedDisk(), [Series(f"A{number}USDT", BTC.timeframe) for number in range(50)]
+    bench = Bench(tmp_path, disk=disk, machine=Machine(clock=ClockByHand(), threads=InlineThreads()))
+    async with opened_writer(bench, *every_series) as writer:
+        disk.hook = partial(writer._files.mark_changed, every_series[0])
+        await write_all(writer, tuple(confirmed(0, series) for series in every_series))
+    first = tmp_path / every_series[0].file_name
+    assert [place for place, path in enumerate(disk.synced) if path == first] == [0, len(disk.synced) - 1]
 
 
 @pytest.mark.parametrize("disk", [FullDisk(1500), FullDisk(1500, errno.EIO)])
