@@ -18,6 +18,7 @@ from collector.commands.first_start import explain_start, is_unconfigured
 from collector.commands.gaps import gaps
 from collector.commands.help import Command, Group, examples, prose
 from collector.commands.installation import systemd_unit
+from collector.commands.list import list_stored
 from collector.commands.options import takes_value
 from collector.commands.repair import repair
 from collector.commands.run import fetch, run
@@ -44,11 +45,12 @@ Examples:
   # is what is stored complete and right?
   collector check"""
 
-_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Collect": (run, fetch, repair),
-    "Inspect": (check, gaps, status, symbols),
-    "Use": (demo, sandbox),
-    "Operate": (systemd_unit,),
+# By the group in which the help shows them.
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Collect": {"run": run, "fetch": fetch, "repair": repair},
+    "Inspect": {"list": list_stored, "check": check, "gaps": gaps, "status": status, "symbols": symbols},
+    "Use": {"demo": demo, "sandbox": sandbox},
+    "Operate": {"systemd-unit": systemd_unit},
 }
 _COMPLETING = "_COLLECTOR_COMPLETE"  # set by the shell that asks how a line may go on
 _NO_COMMAND = ("--help", "-h", "--version", "--install-completion", "--show-completion")
@@ -62,9 +64,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for panel, commands in _COMMANDS.items():
-    for command in commands:
+    for name, command in commands.items():
         told = command.__doc__
-        app.command(cls=Command, help=prose(told), epilog=examples(told), rich_help_panel=panel)(command)
+        app.command(name, cls=Command, help=prose(told), epilog=examples(told), rich_help_panel=panel)(command)
 
 
 def _print_version(asked: bool) -> None:
@@ -118,8 +120,8 @@ def _command_first(arguments: list[str]) -> list[str]:
     """Move the command before its options; without a command add `run`."""
     if arguments and (not arguments[0].startswith("-") or arguments[0] in _NO_COMMAND):
         return arguments
-    commands = {each.name or each.callback.__name__ for each in app.registered_commands if each.callback}
+    names = {name for commands in _COMMANDS.values() for name in commands}
     for place, word in enumerate(arguments):
-        if word in commands and not takes_value(arguments[place - 1]):
+        if word in names and not takes_value(arguments[place - 1]):
             return [word, *arguments[:place], *arguments[place + 1 :]]
     return ["run", *arguments]

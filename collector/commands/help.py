@@ -6,6 +6,7 @@ A docstring's paragraphs are prose, which the terminal wraps. What follows `Exam
 import inspect
 from typing import Any
 
+import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
@@ -14,17 +15,29 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 class Command(TyperCommand):
-    """A command whose options without a value name no type."""
+    """A command whose options without a value name no type, and whose epilog is kept line by line."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_type_of_flags(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        said, self.epilog = self.epilog, None  # typer joins its lines
+        super().format_help(ctx, formatter)
+        self.epilog = said
+        _print_examples(said)
 
 
 class Group(TyperGroup):
-    """All commands, with the same options."""
+    """All commands, with the same in their help."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_type_of_flags(super().get_params(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        said, self.epilog = self.epilog, None
+        super().format_help(ctx, formatter)
+        self.epilog = said
+        _print_examples(said)
 
 
 def prose(docstring: str | None) -> str:
@@ -36,7 +49,12 @@ def prose(docstring: str | None) -> str:
 def examples(docstring: str | None) -> str:
     """Return the examples of a docstring: commands, each below a line that says what for."""
     text = inspect.cleandoc(docstring or "").partition(_EXAMPLES)[2]
-    return escape(f"Examples:\n{text}") if text else ""
+    return f"Examples:\n{text}" if text else ""
+
+
+def _print_examples(said: str | None) -> None:
+    for line in (said or "").splitlines():
+        typer.secho(f" {line}", dim=line.lstrip().startswith("#"))
 
 
 def _without_type_of_flags(parameters: list[Any]) -> list[Any]:

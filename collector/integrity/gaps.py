@@ -79,7 +79,7 @@ def find_gaps(
         now_ms = as_of_ms(disk, data_dir, saved, clock.now_ms())
         saved.want(demand.spans(known_series(disk, data_dir, saved.coverage), now_ms))
     for series in sorted(saved.coverage.records):
-        held, alone = _held(disk, data_dir / series.file_name, series, saved.checkpoints.get(series))
+        held, alone = held_in_file(disk, data_dir / series.file_name, series, saved.checkpoints.get(series))
         missing = neighbours_joined(saved.missing(series, held))
         yield from (SeriesGap(series, _skipped(each, alone) if alone else each) for each in missing)
 
@@ -97,8 +97,12 @@ def _skipped(missing: Gap, why: str) -> Gap:
     return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
 
 
-def _held(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None) -> tuple[Spans, str]:
-    """What a file holds, and why it is left alone, if it is."""
+def held_in_file(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None) -> tuple[Spans, str]:
+    """What a file holds, and why it is left alone, if it is.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
     try:
         file_exists(path)
         with mmap_file(disk, path) as data:

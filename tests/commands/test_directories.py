@@ -74,7 +74,7 @@ def test_a_directory_that_is_not_there_is_not_taken_for_one_without_faults(
     assert not (tmp_path / "candles").exists()
 
 
-@pytest.mark.parametrize("arguments", ["gaps", "status", "repair --dry-run"])
+@pytest.mark.parametrize("arguments", ["gaps", "list", "status", "repair --dry-run"])
 def test_a_directory_whose_lock_and_ledger_may_not_be_read_is_no_traceback(
     say: Command, tmp_path: Path, arguments: str
 ) -> None:
@@ -117,7 +117,7 @@ def test_a_directory_of_another_category_is_refused(say: Command, tmp_path: Path
     assert (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("arguments", ["check", "gaps", "repair", "repair --dry-run"])
+@pytest.mark.parametrize("arguments", ["check", "gaps", "list", "repair", "repair --dry-run"])
 def test_those_who_only_read_refuse_a_directory_of_another_category_and_no_other(
     say: Command, box: Sandbox, tmp_path: Path, arguments: str
 ) -> None:

@@ -119,6 +119,7 @@ def test_an_interrupt_while_it_is_loading_is_no_traceback(tmp_path: Path, name: 
 
 INTERRUPTED = {
     "check": "collector.commands.check.totals",
+    "list": "collector.commands.list.find_stored",
     "gaps": "collector.commands.gaps.find_gaps",
     "symbols": "collector.commands.symbols.list_symbols",
     "status": "collector.commands.status.fetch_status",
@@ -142,6 +143,12 @@ def test_a_command_that_is_interrupted_ends_with_status_130(
     monkeypatch.setattr(INTERRUPTED[arguments], interrupt)
     status, out, err = say(settings, *arguments.split())
     assert (status, out, complaints(err)[-1]) == (130, "", "stopped")
+
+
+def test_a_command_of_two_words_may_follow_its_options(say: Command) -> None:
+    status, out, _ = say(None, "--quiet", "systemd-unit")
+    assert status == 0
+    assert "[Unit]" in out
 
 
 def test_an_empty_list_of_symbols_is_refused(say: Command, box: Sandbox, tmp_path: Path) -> None:
@@ -243,7 +250,7 @@ def test_a_misspelt_symbol_is_told_the_nearest_listed_one(say: Command, box: San
     assert "hint='did you mean ETHUSDT?'" in err
 
 
-@pytest.mark.parametrize("name", ["check", "gaps", "repair --dry-run"])
+@pytest.mark.parametrize("name", ["check", "gaps", "list", "repair --dry-run"])
 def test_a_misspelt_symbol_is_told_the_nearest_stored_one(say: Command, tmp_path: Path, name: str) -> None:
     settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
     settings.data_dir.mkdir()
