@@ -49,7 +49,7 @@ def test_no_example_is_wider_than_a_terminal_of_80_columns(
     say: Command, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     lines = help_of(say, monkeypatch, name, "--help").splitlines()
-    shown = lines[lines.index(" Examples:") + 1 :]
+    shown = [line for line in lines[lines.index(" Examples:") + 1 :] if line]
     assert [each.strip() for each in shown if "#" not in each] == [*map(str.strip, examples_of(GROUP.commands[name]))]
     assert max(map(len, shown)) <= 80
 
