@@ -1,9 +1,12 @@
-"""Fast validation of many lines at once: all are proven sound, or none.
+"""Fast validation of many lines at once: all are proven sound, or none; or each line that is gets its open time.
 
 polars reads numbers fast and forgives much: signs, exponents, blanks, needless zeros, `inf` and `nan`. So the bytes are
 searched for whatever it forgives, which is a few of them anywhere and a few pairs where two fields meet; a test knows
 every byte that it forgives. What then is left to say, the columns say. Whatever cannot be proven here is looked at line
-by line elsewhere; nothing here says what is wrong.
+by line; nothing here says what is wrong.
+
+Where a few of many lines are unsound, one pattern leaves the lines of numbers that polars reads as they are meant. What
+these columns then say of a row is true of it by itself, and only what is left is looked at line by line.
 """
 
 from collections import deque
@@ -17,6 +20,7 @@ import polars as pl
 
 from collector.core.candle import DAY_MS, MINUTE_MS, Timeframe
 from collector.core.rows import CLOCK_TEXTS, COLUMNS, OLDEST_MS, check_lines, date_text
+from collector.storage.defects import valid_open_ms
 from collector.storage.inspection import Bytes
 
 _FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
@@ -37,6 +41,7 @@ _ODD_PAIRS = "|".join(
         *(r"\n0", r"\n-", r"\n ", r" \n", r"\n\n"),
     ]
 )
+_ROW = r"^[1-9][0-9]{12},[0-9-]{10} [0-9:]{8}(?:,(?:0|[1-9][0-9]*)(?:\.[0-9]+)?){6}$"
 
 
 @attrs.frozen
@@ -79,6 +84,52 @@ def validate_each(
                 first, proven = under_way.popleft()
                 yield first, proven()
         yield from ((text, proven()) for text, proven in under_way)
+
+
+def open_times(timeframe: Timeframe, text: bytes, before_ms: int, *, likely_sound: bool = False) -> pl.Series:
+    """Of every one of some whole lines the open time, if it is a sound row by itself that opens before `before_ms`;
+    else null.
+
+    What is likely sound is first looked at as a whole.
+    """
+    if not text:
+        return pl.Series(dtype=pl.Int64)
+    if len(text) > _FEW:
+        whole = Text(text)
+        if likely_sound and _is_plain(whole) and (sound := _read(timeframe, whole, before_ms)) is not None:
+            return sound
+        opens = _sure_times(timeframe, text, before_ms)
+    elif (proven := _checked(timeframe, text, before_ms)) is not None:
+        return proven
+    else:
+        opens = pl.Series([None] * text.count(b"\n"), dtype=pl.Int64)
+    unsure = opens.is_null().arg_true()
+    if not len(unsure):
+        return opens
+    lines = text[:-1].split(b"\n")
+    looked_at = (valid_open_ms(timeframe, lines[place]) for place in unsure)
+    found = [open_ms if open_ms is not None and open_ms < before_ms else None for open_ms in looked_at]
+    return opens.scatter(unsure, pl.Series(found, dtype=pl.Int64))
+
+
+def _sure_times(timeframe: Timeframe, text: bytes, before_ms: int) -> pl.Series:
+    """The same, with null also for lines that are less than certain."""
+    lines = pl.Series([text[:-1].decode("ascii", "replace")]).str.split("\n").explode()
+    plain = lines.str.contains(_ROW)
+    opens = pl.repeat(None, len(lines), dtype=pl.Int64, eager=True)
+    if not plain.any():
+        return opens
+    rows = text if plain.all() else lines.filter(plain).str.join("\n").item().encode()
+    numbers = pl.read_csv(rows, schema=_SCHEMA, has_header=False, quote_char=None, glob=False)
+    days = numbers["timestamp"] // DAY_MS
+    named = days.unique()
+    dates = days.replace_strict(named, pl.Series(map(date_text, named), dtype=pl.String))
+    good = (
+        numbers.select(_is_candle(timeframe, before_ms) & _is_dated(pl.lit(dates))).to_series().fill_null(value=False)
+    )
+    if timeframe.step_ms is None:
+        good &= pl.Series(map(timeframe.is_open, numbers["timestamp"]), dtype=pl.Boolean)
+    return opens.scatter(plain.arg_true().filter(good), numbers["timestamp"].filter(good))
 
 
 def _submit(
@@ -139,12 +190,17 @@ def _days(text: Text) -> tuple[int, int]:
 
 def _is_stamped(first_day: int, last_day: int) -> pl.Expr:
     """Whether the datetime is letter by letter that of the timestamp; false or null for other days than these."""
-    time, stamp = pl.col("timestamp"), pl.col("datetime")
+    time = pl.col("timestamp")
     dates = pl.lit(pl.Series(map(date_text, range(first_day, last_day + 1)), dtype=pl.String))
     date = dates.gather(time // DAY_MS - first_day, null_on_oob=True)
+    return (time >= first_day * DAY_MS) & _is_dated(date)  # polars counts what is negative from the end
+
+
+def _is_dated(date: pl.Expr) -> pl.Expr:
+    """Whether the datetime is this date and the time of day, which is a whole minute."""
+    time, stamp = pl.col("timestamp"), pl.col("datetime")
     clock = pl.lit(_CLOCKS).gather(time % DAY_MS // MINUTE_MS)
-    exact = time >= first_day * DAY_MS  # polars counts what is negative from the end
-    exact &= (time % MINUTE_MS == 0) & (stamp.str.len_bytes() == len("2024-01-05 00:00:00"))
+    exact = (time % MINUTE_MS == 0) & (stamp.str.len_bytes() == len("2024-01-05 00:00:00"))
     return exact & stamp.str.starts_with(date) & stamp.str.ends_with(clock)
 
 

@@ -18,6 +18,7 @@ from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Span, Spans
 from collector.errors import SkipFile
 from collector.machine.disk import Disk
+from collector.storage.ordering import slices
 
 Bytes = bytes | mmap.mmap
 
@@ -72,6 +73,13 @@ def mmap_file(disk: Disk, path: Path) -> Iterator[Bytes]:
         yield data
 
 
+def release(data: Bytes, start: int, end: int) -> None:
+    """Lets the memory go that a part of a mapped file takes; it is read again where it is looked at again."""
+    if isinstance(data, mmap.mmap):
+        first = start // mmap.PAGESIZE * mmap.PAGESIZE
+        data.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+
 def changed_ns(path: Path) -> int:
     """The modification time of a file; 0 if absent."""
     try:
@@ -116,7 +124,11 @@ def _fits(data: Bytes, checkpoint: Checkpoint) -> bool:
 
 
 def covered_by_times(timeframe: Timeframe, times: pl.Series) -> Spans:
-    """The same as `rows.coverage`, for a column of times that may be long."""
+    """The same as `rows.covered_spans`, for a column of times that may be long."""
+    return Spans.of(*(span for some in slices(times) for span in _covered(timeframe, some)))
+
+
+def _covered(timeframe: Timeframe, times: pl.Series) -> Spans:
     step = timeframe.step_ms
     if step is None:
         return covered_spans(timeframe, times.to_list())

@@ -52,9 +52,9 @@ class Opening:
             if file_exists(path):
                 with mmap_file(self._files.disk, path) as data:
                     found = recover(timeframe, data, valid_checkpoint(path, checkpoint))
-                    finding = self._repair(path, found, data)
+                    size, finding = self._repair(path, found, data)
                 if found.held or not found.rest:
-                    file.size = len(found.text) if found.repaired else found.size
+                    file.size = size
                     file.synced = checkpoint.size if checkpoint and found.checkpointed else file.size
                     file.held, file.checkpointed = found.held, found.checkpointed
                 file.name_unsynced = (
@@ -65,25 +65,27 @@ class Opening:
             file.pieces = self._quarantine.pieces(timeframe, path)
         return file, finding
 
-    def _repair(self, path: Path, found: Recovery, data: Bytes) -> Finding | None:
-        """Does to a file what was found to be due; what that was."""
-        length, rest = len(data), found.rest
+    def _repair(self, path: Path, found: Recovery, data: Bytes) -> tuple[int, Finding | None]:
+        """Does to a file what was found to be due; how many bytes of rows it has then, and what that was."""
+        length, rest, size = len(data), found.rest, found.size
         if found.loses_rows and not self._allow_replace:
             lost = f"{counted(found.foreign, 'line')} of it cannot be read and would be lost"
             remedy = "move it away, or allow it with --allow-replace"
             raise SkipFile(f"{path.name} is left as it is ({found.why}): {lost}; {remedy}")
         if rest and not found.held:
             piece = self._quarantine.keep_file(path, pending=rest.rows > 0)
-            return Finding(path.name, f"is not ours ({found.why}): set aside as {piece.name}, {rest}", rest.covered)
+            return size, Finding(
+                path.name, f"is not ours ({found.why}): set aside as {piece.name}, {rest}", rest.covered
+            )
         said = []
         if rest:
-            piece = self._quarantine.keep_tail(path, data[found.size :], pending=rest.rows > 0)
+            piece = self._quarantine.keep_tail(path, data, size, pending=rest.rows > 0)
             said.append(f"cut off from a bad row on ({found.why}): what follows is kept as {piece.name}, {rest}")
-        elif found.size < length:
-            said.append(f"cut back by {counted(length - found.size, 'byte')} to its last good row ({found.why})")
+        elif size < length:
+            said.append(f"cut back by {counted(length - size, 'byte')} to its last good row ({found.why})")
         if found.repaired:
             said.append(f"{found.repaired} put right, {counted(found.rows, 'row')} stay")
-            self._files.replace(path, [found.text])
-        elif found.size < length:
-            self._files.truncate(path, found.size)
-        return Finding(path.name, "; ".join(said), rest.covered if rest else NOTHING) if said else None
+            size = self._files.replace(path, found.text)
+        elif size < length:
+            self._files.truncate(path, size)
+        return size, Finding(path.name, "; ".join(said), rest.covered if rest else NOTHING) if said else None

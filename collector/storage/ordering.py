@@ -4,6 +4,7 @@ Pure: open times and row numbers in.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -14,6 +15,9 @@ from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.core.spans import Span
 
 _ALIKE = 3  # so many equal distances make a timeframe likely
+_SLICE = 100_000  # rows
+_MONTHS = TIMEFRAMES["M"]
+_STEPS = [each.step_ms for each in TIMEFRAMES.values() if each.step_ms]
 
 
 @attrs.frozen
@@ -41,9 +45,14 @@ class Displaced:
     in_place: bool
 
 
+def slices(column: pl.Series) -> Iterator[pl.Series]:
+    """A column in parts, so that what is made of each is small."""
+    return (column.slice(at, _SLICE) for at in range(0, len(column), _SLICE))
+
+
 def is_increasing(numbers: pl.Series) -> bool:
     """Whether each number is greater than the one before."""
-    return not (numbers.diff() <= 0).any()
+    return not (numbers.slice(1) <= numbers.head(-1)).any()
 
 
 def displaced(rows: Sequence[int], opens: Sequence[int]) -> list[Displaced]:
@@ -105,15 +114,39 @@ def _gaps(timeframe: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterat
 
 def likely_timeframe(timeframe: Timeframe, opens: pl.Series) -> Timeframe | None:
     """Another timeframe whose distance most rows keep from the row before them; None if there is none."""
-    steps = opens.diff().drop_nulls()
-    if len(steps) < _ALIKE or (timeframe.step_ms and (steps == timeframe.step_ms).sum() * 2 > len(steps)):
-        return None
-    months = TIMEFRAMES["M"]
-    if timeframe is months and all(map(months.is_open, opens)):
-        return None
-    if is_increasing(opens) and all(map(months.is_open, opens)):
-        return months
-    counts = steps.value_counts(sort=True, name="rows")
-    step_ms, rows = counts.row(0)
-    likely = [each for each in TIMEFRAMES.values() if each.step_ms == step_ms and each != timeframe]
-    return likely[0] if likely and rows * 2 > len(steps) else None
+    steps = Steps()
+    for some in slices(opens):
+        steps.add(some)
+    return steps.likely(timeframe)
+
+
+@attrs.define
+class Steps:
+    """The distances between rows that come in parts, as far as they tell a timeframe and the order."""
+
+    increasing: bool = True
+    _rows: int = 0
+    _last_ms: int | None = None
+    _months: bool = True  # whether a month begins with each row
+    _counts: Counter[int] = attrs.field(factory=Counter)
+
+    def add(self, opens: pl.Series) -> None:
+        """Takes in the open times of the rows that follow."""
+        if not len(opens):
+            return
+        steps = (opens if self._last_ms is None else pl.concat([pl.Series([self._last_ms]), opens])).diff().drop_nulls()
+        self.increasing = self.increasing and not (steps <= 0).any()
+        self._months = self._months and all(map(_MONTHS.is_open, opens))
+        for step_ms, count in steps.filter(steps.is_in(_STEPS)).value_counts().iter_rows():
+            self._counts[step_ms] += count
+        self._rows, self._last_ms = self._rows + len(opens), opens[-1]
+
+    def likely(self, timeframe: Timeframe) -> Timeframe | None:
+        """Another timeframe whose distance most rows keep from the row before them; None if there is none."""
+        half = (self._rows - 1) / 2
+        if self._rows <= _ALIKE or (timeframe.step_ms and self._counts[timeframe.step_ms] > half):
+            return None
+        if self._months and (timeframe is _MONTHS or self.increasing):
+            return None if timeframe is _MONTHS else _MONTHS
+        likely = [each for each in TIMEFRAMES.values() if each.step_ms and self._counts[each.step_ms] > half]
+        return likely[0] if likely and likely[0] != timeframe else None

@@ -20,7 +20,9 @@ from collector.core.rows import Rows, covered_spans
 from collector.core.spans import Spans
 from collector.machine.disk import Disk
 from collector.storage.files import Files, map_os_errors, target_of
-from collector.storage.recovery import valid_rows
+from collector.storage.inspection import Bytes, covered_by_times, mmap_file
+from collector.storage.recovery import valid_opens, valid_rows
+from collector.storage.row_edits import chunks
 
 _PENDING = ".pending"
 _PIECE = re.compile(rf"(?P<file>.+)\.(cut|set-aside)-[0-9]+(?:{re.escape(_PENDING)})?")
@@ -50,9 +52,7 @@ class Quarantine:
         names = self._of(target.parent).get(target.name, ())
         waiting = [target.with_name(name) for name in sorted(names) if name.endswith(_PENDING)]
         waiting = [path for path in waiting if path.is_file()]  # a pipe would make us wait for ever
-        pieces = [
-            Piece(each, covered_spans(timeframe, sorted(valid_rows(timeframe, self._read(each))))) for each in waiting
-        ]
+        pieces = [Piece(each, self._covered(timeframe, each)) for each in waiting]
         for piece in pieces:
             if not piece.covered:
                 self.finish(piece)
@@ -72,17 +72,17 @@ class Quarantine:
         self._forget(target.parent)
         return name
 
-    def keep_tail(self, path: Path, rest: bytes, *, pending: bool) -> Path:
-        """Keeps what is going to be cut off a file.
+    def keep_tail(self, path: Path, data: Bytes, start: int = 0, *, pending: bool) -> Path:
+        """Keeps what is going to be cut off a file from a place on.
 
         What a killed start has kept already is kept once.
         """
         target = target_of(path)
         for piece in map(target.with_name, self._of(target.parent).get(target.name, [])):
-            if piece.stat().st_size == len(rest) and self._read(piece) == rest:
+            if piece.stat().st_size == len(data) - start and self._is_end(piece, data, start):
                 return _final(piece)
         name = _unused(target, "cut")
-        self._files.replace(_waiting(name) if pending else name, [rest])
+        self._files.replace(_waiting(name) if pending else name, chunks(data, start, len(data)))
         self._forget(target.parent)
         return name
 
@@ -97,8 +97,15 @@ class Quarantine:
         self._files.disk.rename(piece.path, _final(piece.path))
         self._forget(piece.path.parent)
 
-    def _read(self, piece: Path) -> bytes:
-        return self._files.disk.read_all(piece)
+    def _covered(self, timeframe: Timeframe, piece: Path) -> Spans:
+        with mmap_file(self._files.disk, piece) as data:
+            return covered_by_times(timeframe, valid_opens(timeframe, data))
+
+    def _is_end(self, piece: Path, data: Bytes, start: int) -> bool:
+        """Whether a piece has the bytes of a file from a place on."""
+        with mmap_file(self._files.disk, piece) as kept:
+            pairs = zip(chunks(kept, 0, len(kept)), chunks(data, start, len(data)), strict=False)
+            return all(one == other for one, other in pairs)
 
     def _forget(self, directory: Path) -> None:
         """Drops the listing of a directory whose names have changed."""
@@ -118,8 +125,9 @@ def rows_in(disk: Disk, timeframe: Timeframe, pieces: Iterable[Piece], spans: Sp
     """The sound rows of some pieces whose candles open in these spans."""
     rows: dict[int, bytes] = {}
     for piece in pieces:
-        rows |= valid_rows(timeframe, disk.read_all(piece.path))
-    opens = sorted(open_ms for open_ms in rows if open_ms in spans)
+        with mmap_file(disk, piece.path) as data:
+            rows |= valid_rows(timeframe, data, spans)
+    opens = sorted(rows)
     return Rows(b"".join(rows[open_ms] for open_ms in opens), covered_spans(timeframe, opens))
 
 

@@ -18,6 +18,10 @@ def recovered(data: bytes) -> Recovery:
     return recover(MINUTE, data, None)
 
 
+def text_of(found: Recovery) -> bytes:
+    return b"".join(found.text)
+
+
 @pytest.mark.parametrize(
     ("tail", "why"),
     [
@@ -45,7 +49,7 @@ def test_a_header_that_was_not_written_whole_is_written_again(data: bytes) -> No
 
 
 def test_a_file_is_proven_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collector.storage.recovery._BLOCK", 2 * len(row(0).text))
+    monkeypatch.setattr("collector.storage.line_blocks.BLOCK", 2 * len(row(0).text))
     assert recovered(WHOLE) == Recovery(len(WHOLE), spans(0, 5))
     assert recovered(content(rows(2, 5)) + rows(0, 2).text).repaired == "rows out of order"
 
@@ -69,7 +73,7 @@ def test_a_header_alone_is_a_file_of_ours() -> None:
 )
 def test_what_loses_no_row_is_put_right(data: bytes, repaired: str) -> None:
     found = recovered(data)
-    assert (found.size, found.held, found.repaired, found.text) == (len(data), spans(0, 5), repaired, WHOLE)
+    assert (found.size, found.held, found.repaired, text_of(found)) == (len(data), spans(0, 5), repaired, WHOLE)
     assert (found.rows, found.rest, found.why) == (5, None, "")
     assert found.fate == f"is put right ({repaired})"
     assert recovered(data + b"16999").why == "the last line is not whole"
@@ -104,7 +108,7 @@ def test_a_bad_row_among_many_is_found_where_it_stands() -> None:
 def test_what_stays_before_a_bad_row_is_put_right_too() -> None:
     before = WHOLE.replace(b"\n", b"\r\n")
     found = recovered(before + b"spoiled\n")
-    assert (found.size, found.repaired, found.text) == (len(before), "Windows line ends", WHOLE)
+    assert (found.size, found.repaired, text_of(found)) == (len(before), "Windows line ends", WHOLE)
     assert recovered(WHOLE + b"spoiled\r\n").repaired == ""
     assert recovered(content(rows(2, 5)) + rows(0, 2).text + b"spoiled\r\n").repaired == "rows out of order"
 
