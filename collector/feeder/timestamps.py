@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from operator import index
-from typing import Any, Protocol, SupportsIndex
+from typing import Any, Protocol, SupportsIndex, cast
 
 from collector.core.candle import DAY_MS
 from collector.core.rows import LATEST_MS, OLDEST_MS
@@ -124,8 +124,10 @@ def _length_ms(moment: Moment) -> int:
     """How long a day is that was given without a time of day; 0 for an instant."""
     moment = _read(moment)
     if _is_datetime64(moment):
-        unit, following = str(moment.dtype)[-2:-1], moment + 1  # type: ignore[union-attr, operator]
-        return _to_ms(following)[0] - _to_ms(moment)[0] if unit in "YMWD" else 0  # a month is whole, too
+        at = cast(Any, moment)
+        unit = str(at.dtype)[-2:-1]
+        one = type(at - at)(1, unit)  # a timedelta64, without numpy's name
+        return _to_ms(at + one)[0] - _to_ms(moment)[0] if unit in "YMWD" else 0  # a month is whole, too
     return DAY_MS if isinstance(moment, date) and not isinstance(moment, datetime) else 0
 
 

@@ -170,7 +170,7 @@ def test_moments_of_numpy_and_pandas_are_understood_and_theirs_that_are_none_are
         numpy.bool_(True),
         numpy.array(True),
         pandas.NaT,
-        numpy.datetime64("NaT"),
+        numpy.datetime64("NaT", "ns"),
         numpy.float64("nan"),
         numpy.array([NOON_MS, NOON_MS]),
     ):

@@ -240,6 +240,7 @@ def test_lines_with_a_count_have_the_time_they_are_said_at(
 ) -> None:
     clock = ClockByHand(1_700_000_000.0)
     monkeypatch.setattr("time.time", lambda: clock.at_s)  # by which records are stamped
+    monkeypatch.setattr("time.time_ns", lambda: int(clock.at_s * 1e9))  # and from Python 3.13 on
     with open_logs(LogFile(tmp_path), ConsoleHandler(console), clock=clock):
         for _ in range(3):
             log.warning("connection lost")

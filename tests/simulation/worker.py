@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ _OBJECTS = 50_000  # made before garbage is looked for: a run has memory enough
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # none of ours is
     _prepare("--log" in sys.argv)
     scratch = Path(sys.argv[1])
     out = os.fdopen(os.dup(1), "wb", buffering=0)
