@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from collector.commands.check import check
+from collector.commands.clean import clean
 from collector.commands.console import print_line
 from collector.commands.demo import demo
 from collector.commands.exits import INTERRUPTED, STDOUT_ERRORS, fail, flush_stdout, stdout_not_written, stopped
@@ -50,7 +51,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Collect": {"run": run, "fetch": fetch, "repair": repair},
     "Inspect": {"list": list_stored, "check": check, "gaps": gaps, "status": status, "symbols": symbols},
     "Use": {"demo": demo, "sandbox": sandbox},
-    "Operate": {"systemd-unit": systemd_unit},
+    "Operate": {"clean": clean, "systemd-unit": systemd_unit},
 }
 _COMPLETING = "_COLLECTOR_COMPLETE"  # set by the shell that asks how a line may go on
 _NO_COMMAND = ("--help", "-h", "--version", "--install-completion", "--show-completion")

@@ -34,6 +34,12 @@ def say(text: str, priority: int = 6) -> None:
         print(f"{before}collector: {sanitized(text)}", file=sys.stderr)  # noqa: T201
 
 
+def ask(question: str) -> bool:
+    """Ask on stderr; whether the answer on stdin is yes."""
+    say(f"{question} [y/N]")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def sanitized(text: str) -> str:
     """Mask secrets and replace control characters."""
     return printable(masked(text, secrets_in(os.environ)))

@@ -117,7 +117,7 @@ def test_a_directory_of_another_category_is_refused(say: Command, tmp_path: Path
     assert (tmp_path / "candles" / "BTCUSDT_60.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("arguments", ["check", "gaps", "list", "repair", "repair --dry-run"])
+@pytest.mark.parametrize("arguments", ["check", "clean", "gaps", "list", "repair", "repair --dry-run"])
 def test_those_who_only_read_refuse_a_directory_of_another_category_and_no_other(
     say: Command, box: Sandbox, tmp_path: Path, arguments: str
 ) -> None:

@@ -120,6 +120,7 @@ def test_an_interrupt_while_it_is_loading_is_no_traceback(tmp_path: Path, name: 
 INTERRUPTED = {
     "check": "collector.commands.check.totals",
     "list": "collector.commands.list.find_stored",
+    "clean": "collector.commands.clean.find_leftovers",
     "gaps": "collector.commands.gaps.find_gaps",
     "symbols": "collector.commands.symbols.list_symbols",
     "status": "collector.commands.status.fetch_status",
