@@ -86,7 +86,7 @@ WITHOUT_TRIO |= {"integrity.cross_timeframe", "integrity.demand", "integrity.rep
 WITHOUT_TRIO |= {"integrity.expectation", "integrity.finer_files"}
 WITHOUT_TRIO |= {"settings.settings", "settings.keys", "settings.converters", "settings.sources"}
 WITHOUT_TRIO |= {"settings.validation", "settings.reload", "storage.inspection", "storage.recovery"}
-WITHOUT_TRIO |= {"storage.line_blocks", "storage.damaged_lines"}
+WITHOUT_TRIO |= {"storage.line_blocks", "storage.damaged_lines", "storage.file_bytes"}
 WITHOUT_TRIO |= {"storage.quarantine", "storage.fast_check", "storage.ordering", "storage.defects", "storage.stored"}
 
 

@@ -7,6 +7,7 @@ gone, is a finding in its report.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from collector.integrity.demand import Demand
 from collector.integrity.examination import Examination, examine
 from collector.integrity.expectation import Expectation
 from collector.integrity.findings import FileReport, totals
-from collector.integrity.finer_files import FinerFiles, read_file
+from collector.integrity.finer_files import FinerFiles
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
 from collector.storage.data_directory import refuse_if_absent, refuse_if_locked
 from collector.storage.defects import Kind
+from collector.storage.file_bytes import open_bytes
+from collector.storage.inspection import Bytes
 
 _REREAD_EVERY_S = 0.05  # between two looks at a line that is being written
 _REREAD_S = 3.0  # for all such looks of one check; a writer takes microseconds, the ledger follows within seconds
@@ -151,7 +154,8 @@ class DataIntegrityChecker:
         """
         path = self.settings.data_dir / series.file_name
         try:
-            text = self._finer.rows(series, path, read_file(self._disk, path))
+            with open_bytes(self._disk, path) as data:
+                text = self._finer.rows(series, path, data)
         except OSError:
             return b""
         return b"".join(line for line in text.splitlines(keepends=True) if open_of_line(line) in span)
@@ -180,12 +184,15 @@ class DataIntegrityChecker:
         if series is None:
             return FileReport(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
         try:
-            data, examination = self._look(path, series)
+            with self._look(path, series) as (data, examination):
+                return self._compared(path, series, data, examination)
         except FileNotFoundError:
             why = "never fetched" if series in self._expectation.never_fetched else "there is no such file"
             return self._with_missing(FileReport(path.name, why, series), path, series)
         except OSError as error:
             return FileReport(path.name, f"it cannot be read: {error.strerror or error}", series)
+
+    def _compared(self, path: Path, series: Series, data: Bytes, examination: Examination) -> FileReport:
         if examination.flawless:
             self._finer.note_flawless(path, data)
         report = self._with_missing(FileReport(path.name, None, series, examination), path, series)
@@ -197,21 +204,20 @@ class DataIntegrityChecker:
         gaps = expected.missing(path, series, present)
         return attrs.evolve(report, known_gaps=gaps, outside=expected.outside(series, gaps, present))
 
-    def _look(self, path: Path, series: Series) -> tuple[bytes, Examination]:
-        """Reads a file, again while its end may be growing.
-
-        The bytes are read rather than mapped: a mapped file that somebody cuts meanwhile would end the process.
-        """
+    @contextmanager
+    def _look(self, path: Path, series: Series) -> Iterator[tuple[Bytes, Examination]]:
+        """Reads a file, again while its end may be growing."""
         while True:
-            data = read_file(self._disk, path)
-            examination = self._examined(series, data)
-            if not self._may_change(examination, path, len(data)):
-                return data, examination
+            with open_bytes(self._disk, path) as data:
+                examination = self._examined(series, data)
+                if not self._may_change(examination, path, len(data)):
+                    yield data, examination
+                    return
             self._clock.pause(_REREAD_EVERY_S)
             self._reread_s -= _REREAD_EVERY_S
             self._read_ledger()
 
-    def _examined(self, series: Series, data: bytes) -> Examination:
+    def _examined(self, series: Series, data: Bytes) -> Examination:
         return examine(series, data, max(self._now_ms(), self._expectation.newest_ms))
 
     def _may_change(self, examination: Examination, path: Path, size: int) -> bool:

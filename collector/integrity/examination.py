@@ -1,14 +1,13 @@
 """What a file's bytes say: candles, defects and gaps.
 
-Everything is read once, block by block: a block that is valid as a whole is proven so at once, and only others are gone
-through line by line. So that a file of nothing but defects needs as little memory as a good one, the first `MOST`
-defects and gaps are described, all are counted, and rows are remembered by their numbers. Bytes are handed in, and
-nothing is changed.
+Everything is read once, block by block, and only lines that are less than certain are looked at one by one. So that a
+file of nothing but defects needs as little memory as a good one, the first `MOST` defects and gaps are described, all
+are counted, and rows are remembered by their numbers. Bytes are handed in, and nothing is changed.
 """
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import attrs
 import polars as pl
@@ -18,14 +17,21 @@ from collector.core.merging import same_numbers
 from collector.core.rows import HEADER
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted, moment_text
-from collector.storage.defects import Defect, Kind, defects_of, parse_open_ms, valid_open_ms
-from collector.storage.fast_check import Text, blocks, validate_each
+from collector.storage.defects import Defect, Kind, defects_of, parse_open_ms
+from collector.storage.fast_check import Text, blocks, times_of_each
 from collector.storage.inspection import Bytes, covered_by_times
-from collector.storage.ordering import Displaced, RowGap, displaced, first_gaps, is_increasing, likely_timeframe
+from collector.storage.ordering import (
+    Displaced,
+    RowGap,
+    displaced,
+    first_gaps,
+    is_increasing,
+    likely_timeframe,
+    stands_alone,
+)
 
 MOST = 1000  # defects and gaps that are described
-_BLOCK = 32 * 1024 * 1024  # bytes: some four hundred thousand rows
-_PARTS = (1024 * 1024, 8 * 1024)  # a hundred rows
+_BLOCK = 2 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
 
 
 @attrs.frozen
@@ -166,24 +172,16 @@ class _Reading:
     def _read(self) -> None:
         end = self._end_of_lines()
         if end > len(HEADER):
-            bounds = blocks(
-                self.data, 0, end, _BLOCK
-            )  # with the header: the bytes of a file that is one block are not copied
-            texts = (Text(bytes(self.data[at:behind]), 0 if at else len(HEADER)) for at, behind in bounds)
-            self._read_each(texts, _PARTS)
+            bounds = blocks(self.data, len(HEADER), end, _BLOCK)
+            texts = (Text(bytes(self.data[at:behind])) for at, behind in bounds)
+            for text, opens in times_of_each(self.timeframe, texts, self.before_ms):
+                if opens.null_count():
+                    self._take_unsound(text.rows, opens)
+                else:
+                    self._take(opens)
         if end < len(self.data):
             self.invalid_rows.append(self.rows)
             self._note(Kind.TORN, self.rows, None, _torn(bytes(self.data[end : end + 200]), len(self.data) - end))
-
-    def _read_each(self, texts: Iterable[Text], parts: Sequence[int]) -> None:
-        """Takes invalid blocks apart until single lines are left."""
-        for text, opens in validate_each(self.timeframe, texts, self.before_ms):
-            if opens is not None:
-                self._take(opens)
-            elif parts:
-                self._read_each(text.parts(parts[0]), parts[1:])
-            else:
-                self._read_lines(text.rows)
 
     def _take(self, opens: pl.Series) -> None:
         self.places.append((self.rows, opens))
@@ -193,32 +191,31 @@ class _Reading:
     def _end_of_lines(self) -> int:
         return max(len(HEADER), self.data.rfind(b"\n") + 1)
 
-    def _read_lines(self, text: bytes) -> None:
-        """Goes through a block with at least one invalid row."""
-        numbers, opens, validity, stated = array("q"), array("q"), [], array("q")
-        for line in text[:-1].split(b"\n"):
-            open_ms = valid_open_ms(self.timeframe, line)
-            valid = open_ms is not None and open_ms < self.before_ms
-            if not valid:
-                open_ms = parse_open_ms(line)
-                self._note_invalid(line, open_ms)
-            if open_ms is not None:
-                stated.append(open_ms)
-                if open_ms < self.before_ms and self.timeframe.is_open(open_ms):
-                    numbers.append(self.rows)
-                    opens.append(open_ms)
-                    validity.append(valid)
-            self.rows += 1
-        self.places.append(pl.DataFrame([numbers, opens, validity], schema=_PLACES.schema))
-        self.stated.append(pl.Series(stated, dtype=pl.Int64))
+    def _take_unsound(self, text: bytes, opens: pl.Series) -> None:
+        """Takes in a block with invalid rows, which have no time yet."""
+        lines, invalid = text[:-1].split(b"\n"), opens.is_null()
+        places = invalid.arg_true()
+        told = [self._told(place, lines[place]) for place in places]
+        stands = [ms if ms is not None and ms < self.before_ms and self.timeframe.is_open(ms) else None for ms in told]
+        self.stated.append(opens.scatter(places, pl.Series(told, dtype=pl.Int64)).drop_nulls())
+        numbers = pl.int_range(self.rows, self.rows + len(opens), eager=True)
+        placed = opens.scatter(places, pl.Series(stands, dtype=pl.Int64))
+        self.places.append(pl.DataFrame([numbers, placed, ~invalid], schema=_PLACES.schema).drop_nulls())
+        self.rows += len(opens)
 
-    def _note_invalid(self, line: bytes, open_ms: int | None) -> None:
-        self.invalid_rows.append(self.rows)
+    def _told(self, place: int, line: bytes) -> int | None:
+        """The time that an invalid row tells, if any."""
+        open_ms = parse_open_ms(line)
+        self._note_invalid(self.rows + place, line, open_ms)
+        return open_ms
+
+    def _note_invalid(self, row: int, line: bytes, open_ms: int | None) -> None:
+        self.invalid_rows.append(row)
         for kind, what in defects_of(self.timeframe, line):
-            self._note(kind, self.rows, open_ms, what)
+            self._note(kind, row, open_ms, what)
         if open_ms is not None and open_ms >= self.before_ms:
             closes = moment_text(self.timeframe.close(self.timeframe.floor(open_ms)))
-            self._note(Kind.UNCLOSED, self.rows, open_ms, f"the candle of {moment_text(open_ms)} closes at {closes}")
+            self._note(Kind.UNCLOSED, row, open_ms, f"the candle of {moment_text(open_ms)} closes at {closes}")
 
     def _note(self, kind: Kind, row: int, open_ms: int | None, what: str) -> None:
         self.counts[kind] += 1
@@ -227,26 +224,26 @@ class _Reading:
 
     def _sorted_out(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows in order of time, each time once; notes the misplaced."""
-        numbers, opens = rows["row"].to_list(), rows["open"].to_list()
-        valid = dict(zip(numbers, rows["valid"], strict=True))
+        unsettled = rows.filter(~stands_alone(rows["open"]))
+        numbers, opens = unsettled["row"].to_list(), unsettled["open"].to_list()
+        valid = dict(zip(numbers, unsettled["valid"], strict=True))
         groups = displaced(numbers, opens)
-        candidates = {number: group.open_ms for group in groups for number in group.rows if valid[number]}
-        contradictory = self._contradictory(candidates)
-        gone: set[int] = set()
+        contradictory = self._contradictory({row: each.open_ms for each in groups for row in each.rows if valid[row]})
+        gone, refuted = array("q"), array("q")
         for group in groups:
             self._note_group(group)
             unique = [number for number in group.rows if valid[number]]
             if group.open_ms in contradictory:
-                self.invalid_rows.extend(unique)
-                valid.update(dict.fromkeys(unique, False))
-                gone.update(group.rows[1:])
+                refuted.extend(unique)
+                gone.extend(group.rows[1:])
             else:
                 kept = unique[0] if unique else group.rows[0]
                 self.duplicate_rows.extend(unique[1:])
-                gone.update(number for number in group.rows if number != kept)
-        flags = pl.Series("valid", [valid[number] for number in numbers], dtype=pl.Boolean)
-        stay = pl.Series([number not in gone for number in numbers], dtype=pl.Boolean)
-        return rows.with_columns(flags).filter(stay).sort("open")
+                gone.extend(number for number in group.rows if number != kept)
+        self.invalid_rows.extend(refuted)
+        stay = rows.filter(~pl.col("row").is_in(pl.lit(pl.Series(gone, dtype=pl.Int64)).implode()))
+        still = ~pl.col("row").is_in(pl.lit(pl.Series(refuted, dtype=pl.Int64)).implode())
+        return stay.with_columns(pl.col("valid") & still).sort("open")
 
     def _note_group(self, group: Displaced) -> None:
         first, *others = group.rows

@@ -4,7 +4,6 @@ A file is read once for all coarser ones, and only its valid rows count. Rows of
 are taken from its bytes as they stand; others are examined first.
 """
 
-import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from collector.integrity.cross_timeframe import Contradiction, Disagreement, Lin
 from collector.integrity.examination import MOST, Examination, split_rows
 from collector.integrity.findings import Comparison
 from collector.machine.disk import Disk
+from collector.storage.file_bytes import open_bytes
+from collector.storage.inspection import Bytes
 from collector.storage.ledger_reading import read_disagreements
 
 _END = 256  # bytes: some two rows
@@ -30,13 +31,13 @@ class FinerFiles:
 
     _disk: Disk
     _data_dir: Path
-    _examine: Callable[[Series, bytes], Examination]
+    _examine: Callable[[Series, Bytes], Examination]
     # Flawless files, by the size they had and the bytes they ended with: a file that has those bytes there is unchanged
     # up to them, since each time stands in it once.
     _flawless: dict[Path, tuple[int, bytes]] = attrs.field(factory=dict)
     _lines: dict[_Key, Lines] = attrs.field(factory=dict)  # the rows of one symbol's finer files
 
-    def note_flawless(self, path: Path, data: bytes) -> None:
+    def note_flawless(self, path: Path, data: Bytes) -> None:
         """Remembers that a file with these bytes was found flawless."""
         self._flawless[path] = len(data), data[-_END:]
 
@@ -44,18 +45,20 @@ class FinerFiles:
         """Frees the rows that are kept."""
         self._lines.clear()
 
-    def compare(self, series: Series, path: Path, data: bytes, examination: Examination) -> tuple[Comparison, ...]:
+    def compare(self, series: Series, path: Path, data: Bytes, examination: Examination) -> tuple[Comparison, ...]:
         """Compares an examined file with every finer file beside it."""
-        coarse, comparisons = Lines(series.timeframe, valid_rows(data, examination)), []
+        coarse: Lines | None = None
+        comparisons = []
         for timeframe in finer_timeframes(series.timeframe):
             finer = Series(series.symbol, timeframe)
             fine = self._finer_lines(finer, path.with_name(finer.file_name))
             if fine:
+                coarse = coarse or Lines(series.timeframe, valid_rows(data, examination))
                 found = contradictions(coarse, fine)
                 comparisons.append(_Comparing(self._disk, self._data_dir, series, finer).compared(found))
         return tuple(comparisons)
 
-    def rows(self, series: Series, path: Path, data: bytes) -> bytes:
+    def rows(self, series: Series, path: Path, data: Bytes) -> bytes:
         """The valid rows of a file.
 
         It is examined again if it has changed since it was found flawless.
@@ -77,7 +80,8 @@ class FinerFiles:
                 self._lines = {
                     known: lines for known, lines in self._lines.items() if _is_other_of_symbol(known[0], path, series)
                 }
-                self._lines[key] = Lines(series.timeframe, self.rows(series, path, read_file(self._disk, path)))
+                with open_bytes(self._disk, path) as data:
+                    self._lines[key] = Lines(series.timeframe, self.rows(series, path, data))
         except OSError:
             return None
         return self._lines[key]
@@ -127,18 +131,7 @@ class _Comparing:
             self._first[is_known] += found.disagreements(self._finer.file_name)
 
 
-def read_file(disk: Disk, path: Path) -> bytes:
-    """The bytes of a regular file.
-
-    Raises:
-        OSError: it cannot be read, or is something else: opening a pipe would wait for its other end.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError("it is not a regular file")
-    return disk.read_all(path)
-
-
-def valid_rows(data: bytes, examination: Examination) -> bytes:
+def valid_rows(data: Bytes, examination: Examination) -> bytes:
     """The valid rows of an examined file, in order, headerless."""
     if examination.flawless:
         return data[len(HEADER) :]

@@ -55,10 +55,6 @@ class Text:
     def rows(self) -> bytes:
         return self.lines[self.first :]
 
-    def parts(self, most: int) -> "Iterator[Text]":
-        """Its rows in blocks of so many bytes."""
-        return (Text(self.lines[at:end]) for at, end in blocks(self.lines, self.first, len(self.lines), most))
-
 
 def blocks(data: Bytes, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     """Where blocks of whole lines start and end; a torn line is in the last one."""
@@ -130,6 +126,34 @@ def _sure_times(timeframe: Timeframe, text: bytes, before_ms: int) -> pl.Series:
     if timeframe.step_ms is None:
         good &= pl.Series(map(timeframe.is_open, numbers["timestamp"]), dtype=pl.Boolean)
     return opens.scatter(plain.arg_true().filter(good), numbers["timestamp"].filter(good))
+
+
+def times_of_each(timeframe: Timeframe, texts: Iterable[Text], before_ms: int) -> Iterator[tuple[Text, pl.Series]]:
+    """Every text, in order, with the open times of its rows as `open_times` has them.
+
+    After one with an unsound row, none is looked at as a whole until all rows of one are sound.
+    """
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        under_way: deque[tuple[Text, Callable[[], pl.Series | None]]] = deque()
+        sound = True
+
+        def first() -> tuple[Text, pl.Series]:
+            text, proven = under_way.popleft()
+            opens = proven()
+            return text, open_times(timeframe, text.rows, before_ms) if opens is None else opens
+
+        for text in texts:
+            under_way.append((text, _submit(pool, timeframe, text, before_ms) if sound else _unproven))
+            if len(under_way) > _AHEAD:
+                graded = first()
+                sound = not graded[1].null_count()
+                yield graded
+        while under_way:
+            yield first()
+
+
+def _unproven() -> None:
+    return None
 
 
 def _submit(

@@ -18,9 +18,11 @@ from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Span, Spans
 from collector.errors import SkipFile
 from collector.machine.disk import Disk
+from collector.storage.file_bytes import FileBytes
 from collector.storage.ordering import slices
 
-Bytes = bytes | mmap.mmap
+Mapped = bytes | mmap.mmap
+Bytes = Mapped | FileBytes
 
 
 @attrs.frozen
@@ -58,7 +60,7 @@ def file_exists(path: Path) -> bool:
 
 
 @contextmanager
-def mmap_file(disk: Disk, path: Path) -> Iterator[Bytes]:
+def mmap_file(disk: Disk, path: Path) -> Iterator[Mapped]:
     """The bytes of a file, memory-mapped; empty for one that is absent or empty."""
     if not path.exists() or not path.stat().st_size:
         yield b""
@@ -67,7 +69,7 @@ def mmap_file(disk: Disk, path: Path) -> Iterator[Bytes]:
         file = disk.open(path, os.O_RDONLY)
         stack.callback(disk.close, file)
         try:
-            data: Bytes = stack.enter_context(disk.map(file))
+            data: Mapped = stack.enter_context(disk.map(file))
         except ValueError:  # it was emptied since
             data = b""
         yield data

@@ -55,6 +55,15 @@ def is_increasing(numbers: pl.Series) -> bool:
     return not (numbers.slice(1) <= numbers.head(-1)).any()
 
 
+def stands_alone(opens: pl.Series) -> pl.Series:
+    """Whether each time is later than all before and earlier than all after it.
+
+    Such a row is in every longest run, whatever the order of the others; so these tell alone which rows are displaced.
+    """
+    behind, ahead = opens.cum_max().shift(1), opens.cum_min(reverse=True).shift(-1)
+    return (opens > behind).fill_null(value=True) & (opens < ahead).fill_null(value=True)
+
+
 def displaced(rows: Sequence[int], opens: Sequence[int]) -> list[Displaced]:
     """The rows that spoil the order: the fewest without which all times increase, each beside its likes.
 

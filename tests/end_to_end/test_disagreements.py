@@ -190,16 +190,23 @@ def test_a_finer_file_that_covers_little_does_not_hide_another_that_covers_more(
 def test_a_finer_file_is_read_once_for_all_coarser_ones(tmp_path: Path) -> None:
     for name in ("1", "5", "15", "60"):
         (tmp_path / f"BTCUSDT_{name}.csv").write_bytes(market().truth("BTCUSDT", name, NOW_MS - DAY_MS, NOW_MS))
+    names: dict[int, str] = {}
     read: list[str] = []
 
     class Noting(Disk):
-        def read_all(self, path: Path) -> bytes:
-            read.append(path.name)
-            return super().read_all(path)
+        def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+            file = super().open(path, flags, mode, within)
+            names[file] = Path(path).name
+            return file
+
+        def read(self, file: int, size: int, at: int = 0) -> bytes:
+            if at == len(HEADER):
+                read.append(names[file])
+            return super().read(file, size, at)
 
     DataIntegrityChecker(Settings(data_dir=tmp_path), disk=Noting()).check_all_files()
     assert read.count("BTCUSDT_1.csv") == 2  # for its own check, and for the others'
-    assert read.count("BTCUSDT_60.csv") == 1
+    assert read.count("BTCUSDT_60.csv") == 2  # for its own check, and to be compared
 
 
 def test_near_spans_are_asked_for_with_one_request() -> None:

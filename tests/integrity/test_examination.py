@@ -1,7 +1,7 @@
 """What an examination of a file's bytes has to find: every defect, in every timeframe, at every place, and nothing
 else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle, product
 from random import Random
 
@@ -16,6 +16,7 @@ from collector.core.spans import NOTHING, Spans
 from collector.integrity.examination import MOST, Examination, examine, split_rows
 from collector.storage.defects import Kind, defects_of, valid_open_ms
 from collector.storage.fast_check import Text, validate_each
+from collector.storage.ordering import displaced, stands_alone
 from tests.support.candles import T0
 from tests.support.defects import FOREIGN, PLANTS, changed, retimed, time_of
 
@@ -354,3 +355,40 @@ def test_long_and_short_texts_are_proven_alike(data: st.DataObject) -> None:
         patch.setattr("collector.storage.fast_check._FEW", 0)
         long = proven(MINUTES, text)
     assert (long is not None and bool((long.diff() <= 0).any())) or (long is None) == (short is None)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    names=st.lists(st.sampled_from(sorted(PLANTS)), max_size=5),
+    block=st.integers(40, 3000),
+    few=st.sampled_from([0, 10**6]),
+    place=st.sampled_from([30, 10**6]),
+)
+def test_a_file_is_examined_in_blocks_as_line_by_line(
+    seed: int, names: list[str], block: int, few: int, place: int
+) -> None:
+    """Whatever its length: many blocks of which polars reads the rows, and one whose lines are looked at."""
+    data, random, now_ms = clean(rows=60), Random(seed), T0 + place * MINUTE_MS
+    for name in names:
+        data = PLANTS[name](MINUTES, data, random)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collector.integrity.examination.times_of_each", one_by_one)
+        alone = examined(data, now_ms=now_ms)
+        patch.undo()
+        patch.setattr("collector.integrity.examination._BLOCK", block)
+        patch.setattr("collector.storage.fast_check._FEW", few)
+        assert examined(data, now_ms=now_ms) == alone
+
+
+def one_by_one(frame: Timeframe, texts: Iterable[Text], before_ms: int) -> Iterator[tuple[Text, pl.Series]]:
+    for text in texts:
+        times = [valid_open_ms(frame, line) for line in text.rows.split(b"\n")[:-1]]
+        known = [time if time is not None and time < before_ms else None for time in times]
+        yield text, pl.Series(known, dtype=pl.Int64)
+
+
+@given(opens=st.lists(st.integers(0, 30), max_size=30))
+def test_rows_that_stand_alone_say_nothing_of_the_order_of_others(opens: list[int]) -> None:
+    alone = stands_alone(pl.Series(opens, dtype=pl.Int64))
+    others = [place for place, stands in enumerate(alone) if not stands]
+    assert displaced(others, [opens[place] for place in others]) == displaced(range(len(opens)), opens)
