@@ -24,6 +24,7 @@ Pure: the moments come in from outside, by the exchange's clock.
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import cached_property
 from operator import attrgetter
 
 import attrs
@@ -82,7 +83,7 @@ class Gap:
     why: str
     since_ms: int = 0
 
-    @property
+    @cached_property  # it costs more than all else that is asked of a gap, and most gaps stay
     def due_ms(self) -> int | None:
         """When to ask again; 0: at once; None: never."""
         match self.state:
@@ -314,11 +315,6 @@ def to_ask_alone(gaps: Iterable[Gap], now_ms: int) -> Spans:
 def known_invalid(gaps: tuple[Gap, ...], asked: Spans) -> Spans:
     """The part of what is asked for of which the exchange's own rows are known to be no candles."""
     return Spans.of(*(gap.span for gap in gaps_met(gaps, asked) if gap.state is State.INVALID)) & asked
-
-
-def next_due_ms(gaps: Iterable[Gap], now_ms: int) -> int | None:
-    """The next moment at which a gap is due."""
-    return min((gap.due_ms for gap in gaps if gap.due_ms is not None and gap.due_ms > now_ms), default=None)
 
 
 def _final(gap: Gap, end_ms: int) -> Gap:

@@ -74,7 +74,7 @@ def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, pag
     def pages(span: Span) -> int:
         return -(-timeframe.count(span.start_ms, span.end_ms) // page)
 
-    allowed = Spans((spans.bounds,)) if between is None else spans | between
+    allowed = Spans((spans.bounds,)) if between is None else between | spans
     first, *others = spans
     result = [first]
     for span in others:

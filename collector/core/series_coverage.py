@@ -42,6 +42,7 @@ import attrs
 
 from collector.core import listing_dates
 from collector.core.candle import Timeframe
+from collector.core.gap_index import GapIndex, SeriesIndex
 from collector.core.missing import (
     LAG_MS,
     Gap,
@@ -56,11 +57,8 @@ from collector.core.missing import (
     gaps_met,
     known_invalid,
     lacking,
-    next_due_ms,
-    not_due,
     spans_met,
     still_wanted,
-    to_ask_alone,
     update_gaps,
     without,
     without_future_attempts,
@@ -83,6 +81,7 @@ class SeriesCoverage:
     gaps: tuple[Gap, ...] = ()
     listed_ms: int | None = None  # the first candle, as the exchange last named it
     verification: Verification = attrs.field(factory=Verification)
+    _index: SeriesIndex = attrs.field(factory=SeriesIndex, init=False, eq=False, repr=False)
 
     @property
     def is_known(self) -> bool:
@@ -98,25 +97,17 @@ class SeriesCoverage:
 
     def due(self, now_ms: int) -> Spans:
         """The candles to fetch now."""
-        missing = self.wanted - self.held - self.in_flight
-        if missing and self.gaps:
-            missing -= not_due(self.gaps, now_ms)
-        if not self.unverified:
-            return missing
-        return missing | (self.verification.due(self.timeframe, now_ms) - self.in_flight)
+        missing = self._index.due(self.wanted, self.held, self.gap_index, now_ms)
+        return (missing | self.verification.due(self.timeframe, now_ms)) - self.in_flight
 
     def requests(self, due: Spans, now_ms: int) -> Spans:
         """The spans to request for what is due, as few as possible.
 
         Held and wanted candles in between may be asked for again with them.
         """
-        alone = to_ask_alone(self.gaps, now_ms)
-        between = (self.held | self.wanted) - self.in_flight - alone
+        alone = self.gap_index.to_ask_alone(now_ms)
+        between = (self.wanted | self.held) - self.in_flight - alone
         return joined(self.timeframe, due - alone, between) | (due & alone)
-
-    def next_due_ms(self, now_ms: int) -> int | None:
-        """The next moment at which a gap is due."""
-        return next_due_ms(self.gaps, now_ms) if self.gaps else None
 
     def fillable(self, start_ms: int, end_ms: int, staged: Spans) -> Spans:
         """The candles between two instants that are still going to be fetched: wanted, unstaged, and in no gap."""
@@ -134,18 +125,22 @@ class SeriesCoverage:
 
         `why` is the reason given for those never asked for.
         """
-        never_asked = self.wanted - self.held - Spans.of(*(gap.span for gap in self.gaps))
-        pending = (Gap(span, State.PENDING, 0, 0, why) for span in never_asked)
+        pending = (Gap(span, State.PENDING, 0, 0, why) for span in self.never_asked)
         return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span.start_ms))
+
+    @property
+    def never_asked(self) -> Spans:
+        """The missing candles that are in no gap."""
+        return self._index.never_asked(self.wanted, self.held, self.gap_index)
+
+    @property
+    def gap_index(self) -> GapIndex:
+        """What follows from its gaps."""
+        return self._index.of(self.timeframe, self.gaps)
 
     def listing_unknown(self, start_ms: int) -> bool:
         """Whether the series may begin after `start_ms`."""
-        return listing_dates.is_unknown(start_ms, self.listed_ms, self.gaps, self.held)
-
-    @property
-    def listing_ms(self) -> int | None:
-        """The listing date on record; None if the exchange was never asked, or has all that is wanted."""
-        return listing_dates.claimed_ms(self.gaps)
+        return listing_dates.is_unknown(start_ms, self.listed_ms, self.gap_index.before_listing, self.held)
 
     # Transitions.
 

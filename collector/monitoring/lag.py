@@ -11,8 +11,8 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.missing import SETTLED, State
-from collector.core.rows import candles_in
+from collector.core.missing import SETTLED, State, gaps_met
+from collector.core.rows import LATEST_MS, candles_in
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import Spans
 
@@ -85,7 +85,7 @@ class LagScan:
                 else:
                     self._unasked |= late
             if record.gaps or record.wanted != record.held:
-                self._count_missing(series)
+                self._count_missing(series, record)
 
     def summary(self) -> LagSummary:
         missing = {state: MissingCount(self._spans[state], self._candles[state]) for state in State}
@@ -103,10 +103,13 @@ class LagScan:
             return _IN_TIME, False
         return Late(overdue_ms, series.name, int(overdue_ms > self._stale_after_ms)), next_ms in record.in_flight
 
-    def _count_missing(self, series: Series) -> None:
-        for gap in self._coverage.missing(series):
-            self._spans[gap.state] += 1
-            self._candles[gap.state] += candles_in(series.timeframe, Spans((gap.span,)))
+    def _count_missing(self, series: Series, record: SeriesCoverage) -> None:
+        for state, (spans, candles) in record.gap_index.counts.items():
+            self._spans[state] += spans
+            self._candles[state] += candles
+        never_asked = record.never_asked
+        self._spans[State.PENDING] += len(never_asked)
+        self._candles[State.PENDING] += candles_in(series.timeframe, never_asked)
 
 
 _IN_TIME = Late()
@@ -122,7 +125,7 @@ def next_open_ms(series: Series, record: SeriesCoverage, began_ms: int) -> int |
         return None
     held_ms = record.held[-1].end_ms if record.held else 0
     open_ms = max(held_ms, record.wanted[0].start_ms if record.wanted else series.timeframe.ceil(began_ms))
-    for gap in record.gaps:
+    for gap in gaps_met(record.gaps, Spans.between(open_ms, LATEST_MS)):
         if open_ms in gap.span and gap.state in SETTLED:
             open_ms = gap.span.end_ms
     return open_ms

@@ -197,7 +197,7 @@ class History:
 
         Two answers tell: this one, and that to the question for the very first candle, or that which was given before.
         """
-        first_ms = self._coverage[series].listing_ms
+        first_ms = self._coverage[series].gap_index.listing_ms
         if first_ms is None or begins_before(covered, first_ms):
             first_ms = await self._rest.first_candle(series)
             if first_ms is None:

@@ -171,7 +171,7 @@ class Reconciler:
 
         def look(series: Series) -> None:
             nonlocal next_ms
-            if (due_ms := self._coverage[series].next_due_ms(now_ms)) is not None:
+            if (due_ms := self._coverage[series].gap_index.next_due_ms(now_ms)) is not None:
                 next_ms = min(next_ms, due_ms)
 
         await self._for_each(look)

@@ -23,7 +23,7 @@ from collector.core.missing import InvalidRow
 from collector.core.planning import PAGE, windows
 from collector.core.rows import Rows
 from collector.core.series_coverage import SeriesCoverage
-from collector.core.spans import Span, Spans
+from collector.core.spans import NOTHING, Span, Spans
 from collector.integrity.repair import OwnedDirectory
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.disk import THIS_DISK, Disk
@@ -58,6 +58,7 @@ def run(_pages: int, rounds: int) -> None:
         taken = in_turn(cases, rounds)
     each = {name: [taken[f"{name} {count}"] / count for count in counts[name]] for name in counts}
     requests, candles, pages = _requests(_MORE_PAGES)
+    holes, same_s, changed_s = _later(_MORE_PAGES)
     stall_s, look_s = min(_look(_MARKET) for _ in range(rounds))
     written_stall_s, written_s = min(_written(_MARKET) for _ in range(rounds))
     show(
@@ -72,6 +73,8 @@ def run(_pages: int, rounds: int) -> None:
             *(aim(f"{name}, many : few", other / one, at_most=_AIMS[name]) for name, (one, other) in each.items()),
             f"{candles:,} candles in holes among as many invalid rows: {requests:,} requests; floor: {pages:,} pages",
             aim("requests for holes : pages they lie in", requests / pages, at_most=1),
+            f"what one series with {holes:,} gaps lacks, after an answer about one of them: {duration(changed_s)}",
+            aim("the same a minute and a candle later, in ms", same_s * 1000, at_most=_STALL_AIM_MS),
             f"a look at {_MARKET:,} series that all lack something: {duration(look_s)}",
             aim("the longest while in it without another task, in ms", stall_s * 1000, at_most=_STALL_AIM_MS),
             aim("that while : the look", stall_s / look_s, at_most=0.1),
@@ -144,6 +147,28 @@ def _requests(pages: int) -> tuple[int, int, int]:
         len(due),
         pages,
     )
+
+
+def _later(pages: int) -> tuple[int, float, float]:
+    """The gaps of a series, and what one look costs a minute later, and after one of them changed, in seconds."""
+    record, began_ms = SeriesCoverage(_MINUTES), _now_ms(pages) + MINUTE_MS
+    record.want(_span_of(0, pages * PAGE))
+    for _ in range(2):
+        _answer_all(record, pages)
+    taken = []
+    for minute, answered in enumerate((False, False, True)):
+        candle = _span_of(pages * PAGE + minute, pages * PAGE + minute + 1)
+        record.want(record.wanted | candle)
+        record.hold(record.held | candle)
+        if answered:
+            record.answer(Spans((record.gaps[0].span,)), NOTHING, began_ms + DAY_MS)
+        began_s, now_ms = time.perf_counter(), began_ms + minute * MINUTE_MS
+        assert not record.requests(record.due(now_ms), now_ms)
+        assert record.gap_index.next_due_ms(now_ms)
+        assert not record.never_asked
+        assert sum(count for count, _ in record.gap_index.counts.values()) == len(record.gaps)
+        taken.append(time.perf_counter() - began_s)
+    return len(record.gaps), taken[1], taken[2]
 
 
 def _look(count: int) -> tuple[float, float]:

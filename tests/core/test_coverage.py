@@ -61,12 +61,12 @@ def test_what_newer_candles_have_taken_the_place_of_is_wanted_no_more() -> None:
 
 def test_the_next_that_is_due_is_still_to_come() -> None:
     coverage = wanting(0, 10)
-    assert coverage[MINUTE].next_due_ms(NOW) is None
+    assert coverage[MINUTE].gap_index.next_due_ms(NOW) is None
     left_out(coverage, 0, 1, NOW + DAY_MS)
     for _ in range(2):
         coverage.fail(MINUTE, span(1, 2), "HTTP 502", NOW + DAY_MS)
     coverage.fail(MINUTE, span(3, 4), "HTTP 502", NOW)  # due at once
-    assert coverage[MINUTE].next_due_ms(NOW + DAY_MS) == NOW + DAY_MS + 30 * SECOND
+    assert coverage[MINUTE].gap_index.next_due_ms(NOW + DAY_MS) == NOW + DAY_MS + 30 * SECOND
 
 
 def test_only_what_trades_no_more_ends() -> None:

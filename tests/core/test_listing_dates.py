@@ -23,7 +23,7 @@ def test_before_listing_is_asked_for_ever_more_rarely() -> None:
     coverage, at, waits = wanting(0, 1), NOW, []
     for _ in range(8):
         coverage[MINUTE].set_listing_date(NOW, NOW + MINUTE_MS, at)
-        due = coverage[MINUTE].next_due_ms(at)
+        due = coverage[MINUTE].gap_index.next_due_ms(at)
         assert due
         waits.append((due - at) // DAY_MS)
         at = due
@@ -72,13 +72,13 @@ def test_a_listing_date_stands_while_nothing_older_is_held() -> None:
 def test_the_oldest_row_and_the_latest_listing_date_are_what_tells() -> None:
     coverage = wanting(0, 100)
     coverage[MINUTE].hold(minutes(30, 40) | minutes(50, 60))
-    assert coverage[MINUTE].listing_ms is None
+    assert coverage[MINUTE].gap_index.listing_ms is None
     assert not coverage[MINUTE].listing_unknown(NOW + 30 * MINUTE_MS)
     assert coverage[MINUTE].listing_unknown(NOW + 29 * MINUTE_MS)
     assert coverage[MINUTE].set_listing_date(NOW, NOW + 90 * MINUTE_MS, NOW) == minutes(0, 30)
     coverage[MINUTE].set_listing_date(NOW, NOW + 10 * MINUTE_MS, NOW + 9 * DAY_MS)
     left_out(coverage, 80, 81)
-    assert coverage[MINUTE].listing_ms == NOW + 30 * MINUTE_MS
+    assert coverage[MINUTE].gap_index.listing_ms == NOW + 30 * MINUTE_MS
 
 
 def test_an_answer_is_older_than_a_later_date_or_none() -> None:

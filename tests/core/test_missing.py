@@ -21,7 +21,6 @@ from collector.core.missing import (
     known_invalid,
     left_out,
     neighbours_joined,
-    next_due_ms,
     not_due,
     spans_met,
     to_ask_alone,
@@ -216,13 +215,6 @@ def test_invalid_rows_are_known_where_they_are_asked_for() -> None:
     assert known_invalid(every, spans(10, 11)) == spans(10, 11)
     assert known_invalid(every, spans(11, 100)) == NOTHING
     assert known_invalid(every, NOTHING) == NOTHING
-
-
-def test_the_next_moment_is_the_first_that_is_still_to_come() -> None:
-    every = gap(State.PENDING), gap(State.RETRYING, tries=3), gap(State.ABSENT), gap(State.DELISTED)
-    assert next_due_ms(every, NOW) == NOW + 120 * SECOND
-    assert next_due_ms(every, NOW + 120 * SECOND) == NOW + DAY_MS
-    assert next_due_ms(every, NOW + DAY_MS) is None
 
 
 def after_answers(one: Gap, other: Gap) -> tuple[Gap, ...]:

@@ -39,7 +39,7 @@ def test_what_an_answer_leaves_out_is_asked_for_again_over_minutes_and_then_abse
         asked.append(at)
         coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), at)
         assert coverage.due(MINUTE, at) == NOTHING
-        at = coverage[MINUTE].next_due_ms(at) or at
+        at = coverage[MINUTE].gap_index.next_due_ms(at) or at
     assert states(coverage) == [(minutes(4, 5), State.ABSENT)]
     assert len(asked) >= 3
     assert asked[-1] - asked[0] >= 2 * MINUTE_MS
@@ -110,7 +110,7 @@ def test_absent_candles_are_asked_for_ever_more_rarely() -> None:
     coverage, at, waits = wanting(0, 1), NOW, []
     for _ in range(9):
         coverage.answer(MINUTE, span(0, 1), NOTHING, at)
-        due = coverage[MINUTE].next_due_ms(at)
+        due = coverage[MINUTE].gap_index.next_due_ms(at)
         assert due
         waits.append(due - at)
         at = due
