@@ -10,6 +10,7 @@ from typing import Any
 from collector.core.text import counted
 from collector.integrity.findings import FileReport
 from collector.integrity.samples import Difference, Uncompared
+from collector.integrity.sentences import sentences
 
 _FILES = 40  # that are shown
 
@@ -38,10 +39,10 @@ def ledger_lines(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def finding_lines(checked: Sequence[FileReport]) -> Iterator[str]:
-    """A line for each finding, with the file's name before it."""
+    """A line for each finding, with file and line before it."""
     shown = worth_telling(checked)
     for each in shown:
-        yield from (f"{each.file}: {sentence}" for sentence in each.sentences())
+        yield from sentences(each)
     others = sum(each.is_notable for each in checked) - len(shown)
     if others:
         yield f"and {counted(others, 'more file')}; the report has them all"

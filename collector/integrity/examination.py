@@ -17,9 +17,10 @@ from collector.core.merging import same_numbers
 from collector.core.rows import HEADER
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted, moment_text
-from collector.storage.defects import Defect, Kind, defects_of, parse_open_ms
+from collector.storage.defects import Defect, Kind, defects_of, line_of_row, parse_open_ms
 from collector.storage.fast_check import Text, blocks, times_of_each
 from collector.storage.inspection import Bytes, covered_by_times
+from collector.storage.line_blocks import BOM
 from collector.storage.ordering import (
     Displaced,
     RowGap,
@@ -101,6 +102,9 @@ def split_rows(data: Bytes, examination: Examination) -> tuple[list[bytes], list
 
 
 def _without_header(head: bytes, length: int) -> Examination:
+    if head in (HEADER[:-1] + b"\r", (BOM + HEADER)[: len(HEADER)]):
+        what = "Windows line ends" if head.endswith(b"\r") else "a byte order mark"
+        return Examination(foreign=f"{what}, which `collector repair` puts right")
     if not HEADER.startswith(head.rstrip(b"\0")):
         return Examination(foreign="its first line is not our header")
     what = "the file is empty" if not length else "its header was not written whole"
@@ -251,7 +255,7 @@ class _Reading:
         if not group.in_place:
             self._note(Kind.OUT_OF_ORDER, first, group.open_ms, f"{at} does not stand in order of time")
         for each in others:
-            self._note(Kind.DUPLICATE, each, group.open_ms, f"{at} is there again, after row {first}")
+            self._note(Kind.DUPLICATE, each, group.open_ms, f"{at} is there again, after line {line_of_row(first)}")
 
     def _contradictory(self, candidates: Mapping[int, int]) -> set[int]:
         """The times at which valid rows differ as numbers.

@@ -1,6 +1,6 @@
-"""What a check found in a file: a record for scripts, sentences for people.
+"""What a check found in a file, and a record of it for scripts.
 
-All files' findings in numbers are here too.
+All files' findings in numbers are here too; `sentences` has the words for people.
 """
 
 from bisect import bisect_right
@@ -16,7 +16,6 @@ from collector.core.disagreements import KnownDisagreement
 from collector.core.missing import SETTLED, Gap, State
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Span, Spans
-from collector.core.text import counted, moment_text
 from collector.integrity.cross_timeframe import Disagreement
 from collector.integrity.examination import MOST, Examination
 from collector.storage.defects import Defect, Kind
@@ -24,7 +23,6 @@ from collector.storage.ordering import RowGap
 
 _LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
 _OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
-_SHOWN = 5  # sentences of each sort about one file
 
 JsonRecord = dict[str, Any]
 
@@ -215,30 +213,6 @@ class FileReport:
             "states": {state.value: candles for state, candles in states.items()},
         }
 
-    def sentences(self) -> Iterator[str]:
-        """One for each finding, the first few of each sort."""
-        if self.trouble:
-            yield self.trouble
-        if self.examination.looks_like and self.series and self.has_issues:
-            yield f"its rows seem to be of timeframe {self.examination.looks_like}, not {self.series.timeframe}"
-        yield from _shortened(map(_sentence, self.examination.defects), sum(self.examination.counts.values()))
-        yield from _shortened(map(self._gap_sentence, self.gaps), self.gap_count)
-        yield from _shortened((each.sentence() for each in self.disagreements), self.disagreement_count)
-        if self.disagreement_count:
-            yield "`collector repair` settles it: both sides are read again, then mended or put on record"
-        if self.known_ms is not None:
-            count, since = self.known_count, moment_text(self.known_ms)
-            what = f"{counted(count, 'disagreement')} {'is' if count == 1 else 'are'}"
-            yield f"{what} the exchange's own, confirmed by reading both sides again (first on {since})"
-
-    def _gap_sentence(self, row_gap: RowGap) -> str:
-        states = self.states(row_gap)
-        said = ", ".join(f"{count:,} {state}" if len(states) > 1 else state for state, count in states.items())
-        candles = f"{counted(row_gap.candles, 'candle')} {'is' if row_gap.candles == 1 else 'are'}"
-        last_ms = self.series.timeframe.floor(row_gap.span.end_ms - 1) if self.series else row_gap.span.start_ms
-        place = moment_text(row_gap.span.start_ms) + (f" to {moment_text(last_ms)}" if row_gap.candles > 1 else "")
-        return f"{_where(row_gap)}{candles} missing, {place} ({said})"
-
 
 def _first(each: Iterable[Sequence[Disagreement]]) -> list[Disagreement]:
     return sorted(chain.from_iterable(each), key=lambda one: one.timestamp_ms)[:MOST]
@@ -252,12 +226,6 @@ def _intervals(row_gap: RowGap) -> tuple[int | None, int | None]:
     if row_gap.before_ms is None or row_gap.after_ms is None:
         return None, None
     return row_gap.span.start_ms - row_gap.before_ms, row_gap.after_ms - row_gap.before_ms
-
-
-def _where(row_gap: RowGap) -> str:
-    if row_gap.after_ms is not None:
-        return f"before row {row_gap.row}: "
-    return "after the last row: " if row_gap.before_ms is not None else ""
 
 
 def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> JsonRecord:
@@ -302,13 +270,3 @@ def _defect_record(defect: Defect) -> JsonRecord:
         "kind": defect.kind.value,
         "what": defect.what,
     }
-
-
-def _sentence(defect: Defect) -> str:
-    return f"row {defect.row}: {defect.what} ({defect.kind})"
-
-
-def _shortened(sentences: Iterable[str], count: int) -> Iterator[str]:
-    yield from islice(sentences, _SHOWN)
-    if count > _SHOWN:
-        yield f"and {count - _SHOWN:,} more"

@@ -53,6 +53,11 @@ class Defect:
     what: str
 
 
+def line_of_row(row: int) -> int:
+    """The line of a row as editors count: line 1 is the header."""
+    return row + 2
+
+
 def valid_open_ms(timeframe: Timeframe, line: bytes) -> int | None:
     """The open time of a line that this collector would have written, its line end left off; else None."""
     cells = line.decode("utf-8", "replace").split(",")

@@ -4,6 +4,7 @@ import json
 import shlex
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from collector.sandbox import Faults, Sandbox, open_sandbox
 from tests.campaign.counting import hang_bell
 from tests.campaign.process import command, heard, open_collector, variables
 from tests.commands.command_line import PATIENCE_S, Command, complaints, report_of
-from tests.support.market import fetch, market, settings_for
+from tests.support.market import KLINE, fetch, market, settings_for
 
 
 async def test_an_interrupted_check_tells_what_it_has_found_and_ends_with_status_130(tmp_path: Path) -> None:
@@ -55,7 +56,10 @@ def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: San
     (tmp_path / "candles" / "foo\x1b[2J.csv").write_text("x")
     status, out, err = say(settings, "check")
     assert status == 1
-    assert [line.rpartition("(")[2] for line in out.splitlines()[1:]] == ["duplicate)", "pending)"]
+    assert out.splitlines()[1:] == [
+        "BTCUSDT_60.csv:9: the candle of 2024-05-05 19:00:00 is there again, after line 8 (duplicate)",
+        "BTCUSDT_60.csv:6: 1 candle is missing before this row, 2024-05-05 16:00:00 (pending)",
+    ]
     assert "foo?[2J.csv: its name" in out
     assert complaints(err)[0] == "2 files with 240 rows checked: 2 with issues"
     status, out, _ = say(settings, "check", "--json", "--symbols", "BTCUSDT")
@@ -80,13 +84,16 @@ def test_check_says_that_the_ledger_cannot_be_read(say: Command, tmp_path: Path)
 @pytest.mark.parametrize(
     ("keep", "told"),
     [
-        (slice(20, None), "before row 0: 20 candles are missing, 2024-05-05 12:00:00 to 2024-05-06 07:00:00 (pending)"),
+        (
+            slice(20, None),
+            "2: 20 candles are missing before this row, 2024-05-05 12:00:00 to 2024-05-06 07:00:00 (pending)",
+        ),
         (
             slice(-20),
-            "after the last row: 20 candles are missing, 2024-05-14 16:00:00 to 2024-05-15 11:00:00 (pending)",
+            "221: 20 candles are missing after this last row, 2024-05-14 16:00:00 to 2024-05-15 11:00:00 (pending)",
         ),
-        (slice(0), "240 candles are missing, 2024-05-05 12:00:00 to 2024-05-15 11:00:00 (pending)"),
-        (None, "there is no such file"),
+        (slice(0), " 240 candles are missing, 2024-05-05 12:00:00 to 2024-05-15 11:00:00 (pending)"),
+        (None, " there is no such file"),
     ],
 )
 def test_check_misses_what_was_held_though_the_rows_that_are_left_are_right(
@@ -101,7 +108,7 @@ def test_check_misses_what_was_held_though_the_rows_that_are_left_are_right(
     else:
         path.write_bytes(b"".join([header, *lines[keep]]))
     status, out, err = say(settings, "check")
-    assert (status, out.splitlines()[0]) == (1, f"BTCUSDT_60.csv: {told}")
+    assert (status, out.splitlines()[0]) == (1, f"BTCUSDT_60.csv:{told}")
     assert ": 1 with issues" in complaints(err)[0]
     say(settings, "repair")
     assert say(settings, "check")[0] == 0
@@ -136,7 +143,7 @@ def test_what_a_check_found_in_the_files_is_told_when_the_exchange_cannot_be_ask
     gone = settings_for("http://127.0.0.1:1", tmp_path, bulk_max_retries=1)
     status, out, err = say(gone, "check", "--against-exchange", "1")
     assert (status, report_of(tmp_path)["files_with_issues"]) == (3, 1)
-    assert out.startswith("BTCUSDT_60.csv: ")
+    assert out.startswith("BTCUSDT_60.csv:241: ")
     assert "1 with issues" in complaints(err)[0]
 
 
@@ -169,3 +176,55 @@ def test_where_nobody_can_be_told_anything_the_status_still_says_it(tmp_path: Pa
     (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
     closed = f"exec {shlex.join(command('check'))} <&- >&- 2>&-"
     assert subprocess.run(["/bin/sh", "-c", closed], env=variables(settings), check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"", "1: the file is empty (torn)"),
+        (HEADER[:10], "1: its header was not written whole (torn)"),
+        (b"time,price\n1,2\n", "1: this collector would not have written it: its first line is not our header"),
+        (HEADER + b"171", "2: the last line is not whole: 3 bytes without a line end (torn)"),
+        (HEADER + b"1,2\n", "2: 2 columns instead of 8: 1,2 (wrong-columns)"),
+    ],
+)
+def test_findings_name_the_line_as_an_editor_counts(say: Command, tmp_path: Path, text: bytes, told: str) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(text)
+    assert say(settings, "check")[1].splitlines() == [f"BTCUSDT_60.csv:{told}"]
+
+
+def test_a_disagreement_names_the_line_of_the_coarser_candle(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, timeframes=["15", "60"])
+    say(settings, "fetch")
+    path = settings.data_dir / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[41] = lines[41].rpartition(b",")[0] + b",1\n"
+    path.write_bytes(b"".join(lines))
+    told = say(settings, "check")[1].splitlines()[0]
+    assert told.startswith("BTCUSDT_60.csv:42: 2024-05-07 04:00:00: turnover is 1, but BTCUSDT_15.csv makes it ")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("Windows line ends", lambda text: text.replace(b"\n", b"\r\n")),
+        ("a byte order mark", lambda text: b"\xef\xbb\xbf" + text),
+    ],
+)
+def test_what_an_editor_did_is_named_and_mended_in_place(
+    say: Command, box: Sandbox, tmp_path: Path, name: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = settings.data_dir / "BTCUSDT_60.csv"
+    ours = path.read_bytes()
+    path.write_bytes(spoil(ours))
+    status, out, _ = say(settings, "check")
+    assert status == 1
+    assert out.splitlines()[0].startswith(f"BTCUSDT_60.csv:1: this collector would not have written it: {name}, ")
+    asked = box.counts.by_path[KLINE]
+    assert say(settings, "repair")[0] == 0
+    assert path.read_bytes() == ours
+    assert box.counts.by_path[KLINE] == asked + 1  # a file without a checkpoint: the last two days are verified anew

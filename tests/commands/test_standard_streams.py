@@ -57,7 +57,7 @@ def test_a_check_whose_report_cannot_be_written_says_so_and_what_it_found(
     status, out, err = say(settings, "check", *quiet, logs_dir=str(tmp_path / "file" / "below"))
     assert (status, out) == (
         1,
-        "BTCUSDT_60.csv: this collector would not have written it: its first line is not our header\n",
+        "BTCUSDT_60.csv:1: this collector would not have written it: its first line is not our header\n",
     )
     assert complaints(err)[0].startswith("the report was not written: [storage] logs_dir: ")
     assert len(complaints(err)) == told

@@ -15,6 +15,7 @@ from collector.core.spans import Span, Spans
 from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import show_plans
+from collector.integrity.sentences import sentences
 from collector.machine.disk import Disk
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import repair
@@ -98,11 +99,11 @@ async def test_what_the_exchange_itself_has_is_no_issue_once_repair_confirmed_it
 
 async def test_the_way_to_settle_a_disagreement_is_named(settings: Settings) -> None:
     (found,) = DataIntegrityChecker(settings).check_each([path_of(settings, HOURS)])
-    assert "collector repair" in list(found.sentences())[-1]
+    assert "collector repair" in list(sentences(found))[-1]
     await mended(settings)
     (found,) = DataIntegrityChecker(settings).check_each([path_of(settings, HOURS)])
-    (told,) = found.sentences()
-    assert told.startswith("62 disagreements are the exchange's own, confirmed by reading both sides again")
+    (told,) = sentences(found)
+    assert told.startswith("BTCUSDT_60.csv: 62 disagreements are the exchange's own, confirmed by reading both sides")
 
 
 async def test_what_was_confirmed_is_read_again_after_a_day_and_then_more_rarely(
