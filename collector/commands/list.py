@@ -2,19 +2,19 @@
 
 from collector.commands.console import AsJson, print_json, say, show
 from collector.commands.options import HISTORY, PLACE, SERIES, Options, with_options
-from collector.core.text import moment_text
-from collector.integrity.inventory import find_stored, stored_summary
+from collector.core.text import moment_text, size_text
+from collector.integrity.inventory import StoredSeries, find_stored, stored_summary
 from collector.machine.disk import THIS_DISK
 from collector.storage.stored import refuse_if_nothing_stored
 
-_TITLES = ("series", "first", "last", "rows", "holes", "percent", "bytes", "")
+_TITLES = ("series", "first", "last", "rows", "holes", "%", "size")
 
 
 @with_options(*PLACE, *SERIES, *HISTORY)
 def list_stored(options: Options, *, as_json: AsJson = False) -> None:
-    """Show what is stored: each series with its span, rows, holes and bytes.
+    """Show what is stored: each series with its span, rows, holes and size.
 
-    Times are those of the first and the last candle, UTC. Holes are the places without a candle between them. The
+    Times are those of the first candle and the last, UTC. Holes are the places without a candle between them. The
     percentage is of what is wanted and the exchange has; `collector gaps` says what is missing, and why.
 
     Examples:
@@ -36,17 +36,15 @@ def list_stored(options: Options, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json([each.record() for each in stored])
         return
-    rows = [
-        (
-            str(each.series),
-            *("" if ms is None else moment_text(ms) for ms in (each.first_ms, each.last_ms)),
-            f"{each.rows:,}",
-            f"{each.holes:,}",
-            f"{each.percent:.1f}",
-            f"{each.size:,}",
-            each.problem,
-        )
-        for each in stored
-    ]
-    show(_TITLES, rows, prose=True)
+    show(_TITLES, map(_row, stored))
+    for each in stored:
+        if each.problem:
+            say(f"{each.series.file_name}: {each.problem}")
     say(stored_summary(stored))
+
+
+def _row(each: StoredSeries) -> tuple[str, ...]:
+    """A row that fits a terminal of 80 columns: the first candle by its day, the last to the minute."""
+    first, last = ("" if ms is None else moment_text(ms) for ms in (each.first_ms, each.last_ms))
+    numbers = f"{each.rows:,}", f"{each.holes:,}", f"{each.percent:.1f}", size_text(each.size)
+    return (str(each.series), first[:10], last[:16], *numbers)

@@ -40,6 +40,15 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def size_text(size: float) -> str:
+    """A number of bytes for people, three figures of it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB"
+
+
 def span_texts(span: Span) -> dict[str, str]:
     """A span for a log line."""
     return {"start": moment_text(span.start_ms), "end": moment_text(span.end_ms)}

@@ -14,7 +14,7 @@ from collector.core.candle import Series
 from collector.core.missing import SETTLED
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
-from collector.core.text import counted
+from collector.core.text import counted, size_text
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import held_in_file
@@ -127,5 +127,5 @@ def stored_summary(stored: Sequence[StoredSeries]) -> str:
     symbols = counted(len({each.series.symbol for each in stored}), "symbol")
     rows, size = sum(each.rows for each in stored), sum(each.size for each in stored)
     percent = percent_of(rows, sum(each.missing for each in stored))
-    what = f"{counted(len(stored), 'series')} of {symbols}: {counted(rows, 'row')} in {counted(size, 'byte')}"
+    what = f"{counted(len(stored), 'series')} of {symbols}: {counted(rows, 'row')} in {size_text(size)}"
     return f"{what}, {percent:g}% of what is wanted"

@@ -18,14 +18,14 @@ def test_list_shows_span_rows_holes_and_bytes_of_each_series(say: Command, tmp_p
     status, out, err = say(settings, "list")
     assert status == 0
     titles, first, second = (line.split() for line in out.splitlines())
-    assert titles == ["series", "first", "last", "rows", "holes", "percent", "bytes"]
+    assert titles == ["series", "first", "last", "rows", "holes", "%", "size"]
     size = (settings.data_dir / "BTCUSDT_60.csv").stat().st_size
-    span = ["2024-05-05", "12:00:00", "2024-05-15", "11:00:00"]
-    assert first == ["BTCUSDT_60", *span, "237", "1", "100.0", f"{size:,}"]
-    assert second[:7] == ["ETHUSDT_60", *span, "240", "0"]
+    span = ["2024-05-05", "2024-05-15", "11:00"]
+    assert first == ["BTCUSDT_60", *span, "237", "1", "100.0", f"{size / 1000:.1f}", "kB"]
+    assert second[:6] == ["ETHUSDT_60", *span, "240", "0"]
     (sentence,) = complaints(err)
     assert sentence.startswith("2 series of 2 symbols: 477 rows in ")
-    assert sentence.endswith(" bytes, 100% of what is wanted")
+    assert sentence.endswith(" kB, 100% of what is wanted")
 
 
 def test_list_for_the_machine_is_json(say: Command, box: Sandbox, tmp_path: Path) -> None:
@@ -70,10 +70,11 @@ def test_a_file_that_is_not_ours_is_listed_with_the_reason(say: Command, tmp_pat
     settings.data_dir.mkdir()
     (settings.data_dir / "BTCUSDT_60.csv").write_text("time;open;high;low;close\n1;2;3;4;5\n1;2;3;4;5\n")
     (settings.data_dir / "ETHUSDT_60.csv").mkdir()
-    status, out, _ = say(settings, "list")
+    status, out, err = say(settings, "list")
     assert status == 0
-    assert "its first line is not our header" in out.splitlines()[1]
-    assert "is no file" in out.splitlines()[2]
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [["BTCUSDT_60", "0"], ["ETHUSDT_60", "0"]]
+    assert "its first line is not our header" in complaints(err)[0]
+    assert "is no file" in complaints(err)[1]
 
 
 def test_a_list_of_nothing_ends_with_status_2(say: Command, tmp_path: Path) -> None:

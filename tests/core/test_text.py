@@ -3,7 +3,7 @@
 import pytest
 
 from collector.core.spans import Span
-from collector.core.text import counted, duration_text, span_texts
+from collector.core.text import counted, did_you_mean_symbols, duration_text, size_text, span_texts
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,26 @@ def test_how_long_something_takes_is_told_in_its_two_largest_units(seconds: floa
 
 def test_a_span_is_told_by_both_of_its_ends() -> None:
     assert span_texts(Span(0, 86_401_999)) == {"start": "1970-01-01 00:00:00", "end": "1970-01-02 00:00:01"}
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (47_304_123, "47.3 MB"), (999_600_000, "1 GB"), (2.5e12, "2.5 TB")],
+)
+def test_a_size_has_three_figures(size: float, said: str) -> None:
+    assert size_text(size) == said
+
+
+@pytest.mark.parametrize(
+    ("unknown", "asked"),
+    [
+        ("BTCUSTD", "; did you mean BTCUSDT?"),
+        ("BTC-USDT", "; did you mean BTCUSDT?"),
+        ("BTC", "; did you mean BTCUSDT?"),
+        ("BTCPER", "; did you mean BTCPERP?"),
+        ("NOSUCHUSDT", ""),
+        ("-", ""),
+    ],
+)
+def test_a_misspelt_symbol_asks_for_the_nearest(unknown: str, asked: str) -> None:
+    assert did_you_mean_symbols([unknown], ["BTCPERP", "BTCUSDT", "BTCUSDC", "ETHUSDT"]) == asked
