@@ -26,8 +26,9 @@ from collector.core.text import moment_text
 _NAMES = COLUMNS[2:]
 _PRICES, _SUMS = _NAMES[:4], _NAMES[4:]
 _TOLERANCE = Decimal("1e-12")  # of the greater of two sums
-# Sums of floats that are nearer, or farther apart, are on one side of the tolerance.
-_SURELY_EQUAL, _SURELY_DIFFERENT = 1e-13, 1e-11
+# A sum of floats is off by a part in 2^53 for each term and for a few more roundings, at most. Farther than twice that
+# from the tolerance, it is certain on which side a sum is. Sums of many terms are made of sums, and err far less.
+_DOUBT_OF_A_TERM, _ROUNDINGS, _MOST_DOUBT = 2.0**-52, 8, 9e-13
 _FEW = 32 * 1024  # bytes: up to here, comparing every candle is quicker than calling polars a dozen times
 _SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(_NAMES, pl.Float64)
 _NUMBERS = [place for place, name in enumerate(COLUMNS) if name != "datetime"]
@@ -173,7 +174,8 @@ def _differs(name: str) -> pl.Expr:
     if name in _PRICES:
         return (made != own).cast(pl.Int8).mul(_DIFFERENT).alias(name)
     apart, greater = (made - own).abs(), pl.max_horizontal(made, own)
-    differs, surely = apart > _SURELY_EQUAL * greater, apart > _SURELY_DIFFERENT * greater
+    doubt = pl.min_horizontal((pl.col("parts") + _ROUNDINGS) * _DOUBT_OF_A_TERM, _MOST_DOUBT)
+    differs, surely = apart > (float(_TOLERANCE) - doubt) * greater, apart > (float(_TOLERANCE) + doubt) * greater
     return (differs.cast(pl.Int8) + surely.cast(pl.Int8)).alias(name)
 
 

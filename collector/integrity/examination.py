@@ -155,21 +155,20 @@ class _Reading:
         rows = pl.concat([_PLACES, *map(_placed, self.places)])
         if not is_increasing(rows["open"]):
             rows = self._sorted_out(rows)
-        valid = rows.filter("valid")
+        valid = rows["open"].filter(rows["valid"])
+        in_order = is_increasing(rows["row"].filter(rows["valid"]))
         # Beyond all valid rows an invalid one may stand anywhere: its place says nothing of the candles before it.
-        rows = rows.filter(
-            pl.col("open").is_between(*valid.select(pl.min("open"), pl.max("open").alias("last")).row(0))
-        )
+        rows = _between(rows, valid[0], valid[-1]) if len(valid) else _PLACES
         return Examination(
             rows=self.rows,
-            held=covered_by_times(self.timeframe, valid["open"]),
+            held=covered_by_times(self.timeframe, valid),
             present=covered_by_times(self.timeframe, rows["open"]),
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
             defects=tuple(sorted(self.defects, key=lambda defect: defect.row)),
             gaps=first_gaps(self.timeframe, rows["row"], rows["open"], MOST),
             invalid_rows=array("q", sorted(self.invalid_rows)),
             duplicate_rows=array("q", sorted(self.duplicate_rows)),
-            in_order=is_increasing(valid["row"]),
+            in_order=in_order,
             looks_like=likely_timeframe(self.timeframe, stated),
         )
 
@@ -280,6 +279,12 @@ def _placed(place: "pl.DataFrame | tuple[int, pl.Series]") -> pl.DataFrame:
     first, opens = place
     numbers = pl.int_range(first, first + len(opens), eager=True)
     return pl.select(numbers.alias("row"), opens.alias("open"), pl.lit(value=True).alias("valid"))
+
+
+def _between(rows: pl.DataFrame, first_ms: int, last_ms: int) -> pl.DataFrame:
+    """Those of some rows in order of time that open from the one instant to the other."""
+    start, behind = rows["open"].search_sorted(first_ms), rows["open"].search_sorted(last_ms, side="right")
+    return rows.slice(start, behind - start)
 
 
 def _torn(head: bytes, length: int) -> str:

@@ -60,8 +60,9 @@ def stands_alone(opens: pl.Series) -> pl.Series:
 
     Such a row is in every longest run, whatever the order of the others; so these tell alone which rows are displaced.
     """
-    behind, ahead = opens.cum_max().shift(1), opens.cum_min(reverse=True).shift(-1)
-    return (opens > behind).fill_null(value=True) & (opens < ahead).fill_null(value=True)
+    edge = pl.Series([True] * min(1, len(opens)), dtype=pl.Boolean)
+    later = pl.concat([edge, opens.slice(1) > opens.cum_max().head(-1)])
+    return later & pl.concat([opens.head(-1) < opens.cum_min(reverse=True).slice(1), edge])
 
 
 def displaced(rows: Sequence[int], opens: Sequence[int]) -> list[Displaced]:

@@ -1,8 +1,11 @@
 """Coarser candles against what finer ones make: exact ones agree, a false one is named, float noise is not."""
 
+from decimal import Decimal, localcontext
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.core.rows import Values, rows_of
@@ -68,6 +71,29 @@ def test_a_false_value_is_named_with_what_it_should_be(column: str, text: str) -
     assert (found.timestamp_ms, found.column, found.coarse) == (T0, column, text)
     assert found.fine == FIVE[names.index(column) - 2]
     assert "BTCUSDT_1.csv makes it" in found.sentence()
+
+
+@given(
+    volumes=st.lists(st.decimals("0.001", "99999999", places=3), min_size=5, max_size=5),
+    off=st.integers(950, 1050).map(Decimal) | st.decimals("999.99", "1000.01", places=4),
+    sign=st.sampled_from([1, -1]),
+)
+def test_floats_decide_only_what_exact_sums_would(volumes: list[Decimal], off: Decimal, sign: int) -> None:
+    """Around the tolerance, a part in 10^12, to a part in 10^19."""
+    parts = candles(MINUTES, *(("5", "9", "4", "7", f"{volume:f}", "1") for volume in volumes))
+    with localcontext() as context:
+        context.prec = 60
+        own = sum(volumes) * (1 + sign * off * Decimal("1e-15"))
+        exact = abs(own - sum(volumes)) > Decimal("1e-12") * max(own, sum(volumes))
+    found = compared(TIMEFRAMES["5"], candles(TIMEFRAMES["5"], ("5", "9", "4", "7", f"{own:f}", "5")), MINUTES, parts)
+    assert [each.column for each in found] == ["volume"] * exact
+
+
+def test_float_noise_is_decided_without_exact_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.integrity.cross_timeframe._FEW", 0)
+    monkeypatch.setattr("collector.integrity.cross_timeframe._exact_columns", None)
+    fine, noisy = candles(MINUTES, *MIXED), ("5", "9", "4", "7", "1.5040000000005", "10.29")
+    assert found_in(TIMEFRAMES["5"], candles(TIMEFRAMES["5"], noisy), MINUTES, fine) == []
 
 
 def test_candles_that_the_finer_file_does_not_cover_wholly_are_not_compared() -> None:
