@@ -10,7 +10,7 @@ from collector.core.missing import SETTLED, settled
 from collector.core.rows import covered_spans
 from collector.core.series_coverage import SeriesCoverage
 from collector.storage.recovery import valid_rows
-from tests.simulation.promises.claims import every_series
+from tests.simulation.promises.claims import every_series, traded
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -52,5 +52,5 @@ def standing(world: "World") -> Iterator[str]:
     for series in every_series(world.settings):
         path, frame = world.settings.data_dir / series.file_name, series.timeframe
         opens = sorted(valid_rows(frame, path.read_bytes())) if path.exists() else []
-        if opens and frame.shift(opens[-1], 2) < now_ms - _STANDS_MS:
+        if opens and frame.shift(opens[-1], 2) < min(now_ms - _STANDS_MS, traded(world, series)[1]):
             yield f"{series} stands still at {opens[-1]} although it is streamed"
