@@ -91,7 +91,7 @@ def main() -> None:
     try:
         arguments = sys.argv[1:]
         if not arguments and _COMPLETING not in os.environ and is_unconfigured(os.environ):
-            explain_start()
+            explain_start(os.environ)
         app(_command_first(arguments), prog_name="collector")
     except SystemExit as end:
         flush_stdout()

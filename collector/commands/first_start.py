@@ -11,7 +11,7 @@ from typing import NoReturn
 from collector.commands.console import say
 from collector.core.planning import NEWEST
 from collector.settings.settings import Settings
-from collector.settings.sources import DEFAULT_FILE, file_to_read, is_variable
+from collector.settings.sources import DEFAULT_FILE, file_to_read, is_variable, unknown_variables
 
 
 def is_unconfigured(environment: Mapping[str, str]) -> bool:
@@ -19,12 +19,13 @@ def is_unconfigured(environment: Mapping[str, str]) -> bool:
     return file_to_read(None) is None and not any(map(is_variable, environment))
 
 
-def explain_start() -> NoReturn:
+def explain_start(environment: Mapping[str, str]) -> NoReturn:
     """Say what a start would do and what to type, and end with status 2."""
     settings = Settings()
     data_dir, logs_dir = settings.data_dir.absolute(), settings.logs_dir.absolute()
     timeframes = ", ".join(map(str, settings.timeframes))
     for line in (
+        *unknown_variables(environment),
         f"there is no {DEFAULT_FILE} here, and nothing else says what to collect; the defaults are",
         f"  what:     every symbol that trades in {settings.category} at {settings.rest_url}, some hundreds",
         f"  how much: the {NEWEST} newest candles in the timeframes {timeframes}, then live until Ctrl-C",

@@ -214,6 +214,12 @@ def test_a_bare_start_without_settings_says_what_it_would_do(say: Command, tmp_p
     assert not any(tmp_path.iterdir())
 
 
+def test_a_bare_start_with_a_misspelt_variable_names_it(say: Command) -> None:
+    status, _, err = say(None, symbol="BTCUSDT")
+    assert status == 2
+    assert complaints(err)[0] == "COLLECTOR_SYMBOL is not a setting; did you mean COLLECTOR_SYMBOLS?"
+
+
 @pytest.mark.parametrize("how", ["file", "variable", "option", "run"])
 def test_a_start_begins_where_something_says_what_to_collect(say: Command, tmp_path: Path, how: str) -> None:
     nowhere = {"mode": "live", "enable_websocket": "false"}  # which is refused once the settings are read
