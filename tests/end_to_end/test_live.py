@@ -34,7 +34,7 @@ from tests.support.live_market import fast_box, live_settings, wrongs
 from tests.support.market import KLINE, fetch, until
 from tests.support.side_by_side import Endings, Scenarios
 
-COUNTED = 40  # the rate where requests are counted: a candle is overdue after five seconds of the exchange's time
+COUNTED = 25  # the rate where requests are counted: a candle is overdue after five seconds of the exchange's time
 BTC_1, ETH_1 = (Series(symbol, timeframe("1")) for symbol in ("BTCUSDT", "ETHUSDT"))
 
 # One kind of fault alone, for some minutes.
