@@ -104,6 +104,8 @@ class World:
                 await trio.sleep_until(strike.at_s)
                 nursery.start_soon(self._strike, strike)
         if self.plan.needs_repair:
+            await self.process.up()
+            await self.process.look_for("up to date", _LOOKS)  # a repair mends what the files hold by then
             await repair_all(self)
         await trio.sleep(self.plan.calm_s)
 
