@@ -121,10 +121,8 @@ class ExchangeClock:
     def _told_far_ahead(self, exchange_ms: int, now_s: float, *, fast: bool) -> "ExchangeClock":
         again = self._unbelieved_ms is not None and abs(exchange_ms - self._unbelieved_ms) <= UNBELIEVABLE_MS
         times, since_s = (self._ahead + 1, self._ahead_since_s) if again else (1, now_s)
-        if fast or self._agreed < _AHEAD_IN_A_ROW:
-            believed = times >= (2 if fast else max(2, self._agreed))
-        else:
-            believed = times >= _AHEAD_IN_A_ROW and now_s - since_s >= _AHEAD_FOR_S
+        needed = 2 if fast else max(2, self._agreed)
+        believed = times >= needed and (needed < _AHEAD_IN_A_ROW or now_s - since_s >= _AHEAD_FOR_S)
         if believed:
             return ExchangeClock.first_observed(exchange_ms, now_s)
         return attrs.evolve(self, unbelieved_ms=exchange_ms, ahead=times, ahead_since_s=since_s)
