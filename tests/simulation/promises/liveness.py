@@ -34,7 +34,8 @@ def differences(world: "World") -> Iterator[str]:
         latest_ms = _latest_start_ms(world, series, now_ms)
         first_ms = int(held[1][:13]) if len(held) > 1 else latest_ms
         true = world.box.truth(series.symbol, series.timeframe.name, first_ms, now_ms).splitlines(keepends=True)
-        if world.plan.sleeps:  # what was not wanted any more when it woke, may be missing behind older rows
+        ended = traded(world, series)[1] <= latest_ms  # before what is wanted now begins
+        if world.plan.sleeps or ended:  # what nobody wanted any more at a start may be missing behind older rows
             true = [line for line in true if line in held or not line[:13].isdigit() or int(line[:13]) >= latest_ms]
         due = [line for line in true[1:] if series.timeframe.close(int(line[:13])) <= now_ms - _STORED_MS]
         if held != true[: len(held)] or len(held) < len(due) + bool(due):
