@@ -1,39 +1,27 @@
-"""The README's words for the operator, held against the code."""
+"""The README: short, its first two blocks run and test, and one table has what was tried of each promise."""
 
-import ast
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
-import pytest
-
-from collector.logs.throttling import NEVER_THROTTLED
-
-ROOT = Path(__file__).parent.parent
-TABLE = (ROOT / "README.md").read_text().partition("### What the log says")[2].partition("\n## ")[0]
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def warnings_of(path: Path) -> Iterator[str]:
-    """The events of a module that an operator is to be told of."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.Call(
-                ast.Attribute(ast.Name("log"), "warning" | "error" | "exception"), [ast.Constant(str(event)), *_]
-            ):
-                yield event
+def test_it_is_one_page() -> None:
+    assert len(README.splitlines()) <= 150
 
 
-EVENTS = sorted({event for path in (ROOT / "collector").rglob("*.py") for event in warnings_of(path)})
+def test_its_first_two_blocks_run_and_test() -> None:
+    run, test = BLOCKS[:2]
+    assert run.splitlines()[-1] == ".venv/bin/python -m collector demo"
+    assert test.splitlines()[-1] == ".venv/bin/python -m pytest"
 
 
-@pytest.mark.parametrize("event", EVENTS)
-def test_the_readme_says_what_a_warning_means(event: str) -> None:
-    assert f"`{event}`" in TABLE
-
-
-def test_what_is_never_only_counted_is_said_somewhere() -> None:
-    assert set(NEVER_THROTTLED) <= set(EVENTS)
-
-
-def test_the_readme_explains_no_warning_that_is_not_given() -> None:
-    first_cells = [line.split("|")[1] for line in TABLE.splitlines() if line.startswith("| `")]
-    assert sorted(text for cell in first_cells for text in cell.split("`")[1::2]) == EVENTS
+def test_every_promise_has_a_row_with_its_command_cases_and_failures() -> None:
+    promises = ["Whole rows only", "Nothing is skipped in silence", "It heals itself", "Source-true"]
+    promises += ["A good citizen", "One writer", "It says so"]
+    table = README.partition("| promise | command that tries it | cases tried | failures |")[2]
+    for promise in promises:
+        (row,) = re.findall(rf"^\| {promise} \| (.+) \| (.+) \| (\d+) \|$", table, re.MULTILINE)
+        assert row[0] == "the same" or "python -m tests." in row[0]
+        assert re.search(r"\d", row[1])

@@ -2,7 +2,7 @@
 
 A new key is written here alone. Its converter says which values are valid; from its metadata follow its place in a
 file and its variable (`sources`), what a reload does with it (`reload`), its option on the command line
-(`commands.options`) and its line in `help(Settings)`. Tests compare settings.ini and the README with this table.
+(`commands.options`) and its line in `help(Settings)`. Tests compare settings.ini and the documentation with this table.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""The table of keys, and what is written about it: in the documented file and in the README."""
+"""The table of keys, and what is written about it: in the documented file and in the guide of the operator."""
 
 import configparser
 import re
@@ -10,7 +10,7 @@ from collector.settings.keys import KEYS
 from collector.settings.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
-README = (REPOSITORY / "README.md").read_text()
+GUIDE = (REPOSITORY / "docs/guides/operator.md").read_text()
 
 
 def keys_that(on_reload: str) -> set[str]:
@@ -35,8 +35,8 @@ def test_the_documented_file_names_the_choices_of_a_key() -> None:
             assert all(re.search(rf"\b{choice}\b", comment) for choice in field.metadata["option"].choices), key
 
 
-def test_the_readme_names_the_keys_that_a_reload_applies() -> None:
-    paragraph = README.partition("**Change settings.**")[2].partition("are followed at once")[0]
+def test_the_guide_names_the_keys_that_a_reload_applies() -> None:
+    paragraph = GUIDE.partition("**Change settings.**")[2].partition("are followed at once")[0]
     health = {key for key, field in KEYS.items() if field.metadata["section"] == "health"}
     assert set(re.findall("`([a-z_0-9]+)`", paragraph)) == keys_that("apply") - health
     assert "all of `[health]`" in paragraph
