@@ -29,8 +29,8 @@ def gaps(
     Examples:
       # everything that is missing
       collector gaps
-      # what may still come
-      collector gaps --state pending --state retrying
+      # what may still come of a month
+      collector gaps --state pending --start 2024-01-01 --end 2024-01-31
       # what is missing of a year of one symbol, for a script
       collector gaps --symbols BTCUSDT --timeframes 60 --days 365 --no-limit --json
     """

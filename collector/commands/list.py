@@ -15,13 +15,14 @@ def list_stored(options: Options, *, as_json: AsJson = False) -> None:
     """Show what is stored: each series with its span, rows, holes and size.
 
     Times are those of the first candle and the last, UTC. Holes are the places without a candle between them. The
-    percentage is of what is wanted and the exchange has; `collector gaps` says what is missing, and why.
+    percentage is of what is wanted and the exchange has; `collector gaps` says what is missing, and why. With dates,
+    all but the size is about the candles that open in them.
 
     Examples:
       # everything
       collector list
-      # one timeframe
-      collector list --timeframes D
+      # how much is there of a month?
+      collector list --start 2024-01-01 --end 2024-01-31
       # for a script; how much is there of a year?
       collector list --symbols BTCUSDT --days 365 --no-limit --json
     """

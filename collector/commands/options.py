@@ -16,11 +16,14 @@ import attrs
 import typer
 
 from collector.commands.console import say
+from collector.commands.dates import parse_dates, refuse_future
 from collector.core.candle import DAY_MS, Series, Timeframe
+from collector.core.date_range import DateRange
 from collector.core.planning import NEWEST
 from collector.integrity.demand import Demand
 from collector.integrity.samples import ALL
 from collector.machine.chance import THIS_CHANCE
+from collector.machine.clock import THIS_CLOCK
 from collector.settings.keys import KEYS, Option, Panel
 from collector.settings.settings import Settings
 from collector.settings.sources import DEFAULT_FILE, file_to_read, unknown_variables
@@ -83,6 +86,10 @@ def _switch(name: str, help_text: str, panel: Panel) -> Any:
     return Annotated[bool, typer.Option(f"--{name.replace('_', '-')}", help=help_text, rich_help_panel=panel)]
 
 
+def _date(help_text: str) -> Any:
+    return Annotated[str | None, typer.Option(help=help_text, metavar="DATE", rich_help_panel="What to collect")]
+
+
 def _path(help_text: str, panel: Panel, value: str) -> Any:
     """Declare an option for a path.
 
@@ -121,6 +128,8 @@ _SHARED: dict[str, Any] = {
         ),
     ],
     **{name: _declaration(name, key, option) for name, (key, option) in _OPTIONS.items()},
+    "start": _date("Of the candles that open on this date, or at this time (UTC), and later, instead of --days."),
+    "end": _date("Of the candles that open before the end of this date, or before this time (UTC)."),
     "quiet": _switch("quiet", "Warnings and errors only.", "Output"),
 }
 # What commands have in common. A command accepts every option, so that one set of them can be given to all of them, and
@@ -128,7 +137,7 @@ _SHARED: dict[str, Any] = {
 EVERY = tuple(_SHARED)
 PLACE = ("settings", "data_dir")
 SERIES = ("category", "symbols", "timeframes")
-HISTORY = ("mode", "days", "no_limit")
+HISTORY = ("mode", "days", "start", "end", "no_limit")
 OUTPUT = ("log_level", "quiet")
 
 
@@ -146,6 +155,7 @@ class Options:
     only_timeframes: tuple[Timeframe, ...] = ()
     names_days: bool = False  # whether an option sets the amount of history
     cut_days: int = 0  # those of --days, if the limit of 50 rows cuts them
+    dates: DateRange | None = None  # those of --start and --end
 
     def say_warnings(self) -> None:
         """Print the warnings, for commands without a log."""
@@ -154,8 +164,13 @@ class Options:
 
     @property
     def demand(self) -> Demand:
-        """What should be stored, for commands that look at what is."""
-        return Demand(self.settings, self.only_symbols, self.only_timeframes, self.names_days)
+        """What should be stored, for commands that look at what is.
+
+        Raises:
+            SettingsError: the dates lie in the future.
+        """
+        refuse_future(self.dates, self.settings)
+        return Demand(self.settings, self.only_symbols, self.only_timeframes, self.names_days, self.dates)
 
     @property
     def selection(self) -> str:
@@ -239,6 +254,7 @@ def _read(given: dict[str, Any]) -> Options:
     file = file_to_read(given["settings"])  # decided once: a file missing at a reload is an error
     load = partial(Settings.load, file, os.environ, overrides)
     settings = load()
+    dates = parse_dates(given, settings.days_to_fetch)
     return Options(
         settings,
         load,
@@ -248,8 +264,9 @@ def _read(given: dict[str, Any]) -> Options:
         tuple(unknown_variables(os.environ)),
         only_symbols=tuple(settings.symbols) if given["symbols"] else (),
         only_timeframes=tuple(settings.timeframes) if given["timeframes"] else (),
-        names_days=any(given[name] for name in ("days", "no_limit", "mode")),
-        cut_days=settings.days_to_fetch if given["days"] and _cuts(settings) else 0,
+        names_days=bool(dates) or any(given[name] for name in ("days", "no_limit", "mode")),
+        cut_days=_cut_days(settings, dates) if given["days"] or dates else 0,
+        dates=dates,
     )
 
 
@@ -264,8 +281,9 @@ def _override(value: object, option: Option) -> object:
     return value
 
 
-def _cuts(settings: Settings) -> bool:
-    """Whether the limit of 50 rows keeps less than the wanted days."""
-    span_ms = settings.days_to_fetch * DAY_MS
+def _cut_days(settings: Settings, dates: DateRange | None) -> int:
+    """The wanted days, if the limit of 50 rows keeps less; else 0."""
+    now_ms = THIS_CLOCK.now_ms()
+    days = settings.days_to_fetch if dates is None else -(-(now_ms - dates.start_ms) // DAY_MS)
     limited = settings.mode == "full" and settings.limit_to_50_entries
-    return limited and any(frame.count(0, span_ms) > NEWEST for frame in settings.timeframes)
+    return days if limited and any(frame.count(0, days * DAY_MS) > NEWEST for frame in settings.timeframes) else 0

@@ -23,7 +23,7 @@ AllowReplace = Annotated[
 AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
 
 
-@with_logged_options(*EVERY)
+@with_logged_options(*(name for name in EVERY if name != "end"))
 def run(
     options: Options,
     *,
@@ -53,6 +53,9 @@ def fetch(
 ) -> None:
     """Collect history only, then exit.
 
+    Dates begin with --start and end before --end; a date without a time as an end means that whole day. They add to
+    what the data directory wants, and change nothing of it.
+
     Exit status 1: something wanted could not be fetched.
 
     Examples:
@@ -60,8 +63,8 @@ def fetch(
       collector fetch --symbols BTCUSDT,ETHUSDT --days 365 --no-limit
       # the 50 newest candles of a spot symbol
       collector fetch --category spot --symbols BTCUSDT --data-dir spot
-      # what settings.ini says, warnings only
-      collector fetch --quiet
+      # a month of every symbol
+      collector fetch --start 2024-01-01 --end 2024-01-31 --no-limit
     """
     outcome = _collect(options, once=True, allow_trim=allow_trim, allow_replace=allow_replace)
     print_outcome(options, outcome)
@@ -81,6 +84,7 @@ def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: b
             status=not once,
             notify=notify,
             reload_request=reload_request,
+            dates=options.dates,
             **until,
         )
         return await serve(options.settings, once=once, options=how)

@@ -323,6 +323,11 @@ def _final(gap: Gap, end_ms: int) -> Gap:
     return attrs.evolve(gap, state=State.DELISTED, tries=1, why="the symbol trades no more")
 
 
+def gaps_within(gaps: Iterable[Gap], spans: Spans) -> Iterator[Gap]:
+    """The parts of gaps that lie within some spans."""
+    return (attrs.evolve(gap, span=part) for gap in gaps for part in Spans((gap.span,)) & spans)
+
+
 def neighbours_joined(gaps: Iterable[Gap]) -> Iterator[Gap]:
     """One gap for neighbours of one state and reason, dated as the oldest of them."""
     return _joined(gaps, lambda _, __: True)

@@ -119,6 +119,7 @@ class Spans:
 
 
 NOTHING = Spans()
+EVER = Spans((Span(0, 2**53),))  # every candle there can be
 _start, _end = attrgetter("start_ms"), attrgetter("end_ms")
 
 

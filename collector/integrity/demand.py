@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator
 import attrs
 
 from collector.core.candle import DAY_MS, Series, Timeframe
+from collector.core.date_range import DateRange
 from collector.core.planning import wanted
-from collector.core.spans import Spans
+from collector.core.spans import EVER, Spans
 from collector.settings.settings import Settings
 
 
@@ -20,13 +21,14 @@ class Demand:
 
     Without options: every symbol that the settings list, in every timeframe and day in force. `symbols` are those that
     a command was given: one that is stored is wanted as the last run wanted it and, beyond that, in the `timeframes`
-    and the days (`names_days`) that the options name; one that is unstored, in all that are in force.
+    and the days (`names_days`) or `dates` that the options name; one that is unstored, in all that are in force.
     """
 
     settings: Settings
     symbols: tuple[str, ...] = ()
     timeframes: tuple[Timeframe, ...] = ()
     names_days: bool = False
+    dates: DateRange | None = None
 
     def spans(self, known: Collection[Series], now_ms: int) -> dict[Series, Spans]:
         """What is wanted beyond what the ledger says.
@@ -36,7 +38,7 @@ class Demand:
                 is left out: it may be about to be written.
             now_ms: the time from which days count back.
         """
-        if self.settings.mode == "live":  # only what the stream brings
+        if self.settings.mode == "live" and not self.dates:  # only what the stream brings
             return {}
         settled_ms = now_ms - int(self.settings.stale_after_s * 1000)
         spans = {
@@ -45,12 +47,18 @@ class Demand:
         }
         return {series: span for series, span in spans.items() if span}
 
+    def chosen(self, series: Series) -> Spans:
+        """The candles to be shown of a series: those in the dates, or all."""
+        return self.dates.candles(series.timeframe) if self.dates else EVER
+
     def _span(self, timeframe: Timeframe, now_ms: int, until_ms: int) -> Spans:
         """The closed candles wanted of a timeframe by `until_ms`.
 
         `now_ms` may lie up to a candle before the moment at which the last run counted the days back, and that run may
         have skipped this candle; so it is left out.
         """
+        if self.dates:
+            return self.dates.wanted(timeframe, until_ms)
         days, newest_only = self.settings.history_days, self.settings.newest_only
         span = wanted(timeframe, now_ms, days, newest_only=newest_only)
         start_ms = 0 if days is None else timeframe.ceil(now_ms - days * DAY_MS)

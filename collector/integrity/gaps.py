@@ -11,8 +11,8 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import Gap, State, neighbours_joined
-from collector.core.spans import NOTHING, Spans
+from collector.core.missing import Gap, State, gaps_within, neighbours_joined
+from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, moment_text
 from collector.errors import SkipFile, StorageError
 from collector.integrity.demand import Demand
@@ -66,8 +66,8 @@ def find_gaps(
 ) -> Iterator[SeriesGap]:
     """Everything that is wanted or was held, and is missing from the files.
 
-    It comes by series and time; with a demand, what that wants is wanted too. Days count back from the exchange's time
-    as the ledger knows it, or else from ours.
+    It comes by series and time; with a demand, what that wants is wanted too, and of its dates only is told. Days count
+    back from the exchange's time as the ledger knows it, or else from ours.
 
     Raises:
         SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
@@ -80,7 +80,8 @@ def find_gaps(
         saved.want(demand.spans(known_series(disk, data_dir, saved.coverage), now_ms))
     for series in sorted(saved.coverage.records):
         held, alone = held_in_file(disk, data_dir / series.file_name, series, saved.checkpoints.get(series))
-        missing = neighbours_joined(saved.missing(series, held))
+        chosen = demand.chosen(series) if demand else EVER
+        missing = neighbours_joined(gaps_within(saved.missing(series, held), chosen))
         yield from (SeriesGap(series, _skipped(each, alone) if alone else each) for each in missing)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import SETTLED
+from collector.core.missing import SETTLED, gaps_within
 from collector.core.rows import candles_in
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, size_text
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
@@ -93,7 +93,7 @@ def find_stored(
     clock: LocalClock = THIS_CLOCK,
     disk: Disk = THIS_DISK,
 ) -> Iterator[StoredSeries]:
-    """Every series that has a file or is wanted, in order.
+    """Every series that has a file or is wanted, in order; with dates in the demand, what is in them of each.
 
     Raises:
         SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
@@ -105,21 +105,22 @@ def find_stored(
     if demand:
         saved.want(demand.spans(known, as_of_ms(disk, data_dir, saved, clock.now_ms())))
     for series in sorted(known | set(saved.coverage.records)):
-        each = _look(disk, data_dir / series.file_name, series, saved)
+        chosen = demand.chosen(series) if demand else EVER
+        each = _look(disk, data_dir / series.file_name, series, saved, chosen)
         if each.size or each.missing or each.problem:
             yield each
 
 
-def _look(disk: Disk, path: Path, series: Series, saved: LedgerSnapshot) -> StoredSeries:
+def _look(disk: Disk, path: Path, series: Series, saved: LedgerSnapshot, chosen: Spans) -> StoredSeries:
     checkpoint: Checkpoint | None = saved.checkpoints.get(series)
     try:
         held, problem = held_in_file(disk, path, series, checkpoint)
         size = path.stat().st_size if path.is_file() else 0
     except (StorageError, OSError) as error:
         held, problem, size = NOTHING, str(error), 0
-    gaps = saved.missing(series, held)
+    gaps = gaps_within(saved.missing(series, held), chosen)
     missing = sum(series.timeframe.count(*attrs.astuple(gap.span)) for gap in gaps if gap.state not in SETTLED)
-    return StoredSeries(series, held, missing, size, problem)
+    return StoredSeries(series, held & chosen, missing, size, problem)
 
 
 def stored_summary(stored: Sequence[StoredSeries]) -> str:

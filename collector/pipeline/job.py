@@ -8,6 +8,7 @@ import trio
 from collector.bybit.exchange_state import RestState
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.date_range import DateRange
 from collector.integrity.repair import Repair
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.probes import Probes, probes_of
@@ -32,6 +33,7 @@ class ServeOptions:
         status: whether to serve the status at a TCP port too, if the settings want that.
         probes: memory and disk, measured.
         machine: what it runs on.
+        dates: the history to have, instead of what the settings want.
     """
 
     stop: trio.Event = attrs.field(factory=trio.Event)
@@ -43,6 +45,7 @@ class ServeOptions:
     status: bool = False
     probes: Probes | None = None
     machine: Machine = THIS_MACHINE
+    dates: DateRange | None = None
 
 
 @attrs.define

@@ -13,8 +13,9 @@ import attrs
 import trio
 
 from collector.bybit.clock import Clock
-from collector.core.candle import MINUTE_MS, Series
+from collector.core.candle import MINUTE_MS, Series, Timeframe
 from collector.core.coverage import CoverageIndex
+from collector.core.date_range import DateRange
 from collector.core.missing import Gap, State
 from collector.core.pacing import retry_pause_s
 from collector.core.planning import SETTLE_MS, wanted
@@ -29,6 +30,10 @@ log = get_logger(__name__)
 
 _AT_ONCE = 64  # series between which nothing else runs: a few ms if all of them are to be fetched
 OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has not come is asked for
+
+
+def _everything(_: Series, spans: Spans) -> Spans:
+    return spans
 
 
 async def _sleep(times: int) -> None:
@@ -48,6 +53,7 @@ class Reconciler:
     _settle_ms: int = SETTLE_MS
     _pause: Callable[[int], Awaitable[None]] = _sleep
     _wants_by_settings: bool = True  # for a repair, what is wanted is on record
+    _dates: DateRange | None = None  # the history wanted, instead of that of the settings
     reconciled: bool = False  # whether it is known what is missing
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
@@ -55,13 +61,14 @@ class Reconciler:
         """Fetches what is missing now, and returns once that is settled.
 
         Candles that closed within the last hour and that an answer left out are waited for, at most three minutes. What
-        closes in the meantime is not, or a fast market would never let it end.
+        closes in the meantime is not, or a fast market would never let it end. Dates are wanted beside what was wanted
+        before, and nothing else is fetched: they are about this fetch, and change nothing for the next.
         """
         now_ms = await self._settled_time()
-        await self._want(now_ms)
+        await self._want(now_ms, self._dates)
         self._coverage.recheck_all(self._every_series)
         while True:
-            if await self._fetch_due(now_ms):
+            if await self._fetch_due(now_ms, self._chosen):
                 await self._until_idle()
             elif retrying := self._retrying(now_ms):
                 now_ms = max(now_ms, await self._wait_for(retrying))
@@ -69,7 +76,7 @@ class Reconciler:
                 return
             if self._clock.now_ms < now_ms:  # it was wrong, and so is what is wanted
                 now_ms = await self._settled_time()
-                await self._want(now_ms)
+                await self._want(now_ms, self._dates)
 
     def _retrying(self, now_ms: int) -> list[tuple[Series, Gap]]:
         """What an answer left out that may still come within minutes."""
@@ -78,6 +85,7 @@ class Reconciler:
             for series in self._every_series
             for gap in self._coverage[series].gaps
             if gap.state is State.RETRYING and (gap.due_ms or 0) > now_ms
+            if self._chosen(series, Spans((gap.span,)))
         ]
 
     async def _wait_for(self, retrying: Sequence[tuple[Series, Gap]]) -> int:
@@ -135,23 +143,35 @@ class Reconciler:
             if count % _AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
 
-    async def _want(self, now_ms: int) -> None:
+    async def _want(self, now_ms: int, added: DateRange | None = None) -> None:
+        """Has wanted what the settings want, or the dates; with `added`, these beside what is wanted already."""
         if not self._wants_by_settings or self._settings.mode == "live":  # live: only what the stream brings
             return
-        days, newest_only = self._settings.history_days, self._settings.newest_only
 
         def want(series: Series) -> None:
-            self._coverage.want(series, wanted(series.timeframe, now_ms, days, newest_only=newest_only))
+            span = self._wanted(series.timeframe, now_ms)
+            self._coverage.want(series, self._coverage[series].wanted | span if added else span)
 
         await self._for_each(want)
 
-    async def _fetch_due(self, now_ms: int) -> bool:
+    def _wanted(self, timeframe: Timeframe, now_ms: int) -> Spans:
+        days, newest_only = self._settings.history_days, self._settings.newest_only
+        if self._dates is None:
+            return wanted(timeframe, now_ms, days, newest_only=newest_only)
+        span = self._dates.wanted(timeframe, now_ms)
+        return span & wanted(timeframe, now_ms, None, newest_only=True) if newest_only else span
+
+    def _chosen(self, series: Series, spans: Spans) -> Spans:
+        """What of some spans a fetch of dates is about; without dates, all."""
+        return spans & self._dates.candles(series.timeframe) if self._dates and self._wants_by_settings else spans
+
+    async def _fetch_due(self, now_ms: int, chosen: Callable[[Series, Spans], Spans] = _everything) -> bool:
         """Hands what is missing to the pool; whether there was anything."""
         found = False
 
         def fetch(series: Series) -> None:
             nonlocal found
-            if due := self._coverage.due(series, now_ms):
+            if due := chosen(series, self._coverage.due(series, now_ms)):
                 found = True
                 self._fetch(series, self._coverage[series].requests(due, now_ms))
 

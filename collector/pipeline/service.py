@@ -22,7 +22,7 @@ Nesting is lifetime, and so the order of the end.
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -35,8 +35,9 @@ from collector.bybit.exchange_state import RestState
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import open_rest
 from collector.bybit.throttle import Throttle
+from collector.core.candle import Series
 from collector.core.counters import Counters
-from collector.core.missing import State, neighbours_joined
+from collector.core.missing import Gap, State, gaps_within, neighbours_joined
 from collector.errors import CollectorError, cause_of
 from collector.integrity.demand import Demand
 from collector.integrity.plan import Plan
@@ -185,9 +186,14 @@ class _Service:
         self.shared.owned.coverage.relist(self.symbols.trading)
         self.shared.owned.coverage.delist(self.symbols.delisted)
 
+    def _chosen(self, series: Series, gaps: Sequence[Gap]) -> Sequence[Gap]:
+        """The gaps that this job is about: of a fetch of dates, those in them."""
+        dates = self.job.options.dates if self.job.once and not self.job.repair else None
+        return [*neighbours_joined(gaps_within(gaps, dates.candles(series.timeframe)) if dates else gaps)]
+
     def outcome(self, seconds: float) -> Outcome:
         coverage, tracked = self.shared.owned.coverage, self.shared.tracked
-        gaps = [(series, gap) for series in tracked for gap in neighbours_joined(coverage.missing(series))]
+        gaps = [(series, gap) for series in tracked for gap in self._chosen(series, coverage.missing(series))]
         return Outcome(
             self.shared.counters,
             seconds,

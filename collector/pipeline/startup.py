@@ -14,6 +14,7 @@ from collector.bybit.proxies import proxy_for
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.date_range import DateRange
 from collector.core.pacing import retry_pause_s
 from collector.core.planning import NEWEST
 from collector.core.text import counted
@@ -41,6 +42,8 @@ def refuse_unusable(job: Job) -> None:
     Raises:
         SettingsError: the settings contradict one another.
     """
+    if job.options.dates and job.repair is None:
+        _refuse_end(job, job.options.dates)
     if job.streams:
         _refuse_to_mix(job.settings)
         proxy_for(job.settings.stream_url, os.environ)  # raises if it is unusable
@@ -133,11 +136,13 @@ async def choose_symbols(job: Job, shared: Shared) -> Symbols:
     """Tracks the series to be collected; returns their symbols.
 
     Raises:
-        SettingsError: nothing is left to collect, or a file is longer than the limit.
+        SettingsError: nothing is left to collect, the dates lie in the future, or a file is longer than the limit.
     """
     owned = shared.owned
     stored = {series.symbol for series in (*owned.checkpoints, *owned.store.every_series())}
     symbols = await symbols_to_collect(job.settings, shared.rest, stored, retry_forever=not job.once)
+    if job.options.dates and (problem := job.options.dates.problem(shared.clock.now_ms)):
+        raise SettingsError([problem])
     await despite_disk(job, partial(job.machine.threads.run, owned.ledger.claim))
     shared.tracked.add(series_of(job.settings, (*symbols.trading, *symbols.delisted)))
     if job.settings.limit_to_50_entries and not job.options.allow_trim:
@@ -167,6 +172,25 @@ async def repair_files(job: Job, shared: Shared, repair: Repair) -> Symbols:
     owned.coverage.expire_claims(every_series)
     shared.tracked.add(sorted({*every_series, *refetched}))
     return Symbols(unknown=tuple(sorted(unknown)))
+
+
+def _refuse_end(job: Job, dates: DateRange) -> None:
+    """An end is for history that is kept.
+
+    Raises:
+        SettingsError: what is wanted goes on after the end, or is more than the limit keeps.
+    """
+    if dates.end_ms is None:
+        return
+    if not job.once:
+        raise SettingsError(["--end: run goes on with what closes; use fetch for history up to a date"])
+    if job.settings.newest_only:
+        raise SettingsError(
+            [
+                f"--end: only the {NEWEST} newest candles are wanted (limit_to_50_entries, mode), and an end leaves "
+                "them out; add --no-limit"
+            ]
+        )
 
 
 def _refuse_to_mix(settings: Settings) -> None:

@@ -75,6 +75,7 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         OVERDUE_MS if job.streams else SETTLE_MS,
         shared.rest.pause,
         wants_by_settings=job.repair is None,
+        dates=job.options.dates,
     )
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
