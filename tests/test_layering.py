@@ -65,6 +65,7 @@ PURE_MAY_USE |= {
     "operator",
     "re",
     "struct",
+    "textwrap",
     "typing",
     "urllib",
 }

@@ -13,6 +13,7 @@ from rich.console import Console
 from collector.commands.adaptive_table import AdaptiveTable
 from collector.commands.standard_streams import is_journal
 from collector.core.redaction import hidden, masked, printable, secrets_in
+from collector.core.text import wrapped
 
 _NO_LIMIT = 10_000  # columns
 AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
@@ -24,14 +25,23 @@ def can_draw(console: Console) -> bool:
 
 
 def say(text: str, priority: int = 6) -> None:
-    """Print a sanitized sentence on stderr.
+    """Print a sanitized sentence on stderr, broken at words on a terminal.
 
     Args:
         priority: syslog's, for the journal: 3 is an error, 4 a warning, 6 information.
     """
-    before = f"<{priority}>" if is_journal(os.environ) else ""
-    with suppress(OSError):  # stderr is closed
-        print(f"{before}collector: {sanitized(text)}", file=sys.stderr)  # noqa: T201
+    before, sentence = f"<{priority}>" if is_journal(os.environ) else "", sanitized(text)
+    with suppress(OSError, ValueError):  # stderr is closed
+        lines = wrapped(sentence, Console(stderr=True).width) if sys.stderr.isatty() else [sentence]
+        print(*(f"{before}{line}" for line in lines), sep="\n", file=sys.stderr)  # noqa: T201
+
+
+def complain(sentences: Iterable[str]) -> None:
+    """Print why a command ends; the program's name stands before the first sentence alone."""
+    name = "" if is_journal(os.environ) else "collector: "
+    for sentence in sentences:
+        say(f"{name}{sentence}", priority=3)
+        name = ""
 
 
 def ask(question: str) -> bool:

@@ -10,7 +10,7 @@ import sys
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
 from typing import NoReturn
 
-from collector.commands.console import say
+from collector.commands.console import complain, say
 from collector.commands.options import (
     Options,
 )
@@ -33,8 +33,7 @@ def exit_unless_complete(outcome: Outcome) -> None:
 
 
 def fail(error: CollectorError, problems: list[str]) -> None:
-    for problem in problems:
-        say(problem, priority=3)
+    complain(problems)
     sys.exit(error.exit_status)
 
 
@@ -49,7 +48,7 @@ def flush_stdout() -> None:
 def stdout_not_written(error: OSError) -> NoReturn:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps the interpreter from flushing again at exit
     if error.errno != EPIPE:
-        say(f"stdout cannot be written: {error.strerror}", priority=3)
+        complain([f"stdout cannot be written: {error.strerror}"])
     sys.exit(1)
 
 

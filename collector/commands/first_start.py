@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from collector.commands.console import say
+from collector.commands.console import complain
 from collector.core.planning import NEWEST
 from collector.settings.settings import Settings
 from collector.settings.sources import DEFAULT_FILE, file_to_read, is_variable, unknown_variables
@@ -24,7 +24,7 @@ def explain_start(environment: Mapping[str, str]) -> NoReturn:
     settings = Settings()
     data_dir, logs_dir = settings.data_dir.absolute(), settings.logs_dir.absolute()
     timeframes = ", ".join(map(str, settings.timeframes))
-    for line in (
+    lines = (
         *unknown_variables(environment),
         f"there is no {DEFAULT_FILE} here, and nothing else says what to collect; the defaults are",
         f"  what:     every symbol that trades in {settings.category} at {settings.rest_url}, some hundreds",
@@ -34,6 +34,6 @@ def explain_start(environment: Mapping[str, str]) -> NoReturn:
         "a month of one symbol: collector fetch --symbols BTCUSDT --days 30 --no-limit",
         "without the exchange:  collector demo",
         "all commands:          collector --help",
-    ):
-        say(line, priority=3)
+    )
+    complain(lines)
     sys.exit(2)

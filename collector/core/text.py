@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from textwrap import wrap
 
 from collector.core.spans import Span
 
@@ -52,6 +53,23 @@ def size_text(size: float) -> str:
 def span_texts(span: Span) -> dict[str, str]:
     """A span for a log line."""
     return {"start": moment_text(span.start_ms), "end": moment_text(span.end_ms)}
+
+
+def wrapped(text: str, width: int, hanging: int = 2) -> list[str]:
+    """Lines of a text broken at words, each as indented as the first and `hanging` columns more.
+
+    A word longer than a line stays whole, so that a path or an address can be copied.
+    """
+    indent = " " * (len(text) - len(text.lstrip()) + hanging)
+    return wrap(
+        text,
+        max(width, len(indent) + 1),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        expand_tabs=False,
+        replace_whitespace=False,
+    ) or [""]
 
 
 def did_you_mean(word: str, known: Iterable[str], spelled: Callable[[str], str] = str) -> str:

@@ -19,7 +19,9 @@ from collector.core.redaction import hidden, masked, printable
 
 Entry = MutableMapping[str, Any]
 
-_HEAD = ("time", "level", "logger", "event")
+_SENTENCE = "_sentence"  # for people, in place of event and facts
+_HEAD = ("time", "level", "logger", "event", _SENTENCE)
+_RENDER_JSON = JSONRenderer(default=str)
 _OF_A_TRACE = re.compile(r" |$|Traceback |During |The above |[\w.]+(: |$)")
 
 
@@ -35,7 +37,7 @@ def message_formatter(secrets: tuple[str, ...]) -> ProcessorFormatter:
 
 def json_formatter(secrets: tuple[str, ...]) -> ProcessorFormatter:
     """JSON objects, one for each line."""
-    return _formatter(secrets, JSONRenderer(default=str))
+    return _formatter(secrets, _as_json)
 
 
 def words(facts: Mapping[str, Any]) -> list[str]:
@@ -71,17 +73,22 @@ def _to_entry(_: Any, __: str, entry: Entry) -> Entry:
         **entry,
         "event": getattr(record, "event", entry["event"]),
     }
-    return head | getattr(record, "facts", {}) | head
+    sentence = getattr(record, "sentence", "")
+    return head | getattr(record, "facts", {}) | head | ({_SENTENCE: sentence} if sentence else {})
 
 
 def _as_line(_: Any, __: str, entry: Entry) -> str:
     return f"{entry['time'][11:19]} {entry['level']:<7} {_as_message(_, __, entry)}"
 
 
+def _as_json(_: Any, __: str, entry: Entry) -> Any:
+    return _RENDER_JSON(_, __, {key: fact for key, fact in entry.items() if key != _SENTENCE})
+
+
 def _as_message(_: Any, __: str, entry: Entry) -> str:
     facts = {key: fact for key, fact in entry.items() if key not in _HEAD}
     trace = facts.pop("exception", None)
-    line = " ".join([str(entry["event"]), *words(facts)])
+    line = str(entry.get(_SENTENCE) or " ".join([str(entry["event"]), *words(facts)]))
     return f"{line}\n{trace}" if trace else line
 
 

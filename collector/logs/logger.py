@@ -14,7 +14,8 @@ TREE.addHandler(logging.NullHandler())
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return the logger of a module, usually `get_logger(__name__)`.
 
-    Its methods take a short event, and facts as keyword arguments.
+    Its methods take a short event, and facts as keyword arguments. Console and journal show the fact `sentence`, if
+    there is one, in place of event and facts; the file and host programs have those.
     """
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         TREE.getChild(name.removeprefix("collector.")),
@@ -34,5 +35,6 @@ def _to_record(_: Any, __: str, entry: Entry) -> tuple[tuple[str], dict[str, Any
     """
     event = entry.pop("event")
     options = {key: entry.pop(key) for key in ("exc_info", "stack_info") if key in entry}
+    sentence = entry.pop("sentence", "")
     text = " ".join([event, *words(entry)])
-    return (text,), {**options, "extra": {"event": event, "facts": dict(entry)}}
+    return (text,), {**options, "extra": {"event": event, "facts": dict(entry), "sentence": sentence}}

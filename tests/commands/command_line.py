@@ -4,6 +4,7 @@ Every complaint is made of sentences on stderr, each on its own line, and never 
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.market import market, served
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
+LOG_LINE = re.compile(r"\d\d:\d\d:\d\d (debug|info|warning|error|critical) ")
 PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
 Said = tuple[int, str, str]
 """Exit status, stdout, stderr."""
@@ -52,7 +54,7 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def complaints(err: str) -> list[str]:
     """The sentences of the command itself, without the log lines before them."""
-    return [line.removeprefix("collector: ") for line in err.splitlines() if line.startswith("collector: ")]
+    return [line.removeprefix("collector: ") for line in err.splitlines() if not LOG_LINE.match(line)]
 
 
 def report_of(directory: Path) -> dict[str, object]:

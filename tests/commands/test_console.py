@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.commands.console import say
+from collector.commands.console import complain, say
 
 
 def test_sentences_in_the_journal_have_their_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,8 +14,33 @@ def test_sentences_in_the_journal_have_their_priority(tmp_path: Path, monkeypatc
         found = os.fstat(journal.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         say("stopped")
-        say("data_dir is no directory", priority=3)
-        monkeypatch.delenv("JOURNAL_STREAM")
-        say("to a terminal")
+        complain(["data_dir is no directory"])
     lines = (tmp_path / "journal").read_text().splitlines()
-    assert lines == ["<6>collector: stopped", "<3>collector: data_dir is no directory", "collector: to a terminal"]
+    assert lines == ["<6>stopped", "<3>data_dir is no directory"]
+
+
+def test_the_name_of_the_program_stands_before_the_first_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(["[storage] data_dir: no directory", "[collection] days_to_fetch: no number"])
+    say("stopped")
+    assert capsys.readouterr().err.splitlines() == [
+        "collector: [storage] data_dir: no directory",
+        "[collection] days_to_fetch: no number",
+        "stopped",
+    ]
+
+
+@pytest.mark.parametrize("width", [20, 80, 160])
+def test_sentences_break_at_words_on_a_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "  still missing: 3,000 candles in 2 spans, each on record; the next start asks for them again"
+    monkeypatch.setenv("COLUMNS", str(width))
+    window, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        say(sentence)
+        said = b""
+        while not said.endswith(b"again\r\n"):
+            said += os.read(window, 4096)
+    os.close(window)
+    lines = said.decode().splitlines()
+    assert all(len(line) <= width and line.startswith("  ") for line in lines)
+    assert " ".join(" ".join(lines).split()) == sentence.strip()

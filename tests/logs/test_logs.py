@@ -97,6 +97,29 @@ def test_the_console_shows_one_line_with_the_time_of_day(console: Console) -> No
     assert rest.count("\n") == 1
 
 
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_lines_break_at_words_on_a_terminal(width: int) -> None:
+    terminal = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, _environ={})
+    with open_logs(None, ConsoleHandler(terminal)):
+        log.warning("connection lost", topics=6, why="cannot connect to the stream of the exchange: connection refused")
+    first, *others = printed(terminal).splitlines()
+    assert first[8:].startswith(" warning connection lost")
+    assert all(len(line) <= width for line in [first, *others])
+    assert all(line.startswith(" " * (2 if width < 60 else 17)) for line in others)
+    assert " ".join([first, *map(str.strip, others)]).endswith("stream of the exchange: connection refused'")
+
+
+def test_people_read_a_sentence_and_programs_the_facts(
+    tmp_path: Path, console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_logs(LogFile(tmp_path), ConsoleHandler(console)):
+        log.info("history complete", sentence="history complete: 1,000 candles", candles=1000)
+    assert printed(console)[9:] == "info    history complete: 1,000 candles\n"
+    (entry,) = kept(tmp_path)
+    assert list(entry) == ["time", "level", "logger", "event", "candles"]
+    assert caplog.messages == ["history complete candles=1000"]
+
+
 def test_colour_is_for_terminals() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, color_system="standard", _environ={})
     with open_logs(None, ConsoleHandler(terminal)):
