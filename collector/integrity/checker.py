@@ -81,6 +81,7 @@ class DataIntegrityChecker:
             `duplicate_count`: rows whose time another row has already.
             `invalid_candles`: the first 1000 defects that keep a row from being a closed candle of the series, each
             with `position`, `timestamp`, `kind` and `what`.
+
             Beside these: `file`, `rows`, `gap_count`, `missing_candles`, `invalid_count`, `out_of_order_count`,
             `misplaced` (duplicates and rows out of order, like invalid candles), `defects` (counts by kind), `finer`
             (the files it was compared with), `disagreements` (the first 1000, each with `timestamp_ms`, `column`,
@@ -105,8 +106,8 @@ class DataIntegrityChecker:
         Missing is a file of which candles are wanted.
 
         Returns:
-            `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles` and
-            `issues`: for every file with issues, gaps or disagreements, by its name, what `check_single_file` returns.
+            `files_checked`, `files_with_issues`, `total_gaps`, `total_duplicates`, `total_invalid_candles`, and for
+            every file with issues, gaps or disagreements, by its name in `issues`, what `check_single_file` returns.
             Beside these: `total_rows`, `total_missing_candles`, `total_disagreements`, `total_exchange_disagreements`,
             and `ledger_problem`: why the ledger is unreadable, if so. What is missing outside the rows is then unknown
             and uncounted.

@@ -1,10 +1,10 @@
-"""The page of log events, held against the code: what an operator is told, with what it means.
+"""The page of log events, held against the code: every event that is logged, with what it means.
 
-A new warning or error gets its row in docs/reference/log-events.md.
+A new warning or error gets its row in the first table of docs/reference/log-events.md, any other event in the second.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +14,28 @@ from collector.logs.throttling import NEVER_THROTTLED
 ROOT = Path(__file__).parents[2]
 PAGE = "docs/reference/log-events.md"
 TABLE = (ROOT / PAGE).read_text().partition("## Warnings and errors")[2].partition("\n## ")[0]
+OTHERS = (ROOT / PAGE).read_text().partition("## Other events")[2]
+SERIOUS = ("warning", "error", "exception")
 
 
-def warnings_of(path: Path) -> Iterator[str]:
-    """The events of a module that an operator is to be told of."""
+def logged(*levels: str) -> set[str]:
+    """The events of these levels, in all modules."""
+    return {event for path in (ROOT / "collector").rglob("*.py") for event in logged_in(path, levels)}
+
+
+def logged_in(path: Path, levels: Container[str]) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
-            case ast.Call(
-                ast.Attribute(ast.Name("log"), "warning" | "error" | "exception"), [ast.Constant(str(event)), *_]
-            ):
+            case ast.Call(ast.Attribute(ast.Name("log"), level), [ast.Constant(str(event)), *_]) if level in levels:
                 yield event
 
 
-EVENTS = sorted({event for path in (ROOT / "collector").rglob("*.py") for event in warnings_of(path)})
+def in_first_cells(table: str) -> list[str]:
+    first_cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return sorted(text for cell in first_cells for text in cell.split("`")[1::2])
+
+
+EVENTS = sorted(logged(*SERIOUS))
 
 
 @pytest.mark.parametrize("event", EVENTS)
@@ -39,5 +48,8 @@ def test_what_is_never_only_counted_is_said_somewhere() -> None:
 
 
 def test_the_page_explains_no_warning_that_is_not_given() -> None:
-    first_cells = [line.split("|")[1] for line in TABLE.splitlines() if line.startswith("| `")]
-    assert sorted(text for cell in first_cells for text in cell.split("`")[1::2]) == EVENTS
+    assert in_first_cells(TABLE) == EVENTS
+
+
+def test_the_page_names_every_other_event() -> None:
+    assert in_first_cells(OTHERS) == sorted(logged("info", "debug") - {*EVENTS}), f"a row belongs into {PAGE}"
