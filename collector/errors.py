@@ -66,6 +66,10 @@ class DoesNotFit(CollectorError):
     """One series alone needs more memory than its reader may use; ask for less of it, or allow more."""
 
 
+class Unavailable(CollectorError):
+    """A database or an object store does not answer, or breaks off; try again later."""
+
+
 class DataWarning(UserWarning):
     """What a script asked for is not there or cannot be used, and it gets the rest."""
 

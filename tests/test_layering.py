@@ -18,7 +18,7 @@ FLOORS = (
     {"__main__"},
     {"commands", "__init__"},
     {"pipeline"},
-    {"integrity", "monitoring"},
+    {"integrity", "monitoring", "export"},
     {"bybit"},
     {"settings", "storage"},
     {"logs", "feeder", "sandbox"},

@@ -15,6 +15,7 @@ from collector.commands.clean import clean
 from collector.commands.console import print_line
 from collector.commands.demo import demo
 from collector.commands.exits import INTERRUPTED, STDOUT_ERRORS, fail, flush_stdout, stdout_not_written, stopped
+from collector.commands.export import export
 from collector.commands.first_start import explain_start, is_unconfigured
 from collector.commands.gaps import gaps
 from collector.commands.help import Command, Group, examples, prose
@@ -50,7 +51,7 @@ Examples:
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Collect": {"run": run, "fetch": fetch, "repair": repair},
     "Inspect": {"list": list_stored, "check": check, "gaps": gaps, "status": status, "symbols": symbols},
-    "Use": {"demo": demo, "sandbox": sandbox},
+    "Use": {"export": export, "demo": demo, "sandbox": sandbox},
     "Operate": {"clean": clean, "systemd-unit": systemd_unit},
 }
 _COMPLETING = "_COLLECTOR_COMPLETE"  # set by the shell that asks how a line may go on

@@ -20,6 +20,7 @@ from collector.commands.dates import parse_dates, refuse_future
 from collector.core.candle import DAY_MS, Series, Timeframe
 from collector.core.date_range import DateRange
 from collector.core.planning import NEWEST
+from collector.feeder.timestamps import span_ms
 from collector.integrity.demand import Demand
 from collector.integrity.samples import ALL
 from collector.machine.chance import THIS_CHANCE
@@ -156,6 +157,7 @@ class Options:
     names_days: bool = False  # whether an option sets the amount of history
     cut_days: int = 0  # those of --days, if the limit of 50 rows cuts them
     dates: DateRange | None = None  # those of --start and --end
+    from_first: bool = True  # whether no option sets the start
 
     def say_warnings(self) -> None:
         """Print the warnings, for commands without a log."""
@@ -171,6 +173,14 @@ class Options:
         """
         refuse_future(self.dates, self.settings)
         return Demand(self.settings, self.only_symbols, self.only_timeframes, self.names_days, self.dates)
+
+    @property
+    def stored_span(self) -> tuple[int, int]:
+        """The span of the dates, for commands that take all that is stored where no date says less."""
+        first_ms, behind_ms = span_ms(None, None)
+        if self.dates is None:
+            return first_ms, behind_ms
+        return first_ms if self.from_first else self.dates.start_ms, self.dates.end_ms or behind_ms
 
     @property
     def selection(self) -> str:
@@ -267,6 +277,7 @@ def _read(given: dict[str, Any]) -> Options:
         names_days=bool(dates) or any(given[name] for name in ("days", "no_limit", "mode")),
         cut_days=_cut_days(settings, dates) if given["days"] or dates else 0,
         dates=dates,
+        from_first=given["start"] is None,
     )
 
 

@@ -91,6 +91,14 @@ class CsvReader:
                 high = start
         return low
 
+    def opens_at(self, place: int) -> int:
+        """When the row at this byte opens, in ms.
+
+        Raises:
+            NotReadable: there is no row.
+        """
+        return self._row_around(place)[2]
+
     def checksum(self, size: int) -> int:
         """The CRC-32 of so many bytes from the beginning."""
         crc = 0

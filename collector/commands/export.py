@@ -1,0 +1,126 @@
+"""The command `export`: copies of the candle files for other tools."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import attrs
+import typer
+
+from collector.commands.console import print_line, say
+from collector.commands.export_progress import ExportProgress, open_progress
+from collector.commands.options import PLACE, SERIES, Options, with_options
+from collector.core.candle import Series
+from collector.core.text import counted
+from collector.errors import NotReadable, SettingsError
+from collector.export.address import parse_address
+from collector.export.exporting import Source
+from collector.export.results import Result
+from collector.export.targets import open_target
+from collector.feeder.catalogue import Catalogue
+from collector.machine.disk import THIS_DISK
+from collector.storage.data_directory import refuse_another_category
+from collector.storage.stored import nothing_stored, refuse_if_nothing_stored
+
+
+@attrs.define
+class Tally:
+    """What came of an export so far."""
+
+    series: set[Series] = attrs.field(factory=set)
+    rows: int = 0
+    changed: int = 0
+    unreadable: int = 0
+
+    def add(self, series: Series, result: Result) -> None:
+        self.series.add(series)
+        self.rows += result.rows
+        self.changed += result.changed
+
+    @property
+    def amount(self) -> str:
+        return f"{counted(self.rows, 'row')} of {counted(len(self.series), 'series')}"
+
+
+@with_options(*PLACE, *SERIES, "start", "end", "quiet")
+def export(
+    options: Options,
+    *,
+    to: Annotated[
+        str, typer.Option(metavar="PLACE", help="A directory, s3://bucket/prefix or postgresql://host/database.")
+    ],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every row with the files; write nothing; exit 1 if any differs.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
+) -> None:
+    """Copy candles into Parquet files, an object store or PostgreSQL, and keep the copy up to date.
+
+    The copy becomes equal to the files within the span that is chosen; what is equal already stays untouched. It may
+    run beside a collector and may be stopped at any moment: the next export goes on from there. Credentials come from
+    the environment (AWS_ACCESS_KEY_ID, PGPASSWORD and the like).
+
+    Examples:
+      # Parquet for DuckDB, polars and Spark
+      collector export --to /srv/candles --timeframes 1
+      # PostgreSQL, with the password in PGPASSWORD
+      collector export --to postgresql://me@db.example/market
+      # is every row of the copy as in the files?
+      collector export --to s3://candles/bybit --verify
+    """
+    if verify and dry_run:
+        raise SettingsError(["--verify and --dry-run exclude each other: both write nothing"])
+    address, source = parse_address(to), _source(options)
+    with open_target(THIS_DISK, address, options.settings.category, writing=not (verify or dry_run)) as target:
+        action = target.compare if verify else target.plan if dry_run else target.write
+        tally = Tally()
+        with open_progress(source.size(), options.quiet) as progress:
+            for series, result in _counted(source.run(action), tally, progress):
+                if (verify or dry_run) and result.changed:
+                    print_line(f"{series} {result}" if verify else f"{series} {result.planned}")
+        _say_result(options, tally, target.place, "compare" if verify else "plan" if dry_run else "write")
+    if tally.unreadable or (verify and tally.changed):
+        sys.exit(1)
+
+
+def _source(options: Options) -> Source:
+    """The chosen files.
+
+    Raises:
+        SettingsError: there are none.
+    """
+    settings = options.settings
+    asked = settings.category, options.are_about, options.selection, options.only_symbols
+    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
+    refuse_another_category(THIS_DISK, settings.data_dir, settings.category)
+    series = sorted(filter(options.are_about, Catalogue(THIS_DISK, settings.data_dir).stored()))
+    if not series:  # the ledger knows it, and there is no file yet
+        nothing = nothing_stored(THIS_DISK, settings.data_dir, options.selection, options.only_symbols)
+        raise SettingsError([f"[storage] data_dir: {nothing}"])
+    return Source(THIS_DISK, settings.data_dir, series, options.stored_span)
+
+
+def _counted(
+    results: Iterator[tuple[Series, Result | NotReadable]], tally: Tally, progress: ExportProgress
+) -> Iterator[tuple[Series, Result]]:
+    for series, result in results:
+        if isinstance(result, NotReadable):
+            tally.unreadable += 1
+            say(str(result), priority=3)
+        else:
+            tally.add(series, result)
+            progress.advance(series, result)
+            yield series, result
+
+
+def _say_result(options: Options, tally: Tally, place: str, what: str) -> None:
+    if options.quiet:
+        return
+    if what == "compare":
+        found = (
+            f"{counted(tally.changed, 'row')} differ{'s' if tally.changed == 1 else ''}" if tally.changed else "equal"
+        )
+        say(f"{tally.amount} compared with {place}: {found}")
+    else:
+        done = "would be written" if what == "plan" else "written"
+        say(f"{tally.amount}: {counted(tally.changed, 'row')} {done} to {place}, the rest is there already")

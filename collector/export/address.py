@@ -1,0 +1,67 @@
+"""Where an export goes, as the command line says it. Pure."""
+
+import re
+from pathlib import Path
+
+import attrs
+
+from collector.errors import SettingsError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_POSTGRES = ("postgresql", "postgres")
+
+
+@attrs.frozen
+class Directory:
+    """A directory for a Parquet dataset."""
+
+    path: Path
+
+
+@attrs.frozen
+class Bucket:
+    """A prefix in a bucket for a Parquet dataset."""
+
+    url: str  # without a slash at its end
+
+
+@attrs.frozen
+class Database:
+    """A PostgreSQL database; its address may hold a password."""
+
+    url: str = attrs.field(repr=False)
+
+
+def parse_address(text: str) -> Directory | Bucket | Database:
+    """The place that an address names.
+
+    Raises:
+        SettingsError: it names none.
+    """
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        if not text.strip() or "\0" in text:
+            raise SettingsError(
+                ["--to: it is empty; give a directory, s3://bucket/prefix or postgresql://host/database"]
+            )
+        return Directory(Path(text).expanduser())
+    name = scheme[1].lower()
+    if name in _POSTGRES:
+        return Database(f"postgresql://{text[scheme.end() :]}")
+    if name == "s3":
+        return Bucket(f"s3://{_checked_bucket(text[scheme.end() :])}")
+    raise SettingsError(
+        [
+            f"--to: {name}:// is not a place for an export; give a directory, s3://bucket/prefix or postgresql://host/database"
+        ]
+    )
+
+
+def _checked_bucket(text: str) -> str:
+    bucket, *prefix = text.strip("/").split("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise SettingsError(["--to: after s3:// comes the name of a bucket, such as s3://candles/bybit"])
+    if any(not part or set(part) & set("*?[]") for part in prefix):
+        raise SettingsError(["--to: a prefix has no empty part, and none of * ? [ ]"])
+    return "/".join([bucket, *prefix])

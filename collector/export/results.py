@@ -1,0 +1,61 @@
+"""What an export did, or found, month by month. Pure."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import attrs
+
+from collector.core.text import counted
+from collector.export.months import Selected
+from collector.feeder.dataset import month_text
+
+
+@attrs.frozen
+class Result:
+    """One month of a series: its rows in the file, and how those of the copy differ, or differed before.
+
+    `size` is that of the text, by which progress is measured.
+    """
+
+    month_ms: int
+    rows: int
+    size: int
+    missing: int = 0
+    different: int = 0
+    extra: int = 0
+
+    @property
+    def changed(self) -> int:
+        return self.missing + self.different + self.extra
+
+    def __str__(self) -> str:
+        return self._told({"missing": self.missing, "different": self.different, "extra": self.extra})
+
+    @property
+    def planned(self) -> str:
+        """What has to be done."""
+        return self._told({"to add": self.missing, "to change": self.different, "to remove": self.extra})
+
+    def _told(self, parts: dict[str, int]) -> str:
+        told = ", ".join(f"{counted(number, 'row')} {name}" for name, number in parts.items() if number)
+        return f"{month_text(self.month_ms)}: {told}"
+
+
+class Target(Protocol):
+    """A place for copies of candles."""
+
+    @property
+    def place(self) -> str:
+        """The place in messages, without credentials."""
+
+    def write(self, chosen: Selected) -> Iterator[Result]:
+        """Makes the copy equal to these months, and to nothing where the file has no rows in the span.
+
+        What is equal stays untouched. Each result that comes out is durable.
+        """
+
+    def plan(self, chosen: Selected) -> Iterator[Result]:
+        """What `write` would change."""
+
+    def compare(self, chosen: Selected) -> Iterator[Result]:
+        """The same from every row of the copy, whatever is on record of it."""

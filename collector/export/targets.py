@@ -1,0 +1,38 @@
+"""The target that an address names, opened for writing or for looking."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from collector.errors import SettingsError
+from collector.export.address import Bucket, Database, Directory
+from collector.export.local_partitions import look_at_local, open_local
+from collector.export.parquet import ParquetTarget
+from collector.export.results import Target
+from collector.machine.disk import Disk
+
+
+@contextmanager
+def open_target(
+    disk: Disk, address: Directory | Bucket | Database, category: str, *, writing: bool
+) -> Iterator[Target]:
+    """A target for candles of one category.
+
+    Raises:
+        SettingsError: it cannot be one; somebody has to change the address, the place or the environment.
+        StorageError: the disk refuses.
+        Unavailable: the database or the object store does not answer.
+        DirectoryInUse: another export writes into the directory.
+    """
+    match address:
+        case Directory(path) if writing:
+            with open_local(disk, path) as files:
+                yield _checked(ParquetTarget(files, category))
+        case Directory(path):
+            yield _checked(ParquetTarget(look_at_local(disk, path), category))
+        case _:
+            raise SettingsError(["--to: not yet"])
+
+
+def _checked(target: ParquetTarget) -> ParquetTarget:
+    target.refuse_foreign()
+    return target

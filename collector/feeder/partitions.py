@@ -1,0 +1,108 @@
+"""The partitions of a Parquet dataset in a directory, read one by one."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import polars as pl
+
+from collector.core.candle import Series
+from collector.errors import NotReadable
+from collector.feeder.alignment import SHAPE
+from collector.feeder.dataset import Footer, file_name, folder_of, month_of_file, parse_footer, series_of_folder
+from collector.machine.disk import Disk
+
+
+class Partitions(Protocol):
+    """Where the partitions of a dataset are, and what they hold."""
+
+    @property
+    def place(self) -> str:
+        """The dataset in messages, without credentials."""
+
+    def stored(self) -> Iterator[Series]:
+        """Every series that has a folder."""
+
+    def months(self, series: Series) -> Sequence[int]:
+        """When the months of a series begin that have a partition, in order."""
+
+    def footer(self, series: Series, month_ms: int) -> Footer | None:
+        """What a partition says of itself; None where it is missing, damaged or foreign."""
+
+    def is_untouched(self, series: Series, month_ms: int, footer: Footer) -> bool:
+        """Whether the file is the one that was written with this footer, as far as its stat tells."""
+
+    def read(self, series: Series, month_ms: int) -> pl.DataFrame:
+        """The candles of a partition.
+
+        Raises:
+            FileNotFoundError: there is no such partition.
+            NotReadable: it is damaged, or no partition of candles.
+        """
+
+
+@attrs.frozen
+class LocalPartitions:
+    """Those in a directory."""
+
+    disk: Disk
+    root: Path
+
+    @property
+    def place(self) -> str:
+        return str(self.root)
+
+    def stored(self) -> Iterator[Series]:
+        for outer in self._names(self.root):
+            if outer.startswith("timeframe="):
+                for inner in self._names(self.root / outer):
+                    if series := series_of_folder(f"{outer}/{inner}"):
+                        yield series
+
+    def months(self, series: Series) -> Sequence[int]:
+        found = map(month_of_file, self._names(self.root / folder_of(series)))
+        return [month_ms for month_ms in found if month_ms is not None]
+
+    def footer(self, series: Series, month_ms: int) -> Footer | None:
+        with suppress(OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return parse_footer(pl.read_parquet_metadata(self.path(series, month_ms)))
+        return None
+
+    def is_untouched(self, series: Series, month_ms: int, footer: Footer) -> bool:
+        with suppress(OSError):
+            return footer.modified_s * 10**9 == self.path(series, month_ms).stat().st_mtime_ns
+        return False
+
+    def read(self, series: Series, month_ms: int) -> pl.DataFrame:
+        path = self.path(series, month_ms)
+        try:
+            content = self.disk.read_all(path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise NotReadable(f"{path} cannot be read ({error.strerror})") from error
+        return as_candles(path, BytesIO(content))
+
+    def path(self, series: Series, month_ms: int) -> Path:
+        """Where a partition is, or would be."""
+        return self.root / folder_of(series) / file_name(month_ms)
+
+    def _names(self, directory: Path) -> Sequence[str]:
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            return self.disk.names(directory)
+        return ()
+
+
+def as_candles(place: object, content: BytesIO) -> pl.DataFrame:
+    """The candles in the bytes of a partition.
+
+    Raises:
+        NotReadable: they are damaged, or hold something else.
+    """
+    try:
+        return pl.read_parquet(content, hive_partitioning=False).select(SHAPE)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # of a flipped bit it panics
+        raise NotReadable(f"{place} is not a partition of candles ({str(error).splitlines()[0]})") from error
