@@ -51,10 +51,22 @@ PURE = {
     "feeder.timestamps",
 }
 PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", "monitoring.lag"}
+PURE |= {"monitoring.alert_policy", "monitoring.alert_outbox", "monitoring.alert_message"}
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit"}
-PURE_MAY_USE = {"attrs", "bisect", "collections", "contextlib", "datetime", "decimal", "difflib", "enum", "functools"}
+PURE_MAY_USE = {
+    "attrs",
+    "base64",
+    "bisect",
+    "collections",
+    "contextlib",
+    "datetime",
+    "decimal",
+    "difflib",
+    "enum",
+    "functools",
+}
 PURE_MAY_USE |= {
     "heapq",
     "ipaddress",

@@ -1,4 +1,4 @@
-"""HTTP GET requests: the only module that imports httpx.
+"""HTTP requests: the only module that imports httpx.
 
 `HttpClient` sends requests over idle connections and returns status and body; every failure is one of our errors.
 Below it, `Transport` is httpx's interface to httpcore with the machine's connections: httpx's own transport would open
@@ -8,7 +8,7 @@ them itself, past a simulated network. Retries belong to `retrying`, the meaning
 import os
 import ssl
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import cast
 
@@ -24,6 +24,7 @@ from collector.core.pacing import TRY_S
 from collector.errors import InvalidResponse, SettingsError, TryAgain
 from collector.machine.network import Network
 
+_GOODBYE_S = 2.0
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
 _THEIRS = (
@@ -109,14 +110,44 @@ def http_client(url: str, network: Network) -> HttpClient:
     Raises:
         SettingsError: that proxy cannot be used.
     """
+    return HttpClient(_connector(url, network))
+
+
+def _connector(url: str, network: Network) -> Callable[[], httpx.AsyncBaseTransport]:
     named = proxy_for(url, os.environ)
-    secure = url.startswith("https:")
+    secure = url.lower().startswith("https:")
 
     def connect() -> httpx.AsyncBaseTransport:
         proxy_trusts = trusted() if named and named.secure else None
         return open_transport(network, trusted() if secure else None, named, proxy_trusts)
 
-    return HttpClient(connect)
+    return connect
+
+
+async def post(url: str, content: bytes, headers: Sequence[tuple[str, str]], network: Network) -> int:
+    """Posts to any host, over a connection of its own and the proxy for that host; returns the status.
+
+    Redirects are left alone, and the body of the answer unread. The caller limits the time.
+
+    Raises:
+        NoResponse: the network failed.
+        InvalidResponse: the answer is not HTTP.
+        SettingsError: the address, or its proxy, cannot be used.
+    """
+    try:
+        request = httpx.Request(
+            "POST", url, content=content, headers=[("User-Agent", "collector"), *headers], extensions=_TIMEOUTS
+        )
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise SettingsError(["the address cannot be used"]) from error
+    transport = _connector(url, network)()
+    try:
+        with _mapped():
+            async with aclosing(await transport.handle_async_request(request)) as response:
+                return response.status_code
+    finally:
+        with trio.move_on_after(_GOODBYE_S, shield=True):
+            await transport.aclose()
 
 
 def check_address(url: str) -> None:

@@ -10,16 +10,21 @@ from contextlib import nullcontext, suppress
 from functools import wraps
 from typing import Annotated, Any
 
+import trio
 import typer
 from rich.live import Live
 
-from collector.commands.console import can_draw, sanitized, stdout_console
+from collector.commands.console import can_draw, print_line, sanitized, stdout_console
 from collector.commands.options import PLACE, Options, with_options
 from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
-from collector.errors import CollectorError, NoStatus, NotRunning
+from collector.errors import CollectorError, NoStatus, NotRunning, SettingsError
+from collector.machine import THIS_MACHINE
 from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import THIS_DISK
+from collector.monitoring.alerts import NotSent, named, post_alert, trial
+from collector.settings.addresses import host_of
+from collector.settings.settings import Settings
 
 _EVERY_S = 1.0
 _RUNNING = {NotRunning: False, NoStatus: True}  # other errors leave it open
@@ -49,25 +54,45 @@ def status(
         bool, typer.Option("--json", help="For the machine: JSON whatever happens, /status where a collector runs.")
     ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Again every second, until Ctrl-C.")] = False,
+    try_alert: Annotated[
+        bool,
+        typer.Option("--try-alert", help="Instead post a trial message to alert_webhook, and say what comes of it."),
+    ] = False,
 ) -> None:
     """Show what the running collector is doing, and whether it is well.
 
-    Exit status 3: none is running.
+    Exit status 3: none is running. With --try-alert, which needs none, 1: the message was not accepted.
 
     Examples:
       # how is it?
       collector status
-      # watch it, until Ctrl-C
-      collector status --watch
+      # do alerts arrive?
+      collector status --try-alert
       # for a script
       collector status --json --data-dir /srv/candles
     """
-    if as_json:
+    if try_alert:
+        _try_alert(options.settings, as_json)
+    elif as_json:
         _print_json(options, watch)
     elif watch:
         _watch(options)
     else:
         stdout_console().print(status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0]))
+
+
+def _try_alert(settings: Settings, as_json: bool) -> None:
+    if not settings.alert_webhook:
+        raise SettingsError(["[alerts] alert_webhook: it is empty; set it here or as COLLECTOR_ALERT_WEBHOOK"])
+    host, batch = host_of(settings.alert_webhook), trial(THIS_CLOCK.now_ms())
+    try:
+        trio.run(post_alert, settings.alert_webhook, batch, THIS_MACHINE.network, named(settings))
+    except NotSent as error:
+        raise NotSent(f"{host} did not accept the trial message: {error}") from error
+    if as_json:
+        _write(json.dumps({"alert_sent_to": host}) + "\n")
+    else:
+        print_line(f"{host} accepted the trial message")
 
 
 def _print_json(options: Options, watch: bool) -> None:

@@ -44,6 +44,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "waiting", _waiting(report)
     yield "late", _late(report)
     yield "missing", _missing(report)
+    if report.alerts.host:
+        yield "alerts", _alerts(report)
     yield "machine", _machine(report)
 
 
@@ -95,6 +97,13 @@ def _late(report: Report) -> str:
 def _missing(report: Report) -> str:
     missing = [f"{gap.candles:,} {gap.state} in {counted(gap.spans, 'span')}" for gap in report.gaps if gap.spans]
     return ", ".join(missing) or "nothing"
+
+
+def _alerts(report: Report) -> str:
+    alerts = report.alerts
+    trouble = f"; not sent, trying on: {alerts.trouble}" if alerts.trouble else ""
+    waiting = f", {alerts.waiting:,} waiting" if alerts.waiting else ""
+    return f"{counted(alerts.sent, 'message')} to {alerts.host}{waiting}{trouble}"
 
 
 def _machine(report: Report) -> str:

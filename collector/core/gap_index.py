@@ -82,6 +82,12 @@ class GapIndex:
             candles[gap.state] += self._timeframe.count(gap.span.start_ms, gap.span.end_ms)
         return {state: (count, candles[state]) for state, count in spans.items()}
 
+    @cached_property
+    def failing(self) -> tuple[int, int]:
+        """How many gaps stay since their requests fail, and how many candles are in them."""
+        staying = [gap.span for gap in self.gaps if gap.stays]
+        return len(staying), sum(self._timeframe.count(span.start_ms, span.end_ms) for span in staying)
+
 
 _NO_GAPS = GapIndex(TIMEFRAMES["1"])  # of any timeframe
 

@@ -37,6 +37,7 @@ MOST_TRIES = len(_RETRY_AFTER_MS)  # while it is retrying
 LAG_MS = 60 * MINUTE_MS  # REST may not have what closed later than this before its answer
 _FAILED_AGAIN_MS = 30_000
 _FAILED_LONGEST_MS = 3_600_000
+_STAYING_TRIES = 9  # with the pauses between them, more than an hour of failures
 _CLAIM_LONGEST_MS = 64 * DAY_MS
 
 
@@ -102,6 +103,11 @@ class Gap:
     def settles_ms(self) -> int:
         """By when a retrying gap is known to be absent, unless it comes."""
         return self.asked_ms + sum(_RETRY_AFTER_MS[self.tries - 1 :])
+
+    @property
+    def stays(self) -> bool:
+        """Whether requests for it have failed for an hour."""
+        return self.state is State.PENDING and self.tries >= _STAYING_TRIES
 
     def _is_old(self, now_ms: int) -> bool:
         return self.span.end_ms <= now_ms - LAG_MS

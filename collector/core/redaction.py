@@ -13,7 +13,9 @@ from typing import TypeVar, cast
 
 T = TypeVar("T")
 
-_KEYS = ("BYBIT_API_KEY", "BYBIT_API_SECRET")
+API_KEYS = ("BYBIT_API_KEY", "BYBIT_API_SECRET")
+_TOKEN = 16  # letters: a part of an address so long is no word
+WEBHOOK = "COLLECTOR_ALERT_WEBHOOK"
 _SHORT = 3  # letters: a password so short would be masked in the middle of words
 
 # Python calls these printable, and they take no room (Unicode's Default_Ignorable_Code_Point).
@@ -31,15 +33,32 @@ def printable(text: str) -> str:
 def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The secrets of an environment in the forms they may turn up, longest first.
 
-    They are the API keys and the credentials shown to a proxy.
+    They are the API keys, the credentials shown to a proxy, and the address that alerts are posted to.
     """
-    found = {environment.get(name, "").strip() for name in _KEYS}
+    found = {environment.get(name, "").strip() for name in API_KEYS}
     for name, value in environment.items():
         if name.lower().endswith("_proxy") and "@" in value:
             user_info = value.rpartition("@")[0].rpartition("://")[2]
             password = user_info.partition(":")[2]
             found |= {each for each in (user_info, password) if len(each) > _SHORT}
+    found |= set(secrets_of_url(environment.get(WEBHOOK, "").strip()))
     return tuple(sorted(filter(None, found), key=len, reverse=True))
+
+
+def secrets_of_url(url: str) -> tuple[str, ...]:
+    """The forms of a secret address that may appear nowhere, longest first.
+
+    Its short parts are left alone: the topic of ntfy.sh/collector is a word that stands everywhere.
+    """
+    scheme, _, bare = url.partition("://")
+    if not bare:
+        return ()
+    user_info, _, place = bare.rpartition("@")
+    behind = place.partition("/")[2]
+    credentials = {each for each in (user_info, user_info.partition(":")[2]) if len(each) > _SHORT}
+    tokens = {each for each in (behind, *re.split(r"[/?&=]", behind)) if len(each) >= _TOKEN}
+    whole = {url, f"{scheme}://{place}", place} if behind else set()
+    return tuple(sorted({*whole, *credentials, *tokens}, key=len, reverse=True))
 
 
 def masked(text: str, secrets: tuple[str, ...] = ()) -> str:

@@ -38,6 +38,9 @@ class MissingCount:
     spans: int = 0
     candles: int = 0
 
+    def __add__(self, other: "MissingCount") -> "MissingCount":
+        return MissingCount(self.spans + other.spans, self.candles + other.candles)
+
 
 @attrs.frozen
 class LagSummary:
@@ -49,6 +52,7 @@ class LagSummary:
     series: dict[str, int] = attrs.field(factory=dict)
     late: dict[str, Late] = attrs.field(factory=dict)
     missing: dict[State, MissingCount] = attrs.field(factory=lambda: dict.fromkeys(State, MissingCount()))
+    failing: MissingCount = MissingCount()  # of the pending: those whose requests have failed for an hour
     asked: Late = Late()
     unasked: Late = Late()
 
@@ -70,6 +74,7 @@ class LagScan:
     _late: dict[str, Late] = attrs.field(factory=dict)
     _spans: Counter[State] = attrs.field(factory=Counter)
     _candles: Counter[State] = attrs.field(factory=Counter)
+    _failing: MissingCount = MissingCount()
     _asked: Late = Late()
     _unasked: Late = Late()
 
@@ -90,7 +95,7 @@ class LagScan:
     def summary(self) -> LagSummary:
         missing = {state: MissingCount(self._spans[state], self._candles[state]) for state in State}
         late = {frame: self._late.get(frame, _IN_TIME) for frame in self._series}
-        return LagSummary(dict(self._series), late, missing, self._asked, self._unasked)
+        return LagSummary(dict(self._series), late, missing, self._failing, self._asked, self._unasked)
 
     def _lateness(self, series: Series, record: SeriesCoverage) -> tuple[Late, bool]:
         """How late the series is, and whether its next candle is being fetched."""
@@ -107,6 +112,7 @@ class LagScan:
         for state, (spans, candles) in record.gap_index.counts.items():
             self._spans[state] += spans
             self._candles[state] += candles
+        self._failing += MissingCount(*record.gap_index.failing)
         never_asked = record.never_asked
         self._spans[State.PENDING] += len(never_asked)
         self._candles[State.PENDING] += candles_in(series.timeframe, never_asked)

@@ -15,8 +15,10 @@ from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
 from collector.core.maintenance import Maintenance
+from collector.core.missing import State
 from collector.logs import get_logger
 from collector.machine.clock import LocalClock
+from collector.monitoring.alert_policy import GapCounts, Sight
 from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.health import HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate
 from collector.monitoring.lag import LagScan, LagSummary, Late
@@ -50,6 +52,7 @@ class MonitorInputs:
     rest: RestState = attrs.field(factory=RestState)
     stream: StreamState = attrs.field(factory=StreamState)
     disk_trouble: Callable[[], str] = lambda: ""  # what the disk refuses during startup
+    reconciled: Callable[[], bool] = lambda: True  # whether the files have been read
 
     def apply(self, settings: Settings) -> None:
         """Replaces the settings after a reload."""
@@ -62,6 +65,7 @@ class Monitor:
 
     inputs: MonitorInputs
     gate: DiskGate = attrs.field(factory=DiskGate)
+    alert: Callable[[Sight], None] = lambda _: None
     health: Health = HEALTHY
     rates: Rates = attrs.field(factory=Rates)
     scan: LagSummary = attrs.field(factory=LagSummary)
@@ -74,6 +78,7 @@ class Monitor:
     _last_connected_s: float = attrs.field(factory=trio.current_time)
     _degraded_s: float = attrs.field(factory=trio.current_time)
     _progress: ProgressWatchdog | None = None
+    _scans_all: bool = False  # whether the last scan began after all files had been read
 
     async def watch(self) -> None:
         """Updates every second until cancelled."""
@@ -92,9 +97,11 @@ class Monitor:
         if health.kinds != before.kinds:
             self._log_change(before, health, tally.at_s)
         self.gate.update(low_disk=health.low_disk)
+        self.alert(self._sight(tally.at_s))
 
     async def _scan(self) -> None:
         """Scans all series, in batches between which other tasks run."""
+        self._scans_all, reconciled = False, self.inputs.reconciled()
         began_s, now_ms = self.inputs.local.elapsed_s(), self.inputs.clock.now_ms
         self._fetchable_since_ms = min(
             self._fetchable_since_ms or now_ms, now_ms
@@ -106,6 +113,7 @@ class Monitor:
             scan.add(every_series[at : at + _BATCH])
             await trio.lowlevel.checkpoint()
         self.scan, self.scanned_ms = scan.summary(), self.inputs.local.now_ms()
+        self._scans_all = reconciled
         took_s = self.inputs.local.elapsed_s() - began_s
         self._scan_due_s = trio.current_time() + took_s / _SCAN_SHARE
 
@@ -159,6 +167,13 @@ class Monitor:
             now_ms=self.inputs.local.now_ms(),
             maintenance_until_ms=self._maintenance_until_ms,
         )
+
+    def _sight(self, now_s: float) -> Sight:
+        """What the alerts are decided by."""
+        missing = self.scan.missing
+        gaps = GapCounts(self.scan.failing, missing[State.ABSENT] + missing[State.INVALID]) if self._scans_all else None
+        inputs = self.inputs
+        return Sight(now_s, inputs.local.now_ms(), self.health, inputs.counters.bans, gaps, inputs.coverage.idle)
 
     def _late(self, now_s: float) -> Late:
         """The lag that counts: series being fetched are excused while answers reach the files."""

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 import attrs
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.exposition import generate_latest
+from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from collector.monitoring.report import Report
 
+# The `process_*` metrics that dashboards for any program expect: memory, processor time, open files, start.
+_PROCESS = ProcessCollector(registry=None)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -44,6 +47,14 @@ def _families(report: Report) -> Iterator[Metric]:
     machine = report.machine
     yield _gauge("memory_bytes", "Resident memory of the process.", machine.memory_bytes)
     yield _gauge("disk_free_bytes", "Space left on the disk of the data directory.", machine.disk_free_bytes)
+    yield _counter("alerts_sent", "Messages that the webhook accepted.", report.alerts.sent)
+    yield _counter(
+        "alert_failures",
+        "Messages that the webhook did not accept, each of which is tried again.",
+        report.alerts.failed,
+    )
+    yield _gauge("alerts_waiting", "Alerts that are yet to be sent.", report.alerts.waiting)
+    yield from _PROCESS.collect()
 
 
 def _of_requests(report: Report) -> Iterator[Metric]:

@@ -112,6 +112,17 @@ class Machine:
 
 
 @attrs.frozen
+class Alerting:
+    """The alerts to the operator's webhook, of which only the host is shown; empty: there is none."""
+
+    host: str = ""
+    sent: int = 0
+    failed: int = 0
+    waiting: int = 0
+    trouble: str = ""  # why the last try failed
+
+
+@attrs.frozen
 class Announced:
     """A maintenance announced by the exchange, in its time and under its title."""
 
@@ -157,6 +168,7 @@ class Report:
     port_trouble: str = ""  # why the port is unavailable; retried every minute
     maintenance: tuple[Announced, ...] = ()
     unserved: str = ""  # since when and why all requests fail, and when the next is sent
+    alerts: Alerting = Alerting()
     running: bool = True  # False in the JSON of `collector status` for a stopped collector
 
 

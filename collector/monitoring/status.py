@@ -13,10 +13,22 @@ import trio
 
 from collector.core.pacing import WINDOW_S, request_interval_s
 from collector.core.rate_limit import Demand
+from collector.monitoring.alerts import Alerts
 from collector.monitoring.health import unconnected_text, unserved_text
 from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.rates import Tally
-from collector.monitoring.report import Announced, Doing, GapCount, Lag, Machine, Report, Requests, Streaming, Writing
+from collector.monitoring.report import (
+    Alerting,
+    Announced,
+    Doing,
+    GapCount,
+    Lag,
+    Machine,
+    Report,
+    Requests,
+    Streaming,
+    Writing,
+)
 
 _RATES_OVER_S = 10.0
 _WAITING_AFTER_S = 5.0
@@ -39,6 +51,7 @@ class Reporter:
     _reconciled: Callable[[], bool]  # true once the files have been read
     run: str
     _queued_answers: Callable[[], int] = lambda: 0
+    _alerts: Alerts | None = None
     _url: str = ""  # of the TCP port, while it is served
     _port_trouble: str = ""  # why it is unavailable
     _version: str = attrs.field(factory=collector_version)
@@ -89,6 +102,7 @@ class Reporter:
             unserved=unserved_text(self._monitor.readings) if self._waiting else "",
             url=self._url,
             port_trouble=self._port_trouble,
+            alerts=self._alerting(),
             maintenance=tuple(Announced(each.title, each.begin_ms, each.end_ms) for each in self._monitor.announced),
         )
 
@@ -163,6 +177,10 @@ class Reporter:
     def _gaps(self) -> tuple[GapCount, ...]:
         missing = self._monitor.scan.missing
         return tuple(GapCount(state, each.spans, each.candles) for state, each in missing.items())
+
+    def _alerting(self) -> Alerting:
+        of = self._alerts
+        return Alerting(of.host, of.sent, of.failed, of.waiting, of.trouble) if of else Alerting()
 
     def _machine(self) -> Machine:
         return Machine(

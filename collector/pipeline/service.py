@@ -18,6 +18,7 @@ Nesting is lifetime, and so the order of the end.
              ├─ monitor      judges how all of it is, once a second; reads only
              ├─ status       serves that over HTTP
              └─ watch        shows progress; reads only
+       alerts                posts what the monitor tells; ends while the writer drains                 (run)
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
@@ -46,6 +47,7 @@ from collector.integrity.repair import Chosen, Repair, RepairResult
 from collector.integrity.samples import Draw
 from collector.logs import flush_suppressed
 from collector.machine import THIS_MACHINE, Machine
+from collector.monitoring.alerts import open_alerts
 from collector.monitoring.endpoint import serve_status
 from collector.monitoring.watchdog import SystemdNotifier
 from collector.pipeline.collection import Collection
@@ -227,7 +229,7 @@ async def _fetch(service: _Service) -> None:
 async def _run(service: _Service) -> None:
     """Fetches, streams, and follows lists and settings, until stopped."""
     job, shared, stations = service.job, service.shared, service.stations
-    async with open_writing(stations.writer) as start_writer:
+    async with open_alerts(stations.alerts, job.options.stop), open_writing(stations.writer) as start_writer:
         with service.keep_failures():
             async with trio.open_nursery() as producers:
                 service.start_monitoring(producers)

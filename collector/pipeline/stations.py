@@ -17,6 +17,7 @@ from collector.core.tracked_series import TrackedSeries
 from collector.errors import RequestError, Unreachable
 from collector.integrity.repair import OwnedDirectory
 from collector.logs import get_logger
+from collector.monitoring.alerts import Alerts
 from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.status import Reporter
@@ -56,6 +57,7 @@ class Stations:
     monitor: Monitor
     reporter: Reporter
     notifier: SystemdNotifier
+    alerts: Alerts
 
 
 def build_stations(job: Job, shared: Shared) -> Stations:
@@ -79,7 +81,9 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     )
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
-    monitor = Monitor(_monitored(job, shared, writer, live, refused), gate)
+    alerts = Alerts(settings, job.machine.network)
+    inputs = _monitored(job, shared, writer, live, refused, reconciler)
+    monitor = Monitor(inputs, gate) if job.once else Monitor(inputs, gate, alerts.observe)
     notifier = SystemdNotifier(
         job.options.notify,
         flows=lambda: reconciler.reconciled or counters.subscriptions > 0,
@@ -87,11 +91,13 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         line=partial(_status_line, counters, coverage, monitor),
     )
     name = job.machine.chance.name()
-    reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued)
-    return Stations(writer, history, reconciler, live, monitor, reporter, notifier)
+    reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued, alerts)
+    return Stations(writer, history, reconciler, live, monitor, reporter, notifier, alerts)
 
 
-def _monitored(job: Job, shared: Shared, writer: Writer, live: Live, refused: RefusedTopics) -> MonitorInputs:
+def _monitored(
+    job: Job, shared: Shared, writer: Writer, live: Live, refused: RefusedTopics, reconciler: Reconciler
+) -> MonitorInputs:
     return MonitorInputs(
         job.settings,
         shared.counters,
@@ -105,6 +111,7 @@ def _monitored(job: Job, shared: Shared, writer: Writer, live: Live, refused: Re
         shared.rest.state,
         live.state,
         lambda: job.start.disk_trouble,
+        lambda: reconciler.reconciled,
     )
 
 
@@ -114,7 +121,7 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
         job.settings,
         shared.tracked,
         shared.owned.coverage,
-        (shared.rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs),
+        (shared.rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs, stations.alerts),
         shared.owned.store,
         stations.writer,
         stations.live,

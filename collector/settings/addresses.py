@@ -22,6 +22,16 @@ def is_url(text: str, schemes: tuple[str, ...]) -> bool:
         return False
 
 
+def is_webhook(text: str) -> bool:
+    """Whether a text is an http or https URL; it may have a path, a query, and a user with a password."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    bare = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return text.isprintable() and not set(" #") & set(text) and is_url(bare, ("http", "https"))
+
+
 def is_listen_address(text: str) -> bool:
     """Whether a text is an IP address and a port, such as `[::1]:8787`."""
     try:
@@ -34,6 +44,11 @@ def is_listen_address(text: str) -> bool:
         )
     except ValueError:
         return False
+
+
+def host_of(url: str) -> str:
+    """The host of a URL, the part of a secret address that may be shown; `none` for the empty text."""
+    return (urlsplit(url).hostname or "") if url else "none"
 
 
 def is_loopback(url: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from collector.core.candle import Timeframe, symbol, timeframe
-from collector.settings.addresses import is_listen_address, is_url
+from collector.settings.addresses import is_listen_address, is_url, is_webhook
 
 T = TypeVar("T")
 
@@ -42,6 +42,17 @@ def http_address(given: object) -> str:
 def websocket_address(given: object) -> str:
     """Return a WebSocket URL, or the empty text."""
     return _address(given, ("ws", "wss")) if given else ""
+
+
+def webhook_address(given: object) -> str:
+    """Return an http or https URL with its path and query, or the empty text.
+
+    The address is a secret: whoever knows it can post there. So no message repeats it.
+    """
+    text = str(given or "").strip()
+    if text and not is_webhook(text):
+        raise ValueError("it is not an address such as https://host/path (it is a secret, and not repeated here)")
+    return text
 
 
 def symbols(given: object) -> tuple[str, ...]:

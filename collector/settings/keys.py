@@ -5,6 +5,7 @@ file and its variable (`sources`), what a reload does with it (`reload`), its op
 (`commands.options`) and its line in `help(Settings)`. Tests compare settings.ini and the documentation with this table.
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import attrs
 
 from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.settings import converters
+from collector.settings.addresses import host_of
 
 OnReload = Literal["restart", "apply", "extend"]
 Panel = Literal["Where", "What to collect", "Output"]
@@ -35,14 +37,22 @@ class Option:
     switch: bool = False
 
 
-def _key(section: str, doc: str, *, on_reload: OnReload = "restart", option: Option | None = None) -> dict[str, Any]:
+def _key(
+    section: str,
+    doc: str,
+    *,
+    on_reload: OnReload = "restart",
+    option: Option | None = None,
+    shown: Callable[[Any], str] = str,
+) -> dict[str, Any]:
     """Metadata of a key.
 
     Args:
         on_reload: a changed value is applied at once, waits for a restart, or only its additions are applied: to take
             items away, files would have to be closed, topics dropped and requests cancelled.
+        shown: the part of a value that may be logged; a secret has little of it.
     """
-    return {"section": section, "doc": doc, "on_reload": on_reload, "option": option}
+    return {"section": section, "doc": doc, "on_reload": on_reload, "option": option, "shown": shown}
 
 
 _exchange, _collection, _performance, _storage, _status = (
@@ -239,6 +249,17 @@ class Keys:
     )
     memory_limit_mb: int = attrs.field(
         default=1024, converter=converters.none_or_more, metadata=_health("How much memory the collector may use.")
+    )
+    alert_webhook: str = attrs.field(
+        default="",
+        repr=False,
+        converter=converters.webhook_address,
+        metadata=_key(
+            "alerts",
+            "A secret address to which alerts are posted as JSON; empty switches them off.",
+            on_reload="apply",
+            shown=host_of,
+        ),
     )
 
 

@@ -5,6 +5,9 @@ Pure.
 What a reload does with a key is in the table of keys: apply the value, extend the list, or wait for a restart.
 """
 
+from collections.abc import Callable
+from typing import cast
+
 import attrs
 
 from collector.settings.keys import KEYS
@@ -31,7 +34,7 @@ def reload(now: Settings, read: Settings) -> Reload:
     settings = attrs.evolve(now, **applied)
     return Reload(
         settings,
-        {key: _text(getattr(settings, key)) for key in KEYS if getattr(settings, key) != getattr(now, key)},
+        {key: _text(key, getattr(settings, key)) for key in KEYS if getattr(settings, key) != getattr(now, key)},
         tuple(key for key in KEYS if not _same(getattr(settings, key), getattr(read, key))),
     )
 
@@ -54,5 +57,7 @@ def _same(ours: object, theirs: object) -> bool:
     return ours == theirs
 
 
-def _text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _text(key: str, value: object) -> str:
+    """The value as it may be logged."""
+    shown = cast(Callable[[object], str], KEYS[key].metadata["shown"])
+    return ",".join(map(shown, value)) if isinstance(value, tuple) else shown(value)

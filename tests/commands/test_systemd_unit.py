@@ -158,6 +158,13 @@ def test_the_options_given_are_given_to_the_service_with_paths_that_hold_everywh
     assert value_of(unit, "WorkingDirectory") == str(tmp_path / STRANGE).replace("%", "%%")
 
 
+def test_the_address_of_alerts_stays_out_of_the_unit_and_where_it_belongs_is_said(tmp_path: Path) -> None:
+    environment = {"COLLECTOR_ALERT_WEBHOOK": "https://hooks.example/secret"}
+    unit, to_do = unit_of_this(Settings(data_dir=tmp_path), [], environment)
+    assert "secret" not in unit + str(to_do)
+    assert any("systemctl edit collector (for Environment=COLLECTOR_ALERT_WEBHOOK=" in each for each in to_do)
+
+
 def test_settings_of_the_environment_go_with_it_and_secrets_do_not(tmp_path: Path) -> None:
     environment = {"COLLECTOR_DAYS_TO_FETCH": "9", "COLLECTOR_NOSUCH": "1", "BYBIT_API_SECRET": "hush", "HOME": "/x"}
     unit, _ = unit_of_this(Settings(data_dir=tmp_path), [], environment)

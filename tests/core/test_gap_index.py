@@ -119,3 +119,9 @@ def test_what_is_missing_and_due_follows_from_the_sets_alone(every: list[tuple[s
             mine = [gap for gap in gaps if gap.state is state]
             candles = sum(candles_in(FRAME, Spans((gap.span,))) for gap in mine)
             assert record.gap_index.counts.get(state, (0, 0)) == (len(mine), candles)
+
+
+def test_gaps_that_stay_are_counted() -> None:
+    gaps = [Gap(span(at, at + 3), State.PENDING, tries, NOW, "") for at, tries in ((0, 8), (10, 9), (20, 30))]
+    assert GapIndex(MINUTE.timeframe, tuple(gaps)).failing == (2, 6)
+    assert GapIndex(MINUTE.timeframe).failing == (0, 0)

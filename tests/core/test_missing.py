@@ -309,3 +309,13 @@ def test_gaps_outside_of_spans_keep_all_else(some: list[Span], others: list[Span
     assert Spans.of(*(each.span for each in rest)) == Spans.of(*some) - Spans.of(*others)
     whys = {place: each.why for each in gaps for place in minutes_in(each.span)}
     assert all(whys[place] == each.why for each in rest for place in minutes_in(each.span))
+
+
+def test_a_gap_stays_when_its_requests_have_failed_for_an_hour() -> None:
+    gap, now = failed(None, span(0, 1), T0, "no answer"), T0
+    while not gap.stays:
+        now = max(now, gap.due_ms or 0)
+        gap = failed(gap, gap.span, now, "no answer")
+    assert now - T0 >= 60 * MINUTE_MS
+    assert gap.due_ms == now + 60 * MINUTE_MS
+    assert not attrs.evolve(gap, state=State.ABSENT).stays

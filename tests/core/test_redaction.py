@@ -82,6 +82,25 @@ def test_secrets_of_the_environment_are_masked_everywhere() -> None:
     assert secrets_in({}) == ()
 
 
+@pytest.mark.parametrize(
+    ("url", "text", "shown"),
+    [
+        ("https://hooks.example/a/B0/0123456789abcdef", "at 0123456789abcdef, a B0", "at ***, a B0"),
+        (
+            "https://hooks.example/a/b",
+            "https://hooks.example/a/b hooks.example/a/b hooks.example",
+            "*** *** hooks.example",
+        ),
+        ("https://ntfy.sh/collector", "the collector at ntfy.sh", "the collector at ntfy.sh"),
+        ("https://me:hush@ntfy.sh/mine", "hush at ntfy.sh/mine", "*** at ***"),
+        ("https://ntfy.sh", "https://ntfy.sh", "https://ntfy.sh"),
+        ("", "anything", "anything"),
+    ],
+)
+def test_the_address_of_alerts_is_masked_and_its_host_is_not(url: str, text: str, shown: str) -> None:
+    assert masked(text, secrets_in({"COLLECTOR_ALERT_WEBHOOK": url})) == shown
+
+
 def said_by_the_log(tmp_path: Path, text: str) -> tuple[str, str]:
     """What console and file have of a text that is said in every way."""
     console, log = Console(file=StringIO(), width=500), get_logger("collector.tests")

@@ -439,6 +439,11 @@ NAMES = """
     stream_reconnects stream_messages stream_malformed stream_unknown stream_refused_topics confirmed_candles
     confirm_lag_seconds candles_written revisions rows_per_second queued_candles queued_answers flush_seconds
     flush_wait_seconds candles_to_fetch lag_seconds missing_spans missing_candles memory_bytes disk_free_bytes
+    alerts_sent alert_failures alerts_waiting
+"""
+OF_THE_PROCESS = """
+    process_virtual_memory_bytes process_resident_memory_bytes process_start_time_seconds process_cpu_seconds
+    process_open_fds process_max_fds
 """
 
 
@@ -459,7 +464,9 @@ async def test_prometheus_understands_the_metrics_while_candles_come(tmp_path: P
             answer = await run.get("/metrics")
             second, report = parsed(answer.text), await run.report()
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-        assert list(second) == NAMES.split()
+        assert list(second) == [*NAMES.split(), *OF_THE_PROCESS.split()]
+        assert second["process_resident_memory_bytes"].samples[0].value > 10 * MB
+        assert second["process_start_time_seconds"].samples[0].value <= second["start_time_seconds"].samples[0].value
         assert all(family.documentation.endswith(".") for family in second.values())
         for name, family in second.items():
             if family.type == "counter":

@@ -80,3 +80,10 @@ async def test_asking_twice_before_it_is_done_is_asking_once() -> None:
     with trio.move_on_after(0) as waiting:
         await reload_request.wait()
     assert waiting.cancelled_caught
+
+
+def test_of_a_changed_address_of_alerts_only_the_host_is_told() -> None:
+    now, read = Settings(), Settings(alert_webhook="https://ntfy.example/secret-topic")
+    assert reload(now, read).changed == {"alert_webhook": "ntfy.example"}
+    assert reload(read, now).changed == {"alert_webhook": "none"}
+    assert reload(now, read).settings.alert_webhook == read.alert_webhook

@@ -149,7 +149,32 @@ def test_a_changed_copy_is_checked_again() -> None:
         attrs.evolve(Settings(), days_to_fetch=0)
 
 
+def test_the_address_of_alerts_is_kept_as_it_was_given_and_never_shown() -> None:
+    address = "https://me:pass@ntfy.example:8443/topic/?auth=a&b=c"
+    settings = Settings(alert_webhook=f" {address} ")
+    assert settings.alert_webhook == address
+    assert "ntfy" not in repr(settings)
+
+
 # Problems
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hush",
+        "ftp://hush/x",
+        "https:///hush",
+        "https://hush:0/x",
+        "https://hush /x",
+        "https://hush/#x",
+        "https://[::hush/",
+    ],
+)
+def test_a_wrong_address_of_alerts_is_not_repeated(address: str) -> None:
+    (problem,) = problems_of(alert_webhook=address)
+    assert problem.startswith("[alerts] alert_webhook: it is not an address")
+    assert "hush" not in problem
 
 
 def test_all_problems_are_reported_together() -> None:

@@ -1,0 +1,120 @@
+"""Decides what an operator is alerted to: what is degraded, healthy again, banned, and gaps that stay.
+
+Pure. The policy compares what it sees once a second with what it has told before, so that one state is told once:
+
+    degraded        with every kind of problem that is new, and the reasons
+    healthy again   with how long it lasted
+    rate ban        also one that ended between two looks
+    gaps that stay  candles whose requests have failed for an hour, and those that the exchange turned out to lack
+
+Gaps on record at the start are old news. While the exchange is away or the disk refuses, gaps are left out: they follow
+from a problem that has been told.
+"""
+
+import attrs
+
+from collector.core.text import counted, duration_text
+from collector.monitoring.health import HEALTHY, Health
+from collector.monitoring.lag import MissingCount
+
+GAPS_AGAIN_S = 3600.0  # between two alerts about gaps
+_BAN = "ban"
+_GAPS_FOLLOW_FROM = {_BAN, "unserved", "silence", "stuck", "disk", "disk refuses", "disk unresponsive"}
+
+
+@attrs.frozen
+class Alert:
+    """One thing to tell, in a title and a sentence."""
+
+    title: str
+    text: str
+    at_ms: int
+
+
+@attrs.frozen
+class GapCounts:
+    """What stays missing: after an hour of failed requests, and lacking in good answers."""
+
+    failing: MissingCount = attrs.field(factory=MissingCount)
+    lacking: MissingCount = attrs.field(factory=MissingCount)
+
+
+@attrs.frozen
+class Sight:
+    """The collector at one moment.
+
+    Attributes:
+        now_s: a monotonic time.
+        now_ms: local time.
+        bans: the number so far.
+        gaps: None before the files are read.
+        idle: whether nothing is being fetched.
+    """
+
+    now_s: float
+    now_ms: int
+    health: Health = HEALTHY
+    bans: int = 0
+    gaps: GapCounts | None = None
+    idle: bool = True
+
+
+@attrs.define(eq=False)
+class AlertPolicy:
+    """What was told, and since when."""
+
+    _told: Health = HEALTHY
+    _degraded_s: float = 0.0
+    _bans: int = 0
+    _lacking: int | None = None  # candles
+    _told_failing: bool = False
+    _told_gaps_s: float = -GAPS_AGAIN_S
+
+    def forget(self) -> None:
+        """Tells everything that lasts anew, to somebody who has yet to hear of it."""
+        self._told, self._told_failing = HEALTHY, False
+
+    def look(self, sight: Sight) -> list[Alert]:
+        """The alerts that follow from what is seen now."""
+        said = [*self._of_health(sight), *self._of_bans(sight)]
+        if sight.gaps is not None:
+            said += self._of_gaps(sight, sight.gaps)
+        return [Alert(title, text, sight.now_ms) for title, text in said]
+
+    def _of_health(self, sight: Sight) -> list[tuple[str, str]]:
+        before, health = self._told, sight.health
+        if not before.problems:
+            self._degraded_s = sight.now_s
+        if health.kinds != before.kinds:
+            self._told = health
+        if before.problems and not health.problems:
+            return [("healthy again", f"it was degraded for {duration_text(sight.now_s - self._degraded_s)}")]
+        if not set(health.kinds) - set(before.kinds):
+            return []
+        title = "rate ban" if health.kinds == (_BAN,) else "degraded"
+        return [(title, "; ".join(health.reasons))]
+
+    def _of_bans(self, sight: Sight) -> list[tuple[str, str]]:
+        """A ban that began and ended between two looks."""
+        new, self._bans = sight.bans - self._bans, sight.bans
+        if new <= 0 or _BAN in sight.health.kinds:
+            return []
+        return [("rate ban", f"the exchange has banned this address {counted(new, 'time')}, and the ban has passed")]
+
+    def _of_gaps(self, sight: Sight, gaps: GapCounts) -> list[tuple[str, str]]:
+        lacking, told = gaps.lacking.candles, gaps.lacking.candles if self._lacking is None else self._lacking
+        self._lacking = min(lacking, told)
+        self._told_failing = self._told_failing and gaps.failing.candles > 0
+        known = bool(_GAPS_FOLLOW_FROM & set(sight.health.kinds))
+        if known or not sight.idle or sight.now_s - self._told_gaps_s < GAPS_AGAIN_S:
+            return []
+        sentences = []
+        if lacking > told:
+            sentences.append(f"the exchange does not have {counted(lacking - told, 'candle')}")
+        if gaps.failing.candles and not self._told_failing:
+            those = f"{counted(gaps.failing.candles, 'candle')} in {counted(gaps.failing.spans, 'gap')}"
+            sentences.append(f"requests for {those} have failed for an hour")
+        if not sentences:
+            return []
+        self._lacking, self._told_failing, self._told_gaps_s = lacking, gaps.failing.candles > 0, sight.now_s
+        return [("gaps that stay", f"{'; '.join(sentences)}; `collector gaps` lists them")]
