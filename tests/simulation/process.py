@@ -79,7 +79,6 @@ class Process:
             self.on_begin()
             self.began_s, self.limited = trio.current_time(), self.settings.limit_to_50_entries
             self.mode = self.settings.mode
-            self.coverage = self.report = None
             errand = self._errands.popleft() if self._errands else None
             self.serves = errand is None
             self.began.set()
@@ -103,6 +102,16 @@ class Process:
     @property
     def _of_service(self) -> Settings:
         return attrs.evolve(self.settings, listen=f"127.0.0.1:{self.port}")
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether it runs and has nothing to fetch."""
+        return self.report is not None and self.report().doing == "up to date"
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether it runs and has something on record as missing."""
+        return self.coverage is not None and any(record.gaps for record in self.coverage.records.values())
 
     async def up(self, for_s: float = 0.0) -> None:
         """Returns when the service has been running for so long. One that ends at every start is not waited for."""

@@ -18,9 +18,9 @@ from collector.machine.disk import Disk
 from collector.storage.csv_store import Store
 from collector.storage.ledger import open_ledger
 from collector.storage.series_file import SeriesFile
+from tests.simulation.promises.accusations import moment
 from tests.simulation.promises.claims import every_series
 from tests.simulation.promises.reader import sound_opens
-from tests.simulation.promises.witness import moment
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -78,5 +78,5 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
         yield f"{series} holds {covered}, and is thought to hold {file.held}"
     if world.plan.trims and covered:
         claimed = claimed.within(covered[0].start_ms, claimed.bounds.end_ms) if claimed else claimed
-    if more := claimed - covered - world.witness.taken(series):
+    if more := claimed - covered - world.witness.meddling.taken(series):
         yield f"the ledger calls {series} held where it is not: {list(more)[:2]}"

@@ -49,7 +49,7 @@ def _prepare(log: bool) -> None:
 
 def _with_the_hour(record: logging.LogRecord) -> bool:
     """Adds how far the run has come."""
-    from tests.simulation.promises.witness import moment
+    from tests.simulation.promises.accusations import moment
 
     record.hour = moment()
     return True

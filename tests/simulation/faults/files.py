@@ -53,7 +53,7 @@ async def _own_files_damaged(world: "World", dice: Random, for_s: float) -> bool
         for path in every:
             data = path.read_bytes()
             if data and path.name != _OF_A_BAN and dice.random() < 0.6:
-                world.witness.damaged()
+                world.witness.meddling.damage()
                 path.write_bytes(dice.choice(_DAMAGES)(dice, data))
                 damaged.append(path)
 
@@ -68,7 +68,7 @@ async def _ledger_damaged(world: "World", dice: Random, for_s: float) -> bool:
     paths = [path for path in (world.settings.data_dir / OWN).glob("ledger*") if path.stat().st_size]
     if not paths or world.process.ended.is_set():
         return False
-    with world.witness.overlooks_ledger():
+    with world.witness.meddling.damage_in_use():
         for path in sorted(paths):
             with path.open("r+b") as file:
                 file.write(dice.choice((b"\0" * 200, b"x" * 5000)))

@@ -13,5 +13,5 @@
 Nothing here changes anything of the run, but that a witness's moments are events of it.
 """
 
+from tests.simulation.promises.accusations import moment as moment
 from tests.simulation.promises.witness import Witness as Witness
-from tests.simulation.promises.witness import moment as moment

@@ -5,7 +5,7 @@ the ledger says of a series is older than the file, so it may claim a row less; 
 may claim rows that newer ones have pushed out since.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,7 +14,7 @@ from collector.core.candle import Series
 from collector.core.missing import Gap, State
 from collector.core.planning import NEWEST, wanted
 from collector.core.rows import candles_in, covered_spans
-from collector.core.spans import NOTHING, Span, Spans
+from collector.core.spans import Span, Spans
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
@@ -58,7 +58,7 @@ def traded(world: "World", series: Series) -> tuple[int, int]:
     return series.timeframe.floor(listing.listed_ms), listing.end_ms
 
 
-def ahead(world: "World", truths: TruthsOfTheBox, known: HeldRows, taken: Mapping[Series, Spans]) -> Iterator[str]:
+def ahead(world: "World", truths: TruthsOfTheBox, known: HeldRows, taken: Callable[[Series], Spans]) -> Iterator[str]:
     """Where the ledger calls more held, or verified, than a power cut would leave. `known` remembers files; left out
     is what others have taken out of them."""
     saved = read_ledger(world.settings.data_dir, world.settings.category)
@@ -69,7 +69,7 @@ def ahead(world: "World", truths: TruthsOfTheBox, known: HeldRows, taken: Mappin
             file, claimed = known[series, place], checkpoint.held
             if world.plan.trims and file.covered:
                 claimed = claimed.within(file.covered[0].start_ms, claimed.bounds.end_ms)
-            claimed -= taken.get(series, NOTHING)
+            claimed -= taken(series)
             if more := claimed - file.covered:
                 yield f"the ledger calls {series} held where nothing is synced: {list(more)[:2]}"
             verified = claimed - saved.coverage[series].unverified

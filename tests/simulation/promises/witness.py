@@ -1,9 +1,8 @@
 """Looks on from outside while the world lives: at moments drawn from the seed, also in the middle of the collector's
 work, and after each kill and power cut."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -15,18 +14,21 @@ from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.planning import NEWEST
 from collector.core.rows import covered_spans
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import Spans
 from collector.errors import CollectorError
 from collector.machine.disk import THIS_DISK
 from collector.storage.ledger_reading import read_ledger
 from collector.storage.quarantine import quarantined_lines
 from tests.simulation.faults.together import count_of
 from tests.simulation.promises import claims, liveness, modes
+from tests.simulation.promises.accusations import Accusations
 from tests.simulation.promises.library import Library
+from tests.simulation.promises.meddling import Meddling
 from tests.simulation.promises.reader import Reader, rows_of_file
 from tests.simulation.promises.resources import Resources
 from tests.simulation.promises.service import Conditions, Traffic
 from tests.simulation.promises.truths import TruthsOfTheBox
+from tests.simulation.promises.verified import Verified
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -38,7 +40,6 @@ _LOAD_SHARE = 0.005  # and a script loads a series
 _CALL_SHARE = 0.05  # of the calls that change something on the disk: a reader comes right after it
 _SAVE_SHARE = 0.2  # of the commits of the ledger: it is held against the disk
 _WARM_S = 1200.0  # the first history is there by then
-_SAID = 3  # times that one kind of thing is said about one run
 
 
 @attrs.define(eq=False)
@@ -46,36 +47,32 @@ class Witness:
     """Says in the report of the run which promise was broken, and when."""
 
     world: "World"
+    _say: Callable[[str, Iterable[str]], None] = attrs.field(init=False)
     _dice: Random = attrs.field(init=False)
     _readers: dict[Series, Reader] = attrs.field(init=False)
     _truths: TruthsOfTheBox = attrs.field(init=False)
     _library: Library = attrs.field(init=False)
     _held: claims.HeldRows = attrs.field(factory=dict)
-    _verified: dict[Series, Spans] = attrs.field(factory=dict)
+    _verified: Verified = attrs.field(init=False)
     _traffic: Traffic = attrs.field(factory=Traffic)
     _conditions: Conditions = attrs.field(factory=Conditions)
     _warm: Resources | None = None
-    _is_damaged: bool = False
-    _is_overlooked: int = 0
-    _overwritten: Counter[Series] = attrs.field(factory=Counter)
-    _taken: dict[Series, Spans] = attrs.field(factory=dict)  # out of files by others; the ledger may call it held
+    meddling: Meddling = attrs.field(factory=Meddling)
     _limited: bool = False  # whether rows could go under the limit at the last look
     _old_times: int = 0  # answers so far, at the last look
     _vouched_ms: list[int] = attrs.field(factory=lambda: [0])  # by the ledger: at each start since, and the one before
-    _said: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
         world = self.world
         truths = self._truths = TruthsOfTheBox(world.box)
+        self._verified = Verified(truths)
+        self._say = Accusations(world.report.wrong).add
         data_dir = world.settings.data_dir
         self._library = Library(data_dir, data_dir.with_name("library"), truths)
         self._dice = Random(f"witness {world.plan.seed}")
+        kept = partial(quarantined_lines, THIS_DISK)
         self._readers = {
-            series: Reader(
-                series,
-                truths,
-                kept=partial(quarantined_lines, THIS_DISK, data_dir / series.file_name),
-            )
+            series: Reader(series, truths, kept=partial(kept, data_dir / series.file_name))
             for series in claims.every_series(world.settings)
         }
         world.disk.on_change = self._after_call
@@ -99,23 +96,18 @@ class Witness:
             self._say("status", self._conditions.look(self.world))
             if self._dice.random() < _READ_SHARE:
                 self.read()
-            if self._dice.random() < (_LEDGER_SHARE if self._is_any_missing else _LEDGER_SHARE / 10):
+            if self._dice.random() < (_LEDGER_SHARE if self.world.process.has_gaps else _LEDGER_SHARE / 10):
                 self.ask_for_gaps()
             if self._dice.random() < _LOAD_SHARE:
                 self._load(1)
-            if is_late and self._is_calm:
+            if is_late and self.world.process.is_up_to_date:
                 self._warm = Resources.now()
 
     @property
-    def _is_calm(self) -> bool:
-        """Whether the collector runs and has nothing to fetch."""
-        report = self.world.process.report
-        return report is not None and report().doing == "up to date"
-
-    @property
-    def _is_any_missing(self) -> bool:
-        coverage = self.world.process.coverage
-        return coverage is not None and any(record.gaps for record in coverage.records.values())
+    def _believes_ledger(self) -> bool:
+        if self.world.process.coverage is not None:
+            self.meddling.started()
+        return self.meddling.spares_ledger
 
     def read(self) -> None:
         """A reader looks at every file."""
@@ -137,71 +129,41 @@ class Witness:
             reader.most = NEWEST if world.process.limited and record and record.held else None
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
             if record and not reader.crashed:
-                self._compare_verified(reader, record.held - record.unverified)
+                self._say(f"{series} verified", self._verified.look(reader, record.held - record.unverified))
             if record and record.held and series.name in pieces:
                 self._say("unrecorded", modes.forgotten(series, record, pieces[series.name]))
         self._limited, self._old_times, self._vouched_ms = limited, old_times, self._vouched_ms[-1:]
 
     def _note_opened(self, coverage: CoverageIndex | None) -> None:
         """What a start finds of a file it has also mended."""
-        self._is_damaged &= coverage is None
+        if coverage is not None:
+            self.meddling.started()
         for series, reader in self._readers.items():
             record = coverage.records.get(series) if coverage else None
-            if reader.crashed and record and record.held and not self._overwritten[series]:
+            if reader.crashed and record and record.held and not self.meddling.overwritten[series]:
                 reader.opened()
-
-    def _compare_verified(self, reader: Reader, verified: Spans) -> None:
-        """What REST has verified stays as REST has it."""
-        before = self._verified.get(reader.series, NOTHING)
-        self._verified[reader.series] = verified
-        unsaid = [at for at in reader.false if not self._truths.is_true(reader.series, at, reader.rows[at])]  # by REST
-        wrong = [f"{at} is called verified, and is {reader.rows[at]!r}" for at in unsaid if at in verified]
-        wrong += [f"{at} was verified, and became {reader.rows[at]!r}" for at in reader.replaced if at in before]
-        self._say(f"{reader.series} verified", wrong)
 
     def edited(self, series: Series, kept: Iterable[bytes]) -> None:
         """Somebody has edited a file: what it held before is no matter, but for these lines."""
         stays = covered_spans(series.timeframe, sorted(dict(rows_of_file(b"".join(kept)))))
-        self._taken[series] = self.taken(series) | (Spans.between(0, self.world.box.clock.now_ms()) - stays)
+        self.meddling.take(series, Spans.between(0, self.world.box.clock.now_ms()) - stays)
         if series in self._readers:
             self._readers[series].edited(kept)
-
-    def taken(self, series: Series) -> Spans:
-        """What others have taken out of a file, and a ledger that is rolled back may call held nevertheless."""
-        return self._taken.get(series, NOTHING)
 
     @contextmanager
     def overlooks(self, series: Series) -> Iterator[None]:
         """Somebody has written over rows of a file while it is collected: nobody may notice until it is mended."""
-        self._overwritten[series] += 1
+        self.meddling.overwritten[series] += 1
         self.edited(series, ())
         try:
             yield
         finally:
-            self._overwritten[series] -= 1
-
-    @contextmanager
-    def overlooks_ledger(self) -> Iterator[None]:
-        """Somebody has damaged the ledger while it is in use: until a start has made it anew, it may say anything."""
-        self._is_overlooked += 1
-        try:
-            yield
-        finally:
-            self._is_overlooked -= 1
-            self.damaged()
-
-    def damaged(self) -> None:
-        """Somebody has damaged what is the collector's own: until the next start it may say anything."""
-        self._is_damaged = True
+            self.meddling.overwritten[series] -= 1
 
     def _after_end(self) -> None:
         self._note_opened(self.world.process.coverage)
-        if self.world.disk.dead or not self._taken:
-            return
-        with suppress(CollectorError):  # it was closed in good order, which syncs it
-            saved = read_ledger(self.world.settings.data_dir, self.world.settings.category)
-            for series, checkpoint in saved.checkpoints.items():
-                self._taken[series] = self.taken(series) & checkpoint.held
+        if not self.world.disk.dead:
+            self.meddling.forget_saved(self.world.settings)
 
     def _before_start(self) -> None:
         """A start takes what is closed by the ledger for closed, whatever the exchange says of the time."""
@@ -261,10 +223,8 @@ class Witness:
             self._hold_ledger_against_disk()
 
     def _hold_ledger_against_disk(self) -> None:
-        self._is_damaged &= self.world.process.coverage is None
-        if self._is_damaged or self._is_overlooked:
-            return
-        self._say("ledger", claims.ahead(self.world, self._truths, self._held, self._taken))
+        if self._believes_ledger:
+            self._say("ledger", claims.ahead(self.world, self._truths, self._held, self.meddling.taken))
 
     def _load(self, count: int) -> None:
         for series in self._dice.sample(list(self._readers), count):
@@ -274,18 +234,5 @@ class Witness:
 
     def ask_for_gaps(self) -> None:
         """Somebody wants to know what is missing."""
-        self._is_damaged &= self.world.process.coverage is None
-        if self._is_damaged or self._is_overlooked:
-            return
-        self._say("unrecorded", claims.unrecorded(self.world, +self._overwritten))
-
-    def _say(self, kind: str, wrong: Iterable[str]) -> None:
-        for each in wrong:
-            self._said[kind] += 1
-            if self._said[kind] <= _SAID:
-                self.world.report.wrong.append(f"{moment()}: {kind}: {each}")
-
-
-def moment() -> str:
-    """How far the run has come."""
-    return f"{trio.current_time() / 3600:.3f} h"
+        if self._believes_ledger:
+            self._say("unrecorded", claims.unrecorded(self.world, +self.meddling.overwritten))
