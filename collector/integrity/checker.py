@@ -8,6 +8,7 @@ gone, is a finding in its report.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from collector.integrity.demand import Demand
 from collector.integrity.examination import Examination, examine
 from collector.integrity.expectation import Expectation
 from collector.integrity.findings import FileReport, totals
-from collector.integrity.finer_files import FinerFiles
+from collector.integrity.finer_files import FinerFiles, Flawless
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
+from collector.machine.workers import Workers
 from collector.settings.settings import Settings
 from collector.storage.data_directory import refuse_if_absent, refuse_if_locked
 from collector.storage.defects import Kind
@@ -55,13 +57,10 @@ class DataIntegrityChecker:
         default=attrs.Factory(lambda self: self._clock.now_ms, takes_self=True), kw_only=True
     )
     _disk: Disk = attrs.field(default=THIS_DISK, kw_only=True)
+    _workers: Workers = attrs.field(factory=Workers, kw_only=True)
     _expected: Expectation | None = attrs.field(default=None, init=False)
-    _finer: FinerFiles = attrs.field(init=False)
+    _flawless: Flawless = attrs.field(factory=Flawless, init=False)
     _reread_s: float = attrs.field(default=0.0, init=False)
-
-    @_finer.default
-    def _no_file_read_yet(self) -> FinerFiles:
-        return FinerFiles(self._disk, self.settings.data_dir, self._examined)
 
     def check_single_file(self, name: str | Path) -> dict[str, Any]:
         """One file, by its name in the data directory (`BTCUSDT_60.csv`, `BTCUSDT_60`) or by a path.
@@ -138,15 +137,15 @@ class DataIntegrityChecker:
         return sorted(present | set(expected.gone(present)), key=_order)
 
     def check_each(self, paths: Sequence[Path]) -> Iterator[FileReport]:
-        """One file after another.
+        """One file after another; symbols that stand together are checked together, several at once.
 
         Raises:
             SettingsError: the data directory holds the candles of another category.
         """
         self._read_ledger()
-        self._reread_s = _REREAD_S
-        self._finer = self._no_file_read_yet()
-        return self._each(paths)
+        self._reread_s, self._flawless = _REREAD_S, Flawless()
+        of_symbols = [list(group) for _, group in groupby(paths, key=_symbol)]
+        return self._workers.chained([self._each(group) for group in of_symbols])
 
     def rows_in(self, series: Series, span: Span) -> bytes:
         """The valid rows of a series in a span, as text.
@@ -156,16 +155,18 @@ class DataIntegrityChecker:
         path = self.settings.data_dir / series.file_name
         try:
             with open_bytes(self._disk, path) as data:
-                text = self._finer.rows(series, path, data)
+                text = self._no_file_read_yet().rows(series, path, data)
         except OSError:
             return b""
         return b"".join(line for line in text.splitlines(keepends=True) if open_of_line(line) in span)
 
     def _each(self, paths: Iterable[Path]) -> Iterator[FileReport]:
-        try:
-            yield from map(self._report, paths)
-        finally:
-            self._finer.close()
+        finer = self._no_file_read_yet()
+        for path in paths:
+            yield self._report(path, finer)
+
+    def _no_file_read_yet(self) -> FinerFiles:
+        return FinerFiles(self._disk, self.settings.data_dir, self._examined, self._flawless)
 
     def _path(self, name: str | Path) -> Path | None:
         places = [Path(name), self.settings.data_dir / name]
@@ -180,24 +181,21 @@ class DataIntegrityChecker:
     def _expectation(self) -> Expectation:
         return self._expected or self._read_ledger()
 
-    def _report(self, path: Path) -> FileReport:
+    def _report(self, path: Path, finer: FinerFiles) -> FileReport:
         series = Series.of_file(path.name)
         if series is None:
             return FileReport(path.name, "its name is not that of a series: <SYMBOL>_<TIMEFRAME>.csv")
         try:
             with self._look(path, series) as (data, examination):
-                return self._compared(path, series, data, examination)
+                if examination.flawless:
+                    self._flawless.note(path, data)
+                report = self._with_missing(FileReport(path.name, None, series, examination), path, series)
+                return attrs.evolve(report, comparisons=finer.compare(series, path, data, examination))
         except FileNotFoundError:
             why = "never fetched" if series in self._expectation.never_fetched else "there is no such file"
             return self._with_missing(FileReport(path.name, why, series), path, series)
         except OSError as error:
             return FileReport(path.name, f"it cannot be read: {error.strerror or error}", series)
-
-    def _compared(self, path: Path, series: Series, data: Bytes, examination: Examination) -> FileReport:
-        if examination.flawless:
-            self._finer.note_flawless(path, data)
-        report = self._with_missing(FileReport(path.name, None, series, examination), path, series)
-        return attrs.evolve(report, comparisons=self._finer.compare(series, path, data, examination))
 
     def _with_missing(self, report: FileReport, path: Path, series: Series) -> FileReport:
         """The report with the ledger's word on missing candles."""
@@ -232,6 +230,11 @@ def _order(path: Path) -> tuple[bool, Series | str]:
     """Sorts by series; other files come first, by name."""
     series = Series.of_file(path.name)
     return (True, series) if series else (False, path.name)
+
+
+def _symbol(path: Path) -> str:
+    series = Series.of_file(path.name)
+    return series.symbol if series else path.name
 
 
 def _is_locked(disk: Disk, data_dir: Path) -> bool:

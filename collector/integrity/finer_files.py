@@ -26,24 +26,33 @@ _Key = tuple[Path, int, int, int]  # path, inode, size and time of the last chan
 
 
 @attrs.define
+class Flawless:
+    """Files that a check found flawless.
+
+    A file that still has the bytes it ended with where they were is unchanged up to them: each time stands in it once.
+    """
+
+    _ends: dict[Path, tuple[int, bytes]] = attrs.field(factory=dict)  # the size it had, and its last bytes
+
+    def note(self, path: Path, data: Bytes) -> None:
+        """Remembers that a file with these bytes was found flawless."""
+        self._ends[path] = len(data), data[-_END:]
+
+    def size(self, path: Path, data: Bytes) -> int:
+        """Up to where a file of which these are the bytes is known to be flawless; 0 if it is unknown."""
+        size, end = self._ends.get(path, (0, b""))
+        return size if size and data[size - len(end) : size] == end else 0
+
+
+@attrs.define
 class FinerFiles:
-    """The files of a directory as one check reads them."""
+    """The files of one symbol after another, as a check reads them."""
 
     _disk: Disk
     _data_dir: Path
     _examine: Callable[[Series, Bytes], Examination]
-    # Flawless files, by the size they had and the bytes they ended with: a file that has those bytes there is unchanged
-    # up to them, since each time stands in it once.
-    _flawless: dict[Path, tuple[int, bytes]] = attrs.field(factory=dict)
+    _flawless: Flawless
     _lines: dict[_Key, Lines] = attrs.field(factory=dict)  # the rows of one symbol's finer files
-
-    def note_flawless(self, path: Path, data: Bytes) -> None:
-        """Remembers that a file with these bytes was found flawless."""
-        self._flawless[path] = len(data), data[-_END:]
-
-    def close(self) -> None:
-        """Frees the rows that are kept."""
-        self._lines.clear()
 
     def compare(self, series: Series, path: Path, data: Bytes, examination: Examination) -> tuple[Comparison, ...]:
         """Compares an examined file with every finer file beside it."""
@@ -63,8 +72,7 @@ class FinerFiles:
 
         It is examined again if it has changed since it was found flawless.
         """
-        size, end = self._flawless.get(path, (0, b""))
-        if size and data[size - len(end) : size] == end:
+        if size := self._flawless.size(path, data):
             return data[len(HEADER) : size]
         return valid_rows(data, self._examine(series, data))
 

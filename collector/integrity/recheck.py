@@ -21,6 +21,7 @@ from collector.integrity.findings import Comparison
 from collector.integrity.samples import Draw, draw_samples
 from collector.logs import get_logger
 from collector.machine.disk import Disk
+from collector.machine.workers import INLINE
 from collector.settings.settings import Settings
 from collector.storage.ledger import Ledger
 
@@ -61,7 +62,7 @@ def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Se
     """
     paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
     found = []
-    for checked in DataIntegrityChecker(settings, disk=disk).check_each(paths):
+    for checked in DataIntegrityChecker(settings, disk=disk, workers=INLINE).check_each(paths):
         for each in checked.comparisons:
             assert checked.series
             due = [open_ms for open_ms, known in each.known.items() if known.due_ms <= now_ms]
@@ -109,7 +110,7 @@ class Recheck:
         """
         paths = sorted({self._settings.data_dir / each.coarser.file_name for each in self._disputed})
         settled = 0
-        for checked in DataIntegrityChecker(self._settings, disk=self._disk).check_each(paths):
+        for checked in DataIntegrityChecker(self._settings, disk=self._disk, workers=INLINE).check_each(paths):
             for comparison in checked.comparisons:
                 if checked.series:
                     settled += self._settle(ledger, coverage, checked.series, comparison, now_ms)

@@ -14,6 +14,7 @@ from collector.integrity.audit import audit
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.gaps import find_gaps
 from collector.integrity.samples import ALL, Draw, draw_samples
+from collector.machine.workers import INLINE
 from collector.pipeline.service import ServeOptions, repair, serve
 from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.storage.data_directory import OWN
@@ -91,7 +92,7 @@ async def _readers(world: "World", dice: Random, for_s: float) -> bool:
         await trio.sleep(dice.uniform(1, 60))
         try:
             DataIntegrityChecker(
-                world.settings, clock=world.machine.clock, now_ms=world.box.clock.now_ms
+                world.settings, clock=world.machine.clock, now_ms=world.box.clock.now_ms, workers=INLINE
             ).check_all_files()
             list(find_gaps(world.settings.data_dir, world.settings.category))
         except StorageError:
@@ -105,7 +106,7 @@ async def _audit(world: "World", dice: Random, for_s: float) -> bool:
     settings, machine = world.settings, world.machine
     for _ in range(_TRIES):
         await world.process.up()
-        checker = DataIntegrityChecker(settings, clock=machine.clock, now_ms=world.box.clock.now_ms)
+        checker = DataIntegrityChecker(settings, clock=machine.clock, now_ms=world.box.clock.now_ms, workers=INLINE)
         paths = [path for series in every_series(settings) if (path := settings.data_dir / series.file_name).exists()]
         stored = [(each.series, each.examination.held) for each in checker.check_each(paths) if each.series]
         with suppress(CollectorError, Killed, OSError):

@@ -10,6 +10,7 @@ from collector.core.spans import Spans
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import FileReport
 from collector.integrity.gaps import find_gaps
+from collector.machine.workers import INLINE
 from collector.sandbox.stream.corrupt_frames import with_wrong_numbers
 from collector.storage.ledger_reading import read_ledger
 from tests.simulation.promises.claims import every_series, traded
@@ -101,7 +102,7 @@ def unwell(world: "World") -> Iterator[str]:
 def found(world: "World") -> Iterator[str]:
     """What the integrity check finds."""
     settings = world.settings
-    checker = DataIntegrityChecker(settings, clock=world.machine.clock, now_ms=world.box.clock.now_ms)
+    checker = DataIntegrityChecker(settings, clock=world.machine.clock, now_ms=world.box.clock.now_ms, workers=INLINE)
     paths = [settings.data_dir / series.file_name for series in every_series(settings) if _is_due(world, series)]
     checks = checker.check_each(paths)
     found = (each for each in checks if each.record()["has_issues"])
