@@ -1,4 +1,4 @@
-"""The table of keys, and what is written about it: in the documented file and in the guide of the operator."""
+"""The table of keys, and what is written about it: in the documented file."""
 
 import configparser
 import re
@@ -10,11 +10,6 @@ from collector.settings.keys import KEYS
 from collector.settings.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
-GUIDE = (REPOSITORY / "docs/guides/operator.md").read_text()
-
-
-def keys_that(on_reload: str) -> set[str]:
-    return {key for key, field in KEYS.items() if field.metadata["on_reload"] == on_reload}
 
 
 def test_settings_have_the_keys_of_the_table() -> None:
@@ -33,11 +28,3 @@ def test_the_documented_file_names_the_choices_of_a_key() -> None:
         if field.metadata["option"] and field.metadata["option"].choices:
             comment = text.partition(f"\n{key} =")[0].rpartition("\n\n")[2]
             assert all(re.search(rf"\b{choice}\b", comment) for choice in field.metadata["option"].choices), key
-
-
-def test_the_guide_names_the_keys_that_a_reload_applies() -> None:
-    paragraph = GUIDE.partition("**Change settings.**")[2].partition("are followed at once")[0]
-    health = {key for key, field in KEYS.items() if field.metadata["section"] == "health"}
-    assert set(re.findall("`([a-z_0-9]+)`", paragraph)) == keys_that("apply") - health
-    assert "all of `[health]`" in paragraph
-    assert health <= keys_that("apply")
