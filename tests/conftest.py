@@ -2,11 +2,13 @@
 
 import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 from collector.machine import network
+from tests.support.servers import connected, postgres_server
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
@@ -22,3 +24,18 @@ gc.set_threshold(50_000, 20, 50)  # as the command line does
 def limits_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ban that one test meets does not silence the next that is given the same port."""
     monkeypatch.setattr(network, "SHARED_DIRECTORIES", (str(tmp_path_factory.mktemp("limits")),))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server for the whole run."""
+    with postgres_server(tmp_path_factory.mktemp("pg")) as address:
+        yield address
+
+
+@pytest.fixture
+def database(postgres: str) -> str:
+    """Its address, with no table of candles in it."""
+    with connected(postgres) as connection:
+        connection.execute("DROP TABLE IF EXISTS candles")
+    return postgres

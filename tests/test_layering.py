@@ -49,6 +49,7 @@ PURE = {
     "bybit.websocket_sieve",
     "storage.defects",
     "feeder.timestamps",
+    "feeder.dataset",
 }
 PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", "monitoring.lag"}
 PURE |= {"monitoring.alert_policy", "monitoring.alert_outbox", "monitoring.alert_message"}
@@ -89,11 +90,12 @@ ONLY_IN = {
     "httpcore": {"bybit.http_transport", "bybit.http_network"},
     "trio_websocket": {"bybit.stream_connection"},
     "typer": {"commands", "sandbox"},
+    "psycopg": {"feeder.database", "feeder.candle_table", "export.postgres"},
     "prometheus_client": {"monitoring.prometheus"},
     "h11": {"bybit.stream_connection", "bybit.websocket_wire", "monitoring.http_server", "sandbox"},
 }
 # What a script without an event loop uses.
-WITHOUT_TRIO = {"__init__", "core", "feeder", "logs"}
+WITHOUT_TRIO = {"__init__", "core", "feeder", "logs", "export"}
 WITHOUT_TRIO |= {"integrity.checker", "integrity.gaps", "integrity.examination", "integrity.findings"}
 WITHOUT_TRIO |= {"integrity.cross_timeframe", "integrity.demand", "integrity.reports", "integrity.samples"}
 WITHOUT_TRIO |= {"integrity.expectation", "integrity.finer_files"}

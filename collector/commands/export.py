@@ -75,7 +75,7 @@ def export(
         action = target.compare if verify else target.plan if dry_run else target.write
         tally = Tally()
         with open_progress(source.size(), options.quiet) as progress:
-            for series, result in _counted(source.run(action), tally, progress):
+            for series, result in _counted(source.run(target, action), tally, progress):
                 if (verify or dry_run) and result.changed:
                     print_line(f"{series} {result}" if verify else f"{series} {result.planned}")
         _say_result(options, tally, target.place, "compare" if verify else "plan" if dry_run else "write")

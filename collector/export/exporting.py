@@ -13,7 +13,7 @@ from collector.core.candle import Series
 from collector.core.rows import HEADER
 from collector.errors import NotReadable
 from collector.export.months import Selected, months_of
-from collector.export.results import Result
+from collector.export.results import Result, Target
 from collector.feeder.csv_tail import not_readable, open_csv
 from collector.machine.disk import Disk
 
@@ -40,12 +40,12 @@ class Source:
         except (FileNotFoundError, NotReadable):
             return 0
 
-    def run(self, action: Action) -> Iterator[tuple[Series, Result | NotReadable]]:
+    def run(self, target: Target, action: Action) -> Iterator[tuple[Series, Result | NotReadable]]:
         """What becomes of each month of each series, or why a series cannot be read."""
         for series in self.series:
             path = self.directory / series.file_name
             try:
-                with open_csv(self.disk, path) as lines:
+                with target.hold(series), open_csv(self.disk, path) as lines:
                     for result in action(Selected(series, path, self.span, months_of(lines, self.span))):
                         yield series, result
             except FileNotFoundError:

@@ -9,7 +9,7 @@ Where a part of a month is chosen, the partition keeps its other rows.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import attrs
@@ -62,6 +62,11 @@ class ParquetTarget:
                 foreign = True
         if foreign:
             raise SettingsError([f"--to: {self.place} holds Parquet files that the collector did not write"])
+
+    @contextmanager
+    def hold(self, series: Series) -> Iterator[None]:
+        """The whole dataset is locked."""
+        yield
 
     def write(self, chosen: Selected) -> Iterator[Result]:
         for month, result in self._examined(chosen, trusting=True):

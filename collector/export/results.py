@@ -1,10 +1,12 @@
 """What an export did, or found, month by month. Pure."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import attrs
 
+from collector.core.candle import Series
 from collector.core.text import counted
 from collector.export.months import Selected
 from collector.feeder.dataset import month_text
@@ -47,6 +49,9 @@ class Target(Protocol):
     @property
     def place(self) -> str:
         """The place in messages, without credentials."""
+
+    def hold(self, series: Series) -> AbstractContextManager[None]:
+        """Keeps others from writing a series, from before its file is opened until it is copied."""
 
     def write(self, chosen: Selected) -> Iterator[Result]:
         """Makes the copy equal to these months, and to nothing where the file has no rows in the span.

@@ -7,7 +7,9 @@ from collector.errors import SettingsError
 from collector.export.address import Bucket, Database, Directory
 from collector.export.local_partitions import look_at_local, open_local
 from collector.export.parquet import ParquetTarget
+from collector.export.postgres import open_postgres
 from collector.export.results import Target
+from collector.feeder.database import parse_database
 from collector.machine.disk import Disk
 
 
@@ -29,6 +31,9 @@ def open_target(
                 yield _checked(ParquetTarget(files, category))
         case Directory(path):
             yield _checked(ParquetTarget(look_at_local(disk, path), category))
+        case Database(url):
+            with open_postgres(parse_database(url), category, writing=writing) as table:
+                yield table
         case _:
             raise SettingsError(["--to: not yet"])
 

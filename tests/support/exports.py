@@ -43,7 +43,7 @@ def run(
     series = sorted(filter(None, (Series.of_file(path.name) for path in data_dir.iterdir())))
     source = Source(THIS_DISK, data_dir, series, span_ms(start, end))
     with open_target(disk, to, "linear", writing=action == "write") as target:
-        results = [result for _, result in source.run(getattr(target, action))]
+        results = [result for _, result in source.run(target, getattr(target, action))]
     for result in results:
         assert isinstance(result, Result), result
     return [result for result in results if isinstance(result, Result) and result.changed]

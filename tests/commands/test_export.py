@@ -1,0 +1,108 @@
+"""The command `export`: what it says, and how it ends."""
+
+from pathlib import Path
+
+import pytest
+
+from collector.settings.settings import Settings
+from tests.commands.command_line import Command, complaints
+from tests.support.exports import replace_in, store
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    data = tmp_path / "data"
+    data.mkdir()
+    store(data, "BTCUSDT_60", range(400))
+    store(data, "ETHUSDT_D", range(10))
+    return Settings(data_dir=data, logs_dir=tmp_path / "logs", symbols=("BTCUSDT",))
+
+
+def test_an_export_says_how_many_rows_it_wrote(say: Command, settings: Settings) -> None:
+    status, _, err = say(settings, "export", "--to", "out")
+    assert (status, complaints(err)) == (
+        0,
+        ["410 rows of 2 series: 410 rows written to out, the rest is there already"],
+    )
+    status, _, err = say(settings, "export", "--to", "out", "--quiet")
+    assert (status, err) == (0, "")
+
+
+def test_a_plan_lists_what_would_be_written(say: Command, settings: Settings, tmp_path: Path) -> None:
+    status, out, err = say(settings, "export", "--to", "out", "--dry-run", "--timeframes", "D")
+    assert (status, out) == (0, "ETHUSDT_D 2023-11: 10 rows to add\n")
+    assert "would be written" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_span_and_a_selection_choose_rows(say: Command, settings: Settings) -> None:
+    chosen = ("--symbols", "BTCUSDT", "--start", "2023-11-16", "--end", "2023-11-17")
+    assert complaints(say(settings, "export", "--to", "out", *chosen)[2])[0].startswith("48 rows of 1 series")
+    assert complaints(say(settings, "export", "--to", "out", "--end", "2023-11-16")[2])[0].startswith(
+        "50 rows of 2 series"
+    )
+
+
+def test_rows_that_differ_end_a_verification_with_1(say: Command, settings: Settings) -> None:
+    say(settings, "export", "--to", "out")
+    assert say(settings, "export", "--to", "out", "--verify")[0] == 0
+    replace_in(settings.data_dir / "BTCUSDT_60.csv", ",37100,37100,", ",37100,37200,")
+    status, out, err = say(settings, "export", "--to", "out", "--verify")
+    assert (status, out) == (1, "BTCUSDT_60 2023-11: 1 row different\n")
+    assert complaints(err) == ["410 rows of 2 series compared with out: 1 row differs"]
+
+
+def test_a_damaged_file_ends_with_1_and_the_others_are_exported(say: Command, settings: Settings) -> None:
+    replace_in(settings.data_dir / "BTCUSDT_60.csv", ",37100,37100,", ",37100,oops,")
+    status, _, err = say(settings, "export", "--to", "out")
+    assert status == 1
+    assert "BTCUSDT_60.csv cannot be used" in complaints(err)[0]
+    assert "10 rows of 1 series: 10 rows written" in complaints(err)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--to", "out", "--symbols", "NOUSDT"), "nothing of symbols NOUSDT is stored"),
+        (("--to", "gs://bucket/x"), "gs:// is not a place for an export"),
+        (("--to", "out", "--verify", "--dry-run"), "exclude each other"),
+        (("--to", "out", "--start", "yesterday"), "is not an ISO date"),
+        (("--to", "postgresql://me:s3cret/x@host/db"), "the address of the database cannot be read"),
+        (("--to", "data/BTCUSDT_60.csv"), "data/BTCUSDT_60.csv"),
+        (("--to", "out", "--category", "inverse", "--data-dir", "nowhere"), "nowhere"),
+    ],
+)
+def test_what_cannot_be_meant_ends_with_2(
+    say: Command, settings: Settings, arguments: tuple[str, ...], said: str
+) -> None:
+    status, out, err = say(settings, "export", *arguments)
+    assert (status, out) == (2, "")
+    assert len(complaints(err)) == 1
+    assert said in complaints(err)[0]
+    assert "s3cret" not in err
+
+
+def test_a_database_that_does_not_answer_ends_with_1(say: Command, settings: Settings) -> None:
+    status, _, err = say(settings, "export", "--to", "postgresql://me:s3cret@127.0.0.1:1/x")
+    assert status == 1
+    assert len(complaints(err)) == 1
+    assert "s3cret" not in err
+
+
+def test_progress_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    from collector.commands.export_progress import Sentences
+    from collector.export.results import Result
+    from tests.support.candles import BTC
+
+    class Clock:
+        now_s = 0.0
+
+        def elapsed_s(self) -> float:
+            return self.now_s
+
+    clock = Clock()
+    progress = Sentences(1000, quiet=False, clock=clock)  # type: ignore[arg-type]
+    progress.advance(BTC, Result(0, 100, 100))
+    clock.now_s = 20
+    progress.advance(BTC, Result(0, 100, 100))
+    assert capsys.readouterr().err.endswith("20 %, 200 rows, 10/s, 1 min 20 s left, at BTCUSDT_1\n")
