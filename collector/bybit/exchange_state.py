@@ -29,6 +29,7 @@ class RestState:
     unserved_since_s: float | None = None  # the first of the failures that no good response has followed
     unserved_why: str = ""
     next_try_s: float = 0.0  # monotonic time at which a failed request is sent again
+    outage_told: bool = False  # to the log, since the last good response
     maintenance: tuple[Maintenance, ...] = ()  # as the exchange last announced it
 
     def banned(self, until_ms: int, until_s: float, why: str) -> None:
@@ -49,6 +50,12 @@ class RestState:
         """A request had a good response."""
         self.ever_served, self.served_at_s = True, at_s
         self.unserved_since_s = None
+        self.outage_told = False
+
+    def tells_outage(self) -> bool:
+        """Whether an outage is yet to be told to the log; from now on it has been."""
+        told, self.outage_told = self.outage_told, True
+        return not told
 
     def retries_at(self, at_s: float, now_s: float) -> None:
         """A failed request is sent again at a moment; the earliest of several such moments counts."""
@@ -65,7 +72,20 @@ class StreamState:
 
     lost_why: str = ""  # why the last connection was lost
     next_connect_s: float = 0.0  # monotonic time of the next attempt
+    wanted: int = 0  # connections
+    subscribed: int = 0  # of them: those that have subscribed
+    series: int = 0  # on these
     refused_until_s: float = 0.0  # monotonic time; connections wait until then
+
+    def opened(self, series: int) -> None:
+        """A connection has subscribed to so many series."""
+        self.subscribed += 1
+        self.series += series
+
+    def closed(self, series: int) -> None:
+        """A connection that had subscribed is no more."""
+        self.subscribed -= 1
+        self.series -= series
 
     def lost(self, why: str, next_connect_s: float) -> None:
         """A connection was lost; the next attempt has a time."""

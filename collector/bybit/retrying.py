@@ -84,12 +84,13 @@ class RetryingClient:
             except Interrupted:
                 continue
             except TryAgain as trouble:
+                is_first = self._throttle.state.unserved_since_s is None
                 self._note(trouble)
                 if tries == self._settings.bulk_max_retries:
                     raise self._failure(trouble, began_s, tries) from trouble
                 wait_s = backoff_s(tries, self._chance.fraction())
                 log.debug("trying again", path=path, **query, why=str(trouble), tries=tries, wait_s=round(wait_s, 1))
-                if isinstance(trouble, NoResponse):
+                if isinstance(trouble, NoResponse) and is_first:
                     log.info("no answer, trying again", url=self._settings.rest_url, why=str(trouble), tries=tries)
             except Banned as ban:
                 self._counters.trouble(ban.kind)

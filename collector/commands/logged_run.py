@@ -17,6 +17,8 @@ from collector.commands.progress import Display, log_progress
 from collector.commands.signals import until_signal
 from collector.commands.standard_streams import ignoring_write_errors, is_journal
 from collector.logs import ConsoleHandler, JournalHandler, LogFile, get_logger, open_logs
+from collector.logs.formatting import words
+from collector.monitoring.status import collector_version
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -36,7 +38,9 @@ def run_logged(
     quiet = options.quiet
     output = JournalHandler(quiet=quiet) if is_journal(os.environ) else ConsoleHandler(console, quiet=quiet)
     with open_logs(file, output, level=options.settings.log_level):
-        log.info("started", **_locations(options))
+        where = _locations(options)
+        sentence = " ".join([f"collector {collector_version()} started", *words(where)])
+        log.info("started", version=collector_version(), **where, sentence=sentence)
         for warning in options.warnings:
             log.warning("unknown variable", what=warning)
         if options.cut_days:

@@ -22,7 +22,8 @@ from collector.logs import get_logger
 log = get_logger(__name__)
 
 _DRAW_EVERY_S = 0.25
-_LOG_EVERY_S = 10.0
+_LOG_FIRST_S = 10.0
+_LOG_EVERY_S = 300.0  # at the most; the pause doubles with each line
 _RATE_OVER_S = 5.0
 _LONG = 10_000_000
 
@@ -51,17 +52,13 @@ def take_sample(counters: Counters, coverage: CoverageIndex, rest: RestState) ->
 
 
 async def log_progress(counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
-    """Log progress every few seconds while it advances, and its end, until cancelled."""
-    before = take_sample(counters, coverage, rest)
-    busy = True  # at the start, and later while fetching lasts longer than a minute's candles take
+    """Log progress while it advances, ever more rarely, until cancelled."""
+    before, pause_s = take_sample(counters, coverage, rest), _LOG_FIRST_S
     while True:
-        await trio.sleep(_LOG_EVERY_S)
+        await trio.sleep(pause_s)
         now = take_sample(counters, coverage, rest)
-        if busy and now.candles > counters.taken and not now.remaining:  # some of them came over REST
-            busy = False
-            log.info("all fetched", candles=now.candles, requests=now.requests)
-        elif now.remaining and before.remaining and (now.candles, now.remaining) != (before.candles, before.remaining):
-            busy = True
+        if now.remaining and before.remaining and (now.candles, now.remaining) != (before.candles, before.remaining):
+            pause_s = min(2 * pause_s, _LOG_EVERY_S)
             candles_s, requests_s = now.rates(before)
             log.info(
                 "progress",
@@ -73,6 +70,8 @@ async def log_progress(counters: Counters, coverage: CoverageIndex, rest: RestSt
                 left=_left(now.remaining, candles_s),
                 reached=now.where,
             )
+        elif not now.remaining:
+            pause_s = _LOG_FIRST_S
         before = now
 
 

@@ -10,7 +10,7 @@ from collector.core.candle import Series
 from collector.core.missing import Gap
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
-from collector.core.text import counted, moment_text
+from collector.core.text import counted, duration_text, moment_text
 from collector.pipeline.outcome import Outcome
 
 _SHOWN = 10
@@ -24,14 +24,15 @@ def summary_lines(outcome: Outcome) -> Iterator[str]:
 
 def _done(outcome: Outcome) -> Iterator[str]:
     counters = outcome.counters
-    rate = counters.rows / outcome.seconds if outcome.seconds else 0
-    yield (
-        f"{counted(counters.rows, 'candle')} of {counted(outcome.series, 'series')} in {outcome.seconds:.1f} s "
-        f"({rate:,.0f} rows/s), {counted(counters.requests, 'request')}, {counted(counters.retries, 'retry')}"
-    )
+    yield f"{counted(counters.rows, 'candle')} of {counted(outcome.series, 'series')} in {_took(outcome.seconds)}"
+    yield _history(outcome)
+    if outcome.connections:
+        again = max(0, counters.subscriptions - outcome.connections)
+        over = f"{counted(outcome.connections, 'connection')}, {counted(again, 'reconnect')}"
+        yield f"  live:     {counted(counters.streamed, 'candle')} over {over}"
     if counters.troubles:
         met = ", ".join(f"{count:,} × {kind}" for kind, count in sorted(counters.troubles.items()))
-        yield f"troubles met on the way: {met}"
+        yield f"  troubles: {met}"
     if counters.revisions:
         was = (
             "was not as the exchange has it, and was"
@@ -46,6 +47,20 @@ def _done(outcome: Outcome) -> Iterator[str]:
     if outcome.complete:
         settled = outcome.absent or outcome.invalid
         yield "nothing else that was wanted is missing" if settled else "nothing wanted is missing"
+
+
+def _history(outcome: Outcome) -> str:
+    counters, complete_s = outcome.counters, outcome.complete_after_s
+    parts = [f"  history:  {counted(counters.history, 'candle')}", counted(counters.requests, "request")]
+    if counters.retries:
+        parts.append(counted(counters.retries, "retry"))
+    if complete_s is not None and counters.history:
+        parts.append(f"complete after {_took(complete_s)} ({counters.history / max(complete_s, 0.1):,.0f} candles/s)")
+    return ", ".join(parts)
+
+
+def _took(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else duration_text(seconds)
 
 
 def left_lines(outcome: Outcome) -> Iterator[str]:

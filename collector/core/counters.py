@@ -31,8 +31,10 @@ class Counters:
     landed: int = 0  # answers to the history pool that the writer has dealt with, and spans that were given up
     rows: int = 0
     staged: int = 0  # of the rows: those that waited for what lay before them
+    streamed: int = 0  # of the rows: those that came over the stream first
     rewritten: int = 0  # of the rows: those that were put before the end of a file
     revisions: int = 0
+    listings: int = 0  # series whose first candle the exchange named
     reached_ms: int = 0  # up to where the series written last reaches
     series: Series | None = None  # the series written last
     connections: int = 0  # to the stream, open now
@@ -50,6 +52,11 @@ class Counters:
     malformed: int = 0
     unknown: int = 0
     troubles: dict[str, int] = attrs.field(factory=dict)  # how often each kind of trouble was met
+
+    @property
+    def history(self) -> int:
+        """Of the rows: those that came over REST."""
+        return self.rows - self.streamed
 
     @property
     def lost(self) -> int:

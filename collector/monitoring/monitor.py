@@ -22,6 +22,7 @@ from collector.monitoring.alert_policy import GapCounts, Sight
 from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.health import HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate
 from collector.monitoring.lag import LagScan, LagSummary, Late
+from collector.monitoring.milestones import Milestones, Reading
 from collector.monitoring.probes import Probes
 from collector.monitoring.progress_check import ProgressWatchdog
 from collector.monitoring.rates import Rates, Tally
@@ -53,6 +54,8 @@ class MonitorInputs:
     stream: StreamState = attrs.field(factory=StreamState)
     disk_trouble: Callable[[], str] = lambda: ""  # what the disk refuses during startup
     reconciled: Callable[[], bool] = lambda: True  # whether the files have been read
+    settled: Callable[[], bool] = lambda: False  # whether all that is missing was asked for and answered
+    fetches_history: bool = True  # a repair does not
 
     def apply(self, settings: Settings) -> None:
         """Replaces the settings after a reload."""
@@ -79,6 +82,11 @@ class Monitor:
     _degraded_s: float = attrs.field(factory=trio.current_time)
     _progress: ProgressWatchdog | None = None
     _scans_all: bool = False  # whether the last scan began after all files had been read
+    _settled: bool = False  # during all of the last scan
+    milestones: Milestones = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.milestones = Milestones(Reading(trio.current_time()))
 
     async def watch(self) -> None:
         """Updates every second until cancelled."""
@@ -88,8 +96,13 @@ class Monitor:
             self.look()
             await trio.sleep(_INTERVAL_S)
 
+    async def finish(self) -> None:
+        """Looks once more, at the end of a collection that is done."""
+        await self._scan()
+        self.look()
+
     def look(self) -> None:
-        """Takes readings, evaluates them, and logs a change of health."""
+        """Takes readings, evaluates them, and logs a change of health and what was reached."""
         tally, before = Tally.of(self.inputs.counters, trio.current_time()), self.health
         self._update_liveness(tally.at_s, self.rates.add(tally))
         self.readings = self._readings(tally)
@@ -98,6 +111,8 @@ class Monitor:
             self._log_change(before, health, tally.at_s)
         self.gate.update(low_disk=health.low_disk)
         self.alert(self._sight(tally.at_s))
+        for each in self.milestones.observe(self._reading(tally.at_s)):
+            log.info(each.event, **each.facts, sentence=each.sentence)
 
     async def _scan(self) -> None:
         """Scans all series, in batches between which other tasks run."""
@@ -107,6 +122,7 @@ class Monitor:
             self._fetchable_since_ms or now_ms, now_ms
         )  # the clock may have been corrected backwards
         nearly_stale_ms = self.inputs.settings.stale_after_s * 1000 * NEARLY
+        settled = self.inputs.settled()
         scan = LagScan(self.inputs.coverage, now_ms, self._fetchable_since_ms, nearly_stale_ms)
         every_series = tuple(self.inputs.every_series)
         for at in range(0, len(every_series), _BATCH):
@@ -114,6 +130,7 @@ class Monitor:
             await trio.lowlevel.checkpoint()
         self.scan, self.scanned_ms = scan.summary(), self.inputs.local.now_ms()
         self._scans_all = reconciled
+        self._settled = settled and self.inputs.settled()
         took_s = self.inputs.local.elapsed_s() - began_s
         self._scan_due_s = trio.current_time() + took_s / _SCAN_SHARE
 
@@ -175,6 +192,12 @@ class Monitor:
         inputs = self.inputs
         return Sight(now_s, inputs.local.now_ms(), self.health, inputs.counters.bans, gaps, inputs.coverage.idle)
 
+    def _reading(self, now_s: float) -> Reading:
+        """What the milestones are decided by."""
+        reading = _reading(self.inputs, now_s, self.scan.missing[State.PENDING].candles)
+        settled = self._settled and self.inputs.settled()
+        return attrs.evolve(reading, settled=settled, banned=bool(self.banned_until_ms))
+
     def _late(self, now_s: float) -> Late:
         """The lag that counts: series being fetched are excused while answers reach the files."""
         gets_on = now_s - self._last_landed_s <= self.inputs.settings.stale_after_s
@@ -216,4 +239,22 @@ def _thresholds(settings: Settings) -> Thresholds:
         settings.queue_limit,
         settings.low_disk_mb,
         settings.memory_limit_mb,
+    )
+
+
+def _reading(inputs: MonitorInputs, now_s: float, given_up: int) -> Reading:
+    counters, stream, unserved_since_s = inputs.counters, inputs.stream, inputs.rest.unserved_since_s
+    has_history = inputs.fetches_history and inputs.settings.mode != "live"
+    return Reading(
+        now_s,
+        scope=(len(inputs.every_series), inputs.settings.days_to_fetch) if has_history else None,
+        history=counters.history,
+        requests=counters.requests,
+        given_up=given_up,
+        listings=counters.listings,
+        series=stream.series,
+        connections=stream.subscribed,
+        connections_wanted=stream.wanted,
+        lost=counters.lost,
+        unserved_s=0.0 if unserved_since_s is None else now_s - unserved_since_s,
     )

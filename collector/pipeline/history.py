@@ -155,7 +155,8 @@ class History:
             except Unreachable as trouble:
                 if not self._retry_forever:
                     raise
-                log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
+                if self._rest.state.tells_outage():
+                    log.warning("still no answer, trying on", series=str(window.series), why=str(trouble))
             await self._rest.pause(times)
         raise AssertionError("patience has no end")
 
@@ -206,7 +207,8 @@ class History:
                 raise RequestFailed(
                     f"the exchange says that its first candle is of {moment_text(first_ms)}, and has older"
                 )
-            log.info("first candle found", series=str(series), at=moment_text(first_ms))
+            self._counters.listings += 1
+            log.debug("first candle found", series=str(series), at=moment_text(first_ms))
         before = self._coverage[series].set_listing_date(start_ms, first_ms, self._rest.now_ms)
         self._coverage.cancel_fetch(series, self._queue.drop(series, before))
 

@@ -65,7 +65,9 @@ class Live:
         new = [series for series in every_series if series not in self._streamed or series in again]
         self._refused.discard(map(stream_protocol.topic_of, new))
         self._streamed.update(new)
-        self._added += stream_protocol.connections(new)
+        added = stream_protocol.connections(new)
+        self.state.wanted += len(added)
+        self._added += added
         self._more.set()
 
     async def stream(
@@ -81,6 +83,7 @@ class Live:
         """
         self._streamed.update(every_series)
         groups = [(group, trio.Event()) for group in stream_protocol.connections(every_series)]
+        self.state.wanted += len(groups)
         with out:
             async with trio.open_nursery() as nursery:
                 for group, settled in groups:
@@ -102,14 +105,21 @@ class Live:
             while True:
                 await self._turn(settled)
                 began_s = trio.current_time()
-                lost = await self._connected(group, out, settled)
+                subscribed = trio.Event()
+                lost = await self._connected(group, out, partial(self._settle, settled, subscribed, len(group)))
                 settled.set()
+                if subscribed.is_set():
+                    self.state.closed(len(group))
                 self._recheck(group)
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
                 wait_s = self._pause_s(lost, tries)
                 self._counters.trouble(CONNECTION_LOST)
                 self.state.lost(str(lost), trio.current_time() + wait_s)
-                log.warning("connection lost", topics=len(group), why=str(lost), wait_s=round(wait_s, 1))
+                facts = {"topics": len(group), "why": str(lost), "wait_s": round(wait_s, 1)}
+                if subscribed.is_set() or tries == 1:  # once in an outage
+                    log.warning("connection lost", **facts)
+                else:
+                    log.debug("connection not opened", **facts)
                 await trio.sleep(wait_s)
 
     async def _turn(self, settled: trio.Event) -> None:
@@ -133,7 +143,9 @@ class Live:
         self.state.refused(trio.current_time() + wait_s)
         return wait_s
 
-    async def _connected(self, group: Sequence[Series], out: EventChannel, settled: trio.Event) -> StreamLost:
+    async def _connected(
+        self, group: Sequence[Series], out: EventChannel, on_subscribed: Callable[[], None]
+    ) -> StreamLost:
         """One connection from its opening to its loss; how it was lost."""
         self._counters.connects += 1
         try:
@@ -144,7 +156,7 @@ class Live:
                     session = Session(
                         stream, self._settings.category, topics, self._clock, self._counters, self._refused
                     )
-                    await session.run(out, partial(self._settle, settled))
+                    await session.run(out, on_subscribed)
                 finally:
                     self._counters.connections -= 1
         except* StreamLost as group_of_losses:
@@ -152,8 +164,10 @@ class Live:
         assert isinstance(lost, StreamLost)
         return lost
 
-    def _settle(self, settled: trio.Event) -> None:
+    def _settle(self, settled: trio.Event, subscribed: trio.Event, topics: int) -> None:
         self._counters.subscriptions += 1
+        self.state.opened(topics)
+        subscribed.set()
         settled.set()
         self._on_break()
 

@@ -23,6 +23,8 @@ class Outcome:
         stopped: whether it was told to stop.
         left_alone: why files were left alone, a sentence each.
         mended: what a repair did.
+        connections: to the stream, all of them wanted at once.
+        complete_after_s: how long it took to complete the history that was missing at the start; None if it was not.
     """
 
     counters: Counters
@@ -36,6 +38,8 @@ class Outcome:
     invalid: tuple[tuple[Series, Gap], ...] = ()
     left_alone: tuple[str, ...] = ()
     mended: RepairResult = attrs.field(factory=RepairResult)
+    connections: int = 0
+    complete_after_s: float | None = None
 
     @property
     def vitals(self) -> Counters:

@@ -55,6 +55,7 @@ class Reconciler:
     _wants_by_settings: bool = True  # for a repair, what is wanted is on record
     _dates: DateRange | None = None  # the history wanted, instead of that of the settings
     reconciled: bool = False  # whether it is known what is missing
+    _looking: bool = True  # whether it is about to find out
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
     async def reconcile_once(self) -> None:
@@ -73,6 +74,7 @@ class Reconciler:
             elif retrying := self._retrying(now_ms):
                 now_ms = max(now_ms, await self._wait_for(retrying))
             else:
+                self._looking = False
                 return
             if self._clock.now_ms < now_ms:  # it was wrong, and so is what is wanted
                 now_ms = await self._settled_time()
@@ -103,17 +105,19 @@ class Reconciler:
         """Fetches what is missing, then whatever falls due, until cancelled."""
         looked_ms = failed = 0
         while True:
-            self._woken = trio.Event()
+            self._woken, self._looking = trio.Event(), True
             try:
                 now_ms = await self._settled_time()
             except (Unreachable, RequestError) as trouble:
-                log.warning("the exchange does not answer, trying on", why=str(trouble))
+                if not failed:  # once in an outage
+                    log.warning("the exchange does not answer, trying on", why=str(trouble))
                 failed += 1
                 await self._pause(failed)
                 continue
             failed = 0
             await self._want(now_ms)
             await self._fetch_due(now_ms)
+            self._looking = False
             if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
                 await trio.sleep(retry_pause_s(1))
             looked_ms = now_ms
@@ -123,6 +127,11 @@ class Reconciler:
         """Follows other settings, and looks at once."""
         self._settings = settings
         self.wake()
+
+    @property
+    def settled(self) -> bool:
+        """Whether what is missing is known, and all of it was asked for and answered."""
+        return self.reconciled and not self._looking and not self._woken.is_set() and self._coverage.idle
 
     def wake(self) -> None:
         """Something may have been missed: look now."""

@@ -45,11 +45,12 @@ from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import Chosen, Repair, RepairResult
 from collector.integrity.samples import Draw
-from collector.logs import flush_suppressed
+from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.alerts import open_alerts
 from collector.monitoring.endpoint import serve_status
 from collector.monitoring.watchdog import SystemdNotifier
+from collector.pipeline.announcement import collecting
 from collector.pipeline.collection import Collection
 from collector.pipeline.draining import open_writing
 from collector.pipeline.job import Job, ServeOptions, Watch
@@ -62,6 +63,8 @@ from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 
 __all__ = ["ServeOptions", "Watch", "collect", "repair", "serve"]
+
+log = get_logger(__name__)
 
 _FLUSH_SUPPRESSED_S = 10.0
 
@@ -169,6 +172,10 @@ class _Service:
     async def open_chosen(self) -> None:
         """Chooses the symbols and opens their files."""
         self.symbols = await choose_symbols(self.job, self.shared)
+        job, now_ms = self.job, self.shared.clock.now_ms
+        about = collecting(job.settings, self.shared.tracked, now_ms, streams=job.streams, dates=job.options.dates)
+        sentence, facts = about
+        log.info("collecting", **facts, sentence=sentence)
         await self.open_files()
         if self.job.settings.mode == "live":
             self.shared.owned.coverage.want_nothing(self.shared.tracked)
@@ -208,6 +215,8 @@ class _Service:
             stopped=self.job.options.stop.is_set(),
             left_alone=tuple(coverage.skipped.values()),
             mended=self.result,
+            connections=self.stations.live.state.wanted,
+            complete_after_s=self.stations.monitor.milestones.complete_after_s,
         )
 
 
@@ -223,6 +232,7 @@ async def _fetch(service: _Service) -> None:
                 with answers:
                     producers.start_soon(stations.history.work, workers, answers.clone())
                 await stations.reconciler.reconcile_once()
+                await stations.monitor.finish()
                 producers.cancel_scope.cancel()
 
 

@@ -112,6 +112,8 @@ def _monitored(
         live.state,
         lambda: job.start.disk_trouble,
         lambda: reconciler.reconciled,
+        lambda: reconciler.settled,
+        fetches_history=job.repair is None,
     )
 
 

@@ -88,6 +88,7 @@ async def _trading(settings: Settings, rest: Rest, *, retry_forever: bool) -> se
         except (Unreachable, RequestError) as trouble:
             if not retry_forever:
                 raise
-            log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
+            if times == 1:  # once in an outage
+                log.warning("the exchange does not list its symbols, trying on", why=str(trouble))
         await rest.pause(times)
     raise AssertionError("patience has no end")

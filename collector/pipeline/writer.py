@@ -16,8 +16,9 @@ changes of files are made here; what to fetch is decided elsewhere.
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
 from itertools import pairwise
+from operator import or_
 
 import attrs
 import trio
@@ -27,7 +28,7 @@ from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
 from collector.core.rows import Rows, candles_in
-from collector.core.spans import Spans
+from collector.core.spans import NOTHING, Spans
 from collector.errors import SkipFile, StorageError
 from collector.integrity.repair import OwnedDirectory
 from collector.logs import get_logger
@@ -205,6 +206,7 @@ class Writer:
         self._coverage[series].confirm(candle.rows.covered, file.held)
         if file.keep is not None:
             self._files.update_coverage(series)
+        self._counters.streamed += 1
         self._counters.appended(series, 1, candle.asked.end_ms)
 
     async def _add(self, answer: Answer) -> None:
@@ -233,7 +235,9 @@ class Writer:
 
     async def _write_all(self, series: Series, answers: list[Answer], staged: int) -> None:
         if pages := [answer.rows for answer in answers if answer.rows]:
+            held = self._files[series].held
             await self._put_with_retries(series, pages, staged)
+            self._counters.streamed += _streamed(series, answers, self._files[series].held - held)
             self._files.mark_changed(series)
         self.mark_unsaved([series])
         self._files.update_coverage(series)
@@ -285,6 +289,16 @@ class Writer:
 def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:
     for page in sorted(pages, key=lambda page: page.covered.bounds):
         file.append(page)
+
+
+def _streamed(series: Series, answers: Iterable[Answer], new: Spans) -> int:
+    """Counts the new candles that only the stream has brought."""
+    confirmed, answered = (
+        [answer.rows.covered for answer in answers if isinstance(answer, kind)] for kind in (Confirmed, Answered)
+    )
+    if not confirmed:
+        return 0
+    return candles_in(series.timeframe, (reduce(or_, confirmed) - reduce(or_, answered, NOTHING)) & new)
 
 
 def _rows_of(answers: Iterable[Answer]) -> int:

@@ -14,6 +14,7 @@ from collector.logs.throttling import NEVER_THROTTLED
 ROOT = Path(__file__).parents[2]
 PAGE = "docs/reference/log-events.md"
 TABLE = (ROOT / PAGE).read_text().partition("## Warnings and errors")[2].partition("\n## ")[0]
+MILESTONES = (ROOT / PAGE).read_text().partition("## Milestones")[2].partition("\n## ")[0]
 OTHERS = (ROOT / PAGE).read_text().partition("## Other events")[2]
 SERIOUS = ("warning", "error", "exception")
 
@@ -49,6 +50,18 @@ def test_what_is_never_only_counted_is_said_somewhere() -> None:
 
 def test_the_page_explains_no_warning_that_is_not_given() -> None:
     assert in_first_cells(TABLE) == EVENTS
+
+
+def test_the_page_names_every_milestone() -> None:
+    source = ast.parse((ROOT / "collector" / "monitoring" / "milestones.py").read_text())
+    built = {
+        call.args[0].value
+        for call in ast.walk(source)
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in ("Milestone", "self._fetched")
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert in_first_cells(MILESTONES) == sorted(map(str, built)), f"a row belongs into {PAGE}"
 
 
 def test_the_page_names_every_other_event() -> None:
