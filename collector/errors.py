@@ -27,6 +27,10 @@ class StorageError(CollectorError):
     """The disk refused; the files are intact, and nothing more can be written."""
 
 
+class NoRoom(StorageError):
+    """What is to be fetched does not fit on the disk; nothing of it was fetched."""
+
+
 class SkipFile(StorageError):
     """One file is not touched, and its series is not collected.
 

@@ -32,7 +32,9 @@ ONLY_FROM = {
     "core": {"errors"},
 }
 # The stations of the pipeline meet in the channel and in what they share; the service joins them.
-JOINED_BY = {f"pipeline.{name}" for name in ("service", "startup", "stations", "draining", "collection")}
+JOINED_BY = {
+    f"pipeline.{name}" for name in ("service", "startup", "stations", "draining", "collection", "fetch_planning")
+}
 # A station's parts: it and they import one another.
 PARTS_OF = {
     "pipeline.writer": {

@@ -24,13 +24,13 @@ from collector.storage.data_directory import record_ban, recorded_ban
 
 
 @asynccontextmanager
-async def open_shared_rest(settings: Settings, machine: Machine) -> AsyncIterator[Rest]:
-    """Opens a way to the exchange; closes it on leaving.
+async def open_shared_rest(settings: Settings, machine: Machine, *, in_flight: int = 1) -> AsyncIterator[Rest]:
+    """Opens a way to the exchange for so many requests at once; closes it on leaving.
 
     Raises:
         Banned: a rate ban is on, and nothing must be asked now.
     """
-    settings = attrs.evolve(settings, bulk_batch_size=1)
+    settings = attrs.evolve(settings, bulk_batch_size=in_flight)
     recorded = partial(recorded_ban, machine.disk, settings.data_dir)
     rate_ban = RateBan(recorded(), partial(record_ban, machine.disk, settings.data_dir), machine.clock.now_ms, recorded)
     rate_ban.cap(settings.ban_wait_s)

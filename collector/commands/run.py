@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from collector.commands.dry_run import show_plan
 from collector.commands.exits import exit_unless_complete, print_outcome
 from collector.commands.logged_run import run_logged
 from collector.commands.options import EVERY, HISTORY, OUTPUT, PLACE, SERIES, Options, with_logged_options
@@ -48,6 +49,8 @@ def run(
 def fetch(
     options: Options,
     *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and fetch nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For the machine; with --dry-run.")] = False,
     allow_trim: AllowTrim = False,
     allow_replace: AllowReplace = False,
 ) -> None:
@@ -56,16 +59,21 @@ def fetch(
     Dates begin with --start and end before --end; a date without a time as an end means that whole day. They add to
     what the data directory wants, and change nothing of it.
 
-    Exit status 1: something wanted could not be fetched.
+    Exit status 1: something wanted could not be fetched, or what is wanted does not fit on the disk.
 
     Examples:
       # a year of two symbols
       collector fetch --symbols BTCUSDT,ETHUSDT --days 365 --no-limit
-      # the 50 newest candles of a spot symbol
-      collector fetch --category spot --symbols BTCUSDT --data-dir spot
+      # how many requests, how long, how much room?
+      collector fetch --symbols BTCUSDT,ETHUSDT --days 365 --no-limit --dry-run
       # a month of every symbol
       collector fetch --start 2024-01-01 --end 2024-01-31 --no-limit
     """
+    if dry_run:
+        show_plan(options, as_json=as_json)
+        return
+    if as_json:
+        raise typer.BadParameter("it goes with --dry-run", param_hint="--json")
     outcome = _collect(options, once=True, allow_trim=allow_trim, allow_replace=allow_replace)
     print_outcome(options, outcome)
     exit_unless_complete(outcome)

@@ -27,7 +27,7 @@ class Probes:
 
 def probes_of(directory: Path, clock: LocalClock) -> Probes:
     """Probes of this process and of the disk that holds a directory."""
-    process, disk = psutil.Process(), DiskProbe(lambda: _free_bytes(directory), clock.elapsed_s)
+    process, disk = psutil.Process(), DiskProbe(lambda: free_bytes(directory) or 0, clock.elapsed_s)
     return Probes(lambda: process.memory_info().rss, disk.free_bytes, disk_unresponsive_s=disk.unresponsive_s)
 
 
@@ -63,8 +63,25 @@ class DiskProbe:
         self._free = self._ask()
 
 
-def _free_bytes(directory: Path) -> int:
+def free_bytes(directory: Path) -> int | None:
+    """The free space on the disk of a directory; None where the disk does not tell."""
     try:
         return psutil.disk_usage(str(directory)).free
-    except OSError:  # counts as full; the writer reports the error
-        return 0
+    except OSError:
+        return None
+
+
+def nearest_directory(path: Path) -> Path:
+    """The path, or the nearest directory above it that exists."""
+    places = (path.absolute(), *path.absolute().parents)
+    return next((each for each in places if each.is_dir()), places[-1]).resolve()
+
+
+def file_system_of(directory: Path) -> str:
+    """The name of the file system that holds an existing directory, such as `/srv (/dev/sda1)`."""
+    mounted = next((each for each in (directory, *directory.parents) if each.is_mount()), directory)
+    devices: dict[str, str] = {}
+    with suppress(OSError, RuntimeError):  # no /proc
+        devices = {each.mountpoint: each.device for each in psutil.disk_partitions(all=True)}
+    device = devices.get(str(mounted), "")
+    return f"{mounted} ({device})" if device else str(mounted)

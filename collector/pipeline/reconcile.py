@@ -7,7 +7,7 @@ never sees a candle. A market has thousands of series, so a look takes some of t
 in between.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -32,8 +32,20 @@ _AT_ONCE = 64  # series between which nothing else runs: a few ms if all of them
 OVERDUE_MS = 5_000  # with a stream, that brings the candles by then; what has not come is asked for
 
 
+Chosen = Callable[[Series, Spans], Spans]
+Announce = Callable[[Mapping[Series, Spans], int], Awaitable[None]]
+
+
 def _everything(_: Series, spans: Spans) -> Spans:
     return spans
+
+
+def wanted_history(settings: Settings, dates: DateRange | None, timeframe: Timeframe, now_ms: int) -> Spans:
+    """The closed candles that dates, or else the settings, want of a series."""
+    if dates is None:
+        return wanted(timeframe, now_ms, settings.history_days, newest_only=settings.newest_only)
+    span = dates.wanted(timeframe, now_ms)
+    return span & wanted(timeframe, now_ms, None, newest_only=True) if settings.newest_only else span
 
 
 async def _sleep(times: int) -> None:
@@ -58,16 +70,19 @@ class Reconciler:
     _looking: bool = True  # whether it is about to find out
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
-    async def reconcile_once(self) -> None:
+    async def reconcile_once(self, announce: Announce | None = None) -> None:
         """Fetches what is missing now, and returns once that is settled.
 
         Candles that closed within the last hour and that an answer left out are waited for, at most three minutes. What
         closes in the meantime is not, or a fast market would never let it end. Dates are wanted beside what was wanted
-        before, and nothing else is fetched: they are about this fetch, and change nothing for the next.
+        before, and nothing else is fetched: they are about this fetch, and change nothing for the next. What is due is
+        announced first; an error of that ends it.
         """
         now_ms = await self._settled_time()
         await self._want(now_ms, self._dates)
         self._coverage.recheck_all(self._every_series)
+        if announce:
+            await announce(await self._due(now_ms, self._chosen), now_ms)
         while True:
             if await self._fetch_due(now_ms, self._chosen):
                 await self._until_idle()
@@ -101,8 +116,8 @@ class Reconciler:
             await self._server_time()
         return min(due_ms, self._clock.now_ms)
 
-    async def reconcile(self) -> None:
-        """Fetches what is missing, then whatever falls due, until cancelled."""
+    async def reconcile(self, announce: Announce | None = None) -> None:
+        """Fetches what is missing, announced first, then whatever falls due, until cancelled."""
         looked_ms = failed = 0
         while True:
             self._woken, self._looking = trio.Event(), True
@@ -116,6 +131,8 @@ class Reconciler:
                 continue
             failed = 0
             await self._want(now_ms)
+            if announce and not looked_ms:
+                await announce(await self._due(now_ms), now_ms)
             await self._fetch_due(now_ms)
             self._looking = False
             if now_ms <= looked_ms:  # the exchange's clock stands, and ours must not make us ask again and again
@@ -158,23 +175,26 @@ class Reconciler:
             return
 
         def want(series: Series) -> None:
-            span = self._wanted(series.timeframe, now_ms)
+            span = wanted_history(self._settings, self._dates, series.timeframe, now_ms)
             self._coverage.want(series, self._coverage[series].wanted | span if added else span)
 
         await self._for_each(want)
-
-    def _wanted(self, timeframe: Timeframe, now_ms: int) -> Spans:
-        days, newest_only = self._settings.history_days, self._settings.newest_only
-        if self._dates is None:
-            return wanted(timeframe, now_ms, days, newest_only=newest_only)
-        span = self._dates.wanted(timeframe, now_ms)
-        return span & wanted(timeframe, now_ms, None, newest_only=True) if newest_only else span
 
     def _chosen(self, series: Series, spans: Spans) -> Spans:
         """What of some spans a fetch of dates is about; without dates, all."""
         return spans & self._dates.candles(series.timeframe) if self._dates and self._wants_by_settings else spans
 
-    async def _fetch_due(self, now_ms: int, chosen: Callable[[Series, Spans], Spans] = _everything) -> bool:
+    async def _due(self, now_ms: int, chosen: Chosen = _everything) -> dict[Series, Spans]:
+        """What is due of each series."""
+        due: dict[Series, Spans] = {}
+
+        def look(series: Series) -> None:
+            due[series] = chosen(series, self._coverage.due(series, now_ms))
+
+        await self._for_each(look)
+        return due
+
+    async def _fetch_due(self, now_ms: int, chosen: Chosen = _everything) -> bool:
         """Hands what is missing to the pool; whether there was anything."""
         found = False
 

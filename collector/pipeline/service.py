@@ -23,7 +23,7 @@ Nesting is lifetime, and so the order of the end.
 Everything that runs in the background is to be seen here. Signals are the command line's business.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
@@ -39,6 +39,7 @@ from collector.bybit.throttle import Throttle
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.missing import Gap, State, gaps_within, neighbours_joined
+from collector.core.spans import Spans
 from collector.errors import CollectorError, cause_of
 from collector.integrity.demand import Demand
 from collector.integrity.plan import Plan
@@ -53,6 +54,7 @@ from collector.monitoring.watchdog import SystemdNotifier
 from collector.pipeline.announcement import collecting
 from collector.pipeline.collection import Collection
 from collector.pipeline.draining import open_writing
+from collector.pipeline.fetch_planning import announce_plan
 from collector.pipeline.job import Job, ServeOptions, Watch
 from collector.pipeline.maintenance import Announcements
 from collector.pipeline.outcome import Outcome
@@ -191,6 +193,14 @@ class _Service:
         opening = partial(self.stations.writer.open_files, list(self.shared.tracked))
         await despite_disk(self.job, opening)
 
+    async def announce(self, due: Mapping[Series, Spans], now_ms: int) -> None:
+        """Says what will be fetched.
+
+        Raises:
+            NoRoom: it does not fit on the disk, and nothing else is to be done.
+        """
+        await announce_plan(self.job, self.shared, self.symbols, due, now_ms)
+
     def _note_listings(self) -> None:
         self.shared.owned.coverage.relist(self.symbols.trading)
         self.shared.owned.coverage.delist(self.symbols.delisted)
@@ -231,7 +241,7 @@ async def _fetch(service: _Service) -> None:
                 answers = start_writer()
                 with answers:
                     producers.start_soon(stations.history.work, workers, answers.clone())
-                await stations.reconciler.reconcile_once()
+                await stations.reconciler.reconcile_once(service.announce)
                 await stations.monitor.finish()
                 producers.cancel_scope.cancel()
 
@@ -257,7 +267,7 @@ async def _run(service: _Service) -> None:
                 producers.start_soon(collection.follow_disk, stations.monitor.gate)
                 if request := job.options.reload_request:
                     producers.start_soon(_follow_settings, request, stations.notifier, collection)
-                await stations.reconciler.reconcile()
+                await stations.reconciler.reconcile(service.announce)
 
 
 async def _repair(work: Repair, service: _Service) -> None:

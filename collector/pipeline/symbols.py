@@ -1,5 +1,6 @@
 """The symbols to collect: the exchange's list against the settings."""
 
+from collections.abc import Mapping
 from itertools import count
 
 import attrs
@@ -39,6 +40,8 @@ class Symbols:
     trading: frozenset[str] = frozenset()
     delisted: frozenset[str] = frozenset()
     unknown: tuple[str, ...] = ()
+    listed: int = 0  # how many the exchange lists
+    listed_ms: Mapping[str, int] = attrs.field(factory=dict)  # when a symbol was launched, where the list says so
 
 
 async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *, retry_forever: bool) -> Symbols:
@@ -49,7 +52,8 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
         Unreachable, RequestError: it is not patient, and the list did not come, or nothing in it trades where that is
             wanted.
     """
-    listed = await _trading(settings, rest, retry_forever=retry_forever)
+    instruments = await _trading(settings, rest, retry_forever=retry_forever)
+    listed = set(instruments)
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
         trading = frozenset(filter(is_symbol, listed))
@@ -71,17 +75,18 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
         )
     if delisted:
         log.warning("symbols no longer trade, their files are kept as they end", symbols=" ".join(sorted(delisted)))
-    return Symbols(trading, delisted, unknown)
+    launched = {name: each.launch_ms for name, each in instruments.items() if each.launch_ms and name in trading}
+    return Symbols(trading, delisted, unknown, len(listed), launched)
 
 
-async def _trading(settings: Settings, rest: Rest, *, retry_forever: bool) -> set[str]:
+async def _trading(settings: Settings, rest: Rest, *, retry_forever: bool) -> dict[str, Instrument]:
     """The symbols that trade.
 
     An empty list, where every symbol is wanted, is a trouble of the exchange's, and passes.
     """
     for times in count(1):
         try:
-            listed = {instrument.symbol for instrument in await rest.instruments() if instrument.trades}
+            listed = {each.symbol: each for each in await rest.instruments() if each.trades}
             if settings.fetch_all_symbols and not any(map(is_symbol, listed)):
                 raise RequestFailed(f"no symbol trades in {settings.category} at {settings.rest_url}")
             return listed

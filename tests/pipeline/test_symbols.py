@@ -8,7 +8,7 @@ import pytest
 from collector.bybit.rest_client import Rest
 from collector.bybit.rest_protocol import Instrument
 from collector.errors import RequestFailed
-from collector.pipeline.symbols import Symbols, symbols_to_collect
+from collector.pipeline.symbols import symbols_to_collect
 from collector.settings.settings import Settings
 
 
@@ -30,7 +30,8 @@ class Listed:
 async def test_a_run_waits_while_nothing_of_the_list_trades(stored: set[str]) -> None:
     listed, everything = Listed(["Closed", "Settling", "Trading"]), Settings(fetch_all_symbols=True)
     symbols = await symbols_to_collect(everything, cast("Rest", listed), stored, retry_forever=True)
-    assert (symbols, listed.paused) == (Symbols(frozenset({"BTCUSDT"})), 2)
+    assert (set(symbols.trading), set(symbols.delisted), symbols.unknown) == ({"BTCUSDT"}, set(), ())
+    assert listed.paused == 2
 
 
 async def test_a_fetch_ends_when_nothing_of_the_list_trades() -> None:

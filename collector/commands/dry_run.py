@@ -1,0 +1,28 @@
+"""The plan of `fetch --dry-run`, printed."""
+
+import sys
+
+import trio
+from rich.console import Console
+
+from collector.commands.console import print_json, print_line, say
+from collector.commands.options import Options
+from collector.logs import ConsoleHandler, open_logs
+from collector.machine import THIS_MACHINE
+from collector.pipeline.fetch_planning import plan_fetch
+
+
+def show_plan(options: Options, *, as_json: bool) -> None:
+    """Print what a fetch would do; exit status 1 if it could not do all of it."""
+    options.say_warnings()
+    with open_logs(None, ConsoleHandler(Console(stderr=True), quiet=True), level=options.settings.log_level):
+        plan = trio.run(plan_fetch, options.settings, options.dates, THIS_MACHINE)
+    if as_json:
+        print_json(plan.record())
+    else:
+        for title, text in plan.lines():
+            print_line(f"{title:<9} {text}")
+    if not plan.fits:
+        say(plan.refusal, priority=3)
+    if plan.unknown or not plan.fits:
+        sys.exit(1)
