@@ -5,6 +5,7 @@ may not open the socket, use the TCP port it announced. The run id in that answe
 the port may belong to another collector by now.
 """
 
+import os
 import socket
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
@@ -16,9 +17,10 @@ import psutil
 from collector.errors import NoStatus, NotRunning, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import Disk
-from collector.monitoring.endpoint import announced
+from collector.monitoring.announcement import announced
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.report import Report, decode
+from collector.page.access import token_in
 from collector.storage.data_directory import lock_holder
 
 _TIMEOUT_S = 5.0
@@ -85,7 +87,8 @@ class _SocketConnection(HTTPConnection):
 
 def _request(connection: HTTPConnection) -> tuple[Report, bytes]:
     try:
-        connection.request("GET", "/status")
+        token = token_in(os.environ)
+        connection.request("GET", "/status", headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
         text = answer.read(_MAX_BYTES)
         if answer.status != 200:

@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 T = TypeVar("T")
 
 API_KEYS = ("BYBIT_API_KEY", "BYBIT_API_SECRET")
+PAGE_TOKEN = "COLLECTOR_STATUS_TOKEN"
 _TOKEN = 16  # letters: a part of an address so long is no word
 WEBHOOK = "COLLECTOR_ALERT_WEBHOOK"
 _SHORT = 3  # letters: a password so short would be masked in the middle of words
@@ -33,9 +34,10 @@ def printable(text: str) -> str:
 def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The secrets of an environment in the forms they may turn up, longest first.
 
-    They are the API keys, the credentials shown to a proxy, and the address that alerts are posted to.
+    They are the API keys, the token of the page, the credentials shown to a proxy, and the address that alerts are
+    posted to.
     """
-    found = {environment.get(name, "").strip() for name in API_KEYS}
+    found = {environment.get(name, "").strip() for name in (*API_KEYS, PAGE_TOKEN)}
     for name, value in environment.items():
         if name.lower().endswith("_proxy") and "@" in value:
             user_info = value.rpartition("@")[0].rpartition("://")[2]

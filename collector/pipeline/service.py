@@ -49,7 +49,6 @@ from collector.integrity.samples import Draw
 from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.alerts import open_alerts
-from collector.monitoring.endpoint import serve_status
 from collector.monitoring.watchdog import SystemdNotifier
 from collector.pipeline.announcement import collecting
 from collector.pipeline.collection import Collection

@@ -21,9 +21,9 @@ from collector.core.text import counted
 from collector.errors import SettingsError, StorageError
 from collector.integrity.repair import OwnedDirectory, Repair, stored_series
 from collector.logs import get_logger
-from collector.monitoring.endpoint import serve_status
 from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.status import Reporter
+from collector.page.endpoint import serve_status
 from collector.pipeline.collection import series_of, too_long
 from collector.pipeline.job import Job
 from collector.pipeline.stations import Shared

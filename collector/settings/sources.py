@@ -13,12 +13,14 @@ from pathlib import Path
 
 import attrs
 
+from collector.core.redaction import PAGE_TOKEN
 from collector.core.text import did_you_mean
 from collector.errors import SettingsError
 from collector.settings.keys import SECTION_OF
 
 DEFAULT_FILE = Path("settings.ini")
 _SECRETS = ("api_key", "api_secret", "bybit_api_key", "bybit_api_secret")
+_TOKENS = ("status_token", "collector_status_token")
 
 
 @attrs.frozen
@@ -60,7 +62,7 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     return [
         f"{name} is not a setting{did_you_mean(key, SECTION_OF, _variable)}"
         for name, key in sorted(names.items())
-        if key not in SECTION_OF or name != _variable(key)
+        if name != PAGE_TOKEN and (key not in SECTION_OF or name != _variable(key))
     ]
 
 
@@ -171,5 +173,7 @@ def _remedy(section: str, key: str) -> str:
         return f"this key belongs in [{SECTION_OF[key]}]"
     if key in _SECRETS:
         return "secrets are taken from the environment only, as BYBIT_API_KEY and BYBIT_API_SECRET"
+    if key in _TOKENS:
+        return f"a secret is taken from the environment only, as {PAGE_TOKEN}"
     keys = " ".join(each for each, belongs in SECTION_OF.items() if belongs == section)
     return f"there is no such key{did_you_mean(key, SECTION_OF) or f'; there are {keys}'}"

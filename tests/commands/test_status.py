@@ -26,11 +26,12 @@ from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket
-from collector.monitoring.endpoint import announced, pages_of
+from collector.monitoring.announcement import announced
 from collector.monitoring.health import HealthState, Problem
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.report import GapCount, Lag, Report, decode, encode
 from collector.monitoring.status import Reporter
+from collector.page.pages import pages_of
 from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Sandbox
 from collector.settings.settings import Settings

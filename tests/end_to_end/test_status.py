@@ -30,12 +30,13 @@ from collector.errors import NoStatus, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket
-from collector.monitoring import endpoint, health, monitor, status
-from collector.monitoring.endpoint import announced
+from collector.monitoring import health, monitor, status
+from collector.monitoring.announcement import announced
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report
 from collector.monitoring.sd_notify import NotifySocket
+from collector.page import endpoint
 from collector.pipeline import maintenance, startup
 from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Faults, Limits, Maintenance, Sandbox

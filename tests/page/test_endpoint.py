@@ -13,8 +13,8 @@ from trio.testing import MockClock
 from collector.machine import Machine
 from collector.machine.local_socket import LocalSocket
 from collector.machine.network import Listener, Network
-from collector.monitoring.endpoint import serve_status
 from collector.monitoring.status import Reporter
+from collector.page.endpoint import serve_status
 from collector.settings.settings import Settings
 from tests.monitoring.test_monitor import Collecting
 from tests.simulation.machine import InlineThreads
