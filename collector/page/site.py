@@ -1,9 +1,8 @@
 """The application: pages for programs, the page for people, and the API below it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from starlette.requests import Request
+import attrs
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,7 +12,7 @@ from collector.page.pages import Page, Pages
 
 def build_site(pages: Pages, more: Sequence[BaseRoute] = ()) -> ASGIApp:
     """An application that shows these pages, and what further routes lead to."""
-    routes = [*(Route(path, _endpoint(show)) for path, show in pages.items()), *more]
+    routes = [*(Route(path, _Shown(show)) for path, show in pages.items()), *more]
     paths = ", ".join(route.path for route in routes if isinstance(route, Route) and "{" not in route.path)
 
     async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -22,9 +21,12 @@ def build_site(pages: Pages, more: Sequence[BaseRoute] = ()) -> ASGIApp:
     return Router(routes, redirect_slashes=False, default=not_found)
 
 
-def _endpoint(show: Callable[[], Page]) -> Callable[[Request], Any]:
-    async def endpoint(_: Request) -> Response:
-        page = show()
-        return Response(page.body, page.status, media_type=page.content_type)
+@attrs.frozen
+class _Shown:
+    """A page as an application of its own."""
 
-    return endpoint
+    _show: Callable[[], Page]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = self._show()
+        await Response(page.body, page.status, media_type=page.content_type)(scope, receive, send)
