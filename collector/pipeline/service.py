@@ -50,6 +50,7 @@ from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.alerts import open_alerts
 from collector.monitoring.watchdog import SystemdNotifier
+from collector.page.endpoint import serve_status
 from collector.pipeline.announcement import collecting
 from collector.pipeline.collection import Collection
 from collector.pipeline.draining import open_writing
