@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trio
+
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.missing import SETTLED, settled
 from collector.core.rows import covered_spans
@@ -15,6 +17,7 @@ from tests.simulation.promises.claims import every_series, traded
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+_SUBSCRIBED_MS = MINUTE_MS  # after a start
 _STANDS_MS = 4 * MINUTE_MS  # after the close of a candle; it waits two minutes for what lies before it
 
 
@@ -49,8 +52,10 @@ def unwanted(world: "World") -> Iterator[str]:
 def standing(world: "World") -> Iterator[str]:
     """Series that are streamed, and whose files do not grow."""
     now_ms = world.box.clock.now_ms()
+    streamed_ms = now_ms - 1000 * (trio.current_time() - world.process.began_s) + _SUBSCRIBED_MS
     for series in every_series(world.settings):
         path, frame = world.settings.data_dir / series.file_name, series.timeframe
         opens = sorted(valid_rows(frame, path.read_bytes())) if path.exists() else []
-        if opens and frame.shift(opens[-1], 2) < min(now_ms - _STANDS_MS, traded(world, series)[1]):
+        closed_ms = frame.floor(min(now_ms - _STANDS_MS, traded(world, series)[1]))  # the last that is due
+        if opens and frame.close(opens[-1]) < closed_ms and closed_ms > streamed_ms:
             yield f"{series} stands still at {opens[-1]} although it is streamed"
