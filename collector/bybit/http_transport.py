@@ -7,7 +7,6 @@ them itself, past a simulated network. Retries belong to `retrying`, the meaning
 
 import os
 import ssl
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import cast
@@ -18,6 +17,7 @@ import httpx
 import trio
 
 from collector.bybit.certificates import trusted
+from collector.bybit.gunzip import DAMAGED, unpacker
 from collector.bybit.http_network import Backend
 from collector.bybit.proxies import Proxy, proxy_for
 from collector.core.pacing import TRY_S
@@ -26,6 +26,7 @@ from collector.machine.network import Network
 
 _GOODBYE_S = 2.0
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
+_BROKEN_OFF: tuple[type[Exception], ...] = (httpx.RemoteProtocolError, *DAMAGED)
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
 _THEIRS = (
     httpcore.TimeoutException,
@@ -235,7 +236,7 @@ async def _body(response: httpx.Response, longest: int) -> bytes:
     encoding = response.headers.get("content-encoding", "identity")
     if encoding not in ("gzip", "identity"):
         raise InvalidResponse(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
-    unpack = zlib.decompressobj(31) if encoding == "gzip" else None
+    unpack = unpacker() if encoding == "gzip" else None
     body, came = bytearray(), 0
     assert isinstance(response.stream, httpx.AsyncByteStream)
     async with aclosing(cast("AsyncGenerator[bytes, None]", aiter(response.stream))) as chunks:
@@ -261,7 +262,7 @@ def _mapped() -> Iterator[None]:
         raise NoResponse(f"cannot connect: {cause}") from error
     except httpx.TimeoutException as error:
         raise NoResponse("no answer in time") from error
-    except (httpx.RemoteProtocolError, zlib.error) as error:
+    except _BROKEN_OFF as error:
         raise InvalidResponse(f"the answer broke off or cannot be decoded: {error}") from error
     except httpx.TransportError as error:
         raise NoResponse(f"the connection failed: {_root(error) or type(error).__name__}") from error
