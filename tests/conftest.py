@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from collector.machine import network
-from tests.support.servers import connected, postgres_server
+from tests.support.servers import S3_ENVIRONMENT, connected, create_bucket, object_store, postgres_server
 
 settings.register_profile("steady", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("steady")
@@ -39,3 +39,20 @@ def database(postgres: str) -> str:
     with connected(postgres) as connection:
         connection.execute("DROP TABLE IF EXISTS candles")
     return postgres
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """An S3 server for the whole run, with a bucket `candles`."""
+    with object_store() as server:
+        create_bucket(server, "candles")
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Its address; the environment has credentials for it."""
+    for name, value in S3_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    return s3_server

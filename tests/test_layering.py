@@ -93,7 +93,7 @@ ONLY_IN = {
     "httpcore": {"bybit.http_transport", "bybit.http_network"},
     "trio_websocket": {"bybit.stream_connection"},
     "typer": {"commands", "sandbox"},
-    "psycopg": {"feeder.database", "feeder.candle_table", "export.postgres"},
+    "psycopg": {"feeder.database", "feeder.candle_table", "feeder.postgres_source", "export.postgres"},
     "prometheus_client": {"monitoring.prometheus"},
     "h11": {"bybit.stream_connection", "bybit.websocket_wire", "sandbox"},
     "hypercorn": {"page"},

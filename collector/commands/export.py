@@ -17,7 +17,7 @@ from collector.export.address import parse_address
 from collector.export.exporting import Source
 from collector.export.results import Result
 from collector.export.targets import open_target
-from collector.feeder.catalogue import Catalogue
+from collector.feeder.source import stored_files
 from collector.machine.disk import THIS_DISK
 from collector.storage.data_directory import refuse_another_category
 from collector.storage.stored import nothing_stored, refuse_if_nothing_stored
@@ -93,7 +93,7 @@ def _source(options: Options) -> Source:
     asked = settings.category, options.are_about, options.selection, options.only_symbols
     refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
     refuse_another_category(THIS_DISK, settings.data_dir, settings.category)
-    series = sorted(filter(options.are_about, Catalogue(THIS_DISK, settings.data_dir).stored()))
+    series = sorted(filter(options.are_about, stored_files(THIS_DISK, settings.data_dir)))
     if not series:  # the ledger knows it, and there is no file yet
         nothing = nothing_stored(THIS_DISK, settings.data_dir, options.selection, options.only_symbols)
         raise SettingsError([f"[storage] data_dir: {nothing}"])

@@ -46,7 +46,7 @@ class LocalFiles(LocalPartitions):
                 raise
             sync_directory(self.disk, path.parent)
 
-    def remove(self, series: Series, month_ms: int) -> None:
+    def remove(self, series: Series, month_ms: int, footer: Footer) -> None:
         path = self.path(series, month_ms)
         with map_os_errors(path):
             remove_if_there(self.disk, path)

@@ -15,13 +15,13 @@ from typing import Protocol
 import attrs
 import polars as pl
 
-from collector.core.candle import Series, Timeframe
+from collector.core.candle import Series
 from collector.errors import NotReadable, SettingsError
-from collector.export.months import Month, Selected, no_candles
+from collector.export.months import Month, Selected
 from collector.export.results import Result
 from collector.feeder.alignment import NUMBERS, within
 from collector.feeder.dataset import Footer
-from collector.feeder.partitions import Partitions
+from collector.feeder.partitions import ForeignPartition, Partitions
 
 
 class WritablePartitions(Partitions, Protocol):
@@ -30,7 +30,7 @@ class WritablePartitions(Partitions, Protocol):
     def replace(self, series: Series, month_ms: int, candles: pl.DataFrame, footer: Footer) -> None:
         """Puts a partition in the place of what is there, in one step and durably."""
 
-    def remove(self, series: Series, month_ms: int) -> None:
+    def remove(self, series: Series, month_ms: int, footer: Footer) -> None:
         """Leaves no candle of a month."""
 
 
@@ -45,24 +45,6 @@ class ParquetTarget:
     def place(self) -> str:
         return self._partitions.place
 
-    def refuse_foreign(self) -> None:
-        """Refuses a dataset of another category, or of somebody else.
-
-        Raises:
-            SettingsError: it is one.
-        """
-        foreign = False
-        for series in self._partitions.stored():
-            for month_ms in self._partitions.months(series):
-                footer = self._partitions.footer(series, month_ms)
-                if footer and footer.category != self._category:
-                    raise SettingsError([f"--to: {self.place} holds {footer.category}, not {self._category}"])
-                if footer:
-                    return
-                foreign = True
-        if foreign:
-            raise SettingsError([f"--to: {self.place} holds Parquet files that the collector did not write"])
-
     @contextmanager
     def hold(self, series: Series) -> Iterator[None]:
         """The whole dataset is locked."""
@@ -71,6 +53,7 @@ class ParquetTarget:
     def write(self, chosen: Selected) -> Iterator[Result]:
         for month, result in self._examined(chosen, trusting=True):
             if result.changed:
+                self._refuse_foreign(chosen.series, month)
                 self._replace(chosen.series, month)
             yield result
 
@@ -85,28 +68,30 @@ class ParquetTarget:
         series = chosen.series
         left = set(self._partitions.months(series))
         for month in chosen.months:
-            is_there = month.month_ms in left
+            yield month, self._examine(series, month, is_there=month.month_ms in left, trusting=trusting)
             left.discard(month.month_ms)
-            if is_there and trusting and self._is_proved(series, month):
-                yield month, Result(month.month_ms, month.rows, len(month.text))
-            else:
-                yield month, self._difference(series, month)
-        for month_ms in sorted(left):
-            gone = chosen.without_rows(month_ms)
-            if gone:
-                yield gone, self._difference(series, gone)
+        for gone in filter(None, map(chosen.without_rows, sorted(left))):
+            yield gone, self._examine(series, gone, is_there=True, trusting=trusting)
 
-    def _is_proved(self, series: Series, month: Month) -> bool:
-        footer = self._partitions.footer(series, month.month_ms)
-        return (
-            month.is_whole
-            and footer is not None
-            and footer == self._footer(month, footer.modified_s)
-            and self._partitions.is_untouched(series, month.month_ms, footer)
-        )
-
-    def _difference(self, series: Series, month: Month) -> Result:
+    def _examine(self, series: Series, month: Month, *, is_there: bool, trusting: bool) -> Result:
         result = Result(month.month_ms, month.rows, len(month.text))
+        if not is_there:
+            month.candles(series.timeframe)  # refuses what are no rows
+            return attrs.evolve(result, missing=month.rows)
+        footer = self._partitions.footer(series, month.month_ms)
+        if footer and footer.category != self._category:
+            raise SettingsError([f"--to: {self.place} holds {footer.category}, not {self._category}"])
+        if trusting and footer and self._is_proved(series, month, footer):
+            return result
+        return self._difference(series, month, result)
+
+    def _is_proved(self, series: Series, month: Month, footer: Footer) -> bool:
+        """Whether a partition is the copy of this text, by its footer and its stat."""
+        is_same = month.is_whole and footer == self._footer(month, footer.modified_s)
+        return is_same and self._partitions.is_untouched(series, month.month_ms, footer)
+
+    def _difference(self, series: Series, month: Month, result: Result) -> Result:
+        """The same result with how the rows of the partition differ."""
         there, wanted = self._there(series, month), month.candles(series.timeframe)
         if there is None:
             return attrs.evolve(result, missing=month.rows)
@@ -129,26 +114,28 @@ class ParquetTarget:
             kept = there.filter((opened < month.start_ms) | (opened >= month.end_ms))
             candles = pl.concat([kept, candles]).sort("open_time")
         if candles.is_empty():
-            self._partitions.remove(series, month.month_ms)
+            self._partitions.remove(series, month.month_ms, footer)
         else:
             self._partitions.replace(series, month.month_ms, candles, footer)
+
+    def _refuse_foreign(self, series: Series, month: Month) -> None:
+        """Refuses to replace what somebody else has put there; damaged files and other rows are replaced.
+
+        Raises:
+            SettingsError: it has other columns.
+        """
+        try:
+            self._partitions.read(series, month.month_ms)
+        except ForeignPartition as error:
+            raise SettingsError([f"--to: the collector did not write it: {error}"]) from error
+        except (FileNotFoundError, NotReadable):
+            return
 
     def _there(self, series: Series, month: Month) -> pl.DataFrame | None:
         """The rows of a partition; None where it is missing, damaged, or holds something else."""
         with suppress(FileNotFoundError, NotReadable):
-            return _as_ours(series.timeframe, self._partitions.read(series, month.month_ms))
+            return self._partitions.read(series, month.month_ms)
         return None
 
     def _footer(self, month: Month, modified_s: int = 0) -> Footer:
         return Footer(self._category, month.checksum if month.is_whole else None, modified_s)
-
-
-def _as_ours(timeframe: Timeframe, candles: pl.DataFrame) -> pl.DataFrame:
-    """The same table, if it has the types of ours.
-
-    Raises:
-        NotReadable: it has others.
-    """
-    if candles.schema != no_candles(timeframe).schema:
-        raise NotReadable("other columns")
-    return candles

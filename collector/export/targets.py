@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from collector.errors import SettingsError
 from collector.export.address import Bucket, Database, Directory
+from collector.export.bucket_partitions import BucketFiles
 from collector.export.local_partitions import look_at_local, open_local
 from collector.export.parquet import ParquetTarget
 from collector.export.postgres import open_postgres
@@ -28,16 +28,11 @@ def open_target(
     match address:
         case Directory(path) if writing:
             with open_local(disk, path) as files:
-                yield _checked(ParquetTarget(files, category))
+                yield ParquetTarget(files, category)
         case Directory(path):
-            yield _checked(ParquetTarget(look_at_local(disk, path), category))
+            yield ParquetTarget(look_at_local(disk, path), category)
+        case Bucket(url):
+            yield ParquetTarget(BucketFiles(url), category)
         case Database(url):
             with open_postgres(parse_database(url), category, writing=writing) as table:
                 yield table
-        case _:
-            raise SettingsError(["--to: not yet"])
-
-
-def _checked(target: ParquetTarget) -> ParquetTarget:
-    target.refuse_foreign()
-    return target

@@ -12,6 +12,7 @@ from collector.feeder.database import DatabaseAddress
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.sql import Composed
 
 TABLE = "candles"
 KEY = ("category", "symbol", "timeframe", "open_time")
@@ -31,6 +32,43 @@ _UNIQUE = """
     WHERE indrelid = to_regclass('candles') AND indisunique AND indpred IS NULL
     GROUP BY indexrelid
 """
+
+# Each by a jump in the index from one to the next: a table of 300 million rows has few of them.
+CATEGORIES = """
+    WITH RECURSIVE found AS (
+        (SELECT category FROM candles ORDER BY category LIMIT 1)
+        UNION ALL
+        SELECT (SELECT category FROM candles WHERE category > found.category ORDER BY category LIMIT 1)
+        FROM found WHERE found.category IS NOT NULL
+    ) SELECT category FROM found WHERE category IS NOT NULL
+"""
+SERIES = """
+    WITH RECURSIVE found AS (
+        (SELECT category, symbol, timeframe FROM candles WHERE category = %s ORDER BY 1, 2, 3 LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM found, LATERAL (
+            SELECT category, symbol, timeframe FROM candles
+            WHERE category = found.category AND (symbol, timeframe) > (found.symbol, found.timeframe)
+            ORDER BY 1, 2, 3 LIMIT 1
+        ) next
+    ) SELECT symbol, timeframe FROM found
+"""
+
+
+def rows_query(category: str, symbol: str, timeframe: str, span: tuple[int, int]) -> "Composed":
+    """A COPY of the rows of a series that open in a span, in the columns of a candle file; the times have no text."""
+    from psycopg.sql import SQL, Literal
+
+    return SQL("""
+        COPY (
+            SELECT (extract(epoch FROM open_time) * 1000)::bigint, '-', open, high, low, close, volume, turnover
+            FROM candles
+            WHERE category = {} AND symbol = {} AND timeframe = {}
+                AND open_time >= 'epoch'::timestamptz + {} * interval '1 ms'
+                AND open_time < 'epoch'::timestamptz + {} * interval '1 ms'
+            ORDER BY open_time
+        ) TO STDOUT (FORMAT csv)
+    """).format(*map(Literal, (category, symbol, timeframe, *span)))
 
 
 def has_table(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> bool:

@@ -1,35 +1,25 @@
-"""The series of a directory by its file names, and messages for what is absent."""
+"""The series of a place by their names, and messages for what is absent."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import attrs
 
 from collector.core.candle import Series, timeframe
 from collector.errors import NoSuchSeries
-from collector.machine.disk import Disk
+from collector.feeder.source import Source
 
 _SHOWN = 20
 
 
 @attrs.frozen
 class Catalogue:
-    """The candle files of a directory, listed anew each time: a collector may be adding some."""
+    """The series of a place, listed anew each time: a collector may be adding some."""
 
-    _disk: Disk
-    directory: Path
-
-    def path(self, series: Series) -> Path:
-        return self.directory / series.file_name
+    source: Source
 
     def stored(self) -> Iterator[Series]:
-        """Every series that has a file; empty for an unreadable directory."""
-        names: Sequence[str] = ()
-        with suppress(PermissionError, FileNotFoundError, NotADirectoryError):
-            names = self._disk.names(self.directory)
-        named = map(Series.of_file, names)
-        return (series for series in named if series)
+        """Every series that is there; empty for an unreadable directory."""
+        return self.source.stored()
 
     def symbols(self) -> list[str]:
         return sorted({series.symbol for series in self.stored()})
@@ -59,9 +49,10 @@ class Catalogue:
     def has(self, symbol: str, name: str) -> bool:
         """Whether there is a file of that name; False for an invalid one."""
         try:
-            return self.path(Series(symbol, timeframe(str(name)))).exists()
+            series = Series(symbol, timeframe(str(name)))
         except (ValueError, TypeError):
             return False
+        return self.source.has(series)
 
     def absent(self, series: Series) -> NoSuchSeries:
         """What to say of a series that has no file."""
@@ -70,8 +61,8 @@ class Catalogue:
     def _what_there_is(self, symbol: str) -> str:
         timeframes, symbols = self.timeframes(symbol), self.symbols()
         if timeframes:
-            return f"{self.directory} has {symbol} in the timeframes {_listed(timeframes)}"
-        return f"{self.directory} has {_listed(symbols) if symbols else 'no candle files'}"
+            return f"{self.source.place} has {symbol} in the timeframes {_listed(timeframes)}"
+        return f"{self.source.place} has {_listed(symbols) if symbols else 'no candle files'}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ A number counts as known from its candle's close on: see `closed_only` and `alig
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import attrs
 import psutil
@@ -17,22 +17,20 @@ from collector.feeder.catalogue import Catalogue
 from collector.feeder.loaded_series import Candle
 from collector.feeder.loader import Loader
 from collector.feeder.lru_cache import Limit, LruCache, Memory
+from collector.feeder.places import open_source
 from collector.feeder.tables import Names, Tables, each_of, span_of
 from collector.feeder.timestamps import Moment, to_epoch_ms
 from collector.machine.disk import THIS_DISK, Disk
 
-if TYPE_CHECKING:
-    pass
-
 
 @attrs.frozen
 class Metadata:
-    """A loaded series: first and last open time, rows, file, bytes in memory, gaps."""
+    """A loaded series: first and last open time, rows, file or other place, bytes in memory, gaps."""
 
     first_ms: int | None
     last_ms: int | None
     rows: int
-    path: Path
+    path: Path | str
     bytes: int
     gaps: Spans
 
@@ -48,11 +46,13 @@ class DataFeeder(Tables):
     spans that `load_data` was told here.
 
     Args:
-        data_dir: where the CSV files are.
+        data_dir: where the candles are: the CSV files of a collector, a directory of Parquet that was exported from
+            them, `s3://bucket/prefix` or `postgresql://host/database`.
         memory_limit_percent: the share of the machine's memory that may be in use, others' included.
         memory_limit_bytes: how much the feeder may hold besides. What was not used for longest gives way.
         closed_only: whether look-ups give only candles that had closed at the moment asked about. A backtest wants
             that: the numbers of an open candle are those it had in the end, and to know them is to look ahead.
+        category: whose candles are meant, where a database holds several categories.
         memory: tells the machine's memory.
         disk: opens and reads the files.
 
@@ -69,13 +69,24 @@ class DataFeeder(Tables):
         *,
         memory_limit_bytes: int | None = None,
         closed_only: bool = False,
+        category: str | None = None,
         memory: Callable[[], Memory] = psutil.virtual_memory,
         disk: Disk = THIS_DISK,
     ) -> None:
-        self._catalogue = Catalogue(disk, Path(data_dir).expanduser())
+        self._catalogue = Catalogue(open_source(data_dir, category, disk))
         self._closed_only = closed_only
         self._cache = LruCache(Limit(memory_limit_percent, memory_limit_bytes, memory))
-        super().__init__(Loader(disk, self._catalogue, self._cache))
+        super().__init__(Loader(self._catalogue, self._cache))
+
+    def close(self) -> None:
+        """Closes the connection to a database; a feeder that is asked for more opens it again."""
+        self._catalogue.source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __getstate__(self) -> dict[str, object]:
         """All but the candles in memory, which are views that cannot be handed on."""
@@ -147,7 +158,7 @@ class DataFeeder(Tables):
         loaded = self._loader.get(symbol, timeframe)
         blocks = loaded.snapshot.blocks
         first_ms, last_ms = (blocks[0].times[0], blocks[-1].times[-1]) if blocks else (None, None)
-        path = self._catalogue.path(loaded.series)
+        path = self._catalogue.source.where(loaded.series)
         return Metadata(first_ms, last_ms, len(loaded.snapshot), path, loaded.snapshot.bytes, loaded.gaps)
 
     @property

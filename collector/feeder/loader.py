@@ -1,6 +1,6 @@
-"""The series of a data directory in memory, each loaded when it is first asked for.
+"""The series of a place in memory, each loaded when it is first asked for.
 
-A look-up for what is not stored costs a look at one file from the second time on, since scripts look up in loops. Why a
+A look-up for what is not stored costs a look at one name from the second time on, since scripts look up in loops. Why a
 series is absent is said once, in a `DataWarning`, and again only after it was there.
 """
 
@@ -11,16 +11,13 @@ from collector.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadab
 from collector.feeder.catalogue import Catalogue
 from collector.feeder.loaded_series import LoadedSeries
 from collector.feeder.lru_cache import LruCache
-from collector.feeder.reader import read_snapshot, read_span
 from collector.feeder.warn import warn
-from collector.machine.disk import Disk
 
 
 @attrs.define
 class Loader:
     """Loads series into a cache, whole or in the spans that were chosen."""
 
-    _disk: Disk
     _catalogue: Catalogue
     _cache: LruCache
     _spans: dict[Series, tuple[int, int] | None] = attrs.field(factory=dict)
@@ -69,11 +66,10 @@ class Loader:
         return True
 
     def _load(self, series: Series) -> LoadedSeries:
-        """A series as it is in its file now."""
-        path, span, known = self._catalogue.path(series), self._spans.get(series), self._cache.get(series)
-        before = known.snapshot if known else None
+        """A series as it is now."""
+        span, known = self._spans.get(series), self._cache.get(series)
         try:
-            rows = read_span(self._disk, path, *span) if span else read_snapshot(self._disk, path, before)
+            rows = self._catalogue.source.read(series, span, known.snapshot if known else None)
         except (FileNotFoundError, NotReadable) as error:
             self._cache.drop(series)
             raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None

@@ -4,16 +4,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import polars as pl
 
 from collector.core.candle import Series
 from collector.errors import NotReadable
-from collector.feeder.alignment import SHAPE
+from collector.feeder.alignment import MOMENT, NUMBERS
 from collector.feeder.dataset import Footer, file_name, folder_of, month_of_file, parse_footer, series_of_folder
 from collector.machine.disk import Disk
+
+TYPES: dict[str, pl.DataType] = dict.fromkeys(("open_time", "close_time"), MOMENT) | dict.fromkeys(
+    NUMBERS, pl.Float64()
+)
 
 
 class Partitions(Protocol):
@@ -96,13 +100,23 @@ class LocalPartitions:
         return ()
 
 
-def as_candles(place: object, content: BytesIO) -> pl.DataFrame:
-    """The candles in the bytes of a partition.
+class ForeignPartition(NotReadable):
+    """A Parquet file with other columns than those of candles."""
+
+
+def as_candles(place: object, content: BytesIO | str, options: dict[str, Any] | None = None) -> pl.DataFrame:
+    """The candles of a partition, from its bytes or its address.
 
     Raises:
-        NotReadable: they are damaged, or hold something else.
+        FileNotFoundError, OSError: as the object store does.
+        NotReadable: it is damaged.
+        ForeignPartition: it has other columns.
     """
     try:
-        return pl.read_parquet(content, hive_partitioning=False).select(SHAPE)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # of a flipped bit it panics
-        raise NotReadable(f"{place} is not a partition of candles ({str(error).splitlines()[0]})") from error
+        table = pl.read_parquet(content, hive_partitioning=False, storage_options=options)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # of a flipped bit it panics
+        why = (str(error).splitlines() or ["damaged"])[0]
+        raise NotReadable(f"{place} is not a partition of candles ({why})") from error
+    if dict(table.schema) != TYPES:
+        raise ForeignPartition(f"{place} is not a partition of candles (it has other columns)")
+    return table

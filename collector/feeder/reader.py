@@ -77,9 +77,9 @@ def read_span(disk: Disk, path: Path, start_ms: int, end_ms: int) -> FileSnapsho
             copy = read_cache(lines)
             if copy and copy.extent.stamp.proves(lines.stamp):
                 return FileSnapshot(
-                    _blocks([to_dataframe(between(copy.blocks, start_ms, end_ms))])
+                    blocks_of([to_dataframe(between(copy.blocks, start_ms, end_ms))])
                 )  # in memory of their own
-        return FileSnapshot(_blocks(_Reading(lines, start, end)))
+        return FileSnapshot(blocks_of(_Reading(lines, start, end)))
 
 
 def _snapshots(lines: CsvReader, known: FileSnapshot | None) -> Iterator[FileSnapshot]:
@@ -102,7 +102,7 @@ def _continued(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
         return _read_whole(lines, old)
     recent = old.blocks[len(old.base.blocks) :]
     reading = _Reading(lines, old.extent.size, lines.size, old)
-    blocks = _blocks([to_dataframe(recent), *reading])
+    blocks = blocks_of([to_dataframe(recent), *reading])
     return FileSnapshot(old.base.blocks + blocks, old.base, reading.extent)
 
 
@@ -152,7 +152,7 @@ def _chained(old: FileSnapshot, reading: _Reading) -> Iterator[pl.DataFrame]:
     yield from reading
 
 
-def _blocks(frames: Iterable[pl.DataFrame]) -> tuple[Columns, ...]:
+def blocks_of(frames: Iterable[pl.DataFrame]) -> tuple[Columns, ...]:
     """The rows in memory."""
     return _parsed(to_streams(frames))
 

@@ -23,26 +23,12 @@ from collector.core.rows import HEADER
 from collector.errors import DataWarning, DoesNotFit, NoSuchSeries, NotReadable
 from collector.feeder.lru_cache import LruCache
 from collector.feeder.timestamps import Moment
-from tests.support.candles import T0, content, joined, row, span
+from tests.feeder.conftest import Over
+from tests.support.candles import T0, span
+from tests.support.exports import store
 
 HOUR_MS = 60 * MINUTE_MS
 ROW = 56  # bytes in memory
-
-
-def store(directory: Path, name: str, places: Iterable[int]) -> Path:
-    """A file of candles counted from T0; candle n has the price 37000 + n."""
-    path = directory / f"{name}.csv"
-    frame = TIMEFRAMES[name.rpartition("_")[2]]
-    path.write_bytes(content(joined(row(place, frame=frame) for place in places)))
-    return path
-
-
-@pytest.fixture
-def feeder(tmp_path: Path) -> DataFeeder:
-    """A day of hours of BTCUSDT without the third to fifth, and its first two hours of minutes."""
-    store(tmp_path, "BTCUSDT_60", [0, 1, *range(5, 24)])
-    store(tmp_path, "BTCUSDT_1", range(120))
-    return DataFeeder(tmp_path)
 
 
 def test_a_directory_may_be_below_home_as_in_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,9 +210,9 @@ def test_a_file_whose_times_are_in_another_unit_is_named(tmp_path: Path, divisor
             feeder.get_data_at_timestamp("BTCUSDT", "1", T0)
 
 
-def test_1440_is_another_name_of_d(tmp_path: Path) -> None:
+def test_1440_is_another_name_of_d(tmp_path: Path, over: Over) -> None:
     store(tmp_path, "BTCUSDT_D", range(3))
-    feeder = DataFeeder(tmp_path)
+    feeder = over(tmp_path)
     assert feeder.load_data(["BTCUSDT"], ["1440"])
     assert feeder.get_data_at_timestamp("BTCUSDT", "1440", T0) == feeder.get_data_at_timestamp("BTCUSDT", "D", T0)
     assert feeder.get_multi_timeframe_data("BTCUSDT", ["1440"], T0) == {
@@ -272,20 +258,22 @@ def test_what_is_asked_for_and_not_loaded_is_loaded_then(feeder: DataFeeder) -> 
     ],
 )
 def test_a_span_is_what_opens_from_its_start_and_before_its_end(
-    tmp_path: Path, start: Moment | None, end: Moment | None, rows: Iterable[int]
+    tmp_path: Path, over: Over, start: Moment | None, end: Moment | None, rows: Iterable[int]
 ) -> None:
     store(tmp_path, "BTCUSDT_60", range(48))
-    feeder = DataFeeder(tmp_path)
+    feeder = over(tmp_path)
     assert feeder.load_data(["BTCUSDT"], ["60"], start_date=start, end_date=end) is True
     closes = [37000.0 + each for each in rows]
     assert feeder.frame("BTCUSDT", "60")["close"].to_list() == closes
-    assert DataFeeder(tmp_path).frame("BTCUSDT", "60", start=start, end=end)["close"].to_list() == closes
+    assert over(tmp_path).frame("BTCUSDT", "60", start=start, end=end)["close"].to_list() == closes
 
 
-def test_the_last_span_that_was_asked_for_counts_also_after_something_had_to_give_way(tmp_path: Path) -> None:
+def test_the_last_span_that_was_asked_for_counts_also_after_something_had_to_give_way(
+    tmp_path: Path, over: Over
+) -> None:
     for name in ("BTCUSDT_1", "ETHUSDT_1"):
         store(tmp_path, name, range(100))
-    feeder = DataFeeder(tmp_path, memory_limit_bytes=100 * ROW)
+    feeder = over(tmp_path, memory_limit_bytes=100 * ROW)
     assert feeder.load_data("BTCUSDT", "1", end_date=T0 + 9 * MINUTE_MS)
     assert feeder.metadata("BTCUSDT", "1").rows == 9
     assert feeder.load_data("ETHUSDT", "1")
@@ -473,9 +461,9 @@ def loaded(feeder: DataFeeder) -> list[str]:
     return sorted(series.symbol for series in shelf._loaded)
 
 
-def test_loading_more_than_fits_drops_what_was_not_used_for_longest(tmp_path: Path) -> None:
+def test_loading_more_than_fits_drops_what_was_not_used_for_longest(tmp_path: Path, over: Over) -> None:
     symbols = stored(tmp_path, 6)
-    feeder = DataFeeder(tmp_path, memory_limit_bytes=350 * ROW)
+    feeder = over(tmp_path, memory_limit_bytes=350 * ROW)
     for symbol in symbols:
         assert feeder.load_data(symbol, "1")
         feeder.get_data_at_timestamp("AUSDT", "1", T0)
@@ -483,9 +471,9 @@ def test_loading_more_than_fits_drops_what_was_not_used_for_longest(tmp_path: Pa
     assert loaded(feeder) == ["AUSDT", "EUSDT", "FUSDT"]
 
 
-def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path) -> None:
+def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path, over: Over) -> None:
     symbols = stored(tmp_path, 6)
-    feeder = DataFeeder(tmp_path, memory_limit_bytes=200 * ROW)
+    feeder = over(tmp_path, memory_limit_bytes=200 * ROW)
     assert feeder.load_data(symbols, ["1"])
     for symbol in symbols:
         assert feeder.get_data_at_timestamp(symbol, "1", T0 + MINUTE_MS)
@@ -494,10 +482,11 @@ def test_what_had_to_give_way_is_there_again_when_it_is_asked_for(tmp_path: Path
 
 def test_the_one_thing_that_does_not_fit_is_refused_and_nothing_gives_way_for_it(
     tmp_path: Path,
+    over: Over,
 ) -> None:
     (symbol,) = stored(tmp_path, 1)
     store(tmp_path, "LONGUSDT_1", range(400))
-    feeder = DataFeeder(tmp_path, memory_limit_bytes=350 * ROW)
+    feeder = over(tmp_path, memory_limit_bytes=350 * ROW)
     assert feeder.load_data(symbol, "1")
     with pytest.warns(
         DataWarning, match=re.escape("LONGUSDT_1 needs 0.0 MB of memory where 0.0 MB are allowed: load a shorter")
@@ -639,9 +628,9 @@ def test_a_panel_is_the_outer_join_of_its_symbols(
     assert feeder.panel(symbols, name, start=start, end=end).equals(joined.sort("open_time"))
 
 
-def test_a_panel_needs_room_for_one_series_at_a_time(tmp_path: Path) -> None:
+def test_a_panel_needs_room_for_one_series_at_a_time(tmp_path: Path, over: Over) -> None:
     symbols = stored(tmp_path, 6)
-    feeder = DataFeeder(tmp_path, memory_limit_bytes=100 * ROW)
+    feeder = over(tmp_path, memory_limit_bytes=100 * ROW)
     table = feeder.panel(symbols, "1")
     assert feeder.memory_bytes == 100 * ROW
     assert table.null_count().row(0) == (0,) * 7
@@ -697,10 +686,10 @@ def test_a_replay_brings_closed_candles_as_they_closed_the_coarser_first(tmp_pat
     assert candles[-1] == {"symbol": "ETHUSDT", "timeframe": "1", **last}
 
 
-def test_what_is_named_twice_is_there_once(tmp_path: Path) -> None:
+def test_what_is_named_twice_is_there_once(tmp_path: Path, over: Over) -> None:
     store(tmp_path, "BTCUSDT_D", range(3))
     store(tmp_path, "BTCUSDT_1", range(3))
-    feeder = DataFeeder(tmp_path, memory_limit_bytes=3 * ROW)  # each makes the other give way
+    feeder = over(tmp_path, memory_limit_bytes=3 * ROW)  # each makes the other give way
     assert len(list(feeder.replay("BTCUSDT", ["D", "1", "1440"]))) == 6
     once = feeder.aligned("BTCUSDT", "1", "D")
     assert feeder.aligned("BTCUSDT", "1", ["D", "1440", "D"]).equals(once)

@@ -38,11 +38,12 @@ def run(
     start: Moment | None = None,
     end: Moment | None = None,
     disk: Disk = THIS_DISK,
+    category: str = "linear",
 ) -> Sequence[Result]:
     """Exports every file of a directory, or plans or compares that; the results with a difference."""
     series = sorted(filter(None, (Series.of_file(path.name) for path in data_dir.iterdir())))
     source = Source(THIS_DISK, data_dir, series, span_ms(start, end))
-    with open_target(disk, to, "linear", writing=action == "write") as target:
+    with open_target(disk, to, category, writing=action == "write") as target:
         results = [result for _, result in source.run(target, getattr(target, action))]
     for result in results:
         assert isinstance(result, Result), result

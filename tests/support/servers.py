@@ -1,12 +1,19 @@
 """Servers for copies of candles, started for a test run and stopped at its end, on loopback and sockets alone."""
 
+import http.client
+import logging
+import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
+
+S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "us-east-1"}
 
 
 @contextmanager
@@ -31,3 +38,69 @@ def connected(address: str) -> Iterator[Any]:
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("SET TIME ZONE 'UTC'")
         yield connection
+
+
+@contextmanager
+def object_store() -> Iterator[str]:
+    """An S3 server on loopback; gives its address."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def create_bucket(server: str, name: str) -> None:
+    urllib.request.urlopen(urllib.request.Request(f"{server}/{name}", method="PUT")).close()
+
+
+@contextmanager
+def troubled(server: str, answers: Iterator[int | float]) -> Iterator[str]:
+    """A way to a server on which each request meets the next trouble: a status, a pause in seconds, or 0 for none."""
+    host, _, port = server.removeprefix("http://").partition(":")
+
+    class Way(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body, trouble = self.rfile.read(int(self.headers.get("Content-Length", 0))), next(answers, 0)
+            if trouble >= 400:
+                self.answer(int(trouble), {}, b"<Error><Code>Trouble</Code><Message>of a test</Message></Error>")
+                return
+            over.wait(trouble)
+            connection = http.client.HTTPConnection(host, int(port))
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            self.answer(answer.status, dict(answer.getheaders()), content)
+
+        do_GET = do_PUT = do_HEAD = do_POST = handle_any  # noqa: N815
+
+        def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            with suppress(OSError):  # whoever asked has given up
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server"):
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    over = Event()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Way) as way:
+        way.daemon_threads = True
+        thread = Thread(target=way.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{way.server_port}"
+        finally:
+            over.set()
+            way.shutdown()
+            thread.join()
