@@ -17,6 +17,7 @@ from collector.core.text import counted, duration_text
 from collector.monitoring.health import HEALTHY, Health
 from collector.monitoring.lag import MissingCount
 
+TITLES = DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY = "degraded", "healthy again", "rate ban", "gaps that stay"
 GAPS_AGAIN_S = 3600.0  # between two alerts about gaps
 _BAN = "ban"
 _GAPS_FOLLOW_FROM = {_BAN, "unserved", "silence", "stuck", "disk", "disk refuses", "disk unresponsive"}
@@ -88,10 +89,10 @@ class AlertPolicy:
         if health.kinds != before.kinds:
             self._told = health
         if before.problems and not health.problems:
-            return [("healthy again", f"it was degraded for {duration_text(sight.now_s - self._degraded_s)}")]
+            return [(HEALTHY_AGAIN, f"it was degraded for {duration_text(sight.now_s - self._degraded_s)}")]
         if not set(health.kinds) - set(before.kinds):
             return []
-        title = "rate ban" if health.kinds == (_BAN,) else "degraded"
+        title = RATE_BAN if health.kinds == (_BAN,) else DEGRADED
         return [(title, "; ".join(health.reasons))]
 
     def _of_bans(self, sight: Sight) -> list[tuple[str, str]]:
@@ -99,7 +100,7 @@ class AlertPolicy:
         new, self._bans = sight.bans - self._bans, sight.bans
         if new <= 0 or _BAN in sight.health.kinds:
             return []
-        return [("rate ban", f"the exchange has banned this address {counted(new, 'time')}, and the ban has passed")]
+        return [(RATE_BAN, f"the exchange has banned this address {counted(new, 'time')}, and the ban has passed")]
 
     def _of_gaps(self, sight: Sight, gaps: GapCounts) -> list[tuple[str, str]]:
         lacking, told = gaps.lacking.candles, gaps.lacking.candles if self._lacking is None else self._lacking
@@ -117,4 +118,4 @@ class AlertPolicy:
         if not sentences:
             return []
         self._lacking, self._told_failing, self._told_gaps_s = lacking, gaps.failing.candles > 0, sight.now_s
-        return [("gaps that stay", f"{'; '.join(sentences)}; `collector gaps` lists them")]
+        return [(GAPS_THAT_STAY, f"{'; '.join(sentences)}; `collector gaps` lists them")]

@@ -5,7 +5,7 @@ import argparse
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
-    from tests.bench import check, feeder, files, growth, history, rate, simulation, stream
+    from tests.bench import check, feeder, files, growth, history, rate, simulation, sizes, stream
 
     benchmarks = {
         "history": history.run,
@@ -16,6 +16,7 @@ def main() -> None:
         "stream": stream.run,
         "feeder": feeder.run,
         "simulation": simulation.run,
+        "sizes": sizes.run,
     }
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("what", nargs="?", default="all", choices=[*benchmarks, "all"])
