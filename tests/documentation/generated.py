@@ -209,7 +209,7 @@ def _signature(thing: Any) -> str:
     ]
     while kept and kept[-1].kind is inspect.Parameter.VAR_KEYWORD and len(kept) == 1:
         kept.pop()
-    return str(inspect.Signature(kept))
+    return str(inspect.Signature(kept)).replace("=NOTHING", "=…")
 
 
 def _example(type_: Any) -> Any:
