@@ -100,6 +100,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "storage.inspection": "names the type of what is mapped",
         "logs.file": "the log's own file",
         "storage.data_directory": "only looks whether a directory may be read",
+        "page.assets": "lists the package's own files",
         "sandbox.market.replay": "the exchange's side: files of the user's that it serves",
         "settings.sources": "the user's own file",
     },

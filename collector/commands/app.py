@@ -26,6 +26,7 @@ from collector.commands.repair import repair
 from collector.commands.run import fetch, run
 from collector.commands.status import status
 from collector.commands.symbols import symbols
+from collector.commands.view import view
 from collector.errors import CollectorError, SettingsError, cause_of
 from collector.monitoring.status import collector_version
 from collector.sandbox.command import sandbox
@@ -50,7 +51,7 @@ Examples:
 # By the group in which the help shows them.
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Collect": {"run": run, "fetch": fetch, "repair": repair},
-    "Inspect": {"list": list_stored, "check": check, "gaps": gaps, "status": status, "symbols": symbols},
+    "Inspect": {"list": list_stored, "check": check, "gaps": gaps, "status": status, "symbols": symbols, "view": view},
     "Use": {"export": export, "demo": demo, "sandbox": sandbox},
     "Operate": {"clean": clean, "systemd-unit": systemd_unit},
 }

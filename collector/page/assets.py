@@ -2,6 +2,9 @@
 
 import pkgutil
 from functools import cache
+from importlib.resources import files as package_files
+
+from collector.page.pages import Page
 
 TYPES = {
     "css": "text/css; charset=utf-8",
@@ -24,3 +27,15 @@ def asset(name: str) -> bytes:
     if found is None:
         raise FileNotFoundError(name)
     return found
+
+
+@cache
+def files() -> tuple[str, ...]:
+    """The names of all files."""
+    found = package_files("collector.page").joinpath("static")
+    return tuple(sorted(each.name for each in found.iterdir() if each.name.rpartition(".")[2] in TYPES))
+
+
+def page_of(name: str) -> Page:
+    """A file as it is served."""
+    return Page(asset(name), TYPES[name.rpartition(".")[2]])

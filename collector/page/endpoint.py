@@ -7,6 +7,7 @@ warning and retried every minute.
 """
 
 import os
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ from collector.monitoring.announcement import announcing
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.status import Reporter
 from collector.page.access import Access, token_in
+from collector.page.now import Now
+from collector.page.pages import Page
+from collector.page.source import Source
 from collector.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,32 +33,64 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
+_LOOPBACK = "127.0.0.1"
 _RETRY_S = 60.0  # between attempts to bind the port or the socket
 _SOCKET_CHECK_S = 5.0  # users may delete `.collector/` with the socket in it
 
 
 async def serve_status(
-    settings: Settings, reporter: Reporter, machine: Machine, *, port: bool = True, socket: bool = True
+    settings: Settings,
+    reporter: Reporter,
+    machine: Machine,
+    source: Source | None = None,
+    *,
+    port: bool = True,
+    socket: bool = True,
 ) -> None:
     """Serves the socket and the TCP port until cancelled.
 
     Args:
+        source: what the page shows; without one, there is no page.
         port: serve at the TCP port too, if the settings have one.
         socket: serve at the Unix socket, which only the owner of the data directory can open.
     """
     # Imported here: they take a third of a second, and most commands serve nothing.
     from collector.page.guard import Guard
     from collector.page.pages import pages_of
+    from collector.page.routes import page_routes
     from collector.page.server import HttpServer
     from collector.page.site import build_site
 
-    site = build_site(pages_of(reporter))
+    now = Now(reporter)
+    site = build_site(pages_of(reporter), page_routes(source, now, machine) if source else ())
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(now.follow)
         if socket:
             nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(Guard(site), machine.network), machine)
         if port and settings.listen:
             guard = Guard(site, settings.listen_names, access_at(settings.listen))
             nursery.start_soon(_serve_port, settings, HttpServer(guard, machine.network), reporter, machine)
+
+
+async def serve_stored(source: Source, machine: Machine, port: int, said: Callable[[str], None]) -> None:
+    """Serves the page over stored files on this machine until cancelled; 0 takes any port that is free.
+
+    Args:
+        said: is told the address.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    from collector.page.guard import Guard
+    from collector.page.routes import page_routes
+    from collector.page.server import HttpServer
+    from collector.page.site import build_site
+
+    pages = {"/healthz": lambda: Page(b"healthy, nobody collects\n")}
+    site = build_site(pages, page_routes(source, Now(), machine))
+    listeners = await machine.network.listen(_LOOPBACK, port)
+    said(_url(_LOOPBACK, machine.network.address_of(listeners[0])[1]))
+    await HttpServer(Guard(site), machine.network).answer(listeners)
 
 
 def access_at(listen: str) -> Access:

@@ -12,7 +12,7 @@ from collector.page.pages import Page, Pages
 
 def build_site(pages: Pages, more: Sequence[BaseRoute] = ()) -> ASGIApp:
     """An application that shows these pages, and what further routes lead to."""
-    routes = [*(Route(path, _Shown(show)) for path, show in pages.items()), *more]
+    routes = [*(Route(path, Shown(show)) for path, show in pages.items()), *more]
     paths = ", ".join(route.path for route in routes if isinstance(route, Route) and "{" not in route.path)
 
     async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -22,7 +22,7 @@ def build_site(pages: Pages, more: Sequence[BaseRoute] = ()) -> ASGIApp:
 
 
 @attrs.frozen
-class _Shown:
+class Shown:
     """A page as an application of its own."""
 
     _show: Callable[[], Page]

@@ -59,7 +59,14 @@ from collector.pipeline.job import Job, ServeOptions, Watch
 from collector.pipeline.maintenance import Announcements
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.startup import choose_symbols, despite_disk, open_data_directory, refuse_unusable, repair_files
-from collector.pipeline.stations import Shared, Stations, build_collection, build_stations, streamed_series
+from collector.pipeline.stations import (
+    Shared,
+    Stations,
+    build_collection,
+    build_stations,
+    page_source,
+    streamed_series,
+)
 from collector.pipeline.symbols import Symbols
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
@@ -167,7 +174,8 @@ class _Service:
         nursery.start_soon(stations.notifier.run)
         nursery.start_soon(_flush_suppressed)
         nursery.start_soon(stations.monitor.watch)
-        nursery.start_soon(partial(serve_status, settings, stations.reporter, options.machine, port=options.status))
+        serve = partial(serve_status, settings, stations.reporter, options.machine, page_source(self.job, self.shared))
+        nursery.start_soon(partial(serve, port=options.status))
         if options.watch:
             nursery.start_soon(options.watch, self.shared.counters, self.shared.owned.coverage, self.shared.rest.state)
 

@@ -22,6 +22,7 @@ from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.status import Reporter
 from collector.monitoring.watchdog import SystemdNotifier
+from collector.page.source import LiveSource
 from collector.pipeline.collection import Collection, series_of
 from collector.pipeline.history import History
 from collector.pipeline.job import Job
@@ -131,6 +132,13 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
         _listings(job, shared, symbols),
         job.options.allow_trim,
     )
+
+
+def page_source(job: Job, shared: Shared) -> LiveSource:
+    """Builds what the page reads."""
+    owned, clock = shared.owned, shared.clock
+    directory, machine = job.settings.data_dir, job.machine
+    return LiveSource(directory, owned.coverage, shared.tracked, owned.checkpoints, lambda: clock.now_ms, machine)
 
 
 def streamed_series(job: Job, shared: Shared, symbols: Symbols) -> list[Series]:

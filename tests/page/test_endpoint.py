@@ -58,7 +58,7 @@ async def warnings(tmp_path: Path, network: _Refusing, caplog: pytest.LogCapture
     )
     reporter = Reporter(Collecting(settings).monitor, lambda: True, "a run")
     with trio.move_on_after(HOUR_S):
-        await serve_status(settings, reporter, machine, **which)
+        await serve_status(settings, reporter, machine, None, **which)
     assert network.tries > 10
     return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
 

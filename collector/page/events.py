@@ -1,0 +1,159 @@
+"""Server-sent events: how the collector is, candles that have closed, and the one in progress.
+
+Each reader has a task that looks at what is new and sends it, one event after the other; nothing is queued. One that
+reads slowly is told less often, and then all at once; one that does not read is cut off by its connection. Collecting
+knows nothing of readers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from math import inf
+
+import attrs
+import msgspec
+import trio
+from starlette.types import Receive, Scope, Send
+
+from collector.core.candle import Series, Timeframe
+from collector.errors import CollectorError
+from collector.feeder.columns import to_dataframe
+from collector.feeder.reader import read_span
+from collector.machine import Machine
+from collector.page.candles import LATEST_MS
+from collector.page.now import Now
+from collector.page.source import Known, Source
+
+_LOOK_S = 0.5
+_STATUS_S = 2.0
+_SILENT_S = 15.0  # a comment is sent then: proxies end connections that say nothing
+_RETRY_MS = 2000  # after which a browser connects again
+_MOST_SERIES = 200  # whose candles are read at a time
+_MOST_CANDLES = 500  # of a series at a time: who has missed more loads them
+_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"x-accel-buffering", b"no")]
+
+Row = tuple[float, ...]
+
+
+@attrs.frozen
+class Selection:
+    """Whose candles are told: of a symbol, of a timeframe, of both, or of all."""
+
+    symbol: str | None = None
+    timeframe: Timeframe | None = None
+
+    @property
+    def series(self) -> Series | None:
+        """The one series, if it is one."""
+        return Series(self.symbol, self.timeframe) if self.symbol and self.timeframe else None
+
+
+@attrs.define(eq=False)
+class EventStream:
+    """The response to one reader, until it leaves."""
+
+    _source: Source
+    _now: Now
+    _machine: Machine
+    _selection: Selection
+    _waits: Callable[[float], AbstractContextManager[None]]
+    _readers: trio.CapacityLimiter
+    _told_ms: dict[Series, int] = attrs.field(factory=dict)  # up to where each series has been told
+    _status_s: float = -inf
+    _state: object = None
+    _forming: Row | None = None
+    _sent_s: float = -inf
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._waits(inf):
+            await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS]})
+            if scope["method"] != "HEAD":
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+                    await self._tell(partial(_send, send))
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _tell(self, say: Callable[[bytes], object]) -> None:
+        text = b"retry: %d\n\n" % _RETRY_MS
+        await self._begin()
+        while True:
+            text += b"".join([*self._status(), *await self._candles(), *self._in_progress()])
+            if not text and trio.current_time() - self._sent_s >= _SILENT_S:
+                text = b":\n\n"
+            if text:
+                await say(text)  # type: ignore[misc]
+                self._sent_s = trio.current_time()
+            text = b""
+            await trio.sleep(_LOOK_S)
+
+    async def _known(self) -> list[tuple[Series, Known]]:
+        return await self._source.known(self._selection.symbol, self._selection.timeframe)
+
+    async def _begin(self) -> None:
+        self._told_ms = {series: _end_ms(known) for series, known in await self._known()}
+
+    def _status(self) -> Iterator[bytes]:
+        report = self._now.report()
+        state = report and (report.state, report.reasons, report.doing)
+        now_s = trio.current_time()
+        if state != self._state or now_s - self._status_s >= _STATUS_S:
+            self._state, self._status_s = state, now_s
+            yield _event("status", self._now.status())
+
+    async def _candles(self) -> list[bytes]:
+        """The candles that have closed since the last look."""
+        changed: list[tuple[Series, int]] = []
+        for series, known in await self._known():
+            told_ms = self._told_ms.setdefault(series, 0)
+            if _end_ms(known) > told_ms:
+                changed.append((series, told_ms))
+        if not changed:
+            return []
+        read = partial(self._read, changed[:_MOST_SERIES])
+        return await self._machine.threads.run(read, self._readers)
+
+    def _read(self, changed: list[tuple[Series, int]]) -> list[bytes]:
+        said = []
+        for series, told_ms in changed:
+            path = self._source.directory / series.file_name
+            try:
+                found = to_dataframe(read_span(self._machine.disk, path, told_ms, LATEST_MS).blocks)
+            except (FileNotFoundError, CollectorError):  # it is gone, or is none; the page tells of it otherwise
+                found = to_dataframe(())
+            for row in found.tail(_MOST_CANDLES).iter_rows():
+                said.append(_event("candle", _candle(series, row)))
+                self._told_ms[series] = series.timeframe.close(int(row[0]))
+        return said
+
+    def _in_progress(self) -> Iterator[bytes]:
+        if (series := self._selection.series) is None:
+            return
+        self._source.watch(series)
+        forming = self._source.forming(series)
+        if forming and forming != self._forming:
+            self._forming = forming
+            yield _event("forming", _candle(series, forming))
+
+
+def _end_ms(known: Known) -> int:
+    held = known.record.held
+    return held[-1].end_ms if held else 0
+
+
+def _candle(series: Series, row: Row) -> bytes:
+    return msgspec.json.encode({"symbol": series.symbol, "timeframe": series.timeframe.name, "candle": row})
+
+
+def _event(name: str, data: bytes) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+
+
+async def _send(send: Send, text: bytes) -> None:
+    await send({"type": "http.response.body", "body": text, "more_body": True})
+
+
+async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
+    """Ends an answer when its reader has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

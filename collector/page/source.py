@@ -1,0 +1,235 @@
+"""Where the page's data come from: a running collector's memory, or the ledger and the files alone."""
+
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import trio
+
+from collector.core.candle import Series, Timeframe
+from collector.core.coverage import CoverageIndex
+from collector.core.missing import Gap
+from collector.core.series_coverage import SeriesCoverage
+from collector.core.spans import NOTHING, Spans
+from collector.errors import StorageError
+from collector.integrity.gaps import held_in_file
+from collector.machine import Machine
+from collector.storage.data_directory import OWN
+from collector.storage.inspection import Checkpoint
+from collector.storage.ledger_file import FILE
+from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
+from collector.storage.stored import known_series
+
+_FRESH_S = 2.0  # what was looked at in this time is not looked at again
+_OTHERS_S = 30.0  # and files that the running collector leaves alone
+Stamp = tuple[int, int, int]
+
+
+@attrs.frozen
+class Known:
+    """What is known of one series: its coverage, and why its file cannot be used, if so."""
+
+    record: SeriesCoverage
+    problem: str = ""
+
+    @property
+    def missing(self) -> tuple[Gap, ...]:
+        """Every gap, by time."""
+        return self.record.missing(self.problem or "never fetched")
+
+
+class Source(Protocol):
+    """What the API asks."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def now_ms(self) -> int:
+        """The exchange's time, as far as it is known."""
+
+    @property
+    def delisted(self) -> Container[str]:
+        """The symbols that trade no more, as far as it is known."""
+
+    async def known(self, symbol: str | None = None, frame: Timeframe | None = None) -> list[tuple[Series, Known]]:
+        """Every series that is wanted or held, of a symbol, a timeframe, or all."""
+
+    async def one(self, series: Series) -> Known | None:
+        """What is known of a series; None for one that is neither wanted nor held."""
+
+    def forming(self, series: Series) -> tuple[float, ...] | None:
+        """The candle in progress, if it is known."""
+
+    def watch(self, series: Series) -> None:
+        """Has the candle in progress followed for some seconds."""
+
+
+@attrs.define(eq=False)
+class StoredSource:
+    """A data directory as it is on the disk, looked at again when somebody asks; of each file only if it changed."""
+
+    directory: Path
+    _category: str
+    _machine: Machine
+    _known: dict[Series, Known] = attrs.field(factory=dict)
+    _held: dict[Series, tuple[Stamp | None, Spans, str]] = attrs.field(factory=dict)
+    _saved: LedgerSnapshot | None = None
+    _saved_at: tuple[Stamp | None, ...] = ()
+    _looked_s: float | None = None
+    _looking: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def now_ms(self) -> int:
+        return self._machine.clock.now_ms()
+
+    @property
+    def delisted(self) -> Container[str]:
+        return ()
+
+    async def known(self, symbol: str | None = None, frame: Timeframe | None = None) -> list[tuple[Series, Known]]:
+        """The series, as of some seconds ago at most.
+
+        Raises:
+            StorageError, SettingsError: the directory or its ledger cannot be read.
+        """
+        return _chosen((await self._all()).items(), symbol, frame)
+
+    async def _all(self) -> dict[Series, Known]:
+        async with self._looking:
+            if self._looked_s is None or trio.current_time() - self._looked_s > _FRESH_S:
+                self._known = await self._machine.threads.run(self._look)
+                self._looked_s = trio.current_time()
+        return self._known
+
+    async def one(self, series: Series) -> Known | None:
+        return (await self._all()).get(series)
+
+    def forming(self, series: Series) -> tuple[float, ...] | None:
+        return None
+
+    def watch(self, series: Series) -> None:
+        """Nothing is in progress where nobody collects."""
+
+    def _look(self) -> dict[Series, Known]:
+        saved = self._read_ledger()
+        every = known_series(self._machine.disk, self.directory, saved.coverage) | set(saved.coverage.records)
+        found = {series: self._look_at(series, saved) for series in sorted(every)}
+        return {series: each for series, each in found.items() if each.record.is_known or each.problem}
+
+    def _read_ledger(self) -> LedgerSnapshot:
+        ledger = self.directory / OWN / FILE
+        stamps = _stamp(ledger), _stamp(ledger.with_name(f"{FILE}-wal"))
+        if self._saved is None or stamps != self._saved_at or stamps[0] is None:
+            self._saved = read_ledger(self.directory, self._category, disk=self._machine.disk)
+            self._saved_at = stamps
+            self._known.clear()
+        return self._saved
+
+    def _look_at(self, series: Series, saved: LedgerSnapshot) -> Known:
+        path = self.directory / series.file_name
+        stamp, before = _stamp(path), self._held.get(series)
+        if before and before[0] == stamp and (known := self._known.get(series)):
+            return known
+        held, problem = before[1:] if before and before[0] == stamp else self._read(path, series, saved)
+        self._held[series] = stamp, held, problem
+        saved.missing(series, held)
+        return Known(saved.coverage[series], problem)
+
+    def _read(self, path: Path, series: Series, saved: LedgerSnapshot) -> tuple[Spans, str]:
+        try:
+            return held_in_file(self._machine.disk, path, series, saved.checkpoints.get(series))
+        except StorageError as error:
+            return NOTHING, str(error)
+
+
+@attrs.define(eq=False)
+class LiveSource:
+    """A running collector's memory; and the files beside it that it does not collect, which it leaves alone.
+
+    Its sets are replaced and never changed, so what is handed out stays as it is.
+    """
+
+    directory: Path
+    _coverage: CoverageIndex
+    _tracked: Collection[Series]
+    _checkpoints: Mapping[Series, Checkpoint]
+    _exchange_ms: Callable[[], int]
+    _machine: Machine
+    _others: dict[Series, Known] = attrs.field(factory=dict)
+    _held: dict[Series, tuple[Stamp | None, Known]] = attrs.field(factory=dict)
+    _looked_s: float | None = None
+    _looking: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def now_ms(self) -> int:
+        return self._exchange_ms() or self._machine.clock.now_ms()
+
+    @property
+    def delisted(self) -> Container[str]:
+        return self._coverage.delisted
+
+    async def known(self, symbol: str | None = None, frame: Timeframe | None = None) -> list[tuple[Series, Known]]:
+        others = await self._look_at_others()
+        skipped, records = self._coverage.skipped, self._coverage.records
+        tracked = [each for each in self._tracked if symbol in (None, each.symbol) and frame in (None, each.timeframe)]
+        found = [(each, Known(records[each], skipped.get(each, ""))) for each in tracked if each in records]
+        return found + _chosen(others.items(), symbol, frame)
+
+    async def one(self, series: Series) -> Known | None:
+        if series in self._tracked:
+            record = self._coverage.records.get(series)
+            return Known(record, self._coverage.skipped.get(series, "")) if record else None
+        return (await self._look_at_others()).get(series)
+
+    def forming(self, series: Series) -> tuple[float, ...] | None:
+        return None
+
+    def watch(self, series: Series) -> None:
+        """Nothing is followed yet."""
+
+    async def _look_at_others(self) -> dict[Series, Known]:
+        """The files that are not collected, as of half a minute ago at most; none before it is known which are."""
+        async with self._looking:
+            due = self._looked_s is None or trio.current_time() - self._looked_s > _OTHERS_S
+            if due and len(self._tracked):
+                self._others = await self._machine.threads.run(self._look)
+                self._looked_s = trio.current_time()
+        return self._others
+
+    def _look(self) -> dict[Series, Known]:
+        names = map(Series.of_file, self._machine.disk.names(self.directory))
+        others = sorted(series for series in names if series and series not in self._tracked)
+        return {series: self._look_at(series) for series in others}
+
+    def _look_at(self, series: Series) -> Known:
+        path = self.directory / series.file_name
+        stamp, before = _stamp(path), self._held.get(series)
+        if before and before[0] == stamp:
+            return before[1]
+        try:
+            held, problem = held_in_file(self._machine.disk, path, series, self._checkpoints.get(series))
+        except StorageError as error:
+            held, problem = NOTHING, str(error)
+        record = deepcopy(self._coverage.records.get(series) or SeriesCoverage(series.timeframe))
+        record.hold(held)
+        known = Known(record, problem)
+        self._held[series] = stamp, known
+        return known
+
+
+def _chosen(
+    known: Iterable[tuple[Series, Known]], symbol: str | None, frame: Timeframe | None
+) -> list[tuple[Series, Known]]:
+    return [each for each in known if symbol in (None, each[0].symbol) and frame in (None, each[0].timeframe)]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """What changes whenever the bytes of a file do; None of an absent one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
