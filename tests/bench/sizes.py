@@ -22,6 +22,7 @@ from tests.bench.table import show
 
 _SYMBOLS = (2, 50, 200, 886)
 _TIMEFRAMES = ("1", "5", "15", "60", "120", "240")
+_CPU, _MESSAGES = "process_cpu_seconds_total", "collector_stream_messages_total"
 _MINUTES_OF_A_YEAR = 525_600
 _STREAMED_S = 120.0
 _PATIENCE_S = 600.0
@@ -32,9 +33,15 @@ def run(_pages: int, _rounds: int) -> None:
     """A good number: bytes and seconds that a small machine has."""
     show(
         "Sizes: six timeframes of a market, streamed for two minutes",
-        ["symbols", "series", "memory", "of one core"],
+        ["symbols", "series", "messages", "memory", "of one core"],
         [
-            (f"{each.symbols:,}", f"{each.series:,}", f"{each.memory_mb:.0f} MB", f"{each.cores:.1%}")
+            (
+                f"{each.symbols:,}",
+                f"{each.series:,}",
+                f"{each.messages_s:,.0f}/s",
+                f"{each.memory_mb:.0f} MB",
+                f"{each.cores:.1%}",
+            )
             for each in map(_streaming, _SYMBOLS)
         ],
         [],
@@ -57,6 +64,7 @@ class Taken:
 
     symbols: int
     series: int
+    messages_s: float
     memory_mb: float
     cores: float
 
@@ -67,11 +75,13 @@ def _streaming(symbols: int) -> Taken:
         command = [sys.executable, "-m", "collector", *words, "--timeframes", ",".join(_TIMEFRAMES), "--quiet"]
         with _running(command, Path(scratch)) as port:
             series = _when_up_to_date(port)
-            before, began_s = _metric(port, "process_cpu_seconds_total"), time.monotonic()
+            began_s, cpu_s = time.monotonic(), _metric(port, _CPU)
+            messages = _metric(port, _MESSAGES)
             time.sleep(_STREAMED_S)
-            used = _metric(port, "process_cpu_seconds_total") - before
-            cores = used / (time.monotonic() - began_s)
-            return Taken(symbols, series, _metric(port, "process_resident_memory_bytes") / 1e6, cores)
+            seconds, cpu_s = time.monotonic() - began_s, _metric(port, _CPU) - cpu_s
+            messages = _metric(port, _MESSAGES) - messages
+            memory_mb = _metric(port, "process_resident_memory_bytes") / 1e6
+            return Taken(symbols, series, messages / seconds, memory_mb, cpu_s / seconds)
 
 
 def _bytes_per_candle() -> dict[str, float]:
