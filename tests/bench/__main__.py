@@ -1,11 +1,13 @@
 """Measures the collector beside others; all of it takes about half an hour."""
 
 import argparse
+from pathlib import Path
 
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
     from tests.bench import check, feeder, files, growth, history, rate, simulation, sizes, stream
+    from tests.bench.table import compare, save_aims, show_verdicts
 
     benchmarks = {
         "history": history.run,
@@ -22,10 +24,18 @@ def main() -> None:
     parser.add_argument("what", nargs="?", default="all", choices=[*benchmarks, "all"])
     parser.add_argument("--pages", type=int, default=400, help="pages of 1000 candles to fetch at a time (400)")
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is repeated, in turn (5)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="what was reached, as JSON")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing: two saved files")
     options = parser.parse_args()
+    if options.compare:
+        compare(*options.compare)
+        return
     for name, run in benchmarks.items():
         if options.what in (name, "all"):
             run(options.pages, options.rounds)
+    show_verdicts()
+    if options.save:
+        save_aims(options.save)
 
 
 if __name__ == "__main__":

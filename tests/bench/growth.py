@@ -76,10 +76,14 @@ def run(_pages: int, rounds: int) -> None:
             f"what one series with {holes:,} gaps lacks, after an answer about one of them: {duration(changed_s)}",
             aim("the same a minute and a candle later, in ms", same_s * 1000, at_most=_STALL_AIM_MS),
             f"a look at {_MARKET:,} series that all lack something: {duration(look_s)}",
-            aim("the longest while in it without another task, in ms", stall_s * 1000, at_most=_STALL_AIM_MS),
+            aim("the longest while in a look without another task, in ms", stall_s * 1000, at_most=_STALL_AIM_MS),
             aim("that while : the look", stall_s / look_s, at_most=0.1),
             f"a candle of each of {_MARKET:,} series, taken in by the writer behind pages: {duration(written_s)}",
-            aim("the longest while in it without another task, in ms", written_stall_s * 1000, at_most=_STALL_AIM_MS),
+            aim(
+                "the longest while in writing without another task, in ms",
+                written_stall_s * 1000,
+                at_most=_STALL_AIM_MS,
+            ),
             aim("that while : all of them", written_stall_s / written_s, at_most=0.2),
         ],
     )

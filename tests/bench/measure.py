@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import TypeVar
 
 import attrs
 
 from tests.bench.offer import Offer
+from tests.bench.table import Median
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ def _limited(client: Callable[[There], Result], offer: There, limit_s: int) -> R
     return client(offer)
 
 
-def in_turn(cases: Mapping[str, Case], times: int) -> dict[str, float]:
+def in_turn(cases: Mapping[str, Case], times: int) -> dict[str, Median]:
     """The median time of each case in seconds; they take turns, so that what disturbs one disturbs all."""
     taken: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(times):
@@ -68,7 +68,7 @@ def in_turn(cases: Mapping[str, Case], times: int) -> dict[str, float]:
             began_s = time.perf_counter()
             work()
             taken[name].append(time.perf_counter() - began_s)
-    return {name: median(each) for name, each in taken.items()}
+    return {name: Median.of(each) for name, each in taken.items()}
 
 
 class Measure:

@@ -1,10 +1,15 @@
 """How results are shown: a table of medians, and beneath it what was aimed at and what came of it."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
 
+import attrs
 from rich.console import Console
 from rich.table import Table
 
+_NOISE = 0.1  # of a figure without a spread
 _CONSOLE = Console(width=120, highlight=False)
 
 
@@ -21,16 +26,106 @@ def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], gaps
     _CONSOLE.print()
 
 
-def aim(what: str, reached: float, *, at_most: float | None = None, at_least: float | None = None) -> str:
-    """A line that says what is good and whether it was reached."""
-    limit = f"at most {at_most:g}" if at_most is not None else f"at least {at_least:g}"
-    met = (at_most is None or reached <= at_most) and (at_least is None or reached >= at_least)
-    return f"{what}: {reached:.2f}, aim {limit}: {'met' if met else 'MISSED'}"
+@attrs.frozen
+class Aim:
+    """What is good, and what was reached: the median of the rounds, and the least and most of them."""
+
+    what: str
+    reached: float
+    least: float
+    most: float
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def met(self) -> bool:
+        above = self.at_most is not None and self.reached > self.at_most
+        return not above and (self.at_least is None or self.reached >= self.at_least)
+
+    @property
+    def limit(self) -> str:
+        return f"at most {self.at_most:g}" if self.at_most is not None else f"at least {self.at_least:g}"
+
+    @property
+    def figure(self) -> str:
+        spread = f" ({self.least:.2f} to {self.most:.2f})" if self.least < self.most else ""
+        return f"{self.reached:.2f}{spread}"
+
+    @property
+    def verdict(self) -> str:
+        return "met" if self.met else "MISSED"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.figure}, aim {self.limit}: {self.verdict}"
+
+
+_AIMS: list[Aim] = []  # in the order in which they were reached
+
+
+def aim(
+    what: str, reached: float | Sequence[float], *, at_most: float | None = None, at_least: float | None = None
+) -> str:
+    """A line that says what is good and whether it was reached; of several rounds the median counts."""
+    rounds = [reached] if isinstance(reached, float | int) else list(reached)
+    _AIMS.append(Aim(what, median(rounds), min(rounds), max(rounds), at_most, at_least))
+    return str(_AIMS[-1])
+
+
+def show_verdicts() -> None:
+    """Every aim of this process in one table."""
+    rows = [(each.what, each.figure, each.limit, each.verdict) for each in _AIMS]
+    missed = sum(not each.met for each in _AIMS)
+    show("Aims", ["", "reached", "aim", "verdict"], rows, [f"{len(rows) - missed} of {len(rows)} met"])
+
+
+def save_aims(path: Path) -> None:
+    """Every aim of this process as JSON, to be compared with another commit's."""
+    path.write_text(json.dumps([attrs.asdict(each) for each in _AIMS], indent=1) + "\n")
+
+
+def compare(before: Path, after: Path) -> None:
+    """Two commits' saved aims side by side: a change within both spreads, or a small one, is noise."""
+    old, new = _saved(before), _saved(after)
+    rows = [
+        (
+            what,
+            old[what].figure if what in old else "",
+            new[what].figure if what in new else "",
+            *(_change(old[what], new[what]) if what in old and what in new else ("", "")),
+        )
+        for what in [*old, *(new.keys() - old.keys())]
+    ]
+    show("Aims, compared", ["", before.stem, after.stem, "change", ""], rows, [])
+
+
+def _saved(path: Path) -> Mapping[str, Aim]:
+    return {each["what"]: Aim(**each) for each in json.loads(path.read_text())}
+
+
+def _change(old: Aim, new: Aim) -> tuple[str, str]:
+    share = new.reached / old.reached - 1 if old.reached else 0.0
+    change, overlap = f"{share:+.0%}", old.least <= new.most and new.least <= old.most
+    if old.met == new.met and (overlap or abs(share) < _NOISE):
+        return change, "noise"
+    better = (new.reached < old.reached) == (new.at_most is not None)
+    return change, "better" if better else "WORSE"
+
+
+class Median(float):
+    """The median of several rounds, that knows the least and the most of them."""
+
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, rounds: Sequence[float]) -> "Median":
+        result = cls(median(rounds))
+        result.least, result.most = min(rounds), max(rounds)
+        return result
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    for unit, length in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+    """A time in the unit that suits it; of a median, with its spread."""
+    unit, length = next((each for each in (("s", 1.0), ("ms", 1e-3)) if seconds >= each[1]), ("µs", 1e-6))
+    spread = f" ({seconds.least / length:.3g}-{seconds.most / length:.3g})" if isinstance(seconds, Median) else ""
+    return f"{seconds / length:.3g} {unit}{spread}"
