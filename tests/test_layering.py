@@ -58,7 +58,7 @@ PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", 
 PURE |= {"monitoring.alert_policy", "monitoring.alert_outbox", "monitoring.alert_message"}
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
-PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit"}
+PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit", "commands.display"}
 PURE_MAY_USE = {
     "attrs",
     "base64",

@@ -16,19 +16,21 @@ from rich.console import Console
 
 from collector.bybit.exchange_state import RestState
 from collector.commands.console import can_draw, say
-from collector.commands.progress import Display, log_progress
-from collector.commands.summary import summary_lines
+from collector.commands.progress import Display
+from collector.commands.story import Story
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.pacing import WINDOW_REQUESTS
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.core.text import agreeing, counted
 from collector.errors import SettingsError
-from collector.logs import ConsoleHandler, open_logs
+from collector.logs import ConsoleHandler, LogFile, open_logs
 from collector.machine import THIS_MACHINE
+from collector.pipeline.job import Display as LiveDisplay
 from collector.pipeline.outcome import Outcome
-from collector.pipeline.service import ServeOptions, Watch, serve
+from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Faults, Hole, Limits, Sandbox, open_sandbox
 from collector.settings.settings import Settings
 
@@ -38,6 +40,8 @@ _DAYS = 30
 _BAN_S = 3.0  # the exchange's is ten minutes
 _RATE = 20  # a minute takes three seconds
 _STREAMED = 8  # candles that are to come over the stream, before the cut and after it
+_BEFORE_CLOSE_MS = 8_000  # of the exchange's time: less than it takes to connect again
+_BAN = "ban"  # among the kinds of trouble
 _LONGEST_S = 40.0
 
 
@@ -70,16 +74,21 @@ def demo(
     directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
         raise SettingsError([f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"])
-    with open_logs(None, ConsoleHandler(console, quiet=can_draw(console))):
-        watch = Display(console).draw if can_draw(console) else log_progress
-        equal = trio.run(demonstrate, directory, seed, say, watch)
-    say(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
-    if not equal:
+    story = Story(say, sys.stderr.encoding)
+    unseen = ConsoleHandler(console)
+    unseen.setLevel("CRITICAL")  # the story tells what the log has
+    logs_dir = directory / "logs"
+    with open_logs(LogFile(logs_dir), unseen):
+        trio.run(demonstrate, directory, seed, story, Display(console).draw if can_draw(console) else None)
+    kept = story.end()
+    story.tell(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
+    story.tell(f"and the log of it all is {logs_dir}/collector.log")
+    if not kept:
         sys.exit(1)
 
 
-async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], watch: Watch | None) -> bool:
-    """Collect from a sandbox and describe it; return whether every file equals the exchange."""
+async def demonstrate(directory: Path, seed: int, story: Story, display: LiveDisplay | None) -> None:
+    """Collect from a sandbox, stop, start again, and compare every file; the story tells how it went."""
     now_ms = THIS_MACHINE.clock.now_ms()
     hole_ms = now_ms - 5 * DAY_MS
     holes = (Hole(_SYMBOLS[1], "1", hole_ms, hole_ms + 7 * MINUTE_MS),)
@@ -92,25 +101,41 @@ async def demonstrate(directory: Path, seed: int, say: Callable[[str], None], wa
         faults=_faults(holes),
     )
     async with box_of as box:
-        say(f"an exchange in a box serves {', '.join(_SYMBOLS)} at {box.url}; its clock runs {_RATE} times fast")
-        say(
-            "it misbehaves: one answer in six is an error, a lie or broken off, there will be a rate ban, a few candles"
+        story.tell(f"An exchange in a box serves {', '.join(_SYMBOLS)} at {box.url}, {_RATE} times as fast as in life.")
+        story.tell(
+            "It misbehaves on purpose: one answer in six is an error, a lie or broken off, there will be a rate ban, a "
+            "few candles do not exist, and the stream forgets some, confirms some twice, and is cut off."
         )
-        say("do not exist, and the stream forgets some, confirms some twice and is cut off in the middle")
-        say(f"collecting {_DAYS} days in the timeframes {', '.join(_TIMEFRAMES)}, then live, into {directory}")
         settings = _settings(box, directory)
-        director = _Director(box, say, watch)
-        ran = await serve(settings, once=False, options=ServeOptions(stop=director.stop, watch=director.direct))
-        ended = await serve(settings, once=True, options=ServeOptions(watch=watch))
-        compared = _compare_all(box, directory)
-        for line in summary_lines(ran):
-            say(line)
-        say(f"the next start brought {counted(ended.counters.rows, 'more candle')}, and read the stream's once again")
-        _report(say, compared, box)
+        director = _Director(box, story)
+        story.chapter(f"History: {_DAYS} days in the timeframes {', '.join(_TIMEFRAMES)}, into {directory}")
+        options = ServeOptions(stop=director.stop, watch=director.direct, display=display)
+        ran = await serve(settings, once=False, options=options)
+        story.chapter("Restart: the collector was stopped, and is started once more")
+        story.promise("what had been received was written before the end", kept=ran.stopped and ran.looked)
+        ended = await serve(settings, once=True, options=ServeOptions(display=display))
+        more = counted(ended.counters.rows, "candle")
+        text = f"it went on where it had stopped: {more} had closed meanwhile, and nothing is missing"
+        story.promise(text, kept=not ended.missing)
+        story.chapter("Proof: every file beside the exchange's truth")
+        _prove(story, box, directory, ended.series)
         if hidden := _hidden(ended, holes):
             missing = counted(hidden, "candle")
-            say(f"{missing} on record as missing: this exchange hides them on purpose, so nobody has them")
-    return len(compared) == ended.series and all(each.equal for each in compared)
+            text = f"{missing} on record as missing: this exchange hides them on purpose, so nobody has them"
+            story.promise(text, kept=True)
+
+
+def _prove(story: Story, box: Sandbox, directory: Path, series: int) -> None:
+    compared = _compare_all(box, directory)
+    for each in compared:
+        verdict = "equal to the exchange, byte for byte" if each.equal else "DIFFERENT FROM THE EXCHANGE"
+        rows = f"{each.rows:>8,} {agreeing(each.rows, 'row')}"
+        story.promise(f"{each.file:<22}{rows}  {verdict}", kept=each.equal)
+    if len(compared) != series:
+        story.promise(f"{counted(series, 'file')} are to be there, and {len(compared):,} are", kept=False)
+    busiest, allowed = counted(box.counts.most_in_5s, "request"), WINDOW_REQUESTS
+    text = f"{busiest} in the busiest 5 s, where the exchange allows {allowed}"
+    story.promise(text, kept=box.counts.most_in_5s <= allowed)
 
 
 @attrs.define(eq=False)
@@ -118,24 +143,47 @@ class _Director:
     """Waits for history and stream, cuts the connection, waits for recovery, and stops."""
 
     box: Sandbox
-    say: Callable[[str], None]
-    watch: Watch | None
+    story: Story
     stop: trio.Event = attrs.field(factory=trio.Event)
 
-    async def direct(self, counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
-        async with trio.open_nursery() as nursery:
-            if self.watch:
-                nursery.start_soon(self.watch, counters, coverage, rest)
-            with trio.move_on_after(_LONGEST_S):
-                await _until(lambda: counters.rows > 0 and coverage.idle)
-                self.say(f"history is complete: {counted(counters.rows, 'candle')}; streaming")
-                await _until(lambda: counters.confirmed >= _STREAMED)
-                self.say(f"{counted(counters.confirmed, 'candle')} came over the stream; now the connection is cut")
-                self.box.cut_connections()
-                enough = counters.confirmed + _STREAMED
-                await _until(lambda: counters.connects > 1 and counters.confirmed >= enough)
-                self.say("it has healed")
-            self.stop.set()
+    async def direct(self, counters: Counters, coverage: CoverageIndex, _: RestState) -> None:
+        began_s = trio.current_time()
+        with trio.move_on_after(_LONGEST_S) as limit:
+            await _until(lambda: counters.rows > 0 and coverage.idle)
+            self._tell_history(counters, trio.current_time() - began_s)
+            self.story.chapter("Live: the stream goes on where history ends")
+            await _until(lambda: counters.confirmed >= _STREAMED)
+            self.story.promise(f"{counted(counters.streamed, 'candle')} came over the stream", kept=True)
+            await self._cut(counters, coverage)
+        if limit.cancelled_caught:
+            self.story.promise(f"all of this within {_LONGEST_S:.0f} s", kept=False)
+        self.stop.set()
+
+    def _tell_history(self, counters: Counters, seconds: float) -> None:
+        troubles = {kind: count for kind, count in counters.troubles.items() if kind != _BAN}
+        met = ", ".join(f"{count:,} × {kind}" for kind, count in sorted(troubles.items()))
+        errors = counted(sum(troubles.values()), "error")
+        self.story.promise(f"{errors} healed by asking again: {met}", kept=not counters.failed)
+        banned = f"a rate ban waited out: {_BAN_S:.0f} s of silence, and requests went on"
+        self.story.promise(banned, kept=counters.bans > 0)
+        cost = f"{counted(counters.history, 'candle')}, {counted(counters.requests, 'request')}, {seconds:.0f} s"
+        self.story.promise(f"history complete: {cost}", kept=True)
+
+    async def _cut(self, counters: Counters, coverage: CoverageIndex) -> None:
+        """Cuts the connection shortly before candles close, so that the stream misses them."""
+        clock = self.box.clock
+        now_ms = clock.now_ms()
+        closes_ms = now_ms - now_ms % MINUTE_MS + MINUTE_MS
+        if closes_ms - now_ms < _BEFORE_CLOSE_MS:
+            closes_ms += MINUTE_MS
+        await trio.sleep(clock.seconds_until(closes_ms - _BEFORE_CLOSE_MS))
+        await _until(lambda: coverage.idle)
+        before, enough = counters.history, counters.confirmed + _STREAMED
+        self.box.cut_connections()
+        await _until(lambda: counters.subscriptions > 1 and counters.confirmed >= enough and coverage.idle)
+        caught_up = counted(counters.history - before, "candle")
+        text = f"the connection was cut and is back, {caught_up} caught up that the stream had missed"
+        self.story.promise(text, kept=counters.history > before)
 
 
 async def _until(reached: Callable[[], bool]) -> None:
@@ -196,10 +244,3 @@ def _compare(box: Sandbox, path: Path) -> Comparison:
     opens = [int(row.split(b",")[0]) for row in content.splitlines()[1:]]
     truth = box.truth(series.symbol, series.timeframe.name, opens[0], opens[-1] + 1)
     return Comparison(path.name, len(opens), content == truth)
-
-
-def _report(say: Callable[[str], None], compared: Sequence[Comparison], box: Sandbox) -> None:
-    say(f"the exchange counted {counted(box.counts.most_in_5s, 'request')} in its busiest 5 s; 600 are allowed")
-    for each in compared:
-        verdict = "equal to the exchange, byte for byte" if each.equal else "DIFFERENT FROM THE EXCHANGE"
-        say(f"  {each.file:<22}{each.rows:>8,} {agreeing(each.rows, 'row')}  {verdict}")

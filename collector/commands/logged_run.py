@@ -45,8 +45,8 @@ def run_logged(
             log.warning("unknown variable", what=warning)
         if options.cut_days:
             log.warning("more days than limit_to_50_entries keeps", days=options.cut_days, remedy="--no-limit")
-        watch = Display(console).draw if can_draw(console) and not options.quiet else log_progress
-        return trio.run(partial(until_signal, partial(work, watch=watch), on_hangup))
+        display = Display(console).draw if can_draw(console) and not options.quiet else log_progress
+        return trio.run(partial(until_signal, partial(work, display=display), on_hangup))
 
 
 def _locations(options: Options) -> dict[str, str]:

@@ -1,127 +1,98 @@
-"""Progress: two live lines on a terminal, otherwise regular log lines.
+"""Progress: a live display on a terminal, otherwise log lines at growing pauses.
 
-It only reads.
+Both read the reports of monitoring, as `collector status` does, and nothing else; what is shown of a report is in
+`display`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
-from rich.console import Console, Group
+from rich.console import Console
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from collector.bybit.exchange_state import RestState
-from collector.core.counters import Counters
-from collector.core.coverage import CoverageIndex
-from collector.core.text import agreeing, moment_text
+from collector.commands.display import Line, display_lines, left
+from collector.core.redaction import printable
+from collector.core.text import moment_text
 from collector.logs import get_logger
+from collector.monitoring.report import Report
 
 log = get_logger(__name__)
 
-_DRAW_EVERY_S = 0.25
+_DRAW_EVERY_S = 0.5
 _LOG_FIRST_S = 10.0
 _LOG_EVERY_S = 300.0  # at the most; the pause doubles with each line
-_RATE_OVER_S = 5.0
-_LONG = 10_000_000
+_BAR = 12  # columns
+_ECHO = 4  # columns left free for the ^C that a terminal echoes: beyond the last column it would begin a line
+
+Reports = Callable[[], Report]
 
 
-@attrs.frozen
-class ProgressSample:
-    """The numbers at one time."""
-
-    at_s: float
-    candles: int
-    requests: int
-    remaining: int
-    where: str
-
-    def rates(self, before: "ProgressSample") -> tuple[float, float]:
-        """Candles and requests a second since an earlier sample."""
-        seconds = max(self.at_s - before.at_s, 1e-9)
-        return (self.candles - before.candles) / seconds, (self.requests - before.requests) / seconds
-
-
-def take_sample(counters: Counters, coverage: CoverageIndex, rest: RestState) -> ProgressSample:
-    where = f"{counters.series} {moment_text(counters.reached_ms)}" if counters.series else "starting"
-    if rest.ban:
-        where = f"{rest.ban.why}, silent until {moment_text(rest.ban.until_ms)} UTC"
-    return ProgressSample(trio.current_time(), counters.rows, counters.requests, coverage.candles_in_flight, where)
-
-
-async def log_progress(counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
+async def log_progress(reports: Reports) -> None:
     """Log progress while it advances, ever more rarely, until cancelled."""
-    before, pause_s = take_sample(counters, coverage, rest), _LOG_FIRST_S
+    before, pause_s = reports(), _LOG_FIRST_S
     while True:
         await trio.sleep(pause_s)
-        now = take_sample(counters, coverage, rest)
-        if now.remaining and before.remaining and (now.candles, now.remaining) != (before.candles, before.remaining):
-            pause_s = min(2 * pause_s, _LOG_EVERY_S)
-            candles_s, requests_s = now.rates(before)
-            log.info(
-                "progress",
-                candles=now.candles,
-                candles_per_s=round(candles_s),
-                requests=now.requests,
-                requests_per_s=round(requests_s, 1),
-                remaining=now.remaining,
-                left=_left(now.remaining, candles_s),
-                reached=now.where,
-            )
-        elif not now.remaining:
+        now = reports()
+        fetching = now.fetching
+        if not fetching.to_fetch:
             pause_s = _LOG_FIRST_S
+        elif before.fetching.to_fetch and fetching.candles != before.fetching.candles:
+            pause_s = min(2 * pause_s, _LOG_EVERY_S)
+            log.info("progress", **_facts(now))
         before = now
+
+
+def _facts(report: Report) -> dict[str, object]:
+    fetching, total = report.fetching, report.fetching.candles + report.fetching.to_fetch
+    return {
+        "percent": int(100 * fetching.candles / total),
+        "candles": fetching.candles,
+        "remaining": fetching.to_fetch,
+        "series_done": report.series - fetching.series,
+        "series": report.series,
+        "candles_per_s": round(fetching.per_s),
+        "left": left(report).removesuffix(" left"),
+        "reached": f"{fetching.reached} {moment_text(fetching.reached_ms)}" if fetching.reached else "nothing yet",
+    }
 
 
 @attrs.frozen
 class Display:
-    """Two live lines on a terminal."""
+    """The live display of a terminal."""
 
     console: Console
 
-    async def draw(self, counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
+    async def draw(self, reports: Reports) -> None:
         """Draw until cancelled."""
-        seen = [take_sample(counters, coverage, rest)]
+        shown = display_lines(reports())
         # rich draws in a thread: a stopped terminal (Ctrl-S) leaves the collector running.
-        with Live(get_renderable=lambda: picture(seen), console=self.console, transient=True, refresh_per_second=4):
+        with Live(
+            get_renderable=lambda: Constrain(picture(shown), self.console.width - _ECHO),
+            console=self.console,
+            transient=True,
+            refresh_per_second=4,
+        ):
             while True:
                 await trio.sleep(_DRAW_EVERY_S)
-                newest = take_sample(counters, coverage, rest)
-                seen = [*(each for each in seen if each.at_s >= newest.at_s - _RATE_OVER_S), newest]
+                shown = display_lines(reports())
 
 
-def picture(seen: Sequence[ProgressSample]) -> Group:
-    """Render the newest sample in two lines; the numbers fit into 80 columns."""
-    now = seen[-1]
-    candles_s, requests_s = now.rates(seen[0])
-    total = now.candles + now.remaining
-    numbers = (
-        f"{_short(now.candles)}/{_short(total)} {agreeing(total, 'candle')} {candles_s:,.0f}/s"
-        f" · {_short(now.requests)} {agreeing(now.requests, 'request')} {requests_s:,.0f}/s"
-        f" · {_left(now.remaining, candles_s)} left"
-    )
-    place = Table.grid(padding=(0, 1))
-    place.add_row(
-        ProgressBar(total=max(total, 1), completed=now.candles, width=20),
-        Text(now.where, no_wrap=True, overflow="ellipsis"),
-    )
-    return Group(Text(numbers, no_wrap=True, overflow="ellipsis"), place)
-
-
-def _short(number: int) -> str:
-    """Format a number in at most nine characters, for a whole market too."""
-    return f"{number:,}" if number < _LONG else f"{number / 1_000_000:,.1f}M"
-
-
-def _left(remaining: int, candles_s: float) -> str:
-    if remaining and not candles_s:
-        return "unknown"
-    return _duration(remaining / max(candles_s, 1e-9))
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"
+def picture(lines: Sequence[Line]) -> Table:
+    """Render the lines as a table of titles and texts, which break at words."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="bold", no_wrap=True, min_width=len("degraded"))
+    table.add_column()
+    for line in lines:
+        text = Text(printable(line.text), "yellow" if line.is_trouble else "")
+        if line.share is None:
+            table.add_row(line.title, text)
+            continue
+        with_bar = Table.grid(padding=(0, 1))
+        with_bar.add_row(ProgressBar(total=1.0, completed=line.share, width=_BAR), text)
+        table.add_row(line.title, with_bar)
+    return table

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from collector.commands.adaptive_table import Prose
+from collector.commands.display import history_lines
 from collector.core.redaction import printable
 from collector.core.text import counted, duration_text, moment_text
 from collector.monitoring.report import Report
@@ -38,6 +39,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
         yield "its time", f"{moment_text(report.exchange_ms)} UTC at the exchange"
     for each in report.maintenance:
         yield "maintenance", f"announced {each.span}: {each.title}"
+    yield from (("history" if line.title else "", line.text) for line in history_lines(report))
     yield "requests", _requests(report)
     yield "stream", _stream(report)
     yield "written", _written(report)

@@ -29,6 +29,8 @@ class Counters:
     bans: int = 0
     failed: int = 0
     landed: int = 0  # answers to the history pool that the writer has dealt with, and spans that were given up
+    files: int = 0  # to be read at the start, and when series are added
+    files_read: int = 0
     rows: int = 0
     staged: int = 0  # of the rows: those that waited for what lay before them
     streamed: int = 0  # of the rows: those that came over the stream first

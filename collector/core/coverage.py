@@ -32,6 +32,8 @@ class CoverageIndex:
     skipped: dict[Series, str] = attrs.field(factory=dict)  # whose files are not written, and why
     on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
     candles_in_flight: int = 0
+    candles_answered: int = 0  # of those that were in flight: the exchange answered, or they were given up
+    answered_before: int = 0  # of them: before anything of now was in flight
     outdated: set[Series] = attrs.field(factory=set)  # of which the ledger may want more than is wanted now
     _in_flight: set[Series] = attrs.field(factory=set)
 
@@ -102,8 +104,15 @@ class CoverageIndex:
         """Whether nothing is in flight."""
         return not self._in_flight
 
+    @property
+    def series_in_flight(self) -> int:
+        """How many series have something in flight."""
+        return len(self._in_flight)
+
     def ask(self, series: Series, spans: Spans) -> None:
         """Marks spans as handed to the history pool."""
+        if self.idle:
+            self.answered_before = self.candles_answered
         self.candles_in_flight += self[series].start_fetch(spans)
         self._in_flight.add(series)
 
@@ -119,20 +128,22 @@ class CoverageIndex:
         record.answer(span, covered, now_ms, invalid_rows)
         if series.symbol in self.delisted:
             record.end_series()
-        self._landed(series, span)
+        self.candles_answered += self._landed(series, span)
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """Takes a request that failed for good."""
         self[series].fail(Spans((asked,)), why, now_ms)
-        self._landed(series, Spans((asked,)))
+        self.candles_answered += self._landed(series, Spans((asked,)))
 
-    def _landed(self, series: Series, spans: Spans) -> None:
+    def _landed(self, series: Series, spans: Spans) -> int:
         record = self[series]
-        self.candles_in_flight -= record.end_fetch(spans)
+        ended = record.end_fetch(spans)
+        self.candles_in_flight -= ended
         if not record.in_flight:
             self._in_flight.discard(series)
             if not self._in_flight:
                 self.on_idle()
+        return ended
 
     # What concerns many series.
 

@@ -101,9 +101,13 @@ class Monitor:
         await self._scan()
         self.look()
 
+    def tally(self) -> Tally:
+        """The counters at this moment."""
+        return Tally.of(self.inputs.counters, trio.current_time(), self.inputs.coverage.candles_answered)
+
     def look(self) -> None:
         """Takes readings, evaluates them, and logs a change of health and what was reached."""
-        tally, before = Tally.of(self.inputs.counters, trio.current_time()), self.health
+        tally, before = self.tally(), self.health
         self._update_liveness(tally.at_s, self.rates.add(tally))
         self.readings = self._readings(tally)
         self.health = health = evaluate(self.readings, _thresholds(self.inputs.settings), before)

@@ -22,11 +22,12 @@ class Tally:
     landed: int = 0
     messages: int = 0
     rows: int = 0
+    fetched: int = 0
     errors: int = 0
     errors_by_kind: Counter[str] = attrs.field(factory=Counter)
 
     @classmethod
-    def of(cls, counters: Counters, at_s: float) -> "Tally":
+    def of(cls, counters: Counters, at_s: float, fetched: int = 0) -> "Tally":
         errors = Counter(counters.troubles) + Counter({"malformed message": counters.malformed})
         answers = counters.outcomes.get("ok", 0)
         return cls(
@@ -36,6 +37,7 @@ class Tally:
             counters.landed,
             counters.messages,
             counters.rows,
+            fetched,
             errors.total(),
             errors,
         )
@@ -49,6 +51,7 @@ class Tally:
             self.landed - before.landed,
             self.messages - before.messages,
             self.rows - before.rows,
+            self.fetched - before.fetched,
             self.errors - before.errors,
             self.errors_by_kind - before.errors_by_kind,
         )

@@ -55,7 +55,31 @@ class Streaming:
     malformed: int
     unknown: int
     refused_topics: tuple[str, ...]
+    wanted: int = 0  # connections
+    subscribed: int = 0  # of them: those that have subscribed
+    series: int = 0  # on these
     unconnected: str = ""  # why a connection is lost, and when the next is tried
+
+
+@attrs.frozen
+class Fetching:
+    """History on its way, since last nothing was.
+
+    Attributes:
+        candles: those that were answered, of these and of the `to_fetch` that were not yet.
+        series: how many have something on its way.
+        per_s: candles answered a second, over the last half minute.
+        left_s: the time that the rest takes at this rate; None if nothing is answered.
+        reached: the series written last, up to `reached_ms`.
+    """
+
+    candles: int = 0
+    to_fetch: int = 0
+    series: int = 0
+    per_s: float = 0.0
+    left_s: float | None = 0.0
+    reached: str = ""
+    reached_ms: int = 0
 
 
 @attrs.frozen
@@ -164,6 +188,10 @@ class Report:
     lags: tuple[Lag, ...]
     gaps: tuple[GapCount, ...]
     machine: Machine
+    fetching: Fetching = Fetching()
+    files: int = 0  # to be read at the start
+    files_read: int = 0
+    next_close_ms: int = 0  # in the exchange's time: when the next candle of any timeframe closes
     url: str = ""  # of the TCP port
     port_trouble: str = ""  # why the port is unavailable; retried every minute
     maintenance: tuple[Announced, ...] = ()

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 import attrs
-import trio
 
 from collector.core.pacing import WINDOW_S, request_interval_s
 from collector.core.rate_limit import Demand
@@ -21,6 +20,7 @@ from collector.monitoring.report import (
     Alerting,
     Announced,
     Doing,
+    Fetching,
     GapCount,
     Lag,
     Machine,
@@ -31,6 +31,7 @@ from collector.monitoring.report import (
 )
 
 _RATES_OVER_S = 10.0
+_PACE_OVER_S = 30.0  # by which the time left is judged: a ban or two slow answers make no new forecast
 _WAITING_AFTER_S = 5.0
 _MB = 1_000_000
 
@@ -74,8 +75,9 @@ class Reporter:
 
     def report(self) -> Report:
         inputs, settings, health = self._inputs, self._inputs.settings, self._monitor.health
-        now = Tally.of(inputs.counters, trio.current_time())
+        now = self._monitor.tally()
         recent = self._monitor.rates.last(_RATES_OVER_S, now)
+        exchange_ms = inputs.clock.now_ms
         return Report(
             run=self.run,
             pid=os.getpid(),
@@ -89,9 +91,15 @@ class Reporter:
             symbols=len({series.symbol for series in inputs.every_series}),
             series=len(inputs.every_series),
             candles_to_fetch=inputs.coverage.candles_in_flight,
+            fetching=self._fetching(now),
+            files=inputs.counters.files,
+            files_read=inputs.counters.files_read,
+            next_close_ms=min((each.close(each.floor(exchange_ms)) for each in settings.timeframes), default=0)
+            if exchange_ms
+            else 0,
             started_ms=self._started_ms,
             now_ms=inputs.local.now_ms(),
-            exchange_ms=inputs.clock.now_ms,
+            exchange_ms=exchange_ms,
             survey_ms=self._monitor.scanned_ms,
             requests=self._requests(now, recent),
             stream=self._stream(recent),
@@ -118,6 +126,20 @@ class Reporter:
     def _waiting(self) -> bool:
         """True when all requests have failed for 5 s, beyond a first retry."""
         return self._monitor.readings.unserved_s >= _WAITING_AFTER_S
+
+    def _fetching(self, now: Tally) -> Fetching:
+        counters, coverage = self._inputs.counters, self._inputs.coverage
+        recent = self._monitor.rates.last(_PACE_OVER_S, now)
+        per_s, to_fetch = recent.per_s(recent.fetched), coverage.candles_in_flight
+        return Fetching(
+            candles=coverage.candles_answered - coverage.answered_before if to_fetch else 0,
+            to_fetch=to_fetch,
+            series=coverage.series_in_flight,
+            per_s=per_s,
+            left_s=to_fetch / per_s if per_s else None if to_fetch else 0.0,
+            reached=counters.series.name if counters.series else "",
+            reached_ms=counters.reached_ms,
+        )
 
     def _requests(self, now: Tally, recent: Tally) -> Requests:
         counters, settings = self._inputs.counters, self._inputs.settings
@@ -150,6 +172,9 @@ class Reporter:
             malformed=counters.malformed,
             unknown=counters.unknown,
             refused_topics=tuple(sorted(self._inputs.refused_topics)),
+            wanted=self._inputs.stream.wanted,
+            subscribed=self._inputs.stream.subscribed,
+            series=self._inputs.stream.series,
             unconnected=unconnected_text(self._monitor.readings),
         )
 

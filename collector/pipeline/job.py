@@ -12,11 +12,13 @@ from collector.core.date_range import DateRange
 from collector.integrity.repair import Repair
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.probes import Probes, probes_of
+from collector.monitoring.report import Report
 from collector.monitoring.sd_notify import NotifySocket
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 
 Watch = Callable[[Counters, CoverageIndex, RestState], Awaitable[None]]
+Display = Callable[[Callable[[], Report]], Awaitable[None]]
 
 
 @attrs.frozen(eq=False)
@@ -25,7 +27,8 @@ class ServeOptions:
 
     Args:
         stop: set to end the service in good order.
-        watch: runs beside it and shows progress.
+        watch: runs beside it and reads its numbers.
+        display: runs beside it and shows its reports.
         allow_trim: whether files longer than the limit may be trimmed.
         allow_replace: whether files may be replaced that lose rows by it.
         notify: systemd.
@@ -38,6 +41,7 @@ class ServeOptions:
 
     stop: trio.Event = attrs.field(factory=trio.Event)
     watch: Watch | None = None
+    display: Display | None = None
     allow_trim: bool = False
     allow_replace: bool = False
     notify: NotifySocket = attrs.field(factory=NotifySocket)

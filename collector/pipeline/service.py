@@ -17,7 +17,8 @@ Nesting is lifetime, and so the order of the end.
              ├─ log          flushes the counts of suppressed lines
              ├─ monitor      judges how all of it is, once a second; reads only
              ├─ status       serves that over HTTP
-             └─ watch        shows progress; reads only
+             ├─ display      shows what the status has; reads only
+             └─ watch        reads numbers, for tests and the demo
        alerts                posts what the monitor tells; ends while the writer drains                 (run)
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
@@ -176,6 +177,8 @@ class _Service:
         nursery.start_soon(stations.monitor.watch)
         serve = partial(serve_status, settings, stations.reporter, options.machine, page_source(self.job, self.shared))
         nursery.start_soon(partial(serve, port=options.status))
+        if options.display:
+            nursery.start_soon(options.display, stations.reporter.report)
         if options.watch:
             nursery.start_soon(options.watch, self.shared.counters, self.shared.owned.coverage, self.shared.rest.state)
 

@@ -96,6 +96,8 @@ async def _wait_for_disk(
         waiting.start_soon(monitor.watch)
         port = job.options.status
         waiting.start_soon(partial(serve_status, job.settings, reporter, job.machine, port=port, socket=False))
+        if job.options.display:
+            waiting.start_soon(job.options.display, reporter.report)
         owned = await despite_disk(job, partial(job.machine.threads.run, own))
         waiting.cancel_scope.cancel()
     return owned
@@ -166,8 +168,10 @@ async def repair_files(job: Job, shared: Shared, repair: Repair) -> Symbols:
         if series.symbol not in unknown:
             owned.coverage.want(series, owned.coverage[series].wanted | span)
     every_series = stored_series(owned.store, owned.coverage, repair.chosen)
+    shared.counters.files += len(every_series)
     for series in every_series:
         await threads.run(partial(repair.repair, owned, series, now_ms))
+        shared.counters.files_read += 1
     refetched = await threads.run(partial(repair.refetch, owned, every_series, now_ms))
     owned.coverage.expire_claims(every_series)
     shared.tracked.add(sorted({*every_series, *refetched}))

@@ -123,6 +123,7 @@ class Writer:
         """
         due = deque(series for series in every_series if series not in self._files)
         self._to_open += len(due)
+        self._counters.files += len(due)
         try:
             while due:
                 try:
@@ -130,9 +131,11 @@ class Writer:
                 except SkipFile as refusal:
                     self._skip(due[0], str(refusal))
                 self._to_open -= 1
+                self._counters.files_read += 1
                 self.mark_unsaved([due.popleft()])
         finally:
             self._to_open -= len(due)
+            self._counters.files -= len(due)
 
     def mark_unsaved(self, every_series: Iterable[Series]) -> None:
         """Has the ledger updated for these soon."""

@@ -47,11 +47,9 @@ def collector(offer: Offer, delay_ms: float = 0, *, unlimited: bool = False) -> 
 
 def _collect(offer: Offer, days: int, delay_ms: float, glimpses: list[Glimpse]) -> Outcome:
     async def watch(counters: Counters, coverage: CoverageIndex, rest: RestState) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(log_progress, counters, coverage, rest)
-            while True:
-                glimpses.append((time.perf_counter(), counters.requests))
-                await trio.sleep(_LOOK_EVERY_S)
+        while True:
+            glimpses.append((time.perf_counter(), counters.requests))
+            await trio.sleep(_LOOK_EVERY_S)
 
     with tempfile.TemporaryDirectory(prefix="collector-bench-") as scratch, Path(os.devnull).open("w") as nowhere:
         settings = Settings(
@@ -66,7 +64,9 @@ def _collect(offer: Offer, days: int, delay_ms: float, glimpses: list[Glimpse]) 
             logs_dir=Path(scratch) / "logs",
         )
         with open_logs(LogFile(settings.logs_dir), ConsoleHandler(Console(file=nowhere))):
-            return trio.run(partial(serve, settings, once=True, options=ServeOptions(watch=watch)))
+            return trio.run(
+                partial(serve, settings, once=True, options=ServeOptions(watch=watch, display=log_progress))
+            )
 
 
 def _steady_rate(glimpses: list[Glimpse]) -> float:

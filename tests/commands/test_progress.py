@@ -1,66 +1,74 @@
-"""Progress as it is drawn: everything a person wants to know, on the narrowest usual terminal."""
+"""Progress as it is drawn and logged: at any width, of what the reports say."""
 
 from io import StringIO
 
+import attrs
 import pytest
 import trio
 from rich.console import Console
 from trio.testing import MockClock
 
-from collector.bybit.exchange_state import RestState
 from collector.commands.console import can_draw
-from collector.commands.progress import ProgressSample, log_progress, picture
-from collector.core.counters import Counters
-from collector.core.coverage import CoverageIndex
+from collector.commands.display import Line
+from collector.commands.progress import Display, log_progress, picture
+from collector.monitoring.report import Fetching, Report
+from tests.support.candles import T0
+from tests.support.reports import REPORT
+
+LINES = [
+    Line("history", "62 % · 7 of 12 series · 175,309/s · 1 h 7 min left", 0.62),
+    Line("", "9,876,543 of 9,999,999 candles · 1000000BABYDOGEUSDT_240 at 2024-05-15 12:30"),
+    Line("waiting", "the exchange cannot be asked since 2024-05-15 12:30:00 UTC (14 s): refused; asked again in 3 s"),
+]
 
 
-def drawn(*seen: ProgressSample) -> list[str]:
-    console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None)
+def drawn(width: int) -> list[str]:
+    console = Console(file=StringIO(), width=width, force_terminal=True, color_system=None)
     with console.capture() as captured:
-        console.print(picture(seen))
+        console.print(picture(LINES))
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_all_numbers_and_the_date_reached_are_to_be_seen_on_80_columns() -> None:
-    where = "1000000BABYDOGEUSDT_240 2024-05-15 12:30:00"
-    before = ProgressSample(10, 9_000_000, 900_000, 999_999, where)
-    numbers, place = drawn(before, ProgressSample(15, 9_876_543, 900_555, 123_456, where))
-    assert numbers == "9,876,543/9,999,999 candles 175,309/s · 900,555 requests 111/s · 0:00:00 left"
-    assert place.endswith(f" {where}")
-    assert max(map(len, (numbers, place))) <= 80
+@pytest.mark.parametrize(("width", "lines"), [(80, 5), (160, 3)])
+def test_all_of_it_is_to_be_seen_at_any_width(width: int, lines: int) -> None:
+    table = drawn(width)
+    assert len(table) == lines
+    assert all(len(line) <= width for line in table)
+    assert table[0].endswith(" 62 % · 7 of 12 series · 175,309/s · 1 h 7 min left")
+    words = " ".join(" ".join(table).split())
+    assert all(line.text in words for line in LINES)
 
 
-def test_a_whole_market_is_told_in_millions_and_before_anything_came_nothing_is_promised() -> None:
-    before, now = (
-        ProgressSample(10, 0, 0, 172_800_000, "starting"),
-        ProgressSample(15, 50_000_000, 50_000, 122_800_000, "starting"),
-    )
-    assert drawn(before, now)[0] == "50.0M/172.8M candles 10,000,000/s · 50,000 requests 10,000/s · 0:00:12 left"
-    assert drawn(before)[0] == "0/172.8M candles 0/s · 0 requests 0/s · unknown left"
+def fetching(candles: int, to_fetch: int) -> Report:
+    return attrs.evolve(REPORT, fetching=Fetching(candles, to_fetch, 1, 100.0, to_fetch / 100, "BTCUSDT_1", T0))
 
 
-async def test_progress_is_logged_while_it_gets_on(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+async def test_progress_is_logged_while_it_gets_on_and_ever_more_rarely(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", logger="collector")
-    counters, coverage = Counters(), CoverageIndex()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(log_progress, counters, coverage, RestState())
-        coverage.candles_in_flight = 3000
-        await trio.sleep(15)
-        for _ in range(2):  # two pages
-            await trio.sleep(10)
-            counters.rows += 1000
-            coverage.candles_in_flight -= 1000
-        await trio.sleep(600)  # nobody answers
-        coverage.candles_in_flight = 0
-        for _ in range(10):  # live: a candle a minute, now and then one that is asked for
-            await trio.sleep(60)
-            counters.rows += 1
-            coverage.candles_in_flight = 1
-            await trio.sleep(5)
-            coverage.candles_in_flight = 0
-        nursery.cancel_scope.cancel()
-    events = [record.getMessage().split(" candles=")[0] for record in caplog.records]
-    assert events == ["progress", "progress"]
+    began_s = trio.current_time()
+
+    def reports() -> Report:  # an hour of history, an hour of an exchange that is away, then nothing to do
+        second = int(trio.current_time() - began_s)
+        return fetching(min(second, 3600), 3601 - min(second, 3600)) if second < 7200 else REPORT
+
+    with trio.move_on_after(10_000):
+        await log_progress(reports)
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) < 20
+    assert lines[1] == (
+        "progress percent=0 candles=30 remaining=3571 series_done=11 series=12 candles_per_s=100 left='35 s' "
+        "reached='BTCUSDT_1 2023-11-15 00:00:00'"
+    )
+
+
+async def test_the_display_follows_the_reports(autojump_clock: MockClock) -> None:
+    console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
+    with trio.move_on_after(5):
+        await Display(console).draw(lambda: fetching(int(trio.current_time()) % 5 + 1, 5))
+    assert isinstance(console.file, StringIO)
+    assert "11 of 12 series" in console.file.getvalue()
 
 
 @pytest.mark.parametrize(("term", "draws"), [("xterm", True), ("dumb", False), ("unknown", False)])
