@@ -2,17 +2,16 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import trio
 from rich.console import Console
-from rich.progress import track
 
 from collector.commands.check_summary import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
-from collector.commands.console import AsJson, can_draw, print_json, print_line, say, show
+from collector.commands.console import AsJson, print_json, print_line, say, show
 from collector.commands.options import (
     HISTORY,
     OUTPUT,
@@ -24,8 +23,10 @@ from collector.commands.options import (
     drawn_seed,
     with_options,
 )
+from collector.commands.work_progress import Advance, open_progress
 from collector.core.candle import Series
 from collector.core.redaction import hidden, secrets_in
+from collector.core.text import moment_text
 from collector.errors import SettingsError, StorageError
 from collector.integrity.audit import audit
 from collector.integrity.checker import DataIntegrityChecker
@@ -35,8 +36,6 @@ from collector.integrity.samples import Difference, Draw, Sample, Uncompared, au
 from collector.logs import ConsoleHandler, open_logs
 from collector.machine import THIS_MACHINE
 from collector.storage.stored import refuse_if_nothing_stored
-
-T = TypeVar("T")
 
 
 @with_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT)
@@ -64,7 +63,7 @@ def check(
     if not any(map(os.path.lexists, paths)):
         asked = settings.category, options.are_about, options.selection, options.only_symbols
         refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
-    checked = list(_with_progress(options, checker.check_each(paths), len(paths)))
+    checked = _check_files(options, checker, paths)
     record = totals(checked, checker.ledger_problem)
     differences: list[Difference | Uncompared] = []
     try:
@@ -83,7 +82,7 @@ def check(
 def show_differences(options: Options, draw: Draw) -> set[Series]:
     """Print where samples of the chosen files differ from the exchange; return the series."""
     checker = DataIntegrityChecker(options.settings, demand=options.demand)
-    checked = checker.check_each([path for path in checker.files() if _is_chosen(options, path)])
+    checked = _check_files(options, checker, [path for path in checker.files() if _is_chosen(options, path)])
     samples = draw_samples([(each.series, each.examination.held) for each in checked if each.series], draw)
     found = _run_audit(options, samples, checker)
     for line in difference_lines(found):
@@ -94,9 +93,18 @@ def show_differences(options: Options, draw: Draw) -> set[Series]:
 def _run_audit(
     options: Options, samples: Sequence[Sample], checker: DataIntegrityChecker
 ) -> list[Difference | Uncompared]:
-    output = ConsoleHandler(Console(stderr=True), quiet=options.quiet)
-    with open_logs(None, output, level=options.settings.log_level):
-        return trio.run(audit, options.settings, samples, checker.rows_in, THIS_MACHINE)
+    console = Console(stderr=True)
+    output = ConsoleHandler(console, quiet=options.quiet)
+    work = Advance("comparing", len(samples), len(samples), "stretch")
+    with (
+        open_logs(None, output, level=options.settings.log_level),
+        open_progress(work, quiet=options.quiet, console=console) as progress,
+    ):
+
+        def on_read(sample: Sample) -> None:
+            progress.advance(1, f"{sample.series} up to {moment_text(sample.span.end_ms)[:16]}")
+
+        return trio.run(audit, options.settings, samples, checker.rows_in, THIS_MACHINE, on_read)
 
 
 def _is_chosen(options: Options, path: Path) -> bool:
@@ -146,9 +154,23 @@ def _write_report(options: Options, record: Mapping[str, Any]) -> Path | None:
         return None
 
 
-def _with_progress(options: Options, work: Iterable[T], total: int) -> Iterable[T]:
-    """Add a progress bar on a terminal."""
-    console = Console(stderr=True)
-    if options.quiet or not can_draw(console):
-        return work
-    return track(work, "checking", total, console=console, transient=True)
+def _check_files(options: Options, checker: DataIntegrityChecker, paths: Sequence[Path]) -> list[FileReport]:
+    """Check files one after another, with progress by their bytes."""
+    sizes = {path.name: _size(path) for path in paths}
+    checked: list[FileReport] = []
+    work = Advance("checking", sum(sizes.values()), len(paths), "file")
+    with open_progress(work, quiet=options.quiet) as progress:
+        for report in checker.check_each(paths):
+            checked.append(report)
+            held = report.examination.held
+            reached = f" up to {moment_text(held.bounds.end_ms)[:16]}" if held else ""
+            progress.advance(sizes.get(report.file, 1), f"{report.file}{reached}")
+    return checked
+
+
+def _size(path: Path) -> int:
+    """The bytes of a file, and one for its opening."""
+    try:
+        return 1 + path.stat().st_size
+    except OSError:
+        return 1

@@ -27,7 +27,7 @@ _DRAW_EVERY_S = 0.5
 _LOG_FIRST_S = 10.0
 _LOG_EVERY_S = 300.0  # at the most; the pause doubles with each line
 _BAR = 12  # columns
-_ECHO = 4  # columns left free for the ^C that a terminal echoes: beyond the last column it would begin a line
+ECHO = 4  # columns left free for the ^C that a terminal echoes: beyond the last column it would begin a line
 
 Reports = Callable[[], Report]
 
@@ -72,7 +72,7 @@ class Display:
         shown = display_lines(reports())
         # rich draws in a thread: a stopped terminal (Ctrl-S) leaves the collector running.
         with Live(
-            get_renderable=lambda: Constrain(picture(shown), self.console.width - _ECHO),
+            get_renderable=lambda: Constrain(picture(shown), self.console.width - ECHO),
             console=self.console,
             transient=True,
             refresh_per_second=4,

@@ -23,6 +23,8 @@ def agreeing(number: float, noun: str) -> str:
 def _plural(noun: str) -> str:
     if noun.endswith("s"):
         return noun
+    if noun.endswith("ch"):
+        return f"{noun}es"
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
 
 

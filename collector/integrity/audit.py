@@ -19,11 +19,16 @@ from collector.storage.quarantine import quarantined_lines
 
 
 async def audit(
-    settings: Settings, samples: Sequence[Sample], rows_in: Callable[[Series, Span], bytes], machine: Machine
+    settings: Settings,
+    samples: Sequence[Sample],
+    rows_in: Callable[[Series, Span], bytes],
+    machine: Machine,
+    on_read: Callable[[Sample], None] = lambda _: None,
 ) -> list[Difference | Uncompared]:
     """Reads each stretch again; one that fails leaves the others to go on.
 
-    `rows_in` gives what is stored of a stretch; it may block, and runs in a thread.
+    `rows_in` gives what is stored of a stretch; it may block, and runs in a thread. `on_read` is told each stretch that
+    was read.
 
     Raises:
         SettingsError: the directory holds another market's candles.
@@ -38,11 +43,13 @@ async def audit(
                 answer = await rest.klines(sample.series, sample.span)
             except RequestError as failure:
                 found.append(Uncompared(sample.series, sample.span, str(failure)))
+                on_read(sample)
                 continue
             rows = await machine.threads.run(partial(rows_in, sample.series, sample.span))
             differing = list(differences(sample, rows, answer.rows.text))
             if differing:
                 found += await machine.threads.run(partial(_without_put_back, machine.disk, settings, differing))
+            on_read(sample)
     return found
 
 
