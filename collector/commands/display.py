@@ -63,7 +63,8 @@ def _live(report: Report) -> Iterator[Line]:
         return
     of_all = f"{stream.subscribed:,} of " if 0 < stream.subscribed < stream.wanted else ""
     over = f"{of_all}{counted(stream.wanted, 'connection')}"
-    parts = [f"{counted(stream.series, 'series')} over {over}" if stream.subscribed else "no connection"]
+    none = "no connection" if stream.unconnected else "connecting"
+    parts = [f"{counted(stream.series, 'series')} over {over}" if stream.subscribed else none]
     if report.next_close_ms:
         in_s = max(0, report.next_close_ms - report.exchange_ms) / 1000
         parts.append(f"next close {moment_text(report.next_close_ms)[11:]} in {duration_text(in_s)}")

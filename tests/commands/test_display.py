@@ -54,6 +54,8 @@ def test_a_lost_connection_shows_why_and_the_next_try() -> None:
     first, _, why = shown(attrs.evolve(LIVE, stream=lost))
     assert first.startswith("live: 6 series over 1 of 2 connections · ")
     assert why == ": connection refused; tried again in 4 s"
+    begun = stream(subscribed=0, series=0)
+    assert shown(attrs.evolve(LIVE, stream=begun))[0].startswith("live: connecting · ")
     none = attrs.evolve(lost, subscribed=0, series=0)
     assert shown(attrs.evolve(LIVE, stream=none))[0].startswith("live: no connection · ")
 
