@@ -118,7 +118,9 @@ class CoverageIndex:
 
     def cancel_fetch(self, series: Series, spans: Spans) -> None:
         """Takes spans out of flight that left the queue unasked."""
+        answered = self.candles_answered
         self._landed(series, spans)
+        self.candles_answered = answered
 
     def answer(
         self, series: Series, asked: Span, covered: Spans, now_ms: int, invalid_rows: Sequence[InvalidRow] = ()
@@ -128,22 +130,22 @@ class CoverageIndex:
         record.answer(span, covered, now_ms, invalid_rows)
         if series.symbol in self.delisted:
             record.end_series()
-        self.candles_answered += self._landed(series, span)
+        self._landed(series, span)
 
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """Takes a request that failed for good."""
         self[series].fail(Spans((asked,)), why, now_ms)
-        self.candles_answered += self._landed(series, Spans((asked,)))
+        self._landed(series, Spans((asked,)))
 
-    def _landed(self, series: Series, spans: Spans) -> int:
+    def _landed(self, series: Series, spans: Spans) -> None:
         record = self[series]
         ended = record.end_fetch(spans)
         self.candles_in_flight -= ended
+        self.candles_answered += ended
         if not record.in_flight:
             self._in_flight.discard(series)
             if not self._in_flight:
                 self.on_idle()
-        return ended
 
     # What concerns many series.
 
