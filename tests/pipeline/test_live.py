@@ -609,6 +609,26 @@ async def test_reconnects_wait_ever_longer_up_to_sixteen_seconds_and_never_end(
         assert 0.75 * usual <= pause <= 1.25 * usual
 
 
+async def test_an_outage_is_told_once_and_a_loss_each_time(
+    exchange: FakeExchange, autojump_clock: Clockwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    exchange.unreachable = True
+    async with on_air(exchange) as station:
+        await trio.sleep(3600)
+        assert (station.live.state.wanted, station.live.state.subscribed) == (1, 0)
+        exchange.unreachable = False
+        for number in (1, 2):
+            wire = await exchange.connection(number)
+            await trio.sleep(1)
+            assert (station.live.state.subscribed, station.live.state.series) == (1, 2)
+            wire.cut()
+            await trio.sleep(0.1)
+            assert (station.live.state.subscribed, station.live.state.series) == (0, 0)
+            await trio.sleep(20)
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 3
+
+
 async def test_a_stream_that_refuses_this_address_is_left_alone_by_all(
     exchange: FakeExchange, autojump_clock: Clockwork
 ) -> None:

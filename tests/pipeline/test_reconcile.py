@@ -326,3 +326,27 @@ async def test_a_hole_in_a_file_that_is_left_alone_is_not_waited_for(autojump_cl
     exchange.coverage.answer(BTC, span(25, 26), NOTHING, exchange.start_ms - MINUTE_MS)
     exchange.coverage.skip(BTC, "somebody else's")
     assert await exchange.once(exchange.reconciler(DAY)) == 1.5
+
+
+async def test_it_is_settled_once_all_that_is_missing_was_answered(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    reconciler = exchange.reconciler(DAY)
+    settled: list[bool] = [reconciler.settled]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.go_on, reconciler, 30)
+        await trio.sleep(2)  # asked after 1.5 s, answered a second later
+        settled.append(reconciler.settled)
+        await trio.sleep(2)
+        settled.append(reconciler.settled)
+        reconciler.wake()
+        settled.append(reconciler.settled)
+        await trio.sleep(20)
+        settled.append(reconciler.settled)
+    assert settled == [False, False, True, False, True]
+
+
+async def test_an_outage_is_told_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    exchange = Exchange(troubles=[Unreachable("refused")] * 5)
+    await exchange.go_on(exchange.reconciler(DAY), 120)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["the exchange does not answer, trying on why=refused"]

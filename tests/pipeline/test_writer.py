@@ -1254,3 +1254,11 @@ async def test_under_the_limit_a_hole_among_the_newest_is_missing(bench: Bench) 
         await writer.handle(answered(0, 60, joined([rows(0, 20), rows(25, 60)])))
     assert bench.held == spans(5, 20) | spans(25, 60)
     assert bench.coverage[BTC].wanted == spans(5, 60)
+
+
+async def test_rows_count_by_where_they_came_from_first(bench: Bench) -> None:
+    live = tuple(map(confirmed, (3, 4, 9)))
+    # 3 and 4 follow the history, 9 waits for what lies before it, and REST contains 4 and 9 once more.
+    await bench.write(answered(0, 3), live, answered(4, 9), answered(9, 12))
+    assert bench.held == spans(0, 12)
+    assert (bench.counters.rows, bench.counters.streamed, bench.counters.history) == (12, 3, 9)
