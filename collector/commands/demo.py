@@ -15,8 +15,9 @@ import typer
 from rich.console import Console
 
 from collector.bybit.exchange_state import RestState
-from collector.commands.console import can_draw, say
+from collector.commands.console import can_draw
 from collector.commands.progress import Display
+from collector.commands.standard_streams import ignoring_write_errors
 from collector.commands.story import Story
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
@@ -70,11 +71,11 @@ def demo(
       # another market, into a directory of your own
       collector demo --seed 2 --data-dir demo
     """
-    console = Console(stderr=True)
+    console = Console(file=ignoring_write_errors(sys.stderr))
     directory = data_dir or Path(tempfile.mkdtemp(prefix="collector-demo-"))
     if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
         raise SettingsError([f"--data-dir: {directory} is not an empty directory, and the demo's exchange is made up"])
-    story = Story(say, sys.stderr.encoding)
+    story = Story(console)
     unseen = ConsoleHandler(console)
     unseen.setLevel("CRITICAL")  # the story tells what the log has
     logs_dir = directory / "logs"
