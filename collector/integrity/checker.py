@@ -82,10 +82,11 @@ class DataIntegrityChecker:
             with `position`, `timestamp`, `kind` and `what`.
 
             Beside these: `file`, `rows`, `gap_count`, `missing_candles`, `invalid_count`, `out_of_order_count`,
-            `misplaced` (duplicates and rows out of order, like invalid candles), `defects` (counts by kind), `finer`
-            (the files it was compared with), `disagreements` (the first 1000, each with `timestamp_ms`, `column`,
-            `coarse`, `fine` and the file `finer`), `disagreement_count`, `exchange_disagreements` and
-            `exchange_disagreement_count` (those that the exchange itself has: a repair read both sides again, at
+            `misplaced` (duplicates and rows out of order, like invalid candles), `line_ends` (ranges of
+            rows that end as on Windows), `defects` (counts by kind), `finer` (the files it was compared with),
+            `disagreements` (the first 1000, each with `timestamp_ms`, `column`, `coarse`, `fine` and the file `finer`),
+            `disagreement_count`, `exchange_disagreements` and `exchange_disagreement_count` (those that the exchange
+            itself has: a repair read both sides again, at
             `exchange_confirmed_ms` or later; they are no issue), `looks_like` (another timeframe, if the rows seem to
             be of that), and `problem` (why the rows are unknown, if so).
 

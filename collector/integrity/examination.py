@@ -5,6 +5,7 @@ file of nothing but defects needs as little memory as a good one, the first `MOS
 are counted, and rows are remembered by their numbers. Bytes are handed in, and nothing is changed.
 """
 
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ from collector.storage.ordering import (
 )
 
 MOST = 1000  # defects and gaps that are described
+_WINDOWS_HEADER = HEADER[:-1] + b"\r\n"
+_WINDOWS_ENDS = re.compile(rb"\r+\n")
+_HEADER_ROW = -1
 _BLOCK = 2 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
 
 
@@ -45,7 +49,9 @@ class Examination:
     header: those in `invalid_rows` have to go, and their candles are to be fetched anew; those in `duplicate_rows`
     repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn: instead of a
     row, it is the number after the last one's in `invalid_rows`. `gaps` has the first places where candles are missing
-    between rows. `looks_like` is the timeframe of which most rows seem to be, if the file's name says another.
+    between rows. Rows with Windows line ends are valid, and neighbours among them described as one defect: there are
+    `line_end_ranges` of these. `looks_like` is the timeframe of which most rows seem to be, if the file's name says
+    another.
     """
 
     rows: int = 0
@@ -59,6 +65,7 @@ class Examination:
     duplicate_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
     in_order: bool = True
     looks_like: Timeframe | None = None
+    line_end_ranges: int = 0
 
     @property
     def flawless(self) -> bool:
@@ -80,46 +87,94 @@ def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
 
     A candle that closes after `now_ms` is still open, and its row a defect.
     """
-    if data[: len(HEADER)] != HEADER:
+    start = _start(data)
+    if start is None:
         return _without_header(bytes(data[: len(HEADER)]), len(data))
-    return _Reading(series.timeframe, data, series.timeframe.floor(now_ms)).result()
+    return _Reading(series.timeframe, data, series.timeframe.floor(now_ms), start).result()
 
 
 def split_rows(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
     """The lines of an examined file that stay, and the others.
 
-    They have their line ends and stand in the order of the file. Where the header is torn, everything after it goes,
-    since it was never examined.
+    They end as ours do and stand in the order of the file. Where the header is torn, everything after it goes, since it
+    was never examined.
     """
-    if data[: len(HEADER)] != HEADER:
-        return [], list(_lines(data))
+    start = _start(data)
+    if start is None:
+        return [], list(_lines(data, len(HEADER)))
     unfit = {*examination.invalid_rows, *examination.duplicate_rows}
     stay: list[bytes] = []
     go: list[bytes] = []
-    for number, line in enumerate(_lines(data)):
+    for number, line in enumerate(_lines(data, start)):
         (go if number in unfit else stay).append(line)
     return stay, go
 
 
 def _without_header(head: bytes, length: int) -> Examination:
-    if head in (HEADER[:-1] + b"\r", (BOM + HEADER)[: len(HEADER)]):
-        what = "Windows line ends" if head.endswith(b"\r") else "a byte order mark"
-        return Examination(foreign=f"{what}, which `collector repair` puts right")
+    if head == (BOM + HEADER)[: len(HEADER)]:
+        return Examination(foreign="a byte order mark, which `collector repair` puts right")
     if not HEADER.startswith(head.rstrip(b"\0")):
         return Examination(foreign="its first line is not our header")
     what = "the file is empty" if not length else "its header was not written whole"
     return Examination(counts={Kind.TORN: 1}, defects=(Defect(Kind.TORN, 0, None, what),))
 
 
-def _lines(data: Bytes) -> Iterator[bytes]:
-    """Every line after the header with its end, if it has one."""
-    for start, end in blocks(data, len(HEADER), len(data), _BLOCK):
-        block = bytes(data[start:end])
+def _start(data: Bytes) -> int | None:
+    """Where the rows begin, behind the header and whatever ends it; None where another first line stands."""
+    if data[: len(HEADER)] == HEADER:
+        return len(HEADER)
+    return len(_WINDOWS_HEADER) if data[: len(_WINDOWS_HEADER)] == _WINDOWS_HEADER else None
+
+
+def _lines(data: Bytes, behind_header: int) -> Iterator[bytes]:
+    """Every line after the header, with our line end if it has any."""
+    for start, end in blocks(data, behind_header, len(data), _BLOCK):
+        block = _with_our_line_ends(bytes(data[start:end]))
         at = 0
         while at < len(block):
             behind = block.find(b"\n", at) + 1 or len(block)
             yield block[at:behind]
             at = behind
+
+
+def _with_our_line_ends(text: bytes) -> bytes:
+    return _WINDOWS_ENDS.sub(b"\n", text) if b"\r\n" in text else text
+
+
+@attrs.define
+class _LineEnds:
+    """The rows that end as on Windows, folded into ranges of neighbours; the header is row -1.
+
+    The first `MOST` ranges are kept, all are counted.
+    """
+
+    rows: int = 0
+    ranges: int = 0
+    _kept: list[tuple[int, int]] = attrs.field(factory=list)
+    _last: int = -2
+
+    def note(self, first: int, text: bytes) -> None:
+        """Takes whole lines of which the first is the row of this number."""
+        for place, line in enumerate(text[:-1].split(b"\n")):
+            if line.endswith(b"\r"):
+                self._add(first + place)
+
+    def _add(self, row: int) -> None:
+        self.rows += 1
+        if self.ranges and row == self._last + 1:
+            if self.ranges <= MOST:
+                self._kept[-1] = (self._kept[-1][0], row)
+        else:
+            self.ranges += 1
+            if self.ranges <= MOST:
+                self._kept.append((row, row))
+        self._last = row
+
+    def defects(self) -> Iterator[Defect]:
+        """One for each range."""
+        for first, last in self._kept:
+            of = "" if first == last else f", lines {line_of_row(first):,} to {line_of_row(last):,}"
+            yield Defect(Kind.LINE_END, first, None, f"Windows line ends{of}, which `collector repair` puts right")
 
 
 @attrs.define
@@ -129,6 +184,7 @@ class _Reading:
     timeframe: Timeframe
     data: Bytes
     before_ms: int  # a candle that opens from here on is not closed
+    start: int  # of the rows
     rows: int = 0
     counts: Counter[Kind] = attrs.field(factory=Counter)
     defects: list[Defect] = attrs.field(factory=list)
@@ -138,10 +194,13 @@ class _Reading:
     # Of every row with a time on the grid, if its candle is closed: its number, its time, whether it is valid; or, of
     # rows that are all valid, the first one's number and all their times.
     places: list["pl.DataFrame | tuple[int, pl.Series]"] = attrs.field(factory=list)
+    line_ends: _LineEnds = attrs.field(factory=_LineEnds)
 
     def result(self) -> Examination:
         self._read()
         opens = pl.concat([_PLACES["open"], *self.stated])
+        if self.line_ends.rows:
+            self.counts[Kind.LINE_END] = self.line_ends.rows
         if self.counts or not is_increasing(opens):
             return self._flawed(opens)
         held = covered_by_times(self.timeframe, opens)
@@ -164,7 +223,8 @@ class _Reading:
             held=covered_by_times(self.timeframe, valid),
             present=covered_by_times(self.timeframe, rows["open"]),
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
-            defects=tuple(sorted(self.defects, key=lambda defect: defect.row)),
+            defects=tuple(sorted([*self.defects, *self.line_ends.defects()], key=lambda defect: defect.row)),
+            line_end_ranges=self.line_ends.ranges,
             gaps=first_gaps(self.timeframe, rows["row"], rows["open"], MOST),
             invalid_rows=array("q", sorted(self.invalid_rows)),
             duplicate_rows=array("q", sorted(self.duplicate_rows)),
@@ -174,10 +234,10 @@ class _Reading:
 
     def _read(self) -> None:
         end = self._end_of_lines()
-        if end > len(HEADER):
-            bounds = blocks(self.data, len(HEADER), end, _BLOCK)
-            texts = (Text(bytes(self.data[at:behind])) for at, behind in bounds)
-            for text, opens in times_of_each(self.timeframe, texts, self.before_ms):
+        if self.start > len(HEADER):
+            self.line_ends.note(_HEADER_ROW, _WINDOWS_HEADER)
+        if end > self.start:
+            for text, opens in times_of_each(self.timeframe, self._texts(end), self.before_ms):
                 if opens.null_count():
                     self._take_unsound(text.rows, opens)
                 else:
@@ -186,13 +246,24 @@ class _Reading:
             self.invalid_rows.append(self.rows)
             self._note(Kind.TORN, self.rows, None, _torn(bytes(self.data[end : end + 200]), len(self.data) - end))
 
+    def _texts(self, end: int) -> Iterator[Text]:
+        """The rows in blocks, with our line ends."""
+        row = 0
+        for at, behind in blocks(self.data, self.start, end, _BLOCK):
+            text = bytes(self.data[at:behind])
+            if b"\r\n" in text:
+                self.line_ends.note(row, text)
+                text = _with_our_line_ends(text)
+            row += text.count(b"\n")
+            yield Text(text)
+
     def _take(self, opens: pl.Series) -> None:
         self.places.append((self.rows, opens))
         self.stated.append(opens)
         self.rows += len(opens)
 
     def _end_of_lines(self) -> int:
-        return max(len(HEADER), self.data.rfind(b"\n") + 1)
+        return max(self.start, self.data.rfind(b"\n") + 1)
 
     def _take_unsound(self, text: bytes, opens: pl.Series) -> None:
         """Takes in a block with invalid rows, which have no time yet."""
@@ -263,7 +334,7 @@ class _Reading:
         """
         firsts: dict[int, bytes] = {}
         found: set[int] = set()
-        for number, line in enumerate(_lines(self.data) if candidates else ()):
+        for number, line in enumerate(_lines(self.data, self.start) if candidates else ()):
             open_ms = candidates.get(number)
             if open_ms is not None and not same_numbers(firsts.setdefault(open_ms, line), line):
                 found.add(open_ms)

@@ -23,6 +23,7 @@ from collector.storage.ordering import RowGap
 
 _LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
 _OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
+_OF_FORM = (Kind.LINE_END,)  # what is wrong with how a valid row is written
 
 JsonRecord = dict[str, Any]
 
@@ -138,11 +139,11 @@ class FileReport:
     @property
     def invalid(self) -> list[Defect]:
         """The first defects that keep a row from being a candle of the series."""
-        return [defect for defect in self.examination.defects if defect.kind not in _OF_PLACE]
+        return [defect for defect in self.examination.defects if defect.kind not in (*_OF_PLACE, *_OF_FORM)]
 
     @property
     def invalid_count(self) -> int:
-        return sum(count for kind, count in self.examination.counts.items() if kind not in _OF_PLACE)
+        return sum(count for kind, count in self.examination.counts.items() if kind not in (*_OF_PLACE, *_OF_FORM))
 
     def count(self, kind: Kind) -> int:
         return self.examination.counts.get(kind, 0)
@@ -184,6 +185,7 @@ class FileReport:
             "misplaced": [_defect_record(each) for each in self.examination.defects if each.kind in _OF_PLACE],
             "invalid_candles": [_defect_record(each) for each in self.invalid],
             "invalid_count": self.invalid_count,
+            "line_ends": [_defect_record(each) for each in self.examination.defects if each.kind in _OF_FORM],
             "defects": {kind.value: count for kind, count in self.examination.counts.items()},
             "looks_like": str(self.examination.looks_like) if self.examination.looks_like else None,
             "finer": [each.finer.file_name for each in self.comparisons],

@@ -64,8 +64,11 @@ class Plan:
         if self.foreign:
             parts.append(self.foreign)
         elif self.removed:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in self.examination.counts.items())
+            counts = self.examination.counts.items()
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts if kind is not Kind.LINE_END)
             parts.append(f"{counted(self.removed, 'row')} {'goes' if self.removed == 1 else 'go'} ({kinds})")
+        if not self.foreign and Kind.LINE_END in self.examination.counts:
+            parts.append("Windows line ends are put right")
         if not (self.foreign or self.examination.in_order):
             parts.append("rows are put in order")
         if self.to_fetch:

@@ -10,8 +10,9 @@ from typing import TypeVar
 from collector.core.rows import candles_in
 from collector.core.text import counted, moment_text
 from collector.integrity.cross_timeframe import Disagreement
+from collector.integrity.examination import Examination
 from collector.integrity.findings import FileReport
-from collector.storage.defects import Defect, line_of_row
+from collector.storage.defects import Defect, Kind, line_of_row
 from collector.storage.ordering import RowGap
 
 T = TypeVar("T")
@@ -34,7 +35,7 @@ def _findings(report: FileReport) -> Iterator[Said]:
         yield _HEADER if examination.foreign else None, report.trouble
     if examination.looks_like and series and report.has_issues:
         yield None, f"its rows seem to be of timeframe {examination.looks_like}, not {series.timeframe}"
-    yield from _shortened(report, examination.defects, sum(examination.counts.values()), _of_defect)
+    yield from _shortened(report, examination.defects, _told(examination), _of_defect)
     yield from _shortened(report, report.gaps, report.gap_count, _of_gap)
     yield from _shortened(report, report.disagreements, report.disagreement_count, _of_disagreement)
     if report.disagreement_count:
@@ -43,6 +44,12 @@ def _findings(report: FileReport) -> Iterator[Said]:
         count, since = report.known_count, moment_text(report.known_ms)
         what = f"{counted(count, 'disagreement')} {'is' if count == 1 else 'are'}"
         yield None, f"{what} the exchange's own, confirmed by reading both sides again (first on {since})"
+
+
+def _told(examination: Examination) -> int:
+    """How many sentences its defects take: neighbours with Windows line ends share one."""
+    single = sum(count for kind, count in examination.counts.items() if kind is not Kind.LINE_END)
+    return single + examination.line_end_ranges
 
 
 def _shortened(
@@ -54,6 +61,8 @@ def _shortened(
 
 
 def _of_defect(report: FileReport, defect: Defect) -> Said:
+    if defect.kind is Kind.LINE_END:
+        return line_of_row(defect.row), defect.what
     is_of_header = not report.examination.rows and not report.examination.invalid_rows
     return _HEADER if is_of_header else line_of_row(defect.row), f"{defect.what} ({defect.kind})"
 

@@ -23,7 +23,7 @@ _NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 
 class Kind(StrEnum):
-    """What is wrong with a row."""
+    """What is wrong with a row; a row of which only the line end is wrong is sound."""
 
     DUPLICATE = "duplicate"
     OUT_OF_ORDER = "out-of-order"
@@ -38,6 +38,7 @@ class Kind(StrEnum):
     HIGH_LOW = "high-low"
     NEGATIVE_VOLUME = "negative-volume"
     DATETIME = "datetime"
+    LINE_END = "line-end"
 
 
 @attrs.frozen

@@ -209,8 +209,11 @@ def test_a_disagreement_names_the_line_of_the_coarser_candle(say: Command, box: 
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
-        ("Windows line ends", lambda text: text.replace(b"\n", b"\r\n")),
-        ("a byte order mark", lambda text: b"\xef\xbb\xbf" + text),
+        ("Windows line ends, lines 1 to 241, ", lambda text: text.replace(b"\n", b"\r\n")),
+        (
+            "this collector would not have written it: a byte order mark, ",
+            lambda text: b"\xef\xbb\xbf" + text,
+        ),
     ],
 )
 def test_what_an_editor_did_is_named_and_mended_in_place(
@@ -223,7 +226,7 @@ def test_what_an_editor_did_is_named_and_mended_in_place(
     path.write_bytes(spoil(ours))
     status, out, _ = say(settings, "check")
     assert status == 1
-    assert out.splitlines()[0].startswith(f"BTCUSDT_60.csv:1: this collector would not have written it: {name}, ")
+    assert out.splitlines()[0].startswith(f"BTCUSDT_60.csv:1: {name}")
     asked = box.counts.by_path[KLINE]
     assert say(settings, "repair")[0] == 0
     assert path.read_bytes() == ours
