@@ -16,9 +16,3 @@ def test_every_link_leads_to_a_file_and_a_heading(page: str) -> None:
         if not (ROOT / there).exists() or (anchor and anchor not in anchors_of(there)):
             broken.append(target)
     assert broken == []
-
-
-def test_the_readme_leads_to_every_part() -> None:
-    parts = {page.split("/")[1] for page in PAGES if page.startswith("docs/")}
-    led_to = {target.split("/")[1] for target in links_of("README.md") if target.startswith("docs/")}
-    assert parts - led_to == set()
