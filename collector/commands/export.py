@@ -8,6 +8,7 @@ import attrs
 import typer
 
 from collector.commands.console import print_line, say
+from collector.commands.dates import refuse_future
 from collector.commands.export_progress import ExportProgress, open_progress
 from collector.commands.options import PLACE, SERIES, Options, with_options
 from collector.core.candle import Series
@@ -70,6 +71,7 @@ def export(
     """
     if verify and dry_run:
         raise SettingsError(["--verify and --dry-run exclude each other: both write nothing"])
+    refuse_future(options.dates, options.settings)
     address, source = parse_address(to), _source(options)
     with open_target(THIS_DISK, address, options.settings.category, writing=not (verify or dry_run)) as target:
         action = target.compare if verify else target.plan if dry_run else target.write
@@ -78,6 +80,10 @@ def export(
             for series, result in _counted(source.run(target, action), tally, progress):
                 if (verify or dry_run) and result.changed:
                     print_line(f"{series} {result}" if verify else f"{series} {result.planned}")
+        if not (tally.series or tally.unreadable):
+            raise SettingsError(
+                [f"[storage] data_dir: no candle of the chosen span is stored in {source.directory.absolute()}"]
+            )
         _say_result(options, tally, target.place, "compare" if verify else "plan" if dry_run else "write")
     if tally.unreadable or (verify and tally.changed):
         sys.exit(1)

@@ -25,6 +25,8 @@ _UNSEEN = re.compile(
 )
 _USER_INFO = re.compile(r"(?<=://)(?:[^\s/:]*:\S*@|[^\s/]*@)")  # a password may have a slash in it, or another @
 
+_PASSWORD_PARAMETER = re.compile(r"(?<=[?&]password=)[^&\s]+")
+
 
 def printable(text: str) -> str:
     """The text on one line, invisible characters as question marks."""
@@ -67,7 +69,7 @@ def masked(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text with secrets and addresses' credentials starred out."""
     for secret in secrets:
         text = text.replace(secret, "***")
-    return _USER_INFO.sub("***@", text)
+    return _PASSWORD_PARAMETER.sub("***", _USER_INFO.sub("***@", text))
 
 
 def hidden(value: T, secrets: tuple[str, ...] = ()) -> T:

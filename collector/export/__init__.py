@@ -1,1 +1,1 @@
-"""Copies of the candle files for other tools: Parquet datasets, object stores, PostgreSQL."""
+"""Copies of candles for other tools."""

@@ -1,4 +1,4 @@
-"""The partitions of a Parquet dataset in an object store, replaced one by one: a put is atomic."""
+"""Partitions in an object store, replaced one by one: a put is atomic."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""The candle files of a data directory, handed to a target series by series.
+"""Hands candle files to a target, series by series.
 
 Files are opened one at a time and read as they are then, also while a collector writes them. A file that cannot be read
 is reported, and the others go on.

@@ -1,4 +1,4 @@
-"""The partitions of a Parquet dataset in a directory, replaced one by one.
+"""Partitions in a directory, replaced one by one.
 
 A new partition is written beside its place, synced, given its time of modification, and renamed. What a kill leaves is
 removed when the next export begins, which one lock on the dataset's directory allows one at a time.

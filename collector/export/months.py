@@ -1,4 +1,4 @@
-"""The rows of a candle file, cut into calendar months: the unit of every copy."""
+"""Cuts the rows of a candle file into calendar months."""
 
 import zlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from collector.feeder.dataset import MONTHS
 
 @attrs.frozen(slots=False)
 class Month:
-    """The rows of a series that open in one month and in the chosen span, as they stand in its file."""
+    """The chosen rows of a series in one month, as its text."""
 
     path: Path
     month_ms: int
@@ -60,7 +60,9 @@ def no_candles(timeframe: Timeframe) -> pl.DataFrame:
 
 
 def months_of(lines: CsvReader, span: tuple[int, int]) -> Iterator[Month]:
-    """The rows of an open file that open in a span, month by month, oldest first; a month without rows is left out.
+    """The rows of an open file in a span, month by month.
+
+    A month without rows is left out.
 
     Raises:
         NotReadable: it is not a candle file.
@@ -88,6 +90,6 @@ class Selected:
     months: Iterator[Month]
 
     def without_rows(self, month_ms: int) -> Month | None:
-        """A month of which the file has no rows, as far as it is in the span; None where it is outside."""
+        """A month that the file lacks, cut to the span; None outside of it."""
         start_ms, end_ms = max(month_ms, self.span[0]), min(MONTHS.close(month_ms), self.span[1])
         return Month(self.path, month_ms, start_ms, end_ms, b"") if start_ms < end_ms else None

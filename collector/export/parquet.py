@@ -1,4 +1,4 @@
-"""A Parquet dataset made equal to candle files, partition by partition.
+"""Makes a Parquet dataset equal to candle files.
 
 A partition's footer holds the checksum of the text that its rows were made of, and the time of modification that the
 file was given. Both together say without reading it whether it is still the copy of that text; if either differs, its
@@ -119,7 +119,7 @@ class ParquetTarget:
             self._partitions.replace(series, month.month_ms, candles, footer)
 
     def _refuse_foreign(self, series: Series, month: Month) -> None:
-        """Refuses to replace what somebody else has put there; damaged files and other rows are replaced.
+        """Refuses to replace a table of somebody else's.
 
         Raises:
             SettingsError: it has other columns.
@@ -132,7 +132,7 @@ class ParquetTarget:
             return
 
     def _there(self, series: Series, month: Month) -> pl.DataFrame | None:
-        """The rows of a partition; None where it is missing, damaged, or holds something else."""
+        """The rows of a partition; None where there are none of ours."""
         with suppress(FileNotFoundError, NotReadable):
             return self._partitions.read(series, month.month_ms)
         return None

@@ -1,4 +1,4 @@
-"""The table of candles in PostgreSQL, made equal to candle files batch by batch.
+"""Makes a table in PostgreSQL equal to candle files.
 
 The text of a file goes through COPY into a staging table; there it is compared with the table, and what differs is
 written in the same transaction. Nothing is on record beside the rows themselves: a kill loses the batch in progress,
@@ -27,7 +27,7 @@ _BATCH = 200_000  # rows in a transaction: their staging fits the memory of a sm
 
 @attrs.frozen
 class _Batch:
-    """Months of a series that are handled in one transaction, and the span that they cover."""
+    """The months of one transaction, and the span that they cover."""
 
     months: Sequence[Month]
     span: tuple[int, int]
@@ -117,7 +117,7 @@ class PostgresTarget:
 
 
 def _batches(chosen: Selected) -> Iterator[_Batch]:
-    """The months of a series in batches; each covers the span from the one before it, the last one the rest."""
+    """The months of a series in batches, which cover the span without a hole."""
     start_ms, end_ms = chosen.span
     months: list[Month] = []
     for month in chosen.months:
@@ -135,7 +135,7 @@ def _result(month: Month, missing: int = 0, different: int = 0, extra: int = 0) 
 
 @contextmanager
 def open_postgres(address: DatabaseAddress, category: str, *, writing: bool) -> Iterator[PostgresTarget]:
-    """The table of candles in a database; for writing, it is created if it is missing.
+    """The table of candles in a database; for writing, it is created.
 
     Raises:
         SettingsError, Unavailable, StorageError: as `open_database`, or the table has another shape.

@@ -1,4 +1,4 @@
-"""What an export did, or found, month by month. Pure."""
+"""What an export did or found. Pure."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -14,7 +14,7 @@ from collector.feeder.dataset import month_text
 
 @attrs.frozen
 class Result:
-    """One month of a series: its rows in the file, and how those of the copy differ, or differed before.
+    """One month of a series: its rows, and how the copy differs or differed.
 
     `size` is that of the text, by which progress is measured.
     """
@@ -51,12 +51,13 @@ class Target(Protocol):
         """The place in messages, without credentials."""
 
     def hold(self, series: Series) -> AbstractContextManager[None]:
-        """Keeps others from writing a series, from before its file is opened until it is copied."""
+        """Keeps others from writing a series; entered before its file is opened."""
 
     def write(self, chosen: Selected) -> Iterator[Result]:
-        """Makes the copy equal to these months, and to nothing where the file has no rows in the span.
+        """Makes the copy equal to these months.
 
-        What is equal stays untouched. Each result that comes out is durable.
+        Where the file has no rows in the span, the copy ends with none; what is equal stays
+        untouched. Each result that comes out is durable.
         """
 
     def plan(self, chosen: Selected) -> Iterator[Result]:

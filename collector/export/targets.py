@@ -1,4 +1,4 @@
-"""The target that an address names, opened for writing or for looking."""
+"""Opens the target that an address names."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The table of candles in PostgreSQL: its shape, and what is read from it.
+"""The table of candles in PostgreSQL.
 
 Prices and amounts are `numeric`, the exchange's decimals exactly. A row's key is category, symbol, timeframe and open
 time.

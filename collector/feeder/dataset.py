@@ -1,4 +1,4 @@
-"""A Parquet dataset of candles: partitions in the hive layout, one for each month of a series.
+"""A Parquet dataset of candles: a partition per series and month.
 
     timeframe=1/symbol=BTCUSDT/2026-11.parquet
 

@@ -1,4 +1,4 @@
-"""The partitions of a Parquet dataset in an object store that speaks S3, through the store of polars.
+"""Partitions in an object store, read through polars.
 
 Credentials, region and endpoint come from the environment, as other tools of S3 read them (AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL). Of an answer that refuses, a sentence has the code and the message
@@ -93,8 +93,9 @@ class BucketPartitions:
         try:
             yield
         except (OSError, pl.exceptions.PolarsError) as error:
-            if isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error):
-                raise
+            text = str(error)
+            if "NoSuchBucket" not in text and (isinstance(error, FileNotFoundError) or "status code: 404" in text):
+                raise FileNotFoundError from None
             raise self.as_ours(error) from None
 
     def as_ours(self, error: Exception) -> CollectorError:
@@ -108,17 +109,16 @@ class BucketPartitions:
             return SettingsError([f"{self.url} is refused to us ({': '.join(told) or f'status {status}'})"])
         if isinstance(error, pl.exceptions.PolarsError) and not status:
             return NotReadable(f"{self.url} holds a file that is not a partition of candles")
-        why = ": ".join(told) or (f"status {status}" if status else _last_cause(error, text))
+        why = ": ".join(told) or (f"status {status}" if status else _last_cause(text))
         return Unavailable(f"{self.url} cannot be used ({why}); what was written stays")
 
 
-def _last_cause(error: Exception, text: str) -> str:
-    """Why nobody answered: the innermost of the causes that are listed."""
-    if isinstance(error, TimeoutError):
+def _last_cause(text: str) -> str:
+    """Why nobody answered: the innermost cause, which earlier polars leave out."""
+    if "timed out" in text:
         return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return text.strip().splitlines()[-1].strip().lstrip("0123456789: ")[:200]
+    causes = text.partition("Caused by:")[2].strip().splitlines()
+    return causes[-1].strip().lstrip("0123456789: ")[:200] if causes else "nobody answers"
 
 
 def store_options(environment: Mapping[str, str]) -> dict[str, Any]:

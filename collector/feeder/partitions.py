@@ -1,4 +1,4 @@
-"""The partitions of a Parquet dataset in a directory, read one by one."""
+"""Partitions of a Parquet dataset in a directory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The table of candles in PostgreSQL, read as text: the decimals become the numbers that those of a file become.
+"""Candles from a table in PostgreSQL, read as text.
 
 A connection is opened when it is first needed, and again after it broke; each process has its own.
 """

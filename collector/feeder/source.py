@@ -1,4 +1,4 @@
-"""Where a feeder's candles come from: the files of a data directory, or a copy that was exported from them."""
+"""Where a feeder's candles come from: files, or a copy of them."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -131,7 +131,7 @@ def as_numbers(candles: pl.DataFrame) -> pl.DataFrame:
 
 
 def stored_files(disk: Disk, directory: Path) -> Iterator[Series]:
-    """Every series that has a file in a directory; none for an unreadable one."""
+    """Every series that has a file in a directory."""
     names: Sequence[str] = ()
     with suppress(PermissionError, FileNotFoundError, NotADirectoryError):
         names = disk.names(directory)

@@ -64,6 +64,8 @@ def test_a_damaged_file_ends_with_1_and_the_others_are_exported(say: Command, se
     ("arguments", "said"),
     [
         (("--to", "out", "--symbols", "NOUSDT"), "nothing of symbols NOUSDT is stored"),
+        (("--to", "out", "--end", "2022-01-01"), "no candle of the chosen span is stored"),
+        (("--to", "out", "--start", "2200-01-01"), "is in the future"),
         (("--to", "gs://bucket/x"), "gs:// is not a place for an export"),
         (("--to", "out", "--verify", "--dry-run"), "exclude each other"),
         (("--to", "out", "--start", "yesterday"), "is not an ISO date"),

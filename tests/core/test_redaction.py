@@ -60,6 +60,10 @@ def test_what_can_be_seen_stays_as_it_is(text: str) -> None:
         ("'http://token@host'", "'http://***@host'"),
         ("https://host/a@b and c@d", "https://host/a@b and c@d"),
         ("https://host:1 refused", "https://host:1 refused"),
+        (
+            "postgresql://db/x?user=me&password=p@s%20s&sslmode=require",
+            "postgresql://db/x?user=me&password=***&sslmode=require",
+        ),
     ],
 )
 def test_user_and_password_are_masked_whatever_their_letters(text: str, shown: str) -> None:

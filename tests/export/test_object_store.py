@@ -115,12 +115,17 @@ def test_what_does_not_pass_is_one_sentence(
 
 def test_an_interrupted_export_goes_on(data: Path, bucket: Bucket, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(object_store, "PATIENCE", object_store.PATIENCE | {"max_retries": 0})
-    with troubled(s3, chain([0] * 4, repeat(500))) as way:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", way)
-        with pytest.raises(Unavailable):
-            run(data, bucket)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
-    assert 0 < changed(run(data, bucket)) < 510
+    left = 510
+    for requests in range(3, 40):  # so many get through
+        with troubled(s3, chain([0] * requests, repeat(500))) as way:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", way)
+            with pytest.raises(Unavailable):
+                run(data, bucket)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3)
+        left = changed(run(data, bucket, "plan"))
+        if left < 510:
+            break
+    assert changed(run(data, bucket)) == left > 0
     assert run(data, bucket, "compare") == []
 
 
@@ -134,7 +139,7 @@ def test_a_bucket_that_does_not_exist_is_named(data: Path) -> None:
 @pytest.mark.usefixtures("quickly")
 def test_a_store_that_nobody_serves_is_unavailable(data: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    with pytest.raises(Unavailable, match="connection refused"):
+    with pytest.raises(Unavailable, match=r"Connection refused|nobody answers"):
         run(data, bucket)
 
 
