@@ -23,6 +23,7 @@ from collector.feeder.partitions import as_candles
 # Of one request, and of all tries together.
 PATIENCE: dict[str, Any] = {"timeout": "30s", "connect_timeout": "10s", "max_retries": 8, "retry_timeout_ms": 60_000}
 _REGION = "us-east-1"  # what stores of one's own take; without it the region is asked for at Amazon
+_INSTANCE = "//169.254.169.254/"  # where machines of Amazon are told credentials, asked where the environment has none
 _CODE, _MESSAGE = re.compile(r"<Code>([^<]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,200})</Message>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _PASSING = ("404", "408", "409", "429")  # of the answers that say we are wrong
@@ -103,6 +104,8 @@ class BucketPartitions:
         text, bucket = str(error), self.url.removeprefix("s3://").partition("/")[0]
         status = match[1] if (match := _STATUS.search(text)) else ""
         told = [found[1] for pattern in (_CODE, _MESSAGE) if (found := pattern.search(text))]
+        if _INSTANCE in text:
+            return SettingsError(["S3 needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment"])
         if "NoSuchBucket" in text:
             return SettingsError([f"there is no bucket {bucket}"])
         if isinstance(error, PermissionError) or (status.startswith("4") and status not in _PASSING):

@@ -23,6 +23,8 @@ def open_source(place: str | Path, category: str | None, disk: Disk) -> Source:
     if text.startswith(_POSTGRES):
         return PostgresSource(f"postgresql://{text.partition('://')[2]}", category)
     if text.startswith(_S3):
+        if "@" in text:
+            raise ValueError("an address of S3 has no credentials in it: they come from the environment")
         return ParquetSource(BucketPartitions(text.rstrip("/")))
     if isinstance(place, str) and "://" in place:
         raise ValueError(

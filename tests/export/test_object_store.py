@@ -147,3 +147,10 @@ def test_a_store_of_ones_own_needs_no_region() -> None:
     assert object_store.store_options({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})["aws_region"] == "us-east-1"
     assert "aws_region" not in object_store.store_options({})
     assert "aws_region" not in object_store.store_options({"AWS_ENDPOINT_URL": "http://x", "AWS_REGION": "eu-west-1"})
+
+
+def test_an_environment_without_credentials_is_named() -> None:
+    error = OSError("Error performing PUT http://169.254.169.254/latest/api/token: status code: 403 Forbidden")
+    said = object_store.BucketPartitions("s3://candles/x", {}).as_ours(error)
+    assert isinstance(said, SettingsError)
+    assert "AWS_ACCESS_KEY_ID" in str(said)

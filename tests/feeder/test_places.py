@@ -120,6 +120,8 @@ def test_candle_files_beside_a_dataset_come_first(tmp_path: Path) -> None:
 def test_an_address_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="gs:// is no place of candles"):
         DataFeeder("gs://bucket/x")
+    with pytest.raises(ValueError, match="they come from the environment"):
+        DataFeeder("s3://key:s3cret@bucket/x")
 
 
 def test_numbers_of_a_table_may_be_inserted_by_others(tmp_path: Path, database: str) -> None:
