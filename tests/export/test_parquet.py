@@ -78,6 +78,15 @@ def test_rows_and_months_that_left_the_file_leave_the_copy(data: Path, out: Dire
     assert "timeframe=60/symbol=BTCUSDT/2023-11.parquet" not in stamps(out)
 
 
+def test_a_row_that_is_being_written_is_left_for_the_next_export(data: Path, out: Directory) -> None:
+    path = data / "ETHUSDT_D.csv"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    assert changed(run(data, out)) == 2 * MONTH_OF_HOURS - 2 + 39
+    path.write_bytes(whole)
+    assert [str(each) for each in run(data, out)] == ["2023-12: 1 row missing"]
+
+
 def test_a_span_leaves_the_rest_of_a_month_as_it_is(data: Path, out: Directory) -> None:
     run(data, out, start="2023-11-20", end="2023-11-21")
     days = scanned(out).collect()
