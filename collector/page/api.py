@@ -27,7 +27,7 @@ from collector.integrity.inventory import StoredSeries
 from collector.machine import Machine
 from collector.monitoring.lag import next_open_ms
 from collector.page.candles import Asked, Candles, read_candles
-from collector.page.coverage import STATES, gaps_within, runs_of
+from collector.page.coverage import STATES, RunCache, gaps_within, runs_of
 from collector.page.events import EventStream, Selection
 from collector.page.now import Now
 from collector.page.questions import ARROW, NotNow, NotStored, Question, Refused
@@ -48,6 +48,7 @@ class Api:
     _source: Source
     _now: Now
     _machine: Machine
+    _runs: RunCache = attrs.field(factory=RunCache)
     _waiting: int = 0
     _readers: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(_READERS))
 
@@ -99,11 +100,13 @@ class Api:
         """What each series of a timeframe holds and lacks, as runs of one state."""
         question = Question.of(request, ("timeframe", "symbol", "start", "end"))
         frame, (start_ms, end_ms) = question.needed_timeframe, question.bounds
-        found: list[dict[str, Any]] = []
+        whole, found = question.span == (None, None), list[object]()
         for batch in _batches(await self._known(question)):
-            found += [
-                {"symbol": series.symbol, "runs": runs_of(each.record, start_ms, end_ms)} for series, each in batch
-            ]
+            if whole:
+                found += [self._runs.of(series, each.record) for series, each in batch]
+            else:
+                runs = ((series.symbol, runs_of(each.record, start_ms, end_ms)) for series, each in batch)
+                found += [{"symbol": symbol, "runs": some} for symbol, some in runs]
             await trio.lowlevel.checkpoint()
         said = {"timeframe": frame.name, "now_ms": self._source.now_ms, "states": STATES, "series": found}
         return _json(said)
@@ -156,6 +159,7 @@ class Api:
         question = Question.of(request, ("symbol", "timeframe"))
         if question.symbol or question.timeframe:
             await self._known(question)
+        self._expect_place()
         selection = Selection(question.symbol, question.timeframe)
         return EventStream(
             self._source, self._now, self._machine, selection, partial(self._waits, request), self._readers
@@ -192,8 +196,7 @@ class Api:
     @contextmanager
     def _waits(self, request: Request, seconds: float) -> Iterator[None]:
         """Has a place among the answers that wait."""
-        if self._waiting >= _MAX_WAITING:
-            raise NotNow("too many wait already; ask again later")
+        self._expect_place()
         if connection := request.scope.get("state", {}).get("connection"):
             connection.allow(seconds)
         self._waiting += 1
@@ -201,6 +204,10 @@ class Api:
             yield
         finally:
             self._waiting -= 1
+
+    def _expect_place(self) -> None:
+        if self._waiting >= _MAX_WAITING:
+            raise NotNow("too many wait already; ask again later")
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await self._machine.threads.run(work, self._readers)

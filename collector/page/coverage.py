@@ -4,12 +4,16 @@ A run is three whole numbers, start, end and the number of its state; runs are d
 neither wanted nor held is in no run. Pure: a market has thousands of series, and all of them are asked for at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+import attrs
+import msgspec
+
+from collector.core.candle import Series
 from collector.core.missing import Gap, State
 from collector.core.series_coverage import SeriesCoverage
-from collector.core.spans import Span, Spans, meeting
+from collector.core.spans import Span, Spans
 
 HELD, UNVERIFIED = "held", "unverified"
 STATES = (
@@ -26,53 +30,103 @@ _NUMBERS = {State(name): number for number, name in enumerate(STATES) if number 
 _PENDING = _NUMBERS[State.PENDING]
 
 Run = tuple[int, int, int]
+_END = (1 << 62, 1 << 62, 0)
 
 
 def runs_of(record: SeriesCoverage, start_ms: int, end_ms: int) -> list[int]:
     """The runs of a series in [start, end), one behind the other."""
-    held, unverified, gaps = record.held, record.unverified, record.gaps
-    never_asked = record.never_asked if record.wanted != held else ()
-    runs = list(_held(held, unverified)) if unverified else [(each.start_ms, each.end_ms, 0) for each in held]
-    if gaps or never_asked:
-        runs += [(gap.span.start_ms, gap.span.end_ms, _NUMBERS[gap.state]) for gap in gaps]
-        runs += [(span.start_ms, span.end_ms, _PENDING) for span in never_asked]
-        runs.sort()
-        runs = list(_joined(runs))
+    runs = _runs(record)
     if runs and (runs[0][0] < start_ms or end_ms < runs[-1][1]):
-        runs = list(_within(runs, start_ms, end_ms))
+        runs = [
+            (max(first, start_ms), min(last, end_ms), number)
+            for first, last, number in runs
+            if first < end_ms and start_ms < last
+        ]
     return list(chain.from_iterable(runs))
+
+
+def _runs(record: SeriesCoverage) -> list[Run]:
+    held, unverified, gaps, wanted = record.held, record.unverified, record.gaps, record.wanted
+    runs = list(_held(held, unverified)) if unverified else [(each.start_ms, each.end_ms, 0) for each in held]
+    if gaps:
+        runs += [(gap.span.start_ms, gap.span.end_ms, _NUMBERS[gap.state]) for gap in gaps]
+        runs.sort()
+    if held is wanted or not wanted:
+        return list(_joined(runs)) if gaps else runs
+    return list(_joined(_with_pending(runs, wanted)))
 
 
 def _held(held: Spans, unverified: Spans) -> Iterator[Run]:
     """What is held, in pieces by whether REST has confirmed it."""
-    doubted: Sequence[Span] = tuple(unverified)
+    doubted = iter(unverified)
+    each = next(doubted, None)
     for span in held:
-        at_ms = span.start_ms
-        for each in doubted[meeting(doubted, span)]:
+        at_ms, last_ms = span.start_ms, span.end_ms
+        while each is not None and each.start_ms < last_ms:
             if at_ms < each.start_ms:
                 yield at_ms, each.start_ms, 0
-            at_ms = min(each.end_ms, span.end_ms)
-            yield max(each.start_ms, span.start_ms), at_ms, 1
-        if at_ms < span.end_ms:
-            yield at_ms, span.end_ms, 0
+            at_ms = each.end_ms
+            yield each.start_ms, at_ms, 1
+            each = next(doubted, None)
+        if at_ms < last_ms:
+            yield at_ms, last_ms, 0
 
 
-def _joined(runs: Sequence[Run]) -> Iterator[Run]:
+def _with_pending(runs: list[Run], wanted: Spans) -> Iterator[Run]:
+    """The runs, and between them what is wanted and in none: nobody has asked for it."""
+    spans = iter(wanted)
+    span = next(spans)
+    at_ms = span.start_ms
+    for run in (*runs, _END):
+        while at_ms < run[0]:
+            if at_ms < span.end_ms:
+                yield at_ms, min(run[0], span.end_ms), _PENDING
+            if run[0] <= span.end_ms:
+                break
+            span = next(spans, _NO_MORE)
+            at_ms = max(at_ms, span.start_ms)
+        if run is not _END:
+            yield run
+            at_ms = max(at_ms, run[1])
+
+
+_NO_MORE = Span(_END[0], _END[0] + 1)
+
+
+def _joined(runs: Iterable[Run]) -> Iterator[Run]:
     """Neighbours of one state as one: gaps differ in more than their state."""
-    start_ms, end_ms, number = runs[0]
-    for run in runs[1:]:
+    start_ms, end_ms, number = -1, -1, -1
+    for run in runs:
         if run[2] == number and run[0] == end_ms:
             end_ms = run[1]
-        else:
+            continue
+        if number >= 0:
             yield start_ms, end_ms, number
-            start_ms, end_ms, number = run
-    yield start_ms, end_ms, number
+        start_ms, end_ms, number = run
+    if number >= 0:
+        yield start_ms, end_ms, number
 
 
-def _within(runs: Sequence[Run], start_ms: int, end_ms: int) -> Iterator[Run]:
-    for first, last, number in runs:
-        if first < end_ms and start_ms < last:
-            yield max(first, start_ms), min(last, end_ms), number
+_Sets = tuple[Spans, Spans, tuple[Gap, ...], Spans]
+
+
+@attrs.frozen(eq=False)
+class RunCache:
+    """The runs of each series as JSON, kept while its sets are the same objects: these are replaced, never changed."""
+
+    _kept: dict[Series, tuple[_Sets, msgspec.Raw]] = attrs.field(factory=dict)
+
+    def of(self, series: Series, record: SeriesCoverage) -> msgspec.Raw:
+        """All runs of a series."""
+        held, unverified, gaps, wanted = record.held, record.verification.unverified, record.gaps, record.wanted
+        kept = self._kept.get(series)
+        if kept is not None:
+            sets = kept[0]
+            if sets[0] is held and sets[1] is unverified and sets[2] is gaps and sets[3] is wanted:
+                return kept[1]
+        made = msgspec.Raw(msgspec.json.encode({"symbol": series.symbol, "runs": runs_of(record, 0, _END[0])}))
+        self._kept[series] = (held, unverified, gaps, wanted), made
+        return made
 
 
 def gaps_within(gaps: Sequence[Gap], start_ms: int, end_ms: int) -> list[Gap]:
