@@ -5,7 +5,7 @@ comes as texts. `live` opens lost connections again, and the session understands
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -66,11 +66,14 @@ class Stream:
 
 
 @asynccontextmanager
-async def open_stream(url: str, network: Network) -> AsyncIterator[Stream]:
+async def open_stream(url: str, network: Network, watched: Container[str] = ()) -> AsyncIterator[Stream]:
     """A connection to a stream, closed on leaving.
 
     TLS is spoken before the WebSocket library sees the connection: it would hide a certificate that cannot be trusted
     until its own time ran out.
+
+    Args:
+        watched: topics whose pushes are handed on also where they confirm nothing; it may change meanwhile.
 
     Raises:
         StreamLost: it cannot be opened at the moment, or its certificate not be trusted; `StreamForbidden` if the
@@ -80,7 +83,7 @@ async def open_stream(url: str, network: Network) -> AsyncIterator[Stream]:
     sent, pushes = trio.open_memory_channel[Pushes](0)
     try:
         async with trio.open_nursery() as nursery:
-            wire = SiftedWire(stream, sent)
+            wire = SiftedWire(stream, sent, watched)
             socket = await _shake_hands(nursery, wire, url)
             wire.is_closed = lambda: socket.closed is not None
             try:

@@ -161,6 +161,20 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
     return _answer(decoded)
 
 
+def forming(text: str, subscribed: Mapping[str, Series]) -> tuple[Series, tuple[float, ...]] | None:
+    """The candle of a push that confirms nothing: open time in milliseconds, then the six numbers.
+
+    None where there is none, or the text cannot be read.
+    """
+    try:
+        decoded = _TEXT.decode(text)
+        series, candle = subscribed[decoded.topic], decoded.data[-1]
+        prices = candle.open, candle.high, candle.low, candle.close
+        return series, (candle.start, *map(float, (*prices, candle.volume, candle.turnover)))
+    except (*UNREADABLE, LookupError, ValueError):
+        return None
+
+
 def time_of(text: str) -> int | None:
     """The exchange's time in a push, or None; it costs a decoding."""
     try:

@@ -14,6 +14,7 @@ import trio
 
 from collector.bybit import stream_protocol
 from collector.bybit.clock import Clock
+from collector.bybit.forming import FormingCandles
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import Stream, StreamLost
 from collector.bybit.stream_protocol import NOTHING_CONFIRMED, Acknowledged, Frame, Malformed, Pong, Pushed
@@ -52,6 +53,7 @@ class Session:
     _clock: Clock
     _counters: Counters
     _refused: RefusedTopics
+    _forming: FormingCandles = attrs.field(factory=FormingCandles)
     _pong: trio.Event = attrs.field(factory=trio.Event)
     _confirmed: list[Confirmed] = attrs.field(factory=list)
     _some_confirmed: trio.Event = attrs.field(factory=trio.Event)
@@ -95,6 +97,8 @@ class Session:
             self._hear(len(pushes))
             if pushes.dropped:
                 self._observe_time(pushes.sample)
+            for text in pushes.watched:
+                self._forming.take(text, self._topics)
             for text in pushes.texts:
                 self._read(text)
 

@@ -25,6 +25,7 @@ the library alone, in the same order, however they are cut; but for the texts of
 Pure.
 """
 
+from collections.abc import Container
 from enum import Enum, auto
 from struct import Struct
 
@@ -40,6 +41,7 @@ _SWITCHED = b"HTTP/1.1 101 "
 _END_OF_ANSWER = b"\r\n\r\n"
 _LONGEST_ANSWER = 1 << 16
 _NOWHERE = 1 << 62
+_TOPIC_AT = len(b'{"topic":"')  # as the exchange writes it
 
 
 class _State(Enum):
@@ -55,6 +57,7 @@ class Pushes:
     texts: list[str] = attrs.field(factory=list)  # of those that may confirm something
     dropped: int = 0
     sample: str = ""  # the text of the first that was dropped
+    watched: list[str] = attrs.field(factory=list)  # of the dropped: those of topics that somebody watches
 
     def __len__(self) -> int:
         return len(self.texts) + self.dropped
@@ -67,6 +70,7 @@ Sifted = bytes | Pushes
 class Sieve:
     """Sifts the bytes of one connection."""
 
+    _watched: Container[str] = ()  # topics
     _state: _State = _State.HANDSHAKE
     _answer: bytes = b""
     _held: bytes = b""  # the beginning of a frame
@@ -137,6 +141,8 @@ class Sieve:
             else:
                 pushes.dropped += 1
                 pushes.sample = pushes.sample or text.decode()
+                if self._watched and text[_TOPIC_AT : text.find(b'"', _TOPIC_AT)].decode() in self._watched:
+                    pushes.watched.append(text.decode())
             at = end
         self._true_at = true_at
         return at

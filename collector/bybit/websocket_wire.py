@@ -3,7 +3,7 @@
 import os
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -72,8 +72,9 @@ class SiftedWire(_Layer):
     """
 
     _out: trio.MemorySendChannel[Pushes]
+    _watched: Container[str] = ()
     is_closed: Callable[[], bool] = lambda: False
-    _sieve: Sieve = attrs.field(factory=Sieve)
+    _sieve: Sieve = attrs.field(default=attrs.Factory(lambda self: Sieve(self._watched), takes_self=True))
     _sifted: deque[Sifted] = attrs.field(factory=deque)  # and yet to be handed on
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

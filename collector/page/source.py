@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 import trio
 
+from collector.bybit.forming import FormingCandles
 from collector.core.candle import Series, Timeframe
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import Gap
@@ -158,6 +159,7 @@ class LiveSource:
     _checkpoints: Mapping[Series, Checkpoint]
     _exchange_ms: Callable[[], int]
     _machine: Machine
+    _forming: FormingCandles
     _others: dict[Series, Known] = attrs.field(factory=dict)
     _held: dict[Series, tuple[Stamp | None, Known]] = attrs.field(factory=dict)
     _looked_s: float | None = None
@@ -185,10 +187,11 @@ class LiveSource:
         return (await self._look_at_others()).get(series)
 
     def forming(self, series: Series) -> tuple[float, ...] | None:
-        return None
+        record = self._coverage.records.get(series)
+        return self._forming.latest(series, record.held[-1].end_ms if record and record.held else 0)
 
     def watch(self, series: Series) -> None:
-        """Nothing is followed yet."""
+        self._forming.watch(series)
 
     async def _look_at_others(self) -> dict[Series, Known]:
         """The files that are not collected, as of half a minute ago at most; none before it is known which are."""

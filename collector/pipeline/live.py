@@ -15,6 +15,7 @@ from collector.bybit import stream_protocol
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
 from collector.bybit.exchange_state import StreamState
+from collector.bybit.forming import FormingCandles
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.stream_connection import StreamForbidden, StreamLost, open_stream
 from collector.bybit.stream_session import EventChannel, Session
@@ -47,6 +48,7 @@ class Live:
     _limit: AddressLimit
     _machine: Machine
     _refused: RefusedTopics
+    forming: FormingCandles = attrs.field(factory=FormingCandles)
     state: StreamState = attrs.field(factory=StreamState)
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
@@ -149,12 +151,18 @@ class Live:
         """One connection from its opening to its loss; how it was lost."""
         self._counters.connects += 1
         try:
-            async with open_stream(self._settings.stream_url, self._machine.network) as stream:
+            async with open_stream(self._settings.stream_url, self._machine.network, self.forming.topics) as stream:
                 self._counters.connections += 1
                 try:
                     topics = {stream_protocol.topic_of(series): series for series in sorted(group)}
                     session = Session(
-                        stream, self._settings.category, topics, self._clock, self._counters, self._refused
+                        stream,
+                        self._settings.category,
+                        topics,
+                        self._clock,
+                        self._counters,
+                        self._refused,
+                        self.forming,
                     )
                     await session.run(out, on_subscribed)
                 finally:

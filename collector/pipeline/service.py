@@ -175,7 +175,13 @@ class _Service:
         nursery.start_soon(stations.notifier.run)
         nursery.start_soon(_flush_suppressed)
         nursery.start_soon(stations.monitor.watch)
-        serve = partial(serve_status, settings, stations.reporter, options.machine, page_source(self.job, self.shared))
+        serve = partial(
+            serve_status,
+            settings,
+            stations.reporter,
+            options.machine,
+            page_source(self.job, self.shared, stations.live),
+        )
         nursery.start_soon(partial(serve, port=options.status))
         if options.display:
             nursery.start_soon(options.display, stations.reporter.report)

@@ -134,11 +134,12 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
     )
 
 
-def page_source(job: Job, shared: Shared) -> LiveSource:
+def page_source(job: Job, shared: Shared, live: Live) -> LiveSource:
     """Builds what the page reads."""
-    owned, clock = shared.owned, shared.clock
-    directory, machine = job.settings.data_dir, job.machine
-    return LiveSource(directory, owned.coverage, shared.tracked, owned.checkpoints, lambda: clock.now_ms, machine)
+    owned, clock, directory = shared.owned, shared.clock, job.settings.data_dir
+    return LiveSource(
+        directory, owned.coverage, shared.tracked, owned.checkpoints, lambda: clock.now_ms, job.machine, live.forming
+    )
 
 
 def streamed_series(job: Job, shared: Shared, symbols: Symbols) -> list[Series]:

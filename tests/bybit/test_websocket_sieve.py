@@ -117,3 +117,18 @@ def test_a_client_learns_the_same_of_a_million_streams(batch: int) -> None:
     share = MANY // BATCHES
     first = FEW + batch * share
     compare(range(first, first + share))
+
+
+def test_pushes_of_watched_topics_are_kept_although_they_confirm_nothing() -> None:
+    texts = [
+        b'{"topic":"kline.1.%b","data":[{"confirm":false,"pad":"%b"}]}' % (symbol, b"x" * 90) for symbol in (b"A", b"B")
+    ]
+    watched = {"kline.1.B"}
+    sieve = Sieve(watched)
+    (_, pushes) = sieve.sift(ANSWER + b"".join(map(frame, texts)))
+    assert isinstance(pushes, Pushes)
+    assert (pushes.watched, pushes.dropped) == ([texts[1].decode()], 2)
+    watched.clear()
+    (pushes,) = sieve.sift(frame(texts[1]))
+    assert isinstance(pushes, Pushes)
+    assert (pushes.watched, pushes.dropped) == ([], 1)

@@ -1,5 +1,6 @@
 """The page of a collector at work: its memory is what is told, and nobody who reads holds it up."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -59,3 +60,17 @@ async def test_who_waits_beyond_the_places_is_sent_away(tmp_path: Path, monkeypa
             await stream.send_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert await stream.receive_some()
             assert (await run.get("/api/events")).status_code == 503
+
+
+async def test_the_candle_in_progress_is_told_while_somebody_looks(tmp_path: Path) -> None:
+    async with fast_box() as box, collecting(settings_for_status(box, tmp_path)) as run:
+        await run.is_so(is_up_to_date)
+        said = b""
+        async with await trio.open_tcp_stream("127.0.0.1", int(run.url.rpartition(":")[2])) as stream:
+            await stream.send_all(b"GET /api/events?symbol=BTCUSDT&timeframe=5 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with trio.fail_after(10):
+                while b"event: forming" not in said or not said.endswith(b"\n\n\r\n"):
+                    said += await stream.receive_some()
+        told = json.loads(said.partition(b"event: forming\ndata: ")[2].partition(b"\n")[0])
+        assert (told["symbol"], told["timeframe"], told["candle"][0] % 300_000) == ("BTCUSDT", "5", 0)
+        assert told["candle"][3] <= told["candle"][4] <= told["candle"][2]
