@@ -48,8 +48,8 @@ class Story:
 
     def _print(self, text: str, style: str = "", styled: int | None = None) -> None:
         """Print a line, so many letters of it in a style; on a terminal it is broken at words."""
-        sentence = sanitized(text)
-        lines = wrapped(sentence, self._console.width, 4) if self._console.is_terminal else [sentence]
+        sentence, hanging = sanitized(text), 2 if text.startswith(" ") else 0
+        lines = wrapped(sentence, self._console.width, hanging) if self._console.is_terminal else [sentence]
         line = Text("\n".join(lines))
         line.stylize(style, 0, styled)
         self._console.print(line, soft_wrap=True)

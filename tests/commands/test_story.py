@@ -36,5 +36,5 @@ def test_on_a_terminal_ticks_are_green_and_lines_break_at_words() -> None:
     assert isinstance(terminal.file, StringIO)
     written = terminal.file.getvalue().splitlines()
     assert written[0].startswith("\x1b[1;32m  ✓\x1b[0m 8 candles came over")
-    assert written[1] == "      stream"
+    assert written[1] == "    stream"
     assert "1 promise, every one kept" in written[-1]
