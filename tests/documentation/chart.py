@@ -63,7 +63,7 @@ def history_bars(printed: str) -> list[Bar]:
 def append_bars(printed: str) -> list[Bar]:
     """The column of the long file; a sync says more of the disk that it was measured on than of the program."""
     table = printed.partition("long : short\n")[2].partition("\n  ")[0]
-    rows = re.findall(r"^(\S.*?) {2,}\S+ \S+ +([\d.]+) (\S+) ", table, re.MULTILINE)
+    rows = re.findall(r"^(\S.*?) {2,}\S+ \S+(?: \(\S+\))? +([\d.]+) (\S+) ", table, re.MULTILINE)
     named = ((name if ":" in name else f"collector, {name}", number, unit) for name, number, unit in rows)
     return [
         Bar(name, float(number) * _UNITS_MS[unit], f"{number} {unit}", name.startswith("collector"))
