@@ -70,20 +70,23 @@ def joined(timeframe: Timeframe, spans: Spans, between: Spans | None = None, pag
     """
     if not spans:
         return spans
-
-    def pages(span: Span) -> int:
-        return -(-timeframe.count(span.start_ms, span.end_ms) // page)
-
     allowed = Spans((spans.bounds,)) if between is None else between | spans
-    first, *others = spans
-    result = [first]
-    for span in others:
-        both = Span(result[-1].start_ms, span.end_ms)
-        if allowed.covers(both.start_ms, both.end_ms) and pages(both) < pages(result[-1]) + pages(span):
-            result[-1] = both
+    numbered = [(span, timeframe.number_at(span.start_ms - 1), timeframe.number_at(span.end_ms - 1)) for span in spans]
+    (union, first, last), *others = numbered
+    pages = _pages(last - first, page)
+    result: list[Span] = []
+    for span, before, last in others:
+        together, alone = _pages(last - first, page), _pages(last - before, page)
+        if together < pages + alone and allowed.covers(union.start_ms, span.end_ms):
+            union, pages = Span(union.start_ms, span.end_ms), together
         else:
-            result.append(span)
-    return Spans.of(*result)
+            result.append(union)
+            union, first, pages = span, before, alone
+    return Spans.of(*result, union)
+
+
+def _pages(candles: int, page: int) -> int:
+    return -(-candles // page)
 
 
 def halves(timeframe: Timeframe, span: Span) -> list[Span]:
