@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from collector.feeder.feeder import DataFeeder
     from collector.integrity.checker import DataIntegrityChecker
+    from collector.integrity.results import DirectoryCheck, FileCheck
     from collector.pipeline.outcome import Outcome
     from collector.pipeline.service import collect
     from collector.settings.settings import Settings
@@ -33,9 +34,11 @@ __all__ = [
     "DataFeeder",
     "DataIntegrityChecker",
     "DataWarning",
+    "DirectoryCheck",
     "DirectoryInUse",
     "DoesNotFit",
     "ExchangeError",
+    "FileCheck",
     "NoSuchSeries",
     "NotReadable",
     "Outcome",
@@ -50,16 +53,28 @@ __all__ = [
 _HOMES = dict.fromkeys(__all__, "errors") | {
     "DataFeeder": "feeder.feeder",
     "DataIntegrityChecker": "integrity.checker",
+    "DirectoryCheck": "integrity.results",
+    "FileCheck": "integrity.results",
     "Outcome": "pipeline.outcome",
     "Settings": "settings.settings",
     "collect": "pipeline.service",
 }
 
+_OF_POSIX = ("fcntl", "grp", "pwd", "resource", "termios")
+
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        home = import_module(f"{__name__}.{_HOMES[name]}")
+    except ModuleNotFoundError as error:
+        if error.name not in _OF_POSIX:
+            raise
+        raise ImportError(
+            f"collector.{name} runs on Linux alone: this system has no module {error.name}. DataFeeder reads here too"
+        ) from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,10 @@ def main() -> None:
         from collector.commands.app import main as run
     except KeyboardInterrupt:
         sys.exit(130)  # as at any later time
+    except ModuleNotFoundError as error:
+        if error.name not in ("fcntl", "grp", "pwd", "resource", "termios"):
+            raise
+        sys.exit(f"collector: its commands run on Linux alone: this system has no module {error.name}")
     run()
 
 

@@ -64,7 +64,7 @@ def check(
         asked = settings.category, options.are_about, options.selection, options.only_symbols
         refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
     checked = _check_files(options, checker, paths)
-    record = totals(checked, checker.ledger_problem)
+    record: dict[str, Any] = {**totals(checked, checker.ledger_problem)}
     differences: list[Difference | Uncompared] = []
     try:
         if against_exchange:

@@ -26,7 +26,7 @@ def worth_telling(checked: Sequence[FileReport]) -> list[FileReport]:
 def table_rows(checked: Sequence[FileReport]) -> Iterator[tuple[str, ...]]:
     """A row for each file with findings."""
     for each in worth_telling(checked):
-        record = each.record()
+        record: Mapping[str, Any] = each.record()
         keys = ("rows", "gap_count", "missing_candles", "duplicate_count", "out_of_order_count", "invalid_count")
         numbers = [f"{record[key]:,}" for key in (*keys, "disagreement_count")]
         yield each.file, *numbers, "" if each.has_issues else "as complete as can be"

@@ -7,7 +7,6 @@ checksum tells, so that nobody waits for the disk. Copies are written beside the
 deleted at any time, and are optional on a read-only disk.
 """
 
-import fcntl
 import os
 import zlib
 from collections.abc import Iterable
@@ -20,11 +19,12 @@ import msgspec
 from collector.feeder.arrow_ipc import NotArrow
 from collector.feeder.columns import Columns, as_one, parse_stream
 from collector.feeder.csv_tail import CsvReader, FileStat
-from collector.machine.disk import Disk
+from collector.machine.disk import LOCK_EXCLUSIVE, LOCK_NOW, Disk
 from collector.machine.own_files import make_directory, open_own, remove_if_there
 
 _DIRECTORY = Path(".collector", "arrow")
 _SUM = 4  # bytes of the checksum
+_RENAMES_CLOSED = os.name == "nt"  # it renames nothing that is open
 _SMALLEST = 64 * 1024  # bytes that a copy may have, and it may have twice those of its file: numbers take less
 
 
@@ -70,15 +70,18 @@ def write_cache(disk: Disk, path: Path, streams: Iterable[bytes], extent: Cached
     try:
         file = open_own(disk, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
-            disk.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            disk.lock(file, LOCK_EXCLUSIVE | LOCK_NOW)
             checksum = 0
             for piece in (*as_one(streams), msgspec.json.encode(extent)):
                 checksum = zlib.crc32(piece, checksum)
                 disk.write(file, piece)
             disk.write(file, checksum.to_bytes(_SUM))
-            disk.rename(new, place)
+            if not _RENAMES_CLOSED:
+                disk.rename(new, place)
         finally:
             disk.close(file)
+        if _RENAMES_CLOSED:
+            disk.rename(new, place)
     except BaseException:
         with suppress(OSError):
             remove_if_there(disk, new)
@@ -96,7 +99,7 @@ def _clear(disk: Disk, place: Path) -> None:
 def _remove_unless_locked(disk: Disk, path: Path) -> None:
     file = open_own(disk, path, os.O_RDONLY)
     try:
-        disk.lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        disk.lock(file, LOCK_EXCLUSIVE | LOCK_NOW)
         disk.remove(path)
     finally:
         disk.close(file)

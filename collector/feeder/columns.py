@@ -163,3 +163,10 @@ def _gathered(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             few = []
     if few:
         yield pl.concat(few)
+
+
+def same_rows(ours: Sequence[Columns], theirs: Sequence[Columns]) -> bool:
+    """Whether some blocks hold the rows of others, however these are divided."""
+    if sum(map(len, ours)) != sum(map(len, theirs)):
+        return False
+    return not ours or to_dataframe(ours).equals(to_dataframe(theirs))

@@ -17,7 +17,7 @@ import attrs
 from collector.core.rows import HEADER, open_of_line
 from collector.errors import NotReadable
 from collector.feeder.timestamps import check_times
-from collector.machine.disk import Disk
+from collector.machine.disk import NO_WAIT, Disk
 
 _CHUNK = 2 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
 _TAIL = 4096
@@ -137,7 +137,7 @@ def open_csv(disk: Disk, path: Path) -> Iterator[CsvReader]:
         NotReadable: it is not a candle file, or the system refuses.
     """
     try:
-        file = disk.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody at its other end
+        file = disk.open(path, os.O_RDONLY | NO_WAIT)  # a pipe would wait for somebody at its other end
         try:
             yield _lines(disk, path, file)
         finally:

@@ -5,27 +5,41 @@ A number counts as known from its candle's close on: see `closed_only` and `alig
 """
 
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Self
 
 import attrs
-import psutil
 
+from collector.core.candle import Series
 from collector.core.rows import LATEST_MS, OLDEST_MS
 from collector.core.spans import Spans
+from collector.core.text import counted, moment_text, size_text
 from collector.feeder.catalogue import Catalogue
 from collector.feeder.loaded_series import Candle
 from collector.feeder.loader import Loader
-from collector.feeder.lru_cache import Limit, LruCache, Memory
+from collector.feeder.lru_cache import Limit, LruCache, Memory, machine_memory
+from collector.feeder.notebook import html_table
 from collector.feeder.places import open_source
 from collector.feeder.tables import Names, Tables, each_of, span_of
 from collector.feeder.timestamps import Moment, to_epoch_ms
 from collector.machine.disk import THIS_DISK, Disk
 
+_SHOWN = 20  # symbols in a notebook
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class Metadata:
-    """A loaded series: first and last open time, rows, file or other place, bytes in memory, gaps."""
+    """What there is of a loaded series.
+
+    Args:
+        first_ms: when the first candle opens, in epoch milliseconds; None where there is none.
+        last_ms: when the last one opens.
+        rows: how many there are.
+        path: the file, or another place.
+        bytes: in memory.
+        gaps: the spans without candles between the first and the last.
+    """
 
     first_ms: int | None
     last_ms: int | None
@@ -33,6 +47,26 @@ class Metadata:
     path: Path | str
     bytes: int
     gaps: Spans
+
+    def __repr__(self) -> str:
+        return f"<Metadata {', '.join(f'{name}: {text}' for name, text in self._told())}>"
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        return html_table(("", ""), self._told())
+
+    def _told(self) -> list[tuple[str, str]]:
+        first, last = ("none" if ms is None else f"{moment_text(ms)} UTC" for ms in (self.first_ms, self.last_ms))
+        gaps = counted(len(self.gaps), "gap")
+        held = size_text(self.bytes)
+        return [
+            ("first", first),
+            ("last", last),
+            ("rows", f"{self.rows:,}"),
+            ("gaps", gaps),
+            ("memory", held),
+            ("path", str(self.path)),
+        ]
 
 
 class DataFeeder(Tables):
@@ -70,9 +104,10 @@ class DataFeeder(Tables):
         memory_limit_bytes: int | None = None,
         closed_only: bool = False,
         category: str | None = None,
-        memory: Callable[[], Memory] = psutil.virtual_memory,
+        memory: Callable[[], Memory] = machine_memory,
         disk: Disk = THIS_DISK,
     ) -> None:
+        self._place = data_dir
         self._catalogue = Catalogue(open_source(data_dir, category, disk))
         self._closed_only = closed_only
         self._cache = LruCache(Limit(memory_limit_percent, memory_limit_bytes, memory))
@@ -153,6 +188,38 @@ class DataFeeder(Tables):
                 found[name] = candle
         return found or None
 
+    def refresh(self) -> int:
+        """Brings every series in memory up to date: rows that were appended, corrected or repaired since.
+
+        For a feeder beside a live collector. A file that has not changed costs one look at its stat; of one that has
+        grown, the bytes read before are compared by their checksum, and the new rows are read; one that was rewritten
+        is read anew. What was loaded in a span stays in it. A series that has gone is dropped, with a `DataWarning`.
+        Tables that were handed out stay as they are.
+
+        Returns:
+            How many series have changed.
+        """
+        return sum(self._loader.refresh(series) for series in self._cache.held())
+
+    def __repr__(self) -> str:
+        held = self._cache.held()
+        return (
+            f"DataFeeder({str(self._place)!r}): {counted(len(held), 'series')} in memory, "
+            f"{size_text(self.memory_bytes)}{', closed candles only' if self._closed_only else ''}"
+        )
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the series that are stored, and how much of each is in memory."""
+        held = {str(series): len(self._loader.get(*_names(series)).snapshot) for series in self._cache.held()}
+        symbols = self.symbols()
+        rows = [
+            (symbol, name, counted(held[key], "row") if (key := f"{symbol}_{name}") in held else "")
+            for symbol in symbols[:_SHOWN]
+            for name in self.timeframes(symbol)
+        ]
+        more = f"<p>and {counted(len(symbols) - _SHOWN, 'more symbol')}</p>" if len(symbols) > _SHOWN else ""
+        return f"<p>{escape(repr(self))}</p>{html_table(('symbol', 'timeframe', 'in memory'), rows)}{more}"
+
     def metadata(self, symbol: str, timeframe: str) -> Metadata:
         """What there is of a series."""
         loaded = self._loader.get(symbol, timeframe)
@@ -173,3 +240,7 @@ class DataFeeder(Tables):
     def timeframes(self, symbol: str) -> list[str]:
         """The timeframes in which a symbol is stored, the finest first."""
         return self._catalogue.timeframes(symbol)
+
+
+def _names(series: Series) -> tuple[str, str]:
+    return series.symbol, series.timeframe.name

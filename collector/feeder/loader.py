@@ -9,6 +9,7 @@ import attrs
 from collector.core.candle import Series
 from collector.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadable
 from collector.feeder.catalogue import Catalogue
+from collector.feeder.columns import same_rows
 from collector.feeder.loaded_series import LoadedSeries
 from collector.feeder.lru_cache import LruCache
 from collector.feeder.warn import warn
@@ -65,6 +66,16 @@ class Loader:
             return False
         return True
 
+    def refresh(self, series: Series) -> bool:
+        """Brings a series in memory up to date; whether it has changed."""
+        before = self._cache.get(series)
+        try:
+            now = self._load(series)
+        except (NoSuchSeries, NotReadable, DoesNotFit) as error:
+            self._warn(series.symbol, series.timeframe.name, error)
+            return True
+        return before is None or not same_rows(before.snapshot.blocks, now.snapshot.blocks)
+
     def _load(self, series: Series) -> LoadedSeries:
         """A series as it is now."""
         span, known = self._spans.get(series), self._cache.get(series)
@@ -73,6 +84,8 @@ class Loader:
         except (FileNotFoundError, NotReadable) as error:
             self._cache.drop(series)
             raise self._catalogue.absent(series) if isinstance(error, FileNotFoundError) else error from None
+        if known and rows is known.snapshot:
+            return known
         loaded = LoadedSeries(series, rows)
         self._cache.put(loaded)
         self._warned.pop(series.name, None)

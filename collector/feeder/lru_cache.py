@@ -29,6 +29,24 @@ class Memory(Protocol):
 
 
 @attrs.frozen
+class _Endless:
+    """Memory that is never short, where the system does not tell."""
+
+    total: int = 2**62
+    available: int = 2**62
+
+
+def machine_memory() -> Memory:
+    """The memory of this machine; where psutil does not work, without end."""
+    try:
+        import psutil
+    except ImportError:
+        return _Endless()
+    memory: Memory = psutil.virtual_memory()
+    return memory
+
+
+@attrs.frozen
 class Limit:
     """How much may be held: what others leave of a share of the machine's memory, and at most `most_bytes`."""
 
@@ -67,6 +85,10 @@ class LruCache:
         self._names.move_to_end(loaded)
         self._names[loaded].append((symbol, timeframe))
         self._by_name[symbol, timeframe] = loaded
+
+    def held(self) -> list[Series]:
+        """The series that are held."""
+        return list(self._loaded)
 
     def get(self, series: Series) -> LoadedSeries | None:
         return self._loaded.get(series)

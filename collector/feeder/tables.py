@@ -37,9 +37,13 @@ class Tables:
         end: Moment | None = None,
         fill: bool = False,
     ) -> pl.DataFrame:
-        """The candles of a series in a span: `open_time` and `close_time` in UTC, and the six numbers.
+        """The candles of a series in a span.
 
         With `fill`, each missing candle in between becomes a flat one at the last close, marked in the column `filled`.
+
+        Returns:
+            A row per candle, by time. Columns: `open_time` and `close_time` (Datetime in ms, UTC); `open`, `high`,
+            `low`, `close`, `volume` and `turnover` (Float64); with `fill`, `filled` (Boolean).
         """
         loaded, span = self._loader.get(symbol, timeframe), span_of(start, end)
         if fill:
@@ -70,7 +74,8 @@ class Tables:
     ) -> "pandas.DataFrame":
         """The same for pandas, by open time.
 
-        `unit` is that of its times: ns, us, ms or s.
+        `unit` is that of its times: ns, us, ms or s. The index is the open time and `close_time` a column (both
+        datetime64 of that unit, UTC); the six numbers are float64, and `filled` is bool.
 
         Raises `ImportError` where pandas is not installed.
         """
@@ -87,7 +92,8 @@ class Tables:
     ) -> pl.DataFrame:
         """One number of many symbols side by side: `open_time`, and a column per symbol, null where it has no candle.
 
-        A row's numbers but `open` are known when the candle closes, one timeframe after its `open_time`.
+        A row's numbers but `open` are known when the candle closes, one timeframe after its `open_time` (Datetime in
+        ms, UTC). The other columns are Float64 and carry the names of the symbols, in the order given.
         """
         _check_names([column], alignment.NUMBERS)
         span = span_of(start, end)
@@ -109,7 +115,7 @@ class Tables:
         That is the last candle of each that had closed by then, the same instant included; never a later one, and never
         one that was open. Its columns carry its timeframe, `close_60`, and are null before its first candle has closed.
         With `columns` they are only these, in this order: `close` alone takes a fraction of the time and memory. The
-        base has all of its own. The span is that of the base.
+        base has all of its own. The span is that of the base. Times are Datetime in ms, UTC; numbers are Float64.
 
         Raises `ValueError` for a column that candles do not have.
         """
@@ -134,8 +140,8 @@ class Tables:
     ) -> pl.DataFrame:
         """Candles of a coarser timeframe made from a finer one; `complete` says whether none of those was missing.
 
-        The span is that of the coarser ones. Raises `ValueError` where they are not made of whole candles, as months
-        are not of weeks.
+        The columns are those of `frame`, and `complete` (Boolean). The span is that of the coarser ones. Raises
+        `ValueError` where they are not made of whole candles, as months are not of weeks.
         """
         loaded, coarse, span = self._loader.get(symbol, source), timeframe(target), span_of(start, end)
         made = alignment.resampled(loaded.series.timeframe, coarse, loaded.lazy())

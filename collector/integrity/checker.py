@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -23,6 +22,7 @@ from collector.integrity.examination import Examination, examine
 from collector.integrity.expectation import Expectation
 from collector.integrity.findings import FileReport, totals
 from collector.integrity.finer_files import FinerFiles, Flawless
+from collector.integrity.results import DirectoryCheck, FileCheck
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.machine.workers import Workers
@@ -62,7 +62,7 @@ class DataIntegrityChecker:
     _flawless: Flawless = attrs.field(factory=Flawless, init=False)
     _reread_s: float = attrs.field(default=0.0, init=False)
 
-    def check_single_file(self, name: str | Path) -> dict[str, Any]:
+    def check_single_file(self, name: str | Path) -> FileCheck:
         """One file, by its name in the data directory (`BTCUSDT_60.csv`, `BTCUSDT_60`) or by a path.
 
         Returns:
@@ -100,7 +100,7 @@ class DataIntegrityChecker:
         (report,) = self.check_each([path])
         return report.record()
 
-    def check_all_files(self) -> dict[str, Any]:
+    def check_all_files(self) -> DirectoryCheck:
         """Every CSV file of the data directory, and every missing one.
 
         Missing is a file of which candles are wanted.

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, takewhile
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -18,6 +18,7 @@ from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Span, Spans
 from collector.integrity.cross_timeframe import Disagreement
 from collector.integrity.examination import MOST, Examination
+from collector.integrity.results import DefectRecord, DirectoryCheck, DisagreementRecord, FileCheck, GapRecord
 from collector.storage.defects import Defect, Kind
 from collector.storage.ordering import RowGap
 
@@ -167,7 +168,7 @@ class FileReport:
         at = bisect_right(self.known_gaps, span.start_ms, key=lambda gap: gap.span.end_ms)
         return takewhile(lambda gap: gap.span.start_ms < span.end_ms, islice(self.known_gaps, at, None))
 
-    def record(self) -> JsonRecord:
+    def record(self) -> FileCheck:
         """Everything as plain values, ready for JSON.
 
         `DataIntegrityChecker.check_single_file` documents the keys.
@@ -189,14 +190,14 @@ class FileReport:
             "defects": {kind.value: count for kind, count in self.examination.counts.items()},
             "looks_like": str(self.examination.looks_like) if self.examination.looks_like else None,
             "finer": [each.finer.file_name for each in self.comparisons],
-            "disagreements": [attrs.asdict(each) for each in self.disagreements],
+            "disagreements": [_disagreement_record(each) for each in self.disagreements],
             "disagreement_count": self.disagreement_count,
-            "exchange_disagreements": [attrs.asdict(each) for each in self.known_disagreements],
+            "exchange_disagreements": [_disagreement_record(each) for each in self.known_disagreements],
             "exchange_disagreement_count": self.known_count,
             "exchange_confirmed_ms": self.known_ms,
         }
 
-    def _gap_record(self, row_gap: RowGap) -> JsonRecord:
+    def _gap_record(self, row_gap: RowGap) -> GapRecord:
         states = self.states(row_gap)
         duration_ms = row_gap.span.end_ms - row_gap.span.start_ms
         expected_ms, actual_ms = _intervals(row_gap)
@@ -230,13 +231,13 @@ def _intervals(row_gap: RowGap) -> tuple[int | None, int | None]:
     return row_gap.span.start_ms - row_gap.before_ms, row_gap.after_ms - row_gap.before_ms
 
 
-def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> JsonRecord:
+def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> DirectoryCheck:
     """All files in numbers, and the record of every file worth telling about.
 
     `ledger_problem` says why the ledger is unreadable, if so.
     """
     numbers = Counter[str](dict.fromkeys(_NUMBERS, 0))
-    issues: dict[str, JsonRecord] = {}
+    issues: dict[str, FileCheck] = {}
     for each in checked:
         numbers["files_checked"] += 1
         numbers["files_with_issues"] += each.has_issues
@@ -249,7 +250,7 @@ def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> JsonRec
         numbers["total_exchange_disagreements"] += each.known_count
         if each.is_notable:
             issues[each.file] = each.record()
-    return {**numbers, "ledger_problem": ledger_problem, "issues": issues}
+    return cast(DirectoryCheck, {**numbers, "ledger_problem": ledger_problem, "issues": issues})
 
 
 _NUMBERS = (
@@ -265,7 +266,11 @@ _NUMBERS = (
 )
 
 
-def _defect_record(defect: Defect) -> JsonRecord:
+def _disagreement_record(one: Disagreement) -> DisagreementRecord:
+    return cast(DisagreementRecord, attrs.asdict(one))
+
+
+def _defect_record(defect: Defect) -> DefectRecord:
     return {
         "position": defect.row,
         "timestamp": defect.timestamp_ms,

@@ -5,7 +5,7 @@ what a power cut may take. `pathlib` looks at names (`exists`, `stat`), `os` at 
 and raises `OSError`.
 """
 
-import fcntl
+import errno
 import mmap
 import os
 import secrets
@@ -13,6 +13,16 @@ import shutil
 import sqlite3
 import time
 from pathlib import Path
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK_SHARED, LOCK_EXCLUSIVE, LOCK_NOW, UNLOCK = 1, 2, 4, 8  # as in fcntl; NOW: without waiting
+# Flags of opening; a system without one needs none, or has no such thing.
+NO_LINK, NO_WAIT = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
+_ALWAYS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 _PIECE = 64 * 1024
 
@@ -22,18 +32,28 @@ class Disk:
 
     def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
         """A descriptor, closed on exec; `within` is the descriptor of the directory that the path is relative to."""
-        return os.open(path, flags | os.O_CLOEXEC, mode, dir_fd=within)
+        return os.open(path, flags | _ALWAYS, mode, dir_fd=within)
 
     def close(self, file: int) -> None:
         os.close(file)
 
     def lock(self, file: int, how: int) -> None:
-        """Locks as `flock` does; closing the file releases the lock."""
-        fcntl.flock(file, how)
+        """Locks as `flock` does; closing the file releases the lock.
+
+        Raises:
+            OSError: another has it; or the system has no such locks.
+        """
+        if fcntl:
+            fcntl.flock(file, how)
+        else:
+            _lock_elsewhere(file, how)
 
     def read(self, file: int, size: int, at: int = 0) -> bytes:
         """Up to `size` bytes from an offset on."""
-        return os.pread(file, size, at)
+        if hasattr(os, "pread"):
+            return os.pread(file, size, at)
+        os.lseek(file, at, os.SEEK_SET)
+        return os.read(file, size)
 
     def read_all(self, path: Path) -> bytes:
         file = self.open(path, os.O_RDONLY)
@@ -101,6 +121,25 @@ class Disk:
         Its statements may run in any thread, one at a time.
         """
         return sqlite3.connect(place, uri=isinstance(place, str), check_same_thread=False)
+
+
+def _lock_elsewhere(file: int, how: int) -> None:
+    """Locks a file where the system has no `flock`."""
+    try:
+        import portalocker
+    except (ImportError, RuntimeError) as error:  # of a system it does not know
+        raise OSError(errno.ENOLCK, "this system has no file locks; pip install portalocker") from error
+    flags = portalocker.LockFlags(0)
+    for ours, theirs in (
+        (LOCK_EXCLUSIVE, portalocker.LockFlags.EXCLUSIVE),
+        (LOCK_SHARED, portalocker.LockFlags.SHARED),
+        (LOCK_NOW, portalocker.LockFlags.NON_BLOCKING),
+    ):
+        flags |= theirs if how & ours else portalocker.LockFlags(0)
+    try:
+        portalocker.lock(file, flags)
+    except portalocker.LockException as error:
+        raise BlockingIOError(errno.EAGAIN, "another process has locked the file") from error
 
 
 THIS_DISK = Disk()

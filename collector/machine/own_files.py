@@ -11,13 +11,17 @@ can write what a command under sudo left. Errors are `OSError`; `not_written` tu
 
 import errno
 import os
-import pwd
 import stat
 from contextlib import suppress
 from pathlib import Path
 
+try:
+    import pwd
+except ModuleNotFoundError:  # Windows
+    pwd = None  # type: ignore[assignment]
+
 from collector.errors import CollectorError, SettingsError, StorageError
-from collector.machine.disk import Disk
+from collector.machine.disk import NO_LINK, NO_WAIT, Disk
 
 _LONGEST = 64 * 1024  # bytes; the longest of them has some hundred
 _KINDS = {
@@ -40,7 +44,7 @@ def open_own(disk: Disk, path: Path, flags: int, mode: int = 0o644) -> int:
         OSError: the system refuses.
     """
     try:
-        file = disk.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
+        file = disk.open(path, flags | NO_LINK | NO_WAIT, mode)
     except FileExistsError:
         raise
     except OSError as error:
@@ -132,6 +136,8 @@ def make_directory(disk: Disk, path: Path) -> None:
 
 def sync_directory(disk: Disk, path: Path) -> None:
     """Returns once the names in a directory are on the disk."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directory
+        return
     directory = disk.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         disk.sync(directory)
@@ -141,7 +147,7 @@ def sync_directory(disk: Disk, path: Path) -> None:
 
 def give_to_owner_of(directory: Path, made: int | Path) -> None:
     """Gives what root created to the owner of the directory."""
-    if os.geteuid() or not (owner := directory.stat()).st_uid:
+    if not hasattr(os, "geteuid") or os.geteuid() or not (owner := directory.stat()).st_uid:
         return
     with suppress(PermissionError):  # root of another machine, over the network
         os.chown(made, owner.st_uid, owner.st_gid)
@@ -152,6 +158,8 @@ def owner_of(path: Path) -> str:
     while not os.path.lexists(path) and path.parent != path:
         path = path.parent
     number = os.lstat(path).st_uid
+    if pwd is None:
+        return str(number)
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
@@ -160,6 +168,8 @@ def owner_of(path: Path) -> str:
 
 def is_known(user: str) -> bool:
     """Whether this machine knows the user."""
+    if pwd is None:
+        return False
     try:
         pwd.getpwnam(user)
     except KeyError:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import attrs
 import msgspec
@@ -165,6 +165,10 @@ def _public(name: str) -> Iterator[str]:
         ends = f" A command ends with {status}." if status is not None else ""
         yield from (f"## {name}", "", f"{markdown_of(thing.__doc__, _SEAMS)}{ends}", "")
         return
+    if is_typeddict(thing):
+        keys = [f"| `{key}` | `{_written(kind)}` |" for key, kind in get_type_hints(thing).items()]
+        yield from (f"## {name}", "", markdown_of(thing.__doc__, _SEAMS), "", "| key | type |", "|---|---|", *keys, "")
+        return
     yield from (f"## {name}", "", "```text", f"{name}{_signature(thing)}", "```", "")
     if name == "Settings":
         yield from ("Each key is an argument: see [settings](settings.md).", "")
@@ -196,6 +200,12 @@ def _member(owner: str, name: str, thing: Any) -> Iterator[str]:
             markdown_of(thing.__doc__, _SEAMS),
             "",
         )
+
+
+def _written(kind: Any) -> str:
+    """A type as it is written in the source, without modules; a table takes no bare stroke."""
+    text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    return re.sub(r"[a-z_.]+\.(?=[A-Z])", "", text).replace("|", "or")
 
 
 def _signature(thing: Any) -> str:

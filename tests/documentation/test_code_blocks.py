@@ -16,11 +16,13 @@ import pytest
 from collector.core.candle import TIMEFRAMES
 from collector.sandbox import Sandbox
 from tests.commands.command_line import Command
-from tests.documentation.pages import PAGES, Block, blocks_of
+from tests.documentation import pages
+from tests.documentation.pages import Block, blocks_of
 from tests.support.candles import content, rows
 
 LANGUAGES = ("sh", "python", "text", "ini", "json", "sql", "yaml")
 # Its first two blocks install it and run all tests: .ci/run does so in a clean clone.
+PAGES = [page for page in pages.PAGES if not page.startswith("docs/recipes/")]  # test_recipes.py runs these
 RUN = {page: blocks_of(page)[2 if page == "README.md" else 0 :] for page in PAGES}
 _SIMPLE = re.compile(r"(?:export \w+=|(?:\w+=\S+ )*collector )[^|<>$;]*")
 

@@ -5,11 +5,10 @@ import os
 import pickle
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 
-from collector import DataIntegrityChecker
+from collector import DataIntegrityChecker, FileCheck
 from collector.core.candle import MINUTE_MS, Series, timeframe
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import Gap, State
@@ -82,10 +81,10 @@ def test_a_gap_that_the_exchange_cannot_fill_is_listed_and_no_issue(
     assert not found["issues"]["BTCUSDT_1.csv"]["has_issues"]
 
 
-def outer_gaps(result: dict[str, Any]) -> list[tuple[int, int | None, int | None, int]]:
+def outer_gaps(result: FileCheck) -> list[tuple[int, int | None, int | None, int]]:
     """Of each gap its position, the places of the rows around it, and its candles."""
     around = [(gap["previous_timestamp"], gap["current_timestamp"]) for gap in result["gaps"]]
-    places = [[ms and (ms - T0) // MINUTE_MS for ms in pair] for pair in around]
+    places = [(before and (before - T0) // MINUTE_MS, after and (after - T0) // MINUTE_MS) for before, after in around]
     return [(gap["position"], *pair, gap["missing_candles"]) for gap, pair in zip(result["gaps"], places, strict=True)]
 
 
@@ -191,7 +190,7 @@ def test_a_name_that_is_no_series_is_a_finding(checker: DataIntegrityChecker, tm
     (tmp_path / name).write_bytes(content(rows(0, 10)))
     result = checker.check_single_file(name)
     assert result["has_issues"]
-    assert "its name" in result["problem"]
+    assert "its name" in str(result["problem"])
 
 
 def test_what_cannot_be_read_is_a_finding(checker: DataIntegrityChecker, tmp_path: Path) -> None:
