@@ -17,7 +17,7 @@ _PURPOSE = b"collector page session"
 
 
 def token_in(environment: Mapping[str, str]) -> str:
-    """The token that is set; empty for none."""
+    """The token that is set, or an empty text."""
     return environment.get(PAGE_TOKEN, "").strip()
 
 
@@ -61,5 +61,5 @@ OPEN = Access()
 
 
 def _same(given: str, right: str) -> bool:
-    """Whether two texts are the same, found in a time that tells nothing of where they differ."""
+    """Whether two texts are the same, compared in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), right.encode("utf-8", "surrogateescape"))

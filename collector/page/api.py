@@ -86,7 +86,7 @@ class Api:
         return {**stored.record(), "unverified": unverified, "gaps": counts, "lag_ms": self._lag_ms(series, known)}
 
     def _lag_ms(self, series: Series, known: Known) -> int | None:
-        """How long the next candle is overdue; None where none is expected."""
+        """How long the next candle is overdue, where one is expected."""
         now_ms = self._source.now_ms
         next_ms = next_open_ms(series, known.record, now_ms)
         if not self._now.is_live or next_ms is None or known.problem or series.symbol in self._source.delisted:
@@ -148,7 +148,7 @@ class Api:
             start_ms = known.record.held.bounds.end_ms if known.record.held else 0
         with self._waits(request, wait_s), trio.move_on_after(wait_s):
             while not (held := (await self._one(asked.series)).record.held) or held.bounds.end_ms <= start_ms:
-                await self._pause()  # there is no event: the writer knows of nobody who waits
+                await self._pause()  # a look now and then: the writer tells the index alone
         return attrs.evolve(asked, start_ms=start_ms)
 
     async def _pause(self) -> None:
@@ -214,7 +214,7 @@ class Api:
 
 
 async def _answered(answer: Answer, request: Request) -> Any:
-    """An answer, or the reason why there is none."""
+    """An answer, or why it is refused."""
     try:
         return await answer(request)
     except Refused as refusal:

@@ -79,7 +79,7 @@ class Connection(trio.abc.HalfCloseableStream):
             self._sending.cancel()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The head of the request; then nothing, once the client has left."""
+        """The head of the request; then the end, once the client has left."""
         if not self._head_read:
             self._head_read = True
             return await self._read_head() or await self._end_unasked()
@@ -91,7 +91,7 @@ class Connection(trio.abc.HalfCloseableStream):
         return b""
 
     async def _end_unasked(self) -> bytes:
-        """Ends a connection without a request, for which the library would wait on."""
+        """Ends a connection that brought no request."""
         await self.aclose()
         self.scope.cancel()
         return b""

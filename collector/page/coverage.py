@@ -73,7 +73,7 @@ def _held(held: Spans, unverified: Spans) -> Iterator[Run]:
 
 
 def _with_pending(runs: list[Run], wanted: Spans) -> Iterator[Run]:
-    """The runs, and between them what is wanted and in none: nobody has asked for it."""
+    """The runs, and between them what is wanted and was never asked for."""
     spans = iter(wanted)
     span = next(spans)
     at_ms = span.start_ms
@@ -112,7 +112,7 @@ _Sets = tuple[Spans, Spans, tuple[Gap, ...], Spans]
 
 @attrs.frozen(eq=False)
 class RunCache:
-    """The runs of each series as JSON, kept while its sets are the same objects: these are replaced, never changed."""
+    """The runs of each series as JSON, kept while its sets are the same objects: a change replaces them."""
 
     _kept: dict[Series, tuple[_Sets, msgspec.Raw]] = attrs.field(factory=dict)
 

@@ -70,7 +70,7 @@ class Guard:
                 await _text(500, "this page failed; the log says why")(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """Why a request is not answered; None where it is."""
+        """Why a request is refused, if it is."""
         headers = Headers(scope=scope)
         if not _is_own_host(headers.get("host", ""), scope, self._names):
             return _text(421, "this name is not one of mine")
@@ -85,7 +85,7 @@ class Guard:
         return self._demand(scope, headers)
 
     def _demand(self, scope: Scope, headers: Headers) -> Response | None:
-        """The answer to a request that needs the token and does not carry it."""
+        """The answer to a request that lacks the token it needs."""
         path = scope["path"]
         if path in _FOR_ALL or self._access.allows(headers, _port(scope)):
             return None

@@ -55,7 +55,7 @@ class RecentWarnings(logging.Handler):
 
 @attrs.define(eq=False)
 class Now:
-    """What a page shows of a collector; of stored files alone there is no reporter."""
+    """What a page shows of a collector; stored files alone have no reporter."""
 
     _reporter: Reporter | None = None
     _samples: deque[Sample] = attrs.field(factory=lambda: deque(maxlen=_SAMPLES))

@@ -30,7 +30,7 @@ class BadRequest(Refused):
 
 
 class NotStored(Refused):
-    """There is no such series here."""
+    """The series is unknown here."""
 
     status = 404
 

@@ -23,7 +23,7 @@ from collector.storage.ledger_file import FILE
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import known_series
 
-_FRESH_S = 2.0  # what was looked at in this time is not looked at again
+_FRESH_S = 2.0  # how long a look holds
 _OTHERS_S = 30.0  # and files that the running collector leaves alone
 Stamp = tuple[int, int, int]
 
@@ -112,7 +112,7 @@ class StoredSource:
         return None
 
     def watch(self, series: Series) -> None:
-        """Nothing is in progress where nobody collects."""
+        """Stored files have closed candles alone."""
 
     def _look(self) -> dict[Series, Known]:
         saved = self._read_ledger()
@@ -148,7 +148,7 @@ class StoredSource:
 
 @attrs.define(eq=False)
 class LiveSource:
-    """A running collector's memory; and the files beside it that it does not collect, which it leaves alone.
+    """A running collector's memory; and the other files of its directory.
 
     Its sets are replaced and never changed, so what is handed out stays as it is.
     """
@@ -194,7 +194,7 @@ class LiveSource:
         self._forming.watch(series)
 
     async def _look_at_others(self) -> dict[Series, Known]:
-        """The files that are not collected, as of half a minute ago at most; none before it is known which are."""
+        """The other files, as of half a minute ago at most, once it is known which they are."""
         async with self._looking:
             due = self._looked_s is None or trio.current_time() - self._looked_s > _OTHERS_S
             if due and len(self._tracked):
