@@ -14,6 +14,8 @@ import sqlite3
 import time
 from pathlib import Path
 
+from collector.machine.file_systems import sync_whole
+
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows
@@ -87,6 +89,13 @@ class Disk:
     def sync(self, file: int) -> None:
         """Returns once a file's bytes, or a directory's names, are on the disk."""
         os.fsync(file)
+
+    def sync_whole(self, file: int) -> bool:
+        """Syncs everything on the file system of an open file; False where each file is to be synced by itself.
+
+        An error is told to a file that was open when it happened.
+        """
+        return sync_whole(file)
 
     def rename(self, source: Path, target: Path) -> None:
         """Replaces the target by the source; durable once the directory is synced."""

@@ -34,6 +34,9 @@ class DeafDisk(Disk):
     def sync(self, file: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
+    def sync_whole(self, file: int) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
 
 class RecordingDisk(Disk):
     """Remembers which files and directories it was asked to make durable by their names."""
@@ -44,6 +47,10 @@ class RecordingDisk(Disk):
     def sync(self, file: int) -> None:
         super().sync(file)
         self.synced.append(Path(f"/proc/self/fd/{file}").readlink())
+
+    def sync_whole(self, file: int) -> bool:
+        """Every file is synced by itself, and so on record."""
+        return False
 
 
 class BreakingDisk(Disk):
