@@ -6,17 +6,20 @@ A series moves through three states, in this order:
     unsaved     its file is synced, and the ledger still describes an older state
     clean       file and ledger agree
 
-Both steps run in batches of the oldest first. A sync is due when the oldest change is as old as the flush interval,
-less the time that it takes to sync all that wait, so that the last of them is in time too. A save is due a fixed time
-after the oldest change. While events wait to be written they go first, for at most one more flush interval.
+A sync is due when the oldest change is as old as the flush interval, less the time that it takes to sync all that wait,
+so that the last of them is in time too. A save is due a fixed time after the oldest change. While events wait to be
+written they go first, for at most one more flush interval. Syncs run in batches of the oldest first. Saves of many run
+in batches by name, round and round: neighbours in the ledger share its pages.
 
 Invariant: the ledger lags behind the files. A save of a series that is still unsynced is preceded by its sync (see
 `Flusher`), because a ledger that is ahead of the files would call rows held that a power loss took.
 """
 
 from collections.abc import Iterable
+from heapq import nsmallest
 from itertools import islice
 from math import inf
+from operator import attrgetter
 
 import attrs
 
@@ -48,6 +51,11 @@ class FlushQueue:
 
     _unsynced: dict[Series, float] = attrs.field(factory=dict)  # oldest first
     _unsaved: dict[Series, float] = attrs.field(factory=dict)
+    _saved_to: str = ""  # the name that the last batch of a round ended with
+
+    @property
+    def unsynced(self) -> list[Series]:
+        return list(self._unsynced)
 
     @property
     def unsaved(self) -> list[Series]:
@@ -109,5 +117,12 @@ class FlushQueue:
         if self.sync_due_s(interval_s) <= by_s:
             return Sync(tuple(islice(self._unsynced, SYNC_BATCH)))
         if self.save_due_s() <= by_s:
-            return Save(tuple(islice(self._unsaved, _SAVE_BATCH)))
+            return Save(self._next_by_name() if len(self._unsaved) > _SAVE_BATCH else tuple(self._unsaved))
         return None
+
+    def _next_by_name(self) -> tuple[Series, ...]:
+        """The next batch of a round."""
+        left = [series for series in self._unsaved if series.name > self._saved_to] or self._unsaved
+        batch = nsmallest(_SAVE_BATCH, left, key=attrgetter("name"))
+        self._saved_to = batch[-1].name
+        return tuple(batch)

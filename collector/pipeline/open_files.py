@@ -116,6 +116,10 @@ class OpenFiles:
         self._checkpoints.pop(series, None)
         self._files[series] = await self._opened(series)
 
+    def mark_appended(self, series: Series) -> None:
+        """Notes that a file is to be synced; the ledger follows by itself."""
+        self._queue.mark_unsynced(series, trio.current_time())
+
     def mark_changed(self, series: Series) -> None:
         """Notes that a file is to be synced and saved."""
         self._queue.mark_changed(series, trio.current_time())

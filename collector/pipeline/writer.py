@@ -205,7 +205,7 @@ class Writer:
 
     def _record_append(self, candle: Confirmed) -> None:
         series, file = candle.series, self._files[candle.series]
-        self._files.mark_changed(series)
+        self._files.mark_appended(series)
         self._coverage[series].confirm(candle.rows.covered, file.held)
         if file.keep is not None:
             self._files.update_coverage(series)
@@ -258,9 +258,9 @@ class Writer:
                 return await self._put(series, pages, staged)
             except FileChangedError as change:
                 log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
+            await self._flusher.settle()  # what is in the journal is of the file as it was
             await self._files.reopen(series)
-        path = self._files[series].path
-        raise StorageError(f"{path} is changed by somebody else again and again; it cannot be written")
+        raise StorageError(f"{self._files[series].path} is changed by somebody again and again; it cannot be written")
 
     async def _put(self, series: Series, pages: Sequence[Rows], staged: int) -> None:
         """Appends pages that follow the file, or rewrites it."""

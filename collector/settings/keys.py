@@ -211,7 +211,8 @@ class Keys:
         default=1.0,
         converter=converters.more_than_zero,
         metadata=_storage(
-            "How long new candles may wait in memory before they are written, in seconds.", on_reload="apply"
+            "How long new candles may be in their files before they are safe from a power loss, in seconds.",
+            on_reload="apply",
         ),
     )
     keep_reports: int = attrs.field(

@@ -14,7 +14,7 @@ it is set aside, and a new one takes its place, empty at a start, and made of th
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -32,7 +32,10 @@ from collector.storage.data_directory import (
     recorded_ban,
     write_identity,
 )
+from collector.storage.files import Files
 from collector.storage.inspection import Checkpoint
+from collector.storage.journal import FILE as JOURNAL
+from collector.storage.journal import Journal
 from collector.storage.ledger_file import FILE, make_beside, map_errors, open_database, put_in_place, start_empty
 from collector.storage.ledger_format import UNREADABLE, StoredGaps, encode_disagreements
 from collector.storage.ledger_tables import (
@@ -45,6 +48,8 @@ from collector.storage.ledger_tables import (
     rows_of,
     write,
 )
+from collector.storage.put_back import put_back
+from collector.storage.sync_many import FileSystems, open_file_systems
 
 log = get_logger(__name__)
 
@@ -60,6 +65,8 @@ class Ledger:
     _directory: Path
     _identity: dict[str, str]
     _database: sqlite3.Connection
+    journal: Journal
+    file_systems: FileSystems
     _coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
     _checkpoints: dict[Series, Checkpoint | None] = attrs.field(factory=dict)  # all that were loaded or saved
     _gaps: dict[Series, StoredGaps] = attrs.field(factory=dict)  # as the table has them: most saves change none
@@ -142,15 +149,22 @@ class Ledger:
 def open_ledger(disk: Disk, data_dir: Path, exchange: str, category: str) -> Iterator[Ledger]:
     """Locks the data directory and opens its ledger while it is entered.
 
+    What a power loss took of the files is put back before.
+
     Raises:
         DirectoryInUse: another collector owns it.
         SettingsError: it cannot be written, or holds the candles of another exchange or category.
         StorageError: the disk refuses.
     """
-    with lock_directory(disk, data_dir) as own:
+    files = Files(disk)
+    with ExitStack() as stack:
+        own = stack.enter_context(lock_directory(disk, data_dir))
         with map_errors(own):
             identity = checked_identity(disk, own, exchange, category)
-        ledger = Ledger(disk, own, identity, open_database(disk, own / FILE))
+            systems = stack.enter_context(open_file_systems(disk, data_dir))
+        journal = Journal(files, own / JOURNAL, f"{exchange} {category}")
+        put_back(files, systems, data_dir, journal)
+        ledger = Ledger(disk, own, identity, open_database(disk, own / FILE), journal, systems)
         try:
             yield ledger
         finally:

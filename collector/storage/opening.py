@@ -14,6 +14,7 @@ from collector.storage.inspection import Bytes, Checkpoint, file_exists, mmap_fi
 from collector.storage.quarantine import Quarantine
 from collector.storage.recovery import Recovery, recover
 from collector.storage.series_file import SeriesFile
+from collector.storage.unsynced import Vouched
 
 
 @attrs.frozen
@@ -55,11 +56,14 @@ class Opening:
                     size, finding = self._repair(path, found, data)
                 if found.held or not found.rest:
                     file.size = size
-                    file.synced = checkpoint.size if checkpoint and found.checkpointed else file.size
+                    file.synced = file.size
+                    if checkpoint and found.checkpointed:
+                        file.synced, file.vouched = checkpoint.size, Vouched(checkpoint.held, checkpoint.changed_ns)
                     file.held, file.checkpointed = found.held, found.checkpointed
                 file.name_unsynced = (
                     found.held != found.checkpointed
                 )  # a process that was killed may not have synced it
+                file.unsynced.is_known = not file.name_unsynced
                 if file.synced < file.size:
                     file.rewrite_unsynced()
             file.pieces = self._quarantine.pieces(timeframe, path)

@@ -26,6 +26,7 @@ from collector.storage.files import Files, map_os_errors, storage_error
 from collector.storage.inspection import Checkpoint, changed_ns, mmap_file
 from collector.storage.quarantine import Piece, Quarantine, rows_in
 from collector.storage.row_edits import edited, edits_for, offset_of
+from collector.storage.unsynced import NOBODY, Unsynced, Vouched
 
 
 class FileChangedError(Exception):
@@ -41,7 +42,9 @@ class SeriesFile:
     files: Files
     keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
     size: int = 0
-    synced: int = 0  # bytes that a power loss leaves, for all that is known
+    synced: int = 0  # bytes that a power loss leaves in the file, for all that is known
+    vouched: Vouched = NOBODY  # of the synced bytes, while there are more
+    unsynced: Unsynced = attrs.field(factory=Unsynced)  # rows that neither the file nor the journal holds for certain
     held: Spans = NOTHING
     checkpointed: Spans = NOTHING  # of what it held when it was opened, what the checkpoint vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
@@ -58,6 +61,11 @@ class SeriesFile:
     @property
     def rows(self) -> int:
         return candles_in(self.timeframe, self.held)
+
+    @property
+    def is_synced(self) -> bool:
+        """Whether a power loss leaves all of it, for all that is known."""
+        return self.synced == self.size and self.unsynced.is_known
 
     @property
     def is_full(self) -> bool:
@@ -78,7 +86,8 @@ class SeriesFile:
         try:  # not `with storage`: at a minute's end this runs by the thousand
             file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
-                self._expect_size(os.lseek(file, 0, os.SEEK_END))
+                before = os.fstat(file)
+                self._expect_size(before.st_size)
                 if not self.size:
                     give_to_owner_of(self.path.parent, file)
                 self._write_whole(file, text)
@@ -86,6 +95,9 @@ class SeriesFile:
                 disk.close(file)
         except OSError as error:
             raise storage_error(self.path, error) from error
+        if self.synced == self.size:
+            self.vouched = Vouched(self.held, before.st_mtime_ns)
+        self.unsynced.add(text)
         self.name_unsynced |= not self.size
         self.size += len(text)
         self.held |= rows.covered
@@ -103,7 +115,7 @@ class SeriesFile:
         with map_os_errors(self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
             with mmap_file(self.files.disk, self.path) as old:
-                with self._expecting_rows():
+                with _expecting_rows(self.path):
                     edits, revisions = edits_for(old, pages)
                 if not edits:
                     return ()
@@ -111,7 +123,7 @@ class SeriesFile:
                 if self.keep is not None and candles_in(self.timeframe, held) > self.keep:
                     self._replace_with_newest(b"".join(edited(old, edits)), held, self.keep)
                 else:
-                    self.size = self.synced = self.files.replace(self.path, edited(old, edits))
+                    self.mark_synced(self.files.replace(self.path, edited(old, edits)))
                     self.held = held
         self.last = b""
         return revisions
@@ -138,12 +150,12 @@ class SeriesFile:
     def truncate(self, from_ms: int) -> None:
         """Moves the rows that open at or after an instant into quarantine."""
         with map_os_errors(self.path):
-            with mmap_file(self.files.disk, self.path) as data, self._expecting_rows():
+            with mmap_file(self.files.disk, self.path) as data, _expecting_rows(self.path):
                 self._expect_size(len(data))
                 size = offset_of(data, from_ms)
                 Quarantine(self.files).keep_removed(self.path, data[size:])
             self.files.truncate(self.path, size)
-        self.size = self.synced = size
+        self.mark_synced(size)
         self.held = self.held.within(0, from_ms)
         self.last = b""
 
@@ -163,7 +175,7 @@ class SeriesFile:
                 with suppress(OSError):
                     self.rewrite_unsynced()
                 raise
-        self.synced = self.size
+        self.mark_synced(self.size)
 
     def rewrite_unsynced(self) -> None:
         """Writes the unsynced bytes once more; the last sync, of a process before too, may have failed."""
@@ -175,12 +187,19 @@ class SeriesFile:
             disk.close(file)
 
     def checkpoint(self) -> Checkpoint | None:
-        """The checkpoint from which the next start reads on; None for an empty file."""
-        if not self.held:
-            return None
-        last_ms = self.timeframe.floor(self.held[-1].end_ms - 1)
+        """The checkpoint from which the next start reads on: what is synced; None if that is nothing."""
         with map_os_errors(self.path):
-            return Checkpoint(self.size, self.held[0].start_ms, last_ms, self.held, changed_ns(self.path))
+            vouched = self.vouched if self.synced < self.size else Vouched(self.held, changed_ns(self.path))
+        held = vouched.held
+        if not held:
+            return None
+        last_ms = self.timeframe.floor(held[-1].end_ms - 1)
+        return Checkpoint(self.synced, held[0].start_ms, last_ms, held, vouched.changed_ns)
+
+    def mark_synced(self, size: int) -> None:
+        """Notes that it has this size and all of it is on the disk, or that nobody asks for that."""
+        self.size = self.synced = size
+        self.unsynced = Unsynced()
 
     def _roll(self, rows: Rows, keep: int) -> None:
         """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
@@ -193,23 +212,15 @@ class SeriesFile:
 
     def _replace_with_newest(self, text: bytes, held: Spans, keep: int) -> None:
         lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
-        with self._expecting_rows():
+        with _expecting_rows(self.path):
             held = held.within(open_of_line(lines[0]), held[-1].end_ms)
-        self.size = self.synced = self.files.atomic_replace(self.path, [b"".join((HEADER, *lines))])
+        self.mark_synced(self.files.atomic_replace(self.path, [b"".join((HEADER, *lines))]))
         self.held = held
         self.name_unsynced = True
 
     def _expect_size(self, size: int) -> None:
         if size != self.size:
             raise FileChangedError(f"{self.path.name} has {counted(size, 'byte')} where {self.size:,} were written")
-
-    @contextmanager
-    def _expecting_rows(self) -> Iterator[None]:
-        """What was written were rows; if they are none, somebody else wrote over them, and kept the size."""
-        try:
-            yield
-        except (ValueError, IndexError) as error:
-            raise FileChangedError(f"{self.path.name} does not hold the rows that were written ({error})") from error
 
     def _write_whole(self, file: int, text: bytes) -> None:
         """All of the text or nothing of it."""
@@ -219,3 +230,12 @@ class SeriesFile:
             with suppress(OSError):  # what is left of the text then, the next start cuts off
                 self.files.disk.truncate(file, self.size)
             raise
+
+
+@contextmanager
+def _expecting_rows(path: Path) -> Iterator[None]:
+    """What was written were rows; if they are none, somebody else wrote over them, and kept the size."""
+    try:
+        yield
+    except (ValueError, IndexError) as error:
+        raise FileChangedError(f"{path.name} does not hold the rows that were written ({error})") from error

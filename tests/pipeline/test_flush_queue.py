@@ -68,14 +68,22 @@ def test_a_busy_writer_flushes_one_interval_later() -> None:
     assert queue.due(106, 1, busy=True) == Save((BTC,))
 
 
-def test_steps_come_in_batches_of_the_oldest() -> None:
+def test_syncs_come_in_batches_of_the_oldest_and_saves_in_rounds_by_name() -> None:
     queue = FlushQueue()
     every = [series(number) for number in range(300)]
     for number, each in enumerate(every):
         queue.mark_changed(each, number / 1000)
     assert queue.due(10, 1, busy=False) == Sync(tuple(every[:32]))
     queue.mark_synced(every)
-    assert queue.due(10, 1, busy=False) == Save(tuple(every[:256]))
+    by_name = sorted(every, key=lambda each: each.name)
+    assert queue.due(10, 1, busy=False) == Save(tuple(by_name[:256]))
+    queue.mark_saved(by_name[:256])
+    assert set(queue.unsaved) == set(by_name[256:])
+    for each in by_name[:256]:
+        queue.mark_unsaved(each, 10)
+    assert queue.due(20, 1, busy=False) == Save(tuple(by_name[256:]))  # whoever waits since the last round
+    queue.mark_saved(by_name[256:])
+    assert queue.due(20, 1, busy=False) == Save(tuple(queue.unsaved))
 
 
 def test_many_files_are_begun_earlier() -> None:

@@ -15,7 +15,7 @@ from collector.errors import Unreachable
 from collector.pipeline import draining
 from collector.pipeline.stations import exchange_ms
 from collector.sandbox import open_sandbox
-from collector.storage.series_file import SeriesFile
+from collector.storage.files import Files
 from tests.support.market import fetch, market, settings_for
 
 NOW = 1_714_566_645_000
@@ -63,7 +63,7 @@ async def test_a_disk_that_is_too_slow_for_the_end_is_told_of_and_nothing_is_los
         settings = settings_for(box.url, tmp_path)
         with monkeypatch.context() as patched:
             patched.setattr(draining, "_DRAIN_S", 0.05)
-            patched.setattr(SeriesFile, "sync", lambda _: time.sleep(0.2))
+            patched.setattr(Files, "sync", lambda *_: time.sleep(0.2))
             await fetch(settings)
         slow, late = [record.getMessage() for record in caplog.records]
         assert slow.startswith("the end waits for the disk at='syncing BTCUSDT_60.csv")

@@ -76,6 +76,7 @@ class SimulatedDisk(Disk):
         self.error_share = 1.0
         self.errors_left: int | None = None
         self.late_errors = False
+        self.syncs_whole = True  # whether the file system can be synced as a whole
         self.errors = 0  # that were met
         self.states = Counter[str]()  # after power cuts: what became of files and names
         self.on_change: Callable[[], None] = lambda: None  # called after each call that has changed something
@@ -150,6 +151,23 @@ class SimulatedDisk(Disk):
                 known.lose_pages(self._dice_of_its_own())  # for good, although all of it can still be read
             raise
         self.on_change()
+
+    def sync_whole(self, file: int) -> bool:
+        """All that there is is durable from now on; some of it, if the process dies meanwhile."""
+        self._expect_life()
+        if not self.syncs_whole:
+            return False
+        try:
+            with self._call("sync", covered=self._covers(file), halfway=self._sync_some):
+                self._sync_all(1.0, self._dice_of_its_own())
+        except OSError as error:
+            if error.errno in _HALF_WRITTEN:
+                dice = self._dice_of_its_own()
+                for known in self._files.values():
+                    known.lose_pages(dice)
+            raise
+        self.on_change()
+        return True
 
     def rename(self, source: Path, target: Path) -> None:
         with self._call("rename", covered=self._place(source) is not None):
@@ -390,6 +408,16 @@ class SimulatedDisk(Disk):
             self._directories[place].sync()
         elif known := self._known(file):
             known.sync()
+
+    def _sync_some(self) -> None:
+        self._sync_all(0.5, self._dice_of_its_own())
+
+    def _sync_all(self, share: float, dice: Random) -> None:
+        """Of all files and directories so many are synced."""
+        things: list[File | Directory] = [*self._files.values(), *self._directories.values()]
+        for thing in things:
+            if dice.random() < share:
+                thing.sync()
 
     def _dice_of_its_own(self) -> Random:
         """For what depends on lengths: a file may name the process, whose number is longer in one run than in the next.

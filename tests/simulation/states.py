@@ -16,11 +16,14 @@ from collector.core.spans import Spans
 from collector.errors import CollectorError
 from collector.machine.disk import Disk
 from collector.storage.csv_store import Store
+from collector.storage.data_directory import OWN
+from collector.storage.journal import FILE
+from collector.storage.journal_format import decode_blocks
 from collector.storage.ledger import open_ledger
 from collector.storage.series_file import SeriesFile
 from tests.simulation.promises.accusations import moment
 from tests.simulation.promises.claims import every_series
-from tests.simulation.promises.reader import sound_opens
+from tests.simulation.promises.reader import rows_of_file, sound_opens
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -67,12 +70,15 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
     certain = world.disk.certain(series.file_name)
     path = world.settings.data_dir / series.file_name
     written = path.read_bytes() if path.exists() else b""
-    had = [written, *certain, *world.disk.unsynced(series.file_name)]
+    had = [written, *certain, *world.disk.unsynced(series.file_name), *_journaled(world, series)]
     if invented := set(data.splitlines()).difference(*(each.splitlines() for each in had)):
         yield f"{series} has rows that it never had: {sorted(invented)[:2]}"
     synced = [set(sound_opens(series.timeframe, each)) for each in certain]
     if synced and (lost := set.intersection(*synced).difference(opens)):
         yield f"{series} has lost rows that were synced: {sorted(lost)[:2]}"
+    kept = {open_ms for open_ms, _ in rows_of_file(written)} & _settled(world, series)
+    if lost := kept.difference(opens):
+        yield f"{series} has lost rows that were written a minute before: {sorted(lost)[:2]}"
     covered = covered_spans(series.timeframe, opens)
     if covered != file.held:
         yield f"{series} holds {covered}, and is thought to hold {file.held}"
@@ -80,3 +86,18 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
         claimed = claimed.within(covered[0].start_ms, claimed.bounds.end_ms) if claimed else claimed
     if more := claimed - covered - world.witness.meddling.taken(series):
         yield f"the ledger calls {series} held where it is not: {list(more)[:2]}"
+
+
+def _settled(world: "World", series: Series) -> frozenset[int]:
+    """The rows that have been in a file for so long that no power cut takes them, unless others had a hand in it."""
+    meddling = world.witness.meddling
+    is_own = not (world.plan.trims or meddling.overwritten[series] or meddling.taken(series))
+    return world.witness.flushing.settled(series) if is_own else frozenset()
+
+
+def _journaled(world: "World", series: Series) -> Iterator[bytes]:
+    """The rows of a file that are in the journal, whether an earlier power cut took them of the file or not."""
+    path = world.settings.data_dir / OWN / FILE
+    data = path.read_bytes() if path.is_file() else b""
+    market = f"{world.settings.exchange} {world.settings.category}"
+    return (entry.text for entry in decode_blocks(market, data) if entry.name == series.name)

@@ -164,6 +164,7 @@ async def _run(plan: Plan, directory: Path, report: Report) -> None:
         settings.data_dir.mkdir()
         shared = directory / f"collector-{os.geteuid()}"
         disk = SimulatedDisk(settings.data_dir, Random(f"disk {plan.seed}"), shared)
+        disk.syncs_whole = Random(f"whole {plan.seed}").random() < 0.5
         machine = SimulatedMachine(Random(f"machine {plan.seed}"), local, network, disk)
         process = Process(settings, disk, machine, report.wrong)
         world = World(plan, box, machine, disk, process, report)

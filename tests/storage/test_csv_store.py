@@ -98,6 +98,7 @@ def test_only_a_file_that_is_new_has_a_name_to_be_synced(tmp_path: Path) -> None
     store.sync_names([file])
     file.append(rows(1, 2))
     assert not file.name_unsynced
+    file.sync()
     assert store.open(BTC, None)[0].name_unsynced  # whoever wrote it may not have synced it
     assert not store.open(BTC, file.checkpoint())[0].name_unsynced
 

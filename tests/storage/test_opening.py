@@ -256,6 +256,7 @@ def test_a_leftover_of_an_interrupted_rewrite_is_removed(tmp_path: Path) -> None
 def test_with_a_mark_only_what_came_after_it_is_read(tmp_path: Path) -> None:
     file = opened(tmp_path)
     file.append(rows(0, 10))
+    file.sync()
     checkpoint = file.checkpoint()
     assert checkpoint
     file.append(rows(12, 20))
@@ -269,6 +270,7 @@ def test_with_a_mark_only_what_came_after_it_is_read(tmp_path: Path) -> None:
 def test_a_mark_that_does_not_fit_is_not_believed(tmp_path: Path, change: str) -> None:
     file = opened(tmp_path)
     file.append(joined([rows(10, 20), rows(30, 40)]))
+    file.sync()
     checkpoint = file.checkpoint()
     data = {
         "deeper": content(rows(0, 20), rows(30, 40)),
@@ -286,6 +288,7 @@ def test_a_file_cut_anywhere_after_the_mark_keeps_exactly_its_whole_rows(
     directory = tmp_path_factory.mktemp("store")
     file = opened(directory)
     file.append(rows(0, 20))
+    file.sync()
     checkpoint = file.checkpoint()
     file.append(rows(20, 60))
     data = (directory / NAME).read_bytes()[:-lost]
@@ -320,6 +323,7 @@ def test_what_came_after_the_mark_is_written_again_at_the_next_start(tmp_path: P
     store = Store(tmp_path, disk)
     file, _ = store.open(BTC, None)
     file.append(rows(0, 3))
+    file.sync()
     checkpoint = file.checkpoint()
     file.append(rows(3, 6))
     disk.fails = True  # notes what is written

@@ -269,11 +269,39 @@ def test_a_file_tells_its_end_its_last_row_and_what_to_remember(tmp_path: Path) 
     file.append(joined([rows(0, 5), rows(7, 9)]))
     file.append(rows(9, 10))
     assert (file.end_ms, file.last) == (spans(0, 10).bounds.end_ms, rows(9, 10).text)
+    assert file.checkpoint() is None
+    file.sync()
     checkpoint = file.checkpoint()
     assert checkpoint is not None
     assert (checkpoint.size, checkpoint.first_ms, checkpoint.last_ms) == (file.size, T0, spans(9, 10).bounds.start_ms)
     file.insert([rows(5, 6)])
     assert file.last == b""
+
+
+def test_a_checkpoint_tells_of_what_is_synced(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 5))
+    file.sync()
+    before = file.checkpoint()
+    file.append(rows(5, 7))
+    file.append(rows(8, 9))
+    assert not file.is_synced
+    assert file.checkpoint() == before
+    assert file.unsynced.text == rows(5, 7).text + rows(8, 9).text
+    file.insert([rows(7, 8)])
+    assert file.is_synced
+    assert (again := file.checkpoint())
+    assert (again.size, again.held) == (file.size, spans(0, 9))
+
+
+def test_of_many_unsynced_rows_the_file_is_to_be_synced(tmp_path: Path) -> None:
+    file = opened(tmp_path)
+    file.append(rows(0, 1200))
+    assert (file.unsynced.is_known, file.unsynced.text) == (False, b"")
+    file.append(rows(1200, 1201))
+    assert (file.unsynced.is_known, file.unsynced.text) == (False, b"")
+    file.sync()
+    assert file.is_synced
 
 
 def test_rows_of_which_the_first_are_there_are_not_appended(tmp_path: Path) -> None:

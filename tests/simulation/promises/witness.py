@@ -22,6 +22,7 @@ from collector.storage.quarantine import quarantined_lines
 from tests.simulation.faults.together import count_of
 from tests.simulation.promises import claims, liveness, modes
 from tests.simulation.promises.accusations import Accusations
+from tests.simulation.promises.flushing import Flushing
 from tests.simulation.promises.library import Library
 from tests.simulation.promises.meddling import Meddling
 from tests.simulation.promises.reader import Reader, rows_of_file
@@ -61,6 +62,7 @@ class Witness:
     _limited: bool = False  # whether rows could go under the limit at the last look
     _old_times: int = 0  # answers so far, at the last look
     _vouched_ms: list[int] = attrs.field(factory=lambda: [0])  # by the ledger: at each start since, and the one before
+    flushing: Flushing = attrs.field(factory=Flushing)
 
     def __attrs_post_init__(self) -> None:
         world = self.world
@@ -87,6 +89,7 @@ class Witness:
         while True:
             await trio.sleep(_STEP_S)
             self._say("service", self._traffic.look(self.world))
+            self.flushing.look(self.world)
             is_late = self._warm is None and trio.current_time() > _WARM_S
             lives = self.world.process.mode == "live"
             if is_late or lives or self._conditions.since_s:
@@ -128,6 +131,7 @@ class Witness:
             # Whoever has opened a file under the limit has cut it, and never lets it grow beyond.
             reader.most = NEWEST if world.process.limited and record and record.held else None
             self._say(f"{series}", reader.look(path.read_bytes() if path.exists() else b"", now_ms))
+            self.flushing.note(series, reader)
             if record and not reader.crashed:
                 self._say(f"{series} verified", self._verified.look(reader, record.held - record.unverified))
             if record and record.held and series.name in pieces:

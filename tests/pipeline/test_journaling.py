@@ -1,0 +1,253 @@
+"""Rows of many files: one sync makes them durable; the files are synced together later, and the ledger waits."""
+
+import errno
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+from trio.testing import MockClock
+
+from collector.core.candle import Series
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
+from collector.core.events import Confirmed
+from collector.core.spans import NOTHING, Spans
+from collector.errors import StorageError
+from collector.integrity.repair import OwnedDirectory
+from collector.machine import Machine
+from collector.machine.disk import Disk
+from collector.pipeline.writer import Writer, build_writer
+from collector.settings.settings import Settings
+from collector.storage.csv_store import Store
+from collector.storage.data_directory import OWN
+from collector.storage.journal import FILE
+from collector.storage.ledger import open_ledger
+from collector.storage.ledger_reading import read_ledger
+from tests.simulation.machine import InlineThreads
+from tests.support.candles import MINUTE, T0, content, row, rows, span, spans
+
+HALF_AN_HOUR_S = 1800
+MANY = [Series(f"A{number}USDT", MINUTE) for number in range(40)]
+TWO = MANY[:2]
+
+
+@attrs.define
+class CountingDisk(Disk):
+    """Counts syncs and what is written."""
+
+    counts: Counter[str] = attrs.field(factory=Counter)
+    written: int = 0
+    whole: bool = True
+    fails: bool = False
+
+    def sync(self, file: int) -> None:
+        self.counts["sync"] += 1
+        if self.fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def sync_whole(self, file: int) -> bool:
+        if self.whole:
+            self.counts["whole"] += 1
+        return self.whole
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        self.written += len(data)
+        super().write(file, data, at)
+
+
+@attrs.define
+class Running:
+    """A writer at work, and what it works on."""
+
+    directory: Path
+    disk: CountingDisk
+    writer: Writer
+    coverage: CoverageIndex
+
+    @property
+    def journal(self) -> Path:
+        return self.directory / OWN / FILE
+
+    async def confirm(self, place: int, every_series: list[Series]) -> None:
+        await self.writer.handle(
+            tuple(Confirmed(each, span(place, place + 1), row(place), T0) for each in every_series)
+        )
+
+    async def pass_s(self, clock: MockClock, seconds: float) -> None:
+        """Lets time pass, and the writer do what is due."""
+        clock.jump(seconds)
+        for _ in range(4 + len(MANY)):
+            await self.writer._flusher.run_due(busy=False)
+
+    def held(self, series: Series) -> Spans:
+        """What the ledger calls held."""
+        checkpoint = read_ledger(self.directory, "linear").checkpoints.get(series)
+        return checkpoint.held if checkpoint else NOTHING
+
+
+@asynccontextmanager
+async def running(directory: Path, every_series: list[Series], **changes: object) -> AsyncIterator[Running]:
+    """A collector's writer between its start and a kill."""
+    disk, coverage = CountingDisk(), CoverageIndex()
+    settings = Settings(**{"limit_to_50_entries": False} | changes)
+
+    async def exchange_ms(_: int) -> int:
+        return T0 + 10**9
+
+    with open_ledger(disk, directory, "bybit", "linear") as ledger:
+        owned = OwnedDirectory(Store(directory, disk), ledger, coverage, ledger.load(coverage))
+        writer = build_writer(owned, settings, Machine(disk=disk, threads=InlineThreads()), Counters(), exchange_ms)
+        await writer.open_files(every_series)
+        disk.counts.clear()
+        yield Running(directory, disk, writer, coverage)
+
+
+async def test_the_end_of_a_minute_takes_one_sync(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY) as run:
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)  # new files have names to be synced
+        run.disk.counts.clear()
+        before = run.disk.written
+        await run.confirm(1, MANY)
+        await run.pass_s(mock_clock, 10)
+        assert run.disk.counts == {"sync": 1}
+        assert run.disk.written - before < 3 * len(MANY) * len(row(1).text)
+        assert (tmp_path / MANY[0].file_name).read_bytes() == content(rows(0, 2))
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_after_a_power_loss_the_rows_are_there_again(
+    tmp_path: Path, mock_clock: MockClock, deleted: bool
+) -> None:
+    async with running(tmp_path, MANY) as run:
+        for place in (0, 1):
+            await run.confirm(place, MANY)
+            await run.pass_s(mock_clock, 10)
+    for series in MANY:
+        os.truncate(tmp_path / series.file_name, 30)
+    if deleted:
+        run.journal.unlink()
+    async with running(tmp_path, MANY) as run:
+        expected = NOTHING if deleted else spans(0, 2)
+        assert {run.coverage[series].held for series in MANY} == {expected}
+        assert {run.coverage[series].unverified for series in MANY} == {expected}
+
+
+async def test_the_ledger_calls_held_what_is_synced_in_the_file(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        assert run.held(TWO[0]) == NOTHING
+        await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+        await run.pass_s(mock_clock, 10)
+        assert run.held(TWO[0]) == spans(0, 1)
+
+
+@pytest.mark.parametrize(("count", "whole", "calls"), [(2, True, {"sync": 3}), (40, True, {"sync": 1, "whole": 1})])
+async def test_after_half_an_hour_the_files_are_synced_and_the_journal_emptied(
+    tmp_path: Path, mock_clock: MockClock, count: int, whole: bool, calls: dict[str, int]
+) -> None:
+    async with running(tmp_path, MANY[:count]) as run:
+        await run.confirm(0, MANY[:count])
+        await run.pass_s(mock_clock, 10)
+        assert run.journal.stat().st_size
+        run.disk.counts.clear()
+        await run.pass_s(mock_clock, HALF_AN_HOUR_S - 20)
+        assert not run.disk.counts
+        await run.pass_s(mock_clock, 20)
+        assert run.disk.counts == calls
+        assert not run.journal.stat().st_size
+
+
+async def test_where_no_file_system_is_synced_whole_each_file_is(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY) as run:
+        run.disk.whole = False
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)
+        run.disk.counts.clear()
+        await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+        assert run.disk.counts == {"sync": len(MANY) + 1}  # and the empty journal
+        assert not run.journal.stat().st_size
+
+
+async def test_a_long_journal_is_emptied_sooner(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.pipeline.flusher._JOURNAL_BYTES", 100)
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        assert not run.journal.stat().st_size
+
+
+async def test_a_file_by_itself_needs_no_journal(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO[:1])
+        await run.pass_s(mock_clock, 10)
+        assert not run.journal.exists()
+        assert run.held(TWO[0]) == spans(0, 1)
+
+
+async def test_without_fsync_there_is_no_journal(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO, fsync=False) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        assert not run.journal.exists()
+        assert not run.disk.counts
+        assert run.held(TWO[0]) == spans(0, 1)
+
+
+@pytest.mark.parametrize("change", ["deleted", "cut"])
+async def test_a_journal_that_somebody_spoils_costs_syncs(tmp_path: Path, mock_clock: MockClock, change: str) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        run.journal.unlink() if change == "deleted" else os.truncate(run.journal, 5)
+        await run.confirm(1, TWO)
+        for _ in range(2):
+            await run.pass_s(mock_clock, 10)
+        assert run.held(TWO[0]) == spans(0, 2)
+        await run.confirm(2, TWO)
+        await run.pass_s(mock_clock, 10)
+        assert run.journal.stat().st_size
+
+
+async def test_a_file_that_changed_is_read_again_after_the_journal_was_emptied(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.confirm(1, TWO)
+        await run.pass_s(mock_clock, 10)
+        path = tmp_path / TWO[0].file_name
+        path.write_bytes(content(rows(0, 1)))  # somebody takes a row out
+        await run.confirm(2, TWO[:1])
+        assert not run.journal.stat().st_size
+    async with running(tmp_path, TWO):
+        assert row(1).text not in path.read_bytes()
+
+
+async def test_at_the_end_nothing_is_left_in_the_journal(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY) as run:
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)
+        await run.confirm(1, MANY)
+        await run.writer._flusher.save_all()
+        assert not run.journal.stat().st_size
+        assert {run.held(series) for series in MANY} == {spans(0, 2)}
+
+
+async def test_what_a_failed_sync_may_have_lost_is_written_again(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        run.disk.fails, before = True, run.disk.written
+        with pytest.raises(StorageError):
+            await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+        assert run.disk.written - before == 2 * len(content(rows(0, 1)))
+        run.disk.fails = False
+        assert run.journal.stat().st_size  # it is not emptied
