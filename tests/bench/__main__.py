@@ -6,13 +6,14 @@ from pathlib import Path
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
-    from tests.bench import check, copies, feeder, files, growth, history, rate, simulation, sizes, stream
+    from tests.bench import check, copies, disk, feeder, files, growth, history, rate, simulation, sizes, stream
     from tests.bench.table import compare, save_aims, show_verdicts
 
     benchmarks = {
         "history": history.run,
         "rate": rate.run,
         "files": files.run,
+        "disk": disk.run,
         "check": check.run,
         "copies": copies.run,
         "growth": growth.run,

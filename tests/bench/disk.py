@@ -1,0 +1,162 @@
+"""What the end of a day costs the disk: candles of a whole market, until all are durable and the ledger has settled.
+
+Bytes are counted twice: those handed to the system by the collector and SQLite, and the pages that the system then had
+to write, which it counts when a page changes that it had written before. A file's last page is one of these as long as
+the next row comes after the system has written it by itself, half a minute later on most: no journal changes that.
+"""
+
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import attrs
+import trio
+
+from collector.core.candle import TIMEFRAMES, Series
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
+from collector.core.events import Confirmed, Event
+from collector.integrity.repair import OwnedDirectory
+from collector.machine import Machine
+from collector.machine.disk import Disk
+from collector.pipeline.writer import CHANNEL, Writer, build_writer
+from collector.settings.settings import Settings
+from collector.storage.csv_store import Store
+from collector.storage.ledger import open_ledger
+from tests.bench.made import FIRST_MS, rows_counted
+from tests.bench.table import aim, duration, show
+
+_SYMBOLS, _TIMEFRAMES = 890, ("1", "5", "15", "60", "240", "D")
+_PIECE = 200  # candles in an event, as the stream hands them on
+_SETTLED_S = 7.0  # after the last candle: it is synced after one, and the ledger saved after five
+_SYNCS, _BYTES = 50, 10  # at most: of a whole end of a day, and for each byte stored
+_LEAST_S = 0.005
+
+
+@attrs.define
+class _CountingDisk(Disk):
+    """Counts syncs, and notes when the last was done."""
+
+    syncs: int = 0
+    at_s: float = 0.0
+
+    def sync(self, file: int) -> None:
+        super().sync(file)
+        self._note()
+
+    def sync_whole(self, file: int) -> bool:
+        done = super().sync_whole(file)
+        if done:
+            self._note()
+        return done
+
+    def _note(self) -> None:
+        self.syncs += 1
+        self.at_s = time.perf_counter()
+
+
+@attrs.frozen
+class _End:
+    """What one end of a day took."""
+
+    syncs: int
+    handed: float  # bytes for each byte stored
+    pages: float
+    written_s: float
+    durable_s: float
+
+
+def run(_pages: int, rounds: int) -> None:
+    """A good number: a sync or a few, whatever the number of files."""
+    gc.set_threshold(50_000, 20, 50)  # as the command line does
+    directory = os.environ.get("COLLECTOR_BENCH_DIR")  # on a disk, where /tmp is in memory
+    with tempfile.TemporaryDirectory(prefix="collector-bench-", dir=directory) as scratch, ExitStack() as stack:
+        disk, coverage = _CountingDisk(), CoverageIndex()
+        settings = Settings(data_dir=Path(scratch), limit_to_50_entries=False)
+        ledger = stack.enter_context(open_ledger(disk, settings.data_dir, settings.exchange, settings.category))
+        owned = OwnedDirectory(Store(settings.data_dir, disk), ledger, coverage, ledger.load(coverage))
+        writer = build_writer(owned, settings, Machine(disk=disk), Counters(), _passed)
+        ends = trio.run(_live, writer, disk, rounds)
+    later = ends[1:]
+    handed, pages = (median(getattr(each, name) for each in later) for name in ("handed", "pages"))
+    show(
+        f"Disk: {len(_every_series()):,} candles close at once",
+        ["", "syncs", "bytes handed on : stored", "bytes of pages : stored", "written", "durable"],
+        [
+            (
+                f"end {number}",
+                f"{each.syncs}",
+                f"{each.handed:.1f}",
+                f"{each.pages:.1f}",
+                duration(each.written_s),
+                duration(each.durable_s),
+            )
+            for number, each in enumerate(ends)
+        ],
+        [
+            "end 0 is the first after the system had written all files by itself, or was told to",
+            aim("the most syncs", max(each.syncs for each in ends), at_most=_SYNCS),
+            aim("bytes handed on : stored", handed, at_most=_BYTES),
+            aim("bytes of pages : stored, from end 1 on", pages, at_most=_BYTES),
+        ],
+    )
+
+
+async def _live(writer: Writer, disk: _CountingDisk, rounds: int) -> list[_End]:
+    every_series = _every_series()
+    await writer.open_files(every_series)
+    send, receive = trio.open_memory_channel[Event](CHANNEL)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.write, receive)
+        with send:
+            await _send(writer, send, [_candle(series, 0) for series in every_series])
+            await trio.sleep(_SETTLED_S)
+            await trio.to_thread.run_sync(os.sync)
+            return [await _end(writer, send, disk, every_series, 1 + place) for place in range(rounds + 1)]
+
+
+async def _end(
+    writer: Writer, send: trio.MemorySendChannel[Event], disk: _CountingDisk, every_series: Sequence[Series], place: int
+) -> _End:
+    candles = [_candle(series, place) for series in every_series]
+    stored = sum(len(candle.rows.text) for candle in candles)
+    before, syncs, began_s = _io(), disk.syncs, time.perf_counter()
+    await _send(writer, send, candles)
+    written_s = time.perf_counter() - began_s
+    await trio.sleep(_SETTLED_S)
+    after = _io()
+    handed, pages = ((after[name] - before[name]) / stored for name in ("wchar", "write_bytes"))
+    return _End(disk.syncs - syncs, handed, pages, written_s, disk.at_s - began_s)
+
+
+async def _send(writer: Writer, send: trio.MemorySendChannel[Event], candles: Sequence[Confirmed]) -> None:
+    """Hands candles on, and returns when they are in their files."""
+    for at in range(0, len(candles), _PIECE):
+        await send.send(tuple(candles[at : at + _PIECE]))
+    while writer.work.waiting:  # noqa: ASYNC110 - the writer tells nobody
+        await trio.sleep(_LEAST_S)
+
+
+def _candle(series: Series, place: int) -> Confirmed:
+    rows = rows_counted(series.timeframe, series.timeframe.step_ms or 0, range(place, place + 1))
+    return Confirmed(series, rows.covered[0], rows, FIRST_MS)
+
+
+def _every_series() -> list[Series]:
+    return [Series(f"C{number:03}USDT", TIMEFRAMES[name]) for number in range(_SYMBOLS) for name in _TIMEFRAMES]
+
+
+def _io() -> dict[str, int]:
+    """What the system has counted of this process."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return {name: int(count) for name, _, count in (line.partition(": ") for line in lines)}
+
+
+async def _passed(ms: int) -> int:
+    await trio.lowlevel.checkpoint()
+    return ms
