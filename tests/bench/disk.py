@@ -111,13 +111,16 @@ async def _live(writer: Writer, disk: _CountingDisk, rounds: int) -> list[_End]:
     every_series = _every_series()
     await writer.open_files(every_series)
     send, receive = trio.open_memory_channel[Event](CHANNEL)
+    ends: list[_End] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.write, receive)
         with send:
             await _send(writer, send, [_candle(series, 0) for series in every_series])
             await trio.sleep(_SETTLED_S)
             await trio.to_thread.run_sync(os.sync)
-            return [await _end(writer, send, disk, every_series, 1 + place) for place in range(rounds + 1)]
+            for place in range(rounds + 1):
+                ends.append(await _end(writer, send, disk, every_series, 1 + place))
+    return ends
 
 
 async def _end(

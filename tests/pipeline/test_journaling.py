@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
 from trio.testing import MockClock
 
 from collector.core.candle import Series
@@ -96,6 +97,7 @@ async def running(directory: Path, every_series: list[Series], **changes: object
     settings = Settings(**{"limit_to_50_entries": False} | changes)
 
     async def exchange_ms(_: int) -> int:
+        await trio.lowlevel.checkpoint()
         return T0 + 10**9
 
     with open_ledger(disk, directory, "bybit", "linear") as ledger:
