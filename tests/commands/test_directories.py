@@ -195,23 +195,39 @@ def small_disk(directory: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_fetch_with_a_sentence_and_room_heals_it(say: Command, box: Sandbox, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "small", "256k") as disk:
-        settings = settings_for(box.url, disk, timeframes=["5"], symbols=["BTCUSDT", "ETHUSDT"], low_disk_mb=0)
+    with small_disk(tmp_path / "small", "256k") as disk:  # of one file alone: the plan sees the room of the directory
+        settings = settings_for(box.url, tmp_path, timeframes=["5"], symbols=["BTCUSDT", "ETHUSDT"], low_disk_mb=0)
+        settings.data_dir.mkdir(parents=True)
+        (settings.data_dir / "ETHUSDT_5.csv").symlink_to(disk / "ETHUSDT_5.csv")
+        (disk / "other").write_bytes(bytes(128 * 1024))
         status, _, err = say(settings, "fetch")
         assert status == 1
         assert any("disk is full" in sentence for sentence in complaints(err))
         assert foreign_rows(box, settings) == []
+        (disk / "other").unlink()
         subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
         assert say(settings, "fetch")[0] == 0
         assert differences(box, settings) == []
 
 
-def test_a_disk_that_is_nearly_full_ends_fetch_before_it_is_full(say: Command, box: Sandbox, tmp_path: Path) -> None:
+def test_a_fetch_that_cannot_fit_is_refused_and_room_heals_it(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "256k") as disk:
+        settings = settings_for(box.url, disk, timeframes=["5"], symbols=["BTCUSDT", "ETHUSDT"], low_disk_mb=0)
+        status, _, err = say(settings, "fetch")
+        assert status == 1
+        assert any("does not fit on the disk" in sentence and str(disk) in sentence for sentence in complaints(err))
+        assert box.counts.by_path[KLINE] == 0
+        subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+        assert say(settings, "fetch")[0] == 0
+        assert differences(box, settings) == []
+
+
+def test_room_that_is_to_stay_free_is_no_room(say: Command, box: Sandbox, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", "4m") as disk:
         settings = settings_for(box.url, disk, low_disk_mb=5)
         status, _, err = say(settings, "fetch")
         assert status == 1
-        assert any("pending, the disk is nearly full" in sentence for sentence in complaints(err))
+        assert any("does not fit on the disk" in sentence and "low_disk_mb" in sentence for sentence in complaints(err))
         assert box.counts.by_path[KLINE] == 0
         assert say(settings, "fetch", low_disk_mb="1")[0] == 0
         assert differences(box, settings) == []
