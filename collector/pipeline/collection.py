@@ -93,6 +93,7 @@ class Collection:
     def freeze(self, symbols: list[str]) -> None:
         """Marks symbols as delisted; what remains of them is fetched."""
         self._coverage.delist(symbols)
+        self._live.stop_asking(symbols)
         self._writer.mark_unsaved(each for each in self._tracked if each.symbol in symbols)
         self._reconciler.wake()
 

@@ -5,7 +5,7 @@ the reconciler is woken: what was missed is fetched over REST like everything el
 what to fetch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import attrs
@@ -72,6 +72,16 @@ class Live:
         self._added += added
         self._more.set()
 
+    def stop_asking(self, symbols: Collection[str]) -> None:
+        """Forgets the refused topics of symbols that trade no more.
+
+        Those that are subscribed fall silent, and are left out when their connection is opened again.
+        """
+        topics = {stream_protocol.topic_of(each): each for each in self._streamed if each.symbol in symbols}
+        refused = [topic for topic in topics if topic in self._refused]
+        self._refused.discard(refused)
+        self._streamed.difference_update(map(topics.__getitem__, refused))
+
     async def stream(
         self,
         every_series: Sequence[Series],
@@ -101,10 +111,10 @@ class Live:
                     self._added.clear()
 
     async def _keep(self, group: Sequence[Series], out: EventChannel, settled: trio.Event) -> None:
-        """One connection, opened again whenever it is lost."""
+        """One connection, opened again whenever it is lost, until none of its symbols trades."""
         tries = 0
         with out:
-            while True:
+            while group := self._trading(group):
                 await self._turn(settled)
                 began_s = trio.current_time()
                 subscribed = trio.Event()
@@ -123,6 +133,14 @@ class Live:
                 else:
                     log.debug("connection not opened", **facts)
                 await trio.sleep(wait_s)
+        settled.set()
+        self.state.wanted -= 1
+
+    def _trading(self, group: Sequence[Series]) -> Sequence[Series]:
+        """The series of a connection that is opened whose symbols trade; the others are streamed no more."""
+        ended = {series for series in group if series.symbol in self._coverage.delisted}
+        self._streamed -= ended
+        return [series for series in group if series not in ended]
 
     async def _turn(self, settled: trio.Event) -> None:
         """Waits until a connection may be tried.

@@ -356,6 +356,39 @@ async def test_a_topic_that_the_next_connection_has_is_refused_no_more(
         assert [wire.topics for wire in exchange.wires[1:]] == [["kline.1.BTCUSDT", "kline.1.ETHUSDT"]]
 
 
+async def test_a_refused_topic_of_a_symbol_that_trades_no_more_is_forgotten(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:handler not found,topic:kline.1.ETHUSDT"}
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        station.coverage.delist({"ETHUSDT"})
+        station.live.stop_asking({"ETHUSDT"})
+        asked = len(requests(wire))
+        await trio.sleep(1500)
+        assert (set(station.refused), len(requests(wire))) == (set(), asked)
+        station.coverage.relist({"ETHUSDT"})
+        exchange.refuses.clear()
+        station.live.add([ETH])
+        assert (await exchange.connection(2)).topics == ["kline.1.ETHUSDT"]
+
+
+async def test_a_connection_opened_again_leaves_out_symbols_that_trade_no_more(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        station.coverage.delist({"ETHUSDT"})
+        station.live.stop_asking({"ETHUSDT"})
+        assert wire.topics == ["kline.1.BTCUSDT", "kline.1.ETHUSDT"]
+        wire.cut()
+        assert (await exchange.connection(2)).topics == ["kline.1.BTCUSDT"]
+        station.coverage.delist({"BTCUSDT"})
+        exchange.wires[-1].cut()
+        await trio.sleep(1500)
+        assert (len(exchange.wires), station.live.state.wanted) == (2, 0)
+
+
 @pytest.mark.parametrize("words", ["error:handler not found,topic:kline.1.ETHUSDT", "try later"])
 async def test_a_topic_that_was_refused_is_asked_for_again_on_the_same_connection(
     words: str, exchange: FakeExchange, autojump_clock: Clockwork
