@@ -1,0 +1,149 @@
+// The page: its views, its colours, and the line that says how the collector is.
+
+import { Events, ask } from "./api.js";
+import { CandleChart } from "./chart.js";
+import { find, tell } from "./dom.js";
+import { CoverageMap } from "./map.js";
+import { NowView } from "./now.js";
+import { gapsTable, link, seriesTable } from "./tables.js";
+import { counted } from "./words.js";
+
+const REFRESH_MS = 20_000;
+const THEMES = { "": "as the system", light: "light", dark: "dark" };
+const linked = ({ symbol, timeframe, start_ms }) => link(symbol, timeframe, start_ms);
+
+let series = [];
+let view = "";
+
+const map = new CoverageMap(find("map"), { reason, open: (row, ms) => go("chart", row, ms) });
+const chart = new CandleChart(find("chart"), { moved: (selection) => follow(selection) });
+const now = new NowView(find("now"));
+const events = new Events({
+  status: showStatus,
+  candle: (told) => chart.closed(told),
+  forming: (told) => chart.forming(told),
+  lost: () => showState("lost", "The collector does not answer. This page asks again by itself."),
+  found: () => refresh(),
+});
+
+function go(name, { symbol, timeframe }, ms) {
+  location.hash = `#${name}?${new URLSearchParams({ symbol, timeframe, at: Math.round(ms) })}`;
+}
+
+// The reasons of the gaps in a span, each once.
+async function reason({ symbol, timeframe }, { start, end }) {
+  const { gaps } = await ask("gaps", { symbol, timeframe, start, end, limit: 50 });
+  return [...new Set(gaps.map((gap) => gap.why).filter(Boolean))].slice(0, 3).join("; ");
+}
+
+function showState(kind, text) {
+  find("state").className = kind;
+  tell(find("state"), text);
+}
+
+function showStatus(status) {
+  now.setStatus(status);
+  if (status.running === false) showState("stored", "No collector runs here. This is what is stored.");
+  else if (status.state === "healthy") showState("healthy", `Healthy, ${status.doing}.`);
+  else showState(status.state, `${status.state[0].toUpperCase()}${status.state.slice(1)}: ${status.reasons.join("; ") || status.doing}.`);
+}
+
+// Loads anew what the shown view is made of.
+async function refresh() {
+  try {
+    series = (await ask("series")).series;
+    chart.setSeries(series);
+    if (view === "map") await refreshMap();
+    if (view === "now") await now.load(series);
+    if (view === "chart") chart.reload();
+  } catch (error) {
+    if (!events.isLost) tell(find("state"), error.message);
+  }
+}
+
+async function refreshMap() {
+  const frames = [...new Set(series.map((each) => each.timeframe))];
+  map.setData(await Promise.all(frames.map((timeframe) => ask("coverage", { timeframe }))));
+  if (find("series-details").open) find("series").replaceChildren(seriesTable(series, linked));
+  if (find("gaps-details").open) await showGaps();
+}
+
+async function showGaps() {
+  const { gaps, more } = await ask("gaps", { limit: 1000 });
+  const caption = gaps.length ? `${counted(gaps.length, "gap")}${more ? ", and there are more" : ""}.` : "Nothing is missing.";
+  find("gaps").replaceChildren(gapsTable(gaps, caption, linked));
+}
+
+let followed = null;
+function follow(selection) {
+  const asked = new URLSearchParams(selection).toString();
+  if (asked === followed) return;
+  followed = asked;
+  events.follow(selection);
+}
+
+// Shows the view that the address names.
+async function route() {
+  const [name, query] = location.hash.slice(1).split("?");
+  view = ["map", "chart", "now"].includes(name) ? name : "map";
+  for (const each of ["map", "chart", "now"]) find(`view-${each}`).hidden = each !== view;
+  for (const each of document.querySelectorAll("nav a")) {
+    if (each.hash === `#${view}`) each.setAttribute("aria-current", "page");
+    else each.removeAttribute("aria-current");
+  }
+  if (!series.length) await refresh();
+  const asked = new URLSearchParams(query ?? "");
+  if (view === "map") {
+    follow({});
+    await refreshMap().catch(() => {});
+  } else if (view === "chart") {
+    const first = series[0];
+    const symbol = asked.get("symbol") ?? chart.symbol ?? first?.symbol;
+    const timeframe = asked.get("timeframe") ?? chart.timeframe ?? first?.timeframe;
+    if (symbol && timeframe) await chart.show(symbol, timeframe, Number(asked.get("at")) || null);
+  } else {
+    follow({});
+    await now.load(series).catch(() => {});
+  }
+}
+
+function setTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  tell(find("theme"), `Theme: ${THEMES[theme]}`);
+  map.draw();
+  chart.recolour();
+}
+
+function keptTheme() {
+  try {
+    const kept = localStorage.getItem("theme") ?? "";
+    return kept in THEMES ? kept : "";
+  } catch {
+    return ""; // a browser that keeps nothing
+  }
+}
+
+find("theme").onclick = () => {
+  const names = Object.keys(THEMES);
+  const next = names[(names.indexOf(document.documentElement.dataset.theme ?? "") + 1) % names.length];
+  try {
+    localStorage.setItem("theme", next);
+  } catch {
+    // it holds until the page is closed
+  }
+  setTheme(next);
+};
+find("series-details").ontoggle = () => find("series").replaceChildren(seriesTable(series, linked));
+find("gaps-details").ontoggle = () => showGaps().catch((error) => tell(find("gaps"), error.message));
+document.querySelector(".skip").onclick = (event) => {
+  event.preventDefault(); // the part behind # is the view's
+  find("content").focus();
+};
+addEventListener("hashchange", route);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.recolour());
+setInterval(() => document.visibilityState === "visible" && view !== "chart" && !events.isLost && refresh(), REFRESH_MS);
+
+setTheme(keptTheme());
+follow({});
+route();

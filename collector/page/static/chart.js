@@ -1,0 +1,439 @@
+// The chart of a series: candles and volume around what is looked at, loaded by range.
+//
+// Three times the shown span is loaded, as at most `LIMIT` candles; the server merges them where there are more. Each
+// place between two candles that has none is a place without a bar, so that a gap is as wide as it is long.
+
+import { ask } from "./api.js";
+import { colour, element, tell } from "./dom.js";
+import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart } from "./lightweight-charts.mjs";
+import { RANKS, ranksOf, runAt } from "./raster.js";
+import { table } from "./tables.js";
+import { STATES, byLength, decimal, grouped, moment, stepOf } from "./words.js";
+
+const LIMIT = 3000;
+const MOST_EMPTY = 6000; // places without a bar: a gap of years is shown shorter than it is
+const FIRST_BARS = 150;
+const WAIT_MS = 120;
+
+export class CandleChart {
+  // `moved` is told which series is shown.
+  constructor(root, { moved }) {
+    this.moved = moved;
+    this.known = new Map();
+    this.points = [];
+    this.runs = null;
+    this.build(root);
+  }
+
+  build(root) {
+    this.symbols = element("input", { "aria-label": "Symbol", autocomplete: "off", spellcheck: false });
+    const list = element("datalist", { id: "chart-symbols" });
+    this.symbols.setAttribute("list", list.id);
+    this.list = list;
+    this.frames = element("select", { "aria-label": "Timeframe" });
+    this.date = element("input", { type: "date", "aria-label": "Go to day" });
+    const button = (text, title, act) => element("button", { type: "button", title, "aria-label": title, onclick: act }, text);
+    const buttons = element(
+      "div",
+      { className: "buttons", role: "group", "aria-label": "Span of time" },
+      button("|◀", "Oldest candles", () => this.goTo(this.first)),
+      button("◀", "Earlier", () => this.pan(-0.5)),
+      button("▶", "Later", () => this.pan(0.5)),
+      button("▶|", "Newest candles", () => this.goTo(null)),
+      button("−", "Zoom out", () => this.zoom(2)),
+      button("+", "Zoom in", () => this.zoom(0.5)),
+    );
+    this.area = element("div", {
+      id: "chart-area", tabIndex: 0, role: "application", "aria-label": "Candles and volume", "aria-describedby": "chart-keys",
+    });
+    this.strip = element("canvas", { id: "chart-strip", role: "img", "aria-label": "Coverage of the shown span" });
+    this.said = element("p", { className: "said" });
+    this.spoken = element("p", { className: "unseen", role: "status" }); // for screen readers: what the keys led to
+    this.note = element("p", { className: "quiet", id: "chart-note" });
+    this.rows = element("div");
+    this.details = element("details", { ontoggle: () => this.fillTable() }, element("summary", {}, "The shown candles as a table"), this.rows);
+    root.append(
+      element("div", { className: "choice" }, this.symbols, list, this.frames, this.date, buttons),
+      this.said, this.spoken, this.area, this.strip, this.note, this.details,
+      element("p", { id: "chart-keys", className: "quiet" },
+        "Arrow keys go from candle to candle, shift with an arrow moves in time, + and − zoom, Home and End show the oldest and the newest. "
+        + "The stripe below has the colours of the map. A hollow candle is in progress; one with a blue frame is unverified."),
+    );
+    this.symbols.onchange = () => this.choose();
+    this.frames.onchange = () => this.choose();
+    this.date.onchange = () => this.date.value && this.goTo(Date.parse(this.date.value));
+    this.area.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  // Takes the series of /api/series.
+  setSeries(series) {
+    this.known.clear();
+    for (const each of series) this.known.set(`${each.symbol} ${each.timeframe}`, each);
+    const symbols = [...new Set(series.map((each) => each.symbol))].sort();
+    this.list.replaceChildren(...symbols.map((symbol) => element("option", { value: symbol })));
+    this.fillFrames();
+  }
+
+  fillFrames() {
+    const frames = [...this.known.values()].filter((each) => each.symbol === this.symbol).map((each) => each.timeframe);
+    this.frames.replaceChildren(...frames.sort(byLength).map((name) => new Option(name, name)));
+    if (this.timeframe) this.frames.value = this.timeframe;
+  }
+
+  choose() {
+    const symbol = this.symbols.value.trim().toUpperCase();
+    const frames = [...this.known.values()].filter((each) => each.symbol === symbol).map((each) => each.timeframe);
+    if (!frames.length) return void this.refuse(`${symbol} is not stored`);
+    const timeframe = frames.includes(this.frames.value) ? this.frames.value : frames[0];
+    location.hash = `#chart?${new URLSearchParams({ symbol, timeframe })}`;
+  }
+
+  async show(symbol, timeframe, at) {
+    if (symbol !== this.symbol || timeframe !== this.timeframe) {
+      Object.assign(this, { symbol, timeframe, points: [], loaded: null, runs: null, shownBar: null });
+      this.chart?.remove();
+      this.chart = null;
+    }
+    this.symbols.value = symbol;
+    this.fillFrames();
+    this.moved({ symbol, timeframe });
+    const known = this.known.get(`${symbol} ${timeframe}`);
+    if (!known || known.first_ms === null) {
+      this.chart?.remove();
+      this.chart = null;
+      return void this.refuse(`${symbol} ${timeframe} ${known ? "has no candles" : "is not stored"}`);
+    }
+    this.first = known.first_ms;
+    this.end = known.last_ms + stepOf(timeframe);
+    this.ensureChart();
+    await this.goTo(at);
+  }
+
+  ensureChart() {
+    if (this.chart) return;
+    this.chart = createChart(this.area, {
+      autoSize: true,
+      layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif" }, // the foot of the page has it
+      crosshair: { mode: CrosshairMode.Normal },
+      timeScale: { timeVisible: true, minBarSpacing: 0.2, rightOffset: 4 },
+      localization: { locale: "en-GB" },
+    });
+    this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false });
+    this.volume = this.chart.addSeries(HistogramSeries, {
+      priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false,
+    });
+    this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
+    this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.06, bottom: 0.22 } });
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.onRange());
+    this.chart.subscribeCrosshairMove((event) => event.time && this.tellBar(event.time * 1000));
+    this.recolour();
+  }
+
+  recolour() {
+    if (!this.chart) return;
+    const [ground, ink, line] = ["ground", "ink", "line"].map(colour);
+    this.chart.applyOptions({
+      layout: { background: { type: ColorType.Solid, color: ground }, textColor: ink },
+      grid: { vertLines: { color: line }, horzLines: { color: line } },
+    });
+    const [upColor, downColor] = [colour("up"), colour("down")];
+    this.candles.applyOptions({ upColor, downColor, borderUpColor: upColor, borderDownColor: downColor, wickUpColor: upColor, wickDownColor: downColor });
+    if (this.points.length) this.setPoints();
+  }
+
+  // Shows candles around a moment; the newest without one.
+  async goTo(at) {
+    if (!this.chart) return;
+    const step = stepOf(this.timeframe);
+    const half = (FIRST_BARS * step) / 2;
+    const end = at ? Math.max(this.first + 2 * half, Math.min(at + half, this.end)) : this.end;
+    await this.load({ from: end - 2 * half, to: end + 4 * step });
+  }
+
+  async load(shown) {
+    const span = shown.to - shown.from;
+    const start = Math.max(0, Math.floor(Math.max(this.first, shown.from - span)));
+    const end = Math.ceil(Math.max(start + 1, Math.min(this.end, shown.to + span)));
+    const asked = { symbol: this.symbol, timeframe: this.timeframe };
+    const token = (this.loading = {});
+    try {
+      const [answer, coverage] = await Promise.all([
+        ask("candles", { ...asked, start, end, limit: LIMIT }),
+        ask("coverage", asked),
+      ]);
+      if (token !== this.loading || !this.chart) return;
+      const [row] = coverage.series;
+      this.runs = row && { runs: Float64Array.from(row.runs), ranks: ranksOf(coverage.states) };
+      this.take(answer, { start, end, span });
+      this.showTimes(shown);
+    } catch (error) {
+      if (token === this.loading) this.refuse(error.message);
+    } finally {
+      if (token === this.loading) this.loading = null;
+    }
+  }
+
+  take(answer, { start, end, span }) {
+    this.frame = answer.candle_timeframe;
+    this.merged = answer.merged;
+    this.isRaw = this.merged === 1 && this.frame === this.timeframe;
+    this.step = stepOf(this.frame) * this.merged;
+    this.points = this.withEmpty(answer.candles);
+    this.loaded = { start, end, span };
+    if (answer.forming && this.isRaw && end >= this.end) this.addForming(answer.forming);
+    this.setPrecision(answer.candles);
+    this.setPoints();
+    const what = this.merged > 1 ? `${this.merged} candles of ${this.frame}` : `a candle of ${this.frame}`;
+    tell(this.note, this.isRaw ? "" : `Each bar is ${what}; zoom in to see candles of ${this.timeframe}.`);
+    if (this.details.open) this.fillTable();
+  }
+
+  next(ms) {
+    if (this.frame !== "M") return ms + this.step;
+    const date = new Date(ms);
+    return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + this.merged);
+  }
+
+  // The candles, and between them the places that have none.
+  withEmpty(candles) {
+    const points = [];
+    let left = MOST_EMPTY;
+    for (const candle of candles) {
+      const before = points.at(-1);
+      if (before) {
+        for (let ms = this.next(before.ms); ms < candle[0] && left > 0; ms = this.next(ms), left--) points.push({ ms });
+      }
+      points.push({ ms: candle[0], candle });
+    }
+    return points;
+  }
+
+  addForming(candle) {
+    const last = this.points.at(-1);
+    if (last && candle[0] < last.ms) return;
+    if (last?.ms === candle[0]) this.points.pop();
+    this.points.push({ ms: candle[0], candle, isForming: true });
+  }
+
+  setPrecision(candles) {
+    const some = candles.slice(-300).flatMap((each) => each.slice(1, 5));
+    const digits = (number) => (decimal(number).split(".")[1] ?? "").length;
+    const precision = Math.min(12, Math.max(0, ...some.map(digits)));
+    this.candles.applyOptions({ priceFormat: { type: "price", precision, minMove: 10 ** -precision } });
+  }
+
+  setPoints() {
+    this.palette = Object.fromEntries(["up", "down", "ground", "unverified"].map((name) => [name, colour(name)]));
+    this.candles.setData(this.points.map((point) => this.bar(point)));
+    this.volume.setData(this.points.map((point) => this.volumeBar(point)));
+    this.drawStrip();
+  }
+
+  bar({ ms, candle, isForming }) {
+    const time = ms / 1000;
+    if (!candle) return { time };
+    const [, open, high, low, close] = candle;
+    const made = { time, open, high, low, close };
+    if (isForming) {
+      const frame = close < open ? this.palette.down : this.palette.up;
+      return { ...made, color: this.palette.ground, borderColor: frame, wickColor: frame };
+    }
+    const { unverified } = this.palette;
+    return this.isUnverified(ms) ? { ...made, borderColor: unverified, wickColor: unverified } : made;
+  }
+
+  volumeBar({ ms, candle }) {
+    if (!candle) return { time: ms / 1000 };
+    return { time: ms / 1000, value: candle[5], color: `${candle[4] < candle[1] ? this.palette.down : this.palette.up}80` };
+  }
+
+  isUnverified(ms) {
+    return this.isRaw && this.runs !== null && runAt(this.runs, ms, ms + 1)?.state === "unverified";
+  }
+
+  // The moment of a place on the time scale, also beyond the first and the last.
+  timeAt(place) {
+    const last = this.points.length - 1;
+    if (place < 0) return this.points[0].ms + place * this.step;
+    if (place >= last) return this.points[last].ms + (place - last) * this.step;
+    const whole = Math.floor(place);
+    return this.points[whole].ms + (place - whole) * (this.points[whole + 1].ms - this.points[whole].ms);
+  }
+
+  placeOf(ms) {
+    const last = this.points.length - 1;
+    if (ms <= this.points[0].ms) return (ms - this.points[0].ms) / this.step;
+    if (ms >= this.points[last].ms) return last + (ms - this.points[last].ms) / this.step;
+    let low = 0;
+    for (let high = last; high - low > 1; ) {
+      const middle = (low + high) >> 1;
+      if (this.points[middle].ms <= ms) low = middle;
+      else high = middle;
+    }
+    return low + (ms - this.points[low].ms) / (this.points[low + 1].ms - this.points[low].ms);
+  }
+
+  showTimes({ from, to }) {
+    if (!this.points.length) return;
+    this.chart.timeScale().setVisibleLogicalRange({ from: this.placeOf(from), to: this.placeOf(to) });
+  }
+
+  shownTimes() {
+    const range = this.chart?.timeScale().getVisibleLogicalRange();
+    return range && this.points.length ? { from: this.timeAt(range.from), to: this.timeAt(range.to) } : null;
+  }
+
+  onRange() {
+    cancelAnimationFrame(this.frameAsked);
+    this.frameAsked = requestAnimationFrame(() => this.drawStrip());
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.loadIfNeeded(), WAIT_MS);
+  }
+
+  loadIfNeeded() {
+    const shown = this.shownTimes();
+    if (!shown || !this.loaded || this.loading) return;
+    const { start, end, span } = this.loaded;
+    const isBefore = shown.from < start && start > this.first;
+    const isBehind = shown.to > end && end < this.end;
+    const isCoarse = !this.isRaw && shown.to - shown.from < span / 2;
+    if (isBefore || isBehind || isCoarse) this.load(shown);
+  }
+
+  // Loads anew what is shown.
+  reload() {
+    const known = this.known.get(`${this.symbol} ${this.timeframe}`);
+    const shown = this.shownTimes();
+    if (!known || known.first_ms === null || !shown) return;
+    this.end = Math.max(this.end, known.last_ms + stepOf(this.timeframe));
+    this.first = known.first_ms;
+    this.load(shown);
+  }
+
+  isOurs({ symbol, timeframe }) {
+    return this.chart && symbol === this.symbol && timeframe === this.timeframe && this.points.length > 0;
+  }
+
+  // A candle has closed.
+  closed(told) {
+    if (!this.isOurs(told)) return;
+    const wasAtEnd = this.loaded && this.loaded.end >= this.end;
+    const [ms] = told.candle;
+    this.end = Math.max(this.end, ms + stepOf(this.timeframe));
+    if (!this.isRaw || !wasAtEnd) return;
+    const last = this.points.at(-1);
+    if (ms > this.next(last.ms) || ms < last.ms) return void this.reload();
+    this.loaded.end = this.end;
+    this.put({ ms, candle: told.candle });
+  }
+
+  // The candle in progress has moved.
+  forming(told) {
+    if (!this.isOurs(told) || !this.isRaw || !this.loaded || this.loaded.end < this.end) return;
+    const [ms] = told.candle;
+    const last = this.points.at(-1);
+    if (ms >= last.ms && ms <= this.next(last.ms)) this.put({ ms, candle: told.candle, isForming: true });
+  }
+
+  put(point) {
+    if (this.points.at(-1).ms === point.ms) this.points.pop();
+    this.points.push(point);
+    this.candles.update(this.bar(point));
+    this.volume.update(this.volumeBar(point));
+    if (this.shownBar === point.ms || this.shownBar === null) this.tellBar(point.ms, this.shownBar === null);
+  }
+
+  tellBar(ms, isNewest = false) {
+    const point = this.points[Math.round(this.placeOf(ms))];
+    if (!point) return;
+    this.shownBar = isNewest ? null : point.ms;
+    if (!point.candle) {
+      const run = this.runs && runAt(this.runs, point.ms, point.ms + this.step);
+      return void tell(this.said, `${moment(point.ms)} · no candle${run ? ` · ${run.state} · ${STATES[run.state]}` : ""}`);
+    }
+    const [, open, high, low, close, volume] = point.candle;
+    const kind = point.isForming ? " · in progress" : this.isUnverified(point.ms) ? " · unverified" : "";
+    const prices = [open, high, low, close].map(decimal);
+    tell(this.said, `${moment(point.ms)} · open ${prices[0]} high ${prices[1]} low ${prices[2]} close ${prices[3]} · volume ${grouped(volume)}${kind}`);
+  }
+
+  drawStrip() {
+    const { clientWidth, clientHeight } = this.strip;
+    const shown = this.shownTimes();
+    if (!clientWidth || !shown) return;
+    Object.assign(this.strip, { width: clientWidth, height: clientHeight });
+    const paint = this.strip.getContext("2d");
+    if (!this.runs) return;
+    const scale = this.chart.timeScale();
+    const most = scale.width();
+    const at = (ms) => Math.max(0, Math.min(most, scale.logicalToCoordinate(0) + (this.placeOf(ms) - 0.5) * scale.options().barSpacing));
+    const { runs, ranks } = this.runs;
+    const found = [];
+    for (let place = 0; place < runs.length; place += 3) {
+      if (runs[place] < shown.to && runs[place + 1] > shown.from) found.push([ranks[runs[place + 2]], runs[place], runs[place + 1]]);
+    }
+    for (const [rank, start, end] of found.sort((one, other) => one[0] - other[0])) {
+      paint.fillStyle = colour(RANKS[rank]);
+      paint.fillRect(at(start), 0, Math.max(1, at(end) - at(start)), clientHeight);
+    }
+  }
+
+  pan(part) {
+    const range = this.chart?.timeScale().getVisibleLogicalRange();
+    if (!range) return;
+    const by = (range.to - range.from) * part;
+    this.chart.timeScale().setVisibleLogicalRange({ from: range.from + by, to: range.to + by });
+  }
+
+  zoom(factor) {
+    const range = this.chart?.timeScale().getVisibleLogicalRange();
+    if (!range) return;
+    const [middle, half] = [(range.from + range.to) / 2, ((range.to - range.from) / 2) * factor];
+    this.chart.timeScale().setVisibleLogicalRange({ from: middle - half, to: middle + half });
+  }
+
+  onKey(event) {
+    if (!this.chart || !this.points.length || event.ctrlKey || event.metaKey || event.altKey) return;
+    const act = {
+      ArrowLeft: () => (event.shiftKey ? this.pan(-0.25) : this.stepBar(-1)),
+      ArrowRight: () => (event.shiftKey ? this.pan(0.25) : this.stepBar(1)),
+      "+": () => this.zoom(0.5),
+      "=": () => this.zoom(0.5),
+      "-": () => this.zoom(2),
+      Home: () => this.goTo(this.first),
+      End: () => this.goTo(null),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  stepBar(by) {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const newest = Math.min(this.points.length - 1, Math.floor(range.to));
+    const from = this.shownBar === null ? newest - by : Math.round(this.placeOf(this.shownBar));
+    const place = Math.max(0, Math.min(this.points.length - 1, from + by));
+    const point = this.points[place];
+    if (place < range.from + 1 || place > range.to - 1) this.pan(by < 0 ? -0.5 : 0.5);
+    if (point.candle) this.chart.setCrosshairPosition(point.candle[4], point.ms / 1000, this.candles);
+    else this.chart.clearCrosshairPosition();
+    this.tellBar(point.ms);
+    tell(this.spoken, this.said.textContent);
+  }
+
+  refuse(text) {
+    tell(this.said, text);
+    tell(this.spoken, text);
+  }
+
+  fillTable() {
+    const shown = this.shownTimes();
+    if (!this.details.open || !shown) return;
+    const seen = this.points.filter((point) => point.candle && point.ms >= shown.from - this.step && point.ms <= shown.to);
+    const rows = seen.reverse().map(({ candle, isForming }) => [
+      moment(candle[0]), ...candle.slice(1, 7).map(decimal), isForming ? "in progress" : this.isUnverified(candle[0]) ? "unverified" : "",
+    ]);
+    const caption = `${this.symbol} ${this.timeframe}, the newest first`;
+    this.rows.replaceChildren(table(caption, ["opens", "open", "high", "low", "close", "volume", "turnover", ""], rows, [7]));
+  }
+}
