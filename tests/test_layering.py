@@ -70,6 +70,7 @@ PURE_MAY_USE = {
     "difflib",
     "enum",
     "functools",
+    "hashlib",  # of parts of a market: a digest is a function of its bytes
 }
 PURE_MAY_USE |= {
     "heapq",

@@ -1,6 +1,7 @@
 """The plan of `fetch --dry-run`, printed."""
 
 import sys
+from functools import partial
 
 import trio
 from rich.console import Console
@@ -12,11 +13,12 @@ from collector.machine import THIS_MACHINE
 from collector.pipeline.fetch_planning import plan_fetch
 
 
-def show_plan(options: Options, *, as_json: bool) -> None:
+def show_plan(options: Options, *, as_json: bool, allow_shard: bool) -> None:
     """Print what a fetch would do; exit status 1 if it could not do all of it."""
     options.say_warnings()
     with open_logs(None, ConsoleHandler(Console(stderr=True), quiet=True), level=options.settings.log_level):
-        plan = trio.run(plan_fetch, options.settings, options.dates, THIS_MACHINE)
+        planning = partial(plan_fetch, options.settings, options.dates, THIS_MACHINE, allow_shard=allow_shard)
+        plan = trio.run(planning)
     if as_json:
         print_json(plan.record())
     else:

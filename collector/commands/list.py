@@ -26,13 +26,11 @@ def list_stored(options: Options, *, as_json: AsJson = False) -> None:
       # for a script; how much is there of a year?
       collector list --symbols BTCUSDT --days 365 --no-limit --json
     """
-    settings = options.settings
+    settings, demand = options.settings, options.demand
     asked = settings.category, options.are_about, options.selection, options.only_symbols
     refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
     stored = [
-        each
-        for each in find_stored(settings.data_dir, settings.category, options.demand)
-        if options.are_about(each.series)
+        each for each in find_stored(settings.data_dir, settings.category, demand) if options.are_about(each.series)
     ]
     if as_json:
         print_json([each.record() for each in stored])

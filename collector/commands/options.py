@@ -25,9 +25,11 @@ from collector.integrity.demand import Demand
 from collector.integrity.samples import ALL
 from collector.machine.chance import THIS_CHANCE
 from collector.machine.clock import THIS_CLOCK
+from collector.machine.disk import THIS_DISK
 from collector.settings.keys import KEYS, Option, Panel
 from collector.settings.settings import Settings
 from collector.settings.sources import DEFAULT_FILE, file_to_read, unknown_variables
+from collector.storage.data_directory import refuse_another_shard
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -137,7 +139,7 @@ _SHARED: dict[str, Any] = {
 # shows those that mean something to it.
 EVERY = tuple(_SHARED)
 PLACE = ("settings", "data_dir")
-SERIES = ("category", "symbols", "timeframes")
+SERIES = ("category", "symbols", "shard", "timeframes")
 HISTORY = ("mode", "days", "start", "end", "no_limit")
 OUTPUT = ("log_level", "quiet")
 
@@ -169,8 +171,9 @@ class Options:
         """What should be stored, for commands that look at what is.
 
         Raises:
-            SettingsError: the dates lie in the future.
+            SettingsError: the dates lie in the future, or the data directory is another shard's.
         """
+        refuse_another_shard(THIS_DISK, self.settings.data_dir, self.settings.shard)
         refuse_future(self.dates, self.settings)
         return Demand(self.settings, self.only_symbols, self.only_timeframes, self.names_days, self.dates)
 
@@ -185,15 +188,16 @@ class Options:
     @property
     def selection(self) -> str:
         """Describe an empty selection, for messages such as "nothing of ... is stored"."""
-        parts = {"symbols": self.only_symbols, "timeframes": self.only_timeframes}
+        shard = filter(None, [str(self.settings.shard)])
+        parts = {"symbols": self.only_symbols, "shard": (*shard,), "timeframes": self.only_timeframes}
         chosen = "; ".join(f"{name} {', '.join(map(str, each))}" for name, each in parts.items() if each)
         return f"nothing of {chosen}" if chosen else "no candle file"
 
     def are_about(self, series: Series) -> bool:
         """Whether a series is selected; without a selection every series is."""
-        return (not self.only_symbols or series.symbol in self.only_symbols) and (
-            not self.only_timeframes or series.timeframe in self.only_timeframes
-        )
+        chosen = not self.only_symbols or series.symbol in self.only_symbols
+        chosen = chosen and (not self.only_timeframes or series.timeframe in self.only_timeframes)
+        return chosen and self.settings.shard.takes(series.symbol)
 
 
 def with_options(*shown: str) -> Decorator:

@@ -55,14 +55,14 @@ def repair(
       # the last year of one symbol, whatever was wanted before
       collector repair --symbols BTCUSDT --timeframes 1,60 --days 365 --no-limit
     """
-    settings = options.settings
+    settings, demand = options.settings, options.demand
     if dry_run:
         options.say_warnings()
     asked = settings.category, options.are_about, options.selection, options.only_symbols
     refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
     draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
     if dry_run:
-        plans = list(show_plans(settings, options.are_about, options.demand))
+        plans = list(show_plans(settings, options.are_about, demand))
         for plan in plans:
             print_line(str(plan))
         differing = show_differences(options, draw) if draw else set()
@@ -74,7 +74,7 @@ def repair(
 
     async def work(**until: Any) -> tuple[list[Plan | Refetch], Outcome]:
         how = ServeOptions(allow_replace=allow_replace, **until)
-        return await mend(settings, options.are_about, options.demand, draw, options=how)
+        return await mend(settings, options.are_about, demand, draw, options=how)
 
     plans, outcome = run_logged(options, work)
     print_outcome(options, outcome)

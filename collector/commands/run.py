@@ -5,6 +5,7 @@ import os
 from functools import partial
 from typing import Annotated, Any
 
+import attrs
 import typer
 
 from collector.commands.dry_run import show_plan
@@ -23,6 +24,10 @@ AllowReplace = Annotated[
 ]
 AllowTrim = Annotated[bool, typer.Option("--allow-trim", help="Let limit_to_50_entries cut longer files.")]
 
+AllowShard = Annotated[
+    bool, typer.Option("--allow-shard", help="Make the data directory this shard's, whatever part it has held.")
+]
+
 
 @with_logged_options(*(name for name in EVERY if name != "end"))
 def run(
@@ -30,6 +35,7 @@ def run(
     *,
     allow_trim: AllowTrim = False,
     allow_replace: AllowReplace = False,
+    allow_shard: AllowShard = False,
 ) -> None:
     """Collect history, then live candles, until stopped with Ctrl-C or SIGTERM.
 
@@ -41,7 +47,8 @@ def run(
       # no history, elsewhere
       collector run --mode live --data-dir /srv/candles
     """
-    outcome = _collect(options, once=False, allow_trim=allow_trim, allow_replace=allow_replace)
+    allowed = ServeOptions(allow_trim=allow_trim, allow_replace=allow_replace, allow_shard=allow_shard)
+    outcome = _collect(options, allowed, once=False)
     print_outcome(options, outcome)
 
 
@@ -53,6 +60,7 @@ def fetch(
     as_json: Annotated[bool, typer.Option("--json", help="For the machine; with --dry-run.")] = False,
     allow_trim: AllowTrim = False,
     allow_replace: AllowReplace = False,
+    allow_shard: AllowShard = False,
 ) -> None:
     """Collect history only, then exit.
 
@@ -70,25 +78,25 @@ def fetch(
       collector fetch --start 2024-01-01 --end 2024-01-31 --no-limit
     """
     if dry_run:
-        show_plan(options, as_json=as_json)
+        show_plan(options, as_json=as_json, allow_shard=allow_shard)
         return
     if as_json:
         raise typer.BadParameter("it goes with --dry-run", param_hint="--json")
-    outcome = _collect(options, once=True, allow_trim=allow_trim, allow_replace=allow_replace)
+    allowed = ServeOptions(allow_trim=allow_trim, allow_replace=allow_replace, allow_shard=allow_shard)
+    outcome = _collect(options, allowed, once=True)
     print_outcome(options, outcome)
     exit_unless_complete(outcome)
 
 
-def _collect(options: Options, *, once: bool, allow_trim: bool, allow_replace: bool) -> Outcome:
+def _collect(options: Options, allowed: ServeOptions, *, once: bool) -> Outcome:
     reload_request = None if once else ReloadRequest(partial(_reload, options))
     notify = NotifySocket.of(os.environ)
     if notify.address:
         faulthandler.enable()  # the watchdog ends a hanging process with SIGABRT: print where it hangs
 
     async def work(**until: Any) -> Outcome:
-        how = ServeOptions(
-            allow_trim=allow_trim,
-            allow_replace=allow_replace,
+        how = attrs.evolve(
+            allowed,
             status=not once,
             notify=notify,
             reload_request=reload_request,

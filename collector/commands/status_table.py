@@ -30,7 +30,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     if report.unserved and not any(reason.startswith(report.unserved) for reason in report.reasons):
         yield "exchange", report.unserved
     what = f"{counted(report.series, 'series')} of {counted(report.symbols, 'symbol')}"
-    yield "collecting", f"{what}, {report.category} at {report.exchange}, {report.mode}"
+    shard = f", shard {report.shard}" if report.shard else ""
+    yield "collecting", f"{what}{shard}, {report.category} at {report.exchange}, {report.mode}"
     since, so_long = moment_text(report.started_ms), duration_text((report.now_ms - report.started_ms) / 1000)
     yield "running", f"since {since} UTC, {so_long}; process {report.pid}, version {report.version}"
     if report.port_trouble:

@@ -35,7 +35,7 @@ async def audit(
         Banned: a rate ban is on.
         Unreachable, Refused: the exchange does not answer.
     """
-    checked_identity(machine.disk, settings.data_dir / OWN, settings.exchange, settings.category)
+    checked_identity(machine.disk, settings.data_dir / OWN, settings.exchange, settings.category, settings.shard)
     found: list[Difference | Uncompared] = []
     async with open_shared_rest(settings, machine) as rest:
         for sample in samples:

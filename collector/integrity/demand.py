@@ -66,16 +66,19 @@ class Demand:
 
     def _every_series(self, known: Collection[Series]) -> Iterator[Series]:
         if self.symbols:
-            for symbol in self.symbols:
+            for symbol in filter(self.settings.shard.takes, self.symbols):
                 stored = dict.fromkeys(series.timeframe for series in sorted(known) if series.symbol == symbol)
                 timeframes = self._timeframes([*stored])
                 yield from (Series(symbol, timeframe) for timeframe in timeframes)
         elif not self.settings.fetch_all_symbols:
             yield from (
-                Series(each, timeframe) for each in self.settings.symbols for timeframe in self.settings.timeframes
+                Series(symbol, timeframe)
+                for symbol in self.settings.symbols_here or ()
+                for timeframe in self.settings.timeframes
             )
         elif self.names_days:
-            yield from (each for each in sorted(known) if not self.timeframes or each.timeframe in self.timeframes)
+            here = (each for each in sorted(known) if self.settings.shard.takes(each.symbol))
+            yield from (each for each in here if not self.timeframes or each.timeframe in self.timeframes)
 
     def _timeframes(self, stored: Collection[Timeframe]) -> Collection[Timeframe]:
         """The timeframes wanted of a given symbol beyond what the last run wanted."""

@@ -46,6 +46,7 @@ class Expectation:
             saved = read_ledger(settings.data_dir, settings.category, disk=disk)
         except StorageError as error:
             problem = str(error)
+        saved.take_part(settings.shard)
         known = known_series(disk, settings.data_dir, saved.coverage)
         moment_ms = as_of_ms(disk, settings.data_dir, saved, now_ms)
         demanded = demand.spans(known, moment_ms)

@@ -50,7 +50,7 @@ def show_plans(
         StorageError: a file or the ledger cannot be read.
     """
     refuse_if_locked(disk, settings.data_dir)
-    checked_identity(disk, settings.data_dir / OWN, settings.exchange, settings.category)
+    checked_identity(disk, settings.data_dir / OWN, settings.exchange, settings.category, settings.shard)
     saved = read_ledger(settings.data_dir, settings.category, disk=disk)
     now_ms = max(clock.now_ms(), saved.newest_ms)
     store = Store(settings.data_dir, disk)

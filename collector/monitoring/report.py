@@ -197,6 +197,7 @@ class Report:
     maintenance: tuple[Announced, ...] = ()
     unserved: str = ""  # since when and why all requests fail, and when the next is sent
     alerts: Alerting = Alerting()
+    shard: str = ""  # the part of the symbols, such as 2/5; empty: all of them
     running: bool = True  # False in the JSON of `collector status` for a stopped collector
 
 

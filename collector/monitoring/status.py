@@ -88,6 +88,7 @@ class Reporter:
             exchange=settings.exchange,
             category=settings.category,
             mode=settings.mode,
+            shard=str(settings.shard),
             symbols=len({series.symbol for series in inputs.every_series}),
             series=len(inputs.every_series),
             candles_to_fetch=inputs.coverage.candles_in_flight,

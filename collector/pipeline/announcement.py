@@ -24,9 +24,11 @@ def collecting(
     what = f"{counted(len(tracked), 'series')} of {counted(symbols, 'symbol')} in {timeframes}"
     span, facts = _span_of_dates(dates) if dates else _span(settings, now_ms)
     then = "" if not streams else "live" if settings.mode == "live" else ", then live"
-    sentence = f"collecting {what}, {settings.category} at {settings.exchange}: {span}{then}"
+    shard = {"shard": str(settings.shard)} if not settings.shard.is_whole else {}
+    part = f", shard {settings.shard}" if shard else ""
+    sentence = f"collecting {what}{part}, {settings.category} at {settings.exchange}: {span}{then}"
     about = {"series": len(tracked), "symbols": symbols, "timeframes": timeframes}
-    return sentence, {**about, "category": settings.category, "exchange": settings.exchange, **facts}
+    return sentence, {**about, **shard, "category": settings.category, "exchange": settings.exchange, **facts}
 
 
 def _span_of_dates(dates: DateRange) -> tuple[str, dict[str, object]]:

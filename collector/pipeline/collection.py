@@ -114,7 +114,7 @@ class Collection:
         for follower in self._followers:
             follower.apply(what.settings)
         if what.changed.keys() & {"symbols", "fetch_all_symbols"}:
-            self._listings.want(None if what.settings.fetch_all_symbols else what.settings.symbols)
+            self._listings.want(what.settings.symbols_here)
         if "timeframes" in what.changed:
             await self._open({series.symbol for series in self._begun})
 

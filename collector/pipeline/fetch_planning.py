@@ -34,6 +34,7 @@ from collector.pipeline.startup import refuse_unusable
 from collector.pipeline.stations import Shared
 from collector.pipeline.symbols import Symbols, symbols_to_collect
 from collector.settings.settings import Settings
+from collector.storage.data_directory import OWN, checked_identity
 from collector.storage.inspection import Checkpoint, valid_checkpoint
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import known_series
@@ -111,13 +112,17 @@ class FetchPlanner:
         return sum(size for size, _ in held) / rows if rows >= _LIST_PAGE else ROW_BYTES
 
 
-async def plan_fetch(settings: Settings, dates: DateRange | None, machine: Machine) -> FetchPlan:
+async def plan_fetch(
+    settings: Settings, dates: DateRange | None, machine: Machine, *, allow_shard: bool = False
+) -> FetchPlan:
     """What a fetch would do; it owns nothing and writes nothing.
 
     Raises as `fetch` does, but for the disk, on which nothing is written.
     """
     data_dir, disk = settings.data_dir, machine.disk
     refuse_unusable(Job(settings, ServeOptions(machine=machine, dates=dates), once=True))
+    market = settings.exchange, settings.category, settings.shard
+    checked_identity(disk, data_dir / OWN, *market, allow_shard=allow_shard)
     saved = read_ledger(data_dir, settings.category, disk=disk)
     async with open_shared_rest(settings, machine, in_flight=_ASKED_AT_ONCE) as rest:
         stored = {series.symbol for series in known_series(disk, data_dir, saved.coverage)}

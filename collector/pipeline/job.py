@@ -31,6 +31,7 @@ class ServeOptions:
         display: runs beside it and shows its reports.
         allow_trim: whether files longer than the limit may be trimmed.
         allow_replace: whether files may be replaced that lose rows by it.
+        allow_shard: whether the data directory of another shard may become this one's.
         notify: systemd.
         reload_request: says when to read the settings again.
         status: whether to serve the status at a TCP port too, if the settings want that.
@@ -44,6 +45,7 @@ class ServeOptions:
     display: Display | None = None
     allow_trim: bool = False
     allow_replace: bool = False
+    allow_shard: bool = False
     notify: NotifySocket = attrs.field(factory=NotifySocket)
     reload_request: ReloadRequest | None = None
     status: bool = False

@@ -64,7 +64,8 @@ async def open_data_directory(job: Job, counters: Counters, clock: Clock) -> Asy
         def own() -> OwnedDirectory:
             with ExitStack() as entered:
                 settings, disk = job.settings, job.machine.disk
-                opened = open_ledger(disk, settings.data_dir, settings.exchange, settings.category)
+                market = settings.exchange, settings.category, settings.shard
+                opened = open_ledger(disk, settings.data_dir, *market, allow_shard=job.options.allow_shard)
                 owned = _load(job, entered.enter_context(opened))
                 exits.push(entered.pop_all())
             return owned

@@ -150,10 +150,10 @@ def streamed_series(job: Job, shared: Shared, symbols: Symbols) -> list[Series]:
 
 def _listings(job: Job, shared: Shared, symbols: Symbols) -> Listings:
     async def trading() -> list[str]:
-        return [instrument.symbol for instrument in await shared.rest.instruments() if instrument.trades]
+        takes = job.settings.shard.takes
+        return [each.symbol for each in await shared.rest.instruments() if each.trades and takes(each.symbol)]
 
-    wanted = None if job.settings.fetch_all_symbols else job.settings.symbols
-    return Listings(trading, shared.clock, wanted, set(symbols.trading))
+    return Listings(trading, shared.clock, job.settings.symbols_here, set(symbols.trading))
 
 
 async def exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:

@@ -59,12 +59,15 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
         trading = frozenset(filter(is_symbol, listed))
         for name in sorted(listed - trading):
             log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        asked_for = trading | stored
+        trading = frozenset(filter(settings.shard.takes, trading))
+        asked_for = trading | frozenset(filter(settings.shard.takes, stored))
     else:
-        asked_for = frozenset(settings.symbols)
+        asked_for = frozenset(settings.symbols_here or ())
         trading = asked_for & listed
     delisted = asked_for & stored - listed
     unknown = tuple(sorted(asked_for - stored - listed))
+    if not asked_for:
+        raise SettingsError([f"[collection] shard: no symbol of {where} falls to {settings.shard}"])
     if not trading and not delisted:
         nothing = f"{', '.join(unknown)} is not among those that trade in {where}"
         raise SettingsError([f"[collection] symbols: {nothing}{did_you_mean_symbols(unknown, listed)}"])

@@ -14,6 +14,7 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from collector.core.candle import Timeframe, symbol, timeframe
+from collector.core.shards import Shard
 from collector.settings.addresses import is_listen_address, is_url, is_webhook
 
 T = TypeVar("T")
@@ -64,6 +65,11 @@ def timeframes(given: object) -> tuple[Timeframe, ...]:
     if not found:
         raise ValueError("it names none; one is needed")
     return found
+
+
+def shard(given: object) -> Shard:
+    """Return a part of the market; the empty text is all of it."""
+    return given if isinstance(given, Shard) else Shard.parse("" if given is None else str(given))
 
 
 def yes_or_no(given: object) -> bool:

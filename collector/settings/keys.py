@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from collector.core.candle import TIMEFRAMES, Timeframe
+from collector.core.shards import WHOLE, Shard
 from collector.settings import converters
 from collector.settings.addresses import host_of
 
@@ -112,6 +113,19 @@ class Keys:
         default=True,
         converter=converters.yes_or_no,
         metadata=_collection("Collect every trading symbol of the category instead of the list.", on_reload="extend"),
+    )
+    shard: Shard = attrs.field(
+        default=WHOLE,
+        converter=converters.shard,
+        metadata=_collection(
+            "The part of the symbols to collect here, such as 2/5, where several collectors share a market.",
+            option=Option(
+                "What to collect",
+                "This part of the symbols, such as 2/5, where several collectors share a market.",
+                value="PART/PARTS",
+                default="all of them",
+            ),
+        ),
     )
     timeframes: tuple[Timeframe, ...] = attrs.field(
         default=tuple(TIMEFRAMES[name] for name in ("1", "5", "15", "60", "120", "240")),

@@ -68,6 +68,11 @@ class Settings(Keys):
         return cls(**values)
 
     @property
+    def symbols_here(self) -> tuple[str, ...] | None:
+        """The listed symbols that fall to this shard; None means that all that trade are wanted."""
+        return None if self.fetch_all_symbols else tuple(filter(self.shard.takes, self.symbols))
+
+    @property
     def exchange(self) -> str:
         """The name of the market's operator: bybit, sandbox, or the host of another site."""
         if is_loopback(self.rest_url):

@@ -10,6 +10,7 @@ from typing import cast
 
 import attrs
 
+from collector.core.shards import Shard, owner_part
 from collector.settings.addresses import is_loopback
 from collector.settings.keys import KEYS, SECTION_OF
 
@@ -44,6 +45,12 @@ def _contradictions(valid: Mapping[str, object]) -> Iterator[Problem]:
     """Compare keys with each other; keys whose value is invalid are left out of `valid`."""
     if valid.get("symbols") == () and valid.get("fetch_all_symbols") is False:
         yield Problem("symbols", "it names none, and fetch_all_symbols is off; name one or switch it on")
+    match valid:
+        case {"symbols": (_, *_) as given, "fetch_all_symbols": False, "shard": Shard() as shard}:
+            theirs = sorted({owner_part(symbol, shard.parts) for symbol in map(str, given)})
+            if shard.part not in theirs:
+                parts = " ".join(f"{part}/{shard.parts}" for part in theirs)
+                yield Problem("shard", f"none of the symbols listed falls to {shard}; they fall to {parts}")
     match valid:
         case {"rest_url": str(url), "ban_wait_s": float(wait)} if wait < _LEAST_BAN_WAIT_S and not is_loopback(url):
             yield Problem("ban_wait_s", f"{wait:g} is less than the {_LEAST_BAN_WAIT_S} s the exchange asks for")

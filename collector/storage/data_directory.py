@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from collector.core.shards import WHOLE, Shard
 from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.logs import get_logger
 from collector.machine.disk import Disk
@@ -106,21 +107,27 @@ def lock_holder(disk: Disk, data_dir: Path) -> str | None:
     return None
 
 
-def checked_identity(disk: Disk, own: Path, exchange: str, category: str) -> dict[str, str]:
+def checked_identity(
+    disk: Disk, own: Path, exchange: str, category: str, shard: Shard = WHOLE, *, allow_shard: bool = False
+) -> dict[str, str]:
     """What says whose candles the directory holds, which are this market's or still unclaimed.
 
-    The same symbol is another market in another category or at another exchange: their rows are kept apart.
+    The same symbol is another market in another category or at another exchange: their rows are kept apart. A shard
+    keeps to the directory of its part, whatever the number of parts; `allow_shard` gives it any.
 
     Raises:
-        SettingsError: it holds another market's candles.
+        SettingsError: it holds another market's candles, or another shard's.
     """
     ours = {"exchange": exchange, "category": category}
     theirs = _identity(disk, own)
-    if theirs is None and is_claimed(own):
-        log.warning("identity damaged, it is written anew", file=str(own / _IDENTITY))
-    if theirs not in (None, ours):
+    if theirs is None:
+        if is_claimed(own):
+            log.warning("identity damaged, it is written anew", file=str(own / _IDENTITY))
+    elif {key: theirs[key] for key in ours} != ours:
         raise _holds_others(own, theirs, f"{exchange} {category}")
-    return ours
+    elif not allow_shard:
+        _refuse_other_part(own, Shard.parse(theirs.get("shard", "")), shard)
+    return ours if shard.is_whole else ours | {"shard": str(shard)}
 
 
 def refuse_another_category(disk: Disk, data_dir: Path, category: str) -> None:
@@ -133,6 +140,31 @@ def refuse_another_category(disk: Disk, data_dir: Path, category: str) -> None:
     theirs = _identity(disk, data_dir / OWN)
     if theirs is not None and theirs["category"] != category:
         raise _holds_others(data_dir / OWN, theirs, category)
+
+
+def refuse_another_shard(disk: Disk, data_dir: Path, shard: Shard) -> None:
+    """For those who look at what is stored: a shard looks at its own part; without one, everything is looked at.
+
+    Raises:
+        SettingsError: it holds another shard's candles.
+        StorageError: we may not look.
+    """
+    theirs = None if shard.is_whole else _identity(disk, data_dir / OWN)
+    if theirs is not None:
+        _refuse_other_part(data_dir / OWN, Shard.parse(theirs.get("shard", "")), shard)
+
+
+def _refuse_other_part(own: Path, theirs: Shard, ours: Shard) -> None:
+    """A further part leaves each symbol where it is, or moves it to the new part; so the number of parts may change."""
+    if theirs.part == ours.part and theirs.is_whole == ours.is_whole:
+        return
+    held, asked = (f"shard {each}" if str(each) else "the whole market" for each in (theirs, ours))
+    raise SettingsError(
+        [
+            f"[collection] shard: {own.parent} holds {held}, not {asked}; choose another data_dir, or run with "
+            f"--allow-shard to make it the directory of {asked}: files of symbols that leave stay as they end"
+        ]
+    )
 
 
 def _identity(disk: Disk, own: Path) -> dict[str, str] | None:
@@ -150,8 +182,16 @@ def _identity(disk: Disk, own: Path) -> dict[str, str] | None:
     except (ValueError, RecursionError):
         return None
     digest = record.pop("digest", None)  # an earlier version wrote none
-    is_whole = record.keys() == {"exchange", "category"} and digest in (None, _digest(record))
-    return record if is_whole else None
+    is_whole = record.keys() - {"shard"} == {"exchange", "category"} and digest in (None, _digest(record))
+    return record if is_whole and _names_shard(record) else None
+
+
+def _names_shard(record: dict[str, str]) -> bool:
+    try:
+        Shard.parse(record.get("shard", ""))
+    except ValueError:
+        return False
+    return True
 
 
 def _digest(identity: dict[str, str]) -> str:

@@ -22,6 +22,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import KnownDisagreements
+from collector.core.shards import WHOLE, Shard
 from collector.logs import get_logger
 from collector.machine.disk import Disk
 from collector.storage.data_directory import (
@@ -146,21 +147,23 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(disk: Disk, data_dir: Path, exchange: str, category: str) -> Iterator[Ledger]:
+def open_ledger(
+    disk: Disk, data_dir: Path, exchange: str, category: str, shard: Shard = WHOLE, *, allow_shard: bool = False
+) -> Iterator[Ledger]:
     """Locks the data directory and opens its ledger while it is entered.
 
     What a power loss took of the files is put back before.
 
     Raises:
         DirectoryInUse: another collector owns it.
-        SettingsError: it cannot be written, or holds the candles of another exchange or category.
+        SettingsError: it cannot be written, or holds the candles of another exchange, category or shard.
         StorageError: the disk refuses.
     """
     files = Files(disk)
     with ExitStack() as stack:
         own = stack.enter_context(lock_directory(disk, data_dir))
         with map_errors(own):
-            identity = checked_identity(disk, own, exchange, category)
+            identity = checked_identity(disk, own, exchange, category, shard, allow_shard=allow_shard)
             systems = stack.enter_context(open_file_systems(disk, data_dir))
         journal = Journal(files, own / JOURNAL, f"{exchange} {category}")
         put_back(files, systems, data_dir, journal)

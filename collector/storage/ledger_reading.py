@@ -14,9 +14,10 @@ import attrs
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import KnownDisagreement
-from collector.core.missing import Gap
+from collector.core.missing import SETTLED, Gap
 from collector.core.planning import NEWEST
 from collector.core.rows import candles_in
+from collector.core.shards import Shard
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
@@ -47,6 +48,13 @@ class LedgerSnapshot:
         """The exchange's time when it was saved, as far as it tells: the newest close of anything wanted or held."""
         wanted = (record.wanted.bounds.end_ms for record in self.coverage.records.values() if record.wanted)
         return max(self.newest_ms, max(wanted, default=0))
+
+    def take_part(self, shard: Shard) -> None:
+        """Wants of the symbols of other shards what they hold, and what nobody has."""
+        for series, record in self.coverage if not shard.is_whole else ():
+            if not shard.takes(series.symbol):
+                pending = (gap.span for gap in self.coverage.missing(series) if gap.state not in SETTLED)
+                self.coverage.want(series, record.wanted - Spans.of(*pending))
 
     def want(self, spans: Mapping[Series, Spans]) -> None:
         """Adds candles to what the last run wanted."""

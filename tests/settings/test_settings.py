@@ -211,6 +211,7 @@ def test_all_problems_are_reported_together() -> None:
         ("days_to_fetch", 0, "0' is not a whole number of 1 or more"),
         ("days_to_fetch", 1.5, "'1.5' is not a whole number"),
         ("days_to_fetch", True, "'True' is not a whole number"),
+        ("shard", "6/5", "'6/5' is not a part of at most 1000, such as 2/5; parts count from 1"),
         ("fetch_all_symbols", "maybe", "'maybe' is neither true nor false"),
         ("bulk_batch_size", "501", "'501' is not a whole number from 1 to 500"),
         ("bulk_request_delay_ms", "-1", "'-1' is not a number of 0 or more"),
