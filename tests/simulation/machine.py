@@ -12,7 +12,8 @@ from collector.machine.chance import Chance
 from collector.machine.clock import LocalClock
 from collector.machine.threads import Threads
 from tests.simulation import virtual
-from tests.simulation.disk import Killed, SimulatedDisk
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.mishaps import Killed
 from tests.simulation.network import Network
 
 T = TypeVar("T")

@@ -16,8 +16,9 @@ from collector.monitoring.report import Report, decode
 from collector.pipeline.service import ServeOptions, serve
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
-from tests.simulation.disk import Killed, SimulatedDisk
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.machine import SimulatedMachine
+from tests.simulation.mishaps import Killed
 
 _PORT = 8889  # at which the service says how it is
 _LONGEST_S = 3600.0  # for which a strike waits for a service to run
@@ -75,7 +76,7 @@ class Process:
     async def run(self) -> None:
         while not self.released:
             self.stop, self.scope, self.ended = trio.Event(), trio.CancelScope(), trio.Event()
-            self.errors_before = self.disk.errors
+            self.errors_before = self.disk.mishaps.errors
             self.on_begin()
             self.began_s, self.limited = trio.current_time(), self.settings.limit_to_50_entries
             self.mode = self.settings.mode
@@ -141,7 +142,7 @@ class Process:
         """Ends it at once, and the machine with it when the power fails."""
         async with self._hands:
             self.again_s = again_s
-            self.disk.dead = True
+            self.disk.mishaps.dead = True
             self.machine.threads.die()
             self.machine.network.cut()
             self.scope.cancel()
@@ -154,7 +155,7 @@ class Process:
 
     async def die_in_a_call(self, calls: int, within_s: float) -> None:
         """Has it die in the middle of a call to the disk, if it makes so many in time."""
-        self.disk.calls_left = calls
+        self.disk.mishaps.calls_left = calls
         with trio.move_on_after(within_s):
             await self.ended.wait()
 

@@ -36,7 +36,7 @@ def examine(world: "World") -> None:
     dice, wrong = Random(f"states {world.plan.seed} {world.report.states}"), list[str]()
     for _ in range(world.plan.states):
         with TemporaryDirectory(dir=world.settings.data_dir.parent) as scratch:
-            world.disk.write_state(Path(scratch), dice)
+            world.disk.contents.write_state(Path(scratch), dice)
             wrong += _opened(world, Path(scratch))
         world.report.states += 1
     world.report.wrong += [f"{moment()}: after a power cut: {each}" for each in wrong[:_SAID]]
@@ -67,10 +67,10 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
     if data and (why or not data.startswith(HEADER)):
         yield f"{series} is not sound: {why or data[:40]!r}"
         return
-    certain = world.disk.certain(series.file_name)
+    certain = world.disk.contents.certain(series.file_name)
     path = world.settings.data_dir / series.file_name
     written = path.read_bytes() if path.exists() else b""
-    had = [written, *certain, *world.disk.unsynced(series.file_name), *_journaled(world, series)]
+    had = [written, *certain, *world.disk.contents.unsynced(series.file_name), *_journaled(world, series)]
     if invented := set(data.splitlines()).difference(*(each.splitlines() for each in had)):
         yield f"{series} has rows that it never had: {sorted(invented)[:2]}"
     synced = [set(sound_opens(series.timeframe, each)) for each in certain]

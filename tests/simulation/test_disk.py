@@ -16,7 +16,8 @@ from collector.errors import StorageError
 from collector.machine.own_files import replace_own
 from collector.storage.csv_store import Store
 from tests.simulation import survival
-from tests.simulation.disk import Killed, SimulatedDisk
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.mishaps import Killed
 from tests.support.candles import BTC, content, rows, spans
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -38,7 +39,7 @@ def sync(disk: SimulatedDisk, path: Path) -> None:
 
 
 def after_power_cut(disk: SimulatedDisk) -> None:
-    disk.dead = True
+    disk.mishaps.dead = True
     disk.cut_power()
     disk.revive()
 
@@ -108,7 +109,7 @@ def test_every_state_that_may_be_left_comes_up(tmp_path: Path) -> None:
         disk.make_directory(root / "own")
         _commit(disk, root / "ledger.db", 3)
         after_power_cut(disk)
-        states += disk.states
+        states += disk.contents.states
     named = {value for name, value in vars(survival).items() if name.isupper() and not name.startswith("_")}
     assert states.keys() == named
 
@@ -154,7 +155,7 @@ def test_a_kill_loses_nothing_that_was_written(tmp_path: Path) -> None:
     for disk, root in disks(tmp_path, 20):
         put(disk, root / "file", _NEW)
         _commit(disk, root / "ledger.db", 3)
-        disk.dead = True
+        disk.mishaps.dead = True
         with pytest.raises(Killed):
             disk.open(root / "file", os.O_RDONLY)
         disk.revive()
@@ -165,7 +166,7 @@ def test_a_kill_loses_nothing_that_was_written(tmp_path: Path) -> None:
 def test_a_process_dies_before_a_call_halfway_or_after_it(tmp_path: Path) -> None:
     left = set[int]()
     for disk, root in disks(tmp_path):
-        disk.calls_left = 1
+        disk.mishaps.calls_left = 1
         with pytest.raises(Killed):
             put(disk, root / "file", b"1234")
         disk.revive()
@@ -186,7 +187,7 @@ def test_an_error_meets_the_calls_that_a_disk_fails(
     tmp_path: Path, error: int, reads: bool, opens: bool, appends: bool
 ) -> None:
     disk, root = next(disks(tmp_path, 1))
-    disk.error = error
+    disk.mishaps.error = error
     works = dict.fromkeys(("read", "open", "append"), False)
     with suppress(OSError):
         works["read"] = bool(disk.read_all(root / "file"))
@@ -197,16 +198,16 @@ def test_an_error_meets_the_calls_that_a_disk_fails(
         put(disk, root / "file", _NEW)
         works["append"] = True
     assert works == {"read": reads, "open": opens, "append": appends}
-    assert disk.errors
+    assert disk.mishaps.errors
 
 
 def test_a_late_error_is_met_by_syncs_alone(tmp_path: Path) -> None:
     disk, root = next(disks(tmp_path, 1))
-    disk.error, disk.late_errors = errno.ENOSPC, True
+    disk.mishaps.error, disk.mishaps.late_errors = errno.ENOSPC, True
     put(disk, root / "file", _NEW)
     with pytest.raises(OSError, match="No space left"):
         sync(disk, root / "file")
-    assert not disk.refuses
+    assert not disk.mishaps.refuses
 
 
 def test_what_a_failed_sync_has_lost_no_later_one_brings_back(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_what_a_failed_sync_has_lost_no_later_one_brings_back(tmp_path: Path) ->
     for disk, root in disks(tmp_path, 50):
         put(disk, root / "file", _NEW)
         file = disk.open(root / "file", os.O_RDONLY)
-        disk.error, disk.errors_left = errno.EIO, 1
+        disk.mishaps.error, disk.mishaps.errors_left = errno.EIO, 1
         with pytest.raises(OSError, match="Input/output error"):
             disk.sync(file)
         disk.sync(file)
@@ -247,10 +248,10 @@ def test_what_a_failed_sync_has_lost_is_in_no_file_of_ours(tmp_path: Path) -> No
         store = Store(root, disk)
         file, _ = store.open(BTC, None)
         file.append(rows(0, 200))
-        disk.error, disk.errors_left, disk.error_share = errno.EIO, 1, 0.5
+        disk.mishaps.error, disk.mishaps.errors_left, disk.mishaps.error_share = errno.EIO, 1, 0.5
         with suppress(StorageError):
             file.sync()
-        disk.error = None
+        disk.mishaps.error = None
         file, _ = store.open(BTC, None)
         file.append(rows(candles_in(BTC.timeframe, file.held), 300))
         file.sync()

@@ -113,11 +113,11 @@ class World:
         """Whether a collector may end with this error while these faults are made."""
         if isinstance(error, Refused):  # of a directory that has never had a good answer
             return self.wrong.makes("geo_block", "region_refused", "compliance_refused")
-        if self.disk.refuses and self._refusing_since_s < self.process.began_s:
+        if self.disk.mishaps.refuses and self._refusing_since_s < self.process.began_s:
             return False  # a start waits for its disk
-        if isinstance(error, StorageError) and self.disk.errors > self.process.errors_before:
+        if isinstance(error, StorageError) and self.disk.mishaps.errors > self.process.errors_before:
             return True  # an error that has passed meanwhile
-        return self.disk.error is not None or isinstance(error, tuple(self._excused))
+        return self.disk.mishaps.error is not None or isinstance(error, tuple(self._excused))
 
     @contextmanager
     def excusing(self, kind: type[CollectorError]) -> Iterator[None]:
@@ -129,8 +129,8 @@ class World:
             self._excused.remove(kind)
 
     def _set_disk_error(self, error: int | None) -> None:
-        self.disk.error = error
-        self._refusing_since_s = min(self._refusing_since_s, trio.current_time()) if self.disk.refuses else inf
+        self.disk.mishaps.error = error
+        self._refusing_since_s = min(self._refusing_since_s, trio.current_time()) if self.disk.mishaps.refuses else inf
 
     async def _strike(self, strike: Strike) -> None:
         self.report.strikes[strike.kind] += 1
@@ -180,7 +180,7 @@ async def _run(plan: Plan, directory: Path, report: Report) -> None:
             await process.ended.wait()
             nursery.cancel_scope.cancel()
         world.witness.judge_files()
-        report.states, report.disk = report.states + report.power_cuts, disk.states
+        report.states, report.disk = report.states + report.power_cuts, disk.contents.states
         report.requests, report.most_in_5s = box.counts.requests, box.counts.most_in_5s
     report.traces.append(trace.text)
 

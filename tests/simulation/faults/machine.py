@@ -8,8 +8,8 @@ import attrs
 import trio
 
 from collector.core.candle import MINUTE_MS
-from tests.simulation.disk import ERRORS, LATE_ERRORS
 from tests.simulation.faults.kind import Kind, growth, last
+from tests.simulation.mishaps import ERRORS, LATE_ERRORS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -71,10 +71,10 @@ async def _lossy_network(world: "World", dice: Random, for_s: float) -> bool:
 
 async def _disk_error(world: "World", dice: Random, for_s: float) -> bool:
     """In all calls that may meet it or in some, all the while or a few times: an error that passes is the worst."""
-    met, disk = growth(lambda: world.disk.errors), world.disk
-    disk.error_share, disk.errors_left = dice.choice((1.0, 1.0, 0.5, 0.1)), dice.choice((None, None, 1, 3))
+    met, mishaps = growth(lambda: world.disk.mishaps.errors), world.disk.mishaps
+    mishaps.error_share, mishaps.errors_left = dice.choice((1.0, 1.0, 0.5, 0.1)), dice.choice((None, None, 1, 3))
     error = dice.choice(ERRORS) if dice.random() < 0.5 else errno.ENOSPC
-    disk.late_errors = error in LATE_ERRORS and dice.random() < 0.3
+    mishaps.late_errors = error in LATE_ERRORS and dice.random() < 0.3
     with world.disk_error.at(error):
         return await last(for_s, met)
 

@@ -18,9 +18,10 @@ from collector.machine.workers import INLINE
 from collector.pipeline.service import ServeOptions, repair, serve
 from collector.sandbox.rest.answers import INSTRUMENTS
 from collector.storage.data_directory import OWN
-from tests.simulation.disk import Killed, SimulatedDisk
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.machine import SimulatedMachine
+from tests.simulation.mishaps import Killed
 from tests.simulation.process import Process
 from tests.simulation.promises.claims import every_series
 

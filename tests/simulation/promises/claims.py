@@ -63,7 +63,7 @@ def ahead(world: "World", truths: TruthsOfTheBox, known: HeldRows, taken: Callab
     is what others have taken out of them."""
     saved = read_ledger(world.settings.data_dir, world.settings.category)
     for series, checkpoint in saved.checkpoints.items():
-        for place, data in enumerate(world.disk.certain(series.file_name)):
+        for place, data in enumerate(world.disk.contents.certain(series.file_name)):
             if (before := known.get((series, place))) is None or before.data != data:
                 known[series, place] = Content.of(series, data)
             file, claimed = known[series, place], checkpoint.held

@@ -35,7 +35,7 @@ class Flushing:
 
     def look(self, world: "World") -> None:
         """Notes whether something holds the disk up."""
-        is_held_up = world.disk.error is not None or world.machine.threads.slow_s > 0
+        is_held_up = world.disk.mishaps.error is not None or world.machine.threads.slow_s > 0
         if is_held_up or world.process.ended.is_set() or not world.process.serves:
             self._undisturbed_since_s = trio.current_time()
 

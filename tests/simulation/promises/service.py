@@ -86,7 +86,7 @@ class Conditions:
     def _note(self, world: "World", now_s: float) -> None:
         is_so = {
             "the network is down": bool(world.network.refuses),
-            "the disk refuses": world.disk.refuses,
+            "the disk refuses": world.disk.mishaps.refuses,
             "a ban is on": self._told_of_ban(world),
         }
         for what, so in is_so.items():

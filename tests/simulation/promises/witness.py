@@ -126,7 +126,7 @@ class Witness:
             reader.early, reader.vouched_ms = early, min(self._vouched_ms)
             path, reader.limited = world.settings.data_dir / series.file_name, limited or self._limited
             record = coverage.records.get(series) if coverage else None
-            if world.disk.error is not None:
+            if world.disk.mishaps.error is not None:
                 reader.crashed = True  # half a row may stand there until the next start
             # Whoever has opened a file under the limit has cut it, and never lets it grow beyond.
             reader.most = NEWEST if world.process.limited and record and record.held else None
@@ -166,7 +166,7 @@ class Witness:
 
     def _after_end(self) -> None:
         self._note_opened(self.world.process.coverage)
-        if not self.world.disk.dead:
+        if not self.world.disk.mishaps.dead:
             self.meddling.forget_saved(self.world.settings)
 
     def _before_start(self) -> None:
@@ -180,7 +180,7 @@ class Witness:
     def _before_power_cut(self) -> None:
         """The power is about to fail: what is certain to survive it is written down."""
         for series, reader in self._readers.items():
-            reader.power_cut(self.world.disk.certain(series.file_name))
+            reader.power_cut(self.world.disk.contents.certain(series.file_name))
 
     def _after_crash(self) -> None:
         """The process was killed, or the power has failed."""
