@@ -179,7 +179,7 @@ async def test_a_long_span_comes_whole_in_fewer_candles(stored: Settings, limit:
         ("/status", 404),
         ("/healthz", 200),
         ("/", 200),
-        ("/static/index.js", 200),
+        ("/static/app.js", 200),
         ("/static/../api.py", 404),
     ],
 )

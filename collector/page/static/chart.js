@@ -96,7 +96,6 @@ export class CandleChart {
     }
     this.symbols.value = symbol;
     this.fillFrames();
-    this.moved({ symbol, timeframe });
     const known = this.known.get(`${symbol} ${timeframe}`);
     if (!known || known.first_ms === null) {
       this.chart?.remove();
@@ -105,6 +104,7 @@ export class CandleChart {
     }
     this.first = known.first_ms;
     this.end = known.last_ms + stepOf(timeframe);
+    this.moved({ symbol, timeframe });
     this.ensureChart();
     await this.goTo(at);
   }
@@ -322,9 +322,12 @@ export class CandleChart {
     this.end = Math.max(this.end, ms + stepOf(this.timeframe));
     if (!this.isRaw || !wasAtEnd) return;
     const last = this.points.at(-1);
-    if (ms > this.next(last.ms) || ms < last.ms) return void this.reload();
+    const point = { ms, candle: told.candle };
     this.loaded.end = this.end;
-    this.put({ ms, candle: told.candle });
+    if (ms >= last.ms && ms <= this.next(last.ms)) this.put(point);
+    else if (this.points.at(-2)?.ms === ms) this.replaceBefore(point);
+    else this.reload();
+    this.fillTable();
   }
 
   // The candle in progress has moved.
@@ -341,6 +344,13 @@ export class CandleChart {
     this.candles.update(this.bar(point));
     this.volume.update(this.volumeBar(point));
     if (this.shownBar === point.ms || this.shownBar === null) this.tellBar(point.ms, this.shownBar === null);
+  }
+
+  // The candle before the one in progress has closed.
+  replaceBefore(point) {
+    this.points.splice(-2, 1, point);
+    this.candles.update(this.bar(point), true);
+    this.volume.update(this.volumeBar(point), true);
   }
 
   tellBar(ms, isNewest = false) {

@@ -1,0 +1,270 @@
+"""The page in a real browser, over stored files: what it draws is what files and ledger have."""
+
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from collector.core.missing import State
+from collector.integrity.gaps import find_gaps
+from collector.settings.settings import Settings
+from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, stored
+from tests.support.browser import Browser, Page, launched, opened, viewed
+
+__all__ = ["stored"]
+
+CANVAS = "#map canvas"
+NOTHING = "rgb(236, 239, 242)"
+PIXEL = """([x, y]) => {
+    const canvas = document.querySelector("#map canvas");
+    const [r, g, b] = canvas.getContext("2d").getImageData(x * devicePixelRatio, y * devicePixelRatio, 1, 1).data;
+    return `rgb(${r}, ${g}, ${b})`;
+}"""
+LEGEND = """() => Object.fromEntries([...document.querySelectorAll(".legend .patch")].map(
+    (each) => [each.parentElement.textContent, getComputedStyle(each).backgroundColor]))"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def url(stored: Settings) -> Iterator[str]:
+    with viewed(stored) as url:
+        yield url
+
+
+def text(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def drawn(page: Page) -> None:
+    """Waits until the map has its series."""
+    page.locator("#map select option").nth(1).wait_for(state="attached")
+
+
+def hover(page: Page, x: float, y: float) -> str:
+    page.locator(CANVAS).hover(position={"x": x, "y": y})
+    return page.locator(".tip").inner_text()
+
+
+def width_of(page: Page) -> float:
+    return float(page.locator(CANVAS).evaluate("each => each.clientWidth"))
+
+
+def test_the_first_paint_shows_map_legend_and_state(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        drawn(page)
+        assert page.locator("#state").inner_text() == "No collector runs here. This is what is stored."
+        assert {*page.evaluate(LEGEND)} == {*State, "held", "unverified"}
+        assert page.locator("#map select").inner_text().split() == ["all", "timeframes", "15", "60", "D"]
+
+
+def test_colours_and_words_of_the_map_are_those_of_the_ledger(browser: Browser, stored: Settings, url: str) -> None:
+    gaps = [gap for gap in find_gaps(stored.data_dir, stored.category) if str(gap.series) == "BTCUSDT_60"]
+    assert [(gap.missing.span.start_ms, gap.missing.span.end_ms) for gap in gaps] == [HOLE_MS]
+    with opened(browser, url) as page:
+        drawn(page)
+        page.locator("#map select").select_option("60")
+        legend, width, told = page.evaluate(LEGEND), width_of(page), set[str]()
+        for x in (*range(150, 900, 67), *range(900, int(width), 11)):
+            said = hover(page, x, 10).split(" · ")  # of two rows the first
+            assert said[0] == "BTCUSDT 60"
+            is_kept = said[2] != "neither wanted nor held"  # the day began before the first hour
+            assert page.evaluate(PIXEL, [x, 10]) == (legend[said[1]] if is_kept else NOTHING)
+            told |= {" ".join(said[1:3])} if is_kept else set()
+        assert f"absent {text(HOLE_MS[0])} to {text(HOLE_MS[1])} UTC" in told
+        assert {each.partition(" ")[0] for each in told} == {"absent", "held"}
+
+
+def test_hovering_over_a_gap_says_why(browser: Browser, stored: Settings, url: str) -> None:
+    (gap,) = [gap for gap in find_gaps(stored.data_dir, stored.category) if str(gap.series) == "BTCUSDT_60"]
+    with opened(browser, url) as page:
+        drawn(page)
+        page.locator("#map select").select_option("60")
+        width = width_of(page)
+        next(x for x in range(700, int(width), 8) if "absent" in hover(page, x, 10))
+        page.locator(".tip", has_text=gap.missing.why).wait_for()
+
+
+def test_keys_zoom_to_minutes_and_open_the_chart_there(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        drawn(page)
+        page.locator("#map select").select_option("60")
+        page.locator(CANVAS).focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowLeft")
+        said = page.locator("#map .said")
+        while "absent" not in said.inner_text():
+            page.keyboard.press("ArrowRight")
+        for _ in range(12):
+            page.keyboard.press("+")
+        first, _, last = said.inner_text().removesuffix(" UTC").partition(" to ")
+        assert text(HOLE_MS[0]) <= first <= last <= text(HOLE_MS[1])
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/#chart?symbol=BTCUSDT&timeframe=60*")
+        assert page.locator("#chart-area canvas").first.is_visible()
+
+
+@pytest.mark.slow
+def test_wheel_and_click_zoom_and_open_the_chart(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        drawn(page)
+        before = hover(page, 600, 10)
+        page.mouse.wheel(0, -400)
+        page.locator("#map .said", has_text=" to ").wait_for()
+        assert hover(page, 600, 10) == before  # the place below the pointer stays
+        page.locator(CANVAS).click(position={"x": 600, "y": 10})
+        page.wait_for_url("**/#chart?*")
+
+
+def test_the_chart_shows_the_rows_of_the_file(browser: Browser, stored: Settings, url: str) -> None:
+    rows = [line.split(",") for line in (stored.data_dir / "BTCUSDT_60.csv").read_text().splitlines()[1:]]
+    values = {row[1][:16]: [float(each) for each in row[2:]] for row in rows}
+    with opened(browser, f"{url}/#chart?symbol=BTCUSDT&timeframe=60&at={HOLE_MS[0]}") as page:
+        page.locator("#chart-area canvas").first.wait_for()
+        page.locator("#chart summary").click()
+        page.locator("#chart details td").first.wait_for()
+        shown = page.evaluate(
+            "[...document.querySelectorAll('#chart details tbody tr')]"
+            ".map(row => [...row.cells].map(cell => cell.textContent))"
+        )
+        assert len(shown) > 90
+        assert all([float(each) for each in row[1:7]] == values[row[0]] for row in shown)
+        page.locator("#chart-area").focus()
+        while text(HOLE_MS[0] + HOUR) not in page.locator("#chart .said").inner_text():
+            page.keyboard.press("ArrowLeft")
+        assert "no candle · absent" in page.locator("#chart .said").inner_text()
+
+
+def test_text_with_markup_in_it_stays_text(browser: Browser, stored: Settings, url: str) -> None:
+    """Names of series cannot have markup in them, and a page that was told so shows it as it is."""
+    bad = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
+    (stored.data_dir / "<img src=x onerror=window.hit=1>_60.csv").write_text("")
+    runs = [OPENED_MS, OPENED_MS + DAY, 2]
+    series = {"symbol": bad, "timeframe": "60", "first_ms": OPENED_MS, "last_ms": OPENED_MS, "rows": 1, "holes": 0}
+    series |= {"missing": 1, "percent": 50.0, "bytes": 1, "problem": bad, "gaps": {bad: 1}, "lag_ms": 20_000}
+    gap = {"symbol": bad, "timeframe": bad, "state": bad, "start_ms": 0, "end_ms": 1, "candles": 1, "why": bad}
+    answers = {
+        "series": {"now_ms": 1, "series": [series]},
+        "coverage": {
+            "timeframe": "60",
+            "now_ms": 1,
+            "states": ["held", bad, "pending"],
+            "series": [series | {"runs": runs}],
+        },
+        "gaps": {"gaps": [gap | {"asked_ms": None}], "more": False},
+    }
+    with opened(browser) as page:
+        for name, answer in answers.items():
+            page.route(f"**/api/{name}?*", lambda route, _, answer=answer: route.fulfill(json=answer))
+        page.goto(url)
+        drawn(page)
+        for summary in page.locator("#view-map summary").all():
+            summary.click()
+        page.locator("#gaps td", has_text="onerror").first.wait_for()
+        page.locator(CANVAS).hover(position={"x": 500, "y": 8})
+        page.locator(".tip", has_text="onerror").wait_for()
+        page.goto(f"{url}/#chart?symbol=%3Cimg%20src%3Dx%20onerror%3D%22window.hit%3D1%22%3E&timeframe=60")
+        page.locator("#chart .said", has_text="is not stored").wait_for()
+        assert page.evaluate("[window.hit, document.images.length]") == [None, 0]
+
+
+def test_the_page_comes_back_by_itself(browser: Browser, stored: Settings) -> None:
+    with opened(browser, errors=False) as page:
+        with viewed(stored) as first:
+            page.goto(first)
+            page.locator("#state.stored").wait_for()
+        page.locator("#state.lost").wait_for()
+        with viewed(stored, int(first.rpartition(":")[2])):
+            page.locator("#state.stored").wait_for()
+
+
+def test_names_and_origins_of_others_get_nothing(browser: Browser, url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", 0)) as other, opened(browser, errors=False) as page:
+        other_url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        page.route(f"{other_url}/**", lambda route: route.fulfill(content_type="text/html", body="<h1>other</h1>"))
+        page.goto(other_url)
+        asked = "url => fetch(url).then(answer => answer.status, error => 'no answer')"
+        assert page.evaluate(asked, f"{url}/api/series") == "no answer"
+        assert (
+            page.evaluate(
+                "url => new Promise(d => { const e = new EventSource(url); e.onopen = () => d('open');"
+                " e.onerror = () => d('no answer'); })",
+                f"{url}/api/events",
+            )
+            == "no answer"
+        )
+        framed = page.evaluate(
+            "url => { const f = document.createElement('iframe'); f.src = url; document.body.append(f);"
+            " return new Promise(d => { f.onload = () => d(f.contentDocument === null); }); }",
+            url,
+        )
+        assert framed  # the browser shows an error of its own there
+    answer = _raw(port, "other.test")
+    assert answer.startswith(b"HTTP/1.1 421")
+
+
+def _raw(port: int, host: str) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"GET /api/series HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        return connection.recv(100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("view", ["map", "chart", "now"])
+def test_nothing_is_wider_than_the_window(browser: Browser, url: str, view: str, width: int) -> None:
+    with opened(browser, f"{url}/#{view}", width=width) as page:
+        page.locator(f"#view-{view}").wait_for()
+        page.wait_for_load_state("load")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.slow
+def test_every_control_is_reached_by_the_tab_key_and_has_a_name(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        drawn(page)
+        controls = page.evaluate(
+            "[...document.querySelectorAll('a, button, select, input, canvas[tabindex], summary')]"
+            ".filter(each => each.checkVisibility()).length"
+        )
+        names = []
+        for _ in range(controls):
+            page.keyboard.press("Tab")
+            names.append(
+                page.evaluate(
+                    "(e => e.ariaLabel || e.labels?.[0]?.textContent || e.textContent)(document.activeElement)"
+                )
+            )
+        assert all(names)
+        assert "All" not in names  # a button has its purpose as its name
+        assert names[0] == "To the content"
+        assert names[-1] == "notice"
+
+
+@pytest.mark.slow
+def test_the_theme_is_kept(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        drawn(page)
+        page.locator("#theme").click()
+        page.locator("#theme").click()
+        assert page.locator("#theme").inner_text() == "Theme: dark"
+        page.reload()
+        assert page.locator("#theme").inner_text() == "Theme: dark"
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+
+
+def test_pages_have_no_script_or_style_of_their_own() -> None:
+    static = Path(__file__).parents[2] / "collector/page/static"
+    for name in ("index.html", "login.html"):
+        markup = (static / name).read_text()
+        assert "<style" not in markup
+        assert " style=" not in markup
+        assert " on" not in markup.replace(" on ", "")
+        assert all("src=" in each for each in markup.split("<script")[1:])
