@@ -75,6 +75,8 @@ TESTS = (
     "tests/storage/test_quarantine.py",
     "tests/storage/test_inspection.py",
     "tests/storage/test_file_bytes.py",
+    "tests/storage/test_line_blocks.py",
+    "tests/storage/test_damaged_lines.py",
     "tests/storage/test_recovery.py",
     "tests/storage/test_recovery_in_pieces.py",
     "tests/storage/test_series_file.py",

@@ -136,3 +136,8 @@ def test_every_module_and_every_file_of_tests_is_there() -> None:
 def test_every_explanation_gives_a_reason_and_names_a_module() -> None:
     names = {module.rpartition(".")[2] for module in MODULES}
     assert all(each.why and each.module in names for each in explanations())
+
+
+def test_every_explanation_is_of_a_line_that_is_there() -> None:
+    lines = {(place.name, line.strip()) for place in Project.of(MODULES).places for line in place.source.splitlines()}
+    assert [str(each) for each in explanations() if (each.module, each.line) not in lines] == []

@@ -37,7 +37,7 @@ async def test_calls_take_turns_and_each_is_described_in_its_own(autojump_clock:
     began_s = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(thread.run, "sync", ONE, look))
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         nursery.start_soon(partial(thread.run, "append", TWO, look))
     assert seen == [("sync BTCUSDT_1.csv", began_s + 1), ("append ETHUSDT_1.csv", began_s + 2)]
     assert thread.at == ""
