@@ -23,6 +23,7 @@ from collector.commands.installation import systemd_unit
 from collector.commands.list import list_stored
 from collector.commands.options import takes_value
 from collector.commands.repair import repair
+from collector.commands.report import report
 from collector.commands.run import fetch, run
 from collector.commands.status import status
 from collector.commands.symbols import symbols
@@ -51,7 +52,15 @@ Examples:
 # By the group in which the help shows them.
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Collect": {"run": run, "fetch": fetch, "repair": repair},
-    "Inspect": {"list": list_stored, "check": check, "gaps": gaps, "status": status, "symbols": symbols, "view": view},
+    "Inspect": {
+        "list": list_stored,
+        "check": check,
+        "gaps": gaps,
+        "status": status,
+        "symbols": symbols,
+        "view": view,
+        "report": report,
+    },
     "Use": {"export": export, "demo": demo, "sandbox": sandbox},
     "Operate": {"clean": clean, "systemd-unit": systemd_unit},
 }

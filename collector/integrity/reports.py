@@ -1,6 +1,7 @@
 """The reports of integrity checks: a limited number of JSON files, named by time."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from collector.machine.disk import Disk
-from collector.machine.own_files import create_own, make_directory, not_written
+from collector.machine.own_files import create_own, make_directory, not_written, open_own
 
 DIRECTORY = "integrity_reports"
+_LONGEST = 1 << 28  # bytes; a report of thousands of damaged files has some millions
 _NAME = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z\.json")
 
 
@@ -35,6 +37,24 @@ def write_report(disk: Disk, logs_dir: Path, report: Mapping[str, Any], now: dat
         with suppress(OSError):  # another check was quicker, or it is not ours to delete
             disk.remove(directory / old)
     return path
+
+
+def last_report(disk: Disk, logs_dir: Path) -> dict[str, Any] | None:
+    """The newest report that can be read, if there is one."""
+    directory = logs_dir / DIRECTORY
+    names: list[str] = []
+    with suppress(OSError):
+        names = sorted(filter(_NAME.fullmatch, disk.names(directory)), reverse=True)
+    for name in names:
+        with suppress(OSError, ValueError):
+            file = open_own(disk, directory / name, os.O_RDONLY)
+            try:
+                found = json.loads(disk.read(file, _LONGEST))
+            finally:
+                disk.close(file)
+            if isinstance(found, dict):
+                return found
+    return None
 
 
 def _write_new(disk: Disk, directory: Path, text: str, now: datetime) -> Path:

@@ -107,6 +107,30 @@ def _joined(runs: Iterable[Run]) -> Iterator[Run]:
         yield start_ms, end_ms, number
 
 
+# By importance: where several states share a cell of a coarse map, the last of them shows, as in static/words.js.
+_IMPORTANCE = ("before-listing", "delisted", "held", "unverified", "absent", "invalid", "pending", "retrying")
+_RANKS = [_IMPORTANCE.index(state) for state in STATES]
+
+
+def coarsened(runs: Sequence[int], cell_ms: int) -> list[int]:
+    """The runs of a series on a grid of cells; each cell has the most important of its states."""
+    made: list[Run] = []
+    for at in range(0, len(runs), 3):
+        start_ms, end_ms = runs[at] // cell_ms * cell_ms, -(-runs[at + 1] // cell_ms) * cell_ms
+        number = runs[at + 2]
+        if made and start_ms < made[-1][1]:
+            first_ms, last_ms, before = made[-1]
+            if _RANKS[number] > _RANKS[before]:
+                made[-1] = first_ms, start_ms, before
+                if first_ms == start_ms:
+                    made.pop()
+            else:
+                start_ms = last_ms
+        if start_ms < end_ms:
+            made.append((start_ms, end_ms, number))
+    return list(chain.from_iterable(_joined(made)))
+
+
 _Sets = tuple[Spans, Spans, tuple[Gap, ...], Spans]
 
 

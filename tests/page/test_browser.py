@@ -8,13 +8,20 @@ from pathlib import Path
 import pytest
 
 from collector.core.missing import State
+from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
+from collector.machine.disk import THIS_DISK
+from collector.page.report_data import gather
+from collector.page.report_file import report_file
 from collector.settings.settings import Settings
 from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, stored
 from tests.support.browser import Browser, Page, launched, opened, viewed
 
 __all__ = ["stored"]
 
+COUNTS = dict.fromkeys(
+    ("missing_candles", "duplicate_count", "out_of_order_count", "invalid_count", "disagreement_count"), 1
+)
 CANVAS = "#map canvas"
 NOTHING = "rgb(236, 239, 242)"
 PIXEL = """([x, y]) => {
@@ -107,7 +114,7 @@ def test_keys_zoom_to_minutes_and_open_the_chart_there(browser: Browser, url: st
         assert text(HOLE_MS[0]) <= first <= last <= text(HOLE_MS[1])
         page.keyboard.press("Enter")
         page.wait_for_url("**/#chart?symbol=BTCUSDT&timeframe=60*")
-        assert page.locator("#chart-area canvas").first.is_visible()
+        page.locator("#chart-area canvas").first.wait_for()
 
 
 @pytest.mark.slow
@@ -268,3 +275,21 @@ def test_pages_have_no_script_or_style_of_their_own() -> None:
         assert " style=" not in markup
         assert " on" not in markup.replace(" on ", "")
         assert all("src=" in each for each in markup.split("<script")[1:])
+
+
+def test_a_report_opens_from_the_disk(browser: Browser, stored: Settings, tmp_path: Path) -> None:
+    contents = gather(THIS_DISK, stored.data_dir, stored.category, Demand(stored), lambda _: True, OPENED_MS)
+    bad = "</script><img src=x onerror=window.hit=1>"
+    check = {"checked_at": bad, "said": bad, "wrong": 1, "files": [{"file": bad, "problem": bad} | COUNTS]}
+    about = {"made_ms": OPENED_MS, "version": bad, "category": "linear", "check": check}
+    (tmp_path / "report.html").write_bytes(report_file(contents, about))
+    with opened(browser, f"file://{tmp_path}/report.html") as page:
+        drawn(page)
+        page.locator("#map select").select_option("60")
+        legend = page.evaluate(LEGEND)
+        x = next(x for x in range(700, 1150, 8) if "absent" in hover(page, x, 10))
+        assert page.evaluate(PIXEL, [x, 10]) == legend["absent"]
+        assert page.locator("#gaps tbody tr").count() == 1
+        assert page.locator("#series tbody tr").count() == 6
+        assert bad in page.locator("#check").inner_text()
+        assert page.evaluate("[window.hit, document.images.length]") == [None, 0]

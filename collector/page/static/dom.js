@@ -20,10 +20,8 @@ export function tell(where, text) {
 
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-// The number of a colour as the pixels of a canvas have it.
+// The number of a colour, #rrggbb, as the pixels of a canvas have it.
 export function pixel(text) {
-  const canvas = new OffscreenCanvas(1, 1).getContext("2d");
-  canvas.fillStyle = text;
-  canvas.fillRect(0, 0, 1, 1);
-  return new Uint32Array(canvas.getImageData(0, 0, 1, 1).data.buffer)[0];
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+  return new Uint32Array(new Uint8ClampedArray([red, green, blue, 255]).buffer)[0];
 }

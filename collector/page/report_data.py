@@ -1,0 +1,104 @@
+"""What a report shows: the runs of every series, a row for each, the worst gaps, and the last check.
+
+It is told by the files and the ledger alone and may be gathered beside a running collector.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.missing import SETTLED, Gap, gaps_within, neighbours_joined
+from collector.core.spans import NOTHING, Spans
+from collector.errors import StorageError
+from collector.integrity.demand import Demand
+from collector.integrity.gaps import SeriesGap, held_in_file
+from collector.integrity.inventory import StoredSeries
+from collector.machine.disk import Disk
+from collector.page.coverage import STATES, runs_of
+from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
+from collector.storage.stored import as_of_ms, known_series
+
+_MOST_GAPS = 300
+_MOST_FILES = 200
+_COUNTS = ("missing_candles", "duplicate_count", "out_of_order_count", "invalid_count", "disagreement_count")
+
+
+@attrs.define
+class Contents:
+    """All of it, as it is gathered; `runs` are by timeframe, each with its symbol."""
+
+    runs: dict[str, list[tuple[str, list[int]]]] = attrs.field(factory=dict)
+    series: list[dict[str, Any]] = attrs.field(factory=list)
+    gaps: list[SeriesGap] = attrs.field(factory=list)
+
+    def record(self) -> dict[str, Any]:
+        """The same for the page, the worst gaps first; the runs are apart."""
+        worst = sorted(self.gaps, key=lambda gap: (gap.missing.state in SETTLED, -gap.candles))[:_MOST_GAPS]
+        return {
+            "states": STATES,
+            "series": self.series,
+            "gap_count": len(self.gaps),
+            "gaps": [gap.record() for gap in worst],
+        }
+
+
+def gather(
+    disk: Disk, data_dir: Path, category: str, demand: Demand, is_chosen: Callable[[Series], bool], now_ms: int
+) -> Contents:
+    """Looks at the chosen series, in the dates of the demand.
+
+    Raises:
+        SettingsError: there is no such directory, or it holds the candles of another category.
+        StorageError: the ledger cannot be read.
+    """
+    saved = read_ledger(data_dir, category, disk=disk)
+    known = known_series(disk, data_dir, saved.coverage)
+    saved.want(demand.spans(known, as_of_ms(disk, data_dir, saved, now_ms)))
+    contents = Contents()
+    for series in filter(is_chosen, sorted(known | set(saved.coverage.records))):
+        _add(contents, disk, data_dir / series.file_name, series, saved, demand.chosen(series))
+    return contents
+
+
+def _add(contents: Contents, disk: Disk, path: Path, series: Series, saved: LedgerSnapshot, chosen: Spans) -> None:
+    try:
+        held, problem = held_in_file(disk, path, series, saved.checkpoints.get(series))
+        size = path.stat().st_size if path.is_file() else 0
+    except (StorageError, OSError) as error:
+        held, problem, size = NOTHING, str(error), 0
+    saved.missing(series, held)
+    record = saved.coverage[series]
+    gaps = [*neighbours_joined(gaps_within(record.missing(problem or "never fetched"), chosen))]
+    stored = StoredSeries(series, held & chosen, _unsettled(series, gaps), size, problem)
+    if not (stored.size or gaps or problem):
+        return
+    frame = series.timeframe.name
+    runs = runs_of(record, chosen.bounds.start_ms, chosen.bounds.end_ms) if chosen else []
+    contents.runs.setdefault(frame, []).append((series.symbol, runs))
+    contents.gaps += [SeriesGap(series, gap) for gap in gaps]
+    counts = Counter[str]()
+    for gap in gaps:
+        counts[gap.state.value] += _candles(series, gap)
+    contents.series.append(stored.record() | {"gaps": counts})
+
+
+def _unsettled(series: Series, gaps: list[Gap]) -> int:
+    return sum(_candles(series, gap) for gap in gaps if gap.state not in SETTLED)
+
+
+def _candles(series: Series, gap: Gap) -> int:
+    return series.timeframe.count(gap.span.start_ms, gap.span.end_ms)
+
+
+def check_record(found: Mapping[str, Any], sentence: str) -> dict[str, Any]:
+    """The last check for the page: when, its result in a sentence, and the files that are wrong."""
+    issues = [each for each in found.get("issues", {}).values() if each.get("has_issues")]
+    files = [
+        {"file": each.get("file"), "problem": each.get("problem"), **{name: each.get(name, 0) for name in _COUNTS}}
+        for each in issues
+    ]
+    return {"checked_at": found.get("checked_at"), "said": sentence, "files": files[:_MOST_FILES], "wrong": len(files)}
