@@ -35,9 +35,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def database(postgres: str) -> str:
-    """Its address, with no table of candles in it."""
+    """Its address, with no tables of candles and gaps in it."""
     with connected(postgres) as connection:
-        connection.execute("DROP TABLE IF EXISTS candles")
+        connection.execute("DROP TABLE IF EXISTS candles, gaps")
     return postgres
 
 

@@ -18,7 +18,7 @@ import typer
 from collector.commands.console import print_verbatim, say
 from collector.commands.options import EVERY, Options, with_options
 from collector.commands.systemd_unit import Installation, unit_text
-from collector.core.redaction import API_KEYS, WEBHOOK, masked, secrets_in
+from collector.core.redaction import API_KEYS, DATABASE, DATABASE_PASSWORD, WEBHOOK, masked, secrets_in
 from collector.errors import SettingsError
 from collector.settings.settings import Settings
 from collector.settings.sources import is_variable
@@ -82,7 +82,11 @@ def unit_of_this(
         [*map(str, writes)],
         f"{settings.category} at {settings.exchange}",
         [str(path.resolve()) for path in (*_CODE, here, data_dir, logs_dir, *map(Path, words))],
-        {key: value for key, value in environment.items() if is_variable(key) and masked(value, secrets) == value},
+        {
+            key: value
+            for key, value in environment.items()
+            if is_variable(key) and key != DATABASE and masked(value, secrets) == value
+        },
     )
     try:
         return unit_text(installation), [*_to_install(), *_to_do(name, data_dir, logs_dir), *_to_set(environment)]
@@ -110,7 +114,7 @@ def _to_install() -> list[str]:
 
 def _to_set(environment: Mapping[str, str]) -> list[str]:
     """Return the commands that give the service the secrets that are set here, which the unit leaves out."""
-    names = [name for name in (WEBHOOK, *API_KEYS) if environment.get(name)]
+    names = [name for name in (WEBHOOK, DATABASE, DATABASE_PASSWORD, *API_KEYS) if environment.get(name)]
     return [f"systemctl edit collector (for Environment={name}=…; a unit is no place for it)" for name in names]
 
 

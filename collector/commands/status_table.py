@@ -49,6 +49,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "missing", _missing(report)
     if report.alerts.host:
         yield "alerts", _alerts(report)
+    if report.mirror.place:
+        yield "database", _mirror(report)
     yield "machine", _machine(report)
 
 
@@ -107,6 +109,19 @@ def _alerts(report: Report) -> str:
     trouble = f"; not sent, trying on: {alerts.trouble}" if alerts.trouble else ""
     waiting = f", {alerts.waiting:,} waiting" if alerts.waiting else ""
     return f"{counted(alerts.sent, 'message')} to {alerts.host}{waiting}{trouble}"
+
+
+def _mirror(report: Report) -> str:
+    mirror = report.mirror
+    parts = [mirror.place, f"{counted(mirror.rows, 'row')} written"]
+    if mirror.lag_s >= 1:
+        parts.append(f"behind by {duration_text(mirror.lag_s)}")
+    if mirror.comparing:
+        parts.append(f"{counted(mirror.comparing, 'file')} to be compared")
+    if not mirror.connected:
+        since = f"away for {duration_text(mirror.away_s)}" if mirror.away_s else "connecting"
+        parts.append(f"{since}, tried again{mirror.trouble and ': '}{mirror.trouble}")
+    return "; ".join(parts)
 
 
 def _machine(report: Report) -> str:

@@ -10,6 +10,7 @@ breaks that forge lines, marks that turn the direction of writing, invisible let
 import re
 from collections.abc import Mapping
 from typing import TypeVar, cast
+from urllib.parse import unquote
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ API_KEYS = ("BYBIT_API_KEY", "BYBIT_API_SECRET")
 PAGE_TOKEN = "COLLECTOR_STATUS_TOKEN"
 _TOKEN = 16  # letters: a part of an address so long is no word
 WEBHOOK = "COLLECTOR_ALERT_WEBHOOK"
+DATABASE, DATABASE_PASSWORD = "COLLECTOR_DATABASE_URL", "PGPASSWORD"
 _SHORT = 3  # letters: a password so short would be masked in the middle of words
 
 # Python calls these printable, and they take no room (Unicode's Default_Ignorable_Code_Point).
@@ -25,6 +27,7 @@ _UNSEEN = re.compile(
 )
 _USER_INFO = re.compile(r"(?<=://)(?:[^\s/:]*:\S*@|[^\s/]*@)")  # a password may have a slash in it, or another @
 
+_DATABASE_PASSWORD = re.compile(r"(?:(?<=://)[^\s/:@]*:|[?&](?:ssl)?password=)([^@&\s]+)")
 _PASSWORD_PARAMETER = re.compile(r"(?<=[?&]password=)[^&\s]+")
 
 
@@ -36,8 +39,8 @@ def printable(text: str) -> str:
 def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The secrets of an environment in the forms they may turn up, longest first.
 
-    They are the API keys, the token of the page, the credentials shown to a proxy, and the address that alerts are
-    posted to.
+    They are the API keys, the token of the page, the credentials shown to a proxy, the address that alerts are posted
+    to, and that of the database.
     """
     found = {environment.get(name, "").strip() for name in (*API_KEYS, PAGE_TOKEN)}
     for name, value in environment.items():
@@ -46,7 +49,16 @@ def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
             password = user_info.partition(":")[2]
             found |= {each for each in (user_info, password) if len(each) > _SHORT}
     found |= set(secrets_of_url(environment.get(WEBHOOK, "").strip()))
+    found |= _secrets_of_database(environment)
     return tuple(sorted(filter(None, found), key=len, reverse=True))
+
+
+def _secrets_of_database(environment: Mapping[str, str]) -> set[str]:
+    """Passwords, as they are written and as they are meant, and the address whole if it holds one."""
+    url = environment.get(DATABASE, "").strip()
+    written = [match[1] for match in _DATABASE_PASSWORD.finditer(url)]
+    passwords = {*written, *map(unquote, written), environment.get(DATABASE_PASSWORD, "").strip()}
+    return {each for each in passwords if len(each) > _SHORT} | ({url} if written else set())
 
 
 def secrets_of_url(url: str) -> tuple[str, ...]:

@@ -143,14 +143,15 @@ def open_postgres(address: DatabaseAddress, category: str, *, writing: bool) -> 
     with open_database(address) as connection:
         with map_database_errors(address):
             if writing:
-                _create_if_missing(connection, address)
+                create_candles(connection, address)
             there = has_table(connection, address)
             if there:
                 connection.execute(sql.CREATE_STAGING)
         yield PostgresTarget(address, category, connection, there)
 
 
-def _create_if_missing(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> None:
+def create_candles(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> None:
+    """Creates the table of candles if it is missing; raises as `has_table`."""
     with connection.transaction():
         connection.execute(sql.LOCK_CREATION)
         if not has_table(connection, address):

@@ -4,7 +4,7 @@ Prices and amounts are `numeric`, the exchange's decimals exactly. A row's key i
 time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from collector.errors import SettingsError
@@ -25,11 +25,11 @@ TYPES: Mapping[str, str] = (
 )
 _COLUMNS = """
     SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
-    WHERE attrelid = to_regclass('candles') AND attnum > 0 AND NOT attisdropped
+    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 _UNIQUE = """
     SELECT array_agg(attname::text) FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY(indkey)
-    WHERE indrelid = to_regclass('candles') AND indisunique AND indpred IS NULL
+    WHERE indrelid = to_regclass(%s) AND indisunique AND indpred IS NULL
     GROUP BY indexrelid
 """
 
@@ -72,20 +72,31 @@ def rows_query(category: str, symbol: str, timeframe: str, span: tuple[int, int]
 
 
 def has_table(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> bool:
-    """Whether there is a table of candles.
+    """Whether there is a table of candles; raises as `has_table_of`."""
+    return has_table_of(connection, address, TABLE, TYPES, KEY)
+
+
+def has_table_of(
+    connection: "psycopg.Connection[Any]",
+    address: DatabaseAddress,
+    table: str,
+    types: Mapping[str, str],
+    key: Sequence[str],
+) -> bool:
+    """Whether there is a table with these columns and this key, and perhaps more columns.
 
     Raises:
         SettingsError: there is a table of that name, of another shape.
     """
-    found = dict(connection.execute(_COLUMNS).fetchall())
+    found = dict(connection.execute(_COLUMNS, [table]).fetchall())
     if not found:
         return False
     wrong = [
-        f"{name} is {found.get(name, 'missing')}, not {kind}" for name, kind in TYPES.items() if found.get(name) != kind
+        f"{name} is {found.get(name, 'missing')}, not {kind}" for name, kind in types.items() if found.get(name) != kind
     ]
-    keys = [set(names) for (names,) in connection.execute(_UNIQUE).fetchall()]
-    if not wrong and set(KEY) not in keys:
-        wrong = [f"it has no primary key ({', '.join(KEY)})"]
+    keys = [set(names) for (names,) in connection.execute(_UNIQUE, [table]).fetchall()]
+    if not wrong and set(key) not in keys:
+        wrong = [f"it has no primary key ({', '.join(key)})"]
     if wrong:
-        raise SettingsError([f"the table {TABLE} in {address.shown} has another shape: {'; '.join(wrong)}"])
+        raise SettingsError([f"the table {table} in {address.shown} has another shape: {'; '.join(wrong)}"])
     return True

@@ -110,7 +110,7 @@ def _as_ours(address: DatabaseAddress, error: "psycopg.Error") -> CollectorError
     if state in _DENIED:
         return SettingsError([f"{place} does not allow it ({said})"])
     if state in _OTHER_SHAPE:
-        return SettingsError([f"the table candles in {place} has another shape ({said})"])
+        return SettingsError([f"a table in {place} has another shape ({said})"])
     if any(each in said for each in _FOREIGN):
         return SettingsError([f"what answers at {place} is no PostgreSQL server"])
     if any(each in said for each in _WRONG) or state.startswith(("28", "3D")):

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
+from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
 from collector.core.rows import open_of_line
 from collector.core.spans import Spans
@@ -80,6 +81,7 @@ class OwnedDirectory:
     ledger: Ledger
     coverage: CoverageIndex
     checkpoints: dict[Series, Checkpoint]
+    changes: Changes = attrs.field(factory=Changes)
 
 
 Stamp = tuple[int, int, int]

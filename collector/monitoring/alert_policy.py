@@ -5,6 +5,7 @@ Pure. The policy compares what it sees once a second with what it has told befor
     degraded        with every kind of problem that is new, and the reasons
     healthy again   with how long it lasted
     rate ban        also one that ended between two looks
+    database away   after ten minutes, and again when it is back
     gaps that stay  candles whose requests have failed for an hour, and those that the exchange turned out to lack
 
 Gaps on record at the start are old news. While the exchange is away or the disk refuses, gaps are left out: they follow
@@ -17,7 +18,10 @@ from collector.core.text import counted, duration_text
 from collector.monitoring.health import HEALTHY, Health
 from collector.monitoring.lag import MissingCount
 
-TITLES = DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY = "degraded", "healthy again", "rate ban", "gaps that stay"
+DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY = "degraded", "healthy again", "rate ban", "gaps that stay"
+DATABASE_AWAY, DATABASE_BACK = "database away", "database back"
+TITLES = DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY, DATABASE_AWAY, DATABASE_BACK
+AWAY_S = 600.0  # a restart or an update of a database is over by then
 GAPS_AGAIN_S = 3600.0  # between two alerts about gaps
 _BAN = "ban"
 _GAPS_FOLLOW_FROM = {_BAN, "unserved", "silence", "stuck", "disk", "disk refuses", "disk unresponsive"}
@@ -41,6 +45,15 @@ class GapCounts:
 
 
 @attrs.frozen
+class Away:
+    """A database that does not answer: its place, for how long, and why."""
+
+    place: str
+    seconds: float
+    why: str
+
+
+@attrs.frozen
 class Sight:
     """The collector at one moment.
 
@@ -50,6 +63,7 @@ class Sight:
         bans: the number so far.
         gaps: None before the files are read.
         idle: whether nothing is being fetched.
+        away: None while the database of the mirror answers.
     """
 
     now_s: float
@@ -58,6 +72,7 @@ class Sight:
     bans: int = 0
     gaps: GapCounts | None = None
     idle: bool = True
+    away: Away | None = None
 
 
 @attrs.define(eq=False)
@@ -70,14 +85,15 @@ class AlertPolicy:
     _lacking: int | None = None  # candles
     _told_failing: bool = False
     _told_gaps_s: float = -GAPS_AGAIN_S
+    _away: Away | None = None  # as it was last told
 
     def forget(self) -> None:
         """Tells everything that lasts anew, to somebody who has yet to hear of it."""
-        self._told, self._told_failing = HEALTHY, False
+        self._told, self._told_failing, self._away = HEALTHY, False, None
 
     def look(self, sight: Sight) -> list[Alert]:
         """The alerts that follow from what is seen now."""
-        said = [*self._of_health(sight), *self._of_bans(sight)]
+        said = [*self._of_health(sight), *self._of_bans(sight), *self._of_the_database(sight)]
         if sight.gaps is not None:
             said += self._of_gaps(sight, sight.gaps)
         return [Alert(title, text, sight.now_ms) for title, text in said]
@@ -101,6 +117,17 @@ class AlertPolicy:
         if new <= 0 or _BAN in sight.health.kinds:
             return []
         return [(RATE_BAN, f"the exchange has banned this address {counted(new, 'time')}, and the ban has passed")]
+
+    def _of_the_database(self, sight: Sight) -> list[tuple[str, str]]:
+        away, told = sight.away, self._away
+        if away is None:
+            self._away = None
+            return [(DATABASE_BACK, f"the database {told.place} is back")] if told else []
+        if told or away.seconds < AWAY_S:
+            return []
+        self._away = away
+        since = duration_text(away.seconds)
+        return [(DATABASE_AWAY, f"{away.place} has been away for {since}, candles go into the files alone: {away.why}")]
 
     def _of_gaps(self, sight: Sight, gaps: GapCounts) -> list[tuple[str, str]]:
         lacking, told = gaps.lacking.candles, gaps.lacking.candles if self._lacking is None else self._lacking

@@ -50,6 +50,7 @@ class Readings:
         stream_refused_s: time until the stream is tried again after an HTTP 403.
         now_ms: local time.
         maintenance_until_ms: exchange time; 0 outside of an announced maintenance.
+        mirror_refused: what somebody has to change before the database can be written; empty: nothing.
     """
 
     overdue_s: float = 0.0
@@ -77,6 +78,7 @@ class Readings:
     stream_refused_s: float = 0.0
     now_ms: int = 0
     maintenance_until_ms: int = 0
+    mirror_refused: str = ""
 
     def since(self, seconds: float) -> str:
         """The start and length of something that has lasted so long."""
@@ -221,6 +223,10 @@ def _skipped(readings: Readings, _: Thresholds) -> str:
     return "; ".join((*readings.skipped[:3], *([f"{len(readings.skipped) - 3} more"] if readings.skipped[3:] else [])))
 
 
+def _mirror(readings: Readings, _: Thresholds) -> str:
+    return f"the database is not kept up to date: {readings.mirror_refused}"
+
+
 def _low_disk(readings: Readings, thresholds: Thresholds) -> str:
     return (
         f"the disk has {readings.disk_free_mb:,.0f} MB left, which is below {thresholds.low_disk_mb:,} MB: "
@@ -281,5 +287,6 @@ _RULES = (
     _Rule("queue", NEARLY, lambda readings, thresholds: readings.queued / thresholds.queue_limit, _queue),
     _Rule(_LOW_DISK, 0.9, _low_disk_severity, _low_disk),
     _Rule("files left alone", 1.0, lambda readings, _: 2.0 if readings.skipped else 0.0, _skipped),
+    _Rule("database", 1.0, lambda readings, _: 2.0 if readings.mirror_refused else 0.0, _mirror),
     _Rule("memory", 0.95, _memory_severity, _memory),
 )

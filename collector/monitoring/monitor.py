@@ -18,7 +18,7 @@ from collector.core.maintenance import Maintenance
 from collector.core.missing import State
 from collector.logs import get_logger
 from collector.machine.clock import LocalClock
-from collector.monitoring.alert_policy import GapCounts, Sight
+from collector.monitoring.alert_policy import Away, GapCounts, Sight
 from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.health import HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate
 from collector.monitoring.lag import LagScan, LagSummary, Late
@@ -26,6 +26,7 @@ from collector.monitoring.milestones import Milestones, Reading
 from collector.monitoring.probes import Probes
 from collector.monitoring.progress_check import ProgressWatchdog
 from collector.monitoring.rates import Rates, Tally
+from collector.monitoring.report import Mirroring
 from collector.settings.settings import Settings
 
 log = get_logger(__name__)
@@ -56,6 +57,7 @@ class MonitorInputs:
     reconciled: Callable[[], bool] = lambda: True  # whether the files have been read
     settled: Callable[[], bool] = lambda: False  # whether all that is missing was asked for and answered
     fetches_history: bool = True  # a repair does not
+    mirror: Callable[[], Mirroring] = Mirroring
 
     def apply(self, settings: Settings) -> None:
         """Replaces the settings after a reload."""
@@ -157,7 +159,7 @@ class Monitor:
         late, errors = self._late(now.at_s), self.rates.last(_ERRORS_OVER_S, now)
         fetchable_for_ms = self.inputs.clock.now_ms - self._fetchable_since_ms
         work, probes, counters = self.inputs.work(), self.inputs.probes, self.inputs.counters
-        rest, stream = self.inputs.rest, self.inputs.stream
+        rest, stream, mirror = self.inputs.rest, self.inputs.stream, self.inputs.mirror()
         self._progress = progress = (
             self._progress.observe(work, now.at_s) if self._progress else ProgressWatchdog(work, now.at_s)
         )
@@ -187,6 +189,7 @@ class Monitor:
             stream_refused_s=max(0.0, stream.refused_until_s - now.at_s),
             now_ms=self.inputs.local.now_ms(),
             maintenance_until_ms=self._maintenance_until_ms,
+            mirror_refused=mirror.trouble if mirror.refused else "",
         )
 
     def _sight(self, now_s: float) -> Sight:
@@ -194,7 +197,10 @@ class Monitor:
         missing = self.scan.missing
         gaps = GapCounts(self.scan.failing, missing[State.ABSENT] + missing[State.INVALID]) if self._scans_all else None
         inputs = self.inputs
-        return Sight(now_s, inputs.local.now_ms(), self.health, inputs.counters.bans, gaps, inputs.coverage.idle)
+        mirror = inputs.mirror()
+        away = Away(mirror.place, mirror.away_s, mirror.trouble) if mirror.away_s and not mirror.refused else None
+        now_ms, bans = inputs.local.now_ms(), inputs.counters.bans
+        return Sight(now_s, now_ms, self.health, bans, gaps, inputs.coverage.idle, away)
 
     def _reading(self, now_s: float) -> Reading:
         """What the milestones are decided by."""

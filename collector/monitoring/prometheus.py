@@ -54,7 +54,21 @@ def _families(report: Report) -> Iterator[Metric]:
         report.alerts.failed,
     )
     yield _gauge("alerts_waiting", "Alerts that are yet to be sent.", report.alerts.waiting)
+    yield from _of_the_mirror(report)
     yield from _PROCESS.collect()
+
+
+def _of_the_mirror(report: Report) -> Iterator[Metric]:
+    mirror = report.mirror
+    yield _gauge("mirror_connected", "1 while the database of the mirror answers.", mirror.connected)
+    yield _counter("mirror_rows", "Rows written, changed or removed in the database.", mirror.rows)
+    yield _counter("mirror_commits", "Transactions committed in the database.", mirror.commits)
+    yield _counter(
+        "mirror_failures", "Times the database was lost or refused, each of which is tried again.", mirror.failures
+    )
+    yield _gauge("mirror_waiting_series", "Series with changes that are yet to be copied.", mirror.waiting)
+    yield _gauge("mirror_comparing_series", "Series that are yet to be compared with the table.", mirror.comparing)
+    yield _gauge("mirror_lag_seconds", "How long the oldest change has waited to be copied.", mirror.lag_s)
 
 
 def _of_requests(report: Report) -> Iterator[Metric]:

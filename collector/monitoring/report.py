@@ -147,6 +147,33 @@ class Alerting:
 
 
 @attrs.frozen
+class Mirroring:
+    """The copy of the candles in a database, of which address only host and name are shown; empty: there is none.
+
+    Attributes:
+        rows: written, changed or removed there since the start.
+        waiting: series with flushed changes that are yet to be copied.
+        comparing: series whose files are yet to be compared with the table.
+        lag_s: how long the oldest of these changes has waited.
+        away_s: how long the database has been away; 0 while it answers.
+        trouble: why the last try failed; empty: it did not.
+        refused: whether somebody has to change something first.
+    """
+
+    place: str = ""
+    connected: bool = False
+    rows: int = 0
+    commits: int = 0
+    failures: int = 0
+    waiting: int = 0
+    comparing: int = 0
+    lag_s: float = 0.0
+    away_s: float = 0.0
+    trouble: str = ""
+    refused: bool = False
+
+
+@attrs.frozen
 class Announced:
     """A maintenance announced by the exchange, in its time and under its title."""
 
@@ -198,6 +225,7 @@ class Report:
     unserved: str = ""  # since when and why all requests fail, and when the next is sent
     alerts: Alerting = Alerting()
     shard: str = ""  # the part of the symbols, such as 2/5; empty: all of them
+    mirror: Mirroring = Mirroring()
     running: bool = True  # False in the JSON of `collector status` for a stopped collector
 
 

@@ -112,6 +112,7 @@ class Reporter:
             url=self._url,
             port_trouble=self._port_trouble,
             alerts=self._alerting(),
+            mirror=inputs.mirror(),
             maintenance=tuple(Announced(each.title, each.begin_ms, each.end_ms) for each in self._monitor.announced),
         )
 

@@ -103,6 +103,7 @@ class Flusher:
         done = await self._journal(every_series) or await self._sync_files(every_series)
         self._counters.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         self._queue.mark_synced(done)
+        self._files.changes.flushed(done, trio.current_time())
 
     async def _journal(self, every_series: Sequence[Series]) -> Sequence[Series]:
         """Writes a block with the rows of all files that wait; none where a file's own sync is as good."""
@@ -187,7 +188,9 @@ class Flusher:
                 del self._journaled[series]
             else:
                 self._queue.mark_unsynced(series, now_s)
-        self.mark_unsaved(series for series in left if series not in self._journaled)
+        settled = [series for series in left if series not in self._journaled]
+        self.mark_unsaved(settled)
+        self._files.changes.flushed(settled, trio.current_time())
         self._most_at_once = SYNC_BATCH if self._journaled else None
         self._journal_due_s = self._journal_due_s if self._journaled else inf
 
@@ -223,6 +226,7 @@ class Flusher:
         self._queue.mark_saved(every_series)
         self.mark_unsaved(sorted(self._coverage.outdated))  # the clock went back: their next candle may be far away
         self._coverage.outdated.clear()
+        self._files.changes.saved(every_series)
 
     def _save_some(self, every_series: Sequence[Series]) -> None:
         self._ledger.save(self._coverage, {series: self._files.checkpoint(series) for series in every_series})

@@ -9,6 +9,7 @@ from collector.bybit.exchange_state import RestState
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
+from collector.export.mirror_table import OpenTable, open_mirror_table
 from collector.integrity.repair import Repair
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.probes import Probes, probes_of
@@ -38,6 +39,7 @@ class ServeOptions:
         probes: memory and disk, measured.
         machine: what it runs on.
         dates: the history to have, instead of what the settings want.
+        open_table: opens the database of the mirror.
     """
 
     stop: trio.Event = attrs.field(factory=trio.Event)
@@ -52,6 +54,7 @@ class ServeOptions:
     probes: Probes | None = None
     machine: Machine = THIS_MACHINE
     dates: DateRange | None = None
+    open_table: OpenTable = open_mirror_table
 
 
 @attrs.define

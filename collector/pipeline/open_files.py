@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from collector.core.candle import Series
+from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import settled
 from collector.core.planning import NEWEST
@@ -47,6 +48,7 @@ class OpenFiles:
     _exchange_ms: Callable[[int], Awaitable[int]]  # its time, asked for anew if it is before the given one
     _limited: bool
     _spares_long: bool  # files longer than the limit keep their rows
+    changes: Changes = attrs.field(factory=Changes)
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
     # The newest close on record. The exchange's clock had passed it, whatever an answer claims about the time.
     _passed_ms: int = attrs.field(init=False)
@@ -84,6 +86,7 @@ class OpenFiles:
                 self._queue.mark_unsynced(series, trio.current_time())
             self.update_coverage(series)
             await self.restore(series)
+            self.changes.doubt([series], trio.current_time())
         except StorageError:
             self._files.pop(series, None)
             self._queue.mark_synced([series])
@@ -115,14 +118,24 @@ class OpenFiles:
         """
         self._checkpoints.pop(series, None)
         self._files[series] = await self._opened(series)
+        self.changes.doubt([series], trio.current_time())
 
-    def mark_appended(self, series: Series) -> None:
+    def mark_appended(self, series: Series, spans: Spans) -> None:
         """Notes that a file is to be synced; the ledger follows by itself."""
         self._queue.mark_unsynced(series, trio.current_time())
+        self._note(series, spans)
 
-    def mark_changed(self, series: Series) -> None:
-        """Notes that a file is to be synced and saved."""
+    def mark_changed(self, series: Series, spans: Spans) -> None:
+        """Notes that a file is to be synced and saved, and where it changed."""
         self._queue.mark_changed(series, trio.current_time())
+        self._note(series, spans)
+
+    def _note(self, series: Series, spans: Spans) -> None:
+        """Notes where a file changed; under the limit, rows before its first one have given way."""
+        if self.changes.followed and spans:
+            file = self._files[series]
+            trimmed = Spans.between(0, file.held[0].start_ms) if file.keep is not None and file.held else NOTHING
+            self.changes.wrote(series, trimmed | spans)
 
     async def restore(self, series: Series) -> None:
         """Puts quarantined rows back that the exchange turned out to lack.
@@ -137,8 +150,9 @@ class OpenFiles:
             self._coverage.want_quarantined(series, Spans.of(*extents.values()))
         lacking = settled(self._coverage[series].gaps)
         if any(piece.covered & lacking - file.held for piece in file.pieces):
+            held = file.held
             await self.thread.run("putting back", file.path, partial(_put_back, file, lacking))
-            self.mark_changed(series)
+            self.mark_changed(series, file.held - held)
             self.update_coverage(series)
         for piece, span in extents.items():
             if not Spans((span,)) - file.held - lacking:

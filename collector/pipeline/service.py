@@ -19,6 +19,7 @@ Nesting is lifetime, and so the order of the end.
              ├─ status       serves that over HTTP
              ├─ display      shows what the status has; reads only
              └─ watch        reads numbers, for tests and the demo
+       mirror                copies what was flushed into a database; ends soon after the writer               (run)
        alerts                posts what the monitor tells; ends while the writer drains                 (run)
 
 Everything that runs in the background is to be seen here. Signals are the command line's business.
@@ -58,6 +59,7 @@ from collector.pipeline.draining import open_writing
 from collector.pipeline.fetch_planning import announce_plan
 from collector.pipeline.job import Job, ServeOptions, Watch
 from collector.pipeline.maintenance import Announcements
+from collector.pipeline.mirror import open_mirror
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.startup import choose_symbols, despite_disk, open_data_directory, refuse_unusable, repair_files
 from collector.pipeline.stations import (
@@ -266,7 +268,12 @@ async def _fetch(service: _Service) -> None:
 async def _run(service: _Service) -> None:
     """Fetches, streams, and follows lists and settings, until stopped."""
     job, shared, stations = service.job, service.shared, service.stations
-    async with open_alerts(stations.alerts, job.options.stop), open_writing(stations.writer) as start_writer:
+    stop = job.options.stop
+    async with (
+        open_alerts(stations.alerts, stop),
+        open_mirror(stations.mirror, stop),
+        open_writing(stations.writer) as start_writer,
+    ):
         with service.keep_failures():
             async with trio.open_nursery() as producers:
                 service.start_monitoring(producers)

@@ -19,6 +19,7 @@ from collector.core.pacing import retry_pause_s
 from collector.core.planning import NEWEST
 from collector.core.text import counted
 from collector.errors import SettingsError, StorageError
+from collector.feeder.database import parse_database
 from collector.integrity.repair import OwnedDirectory, Repair, stored_series
 from collector.logs import get_logger
 from collector.monitoring.monitor import Monitor, MonitorInputs
@@ -44,6 +45,8 @@ def refuse_unusable(job: Job) -> None:
     """
     if job.options.dates and job.repair is None:
         _refuse_end(job, job.options.dates)
+    if job.settings.database_url and not job.once:
+        parse_database(job.settings.database_url)  # raises if it is unusable, or psycopg is missing
     if job.streams:
         _refuse_to_mix(job.settings)
         proxy_for(job.settings.stream_url, os.environ)  # raises if it is unusable

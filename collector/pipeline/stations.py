@@ -28,6 +28,7 @@ from collector.pipeline.history import History
 from collector.pipeline.job import Job
 from collector.pipeline.listings import Listings
 from collector.pipeline.live import Live
+from collector.pipeline.mirror import Mirror
 from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
 from collector.pipeline.symbols import Symbols
 from collector.pipeline.writer import Writer, build_writer
@@ -59,6 +60,7 @@ class Stations:
     reporter: Reporter
     notifier: SystemdNotifier
     alerts: Alerts
+    mirror: Mirror
 
 
 def build_stations(job: Job, shared: Shared) -> Stations:
@@ -83,7 +85,9 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
     alerts = Alerts(settings, job.machine.network)
+    mirror = _mirror(job, shared)
     inputs = _monitored(job, shared, writer, live, refused, reconciler)
+    inputs.mirror = mirror.state
     monitor = Monitor(inputs, gate) if job.once else Monitor(inputs, gate, alerts.observe)
     notifier = SystemdNotifier(
         job.options.notify,
@@ -93,7 +97,14 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     )
     name = job.machine.chance.name()
     reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued, alerts)
-    return Stations(writer, history, reconciler, live, monitor, reporter, notifier, alerts)
+    return Stations(writer, history, reconciler, live, monitor, reporter, notifier, alerts, mirror)
+
+
+def _mirror(job: Job, shared: Shared) -> Mirror:
+    """A run keeps the database; what others change, the next run finds."""
+    settings = attrs.evolve(job.settings, database_url="") if job.once else job.settings
+    owned = shared.owned
+    return Mirror(settings, owned.changes, owned.coverage, shared.tracked, job.machine, job.options.open_table)
 
 
 def _monitored(
@@ -124,7 +135,10 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
         job.settings,
         shared.tracked,
         shared.owned.coverage,
-        (shared.rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs, stations.alerts),
+        (
+            *(shared.rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs),
+            *(stations.alerts, stations.mirror),
+        ),
         shared.owned.store,
         stations.writer,
         stations.live,

@@ -27,7 +27,7 @@ from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
-from collector.core.rows import Rows, candles_in
+from collector.core.rows import Rows, candles_in, covered_spans, open_of_line
 from collector.core.spans import NOTHING, Spans
 from collector.errors import SkipFile, StorageError
 from collector.integrity.repair import OwnedDirectory
@@ -75,6 +75,7 @@ def build_writer(
         exchange_ms,
         settings.limit_to_50_entries,
         spares_long,
+        owned.changes,
     )
     flusher = Flusher(files, owned.ledger, queue, owned.coverage, counters, settings, machine.clock)
     return Writer(files, flusher, owned.coverage, counters)
@@ -205,7 +206,7 @@ class Writer:
 
     def _record_append(self, candle: Confirmed) -> None:
         series, file = candle.series, self._files[candle.series]
-        self._files.mark_appended(series)
+        self._files.mark_appended(series, candle.rows.covered)
         self._coverage[series].confirm(candle.rows.covered, file.held)
         if file.keep is not None:
             self._files.update_coverage(series)
@@ -239,9 +240,9 @@ class Writer:
     async def _write_all(self, series: Series, answers: list[Answer], staged: int) -> None:
         if pages := [answer.rows for answer in answers if answer.rows]:
             held = self._files[series].held
-            await self._put_with_retries(series, pages, staged)
+            changed = await self._put_with_retries(series, pages, staged)
             self._counters.streamed += _streamed(series, answers, self._files[series].held - held)
-            self._files.mark_changed(series)
+            self._files.mark_changed(series, changed)
         self.mark_unsaved([series])
         self._files.update_coverage(series)
         held = self._files[series].held
@@ -252,7 +253,8 @@ class Writer:
             elif answer.asked.start_ms in held:
                 self._coverage[series].confirm(answer.rows.covered, held)
 
-    async def _put_with_retries(self, series: Series, pages: Sequence[Rows], staged: int) -> None:
+    async def _put_with_retries(self, series: Series, pages: Sequence[Rows], staged: int) -> Spans:
+        """Puts pages into the file; the spans of which rows are new or other ones."""
         for _ in range(_TRIES):
             try:
                 return await self._put(series, pages, staged)
@@ -262,19 +264,19 @@ class Writer:
             await self._files.reopen(series)
         raise StorageError(f"{self._files[series].path} is changed by somebody again and again; it cannot be written")
 
-    async def _put(self, series: Series, pages: Sequence[Rows], staged: int) -> None:
-        """Appends pages that follow the file, or rewrites it."""
+    async def _put(self, series: Series, pages: Sequence[Rows], staged: int) -> Spans:
+        """Appends pages that follow the file, or rewrites it; returns as `_put_with_retries`."""
         file = self._files[series]
         bounds = sorted(page.covered.bounds for page in pages)
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(bounds))
         if not apart or bounds[0].start_ms < file.end_ms:
-            await self._insert(series, file, pages)
-            return
+            return await self._insert(series, file, pages)
         count = sum(candles_in(series.timeframe, page.covered) for page in pages)
         await self._files.thread.run("appending to", file.path, partial(_append_pages, file, pages))
         self._counters.appended(series, count, bounds[-1].end_ms, staged)
+        return reduce(or_, (page.covered for page in pages))
 
-    async def _insert(self, series: Series, file: SeriesFile, pages: Sequence[Rows]) -> None:
+    async def _insert(self, series: Series, file: SeriesFile, pages: Sequence[Rows]) -> Spans:
         size, held = file.size, file.held
         revisions = await self._files.thread.run("rewriting", file.path, partial(file.insert, pages))
         if revisions or file.size != size:
@@ -283,6 +285,8 @@ class Writer:
         for revision in revisions:
             before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
             log.info("candle replaced", series=str(series), before=before, after=after)
+        opens = sorted(open_of_line(each.after) for each in revisions)
+        return (file.held - held) | covered_spans(series.timeframe, opens)
 
     def _skip(self, series: Series, why: str) -> None:
         self._buffer.discard(series)

@@ -3,6 +3,7 @@
 Pure: names are never resolved.
 """
 
+import re
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -49,6 +50,22 @@ def is_listen_address(text: str) -> bool:
 def host_of(url: str) -> str:
     """The host of a URL, the part of a secret address that may be shown; `none` for the empty text."""
     return (urlsplit(url).hostname or "") if url else "none"
+
+
+_DATABASE = re.compile(
+    r"postgres(?:ql)?://(?:[^@/?#\s]*@)?(?P<hosts>[\w.,:%\[\]-]*)(?:/(?P<name>[\w.%-]*))?(?:\?[^@#\s]*)?", re.ASCII
+)
+
+
+def is_database(text: str) -> bool:
+    """Whether a text is the URL of a PostgreSQL database."""
+    return text.isprintable() and bool(_DATABASE.fullmatch(text))
+
+
+def database_of(url: str) -> str:
+    """Host and name of a database, the part of its address that may be shown; `none` for the empty text."""
+    found = _DATABASE.fullmatch(url)
+    return f"postgresql://{found['hosts']}/{found['name'] or ''}" if found else "none"
 
 
 def is_loopback(url: str) -> bool:

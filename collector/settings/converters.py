@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from collector.core.candle import Timeframe, symbol, timeframe
 from collector.core.shards import Shard
-from collector.settings.addresses import is_listen_address, is_url, is_webhook
+from collector.settings.addresses import is_database, is_listen_address, is_url, is_webhook
 
 T = TypeVar("T")
 
@@ -53,6 +53,20 @@ def webhook_address(given: object) -> str:
     text = str(given or "").strip()
     if text and not is_webhook(text):
         raise ValueError("it is not an address such as https://host/path (it is a secret, and not repeated here)")
+    return text
+
+
+def database_address(given: object) -> str:
+    """Return the URL of a PostgreSQL database, or the empty text.
+
+    It may hold a password. So no message repeats it.
+    """
+    text = str(given or "").strip()
+    if text and not is_database(text):
+        raise ValueError(
+            "it is not an address such as postgresql://user@host/database; in a password, write @ : / ? # % as "
+            "%40 %3A %2F %3F %23 %25 (it may hold a secret, and is not repeated here)"
+        )
     return text
 
 

@@ -15,7 +15,7 @@ import attrs
 from collector.core.candle import TIMEFRAMES, Timeframe
 from collector.core.shards import WHOLE, Shard
 from collector.settings import converters
-from collector.settings.addresses import host_of
+from collector.settings.addresses import database_of, host_of
 
 OnReload = Literal["restart", "apply", "extend"]
 Panel = Literal["Where", "What to collect", "Output"]
@@ -274,6 +274,17 @@ class Keys:
             "A secret address to which alerts are posted as JSON; empty switches them off.",
             on_reload="apply",
             shown=host_of,
+        ),
+    )
+    database_url: str = attrs.field(
+        default="",
+        repr=False,
+        converter=converters.database_address,
+        metadata=_key(
+            "database",
+            "A PostgreSQL database into which a running collector copies all that it writes; empty switches that off.",
+            on_reload="apply",
+            shown=database_of,
         ),
     )
 

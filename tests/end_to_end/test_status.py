@@ -440,7 +440,8 @@ NAMES = """
     stream_reconnects stream_messages stream_malformed stream_unknown stream_refused_topics confirmed_candles
     confirm_lag_seconds candles_written revisions rows_per_second queued_candles queued_answers flush_seconds
     flush_wait_seconds candles_to_fetch lag_seconds missing_spans missing_candles memory_bytes disk_free_bytes
-    alerts_sent alert_failures alerts_waiting
+    alerts_sent alert_failures alerts_waiting mirror_connected mirror_rows mirror_commits mirror_failures
+    mirror_waiting_series mirror_comparing_series mirror_lag_seconds
 """
 OF_THE_PROCESS = """
     process_virtual_memory_bytes process_resident_memory_bytes process_start_time_seconds process_cpu_seconds

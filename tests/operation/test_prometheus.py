@@ -75,7 +75,8 @@ def test_the_dashboard_has_every_metric_that_changes() -> None:
     of_the_library = {name for name in labels_of_metrics() if name.startswith("process_")}
     left_out = {"up", "collector_exchange_time_seconds", "collector_memory_bytes", "collector_stream_connects_total"}
     left_out |= {"collector_stream_refused_topics", "collector_rows_per_second", "collector_alerts_sent_total"}
-    left_out |= {"collector_alert_failures_total"}
+    left_out |= {"collector_alert_failures_total", "collector_mirror_failures_total", "collector_mirror_commits_total"}
+    left_out |= {"collector_mirror_connected"}
     assert labels_of_metrics().keys() - shown - of_the_library == left_out
 
 

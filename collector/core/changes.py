@@ -1,0 +1,143 @@
+"""Changes: what was written to the files and is yet to be copied, as spans of each series.
+
+A change passes through these states:
+
+    written   the file has the rows, and a power loss would take them
+    due       flushed: a copy may take them
+    taken     a copy is under way; `put_back` makes them due again
+
+The rows themselves stay in the files. So the memory is bounded by the number of series: a series with too many spans
+becomes *unsure* instead, and its file is compared with the copy as a whole. So does one whose file was opened, since
+the past of a copy is unknown. Pure: the moments come in from outside.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.spans import NOTHING, Spans
+
+_MOST_SPANS = 32  # of a series: pages come in order and join, so more are an old hole of many parts
+
+
+@attrs.frozen
+class Due:
+    """Spans to be copied, and when the first of them was flushed."""
+
+    spans: Spans
+    since_s: float
+
+    def joined(self, other: "Due") -> "Due":
+        """Both at once."""
+        return Due(self.spans | other.spans, min(self.since_s, other.since_s))
+
+
+def _nobody_waits() -> None: ...
+
+
+@attrs.define(eq=False)
+class Changes:
+    """Gathers changes for one copy; without a copy it keeps nothing."""
+
+    on_news: Callable[[], None] = attrs.field(default=_nobody_waits)
+    followed: bool = False
+    _written: dict[Series, Spans] = attrs.field(factory=dict)
+    _due: dict[Series, Due] = attrs.field(factory=dict)  # oldest first
+    _unsure: dict[Series, float] = attrs.field(factory=dict)
+    _gaps: dict[Series, None] = attrs.field(factory=dict)
+
+    def follow(self, every_series: Iterable[Series], now_s: float) -> None:
+        """Begins to gather; these series are unsure."""
+        self.followed = True
+        self.doubt(every_series, now_s)
+
+    def unfollow(self) -> None:
+        """Ends the gathering and forgets everything."""
+        self.followed = False
+        for kept in (self._written, self._due, self._unsure, self._gaps):
+            kept.clear()
+
+    @property
+    def due(self) -> int:
+        """How many series have flushed changes."""
+        return len(self._due)
+
+    @property
+    def unsure(self) -> int:
+        """How many series are to be compared."""
+        return len(self._unsure)
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether gaps are to be copied."""
+        return bool(self._gaps)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """Since when the oldest change waits."""
+        firsts = (next(iter(self._unsure.values()), None), *(each.since_s for each in islice(self._due.values(), 1)))
+        return min((each for each in firsts if each is not None), default=None)
+
+    # What the writer reports.
+
+    def doubt(self, every_series: Iterable[Series], now_s: float) -> None:
+        """Has whole files compared, and their gaps copied."""
+        if self.followed:
+            for series in every_series:
+                self._unsure.setdefault(series, now_s)
+                self._gaps[series] = None
+            self.on_news()
+
+    def wrote(self, series: Series, spans: Spans) -> None:
+        """Notes spans whose rows were written, changed or taken out."""
+        if self.followed and spans:
+            self._written[series] = self._written.get(series, NOTHING) | spans
+
+    def flushed(self, every_series: Iterable[Series], now_s: float) -> None:
+        """Notes that what was written of these is durable."""
+        for series in every_series:
+            if spans := self._written.pop(series, NOTHING):
+                self._add(series, Due(spans, now_s))
+                self.on_news()
+
+    def saved(self, every_series: Iterable[Series]) -> None:
+        """Notes that the ledger has news of these, so that their gaps may have changed."""
+        if self.followed:
+            self._gaps.update(dict.fromkeys(every_series))
+            self.on_news()
+
+    # What the copy takes.
+
+    def take(self, most: int) -> dict[Series, Due]:
+        """The oldest changes, of so many series."""
+        return {series: self._due.pop(series) for series in [*islice(self._due, most)]}
+
+    def take_unsure(self) -> tuple[Series, float] | None:
+        """The next series to be compared, and since when it is unsure."""
+        series = next(iter(self._unsure), None)
+        return None if series is None else (series, self._unsure.pop(series))
+
+    def take_gaps(self, most: int) -> list[Series]:
+        """Series whose gaps may have changed."""
+        taken = [*islice(self._gaps, most)]
+        for series in taken:
+            del self._gaps[series]
+        return taken
+
+    def put_back(self, taken: Mapping[Series, Due]) -> None:
+        """Makes spans due, before all others."""
+        if self.followed:
+            newer, self._due = self._due, dict(taken)
+            for series, due in newer.items():
+                self._add(series, due)
+
+    def _add(self, series: Series, due: Due) -> None:
+        before = self._due.get(series)
+        joined = before.joined(due) if before else due
+        if len(joined.spans) > _MOST_SPANS:
+            self._due.pop(series, None)
+            self._unsure.setdefault(series, joined.since_s)
+        else:
+            self._due[series] = joined

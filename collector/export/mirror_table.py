@@ -1,0 +1,232 @@
+"""The tables of a mirror: rows of many series in one transaction, and what differs from the files.
+
+Everything here blocks, and belongs in a thread. The files are read after the locks of their series are taken, so that
+of two writers the later one has the newer rows; a series that somebody else locks is left for later.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from collector.core.candle import Series
+from collector.core.missing import Gap
+from collector.core.rows import LATEST_MS, check_lines
+from collector.core.spans import NOTHING, Span, Spans
+from collector.errors import NotReadable
+from collector.export import mirror_sql as sql
+from collector.export.months import months_of
+from collector.export.postgres import create_candles
+from collector.export.postgres_sql import LOCK_CREATION
+from collector.feeder.candle_table import has_table_of
+from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
+from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database
+from collector.feeder.dataset import MONTHS
+from collector.machine.disk import Disk
+
+if TYPE_CHECKING:
+    import psycopg
+
+_MOST_BYTES = 4 * 1024 * 1024  # of text in a transaction: 50,000 rows, a second's work for a small server
+
+
+@attrs.frozen
+class Copied:
+    """What became of spans: rows that changed, spans left for later, and series that cannot be read."""
+
+    rows: int
+    left: Mapping[Series, Spans]
+    unreadable: Sequence[NotReadable] = ()
+
+
+class Table(Protocol):
+    """The database as a mirror sees it. Everything blocks, and raises `Unavailable` while it is away."""
+
+    @property
+    def started(self) -> str:
+        """Says which server and tables these are: another text means that rows may be lost."""
+
+    def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
+        """Makes it equal to the files in these spans, as far as one transaction goes."""
+
+    def differing(self, series: Series) -> Spans:
+        """The months in which it differs from the file; none if there is no file.
+
+        Raises:
+            NotReadable: it is not a candle file.
+        """
+
+    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
+        """Makes the gaps of these series equal to these."""
+
+
+OpenTable = Callable[[str, str, Disk, Path], AbstractContextManager[Table]]  # address, category, files
+
+
+@attrs.define
+class _Batch:
+    """The text of one transaction, and the spans that it covers."""
+
+    texts: list[bytes] = attrs.field(factory=list)
+    spans: list[tuple[Series, Span]] = attrs.field(factory=list)
+    size: int = 0
+
+    def add(self, series: Series, span: Span, text: bytes) -> None:
+        self.spans.append((series, span))
+        if text:
+            start = f"{series.symbol},{series.timeframe},".encode()
+            self.texts.append(start + text[:-1].replace(b"\n", b"\n" + start) + b"\n")
+            self.size += len(text)
+
+    @property
+    def values(self) -> dict[str, object]:
+        return {
+            "symbols": [series.symbol for series, _ in self.spans],
+            "timeframes": [series.timeframe.name for series, _ in self.spans],
+            "starts": [span.start_ms for _, span in self.spans],
+            "ends": [min(span.end_ms, LATEST_MS) for _, span in self.spans],
+        }
+
+
+@attrs.define
+class MirrorTable:
+    """The tables of an open database."""
+
+    _address: DatabaseAddress
+    _category: str
+    _disk: Disk
+    _directory: Path
+    _connection: "psycopg.Connection[Any]"
+    started: str
+
+    def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
+        """Makes the table equal to the files in these spans, as far as one transaction goes."""
+        batch, left, unreadable = _Batch(), dict[Series, Spans](), list[NotReadable]()
+        with map_database_errors(self._address), self._connection.transaction():
+            free = self._lock(wanted)
+            for series, spans in wanted.items():
+                if series not in free or batch.size >= _MOST_BYTES:
+                    left[series] = spans
+                    continue
+                try:
+                    if rest := self._read(series, spans, batch):
+                        left[series] = rest
+                except NotReadable as error:
+                    unreadable.append(error)
+            return Copied(self._write(batch), left, unreadable)
+
+    def differing(self, series: Series) -> Spans:
+        """The months in which the table differs from the file; none if there is no file.
+
+        Raises:
+            NotReadable: it is not a candle file.
+        """
+        files: dict[int, bytes] = {}
+        try:
+            with open_csv(self._disk, self._directory / series.file_name) as lines:
+                for month in months_of(lines, (0, LATEST_MS)):
+                    files[month.month_ms] = sha256(month.text).digest()
+        except FileNotFoundError:
+            return NOTHING
+        with map_database_errors(self._address):
+            values = [self._category, series.symbol, series.timeframe.name]
+            table = dict(self._connection.execute(sql.CHECKSUMS, values, prepare=False).fetchall())
+        months = [each for each in files.keys() | table.keys() if files.get(each) != table.get(each)]
+        return Spans.of(*(Span(each, MONTHS.close(each)) for each in months))
+
+    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
+        """Makes the rows of these series in the table of gaps equal to these."""
+        with map_database_errors(self._address), self._connection.transaction():
+            cursor = self._connection.cursor()
+            names = [[each.symbol for each in gaps], [each.timeframe.name for each in gaps]]
+            cursor.execute(sql.REMOVE_GAPS, [*names, self._category], prepare=False)
+            with cursor.copy(sql.COPY_GAPS) as copy:
+                for series, every_gap in gaps.items():
+                    for gap in every_gap:
+                        copy.write_row((self._category, *_gap_row(series, gap)))
+
+    def _lock(self, wanted: Mapping[Series, Spans]) -> set[Series]:
+        """Locks those that nobody else writes, until the end of the transaction."""
+        names = {f"{self._category} {series}": series for series in wanted}
+        locked = self._connection.execute(sql.TRY_LOCKS, [[*names]], prepare=False).fetchall()
+        return {names[name] for name, is_locked in locked if is_locked}
+
+    def _read(self, series: Series, spans: Spans, batch: _Batch) -> Spans:
+        """Adds the rows of spans to a batch; what did not fit. A series whose file is gone keeps its rows."""
+        with suppress(FileNotFoundError), open_csv(self._disk, self._directory / series.file_name) as lines:
+            every_span = [*spans]
+            for place, span in enumerate(every_span):
+                if batch.size >= _MOST_BYTES:
+                    return Spans.of(*every_span[place:])
+                text, read = _rows(lines, span)
+                _, sound, defect = check_lines(series.timeframe, text)
+                if defect:
+                    raise not_readable(lines.path, f"{defect}, at byte {sound} of a changed span")
+                batch.add(series, read, text)
+                if read != span:
+                    return Spans.of(Span(read.end_ms, span.end_ms), *every_span[place + 1 :])
+        return NOTHING
+
+    def _write(self, batch: _Batch) -> int:
+        """Writes a batch; how many rows changed."""
+        if not batch.spans:
+            return 0
+        values, cursor = {**batch.values, "category": self._category}, self._connection.cursor()
+        with cursor.copy(sql.COPY) as copy:
+            copy.write(b"".join(batch.texts))
+        cursor.execute(sql.REMOVE, values, prepare=False)
+        removed = cursor.rowcount
+        cursor.execute(sql.UPSERT, values, prepare=False)
+        return removed + cursor.rowcount
+
+
+def _rows(lines: CsvReader, span: Span) -> tuple[bytes, Span]:
+    """The rows of a span, and the part of it that they cover: as much as fits."""
+    text = lines.last_rows(span.start_ms)
+    if text is not None:
+        after = lines.last_rows(span.end_ms)
+        return text[: len(text) - len(after or b"")], span
+    start, end = lines.offset(span.start_ms), lines.offset(span.end_ms)
+    if end - start <= _MOST_BYTES:
+        return b"".join(lines.rows(start, end)), span
+    end = lines.offset(lines.opens_at(start + _MOST_BYTES))
+    return b"".join(lines.rows(start, end)), Span(span.start_ms, lines.opens_at(end))
+
+
+def _gap_row(series: Series, gap: Gap) -> tuple[object, ...]:
+    start, end = gap.span.start_ms, gap.span.end_ms
+    asked = _moment(gap.asked_ms) if gap.asked_ms else None
+    name, frame = series.symbol, series.timeframe
+    return name, frame.name, _moment(start), _moment(end), gap.state, frame.count(start, end), gap.tries, asked, gap.why
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@contextmanager
+def open_mirror_table(url: str, category: str, disk: Disk, directory: Path) -> Iterator[Table]:
+    """The tables of candles and gaps in a database, created where they are missing.
+
+    Raises:
+        SettingsError, Unavailable, StorageError: as `parse_database` and `open_database`, or a table has another shape.
+    """
+    address = parse_database(url)
+    with open_database(address) as connection:
+        with map_database_errors(address):
+            create_candles(connection, address)
+            _create_gaps(connection, address)
+            connection.execute(sql.CREATE_STAGING)
+            ((started,),) = connection.execute(sql.STARTED).fetchall()
+        yield MirrorTable(address, category, disk, directory, connection, started)
+
+
+def _create_gaps(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> None:
+    with connection.transaction():
+        connection.execute(LOCK_CREATION)
+        if not has_table_of(connection, address, sql.GAPS, sql.GAPS_TYPES, sql.GAPS_KEY):
+            connection.execute(sql.CREATE_GAPS)

@@ -1,0 +1,283 @@
+"""The mirror: copies what was flushed into a database, from a task of its own.
+
+    writer ──> Changes ──> Mirror ──> table     spans, not rows: the files are the truth
+
+The writer notes where it wrote, which takes no time, and waits for nothing. The mirror reads the rows from the files
+and makes the table equal to them in these spans. What it cannot know, because files were opened, a series changed in
+too many places, or the server was started anew, it finds by comparing checksums of whole months. A database that is
+away is tried again at growing pauses; so is one that refuses, in case somebody has put it right.
+
+Each step is one call in a thread, which a stop leaves behind once its time is over: a transaction that is cut off
+changes nothing, and the next start compares.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+import attrs
+import trio
+
+from collector.core.candle import Series
+from collector.core.changes import Changes, Due
+from collector.core.coverage import CoverageIndex
+from collector.core.missing import Gap, neighbours_joined
+from collector.core.pacing import retry_pause_s
+from collector.core.spans import Spans
+from collector.errors import CollectorError, NotReadable, Unavailable
+from collector.export.mirror_table import OpenTable, Table
+from collector.logs import get_logger
+from collector.machine import Machine
+from collector.monitoring.report import Mirroring
+from collector.settings.addresses import database_of
+from collector.settings.settings import Settings
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+_BATCH = 256  # series in a transaction, each with a lock of some thousands that a server has
+_GATHER_S = 1.0  # after a change, so that those of one moment share a transaction
+_GAPS_EVERY_S = 10.0  # history changes its gaps with every answer
+_GAPS_BATCH = 500
+_BLOCKED_S = 1.0  # until a series that an export is writing is tried again
+_GOODBYE_S = 5.0  # for what is due when the writer has drained
+_STOP_S = 30.0  # from the stop on, the writer's time included
+
+
+@attrs.define(eq=False)
+class Mirror:
+    """Keeps a database equal to the files, as far as it answers."""
+
+    _settings: Settings
+    _changes: Changes
+    _coverage: CoverageIndex
+    _tracked: Iterable[Series]
+    _machine: Machine
+    _open: OpenTable
+    _state: Mirroring = attrs.field(factory=Mirroring)
+    _started: str = ""  # the server, when it was last seen
+    _gaps: dict[Series, tuple[Gap, ...]] = attrs.field(factory=dict)  # as they were copied last
+    _gaps_due_s: float = 0.0
+    _at_work_s: float | None = None  # since when the changes under way wait
+    _away_since_s: float | None = None
+    _tries: int = 0
+    _news: trio.Event = attrs.field(factory=trio.Event)
+    _ended: trio.Event = attrs.field(factory=trio.Event)
+    _opened: ExitStack = attrs.field(factory=ExitStack)
+
+    def __attrs_post_init__(self) -> None:
+        self._changes.on_news = self._notify
+        if self._settings.database_url:
+            self._changes.follow((), 0.0)
+
+    def state(self) -> Mirroring:
+        """How it is at this moment."""
+        if not self._settings.database_url:
+            return Mirroring()
+        now_s, changes = trio.current_time(), self._changes
+        since = [each for each in (changes.oldest_s, self._at_work_s) if each is not None]
+        return attrs.evolve(
+            self._state,
+            place=database_of(self._settings.database_url),
+            waiting=changes.due,
+            comparing=changes.unsure,
+            lag_s=round(now_s - min(since), 3) if since else 0.0,
+            away_s=0.0 if self._away_since_s is None else round(now_s - self._away_since_s, 3),
+        )
+
+    def apply(self, settings: Settings) -> None:
+        """Follows other settings; another database is filled from the files."""
+        changed = settings.database_url != self._settings.database_url
+        self._settings = settings
+        if not changed:
+            return
+        self._state, self._started, self._away_since_s, self._tries = Mirroring(), "", None, 0
+        self._changes.unfollow()
+        if settings.database_url:
+            self._changes.follow(self._tracked, trio.current_time())
+        self._notify()
+
+    async def copy(self) -> None:
+        """Copies until `finish`, then what is due."""
+        while not self._ended.is_set():
+            if not self._settings.database_url:
+                await self._wait()
+            elif trouble := await self._connect_and_copy():
+                self._note_trouble(trouble)
+                await self._pause(retry_pause_s(self._tries))
+
+    def finish(self) -> None:
+        """Ends `copy` when nothing is due any more, or the database is away."""
+        self._ended.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        self._news.set()
+
+    async def _thread(self, work: Callable[[], T]) -> T:
+        return await self._machine.threads.run(work, abandon=True)
+
+    async def _connect_and_copy(self) -> CollectorError | None:
+        """Copies until the end, until other settings, or until trouble comes, which is returned."""
+        self._opened = ExitStack()  # kept: a thread that a stop leaves behind may still use the connection
+        trouble = await self._copy_with(self._opened, self._settings)
+        with suppress(CollectorError):
+            await self._thread(self._opened.close)
+        self._state = attrs.evolve(self._state, connected=False)
+        return trouble
+
+    async def _copy_with(self, opened: ExitStack, settings: Settings) -> CollectorError | None:
+        where = settings.database_url, settings.category, self._machine.disk, settings.data_dir
+        try:
+            table = await self._thread(lambda: opened.enter_context(self._open(*where)))
+            if settings.database_url == self._settings.database_url:
+                self._note_connection(table.started)
+            while settings.database_url == self._settings.database_url:
+                if not await self._step(table):
+                    if self._ended.is_set():
+                        break
+                    await self._wait()
+        except CollectorError as error:
+            return error
+        return None
+
+    async def _step(self, table: Table) -> bool:
+        """Copies some changes, some gaps, and compares one series; whether anything was done."""
+        got_on = await self._copy_some(table)
+        due = self._ended.is_set() or trio.current_time() >= self._gaps_due_s
+        if due and self._changes.has_gaps:
+            got_on = await self._copy_gaps(table) or got_on
+        if self._changes.unsure and not self._ended.is_set():
+            await self._compare(table)
+            got_on = True
+        return got_on
+
+    async def _copy_some(self, table: Table) -> bool:
+        """Copies the oldest changes; whether any were copied."""
+        taken = self._changes.take(_BATCH)
+        if not taken:
+            return False
+        self._at_work_s = min(due.since_s for due in taken.values())
+        left: Mapping[Series, Due] = taken
+        try:
+            copied = await self._thread(partial(table.copy, {series: due.spans for series, due in taken.items()}))
+            left = {series: Due(spans, taken[series].since_s) for series, spans in copied.left.items()}
+        finally:
+            self._at_work_s = None
+            self._changes.put_back(left)
+        self._count(copied.rows)
+        for error in copied.unreadable:
+            self._note_unreadable(error)
+        if left == taken:
+            await self._pause(_BLOCKED_S)
+        return left != taken
+
+    async def _copy_gaps(self, table: Table) -> bool:
+        """Copies the gaps of some series; whether all is done."""
+        every_series = self._changes.take_gaps(_GAPS_BATCH)
+        found = {series: tuple(neighbours_joined(self._coverage.missing(series))) for series in every_series}
+        changed = {series: gaps for series, gaps in found.items() if self._gaps.get(series) != gaps}
+        if changed:
+            copied = False
+            try:
+                await self._thread(partial(table.replace_gaps, changed))
+                copied = True
+            finally:
+                if not copied:
+                    self._changes.saved(every_series)
+            self._gaps |= changed
+        if not self._changes.has_gaps:
+            self._gaps_due_s = trio.current_time() + _GAPS_EVERY_S
+        return bool(changed)
+
+    async def _compare(self, table: Table) -> None:
+        """Compares one file with the table; what differs is to be copied."""
+        if (next_one := self._changes.take_unsure()) is None:
+            return
+        series, self._at_work_s = next_one
+        spans: Spans | None = None
+        try:
+            spans = await self._thread(partial(table.differing, series))
+        except NotReadable as error:
+            spans = Spans()
+            self._note_unreadable(error)
+        finally:
+            if spans is None:
+                self._changes.doubt([series], self._at_work_s)
+            elif spans:
+                self._changes.put_back({series: Due(spans, self._at_work_s)})
+            self._at_work_s = None
+        if not self._changes.unsure:
+            log.info("mirror compared with the files", series=len([*self._tracked]), to_copy=self._changes.due)
+
+    async def _wait(self) -> None:
+        """Waits for news, and a moment longer for more of them."""
+        with trio.move_on_at(self._gaps_due_s if self._changes.has_gaps else float("inf")):
+            await self._news.wait()
+        self._news = trio.Event()
+        await self._pause(_GATHER_S)
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, until the end at most."""
+        with trio.move_on_after(seconds):
+            await self._ended.wait()
+
+    def _count(self, rows: int) -> None:
+        self._state = attrs.evolve(self._state, rows=self._state.rows + rows, commits=self._state.commits + 1)
+
+    def _note_connection(self, started: str) -> None:
+        now_s = trio.current_time()
+        away_s = 0 if self._away_since_s is None else round(now_s - self._away_since_s)
+        log.info("mirror connected", to=database_of(self._settings.database_url), away_for_s=away_s)
+        if self._started and started != self._started:
+            self._changes.doubt(self._tracked, now_s)
+        if started != self._started:
+            self._gaps.clear()
+        self._started, self._away_since_s, self._tries = started, None, 0
+        self._state = attrs.evolve(self._state, connected=True, trouble="", refused=False)
+
+    def _note_trouble(self, error: CollectorError) -> None:
+        said, refused = str(error), not isinstance(error, Unavailable)
+        if said != self._state.trouble and refused:
+            log.error("mirror refused", why=said)
+        elif said != self._state.trouble:
+            log.warning("mirror interrupted", why=said)
+        if self._away_since_s is None:
+            self._away_since_s = trio.current_time()
+        self._tries += 1
+        self._state = attrs.evolve(
+            self._state, trouble=said, refused=refused, failures=self._state.failures + 1, connected=False
+        )
+
+    def _note_unreadable(self, error: NotReadable) -> None:
+        log.warning("file not mirrored", why=str(error))
+
+
+@asynccontextmanager
+async def open_mirror(mirror: Mirror, stop: trio.Event) -> AsyncIterator[None]:
+    """Copies while entered.
+
+    What is due on leaving gets some seconds, within those that a stop has.
+    """
+    scope = trio.CancelScope()
+    async with trio.open_nursery() as copying:
+        copying.start_soon(_copy_within, mirror, scope)
+        async with trio.open_nursery() as inner:
+            inner.start_soon(_limit_stop, stop, scope)
+            yield
+            inner.cancel_scope.cancel()
+        mirror.finish()
+        scope.deadline = min(scope.deadline, trio.current_time() + _GOODBYE_S)
+    if scope.cancelled_caught:
+        log.warning("mirror not up to date, the next start copies the rest")
+
+
+async def _copy_within(mirror: Mirror, scope: trio.CancelScope) -> None:
+    with scope:
+        await mirror.copy()
+
+
+async def _limit_stop(stop: trio.Event, scope: trio.CancelScope) -> None:
+    await stop.wait()
+    scope.deadline = trio.current_time() + _STOP_S

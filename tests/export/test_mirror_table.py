@@ -1,0 +1,150 @@
+"""The tables of a mirror in a real PostgreSQL: spans of files copied, differences found, gaps replaced."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.core.candle import Series
+from collector.core.missing import Gap, State
+from collector.core.spans import EVER, NOTHING, Span, Spans
+from collector.errors import SettingsError
+from collector.export import mirror_table
+from collector.export.address import Database
+from collector.export.mirror_table import Table, open_mirror_table
+from collector.machine.disk import THIS_DISK
+from tests.support.candles import T0
+from tests.support.exports import replace_in, run, store
+from tests.support.mirrors import HOUR_MS, HOURS, differences, table_rows
+from tests.support.servers import connected
+
+WEEKS = Series.named("ETHUSDT_W")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two months of hours with a hole, and some weeks."""
+    store(tmp_path, "BTCUSDT_60", [*range(5), *range(7, 1000)])
+    store(tmp_path, "ETHUSDT_W", range(10))
+    return tmp_path
+
+
+@pytest.fixture
+def table(data: Path, database: str) -> Iterator[Table]:
+    with open_mirror_table(database, "linear", THIS_DISK, data) as opened:
+        yield opened
+
+
+def hours(first: int, end: int) -> Spans:
+    return Spans.between(T0 + first * HOUR_MS, T0 + end * HOUR_MS)
+
+
+def copy(table: Table, wanted: dict[Series, Spans]) -> int:
+    """Copies until nothing is left; how many rows changed."""
+    rows = 0
+    while wanted:
+        copied = table.copy(wanted)
+        assert not copied.unreadable
+        rows, wanted = rows + copied.rows, dict(copied.left)
+    return rows
+
+
+def test_spans_of_several_series_are_copied_and_nothing_else(table: Table, data: Path, database: str) -> None:
+    assert copy(table, {HOURS: hours(3, 9) | hours(998, 2000), WEEKS: EVER}) == 4 + 2 + 10
+    found = table_rows(database)
+    assert [row for row in found if row[1] == "60"] == [
+        ("BTCUSDT", "60", str(T0 + n * HOUR_MS), *[str(37000 + n)] * 4, "1.500", "0.00000123")
+        for n in (3, 4, 7, 8, 998, 999)
+    ]
+    assert copy(table, {HOURS: hours(3, 9), WEEKS: EVER}) == 0
+
+
+def test_a_whole_file_is_copied_and_then_nothing_differs(table: Table, data: Path, database: str) -> None:
+    assert len(table.differing(HOURS)) == 1  # November and December
+    assert copy(table, {each: table.differing(each) for each in (HOURS, WEEKS)}) == 998 + 10
+    assert (table.differing(HOURS), table.differing(WEEKS)) == (NOTHING, NOTHING)
+    assert differences(database, data) == []
+    assert run(data, Database(database), "compare") == []
+
+
+def test_a_revision_a_removed_row_and_other_digits_are_found_and_mended(
+    table: Table, data: Path, database: str
+) -> None:
+    copy(table, {HOURS: EVER, WEEKS: EVER})
+    store(data, "BTCUSDT_60", [*range(2, 5), *range(7, 1000)])
+    replace_in(data / "BTCUSDT_60.csv", ",37900,37900,", ",37900,37900.50,")
+    assert copy(table, {HOURS: hours(0, 2) | hours(800, 950)}) == 3
+    assert differences(database, data) == []
+    replace_in(data / "BTCUSDT_60.csv", "37900.50", "37900.500")
+    assert copy(table, {HOURS: table.differing(HOURS)}) == 1
+    assert differences(database, data) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["DELETE FROM candles WHERE open_time > '2023-12-01'", "UPDATE candles SET volume = 2", "TRUNCATE candles"],
+)
+def test_changes_by_others_are_found(table: Table, data: Path, database: str, change: str) -> None:
+    copy(table, {HOURS: EVER})
+    with connected(database) as connection:
+        connection.execute(change)
+    copy(table, {HOURS: table.differing(HOURS)})
+    assert table.differing(HOURS) == NOTHING
+
+
+def test_much_is_copied_in_several_transactions(
+    table: Table, data: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror_table, "_MOST_BYTES", 20_000)
+    first = table.copy({HOURS: EVER, WEEKS: EVER})
+    assert 0 < first.rows < 500
+    assert set(first.left) == {HOURS}
+    assert first.rows + copy(table, dict(first.left)) == 998 + 10
+    assert differences(database, data) == []
+
+
+def test_a_series_that_somebody_else_writes_is_left_for_later(table: Table, data: Path, database: str) -> None:
+    with connected(database) as other:
+        other.execute("SELECT pg_advisory_lock(hashtext('collector candles'), hashtext('linear BTCUSDT_60'))")
+        copied = table.copy({HOURS: EVER, WEEKS: EVER})
+    assert (copied.rows, copied.left) == (10, {HOURS: EVER})
+
+
+def test_a_series_without_a_file_keeps_its_rows(table: Table, data: Path, database: str) -> None:
+    copy(table, {WEEKS: EVER})
+    (data / "ETHUSDT_W.csv").unlink()
+    assert (copy(table, {WEEKS: EVER}), table.differing(WEEKS)) == (0, NOTHING)
+    assert len(table_rows(database)) == 10
+
+
+@pytest.mark.parametrize("defect", ["37900,x", "37900,1e5", "37900", "37900,1,1"])
+def test_rows_that_are_none_stop_their_own_series_alone(table: Table, data: Path, database: str, defect: str) -> None:
+    replace_in(data / "BTCUSDT_60.csv", "37900,37900", defect)
+    copied = table.copy({HOURS: hours(890, 910), WEEKS: EVER})
+    assert copied.rows == 10
+    assert "BTCUSDT_60.csv cannot be used" in str(copied.unreadable[0])
+
+
+def test_gaps_of_a_series_are_replaced(table: Table, database: str) -> None:
+    absent = Gap(Span(T0, T0 + 2 * HOUR_MS), State.ABSENT, 4, T0 + HOUR_MS, "the exchange has none")
+    never = Gap(Span(T0, T0 + HOUR_MS), State.PENDING, 0, 0, "never fetched")
+    table.replace_gaps({HOURS: [never], WEEKS: [never]})
+    table.replace_gaps({HOURS: [absent]})
+    with connected(database) as connection:
+        found = connection.execute(
+            "SELECT timeframe, start_time::text, state, candles, tries, asked_time::text, why FROM gaps ORDER BY 1"
+        ).fetchall()
+    assert found == [
+        ("60", "2023-11-15 00:00:00+00", "absent", 2, 4, "2023-11-15 01:00:00+00", "the exchange has none"),
+        ("W", "2023-11-15 00:00:00+00", "pending", 0, 0, None, "never fetched"),
+    ]
+
+
+def test_a_table_of_gaps_of_another_shape_is_refused(data: Path, database: str) -> None:
+    with connected(database) as connection:
+        connection.execute("CREATE TABLE gaps (a int)")
+    with (
+        pytest.raises(SettingsError, match=r"the table gaps in .* has another shape"),
+        open_mirror_table(database, "linear", THIS_DISK, data),
+    ):
+        raise AssertionError("it was opened")
