@@ -19,7 +19,7 @@ FLOORS = (
     {"commands", "__init__"},
     {"pipeline"},
     {"page"},
-    {"integrity", "monitoring", "export"},
+    {"integrity", "monitoring", "export", "importing"},
     {"bybit"},
     {"settings", "storage"},
     {"logs", "feeder", "sandbox"},
@@ -58,6 +58,7 @@ PURE |= {"monitoring.health", "monitoring.progress_check", "monitoring.report", 
 PURE |= {"monitoring.alert_policy", "monitoring.alert_outbox", "monitoring.alert_message"}
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
+PURE |= {"importing.refusal", "importing.names", "importing.header", "importing.sniffing"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit", "commands.display"}
 PURE_MAY_USE = {
     "attrs",
@@ -107,7 +108,7 @@ ONLY_IN = {
     "starlette": {"page"},
 }
 # What a script without an event loop uses.
-WITHOUT_TRIO = {"__init__", "core", "feeder", "logs", "export"}
+WITHOUT_TRIO = {"__init__", "core", "feeder", "logs", "export", "importing"}
 WITHOUT_TRIO |= {"integrity.checker", "integrity.gaps", "integrity.examination", "integrity.findings"}
 WITHOUT_TRIO |= {"integrity.cross_timeframe", "integrity.demand", "integrity.reports", "integrity.samples"}
 WITHOUT_TRIO |= {"integrity.expectation", "integrity.finer_files"}

@@ -99,6 +99,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "commands.standard_streams": "the terminal",
         "storage.inspection": "names the type of what is mapped",
         "logs.file": "the log's own file",
+        "importing.places": "a member of an archive, whose bytes come from the disk that is given",
         "storage.data_directory": "only looks whether a directory may be read",
         "page.assets": "lists the package's own files",
         "sandbox.market.replay": "the exchange's side: files of the user's that it serves",

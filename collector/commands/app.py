@@ -19,6 +19,7 @@ from collector.commands.export import export
 from collector.commands.first_start import explain_start, is_unconfigured
 from collector.commands.gaps import gaps
 from collector.commands.help import Command, Group, examples, prose
+from collector.commands.importing import import_files
 from collector.commands.installation import systemd_unit
 from collector.commands.list import list_stored
 from collector.commands.options import takes_value
@@ -61,7 +62,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "view": view,
         "report": report,
     },
-    "Use": {"export": export, "demo": demo, "sandbox": sandbox},
+    "Use": {"export": export, "import": import_files, "demo": demo, "sandbox": sandbox},
     "Operate": {"clean": clean, "systemd-unit": systemd_unit},
 }
 _COMPLETING = "_COLLECTOR_COMPLETE"  # set by the shell that asks how a line may go on

@@ -15,7 +15,7 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 class Command(TyperCommand):
-    """A command whose options without a value name no type, and whose epilog is kept line by line."""
+    """A command whose arguments, and options without a value, name no type, and whose epilog is kept line by line."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_type_of_flags(super().get_params(ctx))
@@ -61,4 +61,6 @@ def _without_type_of_flags(parameters: list[Any]) -> list[Any]:
     for each in parameters:
         if each.metavar is None and getattr(each, "is_flag", False):
             each.metavar = FLAG
+        if each.param_type_name == "argument":
+            each.display_type_rich = lambda ctx: FLAG  # `<list[str]>` is no word
     return parameters

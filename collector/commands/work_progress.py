@@ -71,6 +71,14 @@ class WorkProgress:
     def advance(self, size: float, where: str) -> None:
         """Another part is done."""
         self._now = self._now.by(size, where)
+        self._tell()
+
+    def within(self, where: str) -> None:
+        """A part goes on."""
+        self._now = attrs.evolve(self._now, where=where)
+        self._tell()
+
+    def _tell(self) -> None:
         if self._says and self._clock.elapsed_s() >= self._due_s:
             self._pause_s = min(2 * self._pause_s, _SAY_EVERY_S)
             self._due_s = self._clock.elapsed_s() + self._pause_s

@@ -1,16 +1,18 @@
 """The job of a service: settings, options, and when it ends."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 import trio
 
 from collector.bybit.exchange_state import RestState
+from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
+from collector.core.spans import Spans
 from collector.export.mirror_table import OpenTable, open_mirror_table
-from collector.integrity.repair import Repair
+from collector.integrity.repair import OwnedDirectory, Repair
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.probes import Probes, probes_of
 from collector.monitoring.report import Report
@@ -72,9 +74,28 @@ class StartState:
         self.disk_trouble = ""
 
 
+def _nothing(_: OwnedDirectory) -> None:
+    """Nothing is to be prepared."""
+
+
+@attrs.frozen(eq=False)
+class Import:
+    """Candles to have because files of others name them.
+
+    Args:
+        spans: of each series.
+        asks_unlisted: whether symbols are asked for that do not trade.
+        prepare: is given the directory before its files are opened; it blocks.
+    """
+
+    spans: Mapping[Series, Spans]
+    asks_unlisted: bool = False
+    prepare: Callable[[OwnedDirectory], None] = _nothing
+
+
 @attrs.frozen(eq=False)
 class Job:
-    """What is to be done: a run, a fetch or a repair.
+    """What is to be done: a run, a fetch, a repair or an import.
 
     A run goes on until stopped; the others end `once` all is had that can be.
     """
@@ -83,12 +104,18 @@ class Job:
     options: ServeOptions
     once: bool
     repair: Repair | None = None
+    imports: Import | None = None
     start: StartState = attrs.field(factory=StartState, init=False)
     probes: Probes = attrs.field(init=False)
 
     @probes.default
     def _measured(self) -> Probes:
         return self.options.probes or probes_of(self.settings.data_dir, self.machine.clock)
+
+    @property
+    def by_settings(self) -> bool:
+        """Whether the settings say what is wanted."""
+        return self.repair is None and self.imports is None
 
     @property
     def machine(self) -> Machine:

@@ -20,7 +20,7 @@ from collector.core.missing import Gap, State
 from collector.core.pacing import retry_pause_s
 from collector.core.planning import SETTLE_MS, wanted
 from collector.core.rows import candles_in
-from collector.core.spans import Spans
+from collector.core.spans import NOTHING, Spans
 from collector.core.text import moment_text
 from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
@@ -64,8 +64,9 @@ class Reconciler:
     _fetch: Callable[[Series, Spans], None]
     _settle_ms: int = SETTLE_MS
     _pause: Callable[[int], Awaitable[None]] = _sleep
-    _wants_by_settings: bool = True  # for a repair, what is wanted is on record
+    _wants_by_settings: bool = True  # for a repair and an import, what is wanted is on record
     _dates: DateRange | None = None  # the history wanted, instead of that of the settings
+    _only: Mapping[Series, Spans] | None = None  # what an import is about
     reconciled: bool = False  # whether it is known what is missing
     _looking: bool = True  # whether it is about to find out
     _woken: trio.Event = attrs.field(factory=trio.Event)
@@ -181,7 +182,9 @@ class Reconciler:
         await self._for_each(want)
 
     def _chosen(self, series: Series, spans: Spans) -> Spans:
-        """What of some spans a fetch of dates is about; without dates, all."""
+        """What of some spans a fetch of dates, or an import, is about; else all."""
+        if self._only is not None:
+            return spans & self._only.get(series, NOTHING)
         return spans & self._dates.candles(series.timeframe) if self._dates and self._wants_by_settings else spans
 
     async def _due(self, now_ms: int, chosen: Chosen = _everything) -> dict[Series, Spans]:

@@ -1,8 +1,8 @@
-"""The service: three jobs, each a nursery to be read at a glance.
+"""The service: four jobs, each a nursery to be read at a glance.
 
 Nesting is lifetime, and so the order of the end.
 
-    run, fetch or repair
+    run, fetch, repair or import
     └─ open_service        the data directory, owned; the limit of this address; the REST client
        └─ open_writing     the writer: ends when its channel ends; its crash ends everything; a deadline while draining
           └─ producers     cancelled by a stop, when one fails, or when nothing is left to do
@@ -41,7 +41,7 @@ from collector.bybit.throttle import Throttle
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.missing import Gap, State, gaps_within, neighbours_joined
-from collector.core.spans import Spans
+from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError, cause_of
 from collector.integrity.demand import Demand
 from collector.integrity.plan import Plan
@@ -57,11 +57,18 @@ from collector.pipeline.announcement import collecting
 from collector.pipeline.collection import Collection
 from collector.pipeline.draining import open_writing
 from collector.pipeline.fetch_planning import announce_plan
-from collector.pipeline.job import Job, ServeOptions, Watch
+from collector.pipeline.job import Import, Job, ServeOptions, Watch
 from collector.pipeline.maintenance import Announcements
 from collector.pipeline.mirror import open_mirror
 from collector.pipeline.outcome import Outcome
-from collector.pipeline.startup import choose_symbols, despite_disk, open_data_directory, refuse_unusable, repair_files
+from collector.pipeline.startup import (
+    choose_symbols,
+    despite_disk,
+    open_data_directory,
+    refuse_unusable,
+    repair_files,
+    want_imported,
+)
 from collector.pipeline.stations import (
     Shared,
     Stations,
@@ -74,7 +81,7 @@ from collector.pipeline.symbols import Symbols
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 
-__all__ = ["ServeOptions", "Watch", "collect", "repair", "serve"]
+__all__ = ["Import", "ServeOptions", "Watch", "collect", "fetch_imported", "repair", "serve"]
 
 log = get_logger(__name__)
 
@@ -151,6 +158,14 @@ async def repair(
     return work.plans, outcome
 
 
+async def fetch_imported(settings: Settings, imports: Import, *, options: ServeOptions | None = None) -> Outcome:
+    """Fetches the spans of an import.
+
+    Raises as `collect` does.
+    """
+    return await _serve(Job(settings, options or ServeOptions(), once=True, imports=imports), _fetch)
+
+
 @attrs.define(eq=False)
 class _Service:
     """One service at work, and what became of it."""
@@ -192,6 +207,11 @@ class _Service:
 
     async def open_chosen(self) -> None:
         """Chooses the symbols and opens their files."""
+        if self.job.imports:
+            self.symbols = await want_imported(self.job, self.shared, self.job.imports)
+            await self.open_files()
+            self._note_listings()
+            return
         self.symbols = await choose_symbols(self.job, self.shared)
         job, now_ms = self.job, self.shared.clock.now_ms
         about = collecting(job.settings, self.shared.tracked, now_ms, streams=job.streams, dates=job.options.dates)
@@ -225,7 +245,9 @@ class _Service:
         self.shared.owned.coverage.delist(self.symbols.delisted)
 
     def _chosen(self, series: Series, gaps: Sequence[Gap]) -> Sequence[Gap]:
-        """The gaps that this job is about: of a fetch of dates, those in them."""
+        """The gaps that this job is about: of a fetch of dates those in them, of an import those in its spans."""
+        if self.job.imports:
+            return [*neighbours_joined(gaps_within(gaps, self.job.imports.spans.get(series, NOTHING)))]
         dates = self.job.options.dates if self.job.once and not self.job.repair else None
         return [*neighbours_joined(gaps_within(gaps, dates.candles(series.timeframe)) if dates else gaps)]
 

@@ -26,7 +26,7 @@ from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.status import Reporter
 from collector.page.endpoint import serve_status
 from collector.pipeline.collection import series_of, too_long
-from collector.pipeline.job import Job
+from collector.pipeline.job import Import, Job
 from collector.pipeline.stations import Shared
 from collector.pipeline.symbols import Symbols, symbols_to_collect
 from collector.settings.settings import Settings
@@ -43,7 +43,7 @@ def refuse_unusable(job: Job) -> None:
     Raises:
         SettingsError: the settings contradict one another.
     """
-    if job.options.dates and job.repair is None:
+    if job.options.dates and job.by_settings:
         _refuse_end(job, job.options.dates)
     if job.settings.database_url and not job.once:
         parse_database(job.settings.database_url)  # raises if it is unusable, or psycopg is missing
@@ -220,6 +220,28 @@ def _refuse_to_mix(settings: Settings) -> None:
     else:
         return
     raise SettingsError([f"[exchange] ws_url: {what}"])
+
+
+async def want_imported(job: Job, shared: Shared, imports: Import) -> Symbols:
+    """Has the spans of an import wanted, beside what was wanted before; returns its symbols.
+
+    A symbol that does not trade is asked for where its candles are stored, or where the import says so.
+    """
+    rest, owned = shared.rest, shared.owned
+    listed = {each.symbol for each in await rest.instruments() if each.trades}
+    now_ms = await rest.server_time()
+    owned.ledger.claim()
+    await job.machine.threads.run(partial(imports.prepare, owned))
+    symbols = {series.symbol for series in imports.spans}
+    stored = {series.symbol for series in (*owned.checkpoints, *owned.store.every_series())}
+    delisted = symbols - listed if imports.asks_unlisted else symbols & stored - listed
+    tracked = sorted(series for series in imports.spans if series.symbol in listed | delisted)
+    for series in tracked:
+        closed = imports.spans[series].within(0, series.timeframe.floor(now_ms))
+        owned.coverage.want(series, owned.coverage[series].wanted | closed)
+    shared.tracked.add(tracked)
+    shared.counters.files += len(tracked)
+    return Symbols(frozenset(symbols & listed), frozenset(delisted), tuple(sorted(symbols - listed - delisted)))
 
 
 def _refuse_to_trim(owned: OwnedDirectory, every_series: Collection[Series]) -> None:

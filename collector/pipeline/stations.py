@@ -67,7 +67,7 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     """Builds every station and joins them."""
     settings, coverage, counters, clock = job.settings, shared.owned.coverage, shared.counters, shared.clock
     told = partial(exchange_ms, clock, shared.rest)
-    writer = build_writer(shared.owned, settings, job.machine, counters, told, spares_long=job.repair is not None)
+    writer = build_writer(shared.owned, settings, job.machine, counters, told, spares_long=not job.by_settings)
     gate = DiskGate()
     history = History(shared.rest, coverage, counters, gate, retry_forever=not job.once)
     reconciler = Reconciler(
@@ -79,8 +79,9 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         history.fetch,
         OVERDUE_MS if job.streams else SETTLE_MS,
         shared.rest.pause,
-        wants_by_settings=job.repair is None,
+        wants_by_settings=job.by_settings,
         dates=job.options.dates,
+        only=job.imports.spans if job.imports else None,
     )
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)

@@ -77,6 +77,12 @@ class Store:
             self.files.replace(path, [HEADER, b"".join(kept)])
         return beside
 
+    def keep_imported(self, series: Series, text: bytes) -> Path:
+        """Keeps rows of another tool's file beside ours; the next opening puts those in that the exchange lacks."""
+        path = self.path(series)
+        with map_os_errors(path):
+            return self._quarantine.keep_imported(path, text)
+
     def sync_names(self, files: Iterable[SeriesFile]) -> None:
         """Syncs the directories of those files that were created or renamed."""
         anew = [file for file in files if file.name_unsynced]

@@ -3,6 +3,7 @@
     BTCUSDT_60.csv.cut-1.pending       from the first bad byte on, while something is still to be had from it
     BTCUSDT_60.csv.set-aside-1.pending  the same of a whole file
     BTCUSDT_60.csv.cut-1, .set-aside-1  it is used up, and left unread
+    BTCUSDT_60.csv.imported-1[.pending] rows of another tool's file, for what the exchange no longer has
 
 The names say all there is to remember: a piece is found again by the next start, whatever happened in between. Where
 the file is a symbolic link, its pieces are beside the target.
@@ -25,7 +26,7 @@ from collector.storage.recovery import valid_opens, valid_rows
 from collector.storage.row_edits import chunks
 
 _PENDING = ".pending"
-_PIECE = re.compile(rf"(?P<file>.+)\.(cut|set-aside)-[0-9]+(?:{re.escape(_PENDING)})?")
+_PIECE = re.compile(rf"(?P<file>.+)\.(cut|set-aside|imported)-[0-9]+(?:{re.escape(_PENDING)})?")
 
 
 @attrs.frozen
@@ -90,6 +91,13 @@ class Quarantine:
         """Keeps what is going to be taken out of a file for good."""
         name = _unused(target_of(path), "removed")
         self._files.replace(name, [lines])
+        return name
+
+    def keep_imported(self, path: Path, text: bytes) -> Path:
+        """Keeps rows of another tool's file until they are put into ours, and on record after that."""
+        name = _unused(target_of(path), "imported")
+        self._files.replace(_waiting(name), [text])
+        self._forget(name.parent)
         return name
 
     def finish(self, piece: Piece) -> None:

@@ -121,6 +121,8 @@ def _tables(command: Any) -> Iterator[str]:
 
 def _option(option: Any) -> str:
     help_text, _, said = option.help.partition(" [dim]\\[default: ")
+    if option.param_type_name == "argument":
+        return f"| `{_cell(option.metavar)}` | | {_cell(help_text)} |"
     value = f" {option.metavar}" if option.metavar else ""
     shown = option.show_default and not option.is_flag and option.default not in (None, "")
     default = said.removesuffix("][/dim]") or (str(option.default) if shown else "")

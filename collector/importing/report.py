@@ -1,0 +1,52 @@
+"""What an import came to, in words. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from collector.core.candle import Series
+from collector.core.rows import candles_in
+from collector.core.spans import NOTHING, Spans
+from collector.core.text import counted, moment_text
+from collector.importing.comparison import Agreement
+
+
+def report_lines(agreements: Sequence[Agreement], absent: Mapping[Series, Spans], *, keeps: bool) -> Iterator[str]:
+    """Of each series how its candles compare, and what the exchange lacks.
+
+    `absent` are the candles that only the files have; `keeps` says that they are kept if the files are of this market.
+    """
+    for each in agreements:
+        yield f"{each.series}: {counted(each.equal, 'candle')} equal, {each.different:,} different"
+        if each.volume_is_turnover:
+            yield "  its volume is the exchange's turnover, and was compared with that"
+        if each.first:
+            yield f"  first:   {each.first}"
+        if each.largest and each.largest != each.first:
+            yield f"  largest: {each.largest}"
+        for span in each.dropped:
+            yield f"  its last row, {moment_text(span.start_ms)}, may have been open when it was written: dropped"
+        yield from _foreign_lines(each, absent.get(each.series, NOTHING), keeps=keeps)
+
+
+def is_kept(agreement: Agreement, *, keeps: bool) -> bool:
+    """Whether rows that the exchange lacks are kept: if asked for, and if the file's other rows are the exchange's."""
+    return keeps and agreement.is_of_the_exchange
+
+
+def _foreign_lines(agreement: Agreement, absent: Spans, *, keeps: bool) -> Iterator[str]:
+    timeframe = agreement.series.timeframe
+    if waiting := agreement.lacking - absent:
+        count = candles_in(timeframe, waiting)
+        yield f"  {counted(count, 'candle')} could not be compared: the exchange has yet to answer for {_them(count)}"
+    if not absent:
+        return
+    count = candles_in(timeframe, absent)
+    lacks = f"{counted(count, 'candle')} the exchange no longer has, {moment_text(absent.bounds.start_ms)} to "
+    lacks += moment_text(absent.bounds.end_ms)
+    if not keeps:
+        yield f"  {lacks}: left out; --keep-foreign keeps {_them(count)}"
+    elif not agreement.is_of_the_exchange:
+        yield f"  {lacks}: left out, since the file's other candles are not the exchange's"
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"

@@ -1,0 +1,213 @@
+"""Tables as frames of rows, piece by piece: text, JSON, Parquet and Arrow.
+
+A piece of text has columns `c0`, `c1` and so on, all of them text; other formats have their own names and types. Memory
+holds a piece at a time, whatever the size of the file.
+"""
+
+import codecs
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import attrs
+import polars as pl
+
+from collector.importing.places import Place, open_place
+from collector.importing.refusal import Refusal
+from collector.importing.sniffing import Layout
+from collector.machine.disk import Disk
+
+_CHUNK = 4 << 20
+_SAMPLE = 64 << 10
+_SAMPLE_LINES = 200
+_ROWS = 100_000
+_BOM = codecs.BOM_UTF8
+
+
+@attrs.frozen
+class Piece:
+    """Rows that follow one another; the first is line or row `first` of the table, counted from 1."""
+
+    first: int
+    frame: pl.DataFrame
+
+
+@attrs.frozen
+class Table:
+    """An opened table.
+
+    `lines` are the first ones of text; `schema` is that of other formats.
+    """
+
+    format: str
+    lines: tuple[str, ...] = ()
+    head: pl.DataFrame | None = None
+    _pieces: Callable[[Layout], Iterator[Piece]] = attrs.field(default=lambda _: iter(()))
+
+    @property
+    def unit(self) -> str:
+        return "line" if self.head is None else "row"
+
+    def pieces(self, layout: Layout) -> Iterator[Piece]:
+        """All rows, to be read once; text is cut into columns as its layout says.
+
+        Raises:
+            Refusal: it is damaged.
+        """
+        try:
+            yield from self._pieces(layout)
+        except (pl.exceptions.PolarsError, EOFError, UnicodeError, pl.exceptions.PanicException) as error:
+            raise Refusal(f"it cannot be read ({str(error).splitlines()[0]})") from error
+
+
+@contextmanager
+def open_table(disk: Disk, place: Place) -> Iterator[Table]:
+    """A table as its bytes tell what it is.
+
+    Raises:
+        Refusal: its format is none of those known, or it cannot be read.
+    """
+    with open_place(disk, place) as stream:
+        head = stream.peek(_SAMPLE)  # type: ignore[attr-defined]
+        if not head.strip():
+            raise Refusal("it is empty", is_of_candles=False)
+        try:
+            yield _table(place, stream, head)
+        except pl.exceptions.PolarsError as error:
+            raise Refusal(f"it cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _table(place: Place, stream: IO[bytes], head: bytes) -> Table:
+    if head.startswith(b"PAR1"):
+        return _scanned("Parquet", place, stream, pl.scan_parquet)
+    if head.startswith(b"ARROW1"):
+        return _scanned("Arrow", place, stream, pl.scan_ipc)
+    if head.startswith(b"\xff\xff\xff\xff"):
+        return _of_frame("Arrow", pl.read_ipc_stream(io.BytesIO(stream.read())))
+    if _is_objects(head):
+        return _of_frame("JSON", _objects(stream.read()))
+    text, kind = (_json_lines(stream), "JSON") if head.lstrip(_BOM).lstrip()[:1] == b"[" else (stream, "text")
+    chunks = _decoded(text)
+    first = next(chunks, b"")
+    if b"\0" in first[:_SAMPLE]:
+        raise Refusal("its format is not known: it is neither text nor JSON, Parquet or Arrow", is_of_candles=False)
+    sample = first[:_SAMPLE].decode("utf-8", "replace").splitlines()
+    if len(first) > _SAMPLE:
+        sample = sample[:-1]
+
+    def pieces(layout: Layout) -> Iterator[Piece]:
+        return _text_pieces(first, chunks, layout)
+
+    return Table(kind, tuple(sample[:_SAMPLE_LINES]), None, pieces)
+
+
+def _scanned(kind: str, place: Place, stream: IO[bytes], scan: Callable[..., pl.LazyFrame]) -> Table:
+    """A table that is read in slices from its file; a packed one is read whole."""
+    packed = place.member or not _is_plain(stream)
+    source = io.BytesIO(stream.read()) if packed else place.path
+
+    def slices() -> Iterator[Piece]:
+        scanned = scan(source, **({"hive_partitioning": False} if kind == "Parquet" else {}))
+        rows = scanned.select(pl.len()).collect().item()
+        for at in range(0, rows, _ROWS):
+            yield Piece(at + 1, scanned.slice(at, _ROWS).collect())
+
+    first = next(slices(), None)
+    if first is None:
+        raise Refusal("it holds no row")
+    return Table(kind, (), first.frame.head(_SAMPLE_LINES), lambda _: slices())
+
+
+def _is_plain(stream: IO[bytes]) -> bool:
+    return type(getattr(stream, "raw", None)) is io.BufferedReader
+
+
+def _of_frame(kind: str, frame: pl.DataFrame) -> Table:
+    if frame.is_empty():
+        raise Refusal("it holds no row")
+
+    def slices(_: Layout) -> Iterator[Piece]:
+        return (Piece(at + 1, frame.slice(at, _ROWS)) for at in range(0, len(frame), _ROWS))
+
+    return Table(kind, (), frame.head(_SAMPLE_LINES), slices)
+
+
+def _is_objects(head: bytes) -> bool:
+    return bool(re.match(rb"(\xef\xbb\xbf)?\s*(\[\s*)?\{", head))
+
+
+def _objects(data: bytes) -> pl.DataFrame:
+    """JSON objects, one to a line or in a list; or an answer of the exchange with its list of candles."""
+    data = data.removeprefix(_BOM).strip()
+    if data.startswith(b"[") or data.count(b"\n{") == 0:
+        frame = pl.read_json(io.BytesIO(data), infer_schema_length=None)
+        if "result" in frame.columns:
+            raise Refusal("it is an answer of the exchange; save its list of candles alone")
+        return frame
+    return pl.read_ndjson(io.BytesIO(data), infer_schema_length=None)
+
+
+class _JsonLists(io.RawIOBase):
+    """Lists of JSON as lines of text: `[[1,2],[3,4]]`, or one list to a line."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._held = stream, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while True:
+            data = self._stream.read(len(buffer) // 2)
+            text = self._held + data.translate(None, b" \t\r\n[")
+            cut = text.rfind(b"]") if data else len(text)  # whether a comma follows, the next bytes tell
+            cut = max(cut, 0)
+            text, self._held = text[:cut], text[cut:]
+            lines = text.replace(b"],", b"\n").replace(b"]", b"\n")
+            if lines or not data:
+                buffer[: len(lines)] = lines
+                return len(lines)
+
+
+def _json_lines(stream: IO[bytes]) -> IO[bytes]:
+    return io.BufferedReader(_JsonLists(stream), _CHUNK)
+
+
+def _decoded(stream: IO[bytes]) -> Iterator[bytes]:
+    """The text in pieces of whole lines, as UTF-8 with line ends of Unix."""
+    rest, first, decoder = b"", True, None
+    while data := stream.read(_CHUNK):
+        if first and data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            decoder = codecs.getincrementaldecoder("utf-16")()
+        if decoder:
+            data = decoder.decode(data).encode()
+        text = rest + (data.removeprefix(_BOM) if first else data)
+        first = False
+        cut = text.rfind(b"\n") + 1
+        rest = text[cut:]
+        if cut:
+            yield text[:cut].replace(b"\r\n", b"\n")
+    if rest:
+        yield rest.rstrip(b"\r")
+
+
+def _text_pieces(first: bytes, others: Iterator[bytes], layout: Layout) -> Iterator[Piece]:
+    names = [f"c{place}" for place in range(layout.width)]
+    header = (layout.delimiter.join(names) + "\n").encode()  # the first row may be short
+    line, text = 1, first
+    for _ in range(layout.skipped):
+        text, line = text[text.find(b"\n") + 1 or len(text) :], line + 1
+    while text:
+        frame = pl.read_csv(
+            header + text,
+            separator=layout.delimiter,
+            infer_schema=False,
+            truncate_ragged_lines=True,
+            quote_char='"' if b'"' in text else None,
+            encoding="utf8-lossy",
+        )
+        yield Piece(line, frame)
+        line += text.count(b"\n")
+        text = next(others, b"")
