@@ -1,6 +1,7 @@
-"""What a report shows: the runs of every series, a row for each, the worst gaps, and the last check.
+"""What a report shows, by the files and the ledger.
 
-It is told by the files and the ledger alone and may be gathered beside a running collector.
+That is the runs of every series, a row for each, the worst gaps, and the last check. It may be gathered beside a
+running collector.
 """
 
 from collections import Counter
@@ -29,7 +30,7 @@ _COUNTS = ("missing_candles", "duplicate_count", "out_of_order_count", "invalid_
 
 @attrs.define
 class Contents:
-    """All of it, as it is gathered; `runs` are by timeframe, each with its symbol."""
+    """All of it; `runs` are by timeframe, with symbols."""
 
     runs: dict[str, list[tuple[str, list[int]]]] = attrs.field(factory=dict)
     series: list[dict[str, Any]] = attrs.field(factory=list)
@@ -95,7 +96,7 @@ def _candles(series: Series, gap: Gap) -> int:
 
 
 def check_record(found: Mapping[str, Any], sentence: str) -> dict[str, Any]:
-    """The last check for the page: when, its result in a sentence, and the files that are wrong."""
+    """The last check: when, its result, the wrong files."""
     issues = [each for each in found.get("issues", {}).values() if each.get("has_issues")]
     files = [
         {"file": each.get("file"), "problem": each.get("problem"), **{name: each.get(name, 0) for name in _COUNTS}}

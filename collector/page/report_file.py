@@ -1,7 +1,8 @@
-"""The page as one file that opens from the disk: markup, style, the drawing code of the page, and what it draws.
+"""The page as one file that opens from the disk.
 
-It is at most 3 MB. What it draws is packed; where that is too much, the map becomes coarser, and says so. A policy in
-the file lets its own script and style run and nothing else.
+Markup, style, the drawing code of the page and what it draws are in it. It is at most 3 MB. What it draws is packed;
+where that is too much, the map becomes coarser, and says so. A policy in the file lets its own script and style run and
+nothing else.
 """
 
 import re
@@ -27,7 +28,7 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def report_file(contents: Contents, about: dict[str, Any]) -> bytes:
-    """The file; `about` has what else is told: when it was made, by what, and the last check."""
+    """The file; `about` has date, version and last check."""
     record = contents.record() | about
     made = b""
     for cell_ms in _CELLS_MS:
