@@ -4,10 +4,13 @@ import importlib
 import multiprocessing
 import os
 import resource
+import select
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +27,10 @@ _ELSEWHERE = (
 _MEMORY = 4 * 1024**3  # that a mutant may use more than it has at its beginning
 
 _RAISED = 78
-LIMITS = signal.SIGALRM, signal.SIGPROF  # what ends a process that takes too long
+_IDLE_S = 15.0  # that a fork may be altogether: tests have clocks of their own
+_LOOK_S = 0.5
+IDLE, BUSY = signal.SIGALRM, signal.SIGPROF  # what ends a process that takes too long
+LIMITS = IDLE, BUSY
 
 
 def import_what_others_wrote() -> None:
@@ -49,14 +55,18 @@ def quick(session: pytest.Session) -> None:
             test._hypothesis_internal_use_settings = settings(own, phases=[Phase.explicit, Phase.generate])
 
 
-def in_fork(work: Callable[[], int]) -> int:
+def in_fork(work: Callable[[], int], idle_s: float = _IDLE_S) -> int:
     """Does work in a fork, in silence; what it returns, or the signal that ended it, as a negative number.
+
+    It is ended once it has been idle for so long. To wait for a processor that others use is not to be idle: how long a
+    fork takes on a busy machine says nothing of it.
 
     Raises:
         RuntimeError: the work raised something; that is printed.
     """
     child = os.fork()
     if child:
+        _end_if_idle(child, idle_s)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status == _RAISED:
             raise RuntimeError("the work in a fork did not end well")
@@ -75,10 +85,35 @@ def in_fork(work: Callable[[], int]) -> int:
         os._exit(status)
 
 
-def limit_s(busy_s: float, waiting_s: float) -> None:
-    """Ends this process once it has worked or waited for so long, unless this is called again in time."""
+def _end_if_idle(child: int, idle_s: float) -> None:
+    """Returns when a process has ended, at the latest after it has been idle for so long."""
+    ended = select.poll()
+    process = os.pidfd_open(child)
+    ended.register(process, select.POLLIN)
+    looked_s, threads, left_s = time.monotonic(), _active_s(child), idle_s
+    while not ended.poll(min(_LOOK_S, idle_s) * 1000):
+        now_s, now = time.monotonic(), _active_s(child)
+        left_s -= max(0.0, now_s - looked_s - sum(active_s - threads.get(each, 0.0) for each, active_s in now.items()))
+        looked_s, threads = now_s, now
+        if left_s < 0:
+            os.kill(child, IDLE)
+            break
+    os.close(process)
+
+
+def _active_s(child: int) -> dict[str, float]:
+    """How long each thread of a process has worked, or waited for a processor."""
+    active_s = {}
+    for thread in Path(f"/proc/{child}/task").glob("*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
+            worked, waited, _ = (thread / "schedstat").read_text().split()
+            active_s[thread.name] = (int(worked) + int(waited)) / 1e9
+    return active_s
+
+
+def limit_s(busy_s: float) -> None:
+    """Ends this process once it has worked for so long, unless this is called again in time."""
     signal.setitimer(signal.ITIMER_PROF, busy_s)
-    signal.setitimer(signal.ITIMER_REAL, waiting_s)
 
 
 def result_of(work: Callable[[], T]) -> T:

@@ -1,9 +1,13 @@
 """The mutation score of a small module: what a test sees is killed, and what none sees is reported."""
 
+import threading
+import time
+
 import pytest
 
 from tests.mutation.mutants import mutants_of
 from tests.mutation.places import MODULES, Project
+from tests.mutation.process import IDLE, in_fork
 from tests.mutation.reach import reach_of
 from tests.mutation.trial import Outcome, Trial, outcomes_of
 from tests.mutation.verdict import Explanation, Score, Verdict, explanations
@@ -84,6 +88,20 @@ def test_what_a_test_sees_is_killed_and_what_none_sees_is_reported(verdict: Verd
     assert verdict.score.share == 4 / 7
     shown = "\n".join(verdict.diffs())
     assert "till:10  >= -> >  (survived)\n-    return total >= FREE_FROM\n+    return total > FREE_FROM" in shown
+
+
+def test_a_fork_that_waits_for_nothing_is_ended() -> None:
+    assert in_fork(threading.Event().wait, idle_s=0.1) == -IDLE
+    assert in_fork(lambda: 3, idle_s=60) == 3
+
+
+def test_a_fork_that_works_is_not_idle() -> None:
+    def work() -> int:
+        while time.process_time() < 0.3:
+            pass
+        return 3
+
+    assert in_fork(work, idle_s=0.1) == 3
 
 
 def test_an_explanation_that_is_no_longer_true_is_named(verdict: Verdict) -> None:

@@ -29,7 +29,6 @@ from tests.mutation.process import LIMITS, in_fork, limit_s, quick, results_of, 
 from tests.mutation.reach import Reach
 
 _BUSY_S, _TIMES = 1.0, 3  # a test may work so much longer than it did, and so many times as long
-_WAITING_S = 15.0  # on a machine that is busy
 _IMPORT_S = 60.0
 _NOTICED = 1
 _NOT_HERE = 77  # the status of a process in which a mutant cannot be put into the functions that are there
@@ -126,8 +125,7 @@ class _Runner:
         items = {item.nodeid: item for item in session.items}
         chosen = [items[test] for test in tests]
         for item, following in zip(chosen, [*chosen[1:], None], strict=True):
-            busy_s = _BUSY_S + _TIMES * self.reach.took_s[item.nodeid]
-            limit_s(busy_s, _WAITING_S + 10 * busy_s)
+            limit_s(_BUSY_S + _TIMES * self.reach.took_s[item.nodeid])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
 
@@ -160,7 +158,7 @@ class _Bench(_Runner):
         return True
 
     def _try(self, session: pytest.Session, trial: Trial, found: "_Found", scratch: Path) -> int:
-        limit_s(_IMPORT_S, 10 * _IMPORT_S)
+        limit_s(_IMPORT_S)
         if not found.take(trial):
             return _NOT_HERE
         session.config._tmp_path_factory._given_basetemp = scratch / "tests"  # type: ignore[attr-defined]
@@ -227,7 +225,7 @@ def _imported(project: Project, reach: Reach, trials: Sequence[Trial]) -> dict[T
 
 
 def _try_imported(project: Project, reach: Reach, trial: Trial, scratch: Path) -> int:
-    limit_s(_IMPORT_S, 10 * _IMPORT_S)
+    limit_s(_IMPORT_S)
     sys.meta_path.insert(0, _Importer(trial))
     anew = _Anew(reach, trial.tests)
     files = dict.fromkeys(test.partition("::")[0] for test in trial.tests)
