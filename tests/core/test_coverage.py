@@ -142,3 +142,35 @@ def test_a_loss_has_the_last_three_minutes_verified_at_once() -> None:
     assert coverage.due(MINUTE, NOW + 10 * MINUTE_MS) == minutes(7, 10)
     coverage.recheck_all([MINUTE])
     assert coverage.due(MINUTE, NOW + 10 * MINUTE_MS) == minutes(0, 10)
+
+
+def test_what_was_answered_and_what_of_it_before_the_last_pause_is_counted() -> None:
+    coverage = wanting(0, 10)
+
+    def counted() -> tuple[int, int, int, int]:
+        counts = coverage.series_in_flight, coverage.candles_in_flight
+        return *counts, coverage.candles_answered, coverage.answered_before
+
+    assert counted() == (0, 0, 0, 0)
+    coverage.ask(MINUTE, minutes(0, 4))
+    coverage.answer(MINUTE, span(0, 3), minutes(0, 3), NOW)
+    assert counted() == (1, 1, 3, 0)
+    coverage.ask(ETH, minutes(0, 10))
+    assert counted() == (2, 11, 3, 0)
+    coverage.fail(ETH, span(0, 2), "HTTP 502", NOW)
+    assert counted() == (2, 9, 5, 0)
+    coverage.cancel_fetch(ETH, minutes(2, 10))
+    assert counted() == (1, 1, 5, 0)
+    coverage.cancel_fetch(MINUTE, minutes(3, 4))
+    assert counted() == (0, 0, 5, 0)
+    coverage.ask(MINUTE, minutes(4, 6))
+    assert counted() == (1, 2, 5, 5)
+
+
+def test_a_series_of_which_nothing_is_left_to_want_is_outdated() -> None:
+    coverage = wanting(0, 10)
+    coverage.stop_wanting(MINUTE, NOW + 9 * MINUTE_MS)
+    assert not coverage.outdated
+    coverage.stop_wanting(MINUTE, NOW + 10 * MINUTE_MS)
+    assert coverage.outdated == {MINUTE}
+    assert not coverage[MINUTE].wanted

@@ -255,6 +255,22 @@ def test_a_row_that_is_no_candle_is_on_record_with_its_defect() -> None:
     assert coverage.missing(MINUTE)[0].why == "the exchange's own row is no candle: low is not positive"
 
 
+def test_what_is_known_to_be_no_candle_is_told_of_a_request() -> None:
+    coverage = wanting(0, 3)
+    coverage.answer(MINUTE, span(0, 3), minutes(0, 1), NOW, [InvalidRow(span(1, 2), "low is not positive")])
+    assert coverage[MINUTE].known_invalid(minutes(0, 3)) == minutes(1, 2)
+    assert coverage[MINUTE].known_invalid(minutes(2, 3)) == NOTHING
+
+
+def test_a_candle_before_the_listing_refutes_it_for_all_that_follows() -> None:
+    coverage = wanting(0, 20)
+    coverage[MINUTE].set_listing_date(NOW, NOW + 10 * MINUTE_MS, NOW)
+    coverage.answer(MINUTE, span(10, 20), minutes(10, 20), NOW)
+    assert states(coverage) == [(minutes(0, 10), State.BEFORE_LISTING)]
+    coverage[MINUTE].hold(minutes(3, 5) | minutes(10, 20))
+    assert states(coverage) == [(minutes(0, 3), State.BEFORE_LISTING), (minutes(5, 10), State.PENDING)]
+
+
 def test_a_request_goes_over_what_is_held_and_not_wanted() -> None:
     coverage = CoverageIndex()
     coverage.want(MINUTE, minutes(0, 2) | minutes(5, 7))

@@ -53,6 +53,28 @@ class RecordingDisk(Disk):
         return False
 
 
+class CountingDisk(Disk):
+    """Knows how many files are open, and the sizes of the pieces that were read."""
+
+    def __init__(self) -> None:
+        self.open_files = 0
+        self.pieces: list[int] = []
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+        file = super().open(path, flags, mode, within)
+        self.open_files += 1
+        return file
+
+    def close(self, file: int) -> None:
+        self.open_files -= 1
+        super().close(file)
+
+    def read(self, file: int, size: int, at: int = 0) -> bytes:
+        piece = super().read(file, size, at)
+        self.pieces.append(len(piece))
+        return piece
+
+
 class BreakingDisk(Disk):
     """A disk on which a number of calls succeed; of the next write half gets through, and nothing after that."""
 
