@@ -1,5 +1,6 @@
 """What a start puts back from the journal: the rows that a power loss took, and none into a file that changed."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from collector.core.rows import HEADER
+from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.csv_store import Store
 from collector.storage.files import Files
@@ -17,9 +19,11 @@ from collector.storage.series_file import SeriesFile
 from collector.storage.sync_many import open_file_systems
 from tests.support.candles import BTC, content, row, rows
 from tests.support.coverage import ETH
-from tests.support.disks import DeafDisk, RecordingDisk
+from tests.support.disks import CountingDisk, DeafDisk, RecordingDisk
+from tests.support.users import NOBODY, needs_root
 
 NAME = BTC.file_name
+
 SYNCED, ALL = content(rows(0, 3)), content(rows(0, 6))
 
 
@@ -61,6 +65,7 @@ def zeros(data: bytes, at: int, size: int) -> bytes:
         SYNCED + bytes(len(ALL) - len(SYNCED)),
         zeros(ALL, len(SYNCED) + 5, 40),
         zeros(ALL, len(ALL) - 30, 30),
+        SYNCED + bytes(40),
     ],
 )
 def test_whatever_a_power_loss_leaves_the_rows_are_there_again(tmp_path: Path, left: bytes) -> None:
@@ -97,6 +102,7 @@ def test_what_was_appended_behind_the_last_block_stays(tmp_path: Path) -> None:
         SYNCED[:-1] + b"x",
         ALL.replace(b"\n", b"\r\n"),
         b"x" * len(SYNCED),
+        b"x" * (len(SYNCED) - 1) + b"\n",
         HEADER,
     ],
 )
@@ -182,6 +188,121 @@ def test_a_journal_that_is_none_costs_nothing(tmp_path: Path, junk: bytes) -> No
 
 def test_a_name_that_is_no_series_becomes_no_path(tmp_path: Path) -> None:
     journal = Journal(Files(THIS_DISK), tmp_path / FILE, "bybit linear")
-    journal.append([Entry("../../x", 0, 0, ALL), Entry("../x_1", 0, 0, ALL)])
+    journal.append([Entry("../../x", 0, 0, ALL), Entry("../x_1", 0, 0, ALL), Entry(BTC.name, 0, 0, ALL)])
     start(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert {path.name for path in tmp_path.iterdir()} == {FILE, NAME}
+
+
+def test_rows_go_behind_a_header_that_was_synced_alone(tmp_path: Path) -> None:
+    journal = Journal(Files(THIS_DISK), tmp_path / FILE, "bybit linear")
+    journal.append([Entry(BTC.name, len(HEADER), len(HEADER), rows(0, 2).text)])
+    (tmp_path / NAME).write_bytes(HEADER)
+    start(tmp_path)
+    assert (tmp_path / NAME).read_bytes() == content(rows(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("left", "becomes"),
+    [
+        (content(rows(0, 20)), content(rows(0, 23))),
+        (content(rows(0, 21)), content(rows(0, 23))),
+        (content(rows(0, 20), row(20, "9")), None),
+        (content(rows(0, 18), rows(19, 21)), None),
+        (content(rows(0, 19)), None),
+    ],
+)
+def test_of_a_long_file_the_end_decides(tmp_path: Path, left: bytes, becomes: bytes | None) -> None:
+    journaled(tmp_path, first=20, behind=23)
+    (tmp_path / NAME).write_bytes(left)
+    start(tmp_path)
+    assert (tmp_path / NAME).read_bytes() == (becomes or left)
+
+
+class _Refusing(Disk):
+    """Opens no candle file."""
+
+    def __init__(self, error: int) -> None:
+        self.error = error
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+        if Path(path).name == NAME:
+            raise OSError(self.error, os.strerror(self.error))
+        return super().open(path, flags, mode, within)
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM])
+def test_a_file_that_we_may_not_write_is_left_alone(tmp_path: Path, error: int) -> None:
+    journaled(tmp_path)
+    (tmp_path / NAME).write_bytes(SYNCED)
+    assert start(tmp_path, _Refusing(error)).read() == []
+    assert (tmp_path / NAME).read_bytes() == SYNCED
+
+
+def test_a_disk_that_cannot_read_a_file_keeps_the_journal(tmp_path: Path) -> None:
+    journaled(tmp_path)
+    (tmp_path / NAME).write_bytes(SYNCED)
+    with pytest.raises(StorageError, match="could not be read or written"):
+        start(tmp_path, _Refusing(errno.EIO))
+    start(tmp_path)
+    assert (tmp_path / NAME).read_bytes() == ALL
+
+
+@pytest.mark.parametrize("left", [None, SYNCED, ALL[:-100] + bytes(100), content(rows(0, 2))])
+def test_no_file_is_left_open(tmp_path: Path, left: bytes | None) -> None:
+    journaled(tmp_path, first=3 if left else 0)
+    (tmp_path / NAME).write_bytes(left) if left else (tmp_path / NAME).unlink()
+    start(tmp_path, disk := CountingDisk())
+    assert disk.open_files == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "left", "count"),
+    [
+        (3, SYNCED, 3),
+        (3, ALL, None),
+        (3, ALL[:-1], 1),
+        (3, ALL[:-100], 2),
+        (3, zeros(ALL, len(SYNCED) + 5, 40), 3),  # how many of them are whole is not looked at
+        (3, content(rows(0, 2)), None),
+        (0, None, 6),
+        (0, b"", 6),
+        (0, HEADER, 6),
+        (0, SYNCED, 3),
+        (0, ALL, None),
+    ],
+)
+def test_how_many_rows_were_lost_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, first: int, left: bytes | None, count: int | None
+) -> None:
+    journaled(tmp_path, first=first)
+    (tmp_path / NAME).write_bytes(left) if left is not None else (tmp_path / NAME).unlink()
+    with caplog.at_level("INFO"):
+        start(tmp_path)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [] if count is None else [f"rows put back from the journal rows={count} files=1 file"]
+
+
+@needs_root
+def test_what_root_makes_again_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
+    journaled(tmp_path, first=0)
+    (tmp_path / NAME).unlink()
+    os.chown(tmp_path, NOBODY, NOBODY)
+    start(tmp_path)
+    assert (tmp_path / NAME).stat().st_uid == NOBODY
+
+
+def test_the_owner_of_a_file_that_is_there_stays(tmp_path: Path) -> None:
+    journaled(tmp_path)
+    owner = (tmp_path / NAME).stat().st_uid
+    if os.geteuid() == 0:
+        os.chown(tmp_path, NOBODY, NOBODY)
+    start(tmp_path)
+    assert (tmp_path / NAME).stat().st_uid == owner
+
+
+@pytest.mark.parametrize("left", [None, content(rows(0, 2))])
+def test_where_nothing_is_put_back_nothing_is_synced(tmp_path: Path, left: bytes | None) -> None:
+    journaled(tmp_path)
+    (tmp_path / NAME).write_bytes(left) if left else (tmp_path / NAME).unlink()
+    start(tmp_path, disk := RecordingDisk())
+    assert disk.synced == [tmp_path / FILE]
