@@ -10,7 +10,7 @@ from collector.machine import file_systems
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.files import Files
 from collector.storage.sync_many import open_file_systems
-from tests.support.disks import RecordingDisk
+from tests.support.disks import CountingDisk, RecordingDisk
 
 
 class WholeDisk(RecordingDisk):
@@ -73,6 +73,54 @@ def test_files_elsewhere_are_of_their_own_file_system(tmp_path: Path) -> None:
     with open_file_systems(disk, shared) as systems:
         assert systems.sync(Files(disk), paths) == paths
     assert disk.calls == 1
+
+
+class PaperDisk(WholeDisk):
+    """It says that it has synced."""
+
+    def sync(self, file: int) -> None:
+        self.synced.append(Path(f"/proc/self/fd/{file}").readlink())
+
+
+ELSEWHERE = Path("/proc/version")  # a file of another file system
+
+
+def test_one_file_system_after_the_other_is_synced(tmp_path: Path) -> None:
+    disk, paths = PaperDisk(), [*made(tmp_path, 5), ELSEWHERE]
+    with open_file_systems(disk, tmp_path) as systems:
+        assert systems.sync(Files(disk), paths) == paths
+    assert (disk.calls, disk.synced) == (1, [ELSEWHERE])
+
+
+def test_links_to_another_file_system_are_synced_one_by_one(tmp_path: Path) -> None:
+    disk, paths = PaperDisk(), [tmp_path / f"{number}.csv" for number in range(5)]
+    for path in paths:
+        path.symlink_to(ELSEWHERE)
+    with open_file_systems(disk, tmp_path) as systems:
+        assert systems.sync(Files(disk), paths) == paths
+    assert (disk.calls, disk.synced) == (0, [ELSEWHERE] * 5)
+
+
+def test_a_file_that_goes_just_before_its_turn_is_done(tmp_path: Path) -> None:
+    disk, paths = WholeDisk(), made(tmp_path, 3)
+
+    def goes_on(path: Path) -> bool:
+        paths[1].unlink(missing_ok=True)
+        return True
+
+    with open_file_systems(disk, tmp_path) as systems:
+        assert systems.sync(Files(disk), paths, goes_on) == paths
+    assert disk.synced == [paths[0], paths[2]]
+
+
+def test_a_file_system_is_open_from_before_the_first_write_on_to_the_end(tmp_path: Path) -> None:
+    disk = CountingDisk()
+    with open_file_systems(disk, tmp_path) as systems:
+        assert disk.open_files == 1
+        (tmp_path / "deeper").mkdir()
+        systems.watch(tmp_path / "deeper")
+        assert disk.open_files == 1
+    assert disk.open_files == 0
 
 
 def test_this_system_syncs_what_it_can(tmp_path: Path) -> None:
