@@ -6,7 +6,7 @@ from pathlib import Path
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
-    from tests.bench import check, copies, disk, feeder, files, growth, history, rate, simulation, sizes, stream
+    from tests.bench import check, copies, disk, feeder, files, growth, history, mirror, rate, simulation, sizes, stream
     from tests.bench.table import compare, save_aims, show_verdicts
 
     benchmarks = {
@@ -16,6 +16,7 @@ def main() -> None:
         "disk": disk.run,
         "check": check.run,
         "copies": copies.run,
+        "mirror": mirror.run,
         "growth": growth.run,
         "stream": stream.run,
         "feeder": feeder.run,

@@ -165,6 +165,16 @@ def test_the_address_of_alerts_stays_out_of_the_unit_and_where_it_belongs_is_sai
     assert any("systemctl edit collector (for Environment=COLLECTOR_ALERT_WEBHOOK=" in each for each in to_do)
 
 
+@pytest.mark.parametrize("user", ["me:secret@", "me:s@", "me@", ""])
+def test_the_database_stays_out_of_the_unit_and_where_it_belongs_is_said(tmp_path: Path, user: str) -> None:
+    environment = {"COLLECTOR_DATABASE_URL": f"postgresql://{user}db.example/market", "PGPASSWORD": "secret"}
+    unit, to_do = unit_of_this(Settings(data_dir=tmp_path), [], environment)
+    assert "db.example" not in unit
+    assert "secret" not in unit + str(to_do)
+    for name in environment:
+        assert any(f"systemctl edit collector (for Environment={name}=" in each for each in to_do)
+
+
 def test_settings_of_the_environment_go_with_it_and_secrets_do_not(tmp_path: Path) -> None:
     environment = {"COLLECTOR_DAYS_TO_FETCH": "9", "COLLECTOR_NOSUCH": "1", "BYBIT_API_SECRET": "hush", "HOME": "/x"}
     unit, _ = unit_of_this(Settings(data_dir=tmp_path), [], environment)

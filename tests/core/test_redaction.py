@@ -105,6 +105,20 @@ def test_the_address_of_alerts_is_masked_and_its_host_is_not(url: str, text: str
     assert masked(text, secrets_in({"COLLECTOR_ALERT_WEBHOOK": url})) == shown
 
 
+@pytest.mark.parametrize(
+    ("url", "text", "shown"),
+    [
+        ("postgresql://me:hush%40x@db/m", "hush@x hush%40x me db", "*** *** me db"),
+        ("postgresql://db/m?user=me&password=hush", "hush at db/m", "*** at db/m"),
+        ("postgresql://me@db/m", "me db/m", "me db/m"),
+        ("postgresql://me:m@db/m", "me db/m", "me db/m"),
+    ],
+)
+def test_the_password_of_the_database_is_masked_and_its_host_is_not(url: str, text: str, shown: str) -> None:
+    assert masked(text, secrets_in({"COLLECTOR_DATABASE_URL": url})) == shown
+    assert masked("a hushword", secrets_in({"PGPASSWORD": "hushword"})) == "a ***"
+
+
 def said_by_the_log(tmp_path: Path, text: str) -> tuple[str, str]:
     """What console and file have of a text that is said in every way."""
     console, log = Console(file=StringIO(), width=500), get_logger("collector.tests")

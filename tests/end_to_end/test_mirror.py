@@ -1,18 +1,24 @@
 """A real collector keeps a real PostgreSQL equal to its files, whatever becomes of the server meanwhile."""
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
+import attrs
 import pytest
 import trio
 
 from collector.core import pacing
+from collector.errors import SettingsError
 from collector.monitoring import monitor
 from collector.monitoring.report import Report
 from collector.pipeline import flush_queue, mirror
+from collector.pipeline.service import serve
 from collector.sandbox import Faults, Sandbox
+from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from tests.end_to_end.test_status import Collecting, collecting, fast_box, is_up_to_date, settings_for_status
 from tests.support.live_market import fast_box as box_of_rate
@@ -65,19 +71,55 @@ def gaps(database: str) -> list[tuple[str, str, str, int]]:
     return found
 
 
+async def test_a_reload_gives_a_database_and_takes_a_refused_one(tmp_path: Path, database: str) -> None:
+    given = [database.replace("/postgres?", "/nothing?"), database]
+    async with fast_box() as box:
+        settings = settings_for_status(box, tmp_path)
+        request = ReloadRequest(lambda: attrs.evolve(settings, database_url=given.pop(0)))
+        async with collecting(settings, reload_request=request) as run:
+            await run.is_so(is_up_to_date)
+            request.request()
+            refused = await run.is_so(lambda report: report.mirror.refused and report.state == "degraded")
+            request.request()
+            report = await run.is_so(lambda report: is_mirrored(report) and report.state == "healthy")
+    assert "does not exist" in "".join(refused.reasons)
+    assert (report.mirror.trouble, report.mirror.refused) == ("", False)
+    assert differences(database, settings.data_dir) == []
+
+
+async def test_under_the_limit_trimmed_rows_leave_the_table(tmp_path: Path, database: str) -> None:
+    async with fast_box() as box, mirroring(box, tmp_path, database, limit_to_50_entries=True) as run:
+        await grows(run)
+    assert len(table_rows(database)) == 4 * 50
+    assert differences(database, run.settings.data_dir) == []
+
+
+def test_a_start_without_the_driver_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    settings = Settings(data_dir=tmp_path, database_url="postgresql://db/x")
+    with pytest.raises(SettingsError, match=r"pip install 'collector\[postgres\]'"):
+        trio.run(partial(serve, settings, once=False))
+
+
 def assert_equal(settings: Settings) -> None:
     assert differences(settings.database_url, settings.data_dir) == []
     assert len(table_rows(settings.database_url)) > 2000
 
 
-async def test_a_collector_fills_a_table_and_its_gaps_and_says_so(tmp_path: Path, database: str) -> None:
+async def test_a_collector_fills_a_table_and_its_gaps_and_says_so(
+    tmp_path: Path, database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    address = database.replace("postgres:@", "postgres:s3cret-word@")
     async with fast_box() as box:
         box.faults = Faults(holes=("BTCUSDT/1:2024-05-15T08:00..2024-05-15T08:03",))
-        async with mirroring(box, tmp_path, database) as run:
+        async with mirroring(box, tmp_path, address) as run:
             with trio.fail_after(20):
                 await until(lambda: ("BTCUSDT", "1", "absent", 3) in gaps(database))
             report = await run.is_so(is_mirrored)
             metrics, now = (await run.get("/metrics")).text, (await run.get("/api/now")).json()
+            shown = [(await run.get(path)).text for path in ("/", "/status", "/healthz", "/metrics", "/api/now")]
+    assert "s3cret" not in f"{caplog.text} {shown} {run.settings!r}"
     assert_equal(run.settings)
     assert report.mirror.place == "postgresql:///postgres"
     assert report.mirror.rows > 2000

@@ -9,6 +9,7 @@ import pytest
 
 from collector.core.candle import timeframe
 from collector.errors import SettingsError
+from collector.settings.reload import reload
 from collector.settings.settings import Settings
 from collector.settings.sources import unknown_variables
 
@@ -174,6 +175,44 @@ def test_the_address_of_alerts_is_kept_as_it_was_given_and_never_shown() -> None
 def test_a_wrong_address_of_alerts_is_not_repeated(address: str) -> None:
     (problem,) = problems_of(alert_webhook=address)
     assert problem.startswith("[alerts] alert_webhook: it is not an address")
+    assert "hush" not in problem
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://me:hush@db.example:5433/market?sslmode=require", "postgresql://db.example:5433/market"),
+        ("postgres://me:hush%40%2F@[::1]/market", "postgresql://[::1]/market"),
+        ("postgresql:///market?host=/run/postgresql&password=hush", "postgresql:///market"),
+        ("postgresql://one,two:5433", "postgresql://one,two:5433/"),
+        ("postgresql://", "postgresql:///"),
+        ("", "none"),
+    ],
+)
+def test_a_database_is_kept_as_it_was_given_and_shown_without_its_secrets(address: str, shown: str) -> None:
+    settings = Settings(database_url=f" {address} ")
+    assert settings.database_url == address
+    assert "hush" not in repr(settings)
+    assert reload(Settings(database_url="postgresql://other"), settings).changed == {"database_url": shown}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "hush",
+        "mysql://hush/x",
+        "postgresql:hush",
+        "postgresql://me:hush@x@host/db",
+        "postgresql://me:hu/sh@host/db",
+        "postgresql://me:hush#x@host/db",
+        "postgresql://me:hush@host/db?password=hush@x",
+        "postgresql://me:hush@host/db\nhush",
+        "postgresql://me:hush word@host/db",
+    ],
+)
+def test_a_wrong_database_is_not_repeated(address: str) -> None:
+    (problem,) = problems_of(database_url=address)
+    assert problem.startswith("[database] database_url: it is not an address such as postgresql://user@host/database")
     assert "hush" not in problem
 
 

@@ -1,0 +1,146 @@
+"""What the mirror costs a live collector: its processor time with a database and without, side by side.
+
+Both collectors hear the same market in the same minutes, each in a process of its own, and so does the exchange. The
+database's own processor time is not in it; how many rows a second it takes when it catches up is.
+"""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from collector.core.candle import TIMEFRAMES, Series
+from collector.core.rows import HEADER
+from collector.core.spans import EVER, Spans
+from collector.export.mirror_table import open_mirror_table
+from collector.machine.disk import THIS_DISK
+from collector.monitoring.report import Report
+from collector.pipeline.service import ServeOptions, serve
+from collector.settings.settings import Settings
+from tests.bench.made import rows_of_minutes
+from tests.bench.measure import apart
+from tests.bench.table import aim, show
+from tests.support.market import until
+from tests.support.servers import postgres_server
+
+_SYMBOLS, _TIMEFRAMES = 200, "1,5,15,60"
+_LIVE_S = 180.0
+_READY_S = 120.0
+_AIM = 1.1
+_ROWS = 1_000_000
+
+Reported = Callable[[], Report]
+
+
+@attrs.frozen
+class Scene:
+    """Where a collector finds its market and its database, and how long it is measured."""
+
+    port: int
+    data_dir: Path
+    database: str
+    seconds: float
+
+
+@attrs.frozen
+class Cost:
+    """What a time of live collecting took."""
+
+    cpu_s: float
+    candles: int
+    mirrored: int
+
+
+def run(_pages: int, _rounds: int) -> None:
+    """Once: three minutes, in which candles close three times, are long beside their noise."""
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="collector-bench-")))
+        database = stack.enter_context(postgres_server(scratch / "server"))
+        port = stack.enter_context(_exchange())
+        scenes = [Scene(port, scratch / name, url, _LIVE_S) for name, url in (("alone", ""), ("mirrored", database))]
+        with ThreadPoolExecutor(len(scenes)) as pool:
+            alone, mirrored = pool.map(partial(apart, _lived), scenes)
+        rate = _catching_up(scratch / "files", database)
+    show(
+        f"Mirror: {_SYMBOLS * 4:,} live series for {_LIVE_S:.0f} s",
+        ["", "CPU s", "candles", "rows in the database"],
+        [
+            (name, f"{cost.cpu_s:.2f}", f"{cost.candles:,}", f"{cost.mirrored:,}")
+            for name, cost in (("collector", alone), ("with a mirror", mirrored))
+        ],
+        [
+            aim("processor time with a mirror to that without", mirrored.cpu_s / alone.cpu_s, at_most=_AIM),
+            f"catching up into an empty table: {rate:,.0f} rows a second",
+        ],
+    )
+
+
+@contextmanager
+def _exchange() -> Iterator[int]:
+    """An exchange in a process of its own; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    command = [sys.executable, "-m", "collector", "sandbox", "--port", str(port), "--symbols", str(_SYMBOLS)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _lived(scene: Scene) -> Cost:
+    """Runs a collector; what its process takes once it is up to date."""
+    settings = Settings(
+        rest_url=f"http://127.0.0.1:{scene.port}",
+        timeframes=_TIMEFRAMES,
+        days_to_fetch=1,
+        limit_to_50_entries=False,
+        data_dir=scene.data_dir,
+        logs_dir=scene.data_dir / "logs",
+        listen="",
+        database_url=scene.database,
+    )
+    costs: list[Cost] = []
+    stop = trio.Event()
+    options = ServeOptions(stop=stop, display=partial(_measure, scene, costs, stop))
+    trio.run(partial(serve, settings, once=False, options=options))
+    return costs[0]
+
+
+async def _measure(scene: Scene, costs: list[Cost], stop: trio.Event, report: Reported) -> None:
+    with trio.fail_after(_READY_S):
+        await until(lambda: _is_ready(report()))
+    before, began_s = report(), time.process_time()
+    await trio.sleep(scene.seconds)
+    after = report()
+    candles, rows = after.writing.candles - before.writing.candles, after.mirror.rows - before.mirror.rows
+    costs.append(Cost(time.process_time() - began_s, candles, rows))
+    stop.set()
+
+
+def _is_ready(report: Report) -> bool:
+    behind = report.mirror.comparing or report.mirror.lag_s
+    return report.doing == "up to date" and report.stream.series == report.series > 0 and not behind
+
+
+def _catching_up(data_dir: Path, database: str) -> float:
+    """Rows a second from a file into an empty table."""
+    series = Series("AUSDT", TIMEFRAMES["1"])
+    data_dir.mkdir()
+    (data_dir / series.file_name).write_bytes(HEADER + rows_of_minutes(range(_ROWS)).text)
+    began_s, wanted = time.perf_counter(), dict[Series, Spans]()
+    with open_mirror_table(database, "spot", THIS_DISK, data_dir) as table:
+        wanted[series] = EVER
+        while wanted:
+            wanted = dict(table.copy(wanted).left)
+    return _ROWS / (time.perf_counter() - began_s)
