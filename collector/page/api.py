@@ -156,11 +156,11 @@ class Api:
 
     async def events(self, request: Request) -> ASGIApp:
         """What happens, as server-sent events."""
-        question = Question.of(request, ("symbol", "timeframe"))
+        question = Question.of(request, ("symbol", "timeframe", "only"))
         if question.symbol or question.timeframe:
             await self._known(question)
         self._expect_place()
-        selection = Selection(question.symbol, question.timeframe)
+        selection = Selection(question.symbol, question.timeframe, question.only_status)
         return EventStream(
             self._source, self._now, self._machine, selection, partial(self._waits, request), self._readers
         )

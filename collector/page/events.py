@@ -37,15 +37,18 @@ Row = tuple[float, ...]
 
 @attrs.frozen
 class Selection:
-    """Whose candles are told: of a symbol, of a timeframe, of both, or of all."""
+    """Whose candles are told: of a symbol, of a timeframe, of both, or of all; or the status alone."""
 
     symbol: str | None = None
     timeframe: Timeframe | None = None
+    only_status: bool = False
 
     @property
     def series(self) -> Series | None:
         """The one series, if it is one."""
-        return Series(self.symbol, self.timeframe) if self.symbol and self.timeframe else None
+        if self.only_status or not (self.symbol and self.timeframe):
+            return None
+        return Series(self.symbol, self.timeframe)
 
 
 @attrs.define(eq=False)
@@ -87,6 +90,8 @@ class EventStream:
             await trio.sleep(_LOOK_S)
 
     async def _known(self) -> list[tuple[Series, Known]]:
+        if self._selection.only_status:
+            return []
         return await self._source.known(self._selection.symbol, self._selection.timeframe)
 
     async def _begin(self) -> None:

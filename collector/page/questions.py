@@ -132,6 +132,13 @@ class Question:
         except ValueError:
             raise BadRequest(f"state is one of {', '.join(State)}") from None
 
+    @property
+    def only_status(self) -> bool:
+        """Whether the status alone is to be told."""
+        if (text := self._given.get("only")) not in (None, "status"):
+            raise BadRequest("only is status")
+        return text is not None
+
     def wants_arrow(self, accept: str) -> bool:
         """Whether the answer is to be an Arrow stream: by `format`, or else by the header `Accept`."""
         if "format" not in self._given:

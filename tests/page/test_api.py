@@ -175,6 +175,7 @@ async def test_a_long_span_comes_whole_in_fewer_candles(stored: Settings, limit:
         ("/api/gaps?stat=absent", 400),
         ("/api/gaps?state=lost", 400),
         ("/api/events?symbol=XRPUSDT", 404),
+        ("/api/events?only=candles", 400),
         ("/api/nothing", 404),
         ("/status", 404),
         ("/healthz", 200),
@@ -231,6 +232,20 @@ async def test_events_tell_of_candles_that_are_new_in_a_file(
         path.write_bytes(b"".join(lines))
         told = (await said(b"event: candle", b"event: candle")).partition(b"event: candle")[2]
     assert [b"[%b," % line.partition(b",")[0] in told for line in lines[-3:]] == [False, True, True]
+
+
+async def test_a_reader_of_the_status_alone_is_told_no_candles(
+    stored: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_FRESH_S", 0.0)
+    monkeypatch.setattr("collector.page.events._STATUS_S", 0.0)
+    lines = (stored.data_dir / "ETHUSDT_60.csv").read_bytes().splitlines(keepends=True)
+    path = tmp_path / "ETHUSDT_60.csv"
+    path.write_bytes(b"".join(lines[:-2]))
+    async with viewed(Settings(data_dir=tmp_path)) as client, reading(client, "/api/events?only=status") as said:
+        await said(b"event: status")
+        path.write_bytes(b"".join(lines))
+        assert b"event: candle" not in await said(*[b"event: status"] * 3)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from collector.page.report_data import gather
 from collector.page.report_file import report_file
 from collector.settings.settings import Settings
 from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, stored
-from tests.support.browser import Browser, Page, launched, opened, viewed
+from tests.support.browser import Browser, Page, Response, launched, opened, viewed
 
 __all__ = ["stored"]
 
@@ -293,3 +293,39 @@ def test_a_report_opens_from_the_disk(browser: Browser, stored: Settings, tmp_pa
         assert page.locator("#series tbody tr").count() == 6
         assert bad in page.locator("#check").inner_text()
         assert page.evaluate("[window.hit, document.images.length]") == [None, 0]
+
+
+@pytest.mark.slow
+def test_years_are_panned_through_without_loading_them_all(browser: Browser, tmp_path: Path) -> None:
+    rows, first = 2 * 365 * 1440, OPENED_MS - 2 * 365 * DAY
+    with (tmp_path / "BTCUSDT_1.csv").open("w") as file:
+        file.write("timestamp,datetime,open,high,low,close,volume,turnover\n")
+        for ms in range(first, first + rows * 60_000, 60_000):
+            file.write(f"{ms},{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S},5,9,1,{ms % 7 + 2},1,5\n")
+    loaded: list[int] = []
+    with viewed(Settings(data_dir=tmp_path)) as url, opened(browser) as page:
+        page.on("response", lambda answer: _count(answer, loaded))
+        page.goto(f"{url}/#chart?symbol=BTCUSDT&timeframe=1")
+        page.locator("#chart-area canvas").first.wait_for()
+        page.locator("#chart-area").focus()
+        for _ in range(9):
+            page.keyboard.press("-")
+            page.wait_for_timeout(400)  # a person's pace: what is shown is loaded when the keys rest
+        page.locator("#chart-note", has_text="Each bar is").wait_for()
+        page.keyboard.press("Home")
+        page.locator("#chart-note", has_text="Each bar").wait_for(state="hidden")
+        for _ in range(12):
+            page.keyboard.press("Shift+ArrowRight")
+            page.wait_for_timeout(100)
+        page.keyboard.press("ArrowLeft")
+        shown = page.locator("#chart .said").inner_text()
+        at = datetime.strptime(shown.partition(" · ")[0], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+        assert first < at.timestamp() * 1000 < first + DAY
+        assert f"close {int(at.timestamp() * 1000) % 7 + 2}" in shown
+    assert max(loaded) < 400_000
+    assert len(loaded) < 20
+
+
+def _count(answer: Response, loaded: list[int]) -> None:
+    if "/api/candles" in answer.url:
+        loaded.append(int(answer.headers["content-length"]))

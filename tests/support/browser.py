@@ -20,11 +20,11 @@ from tests.support.market import until
 T = TypeVar("T")
 
 try:
-    from playwright.sync_api import Browser, Page, Route, sync_playwright
+    from playwright.sync_api import Browser, Page, Response, Route, sync_playwright
 except ImportError:  # a script of the tests may run without
     pytest.skip("playwright is not installed", allow_module_level=True)
 
-__all__ = ["Browser", "Page", "in_thread", "launched", "opened", "viewed"]
+__all__ = ["Browser", "Page", "Response", "in_thread", "launched", "opened", "viewed"]
 
 CHROMIUM = shutil.which("chromium")
 _ARGUMENTS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

@@ -8,7 +8,8 @@ import { NowView } from "./now.js";
 import { gapsTable, link, seriesTable } from "./tables.js";
 import { counted } from "./words.js";
 
-const REFRESH_MS = 20_000;
+const REFRESH_MS = 30_000;
+const STATUS = { only: "status" };
 const THEMES = { "": "as the system", light: "light", dark: "dark" };
 const linked = ({ symbol, timeframe, start_ms }) => link(symbol, timeframe, start_ms);
 
@@ -51,8 +52,10 @@ function showStatus(status) {
 // Loads anew what the shown view is made of.
 async function refresh() {
   try {
-    series = (await ask("series")).series;
-    chart.setSeries(series);
+    if (!series.length || view !== "map" || find("series-details").open) {
+      series = (await ask("series")).series;
+      chart.setSeries(series);
+    }
     if (view === "map") await refreshMap();
     if (view === "now") await now.load(series);
     if (view === "chart") chart.reload();
@@ -63,6 +66,7 @@ async function refresh() {
 
 async function refreshMap() {
   const frames = [...new Set(series.map((each) => each.timeframe))];
+  find("nothing").hidden = frames.length > 0;
   map.setData(await Promise.all(frames.map((timeframe) => ask("coverage", { timeframe }))));
   if (find("series-details").open) find("series").replaceChildren(seriesTable(series, linked));
   if (find("gaps-details").open) await showGaps();
@@ -94,7 +98,7 @@ async function route() {
   if (!series.length) await refresh();
   const asked = new URLSearchParams(query ?? "");
   if (view === "map") {
-    follow({});
+    follow(STATUS);
     await refreshMap().catch(() => {});
   } else if (view === "chart") {
     const first = series[0];
@@ -102,7 +106,7 @@ async function route() {
     const timeframe = asked.get("timeframe") ?? chart.timeframe ?? first?.timeframe;
     if (symbol && timeframe) await chart.show(symbol, timeframe, Number(asked.get("at")) || null);
   } else {
-    follow({});
+    follow(STATUS);
     await now.load(series).catch(() => {});
   }
 }
@@ -145,5 +149,5 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => char
 setInterval(() => document.visibilityState === "visible" && view !== "chart" && !events.isLost && refresh(), REFRESH_MS);
 
 setTheme(keptTheme());
-follow({});
+follow(STATUS);
 route();
