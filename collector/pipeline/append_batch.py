@@ -5,15 +5,18 @@ writing does.
 """
 
 from collections.abc import Container, Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path
 
 import attrs
 
 from collector.core.candle import Series
 from collector.core.events import Confirmed
 from collector.pipeline.open_files import OpenFiles
-from collector.storage.series_file import FileChangedError
+from collector.storage.files import map_os_errors
+from collector.storage.series_file import FileChangedError, Roll
 
-_FULL_FILES_AT_ONCE = 8  # each is synced, and a disk makes what comes together durable together
+_AT_ONCE = 8  # renames and syncs: a disk makes what comes together durable together
 
 
 @attrs.define(eq=False)
@@ -31,30 +34,30 @@ class AppendBatch:
     def run(self, candles: Sequence[Confirmed]) -> None:
         """Appends what it can, within the disk thread.
 
-        Full files, under the limit, are replaced, several at once.
+        Full files, under the limit, are replaced together.
         """
         full: dict[Series, list[Confirmed]] = {}
         for candle in candles:
             if self._files[candle.series].is_full:
                 full.setdefault(candle.series, []).append(candle)
-            else:
-                self._try_append(candle)
-        self._files.thread.threads.run_on_each(self._append_each, [*full.values()], _FULL_FILES_AT_ONCE)
+            elif self._follows(candle):
+                self._append(candle)
+        for round_of in zip_longest(*full.values()):  # a file's candles one after another
+            self._roll([candle for candle in round_of if candle and self._follows(candle)])
 
-    def _append_each(self, of_one_file: Iterable[Confirmed]) -> None:
-        for candle in of_one_file:
-            self._try_append(candle)
-
-    def _try_append(self, candle: Confirmed) -> None:
-        """Appends a candle if it directly follows its file.
+    def _follows(self, candle: Confirmed) -> bool:
+        """Whether a candle directly follows its file; another is put aside.
 
         The file's last row, confirmed again, is dropped.
         """
         file = self._files[candle.series]
-        if candle.asked.start_ms != file.end_ms or candle.series in self._waiting:
-            if candle.rows.text != file.last:
-                self.others.append(candle)
-            return
+        follows = candle.asked.start_ms == file.end_ms and candle.series not in self._waiting
+        if not follows and candle.rows.text != file.last:
+            self.others.append(candle)
+        return follows
+
+    def _append(self, candle: Confirmed) -> None:
+        file = self._files[candle.series]
         self._files.thread.step("appending to", file.path)
         try:
             file.append(candle.rows)
@@ -62,3 +65,34 @@ class AppendBatch:
             self.others.append(candle)
         else:
             self.appended.append(candle)
+
+    def _roll(self, candles: Iterable[Confirmed]) -> None:
+        """Replaces full files: all new ones are written, then made durable, then put in their places."""
+        rolls: list[tuple[Confirmed, Roll]] = []
+        try:
+            for candle in candles:
+                file = self._files[candle.series]
+                self._files.thread.step("replacing", file.path)
+                try:
+                    rolls.append((candle, file.prepare_roll(candle.rows)))
+                except FileChangedError:
+                    self.others.append(candle)
+            self._sync([roll.new.path for _, roll in rolls])
+            self._files.thread.threads.run_on_each(self._finish, rolls, _AT_ONCE)
+        finally:
+            finished = set(map(id, self.appended))
+            for candle, roll in rolls:
+                if id(candle) not in finished:
+                    self._files.store.files.discard(roll.new)
+
+    def _finish(self, rolled: tuple[Confirmed, Roll]) -> None:
+        candle, roll = rolled
+        self._files[candle.series].finish_roll(roll)
+        self.appended.append(candle)
+
+    def _sync(self, paths: Sequence[Path]) -> None:
+        store, thread = self._files.store, self._files.thread
+        thread.step("syncing", store.directory)
+        with map_os_errors(store.directory):
+            left = self._files.systems.sync_whole(store.disk, paths)
+            thread.threads.run_on_each(store.files.sync, left, _AT_ONCE)

@@ -100,7 +100,7 @@ class Flusher:
     async def _sync(self, every_series: Sequence[Series]) -> None:
         """Makes the first of these durable, and with them all that a block of the journal takes."""
         since_s, began_s = self._queue.unsynced_since_s(every_series[0]), trio.current_time()
-        done = await self._journal(every_series) or await self._sync_files(every_series)
+        done = await self._journal(every_series) or await self._name_all() or await self._sync_files(every_series)
         self._counters.flushed(trio.current_time() - began_s, trio.current_time() - since_s)
         self._queue.mark_synced(done)
         self._files.changes.flushed(done, trio.current_time())
@@ -143,13 +143,28 @@ class Flusher:
             file.unsynced.clear()
         self._sync_names(files)
 
+    async def _name_all(self) -> Sequence[Series]:
+        """Makes the names of all files durable that wait for nothing else, if there are several."""
+        chosen = [series for series in self._queue.unsynced if self._files[series].is_synced]
+        if len(chosen) < 2:
+            return ()
+        files = [self._files[series] for series in chosen]
+        await self._files.thread.run("syncing", self._files.store.directory, partial(self._sync_names, files))
+        for series in chosen:
+            self._note_synced(series)
+        return chosen
+
+    def _note_synced(self, series: Series) -> None:
+        """The ledger may say what the file holds."""
+        self._journaled.pop(series, None)
+        self._queue.mark_unsaved(series, self._queue.unsynced_since_s(series))
+
     async def _sync_files(self, every_series: Sequence[Series]) -> Sequence[Series]:
         """Syncs the files of the first of these: a slice of time, at least one."""
         files = [self._files[series] for series in every_series]
         count = await self._files.thread.run("syncing", files[0].path, partial(self._sync_some, files))
         for series in every_series[:count]:
-            self._journaled.pop(series, None)
-            self._queue.mark_unsaved(series, self._queue.unsynced_since_s(series))
+            self._note_synced(series)
         return every_series[:count]
 
     def _sync_some(self, files: Sequence[SeriesFile]) -> int:

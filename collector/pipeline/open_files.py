@@ -32,6 +32,7 @@ from collector.storage.csv_store import Store
 from collector.storage.inspection import Checkpoint
 from collector.storage.quarantine import Piece
 from collector.storage.series_file import FileChangedError, SeriesFile
+from collector.storage.sync_many import FileSystems
 
 log = get_logger(__name__)
 
@@ -41,6 +42,7 @@ class OpenFiles:
     """The files of the collected series."""
 
     store: Store
+    systems: FileSystems
     thread: DiskThread
     _coverage: CoverageIndex
     _queue: FlushQueue

@@ -68,6 +68,7 @@ def build_writer(
     thread, queue = DiskThread(machine.threads), FlushQueue()
     files = OpenFiles(
         owned.store,
+        owned.ledger.file_systems,
         thread,
         owned.coverage,
         queue,

@@ -20,6 +20,15 @@ from collector.machine.own_files import give_to_owner_of, reason, remove_if_ther
 _MODE = 0o644  # of a new file; the umask applies
 
 
+@attrs.frozen
+class Replacement:
+    """A new file beside the one that it is to replace."""
+
+    path: Path
+    target: Path
+    size: int = 0
+
+
 @attrs.define
 class Files:
     """Replaces files, cuts them, and makes them durable.
@@ -42,26 +51,46 @@ class Files:
         The new file has the old one's mode, and its owner where that is allowed. The renaming itself outlives a power
         loss only once the directory is synced.
         """
-        target, new = target_of(path), temp_path(path)
-        try:
-            remove_if_there(self.disk, new)
-            size = self._write_new(new, target, parts)
-            self.disk.rename(new, target)
-        except OSError:
-            with suppress(OSError):  # the first error is the one to report
-                remove_if_there(self.disk, new)
-            raise
-        return size
+        new = self._prepare(path, parts, sync=True)
+        self.commit(new)
+        return new.size
 
-    def _write_new(self, new: Path, target: Path, parts: Iterable[bytes]) -> int:
-        file = self.disk.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+    def prepare(self, path: Path, parts: Iterable[bytes]) -> "Replacement":
+        """Writes a file's replacement beside it, which is to be synced before `commit`."""
+        return self._prepare(path, parts, sync=False)
+
+    def commit(self, new: "Replacement") -> None:
+        """Puts a synced replacement in its place."""
         try:
-            _take_after(file, target)
+            self.disk.rename(new.path, new.target)
+        except OSError:
+            self.discard(new)
+            raise
+
+    def discard(self, new: "Replacement") -> None:
+        """Removes a replacement that failed; the error that made it fail is the one to report."""
+        with suppress(OSError):
+            remove_if_there(self.disk, new.path)
+
+    def _prepare(self, path: Path, parts: Iterable[bytes], *, sync: bool) -> "Replacement":
+        new = Replacement(temp_path(path), target_of(path))
+        try:
+            remove_if_there(self.disk, new.path)
+            return attrs.evolve(new, size=self._write_new(new, parts, sync=sync))
+        except OSError:
+            self.discard(new)
+            raise
+
+    def _write_new(self, new: "Replacement", parts: Iterable[bytes], *, sync: bool) -> int:
+        file = self.disk.open(new.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+        try:
+            _take_after(file, new.target)
             for part in parts:
                 self.disk.write(file, part)
                 self.parts += 1
             size = os.fstat(file).st_size
-            self.disk.sync(file)
+            if sync:
+                self.disk.sync(file)
         finally:
             self.disk.close(file)
         return size

@@ -22,7 +22,7 @@ from collector.core.rows import HEADER, Rows, candles_in, open_of_line
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted
 from collector.machine.own_files import give_to_owner_of
-from collector.storage.files import Files, map_os_errors, storage_error
+from collector.storage.files import Files, Replacement, map_os_errors, storage_error
 from collector.storage.inspection import Checkpoint, changed_ns, mmap_file
 from collector.storage.quarantine import Piece, Quarantine, rows_in
 from collector.storage.row_edits import edited, edits_for, offset_of
@@ -31,6 +31,15 @@ from collector.storage.unsynced import NOBODY, Unsynced, Vouched
 
 class FileChangedError(Exception):
     """Somebody else changed the file since it was read: read it again."""
+
+
+@attrs.frozen
+class Roll:
+    """A full file's replacement, with the rows that it has more."""
+
+    new: Replacement
+    rows: Rows
+    held: Spans
 
 
 @attrs.define
@@ -80,7 +89,7 @@ class SeriesFile:
         if rows.covered[0].start_ms < self.end_ms:
             raise ValueError("rows that do not continue a file cannot be appended")
         if self.keep is not None and self.rows + len(rows) > self.keep:
-            self._roll(rows, self.keep)
+            self._roll(rows)
             return
         text, disk = rows.text if self.size else HEADER + rows.text, self.files.disk
         try:  # not `with storage`: at a minute's end this runs by the thousand
@@ -201,20 +210,52 @@ class SeriesFile:
         self.size = self.synced = size
         self.unsynced = Unsynced()
 
-    def _roll(self, rows: Rows, keep: int) -> None:
-        """Appends rows for which there is no room. The file is never longer than it may be, not even for a moment: a
-        file that is too long is somebody else's, and that has to be sure also after a crash."""
+    def prepare_roll(self, rows: Rows) -> "Roll":
+        """Writes the replacement of a full file, with rows appended; it is to be synced before `finish_roll`.
+
+        The file is never longer than it may be, not even for a moment: a file that is too long is somebody else's, and
+        that has to be sure also after a crash.
+
+        Raises:
+            FileChangedError: somebody else changed the file.
+        """
+        assert self.keep is not None
         with map_os_errors(self.path):
             data = self.files.disk.read_all(self.path) if self.path.exists() else b""
             self._expect_size(len(data))
-            self._replace_with_newest((data or HEADER) + rows.text, self.held | rows.covered, keep)
-        self.last = rows.text
+            text, held = self._newest((data or HEADER) + rows.text, self.held | rows.covered, self.keep)
+            return Roll(self.files.prepare(self.path, [text]), rows, held)
+
+    def finish_roll(self, roll: "Roll") -> None:
+        """Puts a synced replacement in the place of the file."""
+        with map_os_errors(self.path):
+            self.files.commit(roll.new)
+        self._take_replacement(roll.new.size, roll.held)
+        self.last = roll.rows.text
+
+    def _roll(self, rows: Rows) -> None:
+        roll = self.prepare_roll(rows)
+        with map_os_errors(self.path):
+            try:
+                self.files.sync(roll.new.path)
+            except OSError:
+                self.files.discard(roll.new)
+                raise
+        self.finish_roll(roll)
 
     def _replace_with_newest(self, text: bytes, held: Spans, keep: int) -> None:
+        text, held = self._newest(text, held, keep)
+        self._take_replacement(self.files.atomic_replace(self.path, [text]), held)
+
+    def _newest(self, text: bytes, held: Spans, keep: int) -> tuple[bytes, Spans]:
+        """The text with so many of its newest rows, and what they cover."""
         lines = text[len(HEADER) :].splitlines(keepends=True)[-keep:]
         with _expecting_rows(self.path):
             held = held.within(open_of_line(lines[0]), held[-1].end_ms)
-        self.mark_synced(self.files.atomic_replace(self.path, [b"".join((HEADER, *lines))]))
+        return b"".join((HEADER, *lines)), held
+
+    def _take_replacement(self, size: int, held: Spans) -> None:
+        self.mark_synced(size)
         self.held = held
         self.name_unsynced = True
 

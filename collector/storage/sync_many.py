@@ -53,6 +53,18 @@ class FileSystems:
                 done.append(path)
         return done
 
+    def sync_whole(self, disk: Disk, paths: Iterable[Path]) -> list[Path]:
+        """Makes new files durable, by one call where there are many; gives those that are to be synced one by one.
+
+        Raises:
+            OSError: something could not be written, or a file is gone.
+        """
+        left: list[Path] = []
+        for device, some in _by_device(paths).items():
+            if device is None or len(some) <= _FEW or not self._sync_whole(disk, device, some[0].parent):
+                left += some
+        return left
+
     def close(self) -> None:
         """Lets go of the file systems."""
         while self._open:

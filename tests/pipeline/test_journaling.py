@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Confirmed
+from collector.core.events import Answered, Confirmed
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
 from collector.integrity.repair import OwnedDirectory
@@ -53,6 +53,8 @@ class CountingDisk(Disk):
     def sync_whole(self, file: int) -> bool:
         if self.whole:
             self.counts["whole"] += 1
+            if self.fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
         return self.whole
 
     def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
@@ -119,6 +121,48 @@ async def test_the_end_of_a_minute_takes_one_sync(tmp_path: Path, mock_clock: Mo
         assert run.disk.counts == {"sync": 1}
         assert run.disk.written - before < 3 * len(MANY) * len(row(1).text)
         assert (tmp_path / MANY[0].file_name).read_bytes() == content(rows(0, 2))
+
+
+async def test_the_end_of_a_minute_takes_two_syncs_under_the_limit(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY, limit_to_50_entries=True) as run:
+        await full_of_rows(run, mock_clock)
+        run.disk.counts.clear()
+        await run.confirm(50, MANY)
+        assert {(tmp_path / each.file_name).read_bytes() for each in MANY} == {content(rows(1, 51))}
+        await run.pass_s(mock_clock, 10)
+        assert run.disk.counts == {"whole": 1, "sync": 1}  # the new files, and the directory with their names
+
+
+async def test_several_candles_of_a_full_file_come_one_after_another(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY, limit_to_50_entries=True) as run:
+        await full_of_rows(run, mock_clock)
+        await run.writer.handle(
+            tuple(Confirmed(each, span(at, at + 1), row(at), T0) for at in (50, 51, 52) for each in TWO)
+        )
+        assert {(tmp_path / each.file_name).read_bytes() for each in TWO} == {content(rows(3, 53))}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_full_files_stay_as_they_were_where_new_ones_cannot_be_synced(
+    tmp_path: Path, mock_clock: MockClock, whole: bool
+) -> None:
+    async with running(tmp_path, MANY, limit_to_50_entries=True) as run:
+        await full_of_rows(run, mock_clock)
+        run.disk.whole, run.disk.fails = whole, True
+        with pytest.raises(StorageError):
+            await run.confirm(50, MANY)
+        assert {(tmp_path / each.file_name).read_bytes() for each in MANY} == {content(rows(0, 50))}
+        assert set(Disk().names(tmp_path)) == {OWN, *(each.file_name for each in MANY)}
+        run.disk.fails = False
+        await run.confirm(50, MANY)
+        assert {(tmp_path / each.file_name).read_bytes() for each in MANY} == {content(rows(1, 51))}
+
+
+async def full_of_rows(run: Running, clock: MockClock) -> None:
+    """Fills every file up to the limit."""
+    for series in MANY:
+        await run.writer.handle(Answered(series, span(0, 50), rows(0, 50), T0 + 10**9))
+    await run.pass_s(clock, 10)
 
 
 @pytest.mark.parametrize("deleted", [False, True])
