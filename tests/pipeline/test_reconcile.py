@@ -1,6 +1,8 @@
 """The reconciler asks for the time when it has a reason to, however the clock that it waits by came to run."""
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import attrs
 import pytest
@@ -10,11 +12,12 @@ from trio.testing import MockClock
 from collector.bybit.clock import Clock
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
+from collector.core.date_range import DateRange
 from collector.core.missing import State
 from collector.core.spans import NOTHING, Spans
 from collector.core.tracked_series import TrackedSeries
 from collector.errors import RequestError, Unreachable
-from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
+from collector.pipeline.reconcile import OVERDUE_MS, Announce, Reconciler, wanted_history
 from collector.settings.settings import Settings
 from tests.support.candles import BTC, T0, span, spans
 
@@ -108,22 +111,23 @@ class Exchange:
         self.pauses.append(times)
         await trio.sleep(7)
 
-    def reconciler(self, settings: Settings, *every_series: Series) -> Reconciler:
+    def reconciler(self, settings: Settings, *every_series: Series, **others: Any) -> Reconciler:
         every = every_series or (BTC,)
-        return Reconciler(settings, every, self.coverage, self.clock, self.server_time, self.fetch, pause=self.pause)
+        others = {"pause": self.pause, **others}
+        return Reconciler(settings, every, self.coverage, self.clock, self.server_time, self.fetch, **others)
 
-    async def once(self, reconciler: Reconciler) -> float:
+    async def once(self, reconciler: Reconciler, announce: Announce | None = None) -> float:
         """Reconciles once; how long that took."""
         began_s = self.elapsed_s
         async with trio.open_nursery() as self._nursery:
-            await reconciler.reconcile_once()
+            await reconciler.reconcile_once(announce)
             ended_s = self.elapsed_s
         return ended_s - began_s
 
-    async def go_on(self, reconciler: Reconciler, seconds: float) -> None:
+    async def go_on(self, reconciler: Reconciler, seconds: float, announce: Announce | None = None) -> None:
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as self._nursery:
-                await reconciler.reconcile()
+                await reconciler.reconcile(announce)
 
 
 DAY = Settings(limit_to_50_entries=False, days_to_fetch=1)
@@ -204,7 +208,7 @@ async def test_a_clock_that_was_wrong_has_everything_counted_anew(autojump_clock
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ten_say_otherwise)
         await exchange.once(exchange.reconciler(DAY))
-    assert exchange.coverage[BTC].wanted.bounds.end_ms == T0 + 30 * MINUTE_MS
+    assert exchange.coverage[BTC].wanted == spans(30 - 1440, 30)
 
 
 async def test_each_minute_is_fetched_when_it_has_closed_and_settled(autojump_clock: MockClock) -> None:
@@ -350,3 +354,126 @@ async def test_an_outage_is_told_once(autojump_clock: MockClock, caplog: pytest.
     await exchange.go_on(exchange.reconciler(DAY), 120)
     told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert told == ["the exchange does not answer, trying on why=refused"]
+
+
+RECENT = Settings(mode="recent")
+
+
+def dates(first: int, behind: int | None = None) -> DateRange:
+    return DateRange(T0 + first * MINUTE_MS, None if behind is None else T0 + behind * MINUTE_MS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "range_", "history"),
+    [
+        (DAY, None, spans(30 - 1440, 30)),
+        (DAY, dates(-5000, -4000), spans(-5000, -4000)),
+        (DAY, dates(10), spans(10, 30)),
+        (RECENT, None, spans(-20, 30)),
+        (RECENT, dates(-5000), spans(-20, 30)),
+        (RECENT, dates(-5000, 10), spans(-20, 10)),
+    ],
+)
+def test_dates_stand_for_the_days_of_the_settings_and_the_newest_are_the_newest(
+    settings: Settings, range_: DateRange | None, history: Spans
+) -> None:
+    assert wanted_history(settings, range_, BTC.timeframe, T0 + 30 * MINUTE_MS + 500) == history
+
+
+async def test_dates_are_fetched_alone_and_wanted_beside_the_rest(autojump_clock: MockClock) -> None:
+    exchange = Exchange(lacking=spans(27, 28))
+    exchange.coverage.want(BTC, spans(-100, -90) | spans(20, 30))
+    exchange.coverage.answer(BTC, span(20, 30), spans(20, 27) | spans(28, 30), exchange.start_ms)
+    assert await exchange.once(exchange.reconciler(DAY, dates=dates(0, 10))) == 2.5
+    assert exchange.asked == [(1.5, spans(0, 10))]
+    assert exchange.coverage[BTC].wanted == spans(-100, -90) | spans(0, 10) | spans(20, 30)
+
+
+async def test_a_repair_wants_what_is_on_record(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.coverage.want(BTC, spans(0, 10))
+    await exchange.once(exchange.reconciler(DAY, wants_by_settings=False))
+    assert exchange.asked == [(1.5, spans(0, 10))]
+    assert exchange.coverage[BTC].wanted == spans(0, 10)
+
+
+async def test_a_repair_is_about_all_of_it_whatever_the_dates(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.coverage.want(BTC, spans(0, 10))
+    await exchange.once(exchange.reconciler(DAY, wants_by_settings=False, dates=dates(0, 5)))
+    assert exchange.asked == [(1.5, spans(0, 10))]
+
+
+async def test_an_import_fetches_only_what_it_is_about(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    for series in (BTC, ETH):
+        exchange.coverage.want(series, spans(0, 10))
+    await exchange.once(exchange.reconciler(DAY, BTC, ETH, wants_by_settings=False, only={ETH: spans(2, 4)}))
+    assert exchange.asked == [(1.5, spans(2, 4))]
+    assert exchange.coverage[ETH].held == spans(2, 4)
+
+
+async def test_what_is_due_is_announced_before_it_is_fetched(autojump_clock: MockClock) -> None:
+    exchange, told = Exchange(), list[tuple[Mapping[Series, Spans], int, int]]()
+
+    async def announce(due: Mapping[Series, Spans], now_ms: int) -> None:
+        told.append((due, now_ms, len(exchange.asked)))
+
+    reconciler = exchange.reconciler(DAY, BTC, ETH, dates=dates(0, 10))
+    await exchange.once(reconciler, announce)
+    assert told == [({BTC: spans(0, 10), ETH: spans(0, 10)}, exchange.start_ms, 0)]
+
+
+async def test_a_collector_announces_its_first_look_alone(autojump_clock: MockClock) -> None:
+    exchange, told = Exchange(), list[tuple[Mapping[Series, Spans], int]]()
+
+    async def announce(due: Mapping[Series, Spans], _: int) -> None:
+        told.append((due, len(exchange.asked)))
+
+    await exchange.go_on(exchange.reconciler(DAY), 200, announce)
+    assert told == [({BTC: spans(30 - 1440, 30)}, 0)]
+    assert len(exchange.asked) > 1
+
+
+async def test_an_announcement_that_fails_ends_it_before_anything_is_fetched(autojump_clock: MockClock) -> None:
+    async def announce(*_: object) -> None:
+        raise LookupError("the disk is too small")
+
+    exchange = Exchange()
+    with pytest.RaisesGroup(pytest.RaisesExc(LookupError, match="the disk is too small")):
+        await exchange.once(exchange.reconciler(DAY), announce)
+    assert exchange.asked == []
+
+
+async def test_one_look_is_settled_at_its_end(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    await exchange.once(reconciler := exchange.reconciler(DAY))
+    assert reconciler.settled
+
+
+async def test_a_look_that_waits_for_the_time_is_not_settled(autojump_clock: MockClock) -> None:
+    exchange = Exchange(start_ms=T0 + 2500)
+
+    async def server_time() -> int:
+        await trio.sleep(2)
+        return await exchange.server_time()
+
+    reconciler = Reconciler(DAY, [BTC], exchange.coverage, exchange.clock, server_time, exchange.fetch)
+    settled = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(exchange.go_on, reconciler, 30)
+        await trio.sleep(10)
+        settled.append(reconciler.settled)
+        reconciler.wake()
+        await trio.sleep(1)
+        settled.append(reconciler.settled)
+        await trio.sleep(2)
+        settled.append(reconciler.settled)
+    assert settled == [True, False, True]
+
+
+async def test_the_future_is_dropped_of_series_that_are_tracked_no_more(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.coverage.want(ETH, spans(20, 40))
+    await exchange.once(exchange.reconciler(DAY, BTC))
+    assert exchange.coverage[ETH].wanted == spans(20, 30)
