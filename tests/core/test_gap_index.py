@@ -55,6 +55,7 @@ def gaps(draw: st.DrawFn) -> tuple[Gap, ...]:
 @given(gaps(), st.lists(LATER, min_size=1, max_size=8))
 def test_what_follows_from_gaps_is_the_same_at_any_time(every: tuple[Gap, ...], pauses: list[int]) -> None:
     index, now_ms = GapIndex(FRAME, every), NOW
+    assert index.before_listing == tuple(gap for gap in every if gap.state is State.BEFORE_LISTING)
     for pause in pauses:
         now_ms += pause
         coming = [gap.due_ms for gap in every if gap.due_ms is not None and gap.due_ms > now_ms]
