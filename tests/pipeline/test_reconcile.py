@@ -417,6 +417,7 @@ async def test_what_is_due_is_announced_before_it_is_fetched(autojump_clock: Moc
     exchange, told = Exchange(), list[tuple[Mapping[Series, Spans], int, int]]()
 
     async def announce(due: Mapping[Series, Spans], now_ms: int) -> None:
+        await trio.lowlevel.checkpoint()
         told.append((due, now_ms, len(exchange.asked)))
 
     reconciler = exchange.reconciler(DAY, BTC, ETH, dates=dates(0, 10))
@@ -428,6 +429,7 @@ async def test_a_collector_announces_its_first_look_alone(autojump_clock: MockCl
     exchange, told = Exchange(), list[tuple[Mapping[Series, Spans], int]]()
 
     async def announce(due: Mapping[Series, Spans], _: int) -> None:
+        await trio.lowlevel.checkpoint()
         told.append((due, len(exchange.asked)))
 
     await exchange.go_on(exchange.reconciler(DAY), 200, announce)
@@ -437,6 +439,7 @@ async def test_a_collector_announces_its_first_look_alone(autojump_clock: MockCl
 
 async def test_an_announcement_that_fails_ends_it_before_anything_is_fetched(autojump_clock: MockClock) -> None:
     async def announce(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
         raise LookupError("the disk is too small")
 
     exchange = Exchange()
