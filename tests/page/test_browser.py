@@ -326,6 +326,19 @@ def test_years_are_panned_through_without_loading_them_all(browser: Browser, tmp
     assert len(loaded) < 20
 
 
+@pytest.mark.slow
+def test_a_page_that_is_refused_says_so_and_asks_again(
+    browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(browser, errors=False) as page:
+        monkeypatch.setattr("collector.page.api._MAX_WAITING", 0)
+        page.goto(url)
+        page.locator("#state.lost", has_text="too many pages").wait_for()
+        drawn(page)
+        monkeypatch.setattr("collector.page.api._MAX_WAITING", 24)
+        page.locator("#state.stored").wait_for()
+
+
 def _count(answer: Response, loaded: list[int]) -> None:
     if "/api/candles" in answer.url:
         loaded.append(int(answer.headers["content-length"]))

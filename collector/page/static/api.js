@@ -34,9 +34,10 @@ export class Events {
       this.isLost = false;
     };
     source.onerror = () => {
+      const isRefused = source.readyState === EventSource.CLOSED;
       this.isLost = true;
-      this.lost();
-      if (source.readyState === EventSource.CLOSED) this.timer = setTimeout(() => this.follow(this.selection), AGAIN_MS);
+      this.lost(isRefused);
+      if (isRefused) this.timer = setTimeout(() => this.follow(this.selection), AGAIN_MS);
     };
   }
 }

@@ -10,6 +10,8 @@ import { counted } from "./words.js";
 
 const REFRESH_MS = 30_000;
 const STATUS = { only: "status" };
+const UNREACHED = "The collector does not answer. This page asks again by itself.";
+const REFUSED = "No updates: too many pages are open, or the token has changed. This page asks again by itself.";
 const THEMES = { "": "as the system", light: "light", dark: "dark" };
 const linked = ({ symbol, timeframe, start_ms }) => link(symbol, timeframe, start_ms);
 
@@ -23,7 +25,7 @@ const events = new Events({
   status: showStatus,
   candle: (told) => chart.closed(told),
   forming: (told) => chart.forming(told),
-  lost: () => showState("lost", "The collector does not answer. This page asks again by itself."),
+  lost: (isRefused) => showState("lost", isRefused ? REFUSED : UNREACHED),
   found: () => refresh(),
 });
 
