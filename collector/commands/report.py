@@ -35,8 +35,8 @@ def report(options: Options, *, out: Out = Path("report.html")) -> None:
     Examples:
       # everything, into report.html
       collector report
-      # the last year of two symbols
-      collector report --symbols BTCUSDT,ETHUSDT --days 365 --no-limit --out /tmp/btc-eth.html
+      # the last year of a symbol
+      collector report --symbols BTCUSDT --days 365 --no-limit --out btc.html
     """
     settings, disk = options.settings, THIS_MACHINE.disk
     refuse_future(options.dates, settings)
