@@ -201,7 +201,8 @@ class _Work:
                 records[series] = owned.store.keep_imported(series, text)
 
         wanted = {series: self.spans[series] for series in lines}
-        self._serve(Import(wanted, asks_unlisted=True, prepare=prepare))
+        if self._serve(Import(wanted, asks_unlisted=True, prepare=prepare)).stopped:
+            sys.exit(INTERRUPTED)  # the next start puts them in
         for series, record in records.items():
             rows = lines[series].count(b"\n") - 1
             print_line(f"{series}: {counted(rows, 'foreign row')} kept; {record.name} says which")

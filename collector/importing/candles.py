@@ -6,15 +6,14 @@ import polars as pl
 from collector.core.candle import DAY_MS, TIMEFRAMES, Timeframe
 from collector.core.text import counted, duration_text, moment_text
 from collector.importing.header import NUMBERS, PRICES
-from collector.importing.moments import TimeStyle
+from collector.importing.moments import MONTH_MS, TimeStyle, steps_of
 from collector.importing.refusal import Refusal, at
 from collector.importing.sniffing import Layout
 
-_MONTH_DAYS = (28, 31)
 _RUN, _SHORT_RUN = 6, 3  # so many equal steps of another timeframe are no holes
-_FAR = 5  # times the step: a run of such steps is told sooner
+_FAR = 15  # times the step: a run of such steps is told sooner
 _FIRST_MONDAY_MS = 4 * DAY_MS
-MONTH_MS = 30 * DAY_MS  # stands for the steps of months, which differ
+_RARE = 0.1  # of all distances
 _STEPS = {each.step_ms or MONTH_MS for each in TIMEFRAMES.values()}
 
 
@@ -96,21 +95,18 @@ def _defect(row: dict[str, float | None]) -> str:
     return "its volume or turnover is negative"
 
 
-def steps_of(times: pl.Series) -> pl.Series:
-    """The distances between rows that follow one another, whatever their order; those of months as one."""
-    steps = times.diff().drop_nulls().abs()
-    is_month = steps.is_between(_MONTH_DAYS[0] * DAY_MS, _MONTH_DAYS[1] * DAY_MS) & (steps % DAY_MS == 0)
-    return steps.zip_with(~is_month, pl.Series([MONTH_MS], dtype=pl.Int64).new_from_index(0, len(steps)))
-
-
 def likely_step(times: pl.Series) -> int | None:
-    """The most frequent distance between rows; None of fewer than two times."""
+    """The distance of rows: the smallest of a timeframe that is not rare, or else the most frequent.
+
+    Where nothing is traded many candles may be missing. None of fewer than two times.
+    """
     steps = steps_of(times)
     steps = steps.filter(steps > 0)
     if steps.is_empty():
         return None
     counts = steps.value_counts().sort("count", steps.name or "", descending=[True, False])
-    return int(counts.row(0)[0])
+    usual = counts.filter((pl.col("count") >= len(steps) * _RARE) & pl.col(counts.columns[0]).is_in([*_STEPS]))
+    return int(counts.row(0)[0] if usual.is_empty() else usual.to_series(0).min())  # type: ignore[arg-type]
 
 
 def step_text(step_ms: int) -> str:

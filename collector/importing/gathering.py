@@ -49,7 +49,9 @@ def gather(disk: Disk, arguments: Sequence[str], given: Given, data_dir: Path, o
         if isinstance(place, Unusable):
             found.refused.append(f"{place.place} is left out: {place.why}")
         elif _is_ours(place, data_dir):
-            found.refused.append(f"{place} is left out: it lies in the data directory itself")
+            (found.refused if place.named else found.others).append(
+                f"{place} is left out: it lies in the data directory itself"
+            )
         else:
             _take(disk, place, given, found, on_rows)
     return found

@@ -73,8 +73,6 @@ def _volumes_of_currencies(names: Sequence[str], symbol: str | None) -> dict[str
     by_currency = {key: name for key, name in by_currency.items() if not key.startswith(("TAKER", "MAKER"))}
     roles: dict[str, str] = {}
     for currency, name in by_currency.items():
-        is_quote = currency == "CURRENCY" or (
-            symbol.endswith(currency) if symbol else currency in QUOTES[:7] and len(by_currency) > 1
-        )
+        is_quote = currency == "CURRENCY" or (symbol.endswith(currency) if symbol else currency in QUOTES[:7])
         roles.setdefault("turnover" if is_quote else "volume", name)
     return roles

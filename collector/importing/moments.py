@@ -10,6 +10,7 @@ import re
 import attrs
 import polars as pl
 
+from collector.core.candle import DAY_MS
 from collector.core.rows import LATEST_MS, OLDEST_MS
 from collector.importing.refusal import Refusal
 
@@ -24,10 +25,12 @@ _DATES = {
     "year first": r"^(?P<y>\d{4})[-/.]?(?P<m>\d{1,2})[-/.]?(?P<d>\d{1,2})",
     "packed": r"^(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?P<h>\d{2})(?P<mi>\d{2})(?P<s>\d{2})?(?P<half>x)?(?P<zone>x)?$",
     "day first": r"^(?P<d>\d{1,2})[-/.](?P<m>\d{1,2})[-/.](?P<y>\d{4})",
-    "month first": r"^(?P<m>\d{1,2})[-/.](?P<d>\d{1,2})[-/.](?P<y>\d{4})",
+    "month first": r"^(?P<m>\d{1,2})[-/](?P<d>\d{1,2})[-/](?P<y>\d{4})",  # with dots the day is first
     "day, name of month": r"^(?P<d>\d{1,2})[- ](?P<m>[A-Za-z]{3})[a-z]*[- ,]+(?P<y>\d{4})",
     "name of month": r"^(?P<m>[A-Za-z]{3})[a-z]*[- ](?P<d>\d{1,2}),?[- ](?P<y>\d{4})",
 }
+_MONTH_DAYS = (28, 31)
+MONTH_MS = 30 * DAY_MS  # stands for the steps of months, which differ
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
@@ -70,13 +73,20 @@ def style_of(frame: pl.DataFrame, column: str, clock: str = "") -> TimeStyle:
     if clock:
         text = text + " " + frame[clock].drop_nulls().cast(pl.String)
     steps = {kind: _from_text(text, kind) for kind in _DATES}
-    fitting = {kind: found.diff().drop_nulls().n_unique() for kind, found in steps.items() if not found.null_count()}
+    fitting = {kind: steps_of(found).n_unique() for kind, found in steps.items() if not found.null_count()}
     if not fitting:
         raise Refusal(f"its times cannot be read, such as {str(text[0])[:40]!r}")
     best = [kind for kind, count in fitting.items() if count == min(fitting.values())]
     if "day first" in best and "month first" in best and not steps["day first"].equals(steps["month first"]):
         raise Refusal(f"its dates can be read in two ways, such as {text[0]!r}: write them as 2024-05-31")
     return TimeStyle(best[0], _zone_sentence(text[0]))
+
+
+def steps_of(times: pl.Series) -> pl.Series:
+    """The distances between rows that follow one another, whatever their order; those of months as one."""
+    steps = times.diff().drop_nulls().abs()
+    is_month = steps.is_between(_MONTH_DAYS[0] * DAY_MS, _MONTH_DAYS[1] * DAY_MS) & (steps % DAY_MS == 0)
+    return steps.zip_with(~is_month, pl.Series([MONTH_MS], dtype=pl.Int64).new_from_index(0, len(steps)))
 
 
 def _zone_sentence(text: str) -> str:

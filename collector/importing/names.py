@@ -45,22 +45,28 @@ _OTHER_KINDS |= {"MARKPRICEKLINES", "INDEXPRICEKLINES", "PREMIUMINDEXKLINES"}
 
 @attrs.frozen
 class Named:
-    """What names tell; `kind` is that of prices which are no trades, such as `mark`."""
+    """What names tell.
+
+    `likely` is a timeframe that a word may mean by accident; `kind` is that of prices which are no trades, such as
+    `mark`.
+    """
 
     symbol: str | None = None
     timeframe: Timeframe | None = None
+    likely: Timeframe | None = None
     kind: str = ""
 
 
 def read_names(parts: Sequence[str]) -> Named:
     """What the names of a file and of its folders tell, the nearest first; the nearer wins."""
-    symbol, timeframe = None, None
+    found = Named()
     words = [word.upper() for word in _WORDS.findall(_stem(parts[0]))] if parts else []
     kind = next((word.lower() for word in words if word in _OTHER_KINDS), "")
-    for part in parts:
-        named = _read_name(_stem(part))
-        symbol, timeframe = symbol or named.symbol, timeframe or named.timeframe
-    return Named(symbol, timeframe, kind)
+    for place, part in enumerate(parts):
+        is_file = place == 0 or _EXTENSIONS.search(part)
+        named = _read_name(_stem(part)) if is_file else _read_folder(part)
+        found = Named(found.symbol or named.symbol, found.timeframe or named.timeframe, found.likely or named.likely)
+    return attrs.evolve(found, kind=kind)
 
 
 def symbol_of(text: str) -> str | None:
@@ -83,6 +89,16 @@ def _stem(name: str) -> str:
     return _EXTENSIONS.sub("", name)
 
 
+def _read_folder(name: str) -> Named:
+    """What the name of a folder tells as a whole: BTCUSDT, 1h; monthly says how long its files are."""
+    if _HIVE.fullmatch(name):
+        return _read_name(name)
+    words = _WORDS.findall(name)
+    symbol, behind = _symbol([word.upper() for word in words])
+    timeframe = timeframe_of(name) if name in TIMEFRAMES or any(map(str.isdigit, name)) else None
+    return Named(symbol if behind == len(words) else None, None, timeframe)
+
+
 def _read_name(stem: str) -> Named:
     if hive := _HIVE.fullmatch(stem):
         is_of_symbol = hive["key"].lower() == "symbol"
@@ -96,7 +112,7 @@ def _read_name(stem: str) -> Named:
             return Named(series.symbol, series.timeframe)
     words = _WORDS.findall(stem)
     symbol, behind = _symbol([word.upper() for word in words])
-    return Named(symbol, _timeframe(words, behind))
+    return Named(symbol, _timeframe(words, behind), _likely(words))
 
 
 def _symbol(words: Sequence[str]) -> tuple[str | None, int]:
@@ -115,18 +131,25 @@ def _symbol(words: Sequence[str]) -> tuple[str | None, int]:
 
 def _timeframe(words: Sequence[str], behind: int) -> Timeframe | None:
     """The timeframe among words; short ones, such as 60 or d, count directly behind the symbol alone."""
-    if behind and behind < len(words):
-        word = words[behind]
-        if found := timeframe_of(word) or (timeframe_of(word.upper()) if len(word) == 1 else None):
-            return found
     for word, unit in pairwise(words):  # 1-min
         if word.isdecimal() and unit.isalpha() and (found := _counted(word + unit)):
             return found
-    for word in words:
-        has_number = any(letter.isdigit() for letter in word)
-        if (has_number or len(word) >= _LONG_WORDS) and (found := _counted(word)):
+    if behind and behind < len(words):
+        word = words[behind] if not _is_month(words[behind:]) else ""
+        if found := timeframe_of(word) or (timeframe_of(word.upper()) if len(word) == 1 else None):
             return found
-    return None
+    numbered = (word for word in words if any(map(str.isdigit, word)))
+    return next(filter(None, map(_counted, numbered)), None)
+
+
+def _likely(words: Sequence[str]) -> Timeframe | None:
+    """The timeframe that a word without a number may mean: minute, daily."""
+    return next(filter(None, (_counted(word) for word in words if len(word) >= _LONG_WORDS)), None)
+
+
+def _is_month(words: Sequence[str]) -> bool:
+    """Whether a number is followed by a year: it may be a month, and the rows tell the timeframe."""
+    return len(words) > 1 and words[0].isdecimal() and bool(re.fullmatch(r"20\d\d", words[1]))
 
 
 def _counted(word: str) -> Timeframe | None:

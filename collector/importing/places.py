@@ -98,7 +98,8 @@ def find_places(disk: Disk, arguments: Sequence[str]) -> Iterator[Place | Unusab
     for argument in arguments:
         found = list(_expanded(disk, argument))
         if not found:
-            yield Unusable(Place(Path(argument)), "there is no such file")
+            is_folder = Path(argument).expanduser().is_dir()
+            yield Unusable(Place(Path(argument)), "the folder holds no file" if is_folder else "there is no such file")
         for place in found:
             if isinstance(place, Place):
                 if (real := place.path.resolve()) in seen:

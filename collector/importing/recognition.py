@@ -92,7 +92,8 @@ def recognise(disk: Disk, place: Place, given: Given) -> Recognised:
     rows = reading.candles(head.first, head.frame)
     reading, remarks = _checked_volume(reading, rows, given)
     by_name = _chosen(named.timeframe, given.timeframes, overrides=given.overrides)
-    timeframe = by_name if "timeframe" in layout.columns else _timeframe(rows, by_name)
+    by_rows = None if "timeframe" in layout.columns else _timeframe(rows, by_name)
+    timeframe = by_rows or by_name or named.likely
     is_single = head.frame[layout.columns["close"]].dtype == pl.Float32
     found = Recognised(place, _format(disk, place, table), reading, symbol, timeframe, remarks, is_single)
     found.series_of(*rows.select("symbol", "timeframe").row(0))

@@ -22,6 +22,8 @@ def report_lines(agreements: Sequence[Agreement], absent: Mapping[Series, Spans]
             yield f"  first:   {each.first}"
         if each.largest and each.largest != each.first:
             yield f"  largest: {each.largest}"
+        if each.compared and not each.is_of_the_exchange:
+            yield "  is it another market, or another category, or are its times not those at which candles open?"
         for span in each.dropped:
             yield f"  its last row, {moment_text(span.start_ms)}, may have been open when it was written: dropped"
         yield from _foreign_lines(each, absent.get(each.series, NOTHING), keeps=keeps)

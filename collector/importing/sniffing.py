@@ -16,6 +16,7 @@ _DELIMITERS = ("\t", "|", ";", ",")
 _FEWEST = 5  # a time and four prices
 _LEADING = 10  # lines before the table: titles, links, comments
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan|inf|null|none|", re.IGNORECASE)
+_DIGITS = re.compile(r"(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _TIME_LIKE = re.compile(
     r"\d{4}[-/.]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}:\d\d|\d{8}([ T]\d{4,6})?$|\d+[- ][A-Za-z]{3}"
 )
@@ -38,13 +39,14 @@ class Layout:
     title: str = ""  # of the time's column, which may come again among the rows
     decimal_comma: bool = False
     headless: bool = False
+    guessed: bool = False  # its header has other names than any known
 
     @property
     def sentence(self) -> str:
         """Delimiter and columns in words."""
         names = {"\t": "tabs", "|": "|", ";": ";", ",": "commas"}
         parts = [f"between {names[self.delimiter]}"] if self.delimiter else []
-        parts += ["no header"] if self.headless else []
+        parts += ["no header"] if self.headless else ["columns by what is in them"] if self.guessed else []
         parts += [f"no {role}" for role in ("volume", "turnover") if role not in self.columns]
         return ", ".join(parts)
 
@@ -63,17 +65,27 @@ def sniff(lines: Sequence[str], symbol: str | None) -> Layout:
     while first + 1 < len(rows) and first < _LEADING and _is_comment(lines[first]):
         first += 1
     cells = rows[first]
-    has_header = not any(_is_value(cell) for cell in cells)
+    has_header = not any(_is_time(cell) for cell in cells) and (
+        not any(_is_value(cell) for cell in cells) or _is_counted(cells)
+    )
     body = [row for row in rows[first + has_header :] if len(row) == width and any(row)]
     if not body:
         raise Refusal("it holds no row", is_of_candles=False)
-    if has_header:
-        columns, clock = _by_header(cells, body, symbol)
-    else:
-        columns, clock = _by_values(body)
+    guessed = not has_header
+    try:
+        columns, clock = _by_values(body) if guessed else _by_header(cells, body, symbol)
+    except Refusal as refusal:
+        if guessed:
+            raise
+        try:
+            columns, clock = _by_values(body)
+        except Refusal:
+            raise refusal from None
+        guessed = True
     title = cells[int(columns["time"][1:])] if has_header else ""
-    comma = delimiter != "," and any("," in row[int(columns["close"][1:])] for row in body)
-    return Layout(columns, clock, delimiter, first + has_header, width, title, comma, not has_header)
+    comma = delimiter != "," and any("," in row[int(columns[name][1:])] for row in body for name in PRICES)
+    skipped = first + has_header
+    return Layout(columns, clock, delimiter, skipped, width, title, comma, not has_header, guessed and has_header)
 
 
 def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
@@ -92,6 +104,12 @@ def _cells(line: str, delimiter: str) -> list[str]:
 
 def _is_comment(line: str) -> bool:
     return line.startswith("#") and bool(re.match(r"#\s*\d", line))
+
+
+def _is_counted(cells: Sequence[str]) -> bool:
+    """Whether a header counts its columns, as pandas writes one without names: 0, 1, 2."""
+    numbers = [cell for cell in cells if cell]
+    return numbers == [str(place) for place in range(len(numbers))]
 
 
 def _is_value(cell: str) -> bool:
@@ -161,12 +179,15 @@ _ORDERS = (PRICES, ("open", "close", "high", "low"), ("close", "open", "high", "
 
 def _fits(body: Sequence[Sequence[str]], start: int, order: Sequence[str]) -> bool:
     """Whether in every row the high is the highest and the low the lowest, and some rows tell."""
-    try:
-        rows = [[float(cell.replace(",", ".")) for cell in row[start : start + 4]] for row in body]
-    except ValueError:
-        return order is PRICES
-    if any(len(row) < 4 for row in rows):
+    rows = [[float(cell.replace(",", ".")) for cell in row] for row in _numbers(body, start)]
+    if not rows:
         return False
     high, low = order.index("high"), order.index("low")
     good = sum(row[high] == max(row) and row[low] == min(row) for row in rows)
     return good > len(rows) // 2 if order is PRICES else good == len(rows)
+
+
+def _numbers(body: Sequence[Sequence[str]], start: int) -> list[Sequence[str]]:
+    """The four cells from a place on, of rows that have numbers there."""
+    cells = [row[start : start + 4] for row in body]
+    return [row for row in cells if len(row) == 4 and all(_DIGITS.fullmatch(cell) for cell in row)]

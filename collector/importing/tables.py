@@ -23,6 +23,7 @@ _CHUNK = 4 << 20
 _SAMPLE = 64 << 10
 _SAMPLE_LINES = 200
 _ROWS = 100_000
+_LONGEST_LINE = 16 << 20
 _BOM = codecs.BOM_UTF8
 
 
@@ -189,6 +190,8 @@ def _decoded(stream: IO[bytes]) -> Iterator[bytes]:
         rest = text[cut:]
         if cut:
             yield text[:cut].replace(b"\r\n", b"\n")
+        elif len(rest) > _LONGEST_LINE:
+            raise Refusal("its format is not known: it has no lines", is_of_candles=False)
     if rest:
         yield rest.rstrip(b"\r")
 
@@ -200,6 +203,8 @@ def _text_pieces(first: bytes, others: Iterator[bytes], layout: Layout) -> Itera
     for _ in range(layout.skipped):
         text, line = text[text.find(b"\n") + 1 or len(text) :], line + 1
     while text:
+        if not text.endswith(b"\n"):
+            text = _whole(text, layout)
         frame = pl.read_csv(
             header + text,
             separator=layout.delimiter,
@@ -211,3 +216,9 @@ def _text_pieces(first: bytes, others: Iterator[bytes], layout: Layout) -> Itera
         yield Piece(line, frame)
         line += text.count(b"\n")
         text = next(others, b"")
+
+
+def _whole(text: bytes, layout: Layout) -> bytes:
+    """The end of a file without a torn last line: one that lacks columns."""
+    start = text.rfind(b"\n") + 1
+    return text if text.count(layout.delimiter.encode(), start) >= layout.width - 1 else text[:start]

@@ -17,7 +17,7 @@ from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
 from collector.core.pacing import retry_pause_s
 from collector.core.planning import NEWEST
-from collector.core.text import counted
+from collector.core.text import counted, did_you_mean_symbols
 from collector.errors import SettingsError, StorageError
 from collector.feeder.database import parse_database
 from collector.integrity.repair import OwnedDirectory, Repair, stored_series
@@ -241,7 +241,13 @@ async def want_imported(job: Job, shared: Shared, imports: Import) -> Symbols:
         owned.coverage.want(series, owned.coverage[series].wanted | closed)
     shared.tracked.add(tracked)
     shared.counters.files += len(tracked)
-    return Symbols(frozenset(symbols & listed), frozenset(delisted), tuple(sorted(symbols - listed - delisted)))
+    unknown = tuple(sorted(symbols - listed - delisted))
+    where = f"{job.settings.category} at {job.settings.rest_url}"
+    for name in unknown:
+        hint = did_you_mean_symbols([name], listed).removeprefix("; ")
+        told = {"hint": hint} if hint else {}
+        log.warning("symbol left out, it does not trade here", symbol=name, where=where, **told)
+    return Symbols(frozenset(symbols & listed), frozenset(delisted), unknown)
 
 
 def _refuse_to_trim(owned: OwnedDirectory, every_series: Collection[Series]) -> None:

@@ -1,13 +1,17 @@
 """The command `import`: files of other tools in, the exchange's candles out."""
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import trio
 
-from collector.sandbox import Faults, Hole, Sandbox
+from collector.sandbox import Faults, Hole, Sandbox, open_sandbox
 from collector.settings.settings import Settings
-from tests.commands.command_line import Command, complaints
+from tests.campaign.counting import hang_bell
+from tests.campaign.process import heard, open_collector
+from tests.commands.command_line import PATIENCE_S, Command, complaints
 from tests.support.market import market, served, settings_for
 
 Row = tuple[int, str, str, str, str, str, str]
@@ -210,3 +214,74 @@ def test_a_symbol_that_the_exchange_does_not_list_is_said(say: Command, settings
     assert status == 1
     assert "not listed by the exchange: BTCUSD" in err
     assert "BTCUSDT_60: 72 candles equal" in out
+
+
+def test_months_that_overlap_are_compared_once_and_open_last_rows_are_dropped(
+    say: Command, settings: Settings, tmp_path: Path
+) -> None:
+    rows = candles(say, settings, tmp_path)
+
+    def opened(at: int) -> Callable[[int, list[str]], None]:
+        def change(place: int, cells: list[str]) -> None:
+            if place == at:
+                cells[3] = str(float(cells[3]) * 2)
+
+        return change
+
+    for name, part, last in (("a", rows[:30], 29), ("b", rows[20:50], 0), ("c", rows[50:], 21)):
+        written(tmp_path / f"BTCUSDT-{name}_60.csv", part, opened(last) if last else lambda _, __: None)
+    status, out, err = say(settings, "import", str(tmp_path / "BTCUSDT-*.csv"))
+    assert status == 0, err
+    assert "BTCUSDT_60: 71 candles equal, 0 different" in out
+    assert "its last row, 2024-05-03 23:00:00, may have been open when it was written: dropped" in out
+
+
+def test_rows_of_another_market_are_not_kept(say: Command, settings: Settings, tmp_path: Path) -> None:
+    rows: list[Row] = [(1714521600000 + n * 3600000, "10.50", "12", "9", "11", "5.25", "0") for n in range(-72, 48)]
+    with served(market(listed={"BTCUSDT": "2024-05-01"})) as box:
+        settings = settings_for(box.url, tmp_path, symbols=["XRPUSDT"])
+        status, out, _ = say(settings, "import", written(tmp_path / "BTCUSDT_60.csv", rows), "--keep-foreign")
+    assert status == 0
+    assert "BTCUSDT_60: 0 candles equal, 47 different" in out
+    assert "is it another market" in out
+    assert "72 candles the exchange no longer has" in out
+    assert "left out, since the file's other candles are not the exchange's" in out
+    assert min(map(int, times_in(settings.data_dir / "BTCUSDT_60.csv"))) == 1714521600000
+
+
+def test_rows_of_others_stay_on_record_when_leftovers_are_removed(
+    say: Command, settings: Settings, tmp_path: Path
+) -> None:
+    rows: list[Row] = [(1714521600000 + n * 3600000, "10.50", "12", "9", "11", "5.25", "0") for n in range(9)]
+    assert say(settings, "import", written(tmp_path / "LUNAUSDT_60.csv", rows), "--keep-foreign")[0] == 0
+    assert say(settings, "clean", "--yes")[0] in (0, 2)
+    assert (settings.data_dir / "LUNAUSDT_60.csv.imported-1").exists()
+    assert say(settings, "repair", "--symbols", "LUNAUSDT")[0] == 0
+    assert len(times_in(settings.data_dir / "LUNAUSDT_60.csv")) == 8
+
+
+def test_dates_cut_the_span(say: Command, settings: Settings, tmp_path: Path) -> None:
+    rows = candles(say, settings, tmp_path)
+    file = written(tmp_path / "BTCUSDT_60.csv", rows)
+    status, out, _ = say(settings, "import", file, "--start", "2024-05-02", "--end", "2024-05-02")
+    assert status == 0
+    assert "BTCUSDT_60: 24 candles equal, 0 different" in out
+    assert len(times_in(settings.data_dir / "BTCUSDT_60.csv")) == 24
+    assert say(settings, "import", file, "--start", "2024-05-09")[0] == 2
+
+
+async def test_an_interrupted_import_ends_with_130_and_the_next_goes_on(tmp_path: Path) -> None:
+    exchange = market()
+    bell = hang_bell(exchange)
+    rows: list[Row] = [(1704067200000 + n * 3600000, "10.50", "12", "9", "11", "5.25", "0") for n in range(3000)]
+    file = written(tmp_path / "BTCUSDT_60.csv", rows)
+    async with open_sandbox(exchange) as box:
+        settings = settings_for(box.url, tmp_path, symbols=["XRPUSDT"])
+        box.faults = Faults(latency_ms=60_000)
+        async with open_collector(settings, "import", file) as process:
+            with trio.fail_after(PATIENCE_S):
+                await bell.reached(1)
+                process.send_signal(signal.SIGINT)
+                said = await heard(process)
+                assert await process.wait() == 130
+    assert "Traceback" not in said

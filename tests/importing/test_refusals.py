@@ -1,0 +1,126 @@
+"""What an import refuses, with its line."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from collector.core.candle import TIMEFRAMES, Series
+from collector.importing.recognition import Given
+from tests.importing.files import BTC, Dialect, Row, as_json, gathered, rows_of, typed, zipped
+
+MINUTE = Series("BTCUSDT", TIMEFRAMES["1"])
+
+
+def refusal(path: Path, rows: Sequence[Row], dialect: Dialect | None = None) -> str:
+    """Why a file with these rows is refused."""
+    path.write_bytes((dialect or Dialect()).text(rows))
+    found = gathered(path)
+    assert found.tables == []
+    (said,) = found.refused
+    return said.partition(" is left out: ")[2]
+
+
+def test_rows_of_two_timeframes_are_refused_however_they_are_mixed(tmp_path: Path) -> None:
+    minutes, hours = rows_of(MINUTE, 120), rows_of(BTC, 20)
+    later = rows_of(BTC, 20, minutes[-1][0])
+    file = tmp_path / "BTCUSDT.csv"
+    assert refusal(file, [*minutes, *later]).startswith("line 122: 20 rows from here on are 1 h 0 min apart")
+    assert "two timeframes" in refusal(file, [*minutes, *hours])
+    assert "two timeframes" in refusal(file, sorted([*minutes, *hours]))
+    assert "two timeframes" in refusal(file, [*hours, *minutes])
+    assert "opens no candle of timeframe 60" in refusal(file, [*hours, minutes[1]])
+
+
+def test_rows_of_a_timeframe_that_the_exchange_lacks_are_refused(tmp_path: Path) -> None:
+    rows = rows_of(MINUTE, 100)[::10]
+    assert "10 min 0 s apart, and the exchange has no such timeframe" in refusal(tmp_path / "BTCUSDT.csv", rows)
+
+
+def test_a_name_of_another_timeframe_is_refused(tmp_path: Path) -> None:
+    said = refusal(tmp_path / "BTCUSDT_60.csv", rows_of(MINUTE, 100))
+    assert said == "its rows are those of timeframe 1, and 60 is its name or option"
+
+
+def test_rows_of_other_formats_are_named_by_their_number(tmp_path: Path) -> None:
+    rows = rows_of(BTC, 9)
+    rows[4] = (rows[4][0], 0.0, *rows[4][2:])
+    typed(rows).write_parquet(tmp_path / "BTCUSDT.parquet")
+    assert "row 5: its open is 0" in gathered(tmp_path / "BTCUSDT.parquet").refused[0]
+    (tmp_path / "BTCUSDT.json").write_bytes(as_json(rows, "objects"))
+    assert "row 5: its open is 0" in gathered(tmp_path / "BTCUSDT.json").refused[0]
+
+
+def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "BTCUSDT.csv"
+    file.write_text("date,open,high,low,close\n01/02/2024 00:00,1,2,1,2\n01/02/2024 01:00,1,2,1,2\n")
+    assert "can be read in two ways" in gathered(file).refused[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("BTCUSDT.csv", b"", "it is empty"),
+        ("BTCUSDT.csv", b"\0\1\2\n" * 50, "its format is not known"),
+        ("BTCUSDT.csv", b"time,open,high,low,name\n1709164800000,1,2,1,x\n", "names no column for close"),
+        ("BTCUSDT.csv", b"time,open,high,low,close\n", "it holds no row"),
+        ("BTCUSDT.csv.gz", gzip.compress(b"x" * 5000)[:-9], "damaged"),
+        ("BTCUSDT.zip", b"PK\x03\x04damaged", "it cannot be read"),
+        ("BTCUSDT.xlsx", zipped({"xl/workbook.xml": b"<x/>"}), "Excel"),
+        ("BTCUSDT.csv.zst", b"\x28\xb5\x2f\xfd....", "zstandard"),
+        ("BTCUSDT.parquet", b"PAR1 and no more", "it cannot be read"),
+        ("BTCUSDT.feather", b"ARROW1 and no more", "it cannot be read"),
+        ("BTCUSDT.json", b'{"retCode":0,"result":{"list":[]}}', "answer of the exchange"),
+        ("BTCUSDT.json", b"[[1709164800000,1,2", "it"),
+        ("BTCUSDT_USDT-8h-mark.csv", b"time,open,high,low,close\n", "no candles of trades"),
+    ],
+)
+def test_what_is_no_table_of_candles_is_refused_in_a_sentence(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    found = gathered(tmp_path / name)
+    assert found.tables == []
+    assert said in found.refused[0]
+    assert "\n" not in found.refused[0]
+
+
+def test_in_a_folder_what_is_no_table_is_no_trouble(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing\n")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+    (tmp_path / ".hidden.csv").write_text("x")
+    (tmp_path / "BTCUSDT_60.csv").write_bytes(Dialect().text(rows_of(BTC, 5)))
+    found = gathered(tmp_path)
+    assert (len(found.tables), found.refused, len(found.others)) == (1, [], 1)
+
+
+def test_the_data_directory_itself_is_not_imported(tmp_path: Path) -> None:
+    file = tmp_path / "BTCUSDT_60.csv"
+    file.write_bytes(Dialect().text(rows_of(BTC, 5)))
+    assert "lies in the data directory itself" in gathered(file, data_dir=tmp_path).refused[0]
+
+
+def test_an_option_wins_over_the_name_of_one_file_and_serves_for_many(tmp_path: Path) -> None:
+    file = tmp_path / "bitstampUSD_1-hour.csv"
+    file.write_bytes(Dialect().text(rows_of(BTC, 5)))
+    assert next(iter(gathered(file).tables[0].extents)).symbol == "BITSTAMPUSD"
+    assert [*gathered(file, given=Given(("BTCUSDT",))).tables[0].extents] == [BTC]
+    (tmp_path / "other.csv").write_bytes(Dialect().text(rows_of(BTC, 5)))
+    found = gathered(tmp_path, given=Given(("BTCUSDT",)))
+    assert {series.symbol for table in found.tables for series in table.extents} == {"BITSTAMPUSD", "BTCUSDT"}
+
+
+@pytest.mark.parametrize(
+    ("volume", "turnover", "said"),
+    [("t", "v", "its volume is the turnover, and its turnover the volume"), ("t", "t", "its volume is the turnover")],
+)
+def test_a_turnover_in_the_place_of_the_volume_is_noticed(
+    tmp_path: Path, volume: str, turnover: str, said: str
+) -> None:
+    lines = ["time,open,high,low,close,volume,turnover"]
+    for ms, o, h, lo, c, v, t in rows_of(BTC, 20):
+        cell = {"v": v, "t": t}
+        lines.append(f"{ms},{o},{h},{lo},{c},{cell[volume]},{cell[turnover]}")
+    (tmp_path / "BTCUSDT.csv").write_text("\n".join(lines))
+    assert said in next(gathered(tmp_path / "BTCUSDT.csv").tables[0].lines())
