@@ -4,7 +4,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY collector collector
-RUN python -m venv /opt/collector && /opt/collector/bin/pip install --no-cache-dir --disable-pip-version-check .
+RUN python -m venv /opt/collector && /opt/collector/bin/pip install --no-cache-dir --disable-pip-version-check '.[postgres]'
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --user-group --no-create-home collector \

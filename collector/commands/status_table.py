@@ -119,8 +119,8 @@ def _mirror(report: Report) -> str:
     if mirror.comparing:
         parts.append(f"{counted(mirror.comparing, 'file')} to be compared")
     if not mirror.connected:
-        since = f"away for {duration_text(mirror.away_s)}" if mirror.away_s else "connecting"
-        parts.append(f"{since}, tried again{mirror.trouble and ': '}{mirror.trouble}")
+        away = f"away for {duration_text(mirror.away_s)}, tried again: {mirror.trouble}"
+        parts.append(away if mirror.away_s else "connecting")
     return "; ".join(parts)
 
 

@@ -25,6 +25,8 @@ _GAPS_COLUMNS = ", ".join(
 )
 CREATE_GAPS = f"CREATE TABLE {GAPS} ({_GAPS_COLUMNS}, PRIMARY KEY ({', '.join(GAPS_KEY)}))"
 STARTED = "SELECT concat_ws(' ', pg_postmaster_start_time(), 'candles'::regclass::oid, 'gaps'::regclass::oid)"
+# A long comparison, and a night without candles, are no reason to end it.
+SESSION = ("SET statement_timeout = 0", "SET idle_session_timeout = 0")
 COPY = f"COPY {STAGING} FROM STDIN (FORMAT csv)"
 # In one order for all who lock several; whoever holds one is not waited for.
 TRY_LOCKS = """

@@ -221,6 +221,8 @@ def open_mirror_table(url: str, category: str, disk: Disk, directory: Path) -> I
             create_candles(connection, address)
             _create_gaps(connection, address)
             connection.execute(sql.CREATE_STAGING)
+            for setting in sql.SESSION:
+                connection.execute(setting)
             ((started,),) = connection.execute(sql.STARTED).fetchall()
         yield MirrorTable(address, category, disk, directory, connection, started)
 

@@ -24,6 +24,7 @@ _DEFAULTS = {
     "keepalives_idle": "30",
     "tcp_user_timeout": "60000",
     "application_name": "collector",
+    "client_encoding": "UTF8",
 }
 # libpq tells no SQLSTATE of a connection that was refused, only the server's sentence.
 _WRONG = ("authentication failed", "no password supplied", "pg_hba.conf", "does not exist", "not permitted to log in")

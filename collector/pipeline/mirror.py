@@ -65,6 +65,7 @@ class Mirror:
     _news: trio.Event = attrs.field(factory=trio.Event)
     _ended: trio.Event = attrs.field(factory=trio.Event)
     _opened: ExitStack = attrs.field(factory=ExitStack)
+    _in_thread: bool = False  # whether a call is under way
 
     def __attrs_post_init__(self) -> None:
         self._changes.on_news = self._notify
@@ -116,16 +117,28 @@ class Mirror:
         self._news.set()
 
     async def _thread(self, work: Callable[[], T]) -> T:
-        return await self._machine.threads.run(work, abandon=True)
+        """Runs work in a thread, which a cancellation leaves behind."""
+
+        def tracked() -> T:
+            try:
+                return work()
+            finally:
+                self._in_thread = False
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._in_thread = True
+        return await self._machine.threads.run(tracked, abandon=True)
 
     async def _connect_and_copy(self) -> CollectorError | None:
         """Copies until the end, until other settings, or until trouble comes, which is returned."""
-        self._opened = ExitStack()  # kept: a thread that a stop leaves behind may still use the connection
-        trouble = await self._copy_with(self._opened, self._settings)
-        with suppress(CollectorError):
-            await self._thread(self._opened.close)
-        self._state = attrs.evolve(self._state, connected=False)
-        return trouble
+        self._opened = ExitStack()
+        try:
+            return await self._copy_with(self._opened, self._settings)
+        finally:
+            self._state = attrs.evolve(self._state, connected=False)
+            if not self._in_thread:  # else it is in use, by a thread that a stop has left behind
+                with suppress(CollectorError):
+                    self._opened.close()
 
     async def _copy_with(self, opened: ExitStack, settings: Settings) -> CollectorError | None:
         where = settings.database_url, settings.category, self._machine.disk, settings.data_dir
@@ -239,10 +252,12 @@ class Mirror:
 
     def _note_trouble(self, error: CollectorError) -> None:
         said, refused = str(error), not isinstance(error, Unavailable)
-        if said != self._state.trouble and refused:
+        if refused and said != self._state.trouble:
             log.error("mirror refused", why=said)
-        elif said != self._state.trouble:
+        elif not refused and (self._away_since_s is None or self._state.refused):
             log.warning("mirror interrupted", why=said)
+        else:
+            log.debug("mirror not connected", why=said)
         if self._away_since_s is None:
             self._away_since_s = trio.current_time()
         self._tries += 1

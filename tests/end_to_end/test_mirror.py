@@ -140,22 +140,24 @@ async def test_a_server_that_is_stopped_and_killed_gets_everything_in_the_end(
 @pytest.mark.slow
 async def test_a_minute_without_a_server_and_kills_within_commits(tmp_path: Path, server: PostgresServer) -> None:
     random, ways = Random(18), [server.kill, lambda: end_connections(server.address)]
-    async with box_of_rate(rate=20) as box, mirroring(box, tmp_path, server.address) as run:
-        await trio.to_thread.run_sync(server.stop)
-        await trio.sleep(60)
-        await trio.to_thread.run_sync(server.start)
-        await run.is_so(is_mirrored)
-        for _ in range(10):
-            await copying_begins(run)
-            await trio.sleep(random.uniform(0, 0.05))
-            await trio.to_thread.run_sync(random.choice(ways))
+    async with box_of_rate(rate=20) as box:
+        async with mirroring(box, tmp_path, server.address) as run:
+            await trio.to_thread.run_sync(server.stop)
+            await trio.sleep(60)
             await trio.to_thread.run_sync(server.start)
             await run.is_so(is_mirrored)
+            for _ in range(10):
+                await copying_begins(run)
+                await trio.sleep(random.uniform(0, 0.05))
+                await trio.to_thread.run_sync(random.choice(ways))
+                await trio.to_thread.run_sync(server.start)
+                await run.is_so(is_mirrored)
+        assert_equal(run.settings)
         with connected(server.address) as connection:
             connection.execute("DELETE FROM candles WHERE open_time < '2024-05-15 06:00'")
-    async with box_of_rate(rate=20) as box, mirroring(box, tmp_path, server.address) as run:
-        pass  # the next start finds what was deleted meanwhile
-    assert_equal(run.settings)
+        async with mirroring(box, tmp_path, server.address) as run:
+            await grows(run)
+    assert_equal(run.settings)  # the next start has found what was deleted
 
 
 async def while_down(run: Collecting, stop: Callable[[], None], start: Callable[[], None]) -> Report:

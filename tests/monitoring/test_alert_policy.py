@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 
-from collector.monitoring.alert_policy import GAPS_AGAIN_S, AlertPolicy, GapCounts, Sight
+from collector.monitoring.alert_policy import AWAY_S, GAPS_AGAIN_S, AlertPolicy, Away, GapCounts, Sight
 from collector.monitoring.health import HEALTHY, Health, Problem
 from collector.monitoring.lag import MissingCount
 
@@ -108,3 +108,18 @@ def test_a_new_receiver_hears_of_what_lasts() -> None:
     policy.forget()
     assert [alert.text for alert in policy.look(degraded(LATE))] == ["a series is late"]
     assert policy.look(attrs.evolve(SEEN, health=HEALTHY))[0].title == "healthy again"
+
+
+def away(seconds: float) -> Sight:
+    return well(away=Away("postgresql://db/x", seconds, "no route"))
+
+
+def test_a_database_that_is_away_long_is_told_once_and_so_is_its_return() -> None:
+    assert told(away(1), away(AWAY_S - 1), away(AWAY_S), away(AWAY_S + 9), well(), well()) == [
+        "database away: postgresql://db/x has been away for 10 min 0 s, candles go into the files alone: no route",
+        "database back: the database postgresql://db/x is back",
+    ]
+
+
+def test_a_restart_of_a_database_is_told_nobody() -> None:
+    assert told(away(1), away(AWAY_S - 1), well(), away(1), well()) == []

@@ -37,6 +37,10 @@ TROUBLES: dict[str, tuple[Readings, str]] = {
         attrs.evolve(WELL, errors=1200, worst_error="no answer"),
         "1,200 errors in the last minute, most of them: no answer",
     ),
+    "database": (
+        attrs.evolve(WELL, mirror_refused="postgresql://db/x refuses the connection"),
+        "the database is not kept up to date: postgresql://db/x refuses the connection",
+    ),
     "queue": (
         attrs.evolve(WELL, queued=30_000),
         "30,000 candles wait to be written, the disk is too slow for them",

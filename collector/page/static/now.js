@@ -36,7 +36,7 @@ export class NowView {
     this.live.hidden = status.running === false;
     if (status.running === false) return;
     const parts = described(status);
-    if (this.texts.size !== parts.length) this.buildCards(parts);
+    if (this.texts.size !== parts.length || parts.some(([title]) => !this.texts.has(title))) this.buildCards(parts);
     for (const [title, lines, isBad] of parts) {
       const where = this.texts.get(title);
       where.classList.toggle("bad", isBad === true);
@@ -84,7 +84,7 @@ export class NowView {
 
 // The status as titles and lines; the last says whether it is bad.
 function described(status) {
-  const { requests, stream, writing, machine, fetching, alerts } = status;
+  const { requests, stream, writing, machine, fetching, alerts, mirror } = status;
   const isBanned = requests.banned_until_ms > status.now_ms;
   const isLow = machine.low_disk_bytes > 0 && machine.disk_free_bytes < machine.low_disk_bytes;
   const missing = status.gaps.filter((gap) => gap.candles).map((gap) => `${counted(gap.candles, "candle")} ${gap.state}`);
@@ -99,7 +99,20 @@ function described(status) {
     ["Queue", [`${counted(writing.queued_candles, "candle")} and ${counted(writing.queued_answers, "answer")} to write`, `${counted(writing.candles, "candle")} written`, counted(writing.revisions, "revision")]],
     ["Disk and memory", [`${size(machine.disk_free_bytes)} free on the disk`, `${size(machine.memory_bytes)} of memory`], isLow],
     ...(alerts.host ? [["Alerts", [`to ${alerts.host}: ${alerts.sent} sent, ${alerts.failed} failed`, ...(alerts.trouble ? [alerts.trouble] : [])], Boolean(alerts.trouble)]] : []),
+    ...(mirror.place ? [["Database", databaseLines(mirror), !mirror.connected]] : []),
     ["Lag by timeframe", status.lags.map((lag) => `${lag.timeframe}: ${duration(lag.lag_s)}${lag.lag_s ? ` (${lag.slowest})` : ""}`)],
+  ];
+}
+
+// What the copy in a database has, and what it waits for.
+function databaseLines(mirror) {
+  const behind = mirror.lag_s >= 1 ? `behind by ${duration(mirror.lag_s)}` : "up to date";
+  const away = mirror.away_s ? `away for ${duration(mirror.away_s)}` : "connecting";
+  return [
+    `${mirror.place}: ${mirror.connected ? behind : away}`,
+    `${counted(mirror.rows, "row")} written`,
+    ...(mirror.comparing ? [`${counted(mirror.comparing, "file")} to compare`] : []),
+    ...(mirror.trouble ? [mirror.trouble] : []),
   ];
 }
 
