@@ -1,33 +1,50 @@
 """The bytes of a file by position: they are those of the file, whatever is asked for."""
 
 import os
+from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from collector.machine.disk import THIS_DISK
 from collector.storage.file_bytes import open_bytes
+from tests.support.disks import CountingDisk
 
 
-@given(
-    text=st.binary(max_size=60).map(lambda text: text.replace(b"x", b"\n")),
-    start=st.integers(0, 70),
-    end=st.none() | st.integers(0, 70),
-    searched=st.integers(1, 20),
-)
+class ShortDisk(CountingDisk):
+    """Reads no more than three bytes at a time."""
+
+    def read(self, file: int, size: int, at: int = 0) -> bytes:
+        return super().read(file, min(size, 3), at)
+
+
+TEXTS = (b"", b"\n", b"a", b"ab\n", b"\nab\n\nc", b"abcdefgh\nij", b"a\nbcdefghi")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("searched", [1, 2, 3, 20])
 def test_they_are_looked_at_as_bytes_are(
-    tmp_path_factory: pytest.TempPathFactory, text: bytes, start: int, end: int | None, searched: int
+    tmp_path: Path, text: bytes, searched: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "file"
+    monkeypatch.setattr("collector.storage.file_bytes._SEARCHED", searched)
+    path, disk, behind = tmp_path / "file", ShortDisk(), len(text) + 2
     path.write_bytes(text)
-    with pytest.MonkeyPatch.context() as patch, open_bytes(THIS_DISK, path) as data:
-        patch.setattr("collector.storage.file_bytes._SEARCHED", searched)
-        assert (len(data), data[start:end], data[-start:]) == (len(text), text[start:end], text[-start:])
-        start = min(start, len(text))
-        assert data.find(b"\n", start, end) == text.find(b"\n", start, end)
-        assert data.rfind(b"\n", start, end) == text.rfind(b"\n", start, end)
+    with open_bytes(disk, path) as data:
+        assert (len(data), data[:], data[-2:]) == (len(text), text, text[-2:])
+        assert (data.find(b"\n"), data.rfind(b"\n")) == (text.find(b"\n"), text.rfind(b"\n"))
+        for start, end in product(range(behind), [*range(behind), None]):
+            assert data[start:end] == text[start:end]
+            assert data.find(b"\n", start, end) == text.find(b"\n", start, end)
+            assert data.rfind(b"\n", start, end) == text.rfind(b"\n", start, end)
+    assert disk.open_files == 0
+
+
+def test_no_more_is_searched_at_once_than_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collector.storage.file_bytes._SEARCHED", 4)
+    (tmp_path / "file").write_bytes(bytes(40))
+    with open_bytes(disk := CountingDisk(), tmp_path / "file") as data:
+        assert (data.find(b"\n"), data.rfind(b"\n"), data.find(b"\n", 3, 9)) == (-1, -1, -1)
+    assert max(disk.pieces) == 4
 
 
 def test_what_is_written_behind_them_is_left_out(tmp_path: Path) -> None:
@@ -36,6 +53,7 @@ def test_what_is_written_behind_them_is_left_out(tmp_path: Path) -> None:
     with open_bytes(THIS_DISK, path) as data:
         path.write_bytes(b"one\ntwo\n")
         assert (len(data), data[0:9]) == (4, b"one\n")
+        assert (data.find(b"n"), data.rfind(b"\n")) == (1, 3)
 
 
 def test_a_file_that_is_cut_meanwhile_is_an_error(tmp_path: Path) -> None:

@@ -14,7 +14,19 @@ from collector.storage.line_blocks import BOM, clean_text, line_blocks, located_
 from tests.support.candles import MINUTE, T0, content, row, rows
 
 ROW = row(0).text
-PIECES = [ROW, row(1).text, HEADER, b"\n", b"\r\n", b"\r\r\n", BOM + HEADER, ROW[:-1] + b"\r\n", b"x\r\n", b"a\rb\n"]
+PIECES = [
+    ROW,
+    row(1).text,
+    HEADER,
+    b"\n",
+    b"\r\n",
+    b"\r\r\n",
+    BOM + HEADER,
+    BOM + ROW,
+    ROW[:-1] + b"\r\n",
+    b"x\r\n",
+    b"a\rb\n",
+]
 
 some_lines = st.lists(st.sampled_from(PIECES), min_size=1, max_size=6).map(b"".join)
 
