@@ -107,9 +107,9 @@ class Flusher:
 
     async def _journal(self, every_series: Sequence[Series]) -> Sequence[Series]:
         """Writes a block with the rows of all files that wait; none where a file's own sync is as good."""
-        if not self._settings.fsync or not any(self._has_rows(series) for series in every_series):
+        if not self._settings.fsync or not any(self._files[series].can_be_journaled for series in every_series):
             return ()
-        chosen = [series for series in self._queue.unsynced if self._has_rows(series)]
+        chosen = [series for series in self._queue.unsynced if self._files[series].can_be_journaled]
         if len(chosen) < 2:
             return ()
         files = [self._files[series] for series in chosen]
@@ -128,17 +128,9 @@ class Flusher:
         self.mark_unsaved(chosen[-_SAVED_WITH_A_BLOCK:])
         return chosen
 
-    def _has_rows(self, series: Series) -> bool:
-        """Whether all that a file lacks on the disk is known, and can go to the journal."""
-        unsynced = self._files[series].unsynced
-        return unsynced.is_known and bool(unsynced.text)
-
     def _write_block(self, every_series: Sequence[Series], files: Sequence[SeriesFile]) -> None:
-        entries = [
-            Entry(series.name, file.synced, file.size - len(file.unsynced.text), file.unsynced.text)
-            for series, file in zip(every_series, files, strict=True)
-        ]
-        self._ledger.journal.append(entries)
+        named = zip(every_series, files, strict=True)
+        self._ledger.journal.append([_entry(series, file) for series, file in named])
         for file in files:
             file.unsynced.clear()
         self._sync_names(files)
@@ -245,6 +237,10 @@ class Flusher:
 
     def _save_some(self, every_series: Sequence[Series]) -> None:
         self._ledger.save(self._coverage, {series: self._files.checkpoint(series) for series in every_series})
+
+
+def _entry(series: Series, file: SeriesFile) -> Entry:
+    return Entry(series.name, file.synced, file.size - len(file.unsynced.text), file.unsynced.text)
 
 
 @contextmanager

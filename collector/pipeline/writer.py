@@ -17,7 +17,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial, reduce
-from itertools import pairwise
 from operator import or_
 
 import attrs
@@ -27,9 +26,9 @@ from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
-from collector.core.rows import Rows, candles_in, covered_spans, open_of_line
+from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
-from collector.errors import SkipFile, StorageError
+from collector.errors import SkipFile
 from collector.integrity.repair import OwnedDirectory
 from collector.logs import get_logger
 from collector.machine import Machine
@@ -38,16 +37,15 @@ from collector.pipeline.disk_thread import DiskThread
 from collector.pipeline.flush_queue import FlushQueue
 from collector.pipeline.flusher import Flusher
 from collector.pipeline.open_files import OpenFiles
+from collector.pipeline.page_writer import PageWriter
 from collector.pipeline.reorder_buffer import Answer, ReorderBuffer
 from collector.settings.settings import Settings
-from collector.storage.series_file import FileChangedError, SeriesFile
 
 log = get_logger(__name__)
 
 # Enough pages for every request in flight to land at once, few enough that memory stays small (a page is some 80 KB).
 CHANNEL = 64
 _BATCH = 256  # candles of the stream at a time, between which other tasks run: some 10 ms if all of them have to wait
-_TRIES = 4  # to write a file that somebody else writes too
 
 
 def build_writer(
@@ -79,7 +77,7 @@ def build_writer(
         owned.changes,
     )
     flusher = Flusher(files, owned.ledger, queue, owned.coverage, counters, settings, machine.clock)
-    return Writer(files, flusher, owned.coverage, counters)
+    return Writer(files, flusher, PageWriter(files, flusher, counters), owned.coverage, counters)
 
 
 @attrs.define(eq=False)
@@ -92,6 +90,7 @@ class Writer:
 
     _files: OpenFiles
     _flusher: Flusher
+    _pages: PageWriter
     _coverage: CoverageIndex
     _counters: Counters
     _buffer: ReorderBuffer = attrs.field(init=False)
@@ -241,7 +240,7 @@ class Writer:
     async def _write_all(self, series: Series, answers: list[Answer], staged: int) -> None:
         if pages := [answer.rows for answer in answers if answer.rows]:
             held = self._files[series].held
-            changed = await self._put_with_retries(series, pages, staged)
+            changed = await self._pages.put(series, pages, staged)
             self._counters.streamed += _streamed(series, answers, self._files[series].held - held)
             self._files.mark_changed(series, changed)
         self.mark_unsaved([series])
@@ -254,49 +253,9 @@ class Writer:
             elif answer.asked.start_ms in held:
                 self._coverage[series].confirm(answer.rows.covered, held)
 
-    async def _put_with_retries(self, series: Series, pages: Sequence[Rows], staged: int) -> Spans:
-        """Puts pages into the file; the spans of which rows are new or other ones."""
-        for _ in range(_TRIES):
-            try:
-                return await self._put(series, pages, staged)
-            except FileChangedError as change:
-                log.warning("file changed by somebody else, reading it again", series=str(series), why=str(change))
-            await self._flusher.settle()  # what is in the journal is of the file as it was
-            await self._files.reopen(series)
-        raise StorageError(f"{self._files[series].path} is changed by somebody again and again; it cannot be written")
-
-    async def _put(self, series: Series, pages: Sequence[Rows], staged: int) -> Spans:
-        """Appends pages that follow the file, or rewrites it; returns as `_put_with_retries`."""
-        file = self._files[series]
-        bounds = sorted(page.covered.bounds for page in pages)
-        apart = all(before.end_ms <= after.start_ms for before, after in pairwise(bounds))
-        if not apart or bounds[0].start_ms < file.end_ms:
-            return await self._insert(series, file, pages)
-        count = sum(candles_in(series.timeframe, page.covered) for page in pages)
-        await self._files.thread.run("appending to", file.path, partial(_append_pages, file, pages))
-        self._counters.appended(series, count, bounds[-1].end_ms, staged)
-        return reduce(or_, (page.covered for page in pages))
-
-    async def _insert(self, series: Series, file: SeriesFile, pages: Sequence[Rows]) -> Spans:
-        size, held = file.size, file.held
-        revisions = await self._files.thread.run("rewriting", file.path, partial(file.insert, pages))
-        if revisions or file.size != size:
-            new = candles_in(series.timeframe, file.held - held)
-            self._counters.rewrote(series, new, file.end_ms, len(revisions))
-        for revision in revisions:
-            before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
-            log.info("candle replaced", series=str(series), before=before, after=after)
-        opens = sorted(open_of_line(each.after) for each in revisions)
-        return (file.held - held) | covered_spans(series.timeframe, opens)
-
     def _skip(self, series: Series, why: str) -> None:
         self._buffer.discard(series)
         self._files.skip(series, why)
-
-
-def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:
-    for page in sorted(pages, key=lambda page: page.covered.bounds):
-        file.append(page)
 
 
 def _streamed(series: Series, answers: Iterable[Answer], new: Spans) -> int:

@@ -63,8 +63,8 @@ _health = partial(_key, "health", on_reload="apply")
 
 
 @attrs.frozen(kw_only=True)
-class Keys:
-    """All keys, in the order of settings.ini."""
+class CollectingKeys:
+    """What is collected, and how fast."""
 
     category: str = attrs.field(
         default="linear",
@@ -195,6 +195,12 @@ class Keys:
         converter=converters.zero_or_more,
         metadata=_performance("How long to stay silent after a rate ban, in seconds.", on_reload="apply"),
     )
+
+
+@attrs.frozen(kw_only=True)
+class Keys(CollectingKeys):
+    """All keys, in the order of settings.ini."""
+
     data_dir: Path = attrs.field(
         default=Path("data"),
         converter=converters.directory,

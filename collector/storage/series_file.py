@@ -16,17 +16,17 @@ from pathlib import Path
 
 import attrs
 
-from collector.core.candle import Timeframe
 from collector.core.merging import Revision
 from collector.core.rows import HEADER, Rows, candles_in, open_of_line
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted
 from collector.machine.own_files import give_to_owner_of
-from collector.storage.files import Files, Replacement, map_os_errors, storage_error
-from collector.storage.inspection import Checkpoint, changed_ns, mmap_file
+from collector.storage.durable_file import DurableFile
+from collector.storage.files import Replacement, map_os_errors, storage_error
+from collector.storage.inspection import mmap_file
 from collector.storage.quarantine import Piece, Quarantine, rows_in
 from collector.storage.row_edits import edited, edits_for, offset_of
-from collector.storage.unsynced import NOBODY, Unsynced, Vouched
+from collector.storage.unsynced import Vouched
 
 
 class FileChangedError(Exception):
@@ -43,24 +43,13 @@ class Roll:
 
 
 @attrs.define
-class SeriesFile:
+class SeriesFile(DurableFile):
     """One open file and what it holds. Methods raise `StorageError`, and leave the file as it was then."""
 
-    path: Path
-    timeframe: Timeframe
-    files: Files
     keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
-    size: int = 0
-    synced: int = 0  # bytes that a power loss leaves in the file, for all that is known
-    vouched: Vouched = NOBODY  # of the synced bytes, while there are more
-    unsynced: Unsynced = attrs.field(factory=Unsynced)  # rows that neither the file nor the journal holds for certain
-    held: Spans = NOTHING
     checkpointed: Spans = NOTHING  # of what it held when it was opened, what the checkpoint vouches for
     last: bytes = b""  # what was appended last, to know it again without looking into the file
     pieces: tuple[Piece, ...] = ()  # what was taken out of it, and is not stored again
-    name_unsynced: bool = (
-        False  # lasts only once its directory is synced: created, renamed over, or found without a checkpoint
-    )
 
     @property
     def end_ms(self) -> int:
@@ -70,11 +59,6 @@ class SeriesFile:
     @property
     def rows(self) -> int:
         return candles_in(self.timeframe, self.held)
-
-    @property
-    def is_synced(self) -> bool:
-        """Whether a power loss leaves all of it, for all that is known."""
-        return self.synced == self.size and self.unsynced.is_known
 
     @property
     def is_full(self) -> bool:
@@ -167,48 +151,6 @@ class SeriesFile:
         self.mark_synced(size)
         self.held = self.held.within(0, from_ms)
         self.last = b""
-
-    def sync(self) -> None:
-        """Returns once everything written has reached the disk.
-
-        A sync that fails may have lost any of it, although it can still be read, and a later one says nothing of that
-        (https://wiki.postgresql.org/wiki/Fsync_Errors). So all of it is written once more, for the next one.
-        """
-        with (
-            map_os_errors(self.path),
-            suppress(FileNotFoundError),
-        ):  # a file that is gone will be noticed when it is written
-            try:
-                self.files.sync(self.path)
-            except OSError:
-                with suppress(OSError):
-                    self.rewrite_unsynced()
-                raise
-        self.mark_synced(self.size)
-
-    def rewrite_unsynced(self) -> None:
-        """Writes the unsynced bytes once more; the last sync, of a process before too, may have failed."""
-        disk = self.files.disk
-        file = disk.open(self.path, os.O_RDWR)
-        try:
-            disk.write(file, disk.read(file, self.size - self.synced, self.synced), self.synced)
-        finally:
-            disk.close(file)
-
-    def checkpoint(self) -> Checkpoint | None:
-        """The checkpoint from which the next start reads on: what is synced; None if that is nothing."""
-        with map_os_errors(self.path):
-            vouched = self.vouched if self.synced < self.size else Vouched(self.held, changed_ns(self.path))
-        held = vouched.held
-        if not held:
-            return None
-        last_ms = self.timeframe.floor(held[-1].end_ms - 1)
-        return Checkpoint(self.synced, held[0].start_ms, last_ms, held, vouched.changed_ns)
-
-    def mark_synced(self, size: int) -> None:
-        """Notes that it has this size and all of it is on the disk, or that nobody asks for that."""
-        self.size = self.synced = size
-        self.unsynced = Unsynced()
 
     def prepare_roll(self, rows: Rows) -> "Roll":
         """Writes the replacement of a full file, with rows appended; it is to be synced before `finish_roll`.

@@ -33,6 +33,7 @@ MODULES = (
     "collector.storage.quarantine",
     "collector.storage.files",
     "collector.storage.row_edits",
+    "collector.storage.durable_file",
     "collector.storage.series_file",
     "collector.storage.opening",
     "collector.storage.csv_store",
@@ -47,6 +48,7 @@ MODULES = (
     "collector.pipeline.open_files",
     "collector.pipeline.append_batch",
     "collector.pipeline.flusher",
+    "collector.pipeline.page_writer",
     "collector.pipeline.writer",
     "collector.pipeline.reconcile",
 )
