@@ -113,7 +113,7 @@ def test_keys_zoom_to_minutes_and_open_the_chart_there(browser: Browser, url: st
         first, _, last = said.inner_text().removesuffix(" UTC").partition(" to ")
         assert text(HOLE_MS[0]) <= first <= last <= text(HOLE_MS[1])
         page.keyboard.press("Enter")
-        page.wait_for_url("**/#chart?symbol=BTCUSDT&timeframe=60*")
+        page.wait_for_url("**/#/chart?symbol=BTCUSDT&timeframe=60*")
         page.locator("#chart-area canvas").first.wait_for()
 
 
@@ -126,13 +126,13 @@ def test_wheel_and_click_zoom_and_open_the_chart(browser: Browser, url: str) -> 
         page.locator("#map .said", has_text=" to ").wait_for()
         assert hover(page, 600, 10) == before  # the place below the pointer stays
         page.locator(CANVAS).click(position={"x": 600, "y": 10})
-        page.wait_for_url("**/#chart?*")
+        page.wait_for_url("**/#/chart?*")
 
 
 def test_the_chart_shows_the_rows_of_the_file(browser: Browser, stored: Settings, url: str) -> None:
     rows = [line.split(",") for line in (stored.data_dir / "BTCUSDT_60.csv").read_text().splitlines()[1:]]
     values = {row[1][:16]: [float(each) for each in row[2:]] for row in rows}
-    with opened(browser, f"{url}/#chart?symbol=BTCUSDT&timeframe=60&at={HOLE_MS[0]}") as page:
+    with opened(browser, f"{url}/#/chart?symbol=BTCUSDT&timeframe=60&at={HOLE_MS[0]}") as page:
         page.locator("#chart-area canvas").first.wait_for()
         page.locator("#chart summary").click()
         page.locator("#chart details td").first.wait_for()
@@ -176,7 +176,7 @@ def test_text_with_markup_in_it_stays_text(browser: Browser, stored: Settings, u
         page.locator("#gaps td", has_text="onerror").first.wait_for()
         page.locator(CANVAS).hover(position={"x": 500, "y": 8})
         page.locator(".tip", has_text="onerror").wait_for()
-        page.goto(f"{url}/#chart?symbol=%3Cimg%20src%3Dx%20onerror%3D%22window.hit%3D1%22%3E&timeframe=60")
+        page.goto(f"{url}/#/chart?symbol=%3Cimg%20src%3Dx%20onerror%3D%22window.hit%3D1%22%3E&timeframe=60")
         page.locator("#chart .said", has_text="is not stored").wait_for()
         assert page.evaluate("[window.hit, document.images.length]") == [None, 0]
 
@@ -227,10 +227,11 @@ def _raw(port: int, host: str) -> bytes:
 @pytest.mark.parametrize("width", [360, 1600])
 @pytest.mark.parametrize("view", ["map", "chart", "now"])
 def test_nothing_is_wider_than_the_window(browser: Browser, url: str, view: str, width: int) -> None:
-    with opened(browser, f"{url}/#{view}", width=width) as page:
+    with opened(browser, f"{url}/#/{view}", width=width) as page:
         page.locator(f"#view-{view}").wait_for()
         page.wait_for_load_state("load")
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.evaluate("scrollY") == 0
 
 
 @pytest.mark.slow
@@ -305,7 +306,7 @@ def test_years_are_panned_through_without_loading_them_all(browser: Browser, tmp
     loaded: list[int] = []
     with viewed(Settings(data_dir=tmp_path)) as url, opened(browser) as page:
         page.on("response", lambda answer: _count(answer, loaded))
-        page.goto(f"{url}/#chart?symbol=BTCUSDT&timeframe=1")
+        page.goto(f"{url}/#/chart?symbol=BTCUSDT&timeframe=1")
         page.locator("#chart-area canvas").first.wait_for()
         page.locator("#chart-area").focus()
         for _ in range(9):

@@ -31,7 +31,7 @@ def test_the_candle_in_progress_is_the_exchanges(
 ) -> None:
     monkeypatch.setattr(monitor, "_INTERVAL_S", 0.05)
     with in_thread(partial(_collecting, tmp_path)) as (box, url), opened(browser, errors=False) as page:
-        page.goto(f"{url}/#chart?symbol=BTCUSDT&timeframe=5")
+        page.goto(f"{url}/#/chart?symbol=BTCUSDT&timeframe=5")
         said = page.locator("#chart .said", has_text="in progress")
         moving = said.inner_text(timeout=20_000)
         page.locator("#state.healthy").wait_for()
@@ -46,7 +46,7 @@ def test_the_candle_in_progress_is_the_exchanges(
         assert shown == [float(each) for each in true[2:]]
         assert (opened_at, high <= shown[1], low >= shown[2]) == (shown[0], True, True)
         assert low <= close <= high
-        page.goto(f"{url}/#now")
+        page.goto(f"{url}/#/now")
         page.locator(".card", has_text="1 of 1 subscribed, 4 series").wait_for()
         page.locator(".card svg").nth(6).wait_for()
 

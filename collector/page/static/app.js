@@ -30,7 +30,7 @@ const events = new Events({
 });
 
 function go(name, { symbol, timeframe }, ms) {
-  location.hash = `#${name}?${new URLSearchParams({ symbol, timeframe, at: Math.round(ms) })}`;
+  location.hash = `#/${name}?${new URLSearchParams({ symbol, timeframe, at: Math.round(ms) })}`;
 }
 
 // The reasons of the gaps in a span, each once.
@@ -88,13 +88,13 @@ function follow(selection) {
   events.follow(selection);
 }
 
-// Shows the view that the address names.
+// Shows the view that the address names: behind #/, where no element has its name and the browser stays where it is.
 async function route() {
-  const [name, query] = location.hash.slice(1).split("?");
+  const [name, query] = location.hash.replace(/^#\/?/, "").split("?");
   view = ["map", "chart", "now"].includes(name) ? name : "map";
   for (const each of ["map", "chart", "now"]) find(`view-${each}`).hidden = each !== view;
   for (const each of document.querySelectorAll("nav a")) {
-    if (each.hash === `#${view}`) each.setAttribute("aria-current", "page");
+    if (each.hash === `#/${view}`) each.setAttribute("aria-current", "page");
     else each.removeAttribute("aria-current");
   }
   if (!series.length) await refresh();

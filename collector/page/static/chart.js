@@ -85,7 +85,7 @@ export class CandleChart {
     const frames = [...this.known.values()].filter((each) => each.symbol === symbol).map((each) => each.timeframe);
     if (!frames.length) return void this.refuse(`${symbol} is not stored`);
     const timeframe = frames.includes(this.frames.value) ? this.frames.value : frames[0];
-    location.hash = `#chart?${new URLSearchParams({ symbol, timeframe })}`;
+    location.hash = `#/chart?${new URLSearchParams({ symbol, timeframe })}`;
   }
 
   async show(symbol, timeframe, at) {

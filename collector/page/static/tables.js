@@ -29,7 +29,7 @@ export function table(caption, titles, rows, texts = [], atOnce = AT_ONCE) {
 
 export function link(symbol, timeframe, ms) {
   const asked = new URLSearchParams({ symbol, timeframe, ...(ms ? { at: ms } : {}) });
-  return element("a", { href: `#chart?${asked}` }, `${symbol} ${timeframe}`);
+  return element("a", { href: `#/chart?${asked}` }, `${symbol} ${timeframe}`);
 }
 
 const name = ({ symbol, timeframe }) => `${symbol} ${timeframe}`;
