@@ -305,6 +305,42 @@ async def test_under_the_limit_a_file_is_never_longer(
     assert [gap.span for gap in bench.coverage.missing(BTC)] == [span(behind, 1000)]
 
 
+async def test_full_files_take_as_many_candles_as_came_of_each(bench: Bench) -> None:
+    for series in (BTC, ETH):
+        (bench.directory / series.file_name).write_bytes(content(rows(0, 50)))
+    async with opened_writer(bench, ETH, limit_to_50_entries=True) as writer:
+        await writer.handle((confirmed(50), confirmed(51), confirmed(50, ETH)))
+    assert bench.data == content(rows(2, 52))
+    assert (bench.directory / ETH.file_name).read_bytes() == content(rows(1, 51))
+
+
+async def test_a_full_file_that_somebody_changed_takes_the_candle_all_the_same(bench: Bench) -> None:
+    path = bench.directory / BTC.file_name
+    path.write_bytes(content(rows(0, 50)))
+    async with opened_writer(bench, limit_to_50_entries=True) as writer:
+        path.write_bytes(content(rows(0, 49), row(49, "23.75")))
+        await writer.handle((confirmed(50),))
+    assert bench.data == content(rows(1, 49), row(49, "23.75"), row(50))
+    assert bench.held == spans(1, 51)
+
+
+@pytest.mark.parametrize(("call", "at"), [("write", f"replacing {BTC.file_name}"), ("sync", "syncing candles")])
+async def test_it_is_told_where_the_disk_hangs_while_a_full_file_is_replaced(
+    tmp_path: Path, call: str, at: str
+) -> None:
+    bench = Bench(tmp_path / "candles", disk=(disk := FreezingDisk()))
+    bench.directory.mkdir()
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 50)))
+    async with opened_writer(bench, limit_to_50_entries=True) as writer, trio.open_nursery() as nursery:
+        disk.at = call
+        nursery.start_soon(write_all, writer, (confirmed(50),))
+        await trio.to_thread.run_sync(disk.frozen.wait)
+        hangs_at = writer.work.at
+        disk.thaw()
+    assert hangs_at == at
+    assert bench.data == content(rows(1, 51))
+
+
 class Killed(BaseException):
     """Where a killed process would have stopped."""
 
