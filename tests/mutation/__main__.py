@@ -46,15 +46,19 @@ def _tried(project: Project, reach: Reach, given: argparse.Namespace) -> Score:
     if given.sample and given.sample < len(mutants):
         mutants = random.Random(given.seed).sample(mutants, given.sample)
     explained = explanations()
+    trials = [Trial.of(place, mutant, reach) for place, mutant in mutants]
     outcomes: dict[Trial, Outcome] = {}
+    if given.sample:  # a few of each module are quickest together
+        outcomes |= outcomes_of(project, reach, trials, given.processes)
     sys.stdout.write(f"{HEAD}\n")
     for place in places:
-        trials = [Trial.of(place, mutant, reach) for its, mutant in mutants if its is place]
-        here = outcomes_of(project, reach, trials, given.processes)
-        outcomes |= {trial: here[trial] for trial in trials}
-        sys.stdout.write(f"{Verdict(here, explained).score.row(place.name)}\n")
+        here = [trial for trial in trials if trial.place is place]
+        if not given.sample:
+            outcomes |= outcomes_of(project, reach, here, given.processes)
+        score = Verdict({trial: outcomes[trial] for trial in here}, explained).score
+        sys.stdout.write(f"{score.row(place.name)}\n")
         sys.stdout.flush()
-    verdict = Verdict(outcomes, explained)
+    verdict = Verdict({trial: outcomes[trial] for trial in trials}, explained)
     sys.stdout.write(f"{verdict.score.row('all')}\n\n" + "".join(f"{diff}\n\n" for diff in verdict.diffs()))
     if not given.sample:
         for each in verdict.untrue(places):
