@@ -170,7 +170,10 @@ async def _limit(world: "World", dice: Random, for_s: float) -> bool:
     if limited and dice.random() < 0.5:
         with world.excusing(SettingsError):
             world.process.allow_trim = False
-            await _started_with(world, min(for_s, 120.0), limit_to_50_entries=True)
+            try:
+                await _started_with(world, min(for_s, 120.0), limit_to_50_entries=True)
+            finally:  # also of a strike that takes too long
+                world.process.allow_trim = True
     world.process.allow_trim = True
     return await _started_with(world, for_s + 300, limit_to_50_entries=limited)
 
