@@ -40,7 +40,15 @@ JOINED_BY = {
 PARTS_OF = {
     "pipeline.writer": {
         f"pipeline.{part}"
-        for part in ("reorder_buffer", "flush_queue", "disk_thread", "open_files", "append_batch", "flusher", "page_writer")
+        for part in (
+            "reorder_buffer",
+            "flush_queue",
+            "disk_thread",
+            "open_files",
+            "append_batch",
+            "flusher",
+            "page_writer",
+        )
     },
 }
 
