@@ -19,7 +19,7 @@ FLOORS = (
     {"commands", "__init__"},
     {"pipeline"},
     {"page"},
-    {"integrity", "monitoring", "export", "importing"},
+    {"integrity", "monitoring", "export", "importing", "cluster"},
     {"bybit"},
     {"settings", "storage"},
     {"logs", "feeder", "sandbox"},
@@ -67,6 +67,7 @@ PURE |= {"monitoring.alert_policy", "monitoring.alert_outbox", "monitoring.alert
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
 PURE |= {"importing.refusal", "importing.names", "importing.header", "importing.sniffing"}
+PURE |= {"cluster.leases", "pipeline.standing"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit", "commands.display"}
 PURE_MAY_USE = {
     "attrs",
@@ -109,6 +110,7 @@ ONLY_IN = {
         "feeder.postgres_source",
         "export.postgres",
         "export.mirror_table",
+        "cluster.lease_table",
     },
     "prometheus_client": {"monitoring.prometheus"},
     "h11": {"bybit.stream_connection", "bybit.websocket_wire", "sandbox"},

@@ -12,6 +12,7 @@ import typer
 
 from collector.commands.check import check
 from collector.commands.clean import clean
+from collector.commands.cluster import cluster
 from collector.commands.console import print_line
 from collector.commands.demo import demo
 from collector.commands.exits import INTERRUPTED, STDOUT_ERRORS, fail, flush_stdout, stdout_not_written, stopped
@@ -58,6 +59,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "check": check,
         "gaps": gaps,
         "status": status,
+        "cluster": cluster,
         "symbols": symbols,
         "view": view,
         "report": report,

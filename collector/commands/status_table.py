@@ -47,6 +47,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "waiting", _waiting(report)
     yield "late", _late(report)
     yield "missing", _missing(report)
+    if report.cluster.name:
+        yield "cluster", _cluster(report)
     if report.alerts.host:
         yield "alerts", _alerts(report)
     if report.mirror.place:
@@ -102,6 +104,14 @@ def _late(report: Report) -> str:
 def _missing(report: Report) -> str:
     missing = [f"{gap.candles:,} {gap.state} in {counted(gap.spans, 'span')}" for gap in report.gaps if gap.spans]
     return ", ".join(missing) or "nothing"
+
+
+def _cluster(report: Report) -> str:
+    cluster = report.cluster
+    others = len([each for each in cluster.members if each.lease_s > 0 and each.name != cluster.name])
+    away = f"; the database is away for {duration_text(cluster.away_s)}, slots are kept" if cluster.trouble else ""
+    free = f", {cluster.free} free" if cluster.free else ""
+    return f"{counted(len(cluster.slots), 'slot')} of 64 here as {cluster.name}{free}; {others:,} more collecting{away}"
 
 
 def _alerts(report: Report) -> str:

@@ -17,6 +17,11 @@ class TrackedSeries:
         """Tracks these too."""
         self._series.update(dict.fromkeys(every_series))
 
+    def discard(self, every_series: Iterable[Series]) -> None:
+        """Tracks these no more."""
+        for series in every_series:
+            self._series.pop(series, None)
+
     def __contains__(self, series: object) -> bool:
         return series in self._series
 

@@ -55,6 +55,7 @@ def _families(report: Report) -> Iterator[Metric]:
     )
     yield _gauge("alerts_waiting", "Alerts that are yet to be sent.", report.alerts.waiting)
     yield from _of_the_mirror(report)
+    yield from _of_the_cluster(report)
     yield from _PROCESS.collect()
 
 
@@ -121,6 +122,20 @@ def _of_what_is_missing(report: Report) -> Iterator[Metric]:
     yield _gauges("missing_spans", "Spans on record as missing, by state.", "state", spans)
     candles = {gap.state: gap.candles for gap in report.gaps}
     yield _gauges("missing_candles", "Candles on record as missing, by state.", "state", candles)
+
+
+def _of_the_cluster(report: Report) -> Iterator[Metric]:
+    cluster = report.cluster
+    if not cluster.name:
+        return
+    yield _gauge("cluster_away_seconds", "Since when the cluster's database is away; 0: it is there.", cluster.away_s)
+    yield _gauge("cluster_free_slots", "Slots of the market without an owner.", cluster.free)
+    slots = {each.name: len(each.slots) for each in cluster.members}
+    yield _gauges("cluster_slots", "Slots of the market, by the member that owns them.", "member", slots)
+    lags = {each.name: each.lag_s for each in cluster.members}
+    yield _gauges("cluster_lag_seconds", "How late the slowest series of each member is.", "member", lags)
+    missing = {each.name: each.missing for each in cluster.members}
+    yield _gauges("cluster_missing_candles", "Candles that may still come, by member.", "member", missing)
 
 
 def _info(report: Report) -> Metric:

@@ -187,6 +187,37 @@ class Announced:
 
 
 @attrs.frozen
+class Clustermate:
+    """A member of a cluster, as it said itself when it was last heard.
+
+    `lease_s` is what is left of its lease; below zero it has ended.
+    """
+
+    name: str
+    slots: tuple[int, ...]
+    lease_s: float
+    state: str = ""
+    unfit: str = ""  # why it wants no slots
+    symbols: int = 0
+    series: int = 0
+    lag_s: float = 0.0
+    missing: int = 0  # candles that may still come
+
+
+@attrs.frozen
+class Clustered:
+    """This collector's part in a cluster; without one, `name` is empty."""
+
+    place: str = ""  # host and database
+    name: str = ""
+    slots: tuple[int, ...] = ()  # owned by this collector
+    free: int = 0  # slots without an owner
+    members: tuple[Clustermate, ...] = ()
+    trouble: str = ""  # why the database is away
+    away_s: float = 0.0
+
+
+@attrs.frozen
 class Report:
     """The collector at one moment.
 
@@ -224,6 +255,7 @@ class Report:
     maintenance: tuple[Announced, ...] = ()
     unserved: str = ""  # since when and why all requests fail, and when the next is sent
     alerts: Alerting = Alerting()
+    cluster: Clustered = Clustered()
     shard: str = ""  # the part of the symbols, such as 2/5; empty: all of them
     mirror: Mirroring = Mirroring()
     running: bool = True  # False in the JSON of `collector status` for a stopped collector

@@ -19,6 +19,7 @@ from collector.monitoring.rates import Tally
 from collector.monitoring.report import (
     Alerting,
     Announced,
+    Clustered,
     Doing,
     Fetching,
     GapCount,
@@ -53,6 +54,7 @@ class Reporter:
     run: str
     _queued_answers: Callable[[], int] = lambda: 0
     _alerts: Alerts | None = None
+    _cluster: Callable[[], Clustered] = Clustered
     _url: str = ""  # of the TCP port, while it is served
     _port_trouble: str = ""  # why it is unavailable
     _version: str = attrs.field(factory=collector_version)
@@ -89,6 +91,7 @@ class Reporter:
             category=settings.category,
             mode=settings.mode,
             shard=str(settings.shard),
+            cluster=self._cluster(),
             symbols=len({series.symbol for series in inputs.every_series}),
             series=len(inputs.every_series),
             candles_to_fetch=inputs.coverage.candles_in_flight,

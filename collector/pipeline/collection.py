@@ -3,7 +3,7 @@
 It opens files, subscribes, and says what is wanted; it never fetches, and what was begun is not taken back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -16,8 +16,10 @@ from collector.core.rows import candles_in
 from collector.core.tracked_series import TrackedSeries
 from collector.logs import get_logger
 from collector.monitoring.disk_gate import DiskGate
+from collector.pipeline.history import History
 from collector.pipeline.listings import Listings
 from collector.pipeline.live import Live
+from collector.pipeline.membership import Membership
 from collector.pipeline.reconcile import Reconciler
 from collector.pipeline.writer import Writer
 from collector.settings.reload import reload
@@ -46,6 +48,7 @@ class Collection:
     _writer: Writer
     _live: Live
     _reconciler: Reconciler
+    _history: History
     _listings: Listings
     _allow_trim: bool
     _begun: set[Series] = attrs.field()
@@ -96,6 +99,28 @@ class Collection:
         self._live.stop_asking(symbols)
         self._writer.mark_unsaved(each for each in self._tracked if each.symbol in symbols)
         self._reconciler.wake()
+
+    async def follow_slots(self, membership: Membership) -> None:
+        """Begins and leaves symbols as their slots come and go, until cancelled."""
+        owned = membership.owned
+        while True:
+            await membership.looked()
+            self.leave({series.symbol for series in self._tracked if not membership.takes(series.symbol)})
+            if self._listings.is_behind or membership.owned - owned:
+                self._listings.look()
+            owned = membership.owned
+
+    def leave(self, symbols: Container[str]) -> None:
+        """Collects symbols no more that somebody else collects now; their files stay as they end."""
+        left = [series for series in self._tracked if series.symbol in symbols]
+        if not left:
+            return
+        self._tracked.discard(left)
+        self._begun.difference_update(left)
+        self._live.leave(left)
+        for series in left:
+            self._history.drop(series)
+        self._listings.leave({series.symbol for series in left})
 
     async def follow_disk(self, gate: DiskGate) -> None:
         """Fetches what a full disk had put off, until cancelled."""

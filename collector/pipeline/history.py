@@ -53,6 +53,10 @@ class History:
         self._queue.add(series, spans, listing_unknown=listing_unknown)
         self._wake()
 
+    def drop(self, series: Series) -> None:
+        """Takes back what waits of a series; what was asked for still comes."""
+        self._coverage.cancel_fetch(series, self._queue.drop(series))
+
     async def work(self, workers: int, out: EventChannel) -> None:
         """Runs the pool until it is cancelled.
 

@@ -33,33 +33,45 @@ class Listings:
     _clock: Clock
     _wanted: Collection[str] | None  # None: every symbol
     _collected: set[str]
+    _takes: Callable[[str], bool] = lambda _: True  # of a shared market, the part that is collected here
     _missed: set[str] = attrs.field(factory=set)
     _changed: trio.Event = attrs.field(factory=trio.Event)
+    _news: bool = False  # whether other symbols are wanted than were looked for last
+    is_behind: bool = False  # whether the list was to be read, and has not come yet
 
     def want(self, wanted: Collection[str] | None) -> None:
         """Changes the wanted symbols, and reads the list at once.
 
         None means every symbol.
         """
-        self._wanted = wanted
+        self._wanted, self._news = wanted, True
+        self.look()
+
+    def look(self) -> None:
+        """Reads the list at once, since another part of it is collected."""
+        self.is_behind = True
         self._changed.set()
+
+    def leave(self, symbols: Collection[str]) -> None:
+        """Forgets symbols that are collected no more."""
+        self._collected.difference_update(symbols)
+        self._missed.difference_update(symbols)
 
     async def follow(
         self, on_new: Callable[[list[str]], Awaitable[None]], on_gone: Callable[[list[str]], None]
     ) -> None:
         """Reads the list every ten minutes, or on changes, until cancelled."""
-        changed = False
         while True:
             await self._clock.reach_unless(self._changed, self._clock.now_ms + _EVERY_MS)
-            changed, self._changed = changed or self._changed.is_set(), trio.Event()
+            self._changed = trio.Event()
             try:
                 trading = {name for name in await self._trading() if is_symbol(name)}
             except (Unreachable, RequestError) as trouble:
                 log.warning("the list of symbols did not come, trying later", why=str(trouble))
                 continue
-            for name in sorted(set(self._wanted or ()) - trading) if changed else ():
+            for name in sorted(filter(self._takes, set(self._wanted or ()) - trading)) if self._news else ():
                 log.warning("symbol left out, it does not trade here", symbol=name)
-            changed = False
+            self._news = self.is_behind = False
             new, gone = self.compare(trading)
             if new:
                 log.info("new symbols", symbols=" ".join(new))
@@ -70,6 +82,7 @@ class Listings:
 
     def compare(self, trading: set[str]) -> tuple[list[str], list[str]]:
         """The symbols to begin with and those to freeze."""
+        trading = set(filter(self._takes, trading))
         wanted = trading if self._wanted is None else trading & set(self._wanted)
         missing = self._collected - trading
         if len(missing) > max(3, len(self._collected) // 2):

@@ -53,6 +53,7 @@ class Live:
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _streamed: set[Series] = attrs.field(factory=set)
+    _open: dict[trio.CancelScope, frozenset[Series]] = attrs.field(factory=dict)
 
     def apply(self, settings: Settings) -> None:
         """Follows other settings from the next loss on."""
@@ -71,6 +72,14 @@ class Live:
         self.state.wanted += len(added)
         self._added += added
         self._more.set()
+
+    def leave(self, every_series: Collection[Series]) -> None:
+        """Streams these no more: their connections are opened again without them, or not at all."""
+        self._streamed.difference_update(every_series)
+        self._refused.discard(map(stream_protocol.topic_of, every_series))
+        for scope, group in self._open.items():
+            if not group.isdisjoint(every_series):
+                scope.cancel()
 
     def stop_asking(self, symbols: Collection[str]) -> None:
         """Forgets the refused topics of symbols that trade no more.
@@ -123,6 +132,8 @@ class Live:
                 if subscribed.is_set():
                     self.state.closed(len(group))
                 self._recheck(group)
+                if lost is None:
+                    continue
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
                 wait_s = self._pause_s(lost, tries)
                 self._counters.trouble(CONNECTION_LOST)
@@ -137,10 +148,10 @@ class Live:
         self.state.wanted -= 1
 
     def _trading(self, group: Sequence[Series]) -> Sequence[Series]:
-        """The series of a connection that is opened whose symbols trade; the others are streamed no more."""
+        """The series of a connection that is opened, without those that were left or trade no more."""
         ended = {series for series in group if series.symbol in self._coverage.delisted}
         self._streamed -= ended
-        return [series for series in group if series not in ended]
+        return [series for series in group if series in self._streamed]
 
     async def _turn(self, settled: trio.Event) -> None:
         """Waits until a connection may be tried.
@@ -165,30 +176,39 @@ class Live:
 
     async def _connected(
         self, group: Sequence[Series], out: EventChannel, on_subscribed: Callable[[], None]
-    ) -> StreamLost:
-        """One connection from its opening to its loss; how it was lost."""
+    ) -> StreamLost | None:
+        """One connection from its opening to its loss; how it was lost, or None if some of its series were left."""
         self._counters.connects += 1
+        lost: BaseException | None = None
+        scope = trio.CancelScope()
+        self._open[scope] = frozenset(group)
         try:
-            async with open_stream(self._settings.stream_url, self._machine.network, self.forming.topics) as stream:
-                self._counters.connections += 1
-                try:
-                    topics = {stream_protocol.topic_of(series): series for series in sorted(group)}
-                    session = Session(
-                        stream,
-                        self._settings.category,
-                        topics,
-                        self._clock,
-                        self._counters,
-                        self._refused,
-                        self.forming,
-                    )
-                    await session.run(out, on_subscribed)
-                finally:
-                    self._counters.connections -= 1
+            with scope:
+                await self._run_session(group, out, on_subscribed)
         except* StreamLost as group_of_losses:
             lost = first_of(group_of_losses)
-        assert isinstance(lost, StreamLost)
+        finally:
+            del self._open[scope]
+        assert lost is None or isinstance(lost, StreamLost)
         return lost
+
+    async def _run_session(self, group: Sequence[Series], out: EventChannel, on_subscribed: Callable[[], None]) -> None:
+        async with open_stream(self._settings.stream_url, self._machine.network, self.forming.topics) as stream:
+            self._counters.connections += 1
+            try:
+                topics = {stream_protocol.topic_of(series): series for series in sorted(group)}
+                session = Session(
+                    stream,
+                    self._settings.category,
+                    topics,
+                    self._clock,
+                    self._counters,
+                    self._refused,
+                    self.forming,
+                )
+                await session.run(out, on_subscribed)
+            finally:
+                self._counters.connections -= 1
 
     def _settle(self, settled: trio.Event, subscribed: trio.Event, topics: int) -> None:
         self._counters.subscriptions += 1

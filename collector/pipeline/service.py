@@ -8,6 +8,8 @@ Nesting is lifetime, and so the order of the end.
           └─ producers     cancelled by a stop, when one fails, or when nothing is left to do
              ├─ live         a task per connection to the stream, with its heartbeat         (run)
              ├─ listings     follows the exchange's list of symbols                          (run)
+             ├─ membership   renews the leases of a cluster                                  (run)
+             ├─ slots        follows what they say is ours                                   (run)
              ├─ disk         fetches what was given up for want of space                     (run)
              ├─ settings     read again when somebody asks for it                            (run)
              ├─ maintenance  asks for announcements                                          (run)
@@ -59,6 +61,7 @@ from collector.pipeline.draining import open_writing
 from collector.pipeline.fetch_planning import announce_plan
 from collector.pipeline.job import Import, Job, ServeOptions, Watch
 from collector.pipeline.maintenance import Announcements
+from collector.pipeline.membership import Membership, open_membership
 from collector.pipeline.mirror import open_mirror
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.startup import (
@@ -75,6 +78,7 @@ from collector.pipeline.stations import (
     build_collection,
     build_stations,
     page_source,
+    standing_in_cluster,
     streamed_series,
 )
 from collector.pipeline.symbols import Symbols
@@ -290,9 +294,10 @@ async def _fetch(service: _Service) -> None:
 async def _run(service: _Service) -> None:
     """Fetches, streams, and follows lists and settings, until stopped."""
     job, shared, stations = service.job, service.shared, service.stations
-    stop = job.options.stop
+    stop, membership = job.options.stop, shared.membership
     async with (
         open_alerts(stations.alerts, stop),
+        open_membership(membership),
         open_mirror(stations.mirror, stop),
         open_writing(stations.writer) as start_writer,
     ):
@@ -300,6 +305,10 @@ async def _run(service: _Service) -> None:
             async with trio.open_nursery() as producers:
                 service.start_monitoring(producers)
                 producers.start_soon(Announcements(shared.rest.maintenance, shared.rest.state).follow)
+                if membership:
+                    membership.standing = partial(standing_in_cluster, stations)
+                    await membership.join()
+                    producers.start_soon(membership.renew)
                 await service.open_chosen()
                 answers = start_writer()
                 with answers:
@@ -310,6 +319,8 @@ async def _run(service: _Service) -> None:
                         await producers.start(stations.live.stream, streamed, answers.clone())
                 collection = build_collection(job, shared, stations, service.symbols)
                 producers.start_soon(collection.follow_listings)
+                if membership:
+                    producers.start_soon(collection.follow_slots, membership)
                 producers.start_soon(collection.follow_disk, stations.monitor.gate)
                 if request := job.options.reload_request:
                     producers.start_soon(_follow_settings, request, stations.notifier, collection)
@@ -375,7 +386,9 @@ async def _open_service(job: Job, counters: Counters) -> AsyncIterator[_Service 
             served = ledger.claimed or bool(owned.store.every_series())
             throttle = Throttle(job.settings, rate_ban, limit, RestState(ever_served=served))
             async with open_rest(job.settings, throttle, counters, clock, job.machine) as rest:
-                shared = Shared(owned, rest, limit, clock, counters)
+                joins = bool(job.settings.cluster_url) and not job.once
+                membership = Membership(job.settings, job.machine) if joins else None
+                shared = Shared(owned, rest, limit, clock, counters, membership)
                 yield _Service(job, shared, build_stations(job, shared))
 
 

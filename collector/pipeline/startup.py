@@ -146,7 +146,8 @@ async def choose_symbols(job: Job, shared: Shared) -> Symbols:
     """
     owned = shared.owned
     stored = {series.symbol for series in (*owned.checkpoints, *owned.store.every_series())}
-    symbols = await symbols_to_collect(job.settings, shared.rest, stored, retry_forever=not job.once)
+    takes = shared.membership.takes if shared.membership else None
+    symbols = await symbols_to_collect(job.settings, shared.rest, stored, retry_forever=not job.once, takes=takes)
     if job.options.dates and (problem := job.options.dates.problem(shared.clock.now_ms)):
         raise SettingsError([problem])
     await despite_disk(job, partial(job.machine.threads.run, owned.ledger.claim))

@@ -8,6 +8,7 @@ from collector.bybit.address_limit import AddressLimit
 from collector.bybit.clock import Clock
 from collector.bybit.refused_topics import RefusedTopics
 from collector.bybit.rest_client import Rest
+from collector.cluster.leases import Standing
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -20,6 +21,7 @@ from collector.logs import get_logger
 from collector.monitoring.alerts import Alerts
 from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.monitor import Monitor, MonitorInputs
+from collector.monitoring.report import Clustered
 from collector.monitoring.status import Reporter
 from collector.monitoring.watchdog import SystemdNotifier
 from collector.page.source import LiveSource
@@ -28,8 +30,10 @@ from collector.pipeline.history import History
 from collector.pipeline.job import Job
 from collector.pipeline.listings import Listings
 from collector.pipeline.live import Live
+from collector.pipeline.membership import Membership
 from collector.pipeline.mirror import Mirror
 from collector.pipeline.reconcile import OVERDUE_MS, Reconciler
+from collector.pipeline.standing import standing_of
 from collector.pipeline.symbols import Symbols
 from collector.pipeline.writer import Writer, build_writer
 
@@ -45,6 +49,7 @@ class Shared:
     limit: AddressLimit
     clock: Clock
     counters: Counters
+    membership: Membership | None = None
     tracked: TrackedSeries = attrs.field(factory=TrackedSeries)
 
 
@@ -96,8 +101,9 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         work=lambda: writer.work,
         line=partial(_status_line, counters, coverage, monitor),
     )
+    cluster = shared.membership.state if shared.membership else Clustered
     name = job.machine.chance.name()
-    reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued, alerts)
+    reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued, alerts, cluster)
     return Stations(writer, history, reconciler, live, monitor, reporter, notifier, alerts, mirror)
 
 
@@ -144,6 +150,7 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
         stations.writer,
         stations.live,
         stations.reconciler,
+        stations.history,
         _listings(job, shared, symbols),
         job.options.allow_trim,
     )
@@ -165,10 +172,11 @@ def streamed_series(job: Job, shared: Shared, symbols: Symbols) -> list[Series]:
 
 def _listings(job: Job, shared: Shared, symbols: Symbols) -> Listings:
     async def trading() -> list[str]:
-        takes = job.settings.shard.takes
-        return [each.symbol for each in await shared.rest.instruments() if each.trades and takes(each.symbol)]
+        return [instrument.symbol for instrument in await shared.rest.instruments() if instrument.trades]
 
-    return Listings(trading, shared.clock, job.settings.symbols_here, set(symbols.trading))
+    wanted = job.settings.symbols_here
+    takes = shared.membership.takes if shared.membership else job.settings.shard.takes
+    return Listings(trading, shared.clock, wanted, set(symbols.trading), takes)
 
 
 async def exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
@@ -184,6 +192,12 @@ async def exchange_ms(clock: Clock, rest: Rest, by_ms: int) -> int:
     except (Unreachable, RequestError) as trouble:
         log.warning("the exchange does not answer, trying on", why=str(trouble))
         return clock.now_ms or by_ms
+
+
+def standing_in_cluster(stations: Stations) -> Standing:
+    """How this collector is, for the others of its cluster."""
+    monitor = stations.monitor
+    return standing_of(stations.reporter.report(), monitor.readings, low_disk=not monitor.gate.is_open)
 
 
 def _status_line(counters: Counters, coverage: CoverageIndex, monitor: Monitor) -> str:

@@ -1,6 +1,6 @@
 """The symbols to collect: the exchange's list against the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 
 import attrs
@@ -44,14 +44,25 @@ class Symbols:
     listed_ms: Mapping[str, int] = attrs.field(factory=dict)  # when a symbol was launched, where the list says so
 
 
-async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *, retry_forever: bool) -> Symbols:
+async def symbols_to_collect(
+    settings: Settings,
+    rest: Rest,
+    stored: set[str],
+    *,
+    retry_forever: bool,
+    takes: Callable[[str], bool] | None = None,
+) -> Symbols:
     """Compares the exchange's list with the settings and the files.
+
+    Args:
+        takes: the part of the symbols that is this collector's at the moment, which may be none; by default, its shard.
 
     Raises:
         SettingsError: nothing is left to collect.
         Unreachable, RequestError: it is not patient, and the list did not come, or nothing in it trades where that is
             wanted.
     """
+    part = takes or settings.shard.takes
     instruments = await _trading(settings, rest, retry_forever=retry_forever)
     listed = set(instruments)
     where = f"{settings.category} at {settings.rest_url}"
@@ -59,16 +70,16 @@ async def symbols_to_collect(settings: Settings, rest: Rest, stored: set[str], *
         trading = frozenset(filter(is_symbol, listed))
         for name in sorted(listed - trading):
             log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        trading = frozenset(filter(settings.shard.takes, trading))
-        asked_for = trading | frozenset(filter(settings.shard.takes, stored))
+        trading = frozenset(filter(part, trading))
+        asked_for = trading | frozenset(filter(part, stored))
     else:
-        asked_for = frozenset(settings.symbols_here or ())
+        asked_for = frozenset(filter(part, settings.symbols))
         trading = asked_for & listed
     delisted = asked_for & stored - listed
     unknown = tuple(sorted(asked_for - stored - listed))
-    if not asked_for:
+    if not asked_for and not takes:
         raise SettingsError([f"[collection] shard: no symbol of {where} falls to {settings.shard}"])
-    if not trading and not delisted:
+    if not trading and not delisted and not takes:
         nothing = f"{', '.join(unknown)} is not among those that trade in {where}"
         raise SettingsError([f"[collection] symbols: {nothing}{did_you_mean_symbols(unknown, listed)}"])
     for name in unknown:

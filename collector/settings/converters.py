@@ -141,6 +141,14 @@ def host_names(given: object) -> tuple[str, ...]:
     return _each(given, _host_name)
 
 
+def member(given: object) -> str:
+    """Return the name of a member of a cluster, or the empty text."""
+    text = str(given or "").strip()
+    if not re.fullmatch(r"[A-Za-z0-9.:_/-]{0,200}", text):
+        raise ValueError(f"{text!r} is not a name of letters, digits and . : _ / -")
+    return text
+
+
 def directory(given: object) -> Path:
     text = "" if given is None else str(given)
     if not text.strip() or "\n" in text or "\0" in text:  # an indented line of an ini file continues the one before it

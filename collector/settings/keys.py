@@ -293,6 +293,21 @@ class Keys(CollectingKeys):
             shown=database_of,
         ),
     )
+    cluster_url: str = attrs.field(
+        default="",
+        repr=False,
+        converter=converters.database_address,
+        metadata=_key(
+            "cluster",
+            "A PostgreSQL database in which collectors agree on who collects what; empty: this one collects alone.",
+            shown=database_of,
+        ),
+    )
+    cluster_member: str = attrs.field(
+        default="",
+        converter=converters.member,
+        metadata=_key("cluster", "The name of this collector in the cluster; empty: its host and data directory."),
+    )
 
 
 KEYS = attrs.fields_dict(Keys)

@@ -1,7 +1,7 @@
 """The data directory: locked by one process at a time, and holding the candles of one market.
 
-The lock, the market's identity and the end of a rate ban, which whoever comes next has to keep, are files in
-`<data_dir>/.collector/`.
+The lock, the market's identity, the slots of a cluster and the end of a rate ban, which whoever comes next has to keep,
+are files in `<data_dir>/.collector/`.
 """
 
 import errno
@@ -229,6 +229,22 @@ def record_ban(disk: Disk, data_dir: Path, until_ms: int) -> None:
     """Writes down when a ban ends, for whoever asks the exchange next, if a collector ever ran here."""
     if (data_dir / OWN).is_dir():
         _write_down(disk, data_dir / OWN / "ban", str(until_ms))
+
+
+def recorded_slots(disk: Disk, data_dir: Path) -> frozenset[int]:
+    """The slots of a cluster that were collected here last; none if unrecorded.
+
+    Anybody may ask.
+    """
+    try:
+        return frozenset(msgspec.json.decode(read_own(disk, data_dir / OWN / "slots"), type=list[int]))
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def record_slots(disk: Disk, data_dir: Path, slots: frozenset[int]) -> None:
+    """Writes down the slots of a cluster that are collected here."""
+    _write_down(disk, data_dir / OWN / "slots", json.dumps(sorted(slots)))
 
 
 def _write_down(disk: Disk, path: Path, line: str) -> None:

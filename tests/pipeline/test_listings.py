@@ -94,3 +94,34 @@ async def test_the_list_is_looked_at_every_ten_minutes_whatever_fails_in_between
         await Listings(trading, clock, None, {"A"}).follow(begin, lambda _: None)
     assert seen == ["C"]
     assert replies == []
+
+
+async def test_another_part_of_the_list_is_looked_for_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    part, begun = {"A"}, list[str]()
+
+    async def trading() -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return ["A", "B", "C"]
+
+    async def begin(symbols: list[str]) -> None:
+        await trio.lowlevel.checkpoint()
+        begun.extend(symbols)
+
+    clock = Clock()
+    clock.observe(1_700_000_000_000)
+    followed = Listings(trading, clock, None, {"A"}, part.__contains__)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(followed.follow, begin, lambda _: None)
+        await trio.sleep(1)
+        part.add("C")
+        followed.look()
+        assert followed.is_behind
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert (begun, followed.is_behind) == (["C"], False)
+
+
+def test_a_symbol_that_was_left_is_new_when_it_comes_back() -> None:
+    followed = listings("A", "B")
+    followed.leave({"A"})
+    assert followed.compare({"A", "B"}) == (["A"], [])

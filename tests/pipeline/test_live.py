@@ -794,3 +794,26 @@ async def test_a_writer_that_is_stuck_ends_the_connection_before_memory_runs_out
             await trio.testing.wait_all_tasks_blocked()
         await exchange.connection(2)
         assert station.counters.connects == 2
+
+
+async def test_what_is_left_is_streamed_no_more_and_the_rest_goes_on(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        await exchange.connection()
+        station.live.leave([BTC])
+        wire = await exchange.connection(2)
+        assert wire.topics == ["kline.1.ETHUSDT"]
+        wire.say(pushed(1, ETH))
+        assert await station.confirmed() == [1]
+        assert (station.live.state.wanted, station.counters.lost) == (1, 0)
+
+
+async def test_a_connection_of_which_all_is_left_ends(exchange: FakeExchange, autojump_clock: Clockwork) -> None:
+    async with on_air(exchange) as station:
+        await exchange.connection()
+        station.live.leave([BTC, ETH])
+        await trio.sleep(60)
+        assert (len(exchange.wires), station.live.state.wanted, station.counters.connections) == (1, 0, 0)
+        station.live.add([BTC])
+        assert (await exchange.connection(2)).topics == ["kline.1.BTCUSDT"]

@@ -1,0 +1,1 @@
+"""Several collectors that share a market by leases in a table."""

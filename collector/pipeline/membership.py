@@ -1,0 +1,230 @@
+"""The membership: this collector's part in a cluster that shares a market.
+
+It renews its leases every 5 s from a task of its own, and says which symbols are its. While the database is away it
+keeps what it has, for as long as that takes; what it owned last is on the disk, so a start goes on too. Each question
+to the database is a call in a thread, which is left behind where it hangs.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from functools import partial
+from typing import TypeVar
+
+import attrs
+import trio
+
+from collector.cluster.lease_table import LeaseTable, join_leases
+from collector.cluster.leases import RENEW_S, SLOTS, Decision, Leases, Rows, Standing, slot_of
+from collector.errors import CollectorError, SettingsError, StorageError, Unavailable
+from collector.feeder.database import parse_database
+from collector.logs import get_logger
+from collector.machine import Machine
+from collector.monitoring.report import Clustered, Clustermate
+from collector.settings.addresses import database_of
+from collector.settings.settings import Settings
+from collector.storage.data_directory import record_slots, recorded_slots
+
+log = get_logger(__name__)
+T = TypeVar("T")
+
+_PATIENCE_S = 8.0  # for one question to the database
+_GOODBYE_S = 3.0  # for handing back at the end
+OpenLeases = Callable[[Settings], AbstractContextManager[LeaseTable]]
+
+
+def open_table(settings: Settings) -> AbstractContextManager[LeaseTable]:
+    """The leases of the settings' market, joined."""
+    return join_leases(parse_database(settings.cluster_url), market_of(settings))
+
+
+def market_of(settings: Settings) -> str:
+    """The market's name in the table of leases."""
+    return f"{settings.exchange} {settings.category}"
+
+
+def member_name(settings: Settings) -> str:
+    """The name of this collector among the members: the same after a restart, and no other's."""
+    return settings.cluster_member or f"{os.uname().nodename}:{settings.data_dir.absolute()}"
+
+
+@attrs.define(eq=False)
+class Membership:
+    """The slots of this collector, as far as it knows."""
+
+    _settings: Settings
+    _machine: Machine
+    _open: OpenLeases = open_table
+    standing: Callable[[], Standing] = Standing
+    owned: frozenset[int] = frozenset()
+    _leases: Leases = attrs.field(init=False)
+    _table: LeaseTable | None = None
+    _opened: ExitStack = attrs.field(factory=ExitStack)
+    _rows: Rows | None = None
+    _trouble: str = ""
+    _away_since_s: float | None = None
+    _looked: trio.Event = attrs.field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self._leases = Leases(member_name(self._settings))
+
+    def takes(self, symbol: str) -> bool:
+        """Whether a symbol is in a slot of this collector."""
+        return slot_of(symbol) in self.owned
+
+    def state(self) -> Clustered:
+        """How the cluster was when it was last seen."""
+        rows, away_s = self._rows or Rows(0, (), ()), self._away_since_s
+        return Clustered(
+            place=database_of(self._settings.cluster_url),
+            name=self._leases.name,
+            slots=tuple(sorted(self.owned)),
+            free=len(rows.owned_by("")),
+            members=mates_of(rows),
+            trouble=self._trouble,
+            away_s=0.0 if away_s is None else round(trio.current_time() - away_s, 3),
+        )
+
+    async def join(self) -> None:
+        """Takes part: with slots of the table, or with those of before where the database is away.
+
+        Raises:
+            SettingsError: the address has to be changed first.
+        """
+        while not await self._round(refuses=True):
+            data_dir = self._settings.data_dir
+            if slots := await self._machine.threads.run(partial(recorded_slots, self._machine.disk, data_dir)):
+                log.warning("slots of before are collected, the cluster's database is away", slots=len(slots))
+                self.owned = slots
+                return
+            await trio.sleep(RENEW_S)
+
+    async def renew(self) -> None:
+        """Renews what it owns, claims and releases, until cancelled."""
+        while True:
+            began_s = trio.current_time()
+            await self._round()
+            await trio.sleep_until(began_s + RENEW_S)
+
+    async def looked(self) -> None:
+        """Waits for the next look at the table."""
+        await self._looked.wait()
+
+    async def leave(self) -> None:
+        """Hands all slots back, if the database answers within some seconds."""
+        with trio.move_on_after(_GOODBYE_S):
+            if self._table and not self._trouble:
+                with suppress(CollectorError):
+                    await self._thread(partial(self._table.leave, self._leases.name))
+                    await self._record(frozenset())
+                    log.info("slots handed back", slots=len(self.owned))
+            await self._close()
+
+    async def _round(self, *, refuses: bool = False) -> bool:
+        """One look at the table, and what follows; false while the database is away.
+
+        Raises:
+            SettingsError: somebody has to change something, and it `refuses` that.
+        """
+        standing = self.standing()
+        try:
+            if self._table is None:
+                self._table = await self._thread(self._enter)
+            table = self._table
+            rows = await self._thread(partial(table.look, self._leases.name, standing))
+            decision = self._leases.decide(rows, self._machine.clock.since_boot_s(), fit=not standing.unfit)
+            owned = await self._thread(partial(table.write, self._leases.name, decision))
+        except CollectorError as error:
+            if refuses and isinstance(error, SettingsError):
+                raise
+            self._note_trouble(error)
+            await self._close()
+            return False
+        self._note_answer(rows, decision, owned)
+        if owned != self.owned:
+            self.owned = owned
+            await self._record(owned)
+        self._looked.set()
+        self._looked = trio.Event()
+        return True
+
+    def _enter(self) -> LeaseTable:
+        return self._opened.enter_context(self._open(self._settings))
+
+    async def _thread(self, work: Callable[[], T]) -> T:
+        """The result of work in a thread.
+
+        Raises:
+            Unavailable: it takes too long, and goes on without us; its connection is closed once it returns.
+        """
+        opened, left = self._opened, trio.Event()
+
+        def run() -> T:
+            try:
+                return work()
+            finally:
+                if left.is_set():
+                    opened.close()
+
+        with trio.move_on_after(_PATIENCE_S):
+            return await self._machine.threads.run(run, abandon=True)
+        left.set()
+        self._table, self._opened = None, ExitStack()
+        raise Unavailable(f"no answer within {_PATIENCE_S:.0f} s")
+
+    async def _close(self) -> None:
+        opened, self._table, self._opened = self._opened, None, ExitStack()
+        with suppress(CollectorError), trio.move_on_after(_PATIENCE_S):
+            await self._machine.threads.run(opened.close, abandon=True)
+
+    async def _record(self, slots: frozenset[int]) -> None:
+        write = partial(record_slots, self._machine.disk, self._settings.data_dir, slots)
+        try:
+            await self._machine.threads.run(write)
+        except (OSError, StorageError) as error:
+            log.warning("slots not written down, a start without the database would not know them", why=str(error))
+
+    def _note_trouble(self, error: CollectorError) -> None:
+        if self._away_since_s is None:
+            self._away_since_s = trio.current_time()
+            log.warning("the cluster's database is away, slots are kept", why=str(error), slots=len(self.owned))
+        self._trouble = str(error)
+
+    def _note_answer(self, rows: Rows, decision: Decision, owned: frozenset[int]) -> None:
+        if self._away_since_s is not None:
+            log.info("the cluster's database is back", away_for_s=round(trio.current_time() - self._away_since_s))
+        self._rows, self._trouble, self._away_since_s = rows, "", None
+        if taken := owned - self.owned:
+            log.info("slots taken", slots=len(taken), owned=len(owned), of=SLOTS)
+        if lost := self.owned - owned:
+            released = {slot.number for slot in decision.release}
+            event = "slots given up" if lost <= released else "slots lost to another collector"
+            log.info(event, slots=len(lost), owned=len(owned), of=SLOTS)
+
+
+def mates_of(rows: Rows) -> tuple[Clustermate, ...]:
+    """The members by their names, those that only their slots tell of included."""
+    ends = {each.name: each for each in rows.members}
+    owners = {slot.owner for slot in rows.slots if slot.owner}
+    found = []
+    for name in sorted(ends.keys() | owners):
+        slots = [slot for slot in rows.slots if slot.owner == name]
+        standing = ends[name].standing if name in ends else Standing()
+        until_ms = max([slot.until_ms for slot in slots] + ([ends[name].until_ms] if name in ends else []))
+        found.append(
+            Clustermate(
+                name,
+                tuple(slot.number for slot in slots),
+                round((until_ms - rows.now_ms) / 1000, 3),
+                **attrs.asdict(standing),
+            )
+        )
+    return tuple(found)
+
+
+@asynccontextmanager
+async def open_membership(membership: Membership | None) -> AsyncIterator[None]:
+    """Hands back on leaving, when what was received is written."""
+    yield
+    if membership:
+        await membership.leave()
