@@ -196,10 +196,11 @@ class Membership:
         self._rows, self._trouble, self._away_since_s = rows, "", None
         if taken := owned - self.owned:
             log.info("slots taken", slots=len(taken), owned=len(owned), of=SLOTS)
-        if lost := self.owned - owned:
-            released = {slot.number for slot in decision.release}
-            event = "slots given up" if lost <= released else "slots lost to another collector"
-            log.info(event, slots=len(lost), owned=len(owned), of=SLOTS)
+        released = {slot.number for slot in decision.release}
+        if given := (self.owned - owned) & released:
+            log.info("slots given up", slots=len(given), owned=len(owned), of=SLOTS)
+        if lost := self.owned - owned - released:
+            log.warning("slots lost to another collector", slots=len(lost), owned=len(owned), of=SLOTS)
 
 
 def mates_of(rows: Rows) -> tuple[Clustermate, ...]:
