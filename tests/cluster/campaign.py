@@ -43,7 +43,7 @@ class Node:
     def name(self) -> str:
         return self.settings.cluster_member
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run_until_end(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs it until its process ends."""
         async with open_collector(self.settings, "run") as self.process:
             task_status.started()
@@ -161,7 +161,7 @@ async def run_campaign(cluster: Cluster, turns: int, seed: int, say: Callable[[s
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cluster.pass_minutes)
         for node in cluster.nodes:
-            await cluster.nursery.start(node.run)
+            await cluster.nursery.start(node.run_until_end)
         names = {node.name for node in cluster.nodes}
         say(f"{len(names)} collectors share the market after {await cluster.until(all_owned_by(*names), 90):.1f} s")
         for turn in range(1, turns + 1):
@@ -177,7 +177,7 @@ async def run_campaign(cluster: Cluster, turns: int, seed: int, say: Callable[[s
             else:
                 while node.process:  # noqa: ASYNC110, RUF100 - nor does a process
                     await trio.sleep(0.05)
-                await cluster.nursery.start(node.run)
+                await cluster.nursery.start(node.run_until_end)
             say(f"   shared again after {await cluster.until(all_owned_by(*names), 90):.1f} s")
         nursery.cancel_scope.cancel()
     say(f"equal after {await cluster.until_equal(60):.1f} s")

@@ -17,7 +17,7 @@ async def test_a_collector_takes_the_market_and_hands_it_back(cluster_database: 
         open_cluster(box, cluster_database, tmp_path, 1) as cluster,
     ):
         (node,) = cluster.nodes
-        await cluster.nursery.start(node.run)
+        await cluster.nursery.start(node.run_until_end)
         await cluster.until(all_owned_by("c1"), 30)
         await cluster.until_equal(30)
         node.send(signal.SIGTERM)
