@@ -24,7 +24,7 @@ from collector.errors import CollectorError, SettingsError
 from collector.importing.comparison import Agreement, Comparison, last_rows
 from collector.importing.foreign import foreign_lines
 from collector.importing.gathering import Gathered, gather
-from collector.importing.places import Place
+from collector.importing.places import Place, find_places
 from collector.importing.recognition import Given
 from collector.importing.refusal import Refusal
 from collector.importing.report import is_kept, report_lines
@@ -96,7 +96,7 @@ class _Work:
         """
         options, settings = self.options, self.options.settings
         given = Given(options.only_symbols, options.only_timeframes, inverse=settings.category == "inverse")
-        with self._progress("reading") as on_rows:
+        with self._progress("reading", len(list(find_places(THIS_DISK, files)))) as on_rows:
             self.gathered = gather(THIS_DISK, files, given, settings.data_dir, on_rows)
         self.spans = self.gathered.spans(options.are_about, options.dates)
         for line in self._recognised() if not options.quiet else ():
@@ -127,6 +127,8 @@ class _Work:
             candles += candles_in(series.timeframe, spans - held)
             stored += candles_in(series.timeframe, spans & held)
             requests += sum(1 for _ in request_windows(series.timeframe, spans - held))
+        if settings.newest_only:
+            yield f"only the {NEWEST} newest candles are wanted (limit_to_50_entries, mode): add --no-limit to import"
         yield (
             f"to fetch: {counted(candles, 'candle')} of {counted(len(self.spans), 'series')}, about "
             f"{counted(requests, 'request')}; stored already: {counted(stored, 'candle')}"
@@ -167,7 +169,7 @@ class _Work:
         """
         settings = self.options.settings
         try:
-            with self._progress("comparing") as on_rows:
+            with self._progress("comparing", len(self.gathered.tables)) as on_rows:
                 comparison = Comparison(THIS_DISK, settings.data_dir, self.gathered.tables, self.spans)
                 agreements = comparison.run(on_rows)
             absent = self._absent(agreements)
@@ -208,14 +210,17 @@ class _Work:
             print_line(f"{series}: {counted(rows, 'foreign row')} kept; {record.name} says which")
 
     @contextmanager
-    def _progress(self, title: str) -> Iterator[Callable[[Place, int], None]]:
-        rows = 0
+    def _progress(self, title: str, files: int) -> Iterator[Callable[[Place, int], None]]:
+        rows, last = 0, None
 
         def on_rows(place: Place, number: int) -> None:
-            nonlocal rows
+            nonlocal rows, last
             rows += number
+            if last not in (None, place):
+                progress.advance(1, str(last))
+            last = place
             progress.within(f"{counted(rows, 'row')}, in {place}")
 
-        advance = Advance(title, 1, len(self.gathered.tables), "file")
+        advance = Advance(title, files, files, "file")
         with open_progress(advance, quiet=self.options.quiet) as progress:
             yield on_rows

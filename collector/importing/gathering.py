@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+import polars as pl
 
 from collector.core.candle import Series
 from collector.core.date_range import DateRange
@@ -58,17 +59,15 @@ def gather(disk: Disk, arguments: Sequence[str], given: Given, data_dir: Path, o
 
 
 def _take(disk: Disk, place: Place, given: Given, found: Gathered, on_rows: Advance) -> None:
+    recognised = None
     try:
         recognised = recognise(disk, place, given)
-    except Refusal as refusal:
-        (found.refused if place.named or refusal.is_of_candles else found.others).append(
-            f"{place} is left out: {refusal}"
-        )
-        return
-    try:
         found.tables.append(scan(disk, recognised, on_rows))
     except Refusal as refusal:
-        found.refused.append(f"{place} is left out: {refusal}")
+        is_trouble = recognised or place.named or refusal.is_of_candles
+        (found.refused if is_trouble else found.others).append(f"{place} is left out: {refusal}")
+    except pl.exceptions.PolarsError as error:  # of types that no candles have
+        found.refused.append(f"{place} is left out: its columns cannot be read ({str(error).splitlines()[0]})")
 
 
 def _is_ours(place: Place, data_dir: Path) -> bool:

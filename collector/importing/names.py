@@ -21,12 +21,12 @@ import attrs
 
 from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series, Timeframe, is_symbol
 
-QUOTES: tuple[str, ...] = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USDE", "USD", "PERP", "EUR", "GBP")
-QUOTES += ("BTC", "ETH", "DAI", "BRL", "TRY", "BRZ", "PLN", "MNT", "JPY", "KRW", "AUD")
+_ENDINGS = ("USDT", "USDC", "FDUSD", "BUSD", "TUSD", "USDE", "USD", "PERP", "EUR", "GBP", "BTC", "ETH", "BRL")
+QUOTES = (*_ENDINGS, "DAI", "TRY", "BRZ", "PLN", "MNT", "JPY", "KRW", "AUD")  # not every word in TRY is a symbol
 _EXTENSIONS = re.compile(
     r"(\.(csv|tsv|txt|dat|json|jsonl|ndjson|feather|arrow|ipc|parquet|pq|zip|gz|gzip|bz2|xz))+$", re.IGNORECASE
 )
-_PAIR = re.compile(rf"[A-Z0-9]+?({'|'.join(QUOTES)})([FGHJKMNQUVXZ]\d\d)?")
+_PAIR = re.compile(rf"[A-Z0-9]+?({'|'.join(_ENDINGS)})([FGHJKMNQUVXZ]\d\d)?")
 _EXPIRY = re.compile(r"\d{1,2}[A-Z]{3}\d\d")
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 _HIVE = re.compile(r"(?P<key>symbol|timeframe|interval)=(?P<value>.+)", re.IGNORECASE)

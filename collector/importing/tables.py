@@ -76,7 +76,7 @@ def open_table(disk: Disk, place: Place) -> Iterator[Table]:
             raise Refusal("it is empty", is_of_candles=False)
         try:
             yield _table(place, stream, head)
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # polars panics at some damage
             raise Refusal(f"it cannot be read ({str(error).splitlines()[0]})") from error
 
 

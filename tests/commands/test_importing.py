@@ -204,6 +204,9 @@ def test_the_limit_of_rows_refuses_an_import(say: Command, settings: Settings, t
     status, _, err = say(settings, "import", file, limit_to_50_entries="true")
     assert status == 2
     assert "add --no-limit" in err
+    status, out, _ = say(settings, "import", file, "--dry-run", limit_to_50_entries="true")
+    assert status == 0
+    assert "add --no-limit to import" in out
 
 
 def test_a_symbol_that_the_exchange_does_not_list_is_said(say: Command, settings: Settings, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from collector.importing.names import Named, read_names, symbol_of, timeframe_of
         ("BTCUSDT-26DEC25_1h.csv", "BTCUSDT-26DEC25", "60"),
         ("2026-11.parquet", None, None),
         ("candles.csv", None, None),
+        ("industry.csv", None, None),
+        ("BTC-TRY_1d.csv", "BTCTRY", "D"),
         ("data-1h.csv", None, "60"),
     ],
 )
