@@ -16,6 +16,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from collector.core.candle import MINUTE_MS, Series
+from collector.core.changes import Changes
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Event, GaveUp
@@ -66,6 +67,7 @@ class Bench:
     disk: Disk = attrs.field(factory=Disk)
     now_ms: int = NOW
     machine: Machine = THIS_MACHINE
+    changes: Changes = attrs.field(factory=Changes)
 
     @property
     def data(self) -> bytes:
@@ -92,7 +94,10 @@ class Bench:
 
     def writer(self, ledger: Ledger, *, spares_long: bool = False, **changes: Any) -> Writer:
         settings = Settings(**{"limit_to_50_entries": False} | changes)
-        owned = OwnedDirectory(Store(self.directory, self.disk), ledger, self.coverage, ledger.load(self.coverage))
+        checkpoints = ledger.load(self.coverage)
+        owned = OwnedDirectory(
+            Store(self.directory, self.disk), ledger, self.coverage, checkpoints, changes=self.changes
+        )
         return build_writer(owned, settings, self.machine, self.counters, self.exchange_ms, spares_long=spares_long)
 
     async def exchange_ms(self, _: int) -> int:
@@ -1308,3 +1313,40 @@ async def test_rows_count_by_where_they_came_from_first(bench: Bench) -> None:
     await bench.write(answered(0, 3), live, answered(4, 9), answered(9, 12))
     assert bench.held == spans(0, 12)
     assert (bench.counters.rows, bench.counters.streamed, bench.counters.history) == (12, 3, 9)
+
+
+def changed(bench: Bench) -> Spans:
+    """What a mirror is told to copy since the last time."""
+    due = bench.changes.take(9)
+    return due[BTC].spans if BTC in due else NOTHING
+
+
+async def test_a_mirror_is_told_what_changed_and_nothing_of_what_was_confirmed(bench: Bench) -> None:
+    bench.changes.follow((), 0.0)
+    await bench.write(answered(0, 10), (confirmed(10),))
+    assert changed(bench) == spans(0, 11)
+    assert bench.changes.take_unsure() is not None  # the file was opened
+    await bench.write(answered(5, 11))
+    assert changed(bench) == NOTHING
+    await bench.write(answered(4, 5, row(4, volume="9.000")), answered(20, 21))
+    assert changed(bench) == spans(4, 5) | spans(20, 21)
+    await bench.write(answered(11, 20))
+    assert changed(bench) == spans(11, 20)
+
+
+async def test_a_mirror_is_told_what_has_been_trimmed(bench: Bench) -> None:
+    bench.changes.follow((), 0.0)
+    await bench.write(answered(0, 48), limit_to_50_entries=True)
+    changed(bench)
+    await bench.write(answered(48, 53), limit_to_50_entries=True)
+    assert changed(bench) == Spans.between(0, T0 + 3 * MINUTE_MS) | spans(48, 53)
+
+
+async def test_a_mirror_is_told_nothing_that_a_power_loss_would_take(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.changes.follow((), 0.0)
+    async with opened_writer(bench, flush_interval_s=60) as writer:
+        await writer.handle((confirmed(0),))
+        assert changed(bench) == NOTHING
+        await writer._flusher.save_all()
+    assert changed(bench) == spans(0, 1)
