@@ -4,6 +4,7 @@ import attrs
 import pytest
 
 from collector.core.candle import DAY_MS, MINUTE_MS, Series, Timeframe, timeframe
+from collector.core.date_range import DateRange
 from collector.core.spans import Spans
 from collector.integrity.demand import Demand
 from collector.settings.settings import Settings
@@ -83,3 +84,15 @@ def test_a_symbol_that_is_named_is_wanted_in_what_the_options_name_beyond_what_i
     found = demand.spans([BTC], NOW)
     assert {series.timeframe.name for series in found if series.symbol == "BTCUSDT"} == stored
     assert {series.timeframe.name for series in found if series.symbol == "ETHUSDT"} == unstored
+
+
+def test_dates_stand_for_the_days_of_the_settings() -> None:
+    demand = Demand(LISTED, dates=DateRange(T0 + DAY_MS, T0 + 2 * DAY_MS))
+    one_day = Spans.between(T0 + DAY_MS, T0 + 2 * DAY_MS)
+    assert demand.spans([], NOW) == {Series(each, frame): one_day for each in LISTED.symbols for frame in (HOUR, DAY)}
+    assert demand.chosen(BTC) == one_day
+    assert Demand(LISTED).chosen(BTC).covers(0, NOW)
+
+
+def test_of_dates_without_an_end_what_has_closed_is_wanted() -> None:
+    assert Demand(LISTED, dates=DateRange(T0 + 5 * DAY_MS)).spans([], NOW) == {BTC: hours(0, 1), ETH: hours(0, 1)}
