@@ -43,7 +43,7 @@ def _scribbled(data: bytes) -> bytes:
 
 
 MENDED: dict[str, Change] = {
-    "windows": FOREIGN["windows line ends"],
+    "windows": lambda data: data.replace(b"\n", b"\r\n"),
     "mark": FOREIGN["byte order mark"],
     "order": _reordered,
 }

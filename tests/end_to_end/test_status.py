@@ -328,10 +328,10 @@ async def test_a_certificate_is_waited_for_and_never_trusted_before_it_can_be(
 def refusing(times: list[int]) -> Callable[..., AbstractContextManager[Ledger]]:
     """A ledger on a disk that cannot be written as long as there is a number in the list."""
 
-    def open_refused(*args: Any) -> AbstractContextManager[Ledger]:
+    def open_refused(*args: Any, **options: Any) -> AbstractContextManager[Ledger]:
         if times:
             raise StorageError("candles/.collector cannot be used (Read-only file system)")
-        return open_ledger(*args)
+        return open_ledger(*args, **options)
 
     return open_refused
 
