@@ -279,7 +279,7 @@ def test_how_many_rows_were_lost_is_told(
     with caplog.at_level("INFO"):
         start(tmp_path)
     told = [record.getMessage() for record in caplog.records]
-    assert told == [] if count is None else [f"rows put back from the journal rows={count} files=1 file"]
+    assert told == ([] if count is None else [f"rows put back from the journal rows={count} files='1 file'"])
 
 
 @needs_root
