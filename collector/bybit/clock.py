@@ -32,7 +32,10 @@ class Clock:
 
     @property
     def now_ms(self) -> int:
-        """The exchange's time, carried on by ours; 0 before it said anything."""
+        """The exchange's time, carried on by ours.
+
+        0 before it said anything.
+        """
         return self._clock.now_ms(self._elapsed_s()) if self._clock else 0
 
     @property

@@ -58,7 +58,10 @@ class RestState:
         return not told
 
     def retries_at(self, at_s: float, now_s: float) -> None:
-        """A failed request is sent again at a moment; the earliest of several such moments counts."""
+        """A failed request is sent again at a moment.
+
+        The earliest of several such moments counts.
+        """
         self.next_try_s = min(at_s, self.next_try_s) if self.next_try_s > now_s else at_s
 
     def announced(self, maintenance: tuple[Maintenance, ...]) -> None:
@@ -92,5 +95,8 @@ class StreamState:
         self.lost_why, self.next_connect_s = why, next_connect_s
 
     def refused(self, until_s: float) -> None:
-        """The gateway refuses this address; all connections wait until a moment."""
+        """The gateway refuses this address.
+
+        All connections wait until a moment.
+        """
         self.refused_until_s = until_s

@@ -34,7 +34,10 @@ class FormingCandles:
         return row if row is not None and row[0] >= from_ms else None
 
     def take(self, text: str, subscribed: Mapping[str, Series]) -> None:
-        """Takes a push that confirms nothing; one that cannot be read is left out."""
+        """Takes a push that confirms nothing.
+
+        One that cannot be read is left out.
+        """
         if (found := stream_protocol.forming(text, subscribed)) is None:
             return
         series, row = found

@@ -232,7 +232,10 @@ def _named_as_httpx_does(error: Exception) -> httpx.TransportError:
 
 
 async def _body(response: httpx.Response, longest: int) -> bytes:
-    """The whole body, unpacked; at most so many bytes of it, packed or unpacked."""
+    """The whole body, unpacked.
+
+    At most so many bytes of it, packed or unpacked.
+    """
     encoding = response.headers.get("content-encoding", "identity")
     if encoding not in ("gzip", "identity"):
         raise InvalidResponse(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")

@@ -51,7 +51,10 @@ def lines_of(rows: msgspec.Raw) -> list[bytes]:
 
 
 def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Rows:
-    """The rows that were closed at `closed_ms`; the candle in progress comes unmarked."""
+    """The rows that were closed at `closed_ms`.
+
+    The candle in progress comes unmarked.
+    """
     rows = _checked(frame, page.lines, span)
     if rows and rows.covered.bounds.end_ms > closed_ms:
         rows = _checked(frame, [line for line in page.lines if open_of_line(line) < closed_ms], span)

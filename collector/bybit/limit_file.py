@@ -168,7 +168,10 @@ class _Version(msgspec.Struct):
 
 
 def _own_directory(disk: Disk, directories: Sequence[str]) -> int:
-    """Opens our first directory that is closed to others; makes it if need be."""
+    """Opens our first directory that is closed to others.
+
+    Makes it if need be.
+    """
     name, why = f"collector-{os.geteuid()}", "there is no directory for it"
     for place in directories:
         path = Path(place, name)

@@ -59,7 +59,10 @@ class Rest:
 
     @property
     def now_ms(self) -> int:
-        """The newest time the exchange named; 0 before its first answer."""
+        """The newest time the exchange named.
+
+        0 before its first answer.
+        """
         return self._clock.newest_ms
 
     async def klines(self, series: Series, span: Span, *, split_invalid: bool = False) -> KlineAnswer:
@@ -86,7 +89,10 @@ class Rest:
         )
 
     async def first_candle(self, series: Series) -> int | None:
-        """The open time of a series' very first candle; None before there is one."""
+        """The open time of a series' very first candle.
+
+        None before there is one.
+        """
         category = self._settings.category
         answer = await self._client.request(
             rest_protocol.KLINE,
@@ -96,7 +102,10 @@ class Rest:
         return answer.open_ms
 
     async def instruments(self) -> list[Instrument]:
-        """Every listed symbol of the category, in the exchange's order; halted ones may be among them."""
+        """Every listed symbol of the category, in the exchange's order.
+
+        Halted ones may be among them.
+        """
         category = self._settings.category
         found: dict[str, Instrument] = {}
         cursors = [""]

@@ -69,7 +69,10 @@ class KlineAnswer(TimeAnswer):
 
 @attrs.frozen
 class FirstAnswer(TimeAnswer):
-    """The open time of a series' very first candle; None before there is one."""
+    """The open time of a series' very first candle.
+
+    None before there is one.
+    """
 
     open_ms: int | None
 
@@ -110,7 +113,10 @@ _PRODUCTS = {"linear": 1, "inverse": 1, "spot": 2}  # docs: enum#product
 
 
 def kline_query(category: str, series: Series, span: Span) -> Query:
-    """The query for a span of at most a page; the exchange's range includes both ends."""
+    """The query for a span of at most a page.
+
+    The exchange's range includes both ends.
+    """
     frame = series.timeframe
     candles = frame.count(span.start_ms, span.end_ms)
     if not 1 <= candles <= PAGE:
@@ -268,7 +274,10 @@ def _check_addressee(result: KlineResult, category: str, series: Series) -> None
 
 
 def _instrument(raw: msgspec.Raw) -> Instrument | None:
-    """A row of the list; None if it names no symbol."""
+    """A row of the list.
+
+    None if it names no symbol.
+    """
     try:
         row = INSTRUMENT_ROW.decode(raw)
     except UNREADABLE:

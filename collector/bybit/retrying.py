@@ -56,7 +56,10 @@ _LONGEST_LIST = 16 * _LONGEST_BODY  # the whole list of symbols is 0.8 MB
 
 @attrs.define(eq=False)
 class RetryingClient:
-    """GET requests with retries; any number of tasks may use it at once."""
+    """GET requests with retries.
+
+    Any number of tasks may use it at once.
+    """
 
     _settings: Settings
     _throttle: Throttle

@@ -56,7 +56,10 @@ def check_reply(status: int, body: bytes) -> None:
 
 
 def decode_reply(decoder: msgspec.json.Decoder[R], status: int, body: bytes) -> R:
-    """A reply whose retCode is 0; the envelope is decoded alone if the whole fails."""
+    """A reply whose retCode is 0.
+
+    The envelope is decoded alone if the whole fails.
+    """
     try:
         if status == 200:
             reply = decoder.decode(body)

@@ -33,11 +33,17 @@ E = TypeVar("E", bound=Exception)
 
 
 class StreamLost(TryAgain):
-    """The connection is lost or failed to open; another attempt may do better."""
+    """The connection is lost or failed to open.
+
+    Another attempt may do better.
+    """
 
 
 class StreamForbidden(StreamLost):
-    """The gateway refused the handshake of this address; the next attempt waits long."""
+    """The gateway refused the handshake of this address.
+
+    The next attempt waits long.
+    """
 
 
 @attrs.frozen
@@ -57,7 +63,10 @@ class Stream:
             raise _lost(error) from error
 
     async def receive(self) -> str:
-        """The next text that is no push; call it often, because the library answers pings while receiving."""
+        """The next text that is no push.
+
+        Call it often, because the library answers pings while receiving.
+        """
         try:
             message = await self._socket.get_message()
         except trio_websocket.ConnectionClosed as error:
@@ -141,7 +150,10 @@ def _mapped(url: str) -> Iterator[None]:
 
 
 def _told(error: BaseException) -> str:
-    """The text of an error; of a name with several addresses, one text for each."""
+    """The text of an error.
+
+    Of a name with several addresses, one text for each.
+    """
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(map(_told, error.exceptions)))
     return str(error)

@@ -67,7 +67,10 @@ class Pong:
 
 @attrs.frozen
 class Unknown:
-    """A well-formed text of unknown kind; the exchange adds kinds without notice."""
+    """A well-formed text of unknown kind.
+
+    The exchange adds kinds without notice.
+    """
 
 
 Frame = Pushed | Acknowledged | Pong | Unknown
@@ -176,7 +179,10 @@ def forming(text: str, subscribed: Mapping[str, Series]) -> tuple[Series, tuple[
 
 
 def time_of(text: str) -> int | None:
-    """The exchange's time in a push, or None; it costs a decoding."""
+    """The exchange's time in a push, or None.
+
+    It costs a decoding.
+    """
     try:
         at_ms = _STAMP.decode(text).ts
     except UNREADABLE:
@@ -196,7 +202,10 @@ def _other(text: str, error: Exception) -> Frame:
 
 
 def _answer(decoded: _Text | _Envelope) -> Frame:
-    """The response to something we sent; its other fields are ignored."""
+    """The response to something we sent.
+
+    Its other fields are ignored.
+    """
     if decoded.op in ("ping", "pong"):  # linear and spot answer a ping with op `ping`, options with `pong`
         return Pong()
     if decoded.op == "subscribe" and isinstance(decoded.success, bool):
@@ -233,7 +242,10 @@ def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
 
 
 def _row(frame: Timeframe, values: Values) -> Rows:
-    """One candle as text; exponents cost time only where there are some."""
+    """One candle as text.
+
+    Exponents cost time only where there are some.
+    """
     try:
         return row_of(frame, values)
     except NotACandle:

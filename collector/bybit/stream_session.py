@@ -92,7 +92,10 @@ class Session:
             self._read(text)
 
     async def _receive_pushes(self) -> None:
-        """Reads pushes as fast as they come; those that confirm nothing are but counted."""
+        """Reads pushes as fast as they come.
+
+        Those that confirm nothing are but counted.
+        """
         async for pushes in self._stream.pushes:
             self._hear(len(pushes))
             if pushes.dropped:

@@ -86,7 +86,10 @@ class Throttle:
             _, self._pace = self._pace.reserve(trio.current_time())
 
     async def _banned_s(self) -> float:
-        """Waits for a turn among all processes; the seconds of a ban that is on then."""
+        """Waits for a turn among all processes.
+
+        The seconds of a ban that is on then.
+        """
         turn = await self._limit.turn(self._limiter.borrowed_tokens)
         self._limiter.total_tokens = turn.in_flight
         return self._shared_ban_s(turn.silent_s)

@@ -28,7 +28,10 @@ Wire = trio.abc.Stream  # of bytes, or of TLS, which may be spoken inside of TLS
 
 
 class ProxyFailed(Exception):
-    """A proxy cannot be reached, or does not connect us; the text names it without its password."""
+    """A proxy cannot be reached, or does not connect us.
+
+    The text names it without its password.
+    """
 
 
 @attrs.define(eq=False)
@@ -78,7 +81,10 @@ class SiftedWire(_Layer):
     _sifted: deque[Sifted] = attrs.field(factory=deque)  # and yet to be handed on
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next bytes that pass; to be called without a limit."""
+        """The next bytes that pass.
+
+        To be called without a limit.
+        """
         while True:
             while self._sifted:
                 sifted = self._sifted.popleft()

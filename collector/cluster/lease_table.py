@@ -82,7 +82,10 @@ class LeaseTable(Protocol):
         """Says how this member is, and reads all rows."""
 
     def write(self, name: str, decision: Decision) -> frozenset[int]:
-        """Writes a decision; the slots that this member owns by it."""
+        """Writes a decision.
+
+        The slots that this member owns by it.
+        """
 
     def leave(self, name: str) -> None:
         """Hands back all slots of a member that ends."""
@@ -114,7 +117,10 @@ class PostgresLeases:
         return Rows(now[0], tuple(Slot(*row) for row in slots), tuple(found))
 
     def write(self, name: str, decision: Decision) -> frozenset[int]:
-        """Writes a decision; the slots that this member owns by it."""
+        """Writes a decision.
+
+        The slots that this member owns by it.
+        """
         seen = [*decision.renew, *decision.claim, *decision.release]
         owners = [name] * (len(seen) - len(decision.release)) + [""] * len(decision.release)
         columns = [[each.number for each in seen], [each.owner for each in seen], [each.epoch for each in seen]]

@@ -41,7 +41,10 @@ def slot_of(symbol: str) -> int:
 
 @attrs.frozen
 class Slot:
-    """A row of the table; without an owner it is free."""
+    """A row of the table.
+
+    Without an owner it is free.
+    """
 
     number: int
     owner: str = ""
@@ -63,7 +66,10 @@ class Standing:
 
 @attrs.frozen
 class Member:
-    """A collector that takes part; one that is unfit wants no slots."""
+    """A collector that takes part.
+
+    One that is unfit wants no slots.
+    """
 
     name: str
     fit: bool

@@ -43,16 +43,17 @@ class Tally:
         return f"{counted(self.rows, 'row')} of {counted(len(self.series), 'series')}"
 
 
+_PLACES = "A directory, s3://bucket/prefix or postgresql://host/database."
+_To = Annotated[str, typer.Option(metavar="PLACE", help=_PLACES)]
+_VERIFY = "Compare every row with the files; write nothing; exit 1 if any differs."
+
+
 @with_options(*PLACE, *SERIES, "start", "end", "quiet")
 def export(
     options: Options,
     *,
-    to: Annotated[
-        str, typer.Option(metavar="PLACE", help="A directory, s3://bucket/prefix or postgresql://host/database.")
-    ],
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every row with the files; write nothing; exit 1 if any differs.")
-    ] = False,
+    to: _To,
+    verify: Annotated[bool, typer.Option("--verify", help=_VERIFY)] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")] = False,
 ) -> None:
     """Copy candles into Parquet files, an object store or PostgreSQL, and keep the copy up to date.

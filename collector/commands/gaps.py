@@ -8,7 +8,7 @@ from collector.commands.console import AsJson, print_json, say, show
 from collector.commands.options import HISTORY, PLACE, SERIES, Options, with_options
 from collector.core.missing import State
 from collector.core.text import span_texts
-from collector.integrity.gaps import find_gaps, gaps_summary
+from collector.integrity.gaps import SeriesGap, find_gaps, gaps_summary
 from collector.machine.disk import THIS_DISK
 from collector.storage.stored import is_any_stored, nothing_stored
 
@@ -42,18 +42,7 @@ def gaps(
     if as_json:
         print_json([gap.record() for gap in found])
         return
-    rows = [
-        (
-            str(gap.series),
-            gap.missing.state,
-            *span_texts(gap.missing.span).values(),
-            f"{gap.candles:,}",
-            str(gap.missing.tries),
-            gap.asked,
-            gap.missing.why,
-        )
-        for gap in found
-    ]
+    rows = list(map(_row, found))
     settings = options.settings
     is_stored = is_any_stored(THIS_DISK, settings.data_dir, settings.category, options.are_about)
     if not is_stored:
@@ -62,3 +51,9 @@ def gaps(
         show(("series", "state", "from", "to", "candles", "tries", "last asked", "why"), rows, prose=True)
     if found or is_stored:
         say(gaps_summary(found) if found or not state else f"nothing is {' or '.join(state)}")
+
+
+def _row(gap: SeriesGap) -> tuple[str, ...]:
+    missing = gap.missing
+    span, candles = span_texts(missing.span).values(), f"{gap.candles:,}"
+    return str(gap.series), missing.state, *span, candles, str(missing.tries), gap.asked, missing.why

@@ -55,26 +55,18 @@ def repair(
       # the last year of one symbol, whatever was wanted before
       collector repair --symbols BTCUSDT --timeframes 1,60 --days 365 --no-limit
     """
-    settings, demand = options.settings, options.demand
-    if dry_run:
-        options.say_warnings()
-    asked = settings.category, options.are_about, options.selection, options.only_symbols
-    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
+    settings, asked = options.settings, (options.are_about, options.selection, options.only_symbols)
     draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
     if dry_run:
-        plans = list(show_plans(settings, options.are_about, demand))
-        for plan in plans:
-            print_line(str(plan))
-        differing = show_differences(options, draw) if draw else set()
-        alone = {plan.series for plan in plans if isinstance(plan, Plan) and plan.skipped and not allow_replace}
-        files = len({plan.series for plan in plans} - alone | differing)
-        nothing = "no file would be changed" if plans else "nothing to repair"
-        say(f"{counted(files, 'file')} would be mended, completed or read again" if files else nothing)
+        options.say_warnings()
+    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, settings.category, *asked)
+    if dry_run:
+        _show(options, draw, allow_replace=allow_replace)
         return
 
     async def work(**until: Any) -> tuple[list[Plan | Refetch], Outcome]:
         how = ServeOptions(allow_replace=allow_replace, **until)
-        return await mend(settings, options.are_about, demand, draw, options=how)
+        return await mend(settings, options.are_about, options.demand, draw, options=how)
 
     plans, outcome = run_logged(options, work)
     print_outcome(options, outcome)
@@ -83,6 +75,18 @@ def repair(
     if outcome.stopped:  # files are complete, but the rereading was interrupted
         sys.exit(INTERRUPTED)
     exit_unless_complete(outcome)
+
+
+def _show(options: Options, draw: Draw | None, *, allow_replace: bool) -> None:
+    """Print what a repair would do."""
+    plans = list(show_plans(options.settings, options.are_about, options.demand))
+    for plan in plans:
+        print_line(str(plan))
+    differing = show_differences(options, draw) if draw else set()
+    alone = {plan.series for plan in plans if isinstance(plan, Plan) and plan.skipped and not allow_replace}
+    files = len({plan.series for plan in plans} - alone | differing)
+    nothing = "no file would be changed" if plans else "nothing to repair"
+    say(f"{counted(files, 'file')} would be mended, completed or read again" if files else nothing)
 
 
 def _result_lines(mended: RepairResult, *, planned: bool) -> Iterator[str]:

@@ -7,12 +7,21 @@ import attrs
 import trio
 import typer
 
+from collector.bybit.rest_protocol import Instrument
 from collector.commands.console import AsJson, print_json, print_line, say, show
 from collector.commands.options import Options, with_options
 from collector.commands.selection import Selection
 from collector.core.text import counted, moment_text
 from collector.machine import THIS_MACHINE
 from collector.pipeline.symbols import list_symbols
+
+_TITLES = ("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery")
+_Texts = list[str] | None
+_Quote = Annotated[_Texts, typer.Option(metavar="COIN", help="Quoted in this coin; may be repeated.")]
+_Kind = Annotated[_Texts, typer.Option(metavar="TEXT", help="Of this kind, such as perpetual; may be repeated.")]
+_Match = Annotated[_Texts, typer.Option(metavar="PATTERN", help="Like this, such as '1000*'; may be repeated.")]
+_NEW = "Launched on this day or later: YYYY-MM-DD."
+_NewSince = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help=_NEW)]
 
 
 # Seven parameters: typer takes one for each option of the command line.
@@ -22,19 +31,10 @@ def symbols(
     *,
     as_json: AsJson = False,
     names: Annotated[bool, typer.Option("--names", help="Names only, a line each, for other programs.")] = False,
-    quote: Annotated[
-        list[str] | None, typer.Option(metavar="COIN", help="Quoted in this coin; may be repeated.")
-    ] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Of this kind, such as perpetual; may be repeated.")
-    ] = None,
-    match: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Like this, such as '1000*'; may be repeated.")
-    ] = None,
-    new_since: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Launched on this day or later: YYYY-MM-DD."),
-    ] = None,
+    quote: _Quote = None,
+    kind: _Kind = None,
+    match: _Match = None,
+    new_since: _NewSince = None,
 ) -> None:
     """Show what the exchange lists in the category.
 
@@ -59,14 +59,13 @@ def symbols(
         for each in found:
             print_line(each.symbol)
         return
-    rows: list[tuple[str, ...]] = []
-    for each in found:
-        launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
-        rows.append((each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery))
-    show(("symbol", "status", "kind", "base", "quote", "settles in", "launched", "delivery"), rows)
-    number = (
-        counted(len(found), "symbol")
-        if wanted == Selection()
-        else f"{len(found):,} of {counted(len(listed), 'symbol')}"
-    )
+    show(_TITLES, list(map(_row, found)))
+    number = counted(len(listed), "symbol")
+    if wanted != Selection():
+        number = f"{len(found):,} of {number}"
     say(f"{number} {'trades' if len(found) == 1 else 'trade'} in {options.settings.category}")
+
+
+def _row(each: Instrument) -> tuple[str, ...]:
+    launched, delivery = (moment_text(ms) if ms else "" for ms in (each.launch_ms, each.delivery_ms))
+    return each.symbol, each.status, each.kind, each.base, each.quote, each.settle, launched, delivery

@@ -34,7 +34,10 @@ class Timeframe:
 
     @property
     def step_ms(self) -> int | None:
-        """The length of every candle in ms; None for months, which differ."""
+        """The length of every candle in ms.
+
+        None for months, which differ.
+        """
         return _STEP_MS[self.name]
 
     def number_at(self, ms: int) -> int:
@@ -201,7 +204,10 @@ class Series:
 
     @classmethod
     def of_file(cls, file_name: str) -> "Series | None":
-        """The series that a file of this name holds; None for any other."""
+        """The series that a file of this name holds.
+
+        None for any other.
+        """
         try:
             return cls.named(file_name.removesuffix(".csv")) if file_name.endswith(".csv") else None
         except ValueError:

@@ -39,7 +39,10 @@ def _nobody_waits() -> None: ...
 
 @attrs.define(eq=False)
 class Changes:
-    """Gathers changes for one copy; without a copy it keeps nothing."""
+    """Gathers changes for one copy.
+
+    Without a copy it keeps nothing.
+    """
 
     on_news: Callable[[], None] = attrs.field(default=_nobody_waits)
     followed: bool = False

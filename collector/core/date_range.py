@@ -13,7 +13,10 @@ from collector.core.text import moment_text
 
 @attrs.frozen
 class DateRange:
-    """The instants from `start_ms` up to but excluding `end_ms`; without an end, up to now."""
+    """The instants from `start_ms` up to but excluding `end_ms`.
+
+    Without an end, up to now.
+    """
 
     start_ms: int
     end_ms: int | None = None

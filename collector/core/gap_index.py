@@ -43,7 +43,10 @@ class GapIndex:
 
     @property
     def listing_ms(self) -> int | None:
-        """The listing date on record; None if the exchange was never asked, or has all that is wanted."""
+        """The listing date on record.
+
+        None if the exchange was never asked, or has all that is wanted.
+        """
         return claimed_ms(self.before_listing)
 
     @cached_property

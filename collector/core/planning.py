@@ -90,7 +90,10 @@ def _pages(candles: int, page: int) -> int:
 
 
 def halves(timeframe: Timeframe, span: Span) -> list[Span]:
-    """The two halves of a span, the first the longer; none of a single candle."""
+    """The two halves of a span, the first the longer.
+
+    None of a single candle.
+    """
     candles = timeframe.count(span.start_ms, span.end_ms)
     return list(windows(timeframe, Spans((span,)), -(-candles // 2))) if candles > 1 else []
 

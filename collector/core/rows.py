@@ -53,7 +53,10 @@ class Rows:
 
 
 class NotACandle(ValueError):
-    """A value that makes a row invalid; the text says which."""
+    """A value that makes a row invalid.
+
+    The text says which.
+    """
 
 
 def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:

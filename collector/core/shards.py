@@ -29,7 +29,10 @@ def _draw(symbol: str, part: int) -> bytes:
 
 @attrs.frozen
 class Shard:
-    """One part of the market, such as 2/5; the only part of one is the whole market."""
+    """One part of the market, such as 2/5.
+
+    The only part of one is the whole market.
+    """
 
     part: int = 1
     parts: int = 1

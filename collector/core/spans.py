@@ -16,7 +16,10 @@ import attrs
 
 @attrs.frozen
 class Span:
-    """The instants from `start_ms` up to but excluding `end_ms`; earlier starts sort first."""
+    """The instants from `start_ms` up to but excluding `end_ms`.
+
+    Earlier starts sort first.
+    """
 
     start_ms: int
     end_ms: int = attrs.field()

@@ -30,7 +30,10 @@ class Source:
     span: tuple[int, int]
 
     def size(self) -> int:
-        """How many bytes of text are chosen; what cannot be read counts nothing."""
+        """How many bytes of text are chosen.
+
+        What cannot be read counts nothing.
+        """
         return sum(map(self._size_of, self.series))
 
     def _size_of(self, series: Series) -> int:

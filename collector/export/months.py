@@ -90,6 +90,9 @@ class Selected:
     months: Iterator[Month]
 
     def without_rows(self, month_ms: int) -> Month | None:
-        """A month that the file lacks, cut to the span; None outside of it."""
+        """A month that the file lacks, cut to the span.
+
+        None outside of it.
+        """
         start_ms, end_ms = max(month_ms, self.span[0]), min(MONTHS.close(month_ms), self.span[1])
         return Month(self.path, month_ms, start_ms, end_ms, b"") if start_ms < end_ms else None

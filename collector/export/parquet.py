@@ -132,7 +132,10 @@ class ParquetTarget:
             return
 
     def _there(self, series: Series, month: Month) -> pl.DataFrame | None:
-        """The rows of a partition; None where there are none of ours."""
+        """The rows of a partition.
+
+        None where there are none of ours.
+        """
         with suppress(FileNotFoundError, NotReadable):
             return self._partitions.read(series, month.month_ms)
         return None

@@ -73,7 +73,10 @@ class PostgresTarget:
     compare = plan  # every row is compared anyway
 
     def _run(self, series: Series, batch: _Batch, *, writing: bool) -> Sequence[Result]:
-        """What differs in a batch; written and committed when this returns."""
+        """What differs in a batch.
+
+        Written and committed when this returns.
+        """
         for month in batch.months:
             month.candles(series.timeframe)  # refuses what are no rows
         if not self._has_table:
@@ -151,7 +154,10 @@ def open_postgres(address: DatabaseAddress, category: str, *, writing: bool) -> 
 
 
 def create_candles(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> None:
-    """Creates the table of candles if it is missing; raises as `has_table`."""
+    """Creates the table of candles if it is missing.
+
+    Raises as `has_table`.
+    """
     with connection.transaction():
         connection.execute(sql.LOCK_CREATION)
         if not has_table(connection, address):

@@ -72,7 +72,10 @@ def insertion(timeframe: Timeframe) -> str:
 
 
 def upsert(timeframe: Timeframe) -> str:
-    """Inserts or updates the staged rows that differ; equal ones are not even locked."""
+    """Inserts or updates the staged rows that differ.
+
+    Equal ones are not even locked.
+    """
     changes = ", ".join(f"{name} = excluded.{name}" for name in VALUES)
     return f"""{insertion(timeframe)}
         WHERE NOT EXISTS (

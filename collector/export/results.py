@@ -51,7 +51,10 @@ class Target(Protocol):
         """The place in messages, without credentials."""
 
     def hold(self, series: Series) -> AbstractContextManager[None]:
-        """Keeps others from writing a series; entered before its file is opened."""
+        """Keeps others from writing a series.
+
+        Entered before its file is opened.
+        """
 
     def write(self, chosen: Selected) -> Iterator[Result]:
         """Makes the copy equal to these months.

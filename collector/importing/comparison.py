@@ -171,7 +171,10 @@ class Comparison:
 
 
 def only_within(rows: pl.DataFrame, spans: Spans) -> pl.DataFrame:
-    """The rows that open in some spans; they come in order."""
+    """The rows that open in some spans.
+
+    They come in order.
+    """
     starts = pl.Series([span.start_ms for span in spans], dtype=pl.Int64)
     ends = pl.Series([span.end_ms for span in spans], dtype=pl.Int64)
     if starts.is_empty():
@@ -196,7 +199,10 @@ def _differs(table: Scanned, name: str) -> pl.Expr:
 
 
 def _is_turnover(both: pl.DataFrame) -> bool | None:
-    """Whether the volume of a file is the exchange's turnover; None if no row tells."""
+    """Whether the volume of a file is the exchange's turnover.
+
+    None if no row tells.
+    """
     traded = both.filter((pl.col("volume") > 0) & (pl.col("volume_ours") > 0))
     if traded.is_empty():
         return None

@@ -130,7 +130,10 @@ def _symbol(words: Sequence[str]) -> tuple[str | None, int]:
 
 
 def _timeframe(words: Sequence[str], behind: int) -> Timeframe | None:
-    """The timeframe among words; short ones, such as 60 or d, count directly behind the symbol alone."""
+    """The timeframe among words.
+
+    Short ones, such as 60 or d, count directly behind the symbol alone.
+    """
     for word, unit in pairwise(words):  # 1-min
         if word.isdecimal() and unit.isalpha() and (found := _counted(word + unit)):
             return found

@@ -93,7 +93,10 @@ class _Reader(io.RawIOBase):
 
 
 def find_places(disk: Disk, arguments: Sequence[str]) -> Iterator[Place | Unusable]:
-    """Every table that the arguments mean, each once; archives are looked into."""
+    """Every table that the arguments mean, each once.
+
+    Archives are looked into.
+    """
     seen: set[Path] = set()
     for argument in arguments:
         found = list(_expanded(disk, argument))
@@ -207,7 +210,10 @@ def _may_be_a_table(path: Path) -> bool:
 
 
 def _members(disk: Disk, place: Place) -> Iterator[Place | Unusable]:
-    """The members of an archive; any other file as it is."""
+    """The members of an archive.
+
+    Any other file as it is.
+    """
     try:
         with _open_file(disk, place.path) as stream:
             if stream.read(4) != b"PK\x03\x04":

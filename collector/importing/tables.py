@@ -29,7 +29,10 @@ _BOM = codecs.BOM_UTF8
 
 @attrs.frozen
 class Piece:
-    """Rows that follow one another; the first is line or row `first` of the table, counted from 1."""
+    """Rows that follow one another.
+
+    The first is line or row `first` of the table, counted from 1.
+    """
 
     first: int
     frame: pl.DataFrame
@@ -105,7 +108,10 @@ def _table(place: Place, stream: IO[bytes], head: bytes) -> Table:
 
 
 def _scanned(kind: str, place: Place, stream: IO[bytes], scan: Callable[..., pl.LazyFrame]) -> Table:
-    """A table that is read in slices from its file; a packed one is read whole."""
+    """A table that is read in slices from its file.
+
+    A packed one is read whole.
+    """
     packed = place.member or not _is_plain(stream)
     source = io.BytesIO(stream.read()) if packed else place.path
 

@@ -297,7 +297,10 @@ class _Reading:
             self.defects.append(Defect(kind, row, open_ms, what))
 
     def _sorted_out(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows in order of time, each time once; notes the misplaced."""
+        """The rows in order of time, each time once.
+
+        Notes the misplaced.
+        """
         unsettled = rows.filter(~stands_alone(rows["open"]))
         numbers, opens = unsettled["row"].to_list(), unsettled["open"].to_list()
         valid = dict(zip(numbers, unsettled["valid"], strict=True))

@@ -88,7 +88,10 @@ Stamp = tuple[int, int, int]
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes whenever the bytes of a file do; None of an absent one."""
+    """What changes whenever the bytes of a file do.
+
+    None of an absent one.
+    """
     try:
         stat = path.stat()
     except OSError:

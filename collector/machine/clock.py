@@ -11,7 +11,10 @@ class LocalClock:
     """Wall clock, monotonic clock, and the clock since boot."""
 
     def now_ms(self) -> int:
-        """Wall clock in epoch milliseconds; it can be set at any moment."""
+        """Wall clock in epoch milliseconds.
+
+        It can be set at any moment.
+        """
         return self.now_ns() // 1_000_000
 
     def now_ns(self) -> int:
@@ -27,7 +30,10 @@ class LocalClock:
         return time.monotonic_ns()
 
     def since_boot_s(self) -> float:
-        """Seconds since boot, the same in every process; time asleep counts where the system can tell."""
+        """Seconds since boot, the same in every process.
+
+        Time asleep counts where the system can tell.
+        """
         return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
     def boot_id(self) -> str:

@@ -98,7 +98,10 @@ class Disk:
         return sync_whole(file)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Replaces the target by the source; durable once the directory is synced."""
+        """Replaces the target by the source.
+
+        Durable once the directory is synced.
+        """
         source.replace(target)
 
     def remove(self, path: Path | str, within: int | None = None) -> None:

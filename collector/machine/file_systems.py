@@ -49,7 +49,10 @@ def _release() -> tuple[int, ...]:
 
 
 def _kind(file: int) -> int:
-    """The number of the kind of a file system; 0 if it cannot be told."""
+    """The number of the kind of a file system.
+
+    0 if it cannot be told.
+    """
     found = ctypes.create_string_buffer(_STATFS_BYTES)
     if ctypes.CDLL(None, use_errno=True).fstatfs(ctypes.c_int(file), found):
         return 0

@@ -20,7 +20,10 @@ Listener = trio.abc.Listener[trio.abc.HalfCloseableStream]
 
 
 class Network:
-    """The network of this machine; a simulated one connects in memory."""
+    """The network of this machine.
+
+    A simulated one connects in memory.
+    """
 
     async def connect(self, host: str, port: int) -> Stream:
         """A TCP connection.
@@ -39,7 +42,10 @@ class Network:
         return await trio.open_tcp_listeners(port, host=host)
 
     def address_of(self, end: Stream | Listener) -> tuple[str, int]:
-        """Host and port of our end; name and port 0 of a Unix socket."""
+        """Host and port of our end.
+
+        Name and port 0 of a Unix socket.
+        """
         assert isinstance(end, trio.SocketStream | trio.SocketListener)
         return _host_and_port(end.socket.getsockname())
 

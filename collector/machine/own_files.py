@@ -119,7 +119,10 @@ def remove_if_there(disk: Disk, path: Path) -> None:
 
 
 def make_directory(disk: Disk, path: Path) -> None:
-    """Creates a directory and its parents, durably; an existing one may be a link."""
+    """Creates a directory and its parents, durably.
+
+    An existing one may be a link.
+    """
     if path.is_dir():
         return
     if path.parent != path:
@@ -178,7 +181,10 @@ def is_known(user: str) -> bool:
 
 
 def reason(path: Path, error: OSError) -> str:
-    """Why a path could not be used; for a permission error, also who owns it."""
+    """Why a path could not be used.
+
+    For a permission error, also who owns it.
+    """
     text = error.strerror or str(error)
     if error.errno not in (errno.EACCES, errno.EPERM):
         return text

@@ -11,7 +11,10 @@ from collector.machine.threads import Threads
 
 @attrs.frozen
 class Machine:
-    """Clock, chance, threads, network and disk; the real ones by default."""
+    """Clock, chance, threads, network and disk.
+
+    The real ones by default.
+    """
 
     clock: LocalClock = attrs.field(factory=LocalClock)
     chance: Chance = attrs.field(factory=Chance)

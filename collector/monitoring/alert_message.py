@@ -29,7 +29,10 @@ _NO_TOPIC = "collector"
 
 @attrs.frozen
 class Destination:
-    """Where alerts are posted to; its text shows the host alone."""
+    """Where alerts are posted to.
+
+    Its text shows the host alone.
+    """
 
     host: str
     url: str = attrs.field(repr=False)

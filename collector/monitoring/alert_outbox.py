@@ -42,7 +42,10 @@ class Outbox:
         return len(self._waiting) + self._dropped
 
     def add(self, alert: Alert, now_s: float) -> None:
-        """Puts an alert behind those that wait; the oldest gives way to it where they are too many."""
+        """Puts an alert behind those that wait.
+
+        The oldest gives way to it where they are too many.
+        """
         if not self._waiting:
             self._ready_s = max(self._ready_s, now_s + GATHER_S)
         self._waiting.append(alert)
@@ -57,7 +60,10 @@ class Outbox:
         self._ready_s = 0.0
 
     def due_in_s(self, now_s: float) -> float:
-        """The time until the next message may be sent; infinite while nothing waits."""
+        """The time until the next message may be sent.
+
+        Infinite while nothing waits.
+        """
         if not self._waiting:
             return float("inf")
         allowed_s = self._sent_s[0] + WINDOW_S if len(self._sent_s) == BURST else 0.0

@@ -28,7 +28,10 @@ _GOODBYE_S = 5.0  # for what waits at a stop; the writer has longer
 
 
 class NotSent(CollectorError):
-    """An alert did not arrive; the text says why, and names nothing but the host."""
+    """An alert did not arrive.
+
+    The text says why, and names nothing but the host.
+    """
 
 
 @attrs.define(eq=False)

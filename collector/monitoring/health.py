@@ -20,7 +20,10 @@ STUCK_S = 30.0  # for one step of the writer; a slow disk takes less
 
 @attrs.frozen
 class Thresholds:
-    """The limits from the settings; 0 switches those of disk and memory off."""
+    """The limits from the settings.
+
+    0 switches those of disk and memory off.
+    """
 
     stale_after_s: float
     errors_per_minute: int

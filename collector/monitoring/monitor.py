@@ -40,7 +40,10 @@ _MB = 1_000_000
 
 @attrs.define(eq=False)
 class MonitorInputs:
-    """The objects that are read, all of them live; a reload replaces the settings."""
+    """The objects that are read, all of them live.
+
+    A reload replaces the settings.
+    """
 
     settings: Settings
     counters: Counters

@@ -64,7 +64,10 @@ class DiskProbe:
 
 
 def free_bytes(directory: Path) -> int | None:
-    """The free space on the disk of a directory; None where the disk does not tell."""
+    """The free space on the disk of a directory.
+
+    None where the disk does not tell.
+    """
     try:
         return psutil.disk_usage(str(directory)).free
     except OSError:

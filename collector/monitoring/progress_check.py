@@ -22,7 +22,10 @@ class ProgressWatchdog:
         return ProgressWatchdog(work, now_s if gets_on else self.since_s)
 
     def stuck_s(self, now_s: float) -> float:
-        """How long work has waited while none was done; 0 when idle."""
+        """How long work has waited while none was done.
+
+        0 when idle.
+        """
         return now_s - self.since_s if self.work.waiting else 0.0
 
     @property

@@ -206,7 +206,10 @@ class Clustermate:
 
 @attrs.frozen
 class Clustered:
-    """This collector's part in a cluster; without one, `name` is empty."""
+    """This collector's part in a cluster.
+
+    Without one, `name` is empty.
+    """
 
     place: str = ""  # host and database
     name: str = ""

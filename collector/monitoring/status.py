@@ -5,11 +5,12 @@ number of series and requests. It reads only.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 import attrs
 
+from collector.core.candle import Timeframe
 from collector.core.pacing import WINDOW_S, request_interval_s
 from collector.core.rate_limit import Demand
 from collector.monitoring.alerts import Alerts
@@ -43,6 +44,13 @@ def collector_version() -> str:
         return version("collector")
     except PackageNotFoundError:  # run from a bare checkout
         return "unknown"
+
+
+def next_close_ms(timeframes: Iterable[Timeframe], exchange_ms: int) -> int:
+    """When the next candle closes; 0 while the exchange's time is unknown."""
+    if not exchange_ms:
+        return 0
+    return min((each.close(each.floor(exchange_ms)) for each in timeframes), default=0)
 
 
 @attrs.define(eq=False)
@@ -79,7 +87,6 @@ class Reporter:
         inputs, settings, health = self._inputs, self._inputs.settings, self._monitor.health
         now = self._monitor.tally()
         recent = self._monitor.rates.last(_RATES_OVER_S, now)
-        exchange_ms = inputs.clock.now_ms
         return Report(
             run=self.run,
             pid=os.getpid(),
@@ -98,12 +105,10 @@ class Reporter:
             fetching=self._fetching(now),
             files=inputs.counters.files,
             files_read=inputs.counters.files_read,
-            next_close_ms=min((each.close(each.floor(exchange_ms)) for each in settings.timeframes), default=0)
-            if exchange_ms
-            else 0,
+            next_close_ms=next_close_ms(settings.timeframes, inputs.clock.now_ms),
             started_ms=self._started_ms,
             now_ms=inputs.local.now_ms(),
-            exchange_ms=exchange_ms,
+            exchange_ms=inputs.clock.now_ms,
             survey_ms=self._monitor.scanned_ms,
             requests=self._requests(now, recent),
             stream=self._stream(recent),

@@ -67,7 +67,10 @@ class Connection(trio.abc.HalfCloseableStream):
         return _Ends(self._network, self._stream)
 
     def allow(self, seconds: float = inf) -> None:
-        """Lets an answer take longer than others; without a number, as long as the client reads it."""
+        """Lets an answer take longer than others.
+
+        Without a number, as long as the client reads it.
+        """
         self.stays = True
         self.scope.deadline = trio.current_time() + seconds + _LIFETIME_S
 
@@ -79,7 +82,10 @@ class Connection(trio.abc.HalfCloseableStream):
             self._sending.cancel()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The head of the request; then the end, once the client has left."""
+        """The head of the request.
+
+        Then the end, once the client has left.
+        """
         if not self._head_read:
             self._head_read = True
             return await self._read_head() or await self._end_unasked()

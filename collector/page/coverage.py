@@ -113,7 +113,10 @@ _RANKS = [_IMPORTANCE.index(state) for state in STATES]
 
 
 def coarsened(runs: Sequence[int], cell_ms: int) -> list[int]:
-    """The runs on a grid; the most important state fills a cell."""
+    """The runs on a grid.
+
+    The most important state fills a cell.
+    """
     made: list[Run] = []
     for at in range(0, len(runs), 3):
         start_ms, end_ms = runs[at] // cell_ms * cell_ms, -(-runs[at + 1] // cell_ms) * cell_ms

@@ -23,7 +23,10 @@ _STORED = {"state": "stored", "doing": "nobody collects", "running": False}
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
-    """Some numbers of one moment, by local time; thousands are kept, and hold nothing to be collected."""
+    """Some numbers of one moment, by local time.
+
+    Thousands are kept, and hold nothing to be collected.
+    """
 
     at_ms: int
     messages_per_s: float
@@ -54,7 +57,10 @@ class RecentWarnings(logging.Handler):
 
 @attrs.define(eq=False)
 class Now:
-    """What a page shows of a collector; stored files alone have no reporter."""
+    """What a page shows of a collector.
+
+    Stored files alone have no reporter.
+    """
 
     _reporter: Reporter | None = None
     _samples: deque[Sample] = attrs.field(factory=lambda: deque(maxlen=_SAMPLES))

@@ -37,7 +37,10 @@ class Contents:
     gaps: list[SeriesGap] = attrs.field(factory=list)
 
     def record(self) -> dict[str, Any]:
-        """The same for the page, the worst gaps first; the runs are apart."""
+        """The same for the page, the worst gaps first.
+
+        The runs are apart.
+        """
         worst = sorted(self.gaps, key=lambda gap: (gap.missing.state in SETTLED, -gap.candles))[:_MOST_GAPS]
         return {
             "states": STATES,

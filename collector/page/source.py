@@ -59,7 +59,10 @@ class Source(Protocol):
         """Every series that is wanted or held, of a symbol, a timeframe, or all."""
 
     async def one(self, series: Series) -> Known | None:
-        """What is known of a series; None for one that is neither wanted nor held."""
+        """What is known of a series.
+
+        None for one that is neither wanted nor held.
+        """
 
     def forming(self, series: Series) -> tuple[float, ...] | None:
         """The candle in progress, if it is known."""
@@ -230,7 +233,10 @@ def _chosen(
 
 
 def _stamp(path: Path) -> Stamp | None:
-    """What changes whenever the bytes of a file do; None of an absent one."""
+    """What changes whenever the bytes of a file do.
+
+    None of an absent one.
+    """
     try:
         found = path.stat()
     except OSError:

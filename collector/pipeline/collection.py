@@ -111,7 +111,10 @@ class Collection:
             owned = membership.owned
 
     def leave(self, symbols: Container[str]) -> None:
-        """Collects symbols no more that somebody else collects now; their files stay as they end."""
+        """Collects symbols no more that somebody else collects now.
+
+        Their files stay as they end.
+        """
         left = [series for series in self._tracked if series.symbol in symbols]
         if not left:
             return

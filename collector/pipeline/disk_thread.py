@@ -47,6 +47,9 @@ class DiskThread:
         return await self.threads.run(described, self._limiter)
 
     def step(self, what: str, path: Path) -> None:
-        """Describes the next step of the work; called within the thread."""
+        """Describes the next step of the work.
+
+        Called within the thread.
+        """
         self._call = (what, path)
         self.begun += 1

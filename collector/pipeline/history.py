@@ -54,7 +54,10 @@ class History:
         self._wake()
 
     def drop(self, series: Series) -> None:
-        """Takes back what waits of a series; what was asked for still comes."""
+        """Takes back what waits of a series.
+
+        What was asked for still comes.
+        """
         self._coverage.cancel_fetch(series, self._queue.drop(series))
 
     async def work(self, workers: int, out: EventChannel) -> None:

@@ -46,6 +46,27 @@ _STOP_S = 30.0  # from the stop on, the writer's time included
 
 
 @attrs.define(eq=False)
+class _Calls:
+    """Calls of the database in threads, which a cancellation leaves behind."""
+
+    _machine: Machine
+    in_use: bool = False  # whether a call is under way
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Runs work in a thread."""
+
+        def tracked() -> T:
+            try:
+                return work()
+            finally:
+                self.in_use = False
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.in_use = True
+        return await self._machine.threads.run(tracked, abandon=True)
+
+
+@attrs.define(eq=False)
 class Mirror:
     """Keeps a database equal to the files, as far as it answers."""
 
@@ -65,7 +86,7 @@ class Mirror:
     _news: trio.Event = attrs.field(factory=trio.Event)
     _ended: trio.Event = attrs.field(factory=trio.Event)
     _opened: ExitStack = attrs.field(factory=ExitStack)
-    _in_thread: bool = False  # whether a call is under way
+    _calls: _Calls = attrs.field(default=attrs.Factory(lambda own: _Calls(own._machine), True), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._changes.on_news = self._notify
@@ -116,19 +137,6 @@ class Mirror:
     def _notify(self) -> None:
         self._news.set()
 
-    async def _thread(self, work: Callable[[], T]) -> T:
-        """Runs work in a thread, which a cancellation leaves behind."""
-
-        def tracked() -> T:
-            try:
-                return work()
-            finally:
-                self._in_thread = False
-
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._in_thread = True
-        return await self._machine.threads.run(tracked, abandon=True)
-
     async def _connect_and_copy(self) -> CollectorError | None:
         """Copies until the end, until other settings, or until trouble comes, which is returned."""
         self._opened = ExitStack()
@@ -136,14 +144,14 @@ class Mirror:
             return await self._copy_with(self._opened, self._settings)
         finally:
             self._state = attrs.evolve(self._state, connected=False)
-            if not self._in_thread:  # else it is in use, by a thread that a stop has left behind
+            if not self._calls.in_use:  # else it is in use, by a thread that a stop has left behind
                 with suppress(CollectorError):
                     self._opened.close()
 
     async def _copy_with(self, opened: ExitStack, settings: Settings) -> CollectorError | None:
         where = settings.database_url, settings.category, self._machine.disk, settings.data_dir
         try:
-            table = await self._thread(lambda: opened.enter_context(self._open(*where)))
+            table = await self._calls.run(lambda: opened.enter_context(self._open(*where)))
             if settings.database_url == self._settings.database_url:
                 self._note_connection(table.started)
             while settings.database_url == self._settings.database_url:
@@ -174,14 +182,14 @@ class Mirror:
         self._at_work_s = min(due.since_s for due in taken.values())
         left: Mapping[Series, Due] = taken
         try:
-            copied = await self._thread(partial(table.copy, {series: due.spans for series, due in taken.items()}))
+            copied = await self._calls.run(partial(table.copy, {series: due.spans for series, due in taken.items()}))
             left = {series: Due(spans, taken[series].since_s) for series, spans in copied.left.items()}
         finally:
             self._at_work_s = None
             self._changes.put_back(left)
-        self._count(copied.rows)
+        self._state = attrs.evolve(self._state, rows=self._state.rows + copied.rows, commits=self._state.commits + 1)
         for error in copied.unreadable:
-            self._note_unreadable(error)
+            _tell_unreadable(error)
         if left == taken:
             await self._pause(_BLOCKED_S)
         return left != taken
@@ -192,13 +200,11 @@ class Mirror:
         found = {series: tuple(neighbours_joined(self._coverage.missing(series))) for series in every_series}
         changed = {series: gaps for series, gaps in found.items() if self._gaps.get(series) != gaps}
         if changed:
-            copied = False
             try:
-                await self._thread(partial(table.replace_gaps, changed))
-                copied = True
-            finally:
-                if not copied:
-                    self._changes.saved(every_series)
+                await self._calls.run(partial(table.replace_gaps, changed))
+            except BaseException:
+                self._changes.saved(every_series)
+                raise
             self._gaps |= changed
         if not self._changes.has_gaps:
             self._gaps_due_s = trio.current_time() + _GAPS_EVERY_S
@@ -211,10 +217,10 @@ class Mirror:
         series, self._at_work_s = next_one
         spans: Spans | None = None
         try:
-            spans = await self._thread(partial(table.differing, series))
+            spans = await self._calls.run(partial(table.differing, series))
         except NotReadable as error:
             spans = Spans()
-            self._note_unreadable(error)
+            _tell_unreadable(error)
         finally:
             if spans is None:
                 self._changes.doubt([series], self._at_work_s)
@@ -235,9 +241,6 @@ class Mirror:
         """Waits, until the end at most."""
         with trio.move_on_after(seconds):
             await self._ended.wait()
-
-    def _count(self, rows: int) -> None:
-        self._state = attrs.evolve(self._state, rows=self._state.rows + rows, commits=self._state.commits + 1)
 
     def _note_connection(self, started: str) -> None:
         now_s = trio.current_time()
@@ -265,8 +268,9 @@ class Mirror:
             self._state, trouble=said, refused=refused, failures=self._state.failures + 1, connected=False
         )
 
-    def _note_unreadable(self, error: NotReadable) -> None:
-        log.warning("file not mirrored", why=str(error))
+
+def _tell_unreadable(error: NotReadable) -> None:
+    log.warning("file not mirrored", why=str(error))
 
 
 @asynccontextmanager

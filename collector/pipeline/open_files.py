@@ -123,7 +123,10 @@ class OpenFiles:
         self.changes.doubt([series], trio.current_time())
 
     def mark_appended(self, series: Series, spans: Spans) -> None:
-        """Notes that a file is to be synced; the ledger follows by itself."""
+        """Notes that a file is to be synced.
+
+        The ledger follows by itself.
+        """
         self._queue.mark_unsynced(series, trio.current_time())
         self._note(series, spans)
 
@@ -133,7 +136,10 @@ class OpenFiles:
         self._note(series, spans)
 
     def _note(self, series: Series, spans: Spans) -> None:
-        """Notes where a file changed; under the limit, rows before its first one have given way."""
+        """Notes where a file changed.
+
+        Under the limit, rows before its first one have given way.
+        """
         if self.changes.followed and spans:
             file = self._files[series]
             trimmed = Spans.between(0, file.held[0].start_ms) if file.keep is not None and file.held else NOTHING

@@ -34,7 +34,10 @@ class PageWriter:
     _counters: Counters
 
     async def put(self, series: Series, pages: Sequence[Rows], staged: int) -> Spans:
-        """Puts pages into the file; the spans of which rows are new or other ones."""
+        """Puts pages into the file.
+
+        The spans of which rows are new or other ones.
+        """
         for _ in range(_TRIES):
             try:
                 return await self._put_once(series, pages, staged)
@@ -45,7 +48,10 @@ class PageWriter:
         raise StorageError(f"{self._files[series].path} is changed by somebody again and again; it cannot be written")
 
     async def _put_once(self, series: Series, pages: Sequence[Rows], staged: int) -> Spans:
-        """Appends pages that follow the file, or rewrites it; returns as `put`."""
+        """Appends pages that follow the file, or rewrites it.
+
+        Returns as `put`.
+        """
         file = self._files[series]
         bounds = sorted(page.covered.bounds for page in pages)
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(bounds))

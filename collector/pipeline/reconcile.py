@@ -107,7 +107,10 @@ class Reconciler:
         ]
 
     async def _wait_for(self, retrying: Sequence[tuple[Series, Gap]]) -> int:
-        """Waits until the first of these is due; returns the time."""
+        """Waits until the first of these is due.
+
+        Returns the time.
+        """
         due_ms = min(gap.due_ms or 0 for _, gap in retrying)
         until = moment_text(max(gap.settles_ms for _, gap in retrying))
         candles = sum(candles_in(series.timeframe, Spans((gap.span,))) for series, gap in retrying)
@@ -171,7 +174,10 @@ class Reconciler:
                 await trio.lowlevel.checkpoint()
 
     async def _want(self, now_ms: int, added: DateRange | None = None) -> None:
-        """Has wanted what the settings want, or the dates; with `added`, these beside what is wanted already."""
+        """Has wanted what the settings want, or the dates.
+
+        With `added`, these beside what is wanted already.
+        """
         if not self._wants_by_settings or self._settings.mode == "live":  # live: only what the stream brings
             return
 
@@ -198,7 +204,10 @@ class Reconciler:
         return due
 
     async def _fetch_due(self, now_ms: int, chosen: Chosen = _everything) -> bool:
-        """Hands what is missing to the pool; whether there was anything."""
+        """Hands what is missing to the pool.
+
+        Whether there was anything.
+        """
         found = False
 
         def fetch(series: Series) -> None:

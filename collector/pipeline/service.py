@@ -345,7 +345,10 @@ async def _repair(work: Repair, service: _Service) -> None:
 
 
 async def _serve(job: Job, work: Callable[[_Service], Awaitable[None]]) -> Outcome:
-    """Does a job; returns its outcome or raises its one cause."""
+    """Does a job.
+
+    Returns its outcome or raises its one cause.
+    """
     try:
         return await _work(job, work)
     except BaseExceptionGroup as group:

@@ -108,7 +108,10 @@ async def _wait_for_disk(
 
 
 def _load(job: Job, ledger: Ledger) -> OwnedDirectory:
-    """What is stored, as recorded; what is missing is due anew."""
+    """What is stored, as recorded.
+
+    What is missing is due anew.
+    """
     coverage = CoverageIndex()
     checkpoints = ledger.load(coverage)
     coverage.reset_attempts()

@@ -108,7 +108,10 @@ def build_stations(job: Job, shared: Shared) -> Stations:
 
 
 def _mirror(job: Job, shared: Shared) -> Mirror:
-    """A run keeps the database; what others change, the next run finds."""
+    """A run keeps the database.
+
+    What others change, the next run finds.
+    """
     settings = attrs.evolve(job.settings, database_url="") if job.once else job.settings
     owned = shared.owned
     return Mirror(settings, owned.changes, owned.coverage, shared.tracked, job.machine, job.options.open_table)

@@ -1,6 +1,6 @@
 """The symbols to collect: the exchange's list against the settings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import count
 
 import attrs
@@ -67,10 +67,7 @@ async def symbols_to_collect(
     listed = set(instruments)
     where = f"{settings.category} at {settings.rest_url}"
     if settings.fetch_all_symbols:
-        trading = frozenset(filter(is_symbol, listed))
-        for name in sorted(listed - trading):
-            log.warning("symbol left out, it cannot be part of a file name", symbol=name)
-        trading = frozenset(filter(part, trading))
+        trading = frozenset(filter(part, _storable(listed)))
         asked_for = trading | frozenset(filter(part, stored))
     else:
         asked_for = frozenset(filter(part, settings.symbols))
@@ -82,15 +79,26 @@ async def symbols_to_collect(
     if not trading and not delisted and not takes:
         nothing = f"{', '.join(unknown)} is not among those that trade in {where}"
         raise SettingsError([f"[collection] symbols: {nothing}{did_you_mean_symbols(unknown, listed)}"])
-    for name in unknown:
-        hint = did_you_mean_symbols([name], listed).removeprefix("; ")
-        log.warning(
-            "symbol left out, it does not trade here", symbol=name, where=where, **({"hint": hint} if hint else {})
-        )
+    _tell_unknown(unknown, listed, where)
     if delisted:
         log.warning("symbols no longer trade, their files are kept as they end", symbols=" ".join(sorted(delisted)))
     launched = {name: each.launch_ms for name, each in instruments.items() if each.launch_ms and name in trading}
     return Symbols(trading, delisted, unknown, len(listed), launched)
+
+
+def _storable(listed: Collection[str]) -> frozenset[str]:
+    """Those that can be part of a file name."""
+    storable = frozenset(filter(is_symbol, listed))
+    for name in sorted(set(listed) - storable):
+        log.warning("symbol left out, it cannot be part of a file name", symbol=name)
+    return storable
+
+
+def _tell_unknown(unknown: Iterable[str], listed: Collection[str], where: str) -> None:
+    for name in unknown:
+        hint = did_you_mean_symbols([name], listed).removeprefix("; ")
+        facts = {"hint": hint} if hint else {}
+        log.warning("symbol left out, it does not trade here", symbol=name, where=where, **facts)
 
 
 async def _trading(settings: Settings, rest: Rest, *, retry_forever: bool) -> dict[str, Instrument]:

@@ -82,7 +82,10 @@ class HistoryFilter:
         return self._spoiled(rows, listing, timeframe) if self.faults.spoiled else rows
 
     def _spoiled(self, rows: list[Row], listing: Listing, timeframe: Timeframe) -> list[Row]:
-        """Gives spoiled candles a price of 0; the truth leaves them out."""
+        """Gives spoiled candles a price of 0.
+
+        The truth leaves them out.
+        """
         spoiled = {row for row in rows if self.faults.spoils(listing.symbol, timeframe, _at(row))}
         self._count("spoiled", len(spoiled))
         if not self.passing:
@@ -110,7 +113,10 @@ class HistoryFilter:
         return row
 
     def _absent(self, listing: Listing, timeframe: Timeframe, open_ms: int, now_ms: int) -> bool:
-        """True for a closed candle in a hole; a candle in progress is always shown."""
+        """True for a closed candle in a hole.
+
+        A candle in progress is always shown.
+        """
         if timeframe.close(open_ms) > now_ms:
             return False
         return self.faults.absent(self.seed, listing.category, listing.symbol, timeframe, open_ms)

@@ -10,7 +10,10 @@ Break = Literal["", "truncated", "dripped", "dropped", "reset", "stalled"]
 
 @attrs.frozen
 class Request:
-    """A client's request; the target is path and query as sent."""
+    """A client's request.
+
+    The target is path and query as sent.
+    """
 
     address: str
     method: str

@@ -39,7 +39,10 @@ Instant = int | str
 
 
 class Sandbox:
-    """An exchange being served; faults, clock and counts are open at any time."""
+    """An exchange being served.
+
+    Faults, clock and counts are open at any time.
+    """
 
     def __init__(self, exchange: Exchange, broadcast: Broadcast, host: str, port: int, tls: bool) -> None:
         self.exchange = exchange

@@ -78,7 +78,10 @@ class Store:
         return beside
 
     def keep_imported(self, series: Series, text: bytes) -> Path:
-        """Keeps rows of another tool's file beside ours; the next opening puts those in that the exchange lacks."""
+        """Keeps rows of another tool's file beside ours.
+
+        The next opening puts those in that the exchange lacks.
+        """
         path = self.path(series)
         with map_os_errors(path):
             return self._quarantine.keep_imported(path, text)

@@ -127,7 +127,10 @@ def looks_like_a_row(line: bytes) -> bool:
 
 @attrs.frozen
 class _Text:
-    """Rows in order of time, behind a header; of several with one time, the last."""
+    """Rows in order of time, behind a header.
+
+    Of several with one time, the last.
+    """
 
     _data: Bytes
     _size: int

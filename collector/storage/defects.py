@@ -23,7 +23,10 @@ _NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 
 class Kind(StrEnum):
-    """What is wrong with a row; a row of which only the line end is wrong is sound."""
+    """What is wrong with a row.
+
+    A row of which only the line end is wrong is sound.
+    """
 
     DUPLICATE = "duplicate"
     OUT_OF_ORDER = "out-of-order"

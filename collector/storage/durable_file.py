@@ -65,7 +65,10 @@ class DurableFile:
         self.mark_synced(self.size)
 
     def rewrite_unsynced(self) -> None:
-        """Writes the unsynced bytes once more; the last sync, of a process before too, may have failed."""
+        """Writes the unsynced bytes once more.
+
+        The last sync, of a process before too, may have failed.
+        """
         disk = self.files.disk
         file = disk.open(self.path, os.O_RDWR)
         try:

@@ -46,7 +46,10 @@ _ROW = r"^[1-9][0-9]{12},[0-9-]{10} [0-9:]{8}(?:,(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)
 
 @attrs.frozen
 class Text:
-    """Whole lines with at least one row; the rows begin at `first`, behind the header if any."""
+    """Whole lines with at least one row.
+
+    The rows begin at `first`, behind the header if any.
+    """
 
     lines: bytes
     first: int = 0
@@ -57,7 +60,10 @@ class Text:
 
 
 def blocks(data: Bytes, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Where blocks of whole lines start and end; a torn line is in the last one."""
+    """Where blocks of whole lines start and end.
+
+    A torn line is in the last one.
+    """
     while start < end:
         behind = end if end - start <= most else data.rfind(b"\n", start, start + most) + 1
         if behind <= start:  # a line longer than a block
@@ -159,7 +165,10 @@ def _unproven() -> None:
 def _submit(
     pool: ThreadPoolExecutor, timeframe: Timeframe, text: Text, before_ms: int
 ) -> Callable[[], pl.Series | None]:
-    """Starts polars on the text in a thread; the result searches the bytes meanwhile, and waits."""
+    """Starts polars on the text in a thread.
+
+    The result searches the bytes meanwhile, and waits.
+    """
     if len(text.lines) <= _FEW:
         return partial(_checked, timeframe, text.rows, before_ms)
     opens = pool.submit(_read, timeframe, text, before_ms)

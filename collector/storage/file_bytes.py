@@ -44,7 +44,10 @@ class FileBytes:
         return b"".join(pieces)
 
     def find(self, byte: bytes, start: int = 0, end: int | None = None) -> int:
-        """The place of the first such byte in a part; -1 if there is none."""
+        """The place of the first such byte in a part.
+
+        -1 if there is none.
+        """
         start, end, _ = slice(start, end).indices(self._size)
         for at in range(start, end, _SEARCHED):
             place = self[at : min(at + _SEARCHED, end)].find(byte)
@@ -53,7 +56,10 @@ class FileBytes:
         return -1
 
     def rfind(self, byte: bytes, start: int = 0, end: int | None = None) -> int:
-        """The place of the last such byte in a part; -1 if there is none."""
+        """The place of the last such byte in a part.
+
+        -1 if there is none.
+        """
         start, end, _ = slice(start, end).indices(self._size)
         for behind in range(end, start, -_SEARCHED):
             at = max(start, behind - _SEARCHED)

@@ -68,7 +68,10 @@ class Files:
             raise
 
     def discard(self, new: "Replacement") -> None:
-        """Removes a replacement that failed; the error that made it fail is the one to report."""
+        """Removes a replacement that failed.
+
+        The error that made it fail is the one to report.
+        """
         with suppress(OSError):
             remove_if_there(self.disk, new.path)
 
@@ -119,7 +122,10 @@ def target_of(path: Path) -> Path:
 
 
 def temp_path(path: Path) -> Path:
-    """The temporary file of a replacement; a crash may leave it there."""
+    """The temporary file of a replacement.
+
+    A crash may leave it there.
+    """
     target = target_of(path)
     return target.with_name(f"{target.name}.new")
 

@@ -61,7 +61,10 @@ def file_exists(path: Path) -> bool:
 
 @contextmanager
 def mmap_file(disk: Disk, path: Path) -> Iterator[Mapped]:
-    """The bytes of a file, memory-mapped; empty for one that is absent or empty."""
+    """The bytes of a file, memory-mapped.
+
+    Empty for one that is absent or empty.
+    """
     if not path.exists() or not path.stat().st_size:
         yield b""
         return

@@ -96,7 +96,10 @@ class Journal:
         return b"".join(pieces)
 
     def _clear_place(self) -> None:
-        """Removes what somebody has put in its place; of a link, the link itself."""
+        """Removes what somebody has put in its place.
+
+        Of a link, the link itself.
+        """
         if self.path.is_dir() and not self.path.is_symlink():
             self._files.disk.remove_tree(self.path)
         else:

@@ -69,7 +69,10 @@ def chains(entries: Iterable[Entry]) -> dict[str, Entry]:
 
 
 def _content(market: str, data: bytes, at: int) -> bytes:
-    """The content of the block at a place; empty if none is whole there."""
+    """The content of the block at a place.
+
+    Empty if none is whole there.
+    """
     start = at + HEAD_BYTES
     length = int.from_bytes(data[at : at + _LENGTH_BYTES], "little")
     content = data[start : start + length]

@@ -116,7 +116,10 @@ class Ledger:
         self._write(Rows(disagreements=((coarser.name, finer.name, entry),)))
 
     def ban_until_ms(self) -> int:
-        """The local time at which the last rate ban ends; 0 if unrecorded."""
+        """The local time at which the last rate ban ends.
+
+        0 if unrecorded.
+        """
         return recorded_ban(self._disk, self._directory.parent)
 
     def save_ban(self, until_ms: int) -> None:
@@ -124,7 +127,10 @@ class Ledger:
             record_ban(self._disk, self._directory.parent, until_ms)
 
     def _stored_gaps(self, coverage: CoverageIndex, series: Series) -> StoredGaps:
-        """The gaps of a series; the very object that was saved last where they are still the same."""
+        """The gaps of a series.
+
+        The very object that was saved last where they are still the same.
+        """
         saved, gaps = self._gaps.get(series), coverage[series].gaps
         return saved if saved and (saved.gaps is gaps or saved.gaps == gaps) else StoredGaps.of(gaps)
 

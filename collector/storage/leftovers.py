@@ -102,7 +102,10 @@ def _series_here(name: str, directory: Path, data_dir: Path) -> Series | None:
 
 
 def _piece(path: Path, series: Series, match: "re.Match[str]") -> Leftover | None:
-    """The piece of this name; None if it is no regular file."""
+    """The piece of this name.
+
+    None if it is no regular file.
+    """
     found = os.lstat(path)
     if not stat.S_ISREG(found.st_mode):
         return None

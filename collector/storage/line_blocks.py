@@ -77,7 +77,10 @@ def located_lines(data: Bytes, start: int, end: int) -> Iterator[tuple[int, byte
 
 
 def released_blocks(data: Bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where the blocks of a part begin and end; those that are behind the reader leave the memory."""
+    """Where the blocks of a part begin and end.
+
+    Those that are behind the reader leave the memory.
+    """
     for at, behind in blocks(data, start, end, BLOCK):
         yield at, behind
         release(data, at, behind)

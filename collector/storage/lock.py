@@ -183,7 +183,10 @@ def _is_private(found: os.stat_result) -> bool:
 
 
 def _holder_that_counts(disk: Disk, file: int) -> Holder | None:
-    """Who holds the lock on an open file; None if it is somebody who can only read it."""
+    """Who holds the lock on an open file.
+
+    None if it is somebody who can only read it.
+    """
     found = os.fstat(file)
     written = disk.read(file, 20).decode("ascii", "replace").strip()
     holders = [*_holders(disk, found)]
@@ -258,7 +261,10 @@ def _is_for_writing(disk: Disk, link: Path) -> bool:
 
 
 def _open_files(disk: Disk, process: int) -> list[Path]:
-    """A link for each descriptor of a process; empty if it is gone or hidden."""
+    """A link for each descriptor of a process.
+
+    Empty if it is gone or hidden.
+    """
     try:
         directory = Path(f"/proc/{process}/fd")
         return [directory / name for name in disk.names(directory)]

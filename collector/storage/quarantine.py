@@ -65,7 +65,10 @@ class Quarantine:
         return {series for file in files if (series := Series.of_file(file))}
 
     def keep_file(self, path: Path, *, pending: bool) -> Path:
-        """Renames a whole file to a piece; the name it has once it is used up."""
+        """Renames a whole file to a piece.
+
+        The name it has once it is used up.
+        """
         target = target_of(path)
         name = _unused(target, "set-aside")
         self._files.disk.rename(target, _waiting(name) if pending else name)

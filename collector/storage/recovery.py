@@ -87,7 +87,10 @@ class Recovery:
 
 
 def recover(timeframe: Timeframe, data: Bytes, checkpoint: Checkpoint | None) -> Recovery:
-    """Reads a file; from its checkpoint on if that still fits, else whole."""
+    """Reads a file.
+
+    From its checkpoint on if that still fits, else whole.
+    """
     known = read_from_checkpoint(timeframe, data, checkpoint) if checkpoint else None
     if known:
         size, held, why = known
@@ -107,7 +110,10 @@ def valid_opens(timeframe: Timeframe, data: Bytes) -> pl.Series:
 
 
 def valid_rows(timeframe: Timeframe, data: Bytes, within: Spans | None = None) -> dict[int, bytes]:
-    """These rows by their open times; all of them, or those that open in some spans."""
+    """These rows by their open times.
+
+    All of them, or those that open in some spans.
+    """
     if not len(valid_opens(timeframe, data)):
         return {}
     return {

@@ -53,7 +53,10 @@ class SeriesFile(DurableFile):
 
     @property
     def end_ms(self) -> int:
-        """The close of its last candle; 0 for an empty file."""
+        """The close of its last candle.
+
+        0 for an empty file.
+        """
         return self.held[-1].end_ms if self.held else 0
 
     @property
@@ -217,7 +220,10 @@ class SeriesFile(DurableFile):
 
 @contextmanager
 def _expecting_rows(path: Path) -> Iterator[None]:
-    """What was written were rows; if they are none, somebody else wrote over them, and kept the size."""
+    """What was written were rows.
+
+    If they are none, somebody else wrote over them, and kept the size.
+    """
     try:
         yield
     except (ValueError, IndexError) as error:

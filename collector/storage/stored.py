@@ -35,7 +35,10 @@ def _newest_close_ms(disk: Disk, data_dir: Path) -> int:
 
 
 def _files(disk: Disk, data_dir: Path) -> Iterator[tuple[Path, Series]]:
-    """The candle files of a directory; none where it cannot be read."""
+    """The candle files of a directory.
+
+    None where it cannot be read.
+    """
     names: Sequence[str] = ()
     with suppress(PermissionError, FileNotFoundError, NotADirectoryError):
         names = disk.names(data_dir)
@@ -78,7 +81,10 @@ def refuse_if_nothing_stored(
 
 
 def nothing_stored(disk: Disk, data_dir: Path, selection: str, symbols: Iterable[str]) -> str:
-    """What to say of an empty selection; of its symbols, each may be misspelt."""
+    """What to say of an empty selection.
+
+    Of its symbols, each may be misspelt.
+    """
     stored = {series.symbol for _, series in _files(disk, data_dir)}
     return f"{selection} is stored in {data_dir.absolute()}{did_you_mean_symbols(symbols, stored)}"
 

@@ -72,7 +72,10 @@ class FileSystems:
             self._disk.close(file)
 
     def _sync_whole(self, disk: Disk, device: int, directory: Path) -> bool:
-        """Syncs a file system; False where that does not stand for each of its files."""
+        """Syncs a file system.
+
+        False where that does not stand for each of its files.
+        """
         if device in self._one_by_one:
             return False
         if device not in self._open:

@@ -23,7 +23,10 @@ def text(units: int, decimals: int) -> str:
 
 
 def lots(units: int, decimals: int) -> str:
-    """A contract's volume with all decimals of its lot size; zero is `0`."""
+    """A contract's volume with all decimals of its lot size.
+
+    Zero is `0`.
+    """
     if not units or not decimals:
         return str(units)
     whole, rest = divmod(units, 10**decimals)

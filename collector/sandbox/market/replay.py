@@ -196,7 +196,10 @@ def _flat(open_ms: int, row: Row) -> Row:
 
 
 def _joined(open_ms: int, rows: list[Row]) -> Row:
-    """One candle of several, exact; prices keep the text they have."""
+    """One candle of several, exact.
+
+    Prices keep the text they have.
+    """
     fields = [row.split(",") for row in rows]
     high = max((row[2] for row in fields), key=Decimal)
     low = min((row[3] for row in fields), key=Decimal)

@@ -28,7 +28,10 @@ class RateLimiter:
         self._banned_until: dict[str, float] = {}
 
     def banned(self, address: str, at_s: float) -> bool:
-        """True while the address is banned; asking may prolong the ban."""
+        """True while the address is banned.
+
+        Asking may prolong the ban.
+        """
         until = self._banned_until.get(address)
         if until is None:
             return False
@@ -40,7 +43,10 @@ class RateLimiter:
         return True
 
     def admit(self, address: str, at_s: float) -> bool:
-        """Counts a request; false, and a ban, if it exceeds the limit."""
+        """Counts a request.
+
+        False, and a ban, if it exceeds the limit.
+        """
         if self.recent(address, at_s) >= self.limits.requests:
             self.ban(address, at_s)
             return False

@@ -52,7 +52,10 @@ class Broadcast:
         exchange.clock.watchers.append(self.wake)
 
     async def serve(self, address: str, stream: trio.abc.Stream, head: h11.Request, after: bytes) -> None:
-        """Serves one connection from handshake to end; the caller closes it."""
+        """Serves one connection from handshake to end.
+
+        The caller closes it.
+        """
         path = head.target.decode("latin-1").partition("?")[0]
         status = self._refusal(address, path)
         upgrade = accepted(head, after) if status is None else None
@@ -197,7 +200,10 @@ class Broadcast:
             self._delivery.send(Push(text, tuple(clients)))
 
     def _prepare(self) -> None:
-        """Prepares some candles before the next confirmations; any time while the clock stands."""
+        """Prepares some candles before the next confirmations.
+
+        Any time while the clock stands.
+        """
         next_ms = self._feed.next_ms
         left_s = math.inf if next_ms is None else self._exchange.clock.seconds_until(next_ms)
         if left_s < _PREPARE_AHEAD_S or not self._exchange.clock.rate:

@@ -74,7 +74,10 @@ def _read_text(value: object, field: str, text: str) -> str:
 
 
 def _value_at(field: str, text: str) -> int:
-    """The position of a field's value; of a list, of its first element."""
+    """The position of a field's value.
+
+    Of a list, of its first element.
+    """
     found = re.search(rf'"{field}"\s*:[\s\[]*', text)
     return found.end() if found else 0
 
@@ -107,7 +110,10 @@ def _broken_at(text: str) -> int:
 
 
 def _unexpected(words: str, text: str, at: int) -> str:
-    """The error for an unexpected character; beyond the end it is a zero."""
+    """The error for an unexpected character.
+
+    Beyond the end it is a zero.
+    """
     return _decode_error(words + (text[at : at + 1] or "\x00"), text, min(at + 1, len(text)))
 
 

@@ -60,7 +60,10 @@ class Connection:
         self.send(frame(text.encode()))
 
     def send(self, data: bytes) -> None:
-        """Queues whole frames; cuts the connection at too many unsent bytes."""
+        """Queues whole frames.
+
+        Cuts the connection at too many unsent bytes.
+        """
         if self.closed:
             return
         self._outbox.append(data)
@@ -75,7 +78,10 @@ class Connection:
         self._scope.cancel()
 
     def close(self) -> None:
-        """Sends a close frame, the last frame of ours; the client answers it."""
+        """Sends a close frame, the last frame of ours.
+
+        The client answers it.
+        """
         self.send(self._websocket.send(CloseConnection(_GOING_AWAY, "going away")))
         self.mute()
 

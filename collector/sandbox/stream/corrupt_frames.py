@@ -75,7 +75,10 @@ def _unknown(text: str) -> str:
 
 
 def _at_another_time(text: str, later_ms: int) -> str:
-    """A candle of a later time, confirmed after its close; the rest is right."""
+    """A candle of a later time, confirmed after its close.
+
+    The rest is right.
+    """
     later = _TIMES.sub(lambda found: f"{found[1]}{int(found[2]) + later_ms * (1 + (found[1] == _TOLD))}", text)
     return later.replace('"confirm":false', '"confirm":true')
 

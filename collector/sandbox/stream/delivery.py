@@ -46,7 +46,10 @@ class Delivery:
                 self.send(push)
 
     def send(self, push: Push[Client]) -> None:
-        """Sends one push to all its listeners; the frame is built once."""
+        """Sends one push to all its listeners.
+
+        The frame is built once.
+        """
         corrupts, now_s = self._fault_injector.corrupts, self._real_s()
         data = pushes.frame(push.text.encode())
         for client in push.listeners:

@@ -139,7 +139,10 @@ class StreamFaultInjector(Script):
         return None
 
     def count_fault(self, kind: str) -> bool:
-        """Counts a fault about to be injected; false once `stream_times` is reached."""
+        """Counts a fault about to be injected.
+
+        False once `stream_times` is reached.
+        """
         faults = self._current()
         if faults is not self._counted_for:
             self._counted_for, self._injected = faults, 0

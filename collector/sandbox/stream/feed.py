@@ -71,7 +71,10 @@ class Feed(Generic[Listener]):
         self._beat: int | None = None
 
     def join(self, topic: Topic, listener: Listener, now_ms: int, real_s: float) -> Push[Listener] | None:
-        """Adds a listener; returns a first push of the candle in progress."""
+        """Adds a listener.
+
+        Returns a first push of the candle in progress.
+        """
         name = (topic.category, topic.text)
         state = self._states.get(name)
         if state is None:
@@ -132,7 +135,10 @@ class Feed(Generic[Listener]):
             yield from act(due_ms)
 
     def beats(self, now_ms: int, real_s: float) -> Iterator[Push[Listener]]:
-        """The periodic pushes since the last call; unmoved candles are left out."""
+        """The periodic pushes since the last call.
+
+        Unmoved candles are left out.
+        """
         beat = int(real_s / self._rules.push_every_s * SLOTS)
         first = beat if self._beat is None else max(self._beat + 1, beat - SLOTS + 1)
         self._beat = beat
@@ -200,7 +206,10 @@ class Feed(Generic[Listener]):
             yield Push(pushes.message(topic, opening, due_ms), tuple(state.listeners))
 
     def _opening(self, state: _TopicState[Listener], row: Row, ts_ms: int) -> tuple[str, ...]:
-        """The next candle's first entry; empty at the end of trading."""
+        """The next candle's first entry.
+
+        Empty at the end of trading.
+        """
         state.last = row
         return (pushes.entry(row, state.topic.timeframe, False, ts_ms),) if self._shown(state, row) else ()
 
@@ -217,7 +226,10 @@ class Feed(Generic[Listener]):
         return rows[0] if rows else ""
 
     def _first(self, topic: Topic, open_ms: int) -> Row:
-        """A candle as it begins, before its first trade; empty at the end of trading."""
+        """A candle as it begins, before its first trade.
+
+        Empty at the end of trading.
+        """
         return self._row(topic, open_ms, open_ms) if open_ms < topic.listing.end_ms else ""
 
     def _shown(self, state: _TopicState[Listener], row: Row) -> bool:

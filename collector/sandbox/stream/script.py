@@ -7,7 +7,10 @@ from collector.sandbox.stream.topics import Topic
 
 @attrs.frozen
 class Plan:
-    """The confirmations of one candle; delays add to the usual lag."""
+    """The confirmations of one candle.
+
+    Delays add to the usual lag.
+    """
 
     delays_ms: tuple[int, ...] = (0,)  # when it is sent; empty if never
     wrong: tuple[bool, ...] = (False,)  # whether these have other numbers than the truth
@@ -18,7 +21,10 @@ HONEST = Plan()
 
 
 class Script:
-    """What a feed asks before it pushes; this base is free of faults."""
+    """What a feed asks before it pushes.
+
+    This base is free of faults.
+    """
 
     @property
     def exponents(self) -> bool:

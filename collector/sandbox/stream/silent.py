@@ -11,7 +11,10 @@ from collector.sandbox.stream.session import Response, Session
 
 
 class SilentSession(Session):
-    """The protocol of these streams; refusals follow the contracts' (a guess)."""
+    """The protocol of these streams.
+
+    Refusals follow the contracts' (a guess).
+    """
 
     def _ping(self, message: ClientMessage, now_ms: int) -> Response:
         return _response(message, {"args": [str(now_ms)], "op": "pong"})
