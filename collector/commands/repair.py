@@ -55,18 +55,17 @@ def repair(
       # the last year of one symbol, whatever was wanted before
       collector repair --symbols BTCUSDT --timeframes 1,60 --days 365 --no-limit
     """
-    settings, asked = options.settings, (options.are_about, options.selection, options.only_symbols)
+    settings, demand = options.settings, options.demand
     draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
-    if dry_run:
-        options.say_warnings()
-    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, settings.category, *asked)
+    asked = settings.category, options.are_about, options.selection, options.only_symbols
+    refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
     if dry_run:
         _show(options, draw, allow_replace=allow_replace)
         return
 
     async def work(**until: Any) -> tuple[list[Plan | Refetch], Outcome]:
         how = ServeOptions(allow_replace=allow_replace, **until)
-        return await mend(settings, options.are_about, options.demand, draw, options=how)
+        return await mend(settings, options.are_about, demand, draw, options=how)
 
     plans, outcome = run_logged(options, work)
     print_outcome(options, outcome)
@@ -79,6 +78,7 @@ def repair(
 
 def _show(options: Options, draw: Draw | None, *, allow_replace: bool) -> None:
     """Print what a repair would do."""
+    options.say_warnings()
     plans = list(show_plans(options.settings, options.are_about, options.demand))
     for plan in plans:
         print_line(str(plan))
