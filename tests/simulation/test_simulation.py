@@ -11,7 +11,7 @@ from tests.simulation.test_runs import simulated
 def test_ten_hours_with_faults_of_every_kind(part: str) -> None:
     """Two of these are twenty hours, and have every kind among them; each takes one process."""
     status, said = simulated(
-        "--deal", "--part", part, "--length", "0.8", "--calm", "1.02", "--processes", "1", "--json"
+        "--deal", "--part", part, "--length", "0.65", "--calm", "1.02", "--processes", "1", "--json"
     )
     report = json.loads(said)
     assert not status, report["broken"]
@@ -19,7 +19,7 @@ def test_ten_hours_with_faults_of_every_kind(part: str) -> None:
 
 
 def test_what_was_found_is_not_found_again() -> None:
-    status, said = simulated("--seeds", "--length", "0.5", "--calm", "1.02", "--processes", "1", "--shrink", "0")
+    status, said = simulated("--seeds", "--length", "0.4", "--calm", "1.02", "--processes", "1", "--shrink", "0")
     assert not status, said
 
 
