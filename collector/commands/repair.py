@@ -57,6 +57,8 @@ def repair(
     """
     settings, demand = options.settings, options.demand
     draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
+    if dry_run:
+        options.say_warnings()
     asked = settings.category, options.are_about, options.selection, options.only_symbols
     refuse_if_nothing_stored(THIS_DISK, settings.data_dir, *asked)
     if dry_run:
@@ -69,8 +71,7 @@ def repair(
 
     plans, outcome = run_logged(options, work)
     print_outcome(options, outcome)
-    for line in _result_lines(outcome.mended, planned=bool(plans) or not outcome.complete) if outcome.looked else ():
-        say(line)
+    _say_result(outcome, planned=bool(plans) or not outcome.complete)
     if outcome.stopped:  # files are complete, but the rereading was interrupted
         sys.exit(INTERRUPTED)
     exit_unless_complete(outcome)
@@ -78,7 +79,6 @@ def repair(
 
 def _show(options: Options, draw: Draw | None, *, allow_replace: bool) -> None:
     """Print what a repair would do."""
-    options.say_warnings()
     plans = list(show_plans(options.settings, options.are_about, options.demand))
     for plan in plans:
         print_line(str(plan))
@@ -87,6 +87,11 @@ def _show(options: Options, draw: Draw | None, *, allow_replace: bool) -> None:
     files = len({plan.series for plan in plans} - alone | differing)
     nothing = "no file would be changed" if plans else "nothing to repair"
     say(f"{counted(files, 'file')} would be mended, completed or read again" if files else nothing)
+
+
+def _say_result(outcome: Outcome, *, planned: bool) -> None:
+    for line in _result_lines(outcome.mended, planned=planned) if outcome.looked else ():
+        say(line)
 
 
 def _result_lines(mended: RepairResult, *, planned: bool) -> Iterator[str]:
