@@ -20,10 +20,11 @@ from tests.operation.containers import Building, Instruction, instructions
 from tests.support.market import market, served
 
 ROOT = Path(__file__).parents[2]
-ALL = [*instructions((ROOT / "Dockerfile").read_text())]
+HERE = ROOT / "docs" / "containers"
+ALL = [*instructions((HERE / "Dockerfile").read_text())]
 SECOND = max(number for number, each in enumerate(ALL) if each.name == "FROM")
 BUILD, IMAGE = ALL[:SECOND], ALL[SECOND:]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
+COMPOSE: dict[str, Any] = yaml.safe_load((HERE / "compose.yml").read_text())
 OURS: dict[str, Any] = COMPOSE["services"]["collector"]
 needs_compose = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="there is no docker-compose")
 
@@ -98,7 +99,7 @@ def test_ports_are_open_to_this_machine_alone() -> None:
 def test_what_compose_mounts_exists_and_its_volumes_are_declared() -> None:
     for service in COMPOSE["services"].values():
         for source in (each.split(":")[0] for each in service["volumes"]):
-            assert (ROOT / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
+            assert (HERE / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
 
 
 def test_logs_of_containers_are_rotated_and_images_have_versions() -> None:
@@ -113,13 +114,13 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     (provider,) = yaml.safe_load((provisioning / "dashboards" / "collector.yml").read_text())["providers"]
     mounted = dict(reversed(each.split(":")[:2]) for each in COMPOSE["services"]["grafana"]["volumes"])
     assert source["url"] == "http://prometheus:9090"
-    assert (ROOT / mounted[provider["options"]["path"]] / "collector.json").exists()
+    assert (HERE / mounted[provider["options"]["path"]] / "collector.json").exists()
 
 
 @needs_compose
 def test_docker_compose_accepts_the_file() -> None:
     ended = subprocess.run(
-        ["docker-compose", "-f", "compose.yml", "config"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["docker-compose", "-f", HERE / "compose.yml", "config"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
 
