@@ -8,6 +8,7 @@ machine where another could be handed in.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -114,8 +115,13 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
 }
 
 
-def found(source: str) -> Iterator[tuple[str, str]]:
+@cache
+def found(source: str) -> tuple[tuple[str, str], ...]:
     """The rules that a source breaks, and the names by which it does."""
+    return tuple(_found(source))
+
+
+def _found(source: str) -> Iterator[tuple[str, str]]:
     tree = ast.parse(source)
     known = dict.fromkeys(_bound(tree), ".") | dict(_imported(tree))
     unread = {id(inner) for each in ast.walk(tree) for outer in _annotations(each) for inner in ast.walk(outer)}
