@@ -39,7 +39,7 @@ class Threads:
         Raises:
             Exception: the first that the work raised; items after it are left.
         """
-        waiting, errors = iter(items), list[Exception]()
+        waiting, errors = iter(items), list[BaseException]()
 
         def run() -> None:
             for item in waiting:
@@ -47,7 +47,7 @@ class Threads:
                     return
                 try:
                     work(item)
-                except Exception as error:  # the caller raises it
+                except BaseException as error:  # the caller raises it
                     errors.append(error)
 
         threads = [Thread(target=run, name="disk") for _ in range(min(at_once, len(items)) - 1)]

@@ -22,7 +22,7 @@ def processors() -> int:
 class _End:
     """The end of a part, with the error that ended it."""
 
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 @attrs.frozen
@@ -78,7 +78,7 @@ def _work(waiting: Iterator[tuple[Iterable[T], "SimpleQueue[T | _End]"]], stoppe
                 made.put(item)
                 if stopped.is_set():
                     return
-        except Exception as error:  # the caller raises it
+        except BaseException as error:  # the caller raises it; a panic of polars is no Exception
             made.put(_End(error))
         else:
             made.put(_End())

@@ -5,7 +5,7 @@ the reconciler is woken: what was missed is fetched over REST like everything el
 what to fetch.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 import attrs
@@ -52,7 +52,7 @@ class Live:
     state: StreamState = attrs.field(factory=StreamState)
     _added: list[tuple[Series, ...]] = attrs.field(factory=list)
     _more: trio.Event = attrs.field(factory=trio.Event)
-    _streamed: set[Series] = attrs.field(factory=set)
+    _streamed: dict[Series, Sequence[Series]] = attrs.field(factory=dict)  # each on one connection: its group
     _open: dict[trio.CancelScope, frozenset[Series]] = attrs.field(factory=dict)
 
     def apply(self, settings: Settings) -> None:
@@ -67,15 +67,12 @@ class Live:
         again = {series for series in self._streamed if stream_protocol.topic_of(series) in self._refused}
         new = [series for series in every_series if series not in self._streamed or series in again]
         self._refused.discard(map(stream_protocol.topic_of, new))
-        self._streamed.update(new)
-        added = stream_protocol.connections(new)
-        self.state.wanted += len(added)
-        self._added += added
+        self._added += self._grouped(new)
         self._more.set()
 
     def leave(self, every_series: Collection[Series]) -> None:
         """Streams these no more: their connections are opened again without them, or not at all."""
-        self._streamed.difference_update(every_series)
+        self._stop(every_series)
         self._refused.discard(map(stream_protocol.topic_of, every_series))
         for scope, group in self._open.items():
             if not group.isdisjoint(every_series):
@@ -89,7 +86,7 @@ class Live:
         topics = {stream_protocol.topic_of(each): each for each in self._streamed if each.symbol in symbols}
         refused = [topic for topic in topics if topic in self._refused]
         self._refused.discard(refused)
-        self._streamed.difference_update(map(topics.__getitem__, refused))
+        self._stop(map(topics.__getitem__, refused))
 
     async def stream(
         self,
@@ -102,9 +99,7 @@ class Live:
 
         Reports as started when every connection has subscribed, or failed to, once.
         """
-        self._streamed.update(every_series)
-        groups = [(group, trio.Event()) for group in stream_protocol.connections(every_series)]
-        self.state.wanted += len(groups)
+        groups = [(group, trio.Event()) for group in self._grouped(every_series)]
         with out:
             async with trio.open_nursery() as nursery:
                 for group, settled in groups:
@@ -119,11 +114,11 @@ class Live:
                         nursery.start_soon(self._keep, group, out.clone(), trio.Event())
                     self._added.clear()
 
-    async def _keep(self, group: Sequence[Series], out: EventChannel, settled: trio.Event) -> None:
+    async def _keep(self, begun: Sequence[Series], out: EventChannel, settled: trio.Event) -> None:
         """One connection, opened again whenever it is lost, until none of its symbols trades."""
         tries = 0
         with out:
-            while group := self._trading(group):
+            while group := self._trading(begun):
                 await self._turn(settled)
                 began_s = trio.current_time()
                 subscribed = trio.Event()
@@ -149,9 +144,21 @@ class Live:
 
     def _trading(self, group: Sequence[Series]) -> Sequence[Series]:
         """The series of a connection that is opened, without those that were left or trade no more."""
-        ended = {series for series in group if series.symbol in self._coverage.delisted}
-        self._streamed -= ended
-        return [series for series in group if series in self._streamed]
+        ours = [series for series in group if self._streamed.get(series) is group]
+        self._stop(series for series in ours if series.symbol in self._coverage.delisted)
+        return [series for series in ours if series in self._streamed]
+
+    def _grouped(self, every_series: Sequence[Series]) -> list[tuple[Series, ...]]:
+        """The connections to be for these series, each of which is on this one from now on."""
+        groups = stream_protocol.connections(every_series)
+        for group in groups:
+            self._streamed |= dict.fromkeys(group, group)
+        self.state.wanted += len(groups)
+        return groups
+
+    def _stop(self, every_series: Iterable[Series]) -> None:
+        for series in every_series:
+            self._streamed.pop(series, None)
 
     async def _turn(self, settled: trio.Event) -> None:
         """Waits until a connection may be tried.

@@ -69,10 +69,10 @@ class DurableFile:
 
         The last sync, of a process before too, may have failed.
         """
-        disk = self.files.disk
+        disk, at = self.files.disk, self.synced if self.unsynced.is_known else 0
         file = disk.open(self.path, os.O_RDWR)
         try:
-            disk.write(file, disk.read(file, self.size - self.synced, self.synced), self.synced)
+            disk.write(file, disk.read(file, self.size - at, at), at)
         finally:
             disk.close(file)
 

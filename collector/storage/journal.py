@@ -61,7 +61,7 @@ class Journal:
                 disk.sync(file)
             finally:
                 disk.close(file)
-            if is_new:
+            if not self.size:  # a process that was killed may not have synced the name
                 sync_directory(disk, self.path.parent)
         self.size += len(block)
 

@@ -63,9 +63,9 @@ class Opening:
                 file.name_unsynced = (
                     found.held != found.checkpointed
                 )  # a process that was killed may not have synced it
-                file.unsynced.is_known = not file.name_unsynced
                 if file.synced < file.size:
                     file.rewrite_unsynced()
+                file.unsynced.is_known = not file.name_unsynced
             file.pieces = self._quarantine.pieces(timeframe, path)
         return file, finding
 

@@ -42,7 +42,7 @@ class FileSystems:
         done = [*by_device.pop(None, ())]
         for device, some in by_device.items():
             assert device is not None
-            if len(some) > _FEW and self._sync_whole(files.disk, device, some[0].parent):
+            if len(some) > _FEW and self._sync_whole(files.disk, device):
                 done += some
                 continue
             for path in some:
@@ -61,7 +61,7 @@ class FileSystems:
         """
         left: list[Path] = []
         for device, some in _by_device(paths).items():
-            if device is None or len(some) <= _FEW or not self._sync_whole(disk, device, some[0].parent):
+            if device is None or len(some) <= _FEW or not self._sync_whole(disk, device):
                 left += some
         return left
 
@@ -71,16 +71,14 @@ class FileSystems:
             _, file = self._open.popitem()
             self._disk.close(file)
 
-    def _sync_whole(self, disk: Disk, device: int, directory: Path) -> bool:
+    def _sync_whole(self, disk: Disk, device: int) -> bool:
         """Syncs a file system.
 
-        False where that does not stand for each of its files.
+        False where that does not stand for each of its files, such as one that links lead to.
         """
-        if device in self._one_by_one:
+        if device not in self._open or device in self._one_by_one:
             return False
-        if device not in self._open:
-            self.watch(Path(os.path.realpath(directory)))
-        if device in self._open and disk.sync_whole(self._open[device]):
+        if disk.sync_whole(self._open[device]):
             return True
         self._one_by_one.add(device)
         return False

@@ -6,6 +6,7 @@ from threading import Barrier, Thread, current_thread, main_thread
 from threading import enumerate as enumerate_threads
 
 import pytest
+from polars.exceptions import PanicException
 
 from collector.machine.workers import Workers
 
@@ -36,6 +37,16 @@ def test_first_error_comes_behind_what_was_made_before_it(at_once: int) -> None:
     assert [next(items), next(items)] == [1, 2]
     with pytest.raises(ValueError, match="first"):
         next(items)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_panic_of_a_library_is_raised_like_an_error(at_once: int) -> None:
+    def panics() -> Iterator[int]:
+        yield 1
+        raise PanicException("called `unwrap` on nothing")
+
+    with pytest.raises(PanicException, match="unwrap"):
+        list(Workers(at_once).chained([panics(), [2]]))
 
 
 def test_closing_ends_the_work() -> None:

@@ -389,6 +389,35 @@ async def test_a_connection_opened_again_leaves_out_symbols_that_trade_no_more(
         assert (len(exchange.wires), station.live.state.wanted) == (2, 0)
 
 
+async def test_a_series_that_changed_its_connection_is_not_on_both(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    exchange.refuses = {"kline.1.ETHUSDT": "error:handler not found,topic:kline.1.ETHUSDT"}
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        exchange.refuses.clear()
+        station.live.add([ETH])
+        assert (await exchange.connection(2)).topics == ["kline.1.ETHUSDT"]
+        wire.cut()
+        assert (await exchange.connection(3)).topics == ["kline.1.BTCUSDT"]
+        assert (station.live.state.subscribed, station.live.state.series) == (2, 2)
+
+
+async def test_a_series_that_comes_back_during_a_loss_is_on_its_new_connection_alone(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        exchange.unreachable = True
+        wire.cut()
+        await trio.sleep(0.1)
+        station.live.leave([ETH])
+        station.live.add([ETH])
+        exchange.unreachable = False
+        await trio.sleep(120)
+        assert sorted(wire.topics for wire in exchange.wires[1:]) == [["kline.1.BTCUSDT"], ["kline.1.ETHUSDT"]]
+
+
 @pytest.mark.parametrize("words", ["error:handler not found,topic:kline.1.ETHUSDT", "try later"])
 async def test_a_topic_that_was_refused_is_asked_for_again_on_the_same_connection(
     words: str, exchange: FakeExchange, autojump_clock: Clockwork

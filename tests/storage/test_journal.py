@@ -44,6 +44,12 @@ def test_only_its_name_is_made_durable_beside_it(tmp_path: Path) -> None:
     assert disk.synced[2:] == [tmp_path / FILE]
 
 
+def test_the_name_of_an_empty_one_is_made_durable_too(tmp_path: Path) -> None:
+    (tmp_path / FILE).touch()  # by a process that was killed
+    journal(tmp_path, disk=(disk := RecordingDisk())).append([ONE])
+    assert disk.synced == [tmp_path / FILE, tmp_path]
+
+
 def test_it_is_open_only_while_it_is_used(tmp_path: Path) -> None:
     written = journal(tmp_path, disk=(disk := CountingDisk()))
     written.append([ONE])

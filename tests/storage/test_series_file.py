@@ -445,6 +445,16 @@ def test_what_a_failed_sync_may_have_lost_is_written_again(tmp_path: Path) -> No
     assert (tmp_path / NAME).read_bytes() == content(rows(0, 6))
 
 
+def test_a_file_of_which_nobody_knows_what_was_synced_is_written_again_whole(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(content(rows(0, 3)))
+    disk = LateDeafDisk()
+    file, _ = Store(tmp_path, disk).open(BTC, None)
+    disk.fails = True
+    with pytest.raises(StorageError):
+        file.sync()
+    assert disk.again == [(0, content(rows(0, 3)))]
+
+
 def test_a_file_whose_first_sync_failed_is_written_again(tmp_path: Path) -> None:
     disk = LateDeafDisk()
     file, _ = Store(tmp_path, disk).open(BTC, None)
