@@ -1,7 +1,7 @@
 """Unpacking of gzip, as it comes.
 
 The exchange packs every page, and zlib takes a fifth of a page's processor time. The extra `collector[fast]` brings
-python-isal, which takes a fourth of zlib's; both refuse the same bodies.
+python-isal, which takes a fourth of zlib's; both refuse the same damaged contents.
 """
 
 import zlib

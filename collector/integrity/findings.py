@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, takewhile
-from typing import Any, cast
+from typing import cast
 
 import attrs
 
@@ -25,8 +25,6 @@ from collector.storage.ordering import RowGap
 _LEAST_SETTLED_FIRST = (State.PENDING, State.RETRYING, *SETTLED)
 _OF_PLACE = (Kind.DUPLICATE, Kind.OUT_OF_ORDER)  # what is wrong with where a row stands, not with its candle
 _OF_FORM = (Kind.LINE_END,)  # what is wrong with how a valid row is written
-
-JsonRecord = dict[str, Any]
 
 
 @attrs.frozen

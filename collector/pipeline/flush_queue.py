@@ -3,7 +3,7 @@
 A series moves through three states, in this order:
 
     unsynced    its file changed; the operating system holds rows that a power loss would take
-    unsaved     its file is synced, and the ledger still describes an older state
+    unsaved     its rows are durable, in the file or the journal; the ledger still describes an older state
     clean       file and ledger agree
 
 A sync is due when the oldest change is as old as the flush interval, less the time that it takes to sync all that wait,

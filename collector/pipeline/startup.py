@@ -17,7 +17,7 @@ from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
 from collector.core.pacing import retry_pause_s
 from collector.core.planning import NEWEST
-from collector.core.text import counted, did_you_mean_symbols
+from collector.core.text import counted
 from collector.errors import SettingsError, StorageError
 from collector.feeder.database import parse_database
 from collector.integrity.repair import OwnedDirectory, Repair, stored_series
@@ -28,7 +28,7 @@ from collector.page.endpoint import serve_status
 from collector.pipeline.collection import series_of, too_long
 from collector.pipeline.job import Import, Job
 from collector.pipeline.stations import Shared
-from collector.pipeline.symbols import Symbols, symbols_to_collect
+from collector.pipeline.symbols import Symbols, symbols_to_collect, tell_unknown
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.ledger import Ledger, open_ledger
@@ -247,10 +247,7 @@ async def want_imported(job: Job, shared: Shared, imports: Import) -> Symbols:
     shared.counters.files += len(tracked)
     unknown = tuple(sorted(symbols - listed - delisted))
     where = f"{job.settings.category} at {job.settings.rest_url}"
-    for name in unknown:
-        hint = did_you_mean_symbols([name], listed).removeprefix("; ")
-        told = {"hint": hint} if hint else {}
-        log.warning("symbol left out, it does not trade here", symbol=name, where=where, **told)
+    tell_unknown(unknown, listed, where)
     return Symbols(frozenset(symbols & listed), frozenset(delisted), unknown)
 
 

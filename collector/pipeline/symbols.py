@@ -79,7 +79,7 @@ async def symbols_to_collect(
     if not trading and not delisted and not takes:
         nothing = f"{', '.join(unknown)} is not among those that trade in {where}"
         raise SettingsError([f"[collection] symbols: {nothing}{did_you_mean_symbols(unknown, listed)}"])
-    _tell_unknown(unknown, listed, where)
+    tell_unknown(unknown, listed, where)
     if delisted:
         log.warning("symbols no longer trade, their files are kept as they end", symbols=" ".join(sorted(delisted)))
     launched = {name: each.launch_ms for name, each in instruments.items() if each.launch_ms and name in trading}
@@ -94,7 +94,8 @@ def _storable(listed: Collection[str]) -> frozenset[str]:
     return storable
 
 
-def _tell_unknown(unknown: Iterable[str], listed: Collection[str], where: str) -> None:
+def tell_unknown(unknown: Iterable[str], listed: Collection[str], where: str) -> None:
+    """Warns of symbols that do not trade, with those that may be meant."""
     for name in unknown:
         hint = did_you_mean_symbols([name], listed).removeprefix("; ")
         facts = {"hint": hint} if hint else {}

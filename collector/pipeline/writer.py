@@ -2,7 +2,8 @@
 
     channel ──> Writer ──> ReorderBuffer    answers that wait for what lies before them
                   │  │
-                  │  └──> AppendBatch       streamed candles that directly follow their files
+                  │  ├──> AppendBatch       streamed candles that directly follow their files
+                  │  └──> PageWriter        all else: appended, or inserted
                   v              │
                OpenFiles <───────┘          every change of a file; marks it in the
                   │

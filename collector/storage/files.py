@@ -33,7 +33,7 @@ class Replacement:
 class Files:
     """Replaces files, cuts them, and makes them durable.
 
-    Raises `OSError`, of which `storage` makes a sentence.
+    Raises `OSError`, of which `map_os_errors` makes a sentence.
     """
 
     disk: Disk

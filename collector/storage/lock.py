@@ -59,7 +59,7 @@ def hold_lock(disk: Disk, directory: Path, own: Path) -> Iterator[None]:
     """Holds the lock of a data directory, a file in `own`, while it is entered.
 
     Raises:
-        Held: somebody else does.
+        LockHeld: somebody else does.
         OSError: making or opening the file fails.
     """
     with ExitStack() as stack:
@@ -128,7 +128,7 @@ def _try_take(disk: Disk, file: int, path: Path) -> bool:
     A bad one gives way to another.
 
     Raises:
-        Held: somebody holds it who can write it.
+        LockHeld: somebody holds it who can write it.
     """
     has_lock, found = _locks_in_time(disk, file), os.fstat(file)
     if not has_lock and (holder := _holder_that_counts(disk, file)):

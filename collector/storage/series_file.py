@@ -79,7 +79,7 @@ class SeriesFile(DurableFile):
             self._roll(rows)
             return
         text, disk = rows.text if self.size else HEADER + rows.text, self.files.disk
-        try:  # not `with storage`: at a minute's end this runs by the thousand
+        try:  # not `with map_os_errors`: at a minute's end this runs by the thousand
             file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 before = os.fstat(file)

@@ -193,9 +193,9 @@ async def test_the_ledger_calls_held_what_is_synced_in_the_file(tmp_path: Path, 
         assert run.held(TWO[0]) == spans(0, 1)
 
 
-@pytest.mark.parametrize(("count", "whole", "calls"), [(2, True, {"sync": 3}), (40, True, {"sync": 1, "whole": 1})])
+@pytest.mark.parametrize(("count", "calls"), [(2, {"sync": 3}), (40, {"sync": 1, "whole": 1})])
 async def test_after_half_an_hour_the_files_are_synced_and_the_journal_emptied(
-    tmp_path: Path, mock_clock: MockClock, count: int, whole: bool, calls: dict[str, int]
+    tmp_path: Path, mock_clock: MockClock, count: int, calls: dict[str, int]
 ) -> None:
     async with running(tmp_path, MANY[:count]) as run:
         await run.confirm(0, MANY[:count])
