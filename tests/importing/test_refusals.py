@@ -72,9 +72,10 @@ def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
         ("BTCUSDT.parquet", b"PAR1 and no more", "it cannot be read"),
         ("BTCUSDT.feather", b"ARROW1 and no more", "it cannot be read"),
         ("BTCUSDT.json", b'{"retCode":0,"result":{"list":[]}}', "answer of the exchange"),
-        ("BTCUSDT.json", b"[[1709164800000,1,2", "it"),
+        ("BTCUSDT.json", b"[[1709164800000,1,2", "not cut into columns"),
         ("BTCUSDT_USDT-8h-mark.csv", b"time,open,high,low,close\n", "no candles of trades"),
     ],
+    ids=lambda given: given if isinstance(given, str) else "data",  # packed bytes hold the time
 )
 def test_what_is_no_table_of_candles_is_refused_in_a_sentence(
     tmp_path: Path, name: str, data: bytes, said: str
