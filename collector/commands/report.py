@@ -15,7 +15,7 @@ from collector.core.text import counted, size_text
 from collector.errors import CollectorError, SettingsError, StorageError
 from collector.integrity.reports import last_report
 from collector.machine import THIS_MACHINE
-from collector.machine.own_files import NotAFile, not_written, replace_own
+from collector.machine.own_files import NotAFile, expect_own, not_written, replace_own
 from collector.monitoring.status import collector_version
 from collector.page.report_data import check_record, gather
 from collector.page.report_file import report_file
@@ -67,8 +67,7 @@ def _check(settings: Settings) -> dict[str, Any] | None:
 
 def _write(out: Path, made: bytes) -> None:
     try:
-        if out.is_dir():
-            raise SettingsError([f"--out: {out} is a directory"])
+        expect_own(out)
         replace_own(THIS_MACHINE.disk, out, made)
     except FileNotFoundError as error:
         raise SettingsError([f"--out: there is no directory {out.parent}"]) from error

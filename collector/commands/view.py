@@ -10,7 +10,6 @@ from collector.commands.console import print_line
 from collector.commands.exits import flush_stdout
 from collector.commands.options import PLACE, Options, with_options
 from collector.commands.signals import until_signal
-from collector.errors import SettingsError
 from collector.machine import THIS_MACHINE
 from collector.page.endpoint import serve_stored
 from collector.page.source import StoredSource
@@ -37,10 +36,7 @@ def view(options: Options, *, port: Port = 0) -> None:
     refuse_if_absent(settings.data_dir)
     read_ledger(settings.data_dir, settings.category)  # what cannot be read is said now
     source = StoredSource(settings.data_dir, settings.category, THIS_MACHINE)
-    try:
-        trio.run(until_signal, partial(_serve, source, port))
-    except OSError as error:
-        raise SettingsError([f"--port {port} cannot be served at: {error.strerror}"]) from error
+    trio.run(until_signal, partial(_serve, source, port))
 
 
 async def _serve(source: StoredSource, port: int, *, stop: trio.Event) -> bool:

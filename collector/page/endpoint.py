@@ -7,7 +7,7 @@ warning and retried every minute.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from collector.errors import SettingsError
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.machine.local_socket import LocalSocket
@@ -22,9 +23,9 @@ from collector.machine.threads import Threads
 from collector.monitoring.announcement import announcing
 from collector.monitoring.local_socket import status_socket
 from collector.monitoring.status import Reporter
-from collector.page.access import Access, token_in
+from collector.page.access import OPEN, Access, token_in
 from collector.page.now import Now
-from collector.page.pages import Page
+from collector.page.pages import Page, Pages, pages_of
 from collector.page.source import Source
 from collector.settings.settings import Settings
 
@@ -54,22 +55,15 @@ async def serve_status(
         port: serve at the TCP port too, if the settings have one.
         socket: serve at the Unix socket, which only the owner of the data directory can open.
     """
-    # Imported here: they take a third of a second, and most commands serve nothing.
-    from collector.page.guard import Guard
-    from collector.page.pages import pages_of
-    from collector.page.routes import page_routes
-    from collector.page.server import HttpServer
-    from collector.page.site import build_site
-
     now = Now(reporter)
-    site = build_site(pages_of(reporter), page_routes(source, now, machine) if source else ())
+    server_for = _servers(pages_of(reporter), source, now, machine)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(now.follow)
         if socket:
-            nursery.start_soon(_serve_socket, settings.data_dir, HttpServer(Guard(site), machine.network), machine)
+            nursery.start_soon(_serve_socket, settings.data_dir, server_for((), OPEN), machine)
         if port and settings.listen:
-            guard = Guard(site, settings.listen_names, access_at(settings.listen))
-            nursery.start_soon(_serve_port, settings, HttpServer(guard, machine.network), reporter, machine)
+            server = server_for(settings.listen_names, access_at(settings.listen))
+            nursery.start_soon(_serve_port, settings, server, reporter, machine)
 
 
 async def serve_stored(source: Source, machine: Machine, port: int, said: Callable[[str], None]) -> None:
@@ -79,18 +73,30 @@ async def serve_stored(source: Source, machine: Machine, port: int, said: Callab
         said: is told the address.
 
     Raises:
-        OSError: the port is taken.
+        SettingsError: the port cannot be served at.
     """
+    pages = {"/healthz": lambda: Page(b"healthy, nobody collects\n")}
+    server_for = _servers(pages, source, Now(), machine)
+    try:
+        listeners = await machine.network.listen(_LOOPBACK, port)
+    except OSError as error:
+        raise SettingsError([f"--port {port} cannot be served at: {_why(error)}"]) from error
+    said(_url(_LOOPBACK, machine.network.address_of(listeners[0])[1]))
+    await server_for((), OPEN).answer(listeners)
+
+
+def _servers(
+    pages: Pages, source: Source | None, now: Now, machine: Machine
+) -> "Callable[[Collection[str], Access], HttpServer]":
+    """Makes servers of these pages and those over a source, each for the names and the access of its address."""
+    # Imported here: they take a third of a second, and most commands serve nothing.
     from collector.page.guard import Guard
     from collector.page.routes import page_routes
     from collector.page.server import HttpServer
     from collector.page.site import build_site
 
-    pages = {"/healthz": lambda: Page(b"healthy, nobody collects\n")}
-    site = build_site(pages, page_routes(source, Now(), machine))
-    listeners = await machine.network.listen(_LOOPBACK, port)
-    said(_url(_LOOPBACK, machine.network.address_of(listeners[0])[1]))
-    await HttpServer(Guard(site), machine.network).answer(listeners)
+    site = build_site(pages, page_routes(source, now, machine) if source else ())
+    return lambda names, access: HttpServer(Guard(site, names, access), machine.network)
 
 
 def access_at(listen: str) -> Access:
@@ -109,7 +115,7 @@ async def _serve_socket(data_dir: Path, server: "HttpServer", machine: Machine) 
         try:
             listener = await machine.threads.run(place.listen)
         except OSError as error:
-            why = error.strerror or str(error)
+            why = _why(error)
             if why != said:
                 log.warning("status socket not available", why=why)
             said = why
@@ -140,7 +146,7 @@ async def _serve_port(settings: Settings, server: "HttpServer", reporter: Report
             listeners = await machine.network.listen(host, parts.port or 0)
             break
         except OSError as error:
-            why = error.strerror or str(error)
+            why = _why(error)
             reporter.port_failed(why)
             if why != said:
                 log.warning("status port not available, trying again", listen=settings.listen, why=why)
@@ -151,6 +157,10 @@ async def _serve_port(settings: Settings, server: "HttpServer", reporter: Report
     with announcing(machine.disk, settings.data_dir, reporter.run, url):
         log.info("status served", url=url, listen=settings.listen)
         await server.answer(listeners)
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _url(host: str, port: int) -> str:

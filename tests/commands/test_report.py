@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import zlib
 from pathlib import Path
@@ -76,6 +77,20 @@ def test_what_cannot_be_reported_is_refused(
     found, out, err = say(stored, "report", *arguments)
     assert (found, out) == (status, "")
     assert why in err
+
+
+@pytest.mark.parametrize(("kind", "why"), [("pipe", "it is a pipe"), ("link", "it is a symbolic link")])
+def test_what_is_no_file_is_left_alone(say: Command, stored: Settings, tmp_path: Path, kind: str, why: str) -> None:
+    out = tmp_path / "out.html"
+    if kind == "pipe":
+        os.mkfifo(out)
+    else:
+        out.symlink_to(tmp_path / "elsewhere")
+    before = out.lstat()
+    status, said, err = say(stored, "report", "--out", "out.html")
+    assert (status, said) == (2, "")
+    assert complaints(err) == [f"--out: out.html cannot be written ({why}, and not a file)"]
+    assert out.lstat() == before
 
 
 def test_a_file_that_is_there_is_replaced(say: Command, stored: Settings, tmp_path: Path) -> None:

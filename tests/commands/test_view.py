@@ -1,12 +1,13 @@
 """The command `view`, as users run it: it prints where the page is, serves it, and ends well when it is stopped."""
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 from urllib.request import urlopen
 
-from tests.commands.command_line import Command
+from tests.commands.command_line import Command, complaints
 
 CANDLES = b"timestamp,datetime,open,high,low,close,volume,turnover\n1715774400000,2024-05-15 12:00:00,1,2,1,2,3,4\n"
 
@@ -27,3 +28,12 @@ def test_a_directory_that_is_not_there_is_refused(say: Command, tmp_path: Path) 
     status, out, err = say(None, "view", "--data-dir", str(tmp_path / "nothing"))
     assert (status, out) == (2, "")
     assert "nothing" in err
+
+
+def test_a_port_that_is_taken_is_refused(say: Command, tmp_path: Path) -> None:
+    (tmp_path / "BTCUSDT_60.csv").write_bytes(CANDLES)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = say(None, "view", "--data-dir", str(tmp_path), "--port", str(port))
+    assert (status, out) == (2, "")
+    assert complaints(err) == [f"--port {port} cannot be served at: Address already in use"]
