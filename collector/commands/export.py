@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated
 
 import attrs
@@ -9,8 +11,8 @@ import typer
 
 from collector.commands.console import print_line, say
 from collector.commands.dates import refuse_future
-from collector.commands.export_progress import ExportProgress, open_progress
 from collector.commands.options import PLACE, SERIES, Options, with_options
+from collector.commands.work_progress import Advance, WorkProgress, open_progress
 from collector.core.candle import Series
 from collector.core.text import counted
 from collector.errors import NotReadable, SettingsError
@@ -18,6 +20,7 @@ from collector.export.address import parse_address
 from collector.export.exporting import Source
 from collector.export.results import Result
 from collector.export.targets import open_target
+from collector.feeder.dataset import month_text
 from collector.feeder.source import stored_files
 from collector.machine.disk import THIS_DISK
 from collector.storage.data_directory import refuse_another_category
@@ -77,7 +80,8 @@ def export(
     with open_target(THIS_DISK, address, options.settings.category, writing=not (verify or dry_run)) as target:
         action = target.compare if verify else target.plan if dry_run else target.write
         tally = Tally()
-        with open_progress(source.size(), options.quiet) as progress:
+        work = Advance("exporting", source.size(), len(source.series), "series")
+        with open_progress(work, quiet=options.quiet) as progress:
             for series, result in _counted(source.run(target, action), tally, progress):
                 if (verify or dry_run) and result.changed:
                     print_line(f"{series} {result}" if verify else f"{series} {result.planned}")
@@ -108,16 +112,18 @@ def _source(options: Options) -> Source:
 
 
 def _counted(
-    results: Iterator[tuple[Series, Result | NotReadable]], tally: Tally, progress: ExportProgress
+    results: Iterator[tuple[Series, Result | NotReadable]], tally: Tally, progress: WorkProgress
 ) -> Iterator[tuple[Series, Result]]:
-    for series, result in results:
-        if isinstance(result, NotReadable):
-            tally.unreadable += 1
-            say(str(result), priority=3)
-        else:
-            tally.add(series, result)
-            progress.advance(series, result)
-            yield series, result
+    for series, months in groupby(results, key=itemgetter(0)):
+        for _, result in months:
+            if isinstance(result, NotReadable):
+                tally.unreadable += 1
+                say(str(result), priority=3)
+            else:
+                tally.add(series, result)
+                progress.within(f"{series} of {month_text(result.month_ms)}", result.size)
+                yield series, result
+        progress.advance(0, str(series))
 
 
 def _say_result(options: Options, tally: Tally, place: str, what: str) -> None:

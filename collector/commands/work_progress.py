@@ -73,9 +73,9 @@ class WorkProgress:
         self._now = self._now.by(size, where)
         self._tell()
 
-    def within(self, where: str) -> None:
-        """A part goes on."""
-        self._now = attrs.evolve(self._now, where=where)
+    def within(self, where: str, size: float = 0) -> None:
+        """A part goes on; so much of it is done since."""
+        self._now = attrs.evolve(self._now, done=self._now.done + size, where=where)
         self._tell()
 
     def _tell(self) -> None:

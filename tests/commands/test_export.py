@@ -1,12 +1,15 @@
 """The command `export`: what it says, and how it ends."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from collector.commands.work_progress import open_progress
 from collector.settings.settings import Settings
 from tests.commands.command_line import Command, complaints
 from tests.support.exports import replace_in, store
+from tests.support.market import ClockByHand
 
 
 @pytest.fixture
@@ -91,20 +94,20 @@ def test_a_database_that_does_not_answer_ends_with_1(say: Command, settings: Set
     assert "s3cret" not in err
 
 
-def test_progress_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
-    from collector.commands.export_progress import Sentences
-    from collector.export.results import Result
-    from tests.support.candles import BTC
+def test_progress_goes_by_the_bytes_of_each_month(
+    say: Command, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LongMonths(ClockByHand):
+        def elapsed_ns(self) -> int:
+            self.at_s += 300
+            return super().elapsed_ns()
 
-    class Clock:
-        now_s = 0.0
-
-        def elapsed_s(self) -> float:
-            return self.now_s
-
-    clock = Clock()
-    progress = Sentences(1000, quiet=False, clock=clock)  # type: ignore[arg-type]
-    progress.advance(BTC, Result(0, 100, 100))
-    clock.now_s = 20
-    progress.advance(BTC, Result(0, 100, 100))
-    assert capsys.readouterr().err.endswith("20 %, 200 rows, 10/s, 1 min 20 s left, at BTCUSDT_1\n")
+    monkeypatch.setattr("collector.commands.export.open_progress", partial(open_progress, clock=LongMonths()))
+    said = [each.split(" · ") for each in complaints(say(settings, "export", "--to", "out")[2])]
+    assert [(*each[:2], each[-1]) for each in said[:-1]] == [
+        ("exporting 93 %", "0 of 2 series", "BTCUSDT_60 of 2023-11"),
+        ("exporting 97 %", "0 of 2 series", "BTCUSDT_60 of 2023-12"),
+        ("exporting 97 %", "1 of 2 series", "BTCUSDT_60"),
+        ("exporting 100 %", "1 of 2 series", "ETHUSDT_D of 2023-11"),
+        ("exporting 100 %", "2 of 2 series", "ETHUSDT_D"),
+    ]
