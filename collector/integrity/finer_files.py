@@ -17,12 +17,12 @@ from collector.integrity.examination import MOST, Examination, split_rows
 from collector.integrity.findings import Comparison
 from collector.machine.disk import Disk
 from collector.storage.file_bytes import open_bytes
-from collector.storage.inspection import Bytes
+from collector.storage.inspection import Bytes, Stamp, stamp_of
 from collector.storage.ledger_reading import read_disagreements
 
 _END = 256  # bytes: some two rows
 
-_Key = tuple[Path, int, int, int]  # path, inode, size and time of the last change
+_Key = tuple[Path, Stamp]
 
 
 @attrs.define
@@ -82,8 +82,9 @@ class FinerFiles:
         They are read once while the file is unchanged.
         """
         try:
-            found = path.stat()
-            key = path, found.st_ino, found.st_size, found.st_mtime_ns
+            if (stamp := stamp_of(path)) is None:
+                return None
+            key = path, stamp
             if key not in self._lines:
                 self._lines = {
                     known: lines for known, lines in self._lines.items() if _is_other_of_symbol(known[0], path, series)

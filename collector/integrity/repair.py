@@ -26,7 +26,7 @@ from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
 from collector.storage.data_directory import OWN, checked_identity, refuse_if_locked
-from collector.storage.inspection import Bytes, Checkpoint
+from collector.storage.inspection import Bytes, Checkpoint, Stamp, stamp_of
 from collector.storage.ledger import Ledger
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import as_of_ms, known_series
@@ -82,21 +82,6 @@ class OwnedDirectory:
     coverage: CoverageIndex
     checkpoints: dict[Series, Checkpoint]
     changes: Changes = attrs.field(factory=Changes)
-
-
-Stamp = tuple[int, int, int]
-
-
-def _stamp(path: Path) -> Stamp | None:
-    """What changes whenever the bytes of a file do.
-
-    None of an absent one.
-    """
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 @attrs.frozen
@@ -162,11 +147,11 @@ class Repair:
     def finish(self, owned: OwnedDirectory, now_ms: int) -> RepairResult:
         """Records the exchange's own disagreements, both sides having been read again."""
         settled = self._recheck.settle(owned.ledger, owned.coverage, now_ms)
-        changed = [path.name for path, stamp in self._stamps.items() if _stamp(path) != stamp]
+        changed = [path.name for path, stamp in self._stamps.items() if stamp_of(path) != stamp]
         return RepairResult(len(changed), settled, self._recheck.unmatched(owned.coverage))
 
     def _touch(self, path: Path) -> None:
-        self._stamps.setdefault(path, _stamp(path))
+        self._stamps.setdefault(path, stamp_of(path))
 
     def repair(self, owned: OwnedDirectory, series: Series, now_ms: int) -> None:
         """Leaves the valid rows of a file, in order, and has the rest wanted.

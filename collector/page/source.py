@@ -18,14 +18,13 @@ from collector.errors import StorageError
 from collector.integrity.gaps import held_in_file
 from collector.machine import Machine
 from collector.storage.data_directory import OWN
-from collector.storage.inspection import Checkpoint
+from collector.storage.inspection import Checkpoint, Stamp, stamp_of
 from collector.storage.ledger_file import FILE
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import known_series
 
 _FRESH_S = 2.0  # how long a look holds
 _OTHERS_S = 30.0  # and files that the running collector leaves alone
-Stamp = tuple[int, int, int]
 
 
 @attrs.frozen
@@ -125,7 +124,7 @@ class StoredSource:
 
     def _read_ledger(self) -> LedgerSnapshot:
         ledger = self.directory / OWN / FILE
-        stamps = _stamp(ledger), _stamp(ledger.with_name(f"{FILE}-wal"))
+        stamps = stamp_of(ledger), stamp_of(ledger.with_name(f"{FILE}-wal"))
         if self._saved is None or stamps != self._saved_at or stamps[0] is None:
             self._saved = read_ledger(self.directory, self._category, disk=self._machine.disk)
             self._saved_at = stamps
@@ -134,7 +133,7 @@ class StoredSource:
 
     def _look_at(self, series: Series, saved: LedgerSnapshot) -> Known:
         path = self.directory / series.file_name
-        stamp, before = _stamp(path), self._held.get(series)
+        stamp, before = stamp_of(path), self._held.get(series)
         if before and before[0] == stamp and (known := self._known.get(series)):
             return known
         held, problem = before[1:] if before and before[0] == stamp else self._read(path, series, saved)
@@ -181,7 +180,8 @@ class LiveSource:
         skipped, records = self._coverage.skipped, self._coverage.records
         tracked = [each for each in self._tracked if symbol in (None, each.symbol) and frame in (None, each.timeframe)]
         found = [(each, Known(records[each], skipped.get(each, ""))) for each in tracked if each in records]
-        return found + _chosen(others.items(), symbol, frame)
+        theirs = _chosen(others.items(), symbol, frame)
+        return found + [each for each in theirs if each[0] not in self._tracked]
 
     async def one(self, series: Series) -> Known | None:
         if series in self._tracked:
@@ -212,7 +212,7 @@ class LiveSource:
 
     def _look_at(self, series: Series) -> Known:
         path = self.directory / series.file_name
-        stamp, before = _stamp(path), self._held.get(series)
+        stamp, before = stamp_of(path), self._held.get(series)
         if before and before[0] == stamp:
             return before[1]
         try:
@@ -230,15 +230,3 @@ def _chosen(
     known: Iterable[tuple[Series, Known]], symbol: str | None, frame: Timeframe | None
 ) -> list[tuple[Series, Known]]:
     return [each for each in known if symbol in (None, each[0].symbol) and frame in (None, each[0].timeframe)]
-
-
-def _stamp(path: Path) -> Stamp | None:
-    """What changes whenever the bytes of a file do.
-
-    None of an absent one.
-    """
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

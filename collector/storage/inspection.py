@@ -23,6 +23,7 @@ from collector.storage.ordering import slices
 
 Mapped = bytes | mmap.mmap
 Bytes = Mapped | FileBytes
+Stamp = tuple[int, int, int]  # inode, size, and when it changed last, in nanoseconds
 
 
 @attrs.frozen
@@ -83,6 +84,18 @@ def release(data: Bytes, start: int, end: int) -> None:
     if isinstance(data, mmap.mmap):
         first = start // mmap.PAGESIZE * mmap.PAGESIZE
         data.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes whenever the bytes of a file do.
+
+    None of an absent one.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def changed_ns(path: Path) -> int:
