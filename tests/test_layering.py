@@ -67,7 +67,8 @@ PURE |= {"monitoring.alert_policy", "monitoring.alert_outbox", "monitoring.alert
 PURE |= {"pipeline.reorder_buffer", "pipeline.flush_queue"}
 PURE |= {"bybit.rest_schema", "bybit.return_codes", "bybit.kline_rows", "bybit.exchange_state"}
 PURE |= {"importing.refusal", "importing.names", "importing.header", "importing.sniffing"}
-PURE |= {"cluster.leases", "pipeline.standing"}
+PURE |= {"cluster.leases", "pipeline.standing", "page.coverage", "integrity.results", "storage.journal_format"}
+PURE |= {"monitoring.milestones", "monitoring.rates"}
 PURE |= {"logs.throttle", "settings.addresses", "commands.systemd_unit", "commands.display"}
 PURE_MAY_USE = {
     "attrs",

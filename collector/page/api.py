@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from collector.core.candle import Series
 from collector.core.missing import SETTLED, neighbours_joined
+from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.errors import CollectorError
 from collector.integrity.gaps import SeriesGap
@@ -27,7 +28,7 @@ from collector.integrity.inventory import StoredSeries
 from collector.machine import Machine
 from collector.monitoring.lag import next_open_ms
 from collector.page.candles import Asked, Candles, read_candles
-from collector.page.coverage import STATES, RunCache, gaps_within, runs_of
+from collector.page.coverage import STATES, RunCache, gaps_meeting, runs_of
 from collector.page.events import EventStream, Selection
 from collector.page.now import Now
 from collector.page.questions import ARROW, NotNow, NotStored, Question, Refused
@@ -78,11 +79,10 @@ class Api:
     def _described(self, series: Series, known: Known, size: int) -> dict[str, Any]:
         record, frame = known.record, series.timeframe
         counts = {state.value: candles for state, (_, candles) in record.gap_index.counts.items()}
-        never_asked = sum(frame.count(span.start_ms, span.end_ms) for span in record.never_asked)
-        counts["pending"] = counts.get("pending", 0) + never_asked
+        counts["pending"] = counts.get("pending", 0) + candles_in(frame, record.never_asked)
         missing = sum(candles for state, candles in counts.items() if state not in SETTLED)
         stored = StoredSeries(series, record.held, missing, size, known.problem)
-        unverified = sum(frame.count(span.start_ms, span.end_ms) for span in record.unverified)
+        unverified = candles_in(frame, record.unverified)
         return {**stored.record(), "unverified": unverified, "gaps": counts, "lag_ms": self._lag_ms(series, known)}
 
     def _lag_ms(self, series: Series, known: Known) -> int | None:
@@ -119,7 +119,7 @@ class Api:
         for batch in _batches(await self._known(question)):
             for series, each in batch:
                 if len(found) <= limit and (each.record.gaps or each.record.wanted != each.record.held):
-                    joined = neighbours_joined(gaps_within(each.missing, start_ms, end_ms))
+                    joined = neighbours_joined(gaps_meeting(each.missing, start_ms, end_ms))
                     found += [SeriesGap(series, gap).record() for gap in joined if state in (None, gap.state)]
             await trio.lowlevel.checkpoint()
         return _json({"gaps": found[:limit], "more": len(found) > limit})

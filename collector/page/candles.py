@@ -14,13 +14,12 @@ import msgspec
 import polars as pl
 
 from collector.core.candle import TIMEFRAMES, Series, Timeframe
-from collector.core.rows import candles_in
+from collector.core.rows import LATEST_MS, candles_in
 from collector.core.spans import NOTHING, Span, Spans
 from collector.feeder.columns import NAMES, to_dataframe
 from collector.feeder.reader import read_span
 from collector.machine.disk import Disk
 
-LATEST_MS = 10**13
 _FIRST, _MOST, _LEAST, _LAST, _SUM = pl.Expr.first, pl.Expr.max, pl.Expr.min, pl.Expr.last, pl.Expr.sum
 _MERGED = dict(zip(NAMES[1:], (_FIRST, _MOST, _LEAST, _LAST, _SUM, _SUM), strict=True))
 
@@ -41,7 +40,7 @@ class Asked:
 
     @property
     def span(self) -> Span:
-        start_ms, end_ms = self.start_ms or 0, LATEST_MS if self.end_ms is None else self.end_ms
+        start_ms, end_ms = self.start_ms or 0, LATEST_MS + 1 if self.end_ms is None else self.end_ms
         return Span(start_ms, max(start_ms + 1, end_ms))
 
 

@@ -156,6 +156,6 @@ class RunCache:
         return made
 
 
-def gaps_within(gaps: Sequence[Gap], start_ms: int, end_ms: int) -> list[Gap]:
+def gaps_meeting(gaps: Sequence[Gap], start_ms: int, end_ms: int) -> list[Gap]:
     """The gaps that have candles in [start, end), whole."""
     return [gap for gap in gaps if gap.span.start_ms < end_ms and start_ms < gap.span.end_ms]

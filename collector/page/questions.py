@@ -93,10 +93,6 @@ class Question:
             raise BadRequest("symbol is needed")
         return Series(name, self.needed_timeframe)
 
-    def has(self, series: Series) -> bool:
-        """Whether a series is among those asked for."""
-        return self.symbol in (None, series.symbol) and self.timeframe in (None, series.timeframe)
-
     @property
     def span(self) -> tuple[int | None, int | None]:
         """The bounds that are given."""

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import SETTLED, Gap, gaps_within, neighbours_joined
+from collector.core.missing import SETTLED, gaps_within, neighbours_joined
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
@@ -76,26 +76,20 @@ def _add(contents: Contents, disk: Disk, path: Path, series: Series, saved: Ledg
         held, problem, size = NOTHING, str(error), 0
     saved.missing(series, held)
     record = saved.coverage[series]
-    gaps = [*neighbours_joined(gaps_within(record.missing(problem or "never fetched"), chosen))]
-    stored = StoredSeries(series, held & chosen, _unsettled(series, gaps), size, problem)
+    missing = gaps_within(record.missing(problem or "never fetched"), chosen)
+    gaps = [SeriesGap(series, gap) for gap in neighbours_joined(missing)]
+    unsettled = sum(gap.candles for gap in gaps if gap.missing.state not in SETTLED)
+    stored = StoredSeries(series, held & chosen, unsettled, size, problem)
     if not (stored.size or gaps or problem):
         return
     frame = series.timeframe.name
     runs = runs_of(record, chosen.bounds.start_ms, chosen.bounds.end_ms) if chosen else []
     contents.runs.setdefault(frame, []).append((series.symbol, runs))
-    contents.gaps += [SeriesGap(series, gap) for gap in gaps]
+    contents.gaps += gaps
     counts = Counter[str]()
     for gap in gaps:
-        counts[gap.state.value] += _candles(series, gap)
+        counts[gap.missing.state.value] += gap.candles
     contents.series.append(stored.record() | {"gaps": counts})
-
-
-def _unsettled(series: Series, gaps: list[Gap]) -> int:
-    return sum(_candles(series, gap) for gap in gaps if gap.state not in SETTLED)
-
-
-def _candles(series: Series, gap: Gap) -> int:
-    return series.timeframe.count(gap.span.start_ms, gap.span.end_ms)
 
 
 def check_record(found: Mapping[str, Any], sentence: str) -> dict[str, Any]:

@@ -1,21 +1,25 @@
 """The page in a real browser, over stored files: what it draws is what files and ledger have."""
 
+import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import attrs
 import pytest
 
 from collector.core.missing import State
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
 from collector.machine.disk import THIS_DISK
+from collector.monitoring.report import Clustered, Clustermate, Report, encode
 from collector.page.report_data import gather
 from collector.page.report_file import report_file
 from collector.settings.settings import Settings
 from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, stored
 from tests.support.browser import Browser, Page, Response, launched, opened, viewed
+from tests.support.reports import REPORT
 
 __all__ = ["stored"]
 
@@ -187,6 +191,43 @@ def test_text_with_markup_in_it_stays_text(browser: Browser, stored: Settings, u
         page.goto(f"{url}/#/chart?symbol=%3Cimg%20src%3Dx%20onerror%3D%22window.hit%3D1%22%3E&timeframe=60")
         page.locator("#chart .said", has_text="is not stored").wait_for()
         assert page.evaluate("[window.hit, document.images.length]") == [None, 0]
+
+
+def cards(page: Page, report: Report) -> dict[str, list[str]]:
+    """What Now says of a report, by the titles of its cards."""
+    found: dict[str, list[str]] = page.evaluate(
+        """async (status) => {
+            const { NowView } = await import("/static/now.js");
+            const root = document.createElement("main");
+            new NowView(root).setStatus(status);
+            const texts = (of) => [...of].map((each) => each.textContent);
+            return Object.fromEntries([...root.querySelectorAll(".card")].map(
+                (each) => [each.firstChild.textContent, texts(each.querySelectorAll("p"))]));
+        }""",
+        json.loads(encode(report)),
+    )
+    return found
+
+
+def test_now_says_how_late_candles_come_and_how_the_cluster_is(browser: Browser, url: str) -> None:
+    stream = attrs.evolve(REPORT.stream, confirm_lags=4, confirm_lag_s=2.0)
+    mates = (
+        Clustermate("one", (1, 2), 20.0, "healthy"),
+        Clustermate("two", (3,), 20.0, "degraded", "a rate ban is on", 1, 6, 5.0, 7),
+        Clustermate("three", (4,), -120.0),
+    )
+    cluster = Clustered("db/market", "one", (1, 2), 1, mates, "no answer", 90.0)
+    with opened(browser, url) as page:
+        before, after = cards(page, REPORT), cards(page, attrs.evolve(REPORT, stream=stream, cluster=cluster))
+    assert not [line for line in before["Connections"] if "after their close" in line]
+    assert "candles come 0.5 s after their close" in after["Connections"]
+    assert "Cluster" not in before
+    assert after["Cluster"] == [
+        "2 of 5 slots here as one, 1 without an owner",
+        "db/market has been away for 1 min 30 s, slots are kept: no answer",
+        "two: 1 slot, degraded, gives slots up: a rate ban is on, late by 5 s, 7 candles missing",
+        "three: 1 slot, not heard: its lease ended 2 min ago",
+    ]
 
 
 @pytest.mark.slow

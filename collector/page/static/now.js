@@ -84,7 +84,7 @@ export class NowView {
 
 // The status as titles and lines; the last says whether it is bad.
 function described(status) {
-  const { requests, stream, writing, machine, fetching, alerts, mirror } = status;
+  const { requests, stream, writing, machine, fetching, alerts, mirror, cluster } = status;
   const isBanned = requests.banned_until_ms > status.now_ms;
   const isLow = machine.low_disk_bytes > 0 && machine.disk_free_bytes < machine.low_disk_bytes;
   const missing = status.gaps.filter((gap) => gap.candles).map((gap) => `${counted(gap.candles, "candle")} ${gap.state}`);
@@ -93,13 +93,14 @@ function described(status) {
     ["Collecting", [`${counted(status.series, "series")} of ${counted(status.symbols, "symbol")}`, `${status.category} at ${status.exchange}`, `since ${moment(status.started_ms)}, version ${status.version}`]],
     ["History", [`${counted(status.candles_to_fetch, "candle")} to fetch`, ...(fetching.left_s && status.candles_to_fetch ? [`about ${duration(fetching.left_s)} left`] : [])]],
     ["Missing", missing.length ? missing : ["nothing"]],
-    ["Connections", [`${stream.subscribed} of ${stream.wanted} subscribed, ${counted(stream.series, "series")}`, counted(stream.reconnects, "reconnect"), ...(stream.unconnected ? [stream.unconnected] : []), `last candles came ${duration(stream.confirm_lag_s)} after their close`], stream.subscribed < stream.wanted],
+    ["Connections", [`${stream.subscribed} of ${stream.wanted} subscribed, ${counted(stream.series, "series")}`, counted(stream.reconnects, "reconnect"), ...(stream.unconnected ? [stream.unconnected] : []), ...(stream.confirm_lags ? [`candles come ${duration(stream.confirm_lag_s / stream.confirm_lags)} after their close`] : [])], stream.subscribed < stream.wanted],
     ["Request budget", [`${requests.budget_left} of ${requests.budget} left for 5 s`, `${counted(requests.begun, "request")}, ${requests.retries} again, ${requests.given_up} given up`, ...(status.unserved ? [status.unserved] : [])], Boolean(status.unserved)],
     ["Ban", [isBanned ? `banned until ${moment(requests.banned_until_ms)}` : "not banned", ...(requests.bans ? [counted(requests.bans, "ban")] : [])], isBanned],
     ["Queue", [`${counted(writing.queued_candles, "candle")} and ${counted(writing.queued_answers, "answer")} to write`, `${counted(writing.candles, "candle")} written`, counted(writing.revisions, "revision")]],
     ["Disk and memory", [`${size(machine.disk_free_bytes)} free on the disk`, `${size(machine.memory_bytes)} of memory`], isLow],
     ...(alerts.host ? [["Alerts", [`to ${alerts.host}: ${alerts.sent} sent, ${alerts.failed} failed`, ...(alerts.trouble ? [alerts.trouble] : [])], Boolean(alerts.trouble)]] : []),
     ...(mirror.place ? [["Database", databaseLines(mirror), !mirror.connected]] : []),
+    ...(cluster.name ? [["Cluster", clusterLines(cluster), Boolean(cluster.trouble)]] : []),
     ["Lag by timeframe", status.lags.map((lag) => `${lag.timeframe}: ${duration(lag.lag_s)}${lag.lag_s ? ` (${lag.slowest})` : ""}`)],
   ];
 }
@@ -114,6 +115,23 @@ function databaseLines(mirror) {
     ...(mirror.comparing ? [`${counted(mirror.comparing, "file")} to compare`] : []),
     ...(mirror.trouble ? [mirror.trouble] : []),
   ];
+}
+
+// Who shares the market, and how each member is.
+function clusterLines({ name, place, slots, free, members, trouble, away_s }) {
+  const all = members.reduce((sum, each) => sum + each.slots.length, free);
+  return [
+    `${slots.length} of ${counted(all, "slot")} here as ${name}${free ? `, ${free} without an owner` : ""}`,
+    ...(trouble ? [`${place} has been away for ${duration(away_s)}, slots are kept: ${trouble}`] : []),
+    ...members.filter((each) => each.name !== name).map(memberLine),
+  ];
+}
+
+function memberLine({ name, slots, lease_s, state, unfit, lag_s, missing }) {
+  const has = `${name}: ${counted(slots.length, "slot")}`;
+  if (lease_s <= 0) return `${has}, not heard: its lease ended ${duration(-lease_s)} ago`;
+  const how = unfit ? `${state}, gives slots up: ${unfit}` : state;
+  return `${has}, ${how}, ${lag_s ? `late by ${duration(lag_s)}` : "nothing late"}, ${counted(missing, "candle")} missing`;
 }
 
 // A small line of numbers over time, with its last and its highest in words.
