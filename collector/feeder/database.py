@@ -116,4 +116,4 @@ def _as_ours(address: DatabaseAddress, error: "psycopg.Error") -> CollectorError
         return SettingsError([f"what answers at {place} is no PostgreSQL server"])
     if any(each in said for each in _WRONG) or state.startswith(("28", "3D")):
         return SettingsError([f"{place} refuses the connection ({said})"])
-    return Unavailable(f"{place} cannot be used ({said}); what was committed stays")
+    return Unavailable(f"{place} cannot be used ({said})")

@@ -1,7 +1,7 @@
 """The report in Prometheus' text format: every number with name, unit and meaning.
 
-Pure, apart from the library for the format, which only a collector that serves its status imports. Users' dashboards
-depend on the metric names: names are added, existing ones stay.
+The library for the format is imported by a collector that serves its status alone. Users' dashboards depend on the
+metric names: names are added, existing ones stay.
 """
 
 from collections.abc import Iterable, Iterator
@@ -128,7 +128,7 @@ def _of_the_cluster(report: Report) -> Iterator[Metric]:
     cluster = report.cluster
     if not cluster.name:
         return
-    yield _gauge("cluster_away_seconds", "Since when the cluster's database is away; 0: it is there.", cluster.away_s)
+    yield _gauge("cluster_away_seconds", "How long the cluster's database has been away, or 0.", cluster.away_s)
     yield _gauge("cluster_free_slots", "Slots of the market without an owner.", cluster.free)
     slots = {each.name: len(each.slots) for each in cluster.members}
     yield _gauges("cluster_slots", "Slots of the market, by the member that owns them.", "member", slots)
