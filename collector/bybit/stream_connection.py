@@ -5,7 +5,7 @@ comes as texts. `live` opens lost connections again, and the session understands
 """
 
 import ssl
-from collections.abc import AsyncIterator, Container, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -92,16 +92,16 @@ async def open_stream(url: str, network: Network, watched: Container[str] = ()) 
     sent, pushes = trio.open_memory_channel[Pushes](0)
     try:
         async with trio.open_nursery() as nursery:
-            wire = SiftedWire(stream, sent, watched)
-            socket = await _shake_hands(nursery, wire, url)
-            wire.is_closed = lambda: socket.closed is not None
-            try:
-                yield Stream(socket, pushes)
-            finally:
-                pushes.close()
-                with trio.move_on_after(_GOODBYE_S, shield=True):
-                    await socket.aclose()
-                nursery.cancel_scope.cancel()
+            wire, reader = SiftedWire(stream, sent, watched), _Reader(nursery)
+            with reader.ended_on_leaving():
+                socket = await _shake_hands(reader, wire, url)
+                wire.is_closed = lambda: socket.closed is not None
+                try:
+                    yield Stream(socket, pushes)
+                finally:
+                    pushes.close()
+                    with trio.move_on_after(_GOODBYE_S, shield=True):
+                        await socket.aclose()
     except* trio_websocket.ConnectionRejected as rejected:  # met by the library's reader, which runs in our nursery
         status = next(_leaves(rejected)).status_code
         lost = StreamForbidden if status in _FORBIDDEN else StreamLost
@@ -114,18 +114,41 @@ async def open_stream(url: str, network: Network, watched: Container[str] = ()) 
             await trio.aclose_forcefully(stream)
 
 
+@attrs.define(eq=False)
+class _Reader:
+    """The library's reader, which a stop leaves at work: it hears the other side's answer to our goodbye."""
+
+    _nursery: trio.Nursery
+    _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
+
+    def start_soon(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Called by the library in the place of the nursery's."""
+        self._nursery.start_soon(self._run, read)
+
+    @contextmanager
+    def ended_on_leaving(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._scope.cancel()
+
+    async def _run(self, read: Callable[[], Awaitable[None]]) -> None:
+        with self._scope:
+            await read()
+
+
 async def _connect(url: str, network: Network) -> Wire:
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
             return await open_wire(url, network)
 
 
-async def _shake_hands(nursery: trio.Nursery, stream: SiftedWire, url: str) -> trio_websocket.WebSocketConnection:
+async def _shake_hands(reader: _Reader, stream: SiftedWire, url: str) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
             return await trio_websocket.wrap_client_stream(
-                nursery,
+                reader,  # type: ignore[arg-type]  # it starts one task, and that is all
                 stream,  # type: ignore[arg-type]  # any stream will do
                 parts.netloc.rpartition("@")[2],
                 parts.path or "/",

@@ -13,6 +13,7 @@ import trustme
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request
 
+from collector.bybit import stream_connection
 from collector.bybit.stream_connection import Stream, StreamLost, open_stream
 from collector.machine import THIS_MACHINE
 from collector.machine.network import Network
@@ -142,6 +143,18 @@ async def test_leaving_says_goodbye_and_an_error_inside_is_not_taken_for_a_loss(
         with pytest.RaisesGroup(KeyError):
             async with open_stream(box.ws_url(), THIS_MACHINE.network):
                 raise KeyError
+        await no_connection_left(box)
+        assert box.counts.stream.ended == {"closed": 1}
+
+
+async def test_a_stop_hears_the_answer_to_its_goodbye() -> None:
+    async with open_sandbox(market()) as box:
+        with trio.CancelScope() as stop:
+            async with open_stream(box.ws_url(), THIS_MACHINE.network) as stream:
+                stop.cancel()
+                began_s = trio.current_time()
+                await stream.receive()
+        assert trio.current_time() - began_s < stream_connection._GOODBYE_S / 2
         await no_connection_left(box)
         assert box.counts.stream.ended == {"closed": 1}
 
