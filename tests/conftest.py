@@ -2,7 +2,10 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,11 +22,39 @@ for name in [*os.environ]:  # tests contact this machine alone, some with client
 
 gc.set_threshold(50_000, 20, 50)  # as the command line does
 
+# What is compiled, by this process or one that it starts, is kept for the next.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+_LONGEST = Path(__file__).parent / "simulation"
+_numbers = count()
+
+
+@pytest.hookimpl(trylast=True)  # when those that are not selected are gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deals the longest tests to the processes, each of which begins with its own: none of them is left to the end.
+
+    xdist cuts the list into as many parts as there are processes; one that is done takes from the end of another's.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    longest = [item for item in items if item.path.is_relative_to(_LONGEST)]
+    others = [item for item in items if not item.path.is_relative_to(_LONGEST)]
+    left, dealt = len(items), list[pytest.Item]()
+    for number in range(processes):
+        part = longest[number::processes]
+        size = max(len(part), left // (processes - number))
+        dealt += part + others[: size - len(part)]
+        del others[: size - len(part)]
+        left = len(items) - len(dealt)
+    items[:] = dealt + others
+
 
 @pytest.fixture(autouse=True)
 def limits_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ban that one test meets does not silence the next that is given the same port."""
-    monkeypatch.setattr(network, "SHARED_DIRECTORIES", (str(tmp_path_factory.mktemp("limits")),))
+    directory = tmp_path_factory.getbasetemp() / "limits" / str(next(_numbers))
+    directory.mkdir(parents=True)
+    monkeypatch.setattr(network, "SHARED_DIRECTORIES", (str(directory),))
 
 
 @pytest.fixture(scope="session")
