@@ -125,7 +125,7 @@ async def test_the_library_collects_what_it_is_asked_for_whatever_the_settings_l
 async def test_a_fault_of_each_kind_never_becomes_a_row_and_leaves_no_gap(tmp_path: Path, kind: str) -> None:
     faults = kline_faults({kind: 1.0}, times=4, stall_s=0.02, drip_s=0.02)
     async with open_sandbox(market(faults=faults)) as box:
-        settings = settings_for(box.url, tmp_path, timeframes=["5", "60", "D"])
+        settings = settings_for(box.url, tmp_path, timeframes=["5", "60", "D"], ban_wait_s=0.05)
         outcome = await fetch(settings)
         assert box.counts.by_outcome[kind] == 4
         assert differences(box, settings) == []

@@ -7,7 +7,7 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Series, Timeframe
@@ -360,10 +360,12 @@ def test_long_and_short_texts_are_proven_alike(data: st.DataObject) -> None:
 @given(
     seed=st.integers(0, 10**6),
     names=st.lists(st.sampled_from(sorted(PLANTS)), max_size=5),
-    block=st.integers(40, 3000),
+    block=st.integers(300, 3000),
     few=st.sampled_from([0, 10**6]),
     place=st.sampled_from([30, 10**6]),
 )
+@example(seed=1, names=["swapped", "open: word"], block=40, few=0, place=30)  # in blocks shorter than a row
+@example(seed=2, names=["off grid"], block=90, few=10**6, place=10**6)
 def test_a_file_is_examined_in_blocks_as_line_by_line(
     seed: int, names: list[str], block: int, few: int, place: int
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_kind_that_does_not_exist_is_refused_with_those_that_do() -> None:
 
 
 def test_an_interrupted_command_says_what_it_has_seen() -> None:
-    command = [*_COMMAND, "--hours", "1000", "--processes", "1", "--trace", "--length", "0.1"]
+    command = [*_COMMAND, "--hours", "1000", "--processes", "1", "--trace", "--length", "0.1", "--calm", "0.05"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert "seed 1" in process.stdout.readline()  # one run has ended, and another is under way

@@ -87,9 +87,9 @@ def every_fault(names: Sequence[str] = ()) -> list[Fault]:
 
 
 def copy_tree(directory: Path) -> Path:
-    """A copy of what a run needs."""
+    """A copy of what a run needs, with what is compiled of it."""
     for part in ("collector", "tests"):
-        shutil.copytree(TREE / part, directory / part, ignore=shutil.ignore_patterns("__pycache__", "past"))
+        shutil.copytree(TREE / part, directory / part, ignore=shutil.ignore_patterns("past"))
     return directory
 
 

@@ -8,7 +8,7 @@ from random import Random
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
@@ -71,10 +71,12 @@ def damaged(names: list[str], seed: int, frame: Timeframe = MINUTES) -> bytes:
 @given(
     names=st.lists(st.sampled_from(sorted(DAMAGES)), max_size=4),
     seed=st.integers(0, 10**6),
-    block=st.integers(ROW // 2, 45 * ROW),
+    block=st.integers(3 * ROW, 45 * ROW),
     few=st.sampled_from([0, 10**6]),
     frame=st.sampled_from([TIMEFRAMES[name] for name in ("1", "60", "M")]),
 )
+@example(names=["twice", "bytes"], seed=1, block=ROW // 2, few=0, frame=MINUTES)  # in blocks shorter than a row
+@example(names=["shuffled"], seed=2, block=ROW + 1, few=10**6, frame=MINUTES)
 def test_a_file_in_pieces_is_recovered_as_a_whole_one(
     names: list[str], seed: int, block: int, few: int, frame: Timeframe
 ) -> None:
