@@ -1,6 +1,6 @@
 """A table that adapts to the width of a terminal.
 
-Pure: a rich renderable.
+A rich renderable.
 
 Names, numbers and times are always whole (rich's own table folds or cuts them). If the table is too wide, its titles
 are stacked; if it is still too wide, each row becomes a paragraph under its name. Prose is wrapped between words.

@@ -34,12 +34,14 @@ class Tally:
     series: set[Series] = attrs.field(factory=set)
     rows: int = 0
     changed: int = 0
+    damaged: int = 0  # months of the copy that cannot be read
     unreadable: int = 0
 
     def add(self, series: Series, result: Result) -> None:
         self.series.add(series)
         self.rows += result.rows
         self.changed += result.changed
+        self.damaged += result.is_damaged
 
     @property
     def amount(self) -> str:
@@ -83,14 +85,14 @@ def export(
         work = Advance("exporting", source.size(), len(source.series), "series")
         with open_progress(work, quiet=options.quiet) as progress:
             for series, result in _counted(source.run(target, action), tally, progress):
-                if (verify or dry_run) and result.changed:
+                if (verify or dry_run) and result.differs:
                     print_line(f"{series} {result}" if verify else f"{series} {result.planned}")
         if not (tally.series or tally.unreadable):
             raise SettingsError(
                 [f"[storage] data_dir: no candle of the chosen span is stored in {source.directory.absolute()}"]
             )
         _say_result(options, tally, target.place, "compare" if verify else "plan" if dry_run else "write")
-    if tally.unreadable or (verify and tally.changed):
+    if tally.unreadable or (verify and (tally.changed or tally.damaged)):
         sys.exit(1)
 
 
@@ -127,13 +129,12 @@ def _counted(
 
 
 def _say_result(options: Options, tally: Tally, place: str, what: str) -> None:
-    if options.quiet:
+    if options.quiet or not tally.series:
         return
     if what == "compare":
-        found = (
-            f"{counted(tally.changed, 'row')} differ{'s' if tally.changed == 1 else ''}" if tally.changed else "equal"
-        )
-        say(f"{tally.amount} compared with {place}: {found}")
+        found = [f"{counted(tally.changed, 'row')} differ{'s' if tally.changed == 1 else ''}"] if tally.changed else []
+        found += [f"{counted(tally.damaged, 'partition')} cannot be read"] if tally.damaged else []
+        say(f"{tally.amount} compared with {place}: {', '.join(found) or 'equal'}")
     else:
         done = "would be written" if what == "plan" else "written"
         say(f"{tally.amount}: {counted(tally.changed, 'row')} {done} to {place}, the rest is there already")

@@ -65,6 +65,8 @@ def import_files(
       # a file that does not say whose candles it has
       collector import mine.csv --symbols BTCUSDT --timeframes 60 --no-limit
     """
+    if not all(map(str.strip, files)):
+        raise SettingsError(["FILE: a name is empty; give files, folders, patterns or archives"])
     work = _Work(options, keep_foreign)
     work.gather(files)
     if dry_run:
@@ -96,8 +98,9 @@ class _Work:
         """
         options, settings = self.options, self.options.settings
         given = Given(options.only_symbols, options.only_timeframes, inverse=settings.category == "inverse")
-        with self._progress("reading", len(list(find_places(THIS_DISK, files)))) as on_rows:
-            self.gathered = gather(THIS_DISK, files, given, settings.data_dir, on_rows)
+        places = list(find_places(THIS_DISK, files))
+        with self._progress("reading", len(places)) as on_rows:
+            self.gathered = gather(THIS_DISK, places, given, settings.data_dir, on_rows)
         self.spans = self.gathered.spans(options.are_about, options.dates)
         for line in self._recognised() if not options.quiet else ():
             print_line(line)
@@ -151,6 +154,8 @@ class _Work:
         refuse_another_category(THIS_DISK, settings.data_dir, settings.category)
         outcome = self._serve(Import(self.spans, asks_unlisted=self.keeps))
         print_outcome(self.options, outcome)
+        if outcome.unknown and not self.keeps:
+            say("if they were traded once: --keep-foreign keeps the rows that the files have of them")
         if outcome.stopped:
             sys.exit(INTERRUPTED)
         self.outcome = outcome

@@ -1,4 +1,4 @@
-"""The status report as a table. Pure."""
+"""The status report as a table."""
 
 from collections.abc import Iterator
 

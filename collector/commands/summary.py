@@ -1,6 +1,6 @@
 """The summary: what a collection came to, in words.
 
-Pure: the caller prints it.
+The caller prints it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -21,7 +21,9 @@ from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted
 
-COLUMNS = ("timestamp", "datetime", "open", "high", "low", "close", "volume", "turnover")
+PRICES = ("open", "high", "low", "close")
+NUMBERS = (*PRICES, "volume", "turnover")
+COLUMNS = ("timestamp", "datetime", *NUMBERS)
 HEADER = (",".join(COLUMNS) + "\n").encode()
 
 # open time in ms, open, high, low, close, volume, turnover: the order in which the exchange sends them

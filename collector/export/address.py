@@ -1,4 +1,4 @@
-"""Where an export goes, as the command line says it. Pure."""
+"""Where an export goes, as the command line says it."""
 
 import re
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 import attrs
 
 from collector.errors import SettingsError
+from collector.settings.converters import directory
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PLACES = "give a directory, s3://bucket/prefix or postgresql://host/database"
 _POSTGRES = ("postgresql", "postgres")
 
 
@@ -41,21 +43,16 @@ def parse_address(text: str) -> Directory | Bucket | Database:
     """
     scheme = _SCHEME.match(text)
     if scheme is None:
-        if not text.strip() or "\0" in text:
-            raise SettingsError(
-                ["--to: it is empty; give a directory, s3://bucket/prefix or postgresql://host/database"]
-            )
-        return Directory(Path(text).expanduser())
+        try:
+            return Directory(directory(text))
+        except ValueError as error:
+            raise SettingsError([f"--to: {error}; {_PLACES}"]) from None
     name = scheme[1].lower()
     if name in _POSTGRES:
         return Database(f"postgresql://{text[scheme.end() :]}")
     if name == "s3":
         return Bucket(f"s3://{_checked_bucket(text[scheme.end() :])}")
-    raise SettingsError(
-        [
-            f"--to: {name}:// is not a place for an export; give a directory, s3://bucket/prefix or postgresql://host/database"
-        ]
-    )
+    raise SettingsError([f"--to: {name}:// is not a place for an export; {_PLACES}"])
 
 
 def _checked_bucket(text: str) -> str:

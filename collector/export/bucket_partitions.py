@@ -5,6 +5,7 @@ import polars as pl
 from collector.core.candle import Series
 from collector.errors import Unavailable
 from collector.export.months import no_candles
+from collector.export.parquet import write_partition
 from collector.feeder.dataset import Footer
 from collector.feeder.object_store import BucketPartitions
 
@@ -15,15 +16,7 @@ class BucketFiles(BucketPartitions):
     def replace(self, series: Series, month_ms: int, candles: pl.DataFrame, footer: Footer) -> None:
         with self._mapped():
             try:
-                candles.write_parquet(
-                    self.path(series, month_ms),
-                    compression="zstd",
-                    compression_level=3,
-                    statistics="full",
-                    row_group_size=max(1, candles.height),
-                    metadata=footer.encoded(),
-                    storage_options=self._options,
-                )
+                write_partition(self.path(series, month_ms), candles, footer, self._options)
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error):
                     raise

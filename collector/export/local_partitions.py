@@ -16,6 +16,7 @@ import polars as pl
 
 from collector.core.candle import Series
 from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.export.parquet import write_partition
 from collector.feeder.dataset import SUFFIX, Footer, folder_of
 from collector.feeder.partitions import LocalPartitions
 from collector.machine.disk import Disk
@@ -23,7 +24,6 @@ from collector.machine.own_files import give_to_owner_of, make_directory, not_wr
 from collector.storage.files import map_os_errors
 
 _UNFINISHED = ".new"
-_LEVEL = 3  # of zstd: the next ones take twice the time for a twentieth of the size
 _COARSEST_S = 2  # seconds: the times of every file system are multiples of its own, at most of these
 
 
@@ -33,12 +33,13 @@ class LocalFiles(LocalPartitions):
     def replace(self, series: Series, month_ms: int, candles: pl.DataFrame, footer: Footer) -> None:
         path = self.path(series, month_ms)
         modified_s = self.disk.now_ns() // 10**9 // _COARSEST_S * _COARSEST_S
-        content = parquet_bytes(candles, attrs.evolve(footer, modified_s=modified_s))
+        content = BytesIO()
+        write_partition(content, candles, attrs.evolve(footer, modified_s=modified_s))
         with map_os_errors(path):
             make_directory(self.disk, path.parent)
             new = self.disk.spare_name(path)
             try:
-                self._write(new, content, modified_s)
+                self._write(new, content.getvalue(), modified_s)
                 self.disk.rename(new, path)
             except BaseException:
                 with suppress(OSError):
@@ -102,26 +103,14 @@ def look_at_local(disk: Disk, root: Path) -> LocalFiles:
 
     Raises:
         SettingsError: it is no directory.
+        StorageError: the system does not let us look.
     """
-    if root.exists() and not root.is_dir():
-        raise SettingsError([f"--to: {root} is no directory"])
+    with map_os_errors(root):
+        if root.exists() and not root.is_dir():
+            raise SettingsError([f"--to: {root} is no directory"])
     return LocalFiles(disk, root)
 
 
 def _refused(root: Path, error: OSError) -> SettingsError | StorageError:
     text = str(not_written("to", root, error)).replace("[storage] to:", "--to:", 1)
     return SettingsError([text]) if isinstance(error, NotADirectoryError) else StorageError(text)
-
-
-def parquet_bytes(candles: pl.DataFrame, footer: Footer) -> bytes:
-    """A partition as bytes: zstd, one row group, with statistics."""
-    stream = BytesIO()
-    candles.write_parquet(
-        stream,
-        compression="zstd",
-        compression_level=_LEVEL,
-        statistics="full",
-        row_group_size=max(1, candles.height),
-        metadata=footer.encoded(),
-    )
-    return stream.getvalue()

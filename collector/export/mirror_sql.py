@@ -1,8 +1,10 @@
-"""The statements that keep tables equal to files while these grow: few rows of many series at a time. Pure."""
+"""The statements that keep tables equal to files while these grow: few rows of many series at a time."""
 
 from collections.abc import Mapping
 
 from collector.core.candle import TIMEFRAMES
+from collector.core.rows import NUMBERS
+from collector.export.postgres_sql import LOCK_KEY, MOMENT, MONTH_MS, STAGED_ROW, step_of
 from collector.feeder.candle_table import KEY, TABLE, VALUES
 
 STAGING = "mirror_staging"
@@ -16,8 +18,7 @@ GAPS_TYPES: Mapping[str, str] = (
 )
 CREATE_STAGING = f"""
     CREATE TEMPORARY TABLE {STAGING} (
-        symbol text, timeframe text, ms bigint, moment text,
-        open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric
+        symbol text, timeframe text, ms bigint, {STAGED_ROW}
     ) ON COMMIT DELETE ROWS
 """
 _GAPS_COLUMNS = ", ".join(
@@ -29,29 +30,24 @@ STARTED = "SELECT concat_ws(' ', pg_postmaster_start_time(), 'candles'::regclass
 SESSION = ("SET statement_timeout = 0", "SET idle_session_timeout = 0")
 COPY = f"COPY {STAGING} FROM STDIN (FORMAT csv)"
 # In one order for all who lock several; whoever holds one is not waited for.
-TRY_LOCKS = """
-    SELECT name, pg_try_advisory_xact_lock(hashtext('collector candles'), hashtext(name))
+TRY_LOCKS = f"""
+    SELECT name, pg_try_advisory_xact_lock({LOCK_KEY}(name))
     FROM (SELECT unnest(%s::text[]) AS name ORDER BY 1) names
 """
 
-_MOMENT = "'epoch'::timestamptz + {} * interval '1 ms'"
-_OPENED = _MOMENT.format("staged.ms")
+_OPENED = MOMENT.format("staged.ms")
 _SPANS = (
     "unnest(%(symbols)s::text[], %(timeframes)s::text[], %(starts)s::bigint[], %(ends)s::bigint[]) "
     "AS span (symbol, timeframe, start_ms, end_ms)"
 )
-_STEPS = ", ".join(
-    f"('{name}', interval '{'1 month' if frame.step_ms is None else f'{frame.step_ms // 1000} seconds'}')"
-    for name, frame in TIMEFRAMES.items()
-)
-_NUMBERS = VALUES[1:]
-_TEXTS = ", ".join(f"{{0}}.{name}::text" for name in _NUMBERS)
+_STEPS = ", ".join(f"('{name}', {step_of(frame)})" for name, frame in TIMEFRAMES.items())
+_TEXTS = ", ".join(f"{{0}}.{name}::text" for name in NUMBERS)
 
 REMOVE = f"""
     DELETE FROM {TABLE} USING {_SPANS}
     WHERE {TABLE}.category = %(category)s AND {TABLE}.symbol = span.symbol AND {TABLE}.timeframe = span.timeframe
-        AND {TABLE}.open_time >= {_MOMENT.format("span.start_ms")}
-        AND {TABLE}.open_time < {_MOMENT.format("span.end_ms")}
+        AND {TABLE}.open_time >= {MOMENT.format("span.start_ms")}
+        AND {TABLE}.open_time < {MOMENT.format("span.end_ms")}
         AND NOT EXISTS (
             SELECT FROM {STAGING} staged
             WHERE staged.symbol = {TABLE}.symbol AND staged.timeframe = {TABLE}.timeframe
@@ -62,7 +58,7 @@ REMOVE = f"""
 UPSERT = f"""
     INSERT INTO {TABLE} ({", ".join((*KEY, *VALUES))})
     SELECT %(category)s, staged.symbol, staged.timeframe, {_OPENED}, {_OPENED} + step.length,
-        {", ".join(f"staged.{name}" for name in _NUMBERS)}
+        {", ".join(f"staged.{name}" for name in NUMBERS)}
     FROM {STAGING} staged JOIN (VALUES {_STEPS}) AS step (timeframe, length) USING (timeframe)
     ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in VALUES)}
     WHERE ({TABLE}.close_time, {_TEXTS.format(TABLE)}) IS DISTINCT FROM
@@ -70,10 +66,10 @@ UPSERT = f"""
 """
 # Each line as the file has it, so that a checksum of the file's text is the same.
 CHECKSUMS = f"""
-    SELECT (extract(epoch FROM date_trunc('month', open_time)) * 1000)::bigint,
+    SELECT {MONTH_MS},
         sha256(convert_to(string_agg(concat_ws(',',
             (extract(epoch FROM open_time) * 1000)::bigint, to_char(open_time, 'YYYY-MM-DD HH24:MI:SS'),
-            {", ".join(_NUMBERS)}), E'\\n' ORDER BY open_time) || E'\\n', 'UTF8'))
+            {", ".join(NUMBERS)}), E'\\n' ORDER BY open_time) || E'\\n', 'UTF8'))
     FROM {TABLE} WHERE category = %s AND symbol = %s AND timeframe = %s
     GROUP BY 1
 """

@@ -1,4 +1,4 @@
-"""The statements that keep the table of candles. Pure.
+"""The statements that keep the table of candles.
 
 The same table serves plain PostgreSQL, TimescaleDB and Citus: what the database has installed decides what is made of
 it. Each batch of rows goes into a staging table of the session, and from there what differs goes into the table.
@@ -7,24 +7,30 @@ it. Each batch of rows goes into a staging table of the session, and from there 
 from collections.abc import Iterable, Iterator
 
 from collector.core.candle import Timeframe
+from collector.core.rows import NUMBERS
 from collector.feeder.candle_table import KEY, TABLE, TYPES, VALUES
 
 STAGING = "candles_staging"
+LOCK_KEY = "hashtext('collector candles'), hashtext"  # then the category and the name of a series, in brackets
+MOMENT = "'epoch'::timestamptz + {} * interval '1 ms'"
+MONTH_MS = "(extract(epoch FROM date_trunc('month', open_time)) * 1000)::bigint"
+STAGED_ROW = (
+    f"moment text, {', '.join(f'{name} numeric' for name in NUMBERS)}"  # a file's line, from its second cell on
+)
 EXTENSIONS = "SELECT extname FROM pg_extension"
 CREATE_STAGING = f"""
     CREATE TEMPORARY TABLE {STAGING} (
-        ms bigint, moment text, open numeric, high numeric, low numeric, close numeric, volume numeric, turnover numeric
+        ms bigint, {STAGED_ROW}
     ) ON COMMIT DELETE ROWS
 """
 COPY = f"COPY {STAGING} FROM STDIN (FORMAT csv)"
 ANALYZE = f"ANALYZE {STAGING}"
-LOCK = "SELECT pg_advisory_lock(hashtext('collector candles'), hashtext(%s))"
-LOCK_CREATION = "SELECT pg_advisory_xact_lock(hashtext('collector candles'), hashtext('creation'))"
-UNLOCK = "SELECT pg_advisory_unlock(hashtext('collector candles'), hashtext(%s))"
+LOCK = f"SELECT pg_advisory_lock({LOCK_KEY}(%s))"
+LOCK_CREATION = f"SELECT pg_advisory_xact_lock({LOCK_KEY}('creation'))"
+UNLOCK = f"SELECT pg_advisory_unlock({LOCK_KEY}(%s))"
 
 _OF_SERIES = "category = %(category)s AND symbol = %(symbol)s AND timeframe = %(timeframe)s"
-_MOMENT = "'epoch'::timestamptz + {} * interval '1 ms'"
-_IN_SPAN = f"open_time >= {_MOMENT.format('%(start)s')} AND open_time < {_MOMENT.format('%(end)s')}"
+_IN_SPAN = f"open_time >= {MOMENT.format('%(start)s')} AND open_time < {MOMENT.format('%(end)s')}"
 _ROWS = f"SELECT * FROM {TABLE} WHERE {_OF_SERIES} AND {_IN_SPAN}"
 _THERE = ", ".join(f"there.{name}" for name in VALUES)
 _STAGED = ", ".join(f"staged.{name}" for name in VALUES)
@@ -44,18 +50,22 @@ def creation(extensions: Iterable[str]) -> Iterator[str]:
 
 def staged(timeframe: Timeframe) -> str:
     """The rows of the staging table in the shape of the table; the session's time zone is UTC."""
-    step = "1 month" if timeframe.step_ms is None else f"{timeframe.step_ms // 1000} seconds"
-    opened = _MOMENT.format("ms")
+    opened = MOMENT.format("ms")
     return (
-        f"SELECT {opened} AS open_time, {opened} + interval '{step}' AS close_time, "
-        f"open, high, low, close, volume, turnover FROM {STAGING}"
+        f"SELECT {opened} AS open_time, {opened} + {step_of(timeframe)} AS close_time, "
+        f"{', '.join(NUMBERS)} FROM {STAGING}"
     )
+
+
+def step_of(timeframe: Timeframe) -> str:
+    """How long a candle is."""
+    return f"interval '{'1 month' if timeframe.step_ms is None else f'{timeframe.step_ms // 1000} seconds'}'"
 
 
 def comparison(timeframe: Timeframe) -> str:
     """How many rows of the span are missing, different and extra in the table, month by month."""
     return f"""
-        SELECT (extract(epoch FROM date_trunc('month', open_time)) * 1000)::bigint,
+        SELECT {MONTH_MS},
             count(*) FILTER (WHERE there.close IS NULL),
             count(*) FILTER (
                 WHERE there.close IS NOT NULL AND staged.close IS NOT NULL AND ({_THERE}) IS DISTINCT FROM ({_STAGED})

@@ -1,4 +1,4 @@
-"""What an export did or found. Pure."""
+"""What an export did or found."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -25,10 +25,16 @@ class Result:
     missing: int = 0
     different: int = 0
     extra: int = 0
+    is_damaged: bool = False  # what the copy has of it cannot be read
 
     @property
     def changed(self) -> int:
         return self.missing + self.different + self.extra
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self.changed or self.is_damaged)
 
     def __str__(self) -> str:
         return self._told({"missing": self.missing, "different": self.different, "extra": self.extra})
@@ -39,8 +45,10 @@ class Result:
         return self._told({"to add": self.missing, "to change": self.different, "to remove": self.extra})
 
     def _told(self, parts: dict[str, int]) -> str:
-        told = ", ".join(f"{counted(number, 'row')} {name}" for name, number in parts.items() if number)
-        return f"{month_text(self.month_ms)}: {told}"
+        told = [f"{counted(number, 'row')} {name}" for name, number in parts.items() if number]
+        if self.is_damaged:
+            told.append("its partition cannot be read")
+        return f"{month_text(self.month_ms)}: {', '.join(told)}"
 
 
 class Target(Protocol):

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from collector.core.candle import Timeframe
+from collector.core.rows import NUMBERS, PRICES
 
 MOMENT = pl.Datetime("ms", "UTC")
-_PRICES = ("open", "high", "low", "close")
 _AMOUNTS = ("volume", "turnover")
-NUMBERS = (*_PRICES, *_AMOUNTS)
 SHAPE = ("open_time", "close_time", *NUMBERS)
 
 
@@ -32,7 +31,7 @@ def filled(timeframe: Timeframe, candles: pl.DataFrame) -> pl.DataFrame:
     joined = every.to_frame().lazy().join(candles.lazy(), on="open_time", how="left", maintain_order="left")
     flat = joined.with_columns(pl.col("close").is_null().alias("filled"), pl.col("close").forward_fill())
     whole = flat.with_columns(
-        *(pl.col(price).fill_null(pl.col("close")) for price in _PRICES),
+        *(pl.col(price).fill_null(pl.col("close")) for price in PRICES),
         *(pl.col(name).fill_null(0) for name in candles.columns if name in _AMOUNTS),
     )
     if "complete" in candles.columns:

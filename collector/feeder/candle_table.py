@@ -7,6 +7,7 @@ time.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from collector.core.rows import NUMBERS
 from collector.errors import SettingsError
 from collector.feeder.database import DatabaseAddress
 
@@ -16,12 +17,11 @@ if TYPE_CHECKING:
 
 TABLE = "candles"
 KEY = ("category", "symbol", "timeframe", "open_time")
-_NUMBERS = ("open", "high", "low", "close", "volume", "turnover")
-VALUES = ("close_time", *_NUMBERS)
+VALUES = ("close_time", *NUMBERS)
 TYPES: Mapping[str, str] = (
     dict.fromkeys(KEY[:3], "text")
     | dict.fromkeys(("open_time", "close_time"), "timestamp with time zone")
-    | dict.fromkeys(_NUMBERS, "numeric")
+    | dict.fromkeys(NUMBERS, "numeric")
 )
 _COLUMNS = """
     SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute

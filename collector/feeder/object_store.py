@@ -22,6 +22,7 @@ from collector.feeder.partitions import as_candles
 
 # Of one request, and of all tries together.
 PATIENCE: dict[str, Any] = {"timeout": "30s", "connect_timeout": "10s", "max_retries": 8, "retry_timeout_ms": 60_000}
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")  # the first that is there counts
 _REGION = "us-east-1"  # what stores of one's own take; without it the region is asked for at Amazon
 _INSTANCE = "//169.254.169.254/"  # where machines of Amazon are told credentials, asked where the environment has none
 _CODE, _MESSAGE = re.compile(r"<Code>([^<]{1,80})</Code>"), re.compile(r"<Message>([^<]{1,200})</Message>")
@@ -69,20 +70,26 @@ class BucketPartitions:
 
     def _paths(self, folders: str) -> Sequence[PurePosixPath]:
         """The partitions in some folders, relative to the prefix."""
-        with self._mapped():
-            try:
-                scanned = pl.scan_parquet(
-                    f"{self.url}/{folders}/*.parquet",
-                    include_file_paths="path",
-                    hive_partitioning=False,
-                    storage_options=self._options,
-                )
-                paths = scanned.select(pl.col("path").unique()).collect()["path"]
-            except pl.exceptions.ComputeError as error:
-                if "expanded paths were empty" in str(error):
-                    return []
-                raise
-        return [PurePosixPath(str(path)[len(self.url) + 1 :]) for path in paths]
+        try:
+            with self._mapped():
+                paths = self._listed(folders)
+        except FileNotFoundError:  # of a store that has the bucket: whoever lists is told of no object
+            raise Unavailable(f"{self.url} cannot be used (status 404); what was written stays") from None
+        return [PurePosixPath(path[len(self.url) + 1 :]) for path in paths]
+
+    def _listed(self, folders: str) -> Sequence[str]:
+        try:
+            scanned = pl.scan_parquet(
+                f"{self.url}/{folders}/*.parquet",
+                include_file_paths="path",
+                hive_partitioning=False,
+                storage_options=self._options,
+            )
+            return scanned.select(pl.col("path").unique()).collect()["path"].to_list()
+        except pl.exceptions.ComputeError as error:
+            if "expanded paths were empty" in str(error):
+                return []
+            raise
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -125,9 +132,14 @@ def _last_cause(text: str) -> str:
 
 
 def store_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What polars is told beside the environment."""
+    """What polars is told beside the environment.
+
+    The endpoint is among it: polars keeps the stores that it has opened, and would go on to one that the environment
+    named before.
+    """
     options = PATIENCE | {"aws_allow_http": "true"}  # an endpoint without TLS is its owner's choice
-    own = any(environment.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"))
-    if own and not any(environment.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION")):
-        options["aws_region"] = _REGION
+    if own := next(filter(None, map(environment.get, _ENDPOINTS)), ""):
+        options["aws_endpoint_url"] = own
+        if not any(environment.get(name) for name in ("AWS_REGION", "AWS_DEFAULT_REGION")):
+            options["aws_region"] = _REGION
     return options

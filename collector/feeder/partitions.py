@@ -10,8 +10,9 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Series
+from collector.core.rows import NUMBERS
 from collector.errors import NotReadable
-from collector.feeder.alignment import MOMENT, NUMBERS
+from collector.feeder.alignment import MOMENT
 from collector.feeder.dataset import Footer, file_name, folder_of, month_of_file, parse_footer, series_of_folder
 from collector.machine.disk import Disk
 
@@ -115,7 +116,7 @@ def as_candles(place: object, content: BytesIO | str, options: dict[str, Any] | 
     try:
         table = pl.read_parquet(content, hive_partitioning=False, storage_options=options)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # of a flipped bit it panics
-        why = (str(error).splitlines() or ["damaged"])[0]
+        why = str(error).partition("\n")[0] or "damaged"
         raise NotReadable(f"{place} is not a partition of candles ({why})") from error
     if dict(table.schema) != TYPES:
         raise ForeignPartition(f"{place} is not a partition of candles (it has other columns)")

@@ -7,7 +7,7 @@ from collector.feeder.object_store import BucketPartitions
 from collector.feeder.partitions import LocalPartitions
 from collector.feeder.postgres_source import PostgresSource
 from collector.feeder.source import CsvSource, ParquetSource, Source, stored_files
-from collector.machine.disk import Disk
+from collector.machine.disk import Disk, expanded
 
 _POSTGRES = ("postgresql://", "postgres://")
 _S3 = "s3://"
@@ -30,7 +30,7 @@ def open_source(place: str | Path, category: str | None, disk: Disk) -> Source:
         raise ValueError(
             f"{text.partition('://')[0]}:// is no place of candles: give a directory, s3:// or postgresql://"
         )
-    directory = Path(place).expanduser()
+    directory = expanded(place)
     partitions = LocalPartitions(disk, directory)
     return ParquetSource(partitions) if _is_dataset(disk, partitions) else CsvSource(disk, directory)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from collector.core.candle import TIMEFRAMES, timeframe
+from collector.core.rows import NUMBERS
 from collector.feeder import alignment
 from collector.feeder.loaded_series import ReplayedCandle
 from collector.feeder.loader import Loader
@@ -95,7 +96,7 @@ class Tables:
         A row's numbers but `open` are known when the candle closes, one timeframe after its `open_time` (Datetime in
         ms, UTC). The other columns are Float64 and carry the names of the symbols, in the order given.
         """
-        _check_names([column], alignment.NUMBERS)
+        _check_names([column], NUMBERS)
         span = span_of(start, end)
         names = dict.fromkeys(each_of(symbols))
         return side_by_side(((name, self._loader.get(name, timeframe).blocks(span)) for name in names), column)

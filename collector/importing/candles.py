@@ -4,8 +4,8 @@ import attrs
 import polars as pl
 
 from collector.core.candle import DAY_MS, TIMEFRAMES, Timeframe
+from collector.core.rows import NUMBERS, PRICES
 from collector.core.text import counted, duration_text, moment_text
-from collector.importing.header import NUMBERS, PRICES
 from collector.importing.moments import MONTH_MS, TimeStyle, steps_of
 from collector.importing.refusal import Refusal, at
 from collector.importing.sniffing import Layout

@@ -12,11 +12,11 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Series
+from collector.core.rows import NUMBERS, PRICES
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import moment_text
 from collector.feeder.columns import parse_rows
 from collector.feeder.csv_tail import open_csv
-from collector.importing.header import NUMBERS, PRICES
 from collector.importing.scan import Advance, Scanned, by_series, pieces_of, spans_of
 from collector.machine.disk import Disk
 

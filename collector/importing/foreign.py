@@ -5,10 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import polars as pl
 
 from collector.core.candle import Series
-from collector.core.rows import DECIMAL, HEADER, NotACandle, lines_by_time, plain_line, rows_of
+from collector.core.rows import DECIMAL, HEADER, NUMBERS, NotACandle, lines_by_time, plain_line, rows_of
 from collector.core.spans import Spans
 from collector.importing.comparison import Agreement, last_rows, only_within
-from collector.importing.header import NUMBERS
 from collector.importing.scan import Scanned, by_series, pieces_of, spans_of
 from collector.machine.disk import Disk
 

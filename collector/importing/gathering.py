@@ -10,9 +10,9 @@ from collector.core.candle import Series
 from collector.core.date_range import DateRange
 from collector.core.rows import LATEST_MS
 from collector.core.spans import NOTHING, Spans
-from collector.importing.places import Place, Unusable, find_places
+from collector.importing.places import Place, Unusable
 from collector.importing.recognition import Given, recognise
-from collector.importing.refusal import Refusal
+from collector.importing.refusal import Refusal, first_line
 from collector.importing.scan import Advance, Scanned, scan
 from collector.machine.disk import Disk
 
@@ -41,10 +41,9 @@ class Gathered:
         return spans
 
 
-def gather(disk: Disk, arguments: Sequence[str], given: Given, data_dir: Path, on_rows: Advance) -> Gathered:
-    """Finds, recognises and reads every table that the arguments mean."""
+def gather(disk: Disk, places: Sequence[Place | Unusable], given: Given, data_dir: Path, on_rows: Advance) -> Gathered:
+    """Recognises and reads every table that was found."""
     found = Gathered()
-    places = list(find_places(disk, arguments))
     given = attrs.evolve(given, overrides=len(places) == 1 and len(given.symbols) < 2 and len(given.timeframes) < 2)
     for place in places:
         if isinstance(place, Unusable):
@@ -67,7 +66,7 @@ def _take(disk: Disk, place: Place, given: Given, found: Gathered, on_rows: Adva
         is_trouble = recognised or place.named or refusal.is_of_candles
         (found.refused if is_trouble else found.others).append(f"{place} is left out: {refusal}")
     except pl.exceptions.PolarsError as error:  # of types that no candles have
-        found.refused.append(f"{place} is left out: its columns cannot be read ({str(error).splitlines()[0]})")
+        found.refused.append(f"{place} is left out: its columns cannot be read ({first_line(error)})")
 
 
 def _is_ours(place: Place, data_dir: Path) -> bool:

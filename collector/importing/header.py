@@ -6,10 +6,9 @@ Pure. Names are compared without case, blanks and signs: `<OPEN>`, `open_price` 
 import re
 from collections.abc import Mapping, Sequence
 
+from collector.core.rows import PRICES
 from collector.importing.names import QUOTES
 
-PRICES = ("open", "high", "low", "close")
-NUMBERS = (*PRICES, "volume", "turnover")
 # By role the names it has elsewhere, the surest first.
 _NAMES = {
     "time": "opentime openat startat starttime opentimems timestamp timestampms unix unixtimestamp ts time datetime "

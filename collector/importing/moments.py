@@ -113,15 +113,14 @@ def _from_numbers(times: pl.Series) -> pl.Series:
     scaled = numbers * _NANO[1]
     for _, limit, factor in reversed(_UNITS):
         scaled = pl.when(numbers.abs() < limit).then(numbers * factor).otherwise(scaled)
-    ms = scaled.round()
-    plausible = pl.when(ms.is_between(OLDEST_MS, LATEST_MS)).then(ms)
-    return _as_numbers(times).to_frame("t").select(plausible.cast(pl.Int64, strict=False)).to_series()
+    ms = scaled.round().cast(pl.Int64, strict=False)
+    return _possible(_as_numbers(times).to_frame("t").select(ms).to_series())
 
 
 def _from_types(times: pl.Series) -> pl.Series:
     if times.dtype == pl.Date:
         times = times.cast(pl.Datetime("ms"))
-    return times.dt.epoch("ms").cast(pl.Int64)
+    return _possible(times.dt.epoch("ms").cast(pl.Int64))
 
 
 def _from_text(text: pl.Series, kind: str) -> pl.Series:
@@ -143,7 +142,12 @@ def _from_text(text: pl.Series, kind: str) -> pl.Series:
         pl.col("s").fill_null("00"),
     )
     utc = moment.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="ms").dt.epoch("ms")
-    return parts.select(utc - _offset_ms()).to_series()
+    return _possible(parts.select(utc - _offset_ms()).to_series())
+
+
+def _possible(ms: pl.Series) -> pl.Series:
+    """The same times, null where no candle can open."""
+    return ms.set(~ms.is_between(OLDEST_MS, LATEST_MS), None)
 
 
 def _offset_ms() -> pl.Expr:

@@ -20,7 +20,7 @@ from typing import IO
 import attrs
 
 from collector.importing.refusal import Refusal
-from collector.machine.disk import NO_WAIT, Disk
+from collector.machine.disk import NO_WAIT, Disk, expanded
 
 _GLOB = "*?["
 _FOLDERS = 4  # above a file, whose names may tell symbol or timeframe
@@ -101,7 +101,7 @@ def find_places(disk: Disk, arguments: Sequence[str]) -> Iterator[Place | Unusab
     for argument in arguments:
         found = list(_expanded(disk, argument))
         if not found:
-            is_folder = Path(argument).expanduser().is_dir()
+            is_folder = expanded(argument).is_dir()
             yield Unusable(Place(Path(argument)), "the folder holds no file" if is_folder else "there is no such file")
         for place in found:
             if isinstance(place, Place):
@@ -133,6 +133,12 @@ def open_place(disk: Disk, place: Place) -> Iterator[IO[bytes]]:
             raise Refusal(f"its archive is damaged or locked ({error})") from error
 
 
+def packing(place: Place, stream: IO[bytes]) -> str:
+    """How an opened table is packed; empty where it is not."""
+    packed = type(getattr(stream, "raw", None)).__name__
+    return {"GzipFile": "gzip", "BZ2File": "bzip2", "LZMAFile": "xz"}.get(packed, "zip" if place.member else "")
+
+
 def _unpacked(stream: IO[bytes]) -> IO[bytes]:
     buffered = io.BufferedReader(stream, _BUFFER)  # type: ignore[type-var]
     head = buffered.peek(_HEAD)[:_HEAD]
@@ -160,7 +166,7 @@ def _open_file(disk: Disk, path: Path) -> Iterator[IO[bytes]]:
 
 
 def _expanded(disk: Disk, argument: str) -> Iterator[Place | Unusable]:
-    path = Path(argument).expanduser()
+    path = expanded(argument)
     try:
         if path.is_dir():
             yield from (Place(each, named=False) for each in _files_below(disk, path) if _may_be_a_table(each))

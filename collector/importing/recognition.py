@@ -11,7 +11,7 @@ from collector.importing.candles import Reading, likely_step, refuse_step, timef
 from collector.importing.header import columns_of, day_and_clock, lacking
 from collector.importing.moments import style_of
 from collector.importing.names import read_names, symbol_of, timeframe_of
-from collector.importing.places import Place, open_place
+from collector.importing.places import Place
 from collector.importing.refusal import Refusal
 from collector.importing.sniffing import Layout, sniff
 from collector.importing.tables import Piece, Table, open_table
@@ -95,7 +95,7 @@ def recognise(disk: Disk, place: Place, given: Given) -> Recognised:
     by_rows = None if "timeframe" in layout.columns else _timeframe(rows, by_name)
     timeframe = by_rows or by_name or named.likely
     is_single = head.frame[layout.columns["close"]].dtype == pl.Float32
-    found = Recognised(place, _format(disk, place, table), reading, symbol, timeframe, remarks, is_single)
+    found = Recognised(place, table.format, reading, symbol, timeframe, remarks, is_single)
     found.series_of(*rows.select("symbol", "timeframe").row(0))
     return found
 
@@ -178,10 +178,3 @@ def _checked_volume(reading: Reading, rows: pl.DataFrame, given: Given) -> tuple
     else:
         return reading, ()
     return attrs.evolve(reading, layout=attrs.evolve(reading.layout, columns=columns)), (remark,)
-
-
-def _format(disk: Disk, place: Place, table: Table) -> str:
-    with open_place(disk, place) as stream:
-        packed = type(getattr(stream, "raw", None)).__name__
-    how = {"GzipFile": "gzip", "BZ2File": "bzip2", "LZMAFile": "xz"}.get(packed, "zip" if place.member else "")
-    return f"{table.format} in {how}" if how else table.format

@@ -13,6 +13,11 @@ class Refusal(Exception):
         self.is_of_candles = is_of_candles
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, on one line."""
+    return str(error).partition("\n")[0] or "damaged"
+
+
 def at(unit: str, number: int, why: str) -> Refusal:
     """The refusal of a row; `unit` is `line` or `row`."""
     return Refusal(f"{unit} {number:,}: {why}")

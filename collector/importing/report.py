@@ -1,4 +1,4 @@
-"""What an import came to, in words. Pure."""
+"""What an import came to, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from collector.core.candle import Series
 from collector.core.rows import candles_in, covered_spans
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted, moment_text
 from collector.importing.candles import GridWatch, refuse_bad_rows
 from collector.importing.places import Place
@@ -82,11 +82,7 @@ def spans_of(series: Series, ordered: pl.Series) -> Spans:
     starts = ordered.filter((ordered.diff() != step).fill_null(value=True))
     ends = ordered.filter((ordered.diff(-1) != -step).fill_null(value=True))
     runs = zip(starts.to_list(), ends.to_list(), strict=True)
-    return _joined([Spans.between(start, end + step) for start, end in runs])
-
-
-def _joined(parts: list[Spans]) -> Spans:
-    return Spans.of(*(span for part in parts for span in part))
+    return Spans.of(*(Span(start, end + step) for start, end in runs))
 
 
 def scan(disk: Disk, found: Recognised, advance: Advance = _nobody) -> Scanned:

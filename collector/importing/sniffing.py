@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from collector.importing.header import PRICES, columns_of, day_and_clock, lacking
+from collector.core.rows import PRICES
+from collector.importing.header import columns_of, day_and_clock, lacking
 from collector.importing.refusal import Refusal
 
 _DELIMITERS = ("\t", "|", ";", ",")

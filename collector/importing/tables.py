@@ -14,8 +14,8 @@ from typing import IO
 import attrs
 import polars as pl
 
-from collector.importing.places import Place, open_place
-from collector.importing.refusal import Refusal
+from collector.importing.places import Place, open_place, packing
+from collector.importing.refusal import Refusal, first_line
 from collector.importing.sniffing import Layout
 from collector.machine.disk import Disk
 
@@ -25,6 +25,8 @@ _SAMPLE_LINES = 200
 _ROWS = 100_000
 _LONGEST_LINE = 16 << 20
 _BOM = codecs.BOM_UTF8
+# Polars panics at some damage.
+_DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, EOFError, UnicodeError)
 
 
 @attrs.frozen
@@ -42,7 +44,7 @@ class Piece:
 class Table:
     """An opened table.
 
-    `lines` are the first ones of text; `schema` is that of other formats.
+    `format` says how it is packed, too. `lines` are the first ones of text; `head` has the first rows of other formats.
     """
 
     format: str
@@ -62,8 +64,8 @@ class Table:
         """
         try:
             yield from self._pieces(layout)
-        except (pl.exceptions.PolarsError, EOFError, UnicodeError, pl.exceptions.PanicException) as error:
-            raise Refusal(f"it cannot be read ({str(error).splitlines()[0]})") from error
+        except _DAMAGE as error:
+            raise _damaged(error) from error
 
 
 @contextmanager
@@ -78,9 +80,14 @@ def open_table(disk: Disk, place: Place) -> Iterator[Table]:
         if not head.strip():
             raise Refusal("it is empty", is_of_candles=False)
         try:
-            yield _table(place, stream, head)
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # polars panics at some damage
-            raise Refusal(f"it cannot be read ({str(error).splitlines()[0]})") from error
+            table, packed = _table(place, stream, head), packing(place, stream)
+            yield attrs.evolve(table, format=f"{table.format} in {packed}") if packed else table
+        except _DAMAGE as error:
+            raise _damaged(error) from error
+
+
+def _damaged(error: BaseException) -> Refusal:
+    return Refusal(f"it cannot be read ({first_line(error)})")
 
 
 def _table(place: Place, stream: IO[bytes], head: bytes) -> Table:
@@ -97,9 +104,11 @@ def _table(place: Place, stream: IO[bytes], head: bytes) -> Table:
     first = next(chunks, b"")
     if b"\0" in first[:_SAMPLE]:
         raise Refusal("its format is not known: it is neither text nor JSON, Parquet or Arrow", is_of_candles=False)
-    sample = first[:_SAMPLE].decode("utf-8", "replace").splitlines()
-    if len(first) > _SAMPLE:
-        sample = sample[:-1]
+    *sample, torn = (
+        first[:_SAMPLE].decode("utf-8", "replace").split("\n")
+    )  # a field may hold other signs of a line's end
+    if torn and len(first) <= _SAMPLE:
+        sample.append(torn)
 
     def pieces(layout: Layout) -> Iterator[Piece]:
         return _text_pieces(first, chunks, layout)

@@ -1,7 +1,7 @@
 """What should be stored by the settings and by a command's options.
 
 The ledger knows what the last run wanted. A list of symbols in force, or one that a command is given, says more: each
-of these symbols is wanted, stored or still unstored. Pure.
+of these symbols is wanted, stored or still unstored.
 """
 
 from collections.abc import Collection, Iterator

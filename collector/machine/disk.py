@@ -29,6 +29,11 @@ _ALWAYS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _PIECE = 64 * 1024
 
 
+def expanded(path: Path | str) -> Path:
+    """A path whose `~` is a home directory; it stays as it is where nobody has that name."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - that of `Path` raises for a user that nobody knows
+
+
 class Disk:
     """The disk of this machine."""
 

@@ -1,4 +1,4 @@
-"""What a collection is about to do, in words. Pure."""
+"""What a collection is about to do, in words."""
 
 from collections.abc import Collection
 

@@ -1,7 +1,5 @@
 """Decides which changes of a reload apply at once and which wait for the next start.
 
-Pure.
-
 What a reload does with a key is in the table of keys: apply the value, extend the list, or wait for a restart.
 """
 

@@ -9,7 +9,7 @@ An entry begins with a checksum of its series' name, of its gaps and of itself. 
 name, and a gap that was edited, added or removed all fail it, and the reader gives the whole ledger up: damage is never
 taken for knowledge. Ledgers of schema version 0 have their gaps inside the entry, and the oldest have no checksum.
 
-Pure: rows in, rows out.
+Rows in, rows out.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """The order of rows: displaced and duplicate ones, gaps, and signs of another timeframe.
 
-Pure: open times and row numbers in.
+Open times and row numbers in.
 """
 
 from bisect import bisect_left

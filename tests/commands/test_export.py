@@ -94,6 +94,39 @@ def test_a_database_that_does_not_answer_ends_with_1(say: Command, settings: Set
     assert "s3cret" not in err
 
 
+def test_a_copy_that_may_not_be_looked_at_ends_with_1(say: Command, settings: Settings) -> None:
+    for option in ("--verify", "--dry-run"):
+        status, out, err = say(settings, "export", "--to", "x" * 300, option)
+        assert (status, out) == (1, "")
+        assert "File name too long" in complaints(err)[0]
+
+
+def test_nothing_is_said_of_rows_where_no_file_can_be_read(say: Command, settings: Settings) -> None:
+    replace_in(settings.data_dir / "BTCUSDT_60.csv", ",37100,37100,", ",37100,oops,")
+    status, _, err = say(settings, "export", "--to", "out", "--timeframes", "60")
+    assert (status, len(complaints(err))) == (1, 1)
+
+
+def test_a_partition_that_cannot_be_read_is_named(say: Command, settings: Settings, tmp_path: Path) -> None:
+    say(settings, "export", "--to", "out")
+    path = tmp_path / "out/timeframe=D/symbol=ETHUSDT/2023-11.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+    status, out, err = say(settings, "export", "--to", "out", "--verify")
+    assert (status, out) == (1, "ETHUSDT_D 2023-11: 10 rows missing, its partition cannot be read\n")
+    assert complaints(err) == ["410 rows of 2 series compared with out: 10 rows differ, 1 partition cannot be read"]
+
+
+def test_a_damaged_partition_without_rows_is_found_and_removed(
+    say: Command, settings: Settings, tmp_path: Path
+) -> None:
+    say(settings, "export", "--to", "out")
+    path = tmp_path / "out/timeframe=D/symbol=ETHUSDT/2023-12.parquet"
+    path.write_bytes(b"PAR1")
+    assert say(settings, "export", "--to", "out", "--verify")[0] == 1
+    assert say(settings, "export", "--to", "out")[0] == 0
+    assert not path.exists()
+
+
 def test_progress_goes_by_the_bytes_of_each_month(
     say: Command, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,7 @@ def test_candles_of_a_symbol_that_is_gone_are_kept_if_asked(say: Command, settin
     status, _, err = say(settings, "import", file)
     assert status == 1
     assert "not listed by the exchange: LUNAUSDT" in err
+    assert "--keep-foreign keeps the rows that the files have of them" in err
     status, out, err = say(settings, "import", file, "--keep-foreign")
     assert status == 0, err
     assert "49 foreign rows kept" in out
@@ -169,6 +170,14 @@ def test_candles_of_a_symbol_that_is_gone_are_kept_if_asked(say: Command, settin
     assert say(settings, "check", "--symbols", "LUNAUSDT")[0] == 0
     assert say(settings, "fetch", "--symbols", "BTCUSDT", "--days", "1")[0] == 0
     assert len((settings.data_dir / "LUNAUSDT_60.csv").read_text().splitlines()) == 50
+
+
+def test_an_empty_name_means_no_folder(say: Command, settings: Settings, tmp_path: Path) -> None:
+    written(tmp_path / "BTCUSDT_60.csv", [(1714521600000, "10", "12", "9", "11", "5", "0")])
+    for name in ("", " "):
+        status, out, err = say(settings, "import", name, "--dry-run")
+        assert (status, out) == (2, "")
+        assert "a name is empty" in complaints(err)[0]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,10 @@ def test_an_address_names_a_place(text: str, address: object) -> None:
     assert parse_address(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "  ", "a\0b", "s3://", "s3://UPPER/x", "s3://a-b/x//y", "s3://a-b/*", "gs://a/b"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", "a\0b", "s3://", "s3://UPPER/x", "s3://a-b/x//y", "s3://a-b/*", "gs://a/b", "~nobody-of-that-name/x"],
+)
 def test_what_names_no_place_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="--to: "):
         parse_address(text)

@@ -93,6 +93,7 @@ def test_failing_and_slow_answers_are_asked_for_again(
         (repeat(503), Unavailable, "cannot be used (Trouble: of a test); what was written stays"),
         (repeat(5.0), Unavailable, "no answer in time"),
         (repeat(403), SettingsError, "is refused to us (Trouble: of a test)"),
+        (repeat(404), Unavailable, "cannot be used (status 404); what was written stays"),
     ],
 )
 def test_what_does_not_pass_is_one_sentence(
@@ -147,6 +148,18 @@ def test_a_store_of_ones_own_needs_no_region() -> None:
     assert object_store.store_options({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})["aws_region"] == "us-east-1"
     assert "aws_region" not in object_store.store_options({})
     assert "aws_region" not in object_store.store_options({"AWS_ENDPOINT_URL": "http://x", "AWS_REGION": "eu-west-1"})
+
+
+def test_the_endpoint_of_the_moment_counts(
+    data: Path, bucket: Bucket, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "PATIENCE", object_store.PATIENCE | {"max_retries": 0})
+    run(data, bucket)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    with pytest.raises(Unavailable):
+        run(data, bucket, "compare")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3)
+    assert run(data, bucket, "compare") == []
 
 
 def test_an_environment_without_credentials_is_named() -> None:

@@ -202,3 +202,18 @@ def test_a_file_in_the_place_of_the_directory_is_refused(data: Path, tmp_path: P
     for action in ("write", "plan"):
         with pytest.raises(SettingsError, match="file"):
             run(data, Directory(tmp_path / "file"), action)
+
+
+def test_a_part_of_a_changed_month_reads_its_partition_once(data: Path, out: Directory) -> None:
+    read = []
+
+    class Watched(Disk):
+        def read_all(self, path: Path) -> bytes:
+            read.append(path)
+            return super().read_all(path)
+
+    run(data, out)
+    replace_in(data / "ETHUSDT_D.csv", ",37005,37005,", ",37005,37999,")
+    run(data, out, start="2023-11-18", end="2023-11-22", disk=Watched())
+    assert len([path for path in read if "ETHUSDT" in str(path)]) == 1
+    assert run(data, out, "compare") == []

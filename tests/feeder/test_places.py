@@ -142,3 +142,7 @@ def test_an_empty_partition_is_no_candle(tmp_path: Path) -> None:
     run(data, bucket)
     with DataFeeder(bucket.url) as feeder:
         assert feeder.frame("BTCUSDT", "60").equals(DataFeeder(data).frame("BTCUSDT", "60"))
+
+
+def test_a_home_that_nobody_has_is_an_empty_directory() -> None:
+    assert DataFeeder("~nobody-of-that-name/data").symbols() == []

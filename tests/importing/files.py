@@ -15,6 +15,7 @@ import polars as pl
 
 from collector.core.candle import TIMEFRAMES, Series
 from collector.importing.gathering import Gathered, gather
+from collector.importing.places import find_places
 from collector.importing.recognition import Given
 from collector.importing.scan import by_series, pieces_of
 from collector.machine.disk import THIS_DISK
@@ -129,7 +130,9 @@ def as_json(rows: Sequence[Row], form: str) -> bytes:
 
 
 def gathered(*arguments: Path | str, given: Given | None = None, data_dir: Path = Path("/nowhere")) -> Gathered:
-    return gather(THIS_DISK, [*map(str, arguments)], given or Given(), data_dir, lambda _, __: None)
+    return gather(
+        THIS_DISK, [*find_places(THIS_DISK, [*map(str, arguments)])], given or Given(), data_dir, lambda _, __: None
+    )
 
 
 def candles(found: Gathered, series: Series) -> dict[int, tuple[float | None, ...]]:

@@ -2,12 +2,17 @@
 
 import gzip
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from collector.core.candle import TIMEFRAMES, Series
+from collector.importing.gathering import gather
+from collector.importing.places import find_places
 from collector.importing.recognition import Given
+from collector.machine.disk import Disk
 from tests.importing.files import BTC, Dialect, Row, as_json, gathered, rows_of, typed, zipped
 
 MINUTE = Series("BTCUSDT", TIMEFRAMES["1"])
@@ -85,6 +90,54 @@ def test_what_is_no_table_of_candles_is_refused_in_a_sentence(
     assert found.tables == []
     assert said in found.refused[0]
     assert "\n" not in found.refused[0]
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\x85", "\x0b", "\x1c"])
+def test_other_signs_of_a_lines_end_are_part_of_a_field(tmp_path: Path, sign: str) -> None:
+    head, *lines = Dialect().text(rows_of(BTC, 5)).decode().splitlines()
+    text = "\n".join([f"{head},note", *(f"{line},a{sign}b" for line in lines)])
+    (tmp_path / "BTCUSDT_60.csv").write_text(text, encoding="utf-8", newline="")
+    (table,) = gathered(tmp_path / "BTCUSDT_60.csv").tables
+    assert table.extents[BTC].rows == 5
+
+
+def test_text_that_breaks_off_within_a_sign_is_refused(tmp_path: Path) -> None:
+    text = Dialect().text(rows_of(BTC, 5)).decode().encode("utf-16")
+    (tmp_path / "BTCUSDT_60.csv").write_bytes(text[:200] + b"\x00\xd8" + text[200:])
+    assert "it cannot be read ('utf-16" in gathered(tmp_path / "BTCUSDT_60.csv").refused[0]
+
+
+@pytest.mark.parametrize("moment", [datetime(1970, 1, 1), datetime(2900, 1, 1)])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_times_that_no_candle_can_have_are_refused(tmp_path: Path, moment: datetime, kind: str) -> None:
+    frame = typed(rows_of(BTC, 5)).select(pl.exclude("time"))
+    times = pl.Series("time", [moment + timedelta(hours=hour) for hour in range(5)])
+    frame = frame.insert_column(0, times if kind == "parquet" else times.dt.to_string("%Y-%m-%d %H:%M:%S"))
+    file = tmp_path / f"BTCUSDT_60.{kind}"
+    frame.write_parquet(file) if kind == "parquet" else frame.write_csv(file)
+    found = gathered(file)
+    assert (found.tables, len(found.refused)) == ([], 1)
+
+
+def test_a_home_that_nobody_has_is_a_file_that_is_missing() -> None:
+    assert gathered("~nobody-of-that-name/x.csv").refused == [
+        "~nobody-of-that-name/x.csv is left out: there is no such file"
+    ]
+
+
+def test_a_file_is_opened_for_its_kind_its_head_and_its_rows(tmp_path: Path) -> None:
+    opened = []
+
+    class Watched(Disk):
+        def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+            opened.append(path)
+            return super().open(path, flags, mode, within)
+
+    file = tmp_path / "BTCUSDT_60.csv"
+    file.write_bytes(Dialect().text(rows_of(BTC, 5)))
+    disk = Watched()
+    found = gather(disk, [*find_places(disk, [str(file)])], Given(), Path("/nowhere"), lambda _, __: None)
+    assert (len(found.tables), len(opened)) == (1, 3)
 
 
 def test_in_a_folder_what_is_no_table_is_no_trouble(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class FakeTable:
     gap_calls: int = 0
     differs: dict[Series, Spans] = attrs.field(factory=dict)
     locked: set[Series] = attrs.field(factory=set)
-    unreadable: tuple[NotReadable, ...] = ()
+    damaged: dict[Series, NotReadable] = attrs.field(factory=dict)  # files that cannot be read
 
     @contextmanager
     def open(self, url: str, category: str, disk: Disk, directory: Path) -> Iterator["FakeTable"]:
@@ -51,13 +51,16 @@ class FakeTable:
 
     def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
         self._trouble()
-        free = {series: spans for series, spans in wanted.items() if series not in self.locked}
+        free = {each: wanted[each] for each in wanted if each not in self.locked and each not in self.damaged}
         self.copied.append(free)
-        return Copied(len(free), {each: wanted[each] for each in wanted if each in self.locked}, self.unreadable)
+        unreadable = [self.damaged[each] for each in wanted if each in self.damaged]
+        return Copied(len(free), {each: wanted[each] for each in wanted if each in self.locked}, unreadable)
 
     def differing(self, series: Series) -> Spans:
         self._trouble()
         self.compared.append(series)
+        if series in self.damaged:
+            raise self.damaged[series]
         return self.differs.get(series, NOTHING)
 
     def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
@@ -236,15 +239,22 @@ async def test_gaps_follow_the_ledger_and_are_written_where_they_changed(
 async def test_a_file_that_cannot_be_read_is_told_and_stops_no_other(
     run: Run, autojump_clock: trio.abc.Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run.table.unreadable = (NotReadable("BTCUSDT_1.csv cannot be used: x"),)
-    run.changes.doubt([BTC], trio.current_time())
-    run.table.troubles = [NotReadable("BTCUSDT_1.csv cannot be used: y")]
-    run.table.gap_calls = 0
+    run.table.damaged = {BTC: NotReadable("BTCUSDT_1.csv cannot be used: x")}
+    run.table.differs = {OTHER: spans(5, 9)}
+    run.changes.doubt([BTC, OTHER], trio.current_time())
     async with run.at_work():
+        run.write(BTC, spans(0, 1))
         run.write(OTHER, spans(0, 1))
         await trio.sleep(20)
-        assert run.mirror.state().connected
-    assert caplog.text.count("file not mirrored") >= 1
+        state = run.mirror.state()
+        run.table.damaged = {}
+        run.write(BTC, spans(1, 2))
+        await trio.sleep(3)
+    assert (state.connected, state.trouble, state.waiting, state.comparing, state.failures) == (True, "", 0, 0, 0)
+    assert run.table.compared == [BTC, OTHER]
+    assert run.table.copied == [{OTHER: spans(0, 1)}, {OTHER: spans(5, 9)}, {BTC: spans(1, 2)}]
+    told = [each.message for each in caplog.records if "not mirrored" in each.message]
+    assert told == ["file not mirrored why='BTCUSDT_1.csv cannot be used: x'"] * 2  # copied, compared
 
 
 async def test_a_reload_follows_another_database_and_none(run: Run, autojump_clock: trio.abc.Clock) -> None:
