@@ -1,10 +1,11 @@
 """Exports that are killed at random moments while their files change: is the copy equal in the end?
 
-    python -m tests.export.kills --rows 10000000 --kills 20 [--to s3://… | postgresql://…] [--seed 1]
+    python -m tests.export.kills --rows 10000000 --kills 20 [--place directory | s3 | postgres] [--seed 1]
 
-Each round changes some rows in the middle of a file and adds some at its end, starts the command and kills it with
-SIGKILL at a moment within the time that the whole export took. In the end an export runs through,
-every row is compared, and so is a feeder over the copy with one over the files.
+The copies are a directory, an object store and a database, one after another; both servers are started for it. Each
+round changes some rows in the middle of a file and adds some at its end, starts the command and kills it with SIGKILL
+at a moment within the time that the whole export took. In the end an export runs through, every row is compared, and so
+is a feeder over the copy with one over the files.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -23,7 +26,9 @@ from collector.core.rows import HEADER
 from collector.export.address import parse_address
 from tests.bench.made import rows_of_minutes
 from tests.support.exports import run
+from tests.support.servers import S3_ENVIRONMENT, connected, create_bucket, object_store, postgres_server
 
+KINDS = ("directory", "s3", "postgres")
 _SYMBOLS = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")
 _GROWTH = 500  # rows a round
 _CHANGED = 1000  # rows a round
@@ -36,26 +41,53 @@ class Survival:
     kills: int
     ended: int  # exports that were through before their moment came
     problems: tuple[str, ...]
+    took_s: float  # of a whole export, within which they were killed
 
 
-def survive(directory: Path, to: str, *, rows: int, kills: int, seed: int, within_s: float = 0) -> Survival:
+@attrs.frozen
+class Places:
+    """Where exports go that are killed, and where one goes whose time is measured."""
+
+    to: str
+    measured: str = ""
+
+
+def survive(directory: Path, places: Places, *, rows: int, kills: int, seed: int, within_s: float = 0) -> Survival:
     """Kills exports of so many rows in a directory, and says how the copy ends.
 
     Moments are drawn within `within_s`, or within the time that the whole export takes, which is measured first.
     """
+    to = places.to
     random, data = Random(seed), directory / "data"
     data.mkdir()
     each = rows // len(_SYMBOLS)
     for symbol in _SYMBOLS:
         (data / f"{symbol}_1.csv").write_bytes(HEADER + rows_of_minutes(range(each)).text)
-    within_s = within_s or _seconds(_command(data, str(directory / "measured")))
+    within_s = within_s or _seconds(_command(data, places.measured))
     killed = 0
     for place in range(kills):
         _change(random, data, each + place * _GROWTH)
         killed += _killed(_command(data, to), random.uniform(0, within_s))
     run(data, parse_address(to))
     left = [str(each) for action in ("compare", "plan") for each in run(data, parse_address(to), action)]
-    return Survival(killed, kills - killed, (*left, *_differences(data, to)))
+    return Survival(killed, kills - killed, (*left, *_differences(data, to)), within_s)
+
+
+@contextmanager
+def open_places(kind: str, scratch: Path) -> Iterator[Places]:
+    """Places of one kind; the server is of their own."""
+    if kind == "directory":
+        yield Places(str(scratch / "copy"), str(scratch / "measured"))
+    elif kind == "s3":
+        with object_store() as server:
+            create_bucket(server, "candles")
+            os.environ.update(S3_ENVIRONMENT, AWS_ENDPOINT_URL=server)
+            yield Places("s3://candles/copy", "s3://candles/measured")
+    else:
+        with postgres_server(scratch / "server") as address:
+            with connected(address) as connection:
+                connection.execute("CREATE DATABASE measured")
+            yield Places(address, address.replace("/postgres?", "/measured?"))
 
 
 def _command(data: Path, to: str) -> list[str]:
@@ -111,13 +143,17 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--to", default="", help="a directory of its own, if it is left out")
+    parser.add_argument("--place", choices=KINDS, help="copies of one kind alone")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="collector-kills-") as scratch:
-        to = options.to or os.path.join(scratch, "copy")  # noqa: PTH118
-        found = survive(Path(scratch), to, rows=options.rows, kills=options.kills, seed=options.seed)
-    print(f"{found.kills} killed, {found.ended} through: {'; '.join(found.problems) or 'equal'}")  # noqa: T201
-    sys.exit(bool(found.problems))
+    failed = False
+    for kind in [options.place] if options.place else KINDS:
+        with tempfile.TemporaryDirectory(prefix="collector-kills-") as name, open_places(kind, Path(name)) as places:
+            found = survive(Path(name), places, rows=options.rows, kills=options.kills, seed=options.seed)
+        took = f"{options.rows:,} rows, {found.took_s:.0f} s for all of them"
+        ended = f"{found.kills} killed, {found.ended} through"
+        print(f"{kind}: {took}, {ended}: {'; '.join(found.problems) or 'equal'}", flush=True)  # noqa: T201
+        failed = failed or bool(found.problems)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -7,21 +7,24 @@ import pytest
 
 from collector.export.address import Directory
 from collector.machine.disk import Disk
-from tests.export.kills import survive
+from tests.export.kills import KINDS, Places, open_places, survive
 from tests.support.exports import run, store
 
 
-@pytest.mark.parametrize("kind", ["parquet", "postgres"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_export_is_continued(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
-    to = request.getfixturevalue("database") if kind == "postgres" else str(tmp_path / "copy")
-    assert survive(tmp_path, to, rows=20_000, kills=2, seed=7, within_s=1.5).problems == ()
+    to = str(tmp_path / "copy")
+    if kind != "directory":
+        server = request.getfixturevalue({"s3": "s3", "postgres": "database"}[kind])
+        to = "s3://candles/killed" if kind == "s3" else server
+    assert survive(tmp_path, Places(to), rows=20_000, kills=2, seed=7, within_s=1.5).problems == ()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["parquet", "postgres"])
-def test_ten_million_rows_survive_twenty_kills(tmp_path: Path, request: pytest.FixtureRequest, kind: str) -> None:
-    to = request.getfixturevalue("database") if kind == "postgres" else str(tmp_path / "copy")
-    found = survive(tmp_path, to, rows=10_000_000, kills=20, seed=1)
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_million_rows_survive_twenty_kills(tmp_path: Path, kind: str) -> None:
+    with open_places(kind, tmp_path) as places:
+        found = survive(tmp_path, places, rows=10_000_000, kills=20, seed=1)
     assert found.problems == ()
     assert found.kills > 10
 
