@@ -222,12 +222,20 @@ def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int
         columns = len(line) + line[-1].count(b",")
         if columns != len(COLUMNS):
             raise NotACandle(f"{counted(columns, 'column')} instead of {len(COLUMNS)}")
-    written = rows_of_lines(timeframe, [b"%b,%b" % (time, numbers) for time, _, numbers in lines])
+    written = _written_again(timeframe, lines)
     if written.text != text:
         raise NotACandle("datetime is not that of timestamp")
     if written and written.covered[0].start_ms <= after_ms:
         raise NotACandle(f"timestamp {written.covered[0].start_ms} does not come after {after_ms}")
     return [int(time) for time, _, _ in lines]
+
+
+def _written_again(timeframe: Timeframe, lines: Sequence[Sequence[bytes]]) -> Rows:
+    """The candles of lines that were cut into time, date and numbers."""
+    if len(lines) == 1:
+        time, _, numbers = (cell.decode("utf-8", "replace") for cell in lines[0])
+        return row_of(timeframe, (time, *numbers.split(",")))  # type: ignore[arg-type]
+    return rows_of_lines(timeframe, [b"%b,%b" % (time, numbers) for time, _, numbers in lines])
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ Everything here blocks, and belongs in a thread. The files are read after the lo
 of two writers the later one has the newer rows; a series that somebody else locks is left for later.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,6 +19,7 @@ from collector.core.rows import LATEST_MS, check_lines
 from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import NotReadable
 from collector.export import mirror_sql as sql
+from collector.export.mirror_batch import Batch
 from collector.export.months import months_of
 from collector.export.postgres import create_candles
 from collector.export.postgres_sql import LOCK_CREATION
@@ -68,31 +69,6 @@ OpenTable = Callable[[str, str, Disk, Path], AbstractContextManager[Table]]  # a
 
 
 @attrs.define
-class _Batch:
-    """The text of one transaction, and the spans that it covers."""
-
-    texts: list[bytes] = attrs.field(factory=list)
-    spans: list[tuple[Series, Span]] = attrs.field(factory=list)
-    size: int = 0
-
-    def add(self, series: Series, span: Span, text: bytes) -> None:
-        self.spans.append((series, span))
-        if text:
-            start = f"{series.symbol},{series.timeframe},".encode()
-            self.texts.append(start + text[:-1].replace(b"\n", b"\n" + start) + b"\n")
-            self.size += len(text)
-
-    @property
-    def values(self) -> dict[str, object]:
-        return {
-            "symbols": [series.symbol for series, _ in self.spans],
-            "timeframes": [series.timeframe.name for series, _ in self.spans],
-            "starts": [span.start_ms for _, span in self.spans],
-            "ends": [min(span.end_ms, LATEST_MS) for _, span in self.spans],
-        }
-
-
-@attrs.define
 class MirrorTable:
     """The tables of an open database."""
 
@@ -105,19 +81,29 @@ class MirrorTable:
 
     def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
         """Makes the table equal to the files in these spans, as far as one transaction goes."""
-        batch, left, unreadable = _Batch(), dict[Series, Spans](), list[NotReadable]()
         with map_database_errors(self._address), self._connection.transaction():
-            free = self._lock(wanted)
-            for series, spans in wanted.items():
-                if series not in free or batch.size >= _MOST_BYTES:
-                    left[series] = spans
-                    continue
-                try:
-                    if rest := self._read(series, spans, batch):
-                        left[series] = rest
-                except NotReadable as error:
-                    unreadable.append(error)
-            return Copied(self._write(batch), left, unreadable)
+            free, cursor = self._lock(wanted), self._connection.cursor()
+            with cursor.copy(sql.COPY) as copy:
+                batch = Batch(copy.write)
+                left, unreadable = self._gather(wanted, free, batch)
+                batch.flush()
+            return Copied(self._write(cursor, batch), left, unreadable)
+
+    def _gather(
+        self, wanted: Mapping[Series, Spans], free: Collection[Series], batch: Batch
+    ) -> tuple[dict[Series, Spans], list[NotReadable]]:
+        """Fills a batch; what is left for later, and which files cannot be read."""
+        left, unreadable = dict[Series, Spans](), list[NotReadable]()
+        for series, spans in wanted.items():
+            if series not in free or batch.size >= _MOST_BYTES:
+                left[series] = spans
+                continue
+            try:
+                if rest := self._read(series, spans, batch):
+                    left[series] = rest
+            except NotReadable as error:
+                unreadable.append(error)
+        return left, unreadable
 
     def differing(self, series: Series) -> Spans:
         """The months in which the table differs from the file; none if there is no file.
@@ -155,7 +141,7 @@ class MirrorTable:
         locked = self._connection.execute(sql.TRY_LOCKS, [[*names]], prepare=False).fetchall()
         return {names[name] for name, is_locked in locked if is_locked}
 
-    def _read(self, series: Series, spans: Spans, batch: _Batch) -> Spans:
+    def _read(self, series: Series, spans: Spans, batch: Batch) -> Spans:
         """Adds the rows of spans to a batch; what did not fit. A series whose file is gone keeps its rows."""
         with suppress(FileNotFoundError), open_csv(self._disk, self._directory / series.file_name) as lines:
             every_span = [*spans]
@@ -171,25 +157,21 @@ class MirrorTable:
                     return Spans.of(Span(read.end_ms, span.end_ms), *every_span[place + 1 :])
         return NOTHING
 
-    def _write(self, batch: _Batch) -> int:
-        """Writes a batch; how many rows changed."""
+    def _write(self, cursor: "psycopg.Cursor[Any]", batch: Batch) -> int:
+        """Makes the table equal to a batch that is staged; how many rows changed."""
         if not batch.spans:
             return 0
-        values, cursor = {**batch.values, "category": self._category}, self._connection.cursor()
-        with cursor.copy(sql.COPY) as copy:
-            copy.write(b"".join(batch.texts))
-        cursor.execute(sql.REMOVE, values, prepare=False)
-        removed = cursor.rowcount
-        cursor.execute(sql.UPSERT, values, prepare=False)
-        return removed + cursor.rowcount
+        values = {**batch.values, "category": self._category}
+        ((removed, has_rows),) = cursor.execute(sql.REMOVE, values, prepare=False).fetchall()
+        cursor.execute(sql.UPSERT if has_rows else sql.INSERT, values, prepare=False)
+        return int(removed) + cursor.rowcount
 
 
 def _rows(lines: CsvReader, span: Span) -> tuple[bytes, Span]:
     """The rows of a span, and the part of it that they cover: as much as fits."""
-    text = lines.last_rows(span.start_ms)
+    text = lines.last_rows(span.start_ms, span.end_ms)
     if text is not None:
-        after = lines.last_rows(span.end_ms)
-        return text[: len(text) - len(after or b"")], span
+        return text, span
     start, end = lines.offset(span.start_ms), lines.offset(span.end_ms)
     if end - start <= _MOST_BYTES:
         return b"".join(lines.rows(start, end)), span

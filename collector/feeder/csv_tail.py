@@ -99,23 +99,29 @@ class CsvReader:
         """
         return self._row_around(place)[2]
 
-    def last_rows(self, open_ms: int) -> bytes | None:
-        """The rows from an instant on with one read, if they are among the last few; None if they may be more.
+    def last_rows(self, start_ms: int, end_ms: int) -> bytes | None:
+        """The rows that open in a span with one read, if they are among the last few; None if they may be more.
 
         Raises:
             NotReadable: the rows looked at are not rows.
         """
         start = max(len(HEADER), self.size - _TAIL)
         text = self.disk.read(self._file, self.size - start, start)
-        lines, found = text.splitlines(keepends=True), len(text)
-        for line in reversed(lines[1:] if start > len(HEADER) else lines):  # the first may be a part of a row
+        place = stop = len(text)
+        while place:
+            before = text.rfind(b"\n", 0, place - 1) + 1
+            if not before and start > len(HEADER):  # it may be a part of a row
+                return None
             try:
-                if open_of_line(line) < open_ms:
-                    return text[found:]
+                opened = open_of_line(text[before:place])
             except ValueError:
                 raise not_readable(self.path, "its last lines are not rows") from None
-            found -= len(line)
-        return text if start == len(HEADER) else None
+            if opened < start_ms:
+                break
+            place = before
+            if opened >= end_ms:
+                stop = place
+        return text[place:stop]
 
     def checksum(self, size: int) -> int:
         """The CRC-32 of so many bytes from the beginning."""

@@ -80,6 +80,15 @@ def test_a_revision_a_removed_row_and_other_digits_are_found_and_mended(
     assert differences(database, data) == []
 
 
+def test_new_and_revised_rows_of_one_span_are_both_written(table: Table, data: Path, database: str) -> None:
+    store(data, "BTCUSDT_60", range(100))
+    copy(table, {HOURS: EVER})
+    store(data, "BTCUSDT_60", range(200))
+    replace_in(data / "BTCUSDT_60.csv", ",37050,37050,", ",37050,37050.0,")
+    assert copy(table, {HOURS: hours(0, 300)}) == 100 + 1
+    assert table.differing(HOURS) == NOTHING
+
+
 @pytest.mark.parametrize(
     "change",
     ["DELETE FROM candles WHERE open_time > '2023-12-01'", "UPDATE candles SET volume = 2", "TRUNCATE candles"],

@@ -123,3 +123,22 @@ def test_a_place_where_no_row_is_is_named(path: Path) -> None:
     path.write_bytes(HEADER + b"x" * 5000 + b"\n")
     with open_csv(THIS_DISK, path) as lines, pytest.raises(NotReadable, match="there is no row at byte"):
         lines.offset(T0)
+
+
+@given(st.sets(st.integers(0, 90)), st.integers(-2, 92), st.integers(0, 30), st.booleans())
+def test_the_last_rows_of_a_span_are_found_from_the_end(
+    tmp_path_factory: pytest.TempPathFactory, places: set[int], first: int, count: int, is_torn: bool
+) -> None:
+    path = tmp_path_factory.mktemp("lines") / "BTCUSDT_1.csv"
+    path.write_bytes(content(*(row(each) for each in sorted(places))) + (b"17000" if is_torn else b""))
+    wanted = b"".join(row(each).text for each in sorted(places) if first <= each < first + count)
+    with open_csv(THIS_DISK, path) as lines:
+        found = lines.last_rows(T0 + first * MINUTE_MS, T0 + (first + count) * MINUTE_MS)
+    after = [each for each in places if each >= first]
+    assert found == wanted or (found is None and len(after) > 20)
+
+
+def test_last_lines_that_are_no_rows_are_named(path: Path) -> None:
+    path.write_bytes(content(rows(0, 5)) + b"no row\n")
+    with open_csv(THIS_DISK, path) as lines, pytest.raises(NotReadable, match="its last lines are not rows"):
+        lines.last_rows(T0, T0 + MINUTE_MS)
