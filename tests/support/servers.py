@@ -37,10 +37,18 @@ class PostgresServer:
         """Starts it again, with what it had committed."""
         self._server.ensure_postgres_running()
 
+    def processor_s(self) -> float:
+        """What those of its processes that run have taken so far, in seconds."""
+        times = [process.cpu_times() for process in self._processes()]
+        return sum(each.user + each.system for each in times)
+
+    def _processes(self) -> list[psutil.Process]:
+        server = psutil.Process(self._server.get_pid())
+        return [server, *server.children(recursive=True)]
+
     def kill(self) -> None:
         """Ends all of its processes with SIGKILL."""
-        server = psutil.Process(self._server.get_pid())
-        processes = [server, *server.children(recursive=True)]
+        processes = self._processes()
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
