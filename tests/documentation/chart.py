@@ -1,6 +1,6 @@
 """The chart of the README, from what the benchmarks printed: `python -m tests.documentation.chart`.
 
-`python -m tests.bench history > docs/benchmarks/history.txt` measures anew, and `files` likewise.
+`python -m tests.bench history > docs/benchmarks/history.txt` measures anew, and `files` and `mirror` likewise.
 """
 
 import re
