@@ -148,11 +148,9 @@ class Api:
             start_ms = known.record.held.bounds.end_ms if known.record.held else 0
         with self._waits(request, wait_s), trio.move_on_after(wait_s):
             while not (held := (await self._one(asked.series)).record.held) or held.bounds.end_ms <= start_ms:
-                await self._pause()  # a look now and then: the writer tells the index alone
+                with trio.move_on_after(_POLL_S):  # stored files tell nobody
+                    await self._source.news().wait()
         return attrs.evolve(asked, start_ms=start_ms)
-
-    async def _pause(self) -> None:
-        await trio.sleep(_POLL_S)
 
     async def events(self, request: Request) -> ASGIApp:
         """What happens, as server-sent events."""

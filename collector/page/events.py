@@ -1,8 +1,9 @@
 """Server-sent events: how the collector is, candles that have closed, and the one in progress.
 
 Each reader has a task that looks at what is new and sends it, one event after the other; nothing is queued. One that
-reads slowly is told less often, and then all at once; one that does not read is cut off by its connection. Collecting
-knows nothing of readers.
+reads slowly is told less often, and then all at once; one that does not read is cut off by its connection. The writer
+wakes the readers when it has written, and goes on: a reader then waits for more candles of that moment, and looks for
+candles twice a second at most.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,8 @@ from collector.machine import Machine
 from collector.page.now import Now
 from collector.page.source import Known, Source
 
-_LOOK_S = 0.5
+_LOOK_S = 0.5  # between looks
+_GATHER_S = 0.05  # from the first news to a look: candles close together
 _STATUS_S = 2.0
 _SILENT_S = 15.0  # a comment is sent then: proxies end connections that say nothing
 _RETRY_MS = 2000  # after which a browser connects again
@@ -66,6 +68,8 @@ class EventStream:
     _state: object = None
     _forming: Row | None = None
     _sent_s: float = -inf
+    _looked_s: float = -inf  # for candles
+    _news: trio.Event = attrs.field(factory=trio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._waits(inf):
@@ -80,14 +84,22 @@ class EventStream:
         text = b"retry: %d\n\n" % _RETRY_MS
         await self._begin()
         while True:
-            text += b"".join([*self._status(), *await self._candles(), *self._in_progress()])
+            candles = await self._candles() if self._is_due() else []
+            text += b"".join([*self._status(), *candles, *self._in_progress()])
             if not text and trio.current_time() - self._sent_s >= _SILENT_S:
                 text = b":\n\n"
             if text:
                 await say(text)  # type: ignore[misc]
                 self._sent_s = trio.current_time()
             text = b""
-            await trio.sleep(_LOOK_S)
+            with trio.move_on_after(_LOOK_S):
+                await self._news.wait()
+                await trio.sleep_until(max(trio.current_time() + _GATHER_S, self._looked_s + _LOOK_S))
+
+    def _is_due(self) -> bool:
+        """Whether to look for candles."""
+        pause_s = _LOOK_S if self._news.is_set() else self._source.look_every_s
+        return trio.current_time() >= self._looked_s + pause_s
 
     async def _known(self) -> list[tuple[Series, Known]]:
         if self._selection.only_status:
@@ -107,6 +119,7 @@ class EventStream:
 
     async def _candles(self) -> list[bytes]:
         """The candles that have closed since the last look."""
+        self._looked_s, self._news = trio.current_time(), self._source.news()
         changed: list[tuple[Series, int]] = []
         for series, known in await self._known():
             told_ms = self._told_ms.setdefault(series, 0)
@@ -114,6 +127,9 @@ class EventStream:
                 changed.append((series, told_ms))
         if not changed:
             return []
+        if len(changed) > _MOST_SERIES:
+            self._news = trio.Event()
+            self._news.set()
         read = partial(self._read, changed[:_MOST_SERIES])
         return await self._machine.threads.run(read, self._readers)
 

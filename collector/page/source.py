@@ -25,6 +25,7 @@ from collector.storage.stored import known_series
 
 _FRESH_S = 2.0  # how long a look holds
 _OTHERS_S = 30.0  # and files that the running collector leaves alone
+_UNTOLD_S = 5.0  # between looks without news, for those files
 
 
 @attrs.frozen
@@ -68,6 +69,13 @@ class Source(Protocol):
 
     def watch(self, series: Series) -> None:
         """Has the candle in progress followed for some seconds."""
+
+    @property
+    def look_every_s(self) -> float:
+        """How long what has changed may go untold: look anew after so many seconds."""
+
+    def news(self) -> trio.Event:
+        """Is set once candles have been written from now on, as far as that is told."""
 
 
 @attrs.define(eq=False)
@@ -116,6 +124,14 @@ class StoredSource:
     def watch(self, series: Series) -> None:
         """Stored files have closed candles alone."""
 
+    @property
+    def look_every_s(self) -> float:
+        return 0.0
+
+    def news(self) -> trio.Event:
+        """Nobody tells what others write."""
+        return trio.Event()
+
     def _look(self) -> dict[Series, Known]:
         saved = self._read_ledger()
         every = known_series(self._machine.disk, self.directory, saved.coverage) | set(saved.coverage.records)
@@ -162,6 +178,7 @@ class LiveSource:
     _exchange_ms: Callable[[], int]
     _machine: Machine
     _forming: FormingCandles
+    _written: Callable[[], trio.Event]
     _others: dict[Series, Known] = attrs.field(factory=dict)
     _held: dict[Series, tuple[Stamp | None, Known]] = attrs.field(factory=dict)
     _looked_s: float | None = None
@@ -195,6 +212,13 @@ class LiveSource:
 
     def watch(self, series: Series) -> None:
         self._forming.watch(series)
+
+    @property
+    def look_every_s(self) -> float:
+        return _UNTOLD_S
+
+    def news(self) -> trio.Event:
+        return self._written()
 
     async def _look_at_others(self) -> dict[Series, Known]:
         """The other files, as of half a minute ago at most, once it is known which they are."""

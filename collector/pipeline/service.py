@@ -201,7 +201,7 @@ class _Service:
             settings,
             stations.reporter,
             options.machine,
-            page_source(self.job, self.shared, stations.live),
+            page_source(self.job, self.shared, stations),
         )
         nursery.start_soon(partial(serve, port=options.status))
         if options.display:

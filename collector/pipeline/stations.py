@@ -159,11 +159,18 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
     )
 
 
-def page_source(job: Job, shared: Shared, live: Live) -> LiveSource:
+def page_source(job: Job, shared: Shared, stations: Stations) -> LiveSource:
     """Builds what the page reads."""
     owned, clock, directory = shared.owned, shared.clock, job.settings.data_dir
     return LiveSource(
-        directory, owned.coverage, shared.tracked, owned.checkpoints, lambda: clock.now_ms, job.machine, live.forming
+        directory,
+        owned.coverage,
+        shared.tracked,
+        owned.checkpoints,
+        lambda: clock.now_ms,
+        job.machine,
+        stations.live.forming,
+        lambda: stations.writer.written,
     )
 
 

@@ -96,6 +96,7 @@ class Writer:
     _counters: Counters
     _buffer: ReorderBuffer = attrs.field(init=False)
     _channel: trio.MemoryReceiveChannel[Event] | None = None
+    written: trio.Event = attrs.field(factory=trio.Event)  # set, and replaced, whenever an event has been handled
     _to_open: int = 0
     _events: int = 0  # taken from the channel
 
@@ -179,6 +180,7 @@ class Writer:
         if isinstance(event, tuple):
             for at in range(0, len(event), _BATCH):
                 await self._append_confirmed([each for each in event[at : at + _BATCH] if each.series in self._files])
+                self._tell_written()
             self._counters.taken += len(event)
             return
         if event.series in self._coverage.skipped:
@@ -190,6 +192,12 @@ class Writer:
         else:
             await self._add(event)
         self._counters.landed += 1
+        self._tell_written()
+
+    def _tell_written(self) -> None:
+        """Wakes whoever waits for candles."""
+        self.written.set()
+        self.written = trio.Event()
 
     async def _append_confirmed(self, candles: Sequence[Confirmed]) -> None:
         """Appends candles that follow their files, and buffers the others."""

@@ -1,0 +1,67 @@
+"""Events of a running collector: told when the writer has written, and no oftener than readers may look."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import trio
+from trio.testing import MockClock
+
+from collector.bybit.forming import FormingCandles
+from collector.core.candle import MINUTE_MS
+from collector.core.coverage import CoverageIndex
+from collector.machine import Machine
+from collector.page.events import EventStream, Selection
+from collector.page.now import Now
+from collector.page.source import LiveSource
+from tests.pipeline.test_membership import HereAndNow
+from tests.support.candles import BTC, T0, spans
+from tests.support.exports import store
+
+
+class Collecting:
+    """A collector that writes when it is told, and whoever reads what happens."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.coverage, self.written = directory, CoverageIndex(), trio.Event()
+        self.told: list[int] = []
+        machine = Machine(threads=HereAndNow())
+        self.source = LiveSource(
+            directory, self.coverage, [BTC], {}, lambda: T0, machine, FormingCandles(), lambda: self.written
+        )
+        self.write(1)
+        places = trio.CapacityLimiter(1)
+        self.reader = EventStream(self.source, Now(), machine, Selection(), lambda _: nullcontext(), places)
+
+    def write(self, count: int) -> None:
+        store(self.directory, BTC.name, range(count))
+        self.coverage[BTC].hold(spans(0, count))
+        written, self.written = self.written, trio.Event()
+        written.set()
+
+    async def read(self) -> None:
+        await self.reader({"method": "GET"}, trio.sleep_forever, self._take)
+
+    async def _take(self, message: Any) -> None:
+        for place in range(10):
+            if b'"candle":[%d,' % (T0 + place * MINUTE_MS) in message.get("body", b""):
+                self.told.append(place)
+
+
+async def test_a_candle_is_told_when_it_is_written(
+    tmp_path: Path, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    run = Collecting(tmp_path)
+    nursery.start_soon(run.read)
+    await trio.sleep(3.3)
+    run.write(2)
+    await trio.sleep(0.01)
+    run.write(3)
+    await trio.sleep(0.1)
+    assert run.told == [1, 2]
+    run.write(4)
+    await trio.sleep(0.3)
+    assert run.told == [1, 2]
+    await trio.sleep(0.2)
+    assert run.told == [1, 2, 3]
+    nursery.cancel_scope.cancel()
