@@ -42,6 +42,7 @@ import attrs
 
 from collector.core import listing_dates
 from collector.core.candle import Timeframe
+from collector.core.corrections import Corrections
 from collector.core.gap_index import GapIndex, SeriesIndex
 from collector.core.missing import (
     LAG_MS,
@@ -81,6 +82,7 @@ class SeriesCoverage:
     gaps: tuple[Gap, ...] = ()
     listed_ms: int | None = None  # the first candle, as the exchange last named it
     verification: Verification = attrs.field(factory=Verification)
+    corrections: Corrections = attrs.field(factory=Corrections)
     _index: SeriesIndex = attrs.field(factory=SeriesIndex, init=False, eq=False, repr=False)
 
     @property

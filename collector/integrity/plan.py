@@ -14,7 +14,7 @@ from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import not_due
 from collector.core.planning import wanted
-from collector.core.rows import candles_in
+from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted
 from collector.errors import SkipFile, StorageError
@@ -49,6 +49,15 @@ class Plan:
     def removed(self) -> int:
         """How many rows go."""
         return len(self.examination.invalid_rows) + len(self.examination.duplicate_rows)
+
+    @property
+    def repaired(self) -> Spans:
+        """The candles whose rows go and are fetched anew, as far as the rows tell which they were."""
+        if self.foreign or not self.removed:
+            return NOTHING
+        return (
+            covered_spans(self.series.timeframe, sorted(_stated_opens(self.series, self.examination))) & self.to_fetch
+        )
 
     @property
     def needs_rewrite(self) -> bool:

@@ -174,6 +174,7 @@ class Repair:
     def _replace(self, owned: OwnedDirectory, plan: Plan, data: Bytes) -> None:
         series = plan.series
         owned.checkpoints.pop(series, None)
+        owned.coverage[series].corrections.add_repaired(plan.repaired)
         owned.ledger.save(owned.coverage, {series: None})
         if plan.foreign:  # the writer opens it next: it mends the whole, sets it aside, or leaves it alone
             return

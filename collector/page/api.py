@@ -137,7 +137,8 @@ class Api:
         read = partial(read_candles, self._machine.disk, self._source.directory, asked, held)
         found: Candles = await self._in_thread(read)
         self._source.watch(asked.series)
-        body = await self._in_thread(found.arrow if arrow else partial(found.json, self._source.forming(asked.series)))
+        said = partial(found.json, self._source.forming(asked.series), known.record.corrections)
+        body = await self._in_thread(found.arrow if arrow else said)
         told = {"X-Candle-Timeframe": found.timeframe.name, "X-Candles-Merged": str(found.merged), "Vary": "Accept"}
         return Response(body, headers=told, media_type=ARROW if arrow else "application/json")
 

@@ -14,6 +14,7 @@ import msgspec
 import polars as pl
 
 from collector.core.candle import TIMEFRAMES, Series, Timeframe
+from collector.core.corrections import Corrections
 from collector.core.rows import LATEST_MS, candles_in
 from collector.core.spans import NOTHING, Span, Spans
 from collector.feeder.columns import NAMES, to_dataframe
@@ -53,7 +54,8 @@ class Candles:
     merged: int
     table: pl.DataFrame
 
-    def json(self, forming: tuple[float, ...] | None) -> bytes:
+    def json(self, forming: tuple[float, ...] | None, corrections: Corrections) -> bytes:
+        """All of it, and which of the candles were put right."""
         return msgspec.json.encode(
             {
                 "symbol": self.asked.series.symbol,
@@ -63,8 +65,18 @@ class Candles:
                 "columns": NAMES,
                 "candles": self.table.rows(),
                 "forming": forming,
+                "revised": self._within(corrections.revised),
+                "repaired": self._within(corrections.repaired),
             }
         )
+
+    def _within(self, spans: Spans) -> list[tuple[int, int]]:
+        """Start and end of those among these candles."""
+        if not spans or self.table.is_empty():
+            return []
+        times = self.table["timestamp"]
+        within = spans.within(times[0], self.timeframe.shift(times[-1], self.merged))
+        return [(each.start_ms, each.end_ms) for each in within]
 
     def arrow(self) -> bytes:
         """An Arrow stream of the same columns."""

@@ -12,6 +12,7 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
 from collector.core.rows import Rows, candles_in, covered_spans, open_of_line
 from collector.core.spans import Spans
 from collector.errors import StorageError
@@ -32,6 +33,7 @@ class PageWriter:
     _files: OpenFiles
     _flusher: Flusher
     _counters: Counters
+    _coverage: CoverageIndex
 
     async def put(self, series: Series, pages: Sequence[Rows], staged: int) -> Spans:
         """Puts pages into the file.
@@ -71,8 +73,10 @@ class PageWriter:
         for revision in revisions:
             before, after = revision.before.decode("utf-8", "replace").strip(), revision.after.decode().strip()
             log.info("candle replaced", series=str(series), before=before, after=after)
-        opens = sorted(open_of_line(each.after) for each in revisions)
-        return (file.held - held) | covered_spans(series.timeframe, opens)
+        revised = covered_spans(series.timeframe, sorted(open_of_line(each.after) for each in revisions))
+        if revised:
+            self._coverage[series].corrections.add_revised(revised)
+        return (file.held - held) | revised
 
 
 def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:

@@ -78,7 +78,7 @@ def build_writer(
         owned.changes,
     )
     flusher = Flusher(files, owned.ledger, queue, owned.coverage, counters, settings, machine.clock)
-    return Writer(files, flusher, PageWriter(files, flusher, counters), owned.coverage, counters)
+    return Writer(files, flusher, PageWriter(files, flusher, counters, owned.coverage), owned.coverage, counters)
 
 
 @attrs.define(eq=False)

@@ -2,7 +2,7 @@
 
 A series has one entry and one row per gap:
 
-    series  name, entry     what is wanted, held and unverified, and the checkpoint of its file, as JSON
+    series  name, entry     what is wanted, held, unverified and put right, and the checkpoint of its file, as JSON
     gaps    symbol, timeframe, start, end, state, tries, asked, since, why     for whoever asks in SQL, in epoch ms
 
 An entry begins with a checksum of its series' name, of its gaps and of itself. A changed byte, an entry under another
@@ -19,6 +19,7 @@ import attrs
 import msgspec
 
 from collector.core.candle import Series
+from collector.core.corrections import Corrections
 from collector.core.disagreements import KnownDisagreement, KnownDisagreements
 from collector.core.missing import MOST_TRIES, Gap, State
 from collector.core.series_coverage import SeriesCoverage
@@ -40,7 +41,7 @@ class _Entry(msgspec.Struct):
     """The JSON of a series.
 
     `checkpoint` is the file's size, first and last time when `held` was true of it, and `changed_ns` when its bytes had
-    changed last. The field names on disk are those of `name`.
+    changed last. The field names on disk are those of `name`. Earlier versions pass over the last two fields.
     """
 
     wanted: list[Pair]
@@ -48,6 +49,8 @@ class _Entry(msgspec.Struct):
     checkpoint: tuple[int, int, int] | None = msgspec.field(name="mark")
     unverified: list[Pair] = msgspec.field(name="unsure", default_factory=list)
     changed_ns: int = 0
+    revised: list[Pair] = msgspec.field(default_factory=list)
+    repaired: list[Pair] = msgspec.field(default_factory=list)
 
 
 class _OldGap(msgspec.Struct, array_like=True):
@@ -104,7 +107,8 @@ def encode_series(series: Series, record: SeriesCoverage, checkpoint: Checkpoint
     place = (checkpoint.size, checkpoint.first_ms, checkpoint.last_ms) if checkpoint else None
     held, changed_ns = (checkpoint.held, checkpoint.changed_ns) if checkpoint else (Spans(), 0)
     pairs = (_pairs(record.wanted), _pairs(held), place, _pairs(record.unverified))
-    entry = msgspec.json.encode(_Entry(*pairs, changed_ns=changed_ns))
+    revised, repaired = _pairs(record.corrections.revised), _pairs(record.corrections.repaired)
+    entry = msgspec.json.encode(_Entry(*pairs, changed_ns=changed_ns, revised=revised, repaired=repaired))
     return _SEALED_WITH_GAPS + _checksum(series.name, gaps_digest + entry) + entry
 
 
@@ -143,7 +147,14 @@ def decode_disagreements(pair: str, stored: bytes) -> dict[int, KnownDisagreemen
 
 def _saved(series: Series, entry: _Entry, gaps: StoredGaps) -> SavedSeries:
     verification = Verification(unverified=_spans(entry.unverified))
-    record = SeriesCoverage(series.timeframe, wanted=_spans(entry.wanted), gaps=gaps.gaps, verification=verification)
+    corrections = Corrections(_spans(entry.revised), _spans(entry.repaired))
+    record = SeriesCoverage(
+        series.timeframe,
+        wanted=_spans(entry.wanted),
+        gaps=gaps.gaps,
+        verification=verification,
+        corrections=corrections,
+    )
     if not entry.checkpoint:
         return SavedSeries(record, None, gaps)
     checkpoint = Checkpoint(*entry.checkpoint, held=_spans(entry.held), changed_ns=entry.changed_ns)

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from collector.core.candle import TIMEFRAMES, Series
+from collector.core.spans import NOTHING, Spans
 from collector.errors import DirectoryInUse
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.plan import Plan
@@ -27,6 +28,7 @@ from collector.sandbox import Faults, Sandbox
 from collector.settings.settings import Settings
 from collector.storage.data_directory import OWN
 from collector.storage.ledger import open_ledger
+from collector.storage.ledger_reading import read_ledger
 from tests.support.defects import FOREIGN, PLANTS, changed
 from tests.support.disks import BreakingDisk, store_on
 from tests.support.market import fetch, market, served, settings_for
@@ -111,6 +113,18 @@ async def check_repair(collected: Collected, directory: Path, plants: dict[Serie
         assert lines_gone(data, collected.good(series)) <= removed_lines(settings)
     assert (await mended(settings))[0] == []
     assert not DataIntegrityChecker(settings).check_all_files()["files_with_issues"]
+
+
+async def test_candles_whose_rows_are_fetched_anew_are_on_record(collected: Collected, tmp_path: Path) -> None:
+    settings, series = collected.copy(tmp_path), EVERY_SERIES[0]
+    lines = path_of(settings, series).read_bytes().splitlines(keepends=True)
+    bad = lines[100].replace(b",", b",oops,", 1)
+    path_of(settings, series).write_bytes(b"".join([*lines[:100], bad, *lines[101:200], lines[199], *lines[200:]]))
+    await mended(settings)
+    assert wrong_files(collected, settings) == []
+    open_ms, frame = int(lines[100].partition(b",")[0]), series.timeframe
+    found = read_ledger(settings.data_dir, settings.category).coverage[series].corrections
+    assert (found.repaired, found.revised) == (Spans.between(open_ms, frame.close(open_ms)), NOTHING)
 
 
 TURN = 3 * len(EVERY_SERIES)  # three damages of each file; each alone takes three times as long, and is slow

@@ -1,5 +1,6 @@
 """The API over stored files, on a real server: its answers are what the files and the ledger say."""
 
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -7,12 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import polars as pl
 import pytest
 import trio
 
 from collector import DataFeeder
+from collector.core.candle import Series, timeframe
+from collector.core.coverage import CoverageIndex
+from collector.core.spans import Spans
 from collector.machine import THIS_MACHINE
 from collector.page import source as sources
 from collector.page.endpoint import serve_stored
@@ -20,6 +25,7 @@ from collector.page.source import StoredSource
 from collector.pipeline.service import serve
 from collector.sandbox import Faults, Hole, open_sandbox
 from collector.settings.settings import Settings
+from collector.storage.ledger import open_ledger
 from tests.support.market import market, settings_for, until
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -114,6 +120,41 @@ async def test_candles_are_those_of_the_file_in_both_formats(stored: Settings) -
     assert (said["candle_timeframe"], said["merged"]) == ("60", 1)
     assert pl.read_ipc_stream(BytesIO(arrow.content)).rows() == [tuple(row) for row in said["candles"]]
     assert arrow.content == same.content
+
+
+def corrected(stored: Settings, directory: Path, series: Series) -> Settings:
+    """A copy of what is stored, of which a candle was revised and two were repaired: at hours 5, 20 and 21."""
+    copied = attrs.evolve(stored, data_dir=directory / "corrected")
+    shutil.copytree(stored.data_dir, copied.data_dir)
+    coverage = CoverageIndex()
+    with open_ledger(THIS_MACHINE.disk, copied.data_dir, copied.exchange, copied.category) as ledger:
+        checkpoints = ledger.load(coverage)
+        corrections = coverage[series].corrections
+        corrections.add_revised(Spans.between(OPENED_MS + 5 * HOUR, OPENED_MS + 6 * HOUR))
+        corrections.add_repaired(Spans.between(OPENED_MS + 20 * HOUR, OPENED_MS + 22 * HOUR))
+        ledger.save(coverage, {series: checkpoints[series]})
+    return copied
+
+
+@pytest.mark.parametrize(
+    ("bounds", "revised", "repaired"),
+    [((0, 240), [(5, 6)], [(20, 22)]), ((5, 21), [(5, 6)], [(20, 21)]), ((6, 20), [], []), ((0, 1), [], [])],
+)
+async def test_candles_that_were_put_right_are_named(
+    stored: Settings,
+    tmp_path: Path,
+    bounds: tuple[int, int],
+    revised: list[tuple[int, int]],
+    repaired: list[tuple[int, int]],
+) -> None:
+    start_ms, end_ms = (OPENED_MS + each * HOUR for each in bounds)
+    asked: dict[str, Any] = {"symbol": "ETHUSDT", "timeframe": "60", "start": start_ms, "end": end_ms}
+    async with viewed(corrected(stored, tmp_path, Series("ETHUSDT", timeframe("60")))) as client:
+        said = (await client.get("/api/candles", params=asked)).json()
+    found = [
+        [tuple((ms - OPENED_MS) // HOUR for ms in each) for each in said[kind]] for kind in ("revised", "repaired")
+    ]
+    assert found == [revised, repaired]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from collector.core.candle import Series, timeframe
 from collector.core.missing import State
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
@@ -17,7 +18,7 @@ from collector.monitoring.report import Clustered, Clustermate, Report, encode
 from collector.page.report_data import gather
 from collector.page.report_file import report_file
 from collector.settings.settings import Settings
-from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, stored
+from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, corrected, stored
 from tests.support.browser import Browser, Page, Response, launched, opened, viewed
 from tests.support.reports import REPORT
 
@@ -160,6 +161,24 @@ def test_the_chart_shows_the_rows_of_the_file(browser: Browser, stored: Settings
 
 
 @pytest.mark.slow
+def test_a_candle_that_was_put_right_is_marked_and_told(browser: Browser, stored: Settings, tmp_path: Path) -> None:
+    series = Series("ETHUSDT", timeframe("60"))
+    with viewed(corrected(stored, tmp_path, series)) as url, opened(browser, url) as page:
+        page.goto(f"{url}/#/chart?symbol=ETHUSDT&timeframe=60&at={OPENED_MS + 12 * HOUR}")
+        page.locator("#chart-area canvas").first.wait_for()
+        page.locator("#chart summary").click()
+        rows = page.locator("#chart details tbody tr")
+        for hour, kind in ((5, "revised"), (20, "repaired"), (21, "repaired")):
+            rows.filter(has_text=text(OPENED_MS + hour * HOUR)).filter(has_text=kind).wait_for()
+        assert rows.filter(has_text="re").count() == 3
+        page.locator("#chart-area").focus()
+        for _ in range(200):
+            if text(OPENED_MS + 5 * HOUR) in page.locator("#chart .said").inner_text():
+                break
+            page.keyboard.press("ArrowLeft")
+        assert page.locator("#chart .unseen").inner_text().endswith(" · revised")
+
+
 def test_text_with_markup_in_it_stays_text(browser: Browser, stored: Settings, url: str) -> None:
     """Names of series cannot have markup in them, and a page that was told so shows it as it is."""
     bad = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from collector.monitoring import monitor
+from collector.sandbox import Faults
 from tests.end_to_end.test_status import collecting, is_up_to_date, settings_for_status
 from tests.support.live_market import fast_box, wrongs
 
@@ -30,6 +31,17 @@ async def test_a_running_collector_tells_what_it_holds_and_closes(tmp_path: Path
         )
         assert found.json()["candles"][0][0] == next_ms
         assert (await run.get("/")).status_code == 200
+
+
+async def test_a_candle_that_the_exchange_corrects_is_named_as_revised(tmp_path: Path) -> None:
+    faults = Faults(confirm_revised=1.0, confirm_again_s=2)
+    async with fast_box(faults=faults) as box, collecting(settings_for_status(box, tmp_path)) as run:
+        await run.is_so(lambda report: report.writing.revisions > 0)
+        said = (await run.get("/api/candles?symbol=BTCUSDT&timeframe=1")).json()
+        said["revised"] += (await run.get("/api/candles?symbol=ETHUSDT&timeframe=1")).json()["revised"]
+        assert said["revised"]
+        assert all((end - start) % 60_000 == 0 for start, end in said["revised"])
+        assert said["repaired"] == []
 
 
 async def test_readers_that_do_not_read_delay_no_candle(tmp_path: Path) -> None:

@@ -215,6 +215,7 @@ async def test_a_revision_replaces_the_row_and_is_counted(bench: Bench) -> None:
     await bench.write(answered(4, 5, row(4, volume="9.000")))
     assert bench.data == content(rows(0, 4), row(4, volume="9.000"), rows(5, 10))
     assert bench.counters.revisions == 1
+    assert bench.coverage[BTC].corrections.revised == spans(4, 5)
 
 
 async def test_a_duplicate_changes_nothing(bench: Bench) -> None:

@@ -44,6 +44,8 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     coverage.answer(BTC, span(0, 50), spans(0, 40) | spans(45, 50), T0)
     coverage.fail(BTC, span(50, 60), "HTTP 502", T0)
     coverage[BTC].set_listing_date(T0 - 5 * 60_000, T0, T0)
+    coverage[BTC].corrections.add_revised(spans(3, 4))
+    coverage[BTC].corrections.add_repaired(spans(7, 9))
     checkpoint = Checkpoint(1000, T0, T0 + 49 * 60_000, spans(0, 40) | spans(45, 50))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(coverage, {BTC: checkpoint, ETH: None})
@@ -51,6 +53,7 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     assert checkpoints == {BTC: checkpoint}
     assert again[BTC].gaps == coverage[BTC].gaps
     assert again[BTC].wanted == spans(-5, 100)
+    assert again[BTC].corrections == coverage[BTC].corrections
     assert [gap.state for gap in again[BTC].gaps] == [State.BEFORE_LISTING, State.RETRYING, State.PENDING]
 
 

@@ -5,7 +5,7 @@
 
 import { ask } from "./api.js";
 import { colour, element, tell } from "./dom.js";
-import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart } from "./lightweight-charts.mjs";
+import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
 import { RANKS, ranksOf, runAt } from "./raster.js";
 import { table } from "./tables.js";
 import { STATES, byLength, decimal, grouped, moment, stepOf } from "./words.js";
@@ -14,6 +14,7 @@ const LIMIT = 3000;
 const MOST_EMPTY = 6000; // places without a bar: a gap of years is shown shorter than it is
 const FIRST_BARS = 150;
 const WAIT_MS = 120;
+const SHAPES = { revised: "circle", repaired: "square" }; // above the candles that were put right
 
 export class CandleChart {
   // `moved` is told which series is shown.
@@ -21,6 +22,7 @@ export class CandleChart {
     this.moved = moved;
     this.known = new Map();
     this.points = [];
+    this.corrected = [];
     this.runs = null;
     this.build(root);
   }
@@ -57,7 +59,8 @@ export class CandleChart {
       this.said, this.spoken, this.area, this.strip, this.note, this.details,
       element("p", { id: "chart-keys", className: "quiet" },
         "Arrow keys go from candle to candle, shift with an arrow moves in time, + and − zoom, Home and End show the oldest and the newest. "
-        + "The stripe below has the colours of the map. A hollow candle is in progress; one with a blue frame is unverified."),
+        + "The stripe below has the colours of the map. A hollow candle is in progress; one with a blue frame is unverified. "
+        + "A dot is above a candle that the exchange revised, a square above one that was repaired."),
     );
     this.symbols.onchange = () => this.choose();
     this.frames.onchange = () => this.choose();
@@ -122,6 +125,7 @@ export class CandleChart {
     this.volume = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false,
     });
+    this.markers = createSeriesMarkers(this.candles, []);
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.06, bottom: 0.22 } });
     this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.onRange());
@@ -179,6 +183,7 @@ export class CandleChart {
     this.isRaw = this.merged === 1 && this.frame === this.timeframe;
     this.step = stepOf(this.frame) * this.merged;
     this.points = this.withEmpty(answer.candles);
+    this.corrected = Object.keys(SHAPES).flatMap((kind) => answer[kind].map(([from, to]) => ({ kind, from, to })));
     this.loaded = { start, end, span };
     if (answer.forming && this.isRaw && end >= this.end) this.addForming(answer.forming);
     this.setPrecision(answer.candles);
@@ -226,7 +231,25 @@ export class CandleChart {
     this.palette = Object.fromEntries(["up", "down", "ground", "unverified"].map((name) => [name, colour(name)]));
     this.candles.setData(this.points.map((point) => this.bar(point)));
     this.volume.setData(this.points.map((point) => this.volumeBar(point)));
+    this.markers.setMarkers(this.points.flatMap((point) => this.marks(point)));
     this.drawStrip();
+  }
+
+  // The marks of a candle that was put right, or of several merged ones of which some were.
+  marks({ ms, candle }) {
+    if (!candle) return [];
+    return this.corrections(ms).map((kind) => ({ time: ms / 1000, position: "aboveBar", shape: SHAPES[kind], color: colour("ink") }));
+  }
+
+  corrections(ms) {
+    const next = this.next(ms);
+    return Object.keys(SHAPES).filter((kind) => this.corrected.some((each) => each.kind === kind && each.from < next && ms < each.to));
+  }
+
+  // What is to be said of a candle beside its numbers.
+  kinds({ ms, isForming }) {
+    if (isForming) return ["in progress"];
+    return [...(this.isUnverified(ms) ? ["unverified"] : []), ...this.corrections(ms)];
   }
 
   bar({ ms, candle, isForming }) {
@@ -362,7 +385,7 @@ export class CandleChart {
       return void tell(this.said, `${moment(point.ms)} · no candle${run ? ` · ${run.state} · ${STATES[run.state]}` : ""}`);
     }
     const [, open, high, low, close, volume] = point.candle;
-    const kind = point.isForming ? " · in progress" : this.isUnverified(point.ms) ? " · unverified" : "";
+    const kind = this.kinds(point).map((each) => ` · ${each}`).join("");
     const prices = [open, high, low, close].map(decimal);
     tell(this.said, `${moment(point.ms)} · open ${prices[0]} high ${prices[1]} low ${prices[2]} close ${prices[3]} · volume ${grouped(volume)}${kind}`);
   }
@@ -440,8 +463,8 @@ export class CandleChart {
     const shown = this.shownTimes();
     if (!this.details.open || !shown) return;
     const seen = this.points.filter((point) => point.candle && point.ms >= shown.from - this.step && point.ms <= shown.to);
-    const rows = seen.reverse().map(({ candle, isForming }) => [
-      moment(candle[0]), ...candle.slice(1, 7).map(decimal), isForming ? "in progress" : this.isUnverified(candle[0]) ? "unverified" : "",
+    const rows = seen.reverse().map((point) => [
+      moment(point.ms), ...point.candle.slice(1, 7).map(decimal), this.kinds(point).join(", "),
     ]);
     const caption = `${this.symbol} ${this.timeframe}, the newest first`;
     this.rows.replaceChildren(table(caption, ["opens", "open", "high", "low", "close", "volume", "turnover", ""], rows, [7]));
