@@ -23,7 +23,7 @@ from collector.sandbox.stream.script import Plan, Script
 from collector.sandbox.stream.topics import Topic
 
 _End = tuple[int, Category]  # when candles close, and of which category they are: these are confirmed together
-SLOTS = 20  # a second's pushes are spread over so many moments, as the exchange's do not all come at once
+SLOTS = 20  # a second's pushes are spread over so many moments, as trades do not all come at once
 Listener = TypeVar("Listener", bound=Hashable)
 
 
@@ -107,9 +107,12 @@ class Feed(Generic[Listener]):
         return self._due[0][0] if self._due else None
 
     def next_beat_s(self, real_s: float) -> float:
-        """The time until the next slot of the cadence."""
+        """The time until the next slot of the cadence that has topics."""
         tick = self._rules.push_every_s / SLOTS
-        return tick - real_s % tick
+        beat = int(real_s / tick)
+        slots = (self._slots[(beat + ahead) % SLOTS] for ahead in range(1, SLOTS + 1))
+        ahead = next((number for number, slot in enumerate(slots) if slot), 0)
+        return ahead * tick + tick - real_s % tick
 
     def prepare(self) -> Iterator[None]:
         """Looks up the candles of the next confirmations, one per step.
@@ -167,7 +170,8 @@ class Feed(Generic[Listener]):
         return state
 
     def _slot(self, topic: Topic) -> int:
-        return int(noise.share(self._key, topic.text) * SLOTS)
+        """A trade moves the candles of its symbol in all timeframes: these share a slot."""
+        return int(noise.share(self._key, topic.listing.symbol) * SLOTS)
 
     def _await_close(self, state: _TopicState[Listener]) -> None:
         """Schedules the confirmation, also if trading ends before the close."""
