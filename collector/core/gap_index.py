@@ -109,14 +109,16 @@ class Difference:
 
     def of(self, whole: Spans, taken: Spans) -> Spans:
         """What is in the one and lacks in the other."""
+        if whole is self._whole and taken is self._taken:
+            return self._left
         if len(taken) < _FEW:
-            return whole - taken
-        if whole is not self._whole or taken is not self._taken:
+            self._left = whole - taken
+        else:
             less, more = self._whole - whole, whole - self._whole
             back = self._taken - taken
             left = self._left - less - (taken - self._taken)
             self._left = left | (more - taken) | ((back & whole) if back else back)
-            self._whole, self._taken = whole, taken
+        self._whole, self._taken = whole, taken
         return self._left
 
 

@@ -109,13 +109,15 @@ class LagScan:
         return Late(overdue_ms, series.name, int(overdue_ms > self._stale_after_ms)), next_ms in record.in_flight
 
     def _count_missing(self, series: Series, record: SeriesCoverage) -> None:
-        for state, (spans, candles) in record.gap_index.counts.items():
-            self._spans[state] += spans
-            self._candles[state] += candles
-        self._failing += MissingCount(*record.gap_index.failing)
-        never_asked = record.never_asked
-        self._spans[State.PENDING] += len(never_asked)
-        self._candles[State.PENDING] += candles_in(series.timeframe, never_asked)
+        if record.gaps:
+            index = record.gap_index
+            for state, (spans, candles) in index.counts.items():
+                self._spans[state] += spans
+                self._candles[state] += candles
+            self._failing += MissingCount(*index.failing)
+        if never_asked := record.never_asked:
+            self._spans[State.PENDING] += len(never_asked)
+            self._candles[State.PENDING] += candles_in(series.timeframe, never_asked)
 
 
 _IN_TIME = Late()
@@ -131,6 +133,8 @@ def next_open_ms(series: Series, record: SeriesCoverage, began_ms: int) -> int |
         return None
     held_ms = record.held[-1].end_ms if record.held else 0
     open_ms = max(held_ms, record.wanted[0].start_ms if record.wanted else series.timeframe.ceil(began_ms))
+    if not record.gaps or record.gaps[-1].span.end_ms <= open_ms:
+        return open_ms
     for gap in gaps_met(record.gaps, Spans.between(open_ms, LATEST_MS)):
         if open_ms in gap.span and gap.state in SETTLED:
             open_ms = gap.span.end_ms
