@@ -123,7 +123,11 @@ def result_of(work: Callable[[], T]) -> T:
 
 
 def results_of(works: Iterable[Callable[[], T]]) -> list[T]:
-    """What several pieces of work return that are done at the same time, each in a fork."""
+    """What several pieces of work return that are done at the same time, each in a fork.
+
+    Raises:
+        RuntimeError: a fork has ended without a result.
+    """
     context = multiprocessing.get_context("fork")
     running = []
     for work in works:
@@ -134,7 +138,11 @@ def results_of(works: Iterable[Callable[[], T]]) -> list[T]:
         running.append((process, ours))
     results: list[T] = []
     for process, pipe in running:
-        results.append(pipe.recv())
+        try:
+            results.append(pipe.recv())
+        except EOFError:
+            process.join()
+            raise RuntimeError(f"a fork ended without a result, with status {process.exitcode}") from None
         process.join()
     return results
 

@@ -6,11 +6,12 @@ may claim rows that newer ones have pushed out since.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
 
-from collector.core.candle import Series
+from collector.core.candle import Series, Timeframe
 from collector.core.missing import Gap, State
 from collector.core.planning import NEWEST, wanted
 from collector.core.rows import candles_in, covered_spans
@@ -45,6 +46,28 @@ class Content:
 
 
 HeldRows = dict[tuple[Series, int], Content]
+
+
+@attrs.frozen
+class Parts:
+    """What a file of a timeframe covers: up to its first bad row, and with the good rows behind it."""
+
+    first_ms: int | None
+    sound: Spans
+    valid: Spans
+
+    @classmethod
+    def of(cls, frame: Timeframe, data: bytes) -> "Parts":
+        opens = sound_opens(frame, data)
+        sound = covered_spans(frame, opens)
+        if opens and data.count(b"\n") == len(opens) + 1:
+            return cls(opens[0], sound, sound)
+        # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
+        valid = covered_spans(frame, sorted(valid_rows(frame, data)))
+        return cls(min((open_ms for open_ms, _ in rows_of_file(data)), default=None), sound, valid)
+
+
+_parts_of = lru_cache(maxsize=64)(Parts.of)  # most files are as they were when somebody last asked
 
 
 def every_series(settings: Settings) -> list[Series]:
@@ -99,18 +122,15 @@ def unrecorded(world: "World", but: Collection[Series] = ()) -> Iterator[str]:
 
 def _unrecorded_of(world: "World", series: Series, gaps: Sequence[Gap], ledger: Spans, now_ms: int) -> Iterator[str]:
     """The same of one series, of which the ledger wants so much."""
-    frame, path = series.timeframe, world.settings.data_dir / series.file_name
-    data = path.read_bytes() if path.exists() else b""
-    opens = [open_ms for open_ms, _ in rows_of_file(data)]
-    if both := Spans.of(*(gap.span for gap in gaps)) & covered_spans(frame, sound_opens(frame, data)):
+    path = world.settings.data_dir / series.file_name
+    file = _parts_of(series.timeframe, path.read_bytes() if path.exists() else b"")
+    if both := Spans.of(*(gap.span for gap in gaps)) & file.sound:
         yield f"{series} is said to miss what its file holds: {list(both)[:2]}"
     for gap in gaps:
-        if gap.state is State.BEFORE_LISTING and opens and min(opens) < gap.span.start_ms:
+        if gap.state is State.BEFORE_LISTING and file.first_ms is not None and file.first_ms < gap.span.start_ms:
             yield f"{series} is thought to begin behind rows that it has: {gap}"
-    # Rows that stand behind a bad one, or have Windows line ends, are in it too until a start deals with them.
-    held = covered_spans(frame, sorted(valid_rows(frame, data))) if data else Spans()
     named = Spans.of(*(_named_by(gap, now_ms) for gap in gaps))
-    if rest := _due(world, series, ledger, held, now_ms) - held - named:
+    if rest := _due(world, series, ledger, file.valid, now_ms) - file.valid - named:
         yield f"{series} has candles that are neither held nor on record: {list(rest)[:2]}"
 
 

@@ -37,7 +37,8 @@ def differences(world: "World") -> Iterator[str]:
         true = world.box.truth(series.symbol, series.timeframe.name, first_ms, now_ms).splitlines(keepends=True)
         ended = traded(world, series)[1] <= latest_ms  # before what is wanted now begins
         if world.plan.sleeps or ended:  # what nobody wanted any more at a start may be missing behind older rows
-            true = [line for line in true if line in held or not line[:13].isdigit() or int(line[:13]) >= latest_ms]
+            lines = {*held}
+            true = [line for line in true if line in lines or not line[:13].isdigit() or int(line[:13]) >= latest_ms]
         due = [line for line in true[1:] if series.timeframe.close(int(line[:13])) <= now_ms - _STORED_MS]
         if held != true[: len(held)] or len(held) < len(due) + bool(due):
             yield _difference(series, held, true)

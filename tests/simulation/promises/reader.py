@@ -173,12 +173,18 @@ def _alike(rows: Rows, at: int, line: bytes) -> bool:
 
 def sound_opens(frame: Timeframe, data: bytes) -> list[int]:
     """The open times of the rows before the first that is not sound."""
-    return check_lines(frame, _sound(frame, data)[len(HEADER) :])[0]
+    return _checked(frame, data)[0]
 
 
 def _sound(frame: Timeframe, data: bytes) -> bytes:
     """A file up to the first row that is not sound."""
+    return data[: _checked(frame, data)[1]]
+
+
+def _checked(frame: Timeframe, data: bytes) -> tuple[list[int], int]:
+    """The open times of the rows before the first that is not sound, and where the last of them ends."""
     whole = data[: data.rfind(b"\n") + 1]
     if not whole.startswith(HEADER):
-        return b""
-    return whole[: len(HEADER) + check_lines(frame, whole[len(HEADER) :])[1]]
+        return [], 0
+    opens, size, _ = check_lines(frame, whole[len(HEADER) :])
+    return opens, len(HEADER) + size
