@@ -5,6 +5,7 @@ Values are passed on as they were given, each with its origin for error messages
 collected: one mistake hides no other.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser, DuplicateOptionError, DuplicateSectionError, MissingSectionHeaderError
 from configparser import Error as IniError
@@ -100,11 +101,17 @@ def _read_file(path: Path | None) -> tuple[dict[str, Given], list[str]]:
     """Read the known keys of a file, and describe everything else in it."""
     if path is None:
         return {}, []
-    ini, problems = _parse(_text_of(path))
-    given = {key: Given(text, str(path)) for section in ini.sections() for key, text in ini.items(section)}
+    text = _text_of(path)
+    ini, problems = _parse(text)
+    origins = {place: f"{path}, line {number}" for place, number in _lines(text).items()}
+    given = {
+        key: Given(value, origins.get((section, key), str(path)))
+        for section in ini.sections()
+        for key, value in ini.items(section)
+    }
     return {key: given[key] for key in given if key in SECTION_OF}, [
         *(f"{path}, {problem}" for problem in problems),
-        *(f"{path}: {problem}" for problem in _unknown(ini)),
+        *(f"{origins.get(place, path)}: {problem}" for place, problem in _unknown(ini)),
     ]
 
 
@@ -142,6 +149,19 @@ def _parse(text: str, *, strict: bool = True) -> tuple[ConfigParser, list[str]]:
     return ini, []
 
 
+def _lines(text: str) -> dict[tuple[str, str], int]:
+    """The line of each section, with an empty key, and of each key: the last of several, whose value counts."""
+    lines: dict[tuple[str, str], int] = {}
+    section = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if begun := ConfigParser.SECTCRE.match(line):
+            section = begun["header"]
+            lines[section, ""] = number
+        elif line[:1].strip():  # no continuation of a value
+            lines[section, re.split("[=:]", line, maxsplit=1)[0].strip().lower()] = number
+    return lines
+
+
 def _syntax_problems(error: IniError) -> list[str]:
     """Describe syntax errors by line number; the line itself may hold a misplaced secret."""
     match error:
@@ -156,16 +176,16 @@ def _syntax_problems(error: IniError) -> list[str]:
     return [str(error)]
 
 
-def _unknown(ini: ConfigParser) -> Iterator[str]:
-    """Describe unknown sections, unknown keys, and keys in the wrong section."""
+def _unknown(ini: ConfigParser) -> Iterator[tuple[tuple[str, str], str]]:
+    """Describe unknown sections, unknown keys, and keys in the wrong section, each with its section and key."""
     sections = set(SECTION_OF.values())
     for section in ini.sections():
         if section not in sections:
-            yield f"[{section}] is not a section{did_you_mean(section, sections, '[{}]'.format)}"
+            yield (section, ""), f"[{section}] is not a section{did_you_mean(section, sections, '[{}]'.format)}"
             continue
         for key in ini[section]:
             if SECTION_OF.get(key) != section:
-                yield f"[{section}] {key}: {_remedy(section, key)}"
+                yield (section, key), f"[{section}] {key}: {_remedy(section, key)}"
 
 
 def _remedy(section: str, key: str) -> str:

@@ -353,10 +353,10 @@ def test_a_problem_says_where_the_value_was_given() -> None:
 
 def test_an_unknown_key_and_a_bad_value_are_reported_together() -> None:
     assert problems_in("[colection]\n[storage]\ndata_dirs = x\ntimeframes = 1\n[collection]\nmode = x\n") == (
-        "settings.ini: [colection] is not a section; did you mean [collection]?",
-        "settings.ini: [storage] data_dirs: there is no such key; did you mean data_dir?",
-        "settings.ini: [storage] timeframes: this key belongs in [collection]",
-        "[collection] mode: 'x' is not one of full, recent, live (given by settings.ini)",
+        "settings.ini, line 1: [colection] is not a section; did you mean [collection]?",
+        "settings.ini, line 3: [storage] data_dirs: there is no such key; did you mean data_dir?",
+        "settings.ini, line 4: [storage] timeframes: this key belongs in [collection]",
+        "[collection] mode: 'x' is not one of full, recent, live (given by settings.ini, line 6)",
     )
 
 
@@ -368,17 +368,23 @@ def test_lines_that_cannot_be_understood_keep_no_other_problem_back() -> None:
     assert [problem.partition(" is ")[0] for problem in caught.value.problems] == [
         "settings.ini, line 3: [collection] mode",
         "settings.ini, line 4: this",
-        "settings.ini: [storag]",
+        "settings.ini, line 7: [storag]",
         "[exchange] category: 'x'",
         "[collection] mode: 'y'",
         "[collection] days_to_fetch: '0'",
     ]
 
 
+def test_the_line_is_that_of_the_value_that_counts() -> None:
+    text = "# mode = x\n\n[storage]\nfsync = no\n\n[collection]\nsymbols = A,\n  mode=C\nMODE : x  ; y\n"
+    problems = sorted(problem.partition("(")[2] for problem in problems_in(text))
+    assert problems == ["given by settings.ini, line 7)", "given by settings.ini, line 9)"]
+
+
 def test_a_key_like_no_other_is_told_which_there_are() -> None:
     assert problems_in("[exchange]\nkey = x\nbybit_api_key = x\n") == (
-        "settings.ini: [exchange] key: there is no such key; there are category rest_url ws_url",
-        "settings.ini: [exchange] bybit_api_key: secrets are taken from the environment only, as BYBIT_API_KEY and "
+        "settings.ini, line 2: [exchange] key: there is no such key; there are category rest_url ws_url",
+        "settings.ini, line 3: [exchange] bybit_api_key: secrets are taken from the environment only, as BYBIT_API_KEY and "
         "BYBIT_API_SECRET",
     )
 
@@ -396,7 +402,7 @@ def test_what_cannot_name_a_directory_is_a_problem(name: object) -> None:
         ("[storage]\nfsync = no\nfsync = no", "settings.ini, line 3: [storage] fsync is there twice"),
         ("[storage]\n[storage]", "settings.ini, line 2: [storage] is there twice"),
         ("[storage]\nfsync", "settings.ini, line 2: this is neither a [section] nor key = value"),
-        ("[DEFAULT]\nfsync = no", "settings.ini: [DEFAULT] is not a section"),
+        ("[DEFAULT]\nfsync = no", "settings.ini, line 1: [DEFAULT] is not a section"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_reported_by_line(text: str, problem: str) -> None:
