@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import pytest
 from hypothesis import Phase, settings
 
@@ -90,25 +91,36 @@ def _end_if_idle(child: int, idle_s: float) -> None:
     ended = select.poll()
     process = os.pidfd_open(child)
     ended.register(process, select.POLLIN)
-    looked_s, threads, left_s = time.monotonic(), _active_s(child), idle_s
-    while not ended.poll(min(_LOOK_S, idle_s) * 1000):
-        now_s, now = time.monotonic(), _active_s(child)
-        left_s -= max(0.0, now_s - looked_s - sum(active_s - threads.get(each, 0.0) for each, active_s in now.items()))
-        looked_s, threads = now_s, now
+    looked_s, seen, left_s = time.monotonic(), _seen(child), idle_s
+    while not ended.poll(min(_LOOK_S, idle_s / 4) * 1000):
+        before_s, before = looked_s, seen
+        looked_s, seen = time.monotonic(), _seen(child)
+        if seen == before and "R" not in seen.states:
+            left_s -= looked_s - before_s
         if left_s < 0:
             os.kill(child, IDLE)
             break
     os.close(process)
 
 
-def _active_s(child: int) -> dict[str, float]:
-    """How long each thread of a process has worked, or waited for a processor."""
-    active_s = {}
-    for thread in Path(f"/proc/{child}/task").glob("*"):
+@attrs.frozen
+class _Seen:
+    """The threads of a process at one moment: their states, and for how long they have worked and waited to work.
+
+    A thread that waits for a processor is runnable, R, and what it has waited is counted once it has one.
+    """
+
+    states: tuple[str, ...]
+    times: tuple[str, ...]
+
+
+def _seen(child: int) -> _Seen:
+    states, times = [], []
+    for thread in sorted(Path(f"/proc/{child}/task").glob("*")):
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended since
-            worked, waited, _ = (thread / "schedstat").read_text().split()
-            active_s[thread.name] = (int(worked) + int(waited)) / 1e9
-    return active_s
+            states.append((thread / "stat").read_text().rpartition(")")[2].split()[0])
+            times.append((thread / "schedstat").read_text())
+    return _Seen(tuple(states), tuple(times))
 
 
 def limit_s(busy_s: float) -> None:
