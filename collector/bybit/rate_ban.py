@@ -1,4 +1,7 @@
-"""The rate ban: a span in which nothing is asked, kept on record across restarts."""
+"""The rate ban: a span in which nothing is asked, kept across restarts in `.collector/ban` of the data directory.
+
+The file is `storage/data_directory.py`'s to read and write.
+"""
 
 from collections.abc import Callable
 from math import ceil, inf

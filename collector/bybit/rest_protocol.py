@@ -33,7 +33,7 @@ from collector.bybit.return_codes import (
 from collector.core.candle import Series
 from collector.core.maintenance import Maintenance
 from collector.core.missing import InvalidRow
-from collector.core.planning import EARLIEST_MS, PAGE, SETTLE_MS
+from collector.core.request_windows import EARLIEST_MS, PAGE, SETTLE_MS
 from collector.core.rows import Rows
 from collector.core.spans import Span
 from collector.core.text import counted

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from collector.bybit.rest_schema import ENVELOPE, UNREADABLE, Envelope, Reply
-from collector.core.planning import EARLIEST_MS
+from collector.core.request_windows import EARLIEST_MS
 from collector.core.rows import LATEST_MS
 from collector.errors import Banned, Blocked, ExchangeError, InvalidResponse, Rejected, Restricted, TryAgain
 

@@ -1,6 +1,7 @@
 """The command line: all commands, and what becomes of the errors that end one.
 
 Each command has a module of its own. Commands translate between a person and the service; collecting is the service's.
+CONTRIBUTING.md has the steps to a new one.
 """
 
 import os

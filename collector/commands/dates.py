@@ -5,7 +5,7 @@ from typing import Any
 
 from collector.core.candle import DAY_MS
 from collector.core.date_range import DateRange
-from collector.core.planning import EARLIEST_MS
+from collector.core.request_windows import EARLIEST_MS
 from collector.core.rows import LATEST_MS
 from collector.core.text import moment_text
 from collector.errors import CollectorError, SettingsError

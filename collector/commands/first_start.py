@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from collector.commands.console import complain
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.settings.settings import Settings
 from collector.settings.sources import DEFAULT_FILE, file_to_read, is_variable, unknown_variables
 

@@ -15,8 +15,8 @@ from collector.commands.options import OUTPUT, PLACE, SERIES, Options, with_logg
 from collector.commands.work_progress import Advance, open_progress
 from collector.core.candle import Series
 from collector.core.missing import State
-from collector.core.planning import NEWEST
-from collector.core.planning import windows as request_windows
+from collector.core.request_windows import NEWEST
+from collector.core.request_windows import windows as request_windows
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.core.text import counted, moment_text

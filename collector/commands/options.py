@@ -19,7 +19,7 @@ from collector.commands.console import say
 from collector.commands.dates import parse_dates, refuse_future
 from collector.core.candle import DAY_MS, Series, Timeframe
 from collector.core.date_range import DateRange
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.feeder.timestamps import span_ms
 from collector.integrity.demand import Demand
 from collector.integrity.samples import ALL

@@ -23,9 +23,9 @@ from collector.commands.options import (
 )
 from collector.commands.run import AllowReplace
 from collector.core.text import counted
-from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import RepairResult, show_plans
+from collector.integrity.repair_plan import Plan
 from collector.integrity.samples import Draw
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.outcome import Outcome

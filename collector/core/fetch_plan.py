@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 
 from collector.core.candle import Series
-from collector.core.planning import windows
+from collector.core.request_windows import windows
 from collector.core.rows import candles_in
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import Spans

@@ -1,4 +1,4 @@
-"""Which of two rows for the same candle is right.
+"""Which of two rows for the same candle is right, such as a row of the stream and its correction over REST.
 
 Equal as numbers, nothing happens; different, the later arrival wins as a whole row. Whole lines of text are compared,
 so a row that stays keeps its text to the byte, and fields of two rows never mix. Pure.

@@ -64,7 +64,7 @@ from collector.core.missing import (
     without,
     without_future_attempts,
 )
-from collector.core.planning import joined
+from collector.core.request_windows import joined
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
 from collector.core.verification import Verification

@@ -1,7 +1,8 @@
 """Candles as polars tables: filled, resampled, and aligned free of look-ahead.
 
-A candle is known from its close on, not from its open. Everything that puts candles of two timeframes beside each other
-goes by the close, and that rule stands here alone. Tables come in and go out; nothing is read or kept.
+A candle is known from its close on, not from its open. Everything that puts candles of two timeframes beside each
+other goes by the close. For tables that rule stands here alone; look-ups have theirs in `loaded_series.py`. Tables
+come in and go out; nothing is read or kept.
 """
 
 from collections.abc import Iterable, Sequence

@@ -10,7 +10,7 @@ import attrs
 
 from collector.core.candle import DAY_MS, Series, Timeframe
 from collector.core.date_range import DateRange
-from collector.core.planning import wanted
+from collector.core.request_windows import wanted
 from collector.core.spans import EVER, Spans
 from collector.settings.settings import Settings
 

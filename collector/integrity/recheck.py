@@ -12,7 +12,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import confirmed
-from collector.core.planning import joined
+from collector.core.request_windows import joined
 from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted, span_texts

@@ -17,8 +17,8 @@ from collector.core.rows import open_of_line
 from collector.core.spans import Spans
 from collector.integrity.demand import Demand
 from collector.integrity.examination import split_rows
-from collector.integrity.plan import Plan, Planner, open_content
 from collector.integrity.recheck import Recheck, Refetch, find_disagreements, refetches_of
+from collector.integrity.repair_plan import Plan, Planner, open_content
 from collector.integrity.samples import Draw
 from collector.logs import get_logger
 from collector.machine.clock import THIS_CLOCK, LocalClock

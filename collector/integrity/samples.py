@@ -9,7 +9,7 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.merging import same_numbers
-from collector.core.planning import windows
+from collector.core.request_windows import windows
 from collector.core.rows import lines_by_time
 from collector.core.spans import Span, Spans
 from collector.core.text import moment_text

@@ -1,6 +1,7 @@
 """The gate of the history pool, closed while the disk is nearly full.
 
-What space remains is then left to live candles.
+What space remains is then left to live candles. A write that a full disk refuses ends the service (`storage/files.py`:
+`StorageError`); systemd starts it again, and that start waits for room (`pipeline/startup.py`).
 """
 
 import attrs

@@ -1,4 +1,4 @@
-"""The report in Prometheus' text format: every number with name, unit and meaning.
+"""The report in Prometheus' text format: every number with name, unit and meaning. The prefix `collector_` comes last.
 
 The library for the format is imported by a collector that serves its status alone. Users' dashboards depend on the
 metric names: names are added, existing ones stay.

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from collector.core.candle import DAY_MS, Series
 from collector.core.date_range import DateRange
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.text import counted, moment_text
 from collector.settings.settings import Settings
 

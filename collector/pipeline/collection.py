@@ -11,7 +11,7 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.rows import candles_in
 from collector.core.tracked_series import TrackedSeries
 from collector.logs import get_logger

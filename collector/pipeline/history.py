@@ -21,7 +21,7 @@ from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Event, GaveUp
 from collector.core.listing_dates import begins_before
-from collector.core.planning import FetchQueue, Window, halves
+from collector.core.request_windows import FetchQueue, Window, halves
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import moment_text, span_texts

@@ -20,7 +20,7 @@ from collector.core.candle import Series
 from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import settled
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted, moment_text
 from collector.core.verification import unverified_at_opening

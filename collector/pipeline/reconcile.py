@@ -2,9 +2,9 @@
 
     missing = wanted - held - absent - in flight
 
-Whenever it is woken it subtracts span sets and hands what is missing to the history pool. It fetches nothing itself and
-never sees a candle. A market has thousands of series, so a look takes some of them at a time and lets other tasks run
-in between.
+Whenever it is woken it subtracts span sets and hands what is missing to the history pool. It fetches nothing itself
+and never sees a candle: rows are corrected by `core/merging.py`. A market has thousands of series, so a look takes
+some of them at a time and lets other tasks run in between.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
 from collector.core.missing import Gap, State
 from collector.core.pacing import retry_pause_s
-from collector.core.planning import SETTLE_MS, wanted
+from collector.core.request_windows import SETTLE_MS, wanted
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import moment_text

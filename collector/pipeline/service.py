@@ -46,14 +46,14 @@ from collector.core.missing import Gap, State, gaps_within, neighbours_joined
 from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError, cause_of
 from collector.integrity.demand import Demand
-from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import Chosen, Repair, RepairResult
+from collector.integrity.repair_plan import Plan
 from collector.integrity.samples import Draw
 from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.alerts import open_alerts
-from collector.monitoring.watchdog import SystemdNotifier
+from collector.monitoring.systemd_watchdog import SystemdNotifier
 from collector.page.endpoint import serve_status
 from collector.pipeline.announcement import collecting
 from collector.pipeline.collection import Collection

@@ -16,7 +16,7 @@ from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
 from collector.core.pacing import retry_pause_s
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.text import counted
 from collector.errors import SettingsError, StorageError
 from collector.feeder.database import parse_database

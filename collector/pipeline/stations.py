@@ -12,7 +12,7 @@ from collector.cluster.leases import Standing
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.core.planning import SETTLE_MS
+from collector.core.request_windows import SETTLE_MS
 from collector.core.text import counted
 from collector.core.tracked_series import TrackedSeries
 from collector.errors import RequestError, Unreachable
@@ -23,7 +23,7 @@ from collector.monitoring.disk_gate import DiskGate
 from collector.monitoring.monitor import Monitor, MonitorInputs
 from collector.monitoring.report import Clustered
 from collector.monitoring.status import Reporter
-from collector.monitoring.watchdog import SystemdNotifier
+from collector.monitoring.systemd_watchdog import SystemdNotifier
 from collector.page.source import LiveSource
 from collector.pipeline.collection import Collection, series_of
 from collector.pipeline.history import History

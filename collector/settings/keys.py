@@ -1,8 +1,9 @@
 """The table of settings: one field for each key, with everything that depends on the key.
 
-A new key is written here alone. Its converter says which values are valid; from its metadata follow its place in a
-file and its variable (`sources`), what a reload does with it (`reload`), its option on the command line
-(`commands.options`) and its line in `help(Settings)`. Tests compare settings.ini and the documentation with this table.
+A new key is written here, and in settings.ini (steps: CONTRIBUTING.md). Its converter says which values are valid;
+from its metadata follow its place in a file and its variable (`sources`), what a reload does with it (`reload`), its
+option on the command line (`commands.options`) and its line in `help(Settings)`. Tests compare settings.ini and the
+documentation with this table.
 """
 
 from collections.abc import Callable

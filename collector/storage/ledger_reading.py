@@ -15,7 +15,7 @@ from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import KnownDisagreement
 from collector.core.missing import SETTLED, Gap
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.rows import candles_in
 from collector.core.shards import Shard
 from collector.core.spans import NOTHING, Spans

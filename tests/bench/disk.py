@@ -21,7 +21,7 @@ from collector.core.candle import TIMEFRAMES, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Confirmed, Event
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.rows import HEADER, Rows
 from collector.integrity.repair import OwnedDirectory
 from collector.machine import Machine

@@ -14,7 +14,7 @@ import polars as pl
 
 from collector import DataFeeder
 from collector.core.candle import MINUTE_MS, TIMEFRAMES
-from collector.core.planning import PAGE
+from collector.core.request_windows import PAGE
 from collector.core.rows import HEADER
 from tests.bench.made import FIRST_MS, rows_counted
 from tests.bench.measure import Case, Work, apart, in_turn

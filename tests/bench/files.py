@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from collector.core.candle import MINUTE_MS, Series
-from collector.core.planning import PAGE
+from collector.core.request_windows import PAGE
 from collector.core.rows import COLUMNS, HEADER, Rows
 from collector.machine.disk import THIS_DISK
 from collector.storage.csv_store import Store

@@ -20,7 +20,7 @@ from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Confirmed, Event
 from collector.core.missing import InvalidRow
-from collector.core.planning import PAGE, windows
+from collector.core.request_windows import PAGE, windows
 from collector.core.rows import Rows
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import NOTHING, Span, Spans

@@ -3,7 +3,7 @@
 from random import Random
 
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
-from collector.core.planning import PAGE
+from collector.core.request_windows import PAGE
 from collector.core.rows import Rows, rows_of
 
 MINUTE = TIMEFRAMES["1"]

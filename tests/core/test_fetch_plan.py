@@ -4,7 +4,7 @@ import pytest
 
 from collector.core.candle import Series
 from collector.core.fetch_plan import DiskRoom, FetchPlan, plan_series
-from collector.core.planning import PAGE
+from collector.core.request_windows import PAGE
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import NOTHING, Spans
 

@@ -7,7 +7,7 @@ import pytest
 
 from collector.core.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.core.coverage import CoverageIndex
-from collector.core.planning import windows
+from collector.core.request_windows import windows
 from collector.core.spans import NOTHING, Spans
 from tests.support.coverage import MINUTE, NOW, SECOND, minutes, span, wanting
 

@@ -10,12 +10,12 @@ import pytest
 
 from collector import DataIntegrityChecker
 from collector.core.candle import DAY_MS, TIMEFRAMES, Series
-from collector.core.planning import joined
+from collector.core.request_windows import joined
 from collector.core.rows import HEADER
 from collector.core.spans import Span, Spans
-from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import show_plans
+from collector.integrity.repair_plan import Plan
 from collector.integrity.sentences import sentences
 from collector.machine.disk import Disk
 from collector.pipeline.outcome import Outcome

@@ -10,7 +10,7 @@ import trio
 from collector import DataIntegrityChecker
 from collector.bybit.address_limit import open_address_limit
 from collector.core.candle import TIMEFRAMES, Series
-from collector.core.planning import PAGE
+from collector.core.request_windows import PAGE
 from collector.core.spans import NOTHING, Span, Spans
 from collector.errors import Banned, SettingsError, Unreachable
 from collector.integrity.audit import audit

@@ -18,9 +18,9 @@ from collector.core.candle import TIMEFRAMES, Series
 from collector.core.spans import NOTHING, Spans
 from collector.errors import DirectoryInUse
 from collector.integrity.checker import DataIntegrityChecker
-from collector.integrity.plan import Plan
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import show_plans
+from collector.integrity.repair_plan import Plan
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import ServeOptions, repair

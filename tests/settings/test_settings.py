@@ -384,8 +384,8 @@ def test_the_line_is_that_of_the_value_that_counts() -> None:
 def test_a_key_like_no_other_is_told_which_there_are() -> None:
     assert problems_in("[exchange]\nkey = x\nbybit_api_key = x\n") == (
         "settings.ini, line 2: [exchange] key: there is no such key; there are category rest_url ws_url",
-        "settings.ini, line 3: [exchange] bybit_api_key: secrets are taken from the environment only, as BYBIT_API_KEY and "
-        "BYBIT_API_SECRET",
+        "settings.ini, line 3: [exchange] bybit_api_key: secrets are taken from the environment only, as BYBIT_API_KEY "
+        "and BYBIT_API_SECRET",
     )
 
 

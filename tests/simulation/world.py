@@ -20,7 +20,7 @@ from collector.sandbox.clock import Clock
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.stream.rules import StreamRules
 from collector.settings.settings import Settings
-from tests.simulation import states, virtual
+from tests.simulation import power_cut_states, virtual
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults import KINDS
 from tests.simulation.faults.kind import Shared
@@ -76,7 +76,7 @@ class World:
         self.rate = Shared(partial(setattr, self.box.clock, "rate"), 1.0)
         self.witness = Witness(self)
         self.process.expects = self._expects
-        self.machine.disk.on_states = partial(states.examine, self)
+        self.machine.disk.on_states = partial(power_cut_states.examine, self)
 
     @property
     def network(self) -> Network:

@@ -10,6 +10,7 @@
     resources   tasks, descriptors and objects, which must not grow
     liveness    P2 to P4 and P7, an hour after the last fault: all of it is there, right and verified
 
+`power_cut_states.py`, one folder up, judges the states that a power cut may leave and the run does not live on in.
 Nothing here changes anything of the run, but that a witness's moments are events of it.
 """
 

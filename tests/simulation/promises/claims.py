@@ -13,7 +13,7 @@ import attrs
 
 from collector.core.candle import Series, Timeframe
 from collector.core.missing import Gap, State
-from collector.core.planning import NEWEST, wanted
+from collector.core.request_windows import NEWEST, wanted
 from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import Span, Spans
 from collector.errors import StorageError

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from collector.core.candle import DAY_MS, Series
 from collector.core.missing import SETTLED
-from collector.core.planning import NEWEST, wanted
+from collector.core.request_windows import NEWEST, wanted
 from collector.core.spans import Spans
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import FileReport

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import attrs
 
 from collector.core.candle import Series, Timeframe
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.rows import HEADER, check_lines
 from collector.core.text import counted
 from tests.simulation.promises.truths import Truths

@@ -12,7 +12,7 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.planning import NEWEST
+from collector.core.request_windows import NEWEST
 from collector.core.rows import covered_spans
 from collector.core.spans import Spans
 from collector.errors import CollectorError

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, TIMEFRAMES, Series, Timeframe, timeframe
-from collector.core.planning import NEWEST, PAGE, FetchQueue, Window, halves, joined, wanted, windows
+from collector.core.request_windows import NEWEST, PAGE, FetchQueue, Window, halves, joined, wanted, windows
 from collector.core.spans import NOTHING, Span, Spans
 
 MINUTE = timeframe("1")

@@ -1,4 +1,4 @@
-"""Which requests to make: spans cut into windows and queued.
+"""Which requests to make: near spans joined where that saves one, then cut into windows and queued.
 
 A window names its first and last candle and spans at most a page: of a wider one the exchange drops the oldest rows in
 silence. What is missing is the coverage's to know. Pure.

@@ -13,7 +13,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import not_due
-from collector.core.planning import wanted
+from collector.core.request_windows import wanted
 from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted

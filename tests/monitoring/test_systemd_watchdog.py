@@ -10,7 +10,7 @@ import pytest
 
 from collector.core.counters import Work
 from collector.monitoring.sd_notify import NotifySocket
-from collector.monitoring.watchdog import SystemdNotifier
+from collector.monitoring.systemd_watchdog import SystemdNotifier
 
 
 @pytest.fixture(params=["path", "abstract"])
