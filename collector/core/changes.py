@@ -11,7 +11,7 @@ becomes *unsure* instead, and its file is compared with the copy as a whole. So 
 the past of a copy is unknown. Pure: the moments come in from outside.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 
 import attrs
@@ -50,6 +50,7 @@ class Changes:
     _due: dict[Series, Due] = attrs.field(factory=dict)  # oldest first
     _unsure: dict[Series, float] = attrs.field(factory=dict)
     _gaps: dict[Series, None] = attrs.field(factory=dict)
+    _left: set[Series] = attrs.field(factory=set)  # collected by somebody else, who copies them
 
     def follow(self, every_series: Iterable[Series], now_s: float) -> None:
         """Begins to gather; these series are unsure."""
@@ -83,19 +84,31 @@ class Changes:
         firsts = (next(iter(self._unsure.values()), None), *(each.since_s for each in islice(self._due.values(), 1)))
         return min((each for each in firsts if each is not None), default=None)
 
+    def leave(self, every_series: Iterable[Series]) -> None:
+        """Forgets these, and what is still to come of them."""
+        for series in every_series:
+            self._left.add(series)
+            for kept in (self._written, self._due, self._unsure, self._gaps):
+                kept.pop(series, None)
+
+    def enter(self, every_series: Collection[Series], now_s: float) -> None:
+        """Gathers these; what was left of them is unsure."""
+        self._left.difference_update(every_series)
+        self.doubt(every_series, now_s)
+
     # What the writer reports.
 
     def doubt(self, every_series: Iterable[Series], now_s: float) -> None:
         """Has whole files compared, and their gaps copied."""
         if self.followed:
-            for series in every_series:
+            for series in self._here(every_series):
                 self._unsure.setdefault(series, now_s)
                 self._gaps[series] = None
             self.on_news()
 
     def wrote(self, series: Series, spans: Spans) -> None:
         """Notes spans whose rows were written, changed or taken out."""
-        if self.followed and spans:
+        if self.followed and spans and series not in self._left:
             self._written[series] = self._written.get(series, NOTHING) | spans
 
     def flushed(self, every_series: Iterable[Series], now_s: float) -> None:
@@ -108,7 +121,7 @@ class Changes:
     def saved(self, every_series: Iterable[Series]) -> None:
         """Notes that the ledger has news of these, so that their gaps may have changed."""
         if self.followed:
-            self._gaps.update(dict.fromkeys(every_series))
+            self._gaps.update(dict.fromkeys(self._here(every_series)))
             self.on_news()
 
     # What the copy takes.
@@ -132,9 +145,12 @@ class Changes:
     def put_back(self, taken: Mapping[Series, Due]) -> None:
         """Makes spans due, before all others."""
         if self.followed:
-            newer, self._due = self._due, dict(taken)
+            newer, self._due = self._due, {series: taken[series] for series in self._here(taken)}
             for series, due in newer.items():
                 self._add(series, due)
+
+    def _here(self, every_series: Iterable[Series]) -> list[Series]:
+        return [series for series in every_series if series not in self._left]
 
     def _add(self, series: Series, due: Due) -> None:
         before = self._due.get(series)

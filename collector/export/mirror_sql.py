@@ -66,6 +66,8 @@ REMOVE = f"""
         ) RETURNING 1
     ) SELECT (SELECT count(*) FROM removed), EXISTS (SELECT FROM {_THERE})
 """
+# The same question where nothing is removed.
+KEEP = f"SELECT 0, EXISTS (SELECT FROM {_THERE})"
 # ON CONFLICT takes twice the time for a row that is new: this is for spans without rows.
 INSERT = f"""
     INSERT INTO {TABLE} ({", ".join((*KEY, *VALUES))})

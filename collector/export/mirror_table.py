@@ -2,6 +2,9 @@
 
 Everything here blocks, and belongs in a thread. The files are read after the locks of their series are taken, so that
 of two writers the later one has the newer rows; a series that somebody else locks is left for later.
+
+A table that is *shared* by the collectors of a cluster has the rows of all of them. What a file lacks says nothing
+then, as an earlier owner of the series may have had it: rows are added and replaced, and none is removed.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -65,7 +68,8 @@ class Table(Protocol):
         """Makes the gaps of these series equal to these."""
 
 
-OpenTable = Callable[[str, str, Disk, Path], AbstractContextManager[Table]]  # address, category, files
+# Address, category, files, and whether the table is shared.
+OpenTable = Callable[[str, str, Disk, Path, bool], AbstractContextManager[Table]]
 
 
 @attrs.define
@@ -78,6 +82,7 @@ class MirrorTable:
     _directory: Path
     _connection: "psycopg.Connection[Any]"
     started: str
+    _shared: bool = False  # with others, whose rows stay
 
     def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
         """Makes the table equal to the files in these spans, as far as one transaction goes."""
@@ -108,6 +113,8 @@ class MirrorTable:
     def differing(self, series: Series) -> Spans:
         """The months in which the table differs from the file; none if there is no file.
 
+        Of a shared table, months that only the table has differ in nothing.
+
         Raises:
             NotReadable: it is not a candle file.
         """
@@ -121,7 +128,9 @@ class MirrorTable:
         with map_database_errors(self._address):
             values = [self._category, series.symbol, series.timeframe.name]
             table = dict(self._connection.execute(sql.CHECKSUMS, values, prepare=False).fetchall())
-        months = [each for each in files.keys() | table.keys() if files.get(each) != table.get(each)]
+        months = [
+            each for each in files.keys() | (() if self._shared else table.keys()) if files.get(each) != table.get(each)
+        ]
         return Spans.of(*(Span(each, MONTHS.close(each)) for each in months))
 
     def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
@@ -162,7 +171,9 @@ class MirrorTable:
         if not batch.spans:
             return 0
         values = {**batch.values, "category": self._category}
-        ((removed, has_rows),) = cursor.execute(sql.REMOVE, values, prepare=False).fetchall()
+        ((removed, has_rows),) = cursor.execute(
+            sql.KEEP if self._shared else sql.REMOVE, values, prepare=False
+        ).fetchall()
         cursor.execute(sql.UPSERT if has_rows else sql.INSERT, values, prepare=False)
         return int(removed) + cursor.rowcount
 
@@ -191,8 +202,10 @@ def _moment(ms: int) -> datetime:
 
 
 @contextmanager
-def open_mirror_table(url: str, category: str, disk: Disk, directory: Path) -> Iterator[Table]:
+def open_mirror_table(url: str, category: str, disk: Disk, directory: Path, shared: bool = False) -> Iterator[Table]:
     """The tables of candles and gaps in a database, created where they are missing.
+
+    Of `shared` ones, no row of a candle is removed.
 
     Raises:
         SettingsError, Unavailable, StorageError: as `parse_database` and `open_database`, or a table has another shape.
@@ -206,7 +219,7 @@ def open_mirror_table(url: str, category: str, disk: Disk, directory: Path) -> I
             for setting in sql.SESSION:
                 connection.execute(setting)
             ((started,),) = connection.execute(sql.STARTED).fetchall()
-        yield MirrorTable(address, category, disk, directory, connection, started)
+        yield MirrorTable(address, category, disk, directory, connection, started, shared)
 
 
 def _create_gaps(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> None:

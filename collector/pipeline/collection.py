@@ -20,6 +20,7 @@ from collector.pipeline.history import History
 from collector.pipeline.listings import Listings
 from collector.pipeline.live import Live
 from collector.pipeline.membership import Membership
+from collector.pipeline.mirror import Mirror
 from collector.pipeline.reconcile import Reconciler
 from collector.pipeline.writer import Writer
 from collector.settings.reload import reload
@@ -50,6 +51,7 @@ class Collection:
     _reconciler: Reconciler
     _history: History
     _listings: Listings
+    _mirror: Mirror
     _allow_trim: bool
     _begun: set[Series] = attrs.field()
 
@@ -85,6 +87,7 @@ class Collection:
                 )
             new = [each for each in new if each not in long]
         await self._writer.open_files(new)
+        self._mirror.enter(new)
         if self._settings.mode == "live":
             self._coverage.want_nothing(new)
         self._tracked.add(new)
@@ -121,6 +124,7 @@ class Collection:
         self._tracked.discard(left)
         self._begun.difference_update(left)
         self._live.leave(left)
+        self._mirror.leave(left)
         for series in left:
             self._history.drop(series)
         self._listings.leave({series.symbol for series in left})

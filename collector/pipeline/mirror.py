@@ -7,6 +7,9 @@ and makes the table equal to them in these spans. What it cannot know, because f
 too many places, or the server was started anew, it finds by comparing checksums of whole months. A database that is
 away is tried again at growing pauses; so is one that refuses, in case somebody has put it right.
 
+In a cluster the table is shared. Only series that are collected here are copied: what was gathered of one that goes to
+another collector is dropped (`leave`), and one that comes back is compared (`enter`).
+
 Each step is one call in a thread, which a stop leaves behind once its time is over: a transaction that is cut off
 changes nothing, and the next start compares.
 """
@@ -120,6 +123,16 @@ class Mirror:
             self._changes.follow(self._tracked, trio.current_time())
         self._notify()
 
+    def enter(self, every_series: Iterable[Series]) -> None:
+        """Copies these from now on, whatever somebody else has made of them."""
+        for series in (entered := [*every_series]):
+            self._gaps.pop(series, None)
+        self._changes.enter(entered, trio.current_time())
+
+    def leave(self, every_series: Iterable[Series]) -> None:
+        """Copies these no more: somebody else does."""
+        self._changes.leave(every_series)
+
     async def copy(self) -> None:
         """Copies until `finish`, then what is due."""
         while not self._ended.is_set():
@@ -149,7 +162,13 @@ class Mirror:
                     self._opened.close()
 
     async def _copy_with(self, opened: ExitStack, settings: Settings) -> CollectorError | None:
-        where = settings.database_url, settings.category, self._machine.disk, settings.data_dir
+        where = (
+            settings.database_url,
+            settings.category,
+            self._machine.disk,
+            settings.data_dir,
+            bool(settings.cluster_url),
+        )
         try:
             table = await self._calls.run(lambda: opened.enter_context(self._open(*where)))
             if settings.database_url == self._settings.database_url:

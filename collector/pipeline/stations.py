@@ -155,6 +155,7 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
         stations.reconciler,
         stations.history,
         _listings(job, shared, symbols),
+        stations.mirror,
         job.options.allow_trim,
     )
 

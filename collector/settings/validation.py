@@ -55,10 +55,5 @@ def _contradictions(valid: Mapping[str, object]) -> Iterator[Problem]:
         case {"cluster_url": str(url), "shard": Shard() as shard} if url and not shard.is_whole:
             yield Problem("shard", "with cluster_url the collectors agree on their parts themselves; leave one empty")
     match valid:
-        case {"cluster_url": str(url), "database_url": str(copy)} if url and copy:
-            yield Problem(
-                "database_url", "with cluster_url a symbol changes its collector, and the copy would lose rows"
-            )
-    match valid:
         case {"rest_url": str(url), "ban_wait_s": float(wait)} if wait < _LEAST_BAN_WAIT_S and not is_loopback(url):
             yield Problem("ban_wait_s", f"{wait:g} is less than the {_LEAST_BAN_WAIT_S} s the exchange asks for")

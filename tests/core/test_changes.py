@@ -96,3 +96,30 @@ def test_news_are_told() -> None:
     changes.saved([BTC])
     changes.doubt([BTC], 0)
     assert len(told) == 3
+
+
+def test_of_a_series_that_somebody_else_collects_nothing_is_kept() -> None:
+    changes = followed()
+    for series in (BTC, OTHER):
+        changes.wrote(series, spans(0, 1))
+        changes.flushed([series], 0)
+    taken = changes.take(1)
+    changes.doubt([BTC, OTHER], 0)
+    changes.wrote(BTC, spans(1, 2))
+    changes.leave([BTC])
+    changes.flushed([BTC], 1)  # what was on its way still comes
+    changes.wrote(BTC, spans(2, 3))
+    changes.flushed([BTC], 1)
+    changes.saved([BTC])
+    changes.doubt([BTC], 1)
+    changes.put_back(taken)
+    assert ([*changes.take(9)], changes.take_unsure(), changes.take_gaps(9)) == ([OTHER], (OTHER, 0), [OTHER])
+
+
+def test_a_series_that_comes_back_is_unsure() -> None:
+    changes = followed()
+    changes.leave([BTC])
+    changes.enter([BTC], 3)
+    changes.wrote(BTC, spans(0, 1))
+    changes.flushed([BTC], 4)
+    assert (changes.take_unsure(), changes.take_gaps(9), [*changes.take(9)]) == ((BTC, 3), [BTC], [BTC])

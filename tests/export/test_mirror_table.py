@@ -157,3 +157,28 @@ def test_a_table_of_gaps_of_another_shape_is_refused(data: Path, database: str) 
         open_mirror_table(database, "linear", THIS_DISK, data),
     ):
         raise AssertionError("it was opened")
+
+
+def test_a_shared_table_keeps_what_a_file_lacks_and_takes_what_it_has(
+    table: Table, data: Path, database: str, tmp_path: Path
+) -> None:
+    copy(table, {HOURS: EVER})
+    other = tmp_path / "other"
+    other.mkdir()
+    store(other, "BTCUSDT_60", range(900, 1010))
+    replace_in(other / "BTCUSDT_60.csv", ",37900,37900,", ",37900,37900.50,")
+    before = len(table_rows(database))
+    with open_mirror_table(database, "linear", THIS_DISK, other, True) as shared:
+        assert copy(shared, {HOURS: EVER}) == 1 + 10
+        assert copy(shared, {HOURS: shared.differing(HOURS)}) == 0
+    assert len(table_rows(database)) == before + 10
+    assert copy(table, {HOURS: hours(0, 800)}) == 0  # and the first one's rows are as they were
+
+
+def test_months_that_only_a_shared_table_has_are_no_difference(table: Table, data: Path, database: str) -> None:
+    copy(table, {HOURS: EVER})
+    store(data, "BTCUSDT_60", range(600, 1000))  # December
+    with open_mirror_table(database, "linear", THIS_DISK, data, True) as shared:
+        (month,) = shared.differing(HOURS)
+        assert copy(shared, {HOURS: Spans((month,))}) == 0
+    assert table.differing(HOURS).bounds.start_ms < month.start_ms

@@ -34,6 +34,7 @@ class FakeTable:
     troubles: list[CollectorError] = attrs.field(factory=list)  # one for each call that comes
     refusals: list[CollectorError] = attrs.field(factory=list)  # one for each attempt to open it
     opened: list[str] = attrs.field(factory=list)
+    shared: bool = False
     copied: list[dict[Series, Spans]] = attrs.field(factory=list)
     compared: list[Series] = attrs.field(factory=list)
     gaps: dict[Series, Sequence[Gap]] = attrs.field(factory=dict)
@@ -43,8 +44,9 @@ class FakeTable:
     damaged: dict[Series, NotReadable] = attrs.field(factory=dict)  # files that cannot be read
 
     @contextmanager
-    def open(self, url: str, category: str, disk: Disk, directory: Path) -> Iterator["FakeTable"]:
+    def open(self, url: str, category: str, disk: Disk, directory: Path, shared: bool) -> Iterator["FakeTable"]:
         self.opened.append(url)
+        self.shared = shared
         if self.refusals:
             raise self.refusals.pop(0)
         yield self
@@ -311,3 +313,30 @@ async def test_a_database_that_hangs_delays_no_stop(
 async def test_the_password_is_in_no_text_of_it(run: Run) -> None:
     await trio.lowlevel.checkpoint()
     assert "s3cret" not in f"{run.mirror!r} {run.mirror.state()!r}"
+
+
+async def test_a_series_that_goes_and_comes_back_is_compared_and_its_gaps_are_written_again(
+    run: Run, autojump_clock: trio.abc.Clock
+) -> None:
+    run.coverage.want(BTC, spans(0, 10))
+    run.changes.doubt([BTC], trio.current_time())
+    async with run.at_work():
+        await trio.sleep(15)
+        run.mirror.leave([BTC])
+        run.table.gaps = {}  # another collector's now
+        run.write(BTC, spans(0, 1))
+        run.changes.saved([BTC])
+        await trio.sleep(15)
+        assert (run.table.copied, run.table.compared, run.table.gaps) == ([], [BTC], {})
+        run.mirror.enter([BTC])
+        await trio.sleep(15)
+    assert (run.table.compared, len(run.table.gaps[BTC])) == ([BTC, BTC], 1)
+
+
+@pytest.mark.parametrize("cluster_url", ["", "postgresql://db.example/cluster"])
+async def test_the_table_of_a_cluster_is_shared(autojump_clock: trio.abc.Clock, cluster_url: str) -> None:
+    run = Run()
+    run.mirror.apply(Settings(database_url=run.url, cluster_url=cluster_url))
+    async with run.at_work():
+        await trio.sleep(5)
+    assert run.table.shared == bool(cluster_url)

@@ -216,6 +216,11 @@ def test_a_wrong_database_is_not_repeated(address: str) -> None:
     assert "hush" not in problem
 
 
+def test_a_cluster_may_mirror_into_its_database() -> None:
+    address = "postgresql://collector@db.example/market"
+    assert Settings(database_url=address, cluster_url=address).database_url == address
+
+
 def test_all_problems_are_reported_together() -> None:
     problems = problems_of(timeframes="7, 1, 2", mode="ful", days_to_fetch="many", symbols="", fetch_all_symbols=False)
     assert [problem.partition(":")[0] for problem in problems] == [
