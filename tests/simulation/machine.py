@@ -119,4 +119,6 @@ class SimulatedMachine(Machine):
     disk: SimulatedDisk
 
     def __init__(self, dice: Random, clock: VirtualClock, network: Network, disk: SimulatedDisk) -> None:
-        super().__init__(clock, SeededChance(dice), InlineThreads(), network, disk)
+        threads = InlineThreads()
+        super().__init__(clock, SeededChance(dice), threads, network, disk)
+        disk.mishaps.on_death = threads.die

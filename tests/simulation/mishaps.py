@@ -43,6 +43,7 @@ class Mishaps:
     errors_left: int | None = None
     late_errors: bool = False
     errors: int = 0  # that were met
+    on_death: Callable[[], None] = lambda: None  # called in the call in which the process dies
 
     @property
     def refuses(self) -> bool:
@@ -53,6 +54,16 @@ class Mishaps:
     def revive(self) -> None:
         """Another process begins."""
         self.dead, self.calls_left = False, None
+
+    def die(self) -> None:
+        """The process ends in the middle of a call, and its threads with it.
+
+        Raises:
+            Killed: always.
+        """
+        self.dead = True
+        self.on_death()
+        raise Killed
 
     def expect_life(self) -> None:
         if self.dead:
@@ -83,8 +94,7 @@ class Mishaps:
             dies, late = self.calls_left < 0, self._dice.random() < 0.5
         if dies and not late:
             halfway()
-            self.dead = True
-            raise Killed
+            self.die()
         try:
             self.meet(what, covered=covered)
         except OSError as error:
@@ -93,5 +103,4 @@ class Mishaps:
             raise
         yield
         if dies:
-            self.dead = True
-            raise Killed
+            self.die()

@@ -116,7 +116,8 @@ class Witness:
         """A reader looks at every file."""
         world, now_ms = self.world, self.world.box.clock.now_ms()
         world.report.reads += 1
-        coverage = None if world.process.ended.is_set() else world.process.coverage
+        over = world.process.ended.is_set() or world.disk.mishaps.dead
+        coverage = None if over else world.process.coverage
         limited = world.process.limited or world.settings.limit_to_50_entries
         self._note_opened(coverage)
         old_times = count_of(world.box, ("old_time",))
@@ -165,8 +166,8 @@ class Witness:
             self.meddling.overwritten[series] -= 1
 
     def _after_end(self) -> None:
-        self._note_opened(self.world.process.coverage)
         if not self.world.disk.mishaps.dead:
+            self._note_opened(self.world.process.coverage)
             self.meddling.forget_saved(self.world.settings)
 
     def _before_start(self) -> None:
