@@ -22,7 +22,7 @@ from collector.bybit.http_network import Backend
 from collector.bybit.proxies import Proxy, proxy_for
 from collector.core.pacing import TRY_S
 from collector.errors import InvalidResponse, SettingsError, TryAgain
-from collector.machine.network import Network
+from collector.machine.network import Network, words_of
 
 _GOODBYE_S = 2.0
 _TIMEOUTS = {"timeout": {"connect": 10.0}}
@@ -262,13 +262,13 @@ def _mapped() -> Iterator[None]:
         cause = _root(error)
         if isinstance(cause, ssl.SSLCertVerificationError):  # it may be renewed, or the clock set, or a portal left
             raise NoResponse(f"its TLS certificate cannot be trusted: {cause.verify_message}") from error
-        raise NoResponse(f"cannot connect: {cause}") from error
+        raise NoResponse(f"cannot connect: {words_of(cause)}") from error
     except httpx.TimeoutException as error:
         raise NoResponse("no answer in time") from error
     except _BROKEN_OFF as error:
         raise InvalidResponse(f"the answer broke off or cannot be decoded: {error}") from error
     except httpx.TransportError as error:
-        raise NoResponse(f"the connection failed: {_root(error) or type(error).__name__}") from error
+        raise NoResponse(f"the connection failed: {words_of(_root(error)) or type(error).__name__}") from error
 
 
 def _root(error: BaseException) -> BaseException:

@@ -19,7 +19,7 @@ from wsproto.utilities import ProtocolError as WebSocketError
 from collector.bybit.websocket_sieve import Pushes
 from collector.bybit.websocket_wire import ProxyFailed, SiftedWire, Wire, open_wire
 from collector.errors import TryAgain
-from collector.machine.network import Network
+from collector.machine.network import Network, words_of
 
 _CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake
 _GOODBYE_S = 1.0
@@ -168,18 +168,8 @@ def _mapped(url: str) -> Iterator[None]:
     except trio.TooSlowError as error:
         raise StreamLost(f"{url} did not answer within {_CONNECT_S:.0f} s") from error
     except (OSError, UnicodeError, *_BROKEN) as error:
-        why = _told(error.__cause__ or error) or type(error).__name__
+        why = words_of(error.__cause__ or error) or type(error).__name__
         raise StreamLost(f"cannot connect to {url}: {why}") from error
-
-
-def _told(error: BaseException) -> str:
-    """The text of an error.
-
-    Of a name with several addresses, one text for each.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(dict.fromkeys(map(_told, error.exceptions)))
-    return str(error)
 
 
 def _lost(error: trio_websocket.ConnectionClosed) -> StreamLost:

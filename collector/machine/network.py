@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import ssl
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,20 @@ _LINGER_0 = struct.pack("ii", 1, 0)  # close sends a reset instead of an orderly
 
 Stream = trio.abc.HalfCloseableStream
 Listener = trio.abc.Listener[trio.abc.HalfCloseableStream]
+
+
+def words_of(error: BaseException) -> str:
+    """What the system says of a connection that failed, without its number and address.
+
+    Of a name with several addresses, one text for each.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(words_of, error.exceptions)))
+    if isinstance(error, ssl.SSLError | socket.gaierror):  # their numbers are not the system's
+        return error.strerror or str(error)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error)
 
 
 class Network:
