@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from collector.commands.adaptive_table import AdaptiveTable
 from collector.commands.standard_streams import is_journal
@@ -72,7 +72,18 @@ def print_json(record: object) -> None:
 
 def show(titles: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool = False) -> None:
     """Print a table on stdout; if the last column is `prose`, it may be wrapped."""
-    stdout_console().print(AdaptiveTable(titles, [[*map(sanitized, row)] for row in rows], prose))
+    print_table(AdaptiveTable(titles, [[*map(sanitized, row)] for row in rows], prose))
+
+
+def print_table(*tables: RenderableType) -> None:
+    """Print tables on stdout; in a pipe, without the blanks behind a short line."""
+    console = stdout_console()
+    if console.is_terminal:
+        console.print(*tables)
+        return
+    with console.capture() as captured:
+        console.print(*tables)
+    print("\n".join(line.rstrip(" ") for line in captured.get().split("\n")), end="")  # noqa: T201
 
 
 def stdout_console() -> Console:

@@ -75,9 +75,14 @@ def _live(report: Report) -> Iterator[Line]:
 
 
 def lag(report: Report) -> str:
-    """How late the newest candles are: the latest series, or how long after its close a candle is confirmed."""
+    """How late the newest candles are: the latest series, or how long after its close a candle is confirmed.
+
+    While history comes and all is well, the newest candles of a young file are years away and on their way.
+    """
     late = max(report.lags, key=lambda each: each.lag_s, default=None)
     if late and late.lag_s >= 1:
+        if report.doing == "catching up" and not report.reasons:
+            return "the newest candles are being fetched"
         return f"newest candle late by {duration_text(late.lag_s)} ({late.slowest})"
     stream = report.stream
     if not (stream.confirm_lags and stream.subscribed):

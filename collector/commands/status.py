@@ -14,7 +14,7 @@ import trio
 import typer
 from rich.live import Live
 
-from collector.commands.console import can_draw, print_line, sanitized, stdout_console
+from collector.commands.console import can_draw, print_line, print_table, sanitized, stdout_console
 from collector.commands.options import PLACE, Options, with_options
 from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
@@ -78,12 +78,14 @@ def status(
     elif watch:
         _watch(options)
     else:
-        stdout_console().print(status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0]))
+        print_table(status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0]))
 
 
 def _try_alert(settings: Settings, as_json: bool) -> None:
     if not settings.alert_webhook:
-        raise SettingsError(["[alerts] alert_webhook: it is empty; set it here or as COLLECTOR_ALERT_WEBHOOK"])
+        raise SettingsError(
+            ["[alerts] alert_webhook: it is empty; set it in settings.ini or as COLLECTOR_ALERT_WEBHOOK"]
+        )
     host, batch = host_of(settings.alert_webhook), trial(THIS_CLOCK.now_ms())
     try:
         trio.run(post_alert, settings.alert_webhook, batch, THIS_MACHINE.network, named(settings))
@@ -119,6 +121,6 @@ def _watch(options: Options) -> None:
             if live:
                 live.update(table, refresh=True)
             else:
-                console.print(table, "")
+                print_table(table, "")
             THIS_CLOCK.pause(_EVERY_S)
             table = status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0])

@@ -49,6 +49,14 @@ def test_the_stream_shows_series_connections_lag_and_next_close() -> None:
     assert shown(attrs.evolve(LIVE, lags=lags)) == [what, ": newest candle late by 1 min 5 s (BTCUSDT_1)"]
 
 
+def test_a_candle_that_comes_with_the_history_is_late_only_to_an_unwell_collector() -> None:
+    lags = (Lag("1", 6, "BTCUSDT_1", 34_000_000.0),)
+    catching_up = attrs.evolve(LIVE, doing="catching up", fetching=FETCHING, lags=lags)
+    assert shown(catching_up)[-1] == ": the newest candles are being fetched"
+    unwell = attrs.evolve(catching_up, reasons=("the newest candle of BTCUSDT_5 is overdue",))
+    assert shown(unwell)[-2] == ": newest candle late by 393 d 12 h (BTCUSDT_1)"
+
+
 def test_a_lost_connection_shows_why_and_the_next_try() -> None:
     lost = stream(subscribed=1, series=6, unconnected="connection refused; tried again in 4 s")
     first, _, why = shown(attrs.evolve(LIVE, stream=lost))

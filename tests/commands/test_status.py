@@ -19,7 +19,7 @@ import trio
 from rich.console import Console
 
 from collector.commands import app, status_client
-from collector.commands.console import show, stdout_console
+from collector.commands.console import print_table, show
 from collector.commands.status_table import status_table
 from collector.errors import DirectoryInUse, StorageError
 from collector.machine import THIS_MACHINE
@@ -320,10 +320,11 @@ def test_a_table_says_why_there_is_no_stream_and_no_lag_of_nothing(report: Repor
 
 def test_who_reads_from_a_pipe_is_given_a_line_for_a_row(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
     lags = tuple(Lag(str(minutes), 900, f"1000000BABYDOGEUSDT_{minutes}", 4000.0) for minutes in range(12))
-    stdout_console().print(status_table(attrs.evolve(report, lags=lags)))
+    print_table(status_table(attrs.evolve(report, lags=lags)))
     show(("series", "why"), [("BTCUSDT_60", "the exchange says so; " * 20)])
     out = capsys.readouterr().out.splitlines()
     assert [sum(word in line for line in out) for word in ("BABYDOGE", "exchange says")] == [1, 1]
+    assert [line for line in out if line != line.rstrip()] == []
 
 
 @pytest.mark.parametrize("width", [80, 60])
