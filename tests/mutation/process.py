@@ -1,5 +1,6 @@
 """Processes: a fork for each piece of work, and pytest within it."""
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -74,6 +75,7 @@ def in_fork(work: Callable[[], int], idle_s: float = _IDLE_S) -> int:
         return status
     status, stderr = _RAISED, os.dup(2)
     try:
+        gc.freeze()  # or pytest, which collects garbage at its end, looks for it in all that the parent has
         _be_silent(0, 1, 2)
         for limit in LIMITS:
             signal.signal(limit, signal.SIG_DFL)

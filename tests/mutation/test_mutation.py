@@ -1,5 +1,6 @@
 """The mutation score of a small module: what a test sees is killed, and what none sees is reported."""
 
+import gc
 import threading
 import time
 
@@ -102,6 +103,10 @@ def test_a_fork_that_works_is_not_idle() -> None:
         return 3
 
     assert in_fork(work, idle_s=0.1) == 3
+
+
+def test_a_fork_collects_no_garbage_among_what_its_parent_has() -> None:
+    assert in_fork(lambda: 3 if gc.get_freeze_count() > 10_000 else 4) == 3
 
 
 def test_an_explanation_that_is_no_longer_true_is_named(verdict: Verdict) -> None:
