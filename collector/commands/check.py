@@ -135,6 +135,8 @@ def _print_result(
         say(summary(record))
         if report:
             say(f"the report is {report}")
+        if record["files_with_issues"]:
+            say("collector repair --dry-run says how to mend it, collector repair does it")
 
 
 def _write_report(options: Options, record: Mapping[str, Any]) -> Path | None:

@@ -44,6 +44,7 @@ def test_check_of_what_was_collected_finds_nothing(say: Command, box: Sandbox, t
     status, out, err = say(settings, "check", "--against-exchange", "3")
     assert (status, out) == (0, "")
     assert complaints(err)[0].startswith("2 files with 1,200 rows checked: nothing is wrong; 0 of ")
+    assert "collector repair" not in err
     assert report_of(tmp_path)["files_checked"] == 2
 
 
@@ -62,6 +63,7 @@ def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: San
     ]
     assert "foo?[2J.csv: its name" in out
     assert complaints(err)[0] == "2 files with 240 rows checked: 2 with issues"
+    assert complaints(err)[-1] == "collector repair --dry-run says how to mend it, collector repair does it"
     status, out, _ = say(settings, "check", "--json", "--symbols", "BTCUSDT")
     found = json.loads(out)
     assert status == 1

@@ -58,7 +58,7 @@ def test_a_script_gets_json(say: Command) -> None:
 def test_without_a_webhook_it_says_what_to_set(say: Command) -> None:
     status, _, err = say(None, "status", "--try-alert")
     assert status == 2
-    assert "COLLECTOR_ALERT_WEBHOOK" in err
+    assert "set it in settings.ini or as COLLECTOR_ALERT_WEBHOOK" in err
 
 
 def test_a_wrong_address_is_refused_and_not_repeated(say: Command) -> None:
