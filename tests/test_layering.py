@@ -116,6 +116,7 @@ ONLY_IN = {
         "export.postgres",
         "export.mirror_table",
         "cluster.lease_table",
+        "cluster.shared_table",
     },
     "prometheus_client": {"monitoring.prometheus"},
     "h11": {"bybit.stream_connection", "bybit.websocket_wire", "sandbox"},

@@ -132,6 +132,14 @@ class CoverageIndex:
             record.end_series()
         self._landed(series, span)
 
+    def take_copied(self, series: Series, covered: Spans, unverified: Spans) -> None:
+        """Takes written rows of another copy, of which REST has yet to confirm some."""
+        record = self[series]
+        record.mark_unverified(unverified)
+        if series.symbol in self.delisted:
+            record.end_series()
+        self._landed(series, covered)
+
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """Takes a request that failed for good."""
         self[series].fail(Spans((asked,)), why, now_ms)

@@ -8,7 +8,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.missing import InvalidRow
 from collector.core.rows import Rows
-from collector.core.spans import Span
+from collector.core.spans import Span, Spans
 
 
 @attrs.frozen
@@ -52,4 +52,17 @@ class Confirmed:
     at_ms: int
 
 
-Event = Answered | GaveUp | tuple[Confirmed, ...]
+@attrs.frozen
+class Hydrated:
+    """Candles of a span without a hole, as the table that collectors share has them.
+
+    `unverified` are those that REST has yet to confirm.
+    """
+
+    series: Series
+    asked: Span
+    rows: Rows
+    unverified: Spans
+
+
+Event = Answered | Hydrated | GaveUp | tuple[Confirmed, ...]

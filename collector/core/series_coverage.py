@@ -102,6 +102,11 @@ class SeriesCoverage:
         missing = self._index.due(self.wanted, self.held, self.gap_index, now_ms)
         return (missing | self.verification.due(self.timeframe, now_ms)) - self.in_flight
 
+    @property
+    def to_copy(self) -> Spans:
+        """The candles to look for in another copy: all that are missing, whatever the exchange said of them."""
+        return self.wanted - self.held - self.in_flight
+
     def requests(self, due: Spans, now_ms: int) -> Spans:
         """The spans to request for what is due, as few as possible.
 

@@ -17,6 +17,7 @@ from collector.core.tracked_series import TrackedSeries
 from collector.logs import get_logger
 from collector.monitoring.disk_gate import DiskGate
 from collector.pipeline.history import History
+from collector.pipeline.hydration import Hydration
 from collector.pipeline.listings import Listings
 from collector.pipeline.live import Live
 from collector.pipeline.membership import Membership
@@ -52,6 +53,7 @@ class Collection:
     _history: History
     _listings: Listings
     _mirror: Mirror
+    _hydration: Hydration
     _allow_trim: bool
     _begun: set[Series] = attrs.field()
 
@@ -90,6 +92,7 @@ class Collection:
         self._mirror.enter(new)
         if self._settings.mode == "live":
             self._coverage.want_nothing(new)
+        await self._hydration.claim(new)
         self._tracked.add(new)
         if self._settings.enable_websocket:
             streamed = [*again, *(each for each in new if each.symbol not in self._coverage.delisted)]
@@ -127,6 +130,7 @@ class Collection:
         self._mirror.leave(left)
         for series in left:
             self._history.drop(series)
+            self._hydration.drop(series)
         self._listings.leave({series.symbol for series in left})
 
     async def follow_disk(self, gate: DiskGate) -> None:

@@ -173,7 +173,11 @@ class Reconciler:
             if count % _AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
 
-    async def _want(self, now_ms: int, added: DateRange | None = None) -> None:
+    async def want(self, every_series: Collection[Series]) -> None:
+        """Has wanted what the settings want of series that are about to be tracked."""
+        await self._want(self._clock.now_ms, every_series=every_series)
+
+    async def _want(self, now_ms: int, added: DateRange | None = None, every_series: Iterable[Series] = ()) -> None:
         """Has wanted what the settings want, or the dates.
 
         With `added`, these beside what is wanted already.
@@ -185,7 +189,7 @@ class Reconciler:
             span = wanted_history(self._settings, self._dates, series.timeframe, now_ms)
             self._coverage.want(series, self._coverage[series].wanted | span if added else span)
 
-        await self._for_each(want)
+        await self._for_each(want, every_series)
 
     def _chosen(self, series: Series, spans: Spans) -> Spans:
         """What of some spans a fetch of dates, or an import, is about; else all."""

@@ -31,10 +31,10 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Answered, Confirmed
+from collector.core.events import Answered, Confirmed, Hydrated
 from collector.core.spans import NOTHING, Spans
 
-Answer = Answered | Confirmed
+Answer = Answered | Hydrated | Confirmed
 
 _MAX_BYTES = 64 * 1024 * 1024  # waiting, over all series
 _MAX_WAIT_S = 120.0

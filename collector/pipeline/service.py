@@ -13,6 +13,7 @@ Nesting is lifetime, and so the order of the end.
              ├─ disk         fetches what was given up for want of space                     (run)
              ├─ settings     read again when somebody asks for it                            (run)
              ├─ maintenance  asks for announcements                                          (run)
+             ├─ hydration    fills files from the table that a cluster shares                (run)
              ├─ history      the pool of requests
              ├─ reconcile    decides what they ask for
              ├─ notifier     tells systemd how the service is; reads only
@@ -310,8 +311,10 @@ async def _run(service: _Service) -> None:
                     await membership.join()
                     producers.start_soon(membership.renew)
                 await service.open_chosen()
+                await stations.hydration.claim(shared.tracked)
                 answers = start_writer()
                 with answers:
+                    producers.start_soon(stations.hydration.work, answers.clone())
                     producers.start_soon(stations.history.work, job.settings.bulk_batch_size, answers.clone())
                     if job.streams:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.

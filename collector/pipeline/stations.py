@@ -27,6 +27,7 @@ from collector.monitoring.systemd_watchdog import SystemdNotifier
 from collector.page.source import LiveSource
 from collector.pipeline.collection import Collection, series_of
 from collector.pipeline.history import History
+from collector.pipeline.hydration import Hydration
 from collector.pipeline.job import Job
 from collector.pipeline.listings import Listings
 from collector.pipeline.live import Live
@@ -59,6 +60,7 @@ class Stations:
 
     writer: Writer
     history: History
+    hydration: Hydration
     reconciler: Reconciler
     live: Live
     monitor: Monitor
@@ -88,6 +90,7 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         dates=job.options.dates,
         only=job.imports.spans if job.imports else None,
     )
+    hydration = Hydration(settings, coverage, job.machine, gate, reconciler.want, reconciler.wake)
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
     alerts = Alerts(settings, job.machine.network)
@@ -104,7 +107,7 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     cluster = shared.membership.state if shared.membership else Clustered
     name = job.machine.chance.name()
     reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued, alerts, cluster)
-    return Stations(writer, history, reconciler, live, monitor, reporter, notifier, alerts, mirror)
+    return Stations(writer, history, hydration, reconciler, live, monitor, reporter, notifier, alerts, mirror)
 
 
 def _mirror(job: Job, shared: Shared) -> Mirror:
@@ -147,7 +150,7 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
         shared.owned.coverage,
         (
             *(shared.rest, stations.writer, stations.reconciler, stations.live, stations.monitor.inputs),
-            *(stations.alerts, stations.mirror),
+            *(stations.alerts, stations.mirror, stations.hydration),
         ),
         shared.owned.store,
         stations.writer,
@@ -156,6 +159,7 @@ def build_collection(job: Job, shared: Shared, stations: Stations, symbols: Symb
         stations.history,
         _listings(job, shared, symbols),
         stations.mirror,
+        stations.hydration,
         job.options.allow_trim,
     )
 

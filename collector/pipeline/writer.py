@@ -26,7 +26,7 @@ import trio
 from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Answered, Confirmed, Event, GaveUp
+from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
 from collector.errors import SkipFile
@@ -251,7 +251,7 @@ class Writer:
             held = self._files[series].held
             changed = await self._pages.put(series, pages, staged)
             self._counters.streamed += _streamed(series, answers, self._files[series].held - held)
-            self._files.mark_changed(series, changed)
+            self._files.mark_changed(series, changed - _copied(answers))
         self.mark_unsaved([series])
         self._files.update_coverage(series)
         held = self._files[series].held
@@ -259,6 +259,8 @@ class Writer:
             if isinstance(answer, Answered):
                 covered = answer.rows.covered & held
                 self._coverage.answer(series, answer.asked, covered, answer.at_ms, answer.invalid)
+            elif isinstance(answer, Hydrated):
+                self._coverage.take_copied(series, answer.rows.covered, answer.unverified & held)
             elif answer.asked.start_ms in held:
                 self._coverage[series].confirm(answer.rows.covered, held)
 
@@ -267,14 +269,25 @@ class Writer:
         self._files.skip(series, why)
 
 
-def _streamed(series: Series, answers: Iterable[Answer], new: Spans) -> int:
+def _streamed(series: Series, answers: Sequence[Answer], new: Spans) -> int:
     """Counts the new candles that only the stream has brought."""
-    confirmed, answered = (
-        [answer.rows.covered for answer in answers if isinstance(answer, kind)] for kind in (Confirmed, Answered)
-    )
+    confirmed = [answer for answer in answers if isinstance(answer, Confirmed)]
     if not confirmed:
         return 0
-    return candles_in(series.timeframe, (reduce(or_, confirmed) - reduce(or_, answered, NOTHING)) & new)
+    others = _covered(answer for answer in answers if not isinstance(answer, Confirmed))
+    return candles_in(series.timeframe, (_covered(confirmed) - others) & new)
+
+
+def _copied(answers: Sequence[Answer]) -> Spans:
+    """What only the shared table has brought, and so need not get."""
+    hydrated = [answer for answer in answers if isinstance(answer, Hydrated)]
+    if not hydrated:
+        return NOTHING
+    return _covered(hydrated) - _covered(answer for answer in answers if not isinstance(answer, Hydrated))
+
+
+def _covered(answers: Iterable[Answer]) -> Spans:
+    return reduce(or_, (answer.rows.covered for answer in answers), NOTHING)
 
 
 def _rows_of(answers: Iterable[Answer]) -> int:

@@ -88,7 +88,7 @@ class World:
 
     async def take(self, receive: trio.MemoryReceiveChannel[Event]) -> None:
         async for event in receive:
-            assert not isinstance(event, tuple)
+            assert isinstance(event, Answered | GaveUp)
             self.events.append(event)
             if isinstance(event, Answered):
                 self.coverage.answer(event.series, event.asked, event.rows.covered, event.at_ms, event.invalid)

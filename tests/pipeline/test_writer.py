@@ -19,7 +19,7 @@ from collector.core.candle import MINUTE_MS, Series
 from collector.core.changes import Changes
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Answered, Confirmed, Event, GaveUp
+from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
@@ -1351,3 +1351,23 @@ async def test_a_mirror_is_told_nothing_that_a_power_loss_would_take(tmp_path: P
         assert changed(bench) == NOTHING
         await writer._flusher.save_all()
     assert changed(bench) == spans(0, 1)
+
+
+async def test_rows_of_the_shared_table_are_held_and_partly_unverified_and_not_copied_back(bench: Bench) -> None:
+    bench.changes.follow((), 0)
+    taken = Hydrated(BTC, span(0, 100), rows(0, 100), spans(90, 100))
+    await bench.write(answered(110, 120), taken, answered(100, 110), (confirmed(120),))
+    assert bench.data == content(rows(0, 121))
+    assert bench.coverage.idle
+    assert bench.coverage[BTC].unverified == spans(90, 100) | spans(120, 121)
+    assert [due.spans for due in bench.changes.take(9).values()] == [spans(100, 121)]
+    assert bench.counters.streamed == 1
+
+
+async def test_a_row_of_the_shared_table_that_the_stream_has_too_is_copied(bench: Bench) -> None:
+    bench.changes.follow((), 0)
+    taken = Hydrated(BTC, span(0, 10), rows(0, 10), spans(0, 10))
+    other = Confirmed(BTC, span(9, 10), row(9, volume="9"), NOW)
+    await bench.write((other,), taken, answered(10, 20))
+    due = [due.spans for due in bench.changes.take(9).values()]
+    assert spans(9, 20) & due[0] == spans(9, 20)

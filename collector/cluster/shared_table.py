@@ -1,0 +1,109 @@
+"""The table of candles that the collectors of a cluster share, as a new owner of a series reads it.
+
+Everything here blocks, and belongs in a thread. `numeric` keeps every digit of a decimal, zeros at its end included, so
+a row's text is that of the file it was copied from.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+from collector.core.candle import Series, Timeframe
+from collector.core.rows import NotACandle, Rows, open_of_line, rows_of_lines
+from collector.core.spans import Span
+from collector.errors import NotReadable
+from collector.feeder.candle_table import has_table, rows_query
+from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database
+
+if TYPE_CHECKING:
+    import psycopg
+
+_PAGE = 1000  # rows, as an answer of the exchange has them
+_MS = "(extract(epoch FROM {}) * 1000)::bigint"
+_OF_SERIES = "category = %s AND symbol = wanted.symbol AND timeframe = wanted.timeframe"
+# By the index, two rows of each series.
+_EXTENTS = f"""
+    SELECT wanted.place, {_MS.format("first.open_time")}, {_MS.format("last.open_time")}
+    FROM unnest(%s::int[], %s::text[], %s::text[]) AS wanted (place, symbol, timeframe),
+        LATERAL (SELECT open_time FROM candles WHERE {_OF_SERIES} ORDER BY open_time LIMIT 1) first,
+        LATERAL (SELECT open_time FROM candles WHERE {_OF_SERIES} ORDER BY open_time DESC LIMIT 1) last
+"""
+
+
+class SharedTable(Protocol):
+    """The table as a reader sees it. Everything blocks, and raises `Unavailable` while the database is away."""
+
+    def extents(self, every_series: Sequence[Series]) -> dict[Series, Span]:
+        """From the first to the last row of each series; those without rows are left out."""
+
+    def pages(self, series: Series, span: Span) -> list[Rows]:
+        """The rows of a span, oldest first, in pages without a hole.
+
+        Raises:
+            NotReadable: they are no candles.
+        """
+
+
+OpenShared = Callable[[str, str], AbstractContextManager[SharedTable]]  # address, category
+
+
+@attrs.define
+class PostgresTable:
+    """The table in an open database."""
+
+    _address: DatabaseAddress
+    _category: str
+    _connection: "psycopg.Connection[Any]"
+
+    def extents(self, every_series: Sequence[Series]) -> dict[Series, Span]:
+        """From the first to the last row of each series; those without rows are left out."""
+        names = [each.symbol for each in every_series], [each.timeframe.name for each in every_series]
+        with map_database_errors(self._address):
+            if not has_table(self._connection, self._address):
+                return {}
+            values = [[*range(len(every_series))], *names, self._category, self._category]
+            found = self._connection.execute(_EXTENTS, values).fetchall()
+        firsts = ((every_series[place], first_ms, last_ms) for place, first_ms, last_ms in found)
+        return {series: Span(first_ms, series.timeframe.close(last_ms)) for series, first_ms, last_ms in firsts}
+
+    def pages(self, series: Series, span: Span) -> list[Rows]:
+        """The rows of a span, oldest first, in pages without a hole.
+
+        Raises:
+            NotReadable: they are no candles.
+        """
+        frame = series.timeframe
+        query = rows_query(self._category, series.symbol, frame.name, (span.start_ms, span.end_ms))
+        with map_database_errors(self._address), self._connection.cursor().copy(query) as copy:
+            lines = [line.replace(b",-,", b",", 1) for line in b"".join(copy).splitlines()]
+        try:
+            return [rows_of_lines(frame, page) for page in _pages(frame, lines)]
+        except NotACandle as defect:
+            raise NotReadable(f"{self._address.shown}, {series} of the table candles: {defect}") from None
+
+
+def _pages(timeframe: Timeframe, lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Lines that follow one another, so many at a time."""
+    start, close_ms = 0, -1
+    for place, line in enumerate(lines):
+        open_ms = open_of_line(line)
+        if place > start and (open_ms != close_ms or place - start == _PAGE):
+            yield lines[start:place]
+            start = place
+        close_ms = timeframe.close(open_ms)
+    if lines:
+        yield lines[start:]
+
+
+@contextmanager
+def open_shared_table(url: str, category: str) -> Iterator[PostgresTable]:
+    """The table of a database, which may be missing there.
+
+    Raises:
+        SettingsError, Unavailable, StorageError: as `parse_database` and `open_database`.
+    """
+    address = parse_database(url)
+    with open_database(address) as connection:
+        yield PostgresTable(address, category, connection)

@@ -1,0 +1,192 @@
+"""The hydration: fills the files of series that come to this collector from the table that a cluster shares.
+
+    missing = wanted - held - in flight ──> table ──> channel ──> writer
+                                              └── what it lacks is in flight no more, and REST is asked for it
+
+What is to be looked for is in flight from the moment on in which a series comes (`claim`), so nobody else fetches it,
+and what the stream brings meanwhile waits behind it. Spans that the table lacks come out of flight, those beyond its
+rows at once, and the reconciler finds them missing as ever. So does everything once the database is away, refuses, or
+is too slow: nothing is guessed, and nothing waits for it.
+
+Which rows has REST confirmed? The table does not say. Its rows have the exchange's own text, as it had been written to
+a file; but the owner may have died before REST confirmed what the stream had brought. So the table is treated as a file
+that came without its ledger (`unverified_at_opening`): the rows of two days before the last one are unverified, and
+REST is asked for them. What is older its owner had verified long since; what somebody has changed in the table is found
+by `check --against-exchange` alone, as in a file.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import ExitStack, suppress
+from functools import partial
+from typing import TypeVar
+
+import attrs
+import trio
+
+from collector.cluster.shared_table import OpenShared, SharedTable, open_shared_table
+from collector.core.candle import Series
+from collector.core.coverage import CoverageIndex
+from collector.core.events import Event, Hydrated
+from collector.core.request_windows import windows
+from collector.core.rows import Rows
+from collector.core.spans import NOTHING, Span, Spans
+from collector.core.verification import unverified_at_opening
+from collector.errors import CollectorError, NotReadable, Unavailable
+from collector.logs import get_logger
+from collector.machine import Machine
+from collector.monitoring.disk_gate import DiskGate
+from collector.settings.settings import Settings
+
+log = get_logger(__name__)
+T = TypeVar("T")
+EventChannel = trio.MemorySendChannel[Event]
+PagesOf = Callable[[Span], Awaitable[list[Rows]]]
+
+_PATIENCE_S = 10.0  # for one question to the database
+_WINDOW = 20_000  # candles of a question: 2 MB
+
+
+@attrs.define(eq=False)
+class _Calls:
+    """Calls of a database in threads, left behind when they take too long or are cancelled."""
+
+    _machine: Machine
+    opened: ExitStack = attrs.field(factory=ExitStack)
+    _in_use: bool = False
+    _left: bool = False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of work in a thread.
+
+        Raises:
+            Unavailable: it takes too long.
+        """
+
+        def tracked() -> T:
+            try:
+                return work()
+            finally:
+                self._in_use = False
+                if self._left:
+                    self.opened.close()
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._in_use = True
+        with trio.move_on_after(_PATIENCE_S):
+            return await self._machine.threads.run(tracked, abandon=True)
+        raise Unavailable(f"no answer within {_PATIENCE_S:.0f} s")
+
+    def close(self) -> None:
+        """Closes what is open, now or when the call under way has returned."""
+        self._left = True
+        if not self._in_use:
+            with suppress(CollectorError):
+                self.opened.close()
+
+
+@attrs.define(eq=False)
+class Hydration:
+    """Takes what missing candles it can from the shared table.
+
+    Without a cluster, or without a table, it does nothing.
+    """
+
+    _settings: Settings
+    _coverage: CoverageIndex
+    _machine: Machine
+    _gate: DiskGate
+    _want: Callable[[Collection[Series]], Awaitable[None]]  # has wanted what the settings want of them
+    _wake: Callable[[], None]  # something may be missing
+    _open: OpenShared = open_shared_table
+    _claimed: dict[Series, Spans] = attrs.field(factory=dict)
+    _more: trio.Event = attrs.field(factory=trio.Event)
+
+    def apply(self, settings: Settings) -> None:
+        """Follows other settings from the next series on."""
+        self._settings = settings
+
+    async def claim(self, every_series: Iterable[Series]) -> None:
+        """Takes on what these series lack, in flight from now on."""
+        here = [each for each in every_series if each not in self._coverage.skipped]
+        if not (self._settings.cluster_url and self._settings.database_url and here):
+            return
+        await self._want(here)
+        for series in here:
+            if missing := self._coverage[series].to_copy:
+                self._coverage.ask(series, missing)
+                self._claimed[series] = missing
+        self._more.set()
+
+    def drop(self, series: Series) -> None:
+        """Takes back what was not looked for yet of a series; REST may have it."""
+        self._coverage.cancel_fetch(series, self._claimed.pop(series, NOTHING))
+
+    async def work(self, out: EventChannel) -> None:
+        """Looks for what is claimed, until cancelled."""
+        with out:
+            while True:
+                await self._more.wait()
+                self._more = trio.Event()
+                if self._claimed:
+                    await self._look(out)
+                    for series in [*self._claimed]:
+                        self.drop(series)
+                    self._wake()
+
+    async def _look(self, out: EventChannel) -> None:
+        """Looks for all that is claimed, or until trouble comes."""
+        settings, calls, began_s = self._settings, _Calls(self._machine), trio.current_time()
+        series, candles = len(self._claimed), 0
+        opening = partial(self._open, settings.database_url, settings.category)
+        try:
+            table = await calls.run(lambda: calls.opened.enter_context(opening()))
+            while asked := [*self._claimed]:
+                extents = await calls.run(partial(table.extents, asked))
+                for each in asked:
+                    self._release(each, self._claimed.get(each, NOTHING) - _spans(extents.get(each)))
+                self._wake()
+                for each in asked:
+                    candles += await self._take(each, extents.get(each), partial(_pages, calls, table, each), out)
+        except CollectorError as trouble:
+            log.warning("history not taken from the shared table, REST fetches it", why=str(trouble))
+        finally:
+            calls.close()
+        took_s = round(trio.current_time() - began_s, 1)
+        log.info("history taken from the shared table", series=series, candles=candles, seconds=took_s)
+
+    async def _take(self, series: Series, extent: Span | None, pages_of: PagesOf, out: EventChannel) -> int:
+        """Takes what the table has of a series; how many candles."""
+        unverified = unverified_at_opening(series.timeframe, _spans(extent), NOTHING)
+        taken = 0
+        try:
+            while self._gate.is_open:
+                window = next(windows(series.timeframe, self._claimed.get(series, NOTHING), _WINDOW), None)
+                if window is None:
+                    break
+                pages = await pages_of(window)
+                if series not in self._claimed:  # it went to another collector meanwhile
+                    break
+                self._claimed[series] -= Spans((window,))
+                covered = Spans.of(*(page.covered.bounds for page in pages))
+                self._coverage.cancel_fetch(series, Spans((window,)) - covered)
+                for page in pages:
+                    await out.send(Hydrated(series, page.covered.bounds, page, unverified & page.covered))
+                    taken += len(page)
+        except NotReadable as defect:
+            log.warning("series not taken from the shared table, REST fetches it", why=str(defect))
+        self.drop(series)
+        return taken
+
+    def _release(self, series: Series, spans: Spans) -> None:
+        """Leaves spans to REST."""
+        if spans:
+            self._claimed[series] -= spans
+            self._coverage.cancel_fetch(series, spans)
+
+
+async def _pages(calls: _Calls, table: SharedTable, series: Series, window: Span) -> list[Rows]:
+    return await calls.run(partial(table.pages, series, window))
+
+
+def _spans(extent: Span | None) -> Spans:
+    return Spans((extent,)) if extent else NOTHING

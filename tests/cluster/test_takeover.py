@@ -1,0 +1,105 @@
+"""Collectors that share a market and one table: a series that changes its collector brings its history with it."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from collector.cluster import leases
+from collector.core.candle import DAY_MS, MINUTE_MS
+from collector.export.address import Database
+from collector.monitoring import monitor
+from collector.pipeline import flush_queue, membership, mirror
+from collector.pipeline.service import ServeOptions, serve
+from collector.sandbox import Sandbox, open_sandbox
+from collector.settings.settings import Settings
+from tests.campaign.truth import series_of, truth_of, whole_lines
+from tests.cluster.campaign import settings_of
+from tests.support import exports
+from tests.support.market import fetch, market
+from tests.support.mirrors import file_rows, table_rows
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")  # in slots that two collectors share
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_INTERVAL_S", 0.05)
+    monkeypatch.setattr(membership, "RENEW_S", 0.2)
+    monkeypatch.setattr(leases, "_AT_ONCE", leases.SLOTS)
+    monkeypatch.setattr(mirror, "_GATHER_S", 0.02)
+    monkeypatch.setattr(flush_queue, "_SAVE_AFTER_S", 0.1)
+
+
+@attrs.frozen
+class Group:
+    """Some collectors of one market, their exchange and their table."""
+
+    box: Sandbox
+    database: str
+    directory: Path
+
+    def settings(self, number: int) -> Settings:
+        usual = settings_of(self.box, self.database, self.directory, number)
+        changes = {"symbols": SYMBOLS, "timeframes": ("5",), "days_to_fetch": 30, "address_share": 1.0}
+        return attrs.evolve(usual, database_url=self.database, **changes)
+
+    def start(self, number: int, nursery: trio.Nursery) -> trio.Event:
+        """Has a collector at work until the event is set, as by a signal."""
+        stop = trio.Event()
+        nursery.start_soon(partial(serve, self.settings(number), once=False, options=ServeOptions(stop=stop)))
+        return stop
+
+    def has_all(self, number: int) -> bool:
+        """Whether the files of a collector end as the exchange's do, over all that is wanted, to the byte."""
+        settings = self.settings(number)
+        for series in series_of(settings):
+            true = truth_of(self.box, settings, series).splitlines()[1:]
+            if whole_lines(settings.data_dir / series.file_name)[-len(true) :] != true:
+                return False
+        return True
+
+    def asked(self) -> list[int]:
+        """From when on the exchange was asked for candles, request by request."""
+        return [
+            window.start or 0 for series in series_of(self.settings(1)) for window in self.box.counts.asked(series.name)
+        ]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Looks at files and counts, which tell nobody; not all the time, since much is read each time."""
+    while not condition():  # noqa: ASYNC110, RUF100 - see above
+        await trio.sleep(0.1)
+
+
+async def test_a_cluster_takes_its_history_from_a_table_that_files_were_exported_into(
+    cluster_database: str, tmp_path: Path
+) -> None:
+    async with open_sandbox(market(symbols=[*SYMBOLS])) as box:
+        group = Group(box, cluster_database, tmp_path)
+        alone = attrs.evolve(group.settings(0), cluster_url="", database_url="")
+        await fetch(alone)
+        without = len(group.asked())
+        await trio.to_thread.run_sync(exports.run, alone.data_dir, Database(cluster_database))
+        box.counts.clear()
+        with trio.fail_after(40):
+            async with trio.open_nursery() as nursery:
+                one = group.start(1, nursery)
+                await until(lambda: group.has_all(1))
+                box.clock.advance(10 * MINUTE_MS)  # two candles that the export has not
+                await until(lambda: group.has_all(1) and len(group.asked()) >= len(SYMBOLS))
+                two = group.start(2, nursery)
+                await until(lambda: bool([*group.settings(2).data_dir.glob("*_5.csv")]))
+                one.set()
+                await until(lambda: group.has_all(2))
+                box.clock.advance(MINUTE_MS)
+                await until(lambda: len(group.asked()) >= 2 * len(SYMBOLS))
+                two.set()
+        asked, now_ms = group.asked(), box.clock.now_ms()
+    assert len(asked) <= without / 3
+    assert min(asked) > now_ms - 2.1 * DAY_MS  # each collector reads again what the stream alone may have brought
+    exported, held = {*file_rows(alone.data_dir)}, {*file_rows(group.settings(2).data_dir)}
+    assert {*table_rows(cluster_database)} == exported | held
