@@ -152,7 +152,8 @@ class Hydration:
         finally:
             calls.close()
         took_s = round(trio.current_time() - began_s, 1)
-        log.info("history taken from the shared table", series=series, candles=candles, seconds=took_s)
+        if candles:
+            log.info("history taken from the shared table", series=series, candles=candles, seconds=took_s)
 
     async def _take(self, series: Series, extent: Span | None, pages_of: PagesOf, out: EventChannel) -> int:
         """Takes what the table has of a series; how many candles."""

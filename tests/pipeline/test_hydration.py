@@ -177,6 +177,7 @@ async def test_a_question_is_for_so_many_candles(run: Run, monkeypatch: pytest.M
 async def test_a_database_in_trouble_leaves_all_to_rest(
     run: Run, trouble: CollectorError, calls: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     run.table.has = {BTC: [(0, 9000)], OTHER: [(0, 9000)]}
     run.table.troubles = [*[None] * calls, trouble]
     async with run.at_work(BTC, OTHER):
@@ -184,7 +185,7 @@ async def test_a_database_in_trouble_leaves_all_to_rest(
         assert run.coverage.idle
         assert [run.coverage.due(each, 0) for each in (BTC, OTHER)] == [run.wanted] * 2
         assert run.woken
-    told = [each.message for each in caplog.records if "REST fetches it" in each.message]
+    told = [each.message for each in caplog.records if "shared table" in each.message]
     assert (len(told), str(trouble) in told[0]) == (1, True)
     assert run.table.opened == run.table.closed
 
