@@ -8,9 +8,13 @@ from pathlib import Path
 import attrs
 import trio
 
+from collector.core.corrections import MOST
+
 _MORE = 150  # objects of a class: what is known of files grows by a span now and then, and their rows by 160 an hour
-# Of the spans of candles, `rows` remembers 1024, and fills that within hours.
-_REMEMBERED = {"collector.core.spans.Span": 1200, "collector.core.spans.Spans": 1200}
+# Of the spans of candles, `rows` remembers 1024, and fills that within hours; twelve series keep what was revised and
+# what was repaired.
+_CORRECTED = 12 * 2 * MOST
+_REMEMBERED = {"collector.core.spans.Span": 1200 + _CORRECTED, "collector.core.spans.Spans": 1200}
 _TASKS, _DESCRIPTORS = 24, 6  # some requests may be under way, each with tasks at both ends
 
 
