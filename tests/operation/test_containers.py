@@ -142,12 +142,12 @@ def test_what_the_image_builds_collects_is_healthy_and_stops_in_good_order(tmp_p
         words[0] = str(installed / "bin" / words[0])
         with subprocess.Popen(words, cwd=home, env=ours) as process:
             health = [str(installed / "bin" / "python"), *Instruction("CMD", check.replace("8787", "18787")).words[1:]]
-            began_s = monotonic()
-            while subprocess.run(health, env=ours, capture_output=True, check=False).returncode:
+            began_s, file = monotonic(), home / "data" / "BTCUSDT_60.csv"
+            while subprocess.run(health, env=ours, capture_output=True, check=False).returncode or not file.exists():
                 assert process.poll() is None
                 assert monotonic() - began_s < 60
                 sleep(0.2)  # a process outside tells nobody when it is ready
             process.send_signal(getattr(signal, the("STOPSIGNAL").text))
             assert process.wait(60) == 0
     assert subprocess.run(health, env=ours, capture_output=True, check=False).returncode == 1
-    assert len((home / "data" / "BTCUSDT_60.csv").read_text().splitlines()) == 51
+    assert len(file.read_text().splitlines()) == 51

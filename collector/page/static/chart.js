@@ -310,7 +310,10 @@ export class CandleChart {
     cancelAnimationFrame(this.frameAsked);
     this.frameAsked = requestAnimationFrame(() => this.drawStrip());
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.loadIfNeeded(), WAIT_MS);
+    this.timer = setTimeout(() => {
+      this.loadIfNeeded();
+      this.fillTable();
+    }, WAIT_MS);
   }
 
   loadIfNeeded() {
