@@ -150,7 +150,7 @@ class _Director:
     async def direct(self, counters: Counters, coverage: CoverageIndex, _: RestState) -> None:
         began_s = trio.current_time()
         with trio.move_on_after(_LONGEST_S) as limit:
-            await _until(lambda: counters.rows > 0 and coverage.idle)
+            await _until(lambda: counters.history > 0 and coverage.idle)
             self._tell_history(counters, trio.current_time() - began_s)
             self.story.chapter("Live: the stream goes on where history ends")
             await _until(lambda: counters.confirmed >= _STREAMED)

@@ -104,9 +104,8 @@ def _table(place: Place, stream: IO[bytes], head: bytes) -> Table:
     first = next(chunks, b"")
     if b"\0" in first[:_SAMPLE]:
         raise Refusal("its format is not known: it is neither text nor JSON, Parquet or Arrow", is_of_candles=False)
-    *sample, torn = (
-        first[:_SAMPLE].decode("utf-8", "replace").split("\n")
-    )  # a field may hold other signs of a line's end
+    # A field may hold other signs of a line's end.
+    *sample, torn = first[:_SAMPLE].decode("utf-8", "replace").split("\n")
     if torn and len(first) <= _SAMPLE:
         sample.append(torn)
 

@@ -16,9 +16,7 @@ by `check --against-exchange` alone, as in a file.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TypeVar
 
 import attrs
 import trio
@@ -31,57 +29,19 @@ from collector.core.request_windows import windows
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.verification import unverified_at_opening
-from collector.errors import CollectorError, NotReadable, Unavailable
+from collector.errors import CollectorError, NotReadable
 from collector.logs import get_logger
 from collector.machine import Machine
+from collector.machine.blocking_calls import BlockingCalls
 from collector.monitoring.disk_gate import DiskGate
 from collector.settings.settings import Settings
 
 log = get_logger(__name__)
-T = TypeVar("T")
 EventChannel = trio.MemorySendChannel[Event]
 PagesOf = Callable[[Span], Awaitable[list[Rows]]]
 
 _PATIENCE_S = 10.0  # for one question to the database
 _WINDOW = 20_000  # candles of a question: 2 MB
-
-
-@attrs.define(eq=False)
-class _Calls:
-    """Calls of a database in threads, left behind when they take too long or are cancelled."""
-
-    _machine: Machine
-    opened: ExitStack = attrs.field(factory=ExitStack)
-    _in_use: bool = False
-    _left: bool = False
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """The result of work in a thread.
-
-        Raises:
-            Unavailable: it takes too long.
-        """
-
-        def tracked() -> T:
-            try:
-                return work()
-            finally:
-                self._in_use = False
-                if self._left:
-                    self.opened.close()
-
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._in_use = True
-        with trio.move_on_after(_PATIENCE_S):
-            return await self._machine.threads.run(tracked, abandon=True)
-        raise Unavailable(f"no answer within {_PATIENCE_S:.0f} s")
-
-    def close(self) -> None:
-        """Closes what is open, now or when the call under way has returned."""
-        self._left = True
-        if not self._in_use:
-            with suppress(CollectorError):
-                self.opened.close()
 
 
 @attrs.define(eq=False)
@@ -114,7 +74,7 @@ class Hydration:
         for series in here:
             if missing := self._coverage[series].to_copy:
                 self._coverage.ask(series, missing)
-                self._claimed[series] = missing
+                self._claimed[series] = self._claimed.get(series, NOTHING) | missing
         self._more.set()
 
     def drop(self, series: Series) -> None:
@@ -135,7 +95,11 @@ class Hydration:
 
     async def _look(self, out: EventChannel) -> None:
         """Looks for all that is claimed, or until trouble comes."""
-        settings, calls, began_s = self._settings, _Calls(self._machine), trio.current_time()
+        settings, calls, began_s = (
+            self._settings,
+            BlockingCalls(self._machine.threads, _PATIENCE_S),
+            trio.current_time(),
+        )
         series, candles = len(self._claimed), 0
         opening = partial(self._open, settings.database_url, settings.category)
         try:
@@ -185,7 +149,7 @@ class Hydration:
             self._coverage.cancel_fetch(series, spans)
 
 
-async def _pages(calls: _Calls, table: SharedTable, series: Series, window: Span) -> list[Rows]:
+async def _pages(calls: BlockingCalls, table: SharedTable, series: Series, window: Span) -> list[Rows]:
     return await calls.run(partial(table.pages, series, window))
 
 

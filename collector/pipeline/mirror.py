@@ -14,10 +14,9 @@ Each step is one call in a thread, which a stop leaves behind once its time is o
 changes nothing, and the next start compares.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
 
 import attrs
 import trio
@@ -32,12 +31,12 @@ from collector.errors import CollectorError, NotReadable, Unavailable
 from collector.export.mirror_table import OpenTable, Table
 from collector.logs import get_logger
 from collector.machine import Machine
+from collector.machine.blocking_calls import BlockingCalls
 from collector.monitoring.report import Mirroring
 from collector.settings.addresses import database_of
 from collector.settings.settings import Settings
 
 log = get_logger(__name__)
-T = TypeVar("T")
 
 _BATCH = 256  # series in a transaction, each with a lock of some thousands that a server has
 _GATHER_S = 1.0  # after a change, so that those of one moment share a transaction
@@ -46,27 +45,6 @@ _GAPS_BATCH = 500
 _BLOCKED_S = 1.0  # until a series that an export is writing is tried again
 _GOODBYE_S = 5.0  # for what is due when the writer has drained
 _STOP_S = 30.0  # from the stop on, the writer's time included
-
-
-@attrs.define(eq=False)
-class _Calls:
-    """Calls of the database in threads, which a cancellation leaves behind."""
-
-    _machine: Machine
-    in_use: bool = False  # whether a call is under way
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Runs work in a thread."""
-
-        def tracked() -> T:
-            try:
-                return work()
-            finally:
-                self.in_use = False
-
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self.in_use = True
-        return await self._machine.threads.run(tracked, abandon=True)
 
 
 @attrs.define(eq=False)
@@ -88,8 +66,7 @@ class Mirror:
     _tries: int = 0
     _news: trio.Event = attrs.field(factory=trio.Event)
     _ended: trio.Event = attrs.field(factory=trio.Event)
-    _opened: ExitStack = attrs.field(factory=ExitStack)
-    _calls: _Calls = attrs.field(default=attrs.Factory(lambda own: _Calls(own._machine), True), init=False)
+    _calls: BlockingCalls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._changes.on_news = self._notify
@@ -152,16 +129,14 @@ class Mirror:
 
     async def _connect_and_copy(self) -> CollectorError | None:
         """Copies until the end, until other settings, or until trouble comes, which is returned."""
-        self._opened = ExitStack()
+        self._calls = BlockingCalls(self._machine.threads)
         try:
-            return await self._copy_with(self._opened, self._settings)
+            return await self._copy_with(self._settings)
         finally:
             self._state = attrs.evolve(self._state, connected=False)
-            if not self._calls.in_use:  # else it is in use, by a thread that a stop has left behind
-                with suppress(CollectorError):
-                    self._opened.close()
+            self._calls.close()
 
-    async def _copy_with(self, opened: ExitStack, settings: Settings) -> CollectorError | None:
+    async def _copy_with(self, settings: Settings) -> CollectorError | None:
         where = (
             settings.database_url,
             settings.category,
@@ -170,7 +145,7 @@ class Mirror:
             bool(settings.cluster_url),
         )
         try:
-            table = await self._calls.run(lambda: opened.enter_context(self._open(*where)))
+            table = await self._calls.run(lambda: self._calls.opened.enter_context(self._open(*where)))
             if settings.database_url == self._settings.database_url:
                 self._note_connection(table.started)
             while settings.database_url == self._settings.database_url:

@@ -210,7 +210,7 @@ class Reconciler:
     async def _fetch_due(self, now_ms: int, chosen: Chosen = _everything) -> bool:
         """Hands what is missing to the pool.
 
-        Whether there was anything.
+        Returns whether there was anything.
         """
         found = False
 

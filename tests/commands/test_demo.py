@@ -1,11 +1,36 @@
 """The command `demo`."""
 
+import io
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import pytest
+import trio
+import trio.testing
+from rich.console import Console
 
+from collector.bybit.exchange_state import RestState
+from collector.commands.demo import _Director
+from collector.commands.story import Story
+from collector.core.counters import Counters
+from collector.core.coverage import CoverageIndex
+from collector.sandbox import Sandbox
 from tests.campaign.process import command
+
+
+async def test_rows_of_the_stream_are_no_history(autojump_clock: trio.testing.MockClock) -> None:
+    """A minute may close before the first page is asked for."""
+    told, no_box = io.StringIO(), cast("Sandbox", None)
+    counters, director = Counters(rows=1, streamed=1), _Director(no_box, Story(Console(file=told)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(director.direct, counters, CoverageIndex(), RestState())
+        await trio.sleep(1)
+        assert told.getvalue() == ""
+        counters.rows = 2
+        await trio.sleep(1)
+        assert "history complete: 1 candle" in told.getvalue()
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.slow

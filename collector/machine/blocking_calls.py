@@ -1,0 +1,56 @@
+"""Blocking calls in threads: whoever is cancelled, or has waited long enough, leaves the call under way behind.
+
+What was opened is closed by the call that was left behind, once it returns, as no other thread may use it meanwhile.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from math import inf
+from typing import TypeVar
+
+import attrs
+import trio
+
+from collector.errors import CollectorError, Unavailable
+from collector.machine.threads import Threads
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class BlockingCalls:
+    """One call after another, with what they have opened; no call takes longer than `within_s`."""
+
+    _threads: Threads
+    _within_s: float = inf
+    opened: ExitStack = attrs.field(factory=ExitStack)
+    _in_use: bool = False
+    _left: bool = False
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of work in a thread.
+
+        Raises:
+            Unavailable: it takes too long.
+        """
+
+        def tracked() -> T:
+            try:
+                return work()
+            finally:
+                self._in_use = False
+                if self._left:
+                    self.opened.close()
+
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._in_use = True
+        with trio.move_on_after(self._within_s):
+            return await self._threads.run(tracked, abandon=True)
+        raise Unavailable(f"no answer within {self._within_s:.0f} s")
+
+    def close(self) -> None:
+        """Closes what is open, now or when the call under way has returned."""
+        self._left = True
+        if not self._in_use:
+            with suppress(CollectorError):
+                self.opened.close()
