@@ -12,7 +12,8 @@ A wanted candle that was asked for and did not come is in a gap with a state:
 A candle that closed less than an hour before the answer is asked for at 0, 15, 60 and 180 s, and absent at the fourth
 answer; an older one is asked for once more at once, and absent then. Absent, invalid and before-listing are *claims*:
 they are due again after a day, and then whenever they have stood twice as long, at most 64 days later. `expired` makes
-a claim due at once.
+a claim due at once. A request for a claim that fails leaves what the exchange said last on record: the gap is pending,
+with the claim behind it, and is the claim again in the ledger, after the next answer, and when it is wanted no more.
 
 Neighbours in the same state with the same reason share a gap, so that a hole of a year is one. The gaps of a series are
 disjoint and come by time. A transition looks only at those that it meets, in one sweep over them and the spans it is
@@ -71,10 +72,22 @@ class InvalidRow:
 
 
 @attrs.frozen
+class Claim:
+    """What the exchange said last of a gap that is pending."""
+
+    state: State
+    tries: int
+    asked_ms: int
+    why: str
+    since_ms: int
+
+
+@attrs.frozen
 class Gap:
     """A span of candles that were asked for in vain.
 
-    It has been in its state since `since_ms`.
+    It has been in its state since `since_ms`. A pending one may have a claim behind it: that the exchange lacks these
+    candles, or has no valid row of them.
     """
 
     span: Span
@@ -83,6 +96,7 @@ class Gap:
     asked_ms: int
     why: str
     since_ms: int = 0
+    claim: Claim | None = None
 
     @cached_property  # it costs more than all else that is asked of a gap, and most gaps stay
     def due_ms(self) -> int | None:
@@ -103,6 +117,14 @@ class Gap:
     def settles_ms(self) -> int:
         """By when a retrying gap is known to be absent, unless it comes."""
         return self.asked_ms + sum(_RETRY_AFTER_MS[self.tries - 1 :])
+
+    @property
+    def as_claimed(self) -> "Gap":
+        """The gap as the exchange's last answer left it; without one, as it is."""
+        claim = self.claim
+        if claim is None:
+            return self
+        return Gap(self.span, claim.state, claim.tries, claim.asked_ms, claim.why, claim.since_ms)
 
     @property
     def stays(self) -> bool:
@@ -139,6 +161,7 @@ def left_out(before: Gap | None, span: Span, now_ms: int) -> Gap:
 
     All of them closed within `LAG_MS` before the answer, or all earlier.
     """
+    before = before and before.as_claimed
     if before and before.state in (State.RETRYING, State.ABSENT, State.BEFORE_LISTING):
         return before.cut_to(span).left_out_again(now_ms)
     return Gap(span, State.RETRYING, 1, now_ms, _LEFT_OUT, now_ms)
@@ -151,6 +174,7 @@ def before_listing(before: Gap | None, span: Span, now_ms: int) -> Gap:
 
 def invalid(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
     """The gap of a candle whose own row stays invalid."""
+    before = before and before.as_claimed
     if before and before.state is State.INVALID and before.is_early(now_ms):
         return before.cut_to(span)
     return _claimed(before, span, State.INVALID, now_ms, f"the exchange's own row is no candle: {why}")
@@ -164,8 +188,13 @@ def _claimed(before: Gap | None, span: Span, state: State, now_ms: int, why: str
 
 def failed(before: Gap | None, span: Span, now_ms: int, why: str) -> Gap:
     """The gap after its request failed for good."""
-    tries = before.tries + 1 if before and before.state in (State.PENDING, State.RETRYING) else 1
-    return Gap(span, State.PENDING, tries, now_ms, why, now_ms)
+    if before is None:
+        return Gap(span, State.PENDING, 1, now_ms, why, now_ms)
+    tries = before.tries + 1 if before.state in (State.PENDING, State.RETRYING) else 1
+    claim = before.claim
+    if before.state in _LACKING:
+        claim = Claim(before.state, before.tries, before.asked_ms, before.why, before.since_ms)
+    return Gap(span, State.PENDING, tries, now_ms, why, now_ms, claim)
 
 
 def expired(gap: Gap) -> Gap:
@@ -277,6 +306,20 @@ def answered(
     )
 
 
+def left_out_unwanted(
+    gaps: tuple[Gap, ...], left_out: Spans, now_ms: int, invalid_rows: Sequence[InvalidRow]
+) -> tuple[Gap, ...]:
+    """The gaps after a good answer left out what is wanted no more: claims at once, since nobody will ask again.
+
+    Arguments as of `answered`.
+    """
+    bad = Spans.of(*(row.span for row in invalid_rows)) & left_out
+    whys = {row.span.start_ms: row.why for row in invalid_rows}
+    rest = left_out - bad
+    gaps = update_gaps(gaps, rest, rest, lambda _, span: Gap(span, State.ABSENT, 1, now_ms, _LEFT_OUT, now_ms))
+    return update_gaps(gaps, bad, bad, lambda gap, span: invalid(gap, span, now_ms, whys[span.start_ms]))
+
+
 def lacking(gaps: Iterable[Gap]) -> Spans:
     """The spans that the exchange lacks, or has no valid row of."""
     return Spans.of(*(gap.span for gap in gaps if gap.state in _LACKING))
@@ -296,9 +339,17 @@ def still_wanted(gaps: tuple[Gap, ...], wanted: Spans, held: Spans) -> tuple[Gap
     if not gaps or wanted.covers(gaps[0].span.start_ms, gaps[-1].span.end_ms):
         return gaps
     stored = wanted | (Spans((held.bounds,)) if held else NOTHING)
-    return tuple(
-        gap.cut_to(part) for gap in gaps for part in (stored if gap.state in _LACKING else wanted) & Spans((gap.span,))
-    )
+    return tuple(kept for gap in gaps for kept in _kept(gap, wanted, stored))
+
+
+def _kept(gap: Gap, wanted: Spans, stored: Spans) -> list[Gap]:
+    """The parts of a gap that stay: those wanted, and of what the exchange lacks those between stored rows."""
+    spans, claimed = Spans((gap.span,)), gap.as_claimed
+    if claimed is gap:
+        return [gap.cut_to(part) for part in (stored if gap.state in _LACKING else wanted) & spans]
+    parts = [gap.cut_to(part) for part in wanted & spans]
+    parts += [claimed.cut_to(part) for part in (stored - wanted) & spans]
+    return sorted(parts, key=_start)
 
 
 def without_future_attempts(gaps: tuple[Gap, ...], now_ms: int) -> tuple[Gap, ...]:
@@ -356,6 +407,7 @@ def _joined(gaps: Iterable[Gap], alike: Callable[[Gap, Gap], bool] = _asked_toge
         if (
             current
             and (current.span.end_ms, current.state, current.why) == (gap.span.start_ms, gap.state, gap.why)
+            and current.claim == gap.claim
             and alike(current, gap)
         ):
             first = min(current, gap, key=lambda each: each.asked_ms)

@@ -58,6 +58,7 @@ from collector.core.missing import (
     gaps_met,
     known_invalid,
     lacking,
+    left_out_unwanted,
     spans_met,
     still_wanted,
     update_gaps,
@@ -191,10 +192,14 @@ class SeriesCoverage:
         """
         if new := covered - self.held:
             self._take_held(self.held | new, new)
-        still_missing = (asked - self.held) & self.wanted
-        if self.gaps or still_missing:
-            young_from_ms, due = self.timeframe.floor(now_ms - LAG_MS), asked - self._lapsed(asked)
-            self.gaps = answered(self.gaps, due, still_missing, young_from_ms, now_ms, invalid_rows)
+        left_out, young_from_ms = asked - self.held, self.timeframe.floor(now_ms - LAG_MS)
+        if left_out or self.gaps:
+            due, lapsed = left_out & self.wanted, self._lapsed(asked)
+            unwanted = left_out - self.wanted - lapsed
+            self.gaps = answered(self.gaps, asked - lapsed, due, young_from_ms, now_ms, invalid_rows)
+            if unwanted and self.held:  # inside the file the hole needs a reason
+                inside = unwanted.within(self.held.bounds.start_ms, min(self.held.bounds.end_ms, young_from_ms))
+                self.gaps = left_out_unwanted(self.gaps, inside, now_ms, invalid_rows)
         self.verification.answered(asked, covered, now_ms)
 
     def fail(self, asked: Spans, why: str, now_ms: int) -> None:

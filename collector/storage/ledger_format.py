@@ -98,8 +98,12 @@ class SavedSeries:
 
 
 def gap_rows(gaps: Iterable[Gap]) -> list[GapRow]:
-    """The rows of some gaps."""
-    return [(n.span.start_ms, n.span.end_ms, str(n.state), n.tries, n.asked_ms, n.since_ms, n.why) for n in gaps]
+    """The rows of some gaps.
+
+    What the exchange said last is on record; that a later request failed, is not: a new process tries at once.
+    """
+    rows = (gap.as_claimed for gap in gaps)
+    return [(n.span.start_ms, n.span.end_ms, str(n.state), n.tries, n.asked_ms, n.since_ms, n.why) for n in rows]
 
 
 def encode_series(series: Series, record: SeriesCoverage, checkpoint: Checkpoint | None, gaps_digest: bytes) -> bytes:

@@ -23,6 +23,7 @@ from collector.core.missing import (
     neighbours_joined,
     not_due,
     spans_met,
+    still_wanted,
     to_ask_alone,
     update_gaps,
     without,
@@ -130,12 +131,56 @@ def test_a_claim_made_again_stands_since_it_was_first_made() -> None:
         (None, 1),
         (gap(State.PENDING, tries=3), 4),
         (gap(State.RETRYING, tries=2), 3),
-        (gap(State.ABSENT, tries=5), 1),
-        (gap(State.INVALID, tries=5), 1),
+        (gap(State.BEFORE_LISTING, tries=5), 1),
     ],
 )
 def test_a_request_that_fails_counts_on_from_what_failed_or_was_left_out(before: Gap | None, tries: int) -> None:
     assert failed(before, span(0, 2), NOW, "HTTP 502") == Gap(span(0, 2), State.PENDING, tries, NOW, "HTTP 502", NOW)
+
+
+@pytest.mark.parametrize("state", [State.ABSENT, State.INVALID])
+def test_a_claim_stands_behind_the_requests_for_it_that_fail(state: State) -> None:
+    claim = gap(state, 0, 4, tries=2, asked_ms=NOW - DAY_MS)
+    once = failed(claim, span(1, 3), NOW, "HTTP 502")
+    assert (once.state, once.tries, once.due_ms, once.why) == (State.PENDING, 1, 0, "HTTP 502")
+    twice = failed(once, span(1, 3), NOW + 1, "HTTP 503")
+    assert (twice.state, twice.tries, twice.why) == (State.PENDING, 2, "HTTP 503")
+    assert twice.as_claimed == once.as_claimed == claim.cut_to(span(1, 3))
+    assert attempts_reset(twice).as_claimed == twice.as_claimed
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.RETRYING, State.BEFORE_LISTING, State.DELISTED])
+def test_without_a_claim_that_the_exchange_lacks_it_only_the_failure_counts(state: State) -> None:
+    after = failed(gap(state, tries=2), span(0, 2), NOW, "HTTP 502")
+    assert after.as_claimed is after
+
+
+def test_the_answer_after_requests_that_failed_goes_on_from_the_claim() -> None:
+    absent = gap(State.ABSENT, 0, 4, tries=2, asked_ms=NOW - 2 * DAY_MS)
+    pending = failed(absent, span(1, 3), NOW - 1, "HTTP 502")
+    assert left_out(pending, span(1, 3), NOW) == left_out(absent, span(1, 3), NOW)
+    bad = gap(State.INVALID, 0, 4, tries=2, asked_ms=NOW - 2 * DAY_MS)
+    pending = failed(bad, span(1, 2), NOW - 1, "HTTP 502")
+    assert invalid(pending, span(1, 2), NOW, "x") == invalid(bad, span(1, 2), NOW, "x")
+
+
+def test_a_claim_whose_request_failed_is_a_claim_again_where_it_is_wanted_no_more() -> None:
+    claim = gap(State.ABSENT, 2, 8, tries=2)
+    pending = failed(claim, span(2, 8), NOW, "HTTP 502")
+    kept = still_wanted((pending,), spans(5, 6) | spans(7, 20), spans(0, 2) | spans(8, 10))
+    assert kept == (
+        claim.cut_to(span(2, 5)),
+        pending.cut_to(span(5, 6)),
+        claim.cut_to(span(6, 7)),
+        pending.cut_to(span(7, 8)),
+    )
+    assert still_wanted((pending,), spans(5, 20), spans(8, 10)) == (pending.cut_to(span(5, 8)),)
+
+
+def test_neighbours_of_which_only_one_was_claimed_stay_apart() -> None:
+    pending = failed(None, span(0, 2), NOW, "HTTP 502")
+    claimed = failed(gap(State.ABSENT, 2, 4), span(2, 4), NOW, "HTTP 502")
+    assert [*neighbours_joined((pending, claimed))] == [pending, claimed]
 
 
 def test_only_claims_are_due_at_once_when_somebody_wants_to_know() -> None:

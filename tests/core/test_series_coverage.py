@@ -156,6 +156,32 @@ def test_what_is_lacking_and_wanted_no_longer_stays_on_record_when_it_was_asked_
     assert states(coverage) == []
 
 
+def test_what_an_answer_leaves_out_inside_the_file_and_is_wanted_no_more_is_a_claim_at_once() -> None:
+    coverage, at = wanting(0, 10), NOW + 120 * MINUTE_MS
+    coverage.want(MINUTE, minutes(7, 10))  # while all ten are on their way
+    invalid = InvalidRow(span(2, 3), "low 0 is not positive")
+    coverage.answer(MINUTE, span(0, 10), minutes(1, 2) | minutes(3, 5) | minutes(6, 10), at, [invalid])
+    assert states(coverage) == [(minutes(2, 3), State.INVALID), (minutes(5, 6), State.ABSENT)]
+    coverage.want(MINUTE, minutes(8, 10))
+    assert states(coverage) == [(minutes(2, 3), State.INVALID), (minutes(5, 6), State.ABSENT)]
+
+
+def test_what_rest_may_yet_come_to_have_is_no_claim_where_it_is_not_wanted() -> None:
+    coverage = wanting(0, 10)
+    coverage.want(MINUTE, minutes(0, 5))  # a clock that went back
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 7) | minutes(8, 10), NOW)
+    assert states(coverage) == []
+
+
+def test_a_claim_outlives_a_request_that_fails_while_the_candle_is_wanted_no_more() -> None:
+    coverage, lacking = wanting(0, 10), [InvalidRow(span(4, 5), "low 0 is not positive")]
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW, lacking)
+    coverage.fail(MINUTE, span(4, 5), "HTTP 502", NOW + DAY_MS)
+    assert states(coverage) == [(minutes(4, 5), State.PENDING)]
+    coverage.want(MINUTE, minutes(7, 10))
+    assert states(coverage) == [(minutes(4, 5), State.INVALID)]
+
+
 def test_an_absent_candle_that_comes_after_all_is_held_and_forgotten() -> None:
     coverage = wanting(0, 10)
     coverage.answer(MINUTE, span(0, 10), minutes(1, 10), NOW)

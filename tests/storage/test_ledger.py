@@ -57,6 +57,20 @@ def test_what_was_saved_is_there_at_the_next_start(tmp_path: Path) -> None:
     assert [gap.state for gap in again[BTC].gaps] == [State.BEFORE_LISTING, State.RETRYING, State.PENDING]
 
 
+def test_a_request_for_a_claim_that_failed_leaves_the_claim_on_record(tmp_path: Path) -> None:
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 10))
+    for at in (T0 + DAY_MS, T0 + DAY_MS + 1):
+        coverage.answer(BTC, span(0, 10), spans(0, 4) | spans(5, 10), at)
+    absent = coverage[BTC].gaps
+    coverage.fail(BTC, span(4, 5), "HTTP 502", T0 + 3 * DAY_MS)
+    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
+        ledger.save(coverage, {BTC: None})
+    again, _ = reopened(tmp_path)
+    assert [gap.state for gap in absent] == [State.ABSENT]
+    assert again[BTC].gaps == absent
+
+
 def test_the_ledger_of_an_older_version_is_read_as_claims(tmp_path: Path) -> None:
     reopened(tmp_path)
     entry = {
