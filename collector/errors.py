@@ -1,7 +1,7 @@
 """What can go wrong, named for what the catcher should do about it.
 
 Every error that ends a command carries the exit status the command ends with, and its text is one sentence a user can
-act on. This module imports nothing of ours.
+act on. Pure: it imports nothing of ours.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Everything becomes integer epoch milliseconds, UTC. What names no zone is UTC. The moments of pandas and numpy are
 understood without either. A number in another unit is refused: taken for milliseconds it would be a wrong moment in
-silence, and every look-up would answer with the first or the last candle. Nothing here asks what time it is.
+silence, and every look-up would answer with the first or the last candle. Pure: nothing here asks what time it is.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """The report that `/status` serves and `collector status` reads.
 
-Plain values: seconds, bytes, epoch milliseconds of the local clock unless a name says otherwise. Users' scripts read
-these names: fields are added, existing ones stay. Settings that could be secret are excluded.
+Pure, and plain values: seconds, bytes, epoch milliseconds of the local clock unless a name says otherwise.
+Users' scripts read these names: fields are added, existing ones stay. Settings that could be secret are excluded.
 """
 
 import json

@@ -12,7 +12,7 @@ written they go first, for at most one more flush interval. Syncs run in batches
 in batches by name, round and round: neighbours in the ledger share its pages.
 
 Invariant: the ledger lags behind the files. A save of a series that is still unsynced is preceded by its sync (see
-`Flusher`), because a ledger that is ahead of the files would call rows held that a power loss took.
+`Flusher`), because a ledger that is ahead of the files would call rows held that a power loss took. Pure.
 """
 
 from collections.abc import Iterable

@@ -21,7 +21,7 @@ Invariant: every answer is handed out once, and those handed out together keep t
 later one wins. The alternative, to write each answer at once, rewrites a file for every answer out of order:
 its cost grows with the length of the file.
 
-The bytes that wait are a running total, so that an answer costs the same however many series wait.
+The bytes that wait are a running total, so that an answer costs the same however many series wait. Pure.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """The kinds of defects of a row.
 
 A row is sound if this collector would have written it: the judge of that is `rows`, here as everywhere, and this module
-only says in words what an unsound row suffers from. It is pure, it looks at one row at a time, and it never quotes more
-of a row than fits into a sentence.
+only says in words what an unsound row suffers from. Pure: it looks at one row at a time, and never quotes more of a
+row than fits into a sentence.
 """
 
 import re
