@@ -6,7 +6,7 @@ from typing import Annotated
 import trio
 import typer
 
-from collector.commands.console import print_line
+from collector.commands.console import print_line, say
 from collector.commands.exits import flush_stdout
 from collector.commands.options import PLACE, Options, with_options
 from collector.commands.signals import until_signal
@@ -49,6 +49,7 @@ async def _serve(source: StoredSource, port: int, *, stop: trio.Event) -> bool:
 
 
 def print_address(url: str) -> None:
-    """Print where the page is, at once: whoever started it reads a pipe."""
+    """Print where the page is, at once: whoever started it reads a pipe. How it ends is for a person."""
     print_line(url)
     flush_stdout()
+    say("the page is served there until Ctrl-C")

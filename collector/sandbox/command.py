@@ -179,6 +179,8 @@ async def _serve(exchange: Exchange, host: str, port: int, tls: bool, ca_file: P
             with suppress(OSError):  # stdout is closed
                 sys.stdout.write(f"sandbox: {box.url}\n")
                 sys.stdout.flush()
+            with suppress(OSError):  # stdout is for programs, which need the address alone
+                sys.stderr.write("sandbox: it is served there until Ctrl-C\n")
             await anext(aiter(signals))
 
 

@@ -21,7 +21,9 @@ def test_view_serves_the_page_and_ends_well_when_it_is_stopped(tmp_path: Path) -
         with urlopen(f"{url}/api/series", timeout=20) as answer:
             assert b'"symbol":"BTCUSDT"' in answer.read()
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        rest, err = process.communicate(timeout=20)
+        assert (process.returncode, rest) == (0, "")
+        assert complaints(err) == ["the page is served there until Ctrl-C"]
 
 
 def test_a_directory_that_is_not_there_is_refused(say: Command, tmp_path: Path) -> None:

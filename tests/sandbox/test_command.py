@@ -12,6 +12,7 @@ import pytest
 
 HEADER = "timestamp,datetime,open,high,low,close,volume,turnover\n"
 RUN = "import typer; from collector.sandbox.command import sandbox; typer.run(sandbox)"
+UNTIL = "sandbox: it is served there until Ctrl-C\n"
 
 
 def start(options: Sequence[str], before: str = "") -> subprocess.Popen[str]:
@@ -36,7 +37,7 @@ def test_it_prints_its_address_serves_and_stops_when_told() -> None:
         (announced,) = httpx.get(f"{url}/v5/system/status").json()["result"]["list"]
         assert (announced["title"], announced["begin"]) == ("Upgrade", "1682942400000")
         box.send_signal(signal.SIGINT)
-        assert box.communicate() == ("", "")
+        assert box.communicate() == ("", UNTIL)
     assert box.returncode == 0
 
 
@@ -47,7 +48,7 @@ def test_a_replay_says_what_it_passes_over(tmp_path: Path) -> None:
         assert box.stdout is not None
         assert box.stdout.readline().startswith("sandbox: http://127.0.0.1:")
         box.send_signal(signal.SIGINT)
-        assert box.communicate() == ("", f"sandbox: passed over in {tmp_path}, no series: notes.csv\n")
+        assert box.communicate() == ("", f"sandbox: passed over in {tmp_path}, no series: notes.csv\n{UNTIL}")
 
 
 def test_tls_without_its_package_is_one_sentence_and_status_2() -> None:
