@@ -95,7 +95,7 @@ class CoverageIndex:
 
         This is the contract's ledger of missing spans.
         """
-        return self[series].missing(self.skipped.get(series, "never fetched"))
+        return self[series].missing(self.skipped.get(series, ""))
 
     # What is in flight.
 

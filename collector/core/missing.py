@@ -42,6 +42,9 @@ _STAYING_TRIES = 9  # with the pauses between them, more than an hour of failure
 _CLAIM_LONGEST_MS = 64 * DAY_MS
 
 
+NEVER_FETCHED = "never fetched"  # why a wanted candle is missing that was neither asked for nor held
+
+
 class State(StrEnum):
     """Why a wanted candle is missing (the contract's words)."""
 
@@ -372,6 +375,14 @@ def to_ask_alone(gaps: Iterable[Gap], now_ms: int) -> Spans:
 def known_invalid(gaps: tuple[Gap, ...], asked: Spans) -> Spans:
     """The part of what is asked for of which the exchange's own rows are known to be no candles."""
     return Spans.of(*(gap.span for gap in gaps_met(gaps, asked) if gap.state is State.INVALID)) & asked
+
+
+def unasked_why(span: Span, lost: Spans) -> str:
+    """Why a span is missing that was not asked for; `lost` has left the file."""
+    part = lost & Spans((span,))
+    if not part:
+        return NEVER_FETCHED
+    return f"{'' if part == Spans((span,)) else 'in part '}stored before, and in the file no more"
 
 
 def _final(gap: Gap, end_ms: int) -> Gap:

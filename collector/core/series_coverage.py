@@ -61,6 +61,7 @@ from collector.core.missing import (
     left_out_unwanted,
     spans_met,
     still_wanted,
+    unasked_why,
     update_gaps,
     without,
     without_future_attempts,
@@ -79,6 +80,7 @@ class SeriesCoverage:
     wanted: Spans = NOTHING
     quarantined: Spans = NOTHING  # wanted whatever the settings say: the span of the rows in quarantine
     held: Spans = NOTHING
+    lost: Spans = NOTHING  # was held, and left the file
     in_flight: Spans = NOTHING
     gaps: tuple[Gap, ...] = ()
     listed_ms: int | None = None  # the first candle, as the exchange last named it
@@ -128,12 +130,12 @@ class SeriesCoverage:
         """The candles of a request of which the exchange's own rows are known to be invalid."""
         return known_invalid(self.gaps, asked)
 
-    def missing(self, why: str) -> tuple[Gap, ...]:
+    def missing(self, why: str = "") -> tuple[Gap, ...]:
         """Every wanted candle that the file lacks, by time.
 
-        `why` is the reason given for those never asked for.
+        `why` is the reason given for those that are in no gap; without it, what is known of each.
         """
-        pending = (Gap(span, State.PENDING, 0, 0, why) for span in self.never_asked)
+        pending = (Gap(span, State.PENDING, 0, 0, why or unasked_why(span, self.lost)) for span in self.never_asked)
         return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span.start_ms))
 
     @property
@@ -219,8 +221,9 @@ class SeriesCoverage:
         self.verification.unverified |= candle
         self.gaps = without(self.gaps, candle)
 
-    def hold(self, covered: Spans) -> None:
-        """Takes what the file holds after it was read, trimmed or set aside."""
+    def hold(self, covered: Spans, before: Spans = NOTHING) -> None:
+        """Takes what the file holds after it was read, trimmed or set aside; it is known to have held `before`."""
+        self.lost = (self.lost | self.held | before) - covered
         self.verification.keep(covered)
         self._take_held(covered, covered - self.held)
 

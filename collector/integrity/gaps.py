@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import Gap, State, gaps_within, neighbours_joined
+from collector.core.missing import NEVER_FETCHED, Gap, State, gaps_within, neighbours_joined
 from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, moment_text
 from collector.errors import SkipFile, StorageError
@@ -39,7 +39,9 @@ class SeriesGap:
     @property
     def asked(self) -> str:
         """When the exchange was last asked, by its own clock."""
-        return moment_text(self.missing.asked_ms) if self.missing.asked_ms else "never"
+        if self.missing.asked_ms:
+            return moment_text(self.missing.asked_ms)
+        return "never" if self.missing.why == NEVER_FETCHED else "not yet"
 
     def record(self) -> dict[str, object]:
         """The same for a machine: epoch milliseconds, half-open spans."""

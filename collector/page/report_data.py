@@ -76,7 +76,7 @@ def _add(contents: Contents, disk: Disk, path: Path, series: Series, saved: Ledg
         held, problem, size = NOTHING, str(error), 0
     saved.missing(series, held)
     record = saved.coverage[series]
-    missing = gaps_within(record.missing(problem or "never fetched"), chosen)
+    missing = gaps_within(record.missing(problem), chosen)
     gaps = [SeriesGap(series, gap) for gap in neighbours_joined(missing)]
     unsettled = sum(gap.candles for gap in gaps if gap.missing.state not in SETTLED)
     stored = StoredSeries(series, held & chosen, unsettled, size, problem)

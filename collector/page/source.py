@@ -38,7 +38,7 @@ class Known:
     @property
     def missing(self) -> tuple[Gap, ...]:
         """Every gap, by time."""
-        return self.record.missing(self.problem or "never fetched")
+        return self.record.missing(self.problem)
 
 
 class Source(Protocol):

@@ -108,8 +108,8 @@ class OpenFiles:
 
         What a full file has no place for is wanted no longer.
         """
-        file = self._files[series]
-        self._coverage[series].hold(file.held)
+        file, known = self._files[series], self._checkpoints.get(series)
+        self._coverage[series].hold(file.held, known.held if known else NOTHING)
         if file.is_full:
             self._coverage.stop_wanting(series, file.held[0].start_ms)
 

@@ -234,6 +234,18 @@ def test_a_delisted_series_of_which_nothing_was_wanted_can_be_wanted() -> None:
     assert states(coverage) == [(minutes(0, 10), State.PENDING)]
 
 
+def test_what_left_the_file_is_told_from_what_was_never_fetched() -> None:
+    coverage = wanting(0, 10)
+    coverage[MINUTE].hold(minutes(0, 6), minutes(4, 8))
+    coverage[MINUTE].hold(minutes(1, 6))
+    reasons = [(gap.span, gap.why) for gap in coverage.missing(MINUTE)]
+    stored = "stored before, and in the file no more"
+    assert reasons == [(span(0, 1), stored), (span(6, 10), f"in part {stored}")]
+    coverage[MINUTE].hold(minutes(0, 8))
+    assert [(gap.span, gap.why) for gap in coverage.missing(MINUTE)] == [(span(8, 10), "never fetched")]
+    assert {gap.why for gap in coverage[MINUTE].missing("its disk is away")} == {"its disk is away"}
+
+
 def test_a_series_is_known_by_anything_that_was_wanted_held_or_asked_for() -> None:
     coverage = wanting(0, 10)
     assert coverage[MINUTE].is_known is True

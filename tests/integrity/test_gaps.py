@@ -46,6 +46,16 @@ def test_what_is_wanted_and_neither_held_nor_asked_for_is_pending(tmp_path: Path
     assert (gap.missing.state, gap.candles, gap.asked) == (State.PENDING, 5, "never")
 
 
+def test_a_candle_that_has_left_its_file_is_not_called_never_fetched(tmp_path: Path) -> None:
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 6))
+    keep(tmp_path, coverage, marked=content(rows(0, 5)), held=content(rows(0, 2), rows(3, 5)))
+    lost, never = find_gaps(tmp_path, "linear")
+    assert (lost.missing.span, lost.missing.state, lost.asked) == (span(2, 3), State.PENDING, "not yet")
+    assert lost.missing.why == "stored before, and in the file no more"
+    assert (never.missing.span, never.missing.why, never.asked) == (span(5, 6), "never fetched", "never")
+
+
 def test_candles_written_after_the_ledger_was_saved_are_not_missing(tmp_path: Path) -> None:
     coverage = CoverageIndex()
     coverage.want(BTC, spans(0, 10))

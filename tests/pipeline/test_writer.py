@@ -540,6 +540,14 @@ async def test_what_only_the_stream_confirmed_is_unverified_at_the_next_start(be
     assert (await opened(bench.directory)).coverage[BTC].unverified == spans(10, 12)
 
 
+async def test_rows_that_left_a_file_between_two_lives_are_not_called_never_fetched(bench: Bench) -> None:
+    bench.coverage.want(BTC, spans(0, 10))
+    await bench.write(answered(0, 10))
+    (bench.directory / BTC.file_name).write_bytes(content(rows(0, 4), rows(5, 10)))
+    (gap,) = (await opened(bench.directory)).coverage.missing(BTC)
+    assert (gap.span, gap.why) == (span(4, 5), "stored before, and in the file no more")
+
+
 async def test_rows_beyond_a_checkpoint_are_unverified(bench: Bench) -> None:
     await bench.write(answered(0, 10))
     (bench.directory / BTC.file_name).write_bytes(content(rows(0, 12)))

@@ -59,7 +59,7 @@ export function gapsTable(gaps, caption, nameOf = name) {
     moment(each.start_ms),
     moment(each.end_ms),
     grouped(each.candles),
-    moment(each.asked_ms) || "never",
+    moment(each.asked_ms) || (each.why === "never fetched" ? "never" : "not yet"),
     each.why,
   ]);
   return table(caption, ["series", "state", "from", "to", "candles", "last asked", "why"], rows, [1, 6]);
