@@ -143,7 +143,7 @@ def test_the_chart_shows_the_rows_of_the_file(browser: Browser, stored: Settings
     rows = [line.split(",") for line in (stored.data_dir / "BTCUSDT_60.csv").read_text().splitlines()[1:]]
     values = {row[1][:16]: [float(each) for each in row[2:]] for row in rows}
     with opened(browser, f"{url}/#/chart?symbol=BTCUSDT&timeframe=60&at={HOLE_MS[0]}") as page:
-        page.locator("#chart-area canvas").first.wait_for()
+        page.locator("#chart .said", has_text=f"{text(HOLE_MS[0])} · no candle · absent").wait_for()
         page.locator("#chart summary").click()
         page.locator("#chart details td").first.wait_for()
         shown = page.evaluate(
@@ -153,11 +153,39 @@ def test_the_chart_shows_the_rows_of_the_file(browser: Browser, stored: Settings
         assert len(shown) > 90
         assert all([float(each) for each in row[1:7]] == values[row[0]] for row in shown)
         page.locator("#chart-area").focus()
-        for _ in range(200):
-            if text(HOLE_MS[0] + HOUR) in page.locator("#chart .said").inner_text():
-                break
-            page.keyboard.press("ArrowLeft")
-        assert "no candle · absent" in page.locator("#chart .said").inner_text()
+        page.keyboard.press("ArrowRight")
+        assert f"{text(HOLE_MS[0] + HOUR)} · no candle · absent" in page.locator("#chart .said").inner_text()
+
+
+def series_of(directory: Path, count: int, minutes: int = 60, last_ms: int = OPENED_MS) -> Settings:
+    """A directory with one series whose closes count from 2 to 8."""
+    step, name = minutes * 60_000, "D" if minutes == 1440 else str(minutes)
+    with (directory / f"BTCUSDT_{name}.csv").open("w") as file:
+        file.write("timestamp,datetime,open,high,low,close,volume,turnover\n")
+        for ms in range(last_ms - count * step, last_ms, step):
+            file.write(
+                f"{ms},{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S},5,9,1,{ms // step % 7 + 2},1,5\n"
+            )
+    return Settings(data_dir=directory)
+
+
+@pytest.mark.parametrize("hour", [3, 75, 140])
+def test_a_chart_opened_at_a_moment_tells_of_that_moment(browser: Browser, tmp_path: Path, hour: int) -> None:
+    at = OPENED_MS - (150 - hour) * HOUR
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser) as page:
+        page.goto(f"{url}/#/chart?symbol=BTCUSDT&timeframe=60&at={at + HOUR // 2}")
+        page.locator("#chart .said", has_text=f"{text(at)} · open").wait_for()
+        page.locator("#chart summary").press("Enter")
+        rows = page.locator("#chart details tbody tr")
+        rows.filter(has_text=text(at)).wait_for()
+        assert rows.count() == 100
+        for button in page.locator("#chart details button").all():
+            if button.is_visible():
+                button.press("Enter")
+        assert rows.count() == 150
+        assert rows.locator("td:first-child").all_inner_texts() == [
+            text(OPENED_MS - each * HOUR) for each in range(1, 151)
+        ]
 
 
 @pytest.mark.slow
@@ -368,13 +396,9 @@ def test_a_report_opens_from_the_disk(browser: Browser, stored: Settings, tmp_pa
 
 @pytest.mark.slow
 def test_years_are_panned_through_without_loading_them_all(browser: Browser, tmp_path: Path) -> None:
-    rows, first = 2 * 365 * 1440, OPENED_MS - 2 * 365 * DAY
-    with (tmp_path / "BTCUSDT_1.csv").open("w") as file:
-        file.write("timestamp,datetime,open,high,low,close,volume,turnover\n")
-        for ms in range(first, first + rows * 60_000, 60_000):
-            file.write(f"{ms},{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S},5,9,1,{ms % 7 + 2},1,5\n")
+    first = OPENED_MS - 2 * 365 * DAY
     loaded: list[int] = []
-    with viewed(Settings(data_dir=tmp_path)) as url, opened(browser) as page:
+    with viewed(series_of(tmp_path, 2 * 365 * 1440, 1)) as url, opened(browser) as page:
         page.on("response", lambda answer: _count(answer, loaded))
         page.goto(f"{url}/#/chart?symbol=BTCUSDT&timeframe=1")
         page.locator("#chart-area canvas").first.wait_for()
@@ -392,7 +416,7 @@ def test_years_are_panned_through_without_loading_them_all(browser: Browser, tmp
         shown = page.locator("#chart .said").inner_text()
         at = datetime.strptime(shown.partition(" · ")[0], "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
         assert first < at.timestamp() * 1000 < first + DAY
-        assert f"close {int(at.timestamp() * 1000) % 7 + 2}" in shown
+        assert f"close {int(at.timestamp()) // 60 % 7 + 2}" in shown
     assert max(loaded) < 400_000
     assert len(loaded) < 20
 

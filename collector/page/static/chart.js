@@ -93,7 +93,7 @@ export class CandleChart {
 
   async show(symbol, timeframe, at) {
     if (symbol !== this.symbol || timeframe !== this.timeframe) {
-      Object.assign(this, { symbol, timeframe, points: [], loaded: null, runs: null, shownBar: null });
+      Object.assign(this, { symbol, timeframe, points: [], loaded: null, runs: null, shownBar: null, pointedAt: null, crossAt: null });
       this.chart?.remove();
       this.chart = null;
     }
@@ -129,7 +129,7 @@ export class CandleChart {
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.chart.priceScale("right").applyOptions({ scaleMargins: { top: 0.06, bottom: 0.22 } });
     this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.onRange());
-    this.chart.subscribeCrosshairMove((event) => event.time && this.tellBar(event.time * 1000));
+    this.chart.subscribeCrosshairMove((event) => this.onPointer(event));
     this.recolour();
   }
 
@@ -145,16 +145,18 @@ export class CandleChart {
     if (this.points.length) this.setPoints();
   }
 
-  // Shows candles around a moment; the newest without one.
+  // Shows candles around a moment, and tells of the one there; the newest without one.
   async goTo(at) {
     if (!this.chart) return;
     const step = stepOf(this.timeframe);
     const half = (FIRST_BARS * step) / 2;
     const end = at ? Math.max(this.first + 2 * half, Math.min(at + half, this.end)) : this.end;
-    await this.load({ from: end - 2 * half, to: end + 4 * step });
+    if (!at) this.shownBar = this.pointedAt = this.crossAt = null;
+    await this.load({ from: end - 2 * half, to: end + 4 * step }, at);
   }
 
-  async load(shown) {
+  // Loads a span and shows it; `at` is the moment that somebody asked for, if so.
+  async load(shown, at = null) {
     const span = shown.to - shown.from;
     const start = Math.max(0, Math.floor(Math.max(this.first, shown.from - span)));
     const end = Math.ceil(Math.max(start + 1, Math.min(this.end, shown.to + span)));
@@ -170,6 +172,7 @@ export class CandleChart {
       this.runs = row && { runs: Float64Array.from(row.runs), ranks: ranksOf(coverage.states) };
       this.take(answer, { start, end, span });
       this.showTimes(shown);
+      if (at) this.pointAt(at);
     } catch (error) {
       if (token === this.loading) this.refuse(error.message);
     } finally {
@@ -307,6 +310,7 @@ export class CandleChart {
   }
 
   onRange() {
+    if (this.crossAt) this.placeCrosshair();
     cancelAnimationFrame(this.frameAsked);
     this.frameAsked = requestAnimationFrame(() => this.drawStrip());
     clearTimeout(this.timer);
@@ -379,14 +383,40 @@ export class CandleChart {
     this.volume.update(this.volumeBar(point), true);
   }
 
+  // Tells of the candle of a moment, of which there may be none, and has the crosshair there.
+  pointAt(ms) {
+    this.pointedAt = ms;
+    const isBeyond = ms < this.points[0]?.ms || !(ms < this.next(this.points.at(-1)?.ms));
+    const point = isBeyond ? { ms } : this.points[Math.floor(this.placeOf(ms))];
+    this.crossAt = point.candle ? point : null;
+    this.placeCrosshair();
+    if (isBeyond) this.tellMissing(ms);
+    else this.tellBar(point.ms);
+    this.fillTable();
+  }
+
+  // The library keeps the place on the screen, so this is done anew when the shown span has changed.
+  placeCrosshair() {
+    if (this.crossAt) this.chart.setCrosshairPosition(this.crossAt.candle[4], this.crossAt.ms / 1000, this.candles);
+    else this.chart.clearCrosshairPosition();
+  }
+
+  onPointer({ sourceEvent, time }) {
+    if (!sourceEvent) return; // it is `placeCrosshair` that moved it
+    this.crossAt = null;
+    if (time) this.tellBar(time * 1000);
+  }
+
+  tellMissing(ms) {
+    const run = this.runs && runAt(this.runs, ms, ms + this.step);
+    tell(this.said, `${moment(ms)} · no candle${run ? ` · ${run.state} · ${STATES[run.state]}` : ""}`);
+  }
+
   tellBar(ms, isNewest = false) {
     const point = this.points[Math.round(this.placeOf(ms))];
     if (!point) return;
     this.shownBar = isNewest ? null : point.ms;
-    if (!point.candle) {
-      const run = this.runs && runAt(this.runs, point.ms, point.ms + this.step);
-      return void tell(this.said, `${moment(point.ms)} · no candle${run ? ` · ${run.state} · ${STATES[run.state]}` : ""}`);
-    }
+    if (!point.candle) return void this.tellMissing(point.ms);
     const [, open, high, low, close, volume] = point.candle;
     const kind = this.kinds(point).map((each) => ` · ${each}`).join("");
     const prices = [open, high, low, close].map(decimal);
@@ -451,9 +481,7 @@ export class CandleChart {
     const place = Math.max(0, Math.min(this.points.length - 1, from + by));
     const point = this.points[place];
     if (place < range.from + 1 || place > range.to - 1) this.pan(by < 0 ? -0.5 : 0.5);
-    if (point.candle) this.chart.setCrosshairPosition(point.candle[4], point.ms / 1000, this.candles);
-    else this.chart.clearCrosshairPosition();
-    this.tellBar(point.ms);
+    this.pointAt(point.ms);
     tell(this.spoken, this.said.textContent);
   }
 
@@ -465,11 +493,13 @@ export class CandleChart {
   fillTable() {
     const shown = this.shownTimes();
     if (!this.details.open || !shown) return;
-    const seen = this.points.filter((point) => point.candle && point.ms >= shown.from - this.step && point.ms <= shown.to);
-    const rows = seen.reverse().map((point) => [
+    const seen = this.points.filter((point) => point.candle && point.ms >= shown.from - this.step && point.ms <= shown.to).reverse();
+    const rows = seen.map((point) => [
       moment(point.ms), ...point.candle.slice(1, 7).map(decimal), this.kinds(point).join(", "),
     ]);
     const caption = `${this.symbol} ${this.timeframe}, the newest first`;
-    this.rows.replaceChildren(table(caption, ["opens", "open", "high", "low", "close", "volume", "turnover", ""], rows, [7]));
+    const titles = ["opens", "open", "high", "low", "close", "volume", "turnover", ""];
+    const around = this.pointedAt === null ? 0 : Math.max(0, seen.findIndex((point) => point.ms <= this.pointedAt));
+    this.rows.replaceChildren(table(caption, titles, rows, [7], { around }));
   }
 }

@@ -74,7 +74,7 @@ export class NowView {
         ["series", "newest candle", "lag"],
         rows.map((each) => [link(each.symbol, each.timeframe), moment(each.last_ms), duration(each.lag_ms / 1000)]),
         [],
-        12,
+        { atOnce: 12 },
       ),
     );
     const said = warnings.map(({ at_ms, level, text }) => element("li", {}, `${moment(at_ms)} ${level} ${text}`));

@@ -5,26 +5,36 @@ import { counted, grouped, moment, size } from "./words.js";
 
 const AT_ONCE = 100;
 
-// A table whose cells are texts or elements; more rows than some come when they are asked for.
-export function table(caption, titles, rows, texts = [], atOnce = AT_ONCE) {
+// A table whose cells are texts or elements. Of many rows some are shown, around the one at a place; the others come when
+// they are asked for.
+export function table(caption, titles, rows, texts = [], { atOnce = AT_ONCE, around = 0 } = {}) {
   const kind = (place) => (texts.includes(place) ? "text" : "");
   const head = titles.map((title, place) => element("th", { scope: "col", className: kind(place) }, title));
   const body = element("tbody");
-  const more = element("button", { type: "button" });
-  let shown = 0;
-  const show = () => {
-    const next = rows.slice(shown, shown + atOnce);
-    shown += next.length;
-    body.append(
-      ...next.map((row) => element("tr", {}, ...row.map((cell, place) => element("td", { className: kind(place) }, cell ?? "")))),
-    );
-    more.hidden = shown >= rows.length;
-    more.textContent = `Show ${grouped(Math.min(atOnce, rows.length - shown))} more of ${grouped(rows.length)}`;
+  const made = (from, to) =>
+    rows.slice(from, to).map((row) => element("tr", {}, ...row.map((cell, place) => element("td", { className: kind(place) }, cell ?? ""))));
+  let first = Math.max(0, Math.min(around - Math.floor(atOnce / 2), rows.length - atOnce));
+  let last = first;
+  const above = element("button", { type: "button" });
+  const below = element("button", { type: "button" });
+  const showBelow = () => {
+    body.append(...made(last, last + atOnce));
+    last = Math.min(rows.length, last + atOnce);
+    below.hidden = last === rows.length;
+    below.textContent = `Show ${grouped(Math.min(atOnce, rows.length - last))} more of ${grouped(rows.length)}`;
   };
-  more.onclick = show;
-  show();
-  const made = element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, ...head)), body);
-  return element("div", {}, element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": caption }, made), more);
+  const showAbove = (count) => {
+    body.prepend(...made(first - count, first));
+    first -= count;
+    above.hidden = first === 0;
+    above.textContent = `Show ${grouped(Math.min(atOnce, first))} above of ${grouped(rows.length)}`;
+  };
+  above.onclick = () => showAbove(Math.min(atOnce, first));
+  below.onclick = showBelow;
+  showBelow();
+  showAbove(0);
+  const whole = element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, ...head)), body);
+  return element("div", {}, above, element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": caption }, whole), below);
 }
 
 export function link(symbol, timeframe, ms) {
