@@ -1,4 +1,4 @@
-"""The table of candles that the collectors of a cluster share, as a new owner of a series reads it.
+"""The tables of candles and gaps that the collectors of a cluster share, as a new owner of a series reads them.
 
 Everything here blocks, and belongs in a thread. `numeric` keeps every digit of a decimal, zeros at its end included, so
 a row's text is that of the file it was copied from.
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from collector.core.candle import Series, Timeframe
+from collector.core.missing import Gap
 from collector.core.rows import NotACandle, Rows, open_of_line, rows_of_lines
 from collector.core.spans import Span
 from collector.errors import NotReadable
-from collector.feeder.candle_table import has_table, rows_query
+from collector.feeder.candle_table import has_table, has_table_of, rows_query
 from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database
+from collector.feeder.gap_table import GAPS, GAPS_KEY, GAPS_TYPES, SETTLED_GAPS, gap_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -38,6 +40,9 @@ class SharedTable(Protocol):
     def extents(self, every_series: Sequence[Series]) -> dict[Series, Span]:
         """From the first to the last row of each series; those without rows are left out."""
 
+    def lacking(self, every_series: Sequence[Series]) -> dict[Series, tuple[Gap, ...]]:
+        """What the exchange lacks of each series, as it is on record, by time."""
+
     def pages(self, series: Series, span: Span) -> list[Rows]:
         """The rows of a span, oldest first, in pages without a hole.
 
@@ -59,14 +64,26 @@ class PostgresTable:
 
     def extents(self, every_series: Sequence[Series]) -> dict[Series, Span]:
         """From the first to the last row of each series; those without rows are left out."""
-        names = [each.symbol for each in every_series], [each.timeframe.name for each in every_series]
         with map_database_errors(self._address):
             if not has_table(self._connection, self._address):
                 return {}
-            values = [[*range(len(every_series))], *names, self._category, self._category]
+            values = [*_places(every_series), self._category, self._category]
             found = self._connection.execute(_EXTENTS, values).fetchall()
         firsts = ((every_series[place], first_ms, last_ms) for place, first_ms, last_ms in found)
         return {series: Span(first_ms, series.timeframe.close(last_ms)) for series, first_ms, last_ms in firsts}
+
+    def lacking(self, every_series: Sequence[Series]) -> dict[Series, tuple[Gap, ...]]:
+        """What the exchange lacks of each series, as it is on record, by time."""
+        with map_database_errors(self._address):
+            if not has_table_of(self._connection, self._address, GAPS, GAPS_TYPES, GAPS_KEY):
+                return {}
+            rows = self._connection.execute(SETTLED_GAPS, [*_places(every_series), self._category]).fetchall()
+        found: dict[Series, list[Gap]] = {}
+        for place, *row in rows:
+            gap, before = gap_of(every_series[place], row), found.setdefault(every_series[place], [])
+            if gap and (not before or before[-1].span.end_ms <= gap.span.start_ms):
+                before.append(gap)
+        return {series: tuple(gaps) for series, gaps in found.items()}
 
     def pages(self, series: Series, span: Span) -> list[Rows]:
         """The rows of a span, oldest first, in pages without a hole.
@@ -82,6 +99,15 @@ class PostgresTable:
             return [rows_of_lines(frame, page) for page in _pages(frame, lines)]
         except NotACandle as defect:
             raise NotReadable(f"{self._address.shown}, {series} of the table candles: {defect}") from None
+
+
+def _places(every_series: Sequence[Series]) -> list[list[object]]:
+    """Each series' place, symbol and timeframe, column by column."""
+    return [
+        [*range(len(every_series))],
+        [each.symbol for each in every_series],
+        [each.timeframe.name for each in every_series],
+    ]
 
 
 def _pages(timeframe: Timeframe, lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

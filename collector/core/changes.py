@@ -46,10 +46,14 @@ class Changes:
 
     on_news: Callable[[], None] = attrs.field(default=_nobody_waits)
     followed: bool = False
+    shared: bool = (
+        False  # with other collectors: what the copy has of a series' gaps is to be read before it is replaced
+    )
     _written: dict[Series, Spans] = attrs.field(factory=dict)
     _due: dict[Series, Due] = attrs.field(factory=dict)  # oldest first
     _unsure: dict[Series, float] = attrs.field(factory=dict)
     _gaps: dict[Series, None] = attrs.field(factory=dict)
+    _gaps_read: set[Series] = attrs.field(factory=set)
     _left: set[Series] = attrs.field(factory=set)  # collected by somebody else, who copies them
 
     def follow(self, every_series: Iterable[Series], now_s: float) -> None:
@@ -88,6 +92,7 @@ class Changes:
         """Forgets these, and what is still to come of them."""
         for series in every_series:
             self._left.add(series)
+            self._gaps_read.discard(series)
             for kept in (self._written, self._due, self._unsure, self._gaps):
                 kept.pop(series, None)
 
@@ -101,10 +106,10 @@ class Changes:
     def doubt(self, every_series: Iterable[Series], now_s: float) -> None:
         """Has whole files compared, and their gaps copied."""
         if self.followed:
-            for series in self._here(every_series):
+            here = self._here(every_series)
+            for series in here:
                 self._unsure.setdefault(series, now_s)
-                self._gaps[series] = None
-            self.on_news()
+            self.saved(here)
 
     def wrote(self, series: Series, spans: Spans) -> None:
         """Notes spans whose rows were written, changed or taken out."""
@@ -121,8 +126,14 @@ class Changes:
     def saved(self, every_series: Iterable[Series]) -> None:
         """Notes that the ledger has news of these, so that their gaps may have changed."""
         if self.followed:
-            self._gaps.update(dict.fromkeys(self._here(every_series)))
+            here = self._here(every_series)
+            self._gaps.update(dict.fromkeys(each for each in here if not self.shared or each in self._gaps_read))
             self.on_news()
+
+    def gaps_read(self, every_series: Collection[Series]) -> None:
+        """Notes that what a shared copy had of their gaps is known here."""
+        self._gaps_read.update(every_series)
+        self.saved(every_series)
 
     # What the copy takes.
 

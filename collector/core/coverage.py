@@ -140,6 +140,14 @@ class CoverageIndex:
             record.end_series()
         self._landed(series, covered)
 
+    def take_gaps(self, series: Series, gaps: tuple[Gap, ...]) -> None:
+        """Takes what the earlier collector of the series has on record that the exchange lacks."""
+        record = self[series]
+        record.take_gaps(gaps)
+        if series.symbol not in self.delisted:
+            record.reopen_series()
+        self._landed(series, Spans.of(*(gap.span for gap in gaps)))
+
     def fail(self, series: Series, asked: Span, why: str, now_ms: int) -> None:
         """Takes a request that failed for good."""
         self[series].fail(Spans((asked,)), why, now_ms)

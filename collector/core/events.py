@@ -6,7 +6,7 @@ Pure.
 import attrs
 
 from collector.core.candle import Series
-from collector.core.missing import InvalidRow
+from collector.core.missing import Gap, InvalidRow
 from collector.core.rows import Rows
 from collector.core.spans import Span, Spans
 
@@ -65,4 +65,15 @@ class Hydrated:
     unverified: Spans
 
 
-Event = Answered | Hydrated | GaveUp | tuple[Confirmed, ...]
+@attrs.frozen
+class Lacking:
+    """What the exchange lacks of a series, as its earlier collector has it on record.
+
+    Rows behind it wait no longer.
+    """
+
+    series: Series
+    gaps: tuple[Gap, ...]
+
+
+Event = Answered | Hydrated | Lacking | GaveUp | tuple[Confirmed, ...]

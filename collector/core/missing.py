@@ -252,6 +252,33 @@ def without(gaps: tuple[Gap, ...], spans: Spans) -> tuple[Gap, ...]:
     return gaps[: at.start] + tuple(gap.cut_to(part) for gap, part in _with_gaps(met, rest)) + gaps[at.stop :]
 
 
+def with_others(gaps: tuple[Gap, ...], others: tuple[Gap, ...], possible: Spans) -> tuple[Gap, ...]:
+    """The gaps, and those that another collector has on record where its answer of the exchange is the later one.
+
+    Args:
+        gaps: as they were.
+        others: by time, and disjoint.
+        possible: where there may be gaps.
+    """
+    newer = Spans.of(
+        *(part for gap in gaps for other in gaps_met(others, Spans((gap.span,))) for part in _outdated(other, gap))
+    )
+    spans = Spans(tuple(gap.span for gap in others))  # neighbours stay apart, so that each part is of one gap
+    taken = [gap.cut_to(part) for gap, part in _with_gaps(others, (spans & possible) - newer)]
+    if not taken:
+        return gaps
+    rest = without(gaps, Spans.of(*(gap.span for gap in taken)))
+    return tuple(_joined(sorted((*rest, *taken), key=_start)))
+
+
+def _outdated(other: Gap, gap: Gap) -> Spans:
+    """Where a gap of another collector is older than one's own; a request that failed was no answer."""
+    answer = gap.as_claimed
+    if answer.state is State.PENDING or answer.asked_ms < other.asked_ms:
+        return NOTHING
+    return Spans((other.span,)) & Spans((gap.span,))
+
+
 def spans_met(gaps: tuple[Gap, ...], spans: Spans) -> Spans:
     """What is in the gaps that meet spans."""
     return Spans.of(*(gap.span for gap in gaps_met(gaps, spans)))

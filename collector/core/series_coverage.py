@@ -14,7 +14,8 @@ Life of a wanted candle:
           |                         |      |--answer: leaves it out-----> gap: retrying, then absent
           |                         |      |--answer: row is no candle--> gap: invalid
           |                         |      |--fail----------------------> gap: pending
-          |                         |      '--set_listing_date----------> gap: before-listing
+          |                         |      |--set_listing_date----------> gap: before-listing
+          |                         |      '--take_gaps (another's)-----> gap: absent, invalid, before-listing, delisted
           |                         '--end_fetch--> as before
           '--confirm (stream)--> held, unverified --answer: has it--> held, verified
 
@@ -63,6 +64,7 @@ from collector.core.missing import (
     still_wanted,
     unasked_why,
     update_gaps,
+    with_others,
     without,
     without_future_attempts,
 )
@@ -253,6 +255,11 @@ class SeriesCoverage:
         wanted, self.listed_ms = before & self.wanted, first_ms
         self.gaps = update_gaps(self.gaps, wanted, wanted, lambda gap, part: before_listing(gap, part, now_ms))
         return before
+
+    def take_gaps(self, gaps: tuple[Gap, ...]) -> None:
+        """Takes what another collector has on record that the exchange lacks, unless this one knows better."""
+        taken = with_others(self.gaps, gaps, self.wanted - self.held)
+        self.gaps = listing_dates.without_refuted(taken, self.held)
 
     def end_series(self) -> None:
         """Settles what is left out behind the last candle: the symbol is delisted."""

@@ -1,21 +1,14 @@
 """The statements that keep tables equal to files while these grow: few rows of many series at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from collector.core.candle import TIMEFRAMES
 from collector.core.rows import NUMBERS
 from collector.export.postgres_sql import LOCK_KEY, MOMENT, MONTH_MS, STAGED_ROW, step_of
 from collector.feeder.candle_table import KEY, TABLE, VALUES
+from collector.feeder.gap_table import GAPS, GAPS_KEY, GAPS_TYPES, SINCE
 
 STAGING = "mirror_staging"
-GAPS = "gaps"
-GAPS_KEY = ("category", "symbol", "timeframe", "start_time")
-GAPS_TYPES: Mapping[str, str] = (
-    dict.fromkeys(GAPS_KEY[:3], "text")
-    | dict.fromkeys(("start_time", "end_time"), "timestamp with time zone")
-    | {"state": "text", "candles": "bigint", "tries": "integer", "asked_time": "timestamp with time zone"}
-    | {"why": "text"}
-)
 CREATE_STAGING = f"""
     CREATE TEMPORARY TABLE {STAGING} (
         symbol text, timeframe text, ms bigint, {STAGED_ROW}
@@ -24,7 +17,13 @@ CREATE_STAGING = f"""
 _GAPS_COLUMNS = ", ".join(
     f"{name} {kind}{'' if name == 'asked_time' else ' NOT NULL'}" for name, kind in GAPS_TYPES.items()
 )
-CREATE_GAPS = f"CREATE TABLE {GAPS} ({_GAPS_COLUMNS}, PRIMARY KEY ({', '.join(GAPS_KEY)}))"
+CREATE_GAPS = f"CREATE TABLE {GAPS} ({_GAPS_COLUMNS}, {SINCE} timestamptz, PRIMARY KEY ({', '.join(GAPS_KEY)}))"
+HAS_SINCE = f"""
+    SELECT EXISTS (
+        SELECT FROM pg_attribute WHERE attrelid = to_regclass('{GAPS}') AND attname = '{SINCE}' AND NOT attisdropped
+    )
+"""
+ADD_SINCE = f"ALTER TABLE {GAPS} ADD COLUMN {SINCE} timestamptz"
 STARTED = "SELECT concat_ws(' ', pg_postmaster_start_time(), 'candles'::regclass::oid, 'gaps'::regclass::oid)"
 # A long comparison, and a night without candles, are no reason to end it.
 SESSION = ("SET statement_timeout = 0", "SET idle_session_timeout = 0")
@@ -99,4 +98,8 @@ REMOVE_GAPS = f"""
     DELETE FROM {GAPS} USING unnest(%s::text[], %s::text[]) AS gone (symbol, timeframe)
     WHERE {GAPS}.category = %s AND {GAPS}.symbol = gone.symbol AND {GAPS}.timeframe = gone.timeframe
 """
-COPY_GAPS = f"COPY {GAPS} ({', '.join(GAPS_TYPES)}) FROM STDIN"
+
+
+def copy_gaps(columns: Iterable[str]) -> str:
+    """Takes rows of gaps with these columns."""
+    return f"COPY {GAPS} ({', '.join(columns)}) FROM STDIN"

@@ -9,7 +9,6 @@ then, as an earlier owner of the series may have had it: rows are added and repl
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +29,7 @@ from collector.feeder.candle_table import has_table_of
 from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
 from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database
 from collector.feeder.dataset import MONTHS
+from collector.feeder.gap_table import GAPS, GAPS_KEY, GAPS_TYPES, SINCE, row_of
 from collector.machine.disk import Disk
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class MirrorTable:
     _connection: "psycopg.Connection[Any]"
     started: str
     _shared: bool = False  # with others, whose rows stay
+    _gap_columns: Sequence[str] = (*GAPS_TYPES, SINCE)
 
     def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
         """Makes the table equal to the files in these spans, as far as one transaction goes."""
@@ -139,10 +140,10 @@ class MirrorTable:
             cursor = self._connection.cursor()
             names = [[each.symbol for each in gaps], [each.timeframe.name for each in gaps]]
             cursor.execute(sql.REMOVE_GAPS, [*names, self._category], prepare=False)
-            with cursor.copy(sql.COPY_GAPS) as copy:
+            with cursor.copy(sql.copy_gaps(self._gap_columns)) as copy:
                 for series, every_gap in gaps.items():
                     for gap in every_gap:
-                        copy.write_row((self._category, *_gap_row(series, gap)))
+                        copy.write_row((self._category, *row_of(series, gap))[: len(self._gap_columns)])
 
     def _lock(self, wanted: Mapping[Series, Spans]) -> set[Series]:
         """Locks those that nobody else writes, until the end of the transaction."""
@@ -190,17 +191,6 @@ def _rows(lines: CsvReader, span: Span) -> tuple[bytes, Span]:
     return b"".join(lines.rows(start, end)), Span(span.start_ms, lines.opens_at(end))
 
 
-def _gap_row(series: Series, gap: Gap) -> tuple[object, ...]:
-    start, end = gap.span.start_ms, gap.span.end_ms
-    asked = _moment(gap.asked_ms) if gap.asked_ms else None
-    name, frame = series.symbol, series.timeframe
-    return name, frame.name, _moment(start), _moment(end), gap.state, frame.count(start, end), gap.tries, asked, gap.why
-
-
-def _moment(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
 @contextmanager
 def open_mirror_table(url: str, category: str, disk: Disk, directory: Path, shared: bool = False) -> Iterator[Table]:
     """The tables of candles and gaps in a database, created where they are missing.
@@ -214,16 +204,26 @@ def open_mirror_table(url: str, category: str, disk: Disk, directory: Path, shar
     with open_database(address) as connection:
         with map_database_errors(address):
             create_candles(connection, address)
-            _create_gaps(connection, address)
+            columns = _create_gaps(connection, address)
             connection.execute(sql.CREATE_STAGING)
             for setting in sql.SESSION:
                 connection.execute(setting)
             ((started,),) = connection.execute(sql.STARTED).fetchall()
-        yield MirrorTable(address, category, disk, directory, connection, started, shared)
+        yield MirrorTable(address, category, disk, directory, connection, started, shared, columns)
 
 
-def _create_gaps(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> None:
+def _create_gaps(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> Sequence[str]:
+    """Creates the table of gaps if it is missing, or adds what an older one lacks; its columns."""
+    from psycopg.errors import InsufficientPrivilege
+
     with connection.transaction():
         connection.execute(LOCK_CREATION)
-        if not has_table_of(connection, address, sql.GAPS, sql.GAPS_TYPES, sql.GAPS_KEY):
+        if not has_table_of(connection, address, GAPS, GAPS_TYPES, GAPS_KEY):
             connection.execute(sql.CREATE_GAPS)
+        elif connection.execute(sql.HAS_SINCE).fetchone() != (True,):
+            try:
+                with connection.transaction():
+                    connection.execute(sql.ADD_SINCE)
+            except InsufficientPrivilege:  # the table is somebody else's
+                return tuple(GAPS_TYPES)
+    return *GAPS_TYPES, SINCE

@@ -8,7 +8,8 @@ too many places, or the server was started anew, it finds by comparing checksums
 away is tried again at growing pauses; so is one that refuses, in case somebody has put it right.
 
 In a cluster the table is shared. Only series that are collected here are copied: what was gathered of one that goes to
-another collector is dropped (`leave`), and one that comes back is compared (`enter`).
+another collector is dropped (`leave`), and one that comes back is compared (`enter`). The gaps of a series are copied
+once it is known what the table had of them (`Changes.gaps_read`): its earlier collector knew what the exchange lacks.
 
 Each step is one call in a thread, which a stop leaves behind once its time is over: a transaction that is cut off
 changes nothing, and the next start compares.
@@ -70,6 +71,7 @@ class Mirror:
 
     def __attrs_post_init__(self) -> None:
         self._changes.on_news = self._notify
+        self._changes.shared = bool(self._settings.cluster_url)
         if self._settings.database_url:
             self._changes.follow((), 0.0)
 
@@ -191,7 +193,7 @@ class Mirror:
     async def _copy_gaps(self, table: Table) -> bool:
         """Copies the gaps of some series; whether all is done."""
         every_series = self._changes.take_gaps(_GAPS_BATCH)
-        found = {series: tuple(neighbours_joined(self._coverage.missing(series))) for series in every_series}
+        found = {series: self._gaps_of(series) for series in every_series}
         changed = {series: gaps for series, gaps in found.items() if self._gaps.get(series) != gaps}
         if changed:
             try:
@@ -203,6 +205,11 @@ class Mirror:
         if not self._changes.has_gaps:
             self._gaps_due_s = trio.current_time() + _GAPS_EVERY_S
         return bool(changed)
+
+    def _gaps_of(self, series: Series) -> tuple[Gap, ...]:
+        """What is missing of a series; for its next collector, each claim with its own dates, as in the ledger."""
+        missing = self._coverage.missing(series)
+        return tuple(each.as_claimed for each in missing) if self._changes.shared else tuple(neighbours_joined(missing))
 
     async def _compare(self, table: Table) -> None:
         """Compares one file with the table; what differs is to be copied."""

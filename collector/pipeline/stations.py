@@ -90,7 +90,9 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         dates=job.options.dates,
         only=job.imports.spans if job.imports else None,
     )
-    hydration = Hydration(settings, coverage, job.machine, gate, reconciler.want, reconciler.wake)
+    hydration = Hydration(
+        settings, coverage, job.machine, gate, reconciler.want, reconciler.wake, shared.owned.changes.gaps_read
+    )
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
     alerts = Alerts(settings, job.machine.network)

@@ -26,7 +26,7 @@ import trio
 from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated
+from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated, Lacking
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
 from collector.errors import SkipFile
@@ -184,10 +184,14 @@ class Writer:
             self._counters.taken += len(event)
             return
         if event.series in self._coverage.skipped:
-            self._coverage.cancel_fetch(event.series, Spans((event.asked,)))
+            self._coverage.cancel_fetch(event.series, self._coverage[event.series].in_flight)
         elif isinstance(event, GaveUp):
             self.mark_unsaved([event.series])
             self._coverage.fail(event.series, event.asked, event.why, event.at_ms)
+            await self._write_ready(event.series)
+        elif isinstance(event, Lacking):
+            self.mark_unsaved([event.series])
+            self._coverage.take_gaps(event.series, event.gaps)
             await self._write_ready(event.series)
         else:
             await self._add(event)

@@ -8,11 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.cluster.shared_table import SharedTable, open_shared_table
-from collector.core.candle import MINUTE_MS, Series
+from collector.core.candle import DAY_MS, MINUTE_MS, Series
+from collector.core.missing import Gap, State
 from collector.core.rows import HEADER
 from collector.core.spans import Span, Spans
 from collector.errors import NotReadable, SettingsError
 from collector.export.address import Database
+from collector.export.mirror_table import open_mirror_table
+from collector.machine.disk import THIS_DISK
 from tests.support.candles import BTC, T0, joined, rows, span, spans
 from tests.support.exports import run, store
 from tests.support.market import market
@@ -91,3 +94,54 @@ def test_another_category_has_other_rows(table: SharedTable, database: str) -> N
     with open_shared_table(database, "spot") as spot:
         assert spot.extents([BTC]) == {}
     assert Spans((table.extents([BTC])[BTC],))
+
+
+GAPS = (
+    Gap(span(0, 5), State.BEFORE_LISTING, 2, T0 + 9 * DAY_MS, "no earlier candle", T0 + DAY_MS),
+    Gap(span(7, 8), State.ABSENT, 4, T0 + 8 * DAY_MS, "left out", T0),
+    Gap(span(8, 9), State.INVALID, 1, T0 + 8 * DAY_MS, "no candle", T0 + 8 * DAY_MS),
+)
+
+
+@pytest.fixture
+def with_gaps(table: SharedTable, database: str, tmp_path: Path) -> SharedTable:
+    never = Gap(span(10, 20), State.PENDING, 0, 0, "never fetched")
+    retrying = Gap(span(20, 21), State.RETRYING, 1, T0, "left out", T0)
+    with open_mirror_table(database, "linear", THIS_DISK, tmp_path, True) as mirrored:
+        mirrored.replace_gaps({BTC: (*GAPS, never, retrying), DAYS: [never]})
+    return table
+
+
+def test_what_the_exchange_lacks_comes_with_all_its_dates(with_gaps: SharedTable) -> None:
+    assert with_gaps.lacking([DAYS, Series.named("XRPUSDT_1"), BTC]) == {BTC: GAPS}
+
+
+def test_without_the_moment_since_when_a_gap_is_as_young_as_its_last_answer(
+    with_gaps: SharedTable, database: str
+) -> None:
+    with connected(database) as connection:
+        connection.execute("ALTER TABLE gaps DROP COLUMN since_time")
+    assert [(each.since_ms, each.due_ms) for each in with_gaps.lacking([BTC])[BTC]] == [
+        (each.asked_ms, each.asked_ms + DAY_MS) for each in GAPS
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["start_time = start_time + interval '1 s'", "end_time = start_time", "asked_time = NULL", "state = 'gone'"],
+)
+def test_a_gap_of_no_candles_is_passed_over(with_gaps: SharedTable, database: str, change: str) -> None:
+    with connected(database) as connection:
+        connection.execute(f"UPDATE gaps SET {change} WHERE state = 'absent'")
+    assert with_gaps.lacking([BTC]) == {BTC: (GAPS[0], GAPS[2])}
+
+
+def test_of_two_gaps_that_overlap_the_first_counts(with_gaps: SharedTable, database: str) -> None:
+    with connected(database) as connection:
+        connection.execute("UPDATE gaps SET end_time = end_time + interval '1 min' WHERE state = 'absent'")
+    (_, absent) = with_gaps.lacking([BTC])[BTC]
+    assert absent.span == span(7, 9)
+
+
+def test_a_database_without_a_table_of_gaps_lacks_nothing(table: SharedTable) -> None:
+    assert table.lacking([BTC]) == {}

@@ -14,13 +14,14 @@ from collector.export.address import Database
 from collector.monitoring import monitor
 from collector.pipeline import flush_queue, membership, mirror
 from collector.pipeline.service import ServeOptions, serve
-from collector.sandbox import Sandbox, open_sandbox
+from collector.sandbox import Faults, Sandbox, open_sandbox
 from collector.settings.settings import Settings
 from tests.campaign.truth import series_of, truth_of, whole_lines
 from tests.cluster.campaign import settings_of
 from tests.support import exports
 from tests.support.market import fetch, market
 from tests.support.mirrors import file_rows, table_rows
+from tests.support.servers import connected
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")  # in slots that two collectors share
 
@@ -31,6 +32,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "RENEW_S", 0.2)
     monkeypatch.setattr(leases, "_AT_ONCE", leases.SLOTS)
     monkeypatch.setattr(mirror, "_GATHER_S", 0.02)
+    monkeypatch.setattr(mirror, "_GAPS_EVERY_S", 0.1)
     monkeypatch.setattr(flush_queue, "_SAVE_AFTER_S", 0.1)
 
 
@@ -103,3 +105,41 @@ async def test_a_cluster_takes_its_history_from_a_table_that_files_were_exported
     assert min(asked) > now_ms - 2.1 * DAY_MS  # each collector reads again what the stream alone may have brought
     exported, held = {*file_rows(alone.data_dir)}, {*file_rows(group.settings(2).data_dir)}
     assert {*table_rows(cluster_database)} == exported | held
+
+
+def settled_gaps(database: str) -> list[tuple[str, ...]]:
+    """What the table says the exchange lacks."""
+    with connected(database) as connection:
+        if connection.execute("SELECT to_regclass('gaps')").fetchone() == (None,):
+            return []
+        found: list[tuple[str, ...]] = connection.execute(
+            "SELECT symbol, state, start_time::text, end_time::text, asked_time::text, since_time::text FROM gaps"
+            " WHERE state IN ('absent', 'before-listing') ORDER BY 1, 3"
+        ).fetchall()
+    return found
+
+
+async def test_what_the_exchange_lacks_moves_with_a_slot_and_is_not_asked_for_anew(
+    cluster_database: str, tmp_path: Path
+) -> None:
+    hole = "ETHUSDT:2024-05-02..2024-05-03"
+    exchange = market(symbols=[*SYMBOLS], listed={"BTCUSDT": "2024-05-01"}, faults=Faults(holes=(hole,)))
+    async with open_sandbox(exchange) as box:
+        group = Group(box, cluster_database, tmp_path)
+        with trio.fail_after(40):
+            async with trio.open_nursery() as nursery:
+                one = group.start(1, nursery)
+                await until(lambda: group.has_all(1))
+                box.clock.advance(MINUTE_MS)  # a later answer settles the hole
+                await until(lambda: len(settled_gaps(cluster_database)) == len(SYMBOLS))
+                one.set()
+            before = settled_gaps(cluster_database)
+            assert [gap[:2] for gap in before] == [("BTCUSDT", "before-listing"), ("ETHUSDT", "absent")]
+            box.counts.clear()
+            async with trio.open_nursery() as nursery:
+                two = group.start(2, nursery)
+                await until(lambda: group.has_all(2) and len(group.asked()) >= len(SYMBOLS))
+                await trio.sleep(1)  # for whatever else it might ask
+                two.set()
+        assert min(group.asked()) > box.clock.now_ms() - 2.1 * DAY_MS
+        assert settled_gaps(cluster_database) == before

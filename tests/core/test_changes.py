@@ -123,3 +123,19 @@ def test_a_series_that_comes_back_is_unsure() -> None:
     changes.wrote(BTC, spans(0, 1))
     changes.flushed([BTC], 4)
     assert (changes.take_unsure(), changes.take_gaps(9), [*changes.take(9)]) == ((BTC, 3), [BTC], [BTC])
+
+
+def test_gaps_of_a_shared_copy_are_replaced_once_they_were_read() -> None:
+    changes = followed()
+    changes.shared = True
+    changes.doubt([BTC, OTHER], 0)
+    changes.saved([BTC])
+    assert (changes.unsure, changes.has_gaps) == (2, False)
+    changes.gaps_read([BTC])
+    changes.saved([BTC, OTHER])
+    assert changes.take_gaps(9) == [BTC]
+    changes.leave([BTC])
+    changes.enter([BTC], 1)
+    assert not changes.has_gaps
+    changes.gaps_read([BTC])
+    assert changes.take_gaps(9) == [BTC]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.core.missing import (
+    Claim,
     Gap,
     State,
     attempts_reset,
@@ -26,6 +27,7 @@ from collector.core.missing import (
     still_wanted,
     to_ask_alone,
     update_gaps,
+    with_others,
     without,
 )
 from collector.core.spans import NOTHING, Span, Spans
@@ -295,6 +297,70 @@ def test_claims_made_within_an_hour_share_a_note_that_is_due_with_the_first(stat
     assert (all_three.span, all_three.asked_ms) == (span(0, 3), 0)
 
 
+# Of another collector
+
+
+def test_what_another_collector_was_told_is_due_when_it_would_have_been_there() -> None:
+    claim = Gap(span(2, 5), State.ABSENT, 6, NOW - DAY_MS, "why", NOW - 9 * DAY_MS)
+    (taken,) = with_others((), (claim,), Spans.of(span(0, 9)))
+    assert (taken, taken.due_ms) == (claim, NOW + 8 * DAY_MS)
+
+
+def test_of_two_collectors_the_later_answer_counts() -> None:
+    ours = (gap(State.ABSENT, 0, 4, asked_ms=NOW), gap(State.RETRYING, 6, 8, asked_ms=NOW + 2))
+    others = (gap(State.ABSENT, 0, 2, asked_ms=NOW - 1), gap(State.INVALID, 2, 7, asked_ms=NOW + 1))
+    assert with_others(ours, others, Spans.of(span(0, 9))) == (
+        ours[0].cut_to(span(0, 2)),
+        others[1].cut_to(span(2, 6)),
+        ours[1],
+    )
+
+
+def test_a_request_that_failed_is_no_later_answer() -> None:
+    claim = Claim(State.ABSENT, 1, NOW - DAY_MS, "why", NOW - DAY_MS)
+    never, later = gap(State.PENDING, 0, 2, asked_ms=NOW), attrs.evolve(gap(State.PENDING, 2, 4), claim=claim)
+    other = gap(State.ABSENT, 0, 4, asked_ms=NOW - 1)
+    assert with_others((never, later), (other,), Spans.of(span(0, 4))) == (other,)
+
+
+span_sets = st.lists(st.builds(lambda at, size: span(at, at + size), st.integers(0, 40), st.integers(1, 9)), max_size=6)
+others_gaps = st.lists(
+    st.tuples(
+        st.integers(0, 30), st.integers(1, 6), st.sampled_from([State.ABSENT, State.RETRYING]), st.integers(0, 3)
+    ),
+    max_size=6,
+)
+
+
+def disjoint(parts: list[tuple[int, int, State, int]]) -> tuple[Gap, ...]:
+    """Gaps that do not overlap."""
+    gaps: list[Gap] = []
+    for at, size, state, asked in sorted(parts, key=lambda part: part[0]):
+        if not gaps or gaps[-1].span.end_ms <= span(at, at + 1).start_ms:
+            gaps.append(gap(state, at, at + size, asked_ms=NOW + asked * DAY_MS))
+    return tuple(gaps)
+
+
+def minute_by_minute(gaps: Iterable[Gap]) -> dict[int, tuple[State, int]]:
+    return {
+        ms: (each.state, each.asked_ms)
+        for each in gaps
+        for ms in range(each.span.start_ms, each.span.end_ms, MINUTE_MS)
+    }
+
+
+@given(others_gaps, others_gaps, span_sets)
+def test_two_records_join_as_they_would_minute_by_minute(
+    ours: list[tuple[int, int, State, int]], others: list[tuple[int, int, State, int]], possible: list[Span]
+) -> None:
+    mine, theirs, spans = disjoint(ours), disjoint(others), Spans.of(*possible)
+    expected = minute_by_minute(mine)
+    for ms, found in minute_by_minute(theirs).items():
+        if ms in spans and (ms not in expected or expected[ms][1] < found[1]):
+            expected[ms] = found
+    assert minute_by_minute(with_others(mine, theirs, spans)) == expected
+
+
 # In one sweep
 
 
@@ -311,7 +377,6 @@ def naively_updated(
     return sorted([*result, *(change(None, part) for part in new)], key=lambda each: each.span)
 
 
-span_sets = st.lists(st.builds(lambda at, size: span(at, at + size), st.integers(0, 40), st.integers(1, 9)), max_size=6)
 steps = st.tuples(
     span_sets, span_sets, st.sampled_from([State.PENDING, State.ABSENT]), st.sampled_from([NOW, NOW + DAY_MS])
 )

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.core.coverage import CoverageIndex
-from collector.core.missing import InvalidRow, State, neighbours_joined, settled
+from collector.core.missing import Gap, InvalidRow, State, neighbours_joined, settled
 from collector.core.spans import NOTHING, Span, Spans
 from tests.support.coverage import ETH, HOUR, MINUTE, NOW, SECOND, left_out, minutes, span, states, wanting
 
@@ -380,3 +380,43 @@ def test_the_future_of_a_delisted_series_is_dropped_too() -> None:
     coverage.drop_future_timestamps(MINUTE, minutes(0, 6).bounds.end_ms)
     assert coverage[MINUTE].wanted == minutes(0, 6)
     assert states(coverage) == [(minutes(3, 6), State.DELISTED)]
+
+
+def claim(state: State, first: int, behind: int) -> Gap:
+    """What another collector was told."""
+    return Gap(span(first, behind), state, 2, NOW, "why", NOW)
+
+
+def test_what_another_collector_knows_to_lack_is_not_due_and_in_flight_no_more() -> None:
+    coverage = wanting(0, 20)
+    coverage.ask(MINUTE, minutes(0, 20))
+    coverage.take_gaps(MINUTE, (claim(State.BEFORE_LISTING, 0, 5), claim(State.ABSENT, 7, 9)))
+    assert coverage[MINUTE].in_flight == minutes(5, 7) | minutes(9, 20)
+    coverage.cancel_fetch(MINUTE, minutes(0, 20))
+    assert coverage.due(MINUTE, NOW + DAY_MS - 1) == minutes(5, 7) | minutes(9, 20)
+    assert coverage.due(MINUTE, NOW + DAY_MS) == minutes(0, 20)
+    assert coverage[MINUTE].gap_index.listing_ms == minutes(5, 6)[0].start_ms
+    assert not coverage[MINUTE].listing_unknown(minutes(5, 6)[0].start_ms)
+
+
+def test_what_another_collector_knows_to_lack_hides_no_candle_that_is_held() -> None:
+    coverage = wanting(0, 20)
+    coverage[MINUTE].hold(minutes(3, 4) | minutes(8, 9))
+    coverage.take_gaps(MINUTE, (claim(State.BEFORE_LISTING, 0, 6), claim(State.ABSENT, 7, 30)))
+    assert states(coverage)[0] == (minutes(0, 3), State.BEFORE_LISTING)
+    assert [part for part in states(coverage) if part[1] is State.ABSENT] == [
+        (minutes(7, 8), State.ABSENT),
+        (minutes(9, 20), State.ABSENT),
+    ]
+    coverage[MINUTE].hold(minutes(1, 2) | minutes(3, 4) | minutes(8, 10))
+    assert coverage.due(MINUTE, NOW) == minutes(2, 3) | minutes(4, 7)
+
+
+def test_a_symbol_that_trades_has_no_delisted_gap_of_another_collector() -> None:
+    coverage = wanting(0, 20)
+    coverage.take_gaps(MINUTE, (claim(State.ABSENT, 2, 3), claim(State.DELISTED, 10, 20)))
+    assert coverage.due(MINUTE, NOW) == minutes(0, 2) | minutes(3, 20)
+    coverage.delist(["BTCUSDT"])
+    coverage[MINUTE].hold(minutes(0, 10))
+    coverage.take_gaps(MINUTE, (claim(State.DELISTED, 10, 20),))
+    assert states(coverage) == [(minutes(10, 20), State.DELISTED)]

@@ -149,6 +149,32 @@ def test_gaps_of_a_series_are_replaced(table: Table, database: str) -> None:
     ]
 
 
+def test_an_older_table_of_gaps_gets_the_moment_since_when_a_gap_is_one(data: Path, database: str) -> None:
+    gap = Gap(Span(T0, T0 + 2 * HOUR_MS), State.ABSENT, 4, T0 + HOUR_MS, "the exchange has none", T0)
+    with connected(database) as connection:
+        with open_mirror_table(database, "linear", THIS_DISK, data):
+            connection.execute("ALTER TABLE gaps DROP COLUMN since_time")
+        with open_mirror_table(database, "linear", THIS_DISK, data) as table:
+            table.replace_gaps({HOURS: [gap]})
+        assert connection.execute("SELECT since_time::text FROM gaps").fetchall() == [("2023-11-15 00:00:00+00",)]
+
+
+def test_an_older_table_of_gaps_that_is_somebody_elses_works_as_it_is(data: Path, database: str) -> None:
+    with connected(database) as connection:
+        with open_mirror_table(database, "linear", THIS_DISK, data):
+            connection.execute("ALTER TABLE gaps DROP COLUMN since_time")
+        connection.execute("CREATE ROLE writer LOGIN")
+        try:
+            connection.execute("GRANT ALL ON SCHEMA public TO writer; GRANT ALL ON candles, gaps TO writer")
+            mine = database.replace("postgres@", "writer@").replace("//postgres:", "//writer:")
+            gap = Gap(Span(T0, T0 + HOUR_MS), State.ABSENT, 4, T0, "the exchange has none", T0)
+            with open_mirror_table(f"{mine}", "linear", THIS_DISK, data) as table:
+                table.replace_gaps({HOURS: [gap]})
+            assert connection.execute("SELECT count(*) FROM gaps").fetchall() == [(1,)]
+        finally:
+            connection.execute("DROP OWNED BY writer; DROP ROLE writer")
+
+
 def test_a_table_of_gaps_of_another_shape_is_refused(data: Path, database: str) -> None:
     with connected(database) as connection:
         connection.execute("CREATE TABLE gaps (a int)")

@@ -10,7 +10,8 @@ import trio.testing
 
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Event, Hydrated
+from collector.core.events import Event, Hydrated, Lacking
+from collector.core.missing import Gap, State
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.verification import WITHOUT_CHECKPOINT_MS
@@ -36,6 +37,7 @@ class FakeTable:
     """A table that has rows of minutes, and the troubles that it is given."""
 
     has: dict[Series, list[tuple[int, int]]] = attrs.field(factory=dict)
+    gaps: dict[Series, tuple[Gap, ...]] = attrs.field(factory=dict)
     troubles: list[CollectorError | None] = attrs.field(factory=list)  # one for each call that comes
     opened: int = 0
     closed: int = 0
@@ -50,6 +52,9 @@ class FakeTable:
             yield self
         finally:
             self.closed += 1
+
+    def lacking(self, every_series: Sequence[Series]) -> dict[Series, tuple[Gap, ...]]:
+        return self.gaps
 
     def extents(self, every_series: Sequence[Series]) -> dict[Series, Span]:
         self._trouble()
@@ -85,12 +90,13 @@ class Run:
     gate: DiskGate = attrs.field(factory=DiskGate)
     woken: int = 0
     events: list[Hydrated] = attrs.field(factory=list)
+    told: list[Series] = attrs.field(factory=list)
     hydration: Hydration = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         machine = Machine(threads=self.threads)
         self.hydration = Hydration(
-            self.settings, self.coverage, machine, self.gate, self.want, self.wake, self.table.open
+            self.settings, self.coverage, machine, self.gate, self.want, self.wake, self.told.extend, self.table.open
         )
 
     async def want(self, every_series: Iterable[Series]) -> None:
@@ -118,6 +124,9 @@ class Run:
 
     async def _write(self, receive: trio.MemoryReceiveChannel[Event]) -> None:
         async for event in receive:
+            if isinstance(event, Lacking):
+                self.coverage.take_gaps(event.series, event.gaps)
+                continue
             assert isinstance(event, Hydrated)
             assert event.rows.covered == Spans((event.asked,))
             self.events.append(event)
@@ -251,3 +260,60 @@ async def test_a_series_whose_file_is_left_alone_is_not_asked_for(run: Run) -> N
     run.coverage.skip(BTC, "it is foreign")
     async with run.at_work(BTC):
         assert run.table.opened == 0
+
+
+def lacking(state: State, first: int, behind: int) -> Gap:
+    return Gap(spans(first, behind)[0], state, 3, NOW, "why", NOW - 9)
+
+
+async def test_rest_is_not_asked_for_what_the_exchange_is_known_to_lack(run: Run) -> None:
+    run.table.has = {BTC: [(100, 200), (300, 9000)]}
+    listing, absent = lacking(State.BEFORE_LISTING, 0, 100), lacking(State.ABSENT, 220, 300)
+    run.table.gaps = {BTC: (listing, absent)}
+    async with run.at_work(BTC):
+        assert run.coverage[BTC].gaps == (listing, absent)
+        assert run.coverage.due(BTC, NOW) - run.coverage[BTC].unverified == spans(200, 220) | spans(9000, 10_000)
+        assert run.coverage.idle
+
+
+async def test_a_series_without_rows_lacks_them_all_the_same(run: Run) -> None:
+    run.table.gaps = {BTC: (lacking(State.BEFORE_LISTING, 0, 10_000),)}
+    async with run.at_work(BTC):
+        assert run.coverage.due(BTC, NOW) == NOTHING
+
+
+async def test_a_row_of_the_table_counts_more_than_what_is_on_record_as_lacking(run: Run) -> None:
+    run.table.has = {BTC: [(100, 200), (300, 9000)]}
+    run.table.gaps = {BTC: (lacking(State.BEFORE_LISTING, 0, 250), lacking(State.ABSENT, 290, 400))}
+    async with run.at_work(BTC):
+        assert run.coverage[BTC].held == spans(100, 200) | spans(300, 9000)
+        assert [(gap.state, gap.span) for gap in run.coverage[BTC].gaps] == [
+            (State.BEFORE_LISTING, spans(0, 100)[0]),
+            (State.ABSENT, spans(290, 300)[0]),
+        ]
+
+
+async def test_what_was_not_looked_at_for_rows_is_left_to_rest_whatever_is_on_record(run: Run) -> None:
+    run.table.has = {BTC: [(100, 9000)]}
+    run.table.gaps = {BTC: (lacking(State.ABSENT, 500, 600),)}
+    run.table.troubles = [None, None, Unavailable("it is away")]
+    async with run.at_work(BTC):
+        assert run.coverage.due(BTC, NOW) == run.wanted
+
+
+async def test_the_gaps_of_a_series_may_be_copied_once_what_the_table_has_of_them_was_taken(run: Run) -> None:
+    run.coverage.skip(OTHER, "it is foreign")
+    run.table.has = {BTC: [(0, 9000)]}
+    await run.hydration.claim([BTC, OTHER])
+    assert run.told == [OTHER]
+    async with run.at_work(BTC):
+        assert run.told == [OTHER, BTC]
+
+
+async def test_the_gaps_of_a_series_that_left_wait_until_it_comes_again(run: Run) -> None:
+    run.table.has = {BTC: [(0, 9000)]}
+    run.threads.slow_s = 1.5
+    async with run.at_work(BTC):
+        run.hydration.drop(BTC)
+        await trio.sleep(20)
+        assert run.told == []

@@ -19,7 +19,8 @@ from collector.core.candle import MINUTE_MS, Series
 from collector.core.changes import Changes
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated
+from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated, Lacking
+from collector.core.missing import Gap, State
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
@@ -83,7 +84,8 @@ class Bench:
         with open_ledger(THIS_DISK, self.directory, "bybit", "linear") as ledger:
             writer = self.writer(ledger, **changes)
             await writer.open_files([BTC])
-            asked = (event.asked for event in events if not isinstance(event, tuple))
+            asked = [event.asked for event in events if not isinstance(event, Lacking | tuple)]
+            asked += [gap.span for event in events if isinstance(event, Lacking) for gap in event.gaps]
             self.coverage.ask(BTC, flying | Spans.of(*asked))
             with trio.fail_after(20):
                 await write_all(writer, *events)
@@ -1379,3 +1381,26 @@ async def test_a_row_of_the_shared_table_that_the_stream_has_too_is_copied(bench
     await bench.write((other,), taken, answered(10, 20))
     due = [due.spans for due in bench.changes.take(9).values()]
     assert spans(9, 20) & due[0] == spans(9, 20)
+
+
+async def test_rows_behind_what_the_exchange_is_known_to_lack_wait_no_longer(bench: Bench) -> None:
+    absent = Gap(span(10, 20), State.ABSENT, 3, NOW, "why", NOW - 5)
+    async with opened_writer(bench) as writer:
+        bench.coverage.want(BTC, spans(0, 40))
+        bench.coverage.ask(BTC, spans(0, 40))
+        await writer.handle(Hydrated(BTC, span(0, 10), rows(0, 10), NOTHING))
+        await writer.handle(Hydrated(BTC, span(20, 30), rows(20, 30), NOTHING))
+        assert bench.held == spans(0, 10)
+        await writer.handle(Lacking(BTC, (absent,)))
+        assert bench.held == spans(0, 10) | spans(20, 30)
+        assert bench.coverage[BTC].in_flight == spans(30, 40)
+        await writer._flusher.save_all()
+    assert bench.saved.coverage[BTC].gaps == (absent,)
+
+
+async def test_what_the_exchange_lacks_of_a_file_that_is_left_alone_is_in_flight_no_more(bench: Bench) -> None:
+    async with opened_writer(bench) as writer:
+        bench.coverage.ask(BTC, spans(0, 40))
+        bench.coverage.skipped[BTC] = "it is foreign"
+        await writer.handle(Lacking(BTC, (Gap(span(10, 20), State.ABSENT, 3, NOW, "why"),)))
+        assert bench.coverage.idle
