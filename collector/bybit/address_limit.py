@@ -64,8 +64,9 @@ class AddressLimit:
         """
         demand = Demand.of(self._settings.bulk_batch_size, self._settings.address_share)
         start_s, granted = await self._updated(lambda limit: limit.reserve(self._now_s(), self._name, demand, busy))
-        await self._wait_until(start_s)
-        return Turn(granted, self.banned_s)
+        if waits := start_s > self._now_s():
+            await self._wait_until(start_s)
+        return Turn(granted, self.banned_s if waits else self._known_ban_s)
 
     async def connection_turn(self) -> None:
         """Waits for the moment at which a connection to the stream may be opened."""
@@ -78,6 +79,10 @@ class AddressLimit:
         """How long the address is still banned, as far as anybody knows."""
         with suppress(LimitBusy):
             self._update(lambda limit: (None, limit))
+        return self._known_ban_s
+
+    @property
+    def _known_ban_s(self) -> float:
         return max(0.0, self._known.banned_until_s - self._now_s())
 
     def ban(self, left_s: float) -> None:

@@ -1,4 +1,4 @@
-"""The network as httpcore sees it: connections of the machine, with TLS and timeouts."""
+"""The network as httpcore sees it: connections of the machine, with TLS."""
 
 import ssl
 from collections.abc import Iterable, Iterator
@@ -12,6 +12,7 @@ import trio
 
 from collector.machine.network import Network, Stream
 
+_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
 _KEPT_S = 5.0  # for an idle connection; the exchange's gateway closes one that idles for long
 
 
@@ -29,7 +30,7 @@ class Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        with _within(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+        with _connecting(timeout):
             raw = await self._network.connect(host, port)
         return Connection(self._network, raw, raw)
 
@@ -47,15 +48,20 @@ class Connection(httpcore.AsyncNetworkStream):
     _used_s: float = attrs.field(factory=trio.current_time)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        with _within(timeout, httpcore.ReadTimeout, httpcore.ReadError):
+        """Without a timeout, as `write`: whoever asks for an answer limits the time of the whole."""
+        try:
             data = await self._stream.receive_some(max_bytes)
+        except _BROKEN as error:
+            raise httpcore.ReadError(str(error)) from error
         self._used_s = trio.current_time()
         return bytes(data)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if buffer:
-            with _within(timeout, httpcore.WriteTimeout, httpcore.WriteError):
+            try:
                 await self._stream.send_all(buffer)
+            except _BROKEN as error:
+                raise httpcore.WriteError(str(error)) from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -65,7 +71,7 @@ class Connection(httpcore.AsyncNetworkStream):
     ) -> httpcore.AsyncNetworkStream:
         secured = trio.SSLStream(self._stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
         try:
-            with _within(timeout, httpcore.ConnectTimeout, httpcore.ConnectError):
+            with _connecting(timeout):
                 await secured.do_handshake()
         except Exception:
             await self.aclose()
@@ -83,12 +89,12 @@ class Connection(httpcore.AsyncNetworkStream):
 
 
 @contextmanager
-def _within(seconds: float | None, too_slow: type[Exception], broken: type[Exception]) -> Iterator[None]:
+def _connecting(seconds: float | None) -> Iterator[None]:
     """A timeout, with httpcore's names for errors."""
     try:
         with trio.fail_after(inf if seconds is None else seconds):
             yield
     except trio.TooSlowError as error:
-        raise too_slow(str(error)) from error
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise broken(str(error)) from error
+        raise httpcore.ConnectTimeout(str(error)) from error
+    except _BROKEN as error:
+        raise httpcore.ConnectError(str(error)) from error
