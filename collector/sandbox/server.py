@@ -33,7 +33,16 @@ from collector.sandbox.stream.rules import StreamRules
 
 # A client whose own resolver leads the exchange's hosts here must find them in the certificate; only those who trust
 # the authority of this run believe it.
-_HOSTS = {"*.bybit.com", "*.bytick.com", "localhost", "127.0.0.1", "::1"}
+_COUNTRIES = ("ae", "com.hk", "eu", "id", "kz", "nl", "tr")
+_DOMAINS = (
+    "bybit.com",
+    "bytick.com",
+    *(f"bybit.{end}" for end in _COUNTRIES),
+    "bybit-tr.com",
+    "bybitgeorgia.ge",
+    "manepa.jp",
+)
+_HOSTS = {*(f"*.{domain}" for domain in _DOMAINS), "localhost", "127.0.0.1", "::1"}
 Instant = int | str
 """Epoch milliseconds, or ISO text such as `2024-05-01T12:30`, UTC unless it says otherwise."""
 

@@ -123,9 +123,10 @@ def test_names_it_does_not_know_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ({"symbol": "XAUUSD"}, "params error: symbol invalid"),
-        ({"symbol": "btcusdt"}, "params error: symbol invalid"),
-        ({"symbol": ""}, "params error: symbol invalid"),
+        ({"symbol": "XAUUSD"}, "params error: Symbol Is Invalid"),
+        ({"symbol": "btcusdt"}, "params error: Symbol Is Invalid"),
+        ({"symbol": ""}, "params error: Symbol Is Invalid"),
+        ({"symbol": "XAUUSD", "category": "inverse"}, "params error: Symbol Is Invalid"),
         ({"symbol": "XAUUSD", "category": "spot"}, "Not supported symbols"),
         ({"interval": "3d"}, "Invalid period!"),
         ({"interval": ""}, "Invalid period!"),
@@ -193,7 +194,7 @@ def test_the_truth_begins_with_the_first_candle() -> None:
 
 
 def test_the_truth_of_an_unknown_symbol_is_an_error() -> None:
-    with pytest.raises(ValueError, match="symbol invalid"):
+    with pytest.raises(ValueError, match="Symbol Is Invalid"):
         BOX.exchange.truth("NOPE", "60", 0, NOW)
 
 

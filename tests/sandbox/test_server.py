@@ -203,18 +203,25 @@ async def test_empty_lines_before_a_request_are_ignored(box: Sandbox, parts: tup
         (b"http://box?symbol=BTCUSDT", 404),
         (b"//box/v5/market/time", 404),
         (b"*", 404),
+        (b"//v5/market/time", 200),
+        (b"http://box//v5//market/time/?x=//", 200),
+        (b"/v5/market/time/", 200),
+        (b"/v5/market/ti/me", 404),
     ],
 )
-async def test_a_target_may_be_a_whole_address(box: Sandbox, target: bytes, status: int) -> None:
+async def test_a_target_may_be_a_whole_address_and_have_too_many_slashes(
+    box: Sandbox, target: bytes, status: int
+) -> None:
     answer = await answer_to(box, b"GET %b HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n" % target)
     assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
-async def test_a_handshake_may_name_the_whole_address_too(box: Sandbox) -> None:
+@pytest.mark.parametrize("target", [b"ws://box/v5/public/linear", b"//v5/public/linear", b"/v5/public/linear/?x=1"])
+async def test_so_may_the_target_of_a_handshake(box: Sandbox, target: bytes) -> None:
     head = b"Host: box\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     stream = await trio.open_tcp_stream("127.0.0.1", box.port)
     async with stream:
-        await stream.send_all(b"GET ws://box/v5/public/linear HTTP/1.1\r\n" + head + b"Sec-WebSocket-Key: ")
+        await stream.send_all(b"GET %b HTTP/1.1\r\n" % target + head + b"Sec-WebSocket-Key: ")
         await stream.send_all(b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
 
@@ -235,7 +242,20 @@ async def test_clients_trust_the_authority_it_names(tmp_path: Path) -> None:
         assert box.url.startswith("https://")
 
 
-@pytest.mark.parametrize("host", ["api.bybit.com", "api-testnet.bybit.com", "api.bytick.com", "stream.bybit.com"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "api.bybit.com",
+            "api-testnet.bybit.com",
+            "api.bytick.com",
+            "stream.bybit.com",
+            "api.bybit.nl",
+            "stream.bybit.tr",
+        ),
+        *("stream.bybit.kz", "api.bybit.ae", "stream.bybit.eu", "api.bybit.id", "api.bybitgeorgia.ge", "api.manepa.jp"),
+    ],
+)
 async def test_a_client_led_here_by_its_resolver_finds_the_exchange_s_name(tmp_path: Path, host: str) -> None:
     ca_file = tmp_path / "ca.pem"
     async with open_sandbox(tls=True, ca_file=ca_file) as box:

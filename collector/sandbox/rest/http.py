@@ -24,7 +24,7 @@ _CHUNK = 65_536
 _MAX_BODY = 1 << 20  # for the box's own paths; nothing of the exchange's takes a body
 _MIN_GZIP_BYTES = 1024  # below, packing costs more than it saves
 _GZIP = re.compile(rb"\bgzip\b(?! *; *q=0(\.0*)? *(,|$))", re.IGNORECASE)  # a weight of nothing is a no
-_HOST_OF_TARGET = re.compile(rb"[a-z]+://[^/?]*", re.IGNORECASE)
+_HOST_OF_TARGET = re.compile(rb"\A[a-z]+://[^/?]*", re.IGNORECASE)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _DRIPS = 20
 
@@ -68,7 +68,7 @@ async def _exchange(connection: h11.Connection, stream: trio.abc.Stream, address
     head = await _next(connection, stream)
     if not isinstance(head, h11.Request):
         return False
-    head = _without_host(head)
+    head = _with_plain_path(head)
     if wire.upgrade is not None and _wants_upgrade(head):
         await wire.upgrade(stream, head, connection.trailing_data[0])
         return False
@@ -178,13 +178,16 @@ async def _send_bad_request(connection: h11.Connection, stream: trio.abc.Stream)
         await stream.send_all(written)
 
 
-def _without_host(head: h11.Request) -> h11.Request:
-    """The request with a plain path, if its target is a whole URL (RFC 9112, 3.2.2)."""
-    host = _HOST_OF_TARGET.match(head.target)
-    if host is None:
+def _with_plain_path(head: h11.Request) -> h11.Request:
+    """The request with a plain path: without a host (RFC 9112, 3.2.2), without empty segments.
+
+    Many clients of the exchange ask for `//v5/market/kline`, some for `/v5/market/kline/`, and are answered.
+    """
+    path, mark, query = _HOST_OF_TARGET.sub(b"", head.target).partition(b"?")
+    plain = b"/" + b"/".join(filter(None, path.split(b"/"))) + mark + query
+    if plain == head.target:
         return head
-    path = b"/" + head.target[host.end() :].removeprefix(b"/")
-    return h11.Request(method=head.method, headers=head.headers, target=path, http_version=head.http_version)
+    return h11.Request(method=head.method, headers=head.headers, target=plain, http_version=head.http_version)
 
 
 def _wants_upgrade(head: h11.Request) -> bool:

@@ -82,8 +82,8 @@ def read_kline(query: Query, source: Source, dialect: Dialect, now_ms: int) -> A
     if listing is None and category == "inverse":  # seen: it has the candles of linear ones, and labels them inverse
         listing = source.listings("linear").get(symbol)
     if listing is None or listing.status(now_ms) is None:
-        # The texts of the categories differ: this one of linear was seen, that of spot is known from its neighbours.
-        text = "Not supported symbols" if category == "spot" else "params error: symbol invalid"
+        # Both were seen; the lists of instruments have a text of their own.
+        text = "Not supported symbols" if category == "spot" else "params error: Symbol Is Invalid"
         shaped = {"category": "", "symbol": "", "list": []}
         raise Refusal(text, shaped if dialect.refused_result == "shaped" else None)
     return Asked(
