@@ -36,6 +36,7 @@ _DIALECT = {
     "odd_range": "Start after end, or in the future, is answered: empty or refuse(d).",
     "last_cursor": "The cursor of the last page of instruments: empty or filled.",
     "double_cursor": "A cursor that was encoded twice: understood or ignored.",
+    "missing_candles": "A range in which candles are missing is answered: short, or padded with earlier candles.",
     "refused_result": "The result for an unknown symbol: empty or shaped.",
 }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.sandbox import Faults
+from collector.sandbox import Dialect, Faults
 
 from .asking import DAY, HOUR, MINUTE, NOW, Asker, asker
 
@@ -80,6 +80,52 @@ def test_a_hole_of_years_is_stepped_over() -> None:
 
 def test_without_closed_candles_there_is_the_one_in_progress() -> None:
     assert asker(faults=Faults(hole_share=1)).opens(interval="1", limit=1000) == [NOW - NOW % MINUTE]
+
+
+RELISTED = (END - 600 * MINUTE, END - 300 * MINUTE)  # delisted from the first, listed again from the second
+TAIL = RELISTED[0] - MINUTE
+
+
+@pytest.mark.parametrize(
+    ("query", "newest", "kept"),
+    [
+        ({"start": TAIL - 199 * MINUTE}, TAIL, 200),
+        ({"start": TAIL}, TAIL, 200),
+        ({"start": TAIL + MINUTE}, TAIL, 200),
+        ({"start": RELISTED[1] - 200 * MINUTE}, TAIL, 200),
+        ({"start": RELISTED[1] - 199 * MINUTE}, RELISTED[1], 200),
+        ({"start": RELISTED[1]}, RELISTED[1] + 199 * MINUTE, 200),
+        ({"start": TAIL + MINUTE, "end": TAIL + 201 * MINUTE}, TAIL, 200),
+        ({"start": TAIL + MINUTE, "end": TAIL + 3 * MINUTE}, TAIL, 3),
+        ({"start": TAIL - MINUTE, "end": RELISTED[1]}, RELISTED[1], 200),
+        ({"start": TAIL + MINUTE, "end": END}, END, 200),
+        ({"start": END - 5 * MINUTE}, NOW - NOW % MINUTE, 57),
+    ],
+)
+def test_a_range_without_candles_may_be_answered_with_those_before_it(
+    query: dict[str, int], newest: int, kept: int
+) -> None:
+    hole = f"BTCUSDT:{RELISTED[0]}..{RELISTED[1]}"
+    page = asker(dialect=Dialect(missing_candles="padded"), faults=Faults(holes=[hole])).opens(interval="1", **query)
+    there = [at for at in range(newest, newest - DAY, -MINUTE) if not RELISTED[0] <= at < RELISTED[1]]
+    assert page == there[:kept]
+
+
+def test_so_may_one_after_a_delisting() -> None:
+    box = asker(dialect=Dialect(missing_candles="padded"), delisted={"linear:BTCUSDT": END - DAY})
+    assert box.opens(interval="1", start=END, limit=2) == [END - DAY - MINUTE, END - DAY - 2 * MINUTE]
+
+
+def test_where_no_candle_is_missing_answers_are_the_same() -> None:
+    listed = {"linear:BTCUSDT": NOW - 2 * HOUR}
+    boxes = [asker(dialect=Dialect(missing_candles=way), listed=listed) for way in ("short", "padded")]
+    moments = (0, NOW - 3 * HOUR, NOW - 2 * HOUR, NOW - HOUR, NOW - 1, NOW + MINUTE)
+    for start in moments:
+        for end in (None, *moments):
+            for limit in (1, 30, 1000):
+                query = {"start": start, "limit": limit} | ({} if end is None else {"end": end})
+                short, padded = (box.opens(interval="1", **query) for box in boxes)
+                assert short == padded, query
 
 
 instants = st.integers(-120, 5).map(lambda minutes: NOW + minutes * MINUTE + 17)

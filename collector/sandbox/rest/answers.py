@@ -79,8 +79,23 @@ def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list
         return []
     first_ms = timeframe.floor(max(0, start or 0))
     last_ms = now_ms if end is None else max(0, min(end, now_ms))
+    if start is not None and dialect.missing_candles == "padded":
+        return _padded(source, asked, max(first_ms, timeframe.floor(listing.listed_ms)), last_ms, now_ms)
     newest = start is None or end is not None
     return source.page(listing, timeframe, Selection(first_ms, last_ms + 1, asked.limit, newest), now_ms)
+
+
+def _padded(source: Source, asked: Asked, first_ms: int, last_ms: int, now_ms: int) -> list[Row]:
+    """As many candles as the range has places, the newest up to its end, whatever its start.
+
+    Seen of spot pairs that were relisted after weeks, and of delisted ones: where a range has no candles, the answer
+    has those before it.
+    """
+    timeframe = asked.timeframe
+    if asked.end_ms is None:
+        last_ms = min(last_ms, timeframe.shift(first_ms, asked.limit - 1))
+    places = min(asked.limit, timeframe.count(first_ms, last_ms + 1))
+    return source.page(asked.listing, timeframe, Selection(0, last_ms + 1, places, True), now_ms) if places else []
 
 
 def instruments(

@@ -34,6 +34,9 @@ class Dialect:
     double_cursor: Literal["understood", "ignored"] = _one_of(
         "understood", "ignored"
     )  # a cursor that was encoded twice; ignored, it leads to the first page again
+    missing_candles: Literal["short", "padded"] = _one_of(
+        "short", "padded"
+    )  # a range in which candles are missing; padded with earlier ones where a spot pair was relisted
     refused_result: Literal["empty", "shaped"] = _one_of(
         "empty", "shaped"
     )  # `result` of a kline question for an unknown symbol
