@@ -68,7 +68,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def database(postgres: str) -> str:
     """Its address, with no tables of candles and gaps in it."""
     with connected(postgres) as connection:
-        connection.execute("DROP TABLE IF EXISTS candles, gaps")
+        connection.execute("DROP TABLE IF EXISTS candles, gaps, collector_fences")
     return postgres
 
 

@@ -36,8 +36,10 @@ _CREATE = (
 )
 _LOCK_CREATION = "SELECT pg_advisory_xact_lock(hashtext('collector cluster'), hashtext('creation'))"
 _EXIST = "SELECT to_regclass('collector_slots') IS NOT NULL AND to_regclass('collector_members') IS NOT NULL"
+# Epochs begin with the time, so that those of a table that was made anew are later than all before.
 _FILL = (
-    f"INSERT INTO collector_slots (market, slot) SELECT %s, generate_series(1, {SLOTS}) ON CONFLICT DO NOTHING",
+    "INSERT INTO collector_slots (market, slot, epoch)"
+    f" SELECT %s, generate_series(1, {SLOTS}), extract(epoch FROM {_NOW})::bigint ON CONFLICT DO NOTHING",
     f"DELETE FROM collector_members WHERE market = %s AND until < {_NOW} - interval '1 day'",
 )
 _REPORT = f"""

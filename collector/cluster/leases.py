@@ -14,8 +14,9 @@ every owner is alive; so a member claims another's slot only if it has also watc
 for 15 s in which nobody renewed it. Whoever was cut off, stopped or asleep begins to watch anew. So nobody takes over
 on a guess.
 
-Nothing that is stored hangs on a lease: candles are the same whoever fetches them, and two owners for a moment cost
-requests, not rows. A member that cannot reach the table keeps what it has.
+Nothing that is stored in files hangs on a lease: candles are the same whoever fetches them, and two owners for a moment
+cost requests, not rows. In the table of candles that members share, the later epoch of a slot wins. A member that
+cannot reach the table of leases keeps what it has.
 """
 
 from collections import Counter
@@ -96,6 +97,11 @@ class Decision:
     renew: tuple[Slot, ...] = ()
     claim: tuple[Slot, ...] = ()
     release: tuple[Slot, ...] = ()
+
+    @property
+    def epochs(self) -> dict[int, int]:
+        """The epochs of the slots that are owned by it."""
+        return {each.number: each.epoch for each in self.renew} | {each.number: each.epoch + 1 for each in self.claim}
 
 
 @attrs.define

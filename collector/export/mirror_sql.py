@@ -25,8 +25,34 @@ HAS_SINCE = f"""
 """
 ADD_SINCE = f"ALTER TABLE {GAPS} ADD COLUMN {SINCE} timestamptz"
 STARTED = "SELECT concat_ws(' ', pg_postmaster_start_time(), 'candles'::regclass::oid, 'gaps'::regclass::oid)"
-# A long comparison, and a night without candles, are no reason to end it.
-SESSION = ("SET statement_timeout = 0", "SET idle_session_timeout = 0")
+# A long comparison, and a night without candles, are no reason to end it. A client that stands still or has gone, is.
+SESSION = (
+    *("SET statement_timeout = 0", "SET idle_session_timeout = 0"),
+    *("SET idle_in_transaction_session_timeout = '30s'", "SET tcp_keepalives_idle = 30"),
+)
+CREATE_FENCES = """
+    CREATE TABLE IF NOT EXISTS collector_fences (
+        category text, slot smallint, epoch bigint NOT NULL, PRIMARY KEY (category, slot)
+    )
+"""
+# ON CONFLICT alone would wait for whoever has one of them locked.
+ADD_FENCES = """
+    INSERT INTO collector_fences SELECT %s, own.slot, 0 FROM unnest(%s::int[]) AS own (slot)
+    WHERE NOT EXISTS (SELECT FROM collector_fences there WHERE there.category = %s AND there.slot = own.slot)
+    ON CONFLICT DO NOTHING
+"""
+# Which slots this epoch may write: nobody of a later one has, and nobody can until the end of the transaction.
+RAISE_FENCES = """
+    WITH mine AS (
+        SELECT there.slot, own.epoch
+        FROM collector_fences there JOIN unnest(%s::int[], %s::bigint[]) AS own (slot, epoch) USING (slot)
+        WHERE there.category = %s AND there.epoch <= own.epoch
+        ORDER BY there.slot FOR UPDATE OF there SKIP LOCKED
+    )
+    UPDATE collector_fences there SET epoch = mine.epoch FROM mine
+    WHERE there.category = %s AND there.slot = mine.slot
+    RETURNING there.slot
+"""
 COPY = f"COPY {STAGING} FROM STDIN (FORMAT csv)"
 # In one order for all who lock several; whoever holds one is not waited for.
 TRY_LOCKS = f"""

@@ -5,9 +5,14 @@ of two writers the later one has the newer rows; a series that somebody else loc
 
 A table that is *shared* by the collectors of a cluster has the rows of all of them. What a file lacks says nothing
 then, as an earlier owner of the series may have had it: rows are added and replaced, and none is removed.
+
+An owner that was paused for longer than its lease must not write older values over those of the next one. So each slot
+has a *fence* beside the candles: the latest epoch that has compared or written. Every transaction raises the fences of
+its slots to its own epochs, and leaves series alone whose fence is later. A fence is locked until the transaction ends,
+so no later epoch comes in between. It lies where the candles lie: the leases may be in another database.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +23,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.missing import Gap
 from collector.core.rows import LATEST_MS, check_lines
-from collector.core.spans import NOTHING, Span, Spans
+from collector.core.spans import EVER, NOTHING, Span, Spans
 from collector.errors import NotReadable
 from collector.export import mirror_sql as sql
 from collector.export.mirror_batch import Batch
@@ -64,12 +69,14 @@ class Table(Protocol):
             NotReadable: it is not a candle file.
         """
 
-    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
-        """Makes the gaps of these series equal to these."""
+    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> Collection[Series]:
+        """Makes the gaps of these series equal to these; which are left for later."""
 
 
-# Address, category, files, and whether the table is shared.
-OpenTable = Callable[[str, str, Disk, Path, bool], AbstractContextManager[Table]]
+# Of a symbol: its slot, and the epoch in which it is this collector's.
+Fence = Callable[[str], tuple[int, int]]
+# Address, category, files, and the fence where the table is shared.
+OpenTable = Callable[[str, str, Disk, Path, Fence | None], AbstractContextManager[Table]]
 
 
 @attrs.define
@@ -82,7 +89,7 @@ class MirrorTable:
     _directory: Path
     _connection: "psycopg.Connection[Any]"
     started: str
-    _shared: bool = False  # with others, whose rows stay
+    _fence: Fence | None = None  # if it is shared with others, whose rows stay
     _gap_columns: Sequence[str] = (*GAPS_TYPES, SINCE)
 
     def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
@@ -114,7 +121,8 @@ class MirrorTable:
     def differing(self, series: Series) -> Spans:
         """The months in which the table differs from the file; none if there is no file.
 
-        Of a shared table, months that only the table has differ in nothing.
+        Of a shared table, months that only the table has differ in nothing; of a series of a later epoch, everything
+        may differ.
 
         Raises:
             NotReadable: it is not a candle file.
@@ -127,27 +135,42 @@ class MirrorTable:
         except FileNotFoundError:
             return NOTHING
         with map_database_errors(self._address):
+            if not self._own([series]):
+                return EVER
             values = [self._category, series.symbol, series.timeframe.name]
             table = dict(self._connection.execute(sql.CHECKSUMS, values, prepare=False).fetchall())
-        months = [
-            each for each in files.keys() | (() if self._shared else table.keys()) if files.get(each) != table.get(each)
-        ]
+        candidates = files.keys() | (() if self._fence else table.keys())
+        months = [each for each in candidates if files.get(each) != table.get(each)]
         return Spans.of(*(Span(each, MONTHS.close(each)) for each in months))
 
-    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
-        """Makes the rows of these series in the table of gaps equal to these."""
+    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> Collection[Series]:
+        """Makes the rows of these series in the table of gaps equal to these; which are left for later."""
         with map_database_errors(self._address), self._connection.transaction():
-            cursor = self._connection.cursor()
-            names = [[each.symbol for each in gaps], [each.timeframe.name for each in gaps]]
+            cursor, own = self._connection.cursor(), self._own(gaps)
+            names = [[each.symbol for each in own], [each.timeframe.name for each in own]]
             cursor.execute(sql.REMOVE_GAPS, [*names, self._category], prepare=False)
             with cursor.copy(sql.copy_gaps(self._gap_columns)) as copy:
-                for series, every_gap in gaps.items():
-                    for gap in every_gap:
+                for series in own:
+                    for gap in gaps[series]:
                         copy.write_row((self._category, *row_of(series, gap))[: len(self._gap_columns)])
+
+            return gaps.keys() - own
+
+    def _own(self, every_series: Iterable[Series]) -> set[Series]:
+        """Those that no later epoch has written, and none can write until the end of the transaction."""
+        if self._fence is None:
+            return set(every_series)
+        fences = {series: self._fence(series.symbol) for series in every_series}
+        epochs = dict(fences.values())
+        slots = [*epochs], [*epochs.values()]
+        self._connection.execute(sql.ADD_FENCES, [self._category, slots[0], self._category], prepare=False)
+        raised = self._connection.execute(sql.RAISE_FENCES, [*slots, self._category, self._category], prepare=False)
+        own = {slot for (slot,) in raised.fetchall()}
+        return {series for series, (slot, _) in fences.items() if slot in own}
 
     def _lock(self, wanted: Mapping[Series, Spans]) -> set[Series]:
         """Locks those that nobody else writes, until the end of the transaction."""
-        names = {f"{self._category} {series}": series for series in wanted}
+        names = {f"{self._category} {series}": series for series in self._own(wanted)}
         locked = self._connection.execute(sql.TRY_LOCKS, [[*names]], prepare=False).fetchall()
         return {names[name] for name, is_locked in locked if is_locked}
 
@@ -173,7 +196,7 @@ class MirrorTable:
             return 0
         values = {**batch.values, "category": self._category}
         ((removed, has_rows),) = cursor.execute(
-            sql.KEEP if self._shared else sql.REMOVE, values, prepare=False
+            sql.KEEP if self._fence else sql.REMOVE, values, prepare=False
         ).fetchall()
         cursor.execute(sql.UPSERT if has_rows else sql.INSERT, values, prepare=False)
         return int(removed) + cursor.rowcount
@@ -192,10 +215,12 @@ def _rows(lines: CsvReader, span: Span) -> tuple[bytes, Span]:
 
 
 @contextmanager
-def open_mirror_table(url: str, category: str, disk: Disk, directory: Path, shared: bool = False) -> Iterator[Table]:
+def open_mirror_table(
+    url: str, category: str, disk: Disk, directory: Path, fence: Fence | None = None
+) -> Iterator[Table]:
     """The tables of candles and gaps in a database, created where they are missing.
 
-    Of `shared` ones, no row of a candle is removed.
+    Of shared ones, which have a `fence`, no row of a candle is removed.
 
     Raises:
         SettingsError, Unavailable, StorageError: as `parse_database` and `open_database`, or a table has another shape.
@@ -205,11 +230,19 @@ def open_mirror_table(url: str, category: str, disk: Disk, directory: Path, shar
         with map_database_errors(address):
             create_candles(connection, address)
             columns = _create_gaps(connection, address)
+            if fence:
+                _create_fences(connection)
             connection.execute(sql.CREATE_STAGING)
             for setting in sql.SESSION:
                 connection.execute(setting)
             ((started,),) = connection.execute(sql.STARTED).fetchall()
-        yield MirrorTable(address, category, disk, directory, connection, started, shared, columns)
+        yield MirrorTable(address, category, disk, directory, connection, started, fence, columns)
+
+
+def _create_fences(connection: "psycopg.Connection[Any]") -> None:
+    with connection.transaction():
+        connection.execute(LOCK_CREATION)
+        connection.execute(sql.CREATE_FENCES)
 
 
 def _create_gaps(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> Sequence[str]:

@@ -6,7 +6,7 @@ to the database is a call in a thread, which is left behind where it hangs.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
@@ -57,6 +57,7 @@ class Membership:
     _open: OpenLeases = open_table
     standing: Callable[[], Standing] = Standing
     owned: frozenset[int] = frozenset()
+    _epochs: Mapping[int, int] = attrs.field(factory=dict)  # of what it owns, as far as it has seen the table
     _leases: Leases = attrs.field(init=False)
     _table: LeaseTable | None = None
     _opened: ExitStack = attrs.field(factory=ExitStack)
@@ -71,6 +72,11 @@ class Membership:
     def takes(self, symbol: str) -> bool:
         """Whether a symbol is in a slot of this collector."""
         return slot_of(symbol) in self.owned
+
+    def fence(self, symbol: str) -> tuple[int, int]:
+        """The slot of a symbol and the epoch in which it is this collector's; without one, an epoch before all."""
+        slot = slot_of(symbol)
+        return slot, self._epochs.get(slot, -1)
 
     def state(self) -> Clustered:
         """How the cluster was when it was last seen."""
@@ -141,6 +147,7 @@ class Membership:
             await self._close()
             return False
         self._note_answer(rows, decision, owned)
+        self._epochs = {slot: epoch for slot, epoch in decision.epochs.items() if slot in owned}
         if owned != self.owned:
             self.owned = owned
             await self._record(owned)

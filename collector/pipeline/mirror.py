@@ -15,7 +15,7 @@ Each step is one call in a thread, which a stop leaves behind once its time is o
 changes nothing, and the next start compares.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -29,7 +29,7 @@ from collector.core.missing import Gap, neighbours_joined
 from collector.core.pacing import retry_pause_s
 from collector.core.spans import Spans
 from collector.errors import CollectorError, NotReadable, Unavailable
-from collector.export.mirror_table import OpenTable, Table
+from collector.export.mirror_table import Fence, OpenTable, Table
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.machine.blocking_calls import BlockingCalls
@@ -58,6 +58,7 @@ class Mirror:
     _tracked: Iterable[Series]
     _machine: Machine
     _open: OpenTable
+    _fence: Fence | None = None  # where the table is shared
     _state: Mirroring = attrs.field(factory=Mirroring)
     _started: str = ""  # the server, when it was last seen
     _gaps: dict[Series, tuple[Gap, ...]] = attrs.field(factory=dict)  # as they were copied last
@@ -71,7 +72,7 @@ class Mirror:
 
     def __attrs_post_init__(self) -> None:
         self._changes.on_news = self._notify
-        self._changes.shared = bool(self._settings.cluster_url)
+        self._changes.shared = self._fence is not None
         if self._settings.database_url:
             self._changes.follow((), 0.0)
 
@@ -144,7 +145,7 @@ class Mirror:
             settings.category,
             self._machine.disk,
             settings.data_dir,
-            bool(settings.cluster_url),
+            self._fence,
         )
         try:
             table = await self._calls.run(lambda: self._calls.opened.enter_context(self._open(*where)))
@@ -195,16 +196,16 @@ class Mirror:
         every_series = self._changes.take_gaps(_GAPS_BATCH)
         found = {series: self._gaps_of(series) for series in every_series}
         changed = {series: gaps for series, gaps in found.items() if self._gaps.get(series) != gaps}
-        if changed:
-            try:
-                await self._calls.run(partial(table.replace_gaps, changed))
-            except BaseException:
-                self._changes.saved(every_series)
-                raise
-            self._gaps |= changed
-        if not self._changes.has_gaps:
+        left: Collection[Series] = every_series
+        try:
+            left = await self._calls.run(partial(table.replace_gaps, changed)) if changed else ()
+        finally:
+            if left:
+                self._changes.saved(left)
+        self._gaps |= {series: gaps for series, gaps in changed.items() if series not in left}
+        if left or not self._changes.has_gaps:
             self._gaps_due_s = trio.current_time() + _GAPS_EVERY_S
-        return bool(changed)
+        return len(changed) > len(left)
 
     def _gaps_of(self, series: Series) -> tuple[Gap, ...]:
         """What is missing of a series; for its next collector, each claim with its own dates, as in the ledger."""

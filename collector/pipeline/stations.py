@@ -118,8 +118,8 @@ def _mirror(job: Job, shared: Shared) -> Mirror:
     What others change, the next run finds.
     """
     settings = attrs.evolve(job.settings, database_url="") if job.once else job.settings
-    owned = shared.owned
-    return Mirror(settings, owned.changes, owned.coverage, shared.tracked, job.machine, job.options.open_table)
+    owned, fence = shared.owned, shared.membership.fence if shared.membership else None
+    return Mirror(settings, owned.changes, owned.coverage, shared.tracked, job.machine, job.options.open_table, fence)
 
 
 def _monitored(

@@ -42,7 +42,7 @@ def test_of_two_who_claim_a_slot_one_gets_it(tables: Any) -> None:
     both = rows[0].slots[:5]
     assert one.write("a", Decision(claim=both)) == frozenset(range(1, 6))
     assert two.write("b", Decision(claim=both)) == frozenset()
-    assert {slot.epoch for slot in one.read().slots[:5]} == {1}
+    assert [slot.epoch for slot in one.read().slots[:5]] == [slot.epoch + 1 for slot in both]
 
 
 def test_a_lease_that_was_renewed_meanwhile_is_not_taken(tables: Any) -> None:
@@ -56,15 +56,16 @@ def test_a_lease_that_was_renewed_meanwhile_is_not_taken(tables: Any) -> None:
 
 def test_epochs_grow_with_the_owners_and_not_with_renewals(tables: Any) -> None:
     one, two, _ = tables
+    first = one.read().slots[0].epoch + 1
     claim_all(one, "a")
     one.write("a", Decision(renew=one.read().slots[:2], release=one.read().slots[2:]))
     two.write("b", Decision(claim=two.read().slots[2:4]))
     assert [(each.owner, each.epoch) for each in one.read().slots[:5]] == [
-        ("a", 1),
-        ("a", 1),
-        ("b", 2),
-        ("b", 2),
-        ("", 1),
+        ("a", first),
+        ("a", first),
+        ("b", first + 1),
+        ("b", first + 1),
+        ("", first),
     ]
 
 
@@ -103,3 +104,24 @@ def test_a_slot_of_an_unknown_end_is_not_written_by_its_old_row(tables: Any) -> 
     claim_all(one, "a")
     old = attrs.evolve(one.read().slots[0], epoch=0)
     assert one.write("a", Decision(renew=(old,))) == frozenset()
+
+
+def test_a_decision_says_in_which_epoch_its_slots_are_owned(tables: Any) -> None:
+    one, _, _ = tables
+    seen = one.look("a", Standing()).slots
+    claim = Decision(claim=seen[:3])
+    one.write("a", claim)
+    renewed = Decision(renew=one.read().slots[:2], release=one.read().slots[2:3])
+    one.write("a", renewed)
+    found = {slot.number: slot.epoch for slot in one.read().slots}
+    assert claim.epochs == {number: found[number] for number in (1, 2, 3)}
+    assert renewed.epochs == {number: found[number] for number in (1, 2)}
+
+
+def test_a_table_made_anew_has_later_epochs(tables: Any, cluster_database: str) -> None:
+    one, _, connection = tables
+    connection.execute("UPDATE collector_slots SET epoch = epoch - 60")  # a minute ago
+    before = {slot.epoch for slot in one.read().slots}
+    connection.execute("DROP TABLE collector_slots")
+    with join_leases(parse_database(cluster_database), MARKET) as anew:
+        assert min(slot.epoch for slot in anew.read().slots) > max(before)

@@ -107,7 +107,7 @@ GAPS = (
 def with_gaps(table: SharedTable, database: str, tmp_path: Path) -> SharedTable:
     never = Gap(span(10, 20), State.PENDING, 0, 0, "never fetched")
     retrying = Gap(span(20, 21), State.RETRYING, 1, T0, "left out", T0)
-    with open_mirror_table(database, "linear", THIS_DISK, tmp_path, True) as mirrored:
+    with open_mirror_table(database, "linear", THIS_DISK, tmp_path, lambda _: (1, 1)) as mirrored:
         mirrored.replace_gaps({BTC: (*GAPS, never, retrying), DAYS: [never]})
     return table
 

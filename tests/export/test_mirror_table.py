@@ -1,8 +1,10 @@
 """The tables of a mirror in a real PostgreSQL: spans of files copied, differences found, gaps replaced."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
 import pytest
 
 from collector.core.candle import Series
@@ -166,9 +168,10 @@ def test_an_older_table_of_gaps_that_is_somebody_elses_works_as_it_is(data: Path
         connection.execute("CREATE ROLE writer LOGIN")
         try:
             connection.execute("GRANT ALL ON SCHEMA public TO writer; GRANT ALL ON candles, gaps TO writer")
-            mine = database.replace("postgres@", "writer@").replace("//postgres:", "//writer:")
+            mine = database.replace("//postgres:", "//writer:")
+            assert mine != database
             gap = Gap(Span(T0, T0 + HOUR_MS), State.ABSENT, 4, T0, "the exchange has none", T0)
-            with open_mirror_table(f"{mine}", "linear", THIS_DISK, data) as table:
+            with open_mirror_table(mine, "linear", THIS_DISK, data) as table:
                 table.replace_gaps({HOURS: [gap]})
             assert connection.execute("SELECT count(*) FROM gaps").fetchall() == [(1,)]
         finally:
@@ -194,7 +197,7 @@ def test_a_shared_table_keeps_what_a_file_lacks_and_takes_what_it_has(
     store(other, "BTCUSDT_60", range(900, 1010))
     replace_in(other / "BTCUSDT_60.csv", ",37900,37900,", ",37900,37900.50,")
     before = len(table_rows(database))
-    with open_mirror_table(database, "linear", THIS_DISK, other, True) as shared:
+    with open_mirror_table(database, "linear", THIS_DISK, other, lambda _: (1, 1)) as shared:
         assert copy(shared, {HOURS: EVER}) == 1 + 10
         assert copy(shared, {HOURS: shared.differing(HOURS)}) == 0
     assert len(table_rows(database)) == before + 10
@@ -204,7 +207,103 @@ def test_a_shared_table_keeps_what_a_file_lacks_and_takes_what_it_has(
 def test_months_that_only_a_shared_table_has_are_no_difference(table: Table, data: Path, database: str) -> None:
     copy(table, {HOURS: EVER})
     store(data, "BTCUSDT_60", range(600, 1000))  # December
-    with open_mirror_table(database, "linear", THIS_DISK, data, True) as shared:
+    with open_mirror_table(database, "linear", THIS_DISK, data, lambda _: (1, 1)) as shared:
         (month,) = shared.differing(HOURS)
         assert copy(shared, {HOURS: Spans((month,))}) == 0
     assert table.differing(HOURS).bounds.start_ms < month.start_ms
+
+
+# Of a shared table: two collectors, of which one was paused for longer than its lease
+
+
+@attrs.define
+class Owner:
+    """A collector with files of its own, and the epochs that it believes in."""
+
+    data: Path
+    table: Table
+    epochs: dict[str, tuple[int, int]]
+
+    def write(self, volume: str) -> int:
+        """Copies 10 hours of both symbols with this volume; how many rows changed."""
+        for symbol in self.epochs:
+            path = self.data / f"{symbol}_60.csv"
+            store(self.data, path.stem, range(10))
+            path.write_text(path.read_text().replace(",1.500,", f",{volume},"))
+        return self.table.copy(dict.fromkeys((HOURS, OTHER_HOURS), EVER)).rows
+
+
+OTHER_HOURS = Series.named("ETHUSDT_60")
+
+
+@pytest.fixture
+def owners(database: str, tmp_path: Path) -> Iterator[tuple[Owner, Owner]]:
+    """An owner of two slots, and the one that takes the first of them over."""
+    with ExitStack() as stack:
+        owners = []
+        for name, epoch in (("old", 5), ("new", 6)):
+            data = tmp_path / name
+            data.mkdir()
+            epochs = {"BTCUSDT": (1, epoch), "ETHUSDT": (2, 5 if name == "old" else -1)}
+            opened = open_mirror_table(database, "linear", THIS_DISK, data, epochs.__getitem__)
+            owners.append(Owner(data, stack.enter_context(opened), epochs))
+        yield owners[0], owners[1]
+
+
+def volumes(database: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in table_rows(database):
+        found.setdefault(row[0], set()).add(row[7])
+    return found
+
+
+def test_a_paused_owner_does_not_write_over_the_next_one(owners: tuple[Owner, Owner], database: str) -> None:
+    old, new = owners
+    assert (old.write("1"), new.write("2"), old.write("3")) == (20, 10, 10)
+    assert volumes(database) == {"BTCUSDT": {"2"}, "ETHUSDT": {"3"}}
+    copied = old.table.copy({HOURS: EVER, OTHER_HOURS: EVER})
+    assert dict(copied.left) == {HOURS: EVER}
+    assert new.write("4") == 10  # a correction by the present owner
+    assert volumes(database)["BTCUSDT"] == {"4"}
+
+
+def test_a_paused_owner_does_not_write_once_the_next_one_has_compared(
+    owners: tuple[Owner, Owner], database: str
+) -> None:
+    old, new = owners
+    old.write("1")
+    store(new.data, HOURS.name, range(10))
+    assert new.table.differing(HOURS)
+    assert old.write("3") == 10
+    assert volumes(database) == {"BTCUSDT": {"1"}, "ETHUSDT": {"3"}}
+    assert old.table.differing(HOURS) == EVER  # it cannot say
+
+
+def test_an_owner_again_writes_again(owners: tuple[Owner, Owner], database: str) -> None:
+    old, new = owners
+    new.write("2")
+    old.epochs["BTCUSDT"] = (1, 7)
+    assert old.write("3") == 20
+    assert new.write("4") == 0
+    assert volumes(database)["BTCUSDT"] == {"3"}
+
+
+def test_a_transaction_of_a_paused_owner_is_not_waited_for(owners: tuple[Owner, Owner], database: str) -> None:
+    old, new = owners
+    old.write("1")
+    with connected(database) as paused, paused.transaction():
+        paused.execute("UPDATE collector_fences SET epoch = 5 WHERE slot = 1")
+        assert new.write("2") == 0
+    assert new.write("2") == 10
+
+
+def test_gaps_of_a_paused_owner_do_not_replace_those_of_the_next_one(
+    owners: tuple[Owner, Owner], database: str
+) -> None:
+    old, new = owners
+    ours, theirs = (Gap(Span(T0, T0 + HOUR_MS), State.ABSENT, tries, T0, "none", T0) for tries in (1, 2))
+    assert not new.table.replace_gaps({HOURS: [theirs]})
+    assert old.table.replace_gaps({HOURS: [ours], OTHER_HOURS: [ours]}) == {HOURS}
+    with connected(database) as connection:
+        found = connection.execute("SELECT symbol, tries FROM gaps ORDER BY 1").fetchall()
+    assert found == [("BTCUSDT", 2), ("ETHUSDT", 1)]

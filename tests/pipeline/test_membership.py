@@ -243,3 +243,27 @@ def test_members_are_listed_with_what_they_own_and_how_they_are() -> None:
     rows = Rows(10_000, slots, (Member("a", True, 30_000, Standing("healthy", "", 3, 18)), Member("b", True, 9_000)))
     found = [(each.name, each.slots, each.lease_s) for each in mates_of(rows)]
     assert found == [("a", (1, 4), 20.0), ("b", (), -1.0), ("gone", (2,), -5.0)]
+
+
+async def test_a_member_knows_the_epochs_of_what_it_owns_alone(bench: Bench, autojump_clock: Clockwork) -> None:
+    async with bench.joined() as membership:
+        slot, epoch = membership.fence("BTCUSDT")
+        assert epoch == bench.table.table.slots[slot].epoch
+        bench.table.trouble = Unavailable("away")
+        await trio.sleep(60)
+        assert membership.fence("BTCUSDT") == (slot, epoch)
+        bench.table.trouble = None
+        bench.table.table.slots[slot] = Slot(slot, "c2", epoch + 9, bench.table.table.now_ms + 10**9)
+        await trio.sleep(20)
+        assert membership.fence("BTCUSDT") == (slot, -1)
+
+
+async def test_a_start_without_the_database_is_in_no_epoch(bench: Bench, autojump_clock: Clockwork) -> None:
+    async with bench.joined():
+        pass
+    bench.table.trouble = Unavailable("away")
+    async with bench.joined() as membership:
+        assert membership.fence("BTCUSDT")[1] == -1
+        bench.table.trouble = None
+        await trio.sleep(6)
+        assert membership.fence("BTCUSDT")[1] >= 0

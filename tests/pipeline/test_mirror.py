@@ -8,13 +8,13 @@ import attrs
 import pytest
 import trio
 
-from collector.core.candle import Series
+from collector.core.candle import DAY_MS, Series
 from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import Gap, State
 from collector.core.spans import NOTHING, Spans
 from collector.errors import CollectorError, NotReadable, SettingsError, StorageError, Unavailable
-from collector.export.mirror_table import Copied
+from collector.export.mirror_table import Copied, Fence
 from collector.machine import Machine
 from collector.machine.disk import Disk
 from collector.pipeline.mirror import Mirror, open_mirror
@@ -34,7 +34,8 @@ class FakeTable:
     troubles: list[CollectorError] = attrs.field(factory=list)  # one for each call that comes
     refusals: list[CollectorError] = attrs.field(factory=list)  # one for each attempt to open it
     opened: list[str] = attrs.field(factory=list)
-    shared: bool = False
+    fence: Fence | None = None
+    later: set[Series] = attrs.field(factory=set)  # of a later epoch than this collector's
     copied: list[dict[Series, Spans]] = attrs.field(factory=list)
     compared: list[Series] = attrs.field(factory=list)
     gaps: dict[Series, Sequence[Gap]] = attrs.field(factory=dict)
@@ -44,9 +45,9 @@ class FakeTable:
     damaged: dict[Series, NotReadable] = attrs.field(factory=dict)  # files that cannot be read
 
     @contextmanager
-    def open(self, url: str, category: str, disk: Disk, directory: Path, shared: bool) -> Iterator["FakeTable"]:
+    def open(self, url: str, category: str, disk: Disk, directory: Path, fence: Fence | None) -> Iterator["FakeTable"]:
         self.opened.append(url)
-        self.shared = shared
+        self.fence = fence
         if self.refusals:
             raise self.refusals.pop(0)
         yield self
@@ -65,10 +66,11 @@ class FakeTable:
             raise self.damaged[series]
         return self.differs.get(series, NOTHING)
 
-    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> None:
+    def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> set[Series]:
         self._trouble()
         self.gap_calls += 1
-        self.gaps |= gaps
+        self.gaps |= {series: found for series, found in gaps.items() if series not in self.later}
+        return self.later & gaps.keys()
 
     def _trouble(self) -> None:
         if self.troubles:
@@ -84,13 +86,14 @@ class Run:
     changes: Changes = attrs.field(factory=Changes)
     coverage: CoverageIndex = attrs.field(factory=CoverageIndex)
     tracked: list[Series] = attrs.field(factory=lambda: [BTC, OTHER])
+    fence: Fence | None = None
     stop: trio.Event = attrs.field(factory=trio.Event)
     threads: InlineThreads = attrs.field(factory=InlineThreads)
     mirror: Mirror = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         machine, settings = Machine(threads=self.threads), Settings(database_url=self.url)
-        self.mirror = Mirror(settings, self.changes, self.coverage, self.tracked, machine, self.table.open)
+        self.mirror = Mirror(settings, self.changes, self.coverage, self.tracked, machine, self.table.open, self.fence)
 
     def write(self, series: Series, span: Spans) -> None:
         """What the writer does when it has flushed."""
@@ -333,10 +336,43 @@ async def test_a_series_that_goes_and_comes_back_is_compared_and_its_gaps_are_wr
     assert (run.table.compared, len(run.table.gaps[BTC])) == ([BTC, BTC], 1)
 
 
-@pytest.mark.parametrize("cluster_url", ["", "postgresql://db.example/cluster"])
-async def test_the_table_of_a_cluster_is_shared(autojump_clock: trio.abc.Clock, cluster_url: str) -> None:
-    run = Run()
-    run.mirror.apply(Settings(database_url=run.url, cluster_url=cluster_url))
+def first_epoch(symbol: str) -> tuple[int, int]:
+    return 1, 1
+
+
+@pytest.mark.parametrize("fence", [None, first_epoch])
+async def test_the_table_of_a_cluster_is_shared(autojump_clock: trio.abc.Clock, fence: Fence | None) -> None:
+    run = Run(fence=fence)
     async with run.at_work():
         await trio.sleep(5)
-    assert run.table.shared == bool(cluster_url)
+    assert (run.table.fence, run.changes.shared) == (fence, fence is not None)
+
+
+async def test_gaps_of_a_later_epoch_wait_and_are_copied_in_a_later_one_still(autojump_clock: trio.abc.Clock) -> None:
+    run = Run(fence=first_epoch)
+    run.table.later = {BTC}
+    for series in (BTC, OTHER):
+        run.coverage.want(series, spans(0, 9))
+    run.changes.gaps_read([BTC, OTHER])
+    async with run.at_work():
+        await trio.sleep(60)
+        assert [*run.table.gaps] == [OTHER]
+        assert run.table.gap_calls < 8
+        run.table.later = set()
+        await trio.sleep(15)
+        assert {*run.table.gaps} == {BTC, OTHER}
+
+
+async def test_each_claim_of_a_cluster_keeps_its_own_dates(autojump_clock: trio.abc.Clock) -> None:
+    run = Run(fence=first_epoch)
+    run.coverage.want(BTC, spans(0, 9))
+    now = spans(0, 3000)[0].end_ms
+    for first, behind, at in ((0, 2, now), (2, 4, now + 5 * DAY_MS)):
+        for later in (0, 1000):
+            run.coverage.answer(BTC, spans(first, behind)[0], NOTHING, at + later)
+    run.coverage.fail(BTC, spans(2, 4)[0], "HTTP 502", now + 9 * DAY_MS)
+    run.changes.gaps_read([BTC])
+    async with run.at_work():
+        await trio.sleep(15)
+    absent = [(gap.span, gap.asked_ms) for gap in run.table.gaps[BTC] if gap.state is State.ABSENT]
+    assert absent == [(spans(0, 2)[0], now + 1000), (spans(2, 4)[0], now + 5 * DAY_MS + 1000)]
