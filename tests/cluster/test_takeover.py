@@ -87,7 +87,7 @@ async def test_a_cluster_takes_its_history_from_a_table_that_files_were_exported
         without = len(group.asked())
         await trio.to_thread.run_sync(exports.run, alone.data_dir, Database(cluster_database))
         box.counts.clear()
-        with trio.fail_after(40):
+        with trio.fail_after(120):
             async with trio.open_nursery() as nursery:
                 one = group.start(1, nursery)
                 await until(lambda: group.has_all(1))
@@ -126,7 +126,7 @@ async def test_what_the_exchange_lacks_moves_with_a_slot_and_is_not_asked_for_an
     exchange = market(symbols=[*SYMBOLS], listed={"BTCUSDT": "2024-05-01"}, faults=Faults(holes=(hole,)))
     async with open_sandbox(exchange) as box:
         group = Group(box, cluster_database, tmp_path)
-        with trio.fail_after(40):
+        with trio.fail_after(120):
             async with trio.open_nursery() as nursery:
                 one = group.start(1, nursery)
                 await until(lambda: group.has_all(1))
