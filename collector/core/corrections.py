@@ -18,13 +18,16 @@ class Corrections:
 
     revised: Spans = NOTHING
     repaired: Spans = NOTHING
+    count: int = attrs.field(default=0, init=False, eq=False)  # since the start: a candle may be revised again
 
     def add_revised(self, candles: Spans) -> None:
         """The exchange has these otherwise than before."""
+        self.count += 1
         self.revised = _newest(self.revised | candles)
 
     def add_repaired(self, candles: Spans) -> None:
         """A repair has the rows of these fetched anew."""
+        self.count += 1
         self.repaired = _newest(self.repaired | candles)
 
 

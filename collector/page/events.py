@@ -1,4 +1,4 @@
-"""Server-sent events: how the collector is, candles that have closed, and the one in progress.
+"""Server-sent events: how the collector is, candles that have closed, the one in progress, and what has changed.
 
 Each reader has a task that looks at what is new and sends it, one event after the other; nothing is queued. One that
 reads slowly is told less often, and then all at once; one that does not read is cut off by its connection. The writer
@@ -22,6 +22,7 @@ from collector.errors import CollectorError
 from collector.feeder.columns import to_dataframe
 from collector.feeder.reader import read_span
 from collector.machine import Machine
+from collector.page.changes import Snapshot
 from collector.page.now import Now
 from collector.page.source import Known, Source
 
@@ -67,6 +68,7 @@ class EventStream:
     _status_s: float = -inf
     _state: object = None
     _forming: Row | None = None
+    _seen: Snapshot | None = None  # of the one series
     _sent_s: float = -inf
     _looked_s: float = -inf  # for candles
     _news: trio.Event = attrs.field(factory=trio.Event)
@@ -107,7 +109,9 @@ class EventStream:
         return await self._source.known(self._selection.symbol, self._selection.timeframe)
 
     async def _begin(self) -> None:
-        self._told_ms = {series: _end_ms(known) for series, known in await self._known()}
+        every = await self._known()
+        self._told_ms = {series: _end_ms(known) for series, known in every}
+        list(self._changes(every))
 
     def _status(self) -> Iterator[bytes]:
         report = self._now.report()
@@ -118,31 +122,42 @@ class EventStream:
             yield _event("status", self._now.status())
 
     async def _candles(self) -> list[bytes]:
-        """The candles that have closed since the last look."""
+        """The candles that have closed since the last look, and what else has changed."""
         self._looked_s, self._news = trio.current_time(), self._source.news()
-        changed: list[tuple[Series, int]] = []
-        for series, known in await self._known():
+        grown: list[tuple[Series, int]] = []
+        every = await self._known()
+        for series, known in every:
             told_ms = self._told_ms.setdefault(series, 0)
             if _end_ms(known) > told_ms:
-                changed.append((series, told_ms))
-        if not changed:
-            return []
-        if len(changed) > _MOST_SERIES:
+                grown.append((series, told_ms))
+        changes = list(self._changes(every))
+        if not grown:
+            return changes
+        if len(grown) > _MOST_SERIES:
             self._news = trio.Event()
             self._news.set()
-        read = partial(self._read, changed[:_MOST_SERIES])
-        return await self._machine.threads.run(read, self._readers)
+        read = partial(self._read, grown[:_MOST_SERIES])
+        return [*await self._machine.threads.run(read, self._readers), *changes]
 
-    def _read(self, changed: list[tuple[Series, int]]) -> list[bytes]:
+    def _changes(self, every: list[tuple[Series, Known]]) -> Iterator[bytes]:
+        """Where the one series is otherwise than at the last look."""
+        if self._selection.series is None:
+            return
+        for series, known in every:
+            before, self._seen = self._seen, Snapshot.of(known.record, known.file)
+            if before and (span := self._seen.changed_since(before)):
+                yield _event("changed", _described(series, start=span.start_ms, end=span.end_ms))
+
+    def _read(self, grown: list[tuple[Series, int]]) -> list[bytes]:
         said = []
-        for series, told_ms in changed:
+        for series, told_ms in grown:
             path = self._source.directory / series.file_name
             try:
                 found = to_dataframe(read_span(self._machine.disk, path, told_ms, LATEST_MS).blocks)
             except (FileNotFoundError, CollectorError):  # it is gone, or is none; the page tells of it otherwise
                 found = to_dataframe(())
             for row in found.tail(_MOST_CANDLES).iter_rows():
-                said.append(_event("candle", _candle(series, row)))
+                said.append(_event("candle", _described(series, candle=row)))
                 self._told_ms[series] = series.timeframe.close(int(row[0]))
         return said
 
@@ -153,7 +168,7 @@ class EventStream:
         forming = self._source.forming(series)
         if forming and forming != self._forming:
             self._forming = forming
-            yield _event("forming", _candle(series, forming))
+            yield _event("forming", _described(series, candle=forming))
 
 
 def _end_ms(known: Known) -> int:
@@ -161,8 +176,8 @@ def _end_ms(known: Known) -> int:
     return held[-1].end_ms if held else 0
 
 
-def _candle(series: Series, row: Row) -> bytes:
-    return msgspec.json.encode({"symbol": series.symbol, "timeframe": series.timeframe.name, "candle": row})
+def _described(series: Series, **said: object) -> bytes:
+    return msgspec.json.encode({"symbol": series.symbol, "timeframe": series.timeframe.name, **said})
 
 
 def _event(name: str, data: bytes) -> bytes:

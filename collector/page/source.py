@@ -34,6 +34,7 @@ class Known:
 
     record: SeriesCoverage
     problem: str = ""
+    file: int = 0  # the number of the file, of one that others write: a file with changed rows takes its place
 
     @property
     def missing(self) -> tuple[Gap, ...]:
@@ -155,7 +156,7 @@ class StoredSource:
         held, problem = before[1:] if before and before[0] == stamp else self._read(path, series, saved)
         self._held[series] = stamp, held, problem
         saved.missing(series, held)
-        return Known(saved.coverage[series], problem)
+        return Known(saved.coverage[series], problem, stamp[0] if stamp else 0)
 
     def _read(self, path: Path, series: Series, saved: LedgerSnapshot) -> tuple[Spans, str]:
         try:
@@ -245,7 +246,7 @@ class LiveSource:
             held, problem = NOTHING, str(error)
         record = deepcopy(self._coverage.records.get(series) or SeriesCoverage(series.timeframe))
         record.hold(held)
-        known = Known(record, problem)
+        known = Known(record, problem, stamp[0] if stamp else 0)
         self._held[series] = stamp, known
         return known
 

@@ -1,6 +1,7 @@
 """The page in a real browser, over stored files: what it draws is what files and ledger have."""
 
 import json
+import shutil
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,14 +11,18 @@ import attrs
 import pytest
 
 from collector.core.candle import Series, timeframe
+from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
+from collector.core.spans import Spans
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
+from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.monitoring.report import Clustered, Clustermate, Report, encode
 from collector.page.report_data import gather
 from collector.page.report_file import report_file
 from collector.settings.settings import Settings
+from collector.storage.ledger import open_ledger
 from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, corrected, stored
 from tests.support.browser import Browser, Page, Response, launched, opened, viewed
 from tests.support.reports import REPORT
@@ -205,6 +210,42 @@ def test_a_candle_that_was_put_right_is_marked_and_told(browser: Browser, stored
         for hour, kind in ((5, "revised"), (20, "repaired"), (21, "repaired")):
             rows.filter(has_text=text(OPENED_MS + hour * HOUR)).filter(has_text=kind).wait_for()
         assert rows.filter(has_text="re").count() == 3
+
+
+def put_right(settings: Settings, hour: int, close: str) -> None:
+    """Another collector revises a candle: its row in the file, and the span in the ledger."""
+    series = Series("ETHUSDT", timeframe("60"))
+    path = settings.data_dir / series.file_name
+    lines = path.read_text().splitlines(keepends=True)
+    at = next(at for at, line in enumerate(lines) if line.startswith(str(OPENED_MS + hour * HOUR)))
+    fields = lines[at].split(",")
+    lines[at] = ",".join([*fields[:3], "9999", "1", close, *fields[6:]])
+    path.with_suffix(".new").write_text("".join(lines))
+    path.with_suffix(".new").rename(path)
+    coverage = CoverageIndex()
+    with open_ledger(THIS_MACHINE.disk, settings.data_dir, settings.exchange, settings.category) as ledger:
+        checkpoints = ledger.load(coverage)
+        candle = Spans.between(OPENED_MS + hour * HOUR, OPENED_MS + (hour + 1) * HOUR)
+        coverage[series].corrections.add_revised(candle)
+        ledger.save(coverage, {series: checkpoints[series]})
+
+
+@pytest.mark.slow
+def test_what_changes_in_a_shown_candle_is_shown_at_once(browser: Browser, stored: Settings, tmp_path: Path) -> None:
+    copied = attrs.evolve(stored, data_dir=tmp_path / "data")
+    shutil.copytree(stored.data_dir, copied.data_dir)
+    with viewed(copied) as url, opened(browser) as page:
+        page.goto(f"{url}/#/chart?symbol=ETHUSDT&timeframe=60&at={OPENED_MS + 9 * HOUR}")
+        said = page.locator("#chart .said")
+        said.filter(has_text=text(OPENED_MS + 9 * HOUR)).wait_for()
+        page.locator("#chart summary").press("Enter")
+        row = page.locator("#chart details tr", has_text=text(OPENED_MS + 9 * HOUR))
+        assert "revised" not in row.inner_text()
+        for close in ("7777", "8888"):  # and once more
+            put_right(copied, 9, close)
+            row.filter(has_text=close).filter(has_text="revised").wait_for()
+            assert said.inner_text().endswith(" · revised")
+            assert f"close {close} " in said.inner_text()
 
 
 def test_text_with_markup_in_it_stays_text(browser: Browser, stored: Settings, url: str) -> None:

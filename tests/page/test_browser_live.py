@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collector.monitoring import monitor
-from collector.sandbox import Sandbox
+from collector.sandbox import Faults, Sandbox
 from tests.end_to_end.test_status import collecting, fast_box, is_up_to_date, settings_for_status
 from tests.support.browser import Browser, in_thread, launched, opened
 
@@ -20,8 +20,8 @@ def browser() -> Iterator[Browser]:
 
 
 @asynccontextmanager
-async def _collecting(directory: Path) -> AsyncIterator[tuple[Sandbox, str]]:
-    async with fast_box() as box, collecting(settings_for_status(box, directory)) as run:
+async def _collecting(directory: Path, **options: object) -> AsyncIterator[tuple[Sandbox, str]]:
+    async with fast_box(**options) as box, collecting(settings_for_status(box, directory)) as run:
         await run.is_so(is_up_to_date)
         yield box, run.url
 
@@ -49,6 +49,22 @@ def test_the_candle_in_progress_is_the_exchanges(
         page.goto(f"{url}/#/now")
         page.locator(".card", has_text="1 of 1 subscribed, 4 series").wait_for()
         page.locator(".card svg").nth(6).wait_for()
+
+
+def test_a_candle_that_is_revised_is_marked_while_the_chart_is_open(
+    browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor, "_INTERVAL_S", 0.05)
+    faults = Faults(confirm_revised=1.0, confirm_again_s=60)
+    with in_thread(partial(_collecting, tmp_path, faults=faults)) as (box, url), opened(browser, errors=False) as page:
+        page.goto(f"{url}/#/chart?symbol=BTCUSDT&timeframe=5")
+        moving = page.locator("#chart .said", has_text="in progress").inner_text(timeout=20_000)
+        moment = moving.partition(" · ")[0]
+        page.locator("#chart summary").press("Enter")
+        row = page.locator("#chart details tr", has_text=moment).filter(has_text="revised")
+        shown = [float(each) for each in row.locator("td").all_inner_texts()[1:7]] if row.inner_text() else []
+        (true,) = [line for line in _truth(box) if line[1].startswith(moment)]
+        assert shown == [float(each) for each in true[2:]]
 
 
 def _truth(box: Sandbox) -> list[list[str]]:

@@ -13,8 +13,8 @@ const AGAIN_MS = 2000;
 
 // Server-sent events, for as long as the page is open: a connection that was lost is tried again.
 export class Events {
-  constructor({ status, candle, forming, lost, found }) {
-    this.handlers = { status, candle, forming };
+  constructor({ status, candle, forming, changed, lost, found }) {
+    this.handlers = { status, candle, forming, changed };
     this.lost = lost;
     this.found = found;
     this.isLost = false;

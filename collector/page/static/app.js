@@ -25,6 +25,7 @@ const events = new Events({
   status: showStatus,
   candle: (told) => chart.closed(told),
   forming: (told) => chart.forming(told),
+  changed: (told) => chart.changed(told),
   lost: (isRefused) => showState("lost", isRefused ? REFUSED : UNREACHED),
   found: () => refresh(),
 });

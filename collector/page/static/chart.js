@@ -6,7 +6,7 @@
 import { ask } from "./api.js";
 import { colour, element, tell } from "./dom.js";
 import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
-import { RANKS, ranksOf, runAt } from "./raster.js";
+import { RANKS, heldFrom, ranksOf, runAt } from "./raster.js";
 import { table } from "./tables.js";
 import { STATES, byLength, decimal, grouped, moment, stepOf } from "./words.js";
 
@@ -14,6 +14,7 @@ const LIMIT = 3000;
 const MOST_EMPTY = 6000; // places without a bar: a gap of years is shown shorter than it is
 const FIRST_BARS = 150;
 const WAIT_MS = 120;
+const CHANGE_MS = 1000; // changes come in a row
 const SHAPES = { revised: "circle", repaired: "square" }; // above the candles that were put right
 
 export class CandleChart {
@@ -160,21 +161,31 @@ export class CandleChart {
     const span = shown.to - shown.from;
     const start = Math.max(0, Math.floor(Math.max(this.first, shown.from - span)));
     const end = Math.ceil(Math.max(start + 1, Math.min(this.end, shown.to + span)));
+    if ((await this.fetch({ start, end, span }, shown)) && at) this.pointAt(at);
+  }
+
+  // Takes the candles of a span, and shows these times, or those that are shown; whether it was the last to be asked for.
+  async fetch({ start, end, span }, shown = null) {
     const asked = { symbol: this.symbol, timeframe: this.timeframe };
+    const isNewest = end >= this.end;
     const token = (this.loading = {});
     try {
       const [answer, coverage] = await Promise.all([
         ask("candles", { ...asked, start, end, limit: LIMIT }),
         ask("coverage", asked),
       ]);
-      if (token !== this.loading || !this.chart) return;
+      if (token !== this.loading || !this.chart) return false;
       const [row] = coverage.series;
       this.runs = row && { runs: Float64Array.from(row.runs), ranks: ranksOf(coverage.states) };
+      if (this.runs) this.first = heldFrom(this.runs) ?? this.first;
+      const times = shown ?? this.shownTimes();
       this.take(answer, { start, end, span });
-      this.showTimes(shown);
-      if (at) this.pointAt(at);
+      if (times) this.showTimes(times);
+      if (isNewest && end < this.end) this.follow(); // a candle has closed meanwhile
+      return true;
     } catch (error) {
       if (token === this.loading) this.refuse(error.message);
+      return false;
     } finally {
       if (token === this.loading) this.loading = null;
     }
@@ -330,14 +341,36 @@ export class CandleChart {
     if (isBefore || isBehind || isCoarse) this.load(shown);
   }
 
-  // Loads anew what is shown.
-  reload() {
+  // Loads anew what is loaded, and leaves what is shown where it is.
+  async reload() {
+    if (!this.chart || !this.loaded) return;
+    if (this.loading) return void this.reloadSoon();
+    const { start, end, span } = this.loaded;
+    const isNewest = end >= this.end;
     const known = this.known.get(`${this.symbol} ${this.timeframe}`);
-    const shown = this.shownTimes();
-    if (!known || known.first_ms === null || !shown) return;
-    this.end = Math.max(this.end, known.last_ms + stepOf(this.timeframe));
-    this.first = known.first_ms;
-    this.load(shown);
+    if (known && known.first_ms !== null) this.end = Math.max(this.end, known.last_ms + stepOf(this.timeframe));
+    if (!(await this.fetch({ start, end: isNewest ? this.end : end, span }))) return;
+    if (this.shownBar !== null) this.tellBar(this.shownBar);
+    this.loadIfNeeded(); // the chart may have been moved meanwhile
+  }
+
+  // What is loaded reaches up to the newest candle, once that is loaded too.
+  follow() {
+    this.loaded.end = this.end;
+    this.reloadSoon();
+  }
+
+  reloadSoon() {
+    this.reloading ??= setTimeout(() => {
+      this.reloading = null;
+      this.reload();
+    }, CHANGE_MS);
+  }
+
+  // Candles are otherwise than they were: put right, verified, come late, or gone.
+  changed(told) {
+    if (!this.isOurs(told) || !this.loaded) return;
+    if (told.start < this.first || (told.start <= this.loaded.end && told.end > this.loaded.start)) this.reloadSoon();
   }
 
   isOurs({ symbol, timeframe }) {
@@ -350,10 +383,11 @@ export class CandleChart {
     const wasAtEnd = this.loaded && this.loaded.end >= this.end;
     const [ms] = told.candle;
     this.end = Math.max(this.end, ms + stepOf(this.timeframe));
-    if (!this.isRaw || !wasAtEnd) return;
+    if (!wasAtEnd) return;
+    if (!this.isRaw) return void this.follow();
+    this.loaded.end = this.end;
     const last = this.points.at(-1);
     const point = { ms, candle: told.candle };
-    this.loaded.end = this.end;
     if (ms >= last.ms && ms <= this.next(last.ms)) this.put(point);
     else if (this.points.at(-2)?.ms === ms) this.replaceBefore(point);
     else this.reload();
@@ -386,13 +420,18 @@ export class CandleChart {
   // Tells of the candle of a moment, of which there may be none, and has the crosshair there.
   pointAt(ms) {
     this.pointedAt = ms;
-    const isBeyond = ms < this.points[0]?.ms || !(ms < this.next(this.points.at(-1)?.ms));
-    const point = isBeyond ? { ms } : this.points[Math.floor(this.placeOf(ms))];
+    const point = this.pointOf(ms);
     this.crossAt = point.candle ? point : null;
     this.placeCrosshair();
-    if (isBeyond) this.tellMissing(ms);
-    else this.tellBar(point.ms);
+    this.tellBar(ms);
     this.fillTable();
+  }
+
+  // The point at a moment; one without a candle where there are no points.
+  pointOf(ms) {
+    const last = this.points.at(-1);
+    const isAmong = last && ms >= this.points[0].ms && ms < this.next(last.ms);
+    return isAmong ? this.points[Math.min(this.points.length - 1, Math.floor(this.placeOf(ms)))] : { ms };
   }
 
   // The library keeps the place on the screen, so this is done anew when the shown span has changed.
@@ -413,8 +452,7 @@ export class CandleChart {
   }
 
   tellBar(ms, isNewest = false) {
-    const point = this.points[Math.round(this.placeOf(ms))];
-    if (!point) return;
+    const point = this.pointOf(ms);
     this.shownBar = isNewest ? null : point.ms;
     if (!point.candle) return void this.tellMissing(point.ms);
     const [, open, high, low, close, volume] = point.candle;

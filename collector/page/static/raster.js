@@ -7,6 +7,8 @@ import { STATES } from "./words.js";
 
 export const RANKS = ["", ...Object.keys(STATES)];
 
+const IN_FILE = ["held", "unverified"];
+
 // The rank of each state of an answer, by its place there.
 export const ranksOf = (states) => states.map((state) => Math.max(0, RANKS.indexOf(state)));
 
@@ -43,6 +45,14 @@ export function runAt({ runs, ranks }, start, end) {
     if (!best || rank > best.rank) best = { start: runs[at], end: runs[at + 1], rank, state: RANKS[rank] };
   }
   return best;
+}
+
+// Where the first run begins that is in the file; null where none is.
+export function heldFrom({ runs, ranks }) {
+  for (let at = 0; at < runs.length; at += 3) {
+    if (IN_FILE.includes(RANKS[ranks[runs[at + 2]]])) return runs[at];
+  }
+  return null;
 }
 
 // The run before a moment (-1), or after it (1).
