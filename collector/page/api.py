@@ -35,7 +35,7 @@ from collector.page.questions import ARROW, NotNow, NotStored, Question, Refused
 from collector.page.source import Known, Source
 
 _BATCH = 200  # series, between which other tasks run: about a millisecond
-_POLL_S = 0.25  # between looks for the next closed candle
+_POLL_S = 0.25  # between looks for the next closed candle, at least
 _MAX_WAITING = 24  # answers that wait for something; each is a connection
 _READERS = 2  # threads that read files for the page
 
@@ -149,7 +149,7 @@ class Api:
             start_ms = known.record.held.bounds.end_ms if known.record.held else 0
         with self._waits(request, wait_s), trio.move_on_after(wait_s):
             while not (held := (await self._one(asked.series)).record.held) or held.bounds.end_ms <= start_ms:
-                with trio.move_on_after(_POLL_S):  # stored files tell nobody
+                with trio.move_on_after(max(_POLL_S, self._source.look_every_s)):
                     await self._source.news().wait()
         return attrs.evolve(asked, start_ms=start_ms)
 

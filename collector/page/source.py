@@ -81,7 +81,10 @@ class Source(Protocol):
 
 @attrs.define(eq=False)
 class StoredSource:
-    """A data directory as it is on the disk, looked at again when somebody asks; of each file only if it changed."""
+    """A data directory as it is on the disk, looked at again when somebody asks; of each file only if it changed.
+
+    One look serves all who ask within its time, and wakes all who wait if it finds something.
+    """
 
     directory: Path
     _category: str
@@ -92,6 +95,7 @@ class StoredSource:
     _saved_at: tuple[Stamp | None, ...] = ()
     _looked_s: float | None = None
     _looking: trio.Lock = attrs.field(factory=trio.Lock)
+    _changed: trio.Event = attrs.field(factory=trio.Event)
 
     @property
     def now_ms(self) -> int:
@@ -111,9 +115,12 @@ class StoredSource:
 
     async def _all(self) -> dict[Series, Known]:
         async with self._looking:
-            if self._looked_s is None or trio.current_time() - self._looked_s > _FRESH_S:
-                self._known = await self._machine.threads.run(self._look)
+            if self._looked_s is None or trio.current_time() - self._looked_s >= _FRESH_S:
+                before, self._known = self._known, await self._machine.threads.run(self._look)
                 self._looked_s = trio.current_time()
+                if any(before.get(series) is not known for series, known in self._known.items()):
+                    self._changed.set()
+                    self._changed = trio.Event()
         return self._known
 
     async def one(self, series: Series) -> Known | None:
@@ -127,16 +134,17 @@ class StoredSource:
 
     @property
     def look_every_s(self) -> float:
-        return 0.0
+        return _FRESH_S
 
     def news(self) -> trio.Event:
-        """Nobody tells what others write."""
-        return trio.Event()
+        """Is set by the look that finds what others have written."""
+        return self._changed
 
     def _look(self) -> dict[Series, Known]:
         saved = self._read_ledger()
         every = known_series(self._machine.disk, self.directory, saved.coverage) | set(saved.coverage.records)
-        found = {series: self._look_at(series, saved) for series in sorted(every)}
+        in_order = self._known if self._known.keys() == every else sorted(every)
+        found = {series: self._look_at(series, saved) for series in in_order}
         return {series: each for series, each in found.items() if each.record.is_known or each.problem}
 
     def _read_ledger(self) -> LedgerSnapshot:
@@ -144,8 +152,8 @@ class StoredSource:
         stamps = stamp_of(ledger), stamp_of(ledger.with_name(f"{FILE}-wal"))
         if self._saved is None or stamps != self._saved_at or stamps[0] is None:
             self._saved = read_ledger(self.directory, self._category, disk=self._machine.disk)
-            self._saved_at = stamps
-            self._known.clear()
+            if stamps != self._saved_at:
+                self._saved_at, self._known = stamps, {}
         return self._saved
 
     def _look_at(self, series: Series, saved: LedgerSnapshot) -> Known:
