@@ -177,6 +177,25 @@ class Reconciler:
         """Has wanted what the settings want of series that are about to be tracked."""
         await self._want(self._clock.now_ms, every_series=every_series)
 
+    def want_closed(self) -> list[Series]:
+        """Has wanted, at an end, what has closed since the last look.
+
+        The exchange may have been away since then. Its time is carried on by our clock.
+
+        Returns:
+            The series of which some of that is missing.
+        """
+        lacking: list[Series] = []
+        if self.reconciled and self._wants_by_settings and self._settings.mode != "live":
+            by_ms = self._clock.now_ms - SETTLE_MS
+            for series in self._every_series:
+                record = self._coverage[series]
+                closed = wanted_history(self._settings, self._dates, series.timeframe, by_ms)
+                if series.symbol not in self._coverage.delisted and closed - record.wanted - record.held:
+                    self._coverage.want(series, record.wanted | closed)
+                    lacking.append(series)
+        return lacking
+
     async def _want(self, now_ms: int, added: DateRange | None = None, every_series: Iterable[Series] = ()) -> None:
         """Has wanted what the settings want, or the dates.
 

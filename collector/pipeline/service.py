@@ -190,6 +190,14 @@ class _Service:
         except* CollectorError as failure:
             self.failures.append(failure)
 
+    @contextmanager
+    def wanting_closed(self) -> Iterator[None]:
+        """Has on record at the end what has closed and did not come; the writer has to be at work until then."""
+        try:
+            yield
+        finally:
+            self.stations.writer.mark_unsaved(self.stations.reconciler.want_closed())
+
     def start_monitoring(self, nursery: trio.Nursery) -> None:
         """Starts what watches a service, and what stops it."""
         options, stations, settings = self.job.options, self.stations, self.job.settings
@@ -313,21 +321,21 @@ async def _run(service: _Service) -> None:
                 await service.open_chosen()
                 await stations.hydration.claim(shared.tracked)
                 answers = start_writer()
-                with answers:
+                with answers, service.wanting_closed():
                     producers.start_soon(stations.hydration.work, answers.clone())
                     producers.start_soon(stations.history.work, job.settings.bulk_batch_size, answers.clone())
                     if job.streams:
                         # First, so that the candle in progress is whole when it is confirmed; REST has all before it.
                         streamed = streamed_series(job, shared, service.symbols)
                         await producers.start(stations.live.stream, streamed, answers.clone())
-                collection = build_collection(job, shared, stations, service.symbols)
-                producers.start_soon(collection.follow_listings)
-                if membership:
-                    producers.start_soon(collection.follow_slots, membership)
-                producers.start_soon(collection.follow_disk, stations.monitor.gate)
-                if request := job.options.reload_request:
-                    producers.start_soon(_follow_settings, request, stations.notifier, collection)
-                await stations.reconciler.reconcile(service.announce)
+                    collection = build_collection(job, shared, stations, service.symbols)
+                    producers.start_soon(collection.follow_listings)
+                    if membership:
+                        producers.start_soon(collection.follow_slots, membership)
+                    producers.start_soon(collection.follow_disk, stations.monitor.gate)
+                    if request := job.options.reload_request:
+                        producers.start_soon(_follow_settings, request, stations.notifier, collection)
+                    await stations.reconciler.reconcile(service.announce)
 
 
 async def _repair(work: Repair, service: _Service) -> None:

@@ -20,6 +20,10 @@ from collector.core.coverage import CoverageIndex
 from collector.core.missing import State
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
+from collector.core.text import moment_text
+from collector.integrity.gaps import find_gaps
+from collector.machine import Machine
+from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK
 from collector.monitoring.report import Report
 from collector.pipeline.outcome import Outcome
@@ -31,7 +35,7 @@ from collector.settings.settings import Settings
 from collector.storage.ledger import open_ledger
 from tests.campaign.truth import asked_spans, held_spans, series_of, wanted_start_ms, whole_lines
 from tests.support.live_market import fast_box, live_settings, wrongs
-from tests.support.market import KLINE, fetch, until
+from tests.support.market import KLINE, fetch, market, served, settings_for, until
 from tests.support.side_by_side import Endings, Scenarios
 
 COUNTED = 25  # the rate where requests are counted: a candle is overdue after five seconds of the exchange's time
@@ -354,6 +358,42 @@ async def test_a_stop_in_the_middle_of_a_burst_loses_nothing_that_was_received(t
         assert sum(len(whole_lines(path)) - 1 for path in files) == run.counters.confirmed
         assert run.outcome is not None
         assert run.outcome.stopped
+
+
+class SleepingClock(LocalClock):
+    """The clock of a machine that was asleep for a while."""
+
+    asleep_s = 0.0
+
+    def since_boot_s(self) -> float:
+        return super().since_boot_s() + self.asleep_s
+
+
+async def test_what_closed_while_the_exchange_was_away_is_missing_at_the_end(tmp_path: Path) -> None:
+    stop, coverages, clock = trio.Event(), list[CoverageIndex](), SleepingClock()
+
+    async def watch(_: Counters, coverage: CoverageIndex, __: RestState) -> None:
+        coverages.append(coverage)
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        with served(market()) as box:
+            settings = settings_for(box.url, tmp_path, timeframes=["1"], days_to_fetch=1, enable_websocket=False)
+            options = ServeOptions(stop=stop, watch=watch, machine=Machine(clock=clock))
+            outcomes: list[Outcome] = []
+
+            async def run() -> None:
+                outcomes.append(await serve(settings, once=False, options=options))
+
+            nursery.start_soon(run)
+            with trio.fail_after(20):
+                await until(lambda: bool(coverages and coverages[0][BTC_1].held and coverages[0].idle))
+        clock.asleep_s = 60.0
+        stop.set()
+    (outcome,) = outcomes
+    ((_, gap),) = outcome.missing
+    assert (moment_text(gap.span.start_ms), gap.state, outcome.complete) == ("2024-05-15 12:30:00", "pending", False)
+    assert [each.missing for each in find_gaps(settings.data_dir, "linear")] == [gap]
 
 
 # The exchange's list.

@@ -249,6 +249,20 @@ async def test_an_exchange_that_does_not_answer_is_asked_ever_more_patiently(aut
     assert exchange.looks_s[:3] == [0, 7, 14]
 
 
+async def test_what_closed_while_the_exchange_was_away_is_wanted_at_the_end(autojump_clock: MockClock) -> None:
+    exchange = Exchange(troubles=[None, *[Unreachable("x")] * 100])
+    reconciler = exchange.reconciler(DAY, BTC, ETH)
+    assert reconciler.want_closed() == []
+    await exchange.go_on(reconciler, 61)  # 1.5 s after the close
+    assert reconciler.want_closed() == []
+    await exchange.go_on(reconciler, 1)
+    exchange.coverage[ETH].confirm(spans(30, 31), exchange.coverage[ETH].held | spans(30, 31))
+    assert reconciler.want_closed() == [BTC]
+    (gap,) = exchange.coverage.missing(BTC)
+    assert (gap.span, gap.state) == (span(30, 31), State.PENDING)
+    assert (exchange.coverage.missing(ETH), reconciler.want_closed()) == ((), [])
+
+
 async def test_between_failures_it_waits_three_seconds_then_six(autojump_clock: MockClock) -> None:
     exchange = Exchange(troubles=[Unreachable("x"), Unreachable("y")])
     reconciler = Reconciler(DAY, [BTC], exchange.coverage, exchange.clock, exchange.server_time, exchange.fetch)
