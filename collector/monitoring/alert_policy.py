@@ -8,6 +8,10 @@ Pure. The policy compares what it sees once a second with what it has told befor
     database away   after ten minutes, and again when it is back
     gaps that stay  candles whose requests have failed for an hour, and those that the exchange turned out to lack
 
+An outage of the exchange has many signs, which come one after the other: the stream is lost, requests fail, candles are
+late. The first is told at once. Those that follow are the same outage: one message has them if it still lasts after
+ten minutes.
+
 Gaps on record at the start are old news. While the exchange is away or the disk refuses, gaps are left out: they follow
 from a problem that has been told.
 """
@@ -22,8 +26,10 @@ DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY = "degraded", "healthy again",
 DATABASE_AWAY, DATABASE_BACK = "database away", "database back"
 TITLES = DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY, DATABASE_AWAY, DATABASE_BACK
 AWAY_S = 600.0  # a restart or an update of a database is over by then
+OUTAGE_AGAIN_S = 600.0  # between two alerts about one outage
 GAPS_AGAIN_S = 3600.0  # between two alerts about gaps
 _BAN = "ban"
+_OF_AN_OUTAGE = {"unserved", "silence", "stale", "stream", "stream refused", "errors"}
 _GAPS_FOLLOW_FROM = {_BAN, "unserved", "silence", "stuck", "disk", "disk refuses", "disk unresponsive"}
 
 
@@ -79,7 +85,8 @@ class Sight:
 class AlertPolicy:
     """What was told, and since when."""
 
-    _told: Health = HEALTHY
+    _told: frozenset[str] = frozenset()  # kinds of problems
+    _told_s: float = 0.0
     _degraded_s: float = 0.0
     _bans: int = 0
     _lacking: int | None = None  # candles
@@ -89,7 +96,7 @@ class AlertPolicy:
 
     def forget(self) -> None:
         """Tells everything that lasts anew, to somebody who has yet to hear of it."""
-        self._told, self._told_failing, self._away = HEALTHY, False, None
+        self._told, self._told_failing, self._away = frozenset(), False, None
 
     def look(self, sight: Sight) -> list[Alert]:
         """The alerts that follow from what is seen now."""
@@ -99,17 +106,21 @@ class AlertPolicy:
         return [Alert(title, text, sight.now_ms) for title, text in said]
 
     def _of_health(self, sight: Sight) -> list[tuple[str, str]]:
-        before, health = self._told, sight.health
-        if not before.problems:
+        told, kinds = self._told, frozenset(sight.health.kinds)
+        if not told:
             self._degraded_s = sight.now_s
-        if health.kinds != before.kinds:
-            self._told = health
-        if before.problems and not health.problems:
+        lasting = kinds | _OF_AN_OUTAGE if kinds & _OF_AN_OUTAGE else kinds  # an outage lasts as long as any sign of it
+        self._told = told & lasting
+        if told and not kinds:
             return [(HEALTHY_AGAIN, f"it was degraded for {duration_text(sight.now_s - self._degraded_s)}")]
-        if not set(health.kinds) - set(before.kinds):
+        new = kinds - told
+        if told & _OF_AN_OUTAGE and sight.now_s - self._told_s < OUTAGE_AGAIN_S:
+            new -= _OF_AN_OUTAGE
+        if not new:
             return []
-        title = RATE_BAN if health.kinds == (_BAN,) else DEGRADED
-        return [(title, "; ".join(health.reasons))]
+        self._told, self._told_s = self._told | kinds, sight.now_s
+        title = RATE_BAN if kinds == {_BAN} else DEGRADED
+        return [(title, "; ".join(sight.health.reasons))]
 
     def _of_bans(self, sight: Sight) -> list[tuple[str, str]]:
         """A ban that began and ended between two looks."""

@@ -4,11 +4,12 @@ from typing import Any
 
 import attrs
 
-from collector.monitoring.alert_policy import AWAY_S, GAPS_AGAIN_S, AlertPolicy, Away, GapCounts, Sight
+from collector.monitoring.alert_policy import AWAY_S, GAPS_AGAIN_S, OUTAGE_AGAIN_S, AlertPolicy, Away, GapCounts, Sight
 from collector.monitoring.health import HEALTHY, Health, Problem
 from collector.monitoring.lag import MissingCount
 
 LATE, BAN, AWAY = Problem("stale", "a series is late"), Problem("ban", "a rate ban is on"), Problem("unserved", "away")
+LOST, FULL = Problem("stream", "no connection"), Problem("disk", "the disk is full")
 SEEN = Sight(0.0, 0)
 
 
@@ -46,9 +47,34 @@ def test_a_degraded_collector_is_told_once_and_its_recovery_once() -> None:
 
 
 def test_a_second_problem_is_told_with_all_reasons_and_its_end_is_not() -> None:
-    assert told(degraded(LATE), degraded(LATE, AWAY), degraded(LATE)) == [
+    assert told(degraded(LATE), degraded(LATE, FULL), degraded(LATE)) == [
         "degraded: a series is late",
-        "degraded: a series is late; away",
+        "degraded: a series is late; the disk is full",
+    ]
+
+
+def test_the_signs_of_one_outage_are_one_alert_and_its_end_another() -> None:
+    """The first sign may have passed while others last."""
+    signs = [degraded(LOST), degraded(LOST, AWAY), degraded(AWAY), degraded(LATE, AWAY), degraded(LATE)]
+    assert told(*signs, well(now_s=90.0), degraded(LOST, now_s=95.0)) == [
+        "degraded: no connection",
+        "healthy again: it was degraded for 1 min 30 s",
+        "degraded: no connection",
+    ]
+
+
+def test_an_outage_that_lasts_is_told_again_with_what_has_joined() -> None:
+    joined, later = degraded(LOST, AWAY, now_s=13.0), degraded(LOST, AWAY, now_s=OUTAGE_AGAIN_S)
+    assert told(degraded(LOST), joined, attrs.evolve(later, now_s=OUTAGE_AGAIN_S - 1), later, later) == [
+        "degraded: no connection",
+        "degraded: no connection; away",
+    ]
+
+
+def test_another_problem_during_an_outage_is_told_at_once() -> None:
+    assert told(degraded(LOST), degraded(LOST, AWAY), degraded(LOST, AWAY, FULL), degraded(AWAY, FULL)) == [
+        "degraded: no connection",
+        "degraded: no connection; away; the disk is full",
     ]
 
 
