@@ -19,7 +19,7 @@ from a problem that has been told.
 import attrs
 
 from collector.core.text import counted, duration_text
-from collector.monitoring.health import HEALTHY, Health
+from collector.monitoring.health import BAN, HEALTHY, Health
 from collector.monitoring.lag import MissingCount
 
 DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY = "degraded", "healthy again", "rate ban", "gaps that stay"
@@ -28,9 +28,8 @@ TITLES = DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY, DATABASE_AWAY, DATAB
 AWAY_S = 600.0  # a restart or an update of a database is over by then
 OUTAGE_AGAIN_S = 600.0  # between two alerts about one outage
 GAPS_AGAIN_S = 3600.0  # between two alerts about gaps
-_BAN = "ban"
 _OF_AN_OUTAGE = {"unserved", "silence", "stale", "stream", "stream refused", "errors"}
-_GAPS_FOLLOW_FROM = {_BAN, "unserved", "silence", "stuck", "disk", "disk refuses", "disk unresponsive"}
+_GAPS_FOLLOW_FROM = {BAN, "unserved", "silence", "stuck", "disk", "disk refuses", "disk unresponsive"}
 
 
 @attrs.frozen
@@ -119,13 +118,13 @@ class AlertPolicy:
         if not new:
             return []
         self._told, self._told_s = self._told | kinds, sight.now_s
-        title = RATE_BAN if kinds == {_BAN} else DEGRADED
+        title = RATE_BAN if kinds == {BAN} else DEGRADED
         return [(title, "; ".join(sight.health.reasons))]
 
     def _of_bans(self, sight: Sight) -> list[tuple[str, str]]:
         """A ban that began and ended between two looks."""
         new, self._bans = sight.bans - self._bans, sight.bans
-        if new <= 0 or _BAN in sight.health.kinds:
+        if new <= 0 or BAN in sight.health.kinds:
             return []
         return [(RATE_BAN, f"the exchange has banned this address {counted(new, 'time')}, and the ban has passed")]
 

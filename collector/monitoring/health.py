@@ -274,13 +274,13 @@ def _memory_severity(readings: Readings, thresholds: Thresholds) -> float:
     return readings.memory_mb / thresholds.memory_limit_mb if thresholds.memory_limit_mb else 0.0
 
 
-_LOW_DISK = "disk"
+_LOW_DISK, BAN = "disk", "ban"
 _EXPLAINED_BY_MAINTENANCE = {"unserved", "silence", "stale", "stream"}  # by kind
 _RULES = (
     _Rule("stuck", 0.0, lambda readings, _: readings.stuck_s / STUCK_S, _stuck),
     _Rule("disk unresponsive", 0.0, lambda readings, _: readings.disk_unresponsive_s / STUCK_S, _disk_unresponsive),
     _Rule("disk refuses", 1.0, lambda readings, _: 2.0 if readings.disk_trouble else 0.0, _refused),
-    _Rule("ban", 1.0, lambda readings, _: 2.0 if readings.banned_until_ms else 0.0, _ban),
+    _Rule(BAN, 1.0, lambda readings, _: 2.0 if readings.banned_until_ms else 0.0, _ban),
     _Rule("stream refused", 1.0, lambda readings, _: 2.0 if readings.stream_refused_s else 0.0, _stream_refused),
     _Rule("unserved", 0.0, _unserved_severity, _unserved),
     _Rule("silence", NEARLY, _outside_bans(lambda readings: readings.silent_s), _silent),

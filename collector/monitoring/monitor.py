@@ -1,7 +1,7 @@
 """The monitor: reads the collector's counters once a second and evaluates its health.
 
-It reads only. A change of health is one log line. One problem has an effect: a nearly full disk closes the gate of the
-history pool.
+It reads only. A change of health is one log line; a ban has lines of its own, of the throttle and the milestones. One
+problem has an effect: a nearly full disk closes the gate of the history pool.
 """
 
 from collections.abc import Callable, Collection
@@ -20,7 +20,7 @@ from collector.logs import get_logger
 from collector.machine.clock import LocalClock
 from collector.monitoring.alert_policy import Away, GapCounts, Sight
 from collector.monitoring.disk_gate import DiskGate
-from collector.monitoring.health import HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate
+from collector.monitoring.health import BAN, HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate
 from collector.monitoring.lag import LagScan, LagSummary, Late
 from collector.monitoring.milestones import Milestones, Reading
 from collector.monitoring.probes import Probes
@@ -85,6 +85,7 @@ class Monitor:
     _last_landed_s: float = attrs.field(factory=trio.current_time)
     _last_connected_s: float = attrs.field(factory=trio.current_time)
     _degraded_s: float = attrs.field(factory=trio.current_time)
+    _told_degraded: bool = False
     _progress: ProgressWatchdog | None = None
     _scans_all: bool = False  # whether the last scan began after all files had been read
     _settled: bool = False  # during all of the last scan
@@ -116,8 +117,9 @@ class Monitor:
         self._update_liveness(tally.at_s, self.rates.add(tally))
         self.readings = self._readings(tally)
         self.health = health = evaluate(self.readings, _thresholds(self.inputs.settings), before)
-        if health.kinds != before.kinds:
-            self._log_change(before, health, tally.at_s)
+        changed = set(health.kinds) ^ set(before.kinds)
+        if changed - {BAN} or (changed and self._told_degraded and not health.problems):
+            self._log_change(health, tally.at_s)
         self.gate.update(low_disk=health.low_disk)
         self.alert(self._sight(tally.at_s))
         for each in self.milestones.observe(self._reading(tally.at_s)):
@@ -236,9 +238,10 @@ class Monitor:
         now_ms = self.inputs.clock.now_ms or self.inputs.local.now_ms()
         return max((each.end_ms for each in self.announced if each.begin_ms <= now_ms), default=0)
 
-    def _log_change(self, before: Health, health: Health, now_s: float) -> None:
-        if not before.problems:
+    def _log_change(self, health: Health, now_s: float) -> None:
+        if not self._told_degraded:
             self._degraded_s = now_s
+        self._told_degraded = bool(health.problems)
         if health.problems:
             log.warning("degraded", why="; ".join(health.reasons))
         else:

@@ -267,6 +267,35 @@ async def test_during_a_ban_the_ban_is_what_is_wrong_and_what_was_late_has_time_
         assert one.monitor.health.kinds == ("stale",)
 
 
+async def test_a_ban_is_told_by_its_own_lines_alone(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with monitoring() as one:
+        one.monitor.inputs.rest.banned(1, trio.current_time() + 60, "a rate ban is on")
+        await trio.sleep(30)
+        assert one.monitor.health.kinds == ("ban",)
+        await trio.sleep(40)
+        assert one.monitor.health.state == "healthy"
+    assert said(caplog) == ["ban over"]
+
+
+async def test_a_ban_beside_another_problem_is_among_the_reasons(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with monitoring() as one:
+        one.monitor.inputs.rest.banned(1, trio.current_time() + 60, "a rate ban is on")
+        await trio.sleep(10)
+        one.disk_mb = 100
+        await trio.sleep(10)
+        one.disk_mb = 1000
+        await trio.sleep(60)
+    first, second, last, over = said(caplog)
+    assert "nothing is asked before" in first
+    assert "MB left" in first
+    assert "MB left" not in second
+    assert (last, over) == ("healthy again degraded_for_s=50", "ban over")
+
+
 async def test_a_start_after_a_long_stop_is_not_stale_at_once(autojump_clock: MockClock) -> None:
     one = Collecting(Settings(stale_after_s=120), delivering=False)
     one.clock.observe(NOW)
