@@ -39,7 +39,10 @@ async def log_progress(reports: Reports) -> None:
         await trio.sleep(pause_s)
         now = reports()
         fetching = now.fetching
-        if not fetching.to_fetch:
+        if before.files_read < now.files_read < now.files:
+            pause_s = min(2 * pause_s, _LOG_EVERY_S)
+            log.info("reading files", read=now.files_read, files=now.files)
+        elif not fetching.to_fetch:
             pause_s = _LOG_FIRST_S
         elif before.fetching.to_fetch and fetching.candles != before.fetching.candles:
             pause_s = min(2 * pause_s, _LOG_EVERY_S)

@@ -59,7 +59,6 @@ class MonitorInputs:
     disk_trouble: Callable[[], str] = lambda: ""  # what the disk refuses during startup
     reconciled: Callable[[], bool] = lambda: True  # whether the files have been read
     settled: Callable[[], bool] = lambda: False  # whether all that is missing was asked for and answered
-    fetches_history: bool = True  # a repair does not
     mirror: Callable[[], Mirroring] = Mirroring
 
     def apply(self, settings: Settings) -> None:
@@ -260,7 +259,7 @@ def _thresholds(settings: Settings) -> Thresholds:
 
 def _reading(inputs: MonitorInputs, now_s: float, given_up: int) -> Reading:
     counters, stream, unserved_since_s = inputs.counters, inputs.stream, inputs.rest.unserved_since_s
-    has_history = inputs.fetches_history and inputs.settings.mode != "live"
+    has_history = inputs.settings.mode != "live"
     return Reading(
         now_s,
         scope=(len(inputs.every_series), inputs.settings.days_to_fetch) if has_history else None,

@@ -350,6 +350,7 @@ async def _repair(work: Repair, service: _Service) -> None:
                 with answers:
                     producers.start_soon(stations.history.work, workers, answers.clone())
                 await stations.reconciler.reconcile_once()
+                await stations.monitor.finish()
                 producers.cancel_scope.cancel()
     finish = partial(work.finish, shared.owned, shared.clock.now_ms)
     service.result = await service.job.machine.threads.run(finish)

@@ -140,7 +140,6 @@ def _monitored(
         lambda: job.start.disk_trouble,
         lambda: reconciler.reconciled,
         lambda: reconciler.settled,
-        fetches_history=job.repair is None,
     )
 
 

@@ -63,6 +63,22 @@ async def test_progress_is_logged_while_it_gets_on_and_ever_more_rarely(
     )
 
 
+async def test_files_that_are_read_are_logged_ever_more_rarely(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="collector")
+    began_s = trio.current_time()
+
+    def reports() -> Report:  # a file a second, of a hundred; the last ones hang
+        return attrs.evolve(REPORT, files=100, files_read=min(int(trio.current_time() - began_s), 90))
+
+    with trio.move_on_after(1000):
+        await log_progress(reports)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"reading files read={read} files=100" for read in (10, 30, 70, 90)
+    ]
+
+
 async def test_the_display_follows_the_reports(autojump_clock: MockClock) -> None:
     console = Console(file=StringIO(), width=80, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
     with trio.move_on_after(5):

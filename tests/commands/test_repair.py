@@ -56,6 +56,15 @@ def test_repair_mends_a_file_and_says_what_it_did_and_where_the_rest_is(
     assert (tmp_path / "candles" / "BTCUSDT_60.csv.removed-1").read_bytes() == b"torn"
 
 
+def test_repair_logs_when_what_was_missing_has_come(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = settings.data_dir / "BTCUSDT_60.csv"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:101]))
+    status, _, err = say(settings, "repair")
+    assert (status, "history complete: 140 candles" in err) == (0, True)
+
+
 def test_repair_that_could_not_fetch_everything_says_so_by_its_status(
     say: Command, box: Sandbox, tmp_path: Path
 ) -> None:
