@@ -23,7 +23,7 @@ from collector.export.targets import open_target
 from collector.feeder.dataset import month_text
 from collector.feeder.source import stored_files
 from collector.machine.disk import THIS_DISK
-from collector.storage.data_directory import refuse_another_category
+from collector.storage.data_directory import lock_holder, refuse_another_category
 from collector.storage.stored import nothing_stored, refuse_if_nothing_stored
 
 
@@ -36,6 +36,7 @@ class Tally:
     changed: int = 0
     damaged: int = 0  # months of the copy that cannot be read
     unreadable: int = 0
+    newer: int = 0  # rows that a collector has written since the copy was made
 
     def add(self, series: Series, result: Result) -> None:
         self.series.add(series)
@@ -50,7 +51,7 @@ class Tally:
 
 _PLACES = "A directory, s3://bucket/prefix or postgresql://host/database."
 _To = Annotated[str, typer.Option(metavar="PLACE", help=_PLACES)]
-_VERIFY = "Compare every row with the files; write nothing; exit 1 if any differs."
+_VERIFY = "Compare every row with the files; write nothing; exit 1 if any differs but newer ones beside a collector."
 
 
 @with_options(*PLACE, *SERIES, "start", "end", "quiet")
@@ -81,10 +82,10 @@ def export(
     address, source = parse_address(to), _source(options)
     with open_target(THIS_DISK, address, options.settings.category, writing=not (verify or dry_run)) as target:
         action = target.compare if verify else target.plan if dry_run else target.write
-        tally = Tally()
+        tally, collecting = Tally(), verify and lock_holder(THIS_DISK, options.settings.data_dir) is not None
         work = Advance("exporting", source.size(), len(source.series), "series")
         with open_progress(work, quiet=options.quiet) as progress:
-            for series, result in _counted(source.run(target, action), tally, progress):
+            for series, result in _counted(source.run(target, action), tally, progress, collecting=collecting):
                 if (verify or dry_run) and result.differs:
                     print_line(f"{series} {result}" if verify else f"{series} {result.planned}")
         if not (tally.series or tally.unreadable):
@@ -114,14 +115,17 @@ def _source(options: Options) -> Source:
 
 
 def _counted(
-    results: Iterator[tuple[Series, Result | NotReadable]], tally: Tally, progress: WorkProgress
+    results: Iterator[tuple[Series, Result | NotReadable]], tally: Tally, progress: WorkProgress, *, collecting: bool
 ) -> Iterator[tuple[Series, Result]]:
+    """What was done or found; beside a collector, newer rows are counted and are no difference."""
     for series, months in groupby(results, key=itemgetter(0)):
-        for _, result in months:
-            if isinstance(result, NotReadable):
+        for _, found in months:
+            if isinstance(found, NotReadable):
                 tally.unreadable += 1
-                say(str(result), priority=3)
+                say(str(found), priority=3)
             else:
+                result = found.without_newer if collecting else found
+                tally.newer += found.newer if collecting else 0
                 tally.add(series, result)
                 progress.within(f"{series} of {month_text(result.month_ms)}", result.size)
                 yield series, result
@@ -134,7 +138,12 @@ def _say_result(options: Options, tally: Tally, place: str, what: str) -> None:
     if what == "compare":
         found = [f"{counted(tally.changed, 'row')} differ{'s' if tally.changed == 1 else ''}"] if tally.changed else []
         found += [f"{counted(tally.damaged, 'partition')} cannot be read"] if tally.damaged else []
-        say(f"{tally.amount} compared with {place}: {', '.join(found) or 'equal'}")
+        since = (
+            f"; {counted(tally.newer, 'newer row')} of the collector at work, for the next export"
+            if tally.newer
+            else ""
+        )
+        say(f"{tally.amount} compared with {place}: {', '.join(found) or 'equal'}{since}")
     else:
         done = "would be written" if what == "plan" else "written"
         say(f"{tally.amount}: {counted(tally.changed, 'row')} {done} to {place}, the rest is there already")

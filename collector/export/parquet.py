@@ -74,8 +74,12 @@ class ParquetTarget:
         """Each month of the file or of the dataset, how its partition differs, and what was read of it."""
         series = chosen.series
         left = set(self._partitions.months(series))
+        newest_ms = max(left, default=None)
         for month in chosen.months:
-            yield month, *self._examine(series, month, is_there=month.month_ms in left, trusting=trusting)
+            result, there = self._examine(series, month, is_there=month.month_ms in left, trusting=trusting)
+            if newest_ms is not None and month.month_ms >= newest_ms and result.missing:
+                result = attrs.evolve(result, newer=_newer(month.candles(series.timeframe), there))
+            yield month, result, there
             left.discard(month.month_ms)
         for gone in filter(None, map(chosen.without_rows, sorted(left))):
             yield gone, *self._examine(series, gone, is_there=True, trusting=trusting)
@@ -143,6 +147,15 @@ class ParquetTarget:
 
     def _footer(self, month: Month, modified_s: int = 0) -> Footer:
         return Footer(self._category, month.checksum if month.is_whole else None, modified_s)
+
+
+def _newer(wanted: pl.DataFrame, there: _There) -> int:
+    """How many rows open after the last one of a partition; of one that cannot be read, none is known to."""
+    if there is None:
+        return wanted.height
+    if not isinstance(there, pl.DataFrame):
+        return 0
+    return wanted.filter(pl.col("open_time") > there["open_time"].max()).height if there.height else wanted.height
 
 
 def write_partition(

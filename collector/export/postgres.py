@@ -102,14 +102,14 @@ class PostgresTarget:
         cursor.execute(sql.comparison(series.timeframe), values)
         found = {month_ms: counts for month_ms, *counts in cursor.fetchall()}
         months = {month.month_ms: month for month in batch.months}
-        if writing and any(missing or different for missing, different, _ in found.values()):
+        if writing and any(missing or different for missing, different, *_ in found.values()):
             cursor.execute(sql.upsert(series.timeframe), values)
-        if writing and any(extra for *_, extra in found.values()):
+        if writing and any(extra for _, _, extra, _ in found.values()):
             cursor.execute(sql.removal(series.timeframe), values)
         return [
             _result(months[month_ms], *found.get(month_ms, ()))
             if month_ms in months
-            else Result(month_ms, 0, 0, *found[month_ms])
+            else Result(month_ms, 0, 0, *found[month_ms][:3])
             for month_ms in sorted({*found, *months})
         ]
 
@@ -132,8 +132,8 @@ def _batches(chosen: Selected) -> Iterator[_Batch]:
     yield _Batch(tuple(months), (start_ms, end_ms))
 
 
-def _result(month: Month, missing: int = 0, different: int = 0, extra: int = 0) -> Result:
-    return Result(month.month_ms, month.rows, len(month.text), missing, different, extra)
+def _result(month: Month, missing: int = 0, different: int = 0, extra: int = 0, newer: int = 0) -> Result:
+    return Result(month.month_ms, month.rows, len(month.text), missing, different, extra, newer=newer)
 
 
 @contextmanager

@@ -63,14 +63,20 @@ def step_of(timeframe: Timeframe) -> str:
 
 
 def comparison(timeframe: Timeframe) -> str:
-    """How many rows of the span are missing, different and extra in the table, month by month."""
+    """How many rows of the span are missing, different and extra in the table, month by month.
+
+    The last number: of the missing ones, those that open after the last row that the table has of the series.
+    """
     return f"""
         SELECT {MONTH_MS},
             count(*) FILTER (WHERE there.close IS NULL),
             count(*) FILTER (
                 WHERE there.close IS NOT NULL AND staged.close IS NOT NULL AND ({_THERE}) IS DISTINCT FROM ({_STAGED})
             ),
-            count(*) FILTER (WHERE staged.close IS NULL)
+            count(*) FILTER (WHERE staged.close IS NULL),
+            count(*) FILTER (
+                WHERE there.close IS NULL AND open_time > (SELECT max(open_time) FROM {TABLE} WHERE {_OF_SERIES})
+            )
         FROM ({staged(timeframe)}) staged FULL JOIN ({_ROWS}) there USING (open_time)
         GROUP BY 1
     """

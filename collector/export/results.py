@@ -16,7 +16,8 @@ from collector.feeder.dataset import month_text
 class Result:
     """One month of a series: its rows, and how the copy differs or differed.
 
-    `size` is that of the text, by which progress is measured.
+    `size` is that of the text, by which progress is measured. Of the missing rows, `newer` open after the last row that
+    the copy has of the series.
     """
 
     month_ms: int
@@ -26,6 +27,12 @@ class Result:
     different: int = 0
     extra: int = 0
     is_damaged: bool = False  # what the copy has of it cannot be read
+    newer: int = 0
+
+    @property
+    def without_newer(self) -> "Result":
+        """The same, but for the rows that may have been written since the copy was made."""
+        return attrs.evolve(self, missing=self.missing - self.newer, newer=0)
 
     @property
     def changed(self) -> int:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from collector.commands.work_progress import open_progress
+from collector.machine.disk import THIS_DISK
 from collector.settings.settings import Settings
+from collector.storage.ledger import open_ledger
 from tests.commands.command_line import Command, complaints
 from tests.support.exports import replace_in, store
 from tests.support.market import ClockByHand
@@ -53,6 +55,31 @@ def test_rows_that_differ_end_a_verification_with_1(say: Command, settings: Sett
     status, out, err = say(settings, "export", "--to", "out", "--verify")
     assert (status, out) == (1, "BTCUSDT_60 2023-11: 1 row different\n")
     assert complaints(err) == ["410 rows of 2 series compared with out: 1 row differs"]
+
+
+def test_newer_rows_of_a_collector_at_work_are_no_difference(say: Command, settings: Settings, tmp_path: Path) -> None:
+    """Without one, nobody can have written them meanwhile; and a hole is a hole."""
+    say(settings, "export", "--to", "out")
+    store(settings.data_dir, "BTCUSDT_60", range(403))
+    with open_ledger(THIS_DISK, settings.data_dir, "bybit", "linear"):
+        status, out, err = say(settings, "export", "--to", "out", "--verify")
+        assert (status, out) == (0, "")
+        assert complaints(err) == [
+            "413 rows of 2 series compared with out: equal; 3 newer rows of the collector at work, for the next export"
+        ]
+        store(settings.data_dir, "BTCUSDT_60", range(-1, 403))
+        assert say(settings, "export", "--to", "out", "--verify")[:2] == (1, "BTCUSDT_60 2023-11: 1 row missing\n")
+    assert say(settings, "export", "--to", "out", "--verify")[:2] == (
+        1,
+        "BTCUSDT_60 2023-11: 1 row missing\nBTCUSDT_60 2023-12: 3 rows missing\n",
+    )
+
+
+def test_a_new_month_of_a_collector_at_work_is_newer(say: Command, settings: Settings, tmp_path: Path) -> None:
+    say(settings, "export", "--to", "out")
+    store(settings.data_dir, "BTCUSDT_60", range(800))
+    with open_ledger(THIS_DISK, settings.data_dir, "bybit", "linear"):
+        assert say(settings, "export", "--to", "out", "--verify")[0] == 0
 
 
 def test_a_damaged_file_ends_with_1_and_the_others_are_exported(say: Command, settings: Settings) -> None:

@@ -70,6 +70,13 @@ def test_only_rows_that_differ_are_written(data: Path, database: str, table: Any
     assert [f"{each:%F %H}" for each in before if before[each] != after[each]] == ["2023-11-19 04"]
 
 
+def test_rows_behind_the_last_one_of_the_table_are_newer(data: Path, database: str, table: Any) -> None:
+    run(data, Database(database))
+    store(data, "BTCUSDT_60", range(1003))
+    found = [(each.missing, each.newer) for each in run(data, Database(database), "compare")]
+    assert found == [(2, 0), (3, 3)]
+
+
 def test_rows_that_left_the_file_leave_the_table_and_others_stay(data: Path, database: str, table: Any) -> None:
     run(data, Database(database))
     table.execute(
