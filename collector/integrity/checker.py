@@ -190,13 +190,20 @@ class DataIntegrityChecker:
             with self._look(path, series) as (data, examination):
                 if examination.flawless:
                     self._flawless.note(path, data)
-                report = self._with_missing(FileReport(path.name, None, series, examination), path, series)
+                told = self._told(series, data, examination)
+                report = self._with_missing(FileReport(path.name, None, series, told), path, series)
                 return attrs.evolve(report, comparisons=finer.compare(series, path, data, examination))
         except FileNotFoundError:
             why = "never fetched" if series in self._expectation.never_fetched else "there is no such file"
             return self._with_missing(FileReport(path.name, why, series), path, series)
         except OSError as error:
             return FileReport(path.name, f"it cannot be read: {error.strerror or error}", series)
+
+    def _told(self, series: Series, data: Bytes, examination: Examination) -> Examination:
+        """The examination with the defects of the dates that are asked about."""
+        if not (self._demand.dates and examination.counts):
+            return examination
+        return examine(series, data, self._closed_by_ms, self._demand.chosen(series))
 
     def _with_missing(self, report: FileReport, path: Path, series: Series) -> FileReport:
         """The report with the ledger's word on missing candles."""
@@ -218,7 +225,11 @@ class DataIntegrityChecker:
             self._read_ledger()
 
     def _examined(self, series: Series, data: Bytes) -> Examination:
-        return examine(series, data, max(self._now_ms(), self._expectation.newest_ms))
+        return examine(series, data, self._closed_by_ms)
+
+    @property
+    def _closed_by_ms(self) -> int:
+        return max(self._now_ms(), self._expectation.newest_ms)
 
     def _may_change(self, examination: Examination, path: Path, size: int) -> bool:
         at_the_end = examination.counts and examination.counts.keys() <= {Kind.TORN, Kind.UNCLOSED}

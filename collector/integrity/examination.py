@@ -82,15 +82,16 @@ class Examination:
         return Spans((self.present.bounds,)) - self.present if self.gap_count else NOTHING
 
 
-def examine(series: Series, data: Bytes, now_ms: int) -> Examination:
+def examine(series: Series, data: Bytes, now_ms: int, chosen: Spans | None = None) -> Examination:
     """Reads the bytes of a series' file.
 
-    A candle that closes after `now_ms` is still open, and its row a defect.
+    A candle that closes after `now_ms` is still open, and its row a defect. With `chosen`, defects are those of rows
+    that open in these spans, and of rows that tell no time.
     """
     start = _start(data)
     if start is None:
         return _without_header(bytes(data[: len(HEADER)]), len(data))
-    return _Reading(series.timeframe, data, series.timeframe.floor(now_ms), start).result()
+    return _Reading(series.timeframe, data, series.timeframe.floor(now_ms), start, chosen).result()
 
 
 def split_rows(data: Bytes, examination: Examination) -> tuple[list[bytes], list[bytes]]:
@@ -141,13 +142,18 @@ def _with_our_line_ends(text: bytes) -> bytes:
     return _WINDOWS_ENDS.sub(b"\n", text) if b"\r\n" in text else text
 
 
+def _is_chosen(chosen: Spans | None, open_ms: int | None) -> bool:
+    return chosen is None or open_ms is None or open_ms in chosen
+
+
 @attrs.define
 class _LineEnds:
     """The rows that end as on Windows, folded into ranges of neighbours; the header is row -1.
 
-    The first `MOST` ranges are kept, all are counted.
+    The first `MOST` ranges are kept, all are counted; with `chosen`, of the rows that open in these spans.
     """
 
+    chosen: Spans | None = None
     rows: int = 0
     ranges: int = 0
     _kept: list[tuple[int, int]] = attrs.field(factory=list)
@@ -156,7 +162,7 @@ class _LineEnds:
     def note(self, first: int, text: bytes) -> None:
         """Takes whole lines of which the first is the row of this number."""
         for place, line in enumerate(text[:-1].split(b"\n")):
-            if line.endswith(b"\r"):
+            if line.endswith(b"\r") and _is_chosen(self.chosen, parse_open_ms(line)):
                 self._add(first + place)
 
     def _add(self, row: int) -> None:
@@ -185,6 +191,7 @@ class _Reading:
     data: Bytes
     before_ms: int  # a candle that opens from here on is not closed
     start: int  # of the rows
+    chosen: Spans | None = None  # of which defects are noted; None: of all
     rows: int = 0
     counts: Counter[Kind] = attrs.field(factory=Counter)
     defects: list[Defect] = attrs.field(factory=list)
@@ -194,7 +201,7 @@ class _Reading:
     # Of every row with a time on the grid, if its candle is closed: its number, its time, whether it is valid; or, of
     # rows that are all valid, the first one's number and all their times.
     places: list["pl.DataFrame | tuple[int, pl.Series]"] = attrs.field(factory=list)
-    line_ends: _LineEnds = attrs.field(factory=_LineEnds)
+    line_ends: _LineEnds = attrs.field(default=attrs.Factory(lambda self: _LineEnds(self.chosen), takes_self=True))
 
     def result(self) -> Examination:
         self._read()
@@ -292,6 +299,8 @@ class _Reading:
             self._note(Kind.UNCLOSED, row, open_ms, f"the candle of {moment_text(open_ms)} closes at {closes}")
 
     def _note(self, kind: Kind, row: int, open_ms: int | None, what: str) -> None:
+        if not _is_chosen(self.chosen, open_ms):
+            return
         self.counts[kind] += 1
         if len(self.defects) < MOST:
             self.defects.append(Defect(kind, row, open_ms, what))

@@ -150,6 +150,25 @@ def test_every_command_with_a_span_refuses_the_future(say: Command, holey: Setti
     assert "is in the future" in complaints(err)[0]
 
 
+def test_check_finds_the_bad_rows_of_the_dates_alone(say: Command, holey: Settings) -> None:
+    path = holey.data_dir / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    first, last = lines[1], lines[-1]
+    path.write_bytes(
+        b"".join([lines[0], first.replace(b"00:00,", b"00:00,x", 1), *lines[2:-1], last[:-1] + b"\r\n", last])
+    )
+
+    def found(*dates: str) -> dict[str, int]:
+        issues = json.loads(say(holey, "check", "--json", "--symbols", "BTCUSDT", *dates)[1])["issues"]
+        counts: dict[str, int] = issues["BTCUSDT_60.csv"]["defects"]
+        return counts
+
+    assert found() == {"not-a-number": 1, "duplicate": 1, "line-end": 1}
+    assert found("--start", "2024-04-01", "--end", "2024-04-02") == {"not-a-number": 1}
+    assert found("--start", "2024-04-03", "--end", "2024-04-03") == {"duplicate": 1, "line-end": 1}
+    assert found("--start", "2024-04-01T01:00", "--end", "2024-04-02") == {}
+
+
 def test_check_misses_what_the_dates_want(say: Command, holey: Settings) -> None:
     assert say(holey, "check", "--symbols", "BTCUSDT", "--start", "2024-04-01", "--end", "2024-04-02")[0] == 0
     status, out, _ = say(holey, "check", "--symbols", "BTCUSDT", "--start", "2024-03-31", "--end", "2024-04-02")
