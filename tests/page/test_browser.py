@@ -1,6 +1,7 @@
 """The page in a real browser, over stored files: what it draws is what files and ledger have."""
 
 import json
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -393,6 +394,69 @@ def test_every_control_is_reached_by_the_tab_key_and_has_a_name(browser: Browser
         assert "All" not in names  # a button has its purpose as its name
         assert names[0] == "To the content"
         assert names[-1] == "notice"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [360, 1600])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_view_passes_the_rules_of_axe(browser: Browser, url: str, theme: str, width: int) -> None:
+    rules = _axe()
+    with opened(browser, url, width=width) as page:
+        page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+        for view, drawn in (("map", "#series td"), ("chart", "#chart details td"), ("now", "#now p")):
+            page.goto(f"{url}/#/{view}")
+            page.reload()
+            page.locator(f"#view-{view}").wait_for()
+            for summary in page.locator(f"#view-{view} summary").all():
+                summary.press("Enter")
+            page.locator(drawn).first.wait_for()
+            page.evaluate(rules)
+            found = page.evaluate("axe.run().then(said => said.violations.map(each => [each.id, each.nodes[0].html]))")
+            assert found == [], (view, found)
+
+
+def _axe() -> str:
+    """The rules of axe-core, which is not a part of this project: `npm install axe-core` where AXE_CORE names."""
+    path = Path(os.environ.get("AXE_CORE", "node_modules/axe-core")) / "axe.min.js"
+    if not path.is_file():
+        pytest.skip("there is no axe-core; AXE_CORE names its folder")
+    return path.read_text()
+
+
+@pytest.mark.slow
+def test_a_screen_reader_is_told_of_what_is_new_alone(browser: Browser, url: str) -> None:
+    late, other = "a series is stale, BTCUSDT 1 most of all: overdue by", "a rate ban is on: overdue by"
+    with opened(browser, url) as page:
+        drawn(page)
+        assert page.locator("#state-spoken").inner_text() == page.locator("#state").inner_text()
+        assert page.locator("header [role=status]").count() == 1
+        gists = page.evaluate(
+            "texts => import('/static/words.js').then(({ gist }) => texts.map(gist))",
+            [f"{late} 58 s.", f"{late} 1 min.", f"{late} 1 min 2 s.", f"{other} 58 s."],
+        )
+        assert gists[0] == gists[1] == gists[2]
+        assert gists[3] != gists[0]
+        page.locator(CANVAS).focus()
+        for _ in range(5):
+            page.keyboard.press("+")
+        page.keyboard.press("ArrowDown")
+        page.locator("#map [role=status]", has_text=" · held · ").wait_for(state="attached")
+
+
+@pytest.mark.slow
+def test_the_focus_goes_with_the_view(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        drawn(page)
+        page.locator(CANVAS).focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/#/chart?*")
+        page.locator("#chart .said", has_text="open").wait_for()
+        assert page.evaluate("document.activeElement.id") == "chart-area"
+        page.keyboard.press("ArrowLeft")
+        page.go_back()
+        page.locator(CANVAS).wait_for()
+        assert page.evaluate("document.activeElement.id") == "content"
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import { find, tell } from "./dom.js";
 import { CoverageMap } from "./map.js";
 import { NowView } from "./now.js";
 import { gapsTable, link, seriesTable } from "./tables.js";
-import { counted } from "./words.js";
+import { counted, gist } from "./words.js";
 
 const REFRESH_MS = 30_000;
 const STATUS = { only: "status" };
@@ -40,9 +40,13 @@ async function reason({ symbol, timeframe }, { start, end }) {
   return [...new Set(gaps.map((gap) => gap.why).filter(Boolean))].slice(0, 3).join("; ");
 }
 
+// A screen reader says what is new, and is silent while numbers and durations run on.
+let told = "";
 function showState(kind, text) {
   find("state").className = kind;
   tell(find("state"), text);
+  if (gist(text) !== told) tell(find("state-spoken"), text);
+  told = gist(text);
 }
 
 function showStatus(status) {
@@ -94,6 +98,7 @@ async function route() {
   const [name, query] = location.hash.replace(/^#\/?/, "").split("?");
   view = ["map", "chart", "now"].includes(name) ? name : "map";
   for (const each of ["map", "chart", "now"]) find(`view-${each}`).hidden = each !== view;
+  keepFocus();
   for (const each of document.querySelectorAll("nav a")) {
     if (each.hash === `#/${view}`) each.setAttribute("aria-current", "page");
     else each.removeAttribute("aria-current");
@@ -112,6 +117,11 @@ async function route() {
     follow(STATUS);
     await now.load(series).catch(() => {});
   }
+}
+
+// A view that is left takes the focus with it: it goes to the one that is shown.
+function keepFocus() {
+  if (document.activeElement?.closest("[hidden]")) (view === "chart" ? chart.area : find("content")).focus();
 }
 
 function setTheme(theme) {

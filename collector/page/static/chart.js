@@ -118,6 +118,7 @@ export class CandleChart {
     this.chart = createChart(this.area, {
       autoSize: true,
       layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif" }, // the foot of the page has it
+      kineticScroll: { touch: !matchMedia("(prefers-reduced-motion: reduce)").matches },
       crosshair: { mode: CrosshairMode.Normal },
       timeScale: { timeVisible: true, minBarSpacing: 0.2, rightOffset: 4 },
       localization: { locale: "en-GB" },
@@ -536,7 +537,7 @@ export class CandleChart {
       moment(point.ms), ...point.candle.slice(1, 7).map(decimal), this.kinds(point).join(", "),
     ]);
     const caption = `${this.symbol} ${this.timeframe}, the newest first`;
-    const titles = ["opens", "open", "high", "low", "close", "volume", "turnover", ""];
+    const titles = ["opens", "open", "high", "low", "close", "volume", "turnover", "note"];
     const around = this.pointedAt === null ? 0 : Math.max(0, seen.findIndex((point) => point.ms <= this.pointedAt));
     this.rows.replaceChildren(table(caption, titles, rows, [7], { around }));
   }

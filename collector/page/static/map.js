@@ -11,6 +11,7 @@ const NAMES = 116;
 const FRAMES = 36;
 const TICKS = [MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY];
 const MONTHS = [30 * DAY, 91 * DAY, 182 * DAY, 365 * DAY, 730 * DAY];
+const SETTLED_MS = 500;
 const NARROWEST = 10 * MINUTE;
 
 export class CoverageMap {
@@ -37,7 +38,8 @@ export class CoverageMap {
       "aria-describedby": "map-keys",
     });
     this.tip = element("div", { className: "tip", hidden: true });
-    this.said = element("p", { className: "said", role: "status" });
+    this.said = element("p", { className: "said" });
+    this.spoken = element("p", { className: "unseen", role: "status" }); // for screen readers: once, when it has settled
     this.frames = element("select", { "aria-label": "Timeframe" });
     this.search = element("input", { type: "search", placeholder: "all symbols", "aria-label": "Symbols that contain" });
     this.rowed = element("input", { type: "checkbox", id: "map-rows" });
@@ -45,7 +47,7 @@ export class CoverageMap {
     this.buttons = element(
       "div",
       { className: "buttons", role: "group", "aria-label": "Span of time" },
-      ...spans.map(([text, length]) => this.button(text, `Show ${text === "All" ? "everything" : `one ${text.toLowerCase()}`}`, () => this.showLength(length))),
+      ...spans.map(([text, length]) => this.button(text, `Show ${text === "All" ? "all" : `one ${text.toLowerCase()}`}`, () => this.showLength(length))),
       this.button("−", "Zoom out", () => this.zoom(2)),
       this.button("+", "Zoom in", () => this.zoom(0.5)),
       this.button("◀", "Earlier", () => this.pan(-0.5)),
@@ -60,7 +62,7 @@ export class CoverageMap {
     }
     const keys = "Arrow keys choose series and span, + and − zoom, shift with an arrow moves in time, Home shows everything"
       + (this.open ? ", Enter opens the chart." : ".");
-    root.append(choice, element("div", { className: "canvas" }, this.canvas, this.tip), this.said, this.legend,
+    root.append(choice, element("div", { className: "canvas" }, this.canvas, this.tip), this.said, this.spoken, this.legend,
       element("p", { id: "map-keys", className: "quiet" }, keys));
   }
 
@@ -273,6 +275,12 @@ export class CoverageMap {
     if (why && token === this.asked) tellIt(`${text} · ${why}`);
   }
 
+  say(text) {
+    tell(this.said, text);
+    clearTimeout(this.speaking);
+    this.speaking = setTimeout(() => tell(this.spoken, text), SETTLED_MS);
+  }
+
   hideTip() {
     this.tip.hidden = true;
     this.asked = null;
@@ -384,7 +392,7 @@ export class CoverageMap {
     const rows = Math.floor(this.field.height / (READABLE * this.field.scale));
     if (this.rowed.checked) this.first = Math.max(Math.min(this.first, place), place - rows + 1);
     this.draw();
-    this.describe({ row, run: run.state ? run : null, ms: run.start }, (text) => tell(this.said, text));
+    this.describe({ row, run: run.state ? run : null, ms: run.start }, (text) => this.say(text));
   }
 
   pan(part) {
@@ -413,6 +421,6 @@ export class CoverageMap {
     const first = Math.max(this.whole.start, Math.min(start, this.whole.end - length));
     this.view = { start: first, end: first + length };
     this.draw();
-    tell(this.said, `${moment(this.view.start)} to ${moment(this.view.end)} UTC`);
+    this.say(`${moment(this.view.start)} to ${moment(this.view.end)} UTC`);
   }
 }

@@ -39,6 +39,9 @@ export function tick(ms, span) {
 
 export const grouped = (number) => number.toLocaleString("en-US", { maximumFractionDigits: 1 });
 
+// A text without its numbers and durations.
+export const gist = (text) => text.replace(/\d[\d.,:-]*( (d|h|min|s)\b)?/g, "").replace(/\s+/g, "");
+
 export const counted = (number, noun) =>
   `${grouped(number)} ${noun}${number === 1 || noun === "series" ? "" : "s"}`;
 
