@@ -48,18 +48,18 @@ def machine_memory() -> Memory:
 
 @attrs.frozen
 class Limit:
-    """How much may be held: what others leave of a share of the machine's memory, and at most `most_bytes`."""
+    """How much may be held: what others leave of a share of the machine's memory, and at most `memory_limit_bytes`."""
 
-    percent: float = attrs.field(validator=[attrs.validators.gt(0), attrs.validators.le(100)])
-    most_bytes: int | None = attrs.field(validator=attrs.validators.optional(attrs.validators.ge(0)))
+    memory_limit_percent: float = attrs.field(validator=[attrs.validators.gt(0), attrs.validators.le(100)])
+    memory_limit_bytes: int | None = attrs.field(validator=attrs.validators.optional(attrs.validators.ge(0)))
     memory: Callable[[], Memory]
 
     def allowed_bytes(self, ours: int) -> int:
         """What may be held now; `ours` of the memory in use are ours."""
         memory = self.memory()
         others = memory.total - memory.available - ours
-        allowed = max(0, int(memory.total * self.percent / 100) - others)
-        return allowed if self.most_bytes is None else min(allowed, self.most_bytes)
+        allowed = max(0, int(memory.total * self.memory_limit_percent / 100) - others)
+        return allowed if self.memory_limit_bytes is None else min(allowed, self.memory_limit_bytes)
 
 
 @attrs.define

@@ -51,9 +51,9 @@ def span_ms(start: Moment | None, end: Moment | None) -> tuple[int, int]:
     """
     start_ms = _BEFORE_MS if start is None else _bound_ms(start)
     end_ms, day_ms = (_AFTER_MS, 0) if end is None else (_bound_ms(end), _length_ms(end))
-    if end_ms + max(0, day_ms - 1) < start_ms:
+    if start is not None and end is not None and end_ms + max(0, day_ms - 1) < start_ms:
         raise ValueError(f"the end {end!r} lies before the start {start!r}")
-    return start_ms, end_ms + day_ms
+    return start_ms, max(start_ms, end_ms + day_ms)  # nothing, where one bound alone lies beyond all candles
 
 
 def check_times(*times: int) -> None:

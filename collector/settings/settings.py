@@ -40,7 +40,7 @@ class Settings(Keys):
     @classmethod
     def load(
         cls,
-        path: Path | None = None,
+        path: str | Path | None = None,
         environment: Mapping[str, str] = {},
         overrides: Mapping[str, object] = {},
     ) -> Self:
@@ -58,7 +58,7 @@ class Settings(Keys):
         Raises:
             SettingsError: with all problems of all sources, each saying where the value was given.
         """
-        given, problems = read_sources(path, environment, overrides)
+        given, problems = read_sources(None if path is None else Path(path), environment, overrides)
         values = {key: one.value for key, one in given.items()}
         for problem in find_problems(values):
             origin = f" (given by {given[problem.key].origin})" if problem.key in given else ""

@@ -38,10 +38,13 @@ def read_sources(
     """Merge all sources.
 
     Returns:
-        The value of every key that was given, and the problems of the file's syntax, sections and keys.
+        The value of every key that was given, and the problems of the file's syntax, sections and keys, and of the
+        keys of the overrides.
     """
     given, problems = _read_file(file_to_read(path))
-    return given | _from_environment(environment) | _from_overrides(overrides), problems
+    others = sorted(overrides.keys() - SECTION_OF.keys())
+    unknown = [f"{key}: there is no such key{did_you_mean(key, SECTION_OF)}" for key in others]
+    return given | _from_environment(environment) | _from_overrides(overrides), problems + unknown
 
 
 def file_to_read(named: Path | None) -> Path | None:
@@ -79,7 +82,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
 
 def _from_overrides(overrides: Mapping[str, object]) -> dict[str, Given]:
     return _with_listed_symbols(
-        {key: Given(value, "the command line") for key, value in overrides.items() if value is not None}
+        {
+            key: Given(value, "the command line")
+            for key, value in overrides.items()
+            if value is not None and key in SECTION_OF
+        }
     )
 
 

@@ -519,7 +519,7 @@ def test_the_share_of_the_machines_memory_counts_what_others_use(tmp_path: Path)
 
 @pytest.mark.parametrize(("percent", "most"), [(0, None), (101, None), (90, -1)])
 def test_a_limit_that_is_none_is_refused(tmp_path: Path, percent: float, most: int | None) -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=r"memory_limit_(percent|bytes)' must be"):
         DataFeeder(tmp_path, percent, memory_limit_bytes=most)
 
 

@@ -143,6 +143,17 @@ def test_a_span_has_its_start_and_not_its_end_and_a_last_day_whole(
     assert span_ms(start, end) == span
 
 
+@pytest.mark.parametrize("bound", ["2300-01-01", datetime(9999, 12, 31), date.max])
+def test_a_start_behind_all_candles_has_nothing_after_it(bound: Moment) -> None:
+    start_ms, end_ms = span_ms(bound, None)
+    assert start_ms == end_ms == to_epoch_ms(bound)
+
+
+def test_an_end_before_all_candles_has_nothing_before_it() -> None:
+    start_ms, end_ms = span_ms(None, "1900-01-01")
+    assert start_ms == end_ms
+
+
 @pytest.mark.parametrize(("start", "end"), [(NOON_MS, NOON_MS - 1), (NOON_MS, 0), ("2024-05-02", "2024-05-01")])
 def test_a_span_that_ends_before_it_starts_is_refused(start: Moment, end: Moment) -> None:
     with pytest.raises(ValueError, match=f"the end {end!r} lies before the start {start!r}"):

@@ -414,9 +414,20 @@ def test_a_file_that_cannot_be_understood_is_reported_by_line(text: str, problem
     assert problems_in(text) == (problem,)
 
 
-def test_a_named_file_must_exist() -> None:
+@pytest.mark.parametrize("name", ["my.ini", Path("my.ini")])
+def test_a_named_file_must_exist(name: str | Path) -> None:
     with pytest.raises(SettingsError, match=r"my\.ini cannot be read: No such file or directory"):
-        Settings.load(Path("my.ini"))
+        Settings.load(name)
+
+
+def test_an_override_like_no_key_is_reported_with_all_problems() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(overrides={"days": 3, "mode": "x", "timeframe": "60"})
+    assert [*caught.value.problems] == [
+        "days: there is no such key",
+        "timeframe: there is no such key; did you mean timeframes?",
+        "[collection] mode: 'x' is not one of full, recent, live (given by the command line)",
+    ]
 
 
 def test_a_file_that_is_no_text_is_a_problem() -> None:
