@@ -61,6 +61,23 @@ def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Row
     return rows
 
 
+def without_padding(frame: Timeframe, page: Page, span: Span) -> Page:
+    """The page without the candles from before the span that stand in for missing ones; else the page itself.
+
+    Of spot pairs that were delisted and listed again, the exchange was seen to answer with as many candles as the range
+    has places, the newest up to its end, whatever its start. So a padded page is full. One candle alone, from further
+    back than a page, is a false answer.
+    """
+    places = frame.count(span.start_ms, span.end_ms)
+    if len(page.lines) < places or not _is_before(page.lines[0], span.start_ms):
+        return page
+    lines = [line for line in page.lines if not _is_before(line, span.start_ms)]
+    alone = len(page.lines) - len(lines) == 1
+    if alone and frame.count(open_of_line(page.lines[0]), span.start_ms) > places:
+        return page
+    return attrs.evolve(page, lines=lines)
+
+
 def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, tuple[InvalidRow, ...]]:
     """A page's valid rows, and its closed invalid rows.
 
@@ -80,6 +97,11 @@ def open_minute_of(line: bytes) -> int | None:
         open_ms = open_of_line(line)
         return open_ms if OLDEST_MS <= open_ms <= LATEST_MS and open_ms % MINUTE_MS == 0 else None
     return None
+
+
+def _is_before(line: bytes, start_ms: int) -> bool:
+    open_ms = open_minute_of(line)
+    return open_ms is not None and open_ms < start_ms
 
 
 def _line(row: msgspec.Raw) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Container
 import attrs
 import msgspec
 
-from collector.bybit.kline_rows import Page, closed_rows, lines_of, open_minute_of, split_page
+from collector.bybit.kline_rows import Page, closed_rows, lines_of, open_minute_of, split_page, without_padding
 from collector.bybit.rest_schema import (
     INSTRUMENT_ROW,
     INSTRUMENTS_REPLY,
@@ -157,6 +157,7 @@ def parse_kline(
         RequestError, Banned: the exchange gave another answer than candles (see `check_reply`).
     """
     page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
+    page = without_padding(series.timeframe, page, span)
     closed_ms = series.timeframe.floor(page.time_ms)
     asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
     invalid: tuple[InvalidRow, ...] = ()
@@ -174,6 +175,8 @@ def parse_kline_from(status: int, body: bytes, category: str, series: Series, sp
     frame = series.timeframe
     most = frame.count(span.start_ms, span.end_ms)
     page = _kline_page(status, body, category, series, most)
+    if without_padding(frame, page, span) is not page:  # it answers for these places alone
+        return parse_kline(status, body, category, series, span)
     closed_ms = frame.floor(page.time_ms - SETTLE_MS)
     reach = Span(span.start_ms, max(span.end_ms, frame.close(frame.floor(page.time_ms))))
     rows = closed_rows(frame, page, reach, closed_ms)

@@ -340,6 +340,22 @@ def test_the_first_candle_of_a_symbol_listed_on_the_hour_is_a_candle() -> None:
     assert answer.rows.covered == Spans.between(hour, hour + 60_000)
 
 
+@pytest.mark.parametrize(
+    ("places", "kept"),
+    [((-5, -4, -3, -2, -1), ()), ((-90, -89, -88, 3, 4), (3, 4)), ((-1, 1, 2, 3, 4), (1, 2, 3, 4))],
+)
+def test_candles_from_before_the_span_stand_in_for_missing_ones(places: tuple[int, ...], kept: tuple[int, ...]) -> None:
+    body = kline_body(newest_first(*map(row, places)))
+    for answer in (parse(body), rest_protocol.parse_kline_from(200, body, "linear", SERIES, WINDOW)):
+        assert answer.rows.covered == Spans.of(*(Span(T0 + at * 60_000, T0 + (at + 1) * 60_000) for at in kept))
+        assert answer.asked == WINDOW
+
+
+def test_one_candle_from_long_before_the_span_is_a_false_answer() -> None:
+    with pytest.raises(InvalidResponse, match="outside what was asked for"):
+        parse(kline_body(newest_first(*map(row, (-100, 1, 2, 3, 4)))))
+
+
 @pytest.mark.parametrize(("since_close_ms", "candles"), [(0, 2), (1_999, 2), (2_000, 3), (59_999, 3)])
 def test_an_answer_that_goes_on_to_now_does_not_take_a_candle_that_may_still_change(
     since_close_ms: int, candles: int

@@ -196,6 +196,18 @@ async def test_numbers_with_an_exponent_are_the_same_candles(tmp_path: Path) -> 
         assert differences(box, settings) == []
 
 
+async def test_earlier_candles_in_the_place_of_missing_ones_cost_none(tmp_path: Path) -> None:
+    relisted = Hole.named("BTCUSDT/5:2024-05-08T02:10..2024-05-13T09:00")
+    faults = Faults(holes=(HOLE, relisted))
+    async with open_sandbox(market(faults=faults, dialect=Dialect(missing_candles="padded"))) as box:
+        settings = settings_for(box.url, tmp_path, timeframes=["5", "60"])
+        outcome = await fetch(settings)
+        assert (outcome.complete, differences(box, settings)) == (True, [])
+        assert {gap.span for _, gap in outcome.absent} == {
+            Span(each.start_ms, each.end_ms) for each in (relisted, HOLE)
+        }
+
+
 async def test_an_odd_list_of_symbols_costs_none_of_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with open_sandbox(market(faults=Faults(odd_list=True))) as box:
         settings = settings_for(box.url, tmp_path, fetch_all_symbols=True, symbols=[])
