@@ -111,7 +111,10 @@ def _is_own_host(host: str, scope: Scope, names: Collection[str]) -> bool:
     That is: localhost, a loopback address, the address connected to, or a configured name.
     """
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        name, _ = parts.hostname or "", parts.port  # a port that is no number raises
+        if "@" in host:
+            return False
         if name == "localhost" or name in names:
             return True
         address = ip_address(name)

@@ -102,6 +102,8 @@ async def test_a_page_has_its_own_status_and_may_be_asked_with_a_query() -> None
         (b"192.0.2.1:8787", 421),
         (b"[::1", 421),
         (b"a@localhost@b", 421),
+        (b"a@localhost", 421),
+        (b"localhost:a", 421),
         (b"", 421),
     ],
 )
