@@ -249,6 +249,22 @@ def test_what_changes_in_a_shown_candle_is_shown_at_once(browser: Browser, store
             assert f"close {close} " in said.inner_text()
 
 
+@pytest.mark.slow
+def test_a_series_without_candles_says_why_and_shows_the_first(
+    browser: Browser, stored: Settings, tmp_path: Path
+) -> None:
+    copied = attrs.evolve(stored, data_dir=tmp_path / "data")
+    shutil.copytree(stored.data_dir, copied.data_dir)
+    file = copied.data_dir / "ETHUSDT_60.csv"
+    file.rename(tmp_path / file.name)
+    with viewed(copied) as url, opened(browser, f"{url}/#/chart?symbol=ETHUSDT&timeframe=60") as page:
+        said = page.locator("#chart .said", has_text="ETHUSDT 60 has no candles")
+        assert "240 candles pending, to be fetched" in said.inner_text()
+        assert page.locator("#chart-area canvas").count() == 0
+        (tmp_path / file.name).rename(file)
+        page.locator("#chart-area canvas").first.wait_for()
+
+
 def test_text_with_markup_in_it_stays_text(browser: Browser, stored: Settings, url: str) -> None:
     """Names of series cannot have markup in them, and a page that was told so shows it as it is."""
     bad = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"

@@ -25,7 +25,7 @@ const events = new Events({
   status: showStatus,
   candle: (told) => chart.closed(told),
   forming: (told) => chart.forming(told),
-  changed: (told) => chart.changed(told),
+  changed: (told) => (chart.isEmpty(told) ? filled(told) : chart.changed(told)),
   lost: (isRefused) => showState("lost", isRefused ? REFUSED : UNREACHED),
   found: () => refresh(),
 });
@@ -38,6 +38,12 @@ function go(name, { symbol, timeframe }, ms) {
 async function reason({ symbol, timeframe }, { start, end }) {
   const { gaps } = await ask("gaps", { symbol, timeframe, start, end, limit: 50 });
   return [...new Set(gaps.map((gap) => gap.why).filter(Boolean))].slice(0, 3).join("; ");
+}
+
+// The first candles of a series whose chart is open.
+async function filled({ symbol, timeframe }) {
+  await refresh();
+  if (view === "chart") await chart.show(symbol, timeframe, null);
 }
 
 // A screen reader says what is new, and is silent while numbers and durations run on.

@@ -8,7 +8,7 @@ import { colour, element, tell } from "./dom.js";
 import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
 import { RANKS, heldFrom, ranksOf, runAt } from "./raster.js";
 import { table } from "./tables.js";
-import { STATES, byLength, decimal, grouped, moment, stepOf } from "./words.js";
+import { STATES, byLength, counted, decimal, grouped, moment, stepOf } from "./words.js";
 
 const LIMIT = 3000;
 const MOST_EMPTY = 6000; // places without a bar: a gap of years is shown shorter than it is
@@ -101,16 +101,28 @@ export class CandleChart {
     this.symbols.value = symbol;
     this.fillFrames();
     const known = this.known.get(`${symbol} ${timeframe}`);
+    if (known) this.moved({ symbol, timeframe });
     if (!known || known.first_ms === null) {
       this.chart?.remove();
       this.chart = null;
-      return void this.refuse(`${symbol} ${timeframe} ${known ? "has no candles" : "is not stored"}`);
+      return void this.refuse(known ? this.empty(known) : `${symbol} ${timeframe} is not stored`);
     }
     this.first = known.first_ms;
     this.end = known.last_ms + stepOf(timeframe);
-    this.moved({ symbol, timeframe });
     this.ensureChart();
     await this.goTo(at);
+  }
+
+  // Why a series has no candles, in words.
+  empty({ symbol, timeframe, gaps, problem }) {
+    const missing = Object.entries(gaps).filter(([, count]) => count);
+    const states = missing.map(([state, count]) => `${counted(count, "candle")} ${state}, ${STATES[state]}`);
+    return [`${symbol} ${timeframe} has no candles`, ...states, ...(problem ? [problem] : [])].join(" · ");
+  }
+
+  // Whether this series is shown, and has no candles yet.
+  isEmpty({ symbol, timeframe }) {
+    return !this.chart && symbol === this.symbol && timeframe === this.timeframe;
   }
 
   ensureChart() {
