@@ -14,10 +14,12 @@ from collector.commands.options import (
     Options,
 )
 from collector.commands.progress import Display, log_progress
+from collector.commands.refused_start import leaving_nothing
 from collector.commands.signals import until_signal
 from collector.commands.standard_streams import ignoring_write_errors, is_journal
 from collector.logs import ConsoleHandler, JournalHandler, LogFile, get_logger, open_logs
 from collector.logs.formatting import words
+from collector.machine.disk import THIS_DISK
 from collector.monitoring.status import collector_version
 
 log = get_logger(__name__)
@@ -37,7 +39,8 @@ def run_logged(
     file = LogFile(options.settings.logs_dir, required=not is_service)
     quiet = options.quiet
     output = JournalHandler(quiet=quiet) if is_journal(os.environ) else ConsoleHandler(console, quiet=quiet)
-    with open_logs(file, output, level=options.settings.log_level):
+    made = leaving_nothing(THIS_DISK, options.settings.data_dir, options.settings.logs_dir)
+    with made, open_logs(file, output, level=options.settings.log_level):
         where = _locations(options)
         sentence = " ".join([f"collector {collector_version()} started", *words(where)])
         log.info("started", version=collector_version(), **where, sentence=sentence)

@@ -117,6 +117,10 @@ class Disk:
         """Removes a directory with its content."""
         shutil.rmtree(directory)
 
+    def remove_directory(self, directory: Path) -> None:
+        """Removes an empty directory."""
+        directory.rmdir()
+
     def make_directory(self, path: Path, mode: int = 0o755) -> None:
         path.mkdir(mode=mode)
 

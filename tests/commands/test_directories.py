@@ -92,6 +92,32 @@ def test_a_directory_whose_lock_and_ledger_may_not_be_read_is_no_traceback(
     assert "Permission denied" in sentence
 
 
+@pytest.mark.parametrize(
+    ("arguments", "changes"),
+    [
+        ("fetch", {"symbols": ["BTCUSTD"]}),
+        ("run", {"symbols": ["BTCUSTD"]}),
+        ("run --end 2024-05-01", {}),
+        ("fetch --start 2024-05-16", {}),
+    ],
+)
+def test_a_refused_command_leaves_nothing(
+    say: Command, box: Sandbox, tmp_path: Path, arguments: str, changes: dict[str, object]
+) -> None:
+    settings = settings_for(box.url, tmp_path / "new", **changes)
+    assert say(settings, *arguments.split())[0] == 2
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_refused_command_leaves_what_was_there(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path, symbols=["BTCUSTD"])
+    settings.data_dir.mkdir()
+    (settings.logs_dir / "integrity_reports").mkdir(parents=True)
+    assert say(settings, "fetch")[0] == 2
+    assert settings.data_dir.is_dir()
+    assert [path.name for path in settings.logs_dir.iterdir()] == ["integrity_reports"]
+
+
 def test_a_settings_file_that_cannot_be_seen_is_not_taken_for_none(say: Command) -> None:
     with without_rights(0):
         status, _, err = say(None, "fetch")
