@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from collector.core.candle import Series
+from collector.errors import SettingsError
 from collector.export import postgres_sql as sql
 from collector.export.months import Month, Selected
 from collector.export.results import Result
@@ -141,16 +142,32 @@ def open_postgres(address: DatabaseAddress, category: str, *, writing: bool) -> 
     """The table of candles in a database; for writing, it is created.
 
     Raises:
-        SettingsError, Unavailable, StorageError: as `open_database`, or the table has another shape.
+        SettingsError, Unavailable, StorageError: as `open_database`, the table has another shape, or it is to be
+            written and the collectors of a cluster share it.
     """
     with open_database(address) as connection:
         with map_database_errors(address):
             if writing:
+                _refuse_shared(connection, address, category)
                 create_candles(connection, address)
             there = has_table(connection, address)
             if there:
                 connection.execute(sql.CREATE_STAGING)
         yield PostgresTarget(address, category, connection, there)
+
+
+def _refuse_shared(connection: "psycopg.Connection[Any]", address: DatabaseAddress, category: str) -> None:
+    """Refuses a table to which several collectors copy: it has rows that none of them has all of."""
+    if connection.execute(sql.HAS_FENCES).fetchone() != (True,):
+        return
+    if connection.execute(sql.IS_SHARED, [category]).fetchone() == (True,):
+        raise SettingsError(
+            [
+                f"the collectors of a cluster share the candles of {category} in {address.shown} and copy them "
+                "there themselves, and an export would take out what others have added: copy this directory elsewhere "
+                "(--to DIRECTORY), or, if the cluster is no more, DROP TABLE collector_fences first"
+            ]
+        )
 
 
 def create_candles(connection: "psycopg.Connection[Any]", address: DatabaseAddress) -> None:

@@ -17,6 +17,9 @@ MONTH_MS = "(extract(epoch FROM date_trunc('month', open_time)) * 1000)::bigint"
 STAGED_ROW = (
     f"moment text, {', '.join(f'{name} numeric' for name in NUMBERS)}"  # a file's line, from its second cell on
 )
+# The fences of a cluster lie beside the candles that its collectors share.
+HAS_FENCES = "SELECT to_regclass('collector_fences') IS NOT NULL"
+IS_SHARED = "SELECT EXISTS (SELECT FROM collector_fences WHERE category = %s AND epoch > 0)"
 EXTENSIONS = "SELECT extname FROM pg_extension"
 CREATE_STAGING = f"""
     CREATE TEMPORARY TABLE {STAGING} (

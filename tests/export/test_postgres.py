@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from collector.core.candle import TIMEFRAMES
+from collector.core.candle import TIMEFRAMES, Series
+from collector.core.spans import EVER
 from collector.errors import SettingsError, StorageError, Unavailable
 from collector.export import postgres_sql
 from collector.export.address import Database
+from collector.export.mirror_table import open_mirror_table
 from collector.export.targets import open_target
 from collector.feeder.database import map_database_errors, parse_database
 from collector.machine.disk import THIS_DISK
@@ -241,3 +243,36 @@ def test_what_is_installed_decides_what_the_table_becomes() -> None:
     assert "create_distributed_table('candles', 'symbol')" in [*postgres_sql.creation(["citus"])][-1]
     assert all("30 days" in each or "CREATE" in each for each in postgres_sql.creation(["timescaledb", "citus"]))
     assert "1 month" in postgres_sql.staged(TIMEFRAMES["M"])
+
+
+@pytest.fixture
+def shared(data: Path, database: str, tmp_path: Path) -> Iterator[str]:
+    """A table that a collector of a cluster has copied to, with a row of another one."""
+    other = tmp_path / "other"
+    other.mkdir()
+    store(other, "BTCUSDT_60", [2000])
+    with open_mirror_table(database, "linear", THIS_DISK, other, lambda _: (1, 7)) as table:
+        table.copy({Series.named("BTCUSDT_60"): EVER})
+    yield database
+    with connected(database) as connection:
+        connection.execute("DROP TABLE IF EXISTS collector_fences")
+
+
+def test_a_table_that_collectors_share_is_refused(data: Path, shared: str) -> None:
+    with pytest.raises(SettingsError, match=r"collectors of a cluster share the candles of linear in .*--to DIRECTORY"):
+        run(data, Database(shared))
+    with connected(shared) as connection:
+        assert connection.execute("SELECT count(*) FROM candles").fetchone() == (1,)
+
+
+def test_a_table_that_collectors_share_may_be_compared_and_has_other_categories(data: Path, shared: str) -> None:
+    assert run(data, Database(shared), "plan")
+    assert run(data, Database(shared), "compare")
+    assert run(data, Database(shared), category="spot")
+
+
+def test_a_table_that_a_cluster_shares_no_more_is_written(data: Path, shared: str) -> None:
+    with connected(shared) as connection:
+        connection.execute("DROP TABLE collector_fences")
+    run(data, Database(shared))
+    assert run(data, Database(shared), "compare") == []
