@@ -19,7 +19,7 @@ let series = [];
 let view = "";
 
 const map = new CoverageMap(find("map"), { reason, open: (row, ms) => go("chart", row, ms) });
-const chart = new CandleChart(find("chart"), { moved: (selection) => follow(selection) });
+const chart = new CandleChart(find("chart"), { reason, moved: (selection) => follow(selection) });
 const now = new NowView(find("now"));
 const events = new Events({
   status: showStatus,

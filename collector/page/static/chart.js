@@ -18,9 +18,10 @@ const CHANGE_MS = 1000; // changes come in a row
 const SHAPES = { revised: "circle", repaired: "square" }; // above the candles that were put right
 
 export class CandleChart {
-  // `moved` is told which series is shown.
-  constructor(root, { moved }) {
+  // `moved` is told which series is shown, and `reason` says why a span is as it is.
+  constructor(root, { moved, reason }) {
     this.moved = moved;
+    this.reason = reason;
     this.known = new Map();
     this.points = [];
     this.corrected = [];
@@ -459,9 +460,18 @@ export class CandleChart {
     if (time) this.tellBar(time * 1000);
   }
 
-  tellMissing(ms) {
+  // Tells that a moment has no candle, and the reason when that is known.
+  async tellMissing(ms) {
     const run = this.runs && runAt(this.runs, ms, ms + this.step);
-    tell(this.said, `${moment(ms)} · no candle${run ? ` · ${run.state} · ${STATES[run.state]}` : ""}`);
+    const text = `${moment(ms)} · no candle${run ? ` · ${run.state} · ${STATES[run.state]}` : ""}`;
+    if (this.said.textContent.startsWith(text)) return;
+    tell(this.said, text);
+    await new Promise((done) => setTimeout(done, WAIT_MS));
+    if (!run || this.said.textContent !== text) return;
+    const [start, end] = [Math.floor(ms), Math.ceil(ms + this.step)];
+    const why = await this.reason({ symbol: this.symbol, timeframe: this.timeframe }, { start, end }).catch(() => "");
+    if (!why) return;
+    for (const where of [this.said, this.spoken]) if (where.textContent === text) tell(where, `${text} · ${why}`);
   }
 
   tellBar(ms, isNewest = false) {
