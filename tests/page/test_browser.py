@@ -348,6 +348,33 @@ def test_the_page_comes_back_by_itself(browser: Browser, stored: Settings) -> No
 
 
 @pytest.mark.slow
+def test_a_restart_with_other_series_shows_those(browser: Browser, stored: Settings, tmp_path: Path) -> None:
+    with opened(browser, errors=False) as page:
+        with viewed(stored) as first:
+            page.goto(first)
+            drawn(page)
+        page.locator("#state.lost").wait_for()
+        with viewed(series_of(tmp_path, 150, 240), int(first.rpartition(":")[2])):
+            page.locator("#map select option", has_text="240").wait_for(state="attached")
+            assert page.locator("#map select").inner_text().split() == ["all", "timeframes", "240"]
+
+
+@pytest.mark.slow
+def test_a_symbol_that_came_later_has_its_chart(browser: Browser, tmp_path: Path) -> None:
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser, f"{url}/#/chart") as page:
+        page.locator("#chart-area canvas").first.wait_for()
+        (tmp_path / "NEWUSDT_60.csv").write_bytes((tmp_path / "BTCUSDT_60.csv").read_bytes())
+        for _ in range(3):  # what is known is two seconds old at most
+            page.wait_for_timeout(1000)
+        symbol = page.get_by_label("Symbol", exact=True)
+        symbol.fill("newusdt")
+        symbol.press("Enter")
+        page.wait_for_url("**/#/chart?symbol=NEWUSDT*")
+        page.locator("#chart-area canvas").first.wait_for()
+        assert "not stored" not in page.locator("#chart .said").inner_text()
+
+
+@pytest.mark.slow
 def test_names_and_origins_of_others_get_nothing(browser: Browser, url: str) -> None:
     port = int(url.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", 0)) as other, opened(browser, errors=False) as page:

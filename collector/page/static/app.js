@@ -27,7 +27,10 @@ const events = new Events({
   forming: (told) => chart.forming(told),
   changed: (told) => (chart.isEmpty(told) ? filled(told) : chart.changed(told)),
   lost: (isRefused) => showState("lost", isRefused ? REFUSED : UNREACHED),
-  found: () => refresh(),
+  found: () => {
+    series = []; // another collector may have others
+    refresh();
+  },
 });
 
 function go(name, { symbol, timeframe }, ms) {
@@ -118,6 +121,7 @@ async function route() {
     const first = series[0];
     const symbol = asked.get("symbol") ?? chart.symbol ?? first?.symbol;
     const timeframe = asked.get("timeframe") ?? chart.timeframe ?? first?.timeframe;
+    if (symbol && timeframe && !chart.known.has(`${symbol} ${timeframe}`)) await refresh();
     if (symbol && timeframe) await chart.show(symbol, timeframe, Number(asked.get("at")) || null);
   } else {
     follow(STATUS);

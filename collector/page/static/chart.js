@@ -88,8 +88,8 @@ export class CandleChart {
   choose() {
     const symbol = this.symbols.value.trim().toUpperCase();
     const frames = [...this.known.values()].filter((each) => each.symbol === symbol).map((each) => each.timeframe);
-    if (!frames.length) return void this.refuse(`${symbol} is not stored`);
-    const timeframe = frames.includes(this.frames.value) ? this.frames.value : frames[0];
+    const timeframe = frames.includes(this.frames.value) ? this.frames.value : (frames[0] ?? this.timeframe);
+    if (!timeframe) return void this.refuse(`${symbol} is not stored`);
     location.hash = `#/chart?${new URLSearchParams({ symbol, timeframe })}`;
   }
 
