@@ -420,6 +420,7 @@ export class CoverageMap {
     const length = Math.min(end - start, this.whole.end - this.whole.start);
     const first = Math.max(this.whole.start, Math.min(start, this.whole.end - length));
     this.view = { start: first, end: first + length };
+    this.asked = null; // a reason that comes late is of what was shown before
     this.draw();
     this.say(`${moment(this.view.start)} to ${moment(this.view.end)} UTC`);
   }
