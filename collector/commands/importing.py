@@ -126,7 +126,7 @@ class _Work:
         candles = requests = stored = 0
         for series, spans in self.spans.items():
             path = settings.data_dir / series.file_name
-            held, _ = held_in_file(THIS_DISK, path, series, saved.checkpoints.get(series))
+            held = held_in_file(THIS_DISK, path, series, saved.checkpoints.get(series)).held
             candles += candles_in(series.timeframe, spans - held)
             stored += candles_in(series.timeframe, spans & held)
             requests += sum(1 for _ in request_windows(series.timeframe, spans - held))

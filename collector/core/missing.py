@@ -404,12 +404,12 @@ def known_invalid(gaps: tuple[Gap, ...], asked: Spans) -> Spans:
     return Spans.of(*(gap.span for gap in gaps_met(gaps, asked) if gap.state is State.INVALID)) & asked
 
 
-def unasked_why(span: Span, lost: Spans) -> str:
-    """Why a span is missing that was not asked for; `lost` has left the file."""
+def unasked_why(span: Span, lost: Spans, damage: str) -> str:
+    """Why a span is missing that was not asked for; `lost` has left the file, perhaps for some damage."""
     part = lost & Spans((span,))
     if not part:
         return NEVER_FETCHED
-    return f"{'' if part == Spans((span,)) else 'in part '}stored before, and in the file no more"
+    return damage or f"{'' if part == Spans((span,)) else 'in part '}stored before, and in the file no more"
 
 
 def _final(gap: Gap, end_ms: int) -> Gap:

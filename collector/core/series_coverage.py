@@ -83,6 +83,7 @@ class SeriesCoverage:
     quarantined: Spans = NOTHING  # wanted whatever the settings say: the span of the rows in quarantine
     held: Spans = NOTHING
     lost: Spans = NOTHING  # was held, and left the file
+    damage: str = ""  # why a reader of the file takes no row behind a bad one, in words
     in_flight: Spans = NOTHING
     gaps: tuple[Gap, ...] = ()
     listed_ms: int | None = None  # the first candle, as the exchange last named it
@@ -137,7 +138,10 @@ class SeriesCoverage:
 
         `why` is the reason given for those that are in no gap; without it, what is known of each.
         """
-        pending = (Gap(span, State.PENDING, 0, 0, why or unasked_why(span, self.lost)) for span in self.never_asked)
+        pending = (
+            Gap(span, State.PENDING, 0, 0, why or unasked_why(span, self.lost, self.damage))
+            for span in self.never_asked
+        )
         return tuple(sorted((*self.gaps, *pending), key=lambda gap: gap.span.start_ms))
 
     @property

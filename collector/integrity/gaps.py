@@ -81,10 +81,11 @@ def find_gaps(
         now_ms = as_of_ms(disk, data_dir, saved, clock.now_ms())
         saved.want(demand.spans(known_series(disk, data_dir, saved.coverage), now_ms))
     for series in sorted(saved.coverage.records):
-        held, alone = held_in_file(disk, data_dir / series.file_name, series, saved.checkpoints.get(series))
+        file = held_in_file(disk, data_dir / series.file_name, series, saved.checkpoints.get(series))
+        saved.coverage[series].damage = file.damage
         chosen = demand.chosen(series) if demand else EVER
-        missing = neighbours_joined(gaps_within(saved.missing(series, held), chosen))
-        yield from (SeriesGap(series, _skipped(each, alone) if alone else each) for each in missing)
+        missing = neighbours_joined(gaps_within(saved.missing(series, file.held), chosen))
+        yield from (SeriesGap(series, _skipped(each, file.alone) if file.alone else each) for each in missing)
 
 
 def gaps_summary(gaps: Sequence[SeriesGap]) -> str:
@@ -100,8 +101,26 @@ def _skipped(missing: Gap, why: str) -> Gap:
     return attrs.evolve(missing, why=why) if missing.state is State.PENDING else missing
 
 
-def held_in_file(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None) -> tuple[Spans, str]:
-    """What a file holds, and why it is left alone, if it is.
+@attrs.frozen
+class HeldInFile:
+    """What a file holds, as the next start would take it.
+
+    `alone` is why the file is left alone, if it is: then nothing of it counts. `damage` is what becomes of it where a
+    row is bad, and the rows behind that do not count.
+    """
+
+    held: Spans
+    alone: str = ""
+    damage: str = ""
+
+    @property
+    def problem(self) -> str:
+        """What somebody should know of the file."""
+        return self.alone or self.damage
+
+
+def held_in_file(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None) -> HeldInFile:
+    """What a file holds.
 
     Raises:
         StorageError: it cannot be read.
@@ -111,7 +130,10 @@ def held_in_file(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint 
         with mmap_file(disk, path) as data:
             found = recover(series.timeframe, data, valid_checkpoint(path, checkpoint))
     except SkipFile as refusal:
-        return NOTHING, str(refusal)
+        return HeldInFile(NOTHING, alone=str(refusal))
     except OSError as error:
         raise StorageError(f"{path} could not be read ({error.strerror})") from error
-    return (NOTHING, f"its file {found.fate}") if found.loses_rows else (found.held, "")
+    fate = f"its file {found.fate}"
+    if found.loses_rows:
+        return HeldInFile(NOTHING, alone=fate)
+    return HeldInFile(found.held, damage=fate if found.rest else "")

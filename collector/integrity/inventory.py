@@ -17,7 +17,7 @@ from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, size_text
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
-from collector.integrity.gaps import held_in_file
+from collector.integrity.gaps import HeldInFile, held_in_file
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.data_directory import refuse_if_absent
@@ -31,7 +31,7 @@ class StoredSeries:
     """One series: what its file holds, and how many candles of it may still come.
 
     Candles that nobody has (absent, before the listing) are holes, and not `missing`. `problem` says why the rows are
-    unknown, if so.
+    unknown, or why those behind a bad one do not count, if so.
     """
 
     series: Series
@@ -114,13 +114,13 @@ def find_stored(
 def _look(disk: Disk, path: Path, series: Series, saved: LedgerSnapshot, chosen: Spans) -> StoredSeries:
     checkpoint: Checkpoint | None = saved.checkpoints.get(series)
     try:
-        held, problem = held_in_file(disk, path, series, checkpoint)
+        file = held_in_file(disk, path, series, checkpoint)
         size = path.stat().st_size if path.is_file() else 0
     except (StorageError, OSError) as error:
-        held, problem, size = NOTHING, str(error), 0
-    gaps = gaps_within(saved.missing(series, held), chosen)
+        file, size = HeldInFile(NOTHING, alone=str(error)), 0
+    gaps = gaps_within(saved.missing(series, file.held), chosen)
     missing = sum(series.timeframe.count(*attrs.astuple(gap.span)) for gap in gaps if gap.state not in SETTLED)
-    return StoredSeries(series, held & chosen, missing, size, problem)
+    return StoredSeries(series, file.held & chosen, missing, size, file.problem)
 
 
 def stored_summary(stored: Sequence[StoredSeries]) -> str:

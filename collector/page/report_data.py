@@ -16,7 +16,7 @@ from collector.core.missing import SETTLED, gaps_within, neighbours_joined
 from collector.core.spans import NOTHING, Spans
 from collector.errors import StorageError
 from collector.integrity.demand import Demand
-from collector.integrity.gaps import SeriesGap, held_in_file
+from collector.integrity.gaps import HeldInFile, SeriesGap, held_in_file
 from collector.integrity.inventory import StoredSeries
 from collector.machine.disk import Disk
 from collector.page.coverage import STATES, runs_of
@@ -70,17 +70,18 @@ def gather(
 
 def _add(contents: Contents, disk: Disk, path: Path, series: Series, saved: LedgerSnapshot, chosen: Spans) -> None:
     try:
-        held, problem = held_in_file(disk, path, series, saved.checkpoints.get(series))
+        file = held_in_file(disk, path, series, saved.checkpoints.get(series))
         size = path.stat().st_size if path.is_file() else 0
     except (StorageError, OSError) as error:
-        held, problem, size = NOTHING, str(error), 0
-    saved.missing(series, held)
+        file, size = HeldInFile(NOTHING, alone=str(error)), 0
+    saved.missing(series, file.held)
     record = saved.coverage[series]
-    missing = gaps_within(record.missing(problem), chosen)
+    record.damage = file.damage
+    missing = gaps_within(record.missing(file.alone), chosen)
     gaps = [SeriesGap(series, gap) for gap in neighbours_joined(missing)]
     unsettled = sum(gap.candles for gap in gaps if gap.missing.state not in SETTLED)
-    stored = StoredSeries(series, held & chosen, unsettled, size, problem)
-    if not (stored.size or gaps or problem):
+    stored = StoredSeries(series, file.held & chosen, unsettled, size, file.problem)
+    if not (stored.size or gaps or file.problem):
         return
     frame = series.timeframe.name
     runs = runs_of(record, chosen.bounds.start_ms, chosen.bounds.end_ms) if chosen else []

@@ -13,9 +13,9 @@ from collector.core.candle import Series, Timeframe
 from collector.core.coverage import CoverageIndex
 from collector.core.missing import Gap
 from collector.core.series_coverage import SeriesCoverage
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import NOTHING
 from collector.errors import StorageError
-from collector.integrity.gaps import held_in_file
+from collector.integrity.gaps import HeldInFile, held_in_file
 from collector.machine import Machine
 from collector.storage.data_directory import OWN
 from collector.storage.inspection import Checkpoint, Stamp, stamp_of
@@ -30,16 +30,21 @@ _UNTOLD_S = 5.0  # between looks without news, for those files
 
 @attrs.frozen
 class Known:
-    """What is known of one series: its coverage, and why its file cannot be used, if so."""
+    """What is known of one series: its coverage, and why its file is left alone, if it is."""
 
     record: SeriesCoverage
-    problem: str = ""
+    alone: str = ""
     file: int = 0  # the number of the file, of one that others write: a file with changed rows takes its place
+
+    @property
+    def problem(self) -> str:
+        """What somebody should know of the file."""
+        return self.alone or self.record.damage
 
     @property
     def missing(self) -> tuple[Gap, ...]:
         """Every gap, by time."""
-        return self.record.missing(self.problem)
+        return self.record.missing(self.alone)
 
 
 class Source(Protocol):
@@ -90,7 +95,7 @@ class StoredSource:
     _category: str
     _machine: Machine
     _known: dict[Series, Known] = attrs.field(factory=dict)
-    _held: dict[Series, tuple[Stamp | None, Spans, str]] = attrs.field(factory=dict)
+    _held: dict[Series, tuple[Stamp | None, HeldInFile]] = attrs.field(factory=dict)
     _saved: LedgerSnapshot | None = None
     _saved_at: tuple[Stamp | None, ...] = ()
     _looked_s: float | None = None
@@ -161,16 +166,18 @@ class StoredSource:
         stamp, before = stamp_of(path), self._held.get(series)
         if before and before[0] == stamp and (known := self._known.get(series)):
             return known
-        held, problem = before[1:] if before and before[0] == stamp else self._read(path, series, saved)
-        self._held[series] = stamp, held, problem
-        saved.missing(series, held)
-        return Known(saved.coverage[series], problem, stamp[0] if stamp else 0)
+        file = before[1] if before and before[0] == stamp else self._read(path, series, saved)
+        self._held[series] = stamp, file
+        saved.missing(series, file.held)
+        record = saved.coverage[series]
+        record.damage = file.damage
+        return Known(record, file.alone, stamp[0] if stamp else 0)
 
-    def _read(self, path: Path, series: Series, saved: LedgerSnapshot) -> tuple[Spans, str]:
+    def _read(self, path: Path, series: Series, saved: LedgerSnapshot) -> HeldInFile:
         try:
             return held_in_file(self._machine.disk, path, series, saved.checkpoints.get(series))
         except StorageError as error:
-            return NOTHING, str(error)
+            return HeldInFile(NOTHING, alone=str(error))
 
 
 @attrs.define(eq=False)
@@ -249,12 +256,13 @@ class LiveSource:
         if before and before[0] == stamp:
             return before[1]
         try:
-            held, problem = held_in_file(self._machine.disk, path, series, self._checkpoints.get(series))
+            file = held_in_file(self._machine.disk, path, series, self._checkpoints.get(series))
         except StorageError as error:
-            held, problem = NOTHING, str(error)
+            file = HeldInFile(NOTHING, alone=str(error))
         record = deepcopy(self._coverage.records.get(series) or SeriesCoverage(series.timeframe))
-        record.hold(held)
-        known = Known(record, problem, stamp[0] if stamp else 0)
+        record.hold(file.held)
+        record.damage = file.damage
+        known = Known(record, file.alone, stamp[0] if stamp else 0)
         self._held[series] = stamp, known
         return known
 

@@ -150,17 +150,19 @@ def _due(
     """What a fetch would ask for of a series."""
     path, record = settings.data_dir / series.file_name, saved.coverage[series]
     checkpoint = valid_checkpoint(path, saved.checkpoints.get(series))
-    held, alone = held_in_file(machine.disk, path, series, checkpoint)
+    file = held_in_file(machine.disk, path, series, checkpoint)
     record.reset_attempts()
-    record.hold(held)
-    if alone:
+    record.hold(file.held)
+    if file.alone:
         return NOTHING
     if settings.mode == "live":
         record.want(NOTHING)
     else:
         span = wanted_history(settings, dates, series.timeframe, now_ms)
         record.want(record.wanted | span if dates else span)
-    record.mark_unverified(unverified_at_opening(series.timeframe, held, checkpoint.held if checkpoint else NOTHING))
+    record.mark_unverified(
+        unverified_at_opening(series.timeframe, file.held, checkpoint.held if checkpoint else NOTHING)
+    )
     record.recheck(0)
     due = record.due(now_ms)
     return due & dates.candles(series.timeframe) if dates else due

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from collector.sandbox import Faults, Hole, Sandbox
 from tests.commands.command_line import Command, complaints
+from tests.support.defects import changed
 from tests.support.market import market, served, settings_for
 
 OPENED_MS = 1715774400000 - 10 * 86_400_000  # 2024-05-05 12:00, the first candle of ten days
@@ -75,6 +76,20 @@ def test_a_file_that_is_not_ours_is_listed_with_the_reason(say: Command, tmp_pat
     assert [line.split()[:2] for line in out.splitlines()[1:]] == [["BTCUSDT_60", "0"], ["ETHUSDT_60", "0"]]
     assert "its first line is not our header" in complaints(err)[0]
     assert "is no file" in complaints(err)[1]
+
+
+def test_a_damaged_row_is_told_with_the_rows_that_it_takes_along(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    path = settings.data_dir / "BTCUSDT_60.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:50], changed(lines[50], 6, "-1"), *lines[51:]]))
+    (record,) = json.loads(say(settings, "list", "--json")[1])
+    assert (record["rows"], record["missing"]) == (49, 191)
+    assert record["problem"].startswith("its file is cut (")
+    assert "its file is cut (" in say(settings, "list")[2]
+    (gap,) = json.loads(say(settings, "gaps", "--json")[1])
+    assert gap["why"] == record["problem"]
 
 
 def test_a_list_of_nothing_ends_with_status_2(say: Command, tmp_path: Path) -> None:

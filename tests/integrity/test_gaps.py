@@ -56,6 +56,16 @@ def test_a_candle_that_has_left_its_file_is_not_called_never_fetched(tmp_path: P
     assert (never.missing.span, never.missing.why, never.asked) == (span(5, 6), "never fetched", "never")
 
 
+def test_candles_behind_a_damaged_row_are_missing_for_that_reason(tmp_path: Path) -> None:
+    coverage = CoverageIndex()
+    coverage.want(BTC, spans(0, 6))
+    damaged = content(rows(0, 2), rows(2, 3, volume="7.25"), rows(3, 5)).replace(b",7.25,", b",broken,")
+    keep(tmp_path, coverage, marked=content(rows(0, 5)), held=damaged)
+    (lost,) = find_gaps(tmp_path, "linear")
+    assert (lost.missing.span, lost.asked) == (span(2, 6), "not yet")
+    assert lost.missing.why.startswith("its file is cut (")
+
+
 def test_candles_written_after_the_ledger_was_saved_are_not_missing(tmp_path: Path) -> None:
     coverage = CoverageIndex()
     coverage.want(BTC, spans(0, 10))
