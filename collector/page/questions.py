@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from collector.core.candle import TIMEFRAMES, Series, Timeframe, symbol, timeframe
 from collector.core.missing import State
-from collector.core.rows import LATEST_MS
+from collector.core.rows import LATEST_MS, OLDEST_MS
 from collector.page.candles import Asked
 
 DEFAULT_LIMIT, MOST_LIMIT = 1000, 10_000
@@ -96,7 +96,7 @@ class Question:
     @property
     def span(self) -> tuple[int | None, int | None]:
         """The bounds that are given."""
-        start_ms, end_ms = self._whole("start", 0, LATEST_MS), self._whole("end", 0, LATEST_MS)
+        start_ms, end_ms = self._moment("start"), self._moment("end")
         if start_ms is not None and end_ms is not None and end_ms < start_ms:
             raise BadRequest("the end lies before the start")
         return start_ms, end_ms
@@ -142,6 +142,15 @@ class Question:
         if (name := self._given["format"]) not in _FORMATS:
             raise BadRequest(f"format is one of {', '.join(_FORMATS)}")
         return _FORMATS[name]
+
+    def _moment(self, name: str) -> int | None:
+        """A moment in epoch milliseconds, or 0; seconds would be a moment of 1970, and another answer."""
+        if self._given.get(name) == "0":
+            return 0
+        try:
+            return self._whole(name, OLDEST_MS, LATEST_MS)
+        except BadRequest:
+            raise BadRequest(f"{name} is a moment in epoch milliseconds, which have 13 digits, or 0") from None
 
     def _whole(self, name: str, least: int, most: int) -> int | None:
         """A whole number between two."""
