@@ -37,3 +37,16 @@ def test_the_ways_of_a_candle_are_short_and_enter_each_file_once() -> None:
         section = page.split(f"## The way of a candle {way}\n")[1].split("\n## ")[0]
         files = re.findall(r"^\d\. `([\w/.]+)`", section, re.MULTILINE)
         assert len(files) == len(set(files)) <= most
+
+
+def test_classes_and_functions_are_read_at_a_glance() -> None:
+    most = {ast.ClassDef: 200, ast.FunctionDef: 40, ast.AsyncFunctionDef: 40}  # lines
+    nodes = [
+        (path, node) for path in (ROOT / "collector").rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
+    ]
+    assert [
+        f"{path.name}: {node.name} has {lines} lines"
+        for path, node in nodes
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or 0) - node.lineno + 1) > most[type(node)]
+    ] == []

@@ -10,7 +10,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.request_windows import windows
 from collector.core.rows import candles_in
-from collector.core.series_coverage import SeriesCoverage
+from collector.core.series_coverage import SeriesCoverage, requests_for
 from collector.core.spans import Spans
 from collector.core.text import counted, duration_text, moment_text, size_text
 
@@ -44,7 +44,7 @@ def plan_series(series: Series, record: SeriesCoverage, due: Spans, now_ms: int,
         due -= Spans.between(0, series.timeframe.floor(listed_ms))
         probes = 1 if due else 2
     missing = due - record.held
-    requests = sum(1 for _ in windows(series.timeframe, record.requests(due, now_ms))) + probes
+    requests = sum(1 for _ in windows(series.timeframe, requests_for(record, due, now_ms))) + probes
     span = Spans((missing.bounds,)) if missing else missing
     return SeriesPlan(series, candles_in(series.timeframe, missing), requests, span)
 

@@ -57,7 +57,6 @@ from collector.core.missing import (
     expired,
     failed,
     gaps_met,
-    known_invalid,
     lacking,
     left_out_unwanted,
     spans_met,
@@ -107,31 +106,6 @@ class SeriesCoverage:
         """The candles to fetch now."""
         missing = self._index.due(self.wanted, self.held, self.gap_index, now_ms)
         return (missing | self.verification.due(self.timeframe, now_ms)) - self.in_flight
-
-    @property
-    def to_copy(self) -> Spans:
-        """The candles to look for in another copy: all that are missing, whatever the exchange said of them."""
-        return self.wanted - self.held - self.in_flight
-
-    def requests(self, due: Spans, now_ms: int) -> Spans:
-        """The spans to request for what is due, as few as possible.
-
-        Held and wanted candles in between may be asked for again with them.
-        """
-        alone = self.gap_index.to_ask_alone(now_ms)
-        between = (self.wanted | self.held) - self.in_flight - alone
-        return joined(self.timeframe, due - alone, between) | (due & alone)
-
-    def fillable(self, start_ms: int, end_ms: int, staged: Spans) -> Spans:
-        """The candles between two instants that are still going to be fetched: wanted, unstaged, and in no gap."""
-        if not self.wanted:
-            return NOTHING
-        between = Spans.between(max(start_ms, self.wanted[0].start_ms), end_ms) - staged
-        return between - spans_met(self.gaps, between)
-
-    def known_invalid(self, asked: Spans) -> Spans:
-        """The candles of a request of which the exchange's own rows are known to be invalid."""
-        return known_invalid(self.gaps, asked)
 
     def missing(self, why: str = "") -> tuple[Gap, ...]:
         """Every wanted candle that the file lacks, by time.
@@ -295,3 +269,21 @@ class SeriesCoverage:
         if self.gaps:
             self.gaps = still_wanted(self.gaps, span, self.held)
         return ends_earlier
+
+
+def requests_for(record: SeriesCoverage, due: Spans, now_ms: int) -> Spans:
+    """The spans to request for what is due of a series, as few as possible.
+
+    Held and wanted candles in between may be asked for again with them.
+    """
+    alone = record.gap_index.to_ask_alone(now_ms)
+    between = (record.wanted | record.held) - record.in_flight - alone
+    return joined(record.timeframe, due - alone, between) | (due & alone)
+
+
+def fillable(record: SeriesCoverage, start_ms: int, end_ms: int, staged: Spans) -> Spans:
+    """The candles between two instants that are still going to be fetched: wanted, unstaged, and in no gap."""
+    if not record.wanted:
+        return NOTHING
+    between = Spans.between(max(start_ms, record.wanted[0].start_ms), end_ms) - staged
+    return between - spans_met(record.gaps, between)

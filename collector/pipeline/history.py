@@ -21,6 +21,7 @@ from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Event, GaveUp
 from collector.core.listing_dates import begins_before
+from collector.core.missing import known_invalid
 from collector.core.request_windows import FetchQueue, Window, halves
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
@@ -169,7 +170,7 @@ class History:
 
     async def _sound_answer(self, window: Window) -> KlineAnswer:
         """An answer whose only invalid rows are the known ones."""
-        known = self._coverage[window.series].known_invalid(Spans((window.span,)))
+        known = known_invalid(self._coverage[window.series].gaps, Spans((window.span,)))
         answer = await self._rest.klines(window.series, window.span, split_invalid=bool(known))
         for row in answer.invalid:
             if row.span.start_ms not in known:

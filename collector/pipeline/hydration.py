@@ -93,7 +93,8 @@ class Hydration:
         if self._settings.cluster_url and self._settings.database_url and here:
             await self._want(here)
             for series in here:
-                if missing := self._coverage[series].to_copy:
+                record = self._coverage[series]  # whatever the exchange said of what is missing, the table may have it
+                if missing := record.wanted - record.held - record.in_flight:
                     self._coverage.ask(series, missing)
                     self._claimed[series] = self._claimed.get(series, NOTHING) | missing
             self._more.set()

@@ -61,8 +61,7 @@ class Mirror:
     _fence: Fence | None = None  # where the table is shared
     _state: Mirroring = attrs.field(factory=Mirroring)
     _started: str = ""  # the server, when it was last seen
-    _gaps: dict[Series, tuple[Gap, ...]] = attrs.field(factory=dict)  # as they were copied last
-    _gaps_due_s: float = 0.0
+    _gaps: "_MirroredGaps" = attrs.field(init=False)
     _at_work_s: float | None = None  # since when the changes under way wait
     _away_since_s: float | None = None
     _tries: int = 0
@@ -71,6 +70,7 @@ class Mirror:
     _calls: BlockingCalls = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._gaps = _MirroredGaps(self._changes, self._coverage)
         self._changes.on_news = self._notify
         self._changes.shared = self._fence is not None
         if self._settings.database_url:
@@ -106,7 +106,7 @@ class Mirror:
     def enter(self, every_series: Iterable[Series]) -> None:
         """Copies these from now on, whatever somebody else has made of them."""
         for series in (entered := [*every_series]):
-            self._gaps.pop(series, None)
+            self._gaps.copied.pop(series, None)
         self._changes.enter(entered, trio.current_time())
 
     def leave(self, every_series: Iterable[Series]) -> None:
@@ -163,9 +163,9 @@ class Mirror:
     async def _step(self, table: Table) -> bool:
         """Copies some changes, some gaps, and compares one series; whether anything was done."""
         got_on = await self._copy_some(table)
-        due = self._ended.is_set() or trio.current_time() >= self._gaps_due_s
+        due = self._ended.is_set() or trio.current_time() >= self._gaps.due_s
         if due and self._changes.has_gaps:
-            got_on = await self._copy_gaps(table) or got_on
+            got_on = await self._gaps.copy(table, self._calls) or got_on
         if self._changes.unsure and not self._ended.is_set():
             await self._compare(table)
             got_on = True
@@ -191,27 +191,6 @@ class Mirror:
             await self._pause(_BLOCKED_S)
         return left != taken
 
-    async def _copy_gaps(self, table: Table) -> bool:
-        """Copies the gaps of some series; whether all is done."""
-        every_series = self._changes.take_gaps(_GAPS_BATCH)
-        found = {series: self._gaps_of(series) for series in every_series}
-        changed = {series: gaps for series, gaps in found.items() if self._gaps.get(series) != gaps}
-        left: Collection[Series] = every_series
-        try:
-            left = await self._calls.run(partial(table.replace_gaps, changed)) if changed else ()
-        finally:
-            if left:
-                self._changes.saved(left)
-        self._gaps |= {series: gaps for series, gaps in changed.items() if series not in left}
-        if left or not self._changes.has_gaps:
-            self._gaps_due_s = trio.current_time() + _GAPS_EVERY_S
-        return len(changed) > len(left)
-
-    def _gaps_of(self, series: Series) -> tuple[Gap, ...]:
-        """What is missing of a series; for its next collector, each claim with its own dates, as in the ledger."""
-        missing = self._coverage.missing(series)
-        return tuple(each.as_claimed for each in missing) if self._changes.shared else tuple(neighbours_joined(missing))
-
     async def _compare(self, table: Table) -> None:
         """Compares one file with the table; what differs is to be copied."""
         if (next_one := self._changes.take_unsure()) is None:
@@ -234,7 +213,7 @@ class Mirror:
 
     async def _wait(self) -> None:
         """Waits for news, and a moment longer for more of them."""
-        with trio.move_on_at(self._gaps_due_s if self._changes.has_gaps else float("inf")):
+        with trio.move_on_at(self._gaps.due_s if self._changes.has_gaps else float("inf")):
             await self._news.wait()
         self._news = trio.Event()
         await self._pause(_GATHER_S)
@@ -251,7 +230,7 @@ class Mirror:
         if self._started and started != self._started:
             self._changes.doubt(self._tracked, now_s)
         if started != self._started:
-            self._gaps.clear()
+            self._gaps.copied.clear()
         self._started, self._away_since_s, self._tries = started, None, 0
         self._state = attrs.evolve(self._state, connected=True, trouble="", refused=False)
 
@@ -269,6 +248,37 @@ class Mirror:
         self._state = attrs.evolve(
             self._state, trouble=said, refused=refused, failures=self._state.failures + 1, connected=False
         )
+
+
+@attrs.define(eq=False)
+class _MirroredGaps:
+    """The gaps as they were copied last, and when those that changed are due."""
+
+    _changes: Changes
+    _coverage: CoverageIndex
+    copied: dict[Series, tuple[Gap, ...]] = attrs.field(factory=dict)
+    due_s: float = 0.0
+
+    async def copy(self, table: Table, calls: BlockingCalls) -> bool:
+        """Copies the gaps of some series; whether any were copied."""
+        every_series = self._changes.take_gaps(_GAPS_BATCH)
+        found = {series: self._of(series) for series in every_series}
+        changed = {series: gaps for series, gaps in found.items() if self.copied.get(series) != gaps}
+        left: Collection[Series] = every_series
+        try:
+            left = await calls.run(partial(table.replace_gaps, changed)) if changed else ()
+        finally:
+            if left:
+                self._changes.saved(left)
+        self.copied |= {series: gaps for series, gaps in changed.items() if series not in left}
+        if left or not self._changes.has_gaps:
+            self.due_s = trio.current_time() + _GAPS_EVERY_S
+        return len(changed) > len(left)
+
+    def _of(self, series: Series) -> tuple[Gap, ...]:
+        """What is missing of a series; for its next collector, each claim with its own dates, as in the ledger."""
+        missing = self._coverage.missing(series)
+        return tuple(each.as_claimed for each in missing) if self._changes.shared else tuple(neighbours_joined(missing))
 
 
 def _tell_unreadable(error: NotReadable) -> None:

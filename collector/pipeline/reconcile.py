@@ -20,6 +20,7 @@ from collector.core.missing import Gap, State
 from collector.core.pacing import retry_pause_s
 from collector.core.request_windows import SETTLE_MS, wanted
 from collector.core.rows import candles_in
+from collector.core.series_coverage import requests_for
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import moment_text
 from collector.errors import RequestError, Unreachable
@@ -162,8 +163,7 @@ class Reconciler:
         """The exchange's time, once the candles closed by it have settled."""
         now_ms = await self._server_time()
         await self._clock.reach(now_ms - now_ms % MINUTE_MS + self._settle_ms)
-        drop = self._coverage.drop_future_timestamps
-        await self._for_each(lambda series: drop(series, now_ms), self._coverage.records)
+        await self._for_each(lambda each: self._coverage.drop_future_timestamps(each, now_ms), self._coverage.records)
         return now_ms
 
     async def _for_each(self, look: Callable[[Series], None], every_series: Iterable[Series] = ()) -> None:
@@ -178,12 +178,9 @@ class Reconciler:
         await self._want(self._clock.now_ms, every_series=every_series)
 
     def want_closed(self) -> list[Series]:
-        """Has wanted, at an end, what has closed since the last look.
+        """Has wanted, at an end, what has closed since the last look; the series of which some of that is missing.
 
         The exchange may have been away since then. Its time is carried on by our clock.
-
-        Returns:
-            The series of which some of that is missing.
         """
         lacking: list[Series] = []
         if self.reconciled and self._wants_by_settings and self._settings.mode != "live":
@@ -197,10 +194,7 @@ class Reconciler:
         return lacking
 
     async def _want(self, now_ms: int, added: DateRange | None = None, every_series: Iterable[Series] = ()) -> None:
-        """Has wanted what the settings want, or the dates.
-
-        With `added`, these beside what is wanted already.
-        """
+        """Has wanted what the settings want, or the dates; with `added`, these beside what is wanted already."""
         if not self._wants_by_settings or self._settings.mode == "live":  # live: only what the stream brings
             return
 
@@ -237,7 +231,7 @@ class Reconciler:
             nonlocal found
             if due := chosen(series, self._coverage.due(series, now_ms)):
                 found = True
-                self._fetch(series, self._coverage[series].requests(due, now_ms))
+                self._fetch(series, requests_for(self._coverage[series], due, now_ms))
 
         await self._for_each(fetch)
         self.reconciled = True

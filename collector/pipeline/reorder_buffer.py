@@ -32,6 +32,7 @@ import attrs
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed, Hydrated
+from collector.core.series_coverage import fillable
 from collector.core.spans import NOTHING, Spans
 
 Answer = Answered | Hydrated | Confirmed
@@ -119,7 +120,7 @@ class ReorderBuffer:
     def _ready(self, series: Series, waiting: _Waiting, end_ms: int) -> list[Answer]:
         coverage = self._coverage[series]
         filling = (coverage.in_flight - waiting.spans).within(-1, end_ms)
-        hole = coverage.fillable(end_ms, waiting.spans.bounds.end_ms, waiting.spans)
+        hole = fillable(coverage, end_ms, waiting.spans.bounds.end_ms, waiting.spans)
         first_hole_ms = hole[0].start_ms if hole else inf
         return [
             answer

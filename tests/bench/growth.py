@@ -22,7 +22,7 @@ from collector.core.events import Confirmed, Event
 from collector.core.missing import InvalidRow
 from collector.core.request_windows import PAGE, windows
 from collector.core.rows import Rows
-from collector.core.series_coverage import SeriesCoverage
+from collector.core.series_coverage import SeriesCoverage, requests_for
 from collector.core.spans import NOTHING, Span, Spans
 from collector.integrity.repair import OwnedDirectory
 from collector.machine import THIS_MACHINE, Machine
@@ -146,7 +146,7 @@ def _requests(pages: int) -> tuple[int, int, int]:
     due = record.due(_now_ms(pages))
     return (
         len(
-            [*windows(_MINUTES, record.requests(due, _now_ms(pages)))],
+            [*windows(_MINUTES, requests_for(record, due, _now_ms(pages)))],
         ),
         len(due),
         pages,
@@ -167,7 +167,7 @@ def _later(pages: int) -> tuple[int, float, float]:
         if answered:
             record.answer(Spans((record.gaps[0].span,)), NOTHING, began_ms + DAY_MS)
         began_s, now_ms = time.perf_counter(), began_ms + minute * MINUTE_MS
-        assert not record.requests(record.due(now_ms), now_ms)
+        assert not requests_for(record, record.due(now_ms), now_ms)
         assert record.gap_index.next_due_ms(now_ms)
         assert not record.never_asked
         assert sum(count for count, _ in record.gap_index.counts.values()) == len(record.gaps)

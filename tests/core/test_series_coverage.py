@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from collector.core.candle import DAY_MS, MINUTE_MS
 from collector.core.coverage import CoverageIndex
-from collector.core.missing import Gap, InvalidRow, State, neighbours_joined, settled
+from collector.core.missing import Gap, InvalidRow, State, known_invalid, neighbours_joined, settled
+from collector.core.series_coverage import fillable, requests_for
 from collector.core.spans import NOTHING, Span, Spans
 from tests.support.coverage import ETH, HOUR, MINUTE, NOW, SECOND, left_out, minutes, span, states, wanting
 
@@ -70,9 +71,9 @@ def test_a_request_for_neighbours_leaves_out_what_is_not_due() -> None:
     coverage[MINUTE].mark_unverified(minutes(3, 4) | minutes(5, 6))
     coverage[MINUTE].recheck(NOW)
     due = coverage.due(MINUTE, later)
-    assert coverage[MINUTE].requests(due, later) == minutes(3, 4) | minutes(5, 6)
+    assert requests_for(coverage[MINUTE], due, later) == minutes(3, 4) | minutes(5, 6)
     due = coverage.due(MINUTE, later + 15 * SECOND)
-    assert coverage[MINUTE].requests(due, later + 15 * SECOND) == minutes(3, 6)
+    assert requests_for(coverage[MINUTE], due, later + 15 * SECOND) == minutes(3, 6)
 
 
 def test_an_answer_before_an_absent_candle_is_due_is_no_news() -> None:
@@ -296,8 +297,8 @@ def test_a_row_that_is_no_candle_is_on_record_with_its_defect() -> None:
 def test_what_is_known_to_be_no_candle_is_told_of_a_request() -> None:
     coverage = wanting(0, 3)
     coverage.answer(MINUTE, span(0, 3), minutes(0, 1), NOW, [InvalidRow(span(1, 2), "low is not positive")])
-    assert coverage[MINUTE].known_invalid(minutes(0, 3)) == minutes(1, 2)
-    assert coverage[MINUTE].known_invalid(minutes(2, 3)) == NOTHING
+    assert known_invalid(coverage[MINUTE].gaps, minutes(0, 3)) == minutes(1, 2)
+    assert known_invalid(coverage[MINUTE].gaps, minutes(2, 3)) == NOTHING
 
 
 def test_a_candle_before_the_listing_refutes_it_for_all_that_follows() -> None:
@@ -313,16 +314,16 @@ def test_a_request_goes_over_what_is_held_and_not_wanted() -> None:
     coverage = CoverageIndex()
     coverage.want(MINUTE, minutes(0, 2) | minutes(5, 7))
     coverage[MINUTE].hold(minutes(2, 5))
-    assert coverage[MINUTE].requests(coverage.due(MINUTE, NOW), NOW) == minutes(0, 7)
+    assert requests_for(coverage[MINUTE], coverage.due(MINUTE, NOW), NOW) == minutes(0, 7)
 
 
 def test_a_hole_reaches_from_the_first_that_is_wanted() -> None:
     coverage = CoverageIndex()
-    assert coverage[MINUTE].fillable(NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
+    assert fillable(coverage[MINUTE], NOW, NOW + MINUTE_MS, NOTHING) == NOTHING
     coverage.want(MINUTE, minutes(2, 3) | minutes(8, 12))
     left_out(coverage, 10, 11)
     everything = NOW, NOW + 12 * MINUTE_MS
-    assert coverage[MINUTE].fillable(*everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
+    assert fillable(coverage[MINUTE], *everything, minutes(4, 5)) == minutes(2, 4) | minutes(5, 10) | minutes(11, 12)
 
 
 def test_a_candle_of_the_stream_is_not_missing_any_more() -> None:

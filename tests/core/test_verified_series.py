@@ -8,6 +8,7 @@ import pytest
 from collector.core.candle import DAY_MS, MINUTE_MS, Series, timeframe
 from collector.core.coverage import CoverageIndex
 from collector.core.request_windows import windows
+from collector.core.series_coverage import requests_for
 from collector.core.spans import NOTHING, Spans
 from tests.support.coverage import MINUTE, NOW, SECOND, minutes, span, wanting
 
@@ -42,7 +43,7 @@ class LaggingRest:
     def ask(self, now_ms: int) -> None:
         there = Spans.between(0, MINUTE.timeframe.floor(now_ms - self.lag_ms))
         for window in windows(
-            MINUTE.timeframe, self.coverage[MINUTE].requests(self.coverage.due(MINUTE, now_ms), now_ms)
+            MINUTE.timeframe, requests_for(self.coverage[MINUTE], self.coverage.due(MINUTE, now_ms), now_ms)
         ):
             self.asked_ms.append(now_ms)
             self.coverage.answer(MINUTE, window, Spans((window,)) & there, now_ms)

@@ -153,7 +153,7 @@ async def test_what_the_table_has_goes_to_the_writer_and_the_rest_to_rest(run: R
         assert run.hydrated == run.coverage[BTC].held == spans(100, 200) | spans(300, 9000)
         assert run.coverage.idle
         missing = spans(0, 100) | spans(200, 300) | spans(9000, 10_000)
-        assert run.coverage[BTC].to_copy == run.coverage.due(BTC, 0) - run.coverage[BTC].unverified == missing
+        assert run.coverage.due(BTC, 0) - run.coverage[BTC].unverified == missing
         assert run.coverage.due(OTHER, 0) == run.wanted
         assert run.woken
     assert (run.table.opened, run.table.closed) == (1, 1)
