@@ -20,7 +20,7 @@ from collector.core.missing import Gap, State
 from collector.core.pacing import retry_pause_s
 from collector.core.request_windows import SETTLE_MS, wanted
 from collector.core.rows import candles_in
-from collector.core.series_coverage import requests_for
+from collector.core.series_coverage import SeriesCoverage, requests_for
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import moment_text
 from collector.errors import RequestError, Unreachable
@@ -47,6 +47,12 @@ def wanted_history(settings: Settings, dates: DateRange | None, timeframe: Timef
         return wanted(timeframe, now_ms, settings.history_days, newest_only=settings.newest_only)
     span = dates.wanted(timeframe, now_ms)
     return span & wanted(timeframe, now_ms, None, newest_only=True) if settings.newest_only else span
+
+
+def _behind(record: SeriesCoverage, spans: Spans) -> Spans:
+    """The part of some spans that is later than all that is wanted or held."""
+    known = record.wanted | record.held
+    return spans.within(known.bounds.end_ms, spans.bounds.end_ms) if known and spans else spans
 
 
 async def _sleep(times: int) -> None:
@@ -186,10 +192,10 @@ class Reconciler:
         if self.reconciled and self._wants_by_settings and self._settings.mode != "live":
             by_ms = self._clock.now_ms - SETTLE_MS
             for series in self._every_series:
-                record = self._coverage[series]
                 closed = wanted_history(self._settings, self._dates, series.timeframe, by_ms)
-                if series.symbol not in self._coverage.delisted and closed - record.wanted - record.held:
-                    self._coverage.want(series, record.wanted | closed)
+                late = _behind(self._coverage[series], closed)
+                if late and series.symbol not in self._coverage.delisted:
+                    self._coverage.want(series, self._coverage[series].wanted | late)
                     lacking.append(series)
         return lacking
 

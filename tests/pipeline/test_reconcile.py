@@ -263,6 +263,16 @@ async def test_what_closed_while_the_exchange_was_away_is_wanted_at_the_end(auto
     assert (exchange.coverage.missing(ETH), reconciler.want_closed()) == ((), [])
 
 
+async def test_nothing_that_the_limit_let_go_of_is_wanted_again_at_the_end(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    reconciler = exchange.reconciler(Settings(mode="recent"), BTC)
+    await exchange.once(reconciler)
+    newest = spans(-19, 31)  # the stream is ahead of the time at which all has settled
+    exchange.coverage.want(BTC, newest)
+    exchange.coverage[BTC].hold(newest)
+    assert (reconciler.want_closed(), exchange.coverage.missing(BTC)) == ([], ())
+
+
 async def test_between_failures_it_waits_three_seconds_then_six(autojump_clock: MockClock) -> None:
     exchange = Exchange(troubles=[Unreachable("x"), Unreachable("y")])
     reconciler = Reconciler(DAY, [BTC], exchange.coverage, exchange.clock, exchange.server_time, exchange.fetch)
