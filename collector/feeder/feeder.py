@@ -96,6 +96,7 @@ class DataFeeder(Tables):
     instead, is in a `DataWarning`, once per series until it is there.
     """
 
+    # Seven parameters: five are the user's, and a test passes a memory and a disk of its own.
     def __init__(
         self,
         data_dir: str | Path = "data",
