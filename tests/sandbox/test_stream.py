@@ -12,9 +12,13 @@ import pytest
 import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url, wrap_client_stream
+from wsproto.connection import Connection as WSConnection
+from wsproto.connection import ConnectionType
+from wsproto.events import CloseConnection
 
 from collector.sandbox import Faults, Options, Sandbox, StreamRules, open_sandbox
 from collector.sandbox.market.listing import Category
+from collector.sandbox.stream.connection import Connection
 from collector.sandbox.stream.corrupt_frames import corrupt_push
 
 from .asking import DAY, MINUTE, NOW, RealTime
@@ -258,6 +262,22 @@ async def test_a_connection_can_end_with_a_word() -> None:
         with pytest.raises(ConnectionClosed) as caught:
             await client.get_message()
         assert code(caught.value) == 1001
+
+
+async def test_behind_its_close_frame_a_connection_says_nothing_more(autojump_clock: trio.testing.MockClock) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    server, client = (WSConnection(each) for each in (ConnectionType.SERVER, ConnectionType.CLIENT))
+    connection = Connection(ours, server, 10_000, 10)  # type: ignore[arg-type]  # without a handshake
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run, lambda text: None, lambda: None)
+        for _ in range(2):
+            connection.close()
+        client.receive_data(bytes(await theirs.receive_some()))
+        assert [type(each) for each in client.events()] == [CloseConnection]
+        # A client whose ping was under way, and one that closes by itself at the same time.
+        for frame in (b"\x89\x80\x00\x00\x00\x00", b"\x88\x82\x00\x00\x00\x00\x03\xe8"):
+            await theirs.send_all(frame)
+    assert (connection.ended_by, connection.unsent) == ("closed", 0)
 
 
 async def test_connections_are_cut_by_the_minute() -> None:

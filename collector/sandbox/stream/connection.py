@@ -82,8 +82,13 @@ class Connection:
 
         The client answers it.
         """
-        self.send(self._websocket.send(CloseConnection(_GOING_AWAY, "going away")))
+        self._send_control(CloseConnection(_GOING_AWAY, "going away"))
         self.mute()
+
+    def _send_control(self, event: Event) -> None:
+        """Sends a control frame, unless a close frame of ours was the last."""
+        if self._websocket.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            self.send(self._websocket.send(event))
 
     def mute(self) -> None:
         """Keeps the connection open in silence: neither texts nor pongs are sent."""
@@ -148,11 +153,10 @@ class Connection:
             return self._add_part(event)
         if isinstance(event, Ping):
             self._on_ping()
-            self.send(self._websocket.send(event.response()))
+            self._send_control(event.response())
         elif isinstance(event, CloseConnection):
             self.ended_by = "closed"
-            if self._websocket.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-                self.send(self._websocket.send(event.response()))
+            self._send_control(event.response())
             return False
         return True
 
@@ -160,7 +164,7 @@ class Connection:
         part = event.data if isinstance(event, TextMessage) else bytes(event.data).decode(errors="replace")
         self._parts.append(part)
         if sum(map(len, self._parts)) > _MAX_MESSAGE:
-            self.send(self._websocket.send(CloseConnection(1009, "message too long")))
+            self._send_control(CloseConnection(1009, "message too long"))
             return False
         if event.message_finished:
             text = "".join(self._parts)
