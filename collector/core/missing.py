@@ -327,13 +327,10 @@ def answered(
         invalid_rows: rows of the exchange that are no candles.
     """
     bad = Spans.of(*(row.span for row in invalid_rows)) & asked
-    whys = {row.span.start_ms: row.why for row in invalid_rows}
     old = asked.within(0, young_from_ms)
     for part in (old - bad, asked - old - bad):
         gaps = update_gaps(gaps, part, still_missing & part, lambda gap, span: left_out(gap, span, now_ms))
-    return update_gaps(
-        gaps, bad, still_missing & bad, lambda gap, span: invalid(gap, span, now_ms, whys[span.start_ms])
-    )
+    return _with_invalid(gaps, bad, still_missing & bad, now_ms, invalid_rows)
 
 
 def left_out_unwanted(
@@ -344,10 +341,17 @@ def left_out_unwanted(
     Arguments as of `answered`.
     """
     bad = Spans.of(*(row.span for row in invalid_rows)) & left_out
-    whys = {row.span.start_ms: row.why for row in invalid_rows}
     rest = left_out - bad
     gaps = update_gaps(gaps, rest, rest, lambda _, span: Gap(span, State.ABSENT, 1, now_ms, _LEFT_OUT, now_ms))
-    return update_gaps(gaps, bad, bad, lambda gap, span: invalid(gap, span, now_ms, whys[span.start_ms]))
+    return _with_invalid(gaps, bad, bad, now_ms, invalid_rows)
+
+
+def _with_invalid(
+    gaps: tuple[Gap, ...], bad: Spans, still_missing: Spans, now_ms: int, invalid_rows: Sequence[InvalidRow]
+) -> tuple[Gap, ...]:
+    """The gaps after an answer whose rows of these candles are invalid, each with its defect."""
+    whys = {row.span.start_ms: row.why for row in invalid_rows}
+    return update_gaps(gaps, bad, still_missing, lambda gap, span: invalid(gap, span, now_ms, whys[span.start_ms]))
 
 
 def lacking(gaps: Iterable[Gap]) -> Spans:

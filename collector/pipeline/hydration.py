@@ -118,13 +118,9 @@ class Hydration:
 
     async def _look(self, out: EventChannel) -> None:
         """Looks for all that is claimed, or until trouble comes."""
-        settings, calls, began_s = (
-            self._settings,
-            BlockingCalls(self._machine.threads, _PATIENCE_S),
-            trio.current_time(),
-        )
-        series, candles = len(self._claimed), 0
-        opening = partial(self._open, settings.database_url, settings.category)
+        began_s, series, candles = trio.current_time(), len(self._claimed), 0
+        calls = BlockingCalls(self._machine.threads, _PATIENCE_S)
+        opening = partial(self._open, self._settings.database_url, self._settings.category)
         try:
             table = await calls.run(lambda: calls.opened.enter_context(opening()))
             while asked := [*self._claimed]:
