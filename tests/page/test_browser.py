@@ -25,7 +25,7 @@ from collector.page.report_file import report_file
 from collector.settings.settings import Settings
 from collector.storage.ledger import open_ledger
 from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, corrected, stored
-from tests.support.browser import Browser, Page, Response, launched, opened, viewed
+from tests.support.browser import Browser, Page, Response, Route, launched, opened, viewed
 from tests.support.reports import REPORT
 
 __all__ = ["stored"]
@@ -193,6 +193,23 @@ def test_a_chart_opened_at_a_moment_tells_of_that_moment(browser: Browser, tmp_p
         assert rows.locator("td:first-child").all_inner_texts() == [
             text(OPENED_MS - each * HOUR) for each in range(1, 151)
         ]
+
+
+@pytest.mark.slow
+def test_a_view_that_was_left_while_it_loaded_does_not_come_back(browser: Browser, tmp_path: Path) -> None:
+    at = OPENED_MS - 100 * HOUR
+    held: list[Route] = []
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser) as page:
+        page.route("**/api/coverage?timeframe=60", lambda route: held.append(route))  # the map's alone
+        with page.expect_request("**/api/coverage?timeframe=60"):
+            page.goto(url)
+        page.evaluate(f"location.hash = '#/chart?symbol=BTCUSDT&timeframe=60&at={at}'")
+        page.locator("#chart .said", has_text=f"{text(at)} · open").wait_for()
+        (request,) = held
+        request.continue_()
+        drawn(page)
+        page.locator("#chart-area").press("ArrowLeft")
+        page.locator("#chart .unseen", has_text=f"{text(at - HOUR)} · open").wait_for()
 
 
 @pytest.mark.slow

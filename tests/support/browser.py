@@ -24,7 +24,7 @@ try:
 except ImportError:  # a script of the tests may run without
     pytest.skip("playwright is not installed", allow_module_level=True)
 
-__all__ = ["Browser", "Page", "Response", "in_thread", "launched", "opened", "viewed"]
+__all__ = ["Browser", "Page", "Response", "Route", "in_thread", "launched", "opened", "viewed"]
 
 CHROMIUM = shutil.which("chromium")
 _ARGUMENTS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

@@ -44,9 +44,9 @@ async function reason({ symbol, timeframe }, { start, end }) {
 }
 
 // The first candles of a series whose chart is open.
-async function filled({ symbol, timeframe }) {
+async function filled(told) {
   await refresh();
-  if (view === "chart") await chart.show(symbol, timeframe, null);
+  if (view === "chart" && chart.isEmpty(told)) await chart.show(told.symbol, told.timeframe, null);
 }
 
 // A screen reader says what is new, and is silent while numbers and durations run on.
@@ -104,7 +104,9 @@ function follow(selection) {
 
 // Shows the view that the address names: behind #/, where no element has its name and the browser stays where it is.
 async function route() {
-  const [name, query] = location.hash.replace(/^#\/?/, "").split("?");
+  const { hash } = location;
+  const isLeft = () => hash !== location.hash; // what was asked for meanwhile is shown by a call of its own
+  const [name, query] = hash.replace(/^#\/?/, "").split("?");
   view = ["map", "chart", "now"].includes(name) ? name : "map";
   for (const each of ["map", "chart", "now"]) find(`view-${each}`).hidden = each !== view;
   keepFocus();
@@ -113,6 +115,7 @@ async function route() {
     else each.removeAttribute("aria-current");
   }
   if (!series.length) await refresh();
+  if (isLeft()) return;
   const asked = new URLSearchParams(query ?? "");
   if (view === "map") {
     follow(STATUS);
@@ -122,7 +125,7 @@ async function route() {
     const symbol = asked.get("symbol") ?? chart.symbol ?? first?.symbol;
     const timeframe = asked.get("timeframe") ?? chart.timeframe ?? first?.timeframe;
     if (symbol && timeframe && !chart.known.has(`${symbol} ${timeframe}`)) await refresh();
-    if (symbol && timeframe) await chart.show(symbol, timeframe, Number(asked.get("at")) || null);
+    if (symbol && timeframe && !isLeft()) await chart.show(symbol, timeframe, Number(asked.get("at")) || null);
   } else {
     follow(STATUS);
     await now.load(series).catch(() => {});
