@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collector.errors import (
+    from collector.core.errors import (
         CollectorError,
         DataWarning,
         DirectoryInUse,
@@ -50,7 +50,7 @@ __all__ = [
     "collect",
 ]
 
-_HOMES = dict.fromkeys(__all__, "errors") | {
+_HOMES = dict.fromkeys(__all__, "core.errors") | {
     "DataFeeder": "feeder.feeder",
     "DataIntegrityChecker": "integrity.checker",
     "DirectoryCheck": "integrity.results",

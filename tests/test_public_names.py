@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import collector
-from collector import errors
+from collector.core import errors
 
 
 @pytest.mark.parametrize("name", collector.__all__)

@@ -20,8 +20,8 @@ from collector.bybit.certificates import trusted
 from collector.bybit.gunzip import DAMAGED, unpacker
 from collector.bybit.http_network import Backend
 from collector.bybit.proxies import Proxy, proxy_for
+from collector.core.errors import InvalidResponse, SettingsError, TryAgain
 from collector.core.pacing import TRY_S
-from collector.errors import InvalidResponse, SettingsError, TryAgain
 from collector.machine.network import Network, words_of
 
 _GOODBYE_S = 2.0

@@ -12,11 +12,11 @@ import msgspec
 from collector.bybit.rest_schema import KLINE_ROW, KLINE_ROWS, TEXT, UNREADABLE
 from collector.bybit.return_codes import malformed
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
+from collector.core.errors import InvalidResponse, InvalidRowResponse
 from collector.core.missing import InvalidRow
 from collector.core.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, plain_line, rows_of_lines
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import moment_text
-from collector.errors import InvalidResponse, InvalidRowResponse
 
 _VALUES = 7  # in a row of candles
 

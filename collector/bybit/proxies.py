@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.settings.addresses import is_loopback
 
 _VARIABLES = {"http": "http_proxy", "ws": "http_proxy", "https": "https_proxy", "wss": "https_proxy"}

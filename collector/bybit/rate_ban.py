@@ -1,6 +1,6 @@
 """The rate ban: a span in which nothing is asked, kept across restarts in `.collector/ban` of the data directory.
 
-The file is `storage/data_directory.py`'s to read and write.
+`ban_file.py` reads and writes it.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from math import ceil, inf
 import attrs
 import trio
 
-from collector.errors import StorageError
+from collector.core.errors import StorageError
 from collector.logs import get_logger
 
 log = get_logger(__name__)

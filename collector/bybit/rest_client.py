@@ -19,10 +19,10 @@ from collector.bybit.retrying import RetryingClient
 from collector.bybit.throttle import Throttle
 from collector.core.candle import Series
 from collector.core.counters import Counters
+from collector.core.errors import RequestFailed
 from collector.core.maintenance import Maintenance
 from collector.core.pacing import retry_pause_s
 from collector.core.spans import Span
-from collector.errors import RequestFailed
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.settings.settings import Settings

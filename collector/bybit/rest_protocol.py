@@ -31,13 +31,13 @@ from collector.bybit.return_codes import (
     plausible_time,
 )
 from collector.core.candle import Series
+from collector.core.errors import InvalidResponse
 from collector.core.maintenance import Maintenance
 from collector.core.missing import InvalidRow
 from collector.core.request_windows import EARLIEST_MS, PAGE, SETTLE_MS
 from collector.core.rows import Rows
 from collector.core.spans import Span
 from collector.core.text import counted
-from collector.errors import InvalidResponse
 
 KLINE = "/v5/market/kline"
 INSTRUMENTS = "/v5/market/instruments-info"

@@ -27,8 +27,7 @@ from collector.bybit.http_transport import HttpClient, Interrupted, NoResponse
 from collector.bybit.rest_protocol import INSTRUMENTS, Query, TimeAnswer
 from collector.bybit.throttle import Throttle
 from collector.core.counters import Counters
-from collector.core.pacing import backoff_s
-from collector.errors import (
+from collector.core.errors import (
     Banned,
     Blocked,
     CollectorError,
@@ -42,6 +41,7 @@ from collector.errors import (
     TryAgain,
     Unreachable,
 )
+from collector.core.pacing import backoff_s
 from collector.logs import get_logger
 from collector.machine.chance import Chance
 from collector.settings.settings import Settings

@@ -11,9 +11,9 @@ from typing import TypeVar
 import msgspec
 
 from collector.bybit.rest_schema import ENVELOPE, UNREADABLE, Envelope, Reply
+from collector.core.errors import Banned, Blocked, ExchangeError, InvalidResponse, Rejected, Restricted, TryAgain
 from collector.core.request_windows import EARLIEST_MS
 from collector.core.rows import LATEST_MS
-from collector.errors import Banned, Blocked, ExchangeError, InvalidResponse, Rejected, Restricted, TryAgain
 
 R = TypeVar("R", bound=Reply)
 

@@ -6,21 +6,19 @@ anybody has on record is kept, and one of its own is put there. Nothing here own
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import attrs
 
 from collector.bybit.address_limit import open_address_limit
+from collector.bybit.ban_file import recorded_rate_ban
 from collector.bybit.clock import Clock
-from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
 from collector.bybit.throttle import Throttle
 from collector.core.counters import Counters
+from collector.core.errors import Banned
 from collector.core.text import moment_text
-from collector.errors import Banned
 from collector.machine import Machine
 from collector.settings.settings import Settings
-from collector.storage.data_directory import record_ban, recorded_ban
 
 
 @asynccontextmanager
@@ -31,8 +29,7 @@ async def open_shared_rest(settings: Settings, machine: Machine, *, in_flight: i
         Banned: a rate ban is on, and nothing must be asked now.
     """
     settings = attrs.evolve(settings, bulk_batch_size=in_flight)
-    recorded = partial(recorded_ban, machine.disk, settings.data_dir)
-    rate_ban = RateBan(recorded(), partial(record_ban, machine.disk, settings.data_dir), machine.clock.now_ms, recorded)
+    rate_ban = recorded_rate_ban(machine, settings.data_dir)
     rate_ban.cap(settings.ban_wait_s)
     with open_address_limit(settings, machine) as limit:
         if left_s := max(rate_ban.left_s, limit.banned_s):

@@ -18,7 +18,7 @@ from wsproto.utilities import ProtocolError as WebSocketError
 
 from collector.bybit.websocket_sieve import Pushes
 from collector.bybit.websocket_wire import ProxyFailed, SiftedWire, Wire, open_wire
-from collector.errors import TryAgain
+from collector.core.errors import TryAgain
 from collector.machine.network import Network, words_of
 
 _CONNECT_S = 15.0  # for TCP and TLS, and again for the WebSocket handshake

@@ -15,8 +15,8 @@ import trio
 from collector.bybit.address_limit import AddressLimit
 from collector.bybit.exchange_state import RestState
 from collector.bybit.rate_ban import RateBan
+from collector.core.errors import Banned
 from collector.core.pacing import Budget
-from collector.errors import Banned
 from collector.logs import get_logger
 from collector.settings.settings import Settings
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from collector.core.candle import Series, Timeframe
+from collector.core.errors import NotReadable
 from collector.core.missing import Gap
 from collector.core.rows import NotACandle, Rows, open_of_line, rows_of_lines
 from collector.core.spans import Span
-from collector.errors import NotReadable
 from collector.feeder.candle_table import has_table, has_table_of, rows_query
 from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database
 from collector.feeder.gap_table import GAPS, GAPS_KEY, GAPS_TYPES, SETTLED_GAPS, gap_of

@@ -31,7 +31,7 @@ from collector.commands.run import fetch, run
 from collector.commands.status import status
 from collector.commands.symbols import symbols
 from collector.commands.view import view
-from collector.errors import CollectorError, SettingsError, cause_of
+from collector.core.errors import CollectorError, SettingsError, cause_of
 from collector.monitoring.status import collector_version
 from collector.sandbox.command import sandbox
 

@@ -25,9 +25,9 @@ from collector.commands.options import (
 )
 from collector.commands.work_progress import Advance, open_progress
 from collector.core.candle import Series
+from collector.core.errors import SettingsError, StorageError
 from collector.core.redaction import hidden, secrets_in
 from collector.core.text import moment_text
-from collector.errors import SettingsError, StorageError
 from collector.integrity.audit import audit
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.findings import FileReport, totals

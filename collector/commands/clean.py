@@ -8,8 +8,8 @@ import typer
 
 from collector.commands.console import ask, say, show
 from collector.commands.options import PLACE, SERIES, Options, with_options
+from collector.core.errors import SettingsError
 from collector.core.text import counted, moment_text
-from collector.errors import SettingsError
 from collector.machine.disk import THIS_DISK
 from collector.storage.data_directory import lock_directory, refuse_another_category, refuse_if_absent
 from collector.storage.leftovers import Leftover, find_leftovers, remove_leftovers

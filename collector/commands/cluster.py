@@ -8,8 +8,8 @@ from collector.cluster.lease_table import read_leases
 from collector.cluster.leases import SLOTS, slot_of
 from collector.commands.console import AsJson, print_json, say, show
 from collector.commands.options import Options, with_options
+from collector.core.errors import SettingsError
 from collector.core.text import counted, duration_text
-from collector.errors import SettingsError
 from collector.feeder.database import parse_database
 from collector.monitoring.report import Clustermate
 from collector.pipeline.membership import market_of, mates_of

@@ -5,10 +5,10 @@ from typing import Any
 
 from collector.core.candle import DAY_MS
 from collector.core.date_range import DateRange
+from collector.core.errors import CollectorError, SettingsError
 from collector.core.request_windows import EARLIEST_MS
 from collector.core.rows import LATEST_MS
 from collector.core.text import moment_text
-from collector.errors import CollectorError, SettingsError
 from collector.feeder.timestamps import span_ms
 from collector.machine.clock import THIS_CLOCK
 from collector.settings.settings import Settings

@@ -22,11 +22,11 @@ from collector.commands.story import Story
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import SettingsError
 from collector.core.pacing import WINDOW_REQUESTS
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.core.text import agreeing, counted
-from collector.errors import SettingsError
 from collector.logs import ConsoleHandler, LogFile, open_logs
 from collector.machine import THIS_MACHINE
 from collector.pipeline.job import Display as LiveDisplay

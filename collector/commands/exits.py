@@ -15,7 +15,7 @@ from collector.commands.options import (
     Options,
 )
 from collector.commands.summary import left_lines, summary_lines
-from collector.errors import CollectorError
+from collector.core.errors import CollectorError
 from collector.pipeline.outcome import Outcome
 
 INTERRUPTED = 130  # what a shell gives for SIGINT, and typer for a command that Ctrl-C ends

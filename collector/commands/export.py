@@ -14,8 +14,8 @@ from collector.commands.dates import refuse_future
 from collector.commands.options import PLACE, SERIES, Options, with_options
 from collector.commands.work_progress import Advance, WorkProgress, open_progress
 from collector.core.candle import Series
+from collector.core.errors import NotReadable, SettingsError
 from collector.core.text import counted
-from collector.errors import NotReadable, SettingsError
 from collector.export.address import parse_address
 from collector.export.exporting import Source
 from collector.export.results import Result

@@ -14,13 +14,13 @@ from collector.commands.logged_run import run_logged
 from collector.commands.options import OUTPUT, PLACE, SERIES, Options, with_logged_options
 from collector.commands.work_progress import Advance, open_progress
 from collector.core.candle import Series
+from collector.core.errors import CollectorError, SettingsError
 from collector.core.missing import State
 from collector.core.request_windows import NEWEST
 from collector.core.request_windows import windows as request_windows
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
 from collector.core.text import counted, moment_text
-from collector.errors import CollectorError, SettingsError
 from collector.importing.comparison import Agreement, Comparison, last_rows
 from collector.importing.foreign import foreign_lines
 from collector.importing.gathering import Gathered, gather

@@ -18,11 +18,11 @@ import typer
 from collector.commands.console import print_verbatim, say
 from collector.commands.options import EVERY, Options, with_options
 from collector.commands.systemd_unit import Installation, unit_text
+from collector.core.errors import SettingsError
 from collector.core.redaction import API_KEYS, DATABASE, DATABASE_PASSWORD, WEBHOOK, masked, secrets_in
-from collector.errors import SettingsError
+from collector.machine.own_files import OWN
 from collector.settings.settings import Settings
 from collector.settings.sources import is_variable
-from collector.storage.data_directory import OWN
 
 _USER = "collector"  # instead of root, whose rights a service does without
 _PACKAGE = Path(__file__).parent.parent

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from collector.errors import CollectorError, SettingsError
+from collector.bybit.ban_file import BanFile
+from collector.core.errors import CollectorError, SettingsError
 from collector.logs.file import FILE_NAME
 from collector.machine.disk import Disk
-from collector.machine.own_files import remove_if_there
-from collector.storage.data_directory import OWN, is_claimed, lock_directory, recorded_ban
+from collector.machine.own_files import OWN, remove_if_there
+from collector.storage.data_directory import is_claimed, lock_directory
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def _take_back(disk: Disk, data_dir: Path, log: Path, absent: Sequence[Path]) ->
 def _is_taken_back(disk: Disk, data_dir: Path) -> bool:
     """Removes our own files of a data directory that holds nothing; False for any other."""
     with lock_directory(disk, data_dir) as own:
-        if disk.names(data_dir) != [OWN] or is_claimed(own) or recorded_ban(disk, data_dir):
+        if disk.names(data_dir) != [OWN] or is_claimed(own) or BanFile(disk, data_dir).until_ms():
             return False
         disk.remove_tree(own)
     return True

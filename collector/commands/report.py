@@ -10,9 +10,9 @@ from collector.commands.check_summary import summary
 from collector.commands.console import say
 from collector.commands.dates import refuse_future
 from collector.commands.options import HISTORY, PLACE, SERIES, Options, with_options
+from collector.core.errors import CollectorError, SettingsError, StorageError
 from collector.core.redaction import hidden, secrets_in
 from collector.core.text import counted, size_text
-from collector.errors import CollectorError, SettingsError, StorageError
 from collector.integrity.reports import last_report
 from collector.machine import THIS_MACHINE
 from collector.machine.own_files import NotAFile, expect_own, not_written, replace_own

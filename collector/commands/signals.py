@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from collector.errors import CollectorError
+from collector.core.errors import CollectorError
 from collector.logs import get_logger
 
 log = get_logger(__name__)

@@ -18,7 +18,7 @@ from collector.commands.console import can_draw, print_line, print_table, saniti
 from collector.commands.options import PLACE, Options, with_options
 from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
-from collector.errors import CollectorError, NoStatus, NotRunning, SettingsError
+from collector.core.errors import CollectorError, NoStatus, NotRunning, SettingsError
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import THIS_DISK

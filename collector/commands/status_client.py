@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from collector.errors import NoStatus, NotRunning, StorageError
+from collector.core.errors import NoStatus, NotRunning, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import Disk
 from collector.monitoring.announcement import announced

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import attrs
 
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.settings.converters import directory
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

@@ -3,7 +3,7 @@
 import polars as pl
 
 from collector.core.candle import Series
-from collector.errors import Unavailable
+from collector.core.errors import Unavailable
 from collector.export.months import no_candles
 from collector.export.parquet import write_partition
 from collector.feeder.dataset import Footer

@@ -10,8 +10,8 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import NotReadable
 from collector.core.rows import HEADER
-from collector.errors import NotReadable
 from collector.export.months import Selected, months_of
 from collector.export.results import Result, Target
 from collector.feeder.csv_tail import not_readable, open_csv

@@ -15,7 +15,7 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Series
-from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.core.errors import DirectoryInUse, SettingsError, StorageError
 from collector.export.parquet import write_partition
 from collector.feeder.dataset import SUFFIX, Footer, folder_of
 from collector.feeder.partitions import LocalPartitions

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import NotReadable
 from collector.core.missing import Gap
 from collector.core.rows import LATEST_MS, check_lines
 from collector.core.spans import EVER, NOTHING, Span, Spans
-from collector.errors import NotReadable
 from collector.export import mirror_sql as sql
 from collector.export.mirror_batch import Batch
 from collector.export.months import months_of

@@ -17,8 +17,8 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Series
+from collector.core.errors import NotReadable, SettingsError
 from collector.core.rows import NUMBERS
-from collector.errors import NotReadable, SettingsError
 from collector.export.months import Month, Selected
 from collector.export.results import Result
 from collector.feeder.alignment import within

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from collector.core.candle import Series
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.export import postgres_sql as sql
 from collector.export.months import Month, Selected
 from collector.export.results import Result

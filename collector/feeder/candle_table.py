@@ -7,8 +7,8 @@ time.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from collector.core.errors import SettingsError
 from collector.core.rows import NUMBERS
-from collector.errors import SettingsError
 from collector.feeder.database import DatabaseAddress
 
 if TYPE_CHECKING:

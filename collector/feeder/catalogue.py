@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 
 from collector.core.candle import Series, timeframe
-from collector.errors import NoSuchSeries
+from collector.core.errors import NoSuchSeries
 from collector.feeder.source import Source
 
 _SHOWN = 20

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import attrs
 
+from collector.core.errors import NotReadable
 from collector.core.rows import HEADER, open_of_line
-from collector.errors import NotReadable
 from collector.feeder.timestamps import check_times
 from collector.machine.disk import NO_WAIT, Disk
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import attrs
 
-from collector.errors import CollectorError, SettingsError, StorageError, Unavailable
+from collector.core.errors import CollectorError, SettingsError, StorageError, Unavailable
 
 if TYPE_CHECKING:
     import psycopg

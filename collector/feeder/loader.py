@@ -7,7 +7,7 @@ series is absent is said once, in a `DataWarning`, and again only after it was t
 import attrs
 
 from collector.core.candle import Series
-from collector.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadable
+from collector.core.errors import CollectorError, DoesNotFit, NoSuchSeries, NotReadable
 from collector.feeder.catalogue import Catalogue
 from collector.feeder.columns import same_rows
 from collector.feeder.loaded_series import LoadedSeries

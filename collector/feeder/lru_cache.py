@@ -12,7 +12,7 @@ from typing import Protocol
 import attrs
 
 from collector.core.candle import Series
-from collector.errors import DoesNotFit
+from collector.core.errors import DoesNotFit
 from collector.feeder.loaded_series import LoadedSeries
 
 _MB = 1_000_000

@@ -16,7 +16,7 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Series
-from collector.errors import CollectorError, NotReadable, SettingsError, Unavailable
+from collector.core.errors import CollectorError, NotReadable, SettingsError, Unavailable
 from collector.feeder.dataset import Footer, file_name, folder_of, month_of_file, parse_footer, series_of_folder
 from collector.feeder.partitions import as_candles
 

@@ -10,8 +10,8 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Series
+from collector.core.errors import NotReadable
 from collector.core.rows import NUMBERS
-from collector.errors import NotReadable
 from collector.feeder.alignment import MOMENT
 from collector.feeder.dataset import Footer, file_name, folder_of, month_of_file, parse_footer, series_of_folder
 from collector.machine.disk import Disk

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from collector.core.candle import TIMEFRAMES, Series
+from collector.core.errors import NotReadable, Unavailable
 from collector.core.rows import LATEST_MS
-from collector.errors import NotReadable, Unavailable
 from collector.feeder.candle_table import CATEGORIES, SERIES, has_table, rows_query
 from collector.feeder.columns import parse_rows
 from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database

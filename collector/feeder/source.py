@@ -9,8 +9,8 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Series
+from collector.core.errors import CollectorError, NotReadable
 from collector.core.rows import LATEST_MS
-from collector.errors import CollectorError, NotReadable
 from collector.feeder.alignment import within
 from collector.feeder.columns import NAMES
 from collector.feeder.dataset import MONTHS, folder_of

@@ -3,7 +3,7 @@
 import sys
 import warnings
 
-from collector.errors import DataWarning
+from collector.core.errors import DataWarning
 
 _PACKAGE = __name__.partition(".")[0]
 

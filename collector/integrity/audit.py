@@ -8,13 +8,14 @@ from functools import partial
 
 from collector.bybit.shared_client import open_shared_rest
 from collector.core.candle import Series
+from collector.core.errors import RequestError
 from collector.core.spans import Span
-from collector.errors import RequestError
 from collector.integrity.samples import Difference, Sample, Uncompared, differences
 from collector.machine import Machine
 from collector.machine.disk import Disk
+from collector.machine.own_files import OWN
 from collector.settings.settings import Settings
-from collector.storage.data_directory import OWN, checked_identity
+from collector.storage.data_directory import checked_identity
 from collector.storage.quarantine import quarantined_lines
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import DirectoryInUse, StorageError
 from collector.core.rows import open_of_line
 from collector.core.spans import Span
-from collector.errors import DirectoryInUse, StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.examination import Examination, examine
 from collector.integrity.expectation import Expectation

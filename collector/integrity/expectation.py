@@ -10,9 +10,9 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.missing import SETTLED, Gap
 from collector.core.spans import NOTHING, Spans
-from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.machine.disk import Disk
 from collector.settings.settings import Settings

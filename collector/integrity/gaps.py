@@ -11,10 +11,10 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import SkipFile, StorageError
 from collector.core.missing import NEVER_FETCHED, Gap, State, gaps_within, neighbours_joined
 from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, moment_text
-from collector.errors import SkipFile, StorageError
 from collector.integrity.demand import Demand
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk

@@ -11,11 +11,11 @@ from typing import Any
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import StorageError
 from collector.core.missing import SETTLED, gaps_within
 from collector.core.rows import candles_in
 from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, size_text
-from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import HeldInFile, held_in_file
 from collector.machine.clock import THIS_CLOCK, LocalClock

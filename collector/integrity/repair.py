@@ -23,9 +23,10 @@ from collector.integrity.samples import Draw
 from collector.logs import get_logger
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
+from collector.machine.own_files import OWN
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
-from collector.storage.data_directory import OWN, checked_identity, refuse_if_locked
+from collector.storage.data_directory import checked_identity, refuse_if_locked
 from collector.storage.inspection import Bytes, Checkpoint, Stamp, stamp_of
 from collector.storage.ledger import Ledger
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger

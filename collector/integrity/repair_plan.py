@@ -12,12 +12,12 @@ import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import SkipFile, StorageError
 from collector.core.missing import not_due
 from collector.core.request_windows import wanted
 from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted
-from collector.errors import SkipFile, StorageError
 from collector.integrity.examination import Examination, examine
 from collector.machine.disk import Disk
 from collector.settings.settings import Settings

@@ -15,7 +15,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.machine.own_files import NotAFile, make_directory, not_written, open_own, reason
 

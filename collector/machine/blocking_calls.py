@@ -11,7 +11,7 @@ from typing import TypeVar
 import attrs
 import trio
 
-from collector.errors import CollectorError, Unavailable
+from collector.core.errors import CollectorError, Unavailable
 from collector.machine.threads import Threads
 
 T = TypeVar("T")

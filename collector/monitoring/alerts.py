@@ -12,8 +12,8 @@ import attrs
 import trio
 
 from collector.bybit.http_transport import post
+from collector.core.errors import CollectorError, InvalidResponse
 from collector.core.redaction import masked, secrets_in, secrets_of_url
-from collector.errors import CollectorError, InvalidResponse
 from collector.logs import get_logger
 from collector.machine.network import Network
 from collector.monitoring.alert_message import alert_json, destination

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from collector.logs import get_logger
 from collector.machine.disk import Disk
-from collector.machine.own_files import read_own, replace_own
-from collector.storage.data_directory import OWN
+from collector.machine.own_files import OWN, read_own, replace_own
 
 log = get_logger(__name__)
 

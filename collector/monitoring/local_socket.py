@@ -8,7 +8,7 @@ from pathlib import Path
 
 from collector.machine.local_socket import LocalSocket
 from collector.machine.network import Network
-from collector.storage.data_directory import OWN
+from collector.machine.own_files import OWN
 
 _NAME = "status.sock"
 

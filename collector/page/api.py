@@ -19,10 +19,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from collector.core.candle import Series
+from collector.core.errors import CollectorError
 from collector.core.missing import SETTLED, neighbours_joined
 from collector.core.rows import candles_in
 from collector.core.spans import Spans
-from collector.errors import CollectorError
 from collector.integrity.gaps import SeriesGap
 from collector.integrity.inventory import StoredSeries
 from collector.machine import Machine

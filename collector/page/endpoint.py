@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.machine.local_socket import LocalSocket

@@ -17,8 +17,8 @@ import trio
 from starlette.types import Receive, Scope, Send
 
 from collector.core.candle import Series, Timeframe
+from collector.core.errors import CollectorError
 from collector.core.rows import LATEST_MS
-from collector.errors import CollectorError
 from collector.feeder.columns import to_dataframe
 from collector.feeder.reader import read_span
 from collector.machine import Machine

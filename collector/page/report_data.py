@@ -12,9 +12,9 @@ from typing import Any
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import StorageError
 from collector.core.missing import SETTLED, gaps_within, neighbours_joined
 from collector.core.spans import NOTHING, Spans
-from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import HeldInFile, SeriesGap, held_in_file
 from collector.integrity.inventory import StoredSeries

@@ -11,13 +11,13 @@ import trio
 from collector.bybit.forming import FormingCandles
 from collector.core.candle import Series, Timeframe
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.missing import Gap
 from collector.core.series_coverage import SeriesCoverage
 from collector.core.spans import NOTHING
-from collector.errors import StorageError
 from collector.integrity.gaps import HeldInFile, held_in_file
 from collector.machine import Machine
-from collector.storage.data_directory import OWN
+from collector.machine.own_files import OWN
 from collector.storage.inspection import Checkpoint, Stamp, stamp_of
 from collector.storage.ledger_file import FILE
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger

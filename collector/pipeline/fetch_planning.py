@@ -16,16 +16,17 @@ from collector.bybit.shared_client import open_shared_rest
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
+from collector.core.errors import NoRoom, RequestError, SettingsError
 from collector.core.fetch_plan import ROW_BYTES, DiskRoom, FetchPlan, plan_series
 from collector.core.pacing import request_interval_s
 from collector.core.rate_limit import Demand
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
 from collector.core.verification import unverified_at_opening
-from collector.errors import NoRoom, RequestError, SettingsError
 from collector.integrity.gaps import held_in_file
 from collector.logs import get_logger
 from collector.machine import Machine
+from collector.machine.own_files import OWN
 from collector.monitoring.probes import Probes, file_system_of, free_bytes, nearest_directory
 from collector.pipeline.collection import series_of
 from collector.pipeline.job import Job, ServeOptions
@@ -34,7 +35,7 @@ from collector.pipeline.startup import refuse_unusable
 from collector.pipeline.stations import Shared
 from collector.pipeline.symbols import Symbols, symbols_to_collect
 from collector.settings.settings import Settings
-from collector.storage.data_directory import OWN, checked_identity
+from collector.storage.data_directory import checked_identity
 from collector.storage.inspection import Checkpoint, valid_checkpoint
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import known_series

@@ -19,6 +19,7 @@ from collector.bybit.rest_protocol import KlineAnswer
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import InvalidRowsPersist, Rejected, RequestFailed, Unreachable
 from collector.core.events import Answered, Event, GaveUp
 from collector.core.listing_dates import begins_before
 from collector.core.missing import known_invalid
@@ -26,7 +27,6 @@ from collector.core.request_windows import FetchQueue, Window, halves
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import moment_text, span_texts
-from collector.errors import InvalidRowsPersist, Rejected, RequestFailed, Unreachable
 from collector.logs import get_logger
 from collector.monitoring.disk_gate import DiskGate
 

@@ -29,6 +29,7 @@ import trio
 from collector.cluster.shared_table import OpenShared, SharedTable, open_shared_table
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import CollectorError, NotReadable
 from collector.core.events import Event, Hydrated, Lacking
 from collector.core.listing_dates import without_refuted
 from collector.core.missing import Gap, gaps_met, gaps_within
@@ -36,7 +37,6 @@ from collector.core.request_windows import windows
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.verification import unverified_at_opening
-from collector.errors import CollectorError, NotReadable
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.machine.blocking_calls import BlockingCalls

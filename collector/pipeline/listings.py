@@ -14,7 +14,7 @@ import trio
 
 from collector.bybit.clock import Clock
 from collector.core.candle import MINUTE_MS, is_symbol
-from collector.errors import RequestError, Unreachable
+from collector.core.errors import RequestError, Unreachable
 from collector.logs import get_logger
 
 log = get_logger(__name__)

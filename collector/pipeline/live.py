@@ -22,8 +22,8 @@ from collector.bybit.stream_session import EventChannel, Session
 from collector.core.candle import Series
 from collector.core.counters import CONNECTION_LOST, Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import first_of
 from collector.core.pacing import backoff_s
-from collector.errors import first_of
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.settings.settings import Settings

@@ -13,9 +13,9 @@ import attrs
 import trio
 
 from collector.bybit.exchange_state import RestState
+from collector.core.errors import ExchangeError
 from collector.core.maintenance import Maintenance
 from collector.core.text import moment_text
-from collector.errors import ExchangeError
 from collector.logs import get_logger
 
 log = get_logger(__name__)

@@ -16,7 +16,7 @@ import trio
 
 from collector.cluster.lease_table import LeaseTable, join_leases
 from collector.cluster.leases import RENEW_S, SLOTS, Decision, Leases, Rows, Standing, slot_of
-from collector.errors import CollectorError, SettingsError, StorageError, Unavailable
+from collector.core.errors import CollectorError, SettingsError, StorageError, Unavailable
 from collector.feeder.database import parse_database
 from collector.logs import get_logger
 from collector.machine import Machine

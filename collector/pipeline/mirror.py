@@ -25,10 +25,10 @@ import trio
 from collector.core.candle import Series
 from collector.core.changes import Changes, Due
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import CollectorError, NotReadable, Unavailable
 from collector.core.missing import Gap, neighbours_joined
 from collector.core.pacing import retry_pause_s
 from collector.core.spans import Spans
-from collector.errors import CollectorError, NotReadable, Unavailable
 from collector.export.mirror_table import Fence, OpenTable, Table
 from collector.logs import get_logger
 from collector.machine import Machine

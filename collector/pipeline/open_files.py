@@ -19,12 +19,12 @@ import trio
 from collector.core.candle import Series
 from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.missing import settled
 from collector.core.request_windows import NEWEST
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import counted, moment_text
 from collector.core.verification import unverified_at_opening
-from collector.errors import StorageError
 from collector.logs import get_logger
 from collector.pipeline.disk_thread import DiskThread
 from collector.pipeline.flush_queue import FlushQueue

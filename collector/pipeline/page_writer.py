@@ -13,9 +13,9 @@ import attrs
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.rows import Rows, candles_in, covered_spans, open_of_line
 from collector.core.spans import Spans
-from collector.errors import StorageError
 from collector.logs import get_logger
 from collector.pipeline.flusher import Flusher
 from collector.pipeline.open_files import OpenFiles

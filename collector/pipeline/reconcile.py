@@ -16,6 +16,7 @@ from collector.bybit.clock import Clock
 from collector.core.candle import MINUTE_MS, Series, Timeframe
 from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
+from collector.core.errors import RequestError, Unreachable
 from collector.core.missing import Gap, State
 from collector.core.pacing import retry_pause_s
 from collector.core.request_windows import SETTLE_MS, wanted
@@ -23,7 +24,6 @@ from collector.core.rows import candles_in
 from collector.core.series_coverage import SeriesCoverage, requests_for
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import moment_text
-from collector.errors import RequestError, Unreachable
 from collector.logs import get_logger
 from collector.settings.settings import Settings
 

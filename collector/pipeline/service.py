@@ -36,16 +36,16 @@ import attrs
 import trio
 
 from collector.bybit.address_limit import open_address_limit
+from collector.bybit.ban_file import recorded_rate_ban
 from collector.bybit.clock import Clock, cancel_when
 from collector.bybit.exchange_state import RestState
-from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import open_rest
 from collector.bybit.throttle import Throttle
 from collector.core.candle import Series
 from collector.core.counters import Counters
+from collector.core.errors import CollectorError, SettingsError, cause_of
 from collector.core.missing import Gap, State, gaps_within, neighbours_joined
 from collector.core.spans import NOTHING, Spans
-from collector.errors import CollectorError, cause_of
 from collector.integrity.demand import Demand
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import Chosen, Repair, RepairResult
@@ -396,9 +396,8 @@ async def _open_service(job: Job, counters: Counters) -> AsyncIterator[_Service 
             if owned is None:
                 yield None
                 return
-            ledger = owned.ledger
-            rate_ban = RateBan(ledger.ban_until_ms(), ledger.save_ban, job.machine.clock.now_ms, ledger.ban_until_ms)
-            served = ledger.claimed or bool(owned.store.every_series())
+            rate_ban = recorded_rate_ban(job.machine, job.settings.data_dir)
+            served = owned.ledger.claimed or bool(owned.store.every_series())
             throttle = Throttle(job.settings, rate_ban, limit, RestState(ever_served=served))
             async with open_rest(job.settings, throttle, counters, clock, job.machine) as rest:
                 joins = bool(job.settings.cluster_url) and not job.once
@@ -412,7 +411,12 @@ async def _follow_settings(request: ReloadRequest, notifier: SystemdNotifier, co
     while True:
         await request.wait()
         with notifier.reloading():
-            if (read := request.load()) is not None:
+            try:
+                read = request.load()
+            except SettingsError as error:
+                for problem in error.problems:
+                    log.warning("settings are wrong, going on with the old ones", problem=problem)
+            else:
                 await collection.apply(read)
 
 

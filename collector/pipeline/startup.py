@@ -15,10 +15,10 @@ from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
+from collector.core.errors import SettingsError, StorageError
 from collector.core.pacing import retry_pause_s
 from collector.core.request_windows import NEWEST
 from collector.core.text import counted
-from collector.errors import SettingsError, StorageError
 from collector.feeder.database import parse_database
 from collector.integrity.repair import OwnedDirectory, Repair, stored_series
 from collector.logs import get_logger

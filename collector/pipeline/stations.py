@@ -12,10 +12,10 @@ from collector.cluster.leases import Standing
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import RequestError, Unreachable
 from collector.core.request_windows import SETTLE_MS
 from collector.core.text import counted
 from collector.core.tracked_series import TrackedSeries
-from collector.errors import RequestError, Unreachable
 from collector.integrity.repair import OwnedDirectory
 from collector.logs import get_logger
 from collector.monitoring.alerts import Alerts

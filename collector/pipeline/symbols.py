@@ -9,8 +9,8 @@ from collector.bybit.rest_client import Rest
 from collector.bybit.rest_protocol import Instrument
 from collector.bybit.shared_client import open_shared_rest
 from collector.core.candle import is_symbol
+from collector.core.errors import RequestError, RequestFailed, SettingsError, Unreachable
 from collector.core.text import did_you_mean_symbols
-from collector.errors import RequestError, RequestFailed, SettingsError, Unreachable
 from collector.logs import get_logger
 from collector.machine import Machine
 from collector.settings.settings import Settings

@@ -26,10 +26,10 @@ import trio
 from collector.core.candle import Series
 from collector.core.counters import Counters, Work
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import SkipFile
 from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated, Lacking
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
-from collector.errors import SkipFile
 from collector.integrity.repair import OwnedDirectory
 from collector.logs import get_logger
 from collector.machine import Machine

@@ -5,11 +5,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from collector.errors import SettingsError
-from collector.logs import get_logger
 from collector.settings.settings import Settings
-
-log = get_logger(__name__)
 
 
 @attrs.define(eq=False)
@@ -27,11 +23,10 @@ class ReloadRequest:
         await self._requested.wait()
         self._requested = trio.Event()
 
-    def load(self) -> Settings | None:
-        """Load the settings; log every problem and return None if they are wrong."""
-        try:
-            return self._load()
-        except SettingsError as error:
-            for problem in error.problems:
-                log.warning("settings are wrong, going on with the old ones", problem=problem)
-            return None
+    def load(self) -> Settings:
+        """Load the settings.
+
+        Raises:
+            SettingsError: they are wrong.
+        """
+        return self._load()

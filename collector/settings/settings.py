@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.settings.addresses import is_loopback
 from collector.settings.keys import KEYS, Keys
 from collector.settings.sources import read_sources

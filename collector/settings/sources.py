@@ -14,9 +14,9 @@ from pathlib import Path
 
 import attrs
 
+from collector.core.errors import SettingsError
 from collector.core.redaction import PAGE_TOKEN
 from collector.core.text import did_you_mean
-from collector.errors import SettingsError
 from collector.settings.keys import SECTION_OF
 
 DEFAULT_FILE = Path("settings.ini")

@@ -1,7 +1,6 @@
 """The data directory: locked by one process at a time, and holding the candles of one market.
 
-The lock, the market's identity, the slots of a cluster and the end of a rate ban, which whoever comes next has to keep,
-are files in `<data_dir>/.collector/`.
+The lock, the market's identity and the slots of a cluster are files in `<data_dir>/.collector/`.
 """
 
 import errno
@@ -14,11 +13,12 @@ from pathlib import Path
 
 import msgspec
 
+from collector.core.errors import DirectoryInUse, SettingsError, StorageError
 from collector.core.shards import WHOLE, Shard
-from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.logs import get_logger
 from collector.machine.disk import Disk
 from collector.machine.own_files import (
+    OWN,
     NotAFile,
     is_known,
     make_directory,
@@ -32,7 +32,6 @@ from collector.storage.lock import UNKNOWN, Holder, LockHeld, find_holder, hold_
 
 log = get_logger(__name__)
 
-OWN = ".collector"
 _IDENTITY = "identity.json"
 
 
@@ -212,23 +211,6 @@ def write_identity(disk: Disk, own: Path, identity: dict[str, str]) -> None:
     """Writes down whose candles the directory holds from now on, if that is still to be done, or damaged."""
     if _identity(disk, own) != identity:
         _write_down(disk, own / _IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
-
-
-def recorded_ban(disk: Disk, data_dir: Path) -> int:
-    """The local time at which the last rate ban ends; 0 if unrecorded.
-
-    Anybody may ask.
-    """
-    try:
-        return int(read_own(disk, data_dir / OWN / "ban"))
-    except (OSError, ValueError):
-        return 0
-
-
-def record_ban(disk: Disk, data_dir: Path, until_ms: int) -> None:
-    """Writes down when a ban ends, for whoever asks the exchange next, if a collector ever ran here."""
-    if (data_dir / OWN).is_dir():
-        _write_down(disk, data_dir / OWN / "ban", str(until_ms))
 
 
 def recorded_slots(disk: Disk, data_dir: Path) -> frozenset[int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import attrs
 
-from collector.errors import StorageError
+from collector.core.errors import StorageError
 from collector.machine.disk import Disk
 from collector.machine.own_files import give_to_owner_of, reason, remove_if_there
 

@@ -14,9 +14,9 @@ import attrs
 import polars as pl
 
 from collector.core.candle import Timeframe
+from collector.core.errors import SkipFile
 from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Span, Spans
-from collector.errors import SkipFile
 from collector.machine.disk import Disk
 from collector.storage.file_bytes import FileBytes
 from collector.storage.ordering import slices

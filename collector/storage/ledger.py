@@ -29,8 +29,6 @@ from collector.storage.data_directory import (
     checked_identity,
     is_claimed,
     lock_directory,
-    record_ban,
-    recorded_ban,
     write_identity,
 )
 from collector.storage.files import Files
@@ -114,17 +112,6 @@ class Ledger:
         """Saves the candles on which these two series of the exchange disagree, in place of all before."""
         entry = encode_disagreements(coarser.name + finer.name, known)
         self._write(Rows(disagreements=((coarser.name, finer.name, entry),)))
-
-    def ban_until_ms(self) -> int:
-        """The local time at which the last rate ban ends.
-
-        0 if unrecorded.
-        """
-        return recorded_ban(self._disk, self._directory.parent)
-
-    def save_ban(self, until_ms: int) -> None:
-        with map_errors(self._directory):
-            record_ban(self._disk, self._directory.parent, until_ms)
 
     def _stored_gaps(self, coverage: CoverageIndex, series: Series) -> StoredGaps:
         """The gaps of a series.

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from collector.errors import StorageError
+from collector.core.errors import StorageError
 from collector.logs import get_logger
 from collector.machine.disk import Disk
 from collector.machine.own_files import NotAFile, create_own, expect_own, reason, remove_if_there, sync_directory

@@ -14,14 +14,15 @@ import attrs
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import KnownDisagreement
+from collector.core.errors import StorageError
 from collector.core.missing import SETTLED, Gap
 from collector.core.request_windows import NEWEST
 from collector.core.rows import candles_in
 from collector.core.shards import Shard
 from collector.core.spans import NOTHING, Spans
-from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
-from collector.storage.data_directory import OWN, refuse_another_category
+from collector.machine.own_files import OWN
+from collector.storage.data_directory import refuse_another_category
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger_file import FILE, map_errors, open_readonly
 from collector.storage.ledger_format import UNREADABLE, decode_disagreements

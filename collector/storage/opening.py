@@ -5,9 +5,9 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Timeframe
+from collector.core.errors import SkipFile
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted
-from collector.errors import SkipFile
 from collector.machine.own_files import remove_if_there
 from collector.storage.files import Files, map_os_errors, temp_path
 from collector.storage.inspection import Bytes, Checkpoint, file_exists, mmap_file, valid_checkpoint

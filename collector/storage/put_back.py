@@ -13,9 +13,9 @@ import os
 from pathlib import Path
 
 from collector.core.candle import Series
+from collector.core.errors import SkipFile
 from collector.core.rows import HEADER, open_of_line
 from collector.core.text import counted
-from collector.errors import SkipFile
 from collector.logs import get_logger
 from collector.machine.own_files import give_to_owner_of
 from collector.storage.files import Files, map_os_errors, target_of

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import SettingsError
 from collector.core.text import did_you_mean_symbols
-from collector.errors import SettingsError
 from collector.machine.disk import Disk
 from collector.storage.data_directory import refuse_if_absent
 from collector.storage.defects import parse_open_ms

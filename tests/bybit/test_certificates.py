@@ -9,7 +9,7 @@ from collector.bybit.certificates import trusted
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import open_rest
 from collector.core.counters import Counters
-from collector.errors import Unreachable
+from collector.core.errors import Unreachable
 from collector.machine import THIS_MACHINE
 from collector.sandbox import open_sandbox
 from collector.settings.settings import Settings

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
-from collector.errors import Unreachable
+from collector.core.errors import Unreachable
 from collector.machine import Machine
 from collector.machine.network import Stream
 from collector.sandbox import open_sandbox

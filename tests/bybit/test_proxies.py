@@ -17,7 +17,7 @@ from collector.bybit.proxies import proxy_for
 from collector.bybit.rest_client import open_rest
 from collector.bybit.stream_connection import StreamLost, open_stream
 from collector.core.counters import Counters
-from collector.errors import RequestFailed, SettingsError, Unreachable
+from collector.core.errors import RequestFailed, SettingsError, Unreachable
 from collector.machine import THIS_MACHINE
 from collector.pipeline.service import serve
 from collector.sandbox import open_sandbox

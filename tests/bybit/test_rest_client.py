@@ -17,8 +17,8 @@ from collector.bybit.http_transport import HttpClient
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
+from collector.core.errors import Refused, Rejected, RequestFailed, SettingsError, StorageError, Unreachable
 from collector.core.spans import Span
-from collector.errors import Refused, Rejected, RequestFailed, SettingsError, StorageError, Unreachable
 from collector.machine import THIS_MACHINE
 from collector.sandbox.rest import pages
 from collector.settings.settings import Settings

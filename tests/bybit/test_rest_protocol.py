@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from collector.bybit import rest_protocol
 from collector.bybit.return_codes import check_reply
 from collector.core.candle import Series, timeframe
-from collector.core.spans import NOTHING, Span, Spans
-from collector.errors import (
+from collector.core.errors import (
     Banned,
     Blocked,
     ExchangeError,
@@ -23,6 +22,7 @@ from collector.errors import (
     Restricted,
     TryAgain,
 )
+from collector.core.spans import NOTHING, Span, Spans
 from collector.sandbox.rest import pages
 from tests.support.replies import LATER, instruments_body, kline_body
 

@@ -23,7 +23,7 @@ import trio._core._run as trio_run
 import trio.testing
 
 from collector.cluster.leases import LEASE_S, SLOTS, Decision, Member, Rows, Slot, Standing, slot_of
-from collector.errors import Unavailable
+from collector.core.errors import Unavailable
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
 from collector.machine.threads import Threads

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from collector.cluster.shared_table import SharedTable, open_shared_table
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
+from collector.core.errors import NotReadable, SettingsError
 from collector.core.missing import Gap, State
 from collector.core.rows import HEADER
 from collector.core.spans import Span, Spans
-from collector.errors import NotReadable, SettingsError
 from collector.export.address import Database
 from collector.export.mirror_table import open_mirror_table
 from collector.machine.disk import THIS_DISK

@@ -21,11 +21,12 @@ from rich.console import Console
 from collector.commands import app, status_client
 from collector.commands.console import print_table, show
 from collector.commands.status_table import status_table
-from collector.errors import DirectoryInUse, StorageError
+from collector.core.errors import DirectoryInUse, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket
+from collector.machine.own_files import OWN
 from collector.monitoring.announcement import announced
 from collector.monitoring.health import HealthState, Problem
 from collector.monitoring.local_socket import status_socket
@@ -35,7 +36,7 @@ from collector.page.pages import pages_of
 from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Sandbox
 from collector.settings.settings import Settings
-from collector.storage.data_directory import OWN, lock_directory, lock_holder
+from collector.storage.data_directory import lock_directory, lock_holder
 from collector.storage.ledger import open_ledger
 from tests.campaign.process import variables
 from tests.support.disks import FullDisk

@@ -19,7 +19,7 @@ import collector
 from collector.commands import app
 from collector.commands.installation import unit_of_this
 from collector.commands.systemd_unit import Installation, unit_text
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.settings.settings import Settings
 from tests.campaign.process import variables
 from tests.support.market import market, served, settings_for

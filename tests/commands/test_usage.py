@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from collector.commands.options import Options, with_options
+from collector.core.errors import SettingsError
 from collector.core.rows import HEADER
-from collector.errors import SettingsError
 from collector.sandbox import Faults, Sandbox
 from tests.campaign.truth import differences
 from tests.commands.command_line import ROOT, Command, complaints, report_of

@@ -13,8 +13,8 @@ from rich.console import Console
 from collector.commands.console import print_json, print_line, say, show
 from collector.commands.installation import unit_of_this
 from collector.commands.standard_streams import _write_crash
+from collector.core.errors import SettingsError
 from collector.core.redaction import hidden, masked, printable, secrets_in
-from collector.errors import SettingsError
 from collector.logs import ConsoleHandler, LogFile, get_logger, open_logs
 from collector.settings.settings import Settings
 

@@ -7,9 +7,9 @@ from typing import Any, get_args, get_type_hints
 import attrs
 import pytest
 
-from collector import errors
 from collector.bybit.rest_protocol import Instrument
 from collector.commands.exits import INTERRUPTED
+from collector.core import errors
 from collector.core.candle import Series
 from collector.core.missing import Gap, State
 from collector.core.spans import NOTHING, Span

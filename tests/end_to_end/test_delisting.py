@@ -12,7 +12,7 @@ from collector.commands.status_client import fetch_status
 from collector.core.candle import MINUTE_MS
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.machine.disk import THIS_DISK
 from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import open_sandbox

@@ -17,9 +17,9 @@ import trio
 from collector.commands.summary import summary_lines
 from collector.core import missing, pacing
 from collector.core.candle import DAY_MS, MINUTE_MS, Series, timeframe
+from collector.core.errors import Refused, StorageError, Unreachable
 from collector.core.missing import Gap, State
 from collector.core.spans import NOTHING, Span, Spans
-from collector.errors import Refused, StorageError, Unreachable
 from collector.integrity.gaps import find_gaps
 from collector.machine import THIS_MACHINE
 from collector.pipeline.outcome import Outcome

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from collector.core import pacing
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.monitoring import monitor
 from collector.monitoring.report import Report
 from collector.pipeline import flush_queue, mirror

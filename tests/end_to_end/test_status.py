@@ -24,9 +24,9 @@ from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
 from collector.core import pacing
 from collector.core.candle import DAY_MS, Series
+from collector.core.errors import NoStatus, StorageError
 from collector.core.missing import State
 from collector.core.text import moment_text
-from collector.errors import NoStatus, StorageError
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.machine.local_socket import LocalSocket

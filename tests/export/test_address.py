@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.export.address import Bucket, Database, Directory, parse_address
 
 

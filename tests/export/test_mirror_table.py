@@ -8,9 +8,9 @@ import attrs
 import pytest
 
 from collector.core.candle import Series
+from collector.core.errors import SettingsError
 from collector.core.missing import Gap, State
 from collector.core.spans import EVER, NOTHING, Span, Spans
-from collector.errors import SettingsError
 from collector.export import mirror_table
 from collector.export.address import Database
 from collector.export.mirror_table import Table, open_mirror_table

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from collector.errors import SettingsError, Unavailable
+from collector.core.errors import SettingsError, Unavailable
 from collector.export.address import Bucket
 from collector.feeder import object_store
 from tests.support.exports import changed, replace_in, run, store

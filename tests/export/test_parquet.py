@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from collector import DataFeeder
-from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.core.errors import DirectoryInUse, SettingsError, StorageError
 from collector.export.address import Directory
 from collector.machine.disk import Disk
 from tests.support.exports import MONTH_OF_HOURS, changed, replace_in, run, store

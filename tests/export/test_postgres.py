@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from collector.core.candle import TIMEFRAMES, Series
+from collector.core.errors import SettingsError, StorageError, Unavailable
 from collector.core.spans import EVER
-from collector.errors import SettingsError, StorageError, Unavailable
 from collector.export import postgres_sql
 from collector.export.address import Database
 from collector.export.mirror_table import open_mirror_table

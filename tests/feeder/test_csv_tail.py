@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.core.candle import MINUTE_MS
+from collector.core.errors import NotReadable
 from collector.core.rows import HEADER
-from collector.errors import NotReadable
 from collector.feeder.csv_tail import CsvReader, open_csv
 from collector.machine.disk import THIS_DISK
 from tests.support.candles import T0, content, row, rows

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from collector import DataFeeder
 from collector.core.candle import MINUTE_MS, TIMEFRAMES
+from collector.core.errors import DataWarning, DoesNotFit, NoSuchSeries, NotReadable
 from collector.core.rows import HEADER
-from collector.errors import DataWarning, DoesNotFit, NoSuchSeries, NotReadable
 from collector.feeder.lru_cache import LruCache
 from collector.feeder.timestamps import Moment
 from tests.feeder.conftest import Over

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.core.candle import Series, timeframe
-from collector.errors import DoesNotFit
+from collector.core.errors import DoesNotFit
 from collector.feeder.columns import Columns
 from collector.feeder.loaded_series import LoadedSeries
 from collector.feeder.lru_cache import Limit, LruCache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from collector import DataFeeder
-from collector.errors import DataWarning, NoSuchSeries, NotReadable
+from collector.core.errors import DataWarning, NoSuchSeries, NotReadable
 from collector.export.address import Bucket, Database, Directory
 from tests.feeder.conftest import Over
 from tests.support.candles import T0
@@ -45,7 +45,7 @@ def test_loading_again_brings_what_has_come_and_what_was_repaired(tmp_path: Path
     assert feeder.timeframes("ETHUSDT") == ["D"]
 
 
-@pytest.mark.filterwarnings("ignore::collector.errors.DataWarning")
+@pytest.mark.filterwarnings("ignore::collector.core.errors.DataWarning")
 def test_a_feeder_over_a_copy_can_be_handed_to_another_process(tmp_path: Path, over: Over) -> None:
     store(tmp_path, "BTCUSDT_60", range(10))
     feeder = over(tmp_path)

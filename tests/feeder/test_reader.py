@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import collector.feeder.reader
 from collector.core.candle import MINUTE_MS
+from collector.core.errors import NotReadable
 from collector.core.rows import HEADER
-from collector.errors import NotReadable
 from collector.feeder.arrow_cache import CachedPrefix, CachedRows, read_cache, write_cache
 from collector.feeder.columns import parse_rows, to_dataframe, to_streams
 from collector.feeder.csv_tail import FileStat, open_csv

@@ -10,9 +10,9 @@ import trio
 from collector import DataIntegrityChecker
 from collector.bybit.address_limit import open_address_limit
 from collector.core.candle import TIMEFRAMES, Series
+from collector.core.errors import Banned, SettingsError, Unreachable
 from collector.core.request_windows import PAGE
 from collector.core.spans import NOTHING, Span, Spans
-from collector.errors import Banned, SettingsError, Unreachable
 from collector.integrity.audit import audit
 from collector.integrity.samples import ALL, Difference, Draw, Sample, Uncompared, differences, draw_samples
 from collector.machine import THIS_MACHINE

@@ -11,10 +11,10 @@ import pytest
 from collector import DataIntegrityChecker, FileCheck
 from collector.core.candle import MINUTE_MS, Series, timeframe
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import SettingsError
 from collector.core.missing import Gap, State
 from collector.core.rows import HEADER
 from collector.core.spans import Span, Spans
-from collector.errors import SettingsError
 from collector.machine.clock import LocalClock
 from collector.machine.disk import THIS_DISK
 from collector.settings.settings import Settings

@@ -10,8 +10,8 @@ import pytest
 
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.missing import State
-from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import SeriesGap, find_gaps, gaps_summary
 from collector.machine.disk import THIS_DISK, Disk

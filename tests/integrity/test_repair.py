@@ -15,18 +15,18 @@ import pytest
 import trio
 
 from collector.core.candle import TIMEFRAMES, Series
+from collector.core.errors import DirectoryInUse
 from collector.core.spans import NOTHING, Spans
-from collector.errors import DirectoryInUse
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.recheck import Refetch
 from collector.integrity.repair import show_plans
 from collector.integrity.repair_plan import Plan
 from collector.machine.disk import THIS_DISK
+from collector.machine.own_files import OWN
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import ServeOptions, repair
 from collector.sandbox import Faults, Sandbox
 from collector.settings.settings import Settings
-from collector.storage.data_directory import OWN
 from collector.storage.ledger import open_ledger
 from collector.storage.ledger_reading import read_ledger
 from tests.support.defects import FOREIGN, PLANTS, changed

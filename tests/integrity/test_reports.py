@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.integrity.reports import DIRECTORY, write_report
 from collector.machine.disk import THIS_DISK
 

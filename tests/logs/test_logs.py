@@ -19,7 +19,7 @@ import structlog
 from rich.console import Console
 
 from collector.commands.standard_streams import ignoring_write_errors, is_journal
-from collector.errors import SettingsError, StorageError
+from collector.core.errors import SettingsError, StorageError
 from collector.logs import (
     ConsoleHandler,
     JournalHandler,

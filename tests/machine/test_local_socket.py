@@ -8,8 +8,8 @@ import pytest
 
 from collector.machine import THIS_MACHINE
 from collector.machine.local_socket import LocalSocket
+from collector.machine.own_files import OWN
 from collector.monitoring.local_socket import status_socket
-from collector.storage.data_directory import OWN
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import SettingsError, StorageError
+from collector.core.errors import SettingsError, StorageError
 from collector.machine.disk import THIS_DISK
 from collector.machine.own_files import (
     NotAFile,

@@ -19,10 +19,10 @@ from collector.bybit.rest_client import open_rest
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import Unreachable
 from collector.core.events import Answered, Event, GaveUp
 from collector.core.missing import State
 from collector.core.spans import NOTHING, Span, Spans
-from collector.errors import Unreachable
 from collector.machine import THIS_MACHINE
 from collector.monitoring.disk_gate import DiskGate
 from collector.pipeline.history import History

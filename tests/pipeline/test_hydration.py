@@ -10,12 +10,12 @@ import trio.testing
 
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import CollectorError, NotReadable, SettingsError, Unavailable
 from collector.core.events import Event, Hydrated, Lacking
 from collector.core.missing import Gap, State
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.verification import WITHOUT_CHECKPOINT_MS
-from collector.errors import CollectorError, NotReadable, SettingsError, Unavailable
 from collector.machine import Machine
 from collector.monitoring.disk_gate import DiskGate
 from collector.pipeline import hydration

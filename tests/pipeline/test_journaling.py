@@ -15,16 +15,16 @@ from trio.testing import MockClock
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.events import Answered, Confirmed
 from collector.core.spans import NOTHING, Spans
-from collector.errors import StorageError
 from collector.integrity.repair import OwnedDirectory
 from collector.machine import Machine
 from collector.machine.disk import Disk
+from collector.machine.own_files import OWN
 from collector.pipeline.writer import Writer, build_writer
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
-from collector.storage.data_directory import OWN
 from collector.storage.journal import FILE
 from collector.storage.ledger import open_ledger
 from collector.storage.ledger_reading import read_ledger

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from collector.bybit.clock import Clock
-from collector.errors import RequestFailed
+from collector.core.errors import RequestFailed
 from collector.pipeline.listings import Listings
 
 

@@ -12,8 +12,8 @@ from trio.testing import MockClock
 
 from collector.bybit.exchange_state import RestState
 from collector.bybit.rest_protocol import STATUS, parse_status
+from collector.core.errors import Banned, Blocked, ExchangeError, Rejected, TryAgain
 from collector.core.maintenance import Maintenance
-from collector.errors import Banned, Blocked, ExchangeError, Rejected, TryAgain
 from collector.pipeline.maintenance import Announcements
 from collector.sandbox.maintenance import Maintenance as Announced
 from collector.sandbox.rest import pages

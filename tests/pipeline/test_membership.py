@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from collector.cluster.leases import LEASE_S, SLOTS, Decision, Member, Rows, Slot, Standing
-from collector.errors import SettingsError, Unavailable
+from collector.core.errors import SettingsError, Unavailable
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
 from collector.machine.threads import Threads

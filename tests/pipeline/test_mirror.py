@@ -11,9 +11,9 @@ import trio
 from collector.core.candle import DAY_MS, Series
 from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import CollectorError, NotReadable, SettingsError, StorageError, Unavailable
 from collector.core.missing import Gap, State
 from collector.core.spans import NOTHING, Spans
-from collector.errors import CollectorError, NotReadable, SettingsError, StorageError, Unavailable
 from collector.export.mirror_table import Copied, Fence
 from collector.machine import Machine
 from collector.machine.disk import Disk

@@ -13,10 +13,10 @@ from collector.bybit.clock import Clock
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
 from collector.core.date_range import DateRange
+from collector.core.errors import RequestError, Unreachable
 from collector.core.missing import State
 from collector.core.spans import NOTHING, Spans
 from collector.core.tracked_series import TrackedSeries
-from collector.errors import RequestError, Unreachable
 from collector.pipeline.reconcile import OVERDUE_MS, Announce, Reconciler, wanted_history
 from collector.settings.settings import Settings
 from tests.support.candles import BTC, T0, span, spans

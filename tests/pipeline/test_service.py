@@ -11,7 +11,7 @@ import trio
 
 from collector.bybit.clock import Clock
 from collector.bybit.rest_client import Rest
-from collector.errors import Unreachable
+from collector.core.errors import Unreachable
 from collector.pipeline import draining
 from collector.pipeline.stations import exchange_ms
 from collector.sandbox import open_sandbox

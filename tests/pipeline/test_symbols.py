@@ -7,7 +7,7 @@ import pytest
 
 from collector.bybit.rest_client import Rest
 from collector.bybit.rest_protocol import Instrument
-from collector.errors import RequestFailed
+from collector.core.errors import RequestFailed
 from collector.pipeline.symbols import symbols_to_collect
 from collector.settings.settings import Settings
 

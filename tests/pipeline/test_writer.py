@@ -19,20 +19,20 @@ from collector.core.candle import MINUTE_MS, Series
 from collector.core.changes import Changes
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.events import Answered, Confirmed, Event, GaveUp, Hydrated, Lacking
 from collector.core.missing import Gap, State
 from collector.core.rows import Rows
 from collector.core.spans import NOTHING, Spans
-from collector.errors import StorageError
 from collector.integrity.repair import OwnedDirectory
 from collector.machine import THIS_MACHINE, Machine
 from collector.machine.disk import THIS_DISK, Disk
+from collector.machine.own_files import OWN
 from collector.pipeline.collection import too_long
 from collector.pipeline.flush_queue import FlushQueue
 from collector.pipeline.writer import Writer, build_writer
 from collector.settings.settings import Settings
 from collector.storage.csv_store import Store
-from collector.storage.data_directory import OWN
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import Ledger, open_ledger
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger

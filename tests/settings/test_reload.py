@@ -6,7 +6,6 @@ import attrs
 import pytest
 import trio
 
-from collector.errors import SettingsError
 from collector.settings.reload import reload
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
@@ -62,14 +61,6 @@ def test_a_short_ban_of_an_address_that_needs_a_restart_needs_one_too() -> None:
 def test_what_needs_a_restart_is_named_again_at_the_next_reading() -> None:
     read = attrs.evolve(NOW, symbols="B", mode="live")
     assert reload(reload(NOW, read).settings, read).later == ("mode", "symbols")
-
-
-def test_wrong_settings_are_told_of_and_none_are_taken(caplog: pytest.LogCaptureFixture) -> None:
-    def load() -> Settings:
-        raise SettingsError(["one thing", "another"])
-
-    assert ReloadRequest(load).load() is None
-    assert [record.getMessage().partition("problem=")[2] for record in caplog.records] == ["'one thing'", "another"]
 
 
 async def test_asking_twice_before_it_is_done_is_asking_once() -> None:

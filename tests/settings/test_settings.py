@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from collector.core.candle import timeframe
-from collector.errors import SettingsError
+from collector.core.errors import SettingsError
 from collector.settings.reload import reload
 from collector.settings.settings import Settings
 from collector.settings.sources import unknown_variables

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import CollectorError
 from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Spans
-from collector.errors import CollectorError
 from collector.machine.disk import Disk
+from collector.machine.own_files import OWN
 from collector.storage.csv_store import Store
-from collector.storage.data_directory import OWN
 from collector.storage.journal import FILE
 from collector.storage.journal_format import decode_blocks
 from collector.storage.ledger import open_ledger

@@ -10,7 +10,7 @@ import trio
 from collector.bybit.exchange_state import RestState
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
-from collector.errors import CollectorError, first_of
+from collector.core.errors import CollectorError, first_of
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report, decode
 from collector.pipeline.service import ServeOptions, serve

@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
+from collector.core.errors import StorageError
 from collector.core.rows import candles_in
-from collector.errors import StorageError
 from collector.machine.own_files import replace_own
 from collector.storage.csv_store import Store
 from tests.simulation import survival

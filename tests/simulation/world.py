@@ -14,7 +14,7 @@ from random import Random
 import attrs
 import trio
 
-from collector.errors import CollectorError, Refused, StorageError
+from collector.core.errors import CollectorError, Refused, StorageError
 from collector.sandbox import Dialect, Sandbox, build_exchange, open_sandbox
 from collector.sandbox.clock import Clock
 from collector.sandbox.exchange import Exchange

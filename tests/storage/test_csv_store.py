@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from collector.core.candle import TIMEFRAMES, Series
+from collector.core.errors import StorageError
 from collector.core.rows import HEADER
-from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK
 from collector.storage.csv_store import Store
 from collector.storage.series_file import SeriesFile

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from collector.errors import StorageError
+from collector.core.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.files import Files, map_os_errors, storage_error, target_of, temp_path
 from tests.support.disks import DeafDisk, FullDisk, RecordingDisk

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
+from collector.core.errors import SkipFile
 from collector.core.rows import HEADER, covered_spans
 from collector.core.spans import Spans
-from collector.errors import SkipFile
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.inspection import (
     Checkpoint,

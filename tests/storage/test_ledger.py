@@ -15,11 +15,12 @@ import pytest
 from collector.core.candle import DAY_MS, Series, timeframe
 from collector.core.coverage import CoverageIndex
 from collector.core.disagreements import KnownDisagreement
+from collector.core.errors import DirectoryInUse, SettingsError, StorageError
 from collector.core.missing import State
 from collector.core.spans import NOTHING
-from collector.errors import DirectoryInUse, SettingsError, StorageError
 from collector.machine.disk import THIS_DISK
-from collector.storage.data_directory import OWN, record_ban, recorded_ban, refuse_if_locked
+from collector.machine.own_files import OWN
+from collector.storage.data_directory import refuse_if_locked
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger
 from collector.storage.ledger_reading import read_disagreements, read_ledger
@@ -180,29 +181,12 @@ def test_a_ledger_of_a_later_version_is_set_aside(tmp_path: Path, caplog: pytest
     assert (tmp_path / OWN / "unreadable-ledger.db").exists()
 
 
-def test_a_ban_outlives_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        synced: list[int] = []
-        monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
-        ledger.save_ban(12345)
-    assert synced == [path.stat().st_ino for path in (tmp_path / OWN / "ban", tmp_path / OWN)]
-
-
 def test_what_is_held_is_left_to_the_files_to_say(tmp_path: Path) -> None:
     coverage = CoverageIndex()
     coverage[BTC].hold(spans(0, 10))
     with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
         ledger.save(coverage, {BTC: Checkpoint(1, T0, T0, spans(0, 10))})
     assert reopened(tmp_path)[0][BTC].held == NOTHING
-
-
-def test_a_ban_outlives_the_process(tmp_path: Path) -> None:
-    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        assert ledger.ban_until_ms() == 0
-        ledger.save_ban(12345)
-        ledger.save_ban(67890)
-    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        assert ledger.ban_until_ms() == 67890
 
 
 OWNER = """
@@ -317,14 +301,6 @@ def test_a_damaged_page_makes_the_ledger_begin_anew(tmp_path: Path) -> None:
     assert reopened(tmp_path) == (CoverageIndex(), {})
 
 
-def test_a_ban_is_known_without_owning_the_directory(tmp_path: Path) -> None:
-    record_ban(THIS_DISK, tmp_path, 5)
-    assert recorded_ban(THIS_DISK, tmp_path) == 0  # no collector ever ran here
-    with open_ledger(THIS_DISK, tmp_path, "bybit", "linear") as ledger:
-        record_ban(THIS_DISK, tmp_path, 6)
-        assert ledger.ban_until_ms() == 6
-
-
 def test_a_directory_that_cannot_be_made_is_a_matter_of_settings(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"\[storage\] data_dir: .* cannot be written \(Not a directory\)"):
@@ -433,11 +409,3 @@ def test_what_was_planted_in_the_place_of_the_identity_is_named(
     plant(tmp_path / OWN / "identity.json")
     with pytest.raises(StorageError, match=r"identity\.json cannot be read \(it is a .*\); move it away"):
         reopened(tmp_path)
-
-
-def test_what_was_planted_in_the_place_of_the_ban_is_no_ban_and_gives_way(tmp_path: Path) -> None:
-    reopened(tmp_path)
-    os.mkfifo(tmp_path / OWN / "ban")
-    assert recorded_ban(THIS_DISK, tmp_path) == 0
-    record_ban(THIS_DISK, tmp_path, 6)
-    assert recorded_ban(THIS_DISK, tmp_path) == 6

@@ -14,10 +14,10 @@ import pytest
 
 from collector.core.candle import Series, timeframe
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import StorageError
 from collector.core.series_coverage import SeriesCoverage
-from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
-from collector.storage.data_directory import OWN
+from collector.machine.own_files import OWN
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger
 from collector.storage.ledger_reading import read_ledger

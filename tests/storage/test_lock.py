@@ -11,10 +11,11 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from collector.errors import DirectoryInUse, SettingsError, StorageError
+from collector.core.errors import DirectoryInUse, SettingsError, StorageError
 from collector.machine.disk import THIS_DISK, Disk
+from collector.machine.own_files import OWN
 from collector.storage import lock
-from collector.storage.data_directory import OWN, lock_directory, lock_holder, refuse_if_locked
+from collector.storage.data_directory import lock_directory, lock_holder, refuse_if_locked
 from collector.storage.lock import LockHeld, find_holder, hold_lock
 from tests.support.users import NOBODY, as_user, needs_root, open_place
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.core.candle import TIMEFRAMES, Series
+from collector.core.errors import SkipFile, StorageError
 from collector.core.rows import HEADER
 from collector.core.spans import NOTHING
-from collector.errors import SkipFile, StorageError
 from collector.machine.disk import THIS_DISK
 from collector.storage.csv_store import Store
 from collector.storage.files import Files

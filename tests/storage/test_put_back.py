@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from collector.core.errors import StorageError
 from collector.core.rows import HEADER
-from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.csv_store import Store
 from collector.storage.files import Files

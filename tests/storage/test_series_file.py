@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.core.errors import StorageError
 from collector.core.rows import HEADER
-from collector.errors import StorageError
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.csv_store import Store
 from collector.storage.series_file import FileChangedError, SeriesFile

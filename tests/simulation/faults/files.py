@@ -10,8 +10,8 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.text import moment_text
+from collector.machine.own_files import OWN
 from collector.sandbox.rest.answers import TIME
-from collector.storage.data_directory import OWN
 from tests.simulation.faults.kind import Kind
 from tests.simulation.faults.people import done, repair_files
 

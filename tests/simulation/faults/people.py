@@ -9,15 +9,15 @@ import attrs
 import trio
 
 from collector.core.candle import Series, timeframe
-from collector.errors import CollectorError, DirectoryInUse, SettingsError, StorageError
+from collector.core.errors import CollectorError, DirectoryInUse, SettingsError, StorageError
 from collector.integrity.audit import audit
 from collector.integrity.checker import DataIntegrityChecker
 from collector.integrity.gaps import find_gaps
 from collector.integrity.samples import ALL, Draw, draw_samples
+from collector.machine.own_files import OWN
 from collector.machine.workers import INLINE
 from collector.pipeline.service import ServeOptions, repair, serve
 from collector.sandbox.rest.answers import INSTRUMENTS
-from collector.storage.data_directory import OWN
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
 from tests.simulation.machine import SimulatedMachine

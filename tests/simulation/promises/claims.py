@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from collector.core.candle import Series, Timeframe
+from collector.core.errors import StorageError
 from collector.core.missing import Gap, State
 from collector.core.request_windows import NEWEST, wanted
 from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import Span, Spans
-from collector.errors import StorageError
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import find_gaps
 from collector.machine.disk import THIS_DISK

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import CollectorError
 from collector.core.spans import NOTHING, Spans
-from collector.errors import CollectorError
 from collector.settings.settings import Settings
 from collector.storage.ledger_reading import read_ledger
 

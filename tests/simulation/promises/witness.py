@@ -12,10 +12,10 @@ import trio
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import CollectorError
 from collector.core.request_windows import NEWEST
 from collector.core.rows import covered_spans
 from collector.core.spans import Spans
-from collector.errors import CollectorError
 from collector.machine.disk import THIS_DISK
 from collector.storage.ledger_reading import read_ledger
 from collector.storage.quarantine import quarantined_lines
