@@ -48,7 +48,9 @@ def check(
 ) -> None:
     """Check every file: is it complete, and is it right?
 
-    Nothing is changed; a report is written to the logs. Exit status 1: something is wrong.
+    Nothing is changed; a report is written to the logs. With dates, it is about the candles that open in them.
+
+    Exit status 1: something is wrong.
 
     Examples:
       # every file
@@ -64,13 +66,12 @@ def check(
         asked = settings.category, options.are_about, options.selection, options.only_symbols
         refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
     checked = _check_files(options, checker, paths)
-    record: dict[str, Any] = {**totals(checked, checker.ledger_problem)}
+    record: dict[str, Any] = {**totals(checked, checker.ledger_problem), **_dates(options)}
     differences: list[Difference | Uncompared] = []
     try:
         if against_exchange:
             seed = seed if seed is not None else drawn_seed()
-            stored = [(each.series, each.examination.held) for each in checked if each.series]
-            samples = draw_samples(stored, Draw(against_exchange, seed))
+            samples = _samples(options, checked, Draw(against_exchange, seed))
             differences = _run_audit(options, samples, checker)
             record["against_exchange"] = audit_record(seed, samples, differences)
     finally:  # report the files also when the exchange cannot be reached
@@ -83,11 +84,15 @@ def show_differences(options: Options, draw: Draw) -> set[Series]:
     """Print where samples of the chosen files differ from the exchange; return the series."""
     checker = DataIntegrityChecker(options.settings, demand=options.demand)
     checked = _check_files(options, checker, [path for path in checker.files() if _is_chosen(options, path)])
-    samples = draw_samples([(each.series, each.examination.held) for each in checked if each.series], draw)
-    found = _run_audit(options, samples, checker)
+    found = _run_audit(options, _samples(options, checked, draw), checker)
     for line in difference_lines(found):
         print_line(line)
     return {each.series for each in found}
+
+
+def _samples(options: Options, checked: Sequence[FileReport], draw: Draw) -> list[Sample]:
+    stored = [(each.series, each.examination.held) for each in checked if each.series]
+    return draw_samples(stored, draw, options.demand.chosen)
 
 
 def _run_audit(
@@ -111,6 +116,12 @@ def _is_chosen(options: Options, path: Path) -> bool:
     """Whether to check a file; foreign files belong to the check of everything."""
     series = Series.of_file(path.name)
     return options.are_about(series) if series else not (options.only_symbols or options.only_timeframes)
+
+
+def _dates(options: Options) -> dict[str, int | None]:
+    """The dates of the options, which a whole check is without."""
+    dates = options.dates
+    return {"start_ms": dates.start_ms, "end_ms": dates.end_ms} if dates else {}
 
 
 def _print_result(

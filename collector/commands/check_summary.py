@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from collector.core.text import counted
+from collector.core.text import counted, moment_text
 from collector.integrity.findings import FileReport
 from collector.integrity.samples import Difference, Uncompared
 from collector.integrity.sentences import sentences
@@ -58,7 +58,7 @@ def difference_lines(found: Sequence[Difference | Uncompared]) -> Iterator[str]:
 def summary(record: Mapping[str, Any]) -> str:
     """All of it in one sentence."""
     files, rows = record["files_checked"], record["total_rows"]
-    checked = f"{counted(files, 'file')} with {counted(rows, 'row')} checked"
+    checked = f"{counted(files, 'file')} with {counted(rows, 'row')} checked{_dates(record)}"
     wrong = record["files_with_issues"]
     verdict = f"{wrong:,} with issues" if wrong else f"nothing is wrong{' in them' if record['ledger_problem'] else ''}"
     if not wrong and record["total_gaps"]:
@@ -74,3 +74,11 @@ def summary(record: Mapping[str, Any]) -> str:
         differ, candles = audit["difference_count"], counted(audit["candles"], "candle")
         verdict += f"; {differ:,} of {candles} {'differs' if differ == 1 else 'differ'} from the exchange"
     return f"{checked}: {verdict}"
+
+
+def _dates(record: Mapping[str, Any]) -> str:
+    """The dates of a check that was about some."""
+    if record.get("start_ms") is None:
+        return ""
+    start, end_ms = moment_text(record["start_ms"])[:16], record["end_ms"]
+    return f", those from {start}" + (f" up to {moment_text(end_ms)[:16]}" if end_ms is not None else " on")

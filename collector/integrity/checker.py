@@ -190,20 +190,13 @@ class DataIntegrityChecker:
             with self._look(path, series) as (data, examination):
                 if examination.flawless:
                     self._flawless.note(path, data)
-                told = self._told(series, data, examination)
-                report = self._with_missing(FileReport(path.name, None, series, told), path, series)
+                report = self._with_missing(FileReport(path.name, None, series, examination), path, series)
                 return attrs.evolve(report, comparisons=finer.compare(series, path, data, examination))
         except FileNotFoundError:
             why = "never fetched" if series in self._expectation.never_fetched else "there is no such file"
             return self._with_missing(FileReport(path.name, why, series), path, series)
         except OSError as error:
             return FileReport(path.name, f"it cannot be read: {error.strerror or error}", series)
-
-    def _told(self, series: Series, data: Bytes, examination: Examination) -> Examination:
-        """The examination with the defects of the dates that are asked about."""
-        if not (self._demand.dates and examination.counts):
-            return examination
-        return examine(series, data, self._closed_by_ms, self._demand.chosen(series))
 
     def _with_missing(self, report: FileReport, path: Path, series: Series) -> FileReport:
         """The report with the ledger's word on missing candles."""
@@ -225,7 +218,7 @@ class DataIntegrityChecker:
             self._read_ledger()
 
     def _examined(self, series: Series, data: Bytes) -> Examination:
-        return examine(series, data, self._closed_by_ms)
+        return examine(series, data, self._closed_by_ms, self._demand.chosen(series))
 
     @property
     def _closed_by_ms(self) -> int:

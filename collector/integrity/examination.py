@@ -16,7 +16,7 @@ import polars as pl
 from collector.core.candle import Series, Timeframe
 from collector.core.merging import same_numbers
 from collector.core.rows import HEADER
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, moment_text
 from collector.storage.defects import Defect, Kind, defects_of, line_of_row, parse_open_ms
 from collector.storage.fast_check import Text, blocks, times_of_each
@@ -43,8 +43,12 @@ _BLOCK = 2 * 1024 * 1024  # bytes: so many that a call of polars costs little of
 class Examination:
     """What was found in a file.
 
+    `chosen` are the candles that are asked about: `chosen_rows`, `counts`, `defects`, `line_end_ranges`, `gaps` and
+    `gap_spans` are about these, all else is about the whole file. A row that tells no time counts as chosen.
+
     `foreign` says why the file is beyond repair as a whole; all else is then unknown. `held` is what its valid rows
     cover, `present` what all rows with a time on the grid cover: an invalid row stands in its place, and leaves no gap.
+    `flawed` is whether the writer would have written it differently, gaps apart.
     `counts` has the number of defects of each kind, `defects` the first of them. Rows are numbered from 0 after the
     header: those in `invalid_rows` have to go, and their candles are to be fetched anew; those in `duplicate_rows`
     repeat a row that stays. `in_order` is whether all other rows are. A last line without an end is torn: instead of a
@@ -66,27 +70,29 @@ class Examination:
     in_order: bool = True
     looks_like: Timeframe | None = None
     line_end_ranges: int = 0
+    chosen: Spans = EVER
+    chosen_rows: int = 0
+    flawed: bool = False
 
     @property
     def flawless(self) -> bool:
         """Whether the writer would have written the file like this, gaps included."""
-        return self.foreign is None and not self.counts
+        return not (self.flawed or self.foreign)
 
     @property
     def gap_count(self) -> int:
-        return max(0, len(self.present) - 1)
+        return len(self.gap_spans)
 
     @property
     def gap_spans(self) -> Spans:
-        """What is missing between the first row and the last."""
-        return Spans((self.present.bounds,)) - self.present if self.gap_count else NOTHING
+        """What is missing of the chosen candles between the first row and the last."""
+        return (Spans((self.present.bounds,)) - self.present) & self.chosen if self.present else NOTHING
 
 
-def examine(series: Series, data: Bytes, now_ms: int, chosen: Spans | None = None) -> Examination:
-    """Reads the bytes of a series' file.
+def examine(series: Series, data: Bytes, now_ms: int, chosen: Spans = EVER) -> Examination:
+    """Reads the bytes of a series' file, and tells of the chosen candles.
 
-    A candle that closes after `now_ms` is still open, and its row a defect. With `chosen`, defects are those of rows
-    that open in these spans, and of rows that tell no time.
+    A candle that closes after `now_ms` is still open, and its row a defect.
     """
     start = _start(data)
     if start is None:
@@ -117,7 +123,7 @@ def _without_header(head: bytes, length: int) -> Examination:
     if not HEADER.startswith(head.rstrip(b"\0")):
         return Examination(foreign="its first line is not our header")
     what = "the file is empty" if not length else "its header was not written whole"
-    return Examination(counts={Kind.TORN: 1}, defects=(Defect(Kind.TORN, 0, None, what),))
+    return Examination(counts={Kind.TORN: 1}, defects=(Defect(Kind.TORN, 0, None, what),), flawed=True)
 
 
 def _start(data: Bytes) -> int | None:
@@ -142,18 +148,18 @@ def _with_our_line_ends(text: bytes) -> bytes:
     return _WINDOWS_ENDS.sub(b"\n", text) if b"\r\n" in text else text
 
 
-def _is_chosen(chosen: Spans | None, open_ms: int | None) -> bool:
-    return chosen is None or open_ms is None or open_ms in chosen
+def _has(chosen: Spans, open_ms: int | None) -> bool:
+    return open_ms is None or open_ms in chosen
 
 
 @attrs.define
 class _LineEnds:
     """The rows that end as on Windows, folded into ranges of neighbours; the header is row -1.
 
-    The first `MOST` ranges are kept, all are counted; with `chosen`, of the rows that open in these spans.
+    The first `MOST` ranges are kept, all are counted: of the rows that open in `chosen`, and of those without a time.
     """
 
-    chosen: Spans | None = None
+    chosen: Spans
     rows: int = 0
     ranges: int = 0
     _kept: list[tuple[int, int]] = attrs.field(factory=list)
@@ -162,7 +168,7 @@ class _LineEnds:
     def note(self, first: int, text: bytes) -> None:
         """Takes whole lines of which the first is the row of this number."""
         for place, line in enumerate(text[:-1].split(b"\n")):
-            if line.endswith(b"\r") and _is_chosen(self.chosen, parse_open_ms(line)):
+            if line.endswith(b"\r") and _has(self.chosen, parse_open_ms(line)):
                 self._add(first + place)
 
     def _add(self, row: int) -> None:
@@ -191,8 +197,9 @@ class _Reading:
     data: Bytes
     before_ms: int  # a candle that opens from here on is not closed
     start: int  # of the rows
-    chosen: Spans | None = None  # of which defects are noted; None: of all
+    chosen: Spans  # of which defects are noted
     rows: int = 0
+    flawed: bool = False  # by any row
     counts: Counter[Kind] = attrs.field(factory=Counter)
     defects: list[Defect] = attrs.field(factory=list)
     invalid_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
@@ -208,14 +215,16 @@ class _Reading:
         opens = pl.concat([_PLACES["open"], *self.stated])
         if self.line_ends.rows:
             self.counts[Kind.LINE_END] = self.line_ends.rows
-        if self.counts or not is_increasing(opens):
+        if self.flawed or not is_increasing(opens):
             return self._flawed(opens)
         held = covered_by_times(self.timeframe, opens)
+        found = Examination(
+            rows=self.rows, held=held, present=held, chosen=self.chosen, chosen_rows=self._chosen_rows(opens)
+        )
         if len(held) <= 1:
-            return Examination(rows=self.rows, held=held, present=held)
-        gaps = first_gaps(self.timeframe, pl.int_range(len(opens), eager=True), opens, MOST)
-        likely = likely_timeframe(self.timeframe, opens)
-        return Examination(rows=self.rows, held=held, present=held, gaps=gaps, looks_like=likely)
+            return found
+        gaps = first_gaps(self.timeframe, pl.int_range(len(opens), eager=True), opens, self.chosen, MOST)
+        return attrs.evolve(found, gaps=gaps, looks_like=likely_timeframe(self.timeframe, opens))
 
     def _flawed(self, stated: pl.Series) -> Examination:
         rows = pl.concat([_PLACES, *map(_placed, self.places)])
@@ -232,16 +241,25 @@ class _Reading:
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
             defects=tuple(sorted([*self.defects, *self.line_ends.defects()], key=lambda defect: defect.row)),
             line_end_ranges=self.line_ends.ranges,
-            gaps=first_gaps(self.timeframe, rows["row"], rows["open"], MOST),
+            gaps=first_gaps(self.timeframe, rows["row"], rows["open"], self.chosen, MOST),
             invalid_rows=array("q", sorted(self.invalid_rows)),
             duplicate_rows=array("q", sorted(self.duplicate_rows)),
             in_order=in_order,
             looks_like=likely_timeframe(self.timeframe, stated),
+            chosen=self.chosen,
+            chosen_rows=self._chosen_rows(stated),
+            flawed=True,
         )
+
+    def _chosen_rows(self, stated: pl.Series) -> int:
+        """How many rows are chosen: all but those that tell another time."""
+        chosen = sum(int(stated.is_between(each.start_ms, each.end_ms, "left").sum()) for each in self.chosen)
+        return self.rows - len(stated) + chosen
 
     def _read(self) -> None:
         end = self._end_of_lines()
         if self.start > len(HEADER):
+            self.flawed = True
             self.line_ends.note(_HEADER_ROW, _WINDOWS_HEADER)
         if end > self.start:
             for text, opens in times_of_each(self.timeframe, self._texts(end), self.before_ms):
@@ -259,6 +277,7 @@ class _Reading:
         for at, behind in blocks(self.data, self.start, end, _BLOCK):
             text = bytes(self.data[at:behind])
             if b"\r\n" in text:
+                self.flawed = True
                 self.line_ends.note(row, text)
                 text = _with_our_line_ends(text)
             row += text.count(b"\n")
@@ -299,7 +318,8 @@ class _Reading:
             self._note(Kind.UNCLOSED, row, open_ms, f"the candle of {moment_text(open_ms)} closes at {closes}")
 
     def _note(self, kind: Kind, row: int, open_ms: int | None, what: str) -> None:
-        if not _is_chosen(self.chosen, open_ms):
+        self.flawed = True
+        if not _has(self.chosen, open_ms):
             return
         self.counts[kind] += 1
         if len(self.defects) < MOST:

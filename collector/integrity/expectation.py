@@ -29,6 +29,7 @@ class Expectation:
     """
 
     settings: Settings
+    demand: Demand
     saved: LedgerSnapshot
     problem: str | None
     as_of_ms: int
@@ -51,7 +52,7 @@ class Expectation:
         moment_ms = as_of_ms(disk, settings.data_dir, saved, now_ms)
         demanded = demand.spans(known, moment_ms)
         saved.want(demanded)
-        return cls(settings, saved, problem, moment_ms, frozenset(demanded.keys() - known))
+        return cls(settings, demand, saved, problem, moment_ms, frozenset(demanded.keys() - known))
 
     @property
     def newest_ms(self) -> int:
@@ -78,12 +79,15 @@ class Expectation:
     def outside(self, series: Series, gaps: Iterable[Gap], present: Spans = NOTHING) -> Spans:
         """What is missing outside the rows and may still come.
 
-        That is before the first row, after the last, or in place of all. A candle that closed shortly before the ledger
-        was saved may be on its way: it is missing once the collector itself would call it stale, or if it was held.
+        That is before the first row, after the last, or in place of all, in the dates of the demand.
+
+        A candle that closed shortly before the ledger was saved may be on its way: it is missing once the collector
+        itself would call it stale, or if it was held.
         """
         missing = Spans.of(*(gap.span for gap in gaps if gap.state not in SETTLED))
         if present:
             missing -= Spans((present.bounds,))
+        missing &= self.demand.chosen(series)
         if not missing or series in self.never_fetched:
             return missing
         checkpoint = self.saved.checkpoints.get(series)

@@ -98,6 +98,11 @@ class FileReport:
         return bool(self.has_issues or self.gap_count or self.known_count)
 
     @property
+    def rows(self) -> int:
+        """How many of its rows were asked about."""
+        return self.examination.chosen_rows
+
+    @property
     def trouble(self) -> str | None:
         """Why the rows are unknown, if so."""
         foreign = self.examination.foreign
@@ -175,7 +180,7 @@ class FileReport:
             "file": self.file,
             "has_issues": self.has_issues,
             "problem": self.trouble,
-            "rows": self.examination.rows,
+            "rows": self.rows,
             "gaps": [self._gap_record(row_gap) for row_gap in self.gaps],
             "gap_count": self.gap_count,
             "missing_candles": self.missing_candles,
@@ -198,7 +203,7 @@ class FileReport:
     def _gap_record(self, row_gap: RowGap) -> GapRecord:
         states = self.states(row_gap)
         duration_ms = row_gap.span.end_ms - row_gap.span.start_ms
-        expected_ms, actual_ms = _intervals(row_gap)
+        expected_ms, actual_ms = self._intervals(row_gap)
         return {
             "position": row_gap.row,
             "previous_timestamp": row_gap.before_ms,
@@ -214,19 +219,20 @@ class FileReport:
             "states": {state.value: candles for state, candles in states.items()},
         }
 
+    def _intervals(self, row_gap: RowGap) -> tuple[int | None, int | None]:
+        """The distances from the row before a gap to the next expected and the next real row.
+
+        None unless there is a row on both sides.
+        """
+        assert self.series
+        if row_gap.before_ms is None or row_gap.after_ms is None:
+            return None, None
+        next_ms = self.series.timeframe.close(row_gap.before_ms)
+        return next_ms - row_gap.before_ms, row_gap.after_ms - row_gap.before_ms
+
 
 def _first(each: Iterable[Sequence[Disagreement]]) -> list[Disagreement]:
     return sorted(chain.from_iterable(each), key=lambda one: one.timestamp_ms)[:MOST]
-
-
-def _intervals(row_gap: RowGap) -> tuple[int | None, int | None]:
-    """The distances from the row before a gap to the next expected and the next real row.
-
-    None unless there is a row on both sides.
-    """
-    if row_gap.before_ms is None or row_gap.after_ms is None:
-        return None, None
-    return row_gap.span.start_ms - row_gap.before_ms, row_gap.after_ms - row_gap.before_ms
 
 
 def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> DirectoryCheck:
@@ -239,7 +245,7 @@ def totals(checked: Iterable[FileReport], ledger_problem: str | None) -> Directo
     for each in checked:
         numbers["files_checked"] += 1
         numbers["files_with_issues"] += each.has_issues
-        numbers["total_rows"] += each.examination.rows
+        numbers["total_rows"] += each.rows
         numbers["total_gaps"] += each.gap_count
         numbers["total_missing_candles"] += each.missing_candles
         numbers["total_duplicates"] += each.count(Kind.DUPLICATE)

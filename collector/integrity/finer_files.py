@@ -63,7 +63,7 @@ class FinerFiles:
             fine = self._finer_lines(finer, path.with_name(finer.file_name))
             if fine:
                 coarse = coarse or Lines(series.timeframe, valid_rows(data, examination))
-                found = contradictions(coarse, fine)
+                found = (each for each in contradictions(coarse, fine) if each.open_ms in examination.chosen)
                 comparisons.append(_Comparing(self._disk, self._data_dir, series, finer).compared(found))
         return tuple(comparisons)
 

@@ -17,6 +17,7 @@ from collector.core.rows import candles_in, covered_spans
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted, span_texts
 from collector.integrity.checker import DataIntegrityChecker
+from collector.integrity.demand import Demand
 from collector.integrity.findings import Comparison
 from collector.integrity.samples import Draw, draw_samples
 from collector.logs import get_logger
@@ -86,6 +87,7 @@ class Recheck:
 
     _disk: Disk
     _settings: Settings
+    _demand: Demand
     _draw: Draw | None  # what to compare with the exchange, beyond what looks wrong
     _disputed: list[Disputed] = attrs.field(factory=list)
     _compared: dict[Series, Spans] = attrs.field(factory=dict)
@@ -96,7 +98,8 @@ class Recheck:
         Gaps between the rows of a stretch are part of it.
         """
         self._disputed = find_disagreements(self._disk, self._settings, stored, now_ms)
-        for sample in draw_samples(stored.items(), self._draw) if self._draw else ():
+        drawn = draw_samples(stored.items(), self._draw, self._demand.chosen) if self._draw else ()
+        for sample in drawn:
             self._compared[sample.series] = self._compared.get(sample.series, NOTHING) | Spans((sample.span,))
         yield from refetches_of(self._disputed)
         for series, spans in self._compared.items():

@@ -114,7 +114,10 @@ class Repair:
     _draw: Draw | None = None  # what to compare with the exchange, beyond what looks wrong
     plans: list[Plan | Refetch] = attrs.field(factory=list)
     _recheck: Recheck = attrs.field(
-        default=attrs.Factory(lambda self: Recheck(self._disk, self._settings, self._draw), takes_self=True), init=False
+        default=attrs.Factory(
+            lambda self: Recheck(self._disk, self._settings, self._demand, self._draw), takes_self=True
+        ),
+        init=False,
     )
     _stored: dict[Series, Spans] = attrs.field(factory=dict)  # what the valid rows of each file cover
     _stamps: dict[Path, Stamp | None] = attrs.field(factory=dict)  # of every file, before it was touched

@@ -1,6 +1,6 @@
 """Stretches of what is stored, to compare with the exchange."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from random import Random
 from typing import Any
@@ -11,7 +11,7 @@ from collector.core.candle import Series
 from collector.core.merging import same_numbers
 from collector.core.request_windows import windows
 from collector.core.rows import lines_by_time
-from collector.core.spans import Span, Spans
+from collector.core.spans import EVER, Span, Spans
 from collector.core.text import moment_text
 
 ALL = inf  # stretches
@@ -66,13 +66,15 @@ class Uncompared:
         return f"{self.series} {start} to {end} could not be compared: {self.why}"
 
 
-def draw_samples(stored: Iterable[tuple[Series, Spans]], draw: Draw) -> list[Sample]:
+def draw_samples(
+    stored: Iterable[tuple[Series, Spans]], draw: Draw, chosen: Callable[[Series], Spans] = lambda _: EVER
+) -> list[Sample]:
     """Draws that many disjoint stretches of the files that hold these candles.
 
     `ALL` draws all of them, as does a number beyond all there are. Gaps between the rows of a file are part of the
-    stretches: the exchange may have rows there.
+    stretches: the exchange may have rows there. `chosen` says which candles of a series are asked about.
     """
-    hulls = [(series, Spans((spans.bounds,))) for series, spans in sorted(stored) if spans]
+    hulls = [(series, Spans((spans.bounds,)) & chosen(series)) for series, spans in sorted(stored) if spans]
     every = [Sample(series, span) for series, bounds in hulls for span in windows(series.timeframe, bounds)]
     if draw.most >= len(every):
         return every

@@ -12,7 +12,7 @@ import attrs
 import polars as pl
 
 from collector.core.candle import TIMEFRAMES, Timeframe
-from collector.core.spans import Span
+from collector.core.spans import Span, Spans
 
 _ALIKE = 3  # so many equal distances make a timeframe likely
 _SLICE = 100_000  # rows
@@ -22,9 +22,9 @@ _STEPS = [each.step_ms for each in TIMEFRAMES.values() if each.step_ms]
 
 @attrs.frozen
 class RowGap:
-    """Candles that are missing between two rows, or where there is a row on one side only, or none: those that open in
-    `span`.
+    """Candles that are missing between two rows, or where there is a row on one side only, or none.
 
+    They are those that open in `span`: all, or those of the dates that were asked about.
     `row` is the number of the row after the gap, `before_ms` and `after_ms` are the open times of the rows around it.
     """
 
@@ -105,21 +105,20 @@ def longest_run(numbers: Sequence[int]) -> list[bool]:
     return stands
 
 
-def first_gaps(timeframe: Timeframe, rows: pl.Series, opens: pl.Series, most: int) -> tuple[RowGap, ...]:
-    """The first places where candles are missing between rows that increase in time."""
+def first_gaps(timeframe: Timeframe, rows: pl.Series, opens: pl.Series, chosen: Spans, most: int) -> tuple[RowGap, ...]:
+    """The first places where chosen candles are missing between rows that increase in time."""
     if timeframe.step_ms is None:
         pairs = zip(rows[1:].to_list(), opens.to_list(), opens[1:].to_list(), strict=False)
     else:
-        after = (opens.diff() > timeframe.step_ms).arg_true().head(most)
+        after = (opens.diff() > timeframe.step_ms).arg_true()
         pairs = zip(rows.gather(after), opens.gather(after - 1), opens.gather(after), strict=True)
-    return tuple(islice(_gaps(timeframe, pairs), most))
+    return tuple(islice(_gaps(timeframe, pairs, chosen), most))
 
 
-def _gaps(timeframe: Timeframe, pairs: Iterable[tuple[int, int, int]]) -> Iterator[RowGap]:
+def _gaps(timeframe: Timeframe, pairs: Iterable[tuple[int, int, int]], chosen: Spans) -> Iterator[RowGap]:
     for row, before_ms, open_ms in pairs:
-        start_ms = timeframe.close(before_ms)
-        if start_ms < open_ms:
-            yield RowGap(row, before_ms, open_ms, Span(start_ms, open_ms), timeframe.count(start_ms, open_ms))
+        for span in Spans.between(timeframe.close(before_ms), open_ms) & chosen:
+            yield RowGap(row, before_ms, open_ms, span, timeframe.count(span.start_ms, span.end_ms))
 
 
 def likely_timeframe(timeframe: Timeframe, opens: pl.Series) -> Timeframe | None:

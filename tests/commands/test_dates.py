@@ -174,3 +174,70 @@ def test_check_misses_what_the_dates_want(say: Command, holey: Settings) -> None
     status, out, _ = say(holey, "check", "--symbols", "BTCUSDT", "--start", "2024-03-31", "--end", "2024-04-02")
     assert status == 1
     assert "24 candles" in out
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "rows", "missing", "disagreements"),
+    [
+        ("2024-04-01", "2024-04-02", 34 + 192, 14, 0),
+        ("2024-04-01T07:00", "2024-04-01T08:00", 4, 1, 0),
+        ("2024-04-02", "2024-04-02", 13 + 96, 11, 0),
+        ("2024-04-03", "2024-04-03", 24 + 96, 0, 1),
+        ("2024-04-03T12:00", "2024-04-04", 36 + 144, 0, 0),
+    ],
+)
+def test_a_check_of_dates_is_about_them_alone(
+    say: Command, box: Sandbox, tmp_path: Path, start: str, end: str, rows: int, missing: int, disagreements: int
+) -> None:
+    """Hours are missing from six to nine on the 1st and for eleven hours of the 2nd; an hour of the 3rd is wrong."""
+    settings = settings_for(box.url, tmp_path, timeframes=["15", "60"])
+    assert say(settings, "fetch", "--symbols", "BTCUSDT", "--start", "2024-04-01", "--end", "2024-04-05")[0] == 0
+    path = settings.data_dir / "BTCUSDT_60.csv"
+    header, *hours = path.read_bytes().splitlines(keepends=True)
+    hours[52] = hours[52].rpartition(b",")[0] + b",1\n"
+    path.write_bytes(b"".join([header, *hours[:6], *hours[9:30], *hours[41:]]))
+    dates = "--symbols", "BTCUSDT", "--start", start, "--end", end
+    status, out, err = say(settings, "check", "--json", *dates)
+    found = json.loads(out)
+    assert (found["total_rows"], found["total_missing_candles"], found["total_disagreements"]) == (
+        rows,
+        missing,
+        disagreements,
+    )
+    assert status == bool(missing or disagreements)
+    assert [each["missing_candles"] for each in found["issues"].get(path.name, {"gaps": []})["gaps"]] == {
+        14: [3, 11],
+        1: [1],
+        11: [11],
+        0: [],
+    }[missing]
+    assert f"{rows} rows checked, those from {start[:10]}" in err
+
+
+def test_gaps_before_the_dates_leave_room_for_those_in_them(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    """A check describes a thousand gaps."""
+    settings = settings_for(box.url, tmp_path, timeframes=["1"])
+    assert say(settings, "fetch", "--symbols", "BTCUSDT", "--start", "2024-04-01", "--end", "2024-04-02")[0] == 0
+    path = settings.data_dir / "BTCUSDT_1.csv"
+    header, *minutes = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([header, *minutes[:2100:2], *minutes[2100:2500], *minutes[2501:]]))
+    dates = "--symbols", "BTCUSDT", "--start", "2024-04-02T12:00", "--end", "2024-04-02"
+    (gap,) = json.loads(say(settings, "check", "--json", *dates)[1])["issues"][path.name]["gaps"]
+    assert gap["start_ms"] == APRIL_MS + 2500 * 60_000
+
+
+def test_what_dates_leave_out_is_not_compared_with_the_exchange(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    assert say(settings, "fetch", "--symbols", "BTCUSDT", "--start", "2024-04-01", "--end", "2024-04-05")[0] == 0
+    dates = "--symbols", "BTCUSDT", "--start", "2024-04-02", "--end", "2024-04-02"
+    audited = json.loads(say(settings, "check", "--json", "--against-exchange", "all", *dates)[1])["against_exchange"]
+    assert audited["candles"] == 24
+    status, _, err = say(settings, "repair", "--against-exchange", "all", *dates)
+    assert status == 0
+    assert "24 candles are read again" in err
+
+
+def test_a_lost_file_is_missed_in_the_dates_that_want_it(say: Command, holey: Settings) -> None:
+    (holey.data_dir / "BTCUSDT_60.csv").unlink()
+    dates = "--symbols", "BTCUSDT", "--timeframes", "60"
+    assert say(holey, "check", *dates, "--start", "2024-04-01", "--end", "2024-04-01")[0] == 1

@@ -64,7 +64,7 @@ GAP = SeriesGap(SERIES, Gap(Span(0, 1), State.PENDING, 0, 0, "why"))
 RECORDS: dict[str, set[str]] = {
     "collector list": {*StoredSeries(SERIES, NOTHING, 0, 0).record()},
     "collector gaps": {*GAP.record()},
-    "collector check": {*totals((), None), *FileReport("name").record(), "against_exchange"},
+    "collector check": {*totals((), None), *FileReport("name").record(), "against_exchange", "start_ms", "end_ms"},
     "collector symbols": {field.name for field in attrs.fields(Instrument)},
     "collector status": {*names_in(Report)},
 }
