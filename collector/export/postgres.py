@@ -152,6 +152,7 @@ def open_postgres(address: DatabaseAddress, category: str, *, writing: bool) -> 
                 create_candles(connection, address)
             there = has_table(connection, address)
             if there:
+                connection.execute(sql.STAGING_MEMORY)
                 connection.execute(sql.CREATE_STAGING)
         yield PostgresTarget(address, category, connection, there)
 

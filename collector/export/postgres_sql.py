@@ -21,6 +21,7 @@ STAGED_ROW = (
 HAS_FENCES = "SELECT to_regclass('collector_fences') IS NOT NULL"
 IS_SHARED = "SELECT EXISTS (SELECT FROM collector_fences WHERE category = %s AND epoch > 0)"
 EXTENSIONS = "SELECT extname FROM pg_extension"
+STAGING_MEMORY = "SET temp_buffers = '64MB'"  # a batch fits; with less it goes through files
 CREATE_STAGING = f"""
     CREATE TEMPORARY TABLE {STAGING} (
         ms bigint, {STAGED_ROW}

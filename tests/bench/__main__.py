@@ -6,7 +6,21 @@ from pathlib import Path
 
 def main() -> None:
     # Here, because every process that is measured imports this module, and must not carry what it does not use.
-    from tests.bench import check, copies, disk, feeder, files, growth, history, mirror, rate, simulation, sizes, stream
+    from tests.bench import (
+        check,
+        copies,
+        disk,
+        feeder,
+        files,
+        filling,
+        growth,
+        history,
+        mirror,
+        rate,
+        simulation,
+        sizes,
+        stream,
+    )
     from tests.bench.table import compare, save_aims, show_verdicts
 
     benchmarks = {
@@ -16,6 +30,7 @@ def main() -> None:
         "disk": disk.run,
         "check": check.run,
         "copies": copies.run,
+        "filling": filling.run,
         "mirror": mirror.run,
         "growth": growth.run,
         "stream": stream.run,

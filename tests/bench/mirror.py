@@ -1,7 +1,7 @@
 """What the mirror costs a live collector: its processor time with a database and without, side by side.
 
 Both collectors hear the same market in the same minutes, each in a process of its own, and so does the exchange. The
-database's own processor time is not in it; how many rows a second it takes when it catches up is.
+database's own processor time is not in it.
 """
 
 import socket
@@ -18,25 +18,18 @@ from pathlib import Path
 import attrs
 import trio
 
-from collector.core.candle import TIMEFRAMES, Series
-from collector.core.rows import HEADER
-from collector.core.spans import EVER, Spans
-from collector.export.mirror_table import open_mirror_table
-from collector.machine.disk import THIS_DISK
 from collector.monitoring.report import Report
 from collector.pipeline.service import ServeOptions, serve
 from collector.settings.settings import Settings
-from tests.bench.made import rows_of_minutes
 from tests.bench.measure import apart
 from tests.bench.table import aim, show
 from tests.support.market import until
-from tests.support.servers import PostgresServer, own_postgres
+from tests.support.servers import own_postgres
 
 _SYMBOLS, _TIMEFRAMES = 200, "1,5,15,60"
 _LIVE_S = 180.0
 _READY_S = 300.0  # on a busy machine
 _AIM = 1.1
-_ROWS = 1_000_000
 
 Reported = Callable[[], Report]
 
@@ -71,7 +64,6 @@ def run(_pages: int, _rounds: int) -> None:
         ]
         with ThreadPoolExecutor(len(scenes)) as pool:
             alone, mirrored = pool.map(partial(apart, _lived), scenes)
-        caught_up = _catching_up(scratch / "files", server)
     show(
         f"Mirror: {_SYMBOLS * 4:,} live series for {_LIVE_S:.0f} s",
         ["", "CPU s", "candles", "rows in the database"],
@@ -81,7 +73,6 @@ def run(_pages: int, _rounds: int) -> None:
         ],
         [
             aim("processor time with a mirror to that without", mirrored.cpu_s / alone.cpu_s, at_most=_AIM),
-            *caught_up.lines(),
         ],
     )
 
@@ -134,30 +125,3 @@ def _is_ready(report: Report) -> bool:
     mirror = report.mirror
     behind = mirror.comparing or mirror.lag_s or (mirror.place and mirror.rows < report.writing.candles)
     return report.doing == "up to date" and report.stream.series == report.series > 0 and not behind
-
-
-@attrs.frozen
-class CaughtUp:
-    """What it took to bring a file into an empty table."""
-
-    elapsed_s: float
-    own_s: float  # of processor time
-    server_s: float
-
-    def lines(self) -> Iterator[str]:
-        """In words."""
-        yield f"catching up into an empty table: {_ROWS / self.elapsed_s:,.0f} rows a second"
-        own, server = (seconds / _ROWS * 1e6 for seconds in (self.own_s, self.server_s))
-        yield f"processor time of such a row: {own:.1f} µs of the collector, {server:.1f} µs of the server"
-
-
-def _catching_up(data_dir: Path, server: PostgresServer) -> CaughtUp:
-    series = Series("AUSDT", TIMEFRAMES["1"])
-    data_dir.mkdir()
-    (data_dir / series.file_name).write_bytes(HEADER + rows_of_minutes(range(_ROWS)).text)
-    wanted: dict[Series, Spans] = {series: EVER}
-    with open_mirror_table(server.address, "spot", THIS_DISK, data_dir) as table:
-        began_s, own_s, server_s = time.perf_counter(), time.process_time(), server.processor_s()
-        while wanted:
-            wanted = dict(table.copy(wanted).left)
-        return CaughtUp(time.perf_counter() - began_s, time.process_time() - own_s, server.processor_s() - server_s)

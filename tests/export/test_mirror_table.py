@@ -128,10 +128,22 @@ def test_a_series_without_a_file_keeps_its_rows(table: Table, data: Path, databa
     assert len(table_rows(database)) == 10
 
 
-@pytest.mark.parametrize("defect", ["37900,x", "37900,1e5", "37900", "37900,1,1"])
-def test_rows_that_are_none_stop_their_own_series_alone(table: Table, data: Path, database: str, defect: str) -> None:
+@pytest.mark.parametrize("spans", [hours(890, 910), EVER], ids=["few", "many"])
+@pytest.mark.parametrize("defect", ["37900,x", "37900,1e5", "37900", "37900,1,1", "37900,+1", "37900,037900"])
+def test_rows_that_are_none_stop_their_own_series_alone(
+    table: Table, data: Path, database: str, defect: str, spans: Spans
+) -> None:
     replace_in(data / "BTCUSDT_60.csv", "37900,37900", defect)
-    copied = table.copy({HOURS: hours(890, 910), WEEKS: EVER})
+    copied = table.copy({HOURS: spans, WEEKS: EVER})
+    assert copied.rows == 10
+    assert "BTCUSDT_60.csv cannot be used" in str(copied.unreadable[0])
+
+
+def test_many_rows_out_of_order_are_none(table: Table, data: Path, database: str) -> None:
+    lines = (data / "BTCUSDT_60.csv").read_text().splitlines(keepends=True)
+    lines[900:902] = reversed(lines[900:902])
+    (data / "BTCUSDT_60.csv").write_text("".join(lines))
+    copied = table.copy({HOURS: EVER, WEEKS: EVER})
     assert copied.rows == 10
     assert "BTCUSDT_60.csv cannot be used" in str(copied.unreadable[0])
 

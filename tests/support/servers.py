@@ -38,9 +38,13 @@ class PostgresServer:
         self._server.ensure_postgres_running()
 
     def processor_s(self) -> float:
-        """What those of its processes that run have taken so far, in seconds."""
-        times = [process.cpu_times() for process in self._processes()]
-        return sum(each.user + each.system for each in times)
+        """What its processes have taken so far, in seconds, those that have ended with it."""
+        taken_s = 0.0
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                times = process.cpu_times()
+                taken_s += times.user + times.system + times.children_user + times.children_system
+        return taken_s
 
     def _processes(self) -> list[psutil.Process]:
         server = psutil.Process(self._server.get_pid())
