@@ -39,7 +39,8 @@ class Access:
     def knows_token(self, headers: Mapping[str, str]) -> bool:
         """Whether the request carries the token itself."""
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        return self.has_token and scheme.lower() == "bearer" and _same(given.strip(), self._token)
+        shown = given.strip(" \t").encode("latin-1", "replace")  # the bytes of the header
+        return self.has_token and scheme.lower() == "bearer" and hmac.compare_digest(shown, _bytes(self._token))
 
     def cookie(self, port: int) -> str:
         """The cookie for a browser that has shown the token; cookies are shared by all ports of a host."""
@@ -50,16 +51,18 @@ class Access:
             morsel = SimpleCookie(headers.get("cookie", "")).get(f"{_COOKIE}_{port}")
         except CookieError:
             return False
-        return self.has_token and morsel is not None and _same(morsel.value, self._session)
+        return (
+            self.has_token and morsel is not None and hmac.compare_digest(_bytes(morsel.value), _bytes(self._session))
+        )
 
     @property
     def _session(self) -> str:
-        return hmac.new(self._token.encode("utf-8", "surrogateescape"), _PURPOSE, "sha256").hexdigest()
+        return hmac.new(_bytes(self._token), _PURPOSE, "sha256").hexdigest()
 
 
 OPEN = Access()
 
 
-def _same(given: str, right: str) -> bool:
-    """Whether two texts are the same, compared in constant time."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), right.encode("utf-8", "surrogateescape"))
+def _bytes(text: str) -> bytes:
+    """A text of the environment as it was given."""
+    return text.encode("utf-8", "surrogateescape")

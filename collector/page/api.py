@@ -206,7 +206,7 @@ class Api:
 
     def _expect_place(self) -> None:
         if self._waiting >= _MAX_WAITING:
-            raise NotNow("too many wait already; ask again later")
+            raise NotNow("too many pages and programs wait already; ask again later")
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await self._machine.threads.run(work, self._readers)

@@ -48,5 +48,8 @@ class Snapshot:
         return changed.bounds if changed else None
 
 
+NO_SERIES = Snapshot(NOTHING, NOTHING, (), NOTHING, NOTHING, (0, 0))
+
+
 def _differing(ours: Spans, theirs: Spans) -> Spans:
     return NOTHING if ours is theirs else (ours - theirs) | (theirs - ours)

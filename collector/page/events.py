@@ -22,7 +22,7 @@ from collector.core.rows import LATEST_MS
 from collector.feeder.columns import to_dataframe
 from collector.feeder.reader import read_span
 from collector.machine import Machine
-from collector.page.changes import Snapshot
+from collector.page.changes import NO_SERIES, Snapshot
 from collector.page.now import Now
 from collector.page.source import Known, Source
 
@@ -141,12 +141,12 @@ class EventStream:
 
     def _changes(self, every: list[tuple[Series, Known]]) -> Iterator[bytes]:
         """Where the one series is otherwise than at the last look."""
-        if self._selection.series is None:
+        if (series := self._selection.series) is None:
             return
-        for series, known in every:
-            before, self._seen = self._seen, Snapshot.of(known.record, known.file)
-            if before and (span := self._seen.changed_since(before)):
-                yield _event("changed", _described(series, start=span.start_ms, end=span.end_ms))
+        known = dict(every).get(series)  # none is stored any more, or yet
+        before, self._seen = self._seen, Snapshot.of(known.record, known.file) if known else NO_SERIES
+        if before and (span := self._seen.changed_since(before)):
+            yield _event("changed", _described(series, start=span.start_ms, end=span.end_ms))
 
     def _read(self, grown: list[tuple[Series, int]]) -> list[bytes]:
         said = []

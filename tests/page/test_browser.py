@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -20,12 +22,15 @@ from collector.integrity.gaps import find_gaps
 from collector.machine import THIS_MACHINE
 from collector.machine.disk import THIS_DISK
 from collector.monitoring.report import Clustered, Clustermate, Report, encode
+from collector.page.access import Access
+from collector.page.assets import page_of
 from collector.page.report_data import gather
 from collector.page.report_file import report_file
 from collector.settings.settings import Settings
 from collector.storage.ledger import open_ledger
 from tests.page.test_api import DAY, HOLE_MS, HOUR, OPENED_MS, corrected, stored
-from tests.support.browser import Browser, Page, Response, Route, launched, opened, viewed
+from tests.page.test_server import PAGES, served
+from tests.support.browser import Browser, Page, Response, Route, in_thread, launched, opened, viewed
 from tests.support.reports import REPORT
 
 __all__ = ["stored"]
@@ -205,11 +210,208 @@ def test_a_view_that_was_left_while_it_loaded_does_not_come_back(browser: Browse
             page.goto(url)
         page.evaluate(f"location.hash = '#/chart?symbol=BTCUSDT&timeframe=60&at={at}'")
         page.locator("#chart .said", has_text=f"{text(at)} · open").wait_for()
-        (request,) = held
-        request.continue_()
+        first_of(page, held).continue_()
         drawn(page)
         page.locator("#chart-area").press("ArrowLeft")
         page.locator("#chart .unseen", has_text=f"{text(at - HOUR)} · open").wait_for()
+
+
+def chart_of(symbol: str, ms: int | None = None) -> str:
+    """The part of the address behind #."""
+    return f"#/chart?symbol={symbol}&timeframe=60" + (f"&at={ms}" if ms else "")
+
+
+def went_to(page: Page, where: str) -> None:
+    page.evaluate("where => { location.hash = where; }", where)
+
+
+def first_of(page: Page, held: list[Route], count: int = 1) -> Route:
+    """The first request that is held back, once so many have come."""
+    for _ in range(500):
+        if len(held) >= count:
+            break
+        page.wait_for_timeout(10)
+    return held[0]
+
+
+def shown_rows(page: Page) -> int:
+    return page.locator("#chart details tbody tr").count()
+
+
+@pytest.mark.slow
+def test_the_reason_of_a_series_that_was_left_is_not_told_of_the_next(
+    browser: Browser, stored: Settings, tmp_path: Path
+) -> None:
+    for symbol in ("AAAUSDT", "BBBUSDT"):
+        shutil.copy(stored.data_dir / "BTCUSDT_60.csv", tmp_path / f"{symbol}_60.csv")
+    runs = [OPENED_MS, HOLE_MS[0], 0, *HOLE_MS, 1, HOLE_MS[1], OPENED_MS + 10 * DAY, 0]
+    both = {"timeframe": "60", "now_ms": 1, "states": ["held", "absent"], "series": [{"symbol": "", "runs": runs}]}
+    held: list[Route] = []
+    said = f"{text(HOLE_MS[0])} · no candle · absent"
+    with viewed(Settings(data_dir=tmp_path)) as url, opened(browser) as page:
+        page.route("**/api/coverage?*", lambda route: route.fulfill(json=both))
+        page.route("**/api/gaps?symbol=AAAUSDT*", lambda route: held.append(route))
+        page.route("**/api/gaps?symbol=BBBUSDT*", lambda route: route.fulfill(json={"gaps": [], "more": False}))
+        with page.expect_request("**/api/gaps?symbol=AAAUSDT*"):
+            page.goto(f"{url}/{chart_of('AAAUSDT', HOLE_MS[0])}")
+        with page.expect_response("**/api/gaps?symbol=BBBUSDT*"):
+            went_to(page, chart_of("BBBUSDT", HOLE_MS[0]))
+        assert page.locator("#chart .said").inner_text().startswith(said)
+        with page.expect_response("**/api/gaps?symbol=AAAUSDT*"):
+            first_of(page, held).fulfill(json={"gaps": [{"why": "of the other"}], "more": False})
+        page.evaluate("new Promise(requestAnimationFrame)")
+        assert "of the other" not in page.locator("#chart .said").inner_text()
+
+
+@pytest.mark.slow
+def test_a_chart_that_was_left_while_it_loaded_says_nothing_of_the_next(browser: Browser, tmp_path: Path) -> None:
+    held: list[Route] = []
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser, errors=False) as page:
+        page.route("**/api/candles?*", lambda route: held.append(route))
+        with page.expect_request("**/api/candles?*"):
+            page.goto(f"{url}/{chart_of('BTCUSDT')}")
+        went_to(page, chart_of("XRPUSDT"))
+        said = page.locator("#chart .said", has_text="XRPUSDT 60 is not stored")
+        said.wait_for()
+        with page.expect_response("**/api/candles?*"):
+            first_of(page, held).fulfill(status=503, json={"error": "of the other"})
+        page.evaluate("new Promise(requestAnimationFrame)")
+        assert said.is_visible()
+
+
+@pytest.mark.slow
+def test_nothing_of_a_series_that_was_left_stays(browser: Browser, tmp_path: Path) -> None:
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser, errors=False) as page:
+        page.goto(f"{url}/{chart_of('BTCUSDT')}")
+        page.locator("#chart .said", has_text="open").wait_for()
+        page.locator("#chart summary").press("Enter")
+        page.locator("#chart details td").first.wait_for()
+        went_to(page, chart_of("XRPUSDT"))
+        page.locator("#chart .said", has_text="XRPUSDT 60 is not stored").wait_for()
+        assert shown_rows(page) == 0
+        assert not page.locator("#chart details table").is_visible()
+        assert page.evaluate("document.getElementById('chart-strip').width") == 0
+
+
+@pytest.mark.slow
+def test_a_chart_that_is_opened_late_has_what_came_meanwhile(browser: Browser, tmp_path: Path) -> None:
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser, url) as page:
+        drawn(page)
+        series_of(tmp_path, 150, last_ms=OPENED_MS + 500 * HOUR)
+        for _ in range(3):  # what is known is two seconds old at most
+            page.wait_for_timeout(1000)
+        went_to(page, chart_of("BTCUSDT"))
+        page.locator("#chart .said", has_text=f"{text(OPENED_MS + 499 * HOUR)} · open").wait_for()
+        page.locator("#chart summary").press("Enter")
+        page.locator("#chart details td", has_text=text(OPENED_MS + 499 * HOUR)).wait_for()
+
+
+@pytest.mark.slow
+def test_what_changes_while_a_chart_loads_is_shown(browser: Browser, stored: Settings, tmp_path: Path) -> None:
+    copied = attrs.evolve(stored, data_dir=tmp_path / "data")
+    shutil.copytree(stored.data_dir, copied.data_dir)
+    held: list[Route] = []
+    told = "new Promise(done => window.changed = done)"
+    with viewed(copied) as url, opened(browser) as page:
+        page.add_init_script(
+            "const Real = EventSource; window.EventSource = class extends Real { constructor(url) { super(url);"
+            " this.addEventListener('changed', () => window.changed?.()); } };"
+        )
+        page.route("**/api/candles?*", lambda route: held.append(route), times=1)
+        with page.expect_request("**/api/candles?*"):
+            page.goto(f"{url}/{chart_of('ETHUSDT', OPENED_MS + 9 * HOUR)}")
+        before = first_of(page, held).fetch()
+        page.locator("#state.stored").wait_for()
+        put_right(copied, 9, "7777")
+        page.evaluate(told)
+        held[0].fulfill(response=before)
+        page.locator("#chart .said", has_text="close 7777 ").wait_for()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gaps", "series"])
+def test_an_answer_that_was_overtaken_is_not_shown(browser: Browser, url: str, name: str) -> None:
+    held: list[Route] = []
+    details, old = f"#{name}-details", {"now_ms": 1, "series": [], "gaps": [], "more": False}
+    with opened(browser) as page:
+        page.clock.install()
+        page.goto(url)
+        drawn(page)
+        page.locator(f"{details} summary").press("Enter")
+        page.locator(f"{details} td").first.wait_for()
+        page.route(f"**/api/{name}?*", lambda route: held.append(route), times=1)
+        with page.expect_request(f"**/api/{name}?*"):
+            page.clock.fast_forward(30_000)
+        with page.expect_response(f"**/api/{name}?*"):
+            page.clock.fast_forward(30_000)
+        with page.expect_response(f"**/api/{name}?*"):
+            first_of(page, held).fulfill(json=old)
+        page.clock.run_for(100)
+        assert page.locator(f"{details} tbody tr").count() > 0
+
+
+@pytest.mark.slow
+def test_rows_that_were_asked_for_stay_when_the_table_is_refreshed(browser: Browser, url: str) -> None:
+    row = {"symbol": "BTCUSDT", "timeframe": "60", "state": "absent", "start_ms": 0, "end_ms": 1, "candles": 1}
+    gaps = [row | {"why": f"reason {number}", "asked_ms": None} for number in range(350)]
+    with opened(browser) as page:
+        page.clock.install()
+        page.route("**/api/gaps?*", lambda route: route.fulfill(json={"gaps": gaps, "more": False}))
+        page.goto(url)
+        drawn(page)
+        page.locator("#gaps-details summary").press("Enter")
+        rows, more = page.locator("#gaps tbody tr"), page.locator("#gaps button", has_text="more of 350")
+        rows.first.wait_for()
+        assert rows.count() == 100
+        more.press("Enter")
+        more.press("Enter")
+        assert rows.count() == 300
+        gaps[7]["why"] = "another reason"
+        with page.expect_response("**/api/gaps?*"):
+            page.clock.fast_forward(30_000)
+        rows.nth(7).filter(has_text="another reason").wait_for()
+        assert rows.count() == 300
+        assert page.evaluate("document.activeElement.textContent") == "Show 50 more of 350"
+        more.press("Enter")
+        assert rows.count() == 350
+        assert not more.is_visible()
+
+
+@pytest.mark.slow
+def test_a_series_that_vanishes_is_said_to_be_stored_no_more(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "BTCUSDT_60.csv"
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser, errors=False) as page:
+        page.goto(f"{url}/{chart_of('BTCUSDT')}")
+        page.locator("#chart .said", has_text="open").wait_for()
+        file.rename(tmp_path / "kept")
+        page.locator("#chart .said", has_text="BTCUSDT 60 is not stored any more").wait_for()
+        assert page.locator("#chart-area canvas").count() == 0
+        assert page.locator("#state").get_attribute("class") == "stored"
+        (tmp_path / "kept").rename(file)
+        page.locator("#chart .said", has_text="open").wait_for()
+
+
+@pytest.mark.slow
+def test_a_restart_without_the_series_says_that_it_is_stored_no_more(
+    browser: Browser, stored: Settings, tmp_path: Path
+) -> None:
+    with opened(browser, errors=False) as page:
+        with viewed(stored) as first:
+            page.goto(f"{first}/{chart_of('ETHUSDT')}")
+            page.locator("#chart .said", has_text="open").wait_for()
+        page.locator("#state.lost", has_text="does not answer").wait_for()
+        with viewed(series_of(tmp_path, 150), int(first.rpartition(":")[2])):
+            page.locator("#state.stored").wait_for()
+            page.locator("#chart .said", has_text="ETHUSDT 60 is not stored any more").wait_for()
+            assert page.locator("#chart-area canvas").count() == 0
+
+
+@pytest.mark.slow
+def test_a_token_that_has_changed_is_named(browser: Browser, url: str) -> None:
+    with opened(browser, errors=False) as page:
+        page.route("**/api/events?*", lambda route: route.fulfill(status=401, body="the token is needed"))
+        page.goto(url)
+        page.locator("#state.lost", has_text="No updates: the token has changed.").wait_for()
 
 
 @pytest.mark.slow
@@ -532,6 +734,39 @@ def test_the_theme_is_kept(browser: Browser, url: str) -> None:
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_bars_of_volume_have_the_colours_of_their_candles(browser: Browser, url: str, theme: str) -> None:
+    with opened(browser, url) as page:
+        drawn(page)
+        page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+        colours = page.evaluate(
+            """async () => {
+                const { CandleChart } = await import("/static/chart.js");
+                const { colour } = await import("/static/dom.js");
+                const palette = { up: colour("up"), down: colour("down") };
+                const point = (close) => ({ ms: 0, candle: [0, 5, 9, 1, close, 7] });
+                const bar = (close) => CandleChart.prototype.volumeBar.call({ palette }, point(close));
+                return [palette.up, palette.down, bar(8).color, bar(2).color];
+            }"""
+        )
+    assert colours[2:] == colours[:2]
+
+
+@pytest.mark.slow
+def test_a_page_in_the_dark_is_printed_in_the_light(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.evaluate("localStorage.setItem('theme', 'dark')")
+        page.reload()
+        drawn(page)
+        dark = page.evaluate(LEGEND)
+        page.emulate_media(media="print")
+        light = page.evaluate(LEGEND)
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert light["absent"] != dark["absent"]
+        assert page.evaluate(PIXEL, [600, 10]) in light.values()
+
+
 def test_pages_have_no_script_or_style_of_their_own() -> None:
     static = Path(__file__).parents[2] / "collector/page/static"
     for name in ("index.html", "login.html"):
@@ -594,10 +829,35 @@ def test_a_page_that_is_refused_says_so_and_asks_again(
     with opened(browser, errors=False) as page:
         monkeypatch.setattr("collector.page.api._MAX_WAITING", 0)
         page.goto(url)
-        page.locator("#state.lost", has_text="too many pages").wait_for()
+        page.locator("#state.lost", has_text="No updates: too many pages").wait_for()
         drawn(page)
         monkeypatch.setattr("collector.page.api._MAX_WAITING", 24)
         page.locator("#state.stored").wait_for()
+
+
+@pytest.mark.slow
+def test_what_is_said_of_a_token_is_said_of_the_newest(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[Route] = []
+    monkeypatch.setitem(PAGES, "/static/login.js", partial(page_of, "login.js"))
+    with in_thread(partial(_locked, "geheim-\u00e4\u20ac")) as url, opened(browser, errors=False) as page:
+        page.goto(url)
+        page.route("**/login", lambda route: held.append(route))
+        for token in ("wrong", "geheim-\u00e4\u20ac"):
+            page.get_by_label("Token").fill(token)
+            with page.expect_request("**/login"):
+                page.keyboard.press("Enter")
+        first = first_of(page, held, 2)
+        with page.expect_response("**/login"):
+            first.fulfill(status=401)
+        assert page.locator("#said").inner_text() == ""
+        held[1].continue_()
+        page.locator("body", has_text="hello").wait_for()
+
+
+@asynccontextmanager
+async def _locked(token: str) -> AsyncIterator[str]:
+    async with served(access=Access(False, token)) as site:
+        yield f"http://127.0.0.1:{site.port}/hello"
 
 
 def _count(answer: Response, loaded: list[int]) -> None:

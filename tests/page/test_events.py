@@ -88,3 +88,19 @@ async def test_a_reader_of_one_series_is_told_where_it_has_changed(
     await trio.sleep(30)
     assert run.changed == [told]
     nursery.cancel_scope.cancel()
+
+
+async def test_a_reader_of_one_series_is_told_that_it_is_gone_and_that_it_is_back(
+    tmp_path: Path, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    run = Collecting(tmp_path, Selection(BTC.symbol, BTC.timeframe))
+    nursery.start_soon(run.read)
+    await trio.sleep(3.3)
+    del run.coverage.records[BTC]
+    await trio.sleep(10)
+    told = {"symbol": BTC.symbol, "timeframe": "1", "start": T0, "end": T0 + MINUTE_MS}
+    assert run.changed == [told]
+    run.write(1)
+    await trio.sleep(10)
+    assert run.changed == [told, told]
+    nursery.cancel_scope.cancel()

@@ -276,6 +276,13 @@ async def test_beyond_loopback_all_but_health_asks_for_the_token() -> None:
         assert b"<form" in login
 
 
+@pytest.mark.parametrize("token", ["geheim-\u00e4\u20ac", "a\u00e0", "with a blank"])
+async def test_a_token_may_have_any_letters(token: str) -> None:
+    async with served(access=Access(False, token)) as site:
+        assert await site.status(BEARER % (b"/hello", token.encode())) == 200
+        assert await site.status(BEARER % (b"/hello", token[:-1].encode())) == 401
+
+
 async def test_without_a_token_nothing_but_health_is_served_beyond_loopback() -> None:
     async with served(access=Access(False, "")) as site:
         assert await site.status(HELLO % b"localhost") == 403

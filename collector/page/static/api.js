@@ -1,22 +1,48 @@
 // Questions to the server, and what it tells by itself.
 
-// The JSON of an answer; an error in the server's words otherwise.
+// An answer that is an error: the server's words, and what tells refusals apart.
+class Refusal extends Error {
+  constructor(status, text) {
+    super(text ?? `the answer is ${status}`);
+    this.isNotStored = status === 404;
+    this.isLocked = status === 401 || status === 403;
+  }
+}
+
+async function refusalOf(answer) {
+  const said = await answer.json().catch(() => ({}));
+  return new Refusal(answer.status, said.error);
+}
+
+// The JSON of an answer; a `Refusal` is thrown otherwise.
 export async function ask(name, parameters = {}) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
   const answer = await fetch(`/api/${name}?${new URLSearchParams(given)}`);
-  const said = await answer.json().catch(() => ({ error: `the answer is ${answer.status}` }));
-  if (!answer.ok) throw new Error(said.error);
-  return said;
+  if (!answer.ok) throw await refusalOf(answer);
+  return answer.json();
+}
+
+// Of several questions of a kind the newest counts: what an older one brings is of the past.
+export class Newest {
+  // The answer, or the one to the question that was asked meanwhile.
+  async of(answer) {
+    this.asked = answer;
+    for (;;) {
+      const mine = this.asked;
+      await mine.catch(() => {});
+      if (mine === this.asked) return mine;
+    }
+  }
 }
 
 const AGAIN_MS = 2000;
 
 // Server-sent events, for as long as the page is open: a connection that was lost is tried again.
 export class Events {
-  constructor({ status, candle, forming, changed, lost, found }) {
+  // `lost` is told the refusal, if it was one; `missing`, that the series which was followed is not stored.
+  constructor({ status, candle, forming, changed, lost, missing, found }) {
+    Object.assign(this, { lost, missing, found });
     this.handlers = { status, candle, forming, changed };
-    this.lost = lost;
-    this.found = found;
     this.isLost = false;
   }
 
@@ -34,10 +60,21 @@ export class Events {
       this.isLost = false;
     };
     source.onerror = () => {
-      const isRefused = source.readyState === EventSource.CLOSED;
       this.isLost = true;
-      this.lost(isRefused);
-      if (isRefused) this.timer = setTimeout(() => this.follow(this.selection), AGAIN_MS);
+      if (source.readyState === EventSource.CLOSED) this.refused(source);
+      else this.lost(null);
     };
+  }
+
+  // A browser does not say why events were refused: the same is asked as a page asks.
+  async refused(source) {
+    const stop = new AbortController();
+    const answer = await fetch(source.url, { signal: stop.signal }).catch(() => null);
+    const refusal = answer && !answer.ok ? await refusalOf(answer) : null;
+    stop.abort();
+    if (source !== this.source) return;
+    if (refusal?.isNotStored) return void this.missing();
+    if (!answer?.ok) this.lost(refusal);
+    this.timer = setTimeout(() => this.follow(this.selection), AGAIN_MS);
   }
 }

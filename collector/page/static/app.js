@@ -1,6 +1,6 @@
 // The page: its views, its colours, and the line that says how the collector is.
 
-import { Events, ask } from "./api.js";
+import { Events, Newest, ask } from "./api.js";
 import { CandleChart } from "./chart.js";
 import { find, tell } from "./dom.js";
 import { CoverageMap } from "./map.js";
@@ -11,12 +11,14 @@ import { counted, gist } from "./words.js";
 const REFRESH_MS = 30_000;
 const STATUS = { only: "status" };
 const UNREACHED = "The collector does not answer. This page asks again by itself.";
-const REFUSED = "No updates: too many pages are open, or the token has changed. This page asks again by itself.";
+const LOCKED = "No updates: the token has changed. Load this page again to enter it.";
 const THEMES = { "": "as the system", light: "light", dark: "dark" };
 const linked = ({ symbol, timeframe, start_ms }) => link(symbol, timeframe, start_ms);
 
 let series = [];
 let view = "";
+const newest = { series: new Newest(), map: new Newest(), gaps: new Newest() };
+const tables = { series: seriesTable(linked), gaps: gapsTable(linked) };
 
 const map = new CoverageMap(find("map"), { reason, open: (row, ms) => go("chart", row, ms) });
 const chart = new CandleChart(find("chart"), { reason, moved: (selection) => follow(selection) });
@@ -25,8 +27,12 @@ const events = new Events({
   status: showStatus,
   candle: (told) => chart.closed(told),
   forming: (told) => chart.forming(told),
-  changed: (told) => (chart.isEmpty(told) ? filled(told) : chart.changed(told)),
-  lost: (isRefused) => showState("lost", isRefused ? REFUSED : UNREACHED),
+  changed: (told) => (chart.isEmpty(told) ? refresh() : chart.changed(told)),
+  lost: (refusal) => showState("lost", refusal ? refused(refusal) : UNREACHED),
+  missing: () => {
+    follow(STATUS);
+    chart.show(chart.symbol, chart.timeframe, null);
+  },
   found: () => {
     series = []; // another collector may have others
     refresh();
@@ -43,11 +49,7 @@ async function reason({ symbol, timeframe }, { start, end }) {
   return [...new Set(gaps.map((gap) => gap.why).filter(Boolean))].slice(0, 3).join("; ");
 }
 
-// The first candles of a series whose chart is open.
-async function filled(told) {
-  await refresh();
-  if (view === "chart" && chart.isEmpty(told)) await chart.show(told.symbol, told.timeframe, null);
-}
+const refused = ({ isLocked, message }) => (isLocked ? LOCKED : `No updates: ${message}. This page asks again by itself.`);
 
 // A screen reader says what is new, and is silent while numbers and durations run on.
 let told = "";
@@ -65,33 +67,40 @@ function showStatus(status) {
   else showState(status.state, `${status.state[0].toUpperCase()}${status.state.slice(1)}: ${status.reasons.join("; ") || status.doing}.`);
 }
 
-// Loads anew what the shown view is made of.
-async function refresh() {
+// Does what asks the server; says why it cannot.
+async function attempt(work) {
   try {
-    if (!series.length || view !== "map" || find("series-details").open) {
-      series = (await ask("series")).series;
-      chart.setSeries(series);
-    }
-    if (view === "map") await refreshMap();
-    if (view === "now") await now.load(series);
-    if (view === "chart") chart.reload();
+    await work();
   } catch (error) {
     if (!events.isLost) tell(find("state"), error.message);
   }
 }
 
+async function loadSeries() {
+  ({ series } = await newest.series.of(ask("series")));
+  chart.setSeries(series);
+}
+
+// Loads anew what the shown view is made of.
+const refresh = () =>
+  attempt(async () => {
+    if (!series.length || view !== "map" || find("series-details").open) await loadSeries();
+    if (view === "map") await refreshMap();
+    if (view === "now") await now.load(series);
+    if (view === "chart") await chart.renew();
+  });
+
 async function refreshMap() {
   const frames = [...new Set(series.map((each) => each.timeframe))];
   find("nothing").hidden = frames.length > 0;
-  map.setData(await Promise.all(frames.map((timeframe) => ask("coverage", { timeframe }))));
-  if (find("series-details").open) find("series").replaceChildren(seriesTable(series, linked));
+  map.setData(await newest.map.of(Promise.all(frames.map((timeframe) => ask("coverage", { timeframe })))));
+  if (find("series-details").open) tables.series.show(series);
   if (find("gaps-details").open) await showGaps();
 }
 
 async function showGaps() {
-  const { gaps, more } = await ask("gaps", { limit: 1000 });
-  const caption = gaps.length ? `${counted(gaps.length, "gap")}${more ? ", and there are more" : ""}.` : "Nothing is missing.";
-  find("gaps").replaceChildren(gapsTable(gaps, caption, linked));
+  const { gaps, more } = await newest.gaps.of(ask("gaps", { limit: 1000 }));
+  tables.gaps.show(gaps, gaps.length ? `${counted(gaps.length, "gap")}${more ? ", and there are more" : ""}.` : "Nothing is missing.");
 }
 
 let followed = null;
@@ -114,22 +123,22 @@ async function route() {
     if (each.hash === `#/${view}`) each.setAttribute("aria-current", "page");
     else each.removeAttribute("aria-current");
   }
-  if (!series.length) await refresh();
-  if (isLeft()) return;
-  const asked = new URLSearchParams(query ?? "");
-  if (view === "map") {
+  await attempt(async () => {
+    if (!series.length) await loadSeries();
+    if (isLeft()) return;
+    if (view === "chart") return void (await routeToChart(new URLSearchParams(query ?? ""), isLeft));
     follow(STATUS);
-    await refreshMap().catch(() => {});
-  } else if (view === "chart") {
-    const first = series[0];
-    const symbol = asked.get("symbol") ?? chart.symbol ?? first?.symbol;
-    const timeframe = asked.get("timeframe") ?? chart.timeframe ?? first?.timeframe;
-    if (symbol && timeframe && !chart.known.has(`${symbol} ${timeframe}`)) await refresh();
-    if (symbol && timeframe && !isLeft()) await chart.show(symbol, timeframe, Number(asked.get("at")) || null);
-  } else {
-    follow(STATUS);
-    await now.load(series).catch(() => {});
-  }
+    await (view === "map" ? refreshMap() : now.load(series));
+  });
+}
+
+async function routeToChart(asked, isLeft) {
+  const [first] = series;
+  const symbol = asked.get("symbol") ?? chart.symbol ?? first?.symbol;
+  const timeframe = asked.get("timeframe") ?? chart.timeframe ?? first?.timeframe;
+  if (!symbol || !timeframe) return void chart.refuse("Nothing is stored or wanted yet.");
+  if (!chart.known.has(`${symbol} ${timeframe}`)) await loadSeries(); // it may have come since
+  if (!isLeft()) await chart.show(symbol, timeframe, Number(asked.get("at")) || null);
 }
 
 // A view that is left takes the focus with it: it goes to the one that is shown.
@@ -164,15 +173,17 @@ find("theme").onclick = () => {
   }
   setTheme(next);
 };
-find("series-details").ontoggle = () => find("series").replaceChildren(seriesTable(series, linked));
-find("gaps-details").ontoggle = () => showGaps().catch((error) => tell(find("gaps"), error.message));
+for (const [name, table] of Object.entries(tables)) find(name).append(table.element);
+find("series-details").ontoggle = () => tables.series.show(series);
+find("gaps-details").ontoggle = () => showGaps().catch((error) => tables.gaps.show([], error.message));
 document.querySelector(".skip").onclick = (event) => {
   event.preventDefault(); // the part behind # is the view's
   find("content").focus();
 };
 addEventListener("hashchange", route);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.recolour());
-setInterval(() => document.visibilityState === "visible" && view !== "chart" && !events.isLost && refresh(), REFRESH_MS);
+for (const kind of ["(prefers-color-scheme: dark)", "print"]) matchMedia(kind).addEventListener("change", () => chart.recolour());
+const isStill = () => view === "chart" && chart.isDrawn; // it is told what changes
+setInterval(() => document.visibilityState === "visible" && !isStill() && !events.isLost && refresh(), REFRESH_MS);
 
 setTheme(keptTheme());
 follow(STATUS);

@@ -3,11 +3,11 @@
 // Three times the shown span is loaded, as at most `LIMIT` candles; the server merges them where there are more. Each
 // place between two candles that has none is a place without a bar, so that a gap is as wide as it is long.
 
-import { ask } from "./api.js";
+import { Newest, ask } from "./api.js";
 import { colour, element, tell } from "./dom.js";
 import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
-import { RANKS, heldFrom, ranksOf, runAt } from "./raster.js";
-import { table } from "./tables.js";
+import { RANKS, heldFrom, heldTo, ranksOf, runAt } from "./raster.js";
+import { Table } from "./tables.js";
 import { STATES, byLength, counted, decimal, grouped, moment, stepOf } from "./words.js";
 
 const LIMIT = 3000;
@@ -23,10 +23,13 @@ export class CandleChart {
     this.moved = moved;
     this.reason = reason;
     this.known = new Map();
-    this.points = [];
-    this.corrected = [];
-    this.runs = null;
+    this.newest = new Newest();
     this.build(root);
+    this.clear();
+  }
+
+  get isDrawn() {
+    return this.chart !== null;
   }
 
   build(root) {
@@ -54,8 +57,8 @@ export class CandleChart {
     this.said = element("p", { className: "said" });
     this.spoken = element("p", { className: "unseen", role: "status" }); // for screen readers: what the keys led to
     this.note = element("p", { className: "quiet", id: "chart-note" });
-    this.rows = element("div");
-    this.details = element("details", { ontoggle: () => this.fillTable() }, element("summary", {}, "The shown candles as a table"), this.rows);
+    this.table = new Table(["opens", "open", "high", "low", "close", "volume", "turnover", "note"], [7]);
+    this.details = element("details", { ontoggle: () => this.fillTable() }, element("summary", {}, "The shown candles as a table"), this.table.element);
     root.append(
       element("div", { className: "choice" }, this.symbols, list, this.frames, this.date, buttons),
       this.said, this.spoken, this.area, this.strip, this.note, this.details,
@@ -93,29 +96,64 @@ export class CandleChart {
     location.hash = `#/chart?${new URLSearchParams({ symbol, timeframe })}`;
   }
 
+  // Shows a series around a moment, or its newest candles; why it has none, if so.
   async show(symbol, timeframe, at) {
     if (symbol !== this.symbol || timeframe !== this.timeframe) {
-      Object.assign(this, { symbol, timeframe, points: [], loaded: null, runs: null, shownBar: null, pointedAt: null, crossAt: null });
-      this.chart?.remove();
-      this.chart = null;
+      Object.assign(this, { symbol, timeframe, wasStored: false });
+      this.clear();
     }
     this.symbols.value = symbol;
     this.fillFrames();
-    const known = this.known.get(`${symbol} ${timeframe}`);
+    const known = await this.newest.of(this.look()).catch((error) => error);
+    if (symbol !== this.symbol || timeframe !== this.timeframe) return;
+    if (known instanceof Error) return void this.drop(known.message);
     if (known) this.moved({ symbol, timeframe });
-    if (!known || known.first_ms === null) {
-      this.chart?.remove();
-      this.chart = null;
-      return void this.refuse(known ? this.empty(known) : `${symbol} ${timeframe} is not stored`);
-    }
+    if (!known || known.first_ms === null) return void this.drop(this.nothing(known));
     this.first = known.first_ms;
-    this.end = known.last_ms + stepOf(timeframe);
+    this.end = Math.max(this.end, known.last_ms + stepOf(timeframe));
+    this.wasStored = true;
     this.ensureChart();
     await this.goTo(at);
   }
 
+  // The series as it is now; null if it is not stored.
+  async look() {
+    const { symbol, timeframe } = this;
+    try {
+      const { series } = await ask("series", { symbol, timeframe });
+      return series.find((each) => each.symbol === symbol && each.timeframe === timeframe) ?? null;
+    } catch (error) {
+      if (error.isNotStored) return null;
+      throw error;
+    }
+  }
+
+  // Shows the series as it is now, which may be stored no more, or again.
+  async renew() {
+    if (this.chart) await this.reload();
+    else if (this.symbol) await this.show(this.symbol, this.timeframe, null);
+  }
+
+  // Shows no candles, and says why.
+  drop(why) {
+    this.clear();
+    this.refuse(why);
+  }
+
+  // What was shown, or is on its way, is no longer asked for.
+  clear() {
+    this.chart?.remove();
+    Object.assign(this, { chart: null, points: [], corrected: [], runs: null, loading: null, loaded: null });
+    Object.assign(this, { end: 0,  shownBar: null, pointedAt: null, crossAt: null, missed: null });
+    this.strip.width = 0;
+    for (const each of [this.said, this.spoken, this.note]) tell(each, "");
+    this.table.show("", []);
+  }
+
   // Why a series has no candles, in words.
-  empty({ symbol, timeframe, gaps, problem }) {
+  nothing(known) {
+    if (!known) return `${this.symbol} ${this.timeframe} is not stored${this.wasStored ? " any more" : ""}`;
+    const { symbol, timeframe, gaps, problem } = known;
     const missing = Object.entries(gaps).filter(([, count]) => count);
     const states = missing.map(([state, count]) => `${counted(count, "candle")} ${state}, ${STATES[state]}`);
     return [`${symbol} ${timeframe} has no candles`, ...states, ...(problem ? [problem] : [])].join(" · ");
@@ -150,10 +188,12 @@ export class CandleChart {
 
   recolour() {
     if (!this.chart) return;
-    const [ground, ink, line] = ["ground", "ink", "line"].map(colour);
+    const [ground, ink, line, quiet] = ["ground", "ink", "line", "quiet"].map(colour);
+    const cross = { color: quiet, labelBackgroundColor: quiet };
     this.chart.applyOptions({
       layout: { background: { type: ColorType.Solid, color: ground }, textColor: ink },
       grid: { vertLines: { color: line }, horzLines: { color: line } },
+      crosshair: { vertLine: cross, horzLine: cross },
     });
     const [upColor, downColor] = [colour("up"), colour("down")];
     this.candles.applyOptions({ upColor, downColor, borderUpColor: upColor, borderDownColor: downColor, wickUpColor: upColor, wickDownColor: downColor });
@@ -175,7 +215,9 @@ export class CandleChart {
     const span = shown.to - shown.from;
     const start = Math.max(0, Math.floor(Math.max(this.first, shown.from - span)));
     const end = Math.ceil(Math.max(start + 1, Math.min(this.end, shown.to + span)));
-    if ((await this.fetch({ start, end, span }, shown)) && at) this.pointAt(at);
+    if (!(await this.fetch({ start, end, span }, shown))) return;
+    if (at) this.pointAt(at);
+    else this.tellShown();
   }
 
   // Takes the candles of a span, and shows these times, or those that are shown; whether it was the last to be asked for.
@@ -192,17 +234,26 @@ export class CandleChart {
       const [row] = coverage.series;
       this.runs = row && { runs: Float64Array.from(row.runs), ranks: ranksOf(coverage.states) };
       if (this.runs) this.first = heldFrom(this.runs) ?? this.first;
+      if (this.runs) this.end = Math.max(this.end, heldTo(this.runs) ?? 0);
       const times = shown ?? this.shownTimes();
       this.take(answer, { start, end, span });
       if (times) this.showTimes(times);
       if (isNewest && end < this.end) this.follow(); // a candle has closed meanwhile
       return true;
     } catch (error) {
-      if (token === this.loading) this.refuse(error.message);
+      if (token === this.loading) await this.failed(error);
       return false;
     } finally {
       if (token === this.loading) this.loading = null;
     }
+  }
+
+  // The series may be stored no more.
+  async failed(error) {
+    if (!error.isNotStored) return void this.refuse(error.message);
+    this.drop(error.message);
+    const known = await this.newest.of(this.look()).catch(() => null);
+    if (!this.chart && !known?.first_ms) this.refuse(this.nothing(known));
   }
 
   take(answer, { start, end, span }) {
@@ -295,7 +346,7 @@ export class CandleChart {
 
   volumeBar({ ms, candle }) {
     if (!candle) return { time: ms / 1000 };
-    return { time: ms / 1000, value: candle[5], color: `${candle[4] < candle[1] ? this.palette.down : this.palette.up}80` };
+    return { time: ms / 1000, value: candle[5], color: candle[4] < candle[1] ? this.palette.down : this.palette.up };
   }
 
   isUnverified(ms) {
@@ -357,14 +408,12 @@ export class CandleChart {
 
   // Loads anew what is loaded, and leaves what is shown where it is.
   async reload() {
-    if (!this.chart || !this.loaded) return;
     if (this.loading) return void this.reloadSoon();
+    if (!this.chart || !this.loaded) return;
     const { start, end, span } = this.loaded;
     const isNewest = end >= this.end;
-    const known = this.known.get(`${this.symbol} ${this.timeframe}`);
-    if (known && known.first_ms !== null) this.end = Math.max(this.end, known.last_ms + stepOf(this.timeframe));
     if (!(await this.fetch({ start, end: isNewest ? this.end : end, span }))) return;
-    if (this.shownBar !== null) this.tellBar(this.shownBar);
+    this.tellShown();
     this.loadIfNeeded(); // the chart may have been moved meanwhile
   }
 
@@ -383,22 +432,23 @@ export class CandleChart {
 
   // Candles are otherwise than they were: put right, verified, come late, or gone.
   changed(told) {
-    if (!this.isOurs(told) || !this.loaded) return;
-    if (told.start < this.first || (told.start <= this.loaded.end && told.end > this.loaded.start)) this.reloadSoon();
+    if (!this.isOurs(told)) return;
+    const isShown = this.loaded && told.start <= this.loaded.end && told.end > this.loaded.start;
+    if (this.loading || isShown || told.start < this.first) this.reloadSoon();
   }
 
   isOurs({ symbol, timeframe }) {
-    return this.chart && symbol === this.symbol && timeframe === this.timeframe && this.points.length > 0;
+    return this.chart && symbol === this.symbol && timeframe === this.timeframe;
   }
 
   // A candle has closed.
   closed(told) {
     if (!this.isOurs(told)) return;
-    const wasAtEnd = this.loaded && this.loaded.end >= this.end;
+    const wasAtEnd = this.loaded && this.loaded.end >= this.end; // a load on its way sees itself that it is behind
     const [ms] = told.candle;
     this.end = Math.max(this.end, ms + stepOf(this.timeframe));
     if (!wasAtEnd) return;
-    if (!this.isRaw) return void this.follow();
+    if (!this.isRaw || !this.points.length) return void this.follow();
     this.loaded.end = this.end;
     const last = this.points.at(-1);
     const point = { ms, candle: told.candle };
@@ -410,7 +460,7 @@ export class CandleChart {
 
   // The candle in progress has moved.
   forming(told) {
-    if (!this.isOurs(told) || !this.isRaw || !this.loaded || this.loaded.end < this.end) return;
+    if (!this.isOurs(told) || !this.isRaw || !this.points.length || this.loaded.end < this.end) return;
     const [ms] = told.candle;
     const last = this.points.at(-1);
     if (ms >= last.ms && ms <= this.next(last.ms)) this.put({ ms, candle: told.candle, isForming: true });
@@ -464,13 +514,14 @@ export class CandleChart {
   async tellMissing(ms) {
     const run = this.runs && runAt(this.runs, ms, ms + this.step);
     const text = `${moment(ms)} · no candle${run ? ` · ${run.state} · ${STATES[run.state]}` : ""}`;
-    if (this.said.textContent.startsWith(text)) return;
+    if (this.missed?.text === text && this.said.textContent.startsWith(text)) return;
+    const missed = (this.missed = { text });
     tell(this.said, text);
     await new Promise((done) => setTimeout(done, WAIT_MS));
-    if (!run || this.said.textContent !== text) return;
+    if (!run || missed !== this.missed || this.said.textContent !== text) return;
     const [start, end] = [Math.floor(ms), Math.ceil(ms + this.step)];
     const why = await this.reason({ symbol: this.symbol, timeframe: this.timeframe }, { start, end }).catch(() => "");
-    if (!why) return;
+    if (!why || missed !== this.missed) return;
     for (const where of [this.said, this.spoken]) if (where.textContent === text) tell(where, `${text} · ${why}`);
   }
 
@@ -482,6 +533,13 @@ export class CandleChart {
     const kind = this.kinds(point).map((each) => ` · ${each}`).join("");
     const prices = [open, high, low, close].map(decimal);
     tell(this.said, `${moment(point.ms)} · open ${prices[0]} high ${prices[1]} low ${prices[2]} close ${prices[3]} · volume ${grouped(volume)}${kind}`);
+  }
+
+  // Tells of the candle that was chosen, or of the newest; where the newest are not loaded, nothing.
+  tellShown() {
+    const last = this.points.at(-1);
+    if (this.shownBar !== null) this.tellBar(this.shownBar);
+    else if (last && this.loaded.end >= this.end) this.tellBar(last.ms, true);
   }
 
   drawStrip() {
@@ -559,8 +617,7 @@ export class CandleChart {
       moment(point.ms), ...point.candle.slice(1, 7).map(decimal), this.kinds(point).join(", "),
     ]);
     const caption = `${this.symbol} ${this.timeframe}, the newest first`;
-    const titles = ["opens", "open", "high", "low", "close", "volume", "turnover", "note"];
     const around = this.pointedAt === null ? 0 : Math.max(0, seen.findIndex((point) => point.ms <= this.pointedAt));
-    this.rows.replaceChildren(table(caption, titles, rows, [7], { around }));
+    this.table.show(caption, rows, around);
   }
 }

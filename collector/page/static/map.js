@@ -75,7 +75,7 @@ export class CoverageMap {
     this.search.oninput = () => this.choose(this.timeframe, this.search.value);
     this.rowed.onchange = () => this.arrange();
     new ResizeObserver(() => this.draw()).observe(this.canvas);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    for (const kind of ["(prefers-color-scheme: dark)", "print"]) matchMedia(kind).addEventListener("change", () => this.draw());
     this.canvas.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
     this.canvas.addEventListener("keydown", (event) => this.onKey(event));
     this.canvas.addEventListener("pointerdown", (event) => this.onDown(event));
@@ -230,9 +230,12 @@ export class CoverageMap {
     const [top, bottom] = this.places[this.shown.indexOf(this.cursor.row)] ?? [0, 0];
     const at = (ms) => left + Math.max(0, Math.min(1, (ms - this.view.start) / (this.view.end - this.view.start))) * width;
     const { start, end } = this.cursor;
-    paint.strokeStyle = colour("ink");
-    paint.lineWidth = 2 * scale;
-    paint.strokeRect(at(start) - scale, top - scale, Math.max(2 * scale, at(end) - at(start)) + 2 * scale, bottom - top + scale);
+    const frame = [at(start) - scale, top - scale, Math.max(2 * scale, at(end) - at(start)) + 2 * scale, bottom - top + scale];
+    for (const [name, wide] of [["ground", 6], ["ink", 2]]) { // seen on every colour
+      paint.strokeStyle = colour(name);
+      paint.lineWidth = wide * scale;
+      paint.strokeRect(...frame);
+    }
   }
 
   // The most important span below a place of the canvas, in CSS pixels.

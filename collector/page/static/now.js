@@ -1,8 +1,8 @@
 // How the collector is: its status in words, rates of the last hours, series that are late, and warnings.
 
-import { ask } from "./api.js";
+import { Newest, ask } from "./api.js";
 import { element, tell } from "./dom.js";
-import { link, table } from "./tables.js";
+import { Table, link } from "./tables.js";
 import { counted, duration, grouped, moment, size } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -22,10 +22,11 @@ export class NowView {
     this.none = element("p", { hidden: true }, "No collector runs on this directory. The map and the charts show what is stored.");
     this.cards = element("div", { className: "cards" });
     this.lines = element("div", { className: "cards" });
-    this.late = element("div");
+    this.late = new Table(["series", "newest candle", "lag"], [], { atOnce: 12 });
+    this.newest = new Newest();
     this.warnings = element("ul", { className: "log" });
     this.live = element("div", {}, this.cards, element("h2", {}, "The last hours"), this.lines,
-      element("h2", {}, "Last warnings"), this.warnings, element("h2", {}, "Lag of each series"), this.late);
+      element("h2", {}, "Last warnings"), this.warnings, element("h2", {}, "Lag of each series"), this.late.element);
     root.append(this.none, this.live);
     this.texts = new Map();
   }
@@ -61,22 +62,14 @@ export class NowView {
 
   // Asks for what comes with no event.
   async load(series) {
-    const { status, samples, warnings } = await ask("now");
+    const { status, samples, warnings } = await this.newest.of(ask("now"));
     this.setStatus(status);
     if (status.running === false) return;
     this.lines.replaceChildren(...LINES.map(([name, title, said]) => lineCard(title, samples.at_ms, samples[name], said)));
     const rows = series.filter((each) => each.lag_ms !== null).sort((one, other) => other.lag_ms - one.lag_ms);
     const late = rows.filter((each) => each.lag_ms > LATE_MS).length;
     const caption = late ? `${counted(late, "series")} more than 10 s late, the latest first` : "No series is more than 10 s late.";
-    this.late.replaceChildren(
-      table(
-        caption,
-        ["series", "newest candle", "lag"],
-        rows.map((each) => [link(each.symbol, each.timeframe), moment(each.last_ms), duration(each.lag_ms / 1000)]),
-        [],
-        { atOnce: 12 },
-      ),
-    );
+    this.late.show(caption, rows.map((each) => [link(each.symbol, each.timeframe), moment(each.last_ms), duration(each.lag_ms / 1000)]));
     const said = warnings.map(({ at_ms, level, text }) => element("li", {}, `${moment(at_ms)} ${level} ${text}`));
     this.warnings.replaceChildren(...(said.length ? said : [element("li", {}, "None since the start.")]));
   }

@@ -47,11 +47,17 @@ export function runAt({ runs, ranks }, start, end) {
   return best;
 }
 
+const isInFile = ({ runs, ranks }, at) => IN_FILE.includes(RANKS[ranks[runs[at + 2]]]);
+
 // Where the first run begins that is in the file; null where none is.
-export function heldFrom({ runs, ranks }) {
-  for (let at = 0; at < runs.length; at += 3) {
-    if (IN_FILE.includes(RANKS[ranks[runs[at + 2]]])) return runs[at];
-  }
+export function heldFrom(row) {
+  for (let at = 0; at < row.runs.length; at += 3) if (isInFile(row, at)) return row.runs[at];
+  return null;
+}
+
+// Where the last of them ends.
+export function heldTo(row) {
+  for (let at = row.runs.length - 3; at >= 0; at -= 3) if (isInFile(row, at)) return row.runs[at + 1];
   return null;
 }
 

@@ -2,7 +2,7 @@
 
 import { element, find, tell } from "./dom.js";
 import { CoverageMap } from "./map.js";
-import { gapsTable, seriesTable, table } from "./tables.js";
+import { Table, gapsTable, seriesTable } from "./tables.js";
 import { counted, duration, grouped, moment } from "./words.js";
 
 async function unpacked() {
@@ -29,7 +29,10 @@ function checkOf(check) {
   ]);
   const titles = ["file", "problem", "missing", "invalid", "duplicates", "out of order", "disagreements"];
   const said = element("p", {}, `${check.checked_at}: ${check.said}`);
-  return rows.length ? [said, table(`${counted(check.wrong, "file")} with issues`, titles, rows, [1])] : [said];
+  if (!rows.length) return [said];
+  const table = new Table(titles, [1]);
+  table.show(`${counted(check.wrong, "file")} with issues`, rows);
+  return [said, table.element];
 }
 
 function show(data) {
@@ -43,9 +46,12 @@ function show(data) {
   find("coarse").hidden = !data.cell_ms;
   tell(find("coarse"), `The map has a cell for each ${duration(data.cell_ms / 1000)}; a shorter gap fills its cell.`);
   const caption = data.gap_count ? `${grouped(data.gaps.length)} of ${counted(data.gap_count, "gap")}, the longest first of those that may still come.` : "Nothing is missing.";
-  find("gaps").append(gapsTable(data.gaps, caption));
+  const [gaps, series] = [gapsTable(), seriesTable()];
+  gaps.show(data.gaps, caption);
+  series.show(data.series);
+  find("gaps").append(gaps.element);
   find("check").append(...checkOf(data.check));
-  find("series").append(seriesTable(data.series));
+  find("series").append(series.element);
 }
 
 unpacked().then(show, () => tell(find("state"), "This browser is too old to open the report."));
