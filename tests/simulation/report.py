@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import combinations
+from math import comb
 from typing import Any
 
 import attrs
@@ -39,6 +41,7 @@ class Report:
     runs: int = 0
     strikes: Counter[str] = attrs.field(factory=Counter, converter=_counter)
     fired: Counter[str] = attrs.field(factory=Counter, converter=_counter)  # of the strikes, those that had an effect
+    pairs: Counter[str] = attrs.field(factory=Counter, converter=_counter)  # of kinds that fired in one run
     kills: int = 0
     power_cuts: int = 0
     states: int = 0  # of the disk after power cuts, each opened and checked
@@ -55,6 +58,7 @@ class Report:
     def judge(self, kinds: frozenset[str]) -> None:
         """Says that a run does not count when a kind of fault was drawn and never fired, or hardly a row came."""
         self.runs = 1
+        self.pairs.update(" and ".join(pair) for pair in combinations(sorted(+self.fired), 2))
         idle = sorted(kind for kind in kinds if not self.fired[kind])
         if self.rows < _ROWS_AT_LEAST:
             self.uncounted["hardly a row came"] = 1
@@ -127,4 +131,8 @@ class Report:
             return ["no fault"]
         width = max(map(len, self.strikes))
         rows = [f"  {kind:<{width}}  {n:>7,}  {self.fired[kind]:>7,}" for kind, n in sorted(self.strikes.items())]
-        return [f"faults, {self.strikes.total():,} in all: how often each struck, and fired", *rows]
+        return [
+            f"faults, {self.strikes.total():,} in all: how often each struck, and fired",
+            *rows,
+            f"{len(self.pairs):,} pairs of kinds that fired in the same life, of {comb(len(self.fired), 2):,}",
+        ]

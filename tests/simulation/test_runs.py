@@ -116,6 +116,16 @@ def test_kept_seeds_are_read(tmp_path: Path) -> None:
     assert lives.kept() is not None  # what is kept can be read
 
 
+def test_pairs_of_kinds_that_fired_in_one_run_are_counted_over_all_runs() -> None:
+    total = Report()
+    for fired in ({"kill": 1, "ban": 2, "cut": 0}, {"ban": 1, "kill": 1}, {"cut": 3}, {"cut": 1, "kill": 1}):
+        report = Report(rows=100, strikes=fired, fired=fired)
+        report.judge(frozenset(fired))
+        total.add(report)
+    assert total.pairs == {"ban and kill": 2, "cut and kill": 1}
+    assert "2 pairs of kinds that fired in the same life, of 3" in total.lines()
+
+
 def test_a_run_counts_only_when_every_kind_fired_and_rows_came() -> None:
     kinds = frozenset({"kill", "ban"})
     report = Report(hours=2, rows=100, fired={"kill": 1, "ban": 2})
