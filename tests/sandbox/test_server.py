@@ -226,6 +226,26 @@ async def test_so_may_the_target_of_a_handshake(box: Sandbox, target: bytes) -> 
         assert (await stream.receive_some()).startswith(b"HTTP/1.1 101 ")
 
 
+UPGRADE = b"Upgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (UPGRADE + b"Connection: keep-alive\r\nConnection: Upgrade\r\n", 101),
+        (UPGRADE + b"Connection: keep-alive, upgrade\r\n", 101),
+        (b"Upgrade: WebSocket, h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n", 101),
+        (b"Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nConnection: close\r\n", 101),
+        (UPGRADE + b"Connection: keep-alive\r\n", 400),
+    ],
+)
+async def test_a_handshake_may_list_more_than_the_websocket(box: Sandbox, lines: bytes, status: int) -> None:
+    key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    async with await trio.open_tcp_stream("127.0.0.1", box.port) as stream:
+        await stream.send_all(b"GET /v5/public/linear HTTP/1.1\r\nHost: box\r\n" + lines + key)
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 %d " % status)
+
+
 async def test_an_old_client_is_answered_and_let_go(box: Sandbox) -> None:
     answer = await answer_to(box, b"GET /v5/market/time HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK")

@@ -191,4 +191,10 @@ def _with_plain_path(head: h11.Request) -> h11.Request:
 
 
 def _wants_upgrade(head: h11.Request) -> bool:
-    return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in head.headers)
+    return "websocket" in tokens(head, b"upgrade")
+
+
+def tokens(head: h11.Request, name: bytes) -> set[str]:
+    """What a header lists, in small letters; a list may be spread over several lines (RFC 9110, 5.3)."""
+    listed = b",".join(value for each, value in head.headers if each == name)
+    return {each.strip() for each in listed.decode("latin-1").lower().split(",")}

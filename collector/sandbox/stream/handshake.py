@@ -13,6 +13,7 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from collector.sandbox.market import noise
 from collector.sandbox.market.listing import CATEGORIES, Category
 from collector.sandbox.rest import pages
+from collector.sandbox.rest.http import tokens
 
 PATHS: dict[str, Category] = {f"/v5/public/{category}": category for category in CATEGORIES}
 SILENT_PATHS = ("/v5/public/option", "/v5/public/spread")
@@ -29,7 +30,7 @@ def accepted(head: h11.Request, after: bytes) -> tuple[WSConnection, bytes] | No
     if head.method != b"GET":
         return None
     try:
-        websocket.initiate_upgrade_connection(list(head.headers), head.target)
+        websocket.initiate_upgrade_connection(_without_lists(head), head.target)
         answer = websocket.send(AcceptConnection())
         websocket.receive_data(after)
     except (RemoteProtocolError, LocalProtocolError, UnicodeError):  # a header may hold any byte
@@ -37,6 +38,13 @@ def accepted(head: h11.Request, after: bytes) -> tuple[WSConnection, bytes] | No
     for _ in websocket.handshake.events():
         pass
     return websocket, answer
+
+
+def _without_lists(head: h11.Request) -> list[tuple[bytes, bytes]]:
+    """The headers, with one of those protocols and options alone that the library looks for."""
+    names = {b"upgrade": b"websocket", b"connection": b"upgrade"}
+    rest = [(name, value) for name, value in head.headers if name not in names]
+    return [(name, value) for name, value in names.items() if value.decode() in tokens(head, name)] + rest
 
 
 def refused(status: int) -> bytes:
