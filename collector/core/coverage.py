@@ -16,26 +16,19 @@ from collector.core.spans import NOTHING, Span, Spans
 from collector.core.verification import RECHECK_AFTER_LOSS_MS
 
 
-def _nobody_waits() -> None:
-    """A named function, so that an index can be pickled."""
-
-
 @attrs.define
 class CoverageIndex:
-    """The coverage of every series.
-
-    `on_idle` is called when the last span in flight has landed.
-    """
+    """The coverage of every series."""
 
     records: dict[Series, SeriesCoverage] = attrs.field(factory=dict)
     delisted: set[str] = attrs.field(factory=set)  # symbols that trade no more
     skipped: dict[Series, str] = attrs.field(factory=dict)  # whose files are not written, and why
-    on_idle: Callable[[], None] = attrs.field(default=_nobody_waits)
     candles_in_flight: int = 0
     candles_answered: int = 0  # of those that were in flight: the exchange answered, or they were given up
     answered_before: int = 0  # of them: before anything of now was in flight
     outdated: set[Series] = attrs.field(factory=set)  # of which the ledger may want more than is wanted now
     _in_flight: set[Series] = attrs.field(factory=set)
+    _on_idle: list[Callable[[], None]] = attrs.field(factory=list)
 
     def __getitem__(self, series: Series) -> SeriesCoverage:
         record = self.records.get(series)
@@ -104,6 +97,13 @@ class CoverageIndex:
         """Whether nothing is in flight."""
         return not self._in_flight
 
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Calls once, when nothing is in flight: at once, or when the last span has landed."""
+        if self.idle:
+            call()
+        else:
+            self._on_idle.append(call)
+
     @property
     def series_in_flight(self) -> int:
         """How many series have something in flight."""
@@ -161,7 +161,9 @@ class CoverageIndex:
         if not record.in_flight:
             self._in_flight.discard(series)
             if not self._in_flight:
-                self.on_idle()
+                waiting, self._on_idle = self._on_idle, []
+                for call in waiting:
+                    call()
 
     # What concerns many series.
 

@@ -245,9 +245,8 @@ class Reconciler:
 
     async def _until_idle(self) -> None:
         idle = trio.Event()
-        self._coverage.on_idle = idle.set
-        if not self._coverage.idle:
-            await idle.wait()
+        self._coverage.when_idle(idle.set)
+        await idle.wait()
 
     async def _next_ms(self, now_ms: int) -> int:
         """The next time to look: a settled close, or a due gap."""

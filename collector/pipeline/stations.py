@@ -97,8 +97,7 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
     alerts = Alerts(settings, job.machine.network)
     mirror = _mirror(job, shared)
-    inputs = _monitored(job, shared, writer, live, refused, reconciler)
-    inputs.mirror = mirror.state
+    inputs = attrs.evolve(_monitored(job, shared, writer, live, refused, reconciler), mirror=mirror.state)
     monitor = Monitor(inputs, gate) if job.once else Monitor(inputs, gate, alerts.observe)
     notifier = SystemdNotifier(
         job.options.notify,

@@ -21,14 +21,18 @@ def test_an_expired_claim_is_due_at_once() -> None:
 
 def test_the_last_landing_calls_whoever_waits() -> None:
     coverage, calls = wanting(0, 10), list[str]()
-    coverage.on_idle = lambda: calls.append("idle")
     coverage.ask(MINUTE, minutes(0, 10))
+    coverage.when_idle(lambda: calls.append("idle"))
     coverage.answer(MINUTE, span(0, 5), minutes(0, 5), NOW)
     assert calls == []
     coverage.fail(MINUTE, span(5, 8), "x", NOW)
     coverage.cancel_fetch(MINUTE, minutes(8, 10))
     assert calls == ["idle"]
     assert coverage.candles_in_flight == 0
+    coverage.when_idle(lambda: calls.append("still"))
+    coverage.ask(MINUTE, minutes(20, 21))
+    coverage.cancel_fetch(MINUTE, minutes(20, 21))
+    assert calls == ["idle", "still"]  # each once
 
 
 def test_what_was_taken_out_of_a_file_stays_wanted_however_little_else_is() -> None:
@@ -113,9 +117,9 @@ def test_what_was_asked_for_later_than_now_is_due_and_the_rest_is_not() -> None:
 
 def test_only_the_landing_of_all_series_calls_whoever_waits() -> None:
     coverage, calls = wanting(0, 10), list[str]()
-    coverage.on_idle = lambda: calls.append("idle")
     for series in (MINUTE, ETH):
         coverage.ask(series, minutes(0, 10))
+    coverage.when_idle(lambda: calls.append("idle"))
     coverage.cancel_fetch(ETH, minutes(0, 10))
     assert calls == []
     coverage.cancel_fetch(MINUTE, minutes(0, 10))
