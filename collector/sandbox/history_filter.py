@@ -11,7 +11,7 @@ from collector.core.candle import Timeframe
 from collector.core.spans import Spans
 from collector.sandbox.faults import Faults
 from collector.sandbox.market import noise
-from collector.sandbox.market.listing import Category, Listing, Row, Selection, Source
+from collector.sandbox.market.listing import Category, Listing, Row, Selection, Source, opened_ms
 from collector.sandbox.stream.corrupt_frames import with_wrong_numbers
 
 _UNFINAL_MS = 2000  # how long before its close a late candle stands still, when it is shown unfinal
@@ -64,15 +64,15 @@ class HistoryFilter:
             while rows := self.source.page(listing, timeframe, left, now_ms):
                 yield rows
                 if selection.newest:
-                    left = attrs.evolve(left, end_ms=_at(rows[0]))
+                    left = attrs.evolve(left, end_ms=opened_ms(rows[0]))
                 else:
-                    left = attrs.evolve(left, start_ms=_at(rows[-1]) + 1)
+                    left = attrs.evolve(left, start_ms=opened_ms(rows[-1]) + 1)
 
     def _shown(self, rows: list[Row], listing: Listing, timeframe: Timeframe, now_ms: int) -> list[Row]:
         if not self.faults.conceal:
             return rows
         if self.faults.holes or self.faults.hole_share:
-            there = [row for row in rows if not self._absent(listing, timeframe, _at(row), now_ms)]
+            there = [row for row in rows if not self._absent(listing, timeframe, opened_ms(row), now_ms)]
             self._count("hole_share" if self.faults.hole_share else "holes", len(rows) - len(there))
             rows = there
         if self.passing and self.faults.rest_lag_ms:
@@ -86,7 +86,7 @@ class HistoryFilter:
 
         The truth leaves them out.
         """
-        spoiled = {row for row in rows if self.faults.spoils(listing.symbol, timeframe, _at(row))}
+        spoiled = {row for row in rows if self.faults.spoils(listing.symbol, timeframe, opened_ms(row))}
         self._count("spoiled", len(spoiled))
         if not self.passing:
             return [row for row in rows if row not in spoiled]
@@ -98,7 +98,7 @@ class HistoryFilter:
 
     def _changed(self, row: Row, listing: Listing, timeframe: Timeframe, now_ms: int) -> Row:
         """A closed candle as a fault changes it, if one hits it."""
-        faults, open_ms = self.faults, _at(row)
+        faults, open_ms = self.faults, opened_ms(row)
         age_ms = now_ms - timeframe.close(open_ms)
         if age_ms < 0:
             return row
@@ -126,7 +126,7 @@ class HistoryFilter:
         shown: list[Row] = []
         late = 0
         for row in rows:
-            open_ms = _at(row)
+            open_ms = opened_ms(row)
             close_ms = timeframe.close(open_ms)
             if not since_ms < close_ms <= now_ms:
                 shown.append(row)
@@ -142,7 +142,3 @@ class HistoryFilter:
 def _with_a_price_of_0(row: Row) -> Row:
     fields = row.split(",")
     return ",".join([*fields[:3], "0", *fields[4:]])
-
-
-def _at(row: Row) -> int:
-    return int(row.partition(",")[0])

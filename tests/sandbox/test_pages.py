@@ -116,9 +116,15 @@ def test_so_may_one_after_a_delisting() -> None:
     assert box.opens(interval="1", start=END, limit=2) == [END - DAY - MINUTE, END - DAY - 2 * MINUTE]
 
 
-def test_where_no_candle_is_missing_answers_are_the_same() -> None:
-    listed = {"linear:BTCUSDT": NOW - 2 * HOUR}
-    boxes = [asker(dialect=Dialect(missing_candles=way), listed=listed) for way in ("short", "padded")]
+@pytest.mark.parametrize(
+    "begins",
+    [
+        {"listed": {"linear:BTCUSDT": NOW - 2 * HOUR}},
+        {"faults": Faults(holes=[f"BTCUSDT:0..{NOW - 2 * HOUR}"])},
+    ],
+)
+def test_where_no_candle_is_missing_behind_the_first_answers_are_the_same(begins: dict[str, Any]) -> None:
+    boxes = [asker(dialect=Dialect(missing_candles=way), **begins) for way in ("short", "padded")]
     moments = (0, NOW - 3 * HOUR, NOW - 2 * HOUR, NOW - HOUR, NOW - 1, NOW + MINUTE)
     for start in moments:
         for end in (None, *moments):

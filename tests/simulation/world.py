@@ -220,6 +220,7 @@ def _drawn_dialect(dice: Random) -> Dialect:
         double_cursor=dice.choice(("understood", "ignored")),
         odd_range=dice.choice(("empty", "refuse")),
         refused_result=dice.choice(("empty", "shaped")),
+        missing_candles=dice.choice(("short", "padded")),
     )
 
 

@@ -90,6 +90,11 @@ class Selection:
         return rows[-self.limit :] if self.newest else rows[: self.limit]
 
 
+def opened_ms(row: Row) -> int:
+    """When a row's candle opens."""
+    return int(row.partition(",")[0])
+
+
 class Source(Protocol):
     """A source of candles: the generated market, or a directory of recorded ones."""
 

@@ -13,7 +13,7 @@ import msgspec
 from collector.core.candle import Timeframe
 from collector.sandbox import maintenance
 from collector.sandbox.maintenance import Maintenance
-from collector.sandbox.market.listing import Row, Selection, Source
+from collector.sandbox.market.listing import Row, Selection, Source, opened_ms
 from collector.sandbox.market.prices import json_of
 from collector.sandbox.rest.instruments import list_instruments, with_closed, with_odd_rows
 from collector.sandbox.rest.query import Asked, Dialect, Query, Refusal, read_kline
@@ -80,7 +80,7 @@ def candles(source: Source, dialect: Dialect, now_ms: int, asked: Asked) -> list
     first_ms = timeframe.floor(max(0, start or 0))
     last_ms = now_ms if end is None else max(0, min(end, now_ms))
     if start is not None and dialect.missing_candles == "padded":
-        return _padded(source, asked, max(first_ms, timeframe.floor(listing.listed_ms)), last_ms, now_ms)
+        return _padded(source, asked, first_ms, last_ms, now_ms)
     newest = start is None or end is not None
     return source.page(listing, timeframe, Selection(first_ms, last_ms + 1, asked.limit, newest), now_ms)
 
@@ -89,9 +89,11 @@ def _padded(source: Source, asked: Asked, first_ms: int, last_ms: int, now_ms: i
     """As many candles as the range has places, the newest up to its end, whatever its start.
 
     Seen of spot pairs that were relisted after weeks, and of delisted ones: where a range has no candles, the answer
-    has those before it.
+    has those before it. Before the very first candle there are none, and no places.
     """
     timeframe = asked.timeframe
+    for oldest in source.page(asked.listing, timeframe, Selection(0, now_ms + 1, 1, False), now_ms):
+        first_ms = max(first_ms, opened_ms(oldest))
     if asked.end_ms is None:
         last_ms = min(last_ms, timeframe.shift(first_ms, asked.limit - 1))
     places = min(asked.limit, timeframe.count(first_ms, last_ms + 1))

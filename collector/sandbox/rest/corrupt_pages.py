@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 
 from collector.core.candle import TIMEFRAMES
-from collector.sandbox.market.listing import Row, Source
+from collector.sandbox.market.listing import Source, opened_ms
 from collector.sandbox.rest.answers import Page
 from collector.sandbox.rest.query import Asked
 
@@ -37,7 +37,7 @@ def _wrong_symbol(page: Page, context: PageContext) -> Page:
     ]
     if not others or not page.rows:
         return attrs.evolve(page, symbol=page.symbol + "X")
-    start, end = _at(page.rows[-1]), _at(page.rows[0]) + 1
+    start, end = opened_ms(page.rows[-1]), opened_ms(page.rows[0]) + 1
     rows = context.source.rows(others[0], page.timeframe, start, end, context.now_ms)
     return attrs.evolve(page, symbol=others[0].symbol, rows=rows[::-1])
 
@@ -52,8 +52,8 @@ def _wrong_interval(page: Page, context: PageContext) -> Page:
     other = TIMEFRAMES[names[here + 1] if here == 0 else names[here - 1]]
     if not page.rows:
         return page
-    end = page.timeframe.close(_at(page.rows[0]))
-    start = max(_at(page.rows[-1]), other.shift(other.floor(end), -context.asked.limit))
+    end = page.timeframe.close(opened_ms(page.rows[0]))
+    start = max(opened_ms(page.rows[-1]), other.shift(other.floor(end), -context.asked.limit))
     start = min(start, other.shift(other.floor(end), -_TELLING))
     rows = context.source.rows(context.asked.listing, other, start, end, context.now_ms)
     return attrs.evolve(page, rows=rows[::-1])
@@ -77,7 +77,7 @@ def _too_many_rows(page: Page, context: PageContext) -> Page:
     """Older candles than asked for follow, until there are more than the limit."""
     if not page.rows:
         return page
-    oldest = _at(page.rows[-1])
+    oldest = opened_ms(page.rows[-1])
     first = page.timeframe.shift(oldest, -(context.asked.limit - len(page.rows) + 5))
     older = context.source.rows(context.asked.listing, page.timeframe, first, oldest, context.now_ms)
     return attrs.evolve(page, rows=page.rows + older[::-1])
@@ -113,10 +113,6 @@ def _with_row(page: Page, change: Callable[[list[str]], list[str]], place: int |
     rows = list(page.rows)
     rows[at] = ",".join(change(rows[at].split(",")))
     return attrs.evolve(page, rows=rows)
-
-
-def _at(row: Row) -> int:
-    return int(row.partition(",")[0])
 
 
 _CORRUPTIONS: dict[str, Callable[[Page, PageContext], Page]] = {
