@@ -4,6 +4,7 @@ Pure. A page is refused as a whole if it answers another question: another inter
 refused for single rows (`InvalidRowResponse`) if it is a good answer without them; `split_page` takes those out.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import attrs
@@ -19,6 +20,7 @@ from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import moment_text
 
 _VALUES = 7  # in a row of candles
+_TELLING = 3  # so many candles that all open when those of a coarser interval do are of that
 
 
 @attrs.frozen
@@ -65,15 +67,18 @@ def without_padding(frame: Timeframe, page: Page, span: Span) -> Page:
     """The page without the candles from before the span that stand in for missing ones; else the page itself.
 
     Of spot pairs that were delisted and listed again, the exchange was seen to answer with as many candles as the range
-    has places, the newest up to its end, whatever its start. So a padded page is full. One candle alone, from further
-    back than a page, is a false answer.
+    has places, the newest up to its end, whatever its start; a young pair has fewer. One old candle alone is a false
+    answer where there is room for more, or from further back than a page; so are candles of a coarser interval.
     """
-    places = frame.count(span.start_ms, span.end_ms)
-    if len(page.lines) < places or not _is_before(page.lines[0], span.start_ms):
+    if not page.lines or not _is_before(page.lines[0], span.start_ms):
         return page
     lines = [line for line in page.lines if not _is_before(line, span.start_ms)]
-    alone = len(page.lines) - len(lines) == 1
-    if alone and frame.count(open_of_line(page.lines[0]), span.start_ms) > places:
+    places = frame.count(span.start_ms, span.end_ms)
+    back = frame.count(open_of_line(page.lines[0]), span.start_ms)
+    if len(page.lines) - len(lines) == 1 and (len(page.lines) < places or back > places):
+        return page
+    opens = [open_ms for open_ms in map(open_minute_of, page.lines) if open_ms is not None]
+    if len(opens) >= _TELLING and any(_coarser(frame, opens)):
         return page
     return attrs.evolve(page, lines=lines)
 
@@ -175,10 +180,14 @@ def _check_interval(frame: Timeframe, rows: Rows, span: Span) -> None:
     opens = [each.start_ms for each in rows.covered]
     if len(opens) < 2 or len(opens) != len(rows):
         return
-    names = list(TIMEFRAMES)
-    for coarse in map(TIMEFRAMES.__getitem__, reversed(names[names.index(frame.name) + 1 :])):
-        if not all(map(coarse.is_open, opens)):
-            continue
-        long = frame.count(span.start_ms, span.end_ms) >= 10
-        if len(opens) >= 3 or (long and len(opens) == coarse.count(span.start_ms, span.end_ms)):
+    long = frame.count(span.start_ms, span.end_ms) >= 10
+    for coarse in _coarser(frame, opens):
+        if len(opens) >= _TELLING or (long and len(opens) == coarse.count(span.start_ms, span.end_ms)):
             raise InvalidResponse(f"the answer is for interval {coarse}, not {frame}")
+
+
+def _coarser(frame: Timeframe, opens: Sequence[int]) -> Iterator[Timeframe]:
+    """The coarser intervals whose candles open at all these times, the coarsest first."""
+    names = list(TIMEFRAMES)
+    every = map(TIMEFRAMES.__getitem__, reversed(names[names.index(frame.name) + 1 :]))
+    return (coarse for coarse in every if all(map(coarse.is_open, opens)))

@@ -342,7 +342,13 @@ def test_the_first_candle_of_a_symbol_listed_on_the_hour_is_a_candle() -> None:
 
 @pytest.mark.parametrize(
     ("places", "kept"),
-    [((-5, -4, -3, -2, -1), ()), ((-90, -89, -88, 3, 4), (3, 4)), ((-1, 1, 2, 3, 4), (1, 2, 3, 4))],
+    [
+        ((-5, -4, -3, -2, -1), ()),
+        ((-90, -89, -88, 3, 4), (3, 4)),
+        ((-1, 1, 2, 3, 4), (1, 2, 3, 4)),
+        ((-91, -90), ()),  # all that a young pair has
+        ((-2, -1, 0), (0,)),
+    ],
 )
 def test_candles_from_before_the_span_stand_in_for_missing_ones(places: tuple[int, ...], kept: tuple[int, ...]) -> None:
     body = kline_body(newest_first(*map(row, places)))
@@ -351,9 +357,14 @@ def test_candles_from_before_the_span_stand_in_for_missing_ones(places: tuple[in
         assert answer.asked == WINDOW
 
 
-def test_one_candle_from_long_before_the_span_is_a_false_answer() -> None:
+@pytest.mark.parametrize(
+    "places", [(-100, 1, 2, 3, 4), (-100, 2), (-100,), (-1,), (-1, 2), (-5, -2, 1), (-8, -5, -2, 1, 4)]
+)
+def test_one_candle_from_long_before_the_span_and_those_of_another_interval_are_false_answers(
+    places: tuple[int, ...],
+) -> None:
     with pytest.raises(InvalidResponse, match="outside what was asked for"):
-        parse(kline_body(newest_first(*map(row, (-100, 1, 2, 3, 4)))))
+        parse(kline_body(newest_first(*map(row, places))))
 
 
 @pytest.mark.parametrize(("since_close_ms", "candles"), [(0, 2), (1_999, 2), (2_000, 3), (59_999, 3)])

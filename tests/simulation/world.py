@@ -194,7 +194,7 @@ def _exchange(plan: Plan, local: VirtualClock) -> Exchange:
         clock=Clock(EPOCH_NS // 1_000_000, 1, local.world_ns),
         real_s=local.world_s,
         stream=StreamRules(push_every_s=plan.push_every_s),
-        dialect=_drawn_dialect(Random(f"dialect {plan.seed}")),
+        dialect=_drawn_dialect(Random(f"dialect {plan.seed}"), ends=bool(plan.delisted_s)),
     )
 
 
@@ -213,14 +213,17 @@ def _settings(plan: Plan, box: Sandbox, directory: Path) -> Settings:
     )
 
 
-def _drawn_dialect(dice: Random) -> Dialect:
-    """What the exchange's documents leave open is this way in one run and that way in another."""
+def _drawn_dialect(dice: Random, *, ends: bool) -> Dialect:
+    """What the exchange's documents leave open is this way in one run and that way in another.
+
+    Where a symbol `ends`, no old candle stands in for a missing one: alone, it cannot be told from a false answer.
+    """
     return Dialect(
         last_cursor=dice.choice(("empty", "filled")),
         double_cursor=dice.choice(("understood", "ignored")),
         odd_range=dice.choice(("empty", "refuse")),
         refused_result=dice.choice(("empty", "shaped")),
-        missing_candles=dice.choice(("short", "padded")),
+        missing_candles="short" if ends else dice.choice(("short", "padded")),
     )
 
 
