@@ -16,7 +16,16 @@ from collector.commands.clean import clean
 from collector.commands.cluster import cluster
 from collector.commands.console import print_line
 from collector.commands.demo import demo
-from collector.commands.exits import INTERRUPTED, STDOUT_ERRORS, fail, flush_stdout, stdout_not_written, stopped
+from collector.commands.exits import (
+    INTERRUPTED,
+    STDOUT_ERRORS,
+    Record,
+    end,
+    error_record,
+    flush_stdout,
+    stdout_not_written,
+    stopped,
+)
 from collector.commands.export import export
 from collector.commands.first_start import explain_start, is_unconfigured
 from collector.commands.gaps import gaps
@@ -28,10 +37,9 @@ from collector.commands.options import takes_value
 from collector.commands.repair import repair
 from collector.commands.report import report
 from collector.commands.run import fetch, run
-from collector.commands.status import status
+from collector.commands.status import status, status_error_record
 from collector.commands.symbols import symbols
 from collector.commands.view import view
-from collector.core.errors import CollectorError, SettingsError, cause_of
 from collector.monitoring.status import collector_version
 from collector.sandbox.command import sandbox
 
@@ -103,33 +111,29 @@ def _collector(
 
 def main() -> None:
     """Run the command line and end the process with its exit status."""
+    arguments = sys.argv[1:]
     try:
-        arguments = sys.argv[1:]
         if not arguments and _COMPLETING not in os.environ and is_unconfigured(os.environ):
             explain_start(os.environ)
-        app(_command_first(arguments), prog_name="collector")
-    except SystemExit as end:
+        sys.exit(app(_command_first(arguments), prog_name="collector", standalone_mode=False))
+    except SystemExit as ended:
         flush_stdout()
-        if end.code == INTERRUPTED:
+        if ended.code == INTERRUPTED:
             stopped()
         raise
     except OSError as error:
         if error.errno not in STDOUT_ERRORS or error.filename is not None:
             raise
         stdout_not_written(error)
-    except SettingsError as error:
-        fail(error, [*error.problems])
-    except CollectorError as error:
-        fail(error, [str(error)])
-    except KeyboardInterrupt:
-        stopped()
-    except BaseExceptionGroup as group:  # nurseries raise groups
-        cause = cause_of(group, KeyboardInterrupt)
-        if cause is not None:
-            fail(cause, [str(cause)])
-        if group.split(KeyboardInterrupt)[1] is not None:
-            raise
-        stopped()
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+        end(error, _record(arguments))
+
+
+def _record(arguments: list[str]) -> Record | None:
+    """What makes JSON of an error, where the command line asks for JSON."""
+    if "--json" not in arguments:
+        return None
+    return status_error_record if _command_first(arguments)[0] == "status" else error_record
 
 
 def _command_first(arguments: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from collector.commands.check_summary import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
 from collector.commands.console import AsJson, print_json, print_line, say, show
+from collector.commands.exits import end
 from collector.commands.options import (
     HISTORY,
     OUTPUT,
@@ -60,12 +61,8 @@ def check(
       # and compare twenty random stretches with the exchange
       collector check --against-exchange 20
     """
-    settings, checker = options.settings, DataIntegrityChecker(options.settings, demand=options.demand)
-    paths = [path for path in checker.files() if _is_chosen(options, path)]
-    if not any(map(os.path.lexists, paths)):
-        asked = settings.category, options.are_about, options.selection, options.only_symbols
-        refuse_if_nothing_stored(THIS_MACHINE.disk, settings.data_dir, *asked)
-    checked = _check_files(options, checker, paths)
+    checker = DataIntegrityChecker(options.settings, demand=options.demand)
+    checked = _check_files(options, checker, _chosen_paths(options, checker))
     record: dict[str, Any] = {**totals(checked, checker.ledger_problem), **_dates(options)}
     differences: list[Difference | Uncompared] = []
     try:
@@ -74,8 +71,10 @@ def check(
             samples = _samples(options, checked, Draw(against_exchange, seed))
             differences = _run_audit(options, samples, checker)
             record["against_exchange"] = audit_record(seed, samples, differences)
-    finally:  # report the files also when the exchange cannot be reached
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # the files are told of all the same
         _print_result(options, checked, record, differences, as_json=as_json)
+        end(error)
+    _print_result(options, checked, record, differences, as_json=as_json)
     if record["files_with_issues"] or record["ledger_problem"] or differences:
         sys.exit(1)
 
@@ -83,7 +82,7 @@ def check(
 def show_differences(options: Options, draw: Draw) -> set[Series]:
     """Print where samples of the chosen files differ from the exchange; return the series."""
     checker = DataIntegrityChecker(options.settings, demand=options.demand)
-    checked = _check_files(options, checker, [path for path in checker.files() if _is_chosen(options, path)])
+    checked = _check_files(options, checker, _chosen_paths(options, checker))
     found = _run_audit(options, _samples(options, checked, draw), checker)
     for line in difference_lines(found):
         print_line(line)
@@ -110,6 +109,19 @@ def _run_audit(
             progress.advance(1, f"{sample.series} up to {moment_text(sample.span.end_ms)[:16]}")
 
         return trio.run(audit, options.settings, samples, checker.rows_in, THIS_MACHINE, on_read)
+
+
+def _chosen_paths(options: Options, checker: DataIntegrityChecker) -> list[Path]:
+    """The files to check.
+
+    Raises:
+        SettingsError: nothing is stored of what was chosen.
+    """
+    paths = [path for path in checker.files() if _is_chosen(options, path)]
+    if not any(map(os.path.lexists, paths)):
+        asked = options.settings.category, options.are_about, options.selection, options.only_symbols
+        refuse_if_nothing_stored(THIS_MACHINE.disk, options.settings.data_dir, *asked)
+    return paths
 
 
 def _is_chosen(options: Options, path: Path) -> bool:

@@ -7,17 +7,22 @@
 
 import os
 import sys
+from collections.abc import Callable
 from errno import EDQUOT, EFBIG, EIO, ENOSPC, EPIPE
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
-from collector.commands.console import complain, say
+import typer
+from typer.rich_utils import rich_format_error
+
+from collector.commands.console import complain, print_json, say
 from collector.commands.options import (
     Options,
 )
 from collector.commands.summary import left_lines, summary_lines
-from collector.core.errors import CollectorError
+from collector.core.errors import CollectorError, SettingsError, cause_of
 from collector.pipeline.outcome import Outcome
 
+Record = Callable[[Exception], dict[str, Any]]
 INTERRUPTED = 130  # what a shell gives for SIGINT, and typer for a command that Ctrl-C ends
 STDOUT_ERRORS = (EPIPE, ENOSPC, EDQUOT, EFBIG, EIO)  # of stdout alone: errors of our files are mapped
 
@@ -32,9 +37,36 @@ def exit_unless_complete(outcome: Outcome) -> None:
         sys.exit(INTERRUPTED if outcome.stopped else 1)
 
 
-def fail(error: CollectorError, problems: list[str]) -> None:
-    complain(problems)
-    sys.exit(error.exit_status)
+def end(error: BaseException, record: Record | None = None) -> NoReturn:
+    """End the process as an error demands; what is no error of ours is raised again.
+
+    Args:
+        record: makes an object of an error, which is printed on stdout as JSON.
+    """
+    if isinstance(error, BaseExceptionGroup):  # nurseries raise groups
+        error = cause_of(error, KeyboardInterrupt) or _interrupt(error) or error
+    if isinstance(error, KeyboardInterrupt):
+        stopped()
+    if not isinstance(error, CollectorError | typer.TyperException):
+        raise error
+    if record:
+        print_json(record(error))
+        flush_stdout()
+    if isinstance(error, CollectorError):
+        complain(error.problems if isinstance(error, SettingsError) else [str(error)])
+        sys.exit(error.exit_status)
+    rich_format_error(cast(Any, error))
+    sys.exit(error.exit_code)
+
+
+def error_record(error: Exception) -> dict[str, Any]:
+    """An error as an object, for stdout with --json."""
+    return {"error": error.format_message() if isinstance(error, typer.TyperException) else str(error)}
+
+
+def _interrupt(group: BaseExceptionGroup[BaseException]) -> KeyboardInterrupt | None:
+    """The interrupt that a group is made of, if it has nothing else in it."""
+    return KeyboardInterrupt() if group.split(KeyboardInterrupt)[1] is None else None
 
 
 def flush_stdout() -> None:

@@ -1,9 +1,10 @@
-"""The help of a command: made from its docstring, as wide as the terminal, with examples to copy.
+"""A command on the command line: its help, made from its docstring, and what is refused before it begins.
 
 A docstring's paragraphs are prose, which the terminal wraps. What follows `Examples:` is kept line by line.
 """
 
 import inspect
+from collections import Counter
 from typing import Any
 
 import typer
@@ -15,7 +16,17 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 class Command(TyperCommand):
-    """A command whose arguments, and options without a value, name no type, and whose epilog is kept line by line."""
+    """A command whose arguments, and options without a value, name no type, and whose epilog is kept line by line.
+
+    An option of one value that is given twice is refused: typer would take the last one and say nothing.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args([*args])
+        for each, times in Counter[Any](order).items():
+            if times > 1 and each.param_type_name == "option" and not (each.multiple or each.is_flag):
+                ctx.fail(f"Option {each.opts[0]!r} is given more than once; give it once.")
+        return super().parse_args(ctx, args)
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_type_of_flags(super().get_params(ctx))

@@ -73,8 +73,9 @@ def _declaration(name: str, key: str, option: Option) -> Any:
     def complete(incomplete: str) -> list[str]:
         return [choice for choice in option.choices if choice.startswith(incomplete)]
 
+    kind: Any = list[str] if "," in option.value else str
     return Annotated[
-        str | None,
+        kind | None,
         typer.Option(
             help=help_text,
             metavar=option.value,
@@ -234,12 +235,17 @@ def _called_with_shared(
 
     @wraps(command)
     def wrapped(**given: Any) -> None:
-        called(_read({name: given.pop(name) for name in _SHARED}), **given)
+        called(_read({name: _joined(given.pop(name)) for name in _SHARED}), **given)
 
     wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + shared
     )
     return wrapped
+
+
+def _joined(value: Any) -> Any:
+    """The value of an option; a list that was given in several parts is one."""
+    return ",".join(value) if isinstance(value, list) else value
 
 
 def _hidden(declared: Any) -> Any:

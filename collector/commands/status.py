@@ -5,9 +5,7 @@ With `--json` stdout is always JSON: the report, or an object with the error.
 
 import json
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from functools import wraps
 from typing import Annotated, Any
 
 import trio
@@ -15,10 +13,11 @@ import typer
 from rich.live import Live
 
 from collector.commands.console import can_draw, print_line, print_table, sanitized, stdout_console
+from collector.commands.exits import error_record
 from collector.commands.options import PLACE, Options, with_options
 from collector.commands.status_client import fetch_status
 from collector.commands.status_table import status_table
-from collector.core.errors import CollectorError, NoStatus, NotRunning, SettingsError
+from collector.core.errors import NoStatus, NotRunning, SettingsError
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import THIS_DISK
@@ -27,25 +26,14 @@ from collector.settings.addresses import host_of
 from collector.settings.settings import Settings
 
 _EVERY_S = 1.0
-_RUNNING = {NotRunning: False, NoStatus: True}  # other errors leave it open
+_RUNNING: dict[type, bool] = {NotRunning: False, NoStatus: True}  # other errors leave it open
 
 
-def _errors_as_json(command: Callable[..., None]) -> Callable[..., None]:
-    """Print the error that ends a command as JSON too, with `--json`."""
-
-    @wraps(command)
-    def wrapped(*, as_json: bool, **given: Any) -> None:
-        try:
-            command(as_json=as_json, **given)
-        except CollectorError as error:
-            if as_json:
-                _write(json.dumps({"running": _RUNNING.get(type(error)), "error": str(error)}) + "\n")
-            raise
-
-    return wrapped
+def status_error_record(error: Exception) -> dict[str, Any]:
+    """An error as an object: whether a collector is running, if that is known, and why there is no report."""
+    return {"running": _RUNNING.get(type(error)), **error_record(error)}
 
 
-@_errors_as_json
 @with_options(*PLACE)
 def status(
     options: Options,

@@ -72,7 +72,7 @@ def _parameters() -> Iterator[inspect.Parameter]:
     market, clock, server = (partial(_parameter, panel) for panel in ("Market", "Clock", "Server"))
     yield market("seed", int, 1, "All prices, volumes and faults follow from it.")
     symbols = "What is listed: names (BTCUSDT,spot:BTCUSDC), or how many linear symbols there are in all (886)."
-    yield market("symbols", str, "", symbols)
+    yield market("symbols", list[str] | None, None, symbols)
     yield market("listed", list[str] | None, None, "SYMBOL=WHEN: trading begins then.")
     yield market("delisted", list[str] | None, None, "SYMBOL=WHEN: trading ends then.")
     replay = "Serve the CSV files of this data directory, those that are series, instead of a made-up market."
@@ -146,7 +146,7 @@ def _options(given: Mapping[str, Any]) -> Options:
     Raises:
         ValueError: a name, an instant or a number makes no sense.
     """
-    symbols, start_time = given["symbols"], given["start_time"]
+    symbols, start_time = ",".join(given["symbols"] or ()), given["start_time"]
     return Options(
         seed=given["seed"],
         symbols=None if not symbols or symbols.isdigit() else [name.strip() for name in symbols.split(",")],

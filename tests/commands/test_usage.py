@@ -1,5 +1,6 @@
 """Usage: options, settings and what they ask for; interrupts; what each command says of itself."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -186,6 +187,51 @@ def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: st
     status, out, err = say(None, *arguments.split())
     assert status == 2
     assert arguments.split()[-1].strip("-") in err + out
+
+
+@pytest.mark.parametrize("command", ["fetch --dry-run", "sandbox", "demo", "check", "run"])
+def test_an_option_of_one_value_is_not_taken_twice(say: Command, tmp_path: Path, command: str) -> None:
+    option = "--seed" if command in ("demo", "sandbox") else "--days"
+    status, _, err = say(None, *command.split(), option, "1", option, "2")
+    assert status == 2
+    assert f"Option '{option}' is given more than once" in err
+
+
+def test_a_list_may_be_given_in_parts(say: Command, tmp_path: Path) -> None:
+    with served(market()) as box:
+        settings = settings_for(box.url, tmp_path)
+        parts = "--symbols", "BTCUSDT", "--symbols=ETHUSDT", "--timeframes", "60", "--timeframes", "D,240"
+        status, out, _ = say(settings, "fetch", "--dry-run", "--json", *parts)
+    assert status == 0
+    assert json.loads(out)["series"] == 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("status", "arguments"),
+    [
+        *[(2, command) for command in ("check", "list", "gaps", "cluster", "fetch --dry-run --days 0")],
+        (3, "symbols --rest-url http://127.0.0.1:9"),
+        (3, "status"),
+        (2, "status --nosuch"),
+        (2, "list --days"),
+        (2, "list --days 1 --days 2"),
+        (2, "fetch"),
+        (2, "nosuch"),
+    ],
+)
+def test_with_json_an_error_is_json_on_stdout(say: Command, tmp_path: Path, status: int, arguments: str) -> None:
+    ended, out, err = say(None, *arguments.split(), "--json")
+    assert ended == status
+    assert json.loads(out)["error"].partition(" (tried")[0].split()[0] in err
+    assert ("running" in json.loads(out)) == arguments.startswith("status")
+
+
+def test_a_check_that_cannot_reach_the_exchange_prints_one_object(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    settings = settings_for(box.url, tmp_path)
+    say(settings, "fetch")
+    status, out, _ = say(settings, "check", "--json", "--against-exchange", "1", rest_url="http://127.0.0.1:9")
+    assert status == 3
+    assert json.loads(out)["files_checked"] == 1
 
 
 @pytest.mark.parametrize(
