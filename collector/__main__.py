@@ -7,6 +7,7 @@ import gc
 import sys
 
 from collector.commands.standard_streams import install_excepthook, reopen_closed_streams
+from collector.machine.terminal import erase_echo
 
 
 def main() -> None:
@@ -18,6 +19,7 @@ def main() -> None:
     try:
         from collector.commands.app import main as run
     except KeyboardInterrupt:
+        erase_echo()
         sys.exit(130)  # as at any later time
     except ModuleNotFoundError as error:
         if error.name not in ("fcntl", "grp", "pwd", "resource", "termios"):

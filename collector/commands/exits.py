@@ -20,6 +20,7 @@ from collector.commands.options import (
 )
 from collector.commands.summary import left_lines, summary_lines
 from collector.core.errors import CollectorError, SettingsError, cause_of
+from collector.machine.terminal import erase_echo
 from collector.pipeline.outcome import Outcome
 
 Record = Callable[[Exception], dict[str, Any]]
@@ -85,5 +86,6 @@ def stdout_not_written(error: OSError) -> NoReturn:
 
 
 def stopped() -> NoReturn:
+    erase_echo()
     say("stopped")
     sys.exit(INTERRUPTED)

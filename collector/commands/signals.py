@@ -15,6 +15,7 @@ import trio
 
 from collector.core.errors import CollectorError
 from collector.logs import get_logger
+from collector.machine.terminal import erase_echo
 
 log = get_logger(__name__)
 
@@ -58,6 +59,8 @@ async def _listen(
     with trio.open_signal_receiver(*numbers) as signals:
         task_status.started()
         async for number in signals:
+            if number == signal.SIGINT:
+                erase_echo()
             if number == signal.SIGHUP and reads_again:
                 reads_again()
             elif number == signal.SIGHUP or not demanded:

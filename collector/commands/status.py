@@ -5,7 +5,8 @@ With `--json` stdout is always JSON: the report, or an object with the error.
 
 import json
 import sys
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any
 
 import trio
@@ -21,6 +22,7 @@ from collector.core.errors import NoStatus, NotRunning, SettingsError
 from collector.machine import THIS_MACHINE
 from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import THIS_DISK
+from collector.machine.terminal import erase_echo
 from collector.monitoring.alerts import NotSent, named, post_alert, trial
 from collector.settings.addresses import host_of
 from collector.settings.settings import Settings
@@ -86,7 +88,7 @@ def _try_alert(settings: Settings, as_json: bool) -> None:
 
 
 def _print_json(options: Options, watch: bool) -> None:
-    with suppress(KeyboardInterrupt):
+    with _until_interrupted():
         while True:
             _write(fetch_status(THIS_DISK, options.settings.data_dir)[1].decode())
             if not watch:
@@ -99,12 +101,20 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
+@contextmanager
+def _until_interrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        erase_echo()
+
+
 def _watch(options: Options) -> None:
     """Redraw the table on a terminal; print one after another into a pipe."""
     console, table = stdout_console(), status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0])
     redraws = can_draw(console)
     place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()
-    with suppress(KeyboardInterrupt), place as live:
+    with _until_interrupted(), place as live:
         while True:
             if live:
                 live.update(table, refresh=True)

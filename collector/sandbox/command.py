@@ -16,6 +16,7 @@ import attrs
 import trio
 import typer
 
+from collector.machine.terminal import erase_echo
 from collector.sandbox.clock import instant_ms
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.faults import Faults
@@ -182,7 +183,8 @@ async def _serve(exchange: Exchange, host: str, port: int, tls: bool, ca_file: P
                 sys.stdout.flush()
             with suppress(OSError):  # stdout is for programs, which need the address alone
                 sys.stderr.write("sandbox: it is served there until Ctrl-C\n")
-            await anext(aiter(signals))
+            if await anext(aiter(signals)) == signal.SIGINT:
+                erase_echo()
 
 
 def _instants(texts: Sequence[str]) -> dict[str, int | str]:

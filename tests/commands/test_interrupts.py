@@ -1,0 +1,67 @@
+"""Ctrl-C at a terminal: what follows begins a line."""
+
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+
+from collector.machine.terminal import erase_echo
+
+_CTRL_C = b"\x03"
+
+
+def last_line(screen: bytes) -> bytes:
+    """What the line of the cursor shows."""
+    return screen.rpartition(b"\n")[2].rpartition(b"\r\x1b[K")[2]
+
+
+def at_a_terminal(directory: Path, *arguments: str) -> tuple[int, bytes]:
+    """Run the command line until it serves, press Ctrl-C, and return its status and all it showed."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(directory)
+        os.execvpe(sys.executable, [sys.executable, "-m", "collector", *arguments], os.environ | {"TERM": "xterm"})
+    screen = b""
+    while b"until Ctrl-C" not in screen:
+        screen += os.read(terminal, 4096)
+    os.write(terminal, _CTRL_C)
+    try:
+        while more := os.read(terminal, 4096):
+            screen += more
+    except OSError:  # Linux says so that nobody has the terminal open any more
+        pass
+    finally:
+        os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen
+
+
+@pytest.mark.parametrize("arguments", ["view", "sandbox --port 0"])
+def test_what_serves_in_the_foreground_leaves_an_empty_line(tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "data").mkdir()
+    status, screen = at_a_terminal(tmp_path, *arguments.split())
+    assert status == 0
+    assert b"^C" in screen
+    assert last_line(screen) == b""
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("xterm", b"^C\r\x1b[K"), ("dumb", b"^C\r\n")])
+def test_the_echo_is_erased_where_lines_can_be(monkeypatch: pytest.MonkeyPatch, kind: str, shown: bytes) -> None:
+    monkeypatch.setenv("TERM", kind)
+    theirs, ours = pty.openpty()
+    monkeypatch.setattr("collector.machine.terminal._STREAMS", (ours,))
+    os.write(ours, b"^C")
+    erase_echo()
+    assert os.read(theirs, 100) == shown
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_pipe_is_given_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    monkeypatch.setattr("collector.machine.terminal._STREAMS", (writing,))
+    erase_echo()
+    os.close(writing)
+    assert os.read(reading, 100) == b""
+    os.close(reading)
