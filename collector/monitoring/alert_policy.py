@@ -8,9 +8,8 @@ Pure. The policy compares what it sees once a second with what it has told befor
     database away   after ten minutes, and again when it is back
     gaps that stay  candles whose requests have failed for an hour, and those that the exchange turned out to lack
 
-An outage of the exchange has many signs, which come one after the other: the stream is lost, requests fail, candles are
-late. The first is told at once. Those that follow are the same outage: one message has them if it still lasts after
-ten minutes.
+Of an outage of the exchange the first sign is told at once. Those that follow are the same outage: one message has them
+if it still lasts after ten minutes.
 
 Gaps on record at the start are old news. While the exchange is away or the disk refuses, gaps are left out: they follow
 from a problem that has been told.
@@ -19,16 +18,14 @@ from a problem that has been told.
 import attrs
 
 from collector.core.text import counted, duration_text
-from collector.monitoring.health import BAN, HEALTHY, Health
+from collector.monitoring.health import BAN, HEALTHY, OF_AN_OUTAGE, Health, events
 from collector.monitoring.lag import MissingCount
 
 DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY = "degraded", "healthy again", "rate ban", "gaps that stay"
 DATABASE_AWAY, DATABASE_BACK = "database away", "database back"
 TITLES = DEGRADED, HEALTHY_AGAIN, RATE_BAN, GAPS_THAT_STAY, DATABASE_AWAY, DATABASE_BACK
 AWAY_S = 600.0  # a restart or an update of a database is over by then
-OUTAGE_AGAIN_S = 600.0  # between two alerts about one outage
 GAPS_AGAIN_S = 3600.0  # between two alerts about gaps
-_OF_AN_OUTAGE = {"unserved", "silence", "stale", "stream", "stream refused", "errors"}
 _GAPS_FOLLOW_FROM = {BAN, "unserved", "silence", "stuck", "disk", "disk refuses", "disk unresponsive"}
 
 
@@ -108,13 +105,11 @@ class AlertPolicy:
         told, kinds = self._told, frozenset(sight.health.kinds)
         if not told:
             self._degraded_s = sight.now_s
-        lasting = kinds | _OF_AN_OUTAGE if kinds & _OF_AN_OUTAGE else kinds  # an outage lasts as long as any sign of it
+        lasting = kinds | OF_AN_OUTAGE if kinds & OF_AN_OUTAGE else kinds  # an outage lasts as long as any sign of it
         self._told = told & lasting
         if told and not kinds:
             return [(HEALTHY_AGAIN, f"it was degraded for {duration_text(sight.now_s - self._degraded_s)}")]
-        new = kinds - told
-        if told & _OF_AN_OUTAGE and sight.now_s - self._told_s < OUTAGE_AGAIN_S:
-            new -= _OF_AN_OUTAGE
+        new = events(kinds, told, sight.now_s - self._told_s) - told
         if not new:
             return []
         self._told, self._told_s = self._told | kinds, sight.now_s

@@ -135,6 +135,16 @@ class Health:
 HEALTHY = Health()
 
 
+def events(kinds: frozenset[str], told: frozenset[str], told_for_s: float) -> frozenset[str]:
+    """The kinds of problems as events, given those that were told.
+
+    An outage of the exchange has many signs, which come and go one after the other: the stream is lost, requests fail,
+    candles are late. It is one event as long as there is any of them, and told again if it still lasts after a while.
+    """
+    same_outage = kinds & OF_AN_OUTAGE and told & OF_AN_OUTAGE and told_for_s < OUTAGE_AGAIN_S
+    return kinds - OF_AN_OUTAGE | told & OF_AN_OUTAGE if same_outage else kinds
+
+
 def evaluate(readings: Readings, thresholds: Thresholds, before: Health = HEALTHY) -> Health:
     """The health at these readings, given the health before."""
     return Health(
@@ -266,6 +276,11 @@ def _disconnected_severity(readings: Readings, thresholds: Thresholds) -> float:
     return 0.0 if readings.stream_refused_s else readings.disconnected_s / thresholds.stale_after_s
 
 
+def _errors_severity(readings: Readings, thresholds: Thresholds) -> float:
+    """0 while every request fails, which is a problem of its own."""
+    return 0.0 if readings.unserved_s else readings.errors / thresholds.errors_per_minute
+
+
 def _low_disk_severity(readings: Readings, thresholds: Thresholds) -> float:
     return thresholds.low_disk_mb / max(readings.disk_free_mb, 1e-9)
 
@@ -275,6 +290,8 @@ def _memory_severity(readings: Readings, thresholds: Thresholds) -> float:
 
 
 _LOW_DISK, BAN = "disk", "ban"
+OF_AN_OUTAGE = frozenset({"unserved", "silence", "stale", "stream", "stream refused", "errors"})
+OUTAGE_AGAIN_S = 600.0  # between two tellings of one outage
 _EXPLAINED_BY_MAINTENANCE = {"unserved", "silence", "stale", "stream"}  # by kind
 _RULES = (
     _Rule("stuck", 0.0, lambda readings, _: readings.stuck_s / STUCK_S, _stuck),
@@ -286,7 +303,7 @@ _RULES = (
     _Rule("silence", NEARLY, _outside_bans(lambda readings: readings.silent_s), _silent),
     _Rule("stale", NEARLY, _outside_bans(lambda readings: readings.overdue_s), _stale),
     _Rule("stream", NEARLY, _disconnected_severity, _disconnected),
-    _Rule("errors", NEARLY, lambda readings, thresholds: readings.errors / thresholds.errors_per_minute, _errors),
+    _Rule("errors", NEARLY, _errors_severity, _errors),
     _Rule("queue", NEARLY, lambda readings, thresholds: readings.queued / thresholds.queue_limit, _queue),
     _Rule(_LOW_DISK, 0.9, _low_disk_severity, _low_disk),
     _Rule("files left alone", 1.0, lambda readings, _: 2.0 if readings.skipped else 0.0, _skipped),

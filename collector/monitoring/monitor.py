@@ -20,7 +20,7 @@ from collector.logs import get_logger
 from collector.machine.clock import LocalClock
 from collector.monitoring.alert_policy import Away, GapCounts, Sight
 from collector.monitoring.disk_gate import DiskGate
-from collector.monitoring.health import BAN, HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate
+from collector.monitoring.health import BAN, HEALTHY, NEARLY, Health, Readings, Thresholds, evaluate, events
 from collector.monitoring.lag import LagScan, LagSummary, Late
 from collector.monitoring.milestones import Milestones, Reading
 from collector.monitoring.probes import Probes
@@ -85,6 +85,8 @@ class Monitor:
     _last_connected_s: float = attrs.field(factory=trio.current_time)
     _degraded_s: float = attrs.field(factory=trio.current_time)
     _told_degraded: bool = False
+    _told_s: float = 0.0
+    _events: frozenset[str] = frozenset()
     _progress: ProgressWatchdog | None = None
     _scans_all: bool = False  # whether the last scan began after all files had been read
     _settled: bool = False  # during all of the last scan
@@ -112,14 +114,12 @@ class Monitor:
 
     def look(self) -> None:
         """Takes readings, evaluates them, and logs a change of health and what was reached."""
-        tally, before = self.tally(), self.health
+        tally = self.tally()
         self._update_liveness(tally.at_s, self.rates.add(tally))
         self.readings = self._readings(tally)
-        self.health = health = evaluate(self.readings, _thresholds(self.inputs.settings), before)
-        changed = set(health.kinds) ^ set(before.kinds)
-        if changed - {BAN} or (changed and self._told_degraded and not health.problems):
-            self._log_change(health, tally.at_s)
-        self.gate.update(low_disk=health.low_disk)
+        self.health = evaluate(self.readings, _thresholds(self.inputs.settings), self.health)
+        self._log_change(self.health, tally.at_s)
+        self.gate.update(low_disk=self.health.low_disk)
         self.alert(self._sight(tally.at_s))
         for each in self.milestones.observe(self._reading(tally.at_s)):
             log.info(each.event, **each.facts, sentence=each.sentence)
@@ -238,9 +238,14 @@ class Monitor:
         return max((each.end_ms for each in self.announced if each.begin_ms <= now_ms), default=0)
 
     def _log_change(self, health: Health, now_s: float) -> None:
+        """Logs what is new or over; a ban has lines of its own."""
+        before, self._events = self._events, events(frozenset(health.kinds), self._events, now_s - self._told_s)
+        changed = self._events ^ before
+        if not (changed - {BAN} or (changed and self._told_degraded and not health.problems)):
+            return
         if not self._told_degraded:
             self._degraded_s = now_s
-        self._told_degraded = bool(health.problems)
+        self._told_degraded, self._told_s = bool(health.problems), now_s
         if health.problems:
             log.warning("degraded", why="; ".join(health.reasons))
         else:

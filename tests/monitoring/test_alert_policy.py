@@ -4,8 +4,8 @@ from typing import Any
 
 import attrs
 
-from collector.monitoring.alert_policy import AWAY_S, GAPS_AGAIN_S, OUTAGE_AGAIN_S, AlertPolicy, Away, GapCounts, Sight
-from collector.monitoring.health import HEALTHY, Health, Problem
+from collector.monitoring.alert_policy import AWAY_S, GAPS_AGAIN_S, AlertPolicy, Away, GapCounts, Sight
+from collector.monitoring.health import HEALTHY, OUTAGE_AGAIN_S, Health, Problem
 from collector.monitoring.lag import MissingCount
 
 LATE, BAN, AWAY = Problem("stale", "a series is late"), Problem("ban", "a rate ban is on"), Problem("unserved", "away")

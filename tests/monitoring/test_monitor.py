@@ -334,3 +334,34 @@ async def test_every_other_set_of_reasons_is_one_line(
     assert [line.partition(" why=")[0] for line in said(caplog)] == ["degraded"] * 3
     assert "MB of memory" in said(caplog)[1]
     assert "MB of memory" not in said(caplog)[2]
+
+
+async def test_an_outage_with_all_its_signs_is_one_line(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with monitoring() as one:
+        one.monitor.inputs.rest.unserved_since_s, one.counters.connections = trio.current_time(), 0
+        await trio.sleep(300)
+        assert {"unserved", "stream"} <= set(one.monitor.health.kinds)
+        one.monitor.inputs.rest.unserved_since_s = None
+        await trio.sleep(5)
+        assert one.monitor.health.kinds == ("stream",)
+        one.counters.connections = 1
+        await trio.sleep(5)
+    began, _, ended = said(caplog)
+    assert "the exchange cannot be asked" in began
+    assert ended.startswith("healthy again")
+
+
+async def test_what_of_an_outage_still_lasts_after_ten_minutes_is_a_line_more(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with monitoring() as one:
+        one.monitor.inputs.rest.unserved_since_s, one.counters.connections = trio.current_time(), 0
+        await trio.sleep(300)
+        one.monitor.inputs.rest.unserved_since_s = None
+        await trio.sleep(2000)
+    began, _, goes_on = said(caplog)
+    assert "no connection to the stream" not in began
+    assert "the exchange cannot be asked" not in goes_on
+    assert "no connection to the stream" in goes_on
