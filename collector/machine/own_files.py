@@ -24,6 +24,7 @@ from collector.core.errors import CollectorError, SettingsError, StorageError
 from collector.machine.disk import NO_LINK, NO_WAIT, Disk
 
 OWN = ".collector"  # the folder of a data directory that has them
+IDENTITY = "identity.json"  # in it: whose candles the directory holds
 _LONGEST = 64 * 1024  # bytes; the longest of them has some hundred
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",

@@ -18,6 +18,7 @@ from collector.core.shards import WHOLE, Shard
 from collector.logs import get_logger
 from collector.machine.disk import Disk
 from collector.machine.own_files import (
+    IDENTITY,
     OWN,
     NotAFile,
     is_known,
@@ -31,8 +32,6 @@ from collector.machine.own_files import (
 from collector.storage.lock import UNKNOWN, Holder, LockHeld, find_holder, hold_lock
 
 log = get_logger(__name__)
-
-_IDENTITY = "identity.json"
 
 
 @contextmanager
@@ -121,7 +120,7 @@ def checked_identity(
     theirs = _identity(disk, own)
     if theirs is None:
         if is_claimed(own):
-            log.warning("identity damaged, it is written anew", file=str(own / _IDENTITY))
+            log.warning("identity damaged, it is written anew", file=str(own / IDENTITY))
     elif {key: theirs[key] for key in ours} != ours:
         raise _holds_others(own, theirs, f"{exchange} {category}")
     elif not allow_shard:
@@ -168,7 +167,7 @@ def _refuse_other_part(own: Path, theirs: Shard, ours: Shard) -> None:
 
 def _identity(disk: Disk, own: Path) -> dict[str, str] | None:
     """Whose candles these are, as far as it is on record; None if that is damaged."""
-    path = own / _IDENTITY
+    path = own / IDENTITY
     try:
         record = msgspec.json.decode(read_own(disk, path), type=dict[str, str])
     except FileNotFoundError:
@@ -204,13 +203,13 @@ def _holds_others(own: Path, theirs: dict[str, str], ours: str) -> SettingsError
 
 def is_claimed(own: Path) -> bool:
     """Whether it is on record whose candles the directory holds."""
-    return (own / _IDENTITY).exists()
+    return (own / IDENTITY).exists()
 
 
 def write_identity(disk: Disk, own: Path, identity: dict[str, str]) -> None:
     """Writes down whose candles the directory holds from now on, if that is still to be done, or damaged."""
     if _identity(disk, own) != identity:
-        _write_down(disk, own / _IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
+        _write_down(disk, own / IDENTITY, json.dumps(identity | {"digest": _digest(identity)}))
 
 
 def recorded_slots(disk: Disk, data_dir: Path) -> frozenset[int]:

@@ -9,6 +9,9 @@ import pytest
 from collector import DataFeeder
 from collector.core.errors import DataWarning, NoSuchSeries, NotReadable
 from collector.export.address import Bucket, Database, Directory
+from collector.machine.disk import THIS_DISK
+from collector.machine.own_files import OWN
+from collector.storage.data_directory import write_identity
 from tests.feeder.conftest import Over
 from tests.support.candles import T0
 from tests.support.exports import MONTH_OF_HOURS, run, store
@@ -65,6 +68,24 @@ def test_a_category_is_needed_where_there_are_several(tmp_path: Path, database: 
             feeder.load_data("BTCUSDT", "60")
     with DataFeeder(database, category="spot") as feeder:
         assert feeder.frame("BTCUSDT", "60").height == 4
+
+
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_a_directory_of_another_category_is_refused(tmp_path: Path, is_copy: bool) -> None:
+    data, copy = tmp_path / "data", tmp_path / "copy"
+    (data / OWN).mkdir(parents=True)
+    store(data, "BTCUSDT_60", range(10))
+    write_identity(THIS_DISK, data / OWN, {"exchange": "bybit", "category": "linear"})
+    run(data, Directory(copy))
+    place = copy if is_copy else data
+    with pytest.raises(ValueError, match="is on record as linear, and the feeder was given category='spot'"):
+        DataFeeder(place, category="spot")
+    assert DataFeeder(place, category="linear").symbols() == DataFeeder(place).symbols() == ["BTCUSDT"]
+
+
+def test_a_directory_without_a_record_of_its_category_may_be_any(tmp_path: Path) -> None:
+    store(tmp_path, "BTCUSDT_60", range(10))
+    assert DataFeeder(tmp_path, category="spot").symbols() == ["BTCUSDT"]
 
 
 @pytest.mark.usefixtures("s3")
