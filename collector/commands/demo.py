@@ -157,7 +157,8 @@ class _Director:
             self.story.promise(f"{counted(counters.streamed, 'candle')} came over the stream", kept=True)
             await self._cut(counters, coverage)
         if limit.cancelled_caught:
-            self.story.promise(f"all of this within {_LONGEST_S:.0f} s", kept=False)
+            late = f"this was not done within {_LONGEST_S:.0f} s, and is left: something hangs, or this machine is busy"
+            self.story.promise(late, kept=False)
         self.stop.set()
 
     def _tell_history(self, counters: Counters, seconds: float) -> None:

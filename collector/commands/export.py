@@ -146,4 +146,5 @@ def _say_result(options: Options, tally: Tally, place: str, what: str) -> None:
         say(f"{tally.amount} compared with {place}: {', '.join(found) or 'equal'}{since}")
     else:
         done = "would be written" if what == "plan" else "written"
-        say(f"{tally.amount}: {counted(tally.changed, 'row')} {done} to {place}, the rest is there already")
+        rest = ", the rest is there already" if tally.changed < tally.rows else ""
+        say(f"{tally.amount}: {counted(tally.changed, 'row')} {done} to {place}{rest}")
