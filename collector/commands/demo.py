@@ -111,7 +111,10 @@ async def demonstrate(directory: Path, seed: int, story: Story, display: LiveDis
         director = _Director(box, story)
         story.chapter(f"History: {_DAYS} days in the timeframes {', '.join(_TIMEFRAMES)}, into {directory}")
         options = ServeOptions(stop=director.stop, watch=director.direct, display=display)
-        ran = await serve(settings, once=False, options=options)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(director.limit)
+            ran = await serve(settings, once=False, options=options)
+            nursery.cancel_scope.cancel()
         story.chapter("Restart: the collector was stopped, and is started once more")
         story.promise("what had been received was written before the end", kept=ran.stopped and ran.looked)
         ended = await serve(settings, once=True, options=ServeOptions(display=display))
@@ -149,16 +152,21 @@ class _Director:
 
     async def direct(self, counters: Counters, coverage: CoverageIndex, _: RestState) -> None:
         began_s = trio.current_time()
-        with trio.move_on_after(_LONGEST_S) as limit:
-            await _until(lambda: counters.history > 0 and coverage.idle)
-            self._tell_history(counters, trio.current_time() - began_s)
-            self.story.chapter("Live: the stream goes on where history ends")
-            await _until(lambda: counters.confirmed >= _STREAMED)
-            self.story.promise(f"{counted(counters.streamed, 'candle')} came over the stream", kept=True)
-            await self._cut(counters, coverage)
-        if limit.cancelled_caught:
-            late = f"this was not done within {_LONGEST_S:.0f} s, and is left: something hangs, or this machine is busy"
-            self.story.promise(late, kept=False)
+        await _until(lambda: counters.history > 0 and coverage.idle)
+        self._tell_history(counters, trio.current_time() - began_s)
+        self.story.chapter("Live: the stream goes on where history ends")
+        await _until(lambda: counters.confirmed >= _STREAMED)
+        self.story.promise(f"{counted(counters.streamed, 'candle')} came over the stream", kept=True)
+        await self._cut(counters, coverage)
+        self.stop.set()
+
+    async def limit(self) -> None:
+        """Stops a story that takes too long, also one that waits for its disk."""
+        await trio.sleep(_LONGEST_S)
+        if self.stop.is_set():
+            return
+        late = f"this was not done within {_LONGEST_S:.0f} s, and is left: something hangs, or this machine is busy"
+        self.story.promise(late, kept=False)
         self.stop.set()
 
     def _tell_history(self, counters: Counters, seconds: float) -> None:

@@ -33,6 +33,15 @@ async def test_rows_of_the_stream_are_no_history(autojump_clock: trio.testing.Mo
         nursery.cancel_scope.cancel()
 
 
+async def test_a_story_that_does_not_get_on_is_left(autojump_clock: trio.testing.MockClock) -> None:
+    """It need not have begun: a start waits for a disk that is full."""
+    told = io.StringIO()
+    director = _Director(cast("Sandbox", None), Story(Console(file=told)))
+    await director.limit()
+    assert director.stop.is_set()
+    assert "not done within 40 s" in told.getvalue()
+
+
 @pytest.mark.slow
 def test_the_demo_finds_every_file_equal(tmp_path: Path) -> None:
     ended = subprocess.run(
