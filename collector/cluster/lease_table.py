@@ -4,14 +4,14 @@ Every statement is a transaction of its own, so a member that is stopped in the 
 only if it is as it was seen, its end included. All times are the database's.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from collector.cluster.leases import LEASE_S, SLOTS, Decision, Member, Rows, Slot, Standing
-from collector.feeder.database import DatabaseAddress, map_database_errors, open_database
+from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database
 
 if TYPE_CHECKING:
     import psycopg
@@ -93,6 +93,9 @@ class LeaseTable(Protocol):
         """Hands back all slots of a member that ends."""
 
 
+OpenLeases = Callable[[str, str], AbstractContextManager[LeaseTable]]  # address, market
+
+
 @attrs.define
 class PostgresLeases:
     """The leases of one market in an open database."""
@@ -139,12 +142,13 @@ class PostgresLeases:
 
 
 @contextmanager
-def join_leases(address: DatabaseAddress, market: str) -> Iterator[PostgresLeases]:
+def join_leases(url: str, market: str) -> Iterator[PostgresLeases]:
     """The leases of a market, such as `bybit linear`; the tables are created where there are none.
 
     Raises:
-        SettingsError, Unavailable, StorageError: as `open_database`.
+        SettingsError, Unavailable, StorageError: as `parse_database` and `open_database`.
     """
+    address = parse_database(url)
     with _connected(address) as connection:
         with map_database_errors(address):
             if not _exist(connection):
@@ -154,11 +158,12 @@ def join_leases(address: DatabaseAddress, market: str) -> Iterator[PostgresLease
         yield PostgresLeases(address, market, connection)
 
 
-def read_leases(address: DatabaseAddress, market: str) -> Rows | None:
+def read_leases(url: str, market: str) -> Rows | None:
     """The rows of a market; None if the database has no cluster.
 
     Raises as above.
     """
+    address = parse_database(url)
     with _connected(address) as connection:
         with map_database_errors(address):
             there = _exist(connection)

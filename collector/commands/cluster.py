@@ -10,9 +10,9 @@ from collector.commands.console import AsJson, print_json, say, show
 from collector.commands.options import Options, with_options
 from collector.core.errors import SettingsError
 from collector.core.text import counted, duration_text
-from collector.feeder.database import parse_database
 from collector.monitoring.report import Clustermate
 from collector.pipeline.membership import market_of, mates_of
+from collector.settings.addresses import database_of
 
 _TITLES = ("member", "slots", "symbols", "state", "late by", "missing", "lease", "which")
 
@@ -34,10 +34,10 @@ def cluster(options: Options, *, as_json: AsJson = False) -> None:
     settings = options.settings
     if not settings.cluster_url:
         raise SettingsError(["[cluster] cluster_url: it is empty, so this collector shares its market with nobody"])
-    address, market = parse_database(settings.cluster_url), market_of(settings)
-    rows = read_leases(address, market)
+    market, place = market_of(settings), database_of(settings.cluster_url)
+    rows = read_leases(settings.cluster_url, market)
     if rows is None or not rows.slots:
-        raise SettingsError([f"[cluster] cluster_url: no collector of {market} has ever joined at {address.shown}"])
+        raise SettingsError([f"[cluster] cluster_url: no collector of {market} has ever joined at {place}"])
     owners = {slot.number: slot.owner for slot in rows.slots}
     where = [(symbol, slot_of(symbol), owners[slot_of(symbol)]) for symbol in options.only_symbols]
     members, free = mates_of(rows), sorted(rows.owned_by(""))
@@ -51,7 +51,7 @@ def cluster(options: Options, *, as_json: AsJson = False) -> None:
         return
     show(_TITLES, [_row(each) for each in members], prose=True)
     alive = sum(each.lease_s > 0 for each in members)
-    say(f"{counted(alive, 'collector')} of {market} at {address.shown}; {counted(len(free), 'slot')} of {SLOTS} free")
+    say(f"{counted(alive, 'collector')} of {market} at {place}; {counted(len(free), 'slot')} of {SLOTS} free")
 
 
 def _row(each: Clustermate) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ class BlockingCalls:
     _threads: Threads
     _within_s: float = inf
     opened: ExitStack = attrs.field(factory=ExitStack)
-    _in_use: bool = False
+    _under_way: set[object] = attrs.field(factory=set)  # a call that was left behind, and the one after it
     _left: bool = False
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -34,16 +34,18 @@ class BlockingCalls:
             Unavailable: it takes too long.
         """
 
+        call = object()
+
         def tracked() -> T:
             try:
                 return work()
             finally:
-                self._in_use = False
+                self._under_way.discard(call)
                 if self._left:
-                    self.opened.close()
+                    self._close_unused()
 
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._in_use = True
+        self._under_way.add(call)
         with trio.move_on_after(self._within_s):
             return await self._threads.run(tracked, abandon=True)
         raise Unavailable(f"no answer within {self._within_s:.0f} s")
@@ -51,6 +53,9 @@ class BlockingCalls:
     def close(self) -> None:
         """Closes what is open, now or when the call under way has returned."""
         self._left = True
-        if not self._in_use:
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        if not self._under_way:
             with suppress(CollectorError):
                 self.opened.close()

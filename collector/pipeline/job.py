@@ -6,6 +6,8 @@ import attrs
 import trio
 
 from collector.bybit.exchange_state import RestState
+from collector.cluster.lease_table import OpenLeases, join_leases
+from collector.cluster.shared_table import OpenShared, open_shared_table
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.coverage import CoverageIndex
@@ -22,6 +24,18 @@ from collector.settings.settings import Settings
 
 Watch = Callable[[Counters, CoverageIndex, RestState], Awaitable[None]]
 Display = Callable[[Callable[[], Report]], Awaitable[None]]
+
+
+@attrs.frozen
+class Databases:
+    """How a service opens its databases.
+
+    A simulation gives models.
+    """
+
+    leases: OpenLeases = join_leases
+    mirror: OpenTable = open_mirror_table
+    shared: OpenShared = open_shared_table
 
 
 @attrs.frozen(eq=False)
@@ -41,7 +55,7 @@ class ServeOptions:
         probes: memory and disk, measured.
         machine: what it runs on.
         dates: the history to have, instead of what the settings want.
-        open_table: opens the database of the mirror.
+        databases: how they are opened.
     """
 
     stop: trio.Event = attrs.field(factory=trio.Event)
@@ -56,7 +70,7 @@ class ServeOptions:
     probes: Probes | None = None
     machine: Machine = THIS_MACHINE
     dates: DateRange | None = None
-    open_table: OpenTable = open_mirror_table
+    databases: Databases = Databases()
 
 
 @attrs.define

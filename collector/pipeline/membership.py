@@ -7,35 +7,27 @@ to the database is a call in a thread, which is left behind where it hangs.
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TypeVar
 
 import attrs
 import trio
 
-from collector.cluster.lease_table import LeaseTable, join_leases
+from collector.cluster.lease_table import LeaseTable, OpenLeases
 from collector.cluster.leases import RENEW_S, SLOTS, Decision, Leases, Rows, Standing, slot_of
-from collector.core.errors import CollectorError, SettingsError, StorageError, Unavailable
-from collector.feeder.database import parse_database
+from collector.core.errors import CollectorError, SettingsError, StorageError
 from collector.logs import get_logger
 from collector.machine import Machine
+from collector.machine.blocking_calls import BlockingCalls
 from collector.monitoring.report import Clustered, Clustermate
 from collector.settings.addresses import database_of
 from collector.settings.settings import Settings
 from collector.storage.data_directory import record_slots, recorded_slots
 
 log = get_logger(__name__)
-T = TypeVar("T")
 
 _PATIENCE_S = 8.0  # for one question to the database
 _GOODBYE_S = 3.0  # for handing back at the end
-OpenLeases = Callable[[Settings], AbstractContextManager[LeaseTable]]
-
-
-def open_table(settings: Settings) -> AbstractContextManager[LeaseTable]:
-    """The leases of the settings' market, joined."""
-    return join_leases(parse_database(settings.cluster_url), market_of(settings))
 
 
 def market_of(settings: Settings) -> str:
@@ -54,13 +46,13 @@ class Membership:
 
     _settings: Settings
     _machine: Machine
-    _open: OpenLeases = open_table
+    _open: OpenLeases
     standing: Callable[[], Standing] = Standing
     owned: frozenset[int] = frozenset()
     _epochs: Mapping[int, int] = attrs.field(factory=dict)  # of what it owns, as far as it has seen the table
     _leases: Leases = attrs.field(init=False)
     _table: LeaseTable | None = None
-    _opened: ExitStack = attrs.field(factory=ExitStack)
+    _calls: BlockingCalls = attrs.field(init=False)
     _rows: Rows | None = None
     _trouble: str = ""
     _away_since_s: float | None = None
@@ -68,6 +60,7 @@ class Membership:
 
     def __attrs_post_init__(self) -> None:
         self._leases = Leases(member_name(self._settings))
+        self._calls = BlockingCalls(self._machine.threads, _PATIENCE_S)
 
     def takes(self, symbol: str) -> bool:
         """Whether a symbol is in a slot of this collector."""
@@ -121,10 +114,10 @@ class Membership:
         with trio.move_on_after(_GOODBYE_S):
             if self._table and not self._trouble:
                 with suppress(CollectorError):
-                    await self._thread(partial(self._table.leave, self._leases.name))
+                    await self._calls.run(partial(self._table.leave, self._leases.name))
                     await self._record(frozenset())
                     log.info("slots handed back", slots=len(self.owned))
-            await self._close()
+        self._close()
 
     async def _round(self, *, refuses: bool = False) -> bool:
         """One look at the table, and what follows; false while the database is away.
@@ -135,16 +128,16 @@ class Membership:
         standing = self.standing()
         try:
             if self._table is None:
-                self._table = await self._thread(self._enter)
+                self._table = await self._calls.run(partial(self._enter, self._calls))
             table = self._table
-            rows = await self._thread(partial(table.look, self._leases.name, standing))
+            rows = await self._calls.run(partial(table.look, self._leases.name, standing))
             decision = self._leases.decide(rows, self._machine.clock.since_boot_s(), fit=not standing.unfit)
-            owned = await self._thread(partial(table.write, self._leases.name, decision))
+            owned = await self._calls.run(partial(table.write, self._leases.name, decision))
         except CollectorError as error:
             if refuses and isinstance(error, SettingsError):
                 raise
             self._note_trouble(error)
-            await self._close()
+            self._close()
             return False
         self._note_answer(rows, decision, owned)
         self._epochs = {slot: epoch for slot, epoch in decision.epochs.items() if slot in owned}
@@ -155,34 +148,13 @@ class Membership:
         self._looked = trio.Event()
         return True
 
-    def _enter(self) -> LeaseTable:
-        return self._opened.enter_context(self._open(self._settings))
+    def _enter(self, calls: BlockingCalls) -> LeaseTable:
+        return calls.opened.enter_context(self._open(self._settings.cluster_url, market_of(self._settings)))
 
-    async def _thread(self, work: Callable[[], T]) -> T:
-        """The result of work in a thread.
-
-        Raises:
-            Unavailable: it takes too long, and goes on without us; its connection is closed once it returns.
-        """
-        opened, left = self._opened, trio.Event()
-
-        def run() -> T:
-            try:
-                return work()
-            finally:
-                if left.is_set():
-                    opened.close()
-
-        with trio.move_on_after(_PATIENCE_S):
-            return await self._machine.threads.run(run, abandon=True)
-        left.set()
-        self._table, self._opened = None, ExitStack()
-        raise Unavailable(f"no answer within {_PATIENCE_S:.0f} s")
-
-    async def _close(self) -> None:
-        opened, self._table, self._opened = self._opened, None, ExitStack()
-        with suppress(CollectorError), trio.move_on_after(_PATIENCE_S):
-            await self._machine.threads.run(opened.close, abandon=True)
+    def _close(self) -> None:
+        """Closes what is open; the next question is asked of a new connection."""
+        self._calls.close()
+        self._table, self._calls = None, BlockingCalls(self._machine.threads, _PATIENCE_S)
 
     async def _record(self, slots: frozenset[int]) -> None:
         write = partial(record_slots, self._machine.disk, self._settings.data_dir, slots)

@@ -401,7 +401,7 @@ async def _open_service(job: Job, counters: Counters) -> AsyncIterator[_Service 
             throttle = Throttle(job.settings, rate_ban, limit, RestState(ever_served=served))
             async with open_rest(job.settings, throttle, counters, clock, job.machine) as rest:
                 joins = bool(job.settings.cluster_url) and not job.once
-                membership = Membership(job.settings, job.machine) if joins else None
+                membership = Membership(job.settings, job.machine, job.options.databases.leases) if joins else None
                 shared = Shared(owned, rest, limit, clock, counters, membership)
                 yield _Service(job, shared, build_stations(job, shared))
 

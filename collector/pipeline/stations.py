@@ -91,7 +91,14 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         only=job.imports.spans if job.imports else None,
     )
     hydration = Hydration(
-        settings, coverage, job.machine, gate, reconciler.want, reconciler.wake, shared.owned.changes.gaps_read
+        settings,
+        coverage,
+        job.machine,
+        gate,
+        reconciler.want,
+        reconciler.wake,
+        shared.owned.changes.gaps_read,
+        job.options.databases.shared,
     )
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
@@ -117,8 +124,8 @@ def _mirror(job: Job, shared: Shared) -> Mirror:
     What others change, the next run finds.
     """
     settings = attrs.evolve(job.settings, database_url="") if job.once else job.settings
-    owned, fence = shared.owned, shared.membership.fence if shared.membership else None
-    return Mirror(settings, owned.changes, owned.coverage, shared.tracked, job.machine, job.options.open_table, fence)
+    owned, fence, opening = shared.owned, shared.membership.fence if shared.membership else None, job.options.databases
+    return Mirror(settings, owned.changes, owned.coverage, shared.tracked, job.machine, opening.mirror, fence)
 
 
 def _monitored(

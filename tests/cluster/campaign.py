@@ -18,7 +18,6 @@ import trio
 from collector.cluster.lease_table import read_leases
 from collector.cluster.leases import SLOTS, Rows, slot_of
 from collector.core.candle import MINUTE_MS
-from collector.feeder.database import parse_database
 from collector.sandbox import Sandbox
 from collector.settings.settings import Settings
 from tests.campaign.process import heard, open_collector
@@ -66,7 +65,7 @@ class Cluster:
     nursery: trio.Nursery
 
     async def rows(self) -> Rows | None:
-        return await trio.to_thread.run_sync(partial(read_leases, parse_database(self.address), _MARKET))
+        return await trio.to_thread.run_sync(partial(read_leases, self.address, _MARKET))
 
     async def owners(self) -> dict[int, str]:
         rows = await self.rows()

@@ -184,7 +184,7 @@ class Node:
         return self.settings.cluster_member
 
     @contextmanager
-    def open(self, _: Settings) -> Iterator[Connection]:
+    def open(self, url: str, market: str) -> Iterator[Connection]:
         connection = Connection(self.database, self)
         connection._reach()
         yield connection

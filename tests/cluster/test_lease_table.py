@@ -9,7 +9,6 @@ import pytest
 
 from collector.cluster.lease_table import PostgresLeases, join_leases, read_leases
 from collector.cluster.leases import SLOTS, Decision, Leases, Standing
-from collector.feeder.database import parse_database
 from tests.support.servers import connected
 
 MARKET = "bybit linear"
@@ -19,7 +18,7 @@ MARKET = "bybit linear"
 def tables(cluster_database: str) -> Iterator[tuple[PostgresLeases, PostgresLeases, Any]]:
     """Two members' connections, and one of ours."""
     with ExitStack() as stack:
-        one, two = (stack.enter_context(join_leases(parse_database(cluster_database), MARKET)) for _ in range(2))
+        one, two = (stack.enter_context(join_leases(cluster_database, MARKET)) for _ in range(2))
         yield one, two, stack.enter_context(connected(cluster_database))
 
 
@@ -88,13 +87,13 @@ def test_members_say_how_they_are(tables: Any) -> None:
 def test_markets_share_a_database_and_nothing_else(tables: Any, cluster_database: str) -> None:
     one, _, _ = tables
     claim_all(one, "a")
-    with join_leases(parse_database(cluster_database), "bybit spot") as spot:
+    with join_leases(cluster_database, "bybit spot") as spot:
         assert spot.read().owned_by("") == frozenset(range(1, SLOTS + 1))
     assert one.read().owned_by("a") == frozenset(range(1, SLOTS + 1))
 
 
 def test_who_only_looks_creates_nothing(cluster_database: str) -> None:
-    assert read_leases(parse_database(cluster_database), MARKET) is None
+    assert read_leases(cluster_database, MARKET) is None
     with connected(cluster_database) as connection:
         assert connection.execute("SELECT to_regclass('collector_slots')").fetchone() == (None,)
 
@@ -123,5 +122,5 @@ def test_a_table_made_anew_has_later_epochs(tables: Any, cluster_database: str) 
     connection.execute("UPDATE collector_slots SET epoch = epoch - 60")  # a minute ago
     before = {slot.epoch for slot in one.read().slots}
     connection.execute("DROP TABLE collector_slots")
-    with join_leases(parse_database(cluster_database), MARKET) as anew:
+    with join_leases(cluster_database, MARKET) as anew:
         assert min(slot.epoch for slot in anew.read().slots) > max(before)

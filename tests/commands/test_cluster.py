@@ -7,7 +7,6 @@ import pytest
 
 from collector.cluster.lease_table import join_leases
 from collector.cluster.leases import Leases, Standing, slot_of
-from collector.feeder.database import parse_database
 from tests.cluster.conftest import cluster_database  # noqa: F401 - a fixture
 from tests.commands.command_line import Command
 from tests.support.market import settings_for
@@ -16,7 +15,7 @@ from tests.support.market import settings_for
 @pytest.fixture
 def shared(cluster_database: str) -> str:  # noqa: F811
     """A market that one collector shares with nobody yet."""
-    with join_leases(parse_database(cluster_database), "sandbox linear") as table:
+    with join_leases(cluster_database, "sandbox linear") as table:
         rows = table.look("one", Standing("healthy", "", 3, 18, 0.0, 7))
         table.write("one", Leases("one").decide(rows, 0.0, fit=True))
         table.look("two", Standing("degraded", "a rate ban is on"))

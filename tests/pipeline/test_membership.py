@@ -16,7 +16,6 @@ from collector.machine import THIS_MACHINE
 from collector.machine.clock import LocalClock
 from collector.machine.threads import Threads
 from collector.pipeline.membership import Membership, mates_of, open_membership
-from collector.settings.settings import Settings
 from collector.storage.data_directory import recorded_slots
 from tests.cluster.test_leases import Table
 from tests.support.market import settings_for
@@ -56,7 +55,7 @@ class FakeTable:
     closed: int = 0
 
     @contextmanager
-    def open(self, _: Settings) -> Iterator["FakeTable"]:
+    def open(self, url: str, market: str) -> Iterator["FakeTable"]:
         self._answer()
         self.opened += 1
         try:
