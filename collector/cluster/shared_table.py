@@ -96,7 +96,7 @@ class PostgresTable:
         with map_database_errors(self._address), self._connection.cursor().copy(query) as copy:
             lines = [line.replace(b",-,", b",", 1) for line in b"".join(copy).splitlines()]
         try:
-            return [rows_of_lines(frame, page) for page in _pages(frame, lines)]
+            return pages_of(frame, lines)
         except NotACandle as defect:
             raise NotReadable(f"{self._address.shown}, {series} of the table candles: {defect}") from None
 
@@ -108,6 +108,15 @@ def _places(every_series: Sequence[Series]) -> list[list[object]]:
         [each.symbol for each in every_series],
         [each.timeframe.name for each in every_series],
     ]
+
+
+def pages_of(timeframe: Timeframe, lines: Sequence[bytes]) -> list[Rows]:
+    """Lines of candles in pages without a hole.
+
+    Raises:
+        NotACandle: one of them is none.
+    """
+    return [rows_of_lines(timeframe, page) for page in _pages(timeframe, lines)]
 
 
 def _pages(timeframe: Timeframe, lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

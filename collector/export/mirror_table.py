@@ -13,36 +13,28 @@ so no later epoch comes in between. It lies where the candles lie: the leases ma
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from hashlib import sha256
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from collector.core.candle import Series, Timeframe
+from collector.core.candle import Series
 from collector.core.errors import NotReadable
 from collector.core.missing import Gap
-from collector.core.rows import LATEST_MS, check_lines
-from collector.core.spans import EVER, NOTHING, Span, Spans
+from collector.core.spans import EVER, NOTHING, Spans
 from collector.export import mirror_sql as sql
 from collector.export.mirror_batch import Batch
-from collector.export.months import months_of
+from collector.export.mirror_files import MirroredFiles, differing_months
 from collector.export.postgres import create_candles
 from collector.export.postgres_sql import LOCK_CREATION
 from collector.feeder.candle_table import has_table_of
-from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
 from collector.feeder.database import DatabaseAddress, map_database_errors, open_database, parse_database
-from collector.feeder.dataset import MONTHS
 from collector.feeder.gap_table import GAPS, GAPS_KEY, GAPS_TYPES, SINCE, row_of
 from collector.machine.disk import Disk
-from collector.storage.fast_check import open_times
 
 if TYPE_CHECKING:
     import psycopg
-
-_FEW_BYTES = 32 * 1024  # of text: the rows of a moment are checked line by line, a history at once
-_MOST_BYTES = 4 * 1024 * 1024  # of text in a transaction: 50,000 rows, a second's work for a small server
 
 
 @attrs.frozen
@@ -87,8 +79,7 @@ class MirrorTable:
 
     _address: DatabaseAddress
     _category: str
-    _disk: Disk
-    _directory: Path
+    _files: MirroredFiles
     _connection: "psycopg.Connection[Any]"
     started: str
     _fence: Fence | None = None  # if it is shared with others, whose rows stay
@@ -100,25 +91,9 @@ class MirrorTable:
             free, cursor = self._lock(wanted), self._connection.cursor()
             with cursor.copy(sql.COPY) as copy:
                 batch = Batch(copy.write)
-                left, unreadable = self._gather(wanted, free, batch)
+                left, unreadable = self._files.gather(wanted, free, batch)
                 batch.flush()
             return Copied(self._write(cursor, batch), left, unreadable)
-
-    def _gather(
-        self, wanted: Mapping[Series, Spans], free: Collection[Series], batch: Batch
-    ) -> tuple[dict[Series, Spans], list[NotReadable]]:
-        """Fills a batch; what is left for later, and which files cannot be read."""
-        left, unreadable = dict[Series, Spans](), list[NotReadable]()
-        for series, spans in wanted.items():
-            if series not in free or batch.size >= _MOST_BYTES:
-                left[series] = spans
-                continue
-            try:
-                if rest := self._read(series, spans, batch):
-                    left[series] = rest
-            except NotReadable as error:
-                unreadable.append(error)
-        return left, unreadable
 
     def differing(self, series: Series) -> Spans:
         """The months in which the table differs from the file; none if there is no file.
@@ -129,21 +104,15 @@ class MirrorTable:
         Raises:
             NotReadable: it is not a candle file.
         """
-        files: dict[int, bytes] = {}
-        try:
-            with open_csv(self._disk, self._directory / series.file_name) as lines:
-                for month in months_of(lines, (0, LATEST_MS)):
-                    files[month.month_ms] = sha256(month.text).digest()
-        except FileNotFoundError:
+        files = self._files.checksums(series)
+        if files is None:
             return NOTHING
         with map_database_errors(self._address):
             if not self._own([series]):
                 return EVER
             values = [self._category, series.symbol, series.timeframe.name]
             table = dict(self._connection.execute(sql.CHECKSUMS, values, prepare=False).fetchall())
-        candidates = files.keys() | (() if self._fence else table.keys())
-        months = [each for each in candidates if files.get(each) != table.get(each)]
-        return Spans.of(*(Span(each, MONTHS.close(each)) for each in months))
+        return differing_months(files, table, shared=self._fence is not None)
 
     def replace_gaps(self, gaps: Mapping[Series, Sequence[Gap]]) -> Collection[Series]:
         """Makes the rows of these series in the table of gaps equal to these; which are left for later."""
@@ -176,23 +145,6 @@ class MirrorTable:
         locked = self._connection.execute(sql.TRY_LOCKS, [[*names]], prepare=False).fetchall()
         return {names[name] for name, is_locked in locked if is_locked}
 
-    def _read(self, series: Series, spans: Spans, batch: Batch) -> Spans:
-        """Adds the rows of spans to a batch; what did not fit. A series whose file is gone keeps its rows."""
-        with suppress(FileNotFoundError), open_csv(self._disk, self._directory / series.file_name) as lines:
-            every_span = [*spans]
-            for place, span in enumerate(every_span):
-                if batch.size >= _MOST_BYTES:
-                    return Spans.of(*every_span[place:])
-                text, read = _rows(lines, span)
-                if len(text) <= _FEW_BYTES or not _are_sound(series.timeframe, text):
-                    _, sound, defect = check_lines(series.timeframe, text)
-                    if defect:
-                        raise not_readable(lines.path, f"{defect}, at byte {sound} of a changed span")
-                batch.add(series, read, text)
-                if read != span:
-                    return Spans.of(Span(read.end_ms, span.end_ms), *every_span[place + 1 :])
-        return NOTHING
-
     def _write(self, cursor: "psycopg.Cursor[Any]", batch: Batch) -> int:
         """Makes the table equal to a batch that is staged; how many rows changed."""
         if not batch.spans:
@@ -203,24 +155,6 @@ class MirrorTable:
         ).fetchall()
         cursor.execute(sql.UPSERT if has_rows else sql.INSERT, values, prepare=False)
         return int(removed) + cursor.rowcount
-
-
-def _rows(lines: CsvReader, span: Span) -> tuple[bytes, Span]:
-    """The rows of a span, and the part of it that they cover: as much as fits."""
-    text = lines.last_rows(span.start_ms, span.end_ms)
-    if text is not None:
-        return text, span
-    start, end = lines.offset(span.start_ms), lines.offset(span.end_ms)
-    if end - start <= _MOST_BYTES:
-        return b"".join(lines.rows(start, end)), span
-    end = lines.offset(lines.opens_at(start + _MOST_BYTES))
-    return b"".join(lines.rows(start, end)), Span(span.start_ms, lines.opens_at(end))
-
-
-def _are_sound(timeframe: Timeframe, text: bytes) -> bool:
-    """Whether all lines are rows of ours, each later than the one before."""
-    opens = open_times(timeframe, text, LATEST_MS + 1, likely_sound=True)
-    return not opens.null_count() and bool((opens.slice(1) > opens.head(-1)).all())
 
 
 @contextmanager
@@ -245,7 +179,8 @@ def open_mirror_table(
             for setting in sql.SESSION:
                 connection.execute(setting)
             ((started,),) = connection.execute(sql.STARTED).fetchall()
-        yield MirrorTable(address, category, disk, directory, connection, started, fence, columns)
+        files = MirroredFiles(disk, directory)
+        yield MirrorTable(address, category, files, connection, started, fence, columns)
 
 
 def _create_fences(connection: "psycopg.Connection[Any]") -> None:

@@ -11,7 +11,7 @@ from collector.core.candle import Series
 from collector.core.errors import SettingsError
 from collector.core.missing import Gap, State
 from collector.core.spans import EVER, NOTHING, Span, Spans
-from collector.export import mirror_table
+from collector.export import mirror_files
 from collector.export.address import Database
 from collector.export.mirror_table import Table, open_mirror_table
 from collector.machine.disk import THIS_DISK
@@ -106,7 +106,7 @@ def test_changes_by_others_are_found(table: Table, data: Path, database: str, ch
 def test_much_is_copied_in_several_transactions(
     table: Table, data: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mirror_table, "_MOST_BYTES", 20_000)
+    monkeypatch.setattr(mirror_files, "_MOST_BYTES", 20_000)
     first = table.copy({HOURS: EVER, WEEKS: EVER})
     assert 0 < first.rows < 500
     assert set(first.left) == {HOURS}
