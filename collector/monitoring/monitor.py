@@ -147,13 +147,14 @@ class Monitor:
     def _update_liveness(self, now_s: float, news: Tally) -> None:
         """Records when the exchange last responded, an answer was last processed, a stream was last open.
 
-        A ban counts as a response, since requests wait for its end.
+        A ban counts as a response, since requests wait for its end. No stream is missed where none is to be open.
         """
         if news.landed:
             self._last_landed_s = now_s
         if news.answers or news.messages:
             self._last_response_s = now_s
-        if self.inputs.counters.connections or not self.inputs.counters.connects:
+        counters = self.inputs.counters
+        if counters.connections or not counters.connects or not self.inputs.stream.wanted:
             self._last_connected_s = now_s
         if self.banned_until_ms:
             self._fetchable_since_ms = self.inputs.clock.now_ms

@@ -115,10 +115,10 @@ class Live:
                     self._added.clear()
 
     async def _keep(self, begun: Sequence[Series], out: EventChannel, settled: trio.Event) -> None:
-        """One connection, opened again whenever it is lost, until none of its symbols trades."""
-        tries = 0
+        """One connection, opened again whenever it is lost, until none of its symbols is ours and trades."""
+        tries, cut_off = 0, False  # who was left while cut off is opened once more: the stream may be there again
         with out:
-            while group := self._trading(begun):
+            while (group := self._trading(begun)) or (cut_off and self._is_unseen(begun)):
                 await self._turn(settled)
                 began_s = trio.current_time()
                 subscribed = trio.Event()
@@ -127,6 +127,7 @@ class Live:
                 if subscribed.is_set():
                     self.state.closed(len(group))
                 self._recheck(group)
+                cut_off = lost is not None or (cut_off and bool(group) and not subscribed.is_set())
                 if lost is None:
                     continue
                 tries = 1 if trio.current_time() - began_s >= _STEADY_S else tries + 1
@@ -141,6 +142,10 @@ class Live:
                 await trio.sleep(wait_s)
         settled.set()
         self.state.wanted -= 1
+
+    def _is_unseen(self, group: Iterable[Series]) -> bool:
+        """Whether no connection is open, although some of these trade."""
+        return not self._counters.connections and not self._coverage.delisted.issuperset(each.symbol for each in group)
 
     def _trading(self, group: Sequence[Series]) -> Sequence[Series]:
         """The series of a connection that is opened, without those that were left or trade no more."""
@@ -201,6 +206,8 @@ class Live:
 
     async def _run_session(self, group: Sequence[Series], out: EventChannel, on_subscribed: Callable[[], None]) -> None:
         async with open_stream(self._settings.stream_url, self._machine.network, self.forming.topics) as stream:
+            if not group:
+                return
             self._counters.connections += 1
             try:
                 topics = {stream_protocol.topic_of(series): series for series in sorted(group)}

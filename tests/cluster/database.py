@@ -32,7 +32,11 @@ IDLE_S = 30.0  # as the mirror sets idle_in_transaction_session_timeout
 Key = tuple[str, str, str]  # category, symbol, timeframe
 
 
-def _never(_: int, __: Slot) -> None: ...
+def _nobody_asks(*_: object) -> None: ...
+
+
+class NotYet(Exception):
+    """A statement waits: to be tried again a moment later."""
 
 
 @attrs.define(eq=False)
@@ -55,7 +59,8 @@ class Database:
     slots: dict[str, dict[int, Slot]] = attrs.field(factory=dict)  # of each market
     members: dict[str, dict[str, Member]] = attrs.field(factory=dict)
     starts: int = 1  # of the server
-    on_slot: Callable[[int, Slot], None] = _never  # called with the epoch before, and the row after
+    away: str = ""  # "silent", "refused", or not
+    on_slot: Callable[[int, Slot], None] = _nobody_asks  # called with the epoch before, and the row after
     _open: list[Transaction] = attrs.field(factory=list)
 
     def restart(self) -> None:
@@ -100,11 +105,17 @@ class Line:
         """Called before a statement.
 
         Raises:
-            Unavailable: it does not come through.
+            NotYet: it does not come through now.
+            Unavailable: nor at all.
         """
 
-    def halfway(self) -> None:
-        """Called when a transaction has its locks and the rows."""
+    def halfway(self, *, again: bool) -> None:
+        """Called when a transaction has its locks and the rows; again if it was told to wait.
+
+        Raises:
+            NotYet: it has to wait.
+            Unavailable: the connection is lost.
+        """
 
     def answered(self) -> None:
         """Called when a statement has had its effect.
@@ -194,8 +205,9 @@ class ModelMirror(Connection):
     def copy(self, wanted: Mapping[Series, Spans]) -> Copied:
         """One that was begun is gone on with: whoever calls may be told to call again."""
         with self.statement() as database:
+            again = self._begun is not None
             transaction, copied, batch, texts = self._begun = self._begun or self._begin(database, wanted)
-            self.line.halfway()
+            self.line.halfway(again=again)
             if not database.is_open(transaction):
                 raise Unavailable("the server has ended a transaction that stood still")
             rows = self._write(database, batch.spans, b"".join(texts))

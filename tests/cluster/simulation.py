@@ -1,6 +1,6 @@
 """Memberships that share a market under a virtual clock: kills, pauses, partitions, and a database that fails.
 
-    python -m tests.cluster --hours 200 --seed 1
+    python -m tests.cluster --hours 200 --seed 1 --leases
 
 The memberships are the product's own, each with its tasks and its directory; the table of leases is a model of the
 database, to which each has a connection that may be cut, slow or lossy. All follows from the seed.

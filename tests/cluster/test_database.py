@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,7 +19,7 @@ from collector.core.spans import Span, Spans
 from collector.export.mirror_table import Copied
 from collector.machine.disk import Disk
 from collector.pipeline.job import Databases
-from tests.cluster.database import Database, Line, model_databases
+from tests.cluster.database import Database, Line, NotYet, model_databases
 from tests.support.candles import T0, content, joined, row
 from tests.support.mirrors import table_rows
 from tests.support.servers import connected
@@ -215,7 +216,6 @@ def _shown(side: Side) -> list[object]:
 
 @pytest.fixture
 def both(cluster_database: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Both]:
-    dice = Random(request.param)
     epochs = {name: dict.fromkeys(range(1, SLOTS + 1), 0) for name in MEMBERS}
     for name in (*MEMBERS, "alone"):
         (tmp_path / name).mkdir()
@@ -231,28 +231,11 @@ def both(cluster_database: str, tmp_path: Path, request: pytest.FixtureRequest) 
             for market in model.slots.values():
                 market |= {n: attrs.evolve(slot, until_ms=slot.until_ms - 30_000) for n, slot in market.items()}
 
-        def opened(databases: Databases, expire: Callable[[], None]) -> Side:
-            disks = {name: OneAtATime() for name in (*MEMBERS, "alone")}
-            mirrors = {
-                name: stack.enter_context(
-                    databases.mirror(
-                        cluster_database,
-                        "spot" if name == "alone" else "linear",
-                        disks[name],
-                        tmp_path / name,
-                        None if name == "alone" else lambda symbol, name=name: _fence(epochs[name], symbol),  # type: ignore[misc]
-                    )
-                )
-                for name in (*MEMBERS, "alone")
-            }
-            shared = stack.enter_context(databases.shared(cluster_database, "linear"))
-            leases = stack.enter_context(databases.leases(cluster_database, "bybit linear"))
-            return Side(mirrors, disks, shared, leases, expire)
-
-        sides = [opened(Databases(), expire), opened(model_databases(Line(model)), expire_model)]
+        open_side = partial(_open_side, stack, cluster_database, tmp_path, epochs)
+        sides = [open_side(Databases(), expire), open_side(model_databases(Line(model)), expire_model)]
         for side in sides:  # else the first to write would be waited for
             side.mirrors["one"].replace_gaps(dict.fromkeys(SERIES, ()))
-        yield Both(tmp_path, dice, sides, epochs)
+        yield Both(tmp_path, Random(request.param), sides, epochs)
         found = {
             (symbol, timeframe, str(at), *line.decode().split(",")[2:])
             for (category, symbol, timeframe), rows in model.candles.items()
@@ -260,6 +243,26 @@ def both(cluster_database: str, tmp_path: Path, request: pytest.FixtureRequest) 
             for at, line in rows.items()
         }
         assert {*table_rows(cluster_database)} == found
+
+
+def _open_side(
+    stack: ExitStack,
+    database: str,
+    directory: Path,
+    epochs: dict[str, dict[int, int]],
+    databases: Databases,
+    expire: Callable[[], None],
+) -> Side:
+    disks = {name: OneAtATime() for name in (*MEMBERS, "alone")}
+    mirrors = {
+        name: databases.mirror(database, "linear", disks[name], directory / name, partial(_fence, epochs[name]))
+        for name in MEMBERS
+    }
+    mirrors["alone"] = databases.mirror(database, "spot", disks["alone"], directory / "alone", None)
+    opened = {name: stack.enter_context(mirror) for name, mirror in mirrors.items()}
+    shared = stack.enter_context(databases.shared(database, "linear"))
+    leases = stack.enter_context(databases.leases(database, "bybit linear"))
+    return Side(opened, disks, shared, leases, expire)
 
 
 def _fence(epochs: dict[int, int], symbol: str) -> tuple[int, int]:
@@ -279,9 +282,9 @@ def test_a_transaction_that_stands_still_is_ended_by_the_server(tmp_path: Path) 
     class Halts(Line):
         halts = False
 
-        def halfway(self) -> None:
+        def halfway(self, *, again: bool) -> None:
             if self.halts:
-                raise InterruptedError
+                raise NotYet
 
     now = [T0]
     line = Halts(Database(lambda: now[0]))
@@ -292,7 +295,7 @@ def test_a_transaction_that_stands_still_is_ended_by_the_server(tmp_path: Path) 
     other = model_databases(Line(line.database)).mirror("", "linear", Disk(), tmp_path, lambda _: (1, 2))
     with opening as halted, other as second:
         line.halts = True
-        with pytest.raises(InterruptedError):
+        with pytest.raises(NotYet):
             halted.copy(wanted)
         assert second.copy(wanted).left == wanted
         now[0] += 31_000

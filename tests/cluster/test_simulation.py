@@ -1,4 +1,4 @@
-"""Three memberships under a virtual clock. `python -m tests.cluster --hours 200` simulates longer."""
+"""Three memberships under a virtual clock. `python -m tests.cluster --hours 200 --leases` simulates longer."""
 
 from pathlib import Path
 

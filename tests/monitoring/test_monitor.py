@@ -92,7 +92,7 @@ class Collecting:
 async def monitoring(**changes: object) -> AsyncIterator[Collecting]:
     one = Collecting(Settings(**{"stale_after_s": 120, "low_disk_mb": 500, "memory_limit_mb": 1000} | changes))
     one.clock.observe(NOW)
-    one.counters.connects = one.counters.connections = 1
+    one.counters.connects = one.counters.connections = one.monitor.inputs.stream.wanted = 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.live)
         nursery.start_soon(one.count_openings)
@@ -317,6 +317,16 @@ async def test_a_stream_that_cannot_be_had_is_called_although_candles_come(autoj
         await trio.sleep(125)
         assert one.monitor.health.kinds == ("stream",)
         one.counters.connections = 1
+        await trio.sleep(1)
+        assert one.monitor.health.state == "healthy"
+
+
+async def test_where_no_stream_is_to_be_open_none_is_missed(autojump_clock: MockClock) -> None:
+    async with monitoring() as one:
+        one.counters.connections = 0
+        await trio.sleep(125)
+        assert one.monitor.health.kinds == ("stream",)
+        one.monitor.inputs.stream.wanted = 0
         await trio.sleep(1)
         assert one.monitor.health.state == "healthy"
 

@@ -846,3 +846,21 @@ async def test_a_connection_of_which_all_is_left_ends(exchange: FakeExchange, au
         assert (len(exchange.wires), station.live.state.wanted, station.counters.connections) == (1, 0, 0)
         station.live.add([BTC])
         assert (await exchange.connection(2)).topics == ["kline.1.BTCUSDT"]
+
+
+async def test_a_connection_that_was_cut_off_when_all_was_left_is_opened_once_more_for_nothing(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        exchange.unreachable = True
+        wire.cut()
+        await trio.sleep(5)
+        station.live.leave([BTC, ETH])
+        await trio.sleep(60)
+        assert (len(exchange.wires), station.live.state.wanted) == (1, 1)
+        exchange.unreachable = False
+        wire = await exchange.connection(2)
+        await trio.sleep(60)
+        assert (wire.heard, station.live.state.wanted, len(exchange.wires)) == ([], 0, 2)
+        assert station.counters.connections == 0

@@ -118,7 +118,14 @@ class SimulatedMachine(Machine):
     network: Network
     disk: SimulatedDisk
 
-    def __init__(self, dice: Random, clock: VirtualClock, network: Network, disk: SimulatedDisk) -> None:
-        threads = InlineThreads()
+    def __init__(
+        self,
+        dice: Random,
+        clock: VirtualClock,
+        network: Network,
+        disk: SimulatedDisk,
+        threads: InlineThreads | None = None,
+    ) -> None:
+        threads = threads or InlineThreads()
         super().__init__(clock, SeededChance(dice), threads, network, disk)
         disk.mishaps.on_death = threads.die

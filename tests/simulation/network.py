@@ -22,6 +22,7 @@ class Wire(trio.abc.HalfCloseableStream):
 
     def __init__(self, network: "Network", inner: Any, name: str) -> None:
         self._network, self._inner, self._name = network, inner, name
+        self.address = network.address
         self.half_open = False  # the other side is gone, and nobody has said so
         self.ended = False
 
@@ -79,7 +80,7 @@ class _NoSocket(LocalSocket):
 
 
 class Network(network.Network):
-    """All connections of a run.
+    """All connections of a run, or those of one machine in it: then the machines have the same `listeners`.
 
     `refuses` is why no new one can be made, `latency_s` how long whatever is sent is under way, and `loss` the share of
     it that has to be sent again, and comes as much later.
@@ -87,6 +88,7 @@ class Network(network.Network):
 
     def __init__(self, gap: Callable[..., None], dice: Random, place: Path) -> None:
         self._note, self._dice, self._place = gap, dice, place
+        self.address = "127.0.0.1"  # of those who connect from here
         self.listeners: dict[int, _Listener] = {}
         self.wires: list[Wire] = []
         self.opened = 0
@@ -160,7 +162,7 @@ class Network(network.Network):
         return "127.0.0.1", end.port if isinstance(end, _Listener) else 0
 
     def peer_of(self, stream: network.Stream) -> tuple[str, int]:
-        return "127.0.0.1", 0
+        return (stream.far.address if isinstance(stream, Wire) else "127.0.0.1"), 0
 
     def has_news(self, stream: network.Stream) -> bool:
         assert isinstance(stream, Wire)

@@ -13,6 +13,7 @@ from collector.core.coverage import CoverageIndex
 from collector.core.errors import CollectorError, first_of
 from collector.monitoring.probes import Probes
 from collector.monitoring.report import Report, decode
+from collector.pipeline.job import Databases
 from collector.pipeline.service import ServeOptions, serve
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
@@ -49,6 +50,7 @@ class Process:
     expects: Callable[[CollectorError], bool] = lambda _: False
     allow_trim: bool = False
     port: int = _PORT
+    databases: Databases = attrs.field(factory=Databases)
     stop: trio.Event = attrs.field(factory=trio.Event)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     ended: trio.Event = attrs.field(factory=trio.Event)
@@ -159,6 +161,11 @@ class Process:
         with trio.move_on_after(within_s):
             await self.ended.wait()
 
+    def start(self) -> None:
+        """Has it started at once, if it has ended."""
+        if not self.began.is_set():
+            self._called.set()
+
     async def run_errand(self, work: Callable[[], Awaitable[object]]) -> Errand:
         """Stops the service, runs something else, and has the service started again."""
         errand = Errand(work)
@@ -203,6 +210,7 @@ class Process:
                 watch=self._watch,
                 probes=probes,
                 machine=self.machine,
+                databases=self.databases,
             ),
         )
 
@@ -221,7 +229,7 @@ class Process:
     async def look(self) -> None:
         """Asks the service how it is, at its port."""
         self.report = None
-        if not (stream := self.machine.network.visit(_PORT)):
+        if not (stream := self.machine.network.visit(self.port)):
             return
         said = b""
         with trio.move_on_after(1), suppress(trio.BrokenResourceError):
