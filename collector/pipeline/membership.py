@@ -117,7 +117,6 @@ class Membership:
                     await self._calls.run(partial(self._table.leave, self._leases.name))
                     await self._record(frozenset())
                     log.info("slots handed back", slots=len(self.owned))
-        self._close()
 
     async def _round(self, *, refuses: bool = False) -> bool:
         """One look at the table, and what follows; false while the database is away.
@@ -137,7 +136,7 @@ class Membership:
             if refuses and isinstance(error, SettingsError):
                 raise
             self._note_trouble(error)
-            self._close()
+            self.close()
             return False
         self._note_answer(rows, decision, owned)
         self._epochs = {slot: epoch for slot, epoch in decision.epochs.items() if slot in owned}
@@ -151,7 +150,7 @@ class Membership:
     def _enter(self, calls: BlockingCalls) -> LeaseTable:
         return calls.opened.enter_context(self._open(self._settings.cluster_url, market_of(self._settings)))
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Closes what is open; the next question is asked of a new connection."""
         self._calls.close()
         self._table, self._calls = None, BlockingCalls(self._machine.threads, _PATIENCE_S)
@@ -204,7 +203,12 @@ def mates_of(rows: Rows) -> tuple[Clustermate, ...]:
 
 @asynccontextmanager
 async def open_membership(membership: Membership | None) -> AsyncIterator[None]:
-    """Hands back on leaving, when what was received is written."""
-    yield
-    if membership:
+    """Hands back on leaving, when what was received is written; who is cancelled only closes its connection."""
+    if membership is None:
+        yield
+        return
+    try:
+        yield
         await membership.leave()
+    finally:
+        membership.close()

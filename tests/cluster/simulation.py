@@ -215,6 +215,7 @@ class Node:
                 await membership.join()
                 await membership.renew()
             await membership.leave()
+            membership.close()
         self.membership = None
 
     def kill(self, down_s: float) -> None:

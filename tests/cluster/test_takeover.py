@@ -143,3 +143,36 @@ async def test_what_the_exchange_lacks_moves_with_a_slot_and_is_not_asked_for_an
                 two.set()
         assert min(group.asked()) > box.clock.now_ms() - 2.1 * DAY_MS
         assert settled_gaps(cluster_database) == before
+
+
+async def test_what_a_dead_collector_had_not_mirrored_yet_is_fetched(
+    cluster_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_WATCH_S", 0.5)
+    async with open_sandbox(market(symbols=[*SYMBOLS])) as box:
+        group = Group(box, cluster_database, tmp_path)
+        with trio.fail_after(120):
+            async with trio.open_nursery() as nursery:
+                group.start(1, nursery)
+                await until(lambda: group.has_all(1) and len(table_rows(cluster_database)) == rows_of(group, 1))
+                mirrored = {*table_rows(cluster_database)}
+                monkeypatch.setattr(mirror, "_GATHER_S", 3600.0)
+                box.clock.advance(25 * MINUTE_MS)  # five candles of each
+                await until(lambda: group.has_all(1))
+                nursery.cancel_scope.cancel()  # it hands nothing back
+            unmirrored = {*file_rows(group.settings(1).data_dir)} - {*table_rows(cluster_database)}
+            assert len(unmirrored) == 5 * len(SYMBOLS)
+            monkeypatch.setattr(mirror, "_GATHER_S", 0.02)
+            with connected(cluster_database) as connection:
+                connection.execute("UPDATE collector_slots SET until = now() - interval '1 min'")
+            box.counts.clear()
+            async with trio.open_nursery() as nursery:
+                two = group.start(2, nursery)
+                await until(lambda: group.has_all(2))
+                await until(lambda: {*table_rows(cluster_database)} >= mirrored | unmirrored)
+                two.set()
+    assert {*table_rows(cluster_database)} == {*file_rows(group.settings(2).data_dir)} | mirrored | unmirrored
+
+
+def rows_of(group: Group, number: int) -> int:
+    return len(file_rows(group.settings(number).data_dir))

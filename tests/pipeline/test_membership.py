@@ -227,6 +227,19 @@ async def test_an_end_without_the_database_takes_no_longer(bench: Bench, autojum
     assert bench.recorded() == EVERY
 
 
+async def test_one_that_is_cancelled_hands_nothing_back_and_closes_its_connection(
+    bench: Bench, autojump_clock: Clockwork
+) -> None:
+    membership = bench.membership()
+    with trio.CancelScope() as scope:
+        async with open_membership(membership):
+            await membership.join()
+            scope.cancel()
+            await trio.sleep(1)
+    assert {slot.owner for slot in bench.table.table.slots.values()} == {"c1"}
+    assert bench.table.closed == bench.table.opened == 1
+
+
 async def test_an_unfit_member_gives_up_when_somebody_else_is_there(bench: Bench, autojump_clock: Clockwork) -> None:
     async with bench.joined() as membership:
         membership.standing = lambda: Standing("degraded", "a rate ban is on")
