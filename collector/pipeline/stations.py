@@ -90,16 +90,7 @@ def build_stations(job: Job, shared: Shared) -> Stations:
         dates=job.options.dates,
         only=job.imports.spans if job.imports else None,
     )
-    hydration = Hydration(
-        settings,
-        coverage,
-        job.machine,
-        gate,
-        reconciler.want,
-        reconciler.wake,
-        shared.owned.changes.gaps_read,
-        job.options.databases.shared,
-    )
+    hydration = _hydration(job, shared, gate, reconciler)
     refused = RefusedTopics()
     live = Live(settings, coverage, clock, counters, reconciler.wake, shared.limit, job.machine, refused)
     alerts = Alerts(settings, job.machine.network)
@@ -116,6 +107,12 @@ def build_stations(job: Job, shared: Shared) -> Stations:
     name = job.machine.chance.name()
     reporter = Reporter(monitor, lambda: reconciler.reconciled, name, lambda: writer.queued, alerts, cluster)
     return Stations(writer, history, hydration, reconciler, live, monitor, reporter, notifier, alerts, mirror)
+
+
+def _hydration(job: Job, shared: Shared, gate: DiskGate, reconciler: Reconciler) -> Hydration:
+    owned, opening = shared.owned, job.options.databases.shared
+    told = owned.changes.gaps_read
+    return Hydration(job.settings, owned.coverage, job.machine, gate, reconciler.want, reconciler.wake, told, opening)
 
 
 def _mirror(job: Job, shared: Shared) -> Mirror:
