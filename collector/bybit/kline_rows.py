@@ -15,12 +15,25 @@ from collector.bybit.return_codes import malformed
 from collector.core.candle import MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.core.errors import InvalidResponse, InvalidRowResponse
 from collector.core.missing import InvalidRow
-from collector.core.rows import LATEST_MS, OLDEST_MS, NotACandle, Rows, open_of_line, plain_line, rows_of_lines
+from collector.core.rows import (
+    LATEST_MS,
+    OLDEST_MS,
+    Columns,
+    NotACandle,
+    Rows,
+    columns_of,
+    open_of_line,
+    plain_line,
+    rows_of_lines,
+)
 from collector.core.spans import NOTHING, Span, Spans
 from collector.core.text import moment_text
 
 _VALUES = 7  # in a row of candles
 _TELLING = 3  # so many candles that all open when those of a coarser interval do are of that
+_ROW = b'["","","","","","",""],'  # the marks of one
+_NO_MARKS = bytes(set(range(256)) - set(b'"[]{},:\\ \t\r\n'))
+_ROW_ENDS = bytes.maketrans(b"]", b"\n")
 
 
 @attrs.frozen
@@ -29,27 +42,32 @@ class Page:
 
     time_ms: int
     lines: list[bytes]
+    columns: Columns | None = None  # of all lines, if they have been read
 
 
-def lines_of(rows: msgspec.Raw) -> list[bytes]:
+def page_of(time_ms: int, rows: msgspec.Raw) -> Page:
     """The rows of a reply as lines, oldest first; they come newest first.
 
-    The exchange writes `[["…","…"],["…","…"]]` without a blank, which can be taken apart as it is, at half the price of
-    a list of texts. As many texts as there have to be, and no comma but those between them: so none has one in it. What
-    each row holds is for the rows' check.
+    The exchange writes `[["…","…"],["…","…"]]` without a blank. Where these are all its marks, and every row has seven
+    texts, it can be taken apart as it is, at half the price of a list of texts. What each text says is for the rows'
+    check.
     """
     text = bytes(rows)
-    lines = text.translate(None, b'"')[2:-2].split(b"],[")
-    values = _VALUES * len(lines)
-    counts = text.count(b","), text.count(b'"')
-    if counts != (values - 1, 2 * values) or any(blank in text for blank in b" \t\n\r"):
-        try:
-            every_row = KLINE_ROWS.decode(text)
-        except UNREADABLE as error:
-            raise malformed(error) from error
-        lines = list(map(_line, every_row))
+    marks = text.translate(None, _NO_MARKS)
+    count = len(marks) // len(_ROW)
+    if count and marks == b"[%b]" % (_ROW * count)[:-1]:
+        values = text.translate(_ROW_ENDS, b'"[')  # `1,2\n,3,4\n\n`
+        lines, columns = values[:-2].split(b"\n,"), columns_of(values)
+        lines.reverse()
+        for column in columns or ():
+            column.reverse()
+        return Page(time_ms, _plain(text, lines), columns)
+    try:
+        lines = list(map(_line, KLINE_ROWS.decode(text)))
+    except UNREADABLE as error:
+        raise malformed(error) from error
     lines.reverse()
-    return list(map(plain_line, lines)) if b"e" in text or b"E" in text else lines
+    return Page(time_ms, _plain(text, lines))
 
 
 def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Rows:
@@ -57,7 +75,7 @@ def closed_rows(frame: Timeframe, page: Page, span: Span, closed_ms: int) -> Row
 
     The candle in progress comes unmarked.
     """
-    rows = _checked(frame, page.lines, span)
+    rows = _checked(frame, page.lines, span, page.columns)
     if rows and rows.covered.bounds.end_ms > closed_ms:
         rows = _checked(frame, [line for line in page.lines if open_of_line(line) < closed_ms], span)
     return rows
@@ -80,7 +98,7 @@ def without_padding(frame: Timeframe, page: Page, span: Span) -> Page:
     opens = [open_ms for open_ms in map(open_minute_of, page.lines) if open_ms is not None]
     if len(opens) >= _TELLING and any(_coarser(frame, opens)):
         return page
-    return attrs.evolve(page, lines=lines)
+    return Page(page.time_ms, lines)
 
 
 def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, tuple[InvalidRow, ...]]:
@@ -93,7 +111,7 @@ def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, 
     sound, defects = _valid_lines(frame, page.lines)
     closed = Spans((asked,)) if asked else NOTHING
     found = (InvalidRow(Span(ms, frame.close(ms)), why) for ms, why in sorted(defects.items()) if ms in closed)
-    return attrs.evolve(page, lines=sound), tuple(found)
+    return Page(page.time_ms, sound), tuple(found)
 
 
 def open_minute_of(line: bytes) -> int | None:
@@ -107,6 +125,10 @@ def open_minute_of(line: bytes) -> int | None:
 def _is_before(line: bytes, start_ms: int) -> bool:
     open_ms = open_minute_of(line)
     return open_ms is not None and open_ms < start_ms
+
+
+def _plain(text: bytes, lines: list[bytes]) -> list[bytes]:
+    return list(map(plain_line, lines)) if b"e" in text or b"E" in text else lines
 
 
 def _line(row: msgspec.Raw) -> bytes:
@@ -127,9 +149,9 @@ def _value(value: msgspec.Raw) -> bytes:
     return TEXT.decode(text).encode() if text.startswith(b'"') else text
 
 
-def _checked(frame: Timeframe, lines: list[bytes], span: Span) -> Rows:
+def _checked(frame: Timeframe, lines: list[bytes], span: Span, columns: Columns | None = None) -> Rows:
     try:
-        rows = rows_of_lines(frame, lines)
+        rows = rows_of_lines(frame, lines, columns)
     except NotACandle as defect:
         if any(_is_of_finer(frame, line) for line in lines):
             raise InvalidResponse(str(defect)) from defect

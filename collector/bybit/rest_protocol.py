@@ -11,7 +11,7 @@ from collections.abc import Container
 import attrs
 import msgspec
 
-from collector.bybit.kline_rows import Page, closed_rows, lines_of, open_minute_of, split_page, without_padding
+from collector.bybit.kline_rows import Page, closed_rows, open_minute_of, page_of, split_page, without_padding
 from collector.bybit.rest_schema import (
     INSTRUMENT_ROW,
     INSTRUMENTS_REPLY,
@@ -261,12 +261,12 @@ def _kline_query(category: str, series: Series) -> Query:
 
 def _kline_page(status: int, body: bytes, category: str, series: Series, most: int) -> Page:
     reply = decode_reply(KLINE_REPLY, status, body)
-    lines = lines_of(reply.result.list)
-    if lines or reply.result.symbol:  # whether a reply without a row repeats the question is not documented
+    page = page_of(milliseconds(reply.time), reply.result.list)
+    if page.lines or reply.result.symbol:  # whether a reply without a row repeats the question is not documented
         _check_addressee(reply.result, category, series)
-    if len(lines) > most:
-        raise InvalidResponse(f"{counted(len(lines), 'row')} came where {most:,} were asked for")
-    return Page(milliseconds(reply.time), lines)
+    if len(page.lines) > most:
+        raise InvalidResponse(f"{counted(len(page.lines), 'row')} came where {most:,} were asked for")
+    return page
 
 
 def _check_addressee(result: KlineResult, category: str, series: Series) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import count, islice
 from math import inf
 from operator import itemgetter, lt
 
@@ -28,6 +29,7 @@ HEADER = (",".join(COLUMNS) + "\n").encode()
 
 # open time in ms, open, high, low, close, volume, turnover: the order in which the exchange sends them
 Values = tuple[str, str, str, str, str, str, str]
+Columns = tuple[list[float], ...]  # the numbers of candles that are compared: times, opens, highs, lows, closes
 
 DECIMAL = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?")
 OLDEST_MS, LATEST_MS = 10**12, 10**13 - 1  # the years 2001 and 2286: a time has thirteen digits
@@ -74,39 +76,48 @@ def rows_of(timeframe: Timeframe, candles: Sequence[Values]) -> Rows:
     return rows
 
 
-def rows_of_lines(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows:
+def rows_of_lines(timeframe: Timeframe, lines: Sequence[bytes], columns: Columns | None = None) -> Rows:
     """The same for candles that are text already.
 
     A line holds the values of one, between commas, without a line end.
 
+    Args:
+        columns: the lines' own, if `columns_of` has read them; each line then has seven values.
+
     Raises:
         NotACandle: as `rows_of` does, or a line has more or less than seven values.
     """
-    rows = _valid_rows(timeframe, lines)
+    rows = _valid_rows(timeframe, lines, columns)
     if rows is None:
         raise _first_defect(timeframe, [line.decode("utf-8", "replace").split(",") for line in lines])
     return rows
 
 
-def _valid_rows(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows | None:
-    """The candles as text; None when something is wrong with any of them.
+def columns_of(text: bytes) -> Columns | None:
+    """The columns of rows of seven values each, between commas and line ends; None unless all are plain numbers.
 
-    All of the text is looked at at once, and all of its numbers are read at once, which costs a fraction of looking at
-    each value. What remains of a valid text after its digits and dots is separators alone, so signs, exponents, blanks,
-    `inf` and `nan` show. JSON, in which it then is a list of numbers, refuses needless zeros and a dot at an end; its
-    decoder refuses a number too large for a float.
+    All of them are read at once, as a list in JSON. It refuses needless zeros and a dot at an end; its decoder refuses
+    a number too large for a float.
     """
-    if not lines:
-        return Rows()
-    text = b",\n".join(lines)
-    if text.translate(None, _DIGITS_AND_DOT) != (b",,,,,,,\n" * len(lines))[:-2]:
+    if b"-" in text or b"e" in text or b"E" in text:
         return None
     try:
         numbers = _FLAT.decode(b"[%b]" % text)
-    except msgspec.DecodeError:
+    except ValueError:  # also of text that is not UTF-8
         return None
-    opens = _opens(timeframe, numbers[::7])
-    if opens is None or not _are_candles(*(numbers[column::7] for column in range(1, 5))):
+    return tuple(numbers[column::7] for column in range(5))
+
+
+def _valid_rows(timeframe: Timeframe, lines: Sequence[bytes], columns: Columns | None = None) -> Rows | None:
+    """The candles as text; None when something is wrong with any of them.
+
+    Looking at all of them at once costs a fraction of looking at each value.
+    """
+    if not lines:
+        return Rows()
+    columns = columns or _columns_of_lines(lines)
+    opens = _opens(timeframe, columns[0]) if columns else None
+    if columns is None or opens is None or not _are_candles(*columns[1:]):
         return None
     if set(map(_BEHIND_TIME, lines)) != {ord(",")}:  # a time is written as `170.0`, which means the same number
         return None
@@ -115,6 +126,17 @@ def _valid_rows(timeframe: Timeframe, lines: Sequence[bytes]) -> Rows | None:
     pieces[1::5], pieces[2::5] = _stamps(timeframe, opens)
     pieces[3::5] = map(_NUMBERS, lines)
     return Rows(b"".join(pieces), covered_spans(timeframe, opens))
+
+
+def _columns_of_lines(lines: Sequence[bytes]) -> Columns | None:
+    """None unless each line has seven plain numbers.
+
+    What remains of a valid text after its digits and dots is separators alone, so blanks show.
+    """
+    text = b",\n".join(lines)
+    if text.translate(None, _DIGITS_AND_DOT) != (b",,,,,,,\n" * len(lines))[:-2]:
+        return None
+    return columns_of(text)
 
 
 def row_of(timeframe: Timeframe, candle: Values) -> Rows:
@@ -290,14 +312,14 @@ def _is_run(opens: Sequence[int], step: int) -> bool:
     return opens[-1] - opens[0] == (len(opens) - 1) * step
 
 
-def _opens(timeframe: Timeframe, times: list[float]) -> list[int] | None:
+def _opens(timeframe: Timeframe, times: list[float]) -> Sequence[int] | None:
     """The times as integers, if they are on the grid and increase."""
     first, last, step = times[0], times[-1], timeframe.step_ms
     if not OLDEST_MS <= first <= last <= LATEST_MS:
         return None
     if step and timeframe.is_open(int(first)) and last - first == (len(times) - 1) * step:  # a run, if anything
-        opens = list(range(int(first), int(last) + 1, step))
-        return opens if times == opens else None
+        run = islice(count(float(int(first)), float(step)), len(times))  # floats compare with floats in half the time
+        return range(int(first), int(last) + 1, step) if times == list(run) else None
     if not all(map(lt, times, times[1:])):  # what increases lies between its first and its last
         return None
     opens = list(map(int, times))

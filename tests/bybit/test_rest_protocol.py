@@ -107,11 +107,28 @@ def test_blanks_between_the_values_change_nothing(odd: list[tuple[int, object]],
     assert outcome(json.dumps(json.loads(body), separators=blanks).encode()) == outcome(body)
 
 
-def outcome(body: bytes) -> rest_protocol.KlineAnswer | None:
+def outcome(body: bytes) -> rest_protocol.KlineAnswer | type[InvalidResponse]:
     try:
         return parse(body)
-    except InvalidResponse:
-        return None
+    except InvalidResponse as refusal:
+        return type(refusal)
+
+
+odd_texts = st.text('0123456789.,:"[]{}\\eE+- \n\x00٣', max_size=3).map(str.encode) | st.sampled_from(
+    [b'"],["', b"],[", b'","', b"\xff", b"1e3", b"null", b"\\u0031", b"00", b".", b"9" * 400]
+)
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(st.integers(0), st.integers(0, 3), odd_texts), min_size=1, max_size=3))
+def test_a_page_taken_apart_at_once_is_as_good_as_value_by_value(odd: list[tuple[int, int, bytes]]) -> None:
+    before, body = kline_body(FIVE).split(b"[[")
+    rows, behind = body.split(b"]]")
+    for at, cut, put in odd:
+        place = at % (len(rows) + 1)
+        rows = rows[:place] + put + rows[place + cut :]
+    value_by_value = before + b"[ [" + rows + b"]]" + behind
+    assert outcome(before + b"[[" + rows + b"]]" + behind) == outcome(value_by_value)
 
 
 def test_a_value_more_than_is_documented_is_no_concern() -> None:
@@ -127,9 +144,10 @@ def test_exponents_are_written_out(blank: str) -> None:
     assert lines[2].endswith(b",17071,17073,0.000012,17055.5,0,0")
 
 
-def test_an_absurd_exponent_is_no_number() -> None:
+@pytest.mark.parametrize("volume", ["1e+999999999", "1e100", "-0", "-1.5", "01", "1.", "0x1", "NaN"])
+def test_what_json_or_python_takes_for_a_number_may_be_none(volume: str) -> None:
     with pytest.raises(InvalidRowResponse, match="is not a plain decimal number"):
-        parse(kline_body([row(0, volume="1e+999999999")]))
+        parse(kline_body([row(0, volume=volume)]))
 
 
 def test_an_empty_answer_is_an_answer() -> None:
