@@ -111,13 +111,17 @@ class World:
 
     def _expects(self, error: CollectorError) -> bool:
         """Whether a collector may end with this error while these faults are made."""
-        if isinstance(error, Refused):  # of a directory that has never had a good answer
-            return self.wrong.makes("geo_block", "region_refused", "compliance_refused")
+        if isinstance(error, Refused):
+            return self.wrong.makes("geo_block", "region_refused", "compliance_refused") and not self._has_rows()
         if self.disk.mishaps.refuses and self._refusing_since_s < self.process.began_s:
             return False  # a start waits for its disk
         if isinstance(error, StorageError) and self.disk.mishaps.errors > self.process.errors_before:
             return True  # an error that has passed meanwhile
         return self.disk.mishaps.error is not None or isinstance(error, tuple(self._excused))
+
+    def _has_rows(self) -> bool:
+        """Whether the directory has had a good answer."""
+        return any(path.read_bytes().count(b"\n") > 1 for path in self.settings.data_dir.glob("*.csv"))
 
     @contextmanager
     def excusing(self, kind: type[CollectorError]) -> Iterator[None]:
