@@ -28,6 +28,7 @@ from collector.integrity.inventory import StoredSeries
 from collector.machine import Machine
 from collector.monitoring.lag import next_open_ms
 from collector.page.candles import Asked, Candles, read_candles
+from collector.page.connection import Connection
 from collector.page.coverage import STATES, RunCache, gaps_meeting, runs_of
 from collector.page.events import EventStream, Selection
 from collector.page.now import Now
@@ -147,10 +148,13 @@ class Api:
         start_ms = asked.start_ms
         if start_ms is None:
             start_ms = known.record.held.bounds.end_ms if known.record.held else 0
+        connection = _connection(request)
         with self._waits(request, wait_s), trio.move_on_after(wait_s):
             while not (held := (await self._one(asked.series)).record.held) or held.bounds.end_ms <= start_ms:
                 with trio.move_on_after(max(_POLL_S, self._source.look_every_s)):
                     await self._source.news().wait()
+                if connection and connection.has_left:
+                    break
         return attrs.evolve(asked, start_ms=start_ms)
 
     async def events(self, request: Request) -> ASGIApp:
@@ -196,7 +200,7 @@ class Api:
     def _waits(self, request: Request, seconds: float) -> Iterator[None]:
         """Has a place among the answers that wait."""
         self._expect_place()
-        if connection := request.scope.get("state", {}).get("connection"):
+        if connection := _connection(request):
             connection.allow(seconds)
         self._waiting += 1
         try:
@@ -210,6 +214,12 @@ class Api:
 
     async def _in_thread(self, work: Callable[[], Any]) -> Any:
         return await self._machine.threads.run(work, self._readers)
+
+
+def _connection(request: Request) -> Connection | None:
+    """What the server of this package has put there."""
+    found: Connection | None = request.scope.get("state", {}).get("connection")
+    return found
 
 
 async def _answered(answer: Answer, request: Request) -> Any:

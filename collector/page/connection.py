@@ -66,6 +66,11 @@ class Connection(trio.abc.HalfCloseableStream):
     def socket(self) -> _Ends:
         return _Ends(self._network, self._stream)
 
+    @property
+    def has_left(self) -> bool:
+        """Whether the client has said all it wants to say: nobody waits for an answer."""
+        return self._gone.is_set()
+
     def allow(self, seconds: float = inf) -> None:
         """Lets an answer take longer than others.
 

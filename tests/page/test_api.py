@@ -270,6 +270,21 @@ async def test_whoever_waits_in_vain_is_told_so(stored: Settings) -> None:
     assert (answer.status_code, answer.json()["candles"]) == (200, [])
 
 
+async def test_who_leaves_while_waiting_leaves_the_place_to_others(
+    stored: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_FRESH_S", 0.0)
+    monkeypatch.setattr("collector.page.api._MAX_WAITING", 1)
+    asked = "/api/candles?symbol=ETHUSDT&timeframe=60"
+    async with viewed(stored) as client:
+        async with reading(client, f"{asked}&wait=60"):
+            while (await client.get(f"{asked}&wait=0")).status_code != 503:
+                pass
+        with trio.fail_after(10):
+            while (await client.get(f"{asked}&wait=0")).status_code != 200:
+                pass
+
+
 async def test_events_tell_of_candles_that_are_new_in_a_file(
     stored: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
