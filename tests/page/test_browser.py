@@ -823,6 +823,25 @@ def test_years_are_panned_through_without_loading_them_all(browser: Browser, tmp
 
 
 @pytest.mark.slow
+def test_of_moments_that_are_asked_for_while_a_chart_loads_the_newest_is_shown(
+    browser: Browser, tmp_path: Path
+) -> None:
+    held: list[Route] = []
+    with viewed(series_of(tmp_path, 6000)) as url, opened(browser) as page:
+        page.goto(f"{url}/{chart_of('BTCUSDT')}")
+        page.locator("#chart .said", has_text="open").wait_for()
+        page.route("**/api/candles?*", lambda route: held.append(route), times=1)
+        with page.expect_request("**/api/candles?*"):
+            page.locator("#chart-area").press("Home")
+        for at in range(8):
+            went_to(page, chart_of("BTCUSDT", OPENED_MS - (at + 1) * 500 * HOUR))
+        with page.expect_response("**/api/series?*timeframe=60*"):
+            went_to(page, chart_of("BTCUSDT", OPENED_MS - 5500 * HOUR))
+        first_of(page, held).continue_()
+        page.locator("#chart .said", has_text=f"{text(OPENED_MS - 5500 * HOUR)} · open").wait_for()
+
+
+@pytest.mark.slow
 def test_a_page_that_is_refused_says_so_and_asks_again(
     browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

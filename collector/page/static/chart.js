@@ -3,7 +3,7 @@
 // Three times the shown span is loaded, as at most `LIMIT` candles; the server merges them where there are more. Each
 // place between two candles that has none is a place without a bar, so that a gap is as wide as it is long.
 
-import { Newest, ask } from "./api.js";
+import { ask } from "./api.js";
 import { colour, element, tell } from "./dom.js";
 import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
 import { RANKS, heldFrom, heldTo, ranksOf, runAt } from "./raster.js";
@@ -23,7 +23,6 @@ export class CandleChart {
     this.moved = moved;
     this.reason = reason;
     this.known = new Map();
-    this.newest = new Newest();
     this.build(root);
     this.clear();
   }
@@ -104,8 +103,9 @@ export class CandleChart {
     }
     this.symbols.value = symbol;
     this.fillFrames();
-    const known = await this.newest.of(this.look()).catch((error) => error);
-    if (symbol !== this.symbol || timeframe !== this.timeframe) return;
+    const token = (this.showing = {});
+    const known = await this.look().catch((error) => error);
+    if (token !== this.showing) return;
     if (known instanceof Error) return void this.drop(known.message);
     if (known) this.moved({ symbol, timeframe });
     if (!known || known.first_ms === null) return void this.drop(this.nothing(known));
@@ -252,8 +252,9 @@ export class CandleChart {
   async failed(error) {
     if (!error.isNotStored) return void this.refuse(error.message);
     this.drop(error.message);
-    const known = await this.newest.of(this.look()).catch(() => null);
-    if (!this.chart && !known?.first_ms) this.refuse(this.nothing(known));
+    const token = (this.showing = {});
+    const known = await this.look().catch(() => null);
+    if (token === this.showing && !known?.first_ms) this.refuse(this.nothing(known));
   }
 
   take(answer, { start, end, span }) {
