@@ -111,13 +111,15 @@ UPSERT = f"""
     ) changed
     ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in VALUES)}
 """
-# Each line as the file has it, so that a checksum of the file's text is the same.
+# Each line as the file has it, so that a checksum of the file's text is the same; an empty one where a candle closes at
+# another time than its timeframe says.
 CHECKSUMS = f"""
-    SELECT {MONTH_MS},
+    SELECT {MONTH_MS}, CASE WHEN bool_and(close_time = open_time + step.length) THEN
         sha256(convert_to(string_agg(concat_ws(',',
             (extract(epoch FROM open_time) * 1000)::bigint, to_char(open_time, 'YYYY-MM-DD HH24:MI:SS'),
-            {", ".join(NUMBERS)}), E'\\n' ORDER BY open_time) || E'\\n', 'UTF8'))
-    FROM {TABLE} WHERE category = %s AND symbol = %s AND timeframe = %s
+            {", ".join(NUMBERS)}), E'\\n' ORDER BY open_time) || E'\\n', 'UTF8')) ELSE '' END
+    FROM {TABLE} JOIN (VALUES {_STEPS}) AS step (timeframe, length) USING (timeframe)
+    WHERE category = %s AND symbol = %s AND timeframe = %s
     GROUP BY 1
 """
 REMOVE_GAPS = f"""

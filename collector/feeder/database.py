@@ -31,6 +31,7 @@ _WRONG = ("authentication failed", "no password supplied", "pg_hba.conf", "does 
 _FOREIGN = ("expected authentication request", "received invalid response", "unsupported frontend protocol")
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _DENIED, _FULL = ("42501", "25006"), ("53100",)
+_CONSTRAINTS = ("23503", "23514", "23P01", "P0001")  # somebody's own on the table, or a trigger
 _OTHER_SHAPE = ("42703", "42804", "42P10", "22P02", "23502")
 
 
@@ -110,6 +111,8 @@ def _as_ours(address: DatabaseAddress, error: "psycopg.Error") -> CollectorError
         return StorageError(f"the disk of {place} is full; what it holds is intact")
     if state in _DENIED:
         return SettingsError([f"{place} does not allow it ({said})"])
+    if state in _CONSTRAINTS:
+        return SettingsError([f"a constraint or trigger in {place} does not allow what is copied ({said})"])
     if state in _OTHER_SHAPE:
         return SettingsError([f"a table in {place} has another shape ({said})"])
     if any(each in said for each in _FOREIGN):

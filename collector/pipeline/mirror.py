@@ -265,6 +265,8 @@ class _MirroredGaps:
         found = {series: self._of(series) for series in every_series}
         changed = {series: gaps for series, gaps in found.items() if self.copied.get(series) != gaps}
         left: Collection[Series] = every_series
+        for series in changed:
+            self.copied.pop(series, None)  # a connection that breaks does not say which of the two the table has
         try:
             left = await calls.run(partial(table.replace_gaps, changed)) if changed else ()
         finally:

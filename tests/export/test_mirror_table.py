@@ -93,14 +93,28 @@ def test_new_and_revised_rows_of_one_span_are_both_written(table: Table, data: P
 
 @pytest.mark.parametrize(
     "change",
-    ["DELETE FROM candles WHERE open_time > '2023-12-01'", "UPDATE candles SET volume = 2", "TRUNCATE candles"],
+    [
+        "DELETE FROM candles WHERE open_time > '2023-12-01'",
+        "UPDATE candles SET volume = 2",
+        "TRUNCATE candles",
+        "UPDATE candles SET close_time = open_time WHERE open_time = '2023-12-01'",
+        "UPDATE candles SET open_time = '2023-01-01' WHERE open_time = '2023-12-01'",
+    ],
 )
 def test_changes_by_others_are_found(table: Table, data: Path, database: str, change: str) -> None:
     copy(table, {HOURS: EVER})
     with connected(database) as connection:
         connection.execute(change)
-    copy(table, {HOURS: table.differing(HOURS)})
+    copy(table, {HOURS: table.differing(HOURS), WEEKS: EVER})
     assert table.differing(HOURS) == NOTHING
+    assert run(data, Database(database), "compare") == []
+
+
+def test_a_constraint_of_somebodys_own_is_for_them_to_change(table: Table, data: Path, database: str) -> None:
+    with connected(database) as connection:
+        connection.execute("ALTER TABLE candles ADD CHECK (volume < 1)")
+    with pytest.raises(SettingsError, match="a constraint or trigger in"):
+        table.copy({HOURS: EVER})
 
 
 def test_much_is_copied_in_several_transactions(

@@ -33,6 +33,7 @@ class FakeTable:
     started: str = "first"
     troubles: list[CollectorError] = attrs.field(factory=list)  # one for each call that comes
     refusals: list[CollectorError] = attrs.field(factory=list)  # one for each attempt to open it
+    lost_answers: int = 0  # so many gaps are committed, and nobody hears of it
     opened: list[str] = attrs.field(factory=list)
     fence: Fence | None = None
     later: set[Series] = attrs.field(factory=set)  # of a later epoch than this collector's
@@ -70,6 +71,9 @@ class FakeTable:
         self._trouble()
         self.gap_calls += 1
         self.gaps |= {series: found for series, found in gaps.items() if series not in self.later}
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise Unavailable("broken after the commit")
         return self.later & gaps.keys()
 
     def _trouble(self) -> None:
@@ -239,6 +243,24 @@ async def test_gaps_follow_the_ledger_and_are_written_where_they_changed(
         run.changes.saved([BTC])
         await trio.sleep(15)
     assert run.table.gaps[BTC] == ()
+
+
+async def test_gaps_are_copied_again_after_a_commit_whose_answer_was_lost(
+    run: Run, autojump_clock: trio.abc.Clock
+) -> None:
+    run.coverage.want(BTC, spans(0, 10))
+    run.changes.doubt([BTC], trio.current_time())
+    async with run.at_work():
+        await trio.sleep(15)
+        before = run.table.gaps[BTC]
+        run.table.lost_answers, run.table.refusals = 1, [Unavailable("gone")] * 2
+        run.coverage.want(BTC, spans(0, 12))
+        run.changes.saved([BTC])
+        await trio.sleep(10.5)
+        assert (run.table.lost_answers, run.table.gaps[BTC] == before) == (0, False)
+        run.coverage.want(BTC, spans(0, 10))
+        await trio.sleep(60)
+    assert run.table.gaps[BTC] == before
 
 
 async def test_a_file_that_cannot_be_read_is_told_and_stops_no_other(
