@@ -27,7 +27,7 @@ from collector.importing.gathering import Gathered, gather
 from collector.importing.places import Place, find_places
 from collector.importing.recognition import Given
 from collector.importing.refusal import Refusal
-from collector.importing.report import is_kept, report_lines
+from collector.importing.report import Lack, is_kept, report_lines
 from collector.integrity.gaps import held_in_file
 from collector.integrity.repair import OwnedDirectory
 from collector.machine.disk import THIS_DISK
@@ -177,11 +177,11 @@ class _Work:
             with self._progress("comparing", len(self.gathered.tables)) as on_rows:
                 comparison = Comparison(THIS_DISK, settings.data_dir, self.gathered.tables, self.spans)
                 agreements = comparison.run(on_rows)
-            absent = self._absent(agreements)
-            for line in report_lines(agreements, absent, keeps=self.keeps):
+            lacks = self._lacks(agreements)
+            for line in report_lines(agreements, lacks, keeps=self.keeps):
                 print_line(line)
             chosen = {each.series: each for each in agreements if is_kept(each, keeps=self.keeps)}
-            foreign = {series: absent[series] for series in chosen if absent[series]}
+            foreign = {series: lacks[series].absent for series in chosen if lacks[series].absent}
             if foreign:
                 self._keep(foreign_lines(THIS_DISK, self.gathered.tables, foreign, chosen))
         except Refusal as refusal:
@@ -189,13 +189,18 @@ class _Work:
         assert self.outcome
         exit_unless_complete(self.outcome)
 
-    def _absent(self, agreements: list[Agreement]) -> dict[Series, Spans]:
+    def _lacks(self, agreements: list[Agreement]) -> dict[Series, Lack]:
         """What the files have and the exchange, as it answered, does not."""
-        settings = self.options.settings
+        assert self.outcome
+        settings, missing, unknown = self.options.settings, self.outcome.missing, self.outcome.unknown
         coverage = read_ledger(settings.data_dir, settings.category, disk=THIS_DISK).coverage
         gaps = {each.series: coverage[each.series].gaps for each in agreements}
         return {
-            each.series: each.lacking & Spans.of(*(gap.span for gap in gaps[each.series] if gap.state in _NO_LONGER))
+            each.series: Lack(
+                each.lacking & Spans.of(*(gap.span for gap in gaps[each.series] if gap.state in _NO_LONGER)),
+                Spans.of(*(gap.span for series, gap in missing if series == each.series)),
+                each.series.symbol not in unknown,
+            )
             for each in agreements
         }
 

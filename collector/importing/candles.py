@@ -10,10 +10,12 @@ from collector.importing.moments import MONTH_MS, TimeStyle, steps_of
 from collector.importing.refusal import Refusal, at
 from collector.importing.sniffing import Layout
 
+AMOUNTS = ("volume", "turnover")
 _RUN, _SHORT_RUN = 6, 3  # so many equal steps of another timeframe are no holes
 _FAR = 15  # times the step: a run of such steps is told sooner
 _FIRST_MONDAY_MS = 4 * DAY_MS
 _RARE = 0.1  # of all distances
+_NO_NUMBERS = ["", "nan", "null", "none", "na", "n/a", "-"]
 _STEPS = {each.step_ms or MONTH_MS for each in TIMEFRAMES.values()}
 
 
@@ -46,15 +48,22 @@ class Reading:
         return table.filter(filled)
 
     def _number(self, frame: pl.DataFrame, role: str) -> pl.Series:
+        """The numbers of a column: null where there is none, infinite where one cannot be read."""
         column = self.layout.columns.get(role)
         if column is None:
             return pl.Series([None] * len(frame), dtype=pl.Float64)
         values = frame[column]
-        if values.dtype == pl.String:
-            values = values.str.strip_chars(" \"'")
-            if self.layout.decimal_comma:
-                values = values.str.replace(",", ".", literal=True)
-        return values.cast(pl.Float64, strict=False)
+        if values.dtype != pl.String:
+            return values.cast(pl.Float64, strict=False).fill_nan(None)
+        texts = values.str.strip_chars(" \"'")
+        digits = self.layout.digits
+        for sign in digits.parting:
+            texts = texts.str.replace_all(sign, "", literal=True)
+        if digits.decimal != ".":
+            texts = texts.str.replace(digits.decimal, ".", literal=True)
+        numbers = texts.cast(pl.Float64, strict=False).fill_nan(None)
+        odd = numbers.is_null() & ~texts.str.to_lowercase().is_in(_NO_NUMBERS).fill_null(value=True)
+        return numbers.set(odd, float("inf"))
 
 
 def _text(frame: pl.DataFrame, column: str | None) -> pl.Series:
@@ -74,7 +83,7 @@ def refuse_bad_rows(rows: pl.DataFrame, unit: str) -> None:
         pl.col("time").is_not_null(),
         *(price.is_finite().fill_null(value=False) & (price > 0) for price in prices),
         pl.col("high") >= pl.col("low"),
-        *((pl.col(name).is_null() | (pl.col(name) >= 0)) for name in ("volume", "turnover")),
+        *((pl.col(name).is_null() | (pl.col(name).is_finite() & (pl.col(name) >= 0))) for name in AMOUNTS),
     )
     bad = rows.filter(~good).head(1)
     for row in bad.iter_rows(named=True):
@@ -92,7 +101,8 @@ def _defect(row: dict[str, float | None]) -> str:
             return f"its {name} is {value:g}, and a price is more than zero"
     if (row["high"] or 0) < (row["low"] or 0):
         return f"its high {row['high']:g} is below its low {row['low']:g}"
-    return "its volume or turnover is negative"
+    odd = next((name for name in AMOUNTS if row[name] == float("inf")), None)
+    return f"its {odd} is no number" if odd else "its volume or turnover is negative"
 
 
 def likely_step(times: pl.Series) -> int | None:
@@ -130,9 +140,8 @@ class GridWatch:
         """
         off = rows.filter(~self._is_open()).head(1)
         for line, time in off.select("line", "time").iter_rows():
-            raise at(
-                self.unit, line, f"{moment_text(time)} opens no candle of timeframe {self.timeframe}{self._advice()}"
-            )
+            moment = f"{moment_text(time)}{f'.{time % 1000:03}' if time % 1000 else ''}"
+            raise at(self.unit, line, f"{moment} opens no candle of timeframe {self.timeframe}{self._advice()}")
         known = rows.select("line", "time", *PRICES)
         joined = known if self._before is None else pl.concat([self._before, known])
         self._refuse_twice(joined)

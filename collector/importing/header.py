@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 
 from collector.core.rows import PRICES
 from collector.importing.names import QUOTES
+from collector.importing.refusal import Refusal
 
 # By role the names it has elsewhere, the surest first.
 _NAMES = {
-    "time": "opentime openat startat starttime opentimems timestamp timestampms unix unixtimestamp ts time datetime "
-    "date timestamputc dateutc datetimeutc timeutc gmttime utc timeopen candlebegintime start begin t epoch opendate "
-    "opendatetime unixtime level0 index indexlevel0 unnamed0",
+    "time": "opentime openat startat starttime timeperiodstart opentimems timestamp timestampms unix unixtimestamp ts "
+    "time datetime date timestamputc dateutc datetimeutc timeutc gmttime utc timeopen candlebegintime start begin t "
+    "epoch opendate opendatetime unixtime level0 index indexlevel0 unnamed0",
     "open": "open o openprice priceopen openingprice first",
     "high": "high h highprice pricehigh highestprice max",
     "low": "low l lowprice pricelow lowestprice min",
-    "close": "close c closeprice priceclose closingprice last",
+    "close": "close c closeprice priceclose closingprice last price",
     "volume": "volccy basevolume volumebase baseassetvolume basevol volume vol v tickvolume tickvol amount",
     "turnover": "turnover quotevolume quoteassetvolume quotevol volumequote volccyquote volquote quoteqty value qv",
     "symbol": "symbol pair instrument instid instrumentid ticker market coin",
@@ -25,6 +26,8 @@ _NAMES = {
 }
 _BY_NAME = {name: role for role, names in _NAMES.items() for name in names.split()}
 _RANK = {name: rank for names in _NAMES.values() for rank, name in enumerate(names.split())}
+_CLOSES = {"closetime", "closeat", "closedate", "timeclose", "timeperiodend"}
+_CLOSES |= {"endtime", "endat", "enddate", "timeend", "candleendtime"}
 _CLOCK = ("time", "clock", "hour", "timeofday")
 _DAY = ("date", "day", "opendate", "dateutc")
 _VOLUME_OF = re.compile(r"volume([a-z0-9]{2,10})|([a-z0-9]{2,10})volume")
@@ -61,6 +64,18 @@ def day_and_clock(names: Sequence[str]) -> tuple[str, str] | None:
 def lacking(found: Mapping[str, object]) -> list[str]:
     """What a table of candles must have, and this one lacks."""
     return [role for role in ("time", *PRICES) if role not in found]
+
+
+def refuse_closes(names: Sequence[str]) -> None:
+    """Refuses times at which candles close: taken for others, they would be those of the next candle.
+
+    Raises:
+        Refusal: there is such a column.
+    """
+    if closes := next((name for name in names if plain(name) in _CLOSES), None):
+        raise Refusal(
+            f"its only times are those at which its candles close ({closes}); those at which they open are read"
+        )
 
 
 def _volumes_of_currencies(names: Sequence[str], symbol: str | None) -> dict[str, str]:

@@ -55,7 +55,7 @@ class TimeStyle:
 
 
 def style_of(frame: pl.DataFrame, column: str, clock: str = "") -> TimeStyle:
-    """How the first rows of a table write their times.
+    """How the first rows of a table write their times; a few may be none, and are refused with their line.
 
     Raises:
         Refusal: in no way that is known, or in one that can be read in two ways.
@@ -66,20 +66,24 @@ def style_of(frame: pl.DataFrame, column: str, clock: str = "") -> TimeStyle:
     if times.dtype.is_temporal():
         zone = getattr(times.dtype, "time_zone", None)
         return TimeStyle("typed", f"times of zone {zone}" if zone else "times without a zone, taken for UTC")
-    numbers = _from_numbers(times)
-    if not clock and numbers.null_count() == 0:
+    if not clock and 2 * _read(_from_numbers(times)) >= len(times):
         return TimeStyle("epoch", f"times in {_unit(times)}")
     text = times.cast(pl.String)
     if clock:
         text = text + " " + frame[clock].drop_nulls().cast(pl.String)
     steps = {kind: _from_text(text, kind) for kind in _DATES}
-    fitting = {kind: steps_of(found).n_unique() for kind, found in steps.items() if not found.null_count()}
-    if not fitting:
+    most = max(map(_read, steps.values()))
+    if 2 * most < len(text):
         raise Refusal(f"its times cannot be read, such as {str(text[0])[:40]!r}")
+    fitting = {kind: steps_of(found).n_unique() for kind, found in steps.items() if _read(found) == most}
     best = [kind for kind, count in fitting.items() if count == min(fitting.values())]
     if "day first" in best and "month first" in best and not steps["day first"].equals(steps["month first"]):
         raise Refusal(f"its dates can be read in two ways, such as {text[0]!r}: write them as 2024-05-31")
     return TimeStyle(best[0], _zone_sentence(text[0]))
+
+
+def _read(times: pl.Series) -> int:
+    return len(times) - times.null_count()
 
 
 def steps_of(times: pl.Series) -> pl.Series:

@@ -2,7 +2,7 @@
 
 Pure. Collections of candles name both in many ways:
 
-    BTCUSDT_60.csv                        ours
+    BTCUSDT_60.csv, BTC-31MAY24_60.csv    ours
     BTCUSDT-1m-2024-01.zip                the dumps of Binance
     BTC_USDT_USDT-1h-futures.feather      freqtrade
     Binance_BTCUSDT_1h.csv                CryptoDataDownload
@@ -28,6 +28,7 @@ _EXTENSIONS = re.compile(
 )
 _PAIR = re.compile(rf"[A-Z0-9]+?({'|'.join(_ENDINGS)})([FGHJKMNQUVXZ]\d\d)?")
 _EXPIRY = re.compile(r"\d{1,2}[A-Z]{3}\d\d")
+_DATED = re.compile(rf"[A-Z0-9]+-{_EXPIRY.pattern}")
 _WORDS = re.compile(r"[A-Za-z0-9]+")
 _HIVE = re.compile(r"(?P<key>symbol|timeframe|interval)=(?P<value>.+)", re.IGNORECASE)
 _UNIT = {
@@ -108,7 +109,7 @@ def _read_name(stem: str) -> Named:
     except ValueError:
         pass
     else:
-        if _PAIR.fullmatch(series.symbol):
+        if _PAIR.fullmatch(series.symbol) or _DATED.fullmatch(series.symbol):
             return Named(series.symbol, series.timeframe)
     words = _WORDS.findall(stem)
     symbol, behind = _symbol([word.upper() for word in words])

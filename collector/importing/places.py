@@ -11,11 +11,11 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 import attrs
 
@@ -27,7 +27,14 @@ _FOLDERS = 4  # above a file, whose names may tell symbol or timeframe
 _HEAD = 8
 _BUFFER = 1 << 20
 _NO_TABLES = {".md", ".png", ".jpg", ".pdf", ".py", ".ipynb", ".log", ".sha256", ".checksum", ".html", ".ini", ".toml"}
+_TAR, _TAR_END = 257, 262
+_PACKED: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": lambda stream: gzip.GzipFile(fileobj=stream),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
 _OTHERS = {
+    b"PK\x03\x04": "it is a zip archive within another; unpack it first",
     b"\x28\xb5\x2f\xfd": "it is packed with zstandard; unpack it first (zstd -d)",
     b"FEA1": "it is Feather of version 1; write it anew with pandas (to_feather) or pyarrow",
     b"\xd0\xcf\x11\xe0": "it is an Excel file; save it as CSV",
@@ -142,16 +149,25 @@ def packing(place: Place, stream: IO[bytes]) -> str:
 def _unpacked(stream: IO[bytes]) -> IO[bytes]:
     buffered = io.BufferedReader(stream, _BUFFER)  # type: ignore[type-var]
     head = buffered.peek(_HEAD)[:_HEAD]
+    for magic, packed in _PACKED.items():
+        if head.startswith(magic):
+            return _checked(io.BufferedReader(packed(buffered), _BUFFER))
+    return _checked(buffered)
+
+
+def _checked(stream: Any) -> IO[bytes]:
+    """The same stream.
+
+    Raises:
+        Refusal: it is an archive or a file that is not read.
+    """
+    head: bytes = stream.peek(_TAR_END)[:_TAR_END]
     for magic, why in _OTHERS.items():
         if head.startswith(magic):
             raise Refusal(why)
-    if head.startswith(b"\x1f\x8b"):
-        return io.BufferedReader(gzip.GzipFile(fileobj=buffered), _BUFFER)
-    if head.startswith(b"BZh"):
-        return io.BufferedReader(bz2.BZ2File(buffered), _BUFFER)
-    if head.startswith(b"\xfd7zXZ"):
-        return io.BufferedReader(lzma.LZMAFile(buffered), _BUFFER)
-    return buffered
+    if head.startswith(b"ustar", _TAR):
+        raise Refusal("it is a tar archive; unpack it first (tar -xf)")
+    return cast(IO[bytes], stream)
 
 
 @contextmanager

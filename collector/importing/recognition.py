@@ -1,14 +1,14 @@
 """One file recognised: format, columns, times, symbol and timeframe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import attrs
 import polars as pl
 
 from collector.core.candle import Series, Timeframe
-from collector.importing.candles import Reading, likely_step, refuse_step, timeframe_of_step
-from collector.importing.header import columns_of, day_and_clock, lacking
+from collector.importing.candles import AMOUNTS, Reading, likely_step, refuse_step, timeframe_of_step
+from collector.importing.header import columns_of, day_and_clock, lacking, refuse_closes
 from collector.importing.moments import style_of
 from collector.importing.names import read_names, symbol_of, timeframe_of
 from collector.importing.places import Place
@@ -19,6 +19,7 @@ from collector.machine.disk import Disk
 
 T = TypeVar("T")
 
+_FAR_OFF = 3  # a turnover is the volume times a price of the candle, and prices of a table may differ
 _SWAPPED = 0.02  # volume and turnover / close agree within this
 
 
@@ -90,7 +91,7 @@ def recognise(disk: Disk, place: Place, given: Given) -> Recognised:
     style = style_of(head.frame, layout.columns["time"], layout.clock)
     reading = Reading(layout, style, table.unit)
     rows = reading.candles(head.first, head.frame)
-    reading, remarks = _checked_volume(reading, rows, given)
+    reading, remarks = _checked_amounts(reading, rows, given)
     by_name = _chosen(named.timeframe, given.timeframes, overrides=given.overrides)
     by_rows = None if "timeframe" in layout.columns else _timeframe(rows, by_name)
     timeframe = by_rows or by_name or named.likely
@@ -115,7 +116,12 @@ def layout_of(head: pl.DataFrame, symbol: str | None) -> Layout:
         times, clock = [pair[0]], pair[1]
     if times:
         found["time"] = times
-    if missing := lacking(found):
+    missing = lacking(found)
+    if missing == ["time"]:
+        refuse_closes(names)
+    if not names:
+        raise Refusal("its values are lists and objects: JSON is read as a list of rows, or of objects with names")
+    if missing:
         raise Refusal(f"its columns ({', '.join(names)[:200]}) have none for {', '.join(missing)}", is_of_candles=False)
     return Layout({role: each[0] for role, each in found.items()}, clock)
 
@@ -158,6 +164,26 @@ def _timeframe(rows: pl.DataFrame, named: Timeframe | None) -> Timeframe | None:
     return named or found
 
 
+def _checked_amounts(reading: Reading, rows: pl.DataFrame, given: Given) -> tuple[Reading, tuple[str, ...]]:
+    """Volume and turnover as far as they can be read, and the right way round."""
+    remarks: list[str] = []
+    for name in AMOUNTS:
+        if name in reading.layout.columns and not rows[name].is_finite().any():
+            remarks += [f"its {name} cannot be read"] if rows[name].count() else []
+            reading = _without(reading, name)
+    reading, swapped = _checked_volume(reading, rows, given)
+    return reading, (*remarks, *swapped)
+
+
+def _without(reading: Reading, name: str) -> Reading:
+    columns = {role: column for role, column in reading.layout.columns.items() if role != name}
+    return _with_columns(reading, columns)
+
+
+def _with_columns(reading: Reading, columns: Mapping[str, str]) -> Reading:
+    return attrs.evolve(reading, layout=attrs.evolve(reading.layout, columns=columns))
+
+
 def _checked_volume(reading: Reading, rows: pl.DataFrame, given: Given) -> tuple[Reading, tuple[str, ...]]:
     """Volume and turnover the right way round: the turnover is about the volume times the price."""
     columns = dict(reading.layout.columns)
@@ -171,10 +197,9 @@ def _checked_volume(reading: Reading, rows: pl.DataFrame, given: Given) -> tuple
         return reading, ()
     if abs(by_price - 1) < _SWAPPED:
         columns["volume"], columns["turnover"] = columns["turnover"], columns["volume"]
-        remark = "its volume is the turnover, and its turnover the volume"
-    elif abs(alike - 1) < _SWAPPED / 10:
-        del columns["volume"]
-        remark = "its volume is the turnover"
-    else:
-        return reading, ()
-    return attrs.evolve(reading, layout=attrs.evolve(reading.layout, columns=columns)), (remark,)
+        return _with_columns(reading, columns), ("its volume is the turnover, and its turnover the volume",)
+    if abs(alike - 1) < _SWAPPED / 10:
+        return _without(reading, "volume"), ("its volume is the turnover",)
+    if reading.layout.is_guessed and not 1 / _FAR_OFF < alike * price < _FAR_OFF:
+        return _without(reading, "turnover"), ("what stands behind its volume is no turnover",)
+    return reading, ()

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import attrs
+
 from collector.core.candle import Series
 from collector.core.rows import candles_in
 from collector.core.spans import NOTHING, Spans
@@ -9,10 +11,23 @@ from collector.core.text import counted, moment_text
 from collector.importing.comparison import Agreement
 
 
-def report_lines(agreements: Sequence[Agreement], absent: Mapping[Series, Spans], *, keeps: bool) -> Iterator[str]:
+@attrs.frozen
+class Lack:
+    """Why candles of the files are not stored.
+
+    `absent` are those that the exchange was asked for and lacks, `due` those that it has yet to answer for. Others had
+    not closed, if the symbol is listed.
+    """
+
+    absent: Spans = NOTHING
+    due: Spans = NOTHING
+    is_listed: bool = True
+
+
+def report_lines(agreements: Sequence[Agreement], lacks: Mapping[Series, Lack], *, keeps: bool) -> Iterator[str]:
     """Of each series how its candles compare, and what the exchange lacks.
 
-    `absent` are the candles that only the files have; `keeps` says that they are kept if the files are of this market.
+    `keeps` says that what it lacks is kept if the files are of this market.
     """
     for each in agreements:
         yield f"{each.series}: {counted(each.equal, 'candle')} equal, {each.different:,} different"
@@ -26,7 +41,8 @@ def report_lines(agreements: Sequence[Agreement], absent: Mapping[Series, Spans]
             yield "  is it another market, or another category, or are its times not those at which candles open?"
         for span in each.dropped:
             yield f"  its last row, {moment_text(span.start_ms)}, may have been open when it was written: dropped"
-        yield from _foreign_lines(each, absent.get(each.series, NOTHING), keeps=keeps)
+        yield from _uncompared_lines(each, lacks.get(each.series, Lack()))
+        yield from _foreign_lines(each, lacks.get(each.series, Lack()).absent, keeps=keeps)
 
 
 def is_kept(agreement: Agreement, *, keeps: bool) -> bool:
@@ -34,11 +50,23 @@ def is_kept(agreement: Agreement, *, keeps: bool) -> bool:
     return keeps and agreement.is_of_the_exchange
 
 
+def _uncompared_lines(agreement: Agreement, lack: Lack) -> Iterator[str]:
+    left = agreement.lacking - lack.absent
+    for spans, why in (
+        (left & lack.due, "the exchange has yet to answer for {them}"),
+        (
+            left - lack.due,
+            "by the exchange's time {they} had not closed" if lack.is_listed else "the symbol is not listed",
+        ),
+    ):
+        if spans:
+            count = candles_in(agreement.series.timeframe, spans)
+            words = why.format(them=_them(count), they="it" if count == 1 else "they")
+            yield f"  {counted(count, 'candle')} could not be compared: {words}"
+
+
 def _foreign_lines(agreement: Agreement, absent: Spans, *, keeps: bool) -> Iterator[str]:
     timeframe = agreement.series.timeframe
-    if waiting := agreement.lacking - absent:
-        count = candles_in(timeframe, waiting)
-        yield f"  {counted(count, 'candle')} could not be compared: the exchange has yet to answer for {_them(count)}"
     if not absent:
         return
     count = candles_in(timeframe, absent)

@@ -5,19 +5,19 @@ Pure.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from collector.core.rows import PRICES
-from collector.importing.header import columns_of, day_and_clock, lacking
+from collector.core.rows import NUMBERS, PRICES
+from collector.importing.digits import Digits, digits_of, is_number
+from collector.importing.header import columns_of, day_and_clock, lacking, refuse_closes
 from collector.importing.refusal import Refusal
 
 _DELIMITERS = ("\t", "|", ";", ",")
 _FEWEST = 5  # a time and four prices
 _LEADING = 10  # lines before the table: titles, links, comments
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan|inf|null|none|", re.IGNORECASE)
-_DIGITS = re.compile(r"(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+_NO_NUMBER = re.compile(r"nan|inf|null|none", re.IGNORECASE)
 _TIME_LIKE = re.compile(
     r"\d{4}[-/.]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}:\d\d|\d{8}([ T]\d{4,6})?$|\d+[- ][A-Za-z]{3}"
 )
@@ -38,9 +38,14 @@ class Layout:
     skipped: int = 0  # lines before the first row
     width: int = 0
     title: str = ""  # of the time's column, which may come again among the rows
-    decimal_comma: bool = False
+    digits: Digits = attrs.field(factory=Digits)
     headless: bool = False
     guessed: bool = False  # its header has other names than any known
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether no header says what the columns are."""
+        return self.headless or self.guessed
 
     @property
     def sentence(self) -> str:
@@ -48,6 +53,7 @@ class Layout:
         names = {"\t": "tabs", "|": "|", ";": ";", ",": "commas"}
         parts = [f"between {names[self.delimiter]}"] if self.delimiter else []
         parts += ["no header"] if self.headless else ["columns by what is in them"] if self.guessed else []
+        parts += [self.digits.sentence] if self.digits.sentence else []
         parts += [f"no {role}" for role in ("volume", "turnover") if role not in self.columns]
         return ", ".join(parts)
 
@@ -69,30 +75,43 @@ def sniff(lines: Sequence[str], symbol: str | None) -> Layout:
     has_header = not any(_is_time(cell) for cell in cells) and (
         not any(_is_value(cell) for cell in cells) or _is_counted(cells)
     )
-    body = [row for row in rows[first + has_header :] if len(row) == width and any(row)]
-    if not body:
+    body = [row for row in rows[first + has_header :] if len(row) == width and any(row) and row != cells]
+    if has_header and not body:
         raise Refusal("it holds no row", is_of_candles=False)
-    guessed = not has_header
+    if not has_header:
+        body = [cells, *body]
+    columns, clock, guessed = _columns(cells if has_header else None, body, symbol, delimiter)
+    title = cells[int(columns["time"][1:])] if has_header else ""
+    values = [int(columns[name][1:]) for name in NUMBERS if name in columns]
+    digits = digits_of((row[place] for row in body for place in values), delimiter)
+    return Layout(columns, clock, delimiter, first + has_header, width, title, digits, not has_header, guessed)
+
+
+def _columns(
+    header: Sequence[str] | None, body: Sequence[Sequence[str]], symbol: str | None, delimiter: str
+) -> tuple[dict[str, str], str, bool]:
+    """The columns by their header, or else by what is in them; the clock's; and whether a header did not tell.
+
+    Raises:
+        Refusal: neither tells.
+    """
+    if header is None:
+        return *_by_values(body, delimiter), False
     try:
-        columns, clock = _by_values(body) if guessed else _by_header(cells, body, symbol)
+        return *_by_header(header, body, symbol), False
     except Refusal as refusal:
-        if guessed:
+        if refusal.is_of_candles:
             raise
         try:
-            columns, clock = _by_values(body)
+            return *_by_values(body, delimiter), True
         except Refusal:
             raise refusal from None
-        guessed = True
-    title = cells[int(columns["time"][1:])] if has_header else ""
-    comma = delimiter != "," and any("," in row[int(columns[name][1:])] for row in body for name in PRICES)
-    skipped = first + has_header
-    return Layout(columns, clock, delimiter, skipped, width, title, comma, not has_header, guessed and has_header)
 
 
 def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
     body = [line for line in lines if line.strip()][-50:]
     for delimiter in _DELIMITERS:
-        widths = Counter(line.count(delimiter) + 1 for line in body)
+        widths = Counter(len(_cells(line, delimiter)) for line in body)
         width, often = widths.most_common(1)[0] if widths else (0, 0)
         if width >= _FEWEST and 2 * often > len(body):
             return delimiter, width
@@ -100,7 +119,12 @@ def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    return [cell.strip().strip("\"'").strip() for cell in line.lstrip("# ").split(delimiter)]
+    text = line.lstrip("# ")
+    parts = text.split('"')
+    if len(parts) > 1:  # a delimiter between quotes is a sign of its cell
+        parts[1::2] = [part.replace(delimiter, "\0") for part in parts[1::2]]
+        text = '"'.join(parts)
+    return [cell.replace("\0", delimiter).strip().strip("\"'").strip() for cell in text.split(delimiter)]
 
 
 def _is_comment(line: str) -> bool:
@@ -114,7 +138,7 @@ def _is_counted(cells: Sequence[str]) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    return bool(cell) and (bool(_NUMBER.fullmatch(cell)) or bool(_TIME_LIKE.match(cell)))
+    return is_number(cell.lstrip("+-")) or bool(_NO_NUMBER.fullmatch(cell)) or bool(_TIME_LIKE.match(cell))
 
 
 def is_epoch(cell: str) -> bool:
@@ -126,9 +150,15 @@ def _is_time(cell: str) -> bool:
     return is_epoch(cell) or bool(_TIME_LIKE.match(cell))
 
 
+def _mostly(body: Sequence[Sequence[str]], place: int) -> bool:
+    """Whether a column has times, but for a few rows, which are refused with their line."""
+    return 10 * sum(_is_time(row[place]) for row in body) >= 9 * len(body)
+
+
 def _by_header(cells: Sequence[str], body: Sequence[Sequence[str]], symbol: str | None) -> tuple[dict[str, str], str]:
     found = columns_of(cells, symbol)
-    times = [name for name in found.get("time", []) if all(_is_time(row[cells.index(name)]) for row in body)]
+    named = found.get("time", [])
+    times = [name for name in named if _mostly(body, cells.index(name))]
     clock = ""
     pair = None if any(is_epoch(body[0][cells.index(name)]) for name in times) else day_and_clock(cells)
     if pair and ":" not in body[0][cells.index(pair[0])]:
@@ -137,7 +167,13 @@ def _by_header(cells: Sequence[str], body: Sequence[Sequence[str]], symbol: str 
     found.pop("time", None)
     if times:
         found["time"] = times
-    if missing := lacking(found):
+    missing = lacking(found)
+    if missing == ["time"]:
+        refuse_closes(cells)
+        if named:
+            example = body[0][cells.index(named[0])][:40]
+            raise Refusal(f"the times in its column {named[0]} cannot be read, such as {example!r}")
+    if missing:
         raise Refusal(
             f"its header ({', '.join(cells)[:200]}) names no column for {', '.join(missing)}", is_of_candles=False
         )
@@ -145,12 +181,12 @@ def _by_header(cells: Sequence[str], body: Sequence[Sequence[str]], symbol: str 
     return place, f"c{cells.index(clock)}" if clock else ""
 
 
-def _by_values(body: Sequence[Sequence[str]]) -> tuple[dict[str, str], str]:
+def _by_values(body: Sequence[Sequence[str]], delimiter: str) -> tuple[dict[str, str], str]:
     """The columns of rows without a header.
 
     A time comes first, in one column or two, or twice; prices, volume and turnover follow.
     """
-    start = next((place for place in range(min(4, len(body[0]))) if all(_is_time(row[place]) for row in body)), None)
+    start = next((place for place in range(min(4, len(body[0]))) if _mostly(body, place)), None)
     if start is None:
         raise Refusal("it has no header, and its rows begin with no time", is_of_candles=False)
     behind = start + 1
@@ -158,7 +194,7 @@ def _by_values(body: Sequence[Sequence[str]]) -> tuple[dict[str, str], str]:
         behind += 1
     texts = not is_epoch(body[0][start])
     clock = f"c{start + 1}" if texts and behind > start + 1 and ":" not in body[0][start] else ""
-    order = next((each for each in _ORDERS if _fits(body, behind, each)), None)
+    order = next((each for each in _ORDERS if _fits(body, behind, each, delimiter)), None)
     if order is None:
         raise Refusal(
             "it has no header, and its columns are not open, high, low and close in any usual order",
@@ -178,17 +214,22 @@ def _by_values(body: Sequence[Sequence[str]]) -> tuple[dict[str, str], str]:
 _ORDERS = (PRICES, ("open", "close", "high", "low"), ("close", "open", "high", "low"))
 
 
-def _fits(body: Sequence[Sequence[str]], start: int, order: Sequence[str]) -> bool:
+def _fits(body: Sequence[Sequence[str]], start: int, order: Sequence[str], delimiter: str) -> bool:
     """Whether in every row the high is the highest and the low the lowest, and some rows tell."""
-    rows = [[float(cell.replace(",", ".")) for cell in row] for row in _numbers(body, start)]
-    if not rows:
+    cells = [row[start : start + 4] for row in body]
+    cells = [row for row in cells if len(row) == 4 and all(map(is_number, row))]
+    digits = digits_of((cell for row in cells for cell in row), delimiter)
+    rows = [_floats(map(digits.plain, row)) for row in cells]
+    if not all(rows) or not rows:
         return False
     high, low = order.index("high"), order.index("low")
     good = sum(row[high] == max(row) and row[low] == min(row) for row in rows)
     return good > len(rows) // 2 if order is PRICES else good == len(rows)
 
 
-def _numbers(body: Sequence[Sequence[str]], start: int) -> list[Sequence[str]]:
-    """The four cells from a place on, of rows that have numbers there."""
-    cells = [row[start : start + 4] for row in body]
-    return [row for row in cells if len(row) == 4 and all(_DIGITS.fullmatch(cell) for cell in row)]
+def _floats(cells: Iterable[str]) -> list[float]:
+    """The numbers of cells; none if one is none."""
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError:
+        return []

@@ -160,8 +160,16 @@ def _objects(data: bytes) -> pl.DataFrame:
         frame = pl.read_json(io.BytesIO(data), infer_schema_length=None)
         if "result" in frame.columns:
             raise Refusal("it is an answer of the exchange; save its list of candles alone")
-        return frame
+        return _of_lists(frame)
     return pl.read_ndjson(io.BytesIO(data), infer_schema_length=None)
+
+
+def _of_lists(frame: pl.DataFrame) -> pl.DataFrame:
+    """One object with a list of each column, as a table; any other as it is."""
+    lists = [name for name in frame.columns if isinstance(frame[name].dtype, pl.List)]
+    if len(frame) != 1 or not lists or len({*frame.select(pl.col(lists).list.len()).row(0)}) > 1:
+        return frame
+    return frame.select(lists).explode(lists)
 
 
 class _JsonLists(io.RawIOBase):
@@ -192,12 +200,16 @@ def _json_lines(stream: IO[bytes]) -> IO[bytes]:
 
 def _decoded(stream: IO[bytes]) -> Iterator[bytes]:
     """The text in pieces of whole lines, as UTF-8 with line ends of Unix."""
-    rest, first, decoder = b"", True, None
+    rest, first, decoder, ends_in_returns = b"", True, None, False
     while data := stream.read(_CHUNK):
         if first and data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             decoder = codecs.getincrementaldecoder("utf-16")()
         if decoder:
             data = decoder.decode(data).encode()
+        if first:
+            ends_in_returns = b"\r" in data and b"\n" not in data
+        if ends_in_returns:
+            data = data.replace(b"\r", b"\n")
         text = rest + (data.removeprefix(_BOM) if first else data)
         first = False
         cut = text.rfind(b"\n") + 1

@@ -272,6 +272,18 @@ def test_rows_of_others_stay_on_record_when_leftovers_are_removed(
     assert len(times_in(settings.data_dir / "LUNAUSDT_60.csv")) == 8
 
 
+def test_rows_that_have_not_closed_and_unlisted_symbols_are_told_as_such(
+    say: Command, settings: Settings, tmp_path: Path
+) -> None:
+    rows: list[Row] = [(1716984000000 + n * 3600000, "10.50", "12", "9", "11", "5.25", "0") for n in range(9)]
+    status, out, _ = say(settings, "import", written(tmp_path / "BTCUSDT_60.csv", rows))
+    assert status == 0
+    assert "8 candles could not be compared: by the exchange's time they had not closed" in out
+    status, out, _ = say(settings, "import", written(tmp_path / "LUNAUSDT_60.csv", rows))
+    assert status == 1
+    assert "8 candles could not be compared: the symbol is not listed" in out
+
+
 def test_dates_cut_the_span(say: Command, settings: Settings, tmp_path: Path) -> None:
     rows = candles(say, settings, tmp_path)
     file = written(tmp_path / "BTCUSDT_60.csv", rows)

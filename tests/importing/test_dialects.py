@@ -1,7 +1,10 @@
 """Candles in a random dialect are recognised as the same candles."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -176,3 +179,88 @@ def test_long_files_are_read_in_pieces(tmp_path: Path) -> None:
     (table,) = gathered(file).tables
     assert table.extents[minute].rows == 120_000
     assert table.extents[minute].order == "newest first"
+
+
+def english(value: float) -> str:
+    return f"{value:,.2f}"
+
+
+def german(value: float) -> str:
+    return english(value).translate(str.maketrans(",.", ".,"))
+
+
+@pytest.mark.parametrize("long", [True, False], ids=["millions", "thousands"])
+@pytest.mark.parametrize(
+    ("delimiter", "write"),
+    [
+        (",", lambda value: f'"{english(value)}"'),
+        (";", english),
+        ("\t", english),
+        (";", german),
+        (";", lambda value: german(value).replace(".", " ")),
+        (";", lambda value: german(value).replace(".", "\u202f")),
+        (";", lambda value: english(value).replace(",", "'")),
+        (",", lambda value: f'"{value:,.0f}"'),
+    ],
+    ids=["quoted", "semicolons", "tabs", "German", "blanks", "narrow blanks", "Swiss", "whole numbers"],
+)
+def test_thousands_may_be_parted(tmp_path: Path, delimiter: str, write: Callable[[float], str], long: bool) -> None:
+    factor = 4_000_000 if long else 4000
+    rows = [(ms, *(round(value) * factor for value in values[:5])) for ms, *values in rows_of(BTC, 9)]
+    for header in ("time,open,high,low,close,volume", "Zeit,Anfang,Hoch,Tief,Ende,Menge"):
+        lines = [header.replace(",", delimiter)]
+        lines += [delimiter.join([str(ms), *map(write, values)]) for ms, *values in rows]
+        (tmp_path / "BTCUSDT.csv").write_text("\n".join(lines))
+        found = gathered(tmp_path / "BTCUSDT.csv")
+        assert found.refused == []
+        assert candles(found, BTC) == expected(rows, 5)  # type: ignore[arg-type]
+        assert "thousands parted by" in next(found.tables[0].lines())
+
+
+@pytest.mark.parametrize("times", ["milliseconds", "text"])
+def test_a_header_may_come_again_soon(tmp_path: Path, times: str) -> None:
+    rows = rows_of(BTC, 9)
+    parts = Dialect(times=times).text(rows[:5]) + Dialect(times=times).text(rows[5:])
+    (tmp_path / "BTCUSDT.csv").write_bytes(parts)
+    assert candles(gathered(tmp_path / "BTCUSDT.csv"), BTC) == expected(rows)
+
+
+def test_lines_may_end_as_on_an_old_macintosh(tmp_path: Path) -> None:
+    rows = rows_of(BTC, 9)
+    (tmp_path / "BTCUSDT.csv").write_bytes(Dialect(line_end="\r").text(rows))
+    assert candles(gathered(tmp_path / "BTCUSDT.csv"), BTC) == expected(rows)
+
+
+def test_json_of_columns_is_recognised(tmp_path: Path) -> None:
+    rows = rows_of(BTC, 9)
+    names = ("t", "o", "h", "l", "c", "v", "turnover")
+    columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
+    (tmp_path / "BTCUSDT.json").write_text(json.dumps({"s": "ok", **columns}))
+    assert candles(gathered(tmp_path / "BTCUSDT.json"), BTC) == expected(rows)
+
+
+def test_a_number_of_trades_is_no_turnover(tmp_path: Path) -> None:
+    rows = rows_of(BTC, 9)
+    text = "".join(f"{ms // 1000},{o},{h},{lo},{c},{v},{n}\n" for n, (ms, o, h, lo, c, v, _) in enumerate(rows, 20))
+    (tmp_path / "BTCUSDT_60.csv").write_text(text)
+    found = gathered(tmp_path / "BTCUSDT_60.csv")
+    assert candles(found, BTC) == expected(rows, 5)
+    assert "what stands behind its volume is no turnover" in next(found.tables[0].lines())
+
+
+def test_a_volume_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    rows = rows_of(BTC, 9)
+    lines = ['"Date","Price","Open","High","Low","Vol.","Change %"']
+    for ms, o, h, lo, c, v, _ in rows:
+        lines.append(f'"{moment(ms):%Y-%m-%d %H:%M}","{c}","{o}","{h}","{lo}","{v:.2f}K","0.1%"')
+    (tmp_path / "BTCUSDT.csv").write_text("\n".join(lines))
+    found = gathered(tmp_path / "BTCUSDT.csv")
+    assert candles(found, BTC) == expected(rows, 4)
+    assert "its volume cannot be read" in next(found.tables[0].lines())
+
+
+def test_a_volume_that_is_not_known_is_none(tmp_path: Path) -> None:
+    rows = rows_of(BTC, 9)
+    frame = typed(rows).with_columns(volume=pl.when(pl.int_range(9) == 3).then(float("nan")).otherwise("volume"))
+    frame.write_parquet(tmp_path / "BTCUSDT.parquet")
+    assert [row[4] for row in candles(gathered(tmp_path / "BTCUSDT.parquet"), BTC).values()].count(None) == 1

@@ -10,6 +10,7 @@ from collector.importing.names import Named, read_names, symbol_of, timeframe_of
     [
         ("BTCUSDT_60.csv", "BTCUSDT", "60"),
         ("BTCUSDT_D.csv", "BTCUSDT", "D"),
+        ("BTC-31MAY24_60.csv", "BTC-31MAY24", "60"),
         ("BTCUSDT-1m-2024-01.zip", "BTCUSDT", "1"),
         ("BTCUSDT-1mo-2024.zip", "BTCUSDT", "M"),
         ("BTC_USDT_USDT-1h-futures.feather", "BTCUSDT", "60"),

@@ -1,6 +1,8 @@
 """What an import refuses, with its line."""
 
 import gzip
+import io
+import tarfile
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,6 +40,46 @@ def test_rows_of_two_timeframes_are_refused_however_they_are_mixed(tmp_path: Pat
     assert "opens no candle of timeframe 60" in refusal(file, [*hours, minutes[1]])
 
 
+@pytest.mark.parametrize("times", ["milliseconds", "text"])
+@pytest.mark.parametrize("cell", ["garbage", "2024-13-45 00:00"])
+def test_a_time_that_cannot_be_read_is_named_by_its_line(tmp_path: Path, times: str, cell: str) -> None:
+    file = tmp_path / "BTCUSDT.csv"
+    text = Dialect(times=times).text(rows_of(BTC, 30)).decode().splitlines()
+    text[20] = ",".join([cell, *text[20].split(",")[1:]])
+    file.write_text("\n".join(text))
+    assert gathered(file).refused == [f"{file} is left out: line 21: its time cannot be read"]
+
+
+@pytest.mark.parametrize("cell", ["45312.041667", "1/21/24 0:00"])
+def test_times_that_cannot_be_read_are_shown(tmp_path: Path, cell: str) -> None:
+    file = tmp_path / "BTCUSDT.csv"
+    file.write_text("Date,Open,High,Low,Close\n" + f"{cell},1,2,1,2\n" * 9)
+    assert f"the times in its column Date cannot be read, such as '{cell}'" in gathered(file).refused[0]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_times_at_which_candles_close_are_not_taken_for_others(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / f"BTCUSDT_60.{kind}"
+    frame = typed(rows_of(BTC, 9)).rename({"date": "close_time"})
+    frame.write_parquet(file) if kind == "parquet" else frame.write_csv(file, datetime_format="%Y-%m-%d %H:%M")
+    assert "its only times are those at which its candles close (close_time)" in gathered(file).refused[0]
+
+
+def test_a_volume_that_is_no_number_is_refused_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "BTCUSDT.csv"
+    file.write_bytes(Dialect(numbers=5).text(rows_of(BTC, 9)).replace(b",10.5\n", b",10.5K\n", 1))
+    assert "line 5: its volume is no number" in gathered(file).refused[0]
+
+
+def tar(data: bytes) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        member = tarfile.TarInfo("BTCUSDT_60.csv")
+        member.size = len(data)
+        archive.addfile(member, io.BytesIO(data))
+    return stream.getvalue()
+
+
 def test_rows_of_a_timeframe_that_the_exchange_lacks_are_refused(tmp_path: Path) -> None:
     rows = rows_of(MINUTE, 100)[::10]
     assert "10 min 0 s apart, and the exchange has no such timeframe" in refusal(tmp_path / "BTCUSDT.csv", rows)
@@ -73,6 +115,10 @@ def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
         ("BTCUSDT.csv.gz", gzip.compress(b"x" * 5000)[:-9], "damaged"),
         ("BTCUSDT.zip", b"PK\x03\x04damaged", "it cannot be read"),
         ("BTCUSDT.xlsx", zipped({"xl/workbook.xml": b"<x/>"}), "Excel"),
+        ("BTCUSDT.tar", tar(b"x"), "it is a tar archive"),
+        ("BTCUSDT.tar.gz", gzip.compress(tar(b"x"), mtime=0), "it is a tar archive"),
+        ("BTCUSDT.zip", zipped({"inner.zip": zipped({"x.csv": b"x"})}), "a zip archive within another"),
+        ("BTCUSDT.json", b'{"BTCUSDT":[[1709164800000,1,2,1,2]]}', "JSON is read as a list of rows"),
         ("BTCUSDT.csv.zst", b"\x28\xb5\x2f\xfd....", "zstandard"),
         ("BTCUSDT.parquet", b"PAR1 and no more", "it cannot be read"),
         ("BTCUSDT.feather", b"ARROW1 and no more", "it cannot be read"),
