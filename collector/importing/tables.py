@@ -176,22 +176,25 @@ class _JsonLists(io.RawIOBase):
     """Lists of JSON as lines of text: `[[1,2],[3,4]]`, or one list to a line."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._held = stream, b""
+        self._stream, self._held, self._lines = stream, b"", b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while True:
-            data = self._stream.read(len(buffer) // 2)
+        while not self._lines and (data := self._stream.read(_CHUNK)):
             text = self._held + data.translate(None, b" \t\r\n[")
-            cut = text.rfind(b"]") if data else len(text)  # whether a comma follows, the next bytes tell
-            cut = max(cut, 0)
-            text, self._held = text[:cut], text[cut:]
-            lines = text.replace(b"],", b"\n").replace(b"]", b"\n")
-            if lines or not data:
-                buffer[: len(lines)] = lines
-                return len(lines)
+            cut = max(text.rfind(b"]"), 0)  # whether a comma follows, the next bytes tell
+            self._lines, self._held = _as_lines(text[:cut]), text[cut:]
+        if not self._lines:
+            self._lines, self._held = _as_lines(self._held), b""
+        given, self._lines = self._lines[: len(buffer)], self._lines[len(buffer) :]
+        buffer[: len(given)] = given
+        return len(given)
+
+
+def _as_lines(lists: bytes) -> bytes:
+    return lists.replace(b"],", b"\n").replace(b"]", b"\n")
 
 
 def _json_lines(stream: IO[bytes]) -> IO[bytes]:

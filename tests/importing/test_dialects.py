@@ -170,6 +170,16 @@ def test_a_torn_last_line_is_no_row(tmp_path: Path) -> None:
     assert candles(gathered(tmp_path / "BTCUSDT.csv"), BTC) == expected(rows[:-1])
 
 
+def test_long_lists_of_json_are_read_in_pieces(tmp_path: Path) -> None:
+    minute = Series("BTCUSDT", TIMEFRAMES["1"])
+    rows = rows_of(minute, 150_000)
+    file = tmp_path / "BTCUSDT_1.json"
+    file.write_bytes(as_json(rows, "lists"))
+    assert file.stat().st_size > 2 * (4 << 20)
+    (table,) = gathered(file).tables
+    assert table.extents[minute].spans == Spans.between(rows[0][0], minute.timeframe.close(rows[-1][0]))
+
+
 def test_long_files_are_read_in_pieces(tmp_path: Path) -> None:
     minute = Series("BTCUSDT", TIMEFRAMES["1"])
     rows = rows_of(minute, 120_000)
