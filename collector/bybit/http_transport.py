@@ -1,34 +1,40 @@
 """HTTP requests: the only module that imports httpx.
 
 `HttpClient` sends requests over idle connections and returns status and body; every failure is one of our errors.
-Below it, `Transport` is what httpx asks of a transport, over one of our connections: httpx's own would open them past a
-simulated network, and costs as much as a page's TLS, unpacking and rows together. Retries belong to `retrying`, the
-meaning of a body to `rest_protocol`.
+Below it, `Transport` is httpx's interface to httpcore with the machine's connections: httpx's own transport would open
+them itself, past a simulated network. Retries belong to `retrying`, the meaning of a body to `rest_protocol`.
 """
 
 import os
 import ssl
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import cast
 
 import attrs
+import httpcore
 import httpx
 import trio
 
+from collector.bybit.certificates import trusted
 from collector.bybit.gunzip import DAMAGED, unpacker
-from collector.bybit.http_connection import Connection, Way, open_connection
+from collector.bybit.http_network import Backend
 from collector.bybit.proxies import Proxy, proxy_for
-from collector.bybit.wire import PORTS, ProxyFailed, Site
 from collector.core.errors import InvalidResponse, SettingsError, TryAgain
 from collector.core.pacing import TRY_S
 from collector.machine.network import Network, words_of
 
 _GOODBYE_S = 2.0
-_CONNECT_S = 10.0
-_BROKEN = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+_TIMEOUTS = {"timeout": {"connect": 10.0}}
 _BROKEN_OFF: tuple[type[Exception], ...] = (httpx.RemoteProtocolError, *DAMAGED)
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
+_THEIRS = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+)
 
 
 class Interrupted(Exception):
@@ -63,7 +69,7 @@ class HttpClient:
         usable = True
         try:
             with self._limited(), _mapped():
-                request = httpx.Request("GET", url, headers=_HEADERS, extensions={"longest": longest})
+                request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
                 async with aclosing(await connection.handle_async_request(request)) as response:
                     return response.status_code, await _body(response, longest)
         except NoResponse:  # a new connection trusts the authorities of its moment
@@ -110,8 +116,13 @@ def http_client(url: str, network: Network) -> HttpClient:
 
 def _connector(url: str, network: Network) -> Callable[[], httpx.AsyncBaseTransport]:
     named = proxy_for(url, os.environ)
+    secure = url.lower().startswith("https:")
 
-    return lambda: Transport(network, named)
+    def connect() -> httpx.AsyncBaseTransport:
+        proxy_trusts = trusted() if named and named.secure else None
+        return open_transport(network, trusted() if secure else None, named, proxy_trusts)
+
+    return connect
 
 
 async def post(url: str, content: bytes, headers: Sequence[tuple[str, str]], network: Network) -> int:
@@ -125,7 +136,9 @@ async def post(url: str, content: bytes, headers: Sequence[tuple[str, str]], net
         SettingsError: the address, or its proxy, cannot be used.
     """
     try:
-        request = httpx.Request("POST", url, content=content, headers=[("User-Agent", "collector"), *headers])
+        request = httpx.Request(
+            "POST", url, content=content, headers=[("User-Agent", "collector"), *headers], extensions=_TIMEOUTS
+        )
     except (httpx.InvalidURL, UnicodeError) as error:
         raise SettingsError(["the address cannot be used"]) from error
     transport = _connector(url, network)()
@@ -146,57 +159,76 @@ def check_address(url: str) -> None:
         raise SettingsError([f"[exchange] rest_url: {url!r} is not an address ({error})"]) from error
 
 
+def open_transport(
+    network: Network, trusts: ssl.SSLContext | None, proxy: Proxy | None, proxy_trusts: ssl.SSLContext | None
+) -> "Transport":
+    """A transport of one connection at a time, which is made with the first request; through a proxy, if there is one.
+
+    Args:
+        trusts: for https addresses.
+        proxy_trusts: for a proxy that is spoken to in TLS.
+    """
+    kept = {"ssl_context": trusts, "max_connections": 1, "network_backend": Backend(network)}
+    if proxy is None:
+        return Transport(httpcore.AsyncConnectionPool(**kept))  # type: ignore[arg-type]
+    return Transport(
+        httpcore.AsyncHTTPProxy(
+            proxy.url,
+            proxy_headers=proxy.headers,
+            proxy_ssl_context=proxy_trusts,
+            **kept,  # type: ignore[arg-type]
+        )
+    )
+
+
 @attrs.define(eq=False)
 class Transport(httpx.AsyncBaseTransport):
-    """What httpx asks of a transport, one request at a time; its connection is made with the first.
+    """What httpx asks of a transport. Raises httpx's errors."""
 
-    Raises httpx's errors, and `InvalidResponse` for what is no HTTP. Of a body so much is read at the most as the
-    request's extension `longest` says.
-    """
-
-    _network: Network
-    _proxy: Proxy | None
-    _connection: Connection | None = None
+    _pool: httpcore.AsyncConnectionPool
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        connection = await self._usable(request.url)
-        target = request.url.raw_path.decode("ascii")
-        text = self._way(request.url).request(request.method, target, _fields(request), request.read())
+        url = request.url
+        asked = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
         try:
-            answer = await connection.ask(text, request.extensions.get("longest"))
-        except _BROKEN as error:
-            raise httpx.ReadError(str(error)) from error
+            answer = await self._pool.handle_async_request(asked)
+        except _THEIRS as error:
+            raise _named_as_httpx_does(error) from error
+        assert isinstance(answer.stream, AsyncIterable)
         return httpx.Response(
-            answer.status, headers={"content-encoding": answer.encoding}, stream=httpx.ByteStream(answer.body)
+            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
         )
 
-    async def _usable(self, url: httpx.URL) -> Connection:
-        if self._connection and self._connection.is_open:
-            if self._connection.is_fresh:
-                return self._connection
-            await self._connection.aclose()
-        try:
-            with trio.fail_after(_CONNECT_S):
-                self._connection = await open_connection(self._way(url), self._network)
-        except trio.TooSlowError as error:
-            raise httpx.ConnectTimeout(str(error)) from error
-        except ProxyFailed as error:
-            raise httpx.ProxyError(str(error)) from error
-        except _BROKEN as error:
-            raise httpx.ConnectError(str(error)) from error
-        return self._connection
+    async def aclose(self) -> None:
+        await self._pool.aclose()
 
-    def _way(self, url: httpx.URL) -> Way:
-        return Way(Site(url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme]), self._proxy)
+
+@attrs.define(eq=False)
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer."""
+
+    _parts: AsyncIterable[bytes]
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        try:
+            async for part in self._parts:
+                yield part
+        except _THEIRS as error:
+            raise _named_as_httpx_does(error) from error
 
     async def aclose(self) -> None:
-        if self._connection and self._connection.is_open:
-            await self._connection.aclose()
+        await self._parts.aclose()  # type: ignore[attr-defined]  # httpcore's have it
 
 
-def _fields(request: httpx.Request) -> list[tuple[str, str]]:
-    """The headers of a request without `Host`, which a connection writes."""
-    return [(name, value) for name, value in request.headers.items() if name != "host"]
+def _named_as_httpx_does(error: Exception) -> httpx.TransportError:
+    named: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
+    return named(str(error))
 
 
 async def _body(response: httpx.Response, longest: int) -> bytes:

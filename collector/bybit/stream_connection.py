@@ -4,7 +4,6 @@ It opens, sends and receives, and maps every failure to one error. Pushes come s
 comes as texts. `live` opens lost connections again, and the session understands what comes.
 """
 
-import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,10 +16,8 @@ import trio_websocket
 from h11 import ProtocolError as HttpError
 from wsproto.utilities import ProtocolError as WebSocketError
 
-from collector.bybit.proxies import proxy_for
 from collector.bybit.websocket_sieve import Pushes
-from collector.bybit.websocket_wire import PausingWire, SiftedWire
-from collector.bybit.wire import ProxyFailed, Site, Wire, open_wire
+from collector.bybit.websocket_wire import ProxyFailed, SiftedWire, Wire, open_wire
 from collector.core.errors import TryAgain
 from collector.machine.network import Network, words_of
 
@@ -141,12 +138,9 @@ class _Reader:
 
 
 async def _connect(url: str, network: Network) -> Wire:
-    async def gathered(host: str, port: int) -> Wire:
-        return PausingWire(await network.connect(host, port))
-
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
-            return await open_wire(Site.of(url), proxy_for(url, os.environ), gathered)
+            return await open_wire(url, network)
 
 
 async def _shake_hands(reader: _Reader, stream: SiftedWire, url: str) -> trio_websocket.WebSocketConnection:
