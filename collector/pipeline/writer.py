@@ -99,6 +99,7 @@ class Writer:
     written: trio.Event = attrs.field(factory=trio.Event)  # set, and replaced, whenever an event has been handled
     _to_open: int = 0
     _events: int = 0  # taken from the channel
+    _receiving: trio.CancelScope = attrs.field(factory=trio.CancelScope)  # until something is due
 
     def __attrs_post_init__(self) -> None:
         self._buffer = ReorderBuffer(self._coverage)
@@ -141,8 +142,9 @@ class Writer:
             self._counters.files -= len(due)
 
     def mark_unsaved(self, every_series: Iterable[Series]) -> None:
-        """Has the ledger updated for these soon."""
+        """Has the ledger updated for these soon, also while no event comes."""
         self._flusher.mark_unsaved(every_series)
+        self._receiving.deadline = self._flusher.due_s
 
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
         """Writes events until every sender has closed, then flushes all."""
@@ -166,7 +168,8 @@ class Writer:
         try:
             event = channel.receive_nowait()
         except trio.WouldBlock:
-            with suppress(trio.EndOfChannel), trio.move_on_at(self._flusher.due_s):
+            self._receiving = trio.CancelScope(deadline=self._flusher.due_s)
+            with suppress(trio.EndOfChannel), self._receiving:
                 event = await channel.receive()
         except trio.EndOfChannel:
             return False

@@ -197,7 +197,8 @@ class World:
             if (owner := self._owner(series)) is None:
                 yield f"{series} has no owner"
                 continue
-            held = {int(line[:13]) for line in _lines(owner, series)}
+            times = [line[:13] for line in _lines(owner, series)]
+            held = {int(each) for each in times if each.isdigit()}  # others are of a power cut, before the next start
             if lacks := sorted(set(self._due(series, _LATE_MS)) - held):
                 yield f"{owner.name} lacks {len(lacks)} of {series}, from {lacks[0]} on"
 

@@ -993,6 +993,20 @@ async def test_files_are_synced_then_saved_while_nothing_comes(bench: Bench, moc
             assert bench.saved.coverage[BTC].held == spans(0, 2)
 
 
+async def test_what_others_have_remembered_is_saved_while_nothing_comes(bench: Bench, mock_clock: MockClock) -> None:
+    bench.machine = Machine(threads=InlineThreads())
+    send, receive = trio.open_memory_channel[Event](1)
+    async with opened_writer(bench) as writer, trio.open_nursery() as nursery:
+        nursery.start_soon(writer.write, receive)
+        with send:
+            await pass_s(mock_clock, 3600)  # everything was done long ago
+            bench.coverage.want(BTC, spans(0, 5))
+            writer.mark_unsaved([BTC])
+            await pass_s(mock_clock, 5)
+            assert bench.saved.coverage[BTC].wanted == spans(0, 5)
+            assert writer.work.waiting == 0
+
+
 async def test_a_sync_is_due_after_the_interval(bench: Bench, mock_clock: MockClock) -> None:
     bench.disk = disk = RecordingDisk()
     async with opened_writer(bench, flush_interval_s=1) as writer:
