@@ -796,6 +796,26 @@ def test_a_report_opens_from_the_disk(browser: Browser, stored: Settings, tmp_pa
 
 
 @pytest.mark.slow
+def test_years_are_shown_at_once(browser: Browser, tmp_path: Path) -> None:
+    first = OPENED_MS - 2 * 365 * DAY
+    with viewed(series_of(tmp_path, 2 * 365 * 1440, 1)) as url, opened(browser) as page:
+        page.goto(f"{url}/#/chart?symbol=BTCUSDT&timeframe=1")
+        page.locator("#chart .said", has_text="open").wait_for()
+        page.locator("#chart-area").focus()
+        for _ in range(14):
+            page.keyboard.press("-")
+            page.wait_for_timeout(400)  # a person's pace: what is shown is loaded when the keys rest
+        page.locator("#chart-note", has_text="Each bar is a candle of 360").wait_for()
+        page.locator("#chart summary").press("Enter")  # the table has what is shown
+        shown = page.locator("#chart details tbody tr td:first-child")
+        shown.first.wait_for()
+        while visible := [each for each in page.locator("#chart details button").all() if each.is_visible()]:
+            visible[0].press("Enter")
+        assert shown.first.inner_text() > text(OPENED_MS - DAY)
+        assert shown.last.inner_text() == text(first)
+
+
+@pytest.mark.slow
 def test_years_are_panned_through_without_loading_them_all(browser: Browser, tmp_path: Path) -> None:
     first = OPENED_MS - 2 * 365 * DAY
     loaded: list[int] = []

@@ -575,7 +575,10 @@ export class CandleChart {
     const range = this.chart?.timeScale().getVisibleLogicalRange();
     if (!range) return;
     const [middle, half] = [(range.from + range.to) / 2, ((range.to - range.from) / 2) * factor];
-    this.chart.timeScale().setVisibleLogicalRange({ from: middle - half, to: middle + half });
+    // No more than that is free beside the newest candle: as long as it grew with every step, the candles came to lie outside.
+    const most = this.loaded?.end >= this.end ? this.points.length - 1 + half / 4 : Infinity;
+    const to = Math.min(middle + half, most);
+    this.chart.timeScale().setVisibleLogicalRange({ from: to - 2 * half, to });
   }
 
   onKey(event) {
