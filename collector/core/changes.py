@@ -44,17 +44,22 @@ class Changes:
     Without a copy it keeps nothing.
     """
 
-    on_news: Callable[[], None] = attrs.field(default=_nobody_waits)
     followed: bool = False
-    shared: bool = (
-        False  # with other collectors: what the copy has of a series' gaps is to be read before it is replaced
-    )
+    shared: bool = False  # with other collectors
+    _on_news: Callable[[], None] = attrs.field(default=_nobody_waits)
     _written: dict[Series, Spans] = attrs.field(factory=dict)
     _due: dict[Series, Due] = attrs.field(factory=dict)  # oldest first
     _unsure: dict[Series, float] = attrs.field(factory=dict)
     _gaps: dict[Series, None] = attrs.field(factory=dict)
     _gaps_read: set[Series] = attrs.field(factory=set)
     _left: set[Series] = attrs.field(factory=set)  # collected by somebody else, who copies them
+
+    def report_to(self, on_news: Callable[[], None], *, shared: bool = False) -> None:
+        """Has a call told of news.
+
+        What a copy that is `shared` with other collectors has of a series' gaps is to be read before it is replaced.
+        """
+        self._on_news, self.shared = on_news, shared
 
     def follow(self, every_series: Iterable[Series], now_s: float) -> None:
         """Begins to gather; these series are unsure."""
@@ -121,14 +126,14 @@ class Changes:
         for series in every_series:
             if spans := self._written.pop(series, NOTHING):
                 self._add(series, Due(spans, now_s))
-                self.on_news()
+                self._on_news()
 
     def saved(self, every_series: Iterable[Series]) -> None:
         """Notes that the ledger has news of these, so that their gaps may have changed."""
         if self.followed:
             here = self._here(every_series)
             self._gaps.update(dict.fromkeys(each for each in here if not self.shared or each in self._gaps_read))
-            self.on_news()
+            self._on_news()
 
     def gaps_read(self, every_series: Collection[Series]) -> None:
         """Notes that what a shared copy had of their gaps is known here."""

@@ -47,7 +47,7 @@ class Membership:
     _settings: Settings
     _machine: Machine
     _open: OpenLeases
-    standing: Callable[[], Standing] = Standing
+    _standing: Callable[[], Standing] = Standing
     owned: frozenset[int] = frozenset()
     _epochs: Mapping[int, int] = attrs.field(factory=dict)  # of what it owns, as far as it has seen the table
     _leases: Leases = attrs.field(init=False)
@@ -84,12 +84,15 @@ class Membership:
             away_s=0.0 if away_s is None else round(trio.current_time() - away_s, 3),
         )
 
-    async def join(self) -> None:
+    async def join(self, standing: Callable[[], Standing] = Standing) -> None:
         """Takes part: with slots of the table, or with those of before where the database is away.
+
+        `standing` tells how this collector is; one that is unfit gives its slots up.
 
         Raises:
             SettingsError: the address has to be changed first.
         """
+        self._standing = standing
         while not await self._round(refuses=True):
             data_dir = self._settings.data_dir
             if slots := await self._machine.threads.run(partial(recorded_slots, self._machine.disk, data_dir)):
@@ -124,7 +127,7 @@ class Membership:
         Raises:
             SettingsError: somebody has to change something, and it `refuses` that.
         """
-        standing = self.standing()
+        standing = self._standing()
         try:
             if self._table is None:
                 self._table = await self._calls.run(partial(self._enter, self._calls))

@@ -71,8 +71,7 @@ class Mirror:
 
     def __attrs_post_init__(self) -> None:
         self._gaps = _MirroredGaps(self._changes, self._coverage)
-        self._changes.on_news = self._notify
-        self._changes.shared = self._fence is not None
+        self._changes.report_to(self._notify, shared=self._fence is not None)
         if self._settings.database_url:
             self._changes.follow((), 0.0)
 

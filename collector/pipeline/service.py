@@ -315,8 +315,7 @@ async def _run(service: _Service) -> None:
                 service.start_monitoring(producers)
                 producers.start_soon(Announcements(shared.rest.maintenance, shared.rest.state).follow)
                 if membership:
-                    membership.standing = partial(standing_in_cluster, stations)
-                    await membership.join()
+                    await membership.join(partial(standing_in_cluster, stations))
                     producers.start_soon(membership.renew)
                 await service.open_chosen()
                 await stations.hydration.claim(shared.tracked)

@@ -210,9 +210,8 @@ class Node:
         machine = attrs.evolve(THIS_MACHINE, threads=Calls(self), clock=Clock(self.dice.uniform(0, 1e6)))
         with trio.CancelScope() as self._process:
             membership = self.membership = Membership(self.settings, machine, self.open)
-            membership.standing = lambda: Standing(unfit=self.unfit)
             with trio.CancelScope() as self._work:
-                await membership.join()
+                await membership.join(lambda: Standing(unfit=self.unfit))
                 await membership.renew()
             await membership.leave()
             membership.close()

@@ -89,7 +89,7 @@ def test_no_span_is_no_change() -> None:
 def test_news_are_told() -> None:
     told: list[int] = []
     changes = followed()
-    changes.on_news = lambda: told.append(1)
+    changes.report_to(lambda: told.append(1))
     changes.wrote(BTC, spans(0, 1))
     assert told == []
     changes.flushed([BTC], 0)
@@ -127,7 +127,7 @@ def test_a_series_that_comes_back_is_unsure() -> None:
 
 def test_gaps_of_a_shared_copy_are_replaced_once_they_were_read() -> None:
     changes = followed()
-    changes.shared = True
+    changes.report_to(lambda: None, shared=True)
     changes.doubt([BTC, OTHER], 0)
     changes.saved([BTC])
     assert (changes.unsure, changes.has_gaps) == (2, False)

@@ -95,6 +95,7 @@ class Bench:
     directory: Path
     table: FakeTable = attrs.field(factory=FakeTable)
     threads: HereAndNow = attrs.field(factory=HereAndNow)
+    standing: Standing = attrs.field(factory=Standing)
 
     def membership(self) -> Membership:
         (self.directory / "candles" / ".collector").mkdir(parents=True, exist_ok=True)
@@ -109,7 +110,7 @@ class Bench:
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[Membership]:
         membership = self.membership()
-        await membership.join()
+        await membership.join(lambda: self.standing)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(membership.renew)
             yield membership
@@ -242,7 +243,7 @@ async def test_one_that_is_cancelled_hands_nothing_back_and_closes_its_connectio
 
 async def test_an_unfit_member_gives_up_when_somebody_else_is_there(bench: Bench, autojump_clock: Clockwork) -> None:
     async with bench.joined() as membership:
-        membership.standing = lambda: Standing("degraded", "a rate ban is on")
+        bench.standing = Standing("degraded", "a rate ban is on")
         await trio.sleep(10)
         assert membership.owned == EVERY
         bench.table.others_join()
