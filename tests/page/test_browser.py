@@ -764,7 +764,7 @@ def test_a_page_in_the_dark_is_printed_in_the_light(browser: Browser, url: str) 
         light = page.evaluate(LEGEND)
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert light["absent"] != dark["absent"]
-        assert page.evaluate(PIXEL, [600, 10]) in light.values()
+        page.wait_for_function(f"([at, light]) => light.includes(({PIXEL})(at))", arg=[[600, 10], list(light.values())])
 
 
 def test_pages_have_no_script_or_style_of_their_own() -> None:
