@@ -276,11 +276,6 @@ def _disconnected_severity(readings: Readings, thresholds: Thresholds) -> float:
     return 0.0 if readings.stream_refused_s else readings.disconnected_s / thresholds.stale_after_s
 
 
-def _errors_severity(readings: Readings, thresholds: Thresholds) -> float:
-    """0 while every request fails, which is a problem of its own."""
-    return 0.0 if readings.unserved_s else readings.errors / thresholds.errors_per_minute
-
-
 def _low_disk_severity(readings: Readings, thresholds: Thresholds) -> float:
     return thresholds.low_disk_mb / max(readings.disk_free_mb, 1e-9)
 
@@ -303,7 +298,7 @@ _RULES = (
     _Rule("silence", NEARLY, _outside_bans(lambda readings: readings.silent_s), _silent),
     _Rule("stale", NEARLY, _outside_bans(lambda readings: readings.overdue_s), _stale),
     _Rule("stream", NEARLY, _disconnected_severity, _disconnected),
-    _Rule("errors", NEARLY, _errors_severity, _errors),
+    _Rule("errors", NEARLY, lambda readings, thresholds: readings.errors / thresholds.errors_per_minute, _errors),
     _Rule("queue", NEARLY, lambda readings, thresholds: readings.queued / thresholds.queue_limit, _queue),
     _Rule(_LOW_DISK, 0.9, _low_disk_severity, _low_disk),
     _Rule("files left alone", 1.0, lambda readings, _: 2.0 if readings.skipped else 0.0, _skipped),

@@ -29,7 +29,7 @@ Everything that runs in the background is to be seen here. Signals are the comma
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 
 import attrs
@@ -54,10 +54,8 @@ from collector.integrity.samples import Draw
 from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.alerts import open_alerts
-from collector.monitoring.systemd_watchdog import SystemdNotifier
 from collector.page.endpoint import serve_status
 from collector.pipeline.announcement import collecting
-from collector.pipeline.collection import Collection
 from collector.pipeline.draining import open_writing
 from collector.pipeline.fetch_planning import announce_plan
 from collector.pipeline.job import Import, Job, ServeOptions, Watch
@@ -333,7 +331,7 @@ async def _run(service: _Service) -> None:
                         producers.start_soon(collection.follow_slots, membership)
                     producers.start_soon(collection.follow_disk, stations.monitor.gate)
                     if request := job.options.reload_request:
-                        producers.start_soon(_follow_settings, request, stations.notifier, collection)
+                        producers.start_soon(follow_settings, request, stations.notifier.reloading, collection.apply)
                     await stations.reconciler.reconcile(service.announce)
 
 
@@ -405,18 +403,22 @@ async def _open_service(job: Job, counters: Counters) -> AsyncIterator[_Service 
                 yield _Service(job, shared, build_stations(job, shared))
 
 
-async def _follow_settings(request: ReloadRequest, notifier: SystemdNotifier, collection: Collection) -> None:
-    """Reads the settings again whenever somebody asks for it, until cancelled."""
+async def follow_settings(
+    request: ReloadRequest,
+    reloading: Callable[[], AbstractContextManager[None]],
+    apply: Callable[[Settings], Awaitable[None]],
+) -> None:
+    """Reads the settings again whenever somebody asks for it, until cancelled; says what is wrong with them."""
     while True:
         await request.wait()
-        with notifier.reloading():
+        with reloading():
             try:
                 read = request.load()
             except SettingsError as error:
                 for problem in error.problems:
                     log.warning("settings are wrong, going on with the old ones", problem=problem)
             else:
-                await collection.apply(read)
+                await apply(read)
 
 
 async def _flush_suppressed() -> None:

@@ -1,5 +1,6 @@
 """Commands whose directories, locks or disks are in the way."""
 
+import json
 import os
 import resource
 import subprocess
@@ -69,8 +70,13 @@ def test_a_directory_that_is_not_there_is_not_taken_for_one_without_faults(
     say: Command, tmp_path: Path, arguments: str
 ) -> None:
     status, out, err = say(settings_for("http://127.0.0.1:1", tmp_path), *arguments.split())
-    assert (status, out) == (2, "")
-    assert complaints(err) == [f"[storage] data_dir: {tmp_path}/candles does not exist"]
+    sentence = f"[storage] data_dir: {tmp_path}/candles does not exist"
+    assert status == 2
+    assert complaints(err) == [sentence]
+    if "--json" in arguments:
+        assert json.loads(out) == {"error": sentence}
+    else:
+        assert out == ""
     assert not (tmp_path / "candles").exists()
 
 

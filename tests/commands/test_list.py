@@ -96,5 +96,7 @@ def test_a_list_of_nothing_ends_with_status_2(say: Command, tmp_path: Path) -> N
     settings = settings_for("http://127.0.0.1:1", tmp_path, fetch_all_symbols=True)
     settings.data_dir.mkdir()
     status, out, err = say(settings, "list", "--json")
-    assert (status, out) == (2, "")
-    assert complaints(err) == [f"[storage] data_dir: no candle file is stored in {settings.data_dir}"]
+    sentence = f"[storage] data_dir: no candle file is stored in {settings.data_dir}"
+    assert status == 2
+    assert complaints(err) == [sentence]
+    assert json.loads(out) == {"error": sentence}

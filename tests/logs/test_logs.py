@@ -10,12 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 import structlog
+import trio
+import trio.testing
 from rich.console import Console
 
 from collector.commands.standard_streams import ignoring_write_errors, is_journal
@@ -30,6 +33,7 @@ from collector.logs import (
     open_logs,
 )
 from collector.machine.disk import Disk
+from collector.pipeline.service import follow_settings
 from collector.settings.reload_request import ReloadRequest
 from collector.settings.settings import Settings
 from tests.support.market import ClockByHand
@@ -295,14 +299,24 @@ def test_what_is_no_trouble_is_always_said(console: Console) -> None:
     assert printed(console).count("candle replaced") == 50
 
 
-def test_who_has_the_settings_read_again_is_told_every_problem_every_time(console: Console) -> None:
+async def test_who_has_the_settings_read_again_is_told_every_problem_every_time(console: Console) -> None:
     def load() -> Settings:
         raise SettingsError([f"problem {number}" for number in range(8)])
 
+    request = ReloadRequest(load)
     with open_logs(None, ConsoleHandler(console)):
-        for _ in range(2):
-            ReloadRequest(load).load()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow_settings, request, nullcontext, never_called)
+            for _ in range(2):
+                request.request()
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
     assert printed(console).count("problem=") == 16
+
+
+async def never_called(_: Settings) -> None:
+    await trio.lowlevel.checkpoint()
+    raise AssertionError
 
 
 # The journal.
