@@ -356,6 +356,18 @@ def test_a_full_file_is_made_anew_with_one_write(tmp_path: Path) -> None:
     assert (tmp_path / NAME).read_bytes() == content(rows(1, 51))
 
 
+def test_a_file_that_is_made_anew_is_synced_before_it_takes_the_old_place(tmp_path: Path) -> None:
+    disk = RecordingDisk()
+    file, _ = Store(tmp_path, disk).open(BTC, None)
+    file.keep = 2
+    file.append(rows(0, 2))
+    disk.synced.clear()
+    file.append(rows(2, 3))
+    (new,) = disk.synced
+    assert new.parent == tmp_path
+    assert new.name != NAME
+
+
 def test_rows_that_go_into_a_file_with_a_limit_leave_the_newest(tmp_path: Path) -> None:
     store = Store(tmp_path, THIS_DISK)
     file, _ = store.open(BTC, None)
