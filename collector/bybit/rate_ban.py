@@ -9,7 +9,6 @@ from math import ceil, inf
 import attrs
 import trio
 
-from collector.core.errors import StorageError
 from collector.logs import get_logger
 
 log = get_logger(__name__)
@@ -62,6 +61,6 @@ class RateBan:
         self.until_ms = until_ms
         try:
             self.record(until_ms)
-        except (OSError, StorageError) as error:  # to end on a full disk would mean to ask again at the next start
+        except OSError as error:  # to end on a full disk would mean to ask again at the next start
             self.recorded = None
             log.warning("the end of the rate ban could not be written down", why=str(error))

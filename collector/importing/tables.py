@@ -1,7 +1,7 @@
 """Tables as frames of rows, piece by piece: text, JSON, Parquet and Arrow.
 
 A piece of text has columns `c0`, `c1` and so on, all of them text; other formats have their own names and types. Memory
-holds a piece at a time, whatever the size of the file.
+holds a piece at a time, whatever the size of the file, but for JSON objects: a file of these is read whole.
 """
 
 import codecs

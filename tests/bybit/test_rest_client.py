@@ -17,7 +17,7 @@ from collector.bybit.http_transport import HttpClient
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
 from collector.core.counters import Counters
-from collector.core.errors import Refused, Rejected, RequestFailed, SettingsError, StorageError, Unreachable
+from collector.core.errors import Refused, Rejected, RequestFailed, SettingsError, Unreachable
 from collector.core.spans import Span
 from collector.machine import THIS_MACHINE
 from collector.sandbox.rest import pages
@@ -89,7 +89,7 @@ class FakeExchange:
 
     def remember(self, until_ms: int) -> None:
         if self.disk_is_full:
-            raise StorageError("the disk is full")
+            raise OSError("the disk is full")
         self.remembered.append(until_ms)
         if self.written is not None:
             self.written = until_ms

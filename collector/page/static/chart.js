@@ -575,7 +575,7 @@ export class CandleChart {
     const range = this.chart?.timeScale().getVisibleLogicalRange();
     if (!range) return;
     const [middle, half] = [(range.from + range.to) / 2, ((range.to - range.from) / 2) * factor];
-    // No more than that is free beside the newest candle: as long as it grew with every step, the candles came to lie outside.
+    // Beside the newest candle an eighth of the span is free at most: with half of it free, the candles soon lay outside.
     const most = this.loaded?.end >= this.end ? this.points.length - 1 + half / 4 : Infinity;
     const to = Math.min(middle + half, most);
     this.chart.timeScale().setVisibleLogicalRange({ from: to - 2 * half, to });
