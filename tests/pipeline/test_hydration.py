@@ -135,11 +135,13 @@ class Run:
 
 
 @pytest.fixture
-def run(autojump_clock: trio.testing.MockClock) -> Run:
+def run() -> Run:
     return Run()
 
 
-async def test_what_is_missing_is_in_flight_as_soon_as_it_is_claimed(run: Run) -> None:
+async def test_what_is_missing_is_in_flight_as_soon_as_it_is_claimed(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.coverage[BTC].hold(spans(0, 10))
     run.coverage.ask(BTC, spans(20, 30))
     await run.hydration.claim([BTC])
@@ -147,7 +149,9 @@ async def test_what_is_missing_is_in_flight_as_soon_as_it_is_claimed(run: Run) -
     assert run.coverage[BTC].in_flight == spans(10, 10_000)
 
 
-async def test_what_the_table_has_goes_to_the_writer_and_the_rest_to_rest(run: Run) -> None:
+async def test_what_the_table_has_goes_to_the_writer_and_the_rest_to_rest(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.table.has = {BTC: [(100, 200), (300, 9000)]}
     async with run.at_work(BTC, OTHER):
         assert run.hydrated == run.coverage[BTC].held == spans(100, 200) | spans(300, 9000)
@@ -159,21 +163,23 @@ async def test_what_the_table_has_goes_to_the_writer_and_the_rest_to_rest(run: R
     assert (run.table.opened, run.table.closed) == (1, 1)
 
 
-async def test_what_is_held_already_is_not_asked_of_the_table(run: Run) -> None:
+async def test_what_is_held_already_is_not_asked_of_the_table(run: Run, autojump_clock: trio.testing.MockClock) -> None:
     run.coverage[BTC].hold(spans(0, 500))
     run.table.has = {BTC: [(0, 600)]}
     async with run.at_work(BTC):
         assert run.table.asked == [(BTC, spans(500, 600)[0])]
 
 
-async def test_the_last_two_days_of_the_table_are_unverified(run: Run) -> None:
+async def test_the_last_two_days_of_the_table_are_unverified(run: Run, autojump_clock: trio.testing.MockClock) -> None:
     run.table.has = {BTC: [(0, 9000)]}
     async with run.at_work(BTC):
         assert run.coverage[BTC].unverified == spans(9000 - TAIL, 9000)
         assert run.coverage.due(BTC, NOW) == spans(9000 - TAIL, 10_000)
 
 
-async def test_a_question_is_for_so_many_candles(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_question_is_for_so_many_candles(
+    run: Run, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hydration, "_WINDOW", 4000)
     run.table.has = {BTC: [(0, 9000)]}
     async with run.at_work(BTC):
@@ -184,7 +190,11 @@ async def test_a_question_is_for_so_many_candles(run: Run, monkeypatch: pytest.M
 @pytest.mark.parametrize("trouble", [Unavailable("it is away"), SettingsError(["a wrong password"])])
 @pytest.mark.parametrize("calls", [0, 1, 2])
 async def test_a_database_in_trouble_leaves_all_to_rest(
-    run: Run, trouble: CollectorError, calls: int, caplog: pytest.LogCaptureFixture
+    run: Run,
+    autojump_clock: trio.testing.MockClock,
+    trouble: CollectorError,
+    calls: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
     run.table.has = {BTC: [(0, 9000)], OTHER: [(0, 9000)]}
@@ -199,7 +209,9 @@ async def test_a_database_in_trouble_leaves_all_to_rest(
     assert run.table.opened == run.table.closed
 
 
-async def test_a_database_that_hangs_is_left_behind(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_hangs_is_left_behind(
+    run: Run, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run.table.has = {BTC: [(0, 9000)]}
     run.threads.slow_s = 100.0
     async with run.at_work(BTC):
@@ -207,7 +219,7 @@ async def test_a_database_that_hangs_is_left_behind(run: Run, monkeypatch: pytes
         assert run.coverage.due(BTC, 0) == run.wanted
 
 
-async def test_the_next_series_find_a_database_that_is_back(run: Run) -> None:
+async def test_the_next_series_find_a_database_that_is_back(run: Run, autojump_clock: trio.testing.MockClock) -> None:
     run.table.has = {BTC: [(0, 9000)], OTHER: [(0, 9000)]}
     run.table.troubles = [Unavailable("it is away")]
     async with run.at_work(BTC):
@@ -216,7 +228,9 @@ async def test_the_next_series_find_a_database_that_is_back(run: Run) -> None:
         assert (run.coverage[BTC].held, run.coverage[OTHER].held) == (NOTHING, spans(0, 9000))
 
 
-async def test_rows_that_are_no_candles_leave_their_own_series_to_rest(run: Run) -> None:
+async def test_rows_that_are_no_candles_leave_their_own_series_to_rest(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.table.has = {BTC: [(0, 9000)], OTHER: [(0, 9000)]}
     run.table.troubles = [None, None, NotReadable("BTCUSDT_1 of the table candles: NaN")]
     async with run.at_work(BTC, OTHER):
@@ -224,7 +238,9 @@ async def test_rows_that_are_no_candles_leave_their_own_series_to_rest(run: Run)
         assert run.coverage[OTHER].held == spans(0, 9000)
 
 
-async def test_a_series_that_goes_to_another_collector_is_dropped(run: Run) -> None:
+async def test_a_series_that_goes_to_another_collector_is_dropped(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.table.has = {BTC: [(0, 9000)], OTHER: [(0, 9000)]}
     run.threads.slow_s = 1.5  # so that the first rows of BTCUSDT are on their way
     async with run.at_work(BTC, OTHER):
@@ -235,7 +251,7 @@ async def test_a_series_that_goes_to_another_collector_is_dropped(run: Run) -> N
         assert run.coverage.idle
 
 
-async def test_while_the_disk_is_nearly_full_nothing_is_taken(run: Run) -> None:
+async def test_while_the_disk_is_nearly_full_nothing_is_taken(run: Run, autojump_clock: trio.testing.MockClock) -> None:
     run.table.has = {BTC: [(0, 9000)]}
     run.gate.update(low_disk=True)
     async with run.at_work(BTC):
@@ -256,7 +272,9 @@ async def test_without_a_cluster_and_a_table_nothing_is_claimed(
         assert run.table.opened == 1
 
 
-async def test_a_series_whose_file_is_left_alone_is_not_asked_for(run: Run) -> None:
+async def test_a_series_whose_file_is_left_alone_is_not_asked_for(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.coverage.skip(BTC, "it is foreign")
     async with run.at_work(BTC):
         assert run.table.opened == 0
@@ -266,7 +284,9 @@ def lacking(state: State, first: int, behind: int) -> Gap:
     return Gap(spans(first, behind)[0], state, 3, NOW, "why", NOW - 9)
 
 
-async def test_rest_is_not_asked_for_what_the_exchange_is_known_to_lack(run: Run) -> None:
+async def test_rest_is_not_asked_for_what_the_exchange_is_known_to_lack(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.table.has = {BTC: [(100, 200), (300, 9000)]}
     listing, absent = lacking(State.BEFORE_LISTING, 0, 100), lacking(State.ABSENT, 220, 300)
     run.table.gaps = {BTC: (listing, absent)}
@@ -276,13 +296,15 @@ async def test_rest_is_not_asked_for_what_the_exchange_is_known_to_lack(run: Run
         assert run.coverage.idle
 
 
-async def test_a_series_without_rows_lacks_them_all_the_same(run: Run) -> None:
+async def test_a_series_without_rows_lacks_them_all_the_same(run: Run, autojump_clock: trio.testing.MockClock) -> None:
     run.table.gaps = {BTC: (lacking(State.BEFORE_LISTING, 0, 10_000),)}
     async with run.at_work(BTC):
         assert run.coverage.due(BTC, NOW) == NOTHING
 
 
-async def test_a_row_of_the_table_counts_more_than_what_is_on_record_as_lacking(run: Run) -> None:
+async def test_a_row_of_the_table_counts_more_than_what_is_on_record_as_lacking(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.table.has = {BTC: [(100, 200), (300, 9000)]}
     run.table.gaps = {BTC: (lacking(State.BEFORE_LISTING, 0, 250), lacking(State.ABSENT, 290, 400))}
     async with run.at_work(BTC):
@@ -293,7 +315,9 @@ async def test_a_row_of_the_table_counts_more_than_what_is_on_record_as_lacking(
         ]
 
 
-async def test_what_was_not_looked_at_for_rows_is_left_to_rest_whatever_is_on_record(run: Run) -> None:
+async def test_what_was_not_looked_at_for_rows_is_left_to_rest_whatever_is_on_record(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.table.has = {BTC: [(100, 9000)]}
     run.table.gaps = {BTC: (lacking(State.ABSENT, 500, 600),)}
     run.table.troubles = [None, None, Unavailable("it is away")]
@@ -301,7 +325,9 @@ async def test_what_was_not_looked_at_for_rows_is_left_to_rest_whatever_is_on_re
         assert run.coverage.due(BTC, NOW) == run.wanted
 
 
-async def test_the_gaps_of_a_series_may_be_copied_once_what_the_table_has_of_them_was_taken(run: Run) -> None:
+async def test_the_gaps_of_a_series_may_be_copied_once_what_the_table_has_of_them_was_taken(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.coverage.skip(OTHER, "it is foreign")
     run.table.has = {BTC: [(0, 9000)]}
     await run.hydration.claim([BTC, OTHER])
@@ -310,7 +336,9 @@ async def test_the_gaps_of_a_series_may_be_copied_once_what_the_table_has_of_the
         assert run.told == [OTHER, BTC]
 
 
-async def test_the_gaps_of_a_series_that_left_wait_until_it_comes_again(run: Run) -> None:
+async def test_the_gaps_of_a_series_that_left_wait_until_it_comes_again(
+    run: Run, autojump_clock: trio.testing.MockClock
+) -> None:
     run.table.has = {BTC: [(0, 9000)]}
     run.threads.slow_s = 1.5
     async with run.at_work(BTC):
