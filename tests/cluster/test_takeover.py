@@ -145,6 +145,7 @@ async def test_what_the_exchange_lacks_moves_with_a_slot_and_is_not_asked_for_an
         assert settled_gaps(cluster_database) == before
 
 
+@pytest.mark.slow  # a lease has to run out; test_world has the same under a virtual clock
 async def test_what_a_dead_collector_had_not_mirrored_yet_is_fetched(
     cluster_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -220,14 +220,14 @@ def test_a_list_may_be_given_in_parts(say: Command, tmp_path: Path) -> None:
     ],
 )
 def test_with_json_an_error_is_json_on_stdout(say: Command, tmp_path: Path, status: int, arguments: str) -> None:
-    ended, out, err = say(None, *arguments.split(), "--json")
+    ended, out, err = say(None, *arguments.split(), "--json", bulk_max_retries="1")
     assert ended == status
     assert json.loads(out)["error"].partition(" (tried")[0].split()[0] in err
     assert ("running" in json.loads(out)) == arguments.startswith("status")
 
 
 def test_a_check_that_cannot_reach_the_exchange_prints_one_object(say: Command, box: Sandbox, tmp_path: Path) -> None:
-    settings = settings_for(box.url, tmp_path)
+    settings = settings_for(box.url, tmp_path, bulk_max_retries=1)
     say(settings, "fetch")
     status, out, _ = say(settings, "check", "--json", "--against-exchange", "1", rest_url="http://127.0.0.1:9")
     assert status == 3
