@@ -85,8 +85,7 @@ CLOCKS_AND_FILES = {"now", "utcnow", "today", "open", "print", "input"}
 
 # Where a library may be imported: folders or modules.
 ONLY_IN = {
-    "httpx": {"bybit.http_transport"},
-    "httpcore": {"bybit.http_transport", "bybit.http_network"},
+    "httpx": {"bybit.http_transport", "bybit.http_connection"},
     "trio_websocket": {"bybit.stream_connection"},
     "typer": {"commands", "sandbox"},
     "psycopg": {
@@ -99,7 +98,7 @@ ONLY_IN = {
         "cluster.shared_table",
     },
     "prometheus_client": {"monitoring.prometheus"},
-    "h11": {"bybit.stream_connection", "bybit.websocket_wire", "sandbox"},
+    "h11": {"bybit.http_connection", "bybit.stream_connection", "bybit.wire", "sandbox"},
     "hypercorn": {"page"},
     "starlette": {"page"},
 }
@@ -258,9 +257,13 @@ def test_every_name_in_the_rules_exists() -> None:
             "from collector.monitoring import monitor",
             "imports monitoring.monitor, which is not pure",
         ),
-        ("bybit.stream_connection", "import httpx", "imports httpx: only bybit.http_transport may"),
+        (
+            "bybit.stream_connection",
+            "import httpx",
+            "imports httpx: only bybit.http_connection bybit.http_transport may",
+        ),
         ("sandbox.server", "import trio_websocket", "imports trio_websocket: only bybit.stream_connection may"),
-        ("monitoring.monitor", "import h11", "imports h11: only bybit.stream_connection bybit.websocket_wire sand"),
+        ("monitoring.monitor", "import h11", "imports h11: only bybit.http_connection bybit.stream_connection b"),
         ("integrity.checker", "import trio", "integrity.checker imports trio: it must work without"),
         ("feeder.feeder", "from trio import run", "feeder.feeder imports trio: it must work without"),
         ("feeder.reader", "from collector.storage.lock import Lock", "imports storage.lock, which is no floor below"),

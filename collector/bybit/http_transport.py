@@ -1,40 +1,30 @@
-"""HTTP requests: the only module that imports httpx.
+"""HTTP requests.
 
 `HttpClient` sends requests over idle connections and returns status and body; every failure is one of our errors.
-Below it, `Transport` is httpx's interface to httpcore with the machine's connections: httpx's own transport would open
-them itself, past a simulated network. Retries belong to `retrying`, the meaning of a body to `rest_protocol`.
+Retries belong to `retrying`, the meaning of a body to `rest_protocol`.
 """
 
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
+from functools import partial
 from typing import cast
 
 import attrs
-import httpcore
 import httpx
 import trio
 
-from collector.bybit.certificates import trusted
 from collector.bybit.gunzip import DAMAGED, unpacker
-from collector.bybit.http_network import Backend
-from collector.bybit.proxies import Proxy, proxy_for
+from collector.bybit.http_connection import Transport
+from collector.bybit.proxies import proxy_for
 from collector.core.errors import InvalidResponse, SettingsError, TryAgain
 from collector.core.pacing import TRY_S
 from collector.machine.network import Network, words_of
 
 _GOODBYE_S = 2.0
-_TIMEOUTS = {"timeout": {"connect": 10.0}}
 _BROKEN_OFF: tuple[type[Exception], ...] = (httpx.RemoteProtocolError, *DAMAGED)
 _HEADERS = httpx.Headers({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "collector"})
-_THEIRS = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-)
 
 
 class Interrupted(Exception):
@@ -66,18 +56,13 @@ class HttpClient:
             Interrupted: `interrupt` was called.
         """
         connection = self._idle.pop() if self._idle else self._connect()
-        usable = True
         try:
             with self._limited(), _mapped():
-                request = httpx.Request("GET", url, headers=_HEADERS, extensions=_TIMEOUTS)
+                request = httpx.Request("GET", url, headers=_HEADERS)
                 async with aclosing(await connection.handle_async_request(request)) as response:
                     return response.status_code, await _body(response, longest)
-        except NoResponse:  # a new connection trusts the authorities of its moment
-            usable = False
-            raise
         finally:
-            if usable:
-                self._idle.append(connection)
+            self._idle.append(connection)
 
     def interrupt(self) -> None:
         """Stops every request in flight."""
@@ -111,18 +96,7 @@ def http_client(url: str, network: Network) -> HttpClient:
     Raises:
         SettingsError: that proxy cannot be used.
     """
-    return HttpClient(_connector(url, network))
-
-
-def _connector(url: str, network: Network) -> Callable[[], httpx.AsyncBaseTransport]:
-    named = proxy_for(url, os.environ)
-    secure = url.lower().startswith("https:")
-
-    def connect() -> httpx.AsyncBaseTransport:
-        proxy_trusts = trusted() if named and named.secure else None
-        return open_transport(network, trusted() if secure else None, named, proxy_trusts)
-
-    return connect
+    return HttpClient(partial(Transport, network, proxy_for(url, os.environ)))
 
 
 async def post(url: str, content: bytes, headers: Sequence[tuple[str, str]], network: Network) -> int:
@@ -136,12 +110,10 @@ async def post(url: str, content: bytes, headers: Sequence[tuple[str, str]], net
         SettingsError: the address, or its proxy, cannot be used.
     """
     try:
-        request = httpx.Request(
-            "POST", url, content=content, headers=[("User-Agent", "collector"), *headers], extensions=_TIMEOUTS
-        )
+        request = httpx.Request("POST", url, content=content, headers=[("User-Agent", "collector"), *headers])
     except (httpx.InvalidURL, UnicodeError) as error:
         raise SettingsError(["the address cannot be used"]) from error
-    transport = _connector(url, network)()
+    transport = Transport(network, proxy_for(url, os.environ))
     try:
         with _mapped():
             async with aclosing(await transport.handle_async_request(request)) as response:
@@ -157,78 +129,6 @@ def check_address(url: str) -> None:
         httpx.Request("GET", url)
     except (httpx.InvalidURL, UnicodeError) as error:
         raise SettingsError([f"[exchange] rest_url: {url!r} is not an address ({error})"]) from error
-
-
-def open_transport(
-    network: Network, trusts: ssl.SSLContext | None, proxy: Proxy | None, proxy_trusts: ssl.SSLContext | None
-) -> "Transport":
-    """A transport of one connection at a time, which is made with the first request; through a proxy, if there is one.
-
-    Args:
-        trusts: for https addresses.
-        proxy_trusts: for a proxy that is spoken to in TLS.
-    """
-    kept = {"ssl_context": trusts, "max_connections": 1, "network_backend": Backend(network)}
-    if proxy is None:
-        return Transport(httpcore.AsyncConnectionPool(**kept))  # type: ignore[arg-type]
-    return Transport(
-        httpcore.AsyncHTTPProxy(
-            proxy.url,
-            proxy_headers=proxy.headers,
-            proxy_ssl_context=proxy_trusts,
-            **kept,  # type: ignore[arg-type]
-        )
-    )
-
-
-@attrs.define(eq=False)
-class Transport(httpx.AsyncBaseTransport):
-    """What httpx asks of a transport. Raises httpx's errors."""
-
-    _pool: httpcore.AsyncConnectionPool
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        asked = httpcore.Request(
-            request.method,
-            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        try:
-            answer = await self._pool.handle_async_request(asked)
-        except _THEIRS as error:
-            raise _named_as_httpx_does(error) from error
-        assert isinstance(answer.stream, AsyncIterable)
-        return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Body(answer.stream), extensions=answer.extensions
-        )
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-
-@attrs.define(eq=False)
-class _Body(httpx.AsyncByteStream):
-    """The body of an answer."""
-
-    _parts: AsyncIterable[bytes]
-
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        try:
-            async for part in self._parts:
-                yield part
-        except _THEIRS as error:
-            raise _named_as_httpx_does(error) from error
-
-    async def aclose(self) -> None:
-        await self._parts.aclose()  # type: ignore[attr-defined]  # httpcore's have it
-
-
-def _named_as_httpx_does(error: Exception) -> httpx.TransportError:
-    named: type[httpx.TransportError] = getattr(httpx, type(error).__name__)
-    return named(str(error))
 
 
 async def _body(response: httpx.Response, longest: int) -> bytes:
@@ -267,6 +167,8 @@ def _mapped() -> Iterator[None]:
         raise NoResponse("no answer in time") from error
     except _BROKEN_OFF as error:
         raise InvalidResponse(f"the answer broke off or cannot be decoded: {error}") from error
+    except httpx.ProxyError as error:
+        raise NoResponse(str(error)) from error
     except httpx.TransportError as error:
         raise NoResponse(f"the connection failed: {words_of(_root(error)) or type(error).__name__}") from error
 

@@ -4,9 +4,10 @@ It opens, sends and receives, and maps every failure to one error. Pushes come s
 comes as texts. `live` opens lost connections again, and the session understands what comes.
 """
 
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -16,8 +17,10 @@ import trio_websocket
 from h11 import ProtocolError as HttpError
 from wsproto.utilities import ProtocolError as WebSocketError
 
+from collector.bybit.proxies import proxy_for
 from collector.bybit.websocket_sieve import Pushes
-from collector.bybit.websocket_wire import ProxyFailed, SiftedWire, Wire, open_wire
+from collector.bybit.websocket_wire import PausingWire, SiftedWire
+from collector.bybit.wire import ProxyFailed, Wire, open_line
 from collector.core.errors import TryAgain
 from collector.machine.network import Network, words_of
 
@@ -90,28 +93,42 @@ async def open_stream(url: str, network: Network, watched: Container[str] = ()) 
     """
     stream = await _connect(url, network)
     sent, pushes = trio.open_memory_channel[Pushes](0)
+    socket: trio_websocket.WebSocketConnection | None = None
+
+    async def hand_on(sifted: Pushes) -> None:  # but for what comes behind a goodbye, or when nobody receives any more
+        if socket is None or socket.closed is None:
+            with suppress(trio.BrokenResourceError):
+                await sent.send(sifted)
+
     try:
-        async with trio.open_nursery() as nursery:
-            wire, reader = SiftedWire(stream, sent, watched), _Reader(nursery)
-            with reader.ended_on_leaving():
-                socket = await _shake_hands(reader, wire, url)
-                wire.is_closed = lambda: socket.closed is not None
-                try:
-                    yield Stream(socket, pushes)
-                finally:
-                    pushes.close()
-                    with trio.move_on_after(_GOODBYE_S, shield=True):
-                        await socket.aclose()
-    except* trio_websocket.ConnectionRejected as rejected:  # met by the library's reader, which runs in our nursery
-        status = next(_leaves(rejected)).status_code
-        lost = StreamForbidden if status in _FORBIDDEN else StreamLost
-        raise lost(f"{url} refused the handshake with HTTP {status}") from rejected
-    # And so is what no WebSocket server says, which it cannot bear: a header that is not ASCII, for one.
-    except* (HttpError, WebSocketError, UnicodeError) as broken:
-        raise StreamLost(f"{url} does not speak WebSocket: {next(_leaves(broken))}") from broken
+        with _met_by_the_reader(url):
+            async with trio.open_nursery() as nursery:
+                reader = _Reader(nursery)
+                with reader.ended_on_leaving():
+                    socket = await _shake_hands(reader, SiftedWire(stream, hand_on, watched), url)
+                    try:
+                        yield Stream(socket, pushes)
+                    finally:
+                        pushes.close()
+                        with trio.move_on_after(_GOODBYE_S, shield=True):
+                            await socket.aclose()
     finally:  # the library leaves the socket open when the other side is gone without a word
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)
+
+
+@contextmanager
+def _met_by_the_reader(url: str) -> Iterator[None]:
+    """Errors of the library's reader, which runs in our nursery, as ours."""
+    try:
+        yield
+    except* trio_websocket.ConnectionRejected as rejected:
+        status = next(_leaves(rejected)).status_code
+        lost = StreamForbidden if status in _FORBIDDEN else StreamLost
+        raise lost(f"{url} refused the handshake with HTTP {status}") from rejected
+    # What no WebSocket server says, and the library cannot bear: a header that is not ASCII, for one.
+    except* (HttpError, WebSocketError, UnicodeError) as broken:
+        raise StreamLost(f"{url} does not speak WebSocket: {next(_leaves(broken))}") from broken
 
 
 @attrs.define(eq=False)
@@ -140,7 +157,7 @@ class _Reader:
 async def _connect(url: str, network: Network) -> Wire:
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
-            return await open_wire(url, network)
+            return (await open_line(url, network, proxy_for(url, os.environ), PausingWire)).wire
 
 
 async def _shake_hands(reader: _Reader, stream: SiftedWire, url: str) -> trio_websocket.WebSocketConnection:
