@@ -19,11 +19,12 @@ class BanFile:
 
     disk: Disk
     data_dir: Path
+    _path: Path = attrs.field(init=False, default=attrs.Factory(lambda it: it.data_dir / OWN / "ban", takes_self=True))
 
     def until_ms(self) -> int:
         """The local time at which the last rate ban ends; 0 if unrecorded."""
         try:
-            return int(read_own(self.disk, self.data_dir / OWN / "ban"))
+            return int(read_own(self.disk, self._path))
         except (OSError, ValueError):
             return 0
 
@@ -33,8 +34,8 @@ class BanFile:
         Raises:
             OSError: the disk refused.
         """
-        if (self.data_dir / OWN).is_dir():
-            replace_own(self.disk, self.data_dir / OWN / "ban", f"{until_ms}\n".encode())
+        if self._path.parent.is_dir():
+            replace_own(self.disk, self._path, f"{until_ms}\n".encode())
 
 
 def recorded_rate_ban(machine: Machine, data_dir: Path) -> RateBan:

@@ -145,9 +145,8 @@ class _Body(httpx.AsyncByteStream):
 
     _connection: _Connection
 
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        async for part in self._connection.body():
-            yield part
+    def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        return self._connection.body()
 
     async def aclose(self) -> None:
         await self._connection.end()
