@@ -7,7 +7,7 @@ to the database is a call in a thread, which is left behind where it hangs.
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 import attrs
@@ -113,13 +113,26 @@ class Membership:
         await self._looked.wait()
 
     async def leave(self) -> None:
-        """Hands all slots back, if the database answers within some seconds."""
+        """Hands all slots back, if the database answers within some seconds; a connection that broke is opened anew."""
+        if self._rows is None and not self.owned:
+            return
+        handed_back = False
         with trio.move_on_after(_GOODBYE_S):
-            if self._table and not self._trouble:
-                with suppress(CollectorError):
-                    await self._calls.run(partial(self._table.leave, self._leases.name))
-                    await self._record(frozenset())
-                    log.info("slots handed back", slots=len(self.owned))
+            handed_back = await self._hand_back() or await self._hand_back()
+        if handed_back:
+            log.info("slots handed back", slots=len(self.owned))
+        elif self.owned:
+            log.warning("slots not handed back, others take over when the leases end", slots=len(self.owned))
+
+    async def _hand_back(self) -> bool:
+        try:
+            table = await self._opened()
+            await self._calls.run(partial(table.leave, self._leases.name))
+        except CollectorError:
+            self.close()
+            return False
+        await self._record(frozenset())
+        return True
 
     async def _round(self, *, refuses: bool = False) -> bool:
         """One look at the table, and what follows; false while the database is away.
@@ -129,9 +142,7 @@ class Membership:
         """
         standing = self._standing()
         try:
-            if self._table is None:
-                self._table = await self._calls.run(partial(self._enter, self._calls))
-            table = self._table
+            table = await self._opened()
             rows = await self._calls.run(partial(table.look, self._leases.name, standing))
             decision = self._leases.decide(rows, self._machine.clock.since_boot_s(), fit=not standing.unfit)
             owned = await self._calls.run(partial(table.write, self._leases.name, decision))
@@ -149,6 +160,11 @@ class Membership:
         self._looked.set()
         self._looked = trio.Event()
         return True
+
+    async def _opened(self) -> LeaseTable:
+        if self._table is None:
+            self._table = await self._calls.run(partial(self._enter, self._calls))
+        return self._table
 
     def _enter(self, calls: BlockingCalls) -> LeaseTable:
         return calls.opened.enter_context(self._open(self._settings.cluster_url, market_of(self._settings)))

@@ -51,6 +51,7 @@ class FakeTable:
 
     table: Table = attrs.field(factory=Table)
     trouble: Exception | None = None
+    breaks: bool = False  # the next question on this connection
     opened: int = 0
     closed: int = 0
 
@@ -66,6 +67,9 @@ class FakeTable:
     def _answer(self) -> None:
         if self.trouble:
             raise self.trouble
+        if self.breaks:
+            self.breaks = False
+            raise Unavailable("the connection broke")
         self.table.now_ms = int(trio.current_time() * 1000) + 10_000_000
 
     def look(self, name: str, standing: Standing) -> Rows:
@@ -217,6 +221,44 @@ async def test_an_end_hands_everything_back(bench: Bench, autojump_clock: Clockw
     assert {slot.owner for slot in bench.table.table.slots.values()} == {""}
     assert bench.recorded() == frozenset()
     assert bench.table.closed == bench.table.opened == 1
+
+
+async def test_an_end_hands_back_though_the_connection_broke(bench: Bench, autojump_clock: Clockwork) -> None:
+    membership = bench.membership()
+    async with open_membership(membership):
+        await membership.join()
+        bench.table.breaks = True
+    assert {slot.owner for slot in bench.table.table.slots.values()} == {""}
+    assert bench.table.closed == bench.table.opened == 2
+
+
+async def test_an_end_hands_back_though_the_database_was_away(bench: Bench, autojump_clock: Clockwork) -> None:
+    membership = bench.membership()
+    async with open_membership(membership):
+        await membership.join()
+        bench.table.trouble = Unavailable("away")
+        with trio.move_on_after(LEASE_S):
+            await membership.renew()
+        bench.table.trouble = None
+    assert {slot.owner for slot in bench.table.table.slots.values()} == {""}
+    assert bench.recorded() == frozenset()
+
+
+async def test_an_end_before_a_first_look_asks_for_nothing(bench: Bench, autojump_clock: Clockwork) -> None:
+    async with open_membership(bench.membership()):
+        pass
+    assert bench.table.opened == 0
+
+
+async def test_an_end_that_cannot_hand_back_says_so(
+    bench: Bench, autojump_clock: Clockwork, caplog: pytest.LogCaptureFixture
+) -> None:
+    membership = bench.membership()
+    async with open_membership(membership):
+        await membership.join()
+        bench.table.trouble = Unavailable("away")
+    assert bench.recorded() == EVERY
+    assert "slots not handed back" in caplog.text
 
 
 async def test_an_end_without_the_database_takes_no_longer(bench: Bench, autojump_clock: Clockwork) -> None:
