@@ -28,9 +28,16 @@ def test_each_composed_collector_has_a_name_and_files_of_its_own() -> None:
         environment = {key: value.replace(PASSWORD, "secret") for key, value in each["environment"].items()}
         loaded.append(Settings.load(environment=environment))
     assert {each.cluster_member for each in loaded} == set(collectors)
-    assert len({each.cluster_url for each in loaded}) == 1
+    assert len({url for each in loaded for url in (each.cluster_url, each.database_url)}) == 1
     assert len({each["volumes"][0].partition(":")[0] for each in collectors.values()}) == len(collectors) == 3
     assert sum(each.address_share for each in loaded) <= 1
+
+
+def test_what_is_built_has_its_file() -> None:
+    for each in composed().values():
+        if build := each.get("build"):
+            assert (EXAMPLES / build["context"] / build["dockerfile"]).is_file()
+            assert each["image"] == "collector"
 
 
 def test_what_is_composed_has_its_volumes() -> None:
@@ -59,4 +66,4 @@ def test_the_collectors_of_kubernetes_have_settings_that_exist() -> None:
     values = {each["name"]: each.get("value", "collector-0") for each in container["env"]}
     settings = Settings.load(environment=values)
     assert (settings.cluster_member, settings.limit_to_50_entries) == ("collector-0", False)
-    assert settings.cluster_url == "postgresql://collector@collector-database/market"
+    assert settings.cluster_url == settings.database_url == "postgresql://collector@collector-database/market"
