@@ -34,15 +34,17 @@ def _hear_signals() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "collector", *arguments]
+def command(*arguments: str, module: str = "collector") -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
 
 
 @asynccontextmanager
-async def opened(arguments: Sequence[str], environment: Mapping[str, str], **how: Any) -> AsyncIterator[trio.Process]:
+async def opened(
+    arguments: Sequence[str], environment: Mapping[str, str], *, module: str = "collector", **how: Any
+) -> AsyncIterator[trio.Process]:
     """A command of ours that runs while this is entered, and is killed if it still does on leaving."""
     process = await trio.lowlevel.open_process(
-        command(*arguments), env=environment, stdin=subprocess.DEVNULL, preexec_fn=_hear_signals, **how
+        command(*arguments, module=module), env=environment, stdin=subprocess.DEVNULL, preexec_fn=_hear_signals, **how
     )
     try:
         yield process
@@ -56,12 +58,12 @@ async def opened(arguments: Sequence[str], environment: Mapping[str, str], **how
 
 
 @asynccontextmanager
-async def open_collector(settings: Settings, *arguments: str) -> AsyncIterator[trio.Process]:
+async def open_collector(settings: Settings, *arguments: str, module: str = "collector") -> AsyncIterator[trio.Process]:
     """A collector with these settings.
 
     What it says goes to a pipe; read it with `heard`, or it may stand still when the pipe is full.
     """
-    async with opened(arguments, variables(settings), stderr=subprocess.PIPE) as process:
+    async with opened(arguments, variables(settings), module=module, stderr=subprocess.PIPE) as process:
         yield process
 
 

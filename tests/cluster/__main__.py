@@ -1,4 +1,4 @@
-"""`python -m tests.cluster --turns 20 --seed 1`: the campaign of a cluster; with `--hours 200`, its simulation.
+"""`python -m tests.cluster --kills 20 --seed 1`: the campaign of a cluster; with `--hours 200`, its simulation.
 
 With `--leases` too, the memberships alone are simulated, much faster. Exit status 1: something was wrong.
 """
@@ -12,25 +12,17 @@ from tempfile import TemporaryDirectory
 
 import trio
 
-from collector.sandbox import open_sandbox
-from tests.cluster import simulation, world
-from tests.cluster.campaign import SYMBOLS, open_cluster, run_campaign
+from tests.cluster import campaign, simulation, world
 from tests.cluster.lives import lives
-from tests.support.market import market
-from tests.support.servers import postgres_server
-
-
-async def _run(address: str, directory: Path, turns: int, seed: int) -> None:
-    async with (
-        open_sandbox(market(symbols=[*SYMBOLS])) as box,
-        open_cluster(box, address, directory, 3) as cluster,
-    ):
-        await run_campaign(cluster, turns, seed)
+from tests.support.servers import own_postgres
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.cluster")
-    parser.add_argument("--turns", type=int, default=20, help="of the campaign, with real processes")
+    parser.add_argument("--kills", type=int, default=20, help="of real processes")
+    parser.add_argument(
+        "--others", type=int, default=4, help="pauses, ends, new starts and kills of the database, each"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hours", type=float, help="simulate for so long instead, under a virtual clock")
     parser.add_argument("--length", type=float, default=4.0, help="hours of faults in a life")
@@ -59,8 +51,11 @@ def main() -> None:
     given = _arguments()
     if given.hours:
         _simulate(given)
-    with TemporaryDirectory() as name, postgres_server(Path(name) / "pg") as address:
-        trio.run(_run, address, Path(name), given.turns, given.seed)
+    plan = campaign.Plan(given.kills, given.others, given.seed)
+    with TemporaryDirectory(prefix="cluster-") as name, own_postgres(Path(name) / "pg") as server:
+        report = trio.run(campaign.run_campaign, plan, server, Path(name), _say)
+    sys.stdout.write("\n".join(report.lines()) + "\n")
+    sys.exit(bool(report.wrong))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,19 @@
-"""Collectors as processes that share a market through a real PostgreSQL, killed, stopped and cut off at random.
+"""Three collectors that share a market and a table through a real PostgreSQL, and what befalls them and it.
 
-    python -m tests.cluster --turns 20 --seed 1
+    python -m tests.cluster --kills 20 --seed 1
 
-The exchange in a box stands still but for the minutes that the campaign lets pass: every file is held against it.
+Collectors are killed, stopped for longer than a lease, and ended; the database is started anew, and killed. An exchange
+whose candles close twenty times as fast misbehaves a little, and bans an address at a tenth of the real limit.
+
+    a death   within 30 s a candle that closed after it is in a living collector's file, for each symbol of the dead
+              one, and within 60 s more all of their candles are
+    the end   the shared table is the exchange's, to the byte, and so are all files of every collector after a `fetch`,
+              which asks for what others collected meanwhile
+    limit     no address makes more requests than it may, and none is banned
 """
 
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -15,169 +21,223 @@ from random import Random
 import attrs
 import trio
 
-from collector.cluster.lease_table import read_leases
-from collector.cluster.leases import SLOTS, Rows, slot_of
-from collector.core.candle import MINUTE_MS
-from collector.sandbox import Sandbox
-from collector.settings.settings import Settings
-from tests.campaign.process import heard, open_collector
-from tests.campaign.truth import foreign_rows, series_of, truth_of, whole_lines
+from collector.sandbox import Faults, Limits, build_exchange, open_sandbox
+from tests.cluster.members import LIMIT, SYMBOLS, Cluster, Lacks, Node, all_owned_by, open_cluster, shared_by
+from tests.support.live_market import START, wrongs
+from tests.support.mirrors import table_rows
+from tests.support.servers import PostgresServer
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT", "DOGEUSDT", "LTCUSDT", "DOTUSDT", "LINKUSDT")
-_MARKET = "sandbox linear"
-_MINUTE_S = 1.0  # of the campaign, in which a minute of the exchange passes
+_RATE = 20
+_COLLECTED_S, _CAUGHT_UP_S = 30.0, 60.0
+_HANDED_OVER_S = 20.0
+_SHARED_S = 90.0  # until all have their fair share
+_PAUSE_S = 30.0
+_TURN_S = 120.0  # on average, at most
+_FAULTS = Faults(paths=("kline",), latency_ms=5, jitter_ms=30, http_5xx=0.02, dropped=0.02, truncated=0.02)
+Say = Callable[[str], None]
 
 
-@attrs.define
-class Node:
-    """One collector: its settings, and its process while it runs."""
+@attrs.frozen
+class Plan:
+    """How often what happens, in an order that follows from the seed."""
 
-    settings: Settings
-    process: trio.Process | None = None
-    stopped: bool = False  # by SIGSTOP
-    said: list[str] = attrs.field(factory=list)
-    _scope: trio.CancelScope | None = None
-
-    @property
-    def name(self) -> str:
-        return self.settings.cluster_member
-
-    async def run_until_end(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Runs it until its process ends."""
-        async with open_collector(self.settings, "run") as self.process:
-            task_status.started()
-            self.said.append(await heard(self.process))
-        self.process = None
-
-    def send(self, number: signal.Signals) -> None:
-        assert self.process
-        self.process.send_signal(number)
-        self.stopped = number == signal.SIGSTOP or (self.stopped and number != signal.SIGCONT)
+    kills: int = 20
+    others: int = 4  # pauses, ends, and of the database new starts and kills: so many of each
+    seed: int = 1
 
 
 @attrs.define
-class Cluster:
-    """Some collectors, the exchange and the database that they share."""
+class Report:
+    """What was seen; `wrong` is empty when every promise was kept."""
 
-    box: Sandbox
-    address: str
-    nodes: list[Node]
-    nursery: trio.Nursery
+    wrong: list[str] = attrs.field(factory=list)
+    happened: dict[str, int] = attrs.field(factory=dict)
+    collected_s: list[float] = attrs.field(factory=list)  # after each kill
+    caught_up_s: list[float] = attrs.field(factory=list)  # after that
+    handed_over_s: list[float] = attrs.field(factory=list)  # after each end
+    requests: int = 0
+    most_in_5s: dict[str, int] = attrs.field(factory=dict)
+    rows: int = 0
+    seconds: float = 0.0
 
-    async def rows(self) -> Rows | None:
-        return await trio.to_thread.run_sync(partial(read_leases, self.address, _MARKET))
+    def lines(self) -> list[str]:
+        happened = ", ".join(f"{count} {what}" for what, count in sorted(self.happened.items()))
+        most = ", ".join(f"{count} from {address}" for address, count in sorted(self.most_in_5s.items()))
+        return [
+            f"{self.seconds:.0f} s: {happened}",
+            f"a dead collector's symbols were collected again after {_spread(self.collected_s)}, "
+            f"caught up {_spread(self.caught_up_s)} later",
+            f"slots of one that ended were others' after {_spread(self.handed_over_s)}",
+            f"{self.requests} requests, in any 5 s at most {most}, where {LIMIT} are allowed",
+            f"{self.rows} rows in the table at the end, {len(self.wrong)} wrong",
+            *(f"WRONG: {each}" for each in self.wrong),
+        ]
 
-    async def owners(self) -> dict[int, str]:
-        rows = await self.rows()
-        return {slot.number: slot.owner for slot in rows.slots} if rows else {}
 
-    async def until(self, condition: Callable[[dict[int, str]], bool], within_s: float) -> float:
-        """Waits for owners of slots; how long that took."""
+def _spread(seconds: list[float]) -> str:
+    if not seconds:
+        return "-"
+    return f"{min(seconds):.1f} to {max(seconds):.1f} s (median {sorted(seconds)[len(seconds) // 2]:.1f})"
+
+
+@attrs.define(eq=False)
+class Campaign:
+    """One campaign at work."""
+
+    cluster: Cluster
+    server: PostgresServer
+    plan: Plan
+    say: Say
+    report: Report = attrs.field(factory=Report)
+    _dice: Random = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._dice = Random(self.plan.seed)
+
+    async def run(self) -> None:
+        """Starts all, lets everything happen, and judges."""
+        for node in self.cluster.nodes:
+            await self.cluster.nursery.start(node.run_until_end)
+        await self._be_shared()
+        for number, what in enumerate(self._turns(), 1):
+            name = what.__name__.strip("_").replace("_", " ")
+            node = self._dice.choice(self.cluster.nodes)
+            self.report.happened[name] = self.report.happened.get(name, 0) + 1
+            self.say(f"{number}: {name}, {node.name}: {await what(node)}")
+            await self._be_shared()
+            await trio.sleep(self._dice.uniform(0, 5))  # anywhere between two rounds of leases
+        await self._judge()
+
+    def _turns(self) -> list[Callable[[Node], Awaitable[str]]]:
+        others = (self._pause, self._end, self._new_start_of_the_database, self._kill_of_the_database)
+        turns: list[Callable[[Node], Awaitable[str]]] = [self._kill] * self.plan.kills
+        turns += [what for what in others for _ in range(self.plan.others)]
+        self._dice.shuffle(turns)
+        return turns
+
+    # What happens; what came of it.
+
+    async def _kill(self, node: Node) -> str:
+        cluster, symbols = self.cluster, await self.cluster.symbols_of(node)
+        node.send(signal.SIGKILL)
+        began_s, since_ms = trio.current_time(), cluster.box.clock.now_ms()
+        owned_s = await cluster.until(all_owned_by(*self._others(node)), 2 * _COLLECTED_S)
+        await self._nothing(partial(cluster.uncollected, symbols, since_ms), 2 * _COLLECTED_S)
+        collected_s = trio.current_time() - began_s
+        await self._nothing(partial(cluster.incomplete, symbols), _CAUGHT_UP_S)
+        caught_up_s = trio.current_time() - began_s - collected_s
+        self.report.collected_s.append(collected_s)
+        self.report.caught_up_s.append(caught_up_s)
+        if collected_s > _COLLECTED_S:
+            self._wrong(f"symbols of {node.name} collected again after {collected_s:.1f} s")
+        await self._start_again(node)
+        said = f"{len(symbols)} symbols, others' after {owned_s:.1f} s, collected again after {collected_s:.1f} s"
+        return f"{said}, caught up {caught_up_s:.1f} s later"
+
+    async def _pause(self, node: Node) -> str:
+        node.send(signal.SIGSTOP)
+        owned_s = await self.cluster.until(all_owned_by(*self._others(node)), _PAUSE_S)
+        await trio.sleep(max(0.0, _PAUSE_S - owned_s))
+        node.send(signal.SIGCONT)
+        return f"others own its slots after {owned_s:.1f} s"
+
+    async def _end(self, node: Node) -> str:
         began_s = trio.current_time()
-        with trio.fail_after(within_s):
-            while not condition(await self.owners()):  # noqa: ASYNC110, RUF100 - a table tells nobody
-                await trio.sleep(0.1)
-        return trio.current_time() - began_s
+        node.send(signal.SIGTERM)
+        owned_s = await self.cluster.until(all_owned_by(*self._others(node)), 2 * _HANDED_OVER_S)
+        await node.ended()
+        ended_s = trio.current_time() - began_s
+        self.report.handed_over_s.append(owned_s)
+        if owned_s > _HANDED_OVER_S:
+            self._wrong(f"the slots of {node.name}, which ended, were others' after {owned_s:.1f} s")
+        await self._start_again(node, status=0)
+        return f"others own its slots after {owned_s:.1f} s, its process took {ended_s:.1f} s at most"
 
-    async def until_equal(self, within_s: float) -> float:
-        """Waits until each symbol's file at its owner is the exchange's; how long that took."""
-        began_s = trio.current_time()
-        wrong: list[str] = ["not looked at"]
-        with trio.move_on_after(within_s):
-            while wrong := [each async for each in self.wrong()]:  # noqa: ASYNC110, RUF100 - nor does a file
-                await trio.sleep(0.2)
-        assert not wrong, wrong
-        return trio.current_time() - began_s
+    async def _new_start_of_the_database(self, _: Node) -> str:
+        return await self._down(self.server.stop, self._dice.choice((0.0, 3.0, 25.0)))
 
-    async def wrong(self) -> AsyncIterator[str]:
-        owners = await self.owners()
-        nodes = {node.name: node for node in self.nodes}
-        for symbol in SYMBOLS:
-            owner = nodes.get(owners.get(slot_of(symbol), ""))
-            if owner is None:
-                yield f"{symbol} has no owner"
-                continue
-            for series in series_of(attrs.evolve(owner.settings, symbols=(symbol,))):
-                held = whole_lines(owner.settings.data_dir / series.file_name)
-                missing = set(truth_of(self.box, owner.settings, series).splitlines()) - set(held)
-                if missing:
-                    yield f"{owner.name}: {len(missing)} rows of {series} are missing"
+    async def _kill_of_the_database(self, _: Node) -> str:
+        how = self._dice.choice((self.server.kill, self.server.kill_postmaster))
+        return await self._down(how, self._dice.choice((0.0, 3.0, 25.0)))
 
-    def foreign(self) -> Iterator[str]:
-        """Rows in any file that the exchange does not have, in the days wanted and those before."""
-        for node in self.nodes:
-            there = {path.name.partition("_")[0] for path in node.settings.data_dir.glob("*.csv")}
-            yield from foreign_rows(self.box, attrs.evolve(node.settings, symbols=tuple(there), days_to_fetch=9))
+    async def _down(self, how: Callable[[], None], for_s: float) -> str:
+        """Ends the database for some time; nobody's slots change meanwhile."""
+        before, began_s = await self.cluster.owners(), trio.current_time()
+        await trio.to_thread.run_sync(how)
+        await trio.sleep(for_s)
+        await trio.to_thread.run_sync(self.server.start)
+        away_s = trio.current_time() - began_s
+        await trio.sleep(25)  # whoever takes over on a guess has done so by then
+        if (after := await self.cluster.owners()) != before:
+            moved = sum(before[slot] != owner for slot, owner in after.items())
+            self._wrong(f"{moved} slots moved when the database was away for {away_s:.1f} s")
+        return f"{how.__name__}, away for {away_s:.1f} s"
 
-    async def pass_minutes(self) -> None:
-        """Lets the exchange's time pass, until cancelled."""
-        while True:
-            await trio.sleep(_MINUTE_S)
-            self.box.clock.advance(MINUTE_MS)
+    def _others(self, node: Node) -> set[str]:
+        return {each.name for each in self.cluster.nodes} - {node.name}
 
+    async def _start_again(self, node: Node, status: int = -signal.SIGKILL) -> None:
+        await node.ended()
+        if node.statuses[-1] != status:
+            self._wrong(f"{node.name} ended with status {node.statuses[-1]}: {node.said[-1][-300:]}")
+        await self.cluster.nursery.start(node.run_until_end)
 
-def settings_of(box: Sandbox, address: str, directory: Path, number: int) -> Settings:
-    return Settings(
-        rest_url=box.url,
-        ws_url=f"ws{box.url.removeprefix('http')}/v5/public/linear",
-        symbols=SYMBOLS,
-        fetch_all_symbols=False,
-        timeframes=("1", "5", "60"),
-        days_to_fetch=2,
-        limit_to_50_entries=False,
-        bulk_request_delay_ms=0,
-        ban_wait_s=1,
-        flush_interval_s=0.2,
-        address_share=0.3,
-        data_dir=directory / str(number) / "candles",
-        logs_dir=directory / str(number) / "logs",
-        listen="",
-        cluster_url=address,
-        cluster_member=f"c{number}",
-    )
+    # What has to be so.
 
+    async def _be_shared(self) -> None:
+        """Everybody has its fair share, and all candles are there."""
+        names = {node.name for node in self.cluster.nodes}
+        if (took_s := await self.cluster.until(shared_by(*names), _SHARED_S)) > _SHARED_S - 1:
+            self._wrong(f"not shared again within {took_s:.0f} s")
+        await self._nothing(partial(self.cluster.incomplete, [*SYMBOLS]), _CAUGHT_UP_S)
+        for node in self.cluster.nodes:
+            if not node.process:
+                self._wrong(f"{node.name} ended by itself: {node.said[-1][-300:]}")
+                await self.cluster.nursery.start(node.run_until_end)
 
-@asynccontextmanager
-async def open_cluster(box: Sandbox, address: str, directory: Path, size: int) -> AsyncIterator[Cluster]:
-    """A cluster whose collectors are started by whoever enters, and ended on leaving."""
-    async with trio.open_nursery() as nursery:
-        nodes = [Node(settings_of(box, address, directory, number)) for number in range(1, size + 1)]
-        yield Cluster(box, address, nodes, nursery)
-        for node in nodes:
-            if node.process:
-                node.send(signal.SIGCONT)
-                node.send(signal.SIGTERM)
-        nursery.cancel_scope.deadline = trio.current_time() + 20
+    async def _nothing(self, lacks: Lacks, within_s: float) -> None:
+        if lacking := await self.cluster.until_nothing(lacks, within_s):
+            self._wrong(f"not within {within_s:.0f} s: {'; '.join(lacking[:5])} (of {len(lacking)})")
 
-
-def all_owned_by(*names: str) -> Callable[[dict[int, str]], bool]:
-    return lambda owners: len(owners) == SLOTS and set(owners.values()) == set(names)
-
-
-async def run_campaign(cluster: Cluster, turns: int, seed: int, say: Callable[[str], None] = print) -> None:
-    """Kills, stops and ends collectors; after each time the market is whole again, at once or after a take-over."""
-    dice = Random(seed)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(cluster.pass_minutes)
+    async def _judge(self) -> None:
+        cluster, report = self.cluster, self.report
+        cluster.box.clock.rate, cluster.box.faults = 0, Faults()
+        await self._nothing(partial(cluster.incomplete, [*SYMBOLS]), _CAUGHT_UP_S)
+        with trio.move_on_after(_CAUGHT_UP_S):
+            while table := cluster.table_wrongs():  # noqa: ASYNC110, RUF100 - a table tells nobody
+                await trio.sleep(0.5)
+        report.wrong += table
         for node in cluster.nodes:
-            await cluster.nursery.start(node.run_until_end)
-        names = {node.name for node in cluster.nodes}
-        say(f"{len(names)} collectors share the market after {await cluster.until(all_owned_by(*names), 90):.1f} s")
-        for turn in range(1, turns + 1):
-            node = dice.choice(cluster.nodes)
-            how = dice.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM))
-            node.send(how)
-            took_s = await cluster.until(all_owned_by(*names - {node.name}), 60)
-            say(f"{turn}: {node.name} {how.name}, others own its slots after {took_s:.1f} s")
-            assert took_s < (12 if how == signal.SIGTERM else 30), took_s
-            if how == signal.SIGSTOP:
-                await trio.sleep(max(0.0, 30 - took_s))
-                node.send(signal.SIGCONT)
-            else:
-                while node.process:  # noqa: ASYNC110, RUF100 - nor does a process
-                    await trio.sleep(0.05)
-                await cluster.nursery.start(node.run_until_end)
-            say(f"   shared again after {await cluster.until(all_owned_by(*names), 90):.1f} s")
-        nursery.cancel_scope.cancel()
-    say(f"equal after {await cluster.until_equal(60):.1f} s")
-    assert not [*cluster.foreign()]
+            node.send(signal.SIGTERM)
+            await node.ended()
+            report.wrong += [f"{node.name}: {each}" for each in cluster.foreign(node)]
+            await node.run_until_end("fetch")
+            if node.statuses[-2:] != [0, 0]:
+                self._wrong(f"{node.name} ended with {node.statuses[-2:]}: {node.said[-1][-300:]}")
+            report.wrong += [f"{node.name}, after a fetch: {each}" for each in wrongs(cluster.box, node.settings)]
+        report.wrong += cluster.table_wrongs()
+        counts = cluster.box.counts
+        report.requests, report.most_in_5s = counts.requests, counts.most_in_5s_by_address
+        report.rows = len(table_rows(cluster.database))
+        if set(report.most_in_5s) != {node.address for node in cluster.nodes}:
+            self._wrong(f"requests came from {sorted(report.most_in_5s)}")
+        if max(report.most_in_5s.values()) > LIMIT or counts.by_outcome["banned"]:
+            self._wrong(f"at most {report.most_in_5s} requests in 5 s, {counts.by_outcome['banned']} during a ban")
+
+    def _wrong(self, what: str) -> None:
+        self.report.wrong.append(what)
+        self.say(f"WRONG: {what}")
+
+
+async def run_campaign(plan: Plan, server: PostgresServer, directory: Path, say: Say = lambda _: None) -> Report:
+    """Runs a campaign as planned; files and logs go into the directory, which is there."""
+    exchange = build_exchange(
+        seed=plan.seed, symbols=SYMBOLS, start_time=START, rate=_RATE, faults=_FAULTS, limits=Limits(LIMIT, ban_s=5)
+    )
+    began_s = trio.current_time()
+    async with open_sandbox(exchange) as box, open_cluster(box, server.address, directory, 3) as cluster:
+        campaign = Campaign(cluster, server, plan, say)
+        with trio.fail_after(_TURN_S * (plan.kills + 4 * plan.others + 2)):
+            await campaign.run()
+    campaign.report.seconds = trio.current_time() - began_s
+    return campaign.report

@@ -17,7 +17,7 @@ from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import Faults, Sandbox, open_sandbox
 from collector.settings.settings import Settings
 from tests.campaign.truth import series_of, truth_of, whole_lines
-from tests.cluster.campaign import settings_of
+from tests.cluster.members import settings_of
 from tests.support import exports
 from tests.support.market import fetch, market
 from tests.support.mirrors import file_rows, table_rows

@@ -58,6 +58,12 @@ class PostgresServer:
                 process.kill()
         psutil.wait_procs(processes)
 
+    def kill_postmaster(self) -> None:
+        """Ends its first process with SIGKILL; the others notice it and end by themselves."""
+        first, *others = self._processes()
+        first.kill()
+        psutil.wait_procs([first, *others])
+
 
 @contextmanager
 def postgres_server(directory: Path) -> Iterator[str]:
