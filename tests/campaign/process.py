@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import attrs
@@ -38,13 +38,17 @@ def command(*arguments: str, module: str = "collector") -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-@asynccontextmanager
-async def opened(
-    arguments: Sequence[str], environment: Mapping[str, str], *, module: str = "collector", **how: Any
-) -> AsyncIterator[trio.Process]:
+def opened(
+    arguments: Sequence[str], environment: Mapping[str, str], **how: Any
+) -> AbstractAsyncContextManager[trio.Process]:
     """A command of ours that runs while this is entered, and is killed if it still does on leaving."""
+    return _opened(command(*arguments), environment, **how)
+
+
+@asynccontextmanager
+async def _opened(command: Sequence[str], environment: Mapping[str, str], **how: Any) -> AsyncIterator[trio.Process]:
     process = await trio.lowlevel.open_process(
-        command(*arguments, module=module), env=environment, stdin=subprocess.DEVNULL, preexec_fn=_hear_signals, **how
+        command, env=environment, stdin=subprocess.DEVNULL, preexec_fn=_hear_signals, **how
     )
     try:
         yield process
@@ -63,7 +67,7 @@ async def open_collector(settings: Settings, *arguments: str, module: str = "col
 
     What it says goes to a pipe; read it with `heard`, or it may stand still when the pipe is full.
     """
-    async with opened(arguments, variables(settings), module=module, stderr=subprocess.PIPE) as process:
+    async with _opened(command(*arguments, module=module), variables(settings), stderr=subprocess.PIPE) as process:
         yield process
 
 

@@ -5,8 +5,8 @@
 Collectors are killed, stopped for longer than a lease, and ended; the database is started anew, and killed. An exchange
 whose candles close twenty times as fast misbehaves a little, and bans an address at a tenth of the real limit.
 
-    a death   within 30 s a candle that closed after it is in a living collector's file, for each symbol of the dead
-              one, and within 60 s more all of their candles are
+    a death   within 30 s each symbol of the dead one has a living owner that hears the stream of it, and within 60 s
+              more that one has all of its candles in its files
     the end   the shared table is the exchange's, to the byte, and so are all files of every collector after a `fetch`,
               which asks for what others collected meanwhile
     limit     no address makes more requests than it may, and none is banned
@@ -122,17 +122,19 @@ class Campaign:
         node.send(signal.SIGKILL)
         began_s, since_ms = trio.current_time(), cluster.box.clock.now_ms()
         owned_s = await cluster.until(all_owned_by(*self._others(node)), 2 * _COLLECTED_S)
-        await self._nothing(partial(cluster.uncollected, symbols, since_ms), 2 * _COLLECTED_S)
+        await self._nothing(partial(cluster.unheard, symbols), 2 * _COLLECTED_S)
         collected_s = trio.current_time() - began_s
+        await self._nothing(partial(cluster.unwritten, symbols, since_ms), _CAUGHT_UP_S)
+        written_s = trio.current_time() - began_s
         await self._nothing(partial(cluster.incomplete, symbols), _CAUGHT_UP_S)
         caught_up_s = trio.current_time() - began_s - collected_s
         self.report.collected_s.append(collected_s)
         self.report.caught_up_s.append(caught_up_s)
-        if collected_s > _COLLECTED_S:
-            self._wrong(f"symbols of {node.name} collected again after {collected_s:.1f} s")
+        if collected_s > _COLLECTED_S or caught_up_s > _CAUGHT_UP_S:
+            self._wrong(f"symbols of {node.name} collected after {collected_s:.1f} s, all {caught_up_s:.1f} s later")
         await self._start_again(node)
         said = f"{len(symbols)} symbols, others' after {owned_s:.1f} s, collected again after {collected_s:.1f} s"
-        return f"{said}, caught up {caught_up_s:.1f} s later"
+        return f"{said}, written after {written_s:.1f} s, caught up {caught_up_s:.1f} s after they were collected"
 
     async def _pause(self, node: Node) -> str:
         node.send(signal.SIGSTOP)

@@ -13,10 +13,11 @@ import trio
 from collector.cluster.lease_table import read_leases
 from collector.cluster.leases import SLOTS, Rows, slot_of
 from collector.core.candle import Series
+from collector.core.spans import Span
 from collector.sandbox import Sandbox
 from collector.settings.settings import Settings
 from tests.campaign.process import heard, open_collector
-from tests.campaign.truth import foreign_rows, series_of, wanted_start_ms, whole_lines
+from tests.campaign.truth import foreign_rows, series_of, wanted_start_ms
 from tests.support.mirrors import Row, table_rows
 
 _COINS = "BTC ETH SOL XRP ADA DOGE LTC DOT LINK AVAX BNB TRX UNI ATOM NEAR APT ARB OP FIL ETC XLM HBAR ICP SUI"
@@ -60,10 +61,14 @@ class Node:
         while self.process:  # noqa: ASYNC110, RUF100 - the file of what it said is read to its end
             await trio.sleep(0.05)
 
-    def opens(self, series: Series) -> set[int]:
-        """The open times that its file of a series has."""
-        lines = whole_lines(self.settings.data_dir / series.file_name)[1:]
-        return {int(line.partition(b",")[0]) for line in lines}
+    def held(self, series: Series) -> tuple[int, Span | None]:
+        """How many rows its file of a series has, and from where to where."""
+        path = self.settings.data_dir / series.file_name
+        _, _, rows = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")[0].partition(b"\n")
+        if not rows:
+            return 0, None
+        first, last = rows[:13], rows[rows.rfind(b"\n") + 1 :][:13]
+        return rows.count(b"\n") + 1, Span(int(first), series.timeframe.close(int(last)))
 
 
 Lacks = Callable[[dict[str, Node]], Iterator[str]]  # by the owners of symbols
@@ -102,7 +107,7 @@ class Cluster:
         lacking = ["not looked at"]
         with trio.move_on_after(within_s):
             while lacking := [*lacks(await self._owners_of_symbols())]:  # noqa: ASYNC110, RUF100 - nor does a file
-                await trio.sleep(0.2)
+                await trio.sleep(0.3)
         return lacking
 
     async def _owners_of_symbols(self) -> dict[str, Node]:
@@ -110,12 +115,19 @@ class Cluster:
         owned = {symbol: nodes.get(owners.get(slot_of(symbol), "")) for symbol in SYMBOLS}
         return {symbol: node for symbol, node in owned.items() if node}
 
-    def uncollected(self, symbols: list[str], since_ms: int, owners: dict[str, Node]) -> Iterator[str]:
+    def unheard(self, symbols: list[str], owners: dict[str, Node]) -> Iterator[str]:
+        """Series of which nobody hears; who was killed is a client no more, for its connections are closed."""
+        heard = {topic for client in self.box._broadcast._clients for topic in client.session.topics}
+        for series in series_of(attrs.evolve(self.nodes[0].settings, symbols=symbols)):
+            if series.symbol not in owners or f"kline.{series.timeframe.name}.{series.symbol}" not in heard:
+                yield f"nobody hears of {series}"
+
+    def unwritten(self, symbols: list[str], since_ms: int, owners: dict[str, Node]) -> Iterator[str]:
         """Symbols of which their owners have no minute that closed after a moment."""
         for symbol in symbols:
-            series = Series.named(f"{symbol}_1")
             node = owners.get(symbol)
-            if not node or max(map(series.timeframe.close, node.opens(series)), default=0) <= since_ms:
+            _, span = node.held(Series.named(f"{symbol}_1")) if node else (0, None)
+            if not span or span.end_ms <= since_ms:
                 yield f"nothing new of {symbol}"
 
     def incomplete(self, symbols: list[str], owners: dict[str, Node]) -> Iterator[str]:
@@ -125,16 +137,15 @@ class Cluster:
                 yield f"{symbol} has no owner"
                 continue
             for series in series_of(attrs.evolve(node.settings, symbols=(symbol,))):
-                if lacks := len(set(self._due(node.settings, series)) - node.opens(series)):
-                    yield f"{node.name} lacks {lacks} of {series}"
+                due, (rows, span) = self._due(node.settings, series), node.held(series)
+                there = span is not None and span.start_ms <= due.start_ms and span.end_ms >= due.end_ms
+                if not (span and there and rows == series.timeframe.count(span.start_ms, span.end_ms)):
+                    yield f"{node.name} has {rows} rows of {series} in {span}, of {due}"
 
-    def _due(self, settings: Settings, series: Series) -> Iterator[int]:
-        """When those wanted candles open that have to be there."""
-        at = wanted_start_ms(self.box, settings, series)
-        closed_ms = self.box.clock.now_ms() - _LATE_S * 1000 * self.box.clock.rate
-        while (close_ms := series.timeframe.close(at)) <= closed_ms:
-            yield at
-            at = close_ms
+    def _due(self, settings: Settings, series: Series) -> Span:
+        """From where to where its wanted candles have to be there."""
+        closed_ms = self.box.clock.now_ms() - round(_LATE_S * 1000 * self.box.clock.rate)
+        return Span(wanted_start_ms(self.box, settings, series), series.timeframe.floor(closed_ms))
 
     def foreign(self, node: Node) -> list[str]:
         """Rows in its files that the exchange does not have, in the days wanted and those before."""
