@@ -27,6 +27,7 @@ _FLAT_OUT: dict[str, Client] = {
     _OURS: partial(collector, unlimited=True),
     _CCXT: peers.ccxt,
     "pybit, parses only": peers.pybit,
+    **peers.at_hand(),
     _FLOOR: peers.floor,
 }
 

@@ -1,4 +1,4 @@
-"""Other clients, which only fetch: two that many people use, and a floor that does not even look at what it gets.
+"""Other clients, which only fetch: those that many people use, and a floor that does not even look at what it gets.
 
 They are measured warm: modules imported, symbols listed, connections open. They parse pages into Python values and keep
 nothing. Each imports what it needs where it runs, so that it is measured with its own modules only.
@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from itertools import repeat
 from typing import Any
 
-from tests.bench.measure import Measure, Measured
-from tests.bench.offer import Offer, Window
+from tests.bench.measure import Client, Measure, Measured
+from tests.bench.offer import MINUTE_MS, Offer, Window
 
 WORKERS = 8
 
@@ -79,6 +80,85 @@ def _pybit(session: Any, windows: list[Window]) -> int:
         )
         candles += len(answer["result"]["list"])
     return candles
+
+
+def freqtrade(offer: Offer) -> Measured:
+    """freqtrade's exchange, which is ccxt's below, as its `download-data` asks it: frames of pandas."""
+    import pandas
+    from freqtrade.enums import CandleType
+    from freqtrade.exchange.bybit import Bybit
+
+    ccxt = {
+        "cafile": str(offer.ca_file),
+        "enableRateLimit": False,
+        "urls": {"api": dict.fromkeys(("spot", "futures", "v2", "public", "private"), offer.url)},
+        "options": {"fetchMarkets": {"types": ["linear"]}},
+    }
+    config = {
+        "dry_run": True,
+        "runmode": "other",
+        "trading_mode": "futures",
+        "margin_mode": "isolated",
+        "stake_currency": "USDT",
+        "exchange": {"name": "bybit", "ccxt_config": ccxt},
+    }
+    exchange = Bybit(config, validate=False)
+    exchange.reload_markets(True, load_leverage_tiers=False)
+    pairs = {market["id"]: name for name, market in exchange.markets.items()}
+
+    def download(symbol: str, start_ms: int, end_ms: int) -> int:
+        until_ms = end_ms + MINUTE_MS
+        frame = exchange.get_historic_ohlcv(pairs[symbol], "1m", start_ms, CandleType.FUTURES, until_ms=until_ms)
+        return int((frame["date"] < pandas.Timestamp(until_ms, unit="ms", tz="UTC")).sum())
+
+    first = offer.windows[0]
+    download(first.symbol, first.start_ms, first.end_ms)
+    measure = Measure(offer)
+    return measure.end(sum(download(*span) for span in _spans(offer)))
+
+
+def nautilus(offer: Offer) -> Measured:
+    """nautilus_trader's client, as its data client asks it for bars: Rust below, objects of its own."""
+    os.environ["SSL_CERT_FILE"] = str(offer.ca_file)
+    return asyncio.run(_nautilus(offer))
+
+
+async def _nautilus(offer: Offer) -> Measured:
+    from nautilus_trader.adapters.bybit.common.enums import BybitKlineInterval
+    from nautilus_trader.adapters.bybit.http.client import BybitHttpClient
+    from nautilus_trader.adapters.bybit.http.market import BybitMarketHttpAPI
+    from nautilus_trader.common.component import LiveClock
+    from nautilus_trader.model.data import BarType
+
+    clock = LiveClock()
+    market = BybitMarketHttpAPI(BybitHttpClient(clock, "", "", offer.url), clock)
+
+    async def bars(symbol: str, start_ms: int, end_ms: int) -> int:
+        kind = BarType.from_str(f"{symbol}-LINEAR.BYBIT-1-MINUTE-LAST-EXTERNAL")
+        interval = BybitKlineInterval.MINUTE_1
+        return len(await market.request_bybit_bars(kind, interval, False, start=start_ms, end=end_ms))
+
+    first = offer.windows[0]
+    await bars(first.symbol, first.start_ms, first.end_ms)
+    measure = Measure(offer)
+    return measure.end(sum(await asyncio.gather(*(bars(*span) for span in _spans(offer)))))
+
+
+def _spans(offer: Offer) -> list[tuple[str, int, int]]:
+    """Every symbol with the first and the last candle there is to fetch."""
+    of: dict[str, list[Window]] = {}
+    for window in offer.windows:
+        of.setdefault(window.symbol, []).append(window)
+    return [(symbol, windows[0].start_ms, windows[-1].end_ms) for symbol, windows in of.items()]
+
+
+def at_hand() -> dict[str, Client]:
+    """The larger programs whose modules are installed."""
+    every: dict[str, tuple[str, Client]] = {
+        "freqtrade, makes frames": ("freqtrade", freqtrade),
+        "nautilus_trader, makes bars": ("nautilus_trader", nautilus),
+    }
+    return {name: client for name, (module, client) in every.items() if find_spec(module)}
 
 
 def floor(offer: Offer) -> Measured:
