@@ -27,7 +27,7 @@ from collector.storage.data_directory import record_slots, recorded_slots
 log = get_logger(__name__)
 
 _PATIENCE_S = 8.0  # for one question to the database
-_GOODBYE_S = 3.0  # for handing back at the end
+_GOODBYE_S = 8.0  # for handing back at the end: without it, the next owners wait for 15 s and more
 
 
 def market_of(settings: Settings) -> str:

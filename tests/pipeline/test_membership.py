@@ -223,6 +223,14 @@ async def test_an_end_hands_everything_back(bench: Bench, autojump_clock: Clockw
     assert bench.table.closed == bench.table.opened == 1
 
 
+async def test_an_end_waits_for_a_slow_database(bench: Bench, autojump_clock: Clockwork) -> None:
+    membership = bench.membership()
+    async with open_membership(membership):
+        await membership.join()
+        bench.threads.hangs_s = 5.0
+    assert {slot.owner for slot in bench.table.table.slots.values()} == {""}
+
+
 async def test_an_end_hands_back_though_the_connection_broke(bench: Bench, autojump_clock: Clockwork) -> None:
     membership = bench.membership()
     async with open_membership(membership):
