@@ -27,6 +27,7 @@ _MINUTES = f"""
     FROM generate_series(%s::int, %s::int - 1) minute, generate_series(1, {_SYMBOLS}) symbol,
         LATERAL (SELECT timestamptz '2021-01-01' + minute * interval '1 min' AS at),
         LATERAL (SELECT * FROM made WHERE place = mod(minute * 7 + symbol, 1000))
+    ORDER BY minute, symbol
     ON CONFLICT (category, symbol, timeframe, open_time) DO UPDATE SET close = excluded.close
 """
 _OF_A_DAY = """
