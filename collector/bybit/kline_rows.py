@@ -27,7 +27,7 @@ from collector.core.rows import (
     rows_of_lines,
 )
 from collector.core.spans import NOTHING, Span, Spans
-from collector.core.text import moment_text
+from collector.core.text import exact_text, moment_text
 
 _VALUES = 7  # in a row of candles
 _TELLING = 3  # so many candles that all open when those of a coarser interval do are of that
@@ -181,7 +181,7 @@ def _valid_lines(frame: Timeframe, lines: list[bytes]) -> tuple[list[bytes], dic
         else:
             open_ms = open_of_line(line)
             if sound.setdefault(open_ms, line) != line:
-                defects[open_ms] = f"open time {open_ms} is there twice"
+                defects[open_ms] = f"open time {exact_text(open_ms)} is there twice"
     return [sound[open_ms] for open_ms in sorted(sound.keys() - defects.keys())], defects
 
 

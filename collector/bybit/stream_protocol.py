@@ -16,6 +16,7 @@ from collector.bybit.rest_schema import UNREADABLE
 from collector.core.candle import Series, Timeframe
 from collector.core.events import Confirmed
 from collector.core.rows import LATEST_MS, NotACandle, Rows, Values, plain_line, row_of, rows_of_lines
+from collector.core.text import exact_text
 
 PING = '{"op":"ping"}'
 
@@ -220,11 +221,12 @@ def _text(value: object) -> str:
 def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
     frame = series.timeframe
     if not 0 <= candle.start < at_ms <= LATEST_MS:  # what lies outside is no time, and has no place in a calendar
-        raise Malformed(f"a push of {series} is of {candle.start}, at {at_ms}")
+        raise Malformed(f"a push of {series} is of {exact_text(candle.start)}, at {exact_text(at_ms)}")
     if candle.interval != frame.name or candle.end != frame.close(candle.start) - 1:
-        raise Malformed(f"a push of {series} is of interval {candle.interval}, from {candle.start} to {candle.end}")
+        start, end = exact_text(candle.start), exact_text(candle.end)
+        raise Malformed(f"a push of {series} is of interval {candle.interval}, from {start} to {end}")
     if at_ms < candle.end:  # the time of the push tells whether it can be closed; `timestamp` may lie after `end`
-        raise Malformed(f"a candle of {series} is confirmed before its end, at {at_ms}")
+        raise Malformed(f"a candle of {series} is confirmed before its end, at {exact_text(at_ms)}")
     values: Values = (
         str(candle.start),
         candle.open,

@@ -22,6 +22,7 @@ from collector.bybit.stream_subscriptions import Subscriptions
 from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.events import Confirmed, Event
+from collector.core.text import exact_text
 from collector.logs import get_logger
 
 log = get_logger(__name__)
@@ -156,7 +157,7 @@ class Session:
         if not confirmed:
             return
         if self._clock.is_far_off(at_ms := confirmed[0].at_ms):
-            raise Malformed(f"a candle is confirmed at {at_ms}, far ahead of the exchange's time")
+            raise Malformed(f"a candle is confirmed at {exact_text(at_ms)}, far ahead of the exchange's time")
         self._counters.confirmed += len(confirmed)
         self._confirmed += confirmed
         self._some_confirmed.set()

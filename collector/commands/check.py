@@ -13,6 +13,7 @@ from rich.console import Console
 from collector.commands.check_summary import TITLES, difference_lines, finding_lines, ledger_lines, summary, table_rows
 from collector.commands.console import AsJson, print_json, print_line, say, show
 from collector.commands.exits import end
+from collector.commands.hints import to_type
 from collector.commands.options import (
     HISTORY,
     OUTPUT,
@@ -39,7 +40,7 @@ from collector.machine import THIS_MACHINE
 from collector.storage.stored import refuse_if_nothing_stored
 
 
-@with_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT)
+@with_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT, stored=True)
 def check(
     options: Options,
     *,
@@ -159,7 +160,8 @@ def _print_result(
         if report:
             say(f"the report is {report}")
         if record["files_with_issues"]:
-            say("collector repair --dry-run says how to mend it, collector repair does it")
+            say("this command says how to mend it, and does it without --dry-run:")
+            say(f"  {to_type('repair', *options.words, '--dry-run')}", whole=True)
 
 
 def _write_report(options: Options, record: Mapping[str, Any]) -> Path | None:

@@ -21,7 +21,7 @@ _WHAT = {
 }
 
 
-@with_options(*PLACE, *SERIES)
+@with_options(*PLACE, *SERIES, stored=True)
 def clean(
     options: Options,
     *,

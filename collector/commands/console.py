@@ -1,4 +1,7 @@
-"""Output for a person: sentences on stderr, tables on stdout, without control characters."""
+"""Output for a person: sentences on stderr, tables on stdout, without control characters.
+
+What goes to stdout goes out at once, so that both are in order where they end in one place.
+"""
 
 import json
 import os
@@ -24,15 +27,16 @@ def can_draw(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
-def say(text: str, priority: int = 6) -> None:
+def say(text: str, priority: int = 6, *, whole: bool = False) -> None:
     """Print a sanitized sentence on stderr, broken at words on a terminal.
 
     Args:
         priority: syslog's, for the journal: 3 is an error, 4 a warning, 6 information.
+        whole: whether it stays one line, such as a command, which is copied and typed.
     """
     before, sentence = f"<{priority}>" if is_journal(os.environ) else "", sanitized(text)
     with suppress(OSError, ValueError):  # stderr is closed
-        lines = wrapped(sentence, Console(stderr=True).width) if sys.stderr.isatty() else [sentence]
+        lines = wrapped(sentence, Console(stderr=True).width) if sys.stderr.isatty() and not whole else [sentence]
         print(*(f"{before}{line}" for line in lines), sep="\n", file=sys.stderr)  # noqa: T201
 
 
@@ -57,17 +61,17 @@ def sanitized(text: str) -> str:
 
 def print_line(text: str) -> None:
     """Print a sanitized line on stdout."""
-    print(sanitized(text))  # noqa: T201
+    print(sanitized(text), flush=True)  # noqa: T201
 
 
 def print_verbatim(text: str) -> None:
     """Print our own text on stdout exactly as it is."""
-    print(text, end="")  # noqa: T201
+    print(text, end="", flush=True)  # noqa: T201
 
 
 def print_json(record: object) -> None:
     """Print JSON on stdout, in ASCII and with secrets masked."""
-    print(json.dumps(hidden(record, secrets_in(os.environ)), indent=1))  # noqa: T201
+    print(json.dumps(hidden(record, secrets_in(os.environ)), indent=1), flush=True)  # noqa: T201
 
 
 def show(titles: Sequence[str], rows: Iterable[Sequence[str]], *, prose: bool = False) -> None:
@@ -80,10 +84,11 @@ def print_table(*tables: RenderableType) -> None:
     console = stdout_console()
     if console.is_terminal:
         console.print(*tables)
+        sys.stdout.flush()
         return
     with console.capture() as captured:
         console.print(*tables)
-    print("\n".join(line.rstrip(" ") for line in captured.get().split("\n")), end="")  # noqa: T201
+    print("\n".join(line.rstrip(" ") for line in captured.get().split("\n")), end="", flush=True)  # noqa: T201
 
 
 def stdout_console() -> Console:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import attrs
@@ -59,7 +60,7 @@ def demo(
     *,
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="DIRECTORY", help="Where to collect to; a new one in the temporary one by default."),
+        typer.Option(metavar="DIRECTORY", help="Where to collect to; by default a new one among the temporary files."),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Another seed is another market, with other faults.")] = 1,
 ) -> None:
@@ -82,7 +83,7 @@ def demo(
     with open_logs(LogFile(logs_dir), unseen):
         trio.run(demonstrate, directory, seed, story, Display(console).draw if can_draw(console) else None)
     kept = story.end()
-    story.tell(f"the files stay in {directory}; look at one: head {directory}/BTCUSDT_60.csv")
+    story.tell(f"the files stay in {directory}; look at one: head {quote(str(directory / 'BTCUSDT_60.csv'))}")
     story.tell(f"and the log of it all is {logs_dir}/collector.log")
     if not kept:
         sys.exit(1)

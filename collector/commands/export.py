@@ -54,7 +54,7 @@ _To = Annotated[str, typer.Option(metavar="PLACE", help=_PLACES)]
 _VERIFY = "Compare every row with the files; write nothing; exit 1 if any differs but newer ones beside a collector."
 
 
-@with_options(*PLACE, *SERIES, "start", "end", "quiet")
+@with_options(*PLACE, *SERIES, "start", "end", "quiet", stored=True)
 def export(
     options: Options,
     *,

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Mapping
 from typing import NoReturn
 
-from collector.commands.console import complain
+from collector.commands.console import complain, say
+from collector.commands.hints import to_type
 from collector.core.request_windows import NEWEST
 from collector.settings.settings import Settings
 from collector.settings.sources import DEFAULT_FILE, file_to_read, is_variable, unknown_variables
+
+_MONTH = ("fetch", "--symbols", "BTCUSDT", "--days", "30", "--no-limit")
 
 
 def is_unconfigured(environment: Mapping[str, str]) -> bool:
@@ -30,10 +33,13 @@ def explain_start(environment: Mapping[str, str]) -> NoReturn:
         f"  what:     every symbol that trades in {settings.category} at {settings.rest_url}, some hundreds",
         f"  how much: the {NEWEST} newest candles in the timeframes {timeframes}, then live until Ctrl-C",
         f"  where:    a file for each symbol and timeframe in {data_dir}, the log in {logs_dir}",
-        "to start so:           collector run",
-        "a month of one symbol: collector fetch --symbols BTCUSDT --days 30 --no-limit",
-        "without the exchange:  collector demo",
-        "all commands:          collector --help",
     )
     complain(lines)
+    for line in (
+        f"to start so:           {to_type('run')}",
+        f"a month of one symbol: {to_type(*_MONTH)}",
+        f"without the exchange:  {to_type('demo')}",
+        f"all commands:          {to_type('--help')}",
+    ):
+        say(line, priority=3, whole=True)
     sys.exit(2)

@@ -15,7 +15,7 @@ from collector.storage.stored import is_any_stored, nothing_stored
 _STATES = f"Only gaps in this state: {', '.join(State)}; may be repeated."
 
 
-@with_options(*PLACE, *SERIES, *HISTORY)
+@with_options(*PLACE, *SERIES, *HISTORY, stored=True)
 def gaps(
     options: Options,
     *,

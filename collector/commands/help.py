@@ -5,6 +5,7 @@ A docstring's paragraphs are prose, which the terminal wraps. What follows `Exam
 
 import inspect
 from collections import Counter
+from difflib import get_close_matches
 from typing import Any
 
 import typer
@@ -22,7 +23,11 @@ class Command(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _, _, order = self.make_parser(ctx).parse_args([*args])
+        try:
+            _, _, order = self.make_parser(ctx).parse_args([*args])
+        except typer.TyperException as error:
+            self._suggest_shown(ctx, error)
+            raise
         for each, times in Counter[Any](order).items():
             if times > 1 and each.param_type_name == "option" and not (each.multiple or each.is_flag):
                 ctx.fail(f"Option {each.opts[0]!r} is given more than once; give it once.")
@@ -30,6 +35,12 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_type_of_flags(super().get_params(ctx))
+
+    def _suggest_shown(self, ctx: Any, error: Any) -> None:
+        """Have the error of an unknown option name those alike that the help shows; typer names hidden ones too."""
+        if getattr(error, "possibilities", None):
+            shown = [name for each in self.get_params(ctx) if not getattr(each, "hidden", False) for name in each.opts]
+            error.possibilities = get_close_matches(error.option_name, shown)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         said, self.epilog = self.epilog, None  # typer joins its lines

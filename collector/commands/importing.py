@@ -39,7 +39,7 @@ from collector.storage.ledger_reading import read_ledger
 _NO_LONGER = (State.ABSENT, State.BEFORE_LISTING, State.DELISTED)
 
 
-@with_logged_options(*PLACE, "logs_dir", "rest_url", *SERIES, "start", "end", "no_limit", *OUTPUT)
+@with_logged_options(*PLACE, "logs_dir", "rest_url", *SERIES, "start", "end", "no_limit", *OUTPUT, stored=True)
 def import_files(
     options: Options,
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files, folders, patterns or archives.")],
@@ -131,7 +131,8 @@ class _Work:
             stored += candles_in(series.timeframe, spans & held)
             requests += sum(1 for _ in request_windows(series.timeframe, spans - held))
         if settings.newest_only:
-            yield f"only the {NEWEST} newest candles are wanted (limit_to_50_entries, mode): add --no-limit to import"
+            option = settings.without_limit
+            yield f"only the {NEWEST} newest candles are wanted (limit_to_50_entries, mode): add {option} to import"
         yield (
             f"to fetch: {counted(candles, 'candle')} of {counted(len(self.spans), 'series')}, about "
             f"{counted(requests, 'request')}; stored already: {counted(stored, 'candle')}"
@@ -148,7 +149,7 @@ class _Work:
             raise SettingsError(
                 [
                     f"[collection] limit_to_50_entries or mode: only the {NEWEST} newest candles are wanted, and an "
-                    "import is about what the files have; add --no-limit"
+                    f"import is about what the files have; add {settings.without_limit}"
                 ]
             )
         refuse_another_category(THIS_DISK, settings.data_dir, settings.category)

@@ -30,7 +30,7 @@ _CODE = (Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable), _PACKAGE
 _FIND = "import collector; print(collector.__file__)"
 
 
-@with_options(*EVERY)
+@with_options(*(name for name in EVERY if name != "end"))
 def systemd_unit(
     options: Options,
     *,
@@ -51,10 +51,12 @@ def systemd_unit(
       # with options for the service
       collector systemd-unit --data-dir /srv/candles --log-level warning
     """
+    if options.dates and options.dates.end_ms is not None:
+        raise SettingsError(["--end: a service goes on with what closes; use fetch for history up to a date"])
     text, to_do = unit_of_this(options.settings, options.words, os.environ, user)
     print_verbatim(text)
     for command in to_do:
-        say(f"before it is started: {command}")
+        say(f"before it is started: {command}", whole=True)
 
 
 def unit_of_this(

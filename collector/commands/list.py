@@ -10,7 +10,7 @@ from collector.storage.stored import refuse_if_nothing_stored
 _TITLES = ("series", "first", "last", "rows", "holes", "%", "size")
 
 
-@with_options(*PLACE, *SERIES, *HISTORY)
+@with_options(*PLACE, *SERIES, *HISTORY, stored=True)
 def list_stored(options: Options, *, as_json: AsJson = False) -> None:
     """Show what is stored: each series with its span, rows, holes and size.
 

@@ -6,7 +6,7 @@ it a typer signature with all shared options in its place.
 
 import inspect
 import os
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial, wraps
 from pathlib import Path
@@ -53,7 +53,9 @@ AgainstExchange = Annotated[
         help="Read N random stretches of up to 1000 candles, or all, again and compare.",
     ),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="NUMBER", help="Draw the same stretches again.")]
+Seed = Annotated[
+    int | None, typer.Option(metavar="NUMBER", help="Draw the stretches of this number; the same ones each time.")
+]
 
 
 def drawn_seed() -> int:
@@ -61,12 +63,17 @@ def drawn_seed() -> int:
     return THIS_CHANCE.below(10**6)
 
 
-def _declaration(name: str, key: str, option: Option) -> Any:
-    """Declare the option of a setting to typer; its value is validated with the other settings."""
+def _declaration(name: str, default: str = "") -> Any:
+    """Declare the option of a setting to typer; its value is validated with the other settings.
+
+    Args:
+        default: what its help says instead of the setting's default.
+    """
+    key, option = _OPTIONS[name]
     if option.switch:
         return _switch(name, option.help, option.panel)
     help_text = option.help or KEYS[key].metadata["doc"]
-    help_text += _default_text(option.default or _text(KEYS[key].default))
+    help_text += _default_text(default or option.default or _text(KEYS[key].default))
     if KEYS[key].type is Path:
         return _path(help_text, option.panel, option.value)
 
@@ -91,7 +98,7 @@ def _switch(name: str, help_text: str, panel: Panel) -> Any:
 
 
 def _date(help_text: str) -> Any:
-    return Annotated[str | None, typer.Option(help=help_text, metavar="DATE", rich_help_panel="What to collect")]
+    return Annotated[str | None, typer.Option(help=help_text, metavar="DATE", rich_help_panel="Which candles")]
 
 
 def _path(help_text: str, panel: Panel, value: str) -> Any:
@@ -121,6 +128,7 @@ _OPTIONS: dict[str, tuple[str, Option]] = {
 }
 _SWITCHES = {name for name, (_, option) in _OPTIONS.items() if option.switch} | {"quiet"}
 _PATHS = {name for name, (key, _) in _OPTIONS.items() if KEYS[key].type is Path} | {"settings"}
+_FROM = "Only candles that open on this date, or at this time (UTC), or later"
 _SHARED: dict[str, Any] = {
     "settings": Annotated[
         Path | None,
@@ -131,9 +139,9 @@ _SHARED: dict[str, Any] = {
             rich_help_panel="Where",
         ),
     ],
-    **{name: _declaration(name, key, option) for name, (key, option) in _OPTIONS.items()},
-    "start": _date("Of the candles that open on this date, or at this time (UTC), and later, instead of --days."),
-    "end": _date("Of the candles that open before the end of this date, or before this time (UTC)."),
+    **{name: _declaration(name) for name in _OPTIONS},
+    "start": _date(f"{_FROM}; instead of --days."),
+    "end": _date("Only candles that open before the end of this date, or before this time (UTC)."),
     "quiet": _switch("quiet", "Warnings and errors only.", "Output"),
 }
 # What commands have in common. A command accepts every option, so that one set of them can be given to all of them, and
@@ -143,6 +151,8 @@ PLACE = ("settings", "data_dir")
 SERIES = ("category", "symbols", "shard", "timeframes")
 HISTORY = ("mode", "days", "start", "end", "no_limit")
 OUTPUT = ("log_level", "quiet")
+# Where a command is about what is stored, or in files: what it does without these options.
+_STORED = {"symbols": "all", "timeframes": "all", "days": "as wanted so far", "mode": "as wanted so far"}
 
 
 @attrs.frozen
@@ -201,26 +211,41 @@ class Options:
         return chosen and self.settings.shard.takes(series.symbol)
 
 
-def with_options(*shown: str) -> Decorator:
-    """Give a command the shared options in place of `options: Options`; its help shows these."""
+def with_options(*shown: str, stored: bool = False) -> Decorator:
+    """Give a command the shared options in place of `options: Options`; its help shows these.
+
+    Args:
+        stored: whether it is about what is stored, or in files, rather than about what the settings want.
+    """
 
     def decorator(command: Callable[..., None]) -> Callable[..., None]:
         def warned(options: Options, **given: Any) -> None:
             options.say_warnings()
             command(options, **given)
 
-        return _called_with_shared(command, warned, shown)
+        return _called_with_shared(command, warned, _declared(shown, stored=stored))
 
     return decorator
 
 
-def with_logged_options(*shown: str) -> Decorator:
+def with_logged_options(*shown: str, stored: bool = False) -> Decorator:
     """Do the same for a command that logs the warnings itself."""
-    return lambda command: _called_with_shared(command, command, shown)
+    return lambda command: _called_with_shared(command, command, _declared(shown, stored=stored))
+
+
+def _declared(shown: Sequence[str], *, stored: bool) -> dict[str, Any]:
+    """The options that a command's help shows, with what they mean to it."""
+    declared = {name: _SHARED[name] for name in shown}
+    if stored:
+        told = {name: default for name, default in _STORED.items() if name in shown}
+        declared |= {name: _declaration(name, default) for name, default in told.items()}
+    if "start" in shown and "days" not in shown:
+        declared["start"] = _date(f"{_FROM}.")
+    return declared
 
 
 def _called_with_shared(
-    command: Callable[..., None], called: Callable[..., None], shown: Container[str]
+    command: Callable[..., None], called: Callable[..., None], declared: Mapping[str, Any]
 ) -> Callable[..., None]:
     own = list(inspect.signature(command).parameters.values())[1:]
     shared = [
@@ -228,9 +253,9 @@ def _called_with_shared(
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=_default(name),
-            annotation=declared if name in shown else _hidden(declared),
+            annotation=declared.get(name) or _hidden(_SHARED[name]),
         )
-        for name, declared in _SHARED.items()
+        for name in _SHARED
     ]
 
     @wraps(command)

@@ -34,7 +34,7 @@ from collector.pipeline.service import repair as mend
 from collector.storage.stored import refuse_if_nothing_stored
 
 
-@with_logged_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT)
+@with_logged_options(*PLACE, "logs_dir", "rest_url", *SERIES, *HISTORY, *OUTPUT, stored=True)
 def repair(
     options: Options,
     *,

@@ -25,7 +25,7 @@ from collector.storage.stored import refuse_if_nothing_stored
 Out = Annotated[Path, typer.Option(metavar="FILE", help="Where to write it; a file that is there is replaced.")]
 
 
-@with_options(*PLACE, "logs_dir", *SERIES, *HISTORY, "quiet")
+@with_options(*PLACE, "logs_dir", *SERIES, *HISTORY, "quiet", stored=True)
 def report(options: Options, *, out: Out = Path("report.html")) -> None:
     """Write the page as one file: map, table, worst gaps, last check.
 

@@ -19,7 +19,7 @@ from collector.storage.ledger_reading import read_ledger
 Port = Annotated[int, typer.Option(metavar="NUMBER", min=0, max=65535, help="Serve at this port; 0: any that is free.")]
 
 
-@with_options(*PLACE)
+@with_options(*PLACE, "category")
 def view(options: Options, *, port: Port = 0) -> None:
     """Serve the page over stored files, without a running collector.
 

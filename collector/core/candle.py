@@ -15,7 +15,8 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 _FIRST_MONDAY_MS = 4 * DAY_MS  # 1970-01-05; the epoch was a Thursday
 
-_SYMBOL = re.compile(r"[A-Z0-9-]{1,40}")
+_LONGEST, _SHOWN = 40, 80  # letters of a symbol, and of what is none
+_SYMBOL = re.compile(rf"[A-Z0-9-]{{1,{_LONGEST}}}")
 
 
 @attrs.frozen(cache_hash=True)
@@ -127,6 +128,8 @@ def timeframe(text: str) -> Timeframe:
     found = TIMEFRAMES.get(_ALIASES.get(name, name))
     if found is None:
         likely = _of_elsewhere(name)
+        if is_symbol(text[:_LONGEST]):
+            raise ValueError(f"{text[:_LONGEST]!r}... is not a symbol: it has more than {_LONGEST} letters")
         hint = f"; did you mean {likely}?" if likely else ""
         raise ValueError(f"{name!r} is not a timeframe of the exchange; it has {' '.join(TIMEFRAMES)}{hint}")
     return found
@@ -159,8 +162,10 @@ def symbol(text: str) -> str:
         ValueError: it holds anything but capital letters, digits and hyphens.
     """
     if not is_symbol(text):
+        if is_symbol(text[:_LONGEST]):
+            raise ValueError(f"{text[:_LONGEST]!r}... is not a symbol: it has more than {_LONGEST} letters")
         hint = f"; did you mean {likely!r}?" if is_symbol(likely := _likely_symbol(text)) else ""
-        raise ValueError(f"{text!r} is not a symbol: capital letters, digits and hyphens only{hint}")
+        raise ValueError(f"{text[:_SHOWN]!r} is not a symbol: capital letters, digits and hyphens only{hint}")
     return text
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from collector.core.candle import DAY_MS, MINUTE_MS, TIMEFRAMES, Timeframe
 from collector.core.spans import NOTHING, Span, Spans
-from collector.core.text import counted
+from collector.core.text import counted, exact_text
 
 PRICES = ("open", "high", "low", "close")
 NUMBERS = (*PRICES, "volume", "turnover")
@@ -248,7 +248,9 @@ def _checked_opens(timeframe: Timeframe, text: bytes, after_ms: int) -> list[int
     if written.text != text:
         raise NotACandle("datetime is not that of timestamp")
     if written and written.covered[0].start_ms <= after_ms:
-        raise NotACandle(f"timestamp {written.covered[0].start_ms} does not come after {after_ms}")
+        raise NotACandle(
+            f"timestamp {exact_text(written.covered[0].start_ms)} does not come after {exact_text(after_ms)}"
+        )
     return [int(time) for time, _, _ in lines]
 
 
@@ -339,9 +341,10 @@ def _are_candles(opens: list[float], highs: list[float], lows: list[float], clos
 def _first_defect(timeframe: Timeframe, candles: Sequence[Sequence[str]]) -> NotACandle:
     previous = -1
     for candle in candles:
-        defect = _defect_of_time(timeframe, candle[0], previous) or _defect_of_numbers(candle)
-        if defect:
+        if defect := _defect_of_time(timeframe, candle[0], previous):
             return NotACandle(defect)
+        if defect := _defect_of_numbers(candle):
+            return NotACandle(f"candle {exact_text(int(candle[0]))}: {defect}")
         previous = int(candle[0])
     raise AssertionError("candles that are good one by one are good together")
 
@@ -351,29 +354,29 @@ def _defect_of_time(timeframe: Timeframe, time: str, previous_ms: int) -> str | 
         return f"open time {time[:40]!r} is not a number"
     open_ms = int(time)
     if open_ms < OLDEST_MS:
-        return f"open time {open_ms} is too long ago to be true"
+        return f"open time {exact_text(open_ms)} is too long ago to be true"
     if not timeframe.is_open(open_ms):
-        return f"open time {open_ms} is off the grid of timeframe {timeframe}"
+        return f"open time {exact_text(open_ms)} is off the grid of timeframe {timeframe}"
     if open_ms <= previous_ms:
-        return f"open time {open_ms} is {'there twice' if open_ms == previous_ms else 'out of order'}"
+        return f"open time {exact_text(open_ms)} is {'there twice' if open_ms == previous_ms else 'out of order'}"
     return None
 
 
 def _defect_of_numbers(candle: Sequence[str]) -> str | None:
     if len(candle) != len(COLUMNS) - 1:
-        return f"candle {candle[0]}: {counted(len(candle), 'value')} instead of {len(COLUMNS) - 1}"
+        return f"{counted(len(candle), 'value')} instead of {len(COLUMNS) - 1}"
     for name, value in zip(COLUMNS[2:], candle[1:], strict=True):
         if not DECIMAL.fullmatch(value):
-            return f"candle {candle[0]}: {name} {value[:40]!r} is not a plain decimal number"
+            return f"{name} {value[:40]!r} is not a plain decimal number"
     opened, high, low, close = map(float, candle[1:5])
     if max(map(float, candle[1:])) == inf:
-        return f"candle {candle[0]}: a number is too large to be true"
+        return "a number is too large to be true"
     if low <= 0:
-        return f"candle {candle[0]}: low {candle[3]} is not positive"
+        return f"low {candle[3]} is not positive"
     if high < low:
-        return f"candle {candle[0]}: high {candle[2]} is below low {candle[3]}"
+        return f"high {candle[2]} is below low {candle[3]}"
     if not low <= opened <= high:
-        return f"candle {candle[0]}: open {candle[1]} is not between low {candle[3]} and high {candle[2]}"
+        return f"open {candle[1]} is not between low {candle[3]} and high {candle[2]}"
     if not low <= close <= high:
-        return f"candle {candle[0]}: close {candle[4]} is not between low {candle[3]} and high {candle[2]}"
+        return f"close {candle[4]} is not between low {candle[3]} and high {candle[2]}"
     return None

@@ -7,6 +7,7 @@ from textwrap import wrap
 
 from collector.core.spans import Span
 
+_LAST_MS = 253_402_300_799_999  # of the year 9999, with which the calendar ends
 _ALIKE = 0.8  # of symbols: two letters of BTCUSDT changed places, or one is another
 
 
@@ -31,6 +32,14 @@ def _plural(noun: str) -> str:
 def moment_text(ms: int) -> str:
     """An instant for a person to read, in UTC."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def exact_text(ms: int) -> str:
+    """The same to the millisecond; a number that no calendar has stays a number."""
+    if not 0 <= ms <= _LAST_MS:
+        return str(ms)
+    fraction = f".{ms % 1000:03}" if ms % 1000 else ""
+    return f"{moment_text(ms)}{fraction}"
 
 
 def duration_text(seconds: float) -> str:

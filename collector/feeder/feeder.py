@@ -86,8 +86,8 @@ class DataFeeder(Tables):
         memory_limit_bytes: how much the feeder may hold besides. What was not used for longest gives way.
         closed_only: whether look-ups give only candles that had closed at the moment asked about. A backtest wants
             that: the numbers of an open candle are those it had in the end, and to know them is to look ahead.
-        category: whose candles are meant, where a database holds several categories. A directory that is on record
-            with another one is a `ValueError`.
+        category: whose candles are meant, where a database holds several categories. A directory, or an exported
+            dataset, that is on record with another one is a `ValueError`.
         memory: tells the machine's memory.
         disk: opens and reads the files.
 

@@ -1,11 +1,11 @@
-"""Reports to systemd: ready, status line, watchdog. It reads only.
+"""Reports to systemd: ready, status line, watchdog, end. It reads only.
 
 The watchdog is fed while the writer makes progress, rather than by a timer: if work has waited for a whole interval
 and none was done, feeding stops and systemd restarts the service. A hanging trio loop has the same effect.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import attrs
 import trio
@@ -20,6 +20,37 @@ log = get_logger(__name__)
 _INTERVAL_S = 1.0
 # The start lasts until the exchange answers; systemd gives up a process that hangs during it after this time.
 _START_TIMEOUT_S = 60.0
+_END_WITHIN_S, _END_AGAIN_S = 1.0, 0.05  # a manager whose socket is gone holds up no end
+
+
+@asynccontextmanager
+async def telling_end(socket: NotifySocket, stop: trio.Event) -> AsyncIterator[None]:
+    """Tells systemd that the service stops: as soon as that is asked for, and at the latest when the body ends.
+
+    A manager that is busy may have a full socket, which refuses; then it is told again.
+    """
+    if not socket.address:
+        yield
+        return
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell_end, socket, stop)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def _tell_end(socket: NotifySocket, stop: trio.Event) -> None:
+    try:
+        await stop.wait()
+    finally:
+        with trio.move_on_after(_END_WITHIN_S, shield=True):
+            await _until_told(socket)
+
+
+async def _until_told(socket: NotifySocket) -> None:
+    while True:
+        if socket.stopping():
+            return
+        await trio.sleep(_END_AGAIN_S)
 
 
 @attrs.define(eq=False)
@@ -44,15 +75,10 @@ class SystemdNotifier:
     _stuck: bool = False
 
     async def run(self) -> None:
-        """Updates until cancelled, and then reports that the service is stopping."""
-        if not self._socket.address:
-            return
-        try:
-            while True:
-                self.update(trio.current_time())
-                await trio.sleep(min(_INTERVAL_S, self._limit_s / 4))
-        finally:
-            self._socket.stopping()
+        """Updates until cancelled."""
+        while self._socket.address:
+            self.update(trio.current_time())
+            await trio.sleep(min(_INTERVAL_S, self._limit_s / 4))
 
     def update(self, now_s: float) -> None:
         """Sends what has changed."""

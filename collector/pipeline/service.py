@@ -2,7 +2,7 @@
 
 Nesting is lifetime, and so the order of the end.
 
-    run, fetch, repair or import
+    run, fetch, repair or import            systemd is told of the end as soon as it is asked for
     └─ open_service        the data directory, owned; the limit of this address; the REST client
        └─ open_writing     the writer: ends when its channel ends; its crash ends everything; a deadline while draining
           └─ producers     cancelled by a stop, when one fails, or when nothing is left to do
@@ -54,6 +54,7 @@ from collector.integrity.samples import Draw
 from collector.logs import flush_suppressed, get_logger
 from collector.machine import THIS_MACHINE, Machine
 from collector.monitoring.alerts import open_alerts
+from collector.monitoring.systemd_watchdog import telling_end
 from collector.page.endpoint import serve_status
 from collector.pipeline.announcement import collecting
 from collector.pipeline.draining import open_writing
@@ -359,7 +360,8 @@ async def _serve(job: Job, work: Callable[[_Service], Awaitable[None]]) -> Outco
     Returns its outcome or raises its one cause.
     """
     try:
-        return await _work(job, work)
+        async with telling_end(job.options.notify, job.options.stop):
+            return await _work(job, work)
     except BaseExceptionGroup as group:
         cause = cause_of(group, trio.BrokenResourceError)
         if cause is None:

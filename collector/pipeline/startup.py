@@ -200,7 +200,7 @@ def _refuse_end(job: Job, dates: DateRange) -> None:
         raise SettingsError(
             [
                 f"--end: only the {NEWEST} newest candles are wanted (limit_to_50_entries, mode), and an end leaves "
-                "them out; add --no-limit"
+                f"them out; add {job.settings.without_limit}"
             ]
         )
 

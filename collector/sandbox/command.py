@@ -29,7 +29,12 @@ from collector.sandbox.stream.faults import StreamFaults
 from collector.sandbox.stream.rules import StreamRules
 
 T = TypeVar("T")
-_VALUES: dict[Any, str] = {bool: "", int: "NUMBER", float: "NUMBER", Path | None: "PATH"}  # what is typed, in a word
+# What is typed, in a word.
+_VALUES: dict[Any, str] = {
+    bool: "",
+    Path | None: "PATH",
+    **dict.fromkeys((int, float, int | None, float | None), "NUMBER"),
+}
 _NAMES = {"holes": "--hole", "paths": "--faults-only", "times": "--faults-times", "skip": "--faults-skip"}
 _NAMES |= {"topics": "--faults-topic", "refused_topics": "--refused-topic"}
 _DIALECT = {
@@ -81,7 +86,12 @@ def _parameters() -> Iterator[inspect.Parameter]:
     maintenance = "START..END or START..END=TITLE: announced in the exchange's status."
     yield market("maintenance", list[str] | None, None, maintenance)
     yield market("category", str, "linear", "The category of a replay. A made-up market has all of them.")
-    yield clock("start_time", str, "", "What the exchange's clock shows at first: 2024-05-01T12:30 or epoch ms.")
+    yield clock(
+        "start_time",
+        str,
+        "",
+        "What the exchange's clock shows at first, 2024-05-01T12:30 or epoch ms; by default what this machine's does.",
+    )
     yield clock("rate", float, 1.0, "How fast it runs: 1 as in life, 20 fast, 0 frozen.")
     yield server("host", str, "127.0.0.1", "The address to listen on.")
     yield server("port", int, 8890, "The port; 0 takes a free one.")

@@ -19,7 +19,7 @@ from collector.settings import converters
 from collector.settings.addresses import database_of, host_of
 
 OnReload = Literal["restart", "apply", "extend"]
-Panel = Literal["Where", "What to collect", "Output"]
+Panel = Literal["Where", "Which candles", "Output"]
 
 
 @attrs.frozen
@@ -72,7 +72,7 @@ class CollectingKeys:
         converter=converters.category,
         metadata=_exchange(
             "The market to collect; one data directory holds one category.",
-            option=Option("What to collect", "linear, spot or inverse.", value="NAME", choices=converters.CATEGORIES),
+            option=Option("Which candles", "linear, spot or inverse.", value="NAME", choices=converters.CATEGORIES),
         ),
     )
     rest_url: str = attrs.field(
@@ -94,7 +94,7 @@ class CollectingKeys:
         metadata=_collection(
             "How much history: all of it, the 50 newest candles, or none.",
             option=Option(
-                "What to collect",
+                "Which candles",
                 "full, recent (the 50 newest) or live (no history).",
                 value="NAME",
                 choices=converters.MODES,
@@ -107,7 +107,7 @@ class CollectingKeys:
         metadata=_collection(
             "The symbols to collect when fetch_all_symbols is off.",
             on_reload="extend",
-            option=Option("What to collect", "These symbols and no others.", value="A,B", default="all"),
+            option=Option("Which candles", "These symbols and no others.", value="A,B", default="all"),
         ),
     )
     fetch_all_symbols: bool = attrs.field(
@@ -121,7 +121,7 @@ class CollectingKeys:
         metadata=_collection(
             "The part of the symbols to collect here, such as 2/5, where several collectors share a market.",
             option=Option(
-                "What to collect",
+                "Which candles",
                 "This part of the symbols, such as 2/5, where several collectors share a market.",
                 value="PART/PARTS",
                 default="all of them",
@@ -134,7 +134,7 @@ class CollectingKeys:
         metadata=_collection(
             "The timeframes to collect of every symbol.",
             on_reload="extend",
-            option=Option("What to collect", f"Of these: {' '.join(TIMEFRAMES)}.", value="1,5"),
+            option=Option("Which candles", f"These and no others, of {' '.join(TIMEFRAMES)}.", value="1,5"),
         ),
     )
     days_to_fetch: int = attrs.field(
@@ -143,7 +143,7 @@ class CollectingKeys:
         metadata=_collection(
             "How many days of history to hold, counted back from now.",
             on_reload="apply",
-            option=Option("What to collect", "How many days of history.", name="days", value="NUMBER"),
+            option=Option("Which candles", "How many days of history.", name="days", value="NUMBER"),
         ),
     )
     limit_to_50_entries: bool = attrs.field(
@@ -151,7 +151,7 @@ class CollectingKeys:
         converter=converters.yes_or_no,
         metadata=_collection(
             "Keep only the 50 newest rows of every file.",
-            option=Option("What to collect", "Keep every row, not only the 50 newest.", name="no_limit", switch=True),
+            option=Option("Which candles", "Keep every row, not only the 50 newest.", name="no_limit", switch=True),
         ),
     )
     enable_websocket: bool = attrs.field(
@@ -160,7 +160,7 @@ class CollectingKeys:
         metadata=_collection(
             "Stream live candles after the history.",
             option=Option(
-                "What to collect",
+                "Which candles",
                 "Without the stream: candles are asked for as they close.",
                 name="no_websocket",
                 switch=True,

@@ -109,6 +109,12 @@ class Settings(Keys):
         """Whether at most the 50 newest rows are wanted."""
         return self.mode == "recent" or self.limit_to_50_entries
 
+    @property
+    def without_limit(self) -> str:
+        """The options that have more than the newest rows wanted."""
+        limits = {"--mode full": self.mode == "recent", "--no-limit": self.limit_to_50_entries}
+        return " ".join(option for option, is_due in limits.items() if is_due)
+
 
 # `help(Settings)` explains each key.
 Settings.__doc__ = "\n".join(

@@ -5,6 +5,7 @@ Values are passed on as they were given, each with its origin for error messages
 collected: one mistake hides no other.
 """
 
+import io
 import re
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser, DuplicateOptionError, DuplicateSectionError, MissingSectionHeaderError
@@ -20,6 +21,7 @@ from collector.core.text import did_you_mean
 from collector.settings.keys import SECTION_OF
 
 DEFAULT_FILE = Path("settings.ini")
+_LONGEST = 1_000_000  # bytes of a settings file: more is a mistake, such as /dev/zero
 _SECRETS = ("api_key", "api_secret", "bybit_api_key", "bybit_api_secret")
 _TOKENS = ("status_token", "collector_status_token")
 
@@ -131,7 +133,11 @@ def _exists(path: Path) -> bool:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            data = file.read(_LONGEST + 1)
+        if len(data) > _LONGEST:
+            raise SettingsError([f"{path} is no settings file: it has more than {_LONGEST:,} bytes"])
+        return io.StringIO(data.decode("utf-8-sig"), newline=None).read()
     except OSError as error:
         raise SettingsError([f"{path} cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:

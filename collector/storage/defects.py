@@ -15,7 +15,7 @@ import attrs
 
 from collector.core.candle import Timeframe
 from collector.core.rows import COLUMNS, DECIMAL, LATEST_MS, OLDEST_MS, NotACandle, row_of
-from collector.core.text import counted, moment_text
+from collector.core.text import counted, exact_text, moment_text
 
 _SHOWN = 40  # characters of a value
 _PRICES = 4  # the first so many of the numbers
@@ -106,11 +106,16 @@ def _of_time(timeframe: Timeframe, line: bytes, time: str, stamp: str) -> Iterat
         yield kind, f"timestamp {_quoted(time)} is not a time in milliseconds"
         return
     if open_ms < OLDEST_MS:
-        yield Kind.OFF_GRID, f"timestamp {open_ms} is too long ago to be true"
+        yield Kind.OFF_GRID, f"timestamp {_dated(open_ms)} is too long ago to be true"
     elif not timeframe.is_open(open_ms):
-        yield Kind.OFF_GRID, f"timestamp {open_ms} is off the grid of timeframe {timeframe}"
+        yield Kind.OFF_GRID, f"timestamp {_dated(open_ms)} is off the grid of timeframe {timeframe}"
     if stamp != moment_text(open_ms):
         yield Kind.DATETIME, f"datetime {_quoted(stamp)} is not that of timestamp {open_ms}, {moment_text(open_ms)}"
+
+
+def _dated(open_ms: int) -> str:
+    """A number as the file has it, so that it can be found there, and the time that it means."""
+    return f"{open_ms} ({exact_text(open_ms)})"
 
 
 def _of_numbers(texts: Sequence[str]) -> Iterator[tuple[Kind, str]]:

@@ -74,7 +74,7 @@ class Opening:
         length, rest, size = len(data), found.rest, found.size
         if found.loses_rows and not self._allow_replace:
             lost = f"{counted(found.foreign, 'line')} of it cannot be read and would be lost"
-            remedy = "move it away, or allow it with --allow-replace"
+            remedy = "move it away, or have `collector repair --allow-replace` set it aside"
             raise SkipFile(f"{path.name} is left as it is ({found.why}): {lost}; {remedy}")
         if rest and not found.held:
             piece = self._quarantine.keep_file(path, pending=rest.rows > 0)

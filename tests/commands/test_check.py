@@ -63,13 +63,34 @@ def test_check_names_every_finding_and_ends_with_status_1(say: Command, box: San
     ]
     assert "foo?[2J.csv: its name" in out
     assert complaints(err)[0] == "2 files with 240 rows checked: 2 with issues"
-    assert complaints(err)[-1] == "collector repair --dry-run says how to mend it, collector repair does it"
+    assert complaints(err)[-2:] == [
+        "this command says how to mend it, and does it without --dry-run:",
+        "  collector repair --dry-run",
+    ]
     status, out, _ = say(settings, "check", "--json", "--symbols", "BTCUSDT")
     found = json.loads(out)
     assert status == 1
     assert list(found["issues"]) == ["BTCUSDT_60.csv"]
     assert (found["total_gaps"], found["total_duplicates"]) == (1, 1)
     assert report_of(tmp_path) == {"checked_at": report_of(tmp_path)["checked_at"], **found}
+
+
+def test_the_command_that_check_says_works_as_it_is_printed(say: Command, box: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "my settings.ini").write_text(
+        f"[exchange]\nrest_url = {box.url}\n[collection]\ntimeframes = 60\nlimit_to_50_entries = false\n"
+    )
+    given = "--settings", "my settings.ini", "--data-dir", "it's elsewhere", "--symbols", "BTCUSDT", "--days", "3"
+    assert say(None, "fetch", *given)[0] == 0
+    path = tmp_path / "it's elsewhere" / "BTCUSDT_60.csv"
+    path.write_bytes(path.read_bytes()[:-5])
+    status, _, err = say(None, "check", *given)
+    assert status == 1
+    _, name, *words = shlex.split(complaints(err)[-1])
+    status, _, err = say(None, name, *words)
+    assert (status, complaints(err)[-1]) == (0, "1 file would be mended, completed or read again")
+    words.remove("--dry-run")
+    assert say(None, name, *words)[0] == 0
+    assert say(None, "check", *given)[0] == 0
 
 
 def test_check_says_that_the_ledger_cannot_be_read(say: Command, tmp_path: Path) -> None:

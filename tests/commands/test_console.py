@@ -44,3 +44,14 @@ def test_sentences_break_at_words_on_a_terminal(width: int, monkeypatch: pytest.
     lines = said.decode().splitlines()
     assert all(len(line) <= width and line.startswith("  ") for line in lines)
     assert " ".join(" ".join(lines).split()) == sentence.strip()
+
+
+def test_a_command_stays_one_line_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "  collector repair --data-dir /srv/candles --symbols BTCUSDT --dry-run"
+    monkeypatch.setenv("COLUMNS", "40")
+    window, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        say(command, whole=True)
+        assert os.read(window, 4096) == f"{command}\r\n".encode()
+    os.close(window)

@@ -110,6 +110,12 @@ def test_a_run_goes_on_from_a_start_and_has_no_end(say: Command, box: Sandbox, t
     )
 
 
+def test_a_service_has_no_end(say: Command) -> None:
+    status, out, err = say(None, "systemd-unit", "--end", "2024-05-01")
+    assert (status, out) == (2, "")
+    assert complaints(err) == ["--end: a service goes on with what closes; use fetch for history up to a date"]
+
+
 def test_an_end_and_the_limit_of_50_rows_exclude_each_other(say: Command, box: Sandbox, tmp_path: Path) -> None:
     settings = settings_for(box.url, tmp_path, limit_to_50_entries=True)
     dates = "--start", "2024-04-01", "--end", "2024-04-02"
@@ -117,6 +123,11 @@ def test_an_end_and_the_limit_of_50_rows_exclude_each_other(say: Command, box: S
     assert status == 2
     assert "add --no-limit" in complaints(err)[0]
     assert say(settings, "fetch", *dates, "--no-limit")[0] == 0
+    status, _, err = say(settings, "fetch", *dates, "--no-limit", mode="recent")
+    assert complaints(err)[0].endswith("; add --mode full")
+    status, _, err = say(settings, "fetch", *dates, mode="recent")
+    assert complaints(err)[0].endswith("; add --mode full --no-limit")
+    assert say(settings, "fetch", *dates, "--mode", "full", "--no-limit", mode="recent")[0] == 0
 
 
 @pytest.fixture

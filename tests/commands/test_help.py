@@ -72,6 +72,8 @@ def test_help_has_a_short_name_everywhere(say: Command, monkeypatch: pytest.Monk
         ("fetch", ["--rest-url", "--days", "--quiet"], ["--ws-url", "--no-websocket"]),
         ("gaps", ["--symbols", "--days"], ["--rest-url", "--logs-dir", "--log-level"]),
         ("symbols", ["--rest-url", "--category"], ["--days", "--logs-dir"]),
+        ("view", ["--category", "--port"], ["--symbols", "--logs-dir"]),
+        ("systemd-unit", ["--start", "--user"], ["--end "]),
         ("run", ["--ws-url", "--no-websocket", "--quiet"], []),
     ],
 )
@@ -87,6 +89,30 @@ def test_settings_are_shown_with_their_defaults(say: Command, monkeypatch: pytes
     told = help_of(say, monkeypatch, "run", "--help", columns=160)
     for default in ("linear", "https://api.bybit.com", "data", "200", "1,5,15,60,120,240", "all", "info"):
         assert f"[default: {default}]" in told
+
+
+@pytest.mark.parametrize("name", ["check", "list", "gaps", "report", "repair"])
+def test_a_command_about_what_is_stored_does_not_go_by_the_settings_timeframes(
+    say: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    told = help_of(say, monkeypatch, name, "--help", columns=160)
+    assert "[default: 1,5,15" not in told
+    assert told.count("[default: as wanted so far]") == 2
+
+
+@pytest.mark.parametrize("name", ["export", "import"])
+def test_without_days_a_start_is_not_said_to_replace_them(
+    say: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    told = help_of(say, monkeypatch, name, "--help", columns=160)
+    assert "--start" in told
+    assert "--days" not in told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_type_of_number_is_called_so(name: str) -> None:
+    numbers = [each for each in GROUP.commands[name].params if each.type.name in ("integer", "float")]
+    assert [each.name for each in numbers if each.metavar not in ("NUMBER", "N|all")] == []
 
 
 def test_the_main_help_groups_the_commands(say: Command, monkeypatch: pytest.MonkeyPatch) -> None:

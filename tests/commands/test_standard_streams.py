@@ -65,6 +65,22 @@ def test_a_check_whose_report_cannot_be_written_says_so_and_what_it_found(
     assert say(settings, "check", *quiet, logs_dir=str(tmp_path / "file" / "below"))[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "first"),
+    [("list", "series "), ("gaps", "series "), ("check", "BTCUSDT_60.csv:"), ("clean --dry-run", "file ")],
+)
+def test_in_one_pipe_what_was_asked_for_comes_before_what_is_said_of_it(
+    tmp_path: Path, arguments: str, first: str
+) -> None:
+    settings = settings_for("http://127.0.0.1:1", tmp_path, symbols=["BTCUSDT"])
+    settings.data_dir.mkdir()
+    (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
+    (settings.data_dir / "BTCUSDT_60.csv.cut-1").write_bytes(HEADER)
+    ended = piped(settings, f"collector {arguments} 2>&1")
+    assert ended.stdout.startswith(first)
+    assert len(ended.stdout.splitlines()) > 2
+
+
 def test_the_report_of_a_check_is_kept_also_when_nobody_reads_what_it_found(tmp_path: Path) -> None:
     ended = piped(with_a_torn_file(tmp_path), "collector check --quiet | true")
     assert (ended.returncode, ended.stderr) == (0, "")

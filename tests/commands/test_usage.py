@@ -189,6 +189,17 @@ def test_wrong_usage_ends_with_status_2_and_says_why(say: Command, arguments: st
     assert arguments.split()[-1].strip("-") in err + out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [("status --wach", "--watch"), ("status --symbol X", ""), ("view --day 3", ""), ("check --symbol X", "--symbols")],
+)
+def test_an_unknown_option_is_told_those_alike_that_the_help_shows(say: Command, arguments: str, meant: str) -> None:
+    status, _, err = say(None, *arguments.split())
+    assert status == 2
+    assert "No such option" in err
+    assert (f"(Possible options: {meant}" in err) if meant else ("Possible" not in err)
+
+
 @pytest.mark.parametrize("command", ["fetch --dry-run", "sandbox", "demo", "check", "run"])
 def test_an_option_of_one_value_is_not_taken_twice(say: Command, tmp_path: Path, command: str) -> None:
     option = "--seed" if command in ("demo", "sandbox") else "--days"

@@ -25,6 +25,7 @@ from collector.core.rows import (
     rows_of_lines,
 )
 from collector.core.spans import NOTHING, Span, Spans
+from collector.core.text import moment_text
 
 T0 = 1_700_000_040_000 // 60_000 * 60_000
 MINUTE = timeframe("1")
@@ -85,15 +86,15 @@ def test_values_that_are_no_candle_name_themselves(changes: dict[str, str], why:
         with pytest.raises(NotACandle) as refused:
             read()
         assert why in str(refused.value)
-        assert str(T0 + 60_000) in str(refused.value)
+        assert f"candle {moment_text(T0 + 60_000)}: " in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("times", "why"),
     [
         ([T0, T0], "there twice"),
-        ([T0 + 60_000, T0], "out of order"),
-        ([T0, T0 + 60_001], "off the grid"),
+        ([T0 + 60_000, T0], "open time 2023-11-14 22:14:00 is out of order"),
+        ([T0, T0 + 60_001], "open time 2023-11-14 22:15:00.001 is off the grid"),
         ([f"{T0}.0"], "is not a number"),
         ([f"+{T0}"], "is not a number"),
         ([f"0{T0}"], "is not a number"),
@@ -135,8 +136,8 @@ def test_a_line_we_would_not_have_written_names_itself(line: bytes, why: str) ->
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b"1700000100000,1,1,1,1,1", "candle 1700000100000: 6 values instead of 7"),
-        (b"1700000100000,1,1,1,1,1,1,1", "candle 1700000100000: 8 values instead of 7"),
+        (b"1700000100000,1,1,1,1,1", "candle 2023-11-14 22:15:00: 6 values instead of 7"),
+        (b"1700000100000,1,1,1,1,1,1,1", "candle 2023-11-14 22:15:00: 8 values instead of 7"),
         (b"1700000100000,1,1,1,1,1,1,\n1700000160000,1,1,1,1,1,1", "values instead of 7"),
         (b"1700000100000.0,1,1,1,1,1,1", "open time '1700000100000.0' is not a number"),
         (b"1700000100000,1,1,1,1,1,\xff", "is not a plain decimal number"),
@@ -274,7 +275,7 @@ def test_a_number_without_its_exponent_is_the_same_number(digits: int, decimals:
 
 def test_an_exponent_in_a_file_is_nothing_we_wrote() -> None:
     text = rows_of_lines(MINUTE, [b"1700000040000,1,1,1,1,1000000,5"]).text.replace(b"1000000", b"1e+06")
-    assert check_lines(MINUTE, text)[2] == "candle 1700000040000: volume '1e+06' is not a plain decimal number"
+    assert check_lines(MINUTE, text)[2] == "candle 2023-11-14 22:14:00: volume '1e+06' is not a plain decimal number"
 
 
 def test_no_rows_are_nothing() -> None:

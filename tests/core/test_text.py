@@ -3,7 +3,7 @@
 import pytest
 
 from collector.core.spans import Span
-from collector.core.text import counted, did_you_mean_symbols, duration_text, size_text, span_texts
+from collector.core.text import counted, did_you_mean_symbols, duration_text, exact_text, size_text, span_texts
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,22 @@ def test_a_number_agrees_with_its_noun(number: int, noun: str, said: str) -> Non
 )
 def test_how_long_something_takes_is_told_in_its_two_largest_units(seconds: float, said: str) -> None:
     assert duration_text(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("ms", "said"),
+    [
+        (0, "1970-01-01 00:00:00"),
+        (1_700_000_040_000, "2023-11-14 22:14:00"),
+        (1_700_000_040_020, "2023-11-14 22:14:00.020"),
+        (253_402_300_799_999, "9999-12-31 23:59:59.999"),
+        (253_402_300_800_000, "253402300800000"),
+        (-1, "-1"),
+        (10**30, "1" + "0" * 30),
+    ],
+)
+def test_a_time_is_exact_and_one_that_no_calendar_has_stays_a_number(ms: int, said: str) -> None:
+    assert exact_text(ms) == said
 
 
 def test_a_span_is_told_by_both_of_its_ends() -> None:

@@ -183,7 +183,9 @@ async def test_one_file_that_would_lose_rows_stops_no_other(tmp_path: Path) -> N
         assert [sentence.partition(" ")[0] for sentence in outcome.left_alone] == ["BTCUSDT_60.csv"]
         assert {(str(series), gap.state) for series, gap in outcome.missing} == {("BTCUSDT_60", State.PENDING)}
         (told,) = [line for line in summary_lines(outcome) if "BTCUSDT_60" in line]
-        assert told.endswith("with --allow-replace (until then 240 candles in 1 span stay missing)")
+        assert told.endswith(
+            "have `collector repair --allow-replace` set it aside (until then 240 candles in 1 span stay missing)"
+        )
         assert not any("the next start asks" in line for line in summary_lines(outcome))
         assert path_of(settings).read_bytes() == foreign
         assert not box.counts.asked("BTCUSDT_60")

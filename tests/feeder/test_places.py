@@ -2,6 +2,7 @@
 
 import pickle
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,27 @@ def test_a_directory_of_another_category_is_refused(tmp_path: Path, is_copy: boo
     with pytest.raises(ValueError, match="is on record as linear, and the feeder was given category='spot'"):
         DataFeeder(place, category="spot")
     assert DataFeeder(place, category="linear").symbols() == DataFeeder(place).symbols() == ["BTCUSDT"]
+
+
+def test_no_place_gives_the_candles_of_another_category(tmp_path: Path, over: Over) -> None:
+    (tmp_path / OWN).mkdir()
+    store(tmp_path, "BTCUSDT_60", range(10))
+    write_identity(THIS_DISK, tmp_path / OWN, {"exchange": "bybit", "category": "linear"})
+    assert over(tmp_path, category="linear").frame("BTCUSDT", "60").height == 10
+    with pytest.raises((ValueError, NoSuchSeries), match=r"is on record as linear|is not stored"):
+        over(tmp_path, category="spot").frame("BTCUSDT", "60")
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_prefix_of_another_category_is_refused_when_something_of_it_is_asked_for(tmp_path: Path) -> None:
+    feeder = DataFeeder("s3://candles/once-empty", category="spot")
+    assert feeder.symbols() == []
+    store(tmp_path, "BTCUSDT_60", range(10))
+    run(tmp_path, Bucket("s3://candles/once-empty"))
+    for ask in (feeder.symbols, partial(feeder.load_data, "BTCUSDT", "60"), partial(feeder.frame, "BTCUSDT", "60")):
+        with pytest.raises(ValueError, match="is on record as linear, and the feeder was given category='spot'"):
+            ask()
+    assert DataFeeder("s3://candles/once-empty", category="linear").symbols() == ["BTCUSDT"]
 
 
 def test_a_directory_without_a_record_of_its_category_may_be_any(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from collector.core.counters import Work
 from collector.monitoring.sd_notify import NotifySocket
-from collector.monitoring.systemd_watchdog import SystemdNotifier
+from collector.monitoring.systemd_watchdog import SystemdNotifier, telling_end
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -149,3 +151,47 @@ def test_a_reload_before_we_are_ready_does_not_make_us_ready(manager: socket.soc
     with notifier.reloading():
         pass
     assert heard(manager) == []
+
+
+async def test_the_end_is_told_when_it_is_asked_for(manager: socket.socket) -> None:
+    stop = trio.Event()
+    async with telling_end(NotifySocket.of(environment(manager)), stop):
+        await wait_all_tasks_blocked()
+        assert heard(manager) == []
+        stop.set()
+        await wait_all_tasks_blocked()
+        assert heard(manager) == ["STOPPING=1"]
+    assert heard(manager) == []
+
+
+async def test_an_end_that_nobody_asked_for_is_told(manager: socket.socket) -> None:
+    with pytest.raises(ExceptionGroup):
+        async with telling_end(NotifySocket.of(environment(manager)), trio.Event()):
+            raise ValueError
+    assert heard(manager) == ["STOPPING=1"]
+
+
+async def test_the_end_is_told_again_while_the_managers_socket_is_full(
+    manager: socket.socket, autojump_clock: MockClock
+) -> None:
+    notify, stop = NotifySocket.of(environment(manager)), trio.Event()
+    while notify.alive():
+        pass
+    async with telling_end(notify, stop):
+        stop.set()
+        await trio.sleep(0.5)
+        assert "STOPPING=1" not in heard(manager)
+        await trio.sleep(0.1)
+        assert heard(manager) == ["STOPPING=1"]
+
+
+async def test_a_manager_that_never_reads_holds_up_an_end_for_a_second(
+    manager: socket.socket, autojump_clock: MockClock
+) -> None:
+    notify = NotifySocket.of(environment(manager))
+    while notify.alive():
+        pass
+    began_s = trio.current_time()
+    async with telling_end(notify, trio.Event()):
+        pass
+    assert 0.9 < trio.current_time() - began_s < 1.1

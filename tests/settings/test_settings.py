@@ -249,6 +249,7 @@ def test_all_problems_are_reported_together() -> None:
         ("mode", "", "'' is not one of full, recent, live"),
         ("log_level", "loud", "[storage] log_level: 'loud' is not one of debug, info, warning, error"),
         ("symbols", "../etc", "'../etc' is not a symbol: capital letters, digits and hyphens only"),
+        ("symbols", "A" * 3000, f"symbols: '{'A' * 40}'... is not a symbol: it has more than 40 letters"),
         ("symbols", "btcusdt", "hyphens only; did you mean 'BTCUSDT'?"),
         ("timeframes", "7", "[collection] timeframes: '7' is not a timeframe of the exchange; it has 1 3 5 15"),
         ("timeframes", "", "it names none; one is needed"),
@@ -412,6 +413,20 @@ def test_what_cannot_name_a_directory_is_a_problem(name: object) -> None:
 )
 def test_a_file_that_cannot_be_understood_is_reported_by_line(text: str, problem: str) -> None:
     assert problems_in(text) == (problem,)
+
+
+def test_a_file_without_an_end_is_no_settings_file() -> None:
+    with pytest.raises(SettingsError, match=r"/dev/zero is no settings file: it has more than 1,000,000 bytes"):
+        Settings.load("/dev/zero")
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_the_line_ends_of_other_systems_end_lines(end: str) -> None:
+    Path("settings.ini").write_bytes(end.join(["\ufeff[collection]", "days_to_fetch = 3", "mode = x"]).encode())
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(environment={})
+    assert [problem.partition(" is ")[0] for problem in caught.value.problems] == ["[collection] mode: 'x'"]
+    assert "line 3" in caught.value.problems[0]
 
 
 @pytest.mark.parametrize("name", ["my.ini", Path("my.ini")])
