@@ -5,13 +5,16 @@ What goes to stdout goes out at once, so that both are in order where they end i
 
 import json
 import os
+import signal
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from select import select
 from typing import Annotated
 
 import typer
 from rich.console import Console, RenderableType
+from rich.live import Live
 
 from collector.commands.adaptive_table import AdaptiveTable
 from collector.commands.standard_streams import is_journal
@@ -25,6 +28,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="For the machine.")]
 def can_draw(console: Console) -> bool:
     """Whether a console is a terminal that can redraw."""
     return console.is_terminal and not console.is_dumb_terminal
+
+
+@contextmanager
+def drawing(live: Live) -> Iterator[Live]:
+    """Draw while entered; a Ctrl-C waits while that begins and ends, so that nothing goes on drawing behind it."""
+    interrupt = {signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, interrupt)
+    try:
+        with live:
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                yield live
+            finally:
+                signal.pthread_sigmask(signal.SIG_BLOCK, interrupt)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def say(text: str, priority: int = 6, *, whole: bool = False) -> None:
@@ -51,6 +70,7 @@ def complain(sentences: Iterable[str]) -> None:
 def ask(question: str) -> bool:
     """Ask on stderr; whether the answer on stdin is yes."""
     say(f"{question} [y/N]")
+    select([sys.stdin], (), ())  # Ctrl-C ends it; polars' handler of SIGINT has the system go on with a read
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

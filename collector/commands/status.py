@@ -13,7 +13,7 @@ import trio
 import typer
 from rich.live import Live
 
-from collector.commands.console import can_draw, print_line, print_table, sanitized, stdout_console
+from collector.commands.console import can_draw, drawing, print_line, print_table, sanitized, stdout_console
 from collector.commands.exits import error_record
 from collector.commands.options import PLACE, Options, with_options
 from collector.commands.status_client import fetch_status
@@ -113,7 +113,7 @@ def _watch(options: Options) -> None:
     """Redraw the table on a terminal; print one after another into a pipe."""
     console, table = stdout_console(), status_table(fetch_status(THIS_DISK, options.settings.data_dir)[0])
     redraws = can_draw(console)
-    place = Live(table, console=console, auto_refresh=False) if redraws else nullcontext()
+    place = drawing(Live(table, console=console, auto_refresh=False)) if redraws else nullcontext()
     with _until_interrupted(), place as live:
         while True:
             if live:

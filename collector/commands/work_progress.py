@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.constrain import Constrain
 from rich.live import Live
 
-from collector.commands.console import can_draw, say
+from collector.commands.console import can_draw, drawing, say
 from collector.commands.display import Line
 from collector.commands.progress import ECHO, picture
 from collector.core.text import counted, duration_text
@@ -101,10 +101,11 @@ def open_progress(
     if not draws:
         yield progress
         return
-    with Live(
+    live = Live(
         get_renderable=lambda: Constrain(picture(progress.lines), console.width - ECHO),
         console=console,
         transient=True,
         refresh_per_second=4,
-    ):
+    )
+    with drawing(live):
         yield progress

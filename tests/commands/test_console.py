@@ -1,11 +1,15 @@
 """What commands say to a person: in the journal, each sentence has its priority."""
 
 import os
+import signal
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.live import Live
 
-from collector.commands.console import complain, say
+from collector.commands.console import complain, drawing, say
 
 
 def test_sentences_in_the_journal_have_their_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +59,25 @@ def test_a_command_stays_one_line_on_a_narrow_terminal(monkeypatch: pytest.Monke
         say(command, whole=True)
         assert os.read(window, 4096) == f"{command}\r\n".encode()
     os.close(window)
+
+
+class _Interrupted(Live):
+    """A display at whose beginning and end Ctrl-C is pressed."""
+
+    def start(self, refresh: bool = False) -> None:
+        signal.raise_signal(signal.SIGINT)
+        super().start(refresh)
+
+    def stop(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+        super().stop()
+
+
+def test_an_interrupt_while_a_display_begins_leaves_nothing_that_draws() -> None:
+    screen = StringIO()
+    live = _Interrupted("checking", console=Console(file=screen, force_terminal=True), transient=True)
+    with pytest.raises(KeyboardInterrupt), drawing(live):
+        pass
+    assert not live.is_started
+    assert screen.getvalue().endswith("\x1b[?25h\x1b[1A\x1b[2K")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

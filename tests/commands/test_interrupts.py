@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.core.rows import HEADER
 from collector.machine.terminal import erase_echo
 
 _CTRL_C = b"\x03"
@@ -17,14 +18,14 @@ def last_line(screen: bytes) -> bytes:
     return screen.rpartition(b"\n")[2].rpartition(b"\r\x1b[K")[2]
 
 
-def at_a_terminal(directory: Path, *arguments: str) -> tuple[int, bytes]:
-    """Run the command line until it serves, press Ctrl-C, and return its status and all it showed."""
+def at_a_terminal(directory: Path, *arguments: str, until: bytes = b"until Ctrl-C") -> tuple[int, bytes]:
+    """Run the command line until it shows a text, press Ctrl-C, and return its status and all it showed."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(directory)
         os.execvpe(sys.executable, [sys.executable, "-m", "collector", *arguments], os.environ | {"TERM": "xterm"})
     screen = b""
-    while b"until Ctrl-C" not in screen:
+    while until not in screen:
         screen += os.read(terminal, 4096)
     os.write(terminal, _CTRL_C)
     try:
@@ -44,6 +45,17 @@ def test_what_serves_in_the_foreground_leaves_an_empty_line(tmp_path: Path, argu
     assert status == 0
     assert b"^C" in screen
     assert last_line(screen) == b""
+
+
+def test_a_question_is_ended_by_ctrl_c_and_nothing_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    leftover = tmp_path / "data" / "BTCUSDT_60.csv.cut-1"
+    leftover.write_bytes(HEADER)
+    status, screen = at_a_terminal(tmp_path, "clean", until=b"[y/N]")
+    assert status == 130
+    assert screen.endswith(b"stopped\r\n")
+    assert last_line(screen) == b""
+    assert leftover.exists()
 
 
 @pytest.mark.parametrize(("kind", "shown"), [("xterm", b"^C\r\x1b[K"), ("dumb", b"^C\r\n")])
