@@ -4,17 +4,23 @@ The manager is a datagram socket in a directory; the exchange is one in a box. T
 second, so that starving it does not take long.
 """
 
+import errno
 import os
 import signal
 import stat
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import trio
 
+from collector.machine import Machine
+from collector.machine.disk import Disk
+from collector.monitoring.sd_notify import NotifySocket
+from collector.pipeline.service import ServeOptions, serve
 from collector.sandbox import open_sandbox
 from collector.settings.settings import Settings
 from tests.campaign.process import heard, opened, variables
@@ -128,6 +134,27 @@ async def test_an_exchange_that_is_down_keeps_us_starting_and_not_failing(tmp_pa
             lines = [await manager.next_line() for _ in range(4)]
         assert {line.partition("=")[0] for line in lines} == {"EXTEND_TIMEOUT_USEC", "STATUS"}
         assert any("starting" in line for line in lines)
+
+
+class _RefusingDisk(Disk):
+    """A disk on which nothing can be made."""
+
+    def make_directory(self, path: Path, mode: int = 0o755) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+async def test_a_stop_before_the_disk_is_ready_is_told(tmp_path: Path) -> None:
+    address, stop = tmp_path / "notify", trio.Event()
+    notify = NotifySocket(str(address))
+    with trio.fail_after(_PATIENCE_S), trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as socket:
+        await socket.bind(str(address))
+        manager, settings = Manager(socket), settings_for("http://127.0.0.1:9", tmp_path)
+        options = ServeOptions(stop=stop, notify=notify, machine=Machine(disk=_RefusingDisk()))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(serve, settings, once=False, options=options))
+            await manager.hears("EXTEND_TIMEOUT_USEC=", "STATUS=starting: degraded: ")
+            stop.set()
+            await manager.hears("STOPPING=1")
 
 
 async def test_a_writer_that_is_stuck_starves_the_watchdog(tmp_path: Path) -> None:
