@@ -22,7 +22,7 @@ from collector.commands.options import (
     AgainstExchange,
     Options,
     Seed,
-    drawn_seed,
+    seed_of,
     with_options,
 )
 from collector.commands.work_progress import Advance, open_progress
@@ -62,20 +62,21 @@ def check(
       # and compare twenty random stretches with the exchange
       collector check --against-exchange 20
     """
+    draw = Draw(against_exchange, seed_of(against_exchange, seed))
     checker = DataIntegrityChecker(options.settings, demand=options.demand)
     checked = _check_files(options, checker, _chosen_paths(options, checker))
     record: dict[str, Any] = {**totals(checked, checker.ledger_problem), **_dates(options)}
     differences: list[Difference | Uncompared] = []
     try:
         if against_exchange:
-            seed = seed if seed is not None else drawn_seed()
-            samples = _samples(options, checked, Draw(against_exchange, seed))
+            samples = _samples(options, checked, draw)
             differences = _run_audit(options, samples, checker)
-            record["against_exchange"] = audit_record(seed, samples, differences)
+            record["against_exchange"] = audit_record(draw.seed, samples, differences)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # the files are told of all the same
         _print_result(options, checked, record, differences, as_json=as_json)
         end(error)
     _print_result(options, checked, record, differences, as_json=as_json)
+    _say_what_mends(options, record, draw if differences else None)
     if record["files_with_issues"] or record["ledger_problem"] or differences:
         sys.exit(1)
 
@@ -159,9 +160,15 @@ def _print_result(
         say(summary(record))
         if report:
             say(f"the report is {report}")
-        if record["files_with_issues"]:
-            say("this command says how to mend it, and does it without --dry-run:")
-            say(f"  {to_type('repair', *options.words, '--dry-run')}", whole=True)
+
+
+def _say_what_mends(options: Options, record: Mapping[str, Any], draw: Draw | None) -> None:
+    """Name the command that mends what was found; with `draw`, also what differs from the exchange."""
+    if options.quiet or not (record["files_with_issues"] or draw):
+        return
+    drawn = ["--against-exchange", draw.amount, "--seed", str(draw.seed)] if draw else []
+    say("this command says how to mend it, and does it without --dry-run:")
+    say(f"  {to_type('repair', *options.words, *drawn, '--dry-run')}", whole=True)
 
 
 def _write_report(options: Options, record: Mapping[str, Any]) -> Path | None:

@@ -25,6 +25,7 @@ from collector.pipeline.outcome import Outcome
 
 Record = Callable[[Exception], dict[str, Any]]
 INTERRUPTED = 130  # what a shell gives for SIGINT, and typer for a command that Ctrl-C ends
+_OF_VALIDATION = "Value error, "  # what typer's validation puts before a sentence
 STDOUT_ERRORS = (EPIPE, ENOSPC, EDQUOT, EFBIG, EIO)  # of stdout alone: errors of our files are mapped
 
 
@@ -50,6 +51,8 @@ def end(error: BaseException, record: Record | None = None) -> NoReturn:
         stopped()
     if not isinstance(error, CollectorError | typer.TyperException):
         raise error
+    if isinstance(error, typer.TyperException):
+        error.message = error.message.removeprefix(_OF_VALIDATION)
     if record:
         print_json(record(error))
         flush_stdout()

@@ -19,6 +19,7 @@ from collector.commands.console import say
 from collector.commands.dates import parse_dates, refuse_future
 from collector.core.candle import DAY_MS, Series, Timeframe
 from collector.core.date_range import DateRange
+from collector.core.errors import SettingsError
 from collector.core.request_windows import NEWEST
 from collector.feeder.timestamps import span_ms
 from collector.integrity.demand import Demand
@@ -58,9 +59,17 @@ Seed = Annotated[
 ]
 
 
-def drawn_seed() -> int:
-    """Draw a seed that is short enough to be typed."""
-    return THIS_CHANCE.below(10**6)
+def seed_of(against_exchange: float, seed: int | None) -> int:
+    """The seed of the stretches that are read again; one that is drawn is short enough to be typed.
+
+    Raises:
+        SettingsError: one is given, and nothing is read again.
+    """
+    if seed is None:
+        return THIS_CHANCE.below(10**6)
+    if not against_exchange:
+        raise SettingsError(["--seed goes with --against-exchange: it says which stretches are read again"])
+    return seed
 
 
 def _declaration(name: str, default: str = "") -> Any:

@@ -18,7 +18,7 @@ from collector.commands.options import (
     AgainstExchange,
     Options,
     Seed,
-    drawn_seed,
+    seed_of,
     with_logged_options,
 )
 from collector.commands.run import AllowReplace
@@ -56,7 +56,8 @@ def repair(
       collector repair --symbols BTCUSDT --timeframes 1,60 --days 365 --no-limit
     """
     settings, demand = options.settings, options.demand
-    draw = Draw(against_exchange, drawn_seed() if seed is None else seed) if against_exchange else None
+    drawn = seed_of(against_exchange, seed)
+    draw = Draw(against_exchange, drawn) if against_exchange else None
     if dry_run:
         options.say_warnings()
     asked = settings.category, options.are_about, options.selection, options.only_symbols

@@ -1,6 +1,5 @@
 """The command `symbols`: what the exchange lists."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import attrs
@@ -11,7 +10,9 @@ from collector.bybit.rest_protocol import Instrument
 from collector.commands.console import AsJson, print_json, print_line, say, show
 from collector.commands.options import Options, with_options
 from collector.commands.selection import Selection
+from collector.core.errors import SettingsError
 from collector.core.text import counted, moment_text
+from collector.feeder.timestamps import span_ms
 from collector.machine import THIS_MACHINE
 from collector.pipeline.symbols import list_symbols
 
@@ -20,8 +21,7 @@ _Texts = list[str] | None
 _Quote = Annotated[_Texts, typer.Option(metavar="COIN", help="Quoted in this coin; may be repeated.")]
 _Kind = Annotated[_Texts, typer.Option(metavar="TEXT", help="Of this kind, such as perpetual; may be repeated.")]
 _Match = Annotated[_Texts, typer.Option(metavar="PATTERN", help="Like this, such as '1000*'; may be repeated.")]
-_NEW = "Launched on this day or later: YYYY-MM-DD."
-_NewSince = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help=_NEW)]
+_NewSince = Annotated[str | None, typer.Option(metavar="DATE", help="Launched on this day (UTC) or later.")]
 
 
 # Seven parameters: typer takes one for each option of the command line.
@@ -46,7 +46,7 @@ def symbols(
       # another market, for a script
       collector symbols --category spot --match 'BTC*' --json
     """
-    since_ms = int(new_since.replace(tzinfo=UTC).timestamp() * 1000) if new_since else 0
+    since_ms = 0 if new_since is None else _midnight_ms(new_since)
     wanted = Selection(options.only_symbols, tuple(quote or ()), tuple(kind or ()), tuple(match or ()), since_ms)
     for address in options.settings.unencrypted[:1]:
         say(f"the connection to {address} is not encrypted", priority=4)
@@ -64,6 +64,14 @@ def symbols(
     if wanted != Selection():
         number = f"{len(found):,} of {number}"
     say(f"{number} {'trades' if len(found) == 1 else 'trade'} in {options.settings.category}")
+
+
+def _midnight_ms(date: str) -> int:
+    """When a day begins, or the moment itself where a time is given."""
+    try:
+        return span_ms(date, None)[0]
+    except ValueError as error:
+        raise SettingsError([f"--new-since: {error}"]) from error
 
 
 def _row(each: Instrument) -> tuple[str, ...]:

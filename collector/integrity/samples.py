@@ -27,6 +27,11 @@ class Draw:
     most: float
     seed: int
 
+    @property
+    def amount(self) -> str:
+        """How many, as the command line has it."""
+        return "all" if self.most == ALL else f"{self.most:.0f}"
+
 
 @attrs.frozen
 class Sample:

@@ -145,8 +145,9 @@ def test_check_against_the_exchange_names_what_differs(say: Command, box: Sandbo
     lines[-1] = lines[-1].rpartition(b",")[0] + b",1\n"
     path.write_bytes(b"".join(lines))
     assert say(settings, "check")[0] == 0
-    status, out, _ = say(settings, "check", "--against-exchange", "1", "--seed", "1")
+    status, out, err = say(settings, "check", "--against-exchange", "1", "--seed", "1")
     assert status == 1
+    assert complaints(err)[-1] == "  collector repair --against-exchange 1 --seed 1 --dry-run"
     assert out.startswith("BTCUSDT_60 2024-05-15 11:00:00: stored is ")
     status, out, _ = say(settings, "check", "--against-exchange", "1", "--seed", "1", "--json")
     audit = json.loads(out)["against_exchange"]

@@ -30,4 +30,7 @@ def test_symbols_can_be_chosen_and_named_alone_for_another_command(say: Command,
         assert json.loads(say(settings, "symbols", "--names", "--json", "--quote", "USDT")[1]) == ["BTCUSDT", "ETHUSDT"]
         assert json.loads(say(settings, "symbols", "--json", "--new-since", "2099-01-01")[1]) == []
         assert complaints(say(settings, "symbols", "--kind", "futures")[2]) == ["0 of 3 symbols trade in linear"]
-        assert say(settings, "symbols", "--new-since", "yesterday")[0] == 2
+        assert len(json.loads(say(settings, "symbols", "--json", "--new-since", "2001-01-01")[1])) == 3
+        status, _, err = say(settings, "symbols", "--new-since", "yesterday")
+        assert status == 2
+        assert complaints(err)[0].startswith("--new-since: 'yesterday' is not an ISO date or time, such as ")

@@ -200,6 +200,21 @@ def test_an_unknown_option_is_told_those_alike_that_the_help_shows(say: Command,
     assert (f"(Possible options: {meant}" in err) if meant else ("Possible" not in err)
 
 
+def test_a_state_that_there_is_not_is_told_which_there_are(say: Command) -> None:
+    status, out, err = say(None, "gaps", "--state", "foo", "--json")
+    assert status == 2
+    assert json.loads(out)["error"].startswith("Invalid value for '--state': 'foo' is not one of 'pending', 'retrying'")
+    assert "Value error" not in err
+
+
+@pytest.mark.parametrize("command", ["check", "repair", "repair --dry-run"])
+def test_a_seed_without_a_draw_is_refused(say: Command, tmp_path: Path, command: str) -> None:
+    (tmp_path / "data").mkdir()
+    status, _, err = say(None, *command.split(), "--seed", "3")
+    assert status == 2
+    assert complaints(err) == ["--seed goes with --against-exchange: it says which stretches are read again"]
+
+
 @pytest.mark.parametrize("command", ["fetch --dry-run", "sandbox", "demo", "check", "run"])
 def test_an_option_of_one_value_is_not_taken_twice(say: Command, tmp_path: Path, command: str) -> None:
     option = "--seed" if command in ("demo", "sandbox") else "--days"
