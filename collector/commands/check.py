@@ -74,6 +74,7 @@ def check(
             record["against_exchange"] = audit_record(draw.seed, samples, differences)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # the files are told of all the same
         _print_result(options, checked, record, differences, as_json=as_json)
+        _say_what_mends(options, record, None)
         end(error)
     _print_result(options, checked, record, differences, as_json=as_json)
     _say_what_mends(options, record, draw if differences else None)
