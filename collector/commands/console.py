@@ -70,7 +70,8 @@ def complain(sentences: Iterable[str]) -> None:
 def ask(question: str) -> bool:
     """Ask on stderr; whether the answer on stdin is yes."""
     say(f"{question} [y/N]")
-    select([sys.stdin], (), ())  # Ctrl-C ends it; polars' handler of SIGINT has the system go on with a read
+    with suppress(OSError, ValueError):  # stdin is no descriptor
+        select([sys.stdin], (), ())  # Ctrl-C ends it; polars' handler of SIGINT has the system go on with a read
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -128,8 +128,6 @@ def timeframe(text: str) -> Timeframe:
     found = TIMEFRAMES.get(_ALIASES.get(name, name))
     if found is None:
         likely = _of_elsewhere(name)
-        if is_symbol(text[:_LONGEST]):
-            raise ValueError(f"{text[:_LONGEST]!r}... is not a symbol: it has more than {_LONGEST} letters")
         hint = f"; did you mean {likely}?" if likely else ""
         raise ValueError(f"{name!r} is not a timeframe of the exchange; it has {' '.join(TIMEFRAMES)}{hint}")
     return found

@@ -79,5 +79,5 @@ def test_an_interrupt_while_a_display_begins_leaves_nothing_that_draws() -> None
     with pytest.raises(KeyboardInterrupt), drawing(live):
         pass
     assert not live.is_started
-    assert screen.getvalue().endswith("\x1b[?25h\x1b[1A\x1b[2K")
+    assert screen.getvalue().endswith("\x1b[?25h\r\x1b[1A\x1b[2K")
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

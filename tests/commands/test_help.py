@@ -1,14 +1,16 @@
 """What each command says of itself: examples that work, its own options, types in words."""
 
+import inspect
 import re
 import shlex
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 
 from collector.commands import app as command_line
 from collector.commands.options import SERIES
+from collector.sandbox.command import sandbox
 from collector.settings.settings import Settings
 from tests.commands.command_line import Command
 
@@ -109,10 +111,11 @@ def test_without_days_a_start_is_not_said_to_replace_them(
     assert "--days" not in told
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_type_of_number_is_called_so(name: str) -> None:
-    numbers = [each for each in GROUP.commands[name].params if each.type.name in ("integer", "float")]
-    assert [each.name for each in numbers if each.metavar not in ("NUMBER", "N|all")] == []
+def test_every_number_of_the_sandbox_is_called_so() -> None:
+    declared = {each.name: get_args(each.annotation) for each in inspect.signature(sandbox).parameters.values()}
+    numbers = {name: option for name, (kind, option) in declared.items() if {int, float} & {kind, *get_args(kind)}}
+    assert len(numbers) > 50
+    assert [name for name, option in numbers.items() if option.metavar != "NUMBER"] == []
 
 
 def test_the_main_help_groups_the_commands(say: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_a_stdout_that_cannot_be_written_is_no_traceback(tmp_path: Path, argumen
     assert "Exception" not in ended.stderr
 
 
-@pytest.mark.parametrize(("quiet", "told"), [([], 3), (["--quiet"], 1)])
+@pytest.mark.parametrize(("quiet", "told"), [([], 4), (["--quiet"], 1)])
 def test_a_check_whose_report_cannot_be_written_says_so_and_what_it_found(
     say: Command, tmp_path: Path, quiet: list[str], told: int
 ) -> None:

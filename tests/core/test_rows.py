@@ -157,7 +157,7 @@ def test_the_good_part_ends_before_the_first_bad_line() -> None:
     assert check_lines(MINUTE, rows.text[:-3])[2] == "the last line is not whole"
     opens, good, why = check_lines(MINUTE, rows.text + rows.text)
     assert (len(opens), good) == (3, len(rows.text))
-    assert why == f"timestamp {T0} does not come after {T0 + 120_000}"
+    assert why == f"timestamp {moment_text(T0)} does not come after {moment_text(T0 + 120_000)}"
     with_hole = rows_of(MINUTE, [candle(T0), candle(T0 + 300_000)]).text
     assert check_lines(MINUTE, with_hole, T0 + 120_000)[:2] == ([], 0)
 
@@ -179,7 +179,7 @@ def test_columns_at_once_and_candles_one_by_one_agree_on_what_is_good(prices: li
             text.encode() for text in prices + amounts
         ]
     else:
-        with pytest.raises(NotACandle, match=str(T0 + 60_000)):
+        with pytest.raises(NotACandle, match=moment_text(T0 + 60_000)):
             rows_of(MINUTE, [candle(), odd])
 
 
