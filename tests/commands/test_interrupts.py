@@ -4,11 +4,13 @@ import os
 import pty
 import sys
 from pathlib import Path
+from select import select
 
 import pytest
 
 from collector.core.rows import HEADER
 from collector.machine.terminal import erase_echo
+from tests.commands.command_line import PATIENCE_S
 
 _CTRL_C = b"\x03"
 
@@ -29,7 +31,7 @@ def at_a_terminal(directory: Path, *arguments: str, until: bytes = b"until Ctrl-
         screen += os.read(terminal, 4096)
     os.write(terminal, _CTRL_C)
     try:
-        while more := os.read(terminal, 4096):
+        while select([terminal], (), (), PATIENCE_S)[0] and (more := os.read(terminal, 4096)):
             screen += more
     except OSError:  # Linux says so that nobody has the terminal open any more
         pass
