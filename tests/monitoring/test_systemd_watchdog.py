@@ -165,7 +165,7 @@ async def test_the_end_is_told_when_it_is_asked_for(manager: socket.socket) -> N
 
 
 async def test_an_end_that_nobody_asked_for_is_told(manager: socket.socket) -> None:
-    with pytest.raises(ExceptionGroup):
+    with pytest.RaisesGroup(ValueError):
         async with telling_end(NotifySocket.of(environment(manager)), trio.Event()):
             raise ValueError
     assert heard(manager) == ["STOPPING=1"]
