@@ -22,7 +22,7 @@ from collector.commands.options import (
     AgainstExchange,
     Options,
     Seed,
-    seed_of,
+    draw_of,
     with_options,
 )
 from collector.commands.work_progress import Advance, open_progress
@@ -62,13 +62,13 @@ def check(
       # and compare twenty random stretches with the exchange
       collector check --against-exchange 20
     """
-    draw = Draw(against_exchange, seed_of(against_exchange, seed))
+    draw = draw_of(against_exchange, seed)
     checker = DataIntegrityChecker(options.settings, demand=options.demand)
     checked = _check_files(options, checker, _chosen_paths(options, checker))
     record: dict[str, Any] = {**totals(checked, checker.ledger_problem), **_dates(options)}
     differences: list[Difference | Uncompared] = []
     try:
-        if against_exchange:
+        if draw:
             samples = _samples(options, checked, draw)
             differences = _run_audit(options, samples, checker)
             record["against_exchange"] = audit_record(draw.seed, samples, differences)

@@ -23,7 +23,7 @@ from collector.core.errors import SettingsError
 from collector.core.request_windows import NEWEST
 from collector.feeder.timestamps import span_ms
 from collector.integrity.demand import Demand
-from collector.integrity.samples import ALL
+from collector.integrity.samples import ALL, Draw
 from collector.machine.chance import THIS_CHANCE
 from collector.machine.clock import THIS_CLOCK
 from collector.machine.disk import THIS_DISK
@@ -59,17 +59,17 @@ Seed = Annotated[
 ]
 
 
-def seed_of(against_exchange: float, seed: int | None) -> int:
-    """The seed of the stretches that are read again; one that is drawn is short enough to be typed.
+def draw_of(against_exchange: float, seed: int | None) -> Draw | None:
+    """The stretches that are read again, if any are; a seed that is drawn is short enough to be typed.
 
     Raises:
-        SettingsError: one is given, and nothing is read again.
+        SettingsError: a seed is given, and nothing is read again.
     """
-    if seed is None:
-        return THIS_CHANCE.below(10**6)
-    if not against_exchange:
+    if against_exchange:
+        return Draw(against_exchange, THIS_CHANCE.below(10**6) if seed is None else seed)
+    if seed is not None:
         raise SettingsError(["--seed goes with --against-exchange: it says which stretches are read again"])
-    return seed
+    return None
 
 
 def _declaration(name: str, default: str = "") -> Any:

@@ -18,7 +18,7 @@ from collector.commands.options import (
     AgainstExchange,
     Options,
     Seed,
-    seed_of,
+    draw_of,
     with_logged_options,
 )
 from collector.commands.run import AllowReplace
@@ -56,8 +56,7 @@ def repair(
       collector repair --symbols BTCUSDT --timeframes 1,60 --days 365 --no-limit
     """
     settings, demand = options.settings, options.demand
-    drawn = seed_of(against_exchange, seed)
-    draw = Draw(against_exchange, drawn) if against_exchange else None
+    draw = draw_of(against_exchange, seed)
     if dry_run:
         options.say_warnings()
     asked = settings.category, options.are_about, options.selection, options.only_symbols

@@ -76,7 +76,7 @@ def test_in_one_pipe_what_was_asked_for_comes_before_what_is_said_of_it(
     settings.data_dir.mkdir()
     (settings.data_dir / "BTCUSDT_60.csv").write_bytes(HEADER)
     (settings.data_dir / "BTCUSDT_60.csv.cut-1").write_bytes(HEADER)
-    ended = piped(settings, f"collector {arguments} 2>&1")
+    ended = piped(settings, f"collector {arguments} 2>&1", PYTHONUNBUFFERED="")
     assert ended.stdout.startswith(first)
     assert len(ended.stdout.splitlines()) > 2
 
