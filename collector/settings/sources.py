@@ -17,7 +17,7 @@ import attrs
 
 from collector.core.errors import SettingsError
 from collector.core.redaction import PAGE_TOKEN
-from collector.core.text import did_you_mean
+from collector.core.text import did_you_mean, size_text
 from collector.settings.keys import SECTION_OF
 
 DEFAULT_FILE = Path("settings.ini")
@@ -136,7 +136,7 @@ def _text_of(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(_LONGEST + 1)
         if len(data) > _LONGEST:
-            raise SettingsError([f"{path} is no settings file: it has more than {_LONGEST:,} bytes"])
+            raise SettingsError([f"{path} is no settings file: it has more than {size_text(_LONGEST)}"])
         return io.StringIO(data.decode("utf-8-sig"), newline=None).read()
     except OSError as error:
         raise SettingsError([f"{path} cannot be read: {error.strerror}"]) from error

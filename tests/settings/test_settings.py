@@ -416,7 +416,7 @@ def test_a_file_that_cannot_be_understood_is_reported_by_line(text: str, problem
 
 
 def test_a_file_without_an_end_is_no_settings_file() -> None:
-    with pytest.raises(SettingsError, match=r"/dev/zero is no settings file: it has more than 1,000,000 bytes"):
+    with pytest.raises(SettingsError, match=r"/dev/zero is no settings file: it has more than 1 MB"):
         Settings.load("/dev/zero")
 
 
