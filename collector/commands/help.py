@@ -9,11 +9,16 @@ from difflib import get_close_matches
 from typing import Any
 
 import typer
+from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
+
+from collector.core.text import wrapped
 
 FLAG = ""  # the word for the type of an option without a value
 _EXAMPLES = "\n\nExamples:\n"
+_NARROW = 72  # columns: in fewer, names of options do not stand beside their meaning
 
 
 class Command(TyperCommand):
@@ -44,7 +49,11 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         said, self.epilog = self.epilog, None  # typer joins its lines
-        super().format_help(ctx, formatter)
+        width = Console().width
+        if width < _NARROW:
+            _print_narrow(self, ctx, width)
+        else:
+            super().format_help(ctx, formatter)
         self.epilog = said
         _print_examples(said)
 
@@ -57,7 +66,11 @@ class Group(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         said, self.epilog = self.epilog, None
-        super().format_help(ctx, formatter)
+        width = Console().width
+        if width < _NARROW:
+            _print_narrow(self, ctx, width)
+        else:
+            super().format_help(ctx, formatter)
         self.epilog = said
         _print_examples(said)
 
@@ -72,6 +85,38 @@ def examples(docstring: str | None) -> str:
     """Return the examples of a docstring: commands, each below a line that says what for."""
     text = inspect.cleandoc(docstring or "").partition(_EXAMPLES)[2]
     return f"Examples:\n{text}" if text else ""
+
+
+def _print_narrow(command: Any, ctx: Any, width: int) -> None:
+    """Print a help whose names stand above what they mean; typer's tables would cut names, and break words."""
+    _print_paragraph(f"Usage: {ctx.command_path} {' '.join(command.collect_usage_pieces(ctx))}", width)
+    for paragraph in Text.from_markup(command.help or "").plain.split("\n\n"):
+        typer.echo()
+        _print_paragraph(paragraph, width)
+    panels: dict[str, list[tuple[str, str]]] = {}
+    for each in command.get_params(ctx):
+        if not getattr(each, "hidden", False):
+            panels.setdefault(getattr(each, "rich_help_panel", None) or "Options", []).append(_entry(each))
+    for name, each in getattr(command, "commands", {}).items():
+        panels.setdefault(each.rich_help_panel, []).append((name, (each.help or "").partition("\n")[0]))
+    for title, entries in panels.items():
+        typer.secho(f"\n{title}", bold=True)
+        for name, meaning in entries:
+            typer.echo(f" {name}")
+            _print_paragraph(f"     {Text.from_markup(meaning).plain}", width)
+    typer.echo()
+
+
+def _entry(parameter: Any) -> tuple[str, str]:
+    """The names of an option, with the word for its value, and what it means."""
+    names = ", ".join(parameter.opts) if parameter.param_type_name == "option" else ""
+    told = parameter.default is not False and parameter.default not in (None, "")
+    default = escape(f" [default: {parameter.default}]") if told and getattr(parameter, "show_default", False) else ""
+    return f"{names} {parameter.metavar or ''}".strip(), f"{parameter.help or ''}{default}"
+
+
+def _print_paragraph(text: str, width: int) -> None:
+    typer.echo("\n".join(wrapped(text, width, 0)))
 
 
 def _print_examples(said: str | None) -> None:

@@ -118,6 +118,24 @@ def test_every_number_of_the_sandbox_is_called_so() -> None:
     assert [name for name, option in numbers.items() if option.metavar != "NUMBER"] == []
 
 
+@pytest.mark.parametrize("name", [*COMMANDS, ""])
+def test_on_a_narrow_terminal_no_name_of_an_option_is_cut(
+    say: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    lines = help_of(say, monkeypatch, *name.split(), "--help", columns=40).splitlines()
+    told = lines[: lines.index(" Examples:")]
+    shown = (GROUP.commands[name] if name else GROUP).params
+    names = [each.opts[0] for each in shown if each.param_type_name == "option" and not each.hidden]
+    assert [each for each in names if not any(line.split()[:1] == [each] for line in told)] == []
+    assert [line for line in told if len(line) > 40 and len(line.split()) > 1] == []
+
+
+def test_on_a_narrow_terminal_defaults_are_shown(say: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = help_of(say, monkeypatch, "view", "--help", columns=40)
+    assert "free. [default: 0]" in told
+    assert "[default:\n     linear]" in told
+
+
 def test_the_main_help_groups_the_commands(say: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     told = help_of(say, monkeypatch, "--help")
     assert re.findall(r"─ (\w+) ─", told) == ["Options", "Collect", "Inspect", "Use", "Operate"]
