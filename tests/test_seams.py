@@ -96,6 +96,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
         "commands.exits": "stdout at the very end",
         "commands.demo": "its scratch directory, and the real disk it compares with",
         "commands.installation": "looks for a settings file",
+        "commands.hints": "looks for the command in PATH, for a person who types it",
         "commands.signals": "the terminal",
         "commands.standard_streams": "the terminal",
         "storage.inspection": "names the type of what is mapped",
