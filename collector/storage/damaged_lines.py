@@ -20,6 +20,7 @@ from collector.storage.ordering import is_increasing
 
 _NUMBER = re.compile(rb"[0-9]+")
 _NUMBERS = 5  # of the least row that somebody else may keep: a time and four prices
+_LOST = bytes(4)  # where a power loss took text: no encoding has so many zeros in a row
 _PIECE = 8192  # rows of a piece of text
 
 
@@ -121,7 +122,7 @@ def looks_like_a_row(line: bytes) -> bool:
     """Whether a line looks like a row that somebody else keeps: text, with at least as many numbers as the row of a
     candle has. Bytes that a disk has spoiled do not."""
     text = line.replace(b"\0", b"")  # as UTF-16 has them
-    printable = text.decode("utf-8", "replace").replace("\t", " ").isprintable()
+    printable = _LOST not in line and text.decode("utf-8", "replace").replace("\t", " ").isprintable()
     return printable and len(_NUMBER.findall(text)) >= _NUMBERS
 
 

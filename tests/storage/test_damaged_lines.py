@@ -75,6 +75,8 @@ def test_lines_that_look_like_rows_of_another_kind_are_counted() -> None:
         (b"1700006400;37000;37001;36999;37000", True),
         (b"1\t2\t3\t4\t5", True),
         ("1,2,3,4,5".encode("utf-16-le"), True),
+        ("1,2,3,4,5".encode("utf-32-le"), True),
+        (bytes(4) + b"1,2,3,4,5", False),
         ("1,2,3,4,5 €".encode(), True),
         (b"1,2,3,4,5\x01", False),
         (b"a,b,c,d,e", False),

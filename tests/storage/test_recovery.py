@@ -113,6 +113,12 @@ def test_what_stays_before_a_bad_row_is_put_right_too() -> None:
     assert recovered(content(rows(2, 5)) + rows(0, 2).text + b"spoiled\r\n").repaired == "rows out of order"
 
 
+def test_a_file_whose_first_page_a_power_loss_took_is_not_somebody_elses() -> None:
+    left = bytes(4096) + row(44).text[3:]
+    assert recovered(left).fate == "is set aside (its first line is not our header)"
+    assert recovered(left[4000:] + rows(45, 60).text + bytes(4096)).fate == recovered(left).fate
+
+
 def test_without_our_header_all_of_a_file_goes() -> None:
     found = recovered(b"time,price\n" + rows(0, 5).text)
     why = "its first line is not our header"

@@ -152,7 +152,7 @@ def _foreign(lines: Iterable[bytes], torn: bytes) -> int:
 
 def _looks_like_a_row(line: bytes) -> bool:
     text = line.replace(b"\0", b"")  # as UTF-16 has them
-    printable = text.decode("utf-8", "replace").replace("\t", " ").isprintable()
+    printable = bytes(4) not in line and text.decode("utf-8", "replace").replace("\t", " ").isprintable()
     return printable and len(_NUMBER.findall(text)) >= 5
 
 
