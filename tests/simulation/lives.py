@@ -16,7 +16,7 @@ from tests.simulation.plan import KINDS
 
 KEPT = Path(__file__).with_name("seeds.txt")
 _TRIES = 3  # seeds for a kind or a pair, until a run counts
-_HAND = 8  # kinds, at most, that are dealt to a life
+_HAND = 8  # kinds, about, that are dealt to a life
 _ANY = "any"  # kinds, drawn from the seed
 _LINE = re.compile(r"(?P<seed>\d+) (?P<length>[\d.]+) (?P<kinds>.+?) - (?P<found>.+)")
 
@@ -42,7 +42,7 @@ def dealt(first: Life, kinds: Sequence[str], part: tuple[int, int]) -> list[Life
     """Lives in which together every kind of fault strikes: the kinds are dealt out among them by the seed."""
     number, parts = part
     cards = Random(f"deal {first.seed}").sample(kinds or KINDS, len(kinds or KINDS))
-    hands = -(-len(cards) // _HAND)
+    hands = max(1, round(len(cards) / _HAND))
     return _of([tuple(sorted(cards[place::hands])) for place in range(hands)], first)[number - 1 :: parts]
 
 

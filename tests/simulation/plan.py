@@ -14,6 +14,8 @@ KINDS = tuple(faults.KINDS)
 MOST = 8  # kinds in one run: with more, each strikes too seldom
 _ENDS = ("kill", "kill in a call", "power cut", "stop")  # after which a start shows what was left behind
 _END_SHARE = 0.3  # of the runs that have each of these, whatever else is drawn
+_LATER = ("damaging power cut", "history given up")  # drawn apart: of the others, a seed draws what it always drew
+_LATER_SHARE = 0.05  # of the runs that have each of these: as many as have each of the others
 _EVERY_S = 400.0
 _PUSHES_S = (5.0, 20.0, 60.0)  # apart, for each topic
 
@@ -86,7 +88,7 @@ class Plan:
 def draw(seed: int, hours: float, kinds: tuple[str, ...] = (), calm: float = 1.5) -> Plan:
     """A run of so many hours of faults, and some of calm. Each leaves out most kinds, which may hide others."""
     dice = Random(f"plan {seed}")
-    chosen = kinds or _drawn(dice)
+    chosen = kinds or _drawn(dice, Random(f"later {seed}"))
     strikes = tuple(_strikes(dice, hours * 3600, chosen))
     limited, push_every_s = dice.random() < 0.25, dice.choice(_PUSHES_S)
     everything = Random(f"everything {seed}").random() < 0.25
@@ -95,9 +97,10 @@ def draw(seed: int, hours: float, kinds: tuple[str, ...] = (), calm: float = 1.5
     )
 
 
-def _drawn(dice: Random) -> tuple[str, ...]:
-    some = {*dice.sample(KINDS, dice.randint(1, MOST))}
-    return tuple(sorted(some.union(each for each in _ENDS if dice.random() < _END_SHARE)))
+def _drawn(dice: Random, later: Random) -> tuple[str, ...]:
+    some = {*dice.sample([kind for kind in KINDS if kind not in _LATER], dice.randint(1, MOST))}
+    some.update(each for each in _ENDS if dice.random() < _END_SHARE)
+    return tuple(sorted(some.union(each for each in _LATER if later.random() < _LATER_SHARE)))
 
 
 def _strikes(dice: Random, until_s: float, kinds: tuple[str, ...]) -> Iterator[Strike]:

@@ -37,6 +37,8 @@ def examine(world: "World") -> None:
     for _ in range(world.plan.states):
         with TemporaryDirectory(dir=world.settings.data_dir.parent) as scratch:
             world.disk.contents.write_state(Path(scratch), dice)
+            if world.damage:
+                world.damage(Path(scratch) / OWN, dice)
             wrong += _opened(world, Path(scratch))
         world.report.states += 1
     world.report.wrong += [f"{moment()}: after a power cut: {each}" for each in wrong[:_SAID]]
@@ -89,9 +91,10 @@ def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) ->
 
 
 def _settled(world: "World", series: Series) -> frozenset[int]:
-    """The rows that have been in a file for so long that no power cut takes them, unless others had a hand in it."""
+    """The rows that have been in a file for so long that no power cut takes them, unless others had a hand in it, or
+    what the journal has of them is damaged."""
     meddling = world.witness.meddling
-    is_own = not (world.plan.trims or meddling.overwritten[series] or meddling.taken(series))
+    is_own = not (world.plan.trims or world.damage or meddling.overwritten[series] or meddling.taken(series))
     return world.witness.flushing.settled(series) if is_own else frozenset()
 
 

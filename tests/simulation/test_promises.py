@@ -7,12 +7,14 @@ import attrs
 import pytest
 
 from collector.core.candle import MINUTE_MS, Series
+from collector.core.missing import before_listing, failed
 from collector.core.rows import HEADER
 from collector.core.series_coverage import SeriesCoverage
-from tests.simulation.promises.modes import forgotten, pieces_of
+from collector.integrity.gaps import SeriesGap
+from tests.simulation.promises.modes import forgotten, pieces_of, wanted_no_more
 from tests.simulation.promises.reader import Reader
 from tests.simulation.promises.resources import Resources
-from tests.support.candles import BTC, T0, content, row, rows
+from tests.support.candles import BTC, T0, content, row, rows, span, spans
 
 LATER_MS = T0 + 100 * MINUTE_MS
 FALSE = row(2, "3.000").text  # what the stream confirmed for the third candle
@@ -157,6 +159,21 @@ def test_what_was_taken_out_of_a_file_is_held_or_wanted(tmp_path: Path) -> None:
     assert "BTCUSDT_1 is wanted by nobody" in "".join(forgotten(BTC, record, pieces))
     record.want(rows(0, 5).covered)
     assert not list(forgotten(BTC, record, pieces))
+
+
+def test_what_is_told_to_be_missing_is_waited_for() -> None:
+    record, told = SeriesCoverage(BTC.timeframe), SeriesGap(BTC, failed(None, span(3, 5), "HTTP 502", T0))
+    assert "BTCUSDT_1 is on record as missing, and wanted no more" in "".join(wanted_no_more(told, record))
+    assert not list(wanted_no_more(told, record, spans(0, 5)))  # somebody has taken it out of the file
+    record.want(spans(0, 4))
+    assert list(wanted_no_more(told, record))
+    record.want(spans(0, 5))
+    assert not list(wanted_no_more(told, record))
+
+
+def test_what_the_exchange_lacks_nobody_waits_for() -> None:
+    told = SeriesGap(BTC, before_listing(None, span(3, 5), T0))
+    assert not list(wanted_no_more(told, SeriesCoverage(BTC.timeframe)))
 
 
 def test_what_has_become_more_is_said() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation import lives, table
+from tests.simulation import lives, plan, table
 from tests.simulation.life import Life
 from tests.simulation.plan import KINDS
 from tests.simulation.pool import Worker
@@ -97,6 +97,15 @@ def test_every_pair_is_in_one_part_and_every_kind_is_dealt() -> None:
     parts = [life.kinds for number in (1, 2, 3) for life in lives.pairs(Life(1), (), (number, 3))]
     assert (set(parts), len(parts)) == (all_pairs, len(all_pairs))
     assert {kind for life in lives.dealt(Life(1), (), (1, 1)) for kind in life.kinds} == set(KINDS)
+
+
+def test_a_kind_that_came_later_changes_nothing_for_what_a_seed_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kinds_of(seed: int, share: float) -> frozenset[str]:
+        monkeypatch.setattr(plan, "_LATER_SHARE", share)
+        return plan.draw(seed, 4).kinds
+
+    assert {kinds_of(seed, 1) - kinds_of(seed, 0) for seed in range(20)} == {frozenset(plan._LATER)}
+    assert all(kinds_of(seed, 0) < kinds_of(seed, 1) for seed in range(20))
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/0"])

@@ -4,7 +4,7 @@ Only for a process that was made virtual (see `virtual`).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import inf
@@ -61,6 +61,8 @@ class World:
     _refusing_since_s: float = inf
     _excused: list[type[CollectorError]] = attrs.field(factory=list)
     witness: Witness = attrs.field(init=False)
+    # What is done to the collector's own files that a power cut leaves, before anybody opens them.
+    damage: Callable[[Path, Random], object] | None = None
     other_settings: trio.Lock = attrs.field(factory=trio.Lock)  # of who changes some, and changes them back
     _on: int = 0  # strikes
     _crowded_s: float = 0.0  # when several were on, last

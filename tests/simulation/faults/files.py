@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _OF_A_BAN = "ban"  # whose end nobody else knows after a power cut
+_AGAIN_S = 30.0  # from a power cut until the next start
 _OPENED_S = 60.0  # after which a start has asked in vain, and opened its files
 _AHEAD_MS = 12 * 3_600_000  # of the exchange's time, however long a start takes
 
@@ -49,17 +50,35 @@ async def _own_files_damaged(world: "World", dice: Random, for_s: float) -> bool
 
     async def damage() -> None:
         await trio.lowlevel.checkpoint()
-        every = [path for path in sorted(own.iterdir()) if path.is_file()] if own.exists() else []
-        for path in every:
-            data = path.read_bytes()
-            if data and path.name != _OF_A_BAN and dice.random() < 0.6:
-                world.witness.meddling.damage()
-                path.write_bytes(dice.choice(_DAMAGES)(dice, data))
-                damaged.append(path)
+        damaged.extend(_damage(own, dice))
+        if damaged:
+            world.witness.meddling.damage()
 
     while not damaged and await done(world, damage):
         pass
     return bool(damaged)
+
+
+async def _damaging_power_cut(world: "World", dice: Random, for_s: float) -> bool:
+    """The power fails, and the drive that was writing damages what was synced: some of the collector's own files."""
+    await world.process.up(for_s)
+    world.damage = _damage
+    await world.process.kill(_AGAIN_S, power=True)
+    world.damage = None
+    world.report.power_cuts += 1
+    world.witness.meddling.damage()
+    return bool(_damage(world.settings.data_dir / OWN, dice))
+
+
+def _damage(own: Path, dice: Random) -> list[Path]:
+    """Has some of the collector's own files hold something else, while it does not run; which."""
+    every, damaged = [path for path in sorted(own.iterdir()) if path.is_file()] if own.exists() else [], list[Path]()
+    for path in every:
+        data = path.read_bytes()
+        if data and path.name != _OF_A_BAN and dice.random() < 0.6:
+            path.write_bytes(dice.choice(_DAMAGES)(dice, data))
+            damaged.append(path)
+    return damaged
 
 
 async def _ledger_damaged(world: "World", dice: Random, for_s: float) -> bool:
@@ -228,6 +247,7 @@ _EDITS = (_cut, _crlf, _marked, _spoiled, _shortened, _disordered)
 KINDS = {
     "own files deleted": Kind(_own_files_deleted),
     "own files damaged": Kind(_own_files_damaged),
+    "damaging power cut": Kind(_damaging_power_cut),
     "ledger damaged": Kind(_ledger_damaged),
     "file edited": Kind(_edited, needs_repair=True),
     "file overwritten": Kind(_overwritten, needs_repair=True),

@@ -20,6 +20,7 @@ from collector.pipeline.service import ServeOptions, repair, serve
 from collector.sandbox.rest.answers import INSTRUMENTS
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.faults.kind import Kind, growth, last
+from tests.simulation.faults.together import count_of
 from tests.simulation.machine import SimulatedMachine
 from tests.simulation.mishaps import Killed
 from tests.simulation.process import Process
@@ -33,6 +34,7 @@ NEW, OLD = "NEWUSDT", "OLDUSDT"  # of a run in which a symbol is listed, or deli
 _TRIES = 5  # of a command that something else ends
 _PAUSE_S = 120.0
 _LIVE_S = 900.0  # a topic that was refused is asked for again after ten minutes
+_GIVEN_UP_S = 300.0  # after which requests have failed for good
 _PORT = 9001  # of a neighbour
 
 # Commands, while the service is stopped.
@@ -143,6 +145,17 @@ async def _other_mode(world: "World", dice: Random, for_s: float) -> bool:
     """Started in another mode, and then as before; in mode live for long, as nothing but the stream brings candles."""
     mode = dice.choice(("recent", "live"))
     return await _started_with(world, for_s + (_LIVE_S if mode == "live" else 0), mode=mode)
+
+
+async def _history_given_up(world: "World", dice: Random, for_s: float) -> bool:
+    """More days are wanted while no request for candles is answered; somebody goes on without history for a while."""
+    process, dropped = world.process, growth(lambda: count_of(world.box, ("dropped",)))
+    await process.up()
+    with world.wrong.making({"dropped": 1.0, "paths": ("kline",)}):
+        process.settings = attrs.evolve(world.settings, days_to_fetch=world.settings.days_to_fetch + 1)
+        process.reload_request.request()
+        fired = await last(for_s + _GIVEN_UP_S, dropped)
+    return await _started_with(world, _LIVE_S, mode="live") and fired
 
 
 async def _other_symbols(world: "World", dice: Random, for_s: float) -> bool:
@@ -297,6 +310,7 @@ KINDS = {
     "check against the exchange": Kind(_audit),
     "reload": Kind(_reload),
     "other mode": Kind(_other_mode),
+    "history given up": Kind(_history_given_up, once=True),
     "other symbols": Kind(_other_symbols),
     "limit": Kind(_limit),
     "neighbour": Kind(_neighbours),

@@ -47,6 +47,10 @@ class Flushing:
         elif not reader.crashed and (not looks or trio.current_time() - looks[-1].at_s >= _APART_S):
             looks.append(_Look(trio.current_time(), frozenset(reader.rows)))
 
+    def has_passed_since(self, at_s: float) -> bool:
+        """Whether all that was to be saved at a moment has had the time for it."""
+        return max(at_s, self._undisturbed_since_s) <= trio.current_time() - _DURABLE_S
+
     def settled(self, series: Series) -> frozenset[int]:
         """The rows of a file that have to outlive a power cut now."""
         before_s = trio.current_time() - _DURABLE_S

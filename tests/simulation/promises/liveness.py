@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _STORED_MS = 15_000  # after its close a candle is in its file: it is confirmed within 2 s, or asked for after 5
 _SAVED_MS = 20_000  # and in the ledger
-_LOSE_LEDGER = ("own files deleted", "own files damaged", "ledger damaged", "power cut", "kill", "kill in a call")
+_DAMAGE = ("own files deleted", "own files damaged", "ledger damaged", "damaging power cut")
+_LOSE_LEDGER = (*_DAMAGE, "power cut", "kill", "kill in a call")
 _VERIFIED_MS = 45 * 60_000  # and verified: it is asked for after 40 minutes
 
 

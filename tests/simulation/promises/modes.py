@@ -1,16 +1,19 @@
 """What holds in whichever mode the collector runs: what was taken out of a file is wanted back, and what is streamed is
-in the files soon; in mode live nothing else is wanted."""
+in the files soon; in mode live nothing else is wanted, nor is it on record as missing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from collector.core.candle import MINUTE_MS, Series
+from collector.core.errors import StorageError
 from collector.core.missing import SETTLED, settled
 from collector.core.rows import covered_spans
 from collector.core.series_coverage import SeriesCoverage
+from collector.core.spans import NOTHING, Spans
+from collector.integrity.gaps import SeriesGap, find_gaps
 from collector.storage.recovery import valid_rows
 from tests.simulation.promises.claims import every_series, traded
 
@@ -39,14 +42,42 @@ def forgotten(series: Series, record: SeriesCoverage, pieces: list[Path]) -> Ite
 
 def unwanted(world: "World") -> Iterator[str]:
     """What a collector in mode live wants that no stream brings, once it has begun."""
-    process, wanted = world.process, set(every_series(world.settings))
-    begun = process.report is not None and process.report().doing != "starting"
-    if not begun or process.coverage is None or pieces_of(world.settings.data_dir):
-        return
-    for series, record in process.coverage:
+    wanted = set(every_series(world.settings))
+    for series, record in _begun(world):
         missing = [gap for gap in record.missing("") if gap.state not in SETTLED] if series in wanted else []
         if record.held and missing:
             yield f"{series} is waited for in mode live: {missing[0]}"
+
+
+def let_go(world: "World") -> Iterator[str]:
+    """What `gaps` tells to be missing and a collector in mode live waits for no more, a while after it has saved."""
+    meddling, known = world.witness.meddling, dict(_begun(world))
+    if not known:
+        return
+    try:
+        told = list(find_gaps(world.settings.data_dir, world.settings.category))
+    except StorageError as trouble:
+        yield f"the gaps cannot be told: {trouble}"
+        return
+    for gap in told:
+        if gap.series in known and not meddling.overwritten[gap.series]:
+            yield from wanted_no_more(gap, known[gap.series], meddling.taken(gap.series))
+
+
+def wanted_no_more(told: SeriesGap, record: SeriesCoverage, taken: Spans = NOTHING) -> Iterator[str]:
+    """A gap that is told, if the collector does not wait for it; others may have taken something out of the file."""
+    waited = Spans.of(*(gap.span for gap in record.missing()))
+    if told.missing.state not in SETTLED and Spans((told.missing.span,)) - waited - taken:
+        yield f"{told.series} is on record as missing, and wanted no more: {told.missing}"
+
+
+def _begun(world: "World") -> Iterable[tuple[Series, SeriesCoverage]]:
+    """What a collector knows of its series, once it has begun and has nothing taken out of files to put back."""
+    process = world.process
+    begun = process.report is not None and process.report().doing != "starting"
+    if not begun or process.coverage is None or pieces_of(world.settings.data_dir):
+        return ()
+    return process.coverage
 
 
 def standing(world: "World") -> Iterator[str]:

@@ -4,6 +4,7 @@ work, and after each kill and power cut."""
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ class Witness:
     _old_times: int = 0  # answers so far, at the last look
     _vouched_ms: list[int] = attrs.field(factory=lambda: [0])  # by the ledger: at each start since, and the one before
     flushing: Flushing = attrs.field(factory=Flushing)
+    _saved_s: float = inf  # when the ledger was first saved since a start, and since somebody has asked for the gaps
 
     def __attrs_post_init__(self) -> None:
         world = self.world
@@ -96,6 +98,7 @@ class Witness:
                 await self.world.process.look()
             if lives:
                 self._say("unrecorded", modes.unwanted(self.world))
+                self._ask_what_was_let_go()
             self._say("status", self._conditions.look(self.world))
             if self._dice.random() < _READ_SHARE:
                 self.read()
@@ -172,7 +175,7 @@ class Witness:
 
     def _before_start(self) -> None:
         """A start takes what is closed by the ledger for closed, whatever the exchange says of the time."""
-        settings = self.world.settings
+        settings, self._saved_s = self.world.settings, inf
         try:
             self._vouched_ms.append(read_ledger(settings.data_dir, settings.category).newest_ms)
         except CollectorError:  # it is damaged or gone
@@ -223,7 +226,15 @@ class Witness:
         if self._dice.random() < share:
             self.read()
 
+    def _ask_what_was_let_go(self) -> None:
+        """Asks for the gaps in mode live, a while after the ledger was saved."""
+        if self._believes_ledger and self.flushing.has_passed_since(self._saved_s):
+            self._saved_s = inf
+            self._say("unrecorded", modes.let_go(self.world))
+
     def _after_save(self) -> None:
+        if self.world.process.coverage is not None:
+            self._saved_s = min(self._saved_s, trio.current_time())
         if self._dice.random() < _SAVE_SHARE:
             self._hold_ledger_against_disk()
 
