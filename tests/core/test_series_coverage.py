@@ -163,6 +163,7 @@ def test_what_an_answer_leaves_out_inside_the_file_and_is_wanted_no_more_is_a_cl
     invalid = InvalidRow(span(2, 3), "low 0 is not positive")
     coverage.answer(MINUTE, span(0, 10), minutes(1, 2) | minutes(3, 5) | minutes(6, 10), at, [invalid])
     assert states(coverage) == [(minutes(2, 3), State.INVALID), (minutes(5, 6), State.ABSENT)]
+    assert [gap.tries for gap in coverage[MINUTE].gaps] == [1, 1]
     coverage.want(MINUTE, minutes(8, 10))
     assert states(coverage) == [(minutes(2, 3), State.INVALID), (minutes(5, 6), State.ABSENT)]
 

@@ -26,6 +26,11 @@ def test_set_arithmetic_agrees_with_sets_of_instants(a: Spans, b: Spans) -> None
     assert instants(a & b) == instants(a) & instants(b)
 
 
+def test_a_difference_of_sets_that_end_alike_but_for_a_span_between() -> None:
+    ours = Spans.of(Span(0, 2), Span(4, 5), Span(6, 7), Span(8, 9))
+    assert ours - Spans.of(Span(0, 1), Span(4, 5), Span(8, 9)) == Spans.of(Span(1, 2), Span(6, 7))
+
+
 @given(span_sets, span_sets)
 def test_equal_coverage_is_equal_whatever_way_it_came_about(a: Spans, b: Spans) -> None:
     assert (a - b) | (a & b) == a

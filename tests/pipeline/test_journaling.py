@@ -287,6 +287,29 @@ async def test_at_the_end_nothing_is_left_in_the_journal(tmp_path: Path, mock_cl
         assert {run.held(series) for series in MANY} == {spans(0, 2)}
 
 
+async def test_at_the_end_the_journal_is_emptied_also_if_nothing_waits(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY) as run:
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)
+        await run.writer._flusher.save_all()
+        assert not run.journal.stat().st_size
+        assert {run.held(series) for series in MANY} == {spans(0, 1)}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_file_of_which_only_the_name_waits_is_not_synced_again(
+    tmp_path: Path, mock_clock: MockClock, *, ends: bool
+) -> None:
+    async with running(tmp_path, TWO[:1], limit_to_50_entries=True) as run:
+        await run.writer.handle(Answered(TWO[0], span(0, 50), rows(0, 50), T0 + 10**9))
+        await run.pass_s(mock_clock, 10)
+        run.disk.counts.clear()
+        await run.confirm(50, TWO[:1])  # makes a file with the newest 50, which is synced before it has its name
+        before = run.disk.counts.copy()
+        await run.writer._flusher.save_all() if ends else await run.pass_s(mock_clock, 10)
+        assert run.disk.counts - before == {"sync": 1}  # the directory
+
+
 async def test_what_a_failed_sync_may_have_lost_is_written_again(tmp_path: Path, mock_clock: MockClock) -> None:
     async with running(tmp_path, TWO) as run:
         await run.confirm(0, TWO)

@@ -120,6 +120,13 @@ def test_the_bytes_of_every_series_count_together(size: int, *, is_ready: bool) 
     assert ETH in parts.buffer
 
 
+def test_what_goes_on_waiting_counts_and_what_was_handed_out_does_not() -> None:
+    parts = fetching()
+    parts.add(answer(10, 20), answer(40, 50))
+    assert parts.ready(end(10)) == [answer(10, 20)]
+    assert parts.buffer.bytes == len(rows(40, 50).text)
+
+
 def test_a_discarded_series_leaves_the_others_waiting() -> None:
     parts = fetching()
     of_eth = Answered(ETH, span(20, 30), rows(20, 30), T0)

@@ -82,6 +82,14 @@ def test_a_piece_that_is_used_up_waits_no_more(tmp_path: Path, quarantine: Quara
     assert quarantine.pieces(MINUTE, tmp_path / NAME) == ()
 
 
+def test_a_series_of_which_every_piece_is_used_up_has_none(tmp_path: Path, quarantine: Quarantine) -> None:
+    quarantine.keep_tail(tmp_path / NAME, rows(0, 5).text, pending=True)
+    assert quarantine.every_series(tmp_path) == {BTC}
+    for piece in quarantine.pieces(MINUTE, tmp_path / NAME):
+        quarantine.finish(piece)
+    assert quarantine.every_series(tmp_path) == set()
+
+
 def test_only_the_rows_of_the_spans_are_taken_from_pieces(tmp_path: Path, quarantine: Quarantine) -> None:
     for first in (5, 0):
         quarantine.keep_tail(tmp_path / NAME, rows(first, first + 5).text + b"spoiled\n", pending=True)

@@ -89,6 +89,17 @@ def test_a_file_in_pieces_is_recovered_as_a_whole_one(
             assert whole(recover(each, data, None)) == whole(recover_whole(each, data))
 
 
+@pytest.mark.parametrize("few", [0, 10**6])
+@pytest.mark.parametrize("count", range(2, 12))
+def test_rows_in_order_within_each_block_alone_are_put_in_order(
+    count: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.storage.line_blocks.BLOCK", count * ROW)
+    monkeypatch.setattr("collector.storage.fast_check._FEW", few)
+    found = recover(MINUTES, content(rows(10, 20), rows(0, 10)), None)
+    assert (found.repaired, b"".join(found.text)) == ("rows out of order", content(rows(0, 20)))
+
+
 def lines_of(data: bytes) -> list[bytes]:
     return data[: data.rfind(b"\n") + 1].split(b"\n")[:-1]
 
