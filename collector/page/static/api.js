@@ -14,10 +14,10 @@ async function refusalOf(answer) {
   return new Refusal(answer.status, said.error);
 }
 
-// The JSON of an answer; a `Refusal` is thrown otherwise.
-export async function ask(name, parameters = {}) {
+// The JSON of an answer; a `Refusal` is thrown otherwise. `signal` ends the question.
+export async function ask(name, parameters = {}, signal = null) {
   const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  const answer = await fetch(`/api/${name}?${new URLSearchParams(given)}`);
+  const answer = await fetch(`/api/${name}?${new URLSearchParams(given)}`, { signal });
   if (!answer.ok) throw await refusalOf(answer);
   return answer.json();
 }

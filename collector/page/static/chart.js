@@ -2,10 +2,15 @@
 //
 // Three times the shown span is loaded, as at most `LIMIT` candles; the server merges them where there are more. Each
 // place between two candles that has none is a place without a bar, so that a gap is as wide as it is long.
+//
+// At most one load is on its way. A moment that somebody asks for takes its place. While the chart is moved, the next load
+// begins when the last has come, for where the chart is then; until it comes, what was loaded stays. What comes while a
+// hand holds the chart is shown when it lets go.
 
 import { ask } from "./api.js";
 import { colour, element, tell } from "./dom.js";
-import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
+import { Grip } from "./grip.js";
+import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, TrackingModeExitMode, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
 import { RANKS, heldFrom, heldTo, ranksOf, runAt } from "./raster.js";
 import { Table } from "./tables.js";
 import { STATES, byLength, counted, decimal, grouped, moment, stepOf } from "./words.js";
@@ -15,6 +20,7 @@ const MOST_EMPTY = 6000; // places without a bar: a gap of years is shown shorte
 const FIRST_BARS = 150;
 const WAIT_MS = 120;
 const CHANGE_MS = 1000; // changes come in a row
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const SHAPES = { revised: "circle", repaired: "square" }; // above the candles that were put right
 
 export class CandleChart {
@@ -70,6 +76,8 @@ export class CandleChart {
     this.frames.onchange = () => this.choose();
     this.date.onchange = () => this.date.value && this.goTo(Date.parse(this.date.value));
     this.area.addEventListener("keydown", (event) => this.onKey(event));
+    this.grip = new Grip(this.area);
+    STILL.addEventListener("change", () => this.chart?.applyOptions({ kineticScroll: { touch: !STILL.matches } }));
   }
 
   // Takes the series of /api/series.
@@ -142,9 +150,10 @@ export class CandleChart {
 
   // What was shown, or is on its way, is no longer asked for.
   clear() {
+    this.loading?.abort();
     this.chart?.remove();
     Object.assign(this, { chart: null, points: [], corrected: [], runs: null, loading: null, loaded: null });
-    Object.assign(this, { end: 0,  shownBar: null, pointedAt: null, crossAt: null, missed: null });
+    Object.assign(this, { end: 0, shownBar: null, pointedAt: null, crossAt: null, missed: null, asked: null, wasMoved: false });
     this.strip.width = 0;
     for (const each of [this.said, this.spoken, this.note]) tell(each, "");
     this.table.show("", []);
@@ -169,7 +178,9 @@ export class CandleChart {
     this.chart = createChart(this.area, {
       autoSize: true,
       layout: { attributionLogo: false, fontFamily: "system-ui, sans-serif" }, // the foot of the page has it
-      kineticScroll: { touch: !matchMedia("(prefers-reduced-motion: reduce)").matches },
+      kineticScroll: { touch: !STILL.matches },
+      handleScroll: { vertTouchDrag: false }, // a finger that moves up or down scrolls the page
+      trackingMode: { exitMode: TrackingModeExitMode.OnTouchEnd }, // one that rests reads candles until it is lifted
       crosshair: { mode: CrosshairMode.Normal },
       timeScale: { timeVisible: true, minBarSpacing: 0.2, rightOffset: 4 },
       localization: { locale: "en-GB" },
@@ -212,40 +223,37 @@ export class CandleChart {
 
   // Loads a span and shows it; `at` is the moment that somebody asked for, if so.
   async load(shown, at = null) {
-    const span = shown.to - shown.from;
-    const start = Math.max(0, Math.floor(Math.max(this.first, shown.from - span)));
-    const end = Math.ceil(Math.max(start + 1, Math.min(this.end, shown.to + span)));
-    if (!(await this.fetch({ start, end, span }, shown))) return;
-    if (at) this.pointAt(at);
-    else this.tellShown();
+    const span = this.around(shown);
+    await this.fetch(span, (found) => {
+      this.take(found, span, shown);
+      if (at) this.pointAt(at);
+      else this.tellShown();
+    });
   }
 
-  // Takes the candles of a span, and shows these times, or those that are shown; whether it was the last to be asked for.
-  async fetch({ start, end, span }, shown = null) {
+  // What is loaded to show a span: as much before and behind it, where there is as much.
+  around({ from, to }) {
+    const span = to - from;
+    const start = Math.max(0, Math.floor(Math.max(this.first, from - span)));
+    return { start, end: Math.ceil(Math.max(start + 1, Math.min(this.end, to + span))), span };
+  }
+
+  // Asks for the candles of a span and the coverage of the series, unless something else is asked for meanwhile.
+  async fetch({ start, end }, take) {
     const asked = { symbol: this.symbol, timeframe: this.timeframe };
-    const isNewest = end >= this.end;
-    const token = (this.loading = {});
-    try {
-      const [answer, coverage] = await Promise.all([
-        ask("candles", { ...asked, start, end, limit: LIMIT }),
-        ask("coverage", asked),
-      ]);
-      if (token !== this.loading || !this.chart) return false;
-      const [row] = coverage.series;
-      this.runs = row && { runs: Float64Array.from(row.runs), ranks: ranksOf(coverage.states) };
-      if (this.runs) this.first = heldFrom(this.runs) ?? this.first;
-      if (this.runs) this.end = Math.max(this.end, heldTo(this.runs) ?? 0);
-      const times = shown ?? this.shownTimes();
-      this.take(answer, { start, end, span });
-      if (times) this.showTimes(times);
-      if (isNewest && end < this.end) this.follow(); // a candle has closed meanwhile
-      return true;
-    } catch (error) {
-      if (token === this.loading) await this.failed(error);
-      return false;
-    } finally {
-      if (token === this.loading) this.loading = null;
-    }
+    this.loading?.abort();
+    const mine = (this.loading = new AbortController());
+    this.wasMoved = false;
+    const answers = Promise.all([
+      ask("candles", { ...asked, start, end, limit: LIMIT }, mine.signal),
+      ask("coverage", asked, mine.signal),
+    ]);
+    const found = await answers.catch((error) => error);
+    await this.grip.loosened();
+    if (mine !== this.loading) return;
+    this.loading = null;
+    if (found instanceof Error) await this.failed(found);
+    else take(found);
   }
 
   // The series may be stored no more.
@@ -257,7 +265,20 @@ export class CandleChart {
     if (token === this.showing && !known?.first_ms) this.refuse(this.nothing(known));
   }
 
-  take(answer, { start, end, span }) {
+  // Takes what was found for a span, and shows these times.
+  take([answer, coverage], span, times) {
+    const isNewest = span.end >= this.end;
+    const [row] = coverage.series;
+    this.runs = row && { runs: Float64Array.from(row.runs), ranks: ranksOf(coverage.states) };
+    if (this.runs) this.first = heldFrom(this.runs) ?? this.first;
+    if (this.runs) this.end = Math.max(this.end, heldTo(this.runs) ?? 0);
+    this.takeCandles(answer, span);
+    if (times) this.showTimes(times);
+    if (isNewest && span.end < this.end) this.follow(); // a candle has closed meanwhile
+    if (this.wasMoved) this.lookSoon();
+  }
+
+  takeCandles(answer, { start, end, span }) {
     this.frame = answer.candle_timeframe;
     this.merged = answer.merged;
     this.isRaw = this.merged === 1 && this.frame === this.timeframe;
@@ -312,7 +333,7 @@ export class CandleChart {
     this.candles.setData(this.points.map((point) => this.bar(point)));
     this.volume.setData(this.points.map((point) => this.volumeBar(point)));
     this.markers.setMarkers(this.points.flatMap((point) => this.marks(point)));
-    this.drawStrip();
+    this.drawSoon();
   }
 
   // The marks of a candle that was put right, or of several merged ones of which some were.
@@ -377,34 +398,77 @@ export class CandleChart {
   }
 
   showTimes({ from, to }) {
-    if (!this.points.length) return;
-    this.chart.timeScale().setVisibleLogicalRange({ from: this.placeOf(from), to: this.placeOf(to) });
+    if (this.points.length) this.showPlaces({ from: this.placeOf(from), to: this.placeOf(to) });
+  }
+
+  // The library shows other places with the next frame, and names those of before until then.
+  showPlaces(places) {
+    this.asked = places;
+    this.chart.timeScale().setVisibleLogicalRange(places);
+    requestAnimationFrame(() => {
+      if (this.asked !== places) return;
+      this.asked = null;
+      this.drawSoon();
+    });
+  }
+
+  get shownPlaces() {
+    return this.asked ?? this.chart?.timeScale().getVisibleLogicalRange() ?? null;
   }
 
   shownTimes() {
-    const range = this.chart?.timeScale().getVisibleLogicalRange();
-    return range && this.points.length ? { from: this.timeAt(range.from), to: this.timeAt(range.to) } : null;
+    const places = this.shownPlaces;
+    return places && this.points.length ? { from: this.timeAt(places.from), to: this.timeAt(places.to) } : null;
   }
 
   onRange() {
-    if (this.crossAt) this.placeCrosshair();
-    cancelAnimationFrame(this.frameAsked);
-    this.frameAsked = requestAnimationFrame(() => this.drawStrip());
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
+    this.grip.moved();
+    this.drawSoon();
+    if (!this.asked) this.onMove();
+  }
+
+  // Somebody has moved the chart.
+  onMove() {
+    this.wasMoved = true;
+    this.lookSoon();
+    clearTimeout(this.filling);
+    this.filling = setTimeout(() => this.fillTable(), WAIT_MS);
+  }
+
+  lookSoon() {
+    this.looking ??= setTimeout(() => {
+      this.looking = null;
       this.loadIfNeeded();
-      this.fillTable();
     }, WAIT_MS);
   }
 
   loadIfNeeded() {
-    const shown = this.shownTimes();
-    if (!shown || !this.loaded || this.loading) return;
+    if (this.loading || !this.lacks(this.shownTimes())) return;
+    const span = this.around(this.shownTimes());
+    this.fetch(span, (found) => {
+      const shown = this.shownTimes();
+      if (!this.lacks(shown)) return; // it has been moved back
+      if (!this.isWithin(shown, span)) return void this.lookSoon();
+      this.take(found, span, shown);
+      this.tellShown();
+    });
+  }
+
+  // Whether what is shown is at the edge of what is loaded, or coarser than it need be.
+  lacks(shown) {
+    if (!shown || !this.loaded) return false;
     const { start, end, span } = this.loaded;
-    const isBefore = shown.from < start && start > this.first;
-    const isBehind = shown.to > end && end < this.end;
+    const margin = (shown.to - shown.from) / 4;
+    const isBefore = shown.from - margin < start && start > this.first;
+    const isBehind = shown.to + margin > end && end < this.end;
     const isCoarse = !this.isRaw && shown.to - shown.from < span / 2;
-    if (isBefore || isBehind || isCoarse) this.load(shown);
+    return isBefore || isBehind || isCoarse;
+  }
+
+  // Whether the middle of what is shown lies in a span.
+  isWithin({ from, to }, { start, end }) {
+    const middle = Math.max(this.first, Math.min((from + to) / 2, this.end));
+    return start <= middle && middle <= end;
   }
 
   // Loads anew what is loaded, and leaves what is shown where it is.
@@ -412,10 +476,11 @@ export class CandleChart {
     if (this.loading) return void this.reloadSoon();
     if (!this.chart || !this.loaded) return;
     const { start, end, span } = this.loaded;
-    const isNewest = end >= this.end;
-    if (!(await this.fetch({ start, end: isNewest ? this.end : end, span }))) return;
-    this.tellShown();
-    this.loadIfNeeded(); // the chart may have been moved meanwhile
+    const wanted = { start, end: end >= this.end ? this.end : end, span };
+    await this.fetch(wanted, (found) => {
+      this.take(found, wanted, this.shownTimes());
+      this.tellShown();
+    });
   }
 
   // What is loaded reaches up to the newest candle, once that is loaded too.
@@ -487,7 +552,8 @@ export class CandleChart {
     this.pointedAt = ms;
     const point = this.pointOf(ms);
     this.crossAt = point.candle ? point : null;
-    this.placeCrosshair();
+    if (!this.crossAt) this.chart.clearCrosshairPosition();
+    this.drawSoon();
     this.tellBar(ms);
     this.fillTable();
   }
@@ -499,14 +565,17 @@ export class CandleChart {
     return isAmong ? this.points[Math.min(this.points.length - 1, Math.floor(this.placeOf(ms)))] : { ms };
   }
 
-  // The library keeps the place on the screen, so this is done anew when the shown span has changed.
+  // The library keeps the place on the screen, so this is done anew when the shown span has changed. It places it among
+  // shown candles alone.
   placeCrosshair() {
-    if (this.crossAt) this.chart.setCrosshairPosition(this.crossAt.candle[4], this.crossAt.ms / 1000, this.candles);
+    const { candle, ms } = this.crossAt;
+    const [place, shown] = [this.placeOf(ms), this.chart.timeScale().getVisibleLogicalRange()];
+    if (shown && place >= shown.from && place <= shown.to) this.chart.setCrosshairPosition(candle[4], ms / 1000, this.candles);
     else this.chart.clearCrosshairPosition();
   }
 
   onPointer({ sourceEvent, time }) {
-    if (!sourceEvent) return; // it is `placeCrosshair` that moved it
+    if (!sourceEvent || this.asked) return; // `placeCrosshair` moved it, or what it points at is about to move
     this.crossAt = null;
     if (time) this.tellBar(time * 1000);
   }
@@ -543,6 +612,15 @@ export class CandleChart {
     else if (last && this.loaded.end >= this.end) this.tellBar(last.ms, true);
   }
 
+  // With a frame of its own: the library tells of what it shows while it is still about to change.
+  drawSoon() {
+    this.frameAsked ??= requestAnimationFrame(() => {
+      this.frameAsked = null;
+      if (this.chart && this.crossAt && this.points.length) this.placeCrosshair();
+      this.drawStrip();
+    });
+  }
+
   drawStrip() {
     const { clientWidth, clientHeight } = this.strip;
     const shown = this.shownTimes();
@@ -565,20 +643,34 @@ export class CandleChart {
   }
 
   pan(part) {
-    const range = this.chart?.timeScale().getVisibleLogicalRange();
-    if (!range) return;
-    const by = (range.to - range.from) * part;
-    this.chart.timeScale().setVisibleLogicalRange({ from: range.from + by, to: range.to + by });
+    const places = this.shownPlaces;
+    if (!places) return;
+    const by = (places.to - places.from) * part;
+    const { least, most } = this.bounds();
+    const held = by < 0 ? Math.max(by, Math.min(0, least - places.from)) : Math.min(by, Math.max(0, most - places.to));
+    this.move({ from: places.from + held, to: places.to + held });
+  }
+
+  // The places up to which candles are loaded, where there are more behind: keys and buttons go on when they have come.
+  bounds() {
+    if (!this.loaded) return { least: -Infinity, most: Infinity };
+    const { start, end } = this.loaded;
+    return { least: start > this.first ? 0 : -Infinity, most: end < this.end ? this.points.length - 1 : Infinity };
   }
 
   zoom(factor) {
-    const range = this.chart?.timeScale().getVisibleLogicalRange();
-    if (!range) return;
-    const [middle, half] = [(range.from + range.to) / 2, ((range.to - range.from) / 2) * factor];
+    const places = this.shownPlaces;
+    if (!places) return;
+    const [middle, half] = [(places.from + places.to) / 2, ((places.to - places.from) / 2) * factor];
     // Beside the newest candle an eighth of the span is free at most: with half of it free, the candles soon lay outside.
     const most = this.loaded?.end >= this.end ? this.points.length - 1 + half / 4 : Infinity;
     const to = Math.min(middle + half, most);
-    this.chart.timeScale().setVisibleLogicalRange({ from: to - 2 * half, to });
+    this.move({ from: to - 2 * half, to });
+  }
+
+  move(places) {
+    this.showPlaces(places);
+    this.onMove();
   }
 
   onKey(event) {
@@ -598,7 +690,8 @@ export class CandleChart {
   }
 
   stepBar(by) {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const range = this.shownPlaces;
+    if (!range) return;
     const newest = Math.min(this.points.length - 1, Math.floor(range.to));
     const from = this.shownBar === null ? newest - by : Math.round(this.placeOf(this.shownBar));
     const place = Math.max(0, Math.min(this.points.length - 1, from + by));

@@ -13,6 +13,7 @@ const TICKS = [MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * H
 const MONTHS = [30 * DAY, 91 * DAY, 182 * DAY, 365 * DAY, 730 * DAY];
 const SETTLED_MS = 500;
 const NARROWEST = 10 * MINUTE;
+const NEAREST = 16; // fingers that are nearer to each other count as so far apart
 
 export class CoverageMap {
   // `reason` says why a span is as it is, and `open` shows a series around a moment; both may be left out.
@@ -26,6 +27,7 @@ export class CoverageMap {
     this.first = 0;
     this.view = this.whole = null;
     this.cursor = null;
+    this.fingers = new Map(); // where each is that is down, and the mouse: CSS pixels by the number of the pointer
     this.build(root);
     this.listen();
   }
@@ -81,6 +83,7 @@ export class CoverageMap {
     this.canvas.addEventListener("pointerdown", (event) => this.onDown(event));
     this.canvas.addEventListener("pointermove", (event) => this.onMove(event));
     this.canvas.addEventListener("pointerup", (event) => this.onUp(event));
+    this.canvas.addEventListener("pointercancel", (event) => this.onCancel(event));
     this.canvas.addEventListener("pointerleave", () => this.hideTip());
     this.canvas.addEventListener("blur", () => this.hideTip());
   }
@@ -290,19 +293,26 @@ export class CoverageMap {
   }
 
   onMove(event) {
-    if (this.drag) {
-      const moved = event.clientX - this.drag.x;
-      if (Math.abs(moved) > 3) this.drag.moved = true;
-      if (this.drag.moved) {
-        const shift = (-moved * this.field.scale * (this.drag.end - this.drag.start)) / this.field.width;
-        this.show(this.drag.start + shift, this.drag.end + shift);
-        this.hideTip();
-        return;
-      }
+    if (this.drag && this.fingers.has(event.pointerId)) {
+      this.fingers.set(event.pointerId, event.offsetX);
+      if (Math.abs(event.offsetX - this.drag.begin.get(event.pointerId)) > 3) this.drag.moved = true;
+      if (this.drag.moved) return void this.moveAlong();
     }
     const found = this.at(event.offsetX, event.offsetY);
     if (!found) return void this.hideTip();
     this.describe(found, (text) => this.showTip(text, event.offsetX, event.offsetY));
+  }
+
+  // Keeps the moments below the fingers there: with one the map moves, with two it zooms too.
+  moveAlong() {
+    const { begin, start, end } = this.drag;
+    const [now, then] = [this.fingers, begin].map((each) => [...each.values()].sort((one, other) => one - other));
+    const apart = (places) => Math.max(NEAREST, places.at(-1) - places[0]);
+    const length = now.length > 1 ? this.clamp(((end - start) * apart(then)) / apart(now)) : end - start;
+    const part = (places) => ((places[0] + places.at(-1)) / 2 * this.field.scale - this.field.left) / this.field.width;
+    const first = start + (end - start) * part(then) - length * part(now);
+    this.show(first, first + length);
+    this.hideTip();
   }
 
   showTip(text, x, y) {
@@ -315,15 +325,26 @@ export class CoverageMap {
 
   onDown(event) {
     if (event.button !== 0 || !this.view) return;
+    if (event.isPrimary) this.fingers.clear();
     this.canvas.setPointerCapture(event.pointerId);
-    this.drag = { x: event.clientX, ...this.view, moved: false };
+    this.fingers.set(event.pointerId, event.offsetX);
+    this.takeHold(this.fingers.size > 1);
+  }
+
+  // From here on the fingers move what is shown now.
+  takeHold(moved) {
+    this.drag = this.fingers.size ? { begin: new Map(this.fingers), ...this.view, moved } : null;
   }
 
   onUp(event) {
-    const drag = this.drag;
-    this.drag = null;
-    const found = drag && !drag.moved && this.at(event.offsetX, event.offsetY);
+    const isClick = this.drag && !this.drag.moved;
+    this.onCancel(event);
+    const found = isClick && this.at(event.offsetX, event.offsetY);
     if (found && this.open) this.open(found.row, found.ms);
+  }
+
+  onCancel(event) {
+    if (this.fingers.delete(event.pointerId)) this.takeHold(true);
   }
 
   onWheel(event) {
@@ -407,9 +428,13 @@ export class CoverageMap {
   zoom(factor, part = 0.5) {
     if (!this.view) return;
     const span = this.view.end - this.view.start;
-    const wider = Math.max(NARROWEST, Math.min(span * factor, this.whole.end - this.whole.start));
+    const wider = this.clamp(span * factor);
     const middle = this.view.start + span * part;
     this.show(middle - wider * part, middle + wider * (1 - part));
+  }
+
+  clamp(length) {
+    return Math.max(NARROWEST, Math.min(length, this.whole.end - this.whole.start));
   }
 
   // Shows a span of this length that ends where the shown one does; all of it without a length.
