@@ -5,6 +5,7 @@ is taken in. The limits hold also where the library waits behind a shield: whoev
 """
 
 import re
+from contextlib import suppress
 from math import inf
 from socket import AF_INET
 
@@ -27,6 +28,12 @@ _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _UPGRADE = re.compile(rb"(?i)(?<=\n)upgrade[ \t]*:[^\n]*\n(?:[ \t][^\n]*\n)*")
 _HTTP_2 = re.compile(rb"PRI \* HTTP/2")
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_STOPPING = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 37\r\n"
+    b'Cache-Control: no-store\r\nConnection: close\r\n\r\n{"error":"the collector is stopping"}'
+)
+_CHUNKED = re.compile(rb"(?i)\ntransfer-encoding: chunked\r\n")
+_LAST_CHUNK = b"0\r\n\r\n"
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -57,6 +64,8 @@ class Connection(trio.abc.HalfCloseableStream):
     _closing: trio.Event = attrs.field(factory=trio.Event)
     _gone: trio.Event = attrs.field(factory=trio.Event)
     _cut: bool = False
+    _asked: bool = False  # a request has come
+    _begun: bytes = b""  # what the response began with
     _sending: trio.CancelScope | None = None
     scope: trio.CancelScope = attrs.field(
         factory=lambda: trio.CancelScope(deadline=trio.current_time() + _LIFETIME_S), init=False
@@ -85,6 +94,23 @@ class Connection(trio.abc.HalfCloseableStream):
         self.scope.cancel()
         if self._sending:
             self._sending.cancel()
+
+    async def dismiss(self) -> None:
+        """Ends it with an answer to whoever waits for one: the server stops.
+
+        A stream of events ends as one that is complete. What is on its way is cut off.
+        """
+        is_sending, self._cut = self._sending is not None, True
+        if (last := self._last_words) and not is_sending:
+            with suppress(*_GONE, trio.BusyResourceError):  # it may be about to end by itself
+                await self._stream.send_all(last)
+        self.cut()
+
+    @property
+    def _last_words(self) -> bytes:
+        if self._asked and not self._begun:
+            return _STOPPING
+        return _LAST_CHUNK if self.stays and _CHUNKED.search(self._begun) else b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The head of the request.
@@ -118,6 +144,7 @@ class Connection(trio.abc.HalfCloseableStream):
             await self.send_all(_TOO_LATE)
             await self.send_eof()
             return b""
+        self._asked = True
         if _HTTP_2.match(head):
             head = head.replace(b"HTTP/2", b"HTTP/1", 1)
         return _UPGRADE.sub(b"", head[: end.end()]) if end else head
@@ -139,11 +166,16 @@ class Connection(trio.abc.HalfCloseableStream):
             await self._send_piece(view[at : at + _PIECE])
 
     async def _send_piece(self, piece: memoryview) -> None:
-        with trio.move_on_after(_RESPONSE_TIMEOUT_S) as self._sending:
+        self._begun = self._begun or bytes(piece[:_CHUNK])
+        with trio.move_on_after(_RESPONSE_TIMEOUT_S) as sending:
+            self._sending = sending
             if self._cut:
-                self._sending.cancel()
-            await self._stream.send_all(piece)
-        if self._sending.cancelled_caught:
+                sending.cancel()
+            try:
+                await self._stream.send_all(piece)
+            finally:
+                self._sending = None
+        if sending.cancelled_caught:
             await trio.aclose_forcefully(self._stream)
             raise trio.BrokenResourceError("the client does not read")
 

@@ -25,6 +25,7 @@ log = get_logger(__name__)
 
 _MAX_CONNECTIONS = 64  # of which a browser takes six for a page
 _MAX_HEAD_BYTES = 8192
+_DISMISS_S = 0.2  # for the last words to all who wait
 _NEVER_S = 10**9
 
 
@@ -38,18 +39,33 @@ class HttpServer:
     _open: dict[Connection, None] = attrs.field(factory=dict)  # oldest first
 
     async def answer(self, listeners: Sequence[Listener]) -> None:
-        """Answers until cancelled."""
+        """Answers until cancelled; whoever waits is told then."""
+        serving = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._cut_at_the_end)
-            await trio.serve_listeners(self._serve_client, list(listeners))
+            nursery.start_soon(self._dismiss_at_the_end, serving)
+            with serving:
+                await trio.serve_listeners(self._serve_client, list(listeners))
 
-    async def _cut_at_the_end(self) -> None:
-        """Cuts every connection when the server is cancelled: the library sends behind a shield."""
+    async def _dismiss_at_the_end(self, serving: trio.CancelScope) -> None:
+        """Ends every connection when the server is cancelled, and the server then.
+
+        The library sends behind a shield.
+        """
         try:
             await trio.sleep_forever()
         finally:
+            try:
+                with trio.move_on_after(_DISMISS_S, shield=True):
+                    await self._dismiss_all()
+            finally:
+                for connection in self._open:
+                    connection.cut()
+                serving.cancel()
+
+    async def _dismiss_all(self) -> None:
+        async with trio.open_nursery() as nursery:
             for connection in self._open:
-                connection.cut()
+                nursery.start_soon(connection.dismiss)
 
     async def _serve_client(self, stream: Stream) -> None:
         """Serves one connection; the caller closes it."""
