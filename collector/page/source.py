@@ -223,6 +223,8 @@ class LiveSource:
         return (await self._look_at_others()).get(series)
 
     def forming(self, series: Series) -> tuple[float, ...] | None:
+        if series.symbol in self._coverage.delisted:
+            return None
         record = self._coverage.records.get(series)
         return self._forming.latest(series, record.held[-1].end_ms if record and record.held else 0)
 

@@ -18,6 +18,7 @@ from collector.page.api import Api
 from collector.page.now import Now
 from collector.page.source import Known, LiveSource, StoredSource
 from collector.storage.inspection import Stamp, stamp_of
+from tests.bybit.test_forming import TOPICS, push
 from tests.pipeline.test_membership import HereAndNow
 from tests.support.candles import BTC, MINUTE, spans
 from tests.support.exports import store
@@ -82,3 +83,15 @@ async def test_many_who_wait_for_a_candle_share_the_looks(
         assert len(answers) == 20  # all by one look
         assert len(looks) <= 18
         assert len(source.asked) <= 20 * 18
+
+
+async def test_a_symbol_that_trades_no_more_has_no_candle_in_progress(tmp_path: Path) -> None:
+    coverage, forming = CoverageIndex(), FormingCandles()
+    coverage[BTC].hold(spans(0, 3))
+    source = LiveSource(tmp_path, coverage, {BTC}, {}, lambda: 1, THIS_MACHINE, forming, trio.Event)
+    source.watch(BTC)
+    await trio.lowlevel.checkpoint()
+    forming.take(push(), TOPICS)
+    assert source.forming(BTC) is not None
+    coverage.delist([BTC.symbol])
+    assert source.forming(BTC) is None
