@@ -594,6 +594,30 @@ def test_a_symbol_that_came_later_has_its_chart(browser: Browser, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_the_chart_of_a_delisted_symbol_says_so(browser: Browser, tmp_path: Path) -> None:
+    runs = [OPENED_MS - 150 * HOUR, OPENED_MS, 0, OPENED_MS, OPENED_MS + DAY, 1]
+    answer = {"timeframe": "60", "now_ms": 1, "states": ["held", "delisted"], "series": [{"symbol": "", "runs": runs}]}
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser) as page:
+        page.route("**/api/coverage?*", lambda route: route.fulfill(json=answer))
+        page.goto(f"{url}/{chart_of('BTCUSDT')}")
+        page.locator("#chart-note", has_text="Delisted: the symbol trades no more.").wait_for()
+
+
+@pytest.mark.slow
+def test_numbers_of_the_series_are_those_of_the_moment_they_are_shown(browser: Browser, tmp_path: Path) -> None:
+    newest = text(OPENED_MS + 499 * HOUR)
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser, url) as page:
+        drawn(page)
+        series_of(tmp_path, 150, last_ms=OPENED_MS + 500 * HOUR)
+        for _ in range(3):  # what is known is two seconds old at most
+            page.wait_for_timeout(1000)
+        page.locator("#series-details summary").press("Enter")
+        page.locator("#series td", has_text=newest).wait_for()
+        with page.expect_request("**/api/series?*"):
+            went_to(page, "#/now")
+
+
+@pytest.mark.slow
 def test_names_and_origins_of_others_get_nothing(browser: Browser, url: str) -> None:
     port = int(url.rpartition(":")[2])
     with socket.create_server(("127.0.0.1", 0)) as other, opened(browser, errors=False) as page:

@@ -81,10 +81,13 @@ async function loadSeries() {
   chart.setSeries(series);
 }
 
+// Whether the shown view has numbers of the series: they are asked for with it.
+const isSeriesShown = () => !series.length || view === "now" || (view === "map" && find("series-details").open);
+
 // Loads anew what the shown view is made of.
 const refresh = () =>
   attempt(async () => {
-    if (!series.length || view !== "map" || find("series-details").open) await loadSeries();
+    if (view === "chart" || isSeriesShown()) await loadSeries();
     if (view === "map") await refreshMap();
     if (view === "now") await now.load(series);
     if (view === "chart") await chart.renew();
@@ -96,6 +99,14 @@ async function refreshMap() {
   map.setData(await newest.map.of(Promise.all(frames.map((timeframe) => ask("coverage", { timeframe })))));
   if (find("series-details").open) tables.series.show(series);
   if (find("gaps-details").open) await showGaps();
+}
+
+// Shows the table as it was, and as it is.
+async function showSeries() {
+  tables.series.show(series);
+  if (!find("series-details").open) return;
+  await loadSeries();
+  tables.series.show(series);
 }
 
 async function showGaps() {
@@ -124,7 +135,7 @@ async function route() {
     else each.removeAttribute("aria-current");
   }
   await attempt(async () => {
-    if (!series.length) await loadSeries();
+    if (isSeriesShown()) await loadSeries();
     if (isLeft()) return;
     if (view === "chart") return void (await routeToChart(new URLSearchParams(query ?? ""), isLeft));
     follow(STATUS);
@@ -174,7 +185,7 @@ find("theme").onclick = () => {
   setTheme(next);
 };
 for (const [name, table] of Object.entries(tables)) find(name).append(table.element);
-find("series-details").ontoggle = () => tables.series.show(series);
+find("series-details").ontoggle = () => attempt(showSeries);
 find("gaps-details").ontoggle = () => showGaps().catch((error) => tables.gaps.show([], error.message));
 document.querySelector(".skip").onclick = (event) => {
   event.preventDefault(); // the part behind # is the view's

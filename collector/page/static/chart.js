@@ -11,7 +11,7 @@ import { ask } from "./api.js";
 import { colour, element, tell } from "./dom.js";
 import { Grip } from "./grip.js";
 import { CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, TrackingModeExitMode, createChart, createSeriesMarkers } from "./lightweight-charts.mjs";
-import { RANKS, heldFrom, heldTo, ranksOf, runAt } from "./raster.js";
+import { RANKS, heldFrom, heldTo, lastState, ranksOf, runAt } from "./raster.js";
 import { Table } from "./tables.js";
 import { STATES, byLength, counted, decimal, grouped, moment, stepOf } from "./words.js";
 
@@ -289,9 +289,20 @@ export class CandleChart {
     if (answer.forming && this.isRaw && end >= this.end) this.addForming(answer.forming);
     this.setPrecision(answer.candles);
     this.setPoints();
-    const what = this.merged > 1 ? `${this.merged} candles of ${this.frame}` : `a candle of ${this.frame}`;
-    tell(this.note, this.isRaw ? "" : `Each bar is ${what}; zoom in to see candles of ${this.timeframe}.`);
+    tell(this.note, [...this.coarse(), ...this.ended()].join(" "));
     if (this.details.open) this.fillTable();
+  }
+
+  // What a bar is made of, where it is no candle of the series.
+  coarse() {
+    if (this.isRaw) return [];
+    const what = this.merged > 1 ? `${this.merged} candles of ${this.frame}` : `a candle of ${this.frame}`;
+    return [`Each bar is ${what}; zoom in to see candles of ${this.timeframe}.`];
+  }
+
+  // Why no more candles come, of a symbol that is delisted.
+  ended() {
+    return this.runs && lastState(this.runs) === "delisted" ? [`Delisted: ${STATES.delisted}.`] : [];
   }
 
   next(ms) {

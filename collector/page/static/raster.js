@@ -61,6 +61,9 @@ export function heldTo(row) {
   return null;
 }
 
+// The state of the last run of a series.
+export const lastState = ({ runs, ranks }) => RANKS[ranks[runs[runs.length - 1]]] ?? "";
+
 // The run before a moment (-1), or after it (1).
 export function runBeside({ runs, ranks }, ms, direction) {
   const place = firstAfter(runs, ms);
