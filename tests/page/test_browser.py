@@ -731,6 +731,27 @@ def test_a_screen_reader_is_told_of_what_is_new_alone(browser: Browser, url: str
 
 
 @pytest.mark.slow
+def test_a_screen_reader_is_told_where_the_chart_is(browser: Browser, tmp_path: Path) -> None:
+    at = OPENED_MS - 75 * HOUR
+    with viewed(series_of(tmp_path, 150)) as url, opened(browser) as page:
+        page.goto(f"{url}/{chart_of('BTCUSDT', at)}")
+        status = page.locator("#chart [role=status]")
+        status.filter(has_text=f"{text(at)} · open").wait_for(state="attached")
+        area = page.get_by_role("application", name="Candles and volume of BTCUSDT 60")
+        assert "row" not in area.aria_snapshot()
+        area.press("Home")
+        status.filter(has_text=f"{text(OPENED_MS - 150 * HOUR)} · open").wait_for(state="attached")
+        area.press("End")
+        status.filter(has_text=f"{text(OPENED_MS - HOUR)} · open").wait_for(state="attached")
+        area.press("+")
+        status.filter(has_text=" to ").wait_for(state="attached")
+        start, _, end = status.inner_text().removesuffix(" UTC").partition(" to ")
+        assert text(OPENED_MS - 150 * HOUR) < start < end <= text(OPENED_MS)
+        area.press("ArrowLeft")
+        status.filter(has_text=" · open").wait_for(state="attached")
+
+
+@pytest.mark.slow
 def test_the_focus_goes_with_the_view(browser: Browser, url: str) -> None:
     with opened(browser, url) as page:
         drawn(page)

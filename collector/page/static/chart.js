@@ -19,6 +19,7 @@ const LIMIT = 3000;
 const MOST_EMPTY = 6000; // places without a bar: a gap of years is shown shorter than it is
 const FIRST_BARS = 150;
 const WAIT_MS = 120;
+const SETTLED_MS = 500; // a screen reader is told where keys and buttons led to, once they rest
 const CHANGE_MS = 1000; // changes come in a row
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const SHAPES = { revised: "circle", repaired: "square" }; // above the candles that were put right
@@ -110,6 +111,7 @@ export class CandleChart {
       this.clear();
     }
     this.symbols.value = symbol;
+    this.area.ariaLabel = `Candles and volume of ${symbol} ${timeframe}`;
     this.fillFrames();
     const token = (this.showing = {});
     const known = await this.look().catch((error) => error);
@@ -185,6 +187,7 @@ export class CandleChart {
       timeScale: { timeVisible: true, minBarSpacing: 0.2, rightOffset: 4 },
       localization: { locale: "en-GB" },
     });
+    this.chart.chartElement().ariaHidden = "true"; // a table that lays out canvases
     this.candles = this.chart.addSeries(CandlestickSeries, { priceLineVisible: false });
     this.volume = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "volume" }, priceLineVisible: false, lastValueVisible: false,
@@ -228,6 +231,7 @@ export class CandleChart {
       this.take(found, span, shown);
       if (at) this.pointAt(at);
       else this.tellShown();
+      tell(this.spoken, this.said.textContent);
     });
   }
 
@@ -682,6 +686,13 @@ export class CandleChart {
   move(places) {
     this.showPlaces(places);
     this.onMove();
+    clearTimeout(this.speaking);
+    this.speaking = setTimeout(() => this.speakShown(), SETTLED_MS);
+  }
+
+  speakShown() {
+    const shown = this.shownTimes();
+    if (shown) tell(this.spoken, `${moment(Math.max(this.first, shown.from))} to ${moment(Math.min(this.end, shown.to))} UTC`);
   }
 
   onKey(event) {
@@ -709,6 +720,7 @@ export class CandleChart {
     const point = this.points[place];
     if (place < range.from + 1 || place > range.to - 1) this.pan(by < 0 ? -0.5 : 0.5);
     this.pointAt(point.ms);
+    clearTimeout(this.speaking);
     tell(this.spoken, this.said.textContent);
   }
 
