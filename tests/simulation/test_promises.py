@@ -162,7 +162,7 @@ def test_what_was_taken_out_of_a_file_is_held_or_wanted(tmp_path: Path) -> None:
 
 
 def test_what_is_told_to_be_missing_is_waited_for() -> None:
-    record, told = SeriesCoverage(BTC.timeframe), SeriesGap(BTC, failed(None, span(3, 5), "HTTP 502", T0))
+    record, told = SeriesCoverage(BTC.timeframe), SeriesGap(BTC, failed(None, span(3, 5), T0, "HTTP 502"))
     assert "BTCUSDT_1 is on record as missing, and wanted no more" in "".join(wanted_no_more(told, record))
     assert not list(wanted_no_more(told, record, spans(0, 5)))  # somebody has taken it out of the file
     record.want(spans(0, 4))
