@@ -49,6 +49,10 @@ class CoverageIndex:
         if self[series].want(span):
             self.outdated.add(series)
 
+    def want_also(self, series: Series, span: Spans) -> None:
+        """Wants these candles beside what is wanted already."""
+        self[series].want_also(span)
+
     def want_nothing(self, every_series: Iterable[Series]) -> None:
         """Wants only what the stream brings, and quarantined spans."""
         for series in every_series:

@@ -145,6 +145,11 @@ class SeriesCoverage:
             span = self.wanted | span.within(0, self.wanted.bounds.end_ms)
         return self._want_only(span)
 
+    def want_also(self, span: Spans) -> None:
+        """Wants these candles beside others, of an ended series up to its end; no gap goes, whatever is held."""
+        ended = self.wanted and any(gap.state is State.DELISTED for gap in self.gaps)
+        self.wanted |= span.within(0, self.wanted.bounds.end_ms) if ended else span
+
     def want_within(self, start_ms: int, end_ms: int) -> bool:
         """Drops what is wanted outside these instants, also of an ended series; returns as `want` does."""
         if not self.wanted or (start_ms <= self.wanted[0].start_ms and self.wanted[-1].end_ms <= end_ms):

@@ -144,7 +144,7 @@ class Repair:
             self._touch(owned.store.path(refetch.series))
             self.plans.append(refetch)
             log.info("mending", plan=str(refetch))
-            owned.coverage.want(refetch.series, owned.coverage[refetch.series].wanted | refetch.spans)
+            owned.coverage.want_also(refetch.series, refetch.spans)
             owned.coverage[refetch.series].mark_unverified(refetch.spans)
         return [refetch.series for refetch in refetches]
 

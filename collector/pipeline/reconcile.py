@@ -195,7 +195,7 @@ class Reconciler:
                 closed = wanted_history(self._settings, self._dates, series.timeframe, by_ms)
                 late = _behind(self._coverage[series], closed)
                 if late and series.symbol not in self._coverage.delisted:
-                    self._coverage.want(series, self._coverage[series].wanted | late)
+                    self._coverage.want_also(series, late)
                     lacking.append(series)
         return lacking
 
@@ -204,11 +204,12 @@ class Reconciler:
         if not self._wants_by_settings or self._settings.mode == "live":  # live: only what the stream brings
             return
 
-        def want(series: Series) -> None:
-            span = wanted_history(self._settings, self._dates, series.timeframe, now_ms)
-            self._coverage.want(series, self._coverage[series].wanted | span if added else span)
+        want = self._coverage.want_also if added else self._coverage.want
 
-        await self._for_each(want, every_series)
+        def look(series: Series) -> None:
+            want(series, wanted_history(self._settings, self._dates, series.timeframe, now_ms))
+
+        await self._for_each(look, every_series)
 
     def _chosen(self, series: Series, spans: Spans) -> Spans:
         """What of some spans a fetch of dates, or an import, is about; else all."""

@@ -174,7 +174,7 @@ async def repair_files(job: Job, shared: Shared, repair: Repair) -> Symbols:
     unknown = new - {each.symbol for each in await rest.instruments() if each.trades} if new else new
     for series, span in spans.items():
         if series.symbol not in unknown:
-            owned.coverage.want(series, owned.coverage[series].wanted | span)
+            owned.coverage.want_also(series, span)
     every_series = stored_series(owned.store, owned.coverage, repair.chosen)
     shared.counters.files += len(every_series)
     for series in every_series:
@@ -242,7 +242,7 @@ async def want_imported(job: Job, shared: Shared, imports: Import) -> Symbols:
     tracked = sorted(series for series in imports.spans if series.symbol in listed | delisted)
     for series in tracked:
         closed = imports.spans[series].within(0, series.timeframe.floor(now_ms))
-        owned.coverage.want(series, owned.coverage[series].wanted | closed)
+        owned.coverage.want_also(series, closed)
     shared.tracked.add(tracked)
     shared.counters.files += len(tracked)
     unknown = tuple(sorted(symbols - listed - delisted))

@@ -61,7 +61,7 @@ class LedgerSnapshot:
         """Adds candles to what the last run wanted."""
         for series, span in spans.items():
             self._demanded[series] = self._demanded.get(series, NOTHING) | span
-            self.coverage.want(series, self.coverage[series].wanted | span)
+            self.coverage.want_also(series, span)
 
     def missing(self, series: Series, held: Spans) -> tuple[Gap, ...]:
         """What is missing of a series whose file holds this now, which may be more than when the ledger was saved.
@@ -70,13 +70,13 @@ class LedgerSnapshot:
         """
         checkpoint = self.checkpoints.get(series)
         if checkpoint:
-            self.coverage.want(series, self.coverage[series].wanted | checkpoint.held)
+            self.coverage.want_also(series, checkpoint.held)
         self.coverage[series].hold(held)
         if checkpoint and _was_trimmed(series, checkpoint, held):
             self.coverage.stop_wanting(series, held[0].start_ms)
             demanded = self._demanded.get(series, NOTHING)
             if candles_in(series.timeframe, demanded) > NEWEST:  # the limit is off again, and lets go of nothing
-                self.coverage.want(series, self.coverage[series].wanted | demanded)
+                self.coverage.want_also(series, demanded)
         return self.coverage.missing(series)
 
 

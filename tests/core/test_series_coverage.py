@@ -168,6 +168,24 @@ def test_what_an_answer_leaves_out_inside_the_file_and_is_wanted_no_more_is_a_cl
     assert states(coverage) == [(minutes(2, 3), State.INVALID), (minutes(5, 6), State.ABSENT)]
 
 
+def test_to_want_more_before_a_file_is_read_forgets_nothing_that_is_on_record() -> None:
+    coverage, at = wanting(0, 10), NOW + 120 * MINUTE_MS
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), at, [InvalidRow(span(4, 5), "low 0")])
+    coverage.want(MINUTE, minutes(7, 10))
+    coverage[MINUTE].held = NOTHING  # as at a start
+    coverage.want_also(MINUTE, minutes(3, 4) | minutes(10, 12))
+    assert coverage[MINUTE].wanted == minutes(3, 4) | minutes(7, 12)
+    assert [(gap.span, gap.state) for gap in coverage[MINUTE].gaps] == [(span(4, 5), State.INVALID)]
+
+
+def test_of_an_ended_series_nothing_behind_its_end_is_wanted_beside_others() -> None:
+    coverage = wanting(0, 10)
+    coverage.answer(MINUTE, span(0, 10), minutes(2, 8), NOW + 120 * MINUTE_MS)
+    coverage.delist([MINUTE.symbol])
+    coverage.want_also(MINUTE, minutes(-5, 20))
+    assert coverage[MINUTE].wanted == minutes(-5, 10)
+
+
 def test_what_rest_may_yet_come_to_have_is_no_claim_where_it_is_not_wanted() -> None:
     coverage = wanting(0, 10)
     coverage.want(MINUTE, minutes(0, 5))  # a clock that went back

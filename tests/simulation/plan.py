@@ -14,7 +14,8 @@ KINDS = tuple(faults.KINDS)
 MOST = 8  # kinds in one run: with more, each strikes too seldom
 _ENDS = ("kill", "kill in a call", "power cut", "stop")  # after which a start shows what was left behind
 _END_SHARE = 0.3  # of the runs that have each of these, whatever else is drawn
-_LATER = ("damaging power cut", "history given up")  # drawn apart: of the others, a seed draws what it always drew
+# Drawn apart, so that of the others a seed draws what it always drew.
+_LATER = ("damaging power cut", "history given up", "repair in vain")
 _LATER_SHARE = 0.05  # of the runs that have each of these: as many as have each of the others
 _EVERY_S = 400.0
 _PUSHES_S = (5.0, 20.0, 60.0)  # apart, for each topic

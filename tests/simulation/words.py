@@ -86,6 +86,7 @@ SAID = {
     "delisting": "a symbol is delisted",
     "fetch": "a fetch while the collector is stopped",
     "repair": "a repair while the collector is stopped",
+    "repair in vain": "a repair while no request for candles is answered",
     "repair against the exchange": "a repair of some candles against the exchange",
     "readers": "checks, and questions for the gaps, again and again",
     "check against the exchange": "some files are held against the exchange while the collector runs",

@@ -63,6 +63,13 @@ async def repair_files(world: "World") -> bool:
     return await _repaired(world, None)
 
 
+async def _repair_in_vain(world: "World", dice: Random, for_s: float) -> bool:
+    """Somebody repairs while no request for candles is answered, and none is for a while after it."""
+    dropped = growth(lambda: count_of(world.box, ("dropped",)))
+    with world.wrong.making({"dropped": 1.0, "paths": ("kline",)}):
+        return await repair_files(world) and await last(for_s, dropped)
+
+
 async def _repair_some(world: "World", dice: Random, for_s: float) -> bool:
     return await _repaired(world, Draw(dice.choice((1, 5)), dice.getrandbits(20)))
 
@@ -305,6 +312,7 @@ KINDS = {
     "delisting": Kind(_delisted, once=True),
     "fetch": Kind(_fetch),
     "repair": Kind(_repair),
+    "repair in vain": Kind(_repair_in_vain),
     "repair against the exchange": Kind(_repair_some),
     "readers": Kind(_readers),
     "check against the exchange": Kind(_audit),

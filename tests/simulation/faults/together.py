@@ -14,7 +14,8 @@ Fields = dict[str, Any]
 """Some fields of `Faults`, by name."""
 
 _FIELDS = attrs.fields_dict(Faults)
-_FILTERS = ("paths", "topics")  # who is hit: everybody, as soon as one strike means everybody
+# Who is hit by which faults: everybody, as soon as one strike that makes such faults means everybody.
+_FILTERS = {"paths": frozenset(KINDS), "topics": frozenset(name for group in GROUPS.values() for name in group)}
 _MOST = (
     "latency_ms",
     "jitter_ms",
@@ -64,7 +65,8 @@ def combined(layers: list[Fields]) -> Fields:
     for name in _FIELDS:
         values = [layer[name] for layer in layers if name in layer]
         if values:
-            fields[name] = _both(name, values, everywhere=len(values) == len(layers))
+            hitting = [layer for layer in layers if name in layer or not _FILTERS.get(name, set()).isdisjoint(layer)]
+            fields[name] = _both(name, values, everywhere=len(values) == len(hitting))
     if fields.get("lag_unfinal"):  # a candle that is shown as it was, is so for no longer than it may change
         fields["rest_lag_ms"] = min(layer["rest_lag_ms"] for layer in layers if layer.get("lag_unfinal"))
     for group in _SHARES:

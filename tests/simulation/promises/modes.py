@@ -80,10 +80,10 @@ def _begun(world: "World") -> Iterable[tuple[Series, SeriesCoverage]]:
     return process.coverage
 
 
-def standing(world: "World") -> Iterator[str]:
-    """Series that are streamed, and whose files do not grow."""
+def standing(world: "World", streamed_s: float) -> Iterator[str]:
+    """Series whose files do not grow, although they have been streamed for so long."""
     now_ms = world.box.clock.now_ms()
-    streamed_ms = now_ms - 1000 * (trio.current_time() - world.process.began_s) + _SUBSCRIBED_MS
+    streamed_ms = now_ms - 1000 * min(streamed_s, trio.current_time() - world.process.began_s) + _SUBSCRIBED_MS
     for series in every_series(world.settings):
         path, frame = world.settings.data_dir / series.file_name, series.timeframe
         opens = sorted(valid_rows(frame, path.read_bytes())) if path.exists() else []

@@ -203,7 +203,7 @@ class Witness:
         process = self.world.process
         begun = process.report is not None and process.report().doing != "starting"
         if begun and self.world.alone_for(alone_s) and process.lives_for(alone_s):
-            self._say("progress", modes.standing(self.world))
+            self._say("progress", modes.standing(self.world, alone_s))
 
     def judge(self) -> None:
         """After the last fault and the calm."""
