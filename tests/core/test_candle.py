@@ -82,6 +82,7 @@ def test_an_unknown_timeframe_is_told_what_there_is() -> None:
         ("H4", "240"),
         ("1m", "1"),
         ("15min", "15"),
+        ("M15", "15"),
         ("1d", "D"),
         ("24h", "D"),
         ("w", "W"),

@@ -126,6 +126,17 @@ def test_only_the_landing_of_all_series_calls_whoever_waits() -> None:
     assert calls == ["idle"]
 
 
+def test_a_copied_candle_behind_what_was_left_out_moves_the_end_of_a_delisted_series() -> None:
+    coverage = wanting(0, 10)
+    coverage.delist([MINUTE.symbol])
+    coverage.answer(MINUTE, span(2, 10), NOTHING, NOW + 120 * MINUTE_MS)
+    coverage.answer(MINUTE, span(2, 10), NOTHING, NOW + 120 * MINUTE_MS)
+    assert [(gap.span, gap.state) for gap in coverage[MINUTE].gaps] == [(span(2, 10), State.DELISTED)]
+    coverage[MINUTE].hold(minutes(0, 2) | minutes(8, 9))
+    coverage.take_copied(MINUTE, minutes(8, 9), NOTHING)
+    assert [(gap.span, gap.state) for gap in coverage[MINUTE].gaps] == [(span(9, 10), State.DELISTED)]
+
+
 def test_a_series_of_which_less_is_wanted_at_its_end_is_outdated() -> None:
     coverage = wanting(0, 10)
     for first, behind in [(0, 20), (5, 20), (5, 25)]:

@@ -18,6 +18,7 @@ from collector.core.rows import (
     Rows,
     Values,
     check_lines,
+    columns_of,
     covered_spans,
     plain_line,
     row_of,
@@ -276,6 +277,12 @@ def test_a_number_without_its_exponent_is_the_same_number(digits: int, decimals:
 def test_an_exponent_in_a_file_is_nothing_we_wrote() -> None:
     text = rows_of_lines(MINUTE, [b"1700000040000,1,1,1,1,1000000,5"]).text.replace(b"1000000", b"1e+06")
     assert check_lines(MINUTE, text)[2] == "candle 2023-11-14 22:14:00: volume '1e+06' is not a plain decimal number"
+
+
+@pytest.mark.parametrize("volume", [b"1e6", b"1E6", b"-1"])
+def test_columns_with_a_sign_or_an_exponent_are_not_plain(volume: bytes) -> None:
+    assert columns_of(b"1700000040000,1,1,1,1,%b,5" % volume) is None
+    assert columns_of(b"1700000040000,1,1,1,1,1,5")
 
 
 def test_no_rows_are_nothing() -> None:

@@ -310,6 +310,39 @@ async def test_a_file_of_which_only_the_name_waits_is_not_synced_again(
         assert run.disk.counts - before == {"sync": 1}  # the directory
 
 
+async def test_the_journal_is_emptied_after_the_last_slice_of_syncing(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, MANY) as run:
+        run.disk.whole = False
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)
+        mock_clock.jump(HALF_AN_HOUR_S)
+        for slice_s, synced in ((-1, 1), (60, 1 + 32), (60, len(MANY))):
+            assert run.journal.stat().st_size
+            monkeypatch.setattr("collector.pipeline.flusher._SLICE_S", slice_s)
+            run.writer._flusher._queue.mark_saved(run.writer._flusher._queue.unsaved)
+            await run.writer._flusher.run_due(busy=False)
+            assert sum(run.writer._files[series].is_synced for series in MANY) == synced
+        assert not run.journal.stat().st_size
+
+
+async def test_the_opening_of_each_file_is_counted(tmp_path: Path) -> None:
+    async with running(tmp_path, MANY) as run:
+        assert run.writer._counters.files_read == len(MANY)
+
+
+async def test_what_is_saved_is_news_for_a_copy(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.pass_s(mock_clock, 10)
+        changes = run.writer._files.changes
+        changes.follow(TWO, 0)
+        changes.take_gaps(10)
+        run.writer.mark_unsaved(TWO[:1])
+        await run.pass_s(mock_clock, 10)
+        assert changes.take_gaps(10) == TWO[:1]
+
+
 async def test_what_a_failed_sync_may_have_lost_is_written_again(tmp_path: Path, mock_clock: MockClock) -> None:
     async with running(tmp_path, TWO) as run:
         await run.confirm(0, TWO)
