@@ -137,6 +137,15 @@ def test_a_copied_candle_behind_what_was_left_out_moves_the_end_of_a_delisted_se
     assert [(gap.span, gap.state) for gap in coverage[MINUTE].gaps] == [(span(9, 10), State.DELISTED)]
 
 
+def test_a_copied_candle_ends_no_series_that_trades() -> None:
+    coverage = wanting(0, 10)
+    for _ in range(2):
+        coverage.answer(MINUTE, span(2, 10), NOTHING, NOW + 120 * MINUTE_MS)
+    coverage[MINUTE].hold(minutes(0, 2))
+    coverage.take_copied(MINUTE, minutes(0, 2), NOTHING)
+    assert states(coverage) == [(minutes(2, 10), State.ABSENT)]
+
+
 def test_a_series_of_which_less_is_wanted_at_its_end_is_outdated() -> None:
     coverage = wanting(0, 10)
     for first, behind in [(0, 20), (5, 20), (5, 25)]:

@@ -149,6 +149,7 @@ def test_a_share_of_the_address_is_one_of_what_may_be_in_flight_and_of_the_limit
         ([Demand(25, 600), Demand(25, 600), Demand(25, 600)], 20),
         ([Demand(100, 600), Demand(2, 600)], 98),
         ([Demand(20, 6), Demand(20, 6)], 2),
+        ([Demand(60, 600), Demand(40, 600)], 30),
         ([Demand(20, 6)] * 9, 1),
         ([Demand(20, 600), Demand(20, 6)], 2),  # the most careful decides for all
     ],

@@ -94,5 +94,11 @@ def test_dates_stand_for_the_days_of_the_settings() -> None:
     assert Demand(LISTED).chosen(BTC).covers(0, NOW)
 
 
+def test_dates_are_wanted_also_where_the_stream_alone_is() -> None:
+    live = attrs.evolve(LISTED, mode="live")
+    dates = DateRange(T0 + DAY_MS, T0 + 2 * DAY_MS)
+    assert Demand(live, dates=dates).spans([], NOW) == Demand(LISTED, dates=dates).spans([], NOW) != {}
+
+
 def test_of_dates_without_an_end_what_has_closed_is_wanted() -> None:
     assert Demand(LISTED, dates=DateRange(T0 + 5 * DAY_MS)).spans([], NOW) == {BTC: hours(0, 1), ETH: hours(0, 1)}

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 
 import attrs
@@ -341,6 +342,138 @@ async def test_what_is_saved_is_news_for_a_copy(tmp_path: Path, mock_clock: Mock
         run.writer.mark_unsaved(TWO[:1])
         await run.pass_s(mock_clock, 10)
         assert changes.take_gaps(10) == TWO[:1]
+
+
+async def test_a_busy_writer_empties_the_journal_half_an_hour_later(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        flusher = run.writer._flusher
+        for passes_s, is_empty in ((HALF_AN_HOUR_S + 10, False), (HALF_AN_HOUR_S - 20, False), (20, True)):
+            mock_clock.jump(passes_s)
+            await flusher.run_due(busy=True)
+            assert bool(run.journal.stat().st_size) is not is_empty
+
+
+async def test_nothing_is_due_once_the_journal_is_empty(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+        await run.pass_s(mock_clock, 10)
+        assert run.writer._flusher.due_s == inf
+
+
+async def test_each_time_all_files_of_the_journal_are_synced_at_once(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY) as run:
+        for place in range(3):
+            await run.confirm(place, MANY)
+            await run.pass_s(mock_clock, 10)
+            run.disk.counts.clear()
+            await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+            assert run.disk.counts["whole"] == 1
+
+
+async def test_what_the_journal_has_is_synced_also_when_that_is_switched_off(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    async with running(tmp_path, MANY) as run:
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)
+        run.writer._flusher.apply(Settings(fsync=False))
+        run.disk.counts.clear()
+        await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+        assert run.disk.counts["whole"] == 1
+        assert not run.journal.stat().st_size
+
+
+async def test_a_file_that_is_left_alone_since_does_not_keep_the_journal_full(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    async with running(tmp_path, MANY) as run:
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)
+        run.writer._files.skip(MANY[0], "it is somebody else's")
+        await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+        await run.pass_s(mock_clock, 10)
+        assert not run.journal.stat().st_size
+        assert run.held(MANY[1]) == spans(0, 1)
+
+
+async def test_rows_that_a_spoiled_journal_cannot_take_are_synced(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY[:4]) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        run.journal.unlink()
+        await run.confirm(0, MANY[2:4])
+        await run.pass_s(mock_clock, 10)
+        assert {run.held(series) for series in MANY[:4]} == {spans(0, 1)}
+
+
+async def test_with_a_block_the_newest_eight_are_saved(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, MANY) as run:
+        await run.confirm(0, MANY)
+        await run.pass_s(mock_clock, 10)
+        for series in MANY:
+            run.coverage.want(series, spans(0, 5))
+        await run.confirm(1, MANY)
+        for _ in range(2):
+            await run.pass_s(mock_clock, 10)
+        saved = read_ledger(run.directory, "linear").coverage
+        assert [series for series in MANY if saved[series].wanted] == MANY[-8:]
+
+
+async def test_a_slice_counts_what_it_has_synced(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, MANY) as run:
+        await run.confirm(0, MANY)
+    monkeypatch.setattr("collector.pipeline.flusher._SLICE_S", -1)
+    async with running(tmp_path, MANY) as run:  # after a kill nobody knows what is synced
+        queue = run.writer._flusher._queue
+        mock_clock.jump(10)
+        for synced in range(1, 4):
+            await run.writer._flusher.run_due(busy=False)
+            assert len(queue.unsynced) == len(MANY) - synced
+            assert sum(run.writer._files[series].is_synced for series in MANY) == synced
+
+
+async def test_what_is_durable_is_news_for_a_copy(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        changes = run.writer._files.changes
+        changes.follow(TWO, 0)
+        await run.confirm(0, TWO)
+        assert not changes.take(10)
+        await run.pass_s(mock_clock, 10)
+        assert {series: due.spans for series, due in changes.take(10).items()} == dict.fromkeys(TWO, spans(0, 1))
+
+
+async def test_how_long_a_flush_took_and_rows_had_waited_is_counted(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        assert (run.writer._counters.flush_s, run.writer._counters.flush_wait_s) == (0, 10)
+        await run.confirm(1, TWO[:1])
+        mock_clock.jump(3)
+        await run.confirm(1, TWO[1:])
+        mock_clock.jump(HALF_AN_HOUR_S)
+        await run.writer._flusher.settle()
+        assert (run.writer._counters.flush_s, run.writer._counters.flush_wait_s) == (0, HALF_AN_HOUR_S + 3)
+
+
+async def test_without_a_word_a_long_file_is_cut_to_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / TWO[0].file_name
+    path.write_bytes(content(rows(0, 60)))
+    async with running(tmp_path, TWO, limit_to_50_entries=True) as run:
+        assert run.coverage[TWO[0]].held == spans(10, 60)
+
+
+async def test_whoever_waits_for_candles_is_woken(tmp_path: Path) -> None:
+    async with running(tmp_path, TWO) as run:
+        woken = run.writer.written
+        await run.confirm(0, TWO)
+        assert woken.is_set()
+        assert not run.writer.written.is_set()
 
 
 async def test_what_a_failed_sync_may_have_lost_is_written_again(tmp_path: Path, mock_clock: MockClock) -> None:
