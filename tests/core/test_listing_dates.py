@@ -1,7 +1,7 @@
 """Listing dates: where a series begins, and what tells."""
 
 from collector.core.candle import DAY_MS, MINUTE_MS
-from collector.core.listing_dates import ListingProbes, begins_before
+from collector.core.listing_dates import ListingProbes, begins_before, claimed_ms
 from collector.core.missing import State
 from collector.core.spans import NOTHING
 from tests.support.coverage import HOUR, MINUTE, NOW, left_out, minutes, span, states, wanting
@@ -86,6 +86,16 @@ def test_an_answer_is_older_than_a_later_date_or_none() -> None:
     assert not begins_before(NOTHING, NOW)
     assert begins_before(minutes(0, 5), NOW + 1)
     assert not begins_before(minutes(0, 5), NOW)
+    assert begins_before(minutes(0, 2) | minutes(4, 5), NOW + 1)
+
+
+def test_only_a_claim_about_the_beginning_names_a_listing_date() -> None:
+    coverage = wanting(0, 10)
+    coverage[MINUTE].set_listing_date(NOW, NOW + 3 * MINUTE_MS, NOW)
+    for _ in range(2):
+        coverage.answer(MINUTE, span(3, 10), minutes(3, 6), NOW + 120 * MINUTE_MS)
+    assert states(coverage) == [(minutes(0, 3), State.BEFORE_LISTING), (minutes(6, 10), State.ABSENT)]
+    assert claimed_ms(coverage[MINUTE].gaps) == NOW + 3 * MINUTE_MS
 
 
 def test_the_windows_behind_a_probe_wait_for_it() -> None:

@@ -179,6 +179,12 @@ def test_a_claim_whose_request_failed_is_a_claim_again_where_it_is_wanted_no_mor
     assert still_wanted((pending,), spans(5, 20), spans(8, 10)) == (pending.cut_to(span(5, 8)),)
 
 
+def test_of_gaps_only_the_last_of_which_is_wanted_the_others_go() -> None:
+    both = gap(State.RETRYING, 0, 2), gap(State.RETRYING, 6, 8)
+    assert still_wanted(both, spans(5, 10), NOTHING) == both[1:]
+    assert still_wanted(both, spans(0, 5), NOTHING) == both[:1]
+
+
 def test_neighbours_of_which_only_one_was_claimed_stay_apart() -> None:
     pending = failed(None, span(0, 2), NOW, "HTTP 502")
     claimed = failed(gap(State.ABSENT, 2, 4), span(2, 4), NOW, "HTTP 502")

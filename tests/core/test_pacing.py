@@ -175,6 +175,16 @@ def test_a_clock_is_moved_by_more_answers_than_it_rests_on(told: int) -> None:
     assert clock.observe(100 * HOUR_MS, 0.0).believes
 
 
+def test_however_long_a_clock_was_right_ten_answers_over_half_a_minute_move_it() -> None:
+    clock = ExchangeClock.first_observed(HOUR_MS, 0.0)
+    for _ in range(50):
+        clock = clock.observe(HOUR_MS, 0.0)
+    for place in range(9):
+        clock = clock.observe(100 * HOUR_MS, 4.0 * place)
+        assert not clock.believes
+    assert clock.observe(100 * HOUR_MS, 36.0).believes
+
+
 def test_a_fast_clock_gets_far_ahead_by_itself() -> None:
     clock = settled_clock().observe(100 * HOUR_MS, 101.0, fast=True)
     assert not clock.believes

@@ -45,6 +45,7 @@ class CountingDisk(Disk):
     written: int = 0
     whole: bool = True
     fails: bool = False
+    refuses: int = 0  # so many of the next writes
 
     def sync(self, file: int) -> None:
         self.counts["sync"] += 1
@@ -59,6 +60,9 @@ class CountingDisk(Disk):
         return self.whole
 
     def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        if self.refuses:
+            self.refuses -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         self.written += len(data)
         super().write(file, data, at)
 
@@ -486,3 +490,13 @@ async def test_what_a_failed_sync_may_have_lost_is_written_again(tmp_path: Path,
         assert run.disk.written - before == 2 * len(content(rows(0, 1)))
         run.disk.fails = False
         assert run.journal.stat().st_size  # it is not emptied
+
+
+async def test_where_one_file_cannot_be_written_again_the_others_are(tmp_path: Path, mock_clock: MockClock) -> None:
+    async with running(tmp_path, TWO) as run:
+        await run.confirm(0, TWO)
+        await run.pass_s(mock_clock, 10)
+        run.disk.fails, run.disk.refuses, before = True, 1, run.disk.written
+        with pytest.raises(StorageError):
+            await run.pass_s(mock_clock, HALF_AN_HOUR_S)
+        assert run.disk.written - before == len(content(rows(0, 1)))

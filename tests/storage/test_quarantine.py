@@ -98,6 +98,12 @@ def test_only_the_rows_of_the_spans_are_taken_from_pieces(tmp_path: Path, quaran
     assert (found.text, found.covered) == (rows(3, 7).text, spans(3, 7))
 
 
+def test_imported_rows_are_found_from_then_on(tmp_path: Path, quarantine: Quarantine) -> None:
+    assert quarantine.pieces(MINUTE, tmp_path / NAME) == ()
+    assert quarantine.keep_imported(tmp_path / NAME, rows(0, 5).text).name == f"{NAME}.imported-1"
+    assert [piece.covered for piece in quarantine.pieces(MINUTE, tmp_path / NAME)] == [spans(0, 5)]
+
+
 def test_every_line_that_was_taken_out_of_a_file_is_kept(tmp_path: Path, quarantine: Quarantine) -> None:
     path = tmp_path / NAME
     path.write_bytes(content(rows(0, 1)))
