@@ -38,7 +38,7 @@ class Turn:
 
 @attrs.define(eq=False)
 class AddressLimit:
-    """One process's view of the limit; private without a file."""
+    """One process's view of the limit; private where there is only that."""
 
     _settings: Settings
     _name: str  # unlike that of any other process
@@ -93,7 +93,7 @@ class AddressLimit:
             self._update(lambda limit: (None, limit.ban(until_s)))
 
     def leave(self) -> None:
-        """Notes that this process asks for nothing more."""
+        """Notes that this process has sent its last request."""
         with suppress(LimitBusy):
             self._update(lambda limit: (None, limit.leave(self._now_s(), self._name)))
         if self._file:

@@ -41,7 +41,7 @@ class RestState:
         self.ban = None
 
     def failed(self, at_s: float, why: str) -> None:
-        """A request had no response, or an invalid one."""
+        """A request failed, or its response was invalid."""
         if self.unserved_since_s is None:
             self.unserved_since_s = at_s
         self.unserved_why = why
@@ -86,7 +86,7 @@ class StreamState:
         self.series += series
 
     def closed(self, series: int) -> None:
-        """A connection that had subscribed is no more."""
+        """A connection that had subscribed is gone."""
         self.subscribed -= 1
         self.series -= series
 

@@ -92,7 +92,7 @@ class _Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is good for another request: nothing has come since the last answer, and that is not long ago."""
+        """Whether it is good for another request: its last answer was the last that came, and that is a moment ago."""
         return (
             self._http.our_state is h11.IDLE
             and trio.current_time() - self._used_s <= _KEPT_S
@@ -118,7 +118,7 @@ class _Connection:
             yield bytes(event.data)
 
     async def end(self) -> None:
-        """Makes it idle; closes it where the body was not read to its end, or it was the last, or more has come."""
+        """Makes it idle; closes it where a part of the body is unread, the server wants to close, or more has come."""
         if self._http.our_state is self._http.their_state is h11.DONE and self._http.trailing_data == (b"", False):
             self._http.start_next_cycle()
             self._used_s = trio.current_time()

@@ -309,7 +309,7 @@ def _shown(value: msgspec.Raw) -> str:
 
 
 def _written(value: msgspec.Raw) -> str:
-    """A number as it is written, in quotes or not."""
+    """A number as it is written, with or without quotes."""
     return _shown(value) or bytes(value).decode("utf-8", "replace")
 
 

@@ -95,7 +95,7 @@ async def open_stream(url: str, network: Network, watched: Container[str] = ()) 
     sent, pushes = trio.open_memory_channel[Pushes](0)
     socket: trio_websocket.WebSocketConnection | None = None
 
-    async def hand_on(sifted: Pushes) -> None:  # but for what comes behind a goodbye, or when nobody receives any more
+    async def hand_on(sifted: Pushes) -> None:  # until a goodbye, while somebody receives
         if socket is None or socket.closed is None:
             with suppress(trio.BrokenResourceError):
                 await sent.send(sifted)
@@ -126,7 +126,7 @@ def _met_by_the_reader(url: str) -> Iterator[None]:
         status = next(_leaves(rejected)).status_code
         lost = StreamForbidden if status in _FORBIDDEN else StreamLost
         raise lost(f"{url} refused the handshake with HTTP {status}") from rejected
-    # What no WebSocket server says, and the library cannot bear: a header that is not ASCII, for one.
+    # What the library cannot bear: a header beyond ASCII, for one.
     except* (HttpError, WebSocketError, UnicodeError) as broken:
         raise StreamLost(f"{url} does not speak WebSocket: {next(_leaves(broken))}") from broken
 

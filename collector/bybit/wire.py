@@ -21,9 +21,9 @@ Layer = Callable[[Stream], Wire]
 
 
 class ProxyFailed(Exception):
-    """A proxy cannot be reached, or does not connect us.
+    """A proxy is away, or refuses to connect us.
 
-    The text names it without its password.
+    The text names it; its password stays out.
     """
 
 
@@ -114,7 +114,7 @@ async def _speak_tls(wire: Wire, host: str) -> Wire:
 
 @asynccontextmanager
 async def _closed_on_failure(wire: Wire) -> AsyncIterator[None]:
-    """Closes a connection that its caller will never see."""
+    """Closes a connection when an error keeps it from its caller."""
     good = False
     try:
         yield

@@ -42,7 +42,7 @@ class CoverageIndex:
     # What is wanted.
 
     def want(self, series: Series, span: Spans) -> None:
-        """Wants these candles and no others.
+        """Wants exactly these candles.
 
         Of an ended series, what is beyond its end stays unwanted.
         """
@@ -98,7 +98,7 @@ class CoverageIndex:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in flight."""
+        """Whether every span in flight has landed."""
         return not self._in_flight
 
     def when_idle(self, call: Callable[[], None]) -> None:
@@ -185,7 +185,7 @@ class CoverageIndex:
             self[series].recheck(0)
 
     def delist(self, symbols: Collection[str]) -> None:
-        """Ends the series of symbols that trade no more."""
+        """Ends the series of symbols that have stopped trading."""
         symbols = frozenset(symbols)
         self.delisted |= symbols
         for series, record in self.records.items():

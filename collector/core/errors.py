@@ -24,7 +24,7 @@ class SettingsError(CollectorError):
 
 
 class StorageError(CollectorError):
-    """The disk refused; the files are intact, and nothing more can be written."""
+    """The disk refused to write; the files are intact."""
 
 
 class NoRoom(StorageError):
@@ -55,7 +55,7 @@ class NotRunning(CollectorError):
 
 
 class NoStatus(CollectorError):
-    """A collector is running, and says nothing of itself."""
+    """A collector is running, and keeps its state to itself."""
 
 
 class NoSuchSeries(CollectorError, LookupError):
@@ -85,7 +85,7 @@ class ExchangeError(CollectorError):
 
 
 class Unreachable(ExchangeError):
-    """Nobody answers. Wait and try again, or give up, as the command demands."""
+    """The exchange is silent. Wait and try again, or give up, as the command demands."""
 
 
 class Refused(ExchangeError):
