@@ -263,6 +263,24 @@ async def test_what_closed_while_the_exchange_was_away_is_wanted_at_the_end(auto
     assert (exchange.coverage.missing(ETH), reconciler.want_closed()) == ((), [])
 
 
+@pytest.mark.parametrize(("settings", "by_settings"), [(Settings(mode="live"), True), (DAY, False)])
+async def test_at_an_end_nothing_more_is_wanted_of_a_stream_alone_or_a_repair(
+    settings: Settings, by_settings: bool, autojump_clock: MockClock
+) -> None:
+    exchange = Exchange()
+    exchange.coverage[BTC].hold(spans(0, 28))
+    reconciler = exchange.reconciler(settings, wants_by_settings=by_settings)
+    await exchange.go_on(reconciler, 63)
+    assert (reconciler.reconciled, reconciler.want_closed(), exchange.coverage.missing(BTC)) == (True, [], ())
+
+
+async def test_what_is_older_than_the_days_wanted_is_wanted_no_longer(autojump_clock: MockClock) -> None:
+    exchange = Exchange()
+    exchange.coverage.want(BTC, spans(-3000, 30))
+    await exchange.go_on(exchange.reconciler(DAY), 3)
+    assert exchange.coverage[BTC].wanted == spans(30 - 24 * 60, 30)
+
+
 async def test_nothing_that_the_limit_let_go_of_is_wanted_again_at_the_end(autojump_clock: MockClock) -> None:
     exchange = Exchange()
     reconciler = exchange.reconciler(Settings(mode="recent"), BTC)
