@@ -1,7 +1,7 @@
 """HTTP/1.1 as a transport of httpx: h11 over one connection at a time.
 
-httpx's own transport opens connections past a simulated network, and keeps them in a pool that costs as much as the
-check of a page. Here, whoever wants several connections at once has several transports.
+httpx's own transport opens connections past a simulated network, and keeps a pool for them. Here, whoever wants several
+connections at once has several transports.
 """
 
 from collections.abc import AsyncGenerator
@@ -61,9 +61,10 @@ class Transport(httpx.AsyncBaseTransport):
             await connection.line.wire.aclose()
 
     async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection:
-            await trio.aclose_forcefully(connection.line.wire)
+        """Closes the connection at once, without a goodbye."""
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await self.aclose()
 
     async def _connect(self, url: httpx.URL) -> "_Connection":
         try:

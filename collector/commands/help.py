@@ -5,7 +5,9 @@ A docstring's paragraphs are prose, which the terminal wraps. What follows `Exam
 
 import inspect
 from collections import Counter
+from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import typer
@@ -48,14 +50,7 @@ class Command(TyperCommand):
             error.possibilities = get_close_matches(error.option_name, shown)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        said, self.epilog = self.epilog, None  # typer joins its lines
-        width = Console().width
-        if width < _NARROW:
-            _print_narrow(self, ctx, width)
-        else:
-            super().format_help(ctx, formatter)
-        self.epilog = said
-        _print_examples(said)
+        _print_help(self, ctx, partial(super().format_help, ctx, formatter))
 
 
 class Group(TyperGroup):
@@ -65,14 +60,7 @@ class Group(TyperGroup):
         return _without_type_of_flags(super().get_params(ctx))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        said, self.epilog = self.epilog, None
-        width = Console().width
-        if width < _NARROW:
-            _print_narrow(self, ctx, width)
-        else:
-            super().format_help(ctx, formatter)
-        self.epilog = said
-        _print_examples(said)
+        _print_help(self, ctx, partial(super().format_help, ctx, formatter))
 
 
 def prose(docstring: str | None) -> str:
@@ -85,6 +73,18 @@ def examples(docstring: str | None) -> str:
     """Return the examples of a docstring: commands, each below a line that says what for."""
     text = inspect.cleandoc(docstring or "").partition(_EXAMPLES)[2]
     return f"Examples:\n{text}" if text else ""
+
+
+def _print_help(command: Any, ctx: Any, print_wide: Callable[[], None]) -> None:
+    """Print what the width allows, and the examples line by line; typer joins their lines."""
+    said, command.epilog = command.epilog, None
+    width = Console().width
+    if width < _NARROW:
+        _print_narrow(command, ctx, width)
+    else:
+        print_wide()
+    command.epilog = said
+    _print_examples(said)
 
 
 def _print_narrow(command: Any, ctx: Any, width: int) -> None:
