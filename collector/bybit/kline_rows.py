@@ -43,6 +43,7 @@ class Page:
     time_ms: int
     lines: list[bytes]
     columns: Columns | None = None  # of all lines, if they have been read
+    is_sure: bool = True  # no single old candle was taken out that may as well make it a false answer
 
 
 def page_of(time_ms: int, rows: msgspec.Raw) -> Page:
@@ -86,19 +87,35 @@ def without_padding(frame: Timeframe, page: Page, span: Span) -> Page:
 
     Of spot pairs that were delisted and listed again, the exchange was seen to answer with as many candles as the range
     has places, the newest up to its end, whatever its start; a young pair has fewer. One old candle alone is a false
-    answer where there is room for more, or from further back than a page; so are candles of a coarser interval.
+    answer where there is room for more; so are candles of a coarser interval. One from further back than a page is
+    false or a stand-in: the answer to the `wider` span tells.
     """
     if not page.lines or not _is_before(page.lines[0], span.start_ms):
         return page
     lines = [line for line in page.lines if not _is_before(line, span.start_ms)]
     places = frame.count(span.start_ms, span.end_ms)
     back = frame.count(open_of_line(page.lines[0]), span.start_ms)
-    if len(page.lines) - len(lines) == 1 and (len(page.lines) < places or back > places):
+    alone = len(page.lines) - len(lines) == 1
+    if alone and len(page.lines) < places:
         return page
     opens = [open_ms for open_ms in map(open_minute_of, page.lines) if open_ms is not None]
     if len(opens) >= _TELLING and any(_coarser(frame, opens)):
         return page
-    return Page(page.time_ms, lines)
+    return Page(page.time_ms, lines, is_sure=not alone or back <= places)
+
+
+def wider(frame: Timeframe, span: Span) -> Span:
+    """The span with the candle before it: where that is missing too, two older ones stand in."""
+    return Span(frame.shift(frame.ceil(span.start_ms), -1), span.end_ms)
+
+
+def without_wider(frame: Timeframe, page: Page, span: Span) -> Page:
+    """What the answer to the wider span has of the span; the page itself if it is false."""
+    wide = wider(frame, span)
+    rest = without_padding(frame, page, wide)
+    if not rest.is_sure or (rest.lines and _is_before(rest.lines[0], wide.start_ms)):
+        return page
+    return Page(page.time_ms, [line for line in rest.lines if not _is_before(line, span.start_ms)])
 
 
 def split_page(frame: Timeframe, page: Page, asked: Span | None) -> tuple[Page, tuple[InvalidRow, ...]]:

@@ -22,6 +22,7 @@ from collector.core.counters import Counters
 from collector.core.errors import RequestFailed
 from collector.core.maintenance import Maintenance
 from collector.core.pacing import retry_pause_s
+from collector.core.request_windows import PAGE, halves
 from collector.core.spans import Span
 from collector.logs import get_logger
 from collector.machine import Machine
@@ -71,21 +72,40 @@ class Rest:
         With `split_invalid`, invalid rows are returned beside the candles; otherwise they are an error.
         """
         category = self._settings.category
-        return await self._client.request(
+        answer = await self._client.request(
             rest_protocol.KLINE,
             rest_protocol.kline_query(category, series, span),
             lambda status, body: rest_protocol.parse_kline(
                 status, body, category, series, span, split_invalid=split_invalid
             ),
         )
+        return answer if answer.is_sure else await self._wider(series, span, split_invalid=split_invalid)
 
     async def klines_from(self, series: Series, span: Span) -> KlineAnswer:
         """As many closed candles as a span has, from its start on, wherever the series begins."""
         category = self._settings.category
-        return await self._client.request(
+        answer = await self._client.request(
             rest_protocol.KLINE,
             rest_protocol.kline_from_query(category, series, span),
             lambda status, body: rest_protocol.parse_kline_from(status, body, category, series, span),
+        )
+        return answer if answer.is_sure else await self._wider(series, span, split_invalid=False)
+
+    async def _wider(self, series: Series, span: Span, *, split_invalid: bool) -> KlineAnswer:
+        """The candles of a span, asked for with the one before it; a page has no room for that, and is halved."""
+        if series.timeframe.count(span.start_ms, span.end_ms) == PAGE:
+            first, second = halves(series.timeframe, span)
+            return rest_protocol.joined_answers(
+                await self.klines(series, first, split_invalid=split_invalid),
+                await self.klines(series, second, split_invalid=split_invalid),
+            )
+        category = self._settings.category
+        return await self._client.request(
+            rest_protocol.KLINE,
+            rest_protocol.wider_query(category, series, span),
+            lambda status, body: rest_protocol.parse_wider(
+                status, body, category, series, span, split_invalid=split_invalid
+            ),
         )
 
     async def first_candle(self, series: Series) -> int | None:

@@ -11,7 +11,16 @@ from collections.abc import Container
 import attrs
 import msgspec
 
-from collector.bybit.kline_rows import Page, closed_rows, open_minute_of, page_of, split_page, without_padding
+from collector.bybit.kline_rows import (
+    Page,
+    closed_rows,
+    open_minute_of,
+    page_of,
+    split_page,
+    wider,
+    without_padding,
+    without_wider,
+)
 from collector.bybit.rest_schema import (
     INSTRUMENT_ROW,
     INSTRUMENTS_REPLY,
@@ -59,12 +68,14 @@ class TimeAnswer:
 class KlineAnswer(TimeAnswer):
     """The candles of one window that were closed at `time_ms`, oldest first.
 
-    `asked` is the part of the window that was closed then, or None. `invalid` has the invalid rows, if asked for.
+    `asked` is the part of the window that was closed then, or None. `invalid` has the invalid rows, if asked for. One
+    that is not sure counts for nothing: `wider_query` asks again.
     """
 
     rows: Rows
     asked: Span | None
     invalid: tuple[InvalidRow, ...] = ()
+    is_sure: bool = True
 
 
 @attrs.frozen
@@ -126,6 +137,11 @@ def kline_query(category: str, series: Series, span: Span) -> Query:
     return _kline_query(category, series) | {"start": str(first), "end": str(last), "limit": str(candles)}
 
 
+def wider_query(category: str, series: Series, span: Span) -> Query:
+    """The query for a span of less than a page, and the candle before it."""
+    return kline_query(category, series, wider(series.timeframe, span))
+
+
 def kline_from_query(category: str, series: Series, span: Span) -> Query:
     """The query for as many candles as the span has, from its start on.
 
@@ -157,13 +173,35 @@ def parse_kline(
         RequestError, Banned: the exchange gave another answer than candles (see `check_reply`).
     """
     page = _kline_page(status, body, category, series, series.timeframe.count(span.start_ms, span.end_ms))
-    page = without_padding(series.timeframe, page, span)
+    return _kline_answer(without_padding(series.timeframe, page, span), series, span, split_invalid)
+
+
+def parse_wider(
+    status: int, body: bytes, category: str, series: Series, span: Span, *, split_invalid: bool = False
+) -> KlineAnswer:
+    """The closed candles that a reply to `wider_query` has of the span. Raises as `parse_kline` does."""
+    wide = wider(series.timeframe, span)
+    page = _kline_page(status, body, category, series, series.timeframe.count(wide.start_ms, wide.end_ms))
+    return _kline_answer(without_wider(series.timeframe, page, span), series, span, split_invalid)
+
+
+def joined_answers(first: KlineAnswer, second: KlineAnswer) -> KlineAnswer:
+    """One answer for both halves of a window; the first alone if it ends earlier than its half."""
+    if not first.asked or not second.asked or first.asked.end_ms != second.asked.start_ms:
+        return first
+    rows = Rows(first.rows.text + second.rows.text, first.rows.covered | second.rows.covered)
+    asked = Span(first.asked.start_ms, second.asked.end_ms)
+    return KlineAnswer(second.time_ms, rows, asked, first.invalid + second.invalid)
+
+
+def _kline_answer(page: Page, series: Series, span: Span, split_invalid: bool) -> KlineAnswer:
     closed_ms = series.timeframe.floor(page.time_ms)
     asked = Span(span.start_ms, min(span.end_ms, closed_ms)) if closed_ms > span.start_ms else None
+    is_sure = page.is_sure
     invalid: tuple[InvalidRow, ...] = ()
     if split_invalid:
         page, invalid = split_page(series.timeframe, page, asked)
-    return KlineAnswer(page.time_ms, closed_rows(series.timeframe, page, span, closed_ms), asked, invalid)
+    return KlineAnswer(page.time_ms, closed_rows(series.timeframe, page, span, closed_ms), asked, invalid, is_sure)
 
 
 def parse_kline_from(status: int, body: bytes, category: str, series: Series, span: Span) -> KlineAnswer:

@@ -1,7 +1,7 @@
 """The REST edge: paced, patient with passing troubles, silent during a ban, and never fooled."""
 
 import gzip
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
@@ -16,9 +16,11 @@ from collector.bybit.exchange_state import RestState
 from collector.bybit.http_transport import HttpClient
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
+from collector.bybit.rest_protocol import KlineAnswer
+from collector.core.candle import Series
 from collector.core.counters import Counters
 from collector.core.errors import Refused, Rejected, RequestFailed, SettingsError, Unreachable
-from collector.core.spans import Span
+from collector.core.spans import Span, Spans
 from collector.machine import THIS_MACHINE
 from collector.sandbox.rest import pages
 from collector.settings.settings import Settings
@@ -119,6 +121,34 @@ async def test_candles_are_asked_for_and_the_time_is_noted(autojump_clock: trio.
         assert rest.now_ms == NOW
     assert answer.rows.covered == spans(0, CANDLES)
     assert exchange.queries[0]["start"] == str(T0)
+
+
+def candles_at(*places: int) -> httpx.Response:
+    rows = [[str(T0 + place * 60_000), "2", "3", "1", "2", "0", "0"] for place in places]
+    return httpx.Response(200, content=kline_body(rows[::-1], now_ms=NOW))
+
+
+@pytest.mark.parametrize("question", [Rest.klines, Rest.klines_from])
+@pytest.mark.parametrize(
+    ("wider", "kept", "retries"),
+    [
+        ([(-91, -90, 1, 2)], spans(1, 3), 0),  # a second one stands in for the candle before
+        ([(-1, 0, 1, 2)], spans(0, 3), 0),  # the first answer was false
+        ([(-90, -1, 1, 2), (-1, 0, 1, 2)], spans(0, 3), 1),  # and the second too
+    ],
+)
+async def test_an_old_candle_alone_is_told_from_a_stand_in_by_one_candle_more(
+    question: Callable[[Rest, Series, Span], Awaitable[KlineAnswer]],
+    wider: list[tuple[int, ...]],
+    kept: Spans,
+    retries: int,
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    exchange = FakeExchange([candles_at(-90, 1, 2), *(candles_at(*places) for places in wider)])
+    async with exchange.rest() as rest:
+        answer = await question(rest, BTC, WINDOW)
+    assert (answer.rows.covered, answer.asked, exchange.counters.retries) == (kept, WINDOW, retries)
+    assert (exchange.queries[1]["start"], exchange.queries[1]["limit"]) == (str(T0 - 60_000), "4")
 
 
 @pytest.mark.parametrize(

@@ -375,14 +375,64 @@ def test_candles_from_before_the_span_stand_in_for_missing_ones(places: tuple[in
         assert answer.asked == WINDOW
 
 
-@pytest.mark.parametrize(
-    "places", [(-100, 1, 2, 3, 4), (-100, 2), (-100,), (-1,), (-1, 2), (-5, -2, 1), (-8, -5, -2, 1, 4)]
-)
+@pytest.mark.parametrize("places", [(-100, 2), (-100,), (-1,), (-1, 2), (-5, -2, 1), (-8, -5, -2, 1, 4)])
 def test_one_candle_from_long_before_the_span_and_those_of_another_interval_are_false_answers(
     places: tuple[int, ...],
 ) -> None:
     with pytest.raises(InvalidResponse, match="outside what was asked for"):
         parse(kline_body(newest_first(*map(row, places))))
+
+
+LONE = kline_body(newest_first(*map(row, (-100, 1, 2, 3, 4))))
+
+
+def parse_wider(*places: int) -> rest_protocol.KlineAnswer:
+    body = kline_body(newest_first(*map(row, places)))
+    return rest_protocol.parse_wider(200, body, "linear", SERIES, WINDOW)
+
+
+def test_one_candle_from_long_before_that_fills_a_page_makes_no_sure_answer() -> None:
+    for answer in (parse(LONE), rest_protocol.parse_kline_from(200, LONE, "linear", SERIES, WINDOW)):
+        assert not answer.is_sure
+    assert parse(kline_body(FIVE)).is_sure
+    assert rest_protocol.wider_query("linear", SERIES, WINDOW) == {
+        **rest_protocol.kline_query("linear", SERIES, Span(T0 - 60_000, WINDOW.end_ms)),
+        "limit": "6",
+    }
+
+
+@pytest.mark.parametrize(
+    ("places", "kept"),
+    [
+        ((-101, -100, 1, 2, 3, 4), (1, 2, 3, 4)),
+        ((-1, 0, 1, 2, 3, 4), (0, 1, 2, 3, 4)),  # the first answer was false
+        ((-1, 1, 2), (1, 2)),
+        ((1, 2, 3, 4), (1, 2, 3, 4)),
+        ((), ()),
+    ],
+)
+def test_the_answer_to_the_wider_span_tells_what_is_missing(places: tuple[int, ...], kept: tuple[int, ...]) -> None:
+    answer = parse_wider(*places)
+    assert answer.rows.covered == Spans.of(*(Span(T0 + at * 60_000, T0 + (at + 1) * 60_000) for at in kept))
+    assert (answer.asked, answer.is_sure) == (WINDOW, True)
+
+
+@pytest.mark.parametrize("places", [(-100, 0, 1, 2, 3, 4), (-100, -1, 1, 2, 3, 4), (-100, 1, 2, 3, 4), (-8, -5, -2, 1)])
+def test_an_answer_to_the_wider_span_may_be_false_too(places: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidResponse, match="outside what was asked for"):
+        parse_wider(*places)
+
+
+@pytest.mark.parametrize(("time_ms", "places", "candles"), [(T0 + 10**9, 5, 4), (T0 + 150_000, 2, 2)])
+def test_answers_to_both_halves_are_one_for_the_window(time_ms: int, places: int, candles: int) -> None:
+    halves = Span(T0, T0 + 3 * 60_000), Span(T0 + 3 * 60_000, WINDOW.end_ms)
+    bodies = (newest_first(*map(row, opens)) for opens in ((-1, 0, 1, 2), (2, 4)))
+    first, second = (
+        rest_protocol.parse_wider(200, kline_body(rows, now_ms=at), "linear", SERIES, half)
+        for rows, at, half in zip(bodies, (time_ms, T0 + 10**9), halves, strict=True)
+    )
+    answer = rest_protocol.joined_answers(first, second)
+    assert (answer.asked, len(answer.rows)) == (Span(T0, T0 + places * 60_000), candles)
 
 
 @pytest.mark.parametrize(("since_close_ms", "candles"), [(0, 2), (1_999, 2), (2_000, 3), (59_999, 3)])

@@ -28,7 +28,7 @@ from collector.monitoring.disk_gate import DiskGate
 from collector.pipeline.history import History
 from collector.pipeline.reconcile import Reconciler
 from collector.sandbox import Clock as BoxClock
-from collector.sandbox import Faults, Hole, build_exchange
+from collector.sandbox import Dialect, Faults, Hole, build_exchange
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.messages import Request
 from collector.settings.settings import Settings
@@ -106,12 +106,13 @@ class World:
         return self.coverage[Series.named(name)].held
 
 
-def world(faults: Faults | None = None, rate: float = 0, **changes: object) -> World:
+def world(faults: Faults | None = None, rate: float = 0, dialect: Dialect | None = None, **changes: object) -> World:
     exchange = build_exchange(
         symbols=["BTCUSDT", "ETHUSDT"],
         listed={"BTCUSDT": "2020-03-25", "ETHUSDT": LISTED},
         clock=BoxClock(NOW, rate, lambda: round(trio.current_time() * 1e9)),
         faults=faults,
+        dialect=dialect or Dialect(),
         real_s=trio.current_time,
     )
     usual = {
@@ -494,3 +495,23 @@ async def test_a_clock_that_was_wrong_for_a_while_does_not_make_a_running_collec
             await reconciler.reconcile()
     assert here.held_of("BTCUSDT_1").bounds.end_ms >= NOW + 3_500_000
     assert not [gap for gap in here.coverage.missing(Series.named("BTCUSDT_1")) if gap.span.start_ms > NOW]
+
+
+@pytest.mark.parametrize("from_start", [False, True])
+@pytest.mark.parametrize(("candles", "missing"), [(1, 0), (2, 0), (2, 1), (9, 4), (1000, 0), (1000, 500), (1000, 999)])
+async def test_what_is_missing_behind_a_long_hole_is_settled_by_padded_answers(
+    candles: int, missing: int, from_start: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    start_ms = wanted(1).bounds.start_ms
+    asked = Span(start_ms, start_ms + candles * MINUTE_MS)
+    alone = Span(start_ms + missing * MINUTE_MS, start_ms + (missing + 1) * MINUTE_MS)
+    before = Span(start_ms - 2000 * MINUTE_MS, start_ms)
+    holes = [Hole("BTCUSDT", "1", each.start_ms, each.end_ms) for each in (before, alone)]
+    here = world(Faults(holes=holes), dialect=Dialect(missing_candles="padded"), days_to_fetch=1)
+    record = here.coverage[Series.named("BTCUSDT_1")]
+    older = NOTHING if from_start else Spans.between(before.start_ms - DAY_MS, before.start_ms)
+    record.hold(older | (wanted(1) - Spans((asked,))))
+    await here.fetch_once()
+    assert [(gap.span, gap.state) for gap in record.missing()] == [(alone, State.ABSENT)]
+    assert here.counters.retries == 0
+    assert here.questions() <= 2 * 4 + from_start
