@@ -244,7 +244,9 @@ def update_gaps(
 
 def without(gaps: tuple[Gap, ...], spans: Spans) -> tuple[Gap, ...]:
     """The gaps outside of spans."""
-    at = _meeting(gaps, spans) if spans else slice(0, 0)
+    if not gaps or not spans:
+        return gaps
+    at = _meeting(gaps, spans)
     met = gaps[at]
     before = Spans(tuple(gap.span for gap in met))
     if (rest := before - spans) == before:

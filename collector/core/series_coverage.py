@@ -246,7 +246,7 @@ class SeriesCoverage:
 
     def end_series(self) -> None:
         """Settles what is left out behind the last candle: the symbol is delisted."""
-        self.gaps = ended(self.gaps, self.held[-1].end_ms if self.held else 0)
+        self.gaps = ended(self.gaps, self.held.end_ms)
 
     def reopen_series(self) -> None:
         """Makes a series open-ended again: its symbol trades."""

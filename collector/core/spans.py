@@ -104,6 +104,14 @@ class Spans:
         """The part that lies in [start, end)."""
         return self & Spans.between(start_ms, end_ms)
 
+    @property
+    def end_ms(self) -> int:
+        """Where the last span ends.
+
+        0 for the empty set.
+        """
+        return self._spans[-1].end_ms if self._spans else 0
+
     def covers(self, start_ms: int, end_ms: int) -> bool:
         """Whether one of the spans holds all of [start, end)."""
         at = bisect_right(self._spans, start_ms, key=_start)

@@ -55,6 +55,13 @@ class Disk:
         else:
             _lock_elsewhere(file, how)
 
+    def size(self, file: int) -> int:
+        """How many bytes an open file has; its position is behind them then.
+
+        The file's whole status takes four times as long.
+        """
+        return os.lseek(file, 0, os.SEEK_END)
+
     def read(self, file: int, size: int, at: int = 0) -> bytes:
         """Up to `size` bytes from an offset on."""
         if hasattr(os, "pread"):
@@ -83,10 +90,11 @@ class Disk:
 
     def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
         """Writes all of the data, at the file position or at an offset."""
-        view = memoryview(data)
-        while view:
-            written = os.write(file, view) if at is None else os.pwrite(file, view, at)
-            view, at = view[written:], None if at is None else at + written
+        while data:
+            written = os.write(file, data) if at is None else os.pwrite(file, data, at)
+            if written == len(data):
+                return
+            data, at = memoryview(data)[written:], None if at is None else at + written
 
     def truncate(self, file: int, size: int) -> None:
         os.ftruncate(file, size)

@@ -131,7 +131,7 @@ def next_open_ms(series: Series, record: SeriesCoverage, began_ms: int) -> int |
     """
     if not (record.wanted or record.held):
         return None
-    held_ms = record.held[-1].end_ms if record.held else 0
+    held_ms = record.held.end_ms
     open_ms = max(held_ms, record.wanted[0].start_ms if record.wanted else series.timeframe.ceil(began_ms))
     if not record.gaps or record.gaps[-1].span.end_ms <= open_ms:
         return open_ms

@@ -172,8 +172,7 @@ class EventStream:
 
 
 def _end_ms(known: Known) -> int:
-    held = known.record.held
-    return held[-1].end_ms if held else 0
+    return known.record.held.end_ms
 
 
 def _described(series: Series, **said: object) -> bytes:

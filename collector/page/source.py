@@ -226,7 +226,7 @@ class LiveSource:
         if series.symbol in self._coverage.delisted:
             return None
         record = self._coverage.records.get(series)
-        return self._forming.latest(series, record.held[-1].end_ms if record and record.held else 0)
+        return self._forming.latest(series, record.held.end_ms if record else 0)
 
     def watch(self, series: Series) -> None:
         self._forming.watch(series)

@@ -14,7 +14,7 @@ from collector.core.candle import Series
 from collector.core.events import Confirmed
 from collector.pipeline.open_files import OpenFiles
 from collector.storage.files import map_os_errors
-from collector.storage.series_file import FileChangedError, Roll
+from collector.storage.series_file import FileChangedError, Roll, SeriesFile
 
 _AT_ONCE = 8  # renames and syncs: a disk makes what comes together durable together
 
@@ -38,26 +38,25 @@ class AppendBatch:
         """
         full: dict[Series, list[Confirmed]] = {}
         for candle in candles:
-            if self._files[candle.series].is_full:
+            file = self._files[candle.series]
+            if file.is_full:
                 full.setdefault(candle.series, []).append(candle)
-            elif self._follows(candle):
-                self._append(candle)
+            elif self._follows(candle, file):
+                self._append(candle, file)
         for round_of in zip_longest(*full.values()):  # a file's candles one after another
-            self._roll([candle for candle in round_of if candle and self._follows(candle)])
+            self._roll([each for each in round_of if each and self._follows(each, self._files[each.series])])
 
-    def _follows(self, candle: Confirmed) -> bool:
+    def _follows(self, candle: Confirmed, file: SeriesFile) -> bool:
         """Whether a candle directly follows its file; another is put aside.
 
         The file's last row, confirmed again, is dropped.
         """
-        file = self._files[candle.series]
         follows = candle.asked.start_ms == file.end_ms and candle.series not in self._waiting
         if not follows and candle.rows.text != file.last:
             self.others.append(candle)
         return follows
 
-    def _append(self, candle: Confirmed) -> None:
-        file = self._files[candle.series]
+    def _append(self, candle: Confirmed, file: SeriesFile) -> None:
         self._files.thread.step("appending to", file.path)
         try:
             file.append(candle.rows)

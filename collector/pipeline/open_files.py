@@ -9,7 +9,7 @@ A file that changes behind our back is opened again (`reopen`); one that is fore
 alone, and its series is no longer collected.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -20,6 +20,7 @@ from collector.core.candle import Series
 from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
 from collector.core.errors import StorageError
+from collector.core.events import Confirmed
 from collector.core.missing import settled
 from collector.core.request_windows import NEWEST
 from collector.core.spans import NOTHING, Span, Spans
@@ -122,13 +123,15 @@ class OpenFiles:
         self._files[series] = await self._opened(series)
         self.changes.doubt([series], trio.current_time())
 
-    def mark_appended(self, series: Series, spans: Spans) -> None:
-        """Notes that a file is to be synced.
+    def mark_appended(self, candles: Iterable[Confirmed]) -> None:
+        """Notes that the files of these are to be synced.
 
         The ledger follows by itself.
         """
-        self._queue.mark_unsynced(series, trio.current_time())
-        self._note(series, spans)
+        now_s = trio.current_time()
+        for candle in candles:
+            self._queue.mark_unsynced(candle.series, now_s)
+            self._note(candle.series, candle.rows.covered)
 
     def mark_changed(self, series: Series, spans: Spans) -> None:
         """Notes that a file is to be synced and saved, and where it changed."""

@@ -215,19 +215,21 @@ class Writer:
         try:
             await self._files.thread.run("appending to", path, partial(batch.run, candles))
         finally:
-            for candle in batch.appended:
-                self._record_append(candle)
+            self._record_appended(batch.appended)
         for candle in batch.others:
             await self._add(candle)
 
-    def _record_append(self, candle: Confirmed) -> None:
-        series, file = candle.series, self._files[candle.series]
-        self._files.mark_appended(series, candle.rows.covered)
-        self._coverage[series].confirm(candle.rows.covered, file.held)
-        if file.keep is not None:
-            self._files.update_coverage(series)
-        self._counters.streamed += 1
-        self._counters.appended(series, 1, candle.asked.end_ms)
+    def _record_appended(self, candles: Sequence[Confirmed]) -> None:
+        if not candles:
+            return
+        self._files.mark_appended(candles)
+        for candle in candles:
+            series, file = candle.series, self._files[candle.series]
+            self._coverage[series].confirm(candle.rows.covered, file.held)
+            if file.keep is not None:
+                self._files.update_coverage(series)
+        self._counters.streamed += len(candles)
+        self._counters.appended(series, len(candles), candle.asked.end_ms)
 
     async def _add(self, answer: Answer) -> None:
         self._buffer.add(answer, trio.current_time())

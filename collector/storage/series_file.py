@@ -57,7 +57,7 @@ class SeriesFile(DurableFile):
 
         0 for an empty file.
         """
-        return self.held[-1].end_ms if self.held else 0
+        return self.held.end_ms
 
     @property
     def rows(self) -> int:
@@ -82,17 +82,16 @@ class SeriesFile(DurableFile):
         try:  # not `with map_os_errors`: at a minute's end this runs by the thousand
             file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
-                before = os.fstat(file)
-                self._expect_size(before.st_size)
+                self._expect_size(disk.size(file))
                 if not self.size:
                     give_to_owner_of(self.path.parent, file)
+                vouched = self.vouched if self.synced < self.size else Vouched(self.held, os.fstat(file).st_mtime_ns)
                 self._write_whole(file, text)
             finally:
                 disk.close(file)
         except OSError as error:
             raise storage_error(self.path, error) from error
-        if self.synced == self.size:
-            self.vouched = Vouched(self.held, before.st_mtime_ns)
+        self.vouched = vouched
         self.unsynced.add(text)
         self.name_unsynced |= not self.size
         self.size += len(text)

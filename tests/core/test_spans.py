@@ -75,3 +75,8 @@ def test_the_hull_of_nothing_is_an_error() -> None:
     assert Spans.of(Span(1, 2), Span(5, 9)).bounds == Span(1, 9)
     with pytest.raises(ValueError, match="no bounds"):
         _ = NOTHING.bounds
+
+
+def test_a_set_ends_where_its_last_span_does() -> None:
+    assert Spans.of(Span(1, 2), Span(5, 9)).end_ms == 9
+    assert NOTHING.end_ms == 0
