@@ -26,5 +26,7 @@ def show_plan(options: Options, *, as_json: bool, allow_shard: bool) -> None:
             print_line(f"{title:<9} {text}")
     if not plan.fits:
         say(plan.refusal, priority=3)
-    if plan.unknown or not plan.fits:
+    for why in plan.skipped:
+        say(why, priority=3)
+    if plan.unknown or plan.skipped or not plan.fits:
         sys.exit(1)

@@ -126,7 +126,11 @@ class _Work:
         candles = requests = stored = 0
         for series, spans in self.spans.items():
             path = settings.data_dir / series.file_name
-            held = held_in_file(THIS_DISK, path, series, saved.checkpoints.get(series)).held
+            file = held_in_file(THIS_DISK, path, series, saved.checkpoints.get(series))
+            if file.alone:
+                yield f"{series.file_name}: {file.alone}"
+                continue
+            held = file.held
             candles += candles_in(series.timeframe, spans - held)
             stored += candles_in(series.timeframe, spans & held)
             requests += sum(1 for _ in request_windows(series.timeframe, spans - held))

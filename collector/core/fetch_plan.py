@@ -72,6 +72,7 @@ class FetchPlan:
         row_bytes: the length of a row, about.
         room: on the disk.
         unknown: symbols asked for that the exchange does not list.
+        skipped: why files are left alone, or cannot be read; nothing is fetched for them.
     """
 
     series: tuple[SeriesPlan, ...]
@@ -80,6 +81,7 @@ class FetchPlan:
     row_bytes: float
     room: DiskRoom
     unknown: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def candles(self) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
-from collector.core.errors import SkipFile, StorageError
+from collector.core.errors import SkipFile
 from collector.core.missing import NEVER_FETCHED, Gap, State, gaps_within, neighbours_joined
 from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, moment_text
@@ -73,7 +73,7 @@ def find_gaps(
 
     Raises:
         SettingsError: there is no such directory, it cannot be read, or it holds the candles of another category.
-        StorageError: the ledger or a file cannot be read.
+        StorageError: the ledger cannot be read.
     """
     refuse_if_absent(data_dir)
     saved = read_ledger(data_dir, category, disk=disk)
@@ -105,8 +105,8 @@ def _skipped(missing: Gap, why: str) -> Gap:
 class HeldInFile:
     """What a file holds, as the next start would take it.
 
-    `alone` is why the file is left alone, if it is: then nothing of it counts. `damage` is what becomes of it where a
-    row is bad, and the rows behind that do not count.
+    `alone` is why the file is left alone or cannot be read, if so: then nothing of it counts. `damage` is what becomes
+    of it where a row is bad, and the rows behind that do not count.
     """
 
     held: Spans
@@ -120,11 +120,7 @@ class HeldInFile:
 
 
 def held_in_file(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint | None) -> HeldInFile:
-    """What a file holds.
-
-    Raises:
-        StorageError: it cannot be read.
-    """
+    """What a file holds; nothing where it cannot be read."""
     try:
         file_exists(path)
         with mmap_file(disk, path) as data:
@@ -132,7 +128,7 @@ def held_in_file(disk: Disk, path: Path, series: Series, checkpoint: Checkpoint 
     except SkipFile as refusal:
         return HeldInFile(NOTHING, alone=str(refusal))
     except OSError as error:
-        raise StorageError(f"{path} could not be read ({error.strerror})") from error
+        return HeldInFile(NOTHING, alone=f"{path} could not be read ({error.strerror})")
     fate = f"its file {found.fate}"
     if found.loses_rows:
         return HeldInFile(NOTHING, alone=fate)

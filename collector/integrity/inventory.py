@@ -5,23 +5,22 @@ reads, and may run beside a collector.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from collector.core.candle import Series
-from collector.core.errors import StorageError
 from collector.core.missing import SETTLED, gaps_within
 from collector.core.rows import candles_in
-from collector.core.spans import EVER, NOTHING, Spans
+from collector.core.spans import EVER, Spans
 from collector.core.text import counted, size_text
 from collector.integrity.demand import Demand
-from collector.integrity.gaps import HeldInFile, held_in_file
+from collector.integrity.gaps import held_in_file
 from collector.machine.clock import THIS_CLOCK, LocalClock
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.data_directory import refuse_if_absent
-from collector.storage.inspection import Checkpoint
 from collector.storage.ledger_reading import LedgerSnapshot, read_ledger
 from collector.storage.stored import as_of_ms, known_series
 
@@ -112,12 +111,9 @@ def find_stored(
 
 
 def _look(disk: Disk, path: Path, series: Series, saved: LedgerSnapshot, chosen: Spans) -> StoredSeries:
-    checkpoint: Checkpoint | None = saved.checkpoints.get(series)
-    try:
-        file = held_in_file(disk, path, series, checkpoint)
+    file, size = held_in_file(disk, path, series, saved.checkpoints.get(series)), 0
+    with suppress(OSError):
         size = path.stat().st_size if path.is_file() else 0
-    except (StorageError, OSError) as error:
-        file, size = HeldInFile(NOTHING, alone=str(error)), 0
     gaps = gaps_within(saved.missing(series, file.held), chosen)
     missing = sum(series.timeframe.count(*attrs.astuple(gap.span)) for gap in gaps if gap.state not in SETTLED)
     return StoredSeries(series, file.held & chosen, missing, size, file.problem)

@@ -24,6 +24,7 @@ from collector.logs import get_logger
 from collector.machine.disk import Disk
 from collector.machine.workers import INLINE
 from collector.settings.settings import Settings
+from collector.storage.inspection import stamp_of
 from collector.storage.ledger import Ledger
 
 log = get_logger(__name__)
@@ -61,7 +62,7 @@ def find_disagreements(disk: Disk, settings: Settings, every_series: Iterable[Se
 
     The exchange's own disagreements are left out until they are due to be read again.
     """
-    paths = [path for series in every_series if (path := settings.data_dir / series.file_name).exists()]
+    paths = [path for series in every_series if stamp_of(path := settings.data_dir / series.file_name)]
     found = []
     for checked in DataIntegrityChecker(settings, disk=disk, workers=INLINE).check_each(paths):
         for each in checked.comparisons:

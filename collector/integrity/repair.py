@@ -49,7 +49,7 @@ def show_plans(
     Raises:
         DirectoryInUse: a collector owns the directory.
         SettingsError: it holds another market's candles; a repair would be refused.
-        StorageError: a file or the ledger cannot be read.
+        StorageError: the ledger cannot be read.
     """
     refuse_if_locked(disk, settings.data_dir)
     checked_identity(disk, settings.data_dir / OWN, settings.exchange, settings.category, settings.shard)

@@ -5,14 +5,14 @@ they are. It can be shown without being carried out.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
 
 from collector.core.candle import Series
 from collector.core.coverage import CoverageIndex
-from collector.core.errors import SkipFile, StorageError
+from collector.core.errors import SkipFile
 from collector.core.missing import not_due
 from collector.core.request_windows import wanted
 from collector.core.rows import candles_in, covered_spans
@@ -89,9 +89,9 @@ class Plan:
 
 @attrs.frozen
 class Content:
-    """The bytes of a file; None if it is absent or left alone.
+    """The bytes of a file; None if it is absent, left alone or unreadable.
 
-    `refused` says why it is left alone.
+    `refused` says why it is left alone, or cannot be read.
     """
 
     data: Bytes | None
@@ -138,23 +138,15 @@ class Planner:
 
 @contextmanager
 def open_content(disk: Disk, path: Path) -> Iterator[Content]:
-    """The content of a file, mapped within the block.
-
-    Raises:
-        StorageError: it cannot be read.
-    """
-    try:
+    """The content of a file, mapped within the block."""
+    with ExitStack() as stack:
         try:
-            present, refused = file_exists(path), None
+            content = Content(stack.enter_context(mmap_file(disk, path)) if file_exists(path) else None)
         except SkipFile as refusal:
-            present, refused = False, str(refusal)
-        if not present:
-            yield Content(None, refused)
-            return
-        with mmap_file(disk, path) as data:
-            yield Content(data)
-    except OSError as error:
-        raise StorageError(f"{path} could not be read ({error.strerror})") from error
+            content = Content(None, str(refusal))
+        except OSError as error:
+            content = Content(None, f"{path} could not be read ({error.strerror})")
+        yield content
 
 
 def _stated_opens(series: Series, found: Examination) -> set[int]:

@@ -6,17 +6,17 @@ running collector.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from collector.core.candle import Series
-from collector.core.errors import StorageError
 from collector.core.missing import SETTLED, gaps_within, neighbours_joined
-from collector.core.spans import NOTHING, Spans
+from collector.core.spans import Spans
 from collector.integrity.demand import Demand
-from collector.integrity.gaps import HeldInFile, SeriesGap, held_in_file
+from collector.integrity.gaps import SeriesGap, held_in_file
 from collector.integrity.inventory import StoredSeries
 from collector.machine.disk import Disk
 from collector.page.coverage import STATES, runs_of
@@ -69,11 +69,9 @@ def gather(
 
 
 def _add(contents: Contents, disk: Disk, path: Path, series: Series, saved: LedgerSnapshot, chosen: Spans) -> None:
-    try:
-        file = held_in_file(disk, path, series, saved.checkpoints.get(series))
+    file, size = held_in_file(disk, path, series, saved.checkpoints.get(series)), 0
+    with suppress(OSError):
         size = path.stat().st_size if path.is_file() else 0
-    except (StorageError, OSError) as error:
-        file, size = HeldInFile(NOTHING, alone=str(error)), 0
     saved.missing(series, file.held)
     record = saved.coverage[series]
     record.damage = file.damage

@@ -11,10 +11,8 @@ import trio
 from collector.bybit.forming import FormingCandles
 from collector.core.candle import Series, Timeframe
 from collector.core.coverage import CoverageIndex
-from collector.core.errors import StorageError
 from collector.core.missing import Gap
 from collector.core.series_coverage import SeriesCoverage
-from collector.core.spans import NOTHING
 from collector.integrity.gaps import HeldInFile, held_in_file
 from collector.machine import Machine
 from collector.machine.own_files import OWN
@@ -166,18 +164,15 @@ class StoredSource:
         stamp, before = stamp_of(path), self._held.get(series)
         if before and before[0] == stamp and (known := self._known.get(series)):
             return known
-        file = before[1] if before and before[0] == stamp else self._read(path, series, saved)
+        if before and before[0] == stamp:
+            file = before[1]
+        else:
+            file = held_in_file(self._machine.disk, path, series, saved.checkpoints.get(series))
         self._held[series] = stamp, file
         saved.missing(series, file.held)
         record = saved.coverage[series]
         record.damage = file.damage
         return Known(record, file.alone, stamp[0] if stamp else 0)
-
-    def _read(self, path: Path, series: Series, saved: LedgerSnapshot) -> HeldInFile:
-        try:
-            return held_in_file(self._machine.disk, path, series, saved.checkpoints.get(series))
-        except StorageError as error:
-            return HeldInFile(NOTHING, alone=str(error))
 
 
 @attrs.define(eq=False)
@@ -257,10 +252,7 @@ class LiveSource:
         stamp, before = stamp_of(path), self._held.get(series)
         if before and before[0] == stamp:
             return before[1]
-        try:
-            file = held_in_file(self._machine.disk, path, series, self._checkpoints.get(series))
-        except StorageError as error:
-            file = HeldInFile(NOTHING, alone=str(error))
+        file = held_in_file(self._machine.disk, path, series, self._checkpoints.get(series))
         record = deepcopy(self._coverage.records.get(series) or SeriesCoverage(series.timeframe))
         record.hold(file.held)
         record.damage = file.damage

@@ -79,6 +79,7 @@ class FetchPlanner:
             self._row_bytes(),
             self.room,
             self.symbols.unknown,
+            tuple(why for _, why in sorted(self.coverage.skipped.items())),
         )
 
     async def find_listing_dates(self, due: Mapping[Series, Spans], rest: Rest) -> int:
@@ -150,12 +151,13 @@ def _due(
 ) -> Spans:
     """What a fetch would ask for of a series."""
     path, record = settings.data_dir / series.file_name, saved.coverage[series]
-    checkpoint = valid_checkpoint(path, saved.checkpoints.get(series))
-    file = held_in_file(machine.disk, path, series, checkpoint)
+    file = held_in_file(machine.disk, path, series, saved.checkpoints.get(series))
     record.reset_attempts()
     record.hold(file.held)
     if file.alone:
+        saved.coverage.skip(series, file.alone)
         return NOTHING
+    checkpoint = valid_checkpoint(path, saved.checkpoints.get(series))
     if settings.mode == "live":
         record.want(NOTHING)
     else:

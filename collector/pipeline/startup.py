@@ -156,7 +156,8 @@ async def choose_symbols(job: Job, shared: Shared) -> Symbols:
     await despite_disk(job, partial(job.machine.threads.run, owned.ledger.claim))
     shared.tracked.add(series_of(job.settings, (*symbols.trading, *symbols.delisted)))
     if job.settings.limit_to_50_entries and not job.options.allow_trim:
-        await job.machine.threads.run(partial(_refuse_to_trim, owned, shared.tracked))
+        look = partial(_refuse_to_trim, owned, shared.tracked)
+        await despite_disk(job, partial(job.machine.threads.run, look))
     return symbols
 
 

@@ -8,15 +8,17 @@ Everything here blocks, and belongs in a thread where it takes long.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import SkipFile
 from collector.core.rows import HEADER
 from collector.machine.disk import Disk
 from collector.storage.files import Files, map_os_errors, target_of
-from collector.storage.inspection import Checkpoint, mmap_file
+from collector.storage.inspection import Checkpoint, file_exists, mmap_file
 from collector.storage.opening import Finding, Opening
 from collector.storage.quarantine import Piece, Quarantine
 from collector.storage.recovery import recover
@@ -102,7 +104,10 @@ class Store:
             return recover(series.timeframe, data, None).loses_rows
 
     def count_rows(self, series: Series) -> int:
-        """How many rows a file holds, without looking at them."""
+        """How many rows a file holds, without looking at them; none if it is left alone."""
         path = self.path(series)
-        with map_os_errors(path), mmap_file(self.disk, path) as data:
-            return max(0, sum(chunk.count(b"\n") for chunk in chunks(data, 0, len(data))) - 1)
+        with map_os_errors(path), suppress(SkipFile):
+            if file_exists(path):
+                with mmap_file(self.disk, path) as data:
+                    return max(0, sum(chunk.count(b"\n") for chunk in chunks(data, 0, len(data))) - 1)
+        return 0

@@ -4,6 +4,7 @@ A crash leaves known traces at the end: a line cut short, zeros where the disk n
 good part ends. Everything here only reads.
 """
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -18,12 +19,14 @@ from collector.core.errors import SkipFile
 from collector.core.rows import HEADER, check_lines, covered_spans
 from collector.core.spans import Span, Spans
 from collector.machine.disk import Disk
+from collector.machine.own_files import reason
 from collector.storage.file_bytes import FileBytes
 from collector.storage.ordering import slices
 
 Mapped = bytes | mmap.mmap
 Bytes = Mapped | FileBytes
 Stamp = tuple[int, int, int]  # inode, size, and when it changed last, in nanoseconds
+NOT_OURS = (errno.EACCES, errno.EPERM)  # the system refuses this user a file, and waiting does not help
 
 
 @attrs.frozen
@@ -46,8 +49,13 @@ def file_exists(path: Path) -> bool:
     """Whether there is a candle file to read; False where one can be made.
 
     Raises:
-        SkipFile: what is there is no file, or points to where none can be.
+        SkipFile: what is there is no file, points to where none can be, or may not be seen.
     """
+    with skip_refused(path):
+        return _file_exists(path)
+
+
+def _file_exists(path: Path) -> bool:
     if path.is_file():
         return True
     if path.exists():  # a pipe would make us wait for ever
@@ -65,18 +73,36 @@ def mmap_file(disk: Disk, path: Path) -> Iterator[Mapped]:
     """The bytes of a file, memory-mapped.
 
     Empty for one that is absent or empty.
+
+    Raises:
+        SkipFile: it may not be read.
     """
-    if not path.exists() or not path.stat().st_size:
-        yield b""
-        return
     with ExitStack() as stack:
-        file = disk.open(path, os.O_RDONLY)
-        stack.callback(disk.close, file)
-        try:
-            data: Mapped = stack.enter_context(disk.map(file))
-        except ValueError:  # it was emptied since
-            data = b""
+        with skip_refused(path):
+            data = _mapped(disk, path, stack)
         yield data
+
+
+def _mapped(disk: Disk, path: Path, stack: ExitStack) -> Mapped:
+    if not path.exists() or not path.stat().st_size:
+        return b""
+    file = disk.open(path, os.O_RDONLY)
+    stack.callback(disk.close, file)
+    try:
+        return stack.enter_context(disk.map(file))
+    except ValueError:  # it was emptied since
+        return b""
+
+
+@contextmanager
+def skip_refused(path: Path) -> Iterator[None]:
+    """Raises the system's refusal of a file to this user as `SkipFile`: the other files are not affected."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        raise SkipFile(f"{path} may not be read ({reason(path, error)}); let this user read and write it") from error
 
 
 def release(data: Bytes, start: int, end: int) -> None:

@@ -45,12 +45,13 @@ class Opening:
         With a checkpoint that still fits, only what came after it is read.
 
         Raises:
-            SkipFile: the file cannot be written, or would lose rows.
+            SkipFile: the file may not be read, cannot be written, or would lose rows.
         """
         with map_os_errors(path):
+            is_there = file_exists(path)
             remove_if_there(self._files.disk, temp_path(path))
             file, finding = SeriesFile(path, timeframe, self._files), None
-            if file_exists(path):
+            if is_there:
                 with mmap_file(self._files.disk, path) as data:
                     found = recover(timeframe, data, valid_checkpoint(path, checkpoint))
                     size, finding = self._repair(path, found, data)

@@ -8,7 +8,6 @@ failed before may have lost it, although it can still be read.
 A crash on the way changes nothing: the journal is emptied in the end.
 """
 
-import errno
 import os
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from collector.core.text import counted
 from collector.logs import get_logger
 from collector.machine.own_files import give_to_owner_of
 from collector.storage.files import Files, map_os_errors, target_of
-from collector.storage.inspection import file_exists
+from collector.storage.inspection import NOT_OURS, file_exists
 from collector.storage.journal import Journal
 from collector.storage.journal_format import Entry, chains
 from collector.storage.sync_many import FileSystems
@@ -27,7 +26,6 @@ from collector.storage.sync_many import FileSystems
 log = get_logger(__name__)
 
 _LINE = 512  # bytes: more than any line has
-_NOT_OURS = (errno.EACCES, errno.EPERM)
 
 
 def put_back(files: Files, systems: FileSystems, directory: Path, journal: Journal) -> None:
@@ -76,7 +74,7 @@ def _put_back(files: Files, path: Path, entry: Entry) -> tuple[int | None, bool]
     try:
         file = disk.open(path, os.O_RDWR | (0 if is_there else os.O_CREAT))
     except OSError as error:
-        if error.errno in _NOT_OURS:
+        if error.errno in NOT_OURS:
             return None, False
         raise
     try:

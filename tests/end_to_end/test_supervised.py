@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import attrs
+import pytest
 import trio
 
 from collector.machine import Machine
@@ -25,7 +26,7 @@ from collector.sandbox import open_sandbox
 from collector.settings.settings import Settings
 from tests.campaign.process import heard, opened, variables
 from tests.campaign.truth import whole_lines
-from tests.support.market import market, settings_for, until
+from tests.support.market import fetch, market, settings_for, until
 
 _PATIENCE_S = 20  # for something that takes a second; only a defect waits so long
 _WATCHDOG_S = 0.6
@@ -155,6 +156,32 @@ async def test_a_stop_before_the_disk_is_ready_is_told(tmp_path: Path) -> None:
             await manager.hears("EXTEND_TIMEOUT_USEC=", "STATUS=starting: degraded: ")
             stop.set()
             await manager.hears("STOPPING=1")
+
+
+class _FailingDisk(Disk):
+    """A disk that cannot read candle files."""
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+        if Path(path).suffix == ".csv":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().open(path, flags, mode, within)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_disk_that_fails_when_files_are_opened_is_waited_for(tmp_path: Path, limited: bool) -> None:
+    address, stop = tmp_path / "notify", trio.Event()
+    notify = NotifySocket(str(address))
+    with trio.fail_after(_PATIENCE_S), trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM) as socket:
+        await socket.bind(str(address))
+        async with open_sandbox(market()) as box:
+            manager, settings = Manager(socket), settings_for(box.url, tmp_path, limit_to_50_entries=limited)
+            await fetch(settings)
+            options = ServeOptions(stop=stop, notify=notify, machine=Machine(disk=_FailingDisk()))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(serve, settings, once=False, options=options))
+                await manager.hears("STATUS=starting: degraded: ")
+                stop.set()
+                await manager.hears("STOPPING=1")
 
 
 async def test_a_writer_that_is_stuck_starves_the_watchdog(tmp_path: Path) -> None:

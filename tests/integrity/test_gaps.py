@@ -1,20 +1,17 @@
 """What is missing, as a person is told: from the ledger and the files, owning nothing and changing nothing."""
 
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from collector.core.candle import MINUTE_MS, Series
 from collector.core.coverage import CoverageIndex
-from collector.core.errors import StorageError
 from collector.core.missing import State
 from collector.integrity.demand import Demand
 from collector.integrity.gaps import SeriesGap, find_gaps, gaps_summary
-from collector.machine.disk import THIS_DISK, Disk
+from collector.machine.disk import THIS_DISK
 from collector.settings.settings import Settings
 from collector.storage.inspection import Checkpoint
 from collector.storage.ledger import open_ledger
@@ -122,19 +119,6 @@ def test_the_summary_counts_candles_by_state(tmp_path: Path) -> None:
     gaps = [SeriesGap(BTC, missing) for missing in coverage.missing(BTC)]
     assert gaps_summary(gaps) == "2,000 candles before-listing, 3,000 candles pending"
     assert gaps_summary([]) == "nothing is missing"
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    coverage = CoverageIndex()
-    coverage.want(BTC, spans(0, 10))
-    keep(tmp_path, coverage, held=content(rows(0, 5)))
-    monkeypatch.setattr(Disk, "map", refused)
-    with pytest.raises(StorageError, match=r"BTCUSDT_1\.csv could not be read"):
-        stated(tmp_path)
-
-
-def refused(*_: object) -> NoReturn:
-    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 @pytest.mark.parametrize(
