@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from wsproto.utilities import ProtocolError as WebSocketError
 
 from collector.bybit.proxies import proxy_for
 from collector.bybit.websocket_sieve import Pushes
-from collector.bybit.websocket_wire import PausingWire, SiftedWire
+from collector.bybit.websocket_wire import Gathered, PausingWire, SiftedWire
 from collector.bybit.wire import ProxyFailed, Wire, open_line
 from collector.core.errors import TryAgain
 from collector.machine.network import Network, words_of
@@ -91,7 +92,6 @@ async def open_stream(url: str, network: Network, watched: Container[str] = ()) 
         StreamLost: it cannot be opened at the moment, or its certificate not be trusted; `StreamForbidden` if the
             gateway turns us away.
     """
-    stream = await _connect(url, network)
     sent, pushes = trio.open_memory_channel[Pushes](0)
     socket: trio_websocket.WebSocketConnection | None = None
 
@@ -100,12 +100,14 @@ async def open_stream(url: str, network: Network, watched: Container[str] = ()) 
             with suppress(trio.BrokenResourceError):
                 await sent.send(sifted)
 
+    gathered = Gathered(hand_on)
+    stream = await _connect(url, network, gathered)
     try:
         with _met_by_the_reader(url):
             async with trio.open_nursery() as nursery:
                 reader = _Reader(nursery)
                 with reader.ended_on_leaving():
-                    socket = await _shake_hands(reader, SiftedWire(stream, hand_on, watched), url)
+                    socket = await _shake_hands(reader, SiftedWire(stream, gathered, watched), url)
                     try:
                         yield Stream(socket, pushes)
                     finally:
@@ -154,10 +156,11 @@ class _Reader:
             await read()
 
 
-async def _connect(url: str, network: Network) -> Wire:
+async def _connect(url: str, network: Network, gathered: Gathered) -> Wire:
+    layer = partial(PausingWire, gathered=gathered)
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
-            return (await open_line(url, network, proxy_for(url, os.environ), PausingWire)).wire
+            return (await open_line(url, network, proxy_for(url, os.environ), layer)).wire
 
 
 async def _shake_hands(reader: _Reader, stream: SiftedWire, url: str) -> trio_websocket.WebSocketConnection:

@@ -8,14 +8,15 @@ open, the code says so.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import attrs
 import msgspec
 
 from collector.bybit.rest_schema import UNREADABLE
-from collector.core.candle import Series, Timeframe
+from collector.core.candle import TIMEFRAMES, Series
 from collector.core.events import Confirmed
-from collector.core.rows import LATEST_MS, NotACandle, Rows, Values, plain_line, row_of, rows_of_lines
+from collector.core.rows import LATEST_MS, NotACandle, plain_line, row_of_each, rows_of_lines
 from collector.core.text import exact_text
 
 PING = '{"op":"ping"}'
@@ -165,6 +166,31 @@ def read(text: str, subscribed: Mapping[str, Series]) -> Frame:
     return _answer(decoded)
 
 
+def read_all(texts: Iterable[str], subscribed: Mapping[str, Series]) -> Pushed:
+    """What `read` finds in pushes that may confirm something, all of them at once.
+
+    Raises:
+        Malformed: one of them is no such push, or its candle is none; `read` says which, and why.
+    """
+    try:
+        found = [
+            (series, candle, push.ts)
+            for push in map(_TEXT.decode, texts)
+            for series in [subscribed[push.topic]]
+            for candle in push.data
+            if candle.confirm
+        ]
+    except (*UNREADABLE, LookupError) as error:
+        raise Malformed(f"not all of them are pushes: {error}") from error
+    for series, candle, at_ms in found:
+        _expect_closed(series, candle, at_ms)
+    rows = row_of_each([(series.timeframe, _line(candle)) for series, candle, _ in found])
+    if rows is None:
+        raise Malformed("not all of them are candles")
+    candles = zip(found, rows, strict=True)
+    return Pushed(tuple(Confirmed(series, row.covered[0], row, at_ms) for (series, _, at_ms), row in candles))
+
+
 def forming(text: str, subscribed: Mapping[str, Series]) -> tuple[Series, tuple[float, ...]] | None:
     """The candle of a push that confirms nothing: open time in milliseconds, then the six numbers.
 
@@ -219,36 +245,36 @@ def _text(value: object) -> str:
 
 
 def _confirmed(series: Series, candle: _Candle, at_ms: int) -> Confirmed:
-    frame = series.timeframe
-    if not 0 <= candle.start < at_ms <= LATEST_MS:  # what lies outside is no time, and has no place in a calendar
-        raise Malformed(f"a push of {series} is of {exact_text(candle.start)}, at {exact_text(at_ms)}")
-    if candle.interval != frame.name or candle.end != frame.close(candle.start) - 1:
-        start, end = exact_text(candle.start), exact_text(candle.end)
-        raise Malformed(f"a push of {series} is of interval {candle.interval}, from {start} to {end}")
-    if at_ms < candle.end:  # the time of the push tells whether it can be closed; `timestamp` may lie after `end`
-        raise Malformed(f"a candle of {series} is confirmed before its end, at {exact_text(at_ms)}")
-    values: Values = (
-        str(candle.start),
-        candle.open,
-        candle.high,
-        candle.low,
-        candle.close,
-        candle.volume,
-        candle.turnover,
-    )
+    _expect_closed(series, candle, at_ms)
     try:
-        rows = _row(frame, values)
+        rows = rows_of_lines(series.timeframe, [_line(candle)])
     except NotACandle as defect:
         raise Malformed(f"a push of {series}: {defect}") from defect
     return Confirmed(series, rows.covered[0], rows, at_ms)
 
 
-def _row(frame: Timeframe, values: Values) -> Rows:
-    """One candle as text.
+def _expect_closed(series: Series, candle: _Candle, at_ms: int) -> None:
+    frame = series.timeframe
+    if not 0 <= candle.start < at_ms <= LATEST_MS:  # what lies outside is no time, and has no place in a calendar
+        raise Malformed(f"a push of {series} is of {exact_text(candle.start)}, at {exact_text(at_ms)}")
+    if candle.interval != frame.name or candle.end != _close_ms(frame.name, candle.start) - 1:
+        start, end = exact_text(candle.start), exact_text(candle.end)
+        raise Malformed(f"a push of {series} is of interval {candle.interval}, from {start} to {end}")
+    if at_ms < candle.end:  # the time of the push tells whether it can be closed; `timestamp` may lie after `end`
+        raise Malformed(f"a candle of {series} is confirmed before its end, at {exact_text(at_ms)}")
+
+
+def _line(candle: _Candle) -> bytes:
+    """The values of a candle.
 
     Exponents cost time only where there are some.
     """
-    try:
-        return row_of(frame, values)
-    except NotACandle:
-        return rows_of_lines(frame, [plain_line(",".join(values).encode("utf-8", "replace"))])
+    prices = candle.open, candle.high, candle.low, candle.close
+    line = ",".join((str(candle.start), *prices, candle.volume, candle.turnover)).encode("utf-8", "replace")
+    return plain_line(line) if b"e" in line or b"E" in line else line
+
+
+@lru_cache(maxsize=1024)
+def _close_ms(frame: str, open_ms: int) -> int:
+    """When a candle closes: all symbols have theirs at the same times."""
+    return TIMEFRAMES[frame].close(open_ms)

@@ -103,12 +103,20 @@ class Session:
                 self._observe_time(pushes.sample)
             for text in pushes.watched:
                 self._forming.take(text, self._topics)
-            for text in pushes.texts:
-                self._read(text)
+            if pushes.texts:
+                self._read_all(pushes.texts)
 
     def _hear(self, messages: int) -> None:
         self._heard_s = trio.current_time()
         self._counters.messages += messages
+
+    def _read_all(self, pushes: Sequence[str]) -> None:
+        """Reads pushes that may confirm something: at once, unless one of them is malformed."""
+        try:
+            self._take(stream_protocol.read_all(pushes, self._topics))
+        except Malformed:
+            for text in pushes:
+                self._read(text)
 
     def _read(self, text: str) -> None:
         try:
@@ -156,7 +164,7 @@ class Session:
             raise StreamLost("candles come faster than they can be written")
         if not confirmed:
             return
-        if self._clock.is_far_off(at_ms := confirmed[0].at_ms):
+        if self._clock.is_far_off(at_ms := max(each.at_ms for each in confirmed)):
             raise Malformed(f"a candle is confirmed at {exact_text(at_ms)}, far ahead of the exchange's time")
         self._counters.confirmed += len(confirmed)
         self._confirmed += confirmed
@@ -181,7 +189,7 @@ class Session:
                 await self._some_confirmed.wait()
                 self._some_confirmed = trio.Event()
                 if not self._ended:
-                    await trio.sleep(_GATHER_S)
+                    await trio.sleep_until(self._heard_s + _GATHER_S)
                 if self._confirmed:
                     taken, self._confirmed = tuple(self._confirmed), []
                     self._observe_batch(taken[-1])

@@ -62,6 +62,13 @@ class Pushes:
     def __len__(self) -> int:
         return len(self.texts) + self.dropped
 
+    def add(self, later: "Pushes") -> None:
+        """Adds pushes that came behind these."""
+        self.texts += later.texts
+        self.dropped += later.dropped
+        self.sample = self.sample or later.sample
+        self.watched += later.watched
+
 
 Sifted = bytes | Pushes
 

@@ -1,4 +1,12 @@
-"""The wire below a WebSocket: what comes is gathered below TLS, and sifted above it."""
+"""The wire below a WebSocket: what comes is gathered below TLS, and sifted above it.
+
+    TCP --> PausingWire --> TLS, if spoken --> SiftedWire --> WebSocket library
+                 |                                  |
+                 '---- all has been looked at ---> Gathered --> session
+
+TLS hands on a record at a time, and a record may hold a single push. So pushes are gathered until the wire below TLS is
+asked for more.
+"""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Container
@@ -33,15 +41,33 @@ class _Layer(trio.abc.Stream):
 
 
 @attrs.define(eq=False)
+class Gathered:
+    """Pushes that have come and are yet to be handed on, all at once."""
+
+    _hand_on: Callable[[Pushes], Awaitable[None]]
+    _pushes: Pushes = attrs.field(factory=Pushes)
+
+    def add(self, pushes: Pushes) -> None:
+        self._pushes.add(pushes)
+
+    async def hand_on(self) -> None:
+        if self._pushes:
+            pushes, self._pushes = self._pushes, Pushes()
+            await self._hand_on(pushes)
+
+
+@attrs.define(eq=False)
 class PausingWire(_Layer):
     """A wire that gathers what comes for a moment whenever little has come.
 
     It belongs below TLS, which hands on a record at a time.
     """
 
+    _gathered: Gathered
     _pauses: bool = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        await self._gathered.hand_on()
         if self._pauses:
             await trio.sleep(_PAUSE_S)
         data = await self._wire.receive_some(max_bytes or _MUCH)
@@ -53,10 +79,10 @@ class PausingWire(_Layer):
 class SiftedWire(_Layer):
     """A wire whose pushes are handed on; the rest is received as ever."""
 
-    _hand_on: Callable[[Pushes], Awaitable[None]]
+    _gathered: Gathered
     _watched: Container[str] = ()
     _sieve: Sieve = attrs.field(default=attrs.Factory(lambda self: Sieve(self._watched), takes_self=True))
-    _sifted: deque[Sifted] = attrs.field(factory=deque)  # and yet to be handed on
+    _sifted: deque[Sifted] = attrs.field(factory=deque)  # and yet to be taken out
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes that pass.
@@ -67,9 +93,11 @@ class SiftedWire(_Layer):
             while self._sifted:
                 sifted = self._sifted.popleft()
                 if isinstance(sifted, bytes):
+                    await self._gathered.hand_on()
                     return sifted
-                await self._hand_on(sifted)
+                self._gathered.add(sifted)
             data = bytes(await self._wire.receive_some(max_bytes or _MUCH))
             if not data:
+                await self._gathered.hand_on()
                 return self._sieve.rest()
             self._sifted.extend(self._sieve.sift(data))

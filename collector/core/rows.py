@@ -153,8 +153,24 @@ def row_of(timeframe: Timeframe, candle: Values) -> Rows:
         opened, high, low, close, volume, turnover = map(float, candle[1:])
         if 0 < low <= opened <= high and low <= close <= high and max(high, volume, turnover) < inf:
             stamped, covered = place
-            return Rows(f"{stamped}{line[13:]}\n".encode(), covered)
+            return Rows(b"%b%b\n" % (stamped, line[13:].encode()), covered)
     return rows_of(timeframe, [candle])  # which names what is wrong, if anything is
+
+
+def row_of_each(candles: Sequence[tuple[Timeframe, bytes]]) -> list[Rows] | None:
+    """`rows_of_lines` for one candle of each of many series, in a third of the time of `row_of`.
+
+    None if any of them is no candle; `rows_of_lines` says which, and why.
+    """
+    if not candles:
+        return []
+    lines = [line for _, line in candles]
+    columns = _columns_of_lines(lines)
+    if columns is None or not _are_candles(*columns[1:]) or set(map(_BEHIND_TIME, lines)) != {ord(",")}:
+        return None
+    places = [_place(timeframe.name, line[:13].decode()) for timeframe, line in candles]
+    rows = [Rows(b"%b%b\n" % (at[0], line[13:]), at[1]) for at, line in zip(places, lines, strict=True) if at]
+    return rows if len(rows) == len(lines) else None
 
 
 def plain_line(line: bytes) -> bytes:
@@ -263,7 +279,7 @@ def _written_again(timeframe: Timeframe, lines: Sequence[Sequence[bytes]]) -> Ro
 
 
 @lru_cache(maxsize=1024)
-def _place(name: str, time: str) -> tuple[str, Spans] | None:
+def _place(name: str, time: str) -> tuple[bytes, Spans] | None:
     """The first two columns of the candle that opens then, and its span.
 
     None for an unusual time. All symbols have their candles at the same times, so this is cached.
@@ -272,7 +288,7 @@ def _place(name: str, time: str) -> tuple[str, Spans] | None:
     if len(time) != 13 or not (time.isascii() and time.isdigit() and time[0] != "0" and timeframe.is_open(int(time))):
         return None
     (day,), (clock,) = _stamps(timeframe, [int(time)])
-    return f"{time}{day.decode()}{clock.decode()}", covered_spans(timeframe, [int(time)])
+    return time.encode() + day + clock, covered_spans(timeframe, [int(time)])
 
 
 def _stamps(timeframe: Timeframe, opens: Sequence[int]) -> tuple[list[bytes], list[bytes]]:

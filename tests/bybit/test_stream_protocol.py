@@ -176,6 +176,38 @@ def test_no_text_is_anything_but_a_frame_or_malformed(text: str) -> None:
         read(text)
 
 
+GOOD = [
+    push(entry()),
+    push(entry(1), entry(2, confirm=False)),
+    push(entry(3), entry(4)),
+    push(entry(5, turnover="1.3e+06")),
+    push(entry(start=T0, end=T0 + 5 * MINUTE_MS - 1, interval="5"), topic="kline.5.BTCUSDT"),
+    push(entry(confirm=False), kind="true"),
+    push(kind=True),
+]
+BAD = [
+    push(entry(high="16000")),
+    push(entry(volume="1e400")),
+    push(entry(open="016649.5")),
+    push(entry(interval="5")),
+    push(entry(), ts=T0),
+    push(entry(), topic="kline.1.ETHUSDT"),
+    push(entry())[:-10],
+    '{"topic":"news","urgent":true}',
+]
+
+
+@given(st.lists(st.sampled_from(GOOD), max_size=6), st.lists(st.sampled_from(BAD), max_size=1))
+def test_pushes_at_once_are_what_they_are_one_by_one(good: list[str], bad: list[str]) -> None:
+    one_by_one = [frame for text in good if isinstance(frame := read(text), Pushed)]
+    assert len(one_by_one) == len(good)
+    if bad:
+        with pytest.raises(Malformed):
+            stream_protocol.read_all([*good[:2], *bad, *good[2:]], SUBSCRIBED)
+    expected = tuple(candle for frame in one_by_one for candle in frame.confirmed)
+    assert stream_protocol.read_all(good, SUBSCRIBED).confirmed == expected
+
+
 # Answers.
 
 

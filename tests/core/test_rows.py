@@ -1,7 +1,7 @@
 """Rows: what may become a line of a file, and what may not."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 from functools import partial
@@ -22,6 +22,7 @@ from collector.core.rows import (
     covered_spans,
     plain_line,
     row_of,
+    row_of_each,
     rows_of,
     rows_of_lines,
 )
@@ -196,6 +197,23 @@ def test_one_candle_alone_is_read_as_it_is_among_others(frame: Timeframe, time: 
     for odd in (numbers, ["7.50", "8", "7", *numbers[3:]], ["7", "7.50", "0.1", "1", "0.00", "9" * 400]):
         one = cast(Values, (time, *odd))
         assert outcome(partial(row_of, frame, one)) == outcome(partial(rows_of, frame, [one]))
+
+
+@given(
+    st.lists(st.tuples(frames, odd_times | st.just(str(T0)), st.lists(odd_texts, min_size=5, max_size=7)), max_size=4)
+)
+def test_a_candle_of_each_of_many_series_is_read_as_it_is_alone(odd: list[tuple[Timeframe, str, list[str]]]) -> None:
+    def line(time: str, numbers: Sequence[str]) -> bytes:
+        return ",".join((time, *numbers)).encode()
+
+    good = [
+        (frame, line(str(frame.floor(T0)), ("7.50", "8", "7", "7.5", "0", "0.10"))) for frame in TIMEFRAMES.values()
+    ]
+    assert row_of_each(good) == [rows_of_lines(frame, [text]) for frame, text in good]
+    for frame, time, numbers in odd:
+        each = [*good, (frame, line(time, numbers)), (frame, line(time, ("7.50", "8", "7", *numbers[3:])))]
+        alone = [outcome(partial(rows_of_lines, frame, [text])) for frame, text in each]
+        assert row_of_each(each) == (None if any(isinstance(one, str) for one in alone) else alone)
 
 
 def outcome(read: Callable[[], Rows]) -> Rows | str:

@@ -86,6 +86,10 @@ class Wire:
             else:
                 self._say.send_nowait(text)
 
+    def say_at_once(self, *pushes: str) -> None:
+        """Pushes that the wire has gathered."""
+        self._sifted.send_nowait(Pushes([*pushes]))
+
     def cut(self) -> None:
         self._say.close()
         self._sifted.close()
@@ -630,6 +634,19 @@ async def test_frames_that_make_no_sense_are_borne_unless_they_go_on(
         wire.say(*["{"] * 20)
         await exchange.connection(2)
         assert station.counters.malformed == 77
+
+
+async def test_a_push_that_makes_no_sense_costs_none_of_those_that_came_with_it(
+    exchange: FakeExchange, autojump_clock: Clockwork
+) -> None:
+    async with on_air(exchange) as station:
+        wire = await exchange.connection()
+        wire.say(pushed(0))
+        assert await station.confirmed() == [0]
+        in_a_year = 365 * 24 * 60
+        wire.say_at_once(pushed(1), pushed(1).replace('"low": "1"', '"low": "2"'), pushed(in_a_year), pushed(2))
+        assert await station.confirmed(2) == [1, 2]
+        assert station.counters.malformed == 2
 
 
 async def test_frames_that_mean_nothing_to_us_are_counted_and_borne(
