@@ -3,7 +3,7 @@
 A file that somebody else has changed is read again, and the pages are put once more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial, reduce
 from itertools import pairwise
 from operator import or_
@@ -59,10 +59,10 @@ class PageWriter:
         apart = all(before.end_ms <= after.start_ms for before, after in pairwise(bounds))
         if not apart or bounds[0].start_ms < file.end_ms:
             return await self._insert(series, file, pages)
-        count = sum(candles_in(series.timeframe, page.covered) for page in pages)
-        await self._files.thread.run("appending to", file.path, partial(_append_pages, file, pages))
-        self._counters.appended(series, count, bounds[-1].end_ms, staged)
-        return reduce(or_, (page.covered for page in pages))
+        rows = _together(sorted(pages, key=lambda page: page.covered.bounds))
+        await self._files.thread.run("appending to", file.path, partial(file.append, rows))
+        self._counters.appended(series, candles_in(series.timeframe, rows.covered), bounds[-1].end_ms, staged)
+        return rows.covered
 
     async def _insert(self, series: Series, file: SeriesFile, pages: Sequence[Rows]) -> Spans:
         size, held = file.size, file.held
@@ -79,6 +79,8 @@ class PageWriter:
         return (file.held - held) | revised
 
 
-def _append_pages(file: SeriesFile, pages: Iterable[Rows]) -> None:
-    for page in sorted(pages, key=lambda page: page.covered.bounds):
-        file.append(page)
+def _together(pages: Sequence[Rows]) -> Rows:
+    """The rows of pages that come one behind the other."""
+    if len(pages) == 1:
+        return pages[0]
+    return Rows(b"".join(page.text for page in pages), reduce(or_, (page.covered for page in pages)))

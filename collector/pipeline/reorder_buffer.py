@@ -6,6 +6,9 @@ a file. An answer is in one of two states:
     waiting     something before it is about to be fetched
     ready       it can be written; `take_ready` hands it out and forgets it
 
+What follows on what was handed out a moment ago gathers, since writing six pages costs little more than writing one. It
+is handed out when there is enough of it, when nothing more of its series is about to come, or when a second has passed.
+
 What makes an answer ready depends on where it lies relative to the end of its file:
 
     behind the end      every hole between the end and the answer is filled by waiting answers, or fetched by nobody.
@@ -24,7 +27,8 @@ its cost grows with the length of the file.
 The bytes that wait are a running total, so that an answer costs the same however many series wait. Pure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from math import inf
 
 import attrs
@@ -39,6 +43,17 @@ Answer = Answered | Hydrated | Confirmed
 
 _MAX_BYTES = 64 * 1024 * 1024  # waiting, over all series
 _MAX_WAIT_S = 120.0
+_ENOUGH_BYTES = 512 * 1024  # to be written together: six pages
+_GATHER_S = 1.0
+_AT_ONCE = 64  # series that are due, between which other tasks run
+
+
+@attrs.frozen
+class Ready:
+    """Answers of a series that are to be written, in the order in which they came."""
+
+    answers: list[Answer]
+    staged: list[Answer] = attrs.field(factory=list)  # those of them that had to wait for what lies before them
 
 
 @attrs.define
@@ -49,11 +64,13 @@ class _Waiting:
     answers: list[Answer] = attrs.field(factory=list)
     spans: Spans = NOTHING
     bytes: int = 0
+    staged: set[int] = attrs.field(factory=set)  # the `id` of those that had to wait for others
 
     @classmethod
-    def of(cls, since_s: float, answers: list[Answer]) -> "_Waiting":
-        spans = Spans.of(*(answer.asked for answer in answers))
-        return cls(since_s, answers, spans, sum(len(answer.rows.text) for answer in answers))
+    def of(cls, since_s: float, staged: list[Answer]) -> "_Waiting":
+        """Of answers that have all had to wait."""
+        spans = Spans.of(*(answer.asked for answer in staged))
+        return cls(since_s, staged, spans, _bytes(staged), set(map(id, staged)))
 
 
 @attrs.define(eq=False)
@@ -66,6 +83,7 @@ class ReorderBuffer:
     _coverage: CoverageIndex
     bytes: int = 0
     _waiting: dict[Series, _Waiting] = attrs.field(factory=dict)
+    _gathering: dict[Series, float] = attrs.field(factory=dict)  # until when, the earliest first
 
     def __contains__(self, series: object) -> bool:
         return series in self._waiting
@@ -86,33 +104,59 @@ class ReorderBuffer:
         if series in self._waiting:
             self.bytes -= self._waiting.pop(series).bytes
 
-    def take_ready(self, series: Series, end_ms: int, now_s: float) -> list[Answer]:
-        """Hands out the answers of a series that can be written.
+    @property
+    def due_s(self) -> float:
+        """When a series has gathered for long enough; infinity while none gathers."""
+        return next(iter(self._gathering.values()), inf)
+
+    def take_due(self, now_s: float) -> list[Series]:
+        """Some series that have gathered for long enough, each once: what is ready of them is to be taken now."""
+        due = [series for series, until_s in islice(self._gathering.items(), _AT_ONCE) if until_s <= now_s]
+        for series in due:
+            del self._gathering[series]
+        return due
+
+    def take_ready(self, series: Series, end_ms: int, now_s: float) -> Ready | None:
+        """Hands out the answers of a series that are to be written now.
 
         Args:
             end_ms: the instant up to which the file of the series reaches.
         """
         waiting = self._waiting.get(series)
         if waiting is None:
-            return []
+            return None
         ready = self._ready(series, waiting, end_ms)
         if len(ready) < len(waiting.answers) and self._is_over_limit(waiting, now_s):
             ready = waiting.answers
-        if not ready:
-            return []
         handed_out = set(map(id, ready))
+        rest = [answer for answer in waiting.answers if id(answer) not in handed_out]
+        waiting.staged.update(map(id, rest))
+        if not ready or (now_s < self._gathering.get(series, -inf) and self._gathers(series, ready, end_ms)):
+            return None
         self.discard(series)
-        if rest := [answer for answer in waiting.answers if id(answer) not in handed_out]:
+        self._gathering.pop(series, None)
+        self._gathering[series] = now_s + _GATHER_S
+        if rest:
             self._waiting[series] = _Waiting.of(now_s, rest)
             self.bytes += self._waiting[series].bytes
-        return ready
+        return Ready(ready, [answer for answer in ready if id(answer) in waiting.staged])
 
-    def drain(self) -> Iterator[tuple[Series, list[Answer]]]:
+    def drain(self) -> Iterator[tuple[Series, Ready]]:
         """Hands out everything, a series at a time."""
-        for series in list(self._waiting):
-            answers = self._waiting[series].answers
+        for series, waiting in list(self._waiting.items()):
             self.discard(series)
-            yield series, answers
+            yield series, Ready(waiting.answers, waiting.answers)
+
+    def _gathers(self, series: Series, ready: list[Answer], end_ms: int) -> bool:
+        """Whether more is to come that is written with these.
+
+        A candle of the stream is due at once, and of older rows all are there.
+        """
+        return (
+            _bytes(ready) < _ENOUGH_BYTES
+            and all(isinstance(answer, Answered | Hydrated) and answer.asked.start_ms >= end_ms for answer in ready)
+            and bool(self._coverage[series].in_flight - self._waiting[series].spans)
+        )
 
     def _is_over_limit(self, waiting: _Waiting, now_s: float) -> bool:
         return now_s - waiting.since_s > _MAX_WAIT_S or self.bytes > _MAX_BYTES
@@ -127,3 +171,7 @@ class ReorderBuffer:
             for answer in waiting.answers
             if (answer.asked.start_ms < first_hole_ms if answer.asked.start_ms >= end_ms else not filling)
         ]
+
+
+def _bytes(answers: Iterable[Answer]) -> int:
+    return sum(len(answer.rows.text) for answer in answers)

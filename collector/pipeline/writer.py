@@ -39,7 +39,7 @@ from collector.pipeline.flush_queue import FlushQueue
 from collector.pipeline.flusher import Flusher
 from collector.pipeline.open_files import OpenFiles
 from collector.pipeline.page_writer import PageWriter
-from collector.pipeline.reorder_buffer import Answer, ReorderBuffer
+from collector.pipeline.reorder_buffer import Answer, Ready, ReorderBuffer
 from collector.settings.settings import Settings
 
 log = get_logger(__name__)
@@ -144,22 +144,24 @@ class Writer:
     def mark_unsaved(self, every_series: Iterable[Series]) -> None:
         """Has the ledger updated for these soon, also while no event comes."""
         self._flusher.mark_unsaved(every_series)
-        self._receiving.deadline = self._flusher.due_s
+        self._receiving.deadline = self._due_s
 
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
         """Writes events until every sender has closed, then flushes all."""
         self._channel = channel
         with channel:
             while await self._take_one(channel):
+                for series in self._buffer.take_due(trio.current_time()):
+                    await self._write_ready(series)
                 await self._flusher.run_due(busy=self.queued > 0)
-        for series, answers in self._buffer.drain():
-            await self._write(series, answers, _rows_of(answers))
+        for series, ready in self._buffer.drain():
+            await self._write(series, ready)
         for series in self._files:
             await self._files.restore(series)
         await self._flusher.save_all()
 
     async def _take_one(self, channel: trio.MemoryReceiveChannel[Event]) -> bool:
-        """Handles the next event unless a flush is due before.
+        """Handles the next event unless something is due before.
 
         Returns False at the end of the channel.
         """
@@ -168,7 +170,7 @@ class Writer:
         try:
             event = channel.receive_nowait()
         except trio.WouldBlock:
-            self._receiving = trio.CancelScope(deadline=self._flusher.due_s)
+            self._receiving = trio.CancelScope(deadline=self._due_s)
             with suppress(trio.EndOfChannel), self._receiving:
                 event = await channel.receive()
         except trio.EndOfChannel:
@@ -231,25 +233,25 @@ class Writer:
         self._counters.streamed += len(candles)
         self._counters.appended(series, len(candles), candle.asked.end_ms)
 
+    @property
+    def _due_s(self) -> float:
+        """When there is something to do, whether an event comes or not."""
+        return min(self._flusher.due_s, self._buffer.due_s)
+
     async def _add(self, answer: Answer) -> None:
         self._buffer.add(answer, trio.current_time())
-        await self._write_ready(answer.series, arrived=answer)
+        await self._write_ready(answer.series)
 
-    async def _write_ready(self, series: Series, arrived: Answer | None = None) -> None:
-        """Writes the buffered answers that are ready.
-
-        All but the one that has just arrived have waited.
-        """
+    async def _write_ready(self, series: Series) -> None:
+        """Writes the buffered answers that are ready."""
         if series not in self._buffer:
             return
-        ready = self._buffer.take_ready(series, self._files[series].end_ms, trio.current_time())
-        if ready:
-            await self._write(series, ready, _rows_of(answer for answer in ready if answer is not arrived))
+        if ready := self._buffer.take_ready(series, self._files[series].end_ms, trio.current_time()):
+            await self._write(series, ready)
 
-    async def _write(self, series: Series, answers: list[Answer], staged: int) -> None:
-        """Writes answers, so many rows of which have waited."""
+    async def _write(self, series: Series, ready: Ready) -> None:
         try:
-            await self._write_all(series, answers, staged)
+            await self._write_all(series, ready.answers, _rows_of(ready.staged))
         except SkipFile as refusal:
             self._skip(series, str(refusal))
         else:

@@ -13,7 +13,6 @@ import pytest
 import trio
 
 from collector.bybit.clock import Clock
-from collector.bybit.http_transport import HttpClient
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import open_rest
 from collector.core.candle import DAY_MS, MINUTE_MS, Series
@@ -32,7 +31,7 @@ from collector.sandbox import Dialect, Faults, Hole, build_exchange
 from collector.sandbox.exchange import Exchange
 from collector.sandbox.messages import Request
 from collector.settings.settings import Settings
-from tests.support.replies import with_bad_rows
+from tests.support.replies import client_answered_by, with_bad_rows
 from tests.support.throttle import throttle_for
 
 NOW = 1_714_566_645_000  # 2024-05-01 12:30:45
@@ -72,7 +71,7 @@ class World:
     @asynccontextmanager
     async def reconciler(self, retry_forever: bool = False) -> AsyncIterator[Reconciler]:
         rate_ban = RateBan(0, lambda _: None, lambda: round(trio.current_time() * 1000))
-        http, clock = HttpClient(lambda: httpx.MockTransport(self.answer)), Clock()
+        http, clock = client_answered_by(self.answer), Clock()
         async with (
             open_rest(
                 self.settings, throttle_for(self.settings, rate_ban), self.counters, clock, THIS_MACHINE, http

@@ -1,6 +1,7 @@
 """The reorder buffer: when an answer is ready, and that each is handed out once."""
 
 from itertools import pairwise
+from math import inf
 
 import attrs
 import pytest
@@ -12,7 +13,7 @@ from collector.core.coverage import CoverageIndex
 from collector.core.events import Answered, Confirmed
 from collector.core.rows import Rows
 from collector.core.spans import Spans
-from collector.pipeline.reorder_buffer import Answer, ReorderBuffer
+from collector.pipeline.reorder_buffer import Answer, Ready, ReorderBuffer
 from tests.support.candles import BTC, T0, rows, span, spans
 from tests.support.coverage import ETH
 
@@ -38,7 +39,11 @@ class Parts:
             self.buffer.add(each, now_s)
 
     def ready(self, end_ms: int, now_s: float = 0) -> list[Answer]:
-        return self.buffer.take_ready(BTC, end_ms, now_s)
+        return _answers(self.buffer.take_ready(BTC, end_ms, now_s))
+
+
+def _answers(ready: Ready | None) -> list[Answer]:
+    return ready.answers if ready else []
 
 
 def fetching(*every_span: Spans) -> Parts:
@@ -134,7 +139,7 @@ def test_a_discarded_series_leaves_the_others_waiting() -> None:
     assert len(parts.buffer) == 2
     parts.buffer.discard(BTC)
     assert parts.ready(end(20)) == []
-    assert list(parts.buffer.drain()) == [(ETH, [of_eth])]
+    assert [(series, ready.answers) for series, ready in parts.buffer.drain()] == [(ETH, [of_eth])]
     assert len(parts.buffer) == 0
 
 
@@ -143,12 +148,66 @@ def test_however_answers_arrive_a_file_grows_by_appends(cuts: list[int], data: s
     windows = list(pairwise([0, *cuts, 60]))
     parts = fetching(spans(0, 60))
     place, written = 0, list[Answer]()
-    for window in data.draw(st.permutations(windows)):
+    for second, window in enumerate(data.draw(st.permutations(windows))):
         parts.add(answer(*window))
-        ready = sorted(parts.ready(end(place)), key=lambda each: each.asked)
+        ready = sorted(parts.ready(end(place), second), key=lambda each: each.asked)
         written += ready
         place += sum(len(each.rows) for each in ready)
     assert written == [answer(*window) for window in windows]
+
+
+def test_what_is_ready_right_behind_what_was_handed_out_gathers() -> None:
+    parts = fetching(spans(10, 50))
+    parts.add(answer(10, 20), now_s=3)
+    assert parts.ready(end(10), 3) == [answer(10, 20)]
+    parts.add(answer(20, 30), now_s=3.5)
+    assert parts.ready(end(20), 3.5) == []
+    parts.add(answer(30, 40), now_s=3.9)
+    assert (parts.ready(end(20), 3.9), parts.buffer.due_s, parts.buffer.take_due(3.9)) == ([], 4, [])
+    assert (parts.buffer.take_due(4), parts.buffer.due_s) == ([BTC], inf)
+    assert parts.ready(end(20), 4) == [answer(20, 30), answer(30, 40)]
+    assert parts.buffer.due_s == 5
+
+
+@pytest.mark.parametrize(
+    ("next_one", "is_ready"),
+    [
+        (Answered(BTC, span(20, 30), Rows(bytes(MIB // 2), spans(20, 30)), T0), True),
+        (Answered(BTC, span(20, 30), Rows(bytes(MIB // 2 - 1), spans(20, 30)), T0), False),
+        (answer(20, 50), True),
+        (answer(20, 49), False),
+        (Confirmed(BTC, span(20, 21), rows(20, 21), T0), True),
+        (answer(0, 10), True),
+    ],
+    ids=["enough", "not enough", "the last", "not the last", "of the stream", "before the file's end"],
+)
+def test_it_gathers_no_longer_than_it_has_to(next_one: Answer, *, is_ready: bool) -> None:
+    parts = fetching(spans(10, 50))
+    parts.add(answer(10, 20))
+    assert parts.ready(end(10))
+    parts.coverage.answer(BTC, span(10, 20), spans(10, 20), T0)
+    parts.add(next_one)
+    assert parts.ready(end(20)) == ([next_one] if is_ready else [])
+
+
+def test_many_series_that_are_due_are_taken_in_parts() -> None:
+    parts = fetching()
+    every_series = [Series(f"S{number}USDT", BTC.timeframe) for number in range(100)]
+    for series in every_series:
+        parts.coverage.want(series, spans(0, 100))
+        parts.add(Answered(series, span(0, 10), rows(0, 10), T0))
+        assert parts.buffer.take_ready(series, 0, 0)
+    assert parts.buffer.take_due(0.5) == []
+    assert [*parts.buffer.take_due(1), *parts.buffer.take_due(1), *parts.buffer.take_due(1)] == every_series
+
+
+def test_those_that_had_to_wait_for_others_are_told() -> None:
+    parts = fetching()
+    parts.add(answer(20, 30))
+    assert parts.ready(end(10)) == []
+    parts.add(answer(10, 20))
+    ready = parts.buffer.take_ready(BTC, end(10), 0)
+    assert ready == Ready([answer(20, 30), answer(10, 20)], [answer(20, 30)])
 
 
 places = st.integers(0, 30)
@@ -166,7 +225,7 @@ def test_every_answer_is_handed_out_once_in_order_of_arrival(
         now_s += wait_s
         parts.add(each, now_s=now_s)
         handed_out.append(parts.ready(end(place), now_s))
-    handed_out += [rest for _, rest in parts.buffer.drain()]
+    handed_out += [rest.answers for _, rest in parts.buffer.drain()]
     arrived = {id(each): number for number, (each, _, _) in enumerate(arrivals)}
     numbers = [[arrived[id(each)] for each in together] for together in handed_out]
     assert sorted(number for together in numbers for number in together) == sorted(arrived.values())
@@ -190,9 +249,9 @@ def test_the_running_total_is_the_sum_of_what_waits(steps: list[tuple[Series, An
             parts.buffer.discard(series)
             waiting = [each for each in waiting if each.series != series]
         else:
-            ready = parts.buffer.take_ready(series, end(place), 130 if then == "take late" else 0)
+            ready = _answers(parts.buffer.take_ready(series, end(place), 130 if then == "take late" else 0))
             waiting = [each for each in waiting if not any(each is taken for taken in ready)]
         assert parts.buffer.bytes == sum(len(each.rows.text) for each in waiting)
-    drained = [each for _, answers in parts.buffer.drain() for each in answers]
+    drained = [each for _, rest in parts.buffer.drain() for each in rest.answers]
     assert sorted(map(id, drained)) == sorted(map(id, waiting))
     assert parts.buffer.bytes == 0

@@ -841,16 +841,39 @@ async def test_one_call_to_the_disk_is_made_at_a_time(bench: Bench, autojump_clo
 # Staging
 
 
-async def test_answers_behind_several_holes_wait_for_the_first(bench: Bench) -> None:
+async def test_answers_behind_several_holes_wait_for_the_first(
+    autojump_clock: trio.testing.MockClock, bench: Bench
+) -> None:
     async with opened_writer(bench) as writer:
         bench.coverage.ask(BTC, spans(0, 60))
         for first in (10, 30, 50):
             await writer.handle(answered(first, first + 10))
         for first in (0, 20, 40):
+            await trio.sleep(1)
             await writer.handle(answered(first, first + 10))
             assert bench.data == content(rows(0, first + 20))
         assert not writer._buffer
     assert bench.counters.rewritten == 0
+
+
+async def test_pages_that_follow_one_another_are_written_together(
+    autojump_clock: trio.testing.MockClock, bench: Bench
+) -> None:
+    bench.machine = Machine(threads=(threads := InlineThreads()))
+    async with opened_writer(bench, flush_interval_s=60) as writer, trio.open_nursery() as nursery:
+        send, receive = trio.open_memory_channel[Event](10)
+        nursery.start_soon(writer.write, receive)
+        bench.coverage.ask(BTC, spans(0, 60))
+        with send:
+            for first in (0, 10, 20):
+                await send.send(answered(first, first + 10))
+            await trio.sleep(0.9)
+            assert bench.data == content(rows(0, 10))
+            calls = threads.calls
+            await trio.sleep(0.2)
+            assert bench.data == content(rows(0, 30))
+            assert threads.calls == calls + 1
+        assert (bench.counters.rows, bench.counters.staged) == (30, 0)
 
 
 async def test_the_end_of_a_file_does_not_wait_for_its_history(bench: Bench) -> None:
@@ -1240,7 +1263,9 @@ async def test_a_file_that_changed_is_read_as_a_whole(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("meanwhile", [(), (confirmed(10),)])
-async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench, meanwhile: tuple[Confirmed, ...]) -> None:
+async def test_a_file_that_becomes_foreign_is_left_alone(
+    autojump_clock: trio.testing.MockClock, bench: Bench, meanwhile: tuple[Confirmed, ...]
+) -> None:
     path = bench.directory / BTC.file_name
     async with opened_writer(bench, ETH) as writer:
         bench.coverage.ask(BTC, spans(0, 40))
@@ -1248,6 +1273,7 @@ async def test_a_file_that_becomes_foreign_is_left_alone(bench: Bench, meanwhile
         await writer.handle(meanwhile)
         await writer.handle(answered(30, 40))
         path.write_bytes(b"1700006400;1.5;2.5;1.5;2.5\n" * 20)
+        await trio.sleep(1)
         await writer.handle(answered(10, 20))
         assert "cannot be read" in bench.coverage.skipped[BTC]
         assert bench.held == NOTHING
@@ -1397,13 +1423,16 @@ async def test_a_row_of_the_shared_table_that_the_stream_has_too_is_copied(bench
     assert spans(9, 20) & due[0] == spans(9, 20)
 
 
-async def test_rows_behind_what_the_exchange_is_known_to_lack_wait_no_longer(bench: Bench) -> None:
+async def test_rows_behind_what_the_exchange_is_known_to_lack_wait_no_longer(
+    autojump_clock: trio.testing.MockClock, bench: Bench
+) -> None:
     absent = Gap(span(10, 20), State.ABSENT, 3, NOW, "why", NOW - 5)
     async with opened_writer(bench) as writer:
         bench.coverage.want(BTC, spans(0, 40))
         bench.coverage.ask(BTC, spans(0, 40))
         await writer.handle(Hydrated(BTC, span(0, 10), rows(0, 10), NOTHING))
         await writer.handle(Hydrated(BTC, span(20, 30), rows(20, 30), NOTHING))
+        await trio.sleep(1)
         assert bench.held == spans(0, 10)
         await writer.handle(Lacking(BTC, (absent,)))
         assert bench.held == spans(0, 10) | spans(20, 30)
