@@ -40,7 +40,7 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         forwards = self._proxy if request.url.scheme == "http" else None
-        target, headers = request.url.raw_path, request.headers.raw
+        target, headers = request.extensions.get("target", request.url.raw_path), request.headers.raw
         if forwards:
             target = b"http://%b%b" % (request.url.netloc, target)
             headers = [*headers, *((name.encode(), value.encode()) for name, value in forwards.headers)]

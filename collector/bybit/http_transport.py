@@ -40,15 +40,21 @@ class HttpClient:
     """GET requests for any number of tasks, each over a connection of its own.
 
     A client shared by many requests would spend more time on its pool than on the network. A transport does without
-    cookies, redirects and URL merging, which would cost as much again.
+    cookies, redirects and URL merging, which would cost as much again. The address is taken apart once; what is asked
+    for goes as httpx's extension `target`.
     """
 
+    _address: httpx.URL
     _connect: Callable[[], httpx.AsyncBaseTransport]
     _idle: list[httpx.AsyncBaseTransport] = attrs.field(factory=list)
     _in_flight: dict[trio.CancelScope, None] = attrs.field(factory=dict)  # the oldest first
 
-    async def get(self, url: str, longest: int) -> tuple[int, bytes]:
+    async def get(self, target: str, longest: int) -> tuple[int, bytes]:
         """Status and body of one response, of at most so many bytes.
+
+        Args:
+            target: the path below the address, and the query, in characters that need no quoting.
+            longest: bytes of the body, packed or unpacked.
 
         Raises:
             NoResponse: the network failed, or `TRY_S` have passed.
@@ -58,7 +64,8 @@ class HttpClient:
         connection = self._idle.pop() if self._idle else self._connect()
         try:
             with self._limited(), _mapped():
-                request = httpx.Request("GET", url, headers=_HEADERS)
+                extensions = {"target": self._address.raw_path.rstrip(b"/") + target.encode()}
+                request = httpx.Request("GET", self._address, headers=_HEADERS, extensions=extensions)
                 async with aclosing(await connection.handle_async_request(request)) as response:
                     return response.status_code, await _body(response, longest)
         finally:
@@ -96,7 +103,7 @@ def http_client(url: str, network: Network) -> HttpClient:
     Raises:
         SettingsError: that proxy cannot be used.
     """
-    return HttpClient(partial(Transport, network, proxy_for(url, os.environ)))
+    return HttpClient(httpx.URL(url), partial(Transport, network, proxy_for(url, os.environ)))
 
 
 async def post(url: str, content: bytes, headers: Sequence[tuple[str, str]], network: Network) -> int:

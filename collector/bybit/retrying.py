@@ -159,8 +159,8 @@ class RetryingClient:
 
     async def _get(self, path: str, query: Query) -> tuple[int, bytes]:
         # A cursor comes encoded, as `first%3D0GUSDT%26last%3D…`, and goes back with its own characters.
-        url = f"{self._settings.rest_url}{path}?{urlencode(query, safe='%')}"
-        return await self._http.get(url, _LONGEST_LIST if path == INSTRUMENTS else _LONGEST_BODY)
+        target = f"{path}?{urlencode(query, safe='%')}"
+        return await self._http.get(target, _LONGEST_LIST if path == INSTRUMENTS else _LONGEST_BODY)
 
     def _ban(self, ban: Banned) -> None:
         self._http.interrupt()

@@ -76,7 +76,8 @@ class Throttle:
 
     async def _permit(self) -> None:
         async with self._turn:
-            await trio.sleep_until(self._pace.due_s)
+            if self._pace.due_s > trio.current_time():
+                await trio.sleep_until(self._pace.due_s)
             while left_s := await self._banned_s():
                 if not self.state.ban or self.state.ban.until_ms != self._rate_ban.until_ms:
                     self._note(left_s, _FROM_RECORD)

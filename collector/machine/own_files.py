@@ -47,7 +47,7 @@ def open_own(disk: Disk, path: Path, flags: int, mode: int = 0o644) -> int:
     """
     try:
         file = disk.open(path, flags | NO_LINK | NO_WAIT, mode)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError as error:
         raise _not_a_file(path) or error from None

@@ -10,14 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import trio
 import trio.testing
 
 from collector.bybit.address_limit import AddressLimit, open_address_limit
 from collector.bybit.clock import Clock
-from collector.bybit.http_transport import HttpClient
 from collector.bybit.limit_file import LimitFile
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
@@ -28,6 +26,7 @@ from collector.settings.settings import Settings
 from tests.bybit.test_rest_client import BAN, WINDOW, FakeExchange
 from tests.support.candles import BTC
 from tests.support.market import market
+from tests.support.replies import client_answered_by
 
 Clockwork = trio.testing.MockClock
 _NAME = "loopback-1"
@@ -173,7 +172,7 @@ async def test_a_stopped_process_with_the_lock_stops_nobody(autojump_clock: Cloc
 async def rest(exchange: FakeExchange, limit: AddressLimit, until_ms: int = 0) -> AsyncIterator[Rest]:
     settings = Settings(rest_url="http://localhost:1", ban_wait_s=60.0, bulk_request_delay_ms=0)
     rate_ban = RateBan(until_ms, exchange.remember, exchange.local.now_ms)
-    http = HttpClient(lambda: httpx.MockTransport(exchange.answer))
+    http = client_answered_by(exchange.answer)
     async with open_rest(
         settings, Throttle(settings, rate_ban, limit), exchange.counters, Clock(), THIS_MACHINE, http
     ) as rest:

@@ -13,7 +13,6 @@ import trio
 
 from collector.bybit.clock import Clock
 from collector.bybit.exchange_state import RestState
-from collector.bybit.http_transport import HttpClient
 from collector.bybit.rate_ban import RateBan
 from collector.bybit.rest_client import Rest, open_rest
 from collector.bybit.rest_protocol import KlineAnswer
@@ -25,7 +24,7 @@ from collector.machine import THIS_MACHINE
 from collector.sandbox.rest import pages
 from collector.settings.settings import Settings
 from tests.support.candles import BTC, T0, span, spans
-from tests.support.replies import instruments_body, kline_body
+from tests.support.replies import client_answered_by, instruments_body, kline_body
 from tests.support.throttle import throttle_for
 
 Reply = httpx.Response | Exception
@@ -103,7 +102,7 @@ class FakeExchange:
         )
         recorded = None if self.written is None else lambda: self.written or 0
         rate_ban = RateBan(until_ms, self.remember, self.local.now_ms, recorded)
-        http = HttpClient(lambda: httpx.MockTransport(self.answer))
+        http = client_answered_by(self.answer)
         throttle = throttle_for(settings, rate_ban, served=served)
         async with open_rest(settings, throttle, self.counters, Clock(), THIS_MACHINE, http) as rest:
             self.state = rest.state

@@ -2,8 +2,13 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
+
+import attrs
+import httpx
+
+from collector.bybit.http_transport import HttpClient
 
 LATER = 1_700_003_640_000  # 2023-11-14 23:14:00
 
@@ -28,3 +33,19 @@ def instruments_body(cursor: str, *symbols: str) -> bytes:
     rows = [{"symbol": each, "status": "Trading", "launchTime": "1585526400000", "new": {}} for each in symbols]
     result = {"category": "linear", "list": rows, "nextPageCursor": cursor}
     return json.dumps({"retCode": 0, "retMsg": "OK", "result": result, "time": LATER}).encode()
+
+
+@attrs.frozen
+class _Answering(httpx.AsyncBaseTransport):
+    """Takes the place of the network."""
+
+    _answer: Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        asked = request.url.copy_with(raw_path=request.extensions["target"])
+        return await self._answer(httpx.Request(request.method, asked, headers=request.headers))
+
+
+def client_answered_by(answer: Callable[[httpx.Request], Awaitable[httpx.Response]]) -> HttpClient:
+    """A client whose every request is answered by a function."""
+    return HttpClient(httpx.URL("http://localhost:1"), lambda: _Answering(answer))
