@@ -1,16 +1,18 @@
 """`python -m collector` and `collector`.
 
-Ctrl-C while it is still loading ends it as quietly as at any later time.
+Ctrl-C while it is still loading ends it as quietly as at any later time; a SIGTERM then waits for `run` to listen.
 """
 
 import gc
 import sys
 
+from collector.commands.early_signals import hold_signals
 from collector.commands.standard_streams import install_excepthook, reopen_closed_streams
 from collector.machine.terminal import erase_echo
 
 
 def main() -> None:
+    hold_signals()
     reopen_closed_streams()
     install_excepthook()
     # Pages are thousands of small objects that reference counting frees, and what is loaded stays: looking through them

@@ -16,6 +16,7 @@ from collector.commands.clean import clean
 from collector.commands.cluster import cluster
 from collector.commands.console import print_line
 from collector.commands.demo import demo
+from collector.commands.early_signals import release_signals
 from collector.commands.exits import (
     INTERRUPTED,
     STDOUT_ERRORS,
@@ -101,12 +102,15 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _collector(
+    context: typer.Context,
     *,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """The options of the whole command line."""
+    if context.invoked_subcommand != run.__name__:
+        release_signals()
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from collector.commands.early_signals import held_signals
 from collector.core.errors import CollectorError
 from collector.logs import get_logger
 from collector.machine.terminal import erase_echo
@@ -56,7 +57,9 @@ async def _listen(
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     demanded = False
+    held = held_signals()
     with trio.open_signal_receiver(*numbers) as signals:
+        held.deliver()  # what came while the command was being loaded
         task_status.started()
         async for number in signals:
             if number == signal.SIGINT:
