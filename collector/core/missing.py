@@ -110,7 +110,7 @@ class Gap:
                     return 0
                 return self.asked_ms + min(_FAILED_AGAIN_MS << min(self.tries - 2, 10), _FAILED_LONGEST_MS)
             case State.RETRYING:
-                return 0 if self._is_old(self.asked_ms) else self.asked_ms + _RETRY_AFTER_MS[self.tries - 1]
+                return 0 if self.is_old(self.asked_ms) else self.asked_ms + _RETRY_AFTER_MS[self.tries - 1]
             case state if state in CLAIMS:  # after a day, and then when it has stood twice as long
                 pause_ms = self.asked_ms - self.since_ms + DAY_MS
                 return self.asked_ms + min(max(pause_ms, DAY_MS), _CLAIM_LONGEST_MS)
@@ -134,7 +134,8 @@ class Gap:
         """Whether requests for it have failed for an hour."""
         return self.state is State.PENDING and self.tries >= _STAYING_TRIES
 
-    def _is_old(self, now_ms: int) -> bool:
+    def is_old(self, now_ms: int) -> bool:
+        """Whether REST has long had what there is of it."""
         return self.span.end_ms <= now_ms - LAG_MS
 
     def is_early(self, now_ms: int) -> bool:
@@ -146,7 +147,7 @@ class Gap:
         if self.is_early(now_ms):
             return self
         tries = self.tries + 1
-        settled = self._is_old(now_ms) or tries > MOST_TRIES
+        settled = self.is_old(now_ms) or tries > MOST_TRIES
         state = self.state if self.state in CLAIMS or not settled else State.ABSENT
         since_ms = self.since_ms if state is self.state else now_ms
         return Gap(self.span, state, tries, now_ms, _LEFT_OUT, since_ms)
@@ -370,7 +371,7 @@ def still_wanted(gaps: tuple[Gap, ...], wanted: Spans, held: Spans) -> tuple[Gap
     """The gaps within what is wanted.
 
     What the exchange lacks, or has no valid row of, stays on record while the rows around it are held: inside a file it
-    explains a hole.
+    explains a hole. So does what an answer has left out that will be asked for no more: it is absent.
     """
     if not gaps or wanted.covers(gaps[0].span.start_ms, gaps[-1].span.end_ms):
         return gaps
@@ -380,12 +381,19 @@ def still_wanted(gaps: tuple[Gap, ...], wanted: Spans, held: Spans) -> tuple[Gap
 
 def _kept(gap: Gap, wanted: Spans, stored: Spans) -> list[Gap]:
     """The parts of a gap that stay: those wanted, and of what the exchange lacks those between stored rows."""
-    spans, claimed = Spans((gap.span,)), gap.as_claimed
+    spans, claimed = Spans((gap.span,)), _settled_unasked(gap.as_claimed)
     if claimed is gap:
         return [gap.cut_to(part) for part in (stored if gap.state in _LACKING else wanted) & spans]
     parts = [gap.cut_to(part) for part in wanted & spans]
     parts += [claimed.cut_to(part) for part in (stored - wanted) & spans]
     return sorted(parts, key=_start)
+
+
+def _settled_unasked(gap: Gap) -> Gap:
+    """The gap when nobody asks again: what was left out an hour after its close or later is absent."""
+    if gap.state is State.RETRYING and gap.is_old(gap.asked_ms):
+        return attrs.evolve(gap, state=State.ABSENT, since_ms=gap.asked_ms)
+    return gap
 
 
 def without_future_attempts(gaps: tuple[Gap, ...], now_ms: int) -> tuple[Gap, ...]:

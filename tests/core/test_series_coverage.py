@@ -1,5 +1,6 @@
 """The coverage of one series: the states of a candle, and what is missing."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,6 +167,31 @@ def test_what_an_answer_leaves_out_inside_the_file_and_is_wanted_no_more_is_a_cl
     assert [gap.tries for gap in coverage[MINUTE].gaps] == [1, 1]
     coverage.want(MINUTE, minutes(8, 10))
     assert states(coverage) == [(minutes(2, 3), State.INVALID), (minutes(5, 6), State.ABSENT)]
+
+
+@pytest.mark.parametrize("known", [(), (InvalidRow(span(4, 5), "low 0 is not positive"),)])
+def test_what_was_left_out_once_and_is_wanted_no_more_explains_a_hole_of_the_file(
+    known: tuple[InvalidRow, ...],
+) -> None:
+    coverage, at = wanting(0, 10), NOW + 120 * MINUTE_MS
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), at, known)
+    if known:
+        coverage.answer(MINUTE, span(4, 5), NOTHING, at + DAY_MS)
+    assert states(coverage) == [(minutes(4, 5), State.RETRYING)]
+    coverage.want(MINUTE, minutes(4, 10))
+    assert states(coverage) == [(minutes(4, 5), State.RETRYING)]
+    coverage.want(MINUTE, minutes(5, 10))
+    assert states(coverage) == [(minutes(4, 5), State.ABSENT)]
+    coverage[MINUTE].hold(minutes(5, 10))  # the rows before it are gone
+    coverage.want(MINUTE, minutes(6, 10))
+    assert states(coverage) == []
+
+
+def test_what_rest_may_yet_come_to_have_is_forgotten_when_it_is_wanted_no_more() -> None:
+    coverage = wanting(0, 10)
+    coverage.answer(MINUTE, span(0, 10), minutes(0, 4) | minutes(5, 10), NOW)
+    coverage.want(MINUTE, minutes(5, 10))
+    assert states(coverage) == []
 
 
 def test_to_want_more_before_a_file_is_read_forgets_nothing_that_is_on_record() -> None:
