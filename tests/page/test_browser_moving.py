@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.page.test_api import HOUR, OPENED_MS
-from tests.page.test_browser import CANVAS, browser, chart_of, drawn, series_of
+from tests.page.test_browser import CANVAS, browser, chart_of, drawn, series_of, text
 from tests.support.browser import Browser, Page, opened, viewed
 
 __all__ = ["browser"]
@@ -19,6 +19,13 @@ FIRST_MS = OPENED_MS - COUNT * HOUR
 # Answers with candles take `slow` milliseconds longer; `told` counts them, and `least` has the fewest pixels with the
 # colours of candles that were seen in a frame, and `narrowest` the least part of the width that they take.
 SLOW = """
+const Source = window.EventSource;
+window.EventSource = class extends Source {
+  constructor(...given) {
+    super(...given);
+    window.source = this;
+  }
+};
 const real = window.fetch;
 const told = (window.told = { now: 0, most: 0, all: 0 });
 window.slow = 0;
@@ -131,6 +138,50 @@ def test_a_dragged_chart_goes_with_the_pointer(browser: Browser, tmp_path: Path,
         assert told(page)["all"] > 2
         assert page.evaluate("least") > 0
         assert told(page)["most"] == 1
+
+
+# Has the page told of a candle as a collector would: `kind` has closed, or is in progress.
+TELL = """
+([kind, ms]) => {
+  const candle = [ms, 100, 101, 99, 100.5, 7, 700];
+  const data = JSON.stringify({ symbol: "BTCUSDT", timeframe: "60", candle });
+  source.dispatchEvent(new MessageEvent(kind, { data }));
+}
+"""
+
+
+@pytest.mark.slow
+def test_a_candle_that_begins_while_the_chart_is_dragged_moves_it_when_it_is_let_go(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with charted(browser, tmp_path, 0) as page:
+        newest = said_ms(page)
+        x, y = place_in(page)
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 40, y, steps=6)
+        page.evaluate("new Promise(requestAnimationFrame)")
+        taken = said_ms(page)
+        for after in (1, 2, 3):
+            page.evaluate(TELL, ["forming", newest + after * HOUR])
+            page.evaluate(TELL, ["candle", newest + after * HOUR])
+        page.evaluate(TELL, ["forming", newest + 4 * HOUR])
+        for by in (60, 80, 40):
+            page.mouse.move(x + by, y)
+            page.evaluate("new Promise(requestAnimationFrame)")
+        assert said_ms(page) == taken
+        page.mouse.up()
+        page.wait_for_timeout(50)
+        page.mouse.move(x + 41, y)
+        page.mouse.move(x + 40, y)
+        page.evaluate("new Promise(requestAnimationFrame)")
+        assert said_ms(page) == taken
+        page.locator("#chart-area").press("Shift+ArrowRight")
+        page.locator("#chart summary").press("Enter")
+        rows = page.locator("#chart details tbody tr")
+        rows.filter(has_text=text(newest + 4 * HOUR)).filter(has_text="in progress").wait_for()
+        moments = [each.split()[:2] for each in rows.all_inner_texts()]
+        assert moments[:5] == [text(newest + after * HOUR).split() for after in (4, 3, 2, 1, 0)]
 
 
 @pytest.mark.slow

@@ -155,7 +155,7 @@ export class CandleChart {
     this.loading?.abort();
     this.chart?.remove();
     Object.assign(this, { chart: null, points: [], corrected: [], runs: null, loading: null, loaded: null });
-    Object.assign(this, { end: 0, shownBar: null, pointedAt: null, crossAt: null, missed: null, asked: null, wasMoved: false });
+    Object.assign(this, { end: 0, shownBar: null, pointedAt: null, crossAt: null, missed: null, asked: null, wasMoved: false, putOff: [] });
     this.strip.width = 0;
     for (const each of [this.said, this.spoken, this.note]) tell(each, "");
     this.table.show("", []);
@@ -524,7 +524,7 @@ export class CandleChart {
 
   // A candle has closed.
   closed(told) {
-    if (!this.isOurs(told)) return;
+    if (!this.isOurs(told) || this.isPutOff(told, "closed")) return;
     const wasAtEnd = this.loaded && this.loaded.end >= this.end; // a load on its way sees itself that it is behind
     const [ms] = told.candle;
     this.end = Math.max(this.end, ms + stepOf(this.timeframe));
@@ -541,10 +541,28 @@ export class CandleChart {
 
   // The candle in progress has moved.
   forming(told) {
-    if (!this.isOurs(told) || !this.isRaw || !this.points.length || this.loaded.end < this.end) return;
+    if (!this.isOurs(told) || this.isPutOff(told, "forming")) return;
+    if (!this.isRaw || !this.points.length || this.loaded.end < this.end) return;
     const [ms] = told.candle;
     const last = this.points.at(-1);
     if (ms >= last.ms && ms <= this.next(last.ms)) this.put({ ms, candle: told.candle, isForming: true });
+  }
+
+  // Whether a candle is put off, to be shown when nobody holds the chart: one that begins would move it by a bar.
+  isPutOff(told, act) {
+    const isNew = this.putOff.length || !(told.candle[0] <= this.points.at(-1)?.ms);
+    if (!this.grip.isHeld || !isNew) return false;
+    if (!this.putOff.length) this.grip.loosened().then(() => this.showPutOff());
+    this.putOff = this.putOff.filter((each) => each.act !== "forming"); // what is in progress, the newest tells
+    this.putOff.push({ act, told });
+    return true;
+  }
+
+  showPutOff() {
+    const [shown, putOff] = [this.shownTimes(), this.putOff];
+    this.putOff = [];
+    for (const { act, told } of putOff) this[act](told);
+    if (putOff.length && shown) this.showTimes(shown);
   }
 
   put(point) {

@@ -45,8 +45,12 @@ export class Grip {
     for (const done of this.waiting.splice(0)) done();
   }
 
+  get isHeld() {
+    return this.held.size > 0 || this.gliding !== null;
+  }
+
   // Waits until nobody holds the chart, and it glides no more.
   async loosened() {
-    while (this.held.size || this.gliding !== null) await new Promise((done) => this.waiting.push(done));
+    while (this.isHeld) await new Promise((done) => this.waiting.push(done));
   }
 }
