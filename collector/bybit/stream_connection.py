@@ -21,7 +21,7 @@ from wsproto.utilities import ProtocolError as WebSocketError
 from collector.bybit.proxies import proxy_for
 from collector.bybit.websocket_sieve import Pushes
 from collector.bybit.websocket_wire import Gathered, PausingWire, SiftedWire
-from collector.bybit.wire import ProxyFailed, Wire, open_line
+from collector.bybit.wire import Layer, ProxyFailed, Wire, open_line
 from collector.core.errors import TryAgain
 from collector.machine.network import Network, words_of
 
@@ -79,13 +79,16 @@ class Stream:
 
 
 @asynccontextmanager
-async def open_stream(url: str, network: Network, watched: Container[str] = ()) -> AsyncIterator[Stream]:
+async def open_stream(
+    url: str, network: Network, now_ms: Callable[[], int] = lambda: 0, watched: Container[str] = ()
+) -> AsyncIterator[Stream]:
     """A connection to a stream, closed on leaving.
 
     TLS is spoken before the WebSocket library sees the connection: it would hide a certificate that cannot be trusted
     until its own time ran out.
 
     Args:
+        now_ms: the exchange's time, or 0: pushes are looked at more often while candles close.
         watched: topics whose pushes are handed on also where they confirm nothing; it may change meanwhile.
 
     Raises:
@@ -101,12 +104,11 @@ async def open_stream(url: str, network: Network, watched: Container[str] = ()) 
                 await sent.send(sifted)
 
     gathered = Gathered(hand_on)
-    stream = await _connect(url, network, gathered)
+    stream = await _connect(url, network, partial(PausingWire, gathered=gathered, now_ms=now_ms))
     try:
         with _met_by_the_reader(url):
             async with trio.open_nursery() as nursery:
-                reader = _Reader(nursery)
-                with reader.ended_on_leaving():
+                with _Reader(nursery).ended_on_leaving() as reader:
                     socket = await _shake_hands(reader, SiftedWire(stream, gathered, watched), url)
                     try:
                         yield Stream(socket, pushes)
@@ -145,9 +147,9 @@ class _Reader:
         self._nursery.start_soon(self._run, read)
 
     @contextmanager
-    def ended_on_leaving(self) -> Iterator[None]:
+    def ended_on_leaving(self) -> Iterator["_Reader"]:
         try:
-            yield
+            yield self
         finally:
             self._scope.cancel()
 
@@ -156,8 +158,7 @@ class _Reader:
             await read()
 
 
-async def _connect(url: str, network: Network, gathered: Gathered) -> Wire:
-    layer = partial(PausingWire, gathered=gathered)
+async def _connect(url: str, network: Network, layer: Layer) -> Wire:
     with _mapped(url):
         with trio.fail_after(_CONNECT_S):
             return (await open_line(url, network, proxy_for(url, os.environ), layer)).wire

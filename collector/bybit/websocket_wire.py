@@ -16,10 +16,13 @@ import trio
 
 from collector.bybit.websocket_sieve import Pushes, Sieve, Sifted
 from collector.bybit.wire import Wire
+from collector.core.candle import MINUTE_MS
 
 # Pushes come one by one, and to receive one costs about as much as to receive dozens. So, unless much comes, what has
-# come is looked at every now and then.
-_PAUSE_S = 0.02
+# come is looked at every now and then: often while candles close, which is at the beginning of a minute.
+_PAUSE_S = 0.1
+_PAUSE_AT_CLOSE_S = 0.02
+_CLOSING_MS = 5_000
 _LITTLE = 1 << 14
 _MUCH = 1 << 18
 
@@ -60,19 +63,25 @@ class Gathered:
 class PausingWire(_Layer):
     """A wire that gathers what comes for a moment whenever little has come.
 
-    It belongs below TLS, which hands on a record at a time.
+    It belongs below TLS, which hands on a record at a time. `now_ms` is the exchange's time, or 0.
     """
 
     _gathered: Gathered
+    _now_ms: Callable[[], int]
     _pauses: bool = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         await self._gathered.hand_on()
         if self._pauses:
-            await trio.sleep(_PAUSE_S)
+            await trio.sleep(_pause_s(self._now_ms()))
         data = await self._wire.receive_some(max_bytes or _MUCH)
         self._pauses = len(data) < _LITTLE
         return data
+
+
+def _pause_s(now_ms: int) -> float:
+    past_ms = now_ms % MINUTE_MS
+    return _PAUSE_AT_CLOSE_S if past_ms < _CLOSING_MS else min(_PAUSE_S, (MINUTE_MS - past_ms) / 1000)
 
 
 @attrs.define(eq=False)

@@ -205,20 +205,15 @@ class Live:
         return lost
 
     async def _run_session(self, group: Sequence[Series], out: EventChannel, on_subscribed: Callable[[], None]) -> None:
-        async with open_stream(self._settings.stream_url, self._machine.network, self.forming.topics) as stream:
+        url, network = self._settings.stream_url, self._machine.network
+        async with open_stream(url, network, lambda: self._clock.now_ms, self.forming.topics) as stream:
             if not group:
                 return
             self._counters.connections += 1
             try:
                 topics = {stream_protocol.topic_of(series): series for series in sorted(group)}
                 session = Session(
-                    stream,
-                    self._settings.category,
-                    topics,
-                    self._clock,
-                    self._counters,
-                    self._refused,
-                    self.forming,
+                    stream, self._settings.category, topics, self._clock, self._counters, self._refused, self.forming
                 )
                 await session.run(out, on_subscribed)
             finally:

@@ -1,5 +1,6 @@
 """The bytes below a WebSocket: how they are gathered."""
 
+import pytest
 import trio
 import trio.testing
 
@@ -8,6 +9,7 @@ from collector.bybit.websocket_wire import Gathered, PausingWire, SiftedWire
 from collector.sandbox.stream.pushes import frame
 
 Clockwork = trio.testing.MockClock
+T0 = 1_700_000_040_000
 
 
 async def test_what_comes_bit_by_bit_is_received_by_the_dozen(autojump_clock: Clockwork) -> None:
@@ -15,7 +17,7 @@ async def test_what_comes_bit_by_bit_is_received_by_the_dozen(autojump_clock: Cl
     received: list[bytes] = []
 
     async def receive() -> None:
-        wire = PausingWire(ours, nothing_gathered())
+        wire = PausingWire(ours, nothing_gathered(), lambda: 0)
         while data := await wire.receive_some():
             received.append(bytes(data))
 
@@ -32,10 +34,25 @@ async def test_what_comes_bit_by_bit_is_received_by_the_dozen(autojump_clock: Cl
 async def test_much_that_comes_is_received_without_a_pause(autojump_clock: Clockwork) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
     await theirs.send_all(b"x" * 1_000_000)
-    wire, left, began_s = PausingWire(ours, nothing_gathered()), 1_000_000, trio.current_time()
+    wire, left, began_s = PausingWire(ours, nothing_gathered(), lambda: 0), 1_000_000, trio.current_time()
     while left:
         left -= len(await wire.receive_some(100_000))
     assert trio.current_time() == began_s
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "pause_s"), [(0, 0.02), (T0, 0.02), (T0 + 4_999, 0.02), (T0 + 5_000, 0.1), (T0 + 59_960, 0.04)]
+)
+async def test_what_comes_is_looked_at_more_often_while_candles_close(
+    now_ms: int, pause_s: float, autojump_clock: Clockwork
+) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    wire = PausingWire(ours, nothing_gathered(), lambda: now_ms)
+    for _ in range(2):
+        await theirs.send_all(b"x")
+        began_s = trio.current_time()
+        assert await wire.receive_some() == b"x"
+    assert trio.current_time() - began_s == pytest.approx(pause_s)
 
 
 class Records(trio.abc.Stream):
@@ -66,7 +83,7 @@ async def test_pushes_of_many_records_are_handed_on_at_once_and_before_what_came
 
     push, ping = frame(b'{"topic":"kline.1.BTCUSDT",%b"confirm":true}' % (b" " * 200)), b"\x89\x00"
     gathered = Gathered(hand_on)
-    wire = SiftedWire(Records(PausingWire(ours, gathered), len(push)), gathered)
+    wire = SiftedWire(Records(PausingWire(ours, gathered, lambda: 0), len(push)), gathered)
     await theirs.send_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
     await wire.receive_some()
     await theirs.send_all(push * 20 + ping + push * 5)

@@ -111,7 +111,7 @@ class FakeExchange:
     _opened: trio.Event = attrs.field(factory=trio.Event)
 
     @asynccontextmanager
-    async def open(self, _: str, __: object, ___: object) -> AsyncIterator[Wire]:
+    async def open(self, *_: object) -> AsyncIterator[Wire]:
         self.attempts_s.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         if self.unreachable:
