@@ -20,7 +20,7 @@ from collector.core.candle import MINUTE_MS
 
 # Pushes come one by one, and to receive one costs about as much as to receive dozens. So, unless much comes, what has
 # come is looked at every now and then: often while candles close, which is at the beginning of a minute.
-_PAUSE_S = 0.1
+_PAUSE_S = 0.2  # a candle in progress that somebody looks at may be that late
 _PAUSE_AT_CLOSE_S = 0.02
 _CLOSING_MS = 5_000
 _LITTLE = 1 << 14

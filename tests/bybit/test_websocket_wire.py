@@ -41,7 +41,7 @@ async def test_much_that_comes_is_received_without_a_pause(autojump_clock: Clock
 
 
 @pytest.mark.parametrize(
-    ("now_ms", "pause_s"), [(0, 0.02), (T0, 0.02), (T0 + 4_999, 0.02), (T0 + 5_000, 0.1), (T0 + 59_960, 0.04)]
+    ("now_ms", "pause_s"), [(0, 0.02), (T0, 0.02), (T0 + 4_999, 0.02), (T0 + 5_000, 0.2), (T0 + 59_960, 0.04)]
 )
 async def test_what_comes_is_looked_at_more_often_while_candles_close(
     now_ms: int, pause_s: float, autojump_clock: Clockwork
