@@ -19,7 +19,7 @@ from collector.core.rows import HEADER, open_of_line
 from collector.feeder.timestamps import check_times
 from collector.machine.disk import NO_WAIT, Disk
 
-_CHUNK = 2 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
+_CHUNK = 3 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
 _TAIL = 4096
 _TICK_NS = 50_000_000  # a tick has 1 to 10 ms
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
