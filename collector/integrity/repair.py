@@ -13,8 +13,9 @@ import attrs
 from collector.core.candle import Series
 from collector.core.changes import Changes
 from collector.core.coverage import CoverageIndex
+from collector.core.errors import SkipFile
 from collector.core.rows import open_of_line
-from collector.core.spans import Spans
+from collector.core.spans import NOTHING, Spans
 from collector.integrity.demand import Demand
 from collector.integrity.examination import split_rows
 from collector.integrity.recheck import Recheck, Refetch, find_disagreements, refetches_of
@@ -173,7 +174,16 @@ class Repair:
                 self.plans.append(plan)
                 log.info("mending", plan=str(plan))
             if plan.needs_rewrite:
-                self._replace(owned, plan, content.data or b"")
+                try:
+                    self._replace(owned, plan, content.data or b"")
+                except SkipFile as refusal:
+                    self._skip(owned, series, str(refusal))
+
+    def _skip(self, owned: OwnedDirectory, series: Series, why: str) -> None:
+        log.error("file left alone, its series is not collected", series=str(series), why=why)
+        self._stored[series] = NOTHING
+        owned.coverage[series].hold(NOTHING)
+        owned.coverage.skip(series, why)
 
     def _replace(self, owned: OwnedDirectory, plan: Plan, data: Bytes) -> None:
         series = plan.series

@@ -132,6 +132,10 @@ class Disk:
     def make_directory(self, path: Path, mode: int = 0o755) -> None:
         path.mkdir(mode=mode)
 
+    def writable(self, directory: Path) -> bool:
+        """Whether this user may make files in a directory, and its file system takes changes."""
+        return os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
     def now_ns(self) -> int:
         """The clock that sets file times."""
         return time.time_ns()

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 
 from collector.core.candle import Series
+from collector.core.errors import SkipFile
 from collector.core.events import Confirmed
 from collector.pipeline.open_files import OpenFiles
 from collector.storage.files import map_os_errors
@@ -23,13 +24,14 @@ _AT_ONCE = 8  # renames and syncs: a disk makes what comes together durable toge
 class AppendBatch:
     """Appends candles and sorts out the others.
 
-    Both lists are right also when the disk refused half-way.
+    All that it tells is right also when the disk refused half-way.
     """
 
     _files: OpenFiles
     _waiting: Container[Series]  # series of which earlier answers wait
     appended: list[Confirmed] = attrs.field(factory=list)
     others: list[Confirmed] = attrs.field(factory=list)  # new ones that belong elsewhere
+    refused: dict[Series, str] = attrs.field(factory=dict)  # whose files may not be written, and why
 
     def run(self, candles: Sequence[Confirmed]) -> None:
         """Appends what it can, within the disk thread.
@@ -62,6 +64,8 @@ class AppendBatch:
             file.append(candle.rows)
         except FileChangedError:
             self.others.append(candle)
+        except SkipFile as refusal:
+            self.refused[candle.series] = str(refusal)
         else:
             self.appended.append(candle)
 
@@ -76,6 +80,8 @@ class AppendBatch:
                     rolls.append((candle, file.prepare_roll(candle.rows)))
                 except FileChangedError:
                     self.others.append(candle)
+                except SkipFile as refusal:
+                    self.refused[candle.series] = str(refusal)
             self._sync([roll.new.path for _, roll in rolls])
             self._files.thread.threads.run_on_each(self._finish, rolls, _AT_ONCE)
         finally:
@@ -86,8 +92,12 @@ class AppendBatch:
 
     def _finish(self, rolled: tuple[Confirmed, Roll]) -> None:
         candle, roll = rolled
-        self._files[candle.series].finish_roll(roll)
-        self.appended.append(candle)
+        try:
+            self._files[candle.series].finish_roll(roll)
+        except SkipFile as refusal:
+            self.refused[candle.series] = str(refusal)
+        else:
+            self.appended.append(candle)
 
     def _sync(self, paths: Sequence[Path]) -> None:
         store, thread = self._files.store, self._files.thread

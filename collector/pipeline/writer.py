@@ -15,8 +15,8 @@ changes of files are made here; what to fetch is decided elsewhere.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from operator import or_
 
@@ -125,15 +125,13 @@ class Writer:
 
         To be done before anything is fetched; may be called again if the disk refuses.
         """
-        due = deque(series for series in every_series if series not in self._files)
+        due = deque(each for each in every_series if each not in self._files and each not in self._coverage.skipped)
         self._to_open += len(due)
         self._counters.files += len(due)
         try:
             while due:
-                try:
+                with _skipped_if_refused(due[0], self._skip):
                     await self._files.open_file(due[0])
-                except SkipFile as refusal:
-                    self._skip(due[0], str(refusal))
                 self._to_open -= 1
                 self._counters.files_read += 1
                 self.mark_unsaved([due.popleft()])
@@ -156,8 +154,9 @@ class Writer:
                 await self._flusher.run_due(busy=self.queued > 0)
         for series, ready in self._buffer.drain():
             await self._write(series, ready)
-        for series in self._files:
-            await self._files.restore(series)
+        for series in [*self._files]:
+            with _skipped_if_refused(series, self._skip):
+                await self._files.restore(series)
         await self._flusher.save_all()
 
     async def _take_one(self, channel: trio.MemoryReceiveChannel[Event]) -> bool:
@@ -218,8 +217,11 @@ class Writer:
             await self._files.thread.run("appending to", path, partial(batch.run, candles))
         finally:
             self._record_appended(batch.appended)
+        for series, why in batch.refused.items():
+            self._skip(series, why)
         for candle in batch.others:
-            await self._add(candle)
+            if candle.series in self._files:
+                await self._add(candle)
 
     def _record_appended(self, candles: Sequence[Confirmed]) -> None:
         if not candles:
@@ -250,11 +252,8 @@ class Writer:
             await self._write(series, ready)
 
     async def _write(self, series: Series, ready: Ready) -> None:
-        try:
+        with _skipped_if_refused(series, self._skip):
             await self._write_all(series, ready.answers, _rows_of(ready.staged))
-        except SkipFile as refusal:
-            self._skip(series, str(refusal))
-        else:
             await self._files.restore(series)
 
     async def _write_all(self, series: Series, answers: list[Answer], staged: int) -> None:
@@ -278,6 +277,15 @@ class Writer:
     def _skip(self, series: Series, why: str) -> None:
         self._buffer.discard(series)
         self._files.skip(series, why)
+
+
+@contextmanager
+def _skipped_if_refused(series: Series, skip: Callable[[Series, str], None]) -> Iterator[None]:
+    """Has a series skipped whose file is foreign, or may not be written."""
+    try:
+        yield
+    except SkipFile as refusal:
+        skip(series, str(refusal))
 
 
 def _streamed(series: Series, answers: Sequence[Answer], new: Spans) -> int:

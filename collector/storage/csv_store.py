@@ -17,7 +17,7 @@ from collector.core.candle import Series
 from collector.core.errors import SkipFile
 from collector.core.rows import HEADER
 from collector.machine.disk import Disk
-from collector.storage.files import Files, map_os_errors, target_of
+from collector.storage.files import Files, map_file_errors, map_os_errors, target_of
 from collector.storage.inspection import Checkpoint, file_exists, mmap_file
 from collector.storage.opening import Finding, Opening
 from collector.storage.quarantine import Piece, Quarantine
@@ -63,7 +63,7 @@ class Store:
 
     def finish(self, file: SeriesFile, piece: Piece) -> None:
         """Nothing more is to be had from a piece of a file."""
-        with map_os_errors(piece.path):
+        with map_file_errors(self.disk, piece.path):
             self._quarantine.finish(piece)
         file.pieces = tuple(each for each in file.pieces if each != piece)
 
@@ -74,7 +74,7 @@ class Store:
             Where the removed lines are; None if there are none.
         """
         path = self.path(series)
-        with map_os_errors(path):
+        with map_file_errors(self.disk, path):
             beside = self._quarantine.keep_removed(path, b"".join(removed)) if removed else None
             self.files.replace(path, [HEADER, b"".join(kept)])
         return beside

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import attrs
 
-from collector.core.errors import StorageError
+from collector.core.errors import SkipFile, StorageError
 from collector.machine.disk import Disk
 from collector.machine.own_files import give_to_owner_of, reason, remove_if_there
 
+NOT_OURS = (errno.EACCES, errno.EPERM)  # the system refuses this user a file, and waiting does not help
 _MODE = 0o644  # of a new file; the umask applies
 
 
@@ -152,6 +153,33 @@ def map_os_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+@contextmanager
+def map_file_errors(disk: Disk, path: Path) -> Iterator[None]:
+    """Raises the system's errors while a candle file is changed as `file_error` says."""
+    try:
+        yield
+    except OSError as error:
+        raise file_error(disk, path, error) from error
+
+
+def file_error(disk: Disk, path: Path, error: OSError) -> StorageError:
+    """The error for a candle file that could not be changed: `SkipFile` where the others are not affected."""
+    if not is_refused(disk, path, error):
+        return storage_error(path, error)
+    why = reason(target_of(path), OSError(error.errno, error.strerror))
+    return SkipFile(f"{path} may not be written ({why}); what it holds is intact; let this user read and write it")
+
+
+def is_refused(disk: Disk, path: Path, error: OSError) -> bool:
+    """Whether the system refuses this user one candle file, and not all that is beside it.
+
+    A mount of a single file refuses to be replaced (EBUSY), and one that is read-only to be written (EROFS).
+    """
+    if error.errno in NOT_OURS:
+        return disk.writable(path.parent)
+    return error.errno == errno.EBUSY or (error.errno == errno.EROFS and disk.writable(target_of(path).parent))
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

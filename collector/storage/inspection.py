@@ -4,7 +4,6 @@ A crash leaves known traces at the end: a line cut short, zeros where the disk n
 good part ends. Everything here only reads.
 """
 
-import errno
 import mmap
 import os
 from collections.abc import Iterable, Iterator
@@ -21,12 +20,12 @@ from collector.core.spans import Span, Spans
 from collector.machine.disk import Disk
 from collector.machine.own_files import reason
 from collector.storage.file_bytes import FileBytes
+from collector.storage.files import NOT_OURS
 from collector.storage.ordering import slices
 
 Mapped = bytes | mmap.mmap
 Bytes = Mapped | FileBytes
 Stamp = tuple[int, int, int]  # inode, size, and when it changed last, in nanoseconds
-NOT_OURS = (errno.EACCES, errno.EPERM)  # the system refuses this user a file, and waiting does not help
 
 
 @attrs.frozen

@@ -9,7 +9,7 @@ from collector.core.errors import SkipFile
 from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted
 from collector.machine.own_files import remove_if_there
-from collector.storage.files import Files, map_os_errors, temp_path
+from collector.storage.files import Files, map_file_errors, temp_path
 from collector.storage.inspection import Bytes, Checkpoint, file_exists, mmap_file, valid_checkpoint
 from collector.storage.quarantine import Quarantine
 from collector.storage.recovery import Recovery, recover
@@ -47,7 +47,7 @@ class Opening:
         Raises:
             SkipFile: the file may not be read, cannot be written, or would lose rows.
         """
-        with map_os_errors(path):
+        with map_file_errors(self._files.disk, path):
             is_there = file_exists(path)
             remove_if_there(self._files.disk, temp_path(path))
             file, finding = SeriesFile(path, timeframe, self._files), None

@@ -17,8 +17,8 @@ from collector.core.rows import HEADER, open_of_line
 from collector.core.text import counted
 from collector.logs import get_logger
 from collector.machine.own_files import give_to_owner_of
-from collector.storage.files import Files, map_os_errors, target_of
-from collector.storage.inspection import NOT_OURS, file_exists
+from collector.storage.files import NOT_OURS, Files, is_refused, map_os_errors, target_of
+from collector.storage.inspection import file_exists
 from collector.storage.journal import Journal
 from collector.storage.journal_format import Entry, chains
 from collector.storage.sync_many import FileSystems
@@ -74,7 +74,7 @@ def _put_back(files: Files, path: Path, entry: Entry) -> tuple[int | None, bool]
     try:
         file = disk.open(path, os.O_RDWR | (0 if is_there else os.O_CREAT))
     except OSError as error:
-        if error.errno in NOT_OURS:
+        if error.errno in NOT_OURS or is_refused(disk, path, error):
             return None, False
         raise
     try:

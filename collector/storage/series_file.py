@@ -22,7 +22,7 @@ from collector.core.spans import NOTHING, Spans
 from collector.core.text import counted
 from collector.machine.own_files import give_to_owner_of
 from collector.storage.durable_file import DurableFile
-from collector.storage.files import Replacement, map_os_errors, storage_error
+from collector.storage.files import Replacement, file_error, map_file_errors
 from collector.storage.inspection import mmap_file
 from collector.storage.quarantine import Piece, Quarantine, rows_in
 from collector.storage.row_edits import edited, edits_for, offset_of
@@ -44,7 +44,10 @@ class Roll:
 
 @attrs.define
 class SeriesFile(DurableFile):
-    """One open file and what it holds. Methods raise `StorageError`, and leave the file as it was then."""
+    """One open file and what it holds. Methods raise `StorageError`, and leave the file as it was then.
+
+    Of that, `SkipFile` says that the system refuses this file alone.
+    """
 
     keep: int | None = None  # the most rows that the file may hold at any moment; the oldest give way
     checkpointed: Spans = NOTHING  # of what it held when it was opened, what the checkpoint vouches for
@@ -79,7 +82,7 @@ class SeriesFile(DurableFile):
             self._roll(rows)
             return
         text, disk = rows.text if self.size else HEADER + rows.text, self.files.disk
-        try:  # not `with map_os_errors`: at a minute's end this runs by the thousand
+        try:  # not `with map_file_errors`: at a minute's end this runs by the thousand
             file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 self._expect_size(disk.size(file))
@@ -90,7 +93,7 @@ class SeriesFile(DurableFile):
             finally:
                 disk.close(file)
         except OSError as error:
-            raise storage_error(self.path, error) from error
+            raise file_error(disk, self.path, error) from error
         self.vouched = vouched
         self.unsynced.add(text)
         self.name_unsynced |= not self.size
@@ -107,7 +110,7 @@ class SeriesFile(DurableFile):
         Returns:
             The rows that were replaced because the new ones say something else.
         """
-        with map_os_errors(self.path):
+        with map_file_errors(self.files.disk, self.path):
             self._expect_size(self.path.stat().st_size if self.path.exists() else 0)
             with mmap_file(self.files.disk, self.path) as old:
                 with _expecting_rows(self.path):
@@ -125,7 +128,7 @@ class SeriesFile(DurableFile):
 
     def restore(self, spans: Spans) -> int:
         """Inserts the quarantined rows that open in these spans and are missing; how many."""
-        with map_os_errors(self.path):
+        with map_file_errors(self.files.disk, self.path):
             rows = rows_in(self.files.disk, self.timeframe, self.pieces, spans - self.held)
         if rows:
             self.insert([rows])
@@ -137,17 +140,18 @@ class SeriesFile(DurableFile):
         The renaming itself outlives a power loss once its directory is synced; that is up to the caller, for many files
         at once. Before, the longer file is there, which is as good.
         """
-        with map_os_errors(self.path), suppress(FileNotFoundError):
+        with map_file_errors(self.files.disk, self.path), suppress(FileNotFoundError):
             data = self.files.disk.read_all(self.path)
             self._expect_size(len(data))
             self._replace_with_newest(data, self.held, keep)
 
     def truncate(self, from_ms: int) -> None:
         """Moves the rows that open at or after an instant into quarantine."""
-        with map_os_errors(self.path):
+        with map_file_errors(self.files.disk, self.path):
             with mmap_file(self.files.disk, self.path) as data, _expecting_rows(self.path):
                 self._expect_size(len(data))
-                size = offset_of(data, from_ms)
+                size, disk = offset_of(data, from_ms), self.files.disk
+                disk.close(disk.open(self.path, os.O_WRONLY))  # a refusal comes before anything is kept
                 Quarantine(self.files).keep_removed(self.path, data[size:])
             self.files.truncate(self.path, size)
         self.mark_synced(size)
@@ -164,7 +168,7 @@ class SeriesFile(DurableFile):
             FileChangedError: somebody else changed the file.
         """
         assert self.keep is not None
-        with map_os_errors(self.path):
+        with map_file_errors(self.files.disk, self.path):
             data = self.files.disk.read_all(self.path) if self.path.exists() else b""
             self._expect_size(len(data))
             text, held = self._newest((data or HEADER) + rows.text, self.held | rows.covered, self.keep)
@@ -172,14 +176,14 @@ class SeriesFile(DurableFile):
 
     def finish_roll(self, roll: "Roll") -> None:
         """Puts a synced replacement in the place of the file."""
-        with map_os_errors(self.path):
+        with map_file_errors(self.files.disk, self.path):
             self.files.commit(roll.new)
         self._take_replacement(roll.new.size, roll.held)
         self.last = roll.rows.text
 
     def _roll(self, rows: Rows) -> None:
         roll = self.prepare_roll(rows)
-        with map_os_errors(self.path):
+        with map_file_errors(self.files.disk, self.path):
             try:
                 self.files.sync(roll.new.path)
             except OSError:

@@ -1,4 +1,4 @@
-"""One candle file that cannot be read: the commands name it, and go on with the others."""
+"""One candle file that cannot be read, or not be written: the commands name it, and go on with the others."""
 
 import errno
 import os
@@ -48,6 +48,27 @@ def hidden(path: Path, patch: pytest.MonkeyPatch) -> None:
         return status(self, follow_symlinks=follow_symlinks)
 
     patch.setattr(Path, "stat", stat)
+
+
+def read_only(patch: pytest.MonkeyPatch) -> None:
+    """It is read, and neither written nor replaced."""
+    opens, renames = Disk.open, Disk.rename
+
+    def open_file(disk: Disk, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+        _expect_other(path, flags & (os.O_WRONLY | os.O_RDWR))
+        return opens(disk, path, flags, mode, within)
+
+    def rename(disk: Disk, source: Path, target: Path) -> None:
+        _expect_other(target, 1)
+        renames(disk, source, target)
+
+    patch.setattr(Disk, "open", open_file)
+    patch.setattr(Disk, "rename", rename)
+
+
+def _expect_other(path: Path | str, changes: int) -> None:
+    if changes and Path(path).name == NAME:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
 
 
 FOREVER = [refusing(errno.EACCES), refusing(errno.EPERM), replaced, hidden]
@@ -108,3 +129,24 @@ def test_those_who_write_complete_the_others_and_end_with_1(
     if command != "fetch --days 2" and not limited:
         other = Series.named("ETHUSDT_60")
         assert (settings.data_dir / other.file_name).read_bytes() == truth_of(box, settings, other)
+
+
+@pytest.mark.parametrize("edit", ["", "twice"])
+@pytest.mark.parametrize("command", ["repair", "fetch", "fetch --limit"])
+def test_a_file_that_may_not_be_written_costs_no_other_one(
+    say: Command, box: Sandbox, settings: Settings, monkeypatch: pytest.MonkeyPatch, command: str, edit: str
+) -> None:
+    path, other = settings.data_dir / NAME, Series.named("ETHUSDT_60")
+    if edit:  # rows out of order, to be put right before anything is fetched
+        path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[-2])
+    before, limited = path.read_bytes(), command == "fetch --limit"
+    asked = ["fetch", "--allow-trim"] if limited else [command]
+    with monkeypatch.context() as patch:
+        read_only(patch)
+        status, _, err = say(attrs.evolve(settings, limit_to_50_entries=limited), *asked)
+    assert (status, path.read_bytes()) == (1, before)
+    assert f"{NAME} may not be written" in err
+    assert f"{NAME} could not" not in err
+    truth = truth_of(box, settings, other)
+    stored = (settings.data_dir / other.file_name).read_bytes()
+    assert stored.splitlines()[1:] == truth.splitlines()[-50:] if limited else stored == truth

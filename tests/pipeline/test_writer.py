@@ -40,10 +40,11 @@ from collector.storage.opening import Finding
 from collector.storage.series_file import SeriesFile
 from tests.simulation.machine import InlineThreads
 from tests.support.candles import BTC, T0, content, joined, row, rows, span, spans
-from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk
+from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk, RefusingDisk
 from tests.support.market import ClockByHand
 
 NOW = T0 + 10**9
+ETH, SOL = (Series(symbol, BTC.timeframe) for symbol in ("ETHUSDT", "SOLUSDT"))
 
 
 def answered(first: int, behind: int, given: Rows | None = None) -> Answered:
@@ -655,6 +656,49 @@ async def test_at_the_end_what_changes_meanwhile_is_synced_again(tmp_path: Path)
     assert [place for place, path in enumerate(disk.synced) if path == first] == [0, len(disk.synced) - 1]
 
 
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_file_that_may_not_be_written_costs_no_other_candle_of_its_moment(bench: Bench, limited: bool) -> None:
+    for series in (BTC, ETH, SOL):
+        (bench.directory / series.file_name).write_bytes(content(rows(0, 50)))
+    bench.disk = RefusingDisk(ETH.file_name, errno.EACCES)
+    async with opened_writer(bench, ETH, SOL, limit_to_50_entries=limited) as writer:
+        moments = [confirmed(place, series) for place in (50, 51, 55) for series in (BTC, ETH, SOL)]
+        await writer.handle(tuple(moments))
+        await write_all(writer, (confirmed(52), confirmed(52, ETH)), answered(52, 56))
+    assert list(bench.coverage.skipped) == [ETH]
+    assert f"{ETH.file_name} may not be written" in bench.coverage.skipped[ETH]
+    assert (bench.directory / ETH.file_name).read_bytes() == content(rows(0, 50))
+    assert bench.data == content(rows(6 if limited else 0, 56))
+    assert bench.saved.coverage[SOL].held == spans(3 if limited else 0, 52) | spans(55, 56)
+    assert not [path.name for path in bench.directory.glob("*.new")]
+
+
+@pytest.mark.parametrize("event", [answered(10, 20), answered(0, 5), (confirmed(10),)])
+async def test_a_series_whose_file_may_not_be_written_is_collected_no_longer(
+    bench: Bench, event: Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    (bench.directory / BTC.file_name).write_bytes(content(rows(5, 10)))
+    bench.disk = RefusingDisk(BTC.file_name, errno.EPERM)
+    await bench.write(event, answered(30, 40), (confirmed(10), confirmed(11)))
+    assert bench.data == content(rows(5, 10))
+    assert (bench.coverage.due(BTC, NOW), bench.held) == (NOTHING, NOTHING)
+    assert caplog.text.count("file left alone, its series is not collected") == 1
+
+
+@pytest.mark.parametrize("at", ["opening", "event", "end"])
+async def test_a_file_into_which_nothing_may_be_put_back_is_left_alone(bench: Bench, at: str) -> None:
+    spoil(bench, rows(5, 10), rows(0, 5).text)
+    bench.disk = RefusingDisk(BTC.file_name, errno.EPERM)
+    if at == "opening":
+        bench.coverage[BTC].set_listing_date(T0, T0 + 5 * MINUTE_MS, NOW)
+    async with opened_writer(bench) as writer:
+        assert (BTC in bench.coverage.skipped) == (at == "opening")
+        bench.coverage[BTC].set_listing_date(T0, T0 + 5 * MINUTE_MS, NOW)
+        await write_all(writer, *([Lacking(BTC, ())] if at == "event" else []))
+    assert "may not be written" in bench.coverage.skipped[BTC]
+    assert bench.data == content(rows(5, 10))
+
+
 @pytest.mark.parametrize("disk", [FullDisk(1500), FullDisk(1500, errno.EIO)])
 async def test_a_disk_that_refuses_ends_the_writer_with_intact_files(bench: Bench, disk: Disk) -> None:
     bench.disk = disk
@@ -721,9 +765,6 @@ async def test_what_hangs_is_named_while_others_wait_for_the_disk(bench: Bench) 
             assert (before.waiting, before.at, writer.work) == (1, "syncing first", before)
             go_on.set()
         assert writer.work.at == ""
-
-
-ETH = Series("ETHUSDT", BTC.timeframe)
 
 
 async def test_what_was_dealt_with_is_counted_by_kind(bench: Bench) -> None:

@@ -161,6 +161,9 @@ class SimulatedDisk(Disk):
         self.mishaps.meet("open", covered=isinstance(directory, Path) and directory in self.contents.directories)
         return super().names(directory)
 
+    def writable(self, directory: Path) -> bool:
+        return self.mishaps.error != errno.EROFS and super().writable(directory)
+
     def spare_name(self, path: Path) -> Path:
         self._spare_names += 1
         return path.with_name(f"{path.name}.{self._spare_names:016x}.new")

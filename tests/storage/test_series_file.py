@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.errors import StorageError
+from collector.core.errors import SkipFile, StorageError
 from collector.core.rows import HEADER
 from collector.machine.disk import THIS_DISK, Disk
 from collector.storage.csv_store import Store
 from collector.storage.series_file import FileChangedError, SeriesFile
 from tests.support.candles import BTC, T0, content, joined, row, rows, spans
-from tests.support.disks import DeafDisk, FullDisk, LateDeafDisk, RecordingDisk
+from tests.support.disks import DeafDisk, FullDisk, LateDeafDisk, RecordingDisk, RefusingDisk
 from tests.support.series_files import NAME, found, linked, opened
-from tests.support.users import NOBODY, needs_root, open_place
+from tests.support.users import NOBODY, as_user, needs_root, open_place
 
 
 def test_a_new_file_begins_with_the_header(tmp_path: Path) -> None:
@@ -109,13 +109,29 @@ def _trim(file: SeriesFile) -> None:
     file.trim(5)
 
 
+def _append(file: SeriesFile) -> None:
+    file.append(rows(20, 25))
+
+
+def _truncate(file: SeriesFile) -> None:
+    file.truncate(T0 + 15 * 60_000)
+
+
+def _roll(file: SeriesFile) -> None:
+    file.keep = 10
+    file.append(rows(20, 21))
+
+
+CHANGES = [_append, _insert, _trim, _truncate, _roll]
+
+
 @pytest.mark.parametrize(
     ("change", "left"),
     [
-        (lambda file: file.append(rows(20, 25)), content(rows(10, 25))),
+        (_append, content(rows(10, 25))),
         (_insert, content(rows(0, 20))),
         (_trim, content(rows(15, 20))),
-        (lambda file: file.truncate(T0 + 15 * 60_000), content(rows(10, 15))),
+        (_truncate, content(rows(10, 15))),
     ],
 )
 def test_every_change_of_a_linked_file_is_one_of_its_target(
@@ -222,6 +238,48 @@ def test_a_sync_that_fails_is_a_storage_error(tmp_path: Path) -> None:
     file.append(rows(0, 1))
     with pytest.raises(StorageError, match="Input/output error"):
         file.sync()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY])
+def test_one_file_that_may_not_be_changed_is_left_alone_as_it_was(
+    tmp_path: Path, change: Callable[[SeriesFile], None], error: int
+) -> None:
+    opened(tmp_path).append(rows(10, 20))
+    file = opened(tmp_path, RefusingDisk(NAME, error))
+    with pytest.raises(SkipFile, match=f"{NAME} may not be written .*let this user read and write it"):
+        change(file)
+    assert (tmp_path / NAME).read_bytes() == content(rows(10, 20))
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert file.held == spans(10, 20)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_disk_that_may_not_be_written_is_no_matter_of_one_file(
+    tmp_path: Path, change: Callable[[SeriesFile], None], error: int
+) -> None:
+    opened(tmp_path).append(rows(10, 20))
+    file = opened(tmp_path, RefusingDisk(NAME, error, whole=True))
+    with pytest.raises(StorageError, match="could not be read or written") as refused:
+        change(file)
+    assert not isinstance(refused.value, SkipFile)
+
+
+@needs_root
+@pytest.mark.parametrize("change", [_append, _truncate])
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_file_of_another_user_is_left_alone_where_new_ones_can_be_made(
+    change: Callable[[SeriesFile], None], ours: bool
+) -> None:
+    with open_place() as place:
+        opened(place).append(rows(10, 20))
+        (place / NAME).chmod(0o444)
+        os.chown(place, NOBODY if ours else 0, -1)
+        with as_user(NOBODY), pytest.raises(StorageError, match="belongs to root") as refused:
+            change(opened(place))
+        assert isinstance(refused.value, SkipFile) == ours
+        assert (place / NAME).read_bytes() == content(rows(10, 20))
 
 
 @pytest.mark.parametrize("edit", [b"x", b""])

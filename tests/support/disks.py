@@ -38,6 +38,33 @@ class DeafDisk(Disk):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+class RefusingDisk(Disk):
+    """Lets this user read one file, and neither change it nor put another in its place.
+
+    With `whole` it is the same with everything there is.
+    """
+
+    def __init__(self, name: str, error: int, *, whole: bool = False) -> None:
+        self._name, self._error, self._whole = name, error, whole
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            self._meet(Path(path))
+        return super().open(path, flags, mode, within)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._meet(source)
+        self._meet(target)
+        super().rename(source, target)
+
+    def writable(self, directory: Path) -> bool:
+        return not self._whole
+
+    def _meet(self, path: Path) -> None:
+        if self._whole or path.name == self._name:
+            raise OSError(self._error, os.strerror(self._error), str(path))
+
+
 class RecordingDisk(Disk):
     """Remembers which files and directories it was asked to make durable by their names."""
 
