@@ -53,7 +53,7 @@ class Ready:
     """Answers of a series that are to be written, in the order in which they came."""
 
     answers: list[Answer]
-    staged: list[Answer] = attrs.field(factory=list)  # those of them that had to wait for what lies before them
+    staged: list[Answer]  # those of them that had to wait for what lies before them
 
 
 @attrs.define

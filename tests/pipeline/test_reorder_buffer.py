@@ -190,6 +190,28 @@ def test_it_gathers_no_longer_than_it_has_to(next_one: Answer, *, is_ready: bool
     assert parts.ready(end(20)) == ([next_one] if is_ready else [])
 
 
+def test_a_candle_of_the_stream_takes_the_page_before_it_along() -> None:
+    parts = fetching(spans(10, 50))
+    parts.add(answer(10, 20))
+    assert parts.ready(end(10))
+    parts.add(answer(20, 30))
+    assert parts.ready(end(20)) == []
+    candle = Confirmed(BTC, span(30, 31), rows(30, 31), T0)
+    parts.add(candle)
+    assert parts.ready(end(20)) == [answer(20, 30), candle]
+
+
+def test_the_series_written_last_is_due_last() -> None:
+    parts = fetching(spans(10, 50))
+    parts.coverage.want(ETH, spans(0, 100))
+    for series, place, now_s in ((BTC, 10, 0.0), (ETH, 10, 0.5), (BTC, 20, 1.5)):
+        parts.add(Answered(series, span(place, place + 10), rows(place, place + 10), T0), now_s=now_s)
+        assert parts.buffer.take_ready(series, end(place), now_s)
+    assert parts.buffer.due_s == 1.5
+    assert parts.buffer.take_due(1.5) == [ETH]
+    assert parts.buffer.due_s == 2.5
+
+
 def test_many_series_that_are_due_are_taken_in_parts() -> None:
     parts = fetching()
     every_series = [Series(f"S{number}USDT", BTC.timeframe) for number in range(100)]
