@@ -22,7 +22,7 @@ def main() -> None:
         sizes,
         stream,
     )
-    from tests.bench.table import compare, save_aims, show_verdicts
+    from tests.bench.table import compare, save_aims, show_verdicts, together
 
     benchmarks = {
         "history": history.run,
@@ -46,9 +46,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is repeated, in turn (5)")
     parser.add_argument("--save", type=Path, metavar="FILE", help="what was reached, as JSON")
     parser.add_argument("--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing: two saved files")
+    parser.add_argument(
+        "--together", type=Path, nargs="+", metavar="FILE", help="measure nothing: how often saved runs met each aim"
+    )
     options = parser.parse_args()
     if options.compare:
         compare(*options.compare)
+        return
+    if options.together:
+        together(options.together)
         return
     for name, run in benchmarks.items():
         if options.what in (name, "all"):

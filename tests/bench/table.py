@@ -98,6 +98,31 @@ def compare(before: Path, after: Path) -> None:
     show("Aims, compared", ["", before.stem, after.stem, "change", ""], rows, [])
 
 
+def together(runs: Sequence[Path]) -> None:
+    """In how many saved runs each aim was met."""
+    found: dict[str, list[Aim]] = {}
+    for path in runs:
+        for what, each in _saved(path).items():
+            found.setdefault(what, []).append(each)
+    rows = [
+        (
+            what,
+            attrs.evolve(
+                aims[0],
+                reached=median(each.reached for each in aims),
+                least=min(each.reached for each in aims),
+                most=max(each.reached for each in aims),
+            ).figure,
+            aims[0].limit,
+            f"{sum(each.met for each in aims)} of {len(aims)}",
+        )
+        for what, aims in found.items()
+    ]
+    mostly = sum(2 * sum(each.met for each in aims) > len(aims) for aims in found.values())
+    columns = ["", "reached", "aim", "met"]
+    show(f"Aims in {len(runs)} runs", columns, rows, [f"{mostly} of {len(rows)} met in more than half of the runs"])
+
+
 def _saved(path: Path) -> Mapping[str, Aim]:
     return {each["what"]: Aim(**each) for each in json.loads(path.read_text())}
 
