@@ -19,7 +19,7 @@ from collector.export.months import months_of
 from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
 from collector.feeder.dataset import MONTHS
 from collector.machine.disk import Disk
-from collector.storage.fast_check import open_times
+from collector.storage.fast_check import Text, open_times
 
 _FEW_BYTES = 32 * 1024  # of text: the rows of a moment are checked line by line, a history at once
 _MOST_BYTES = 4 * 1024 * 1024  # of text in a transaction: 50,000 rows, a second's work for a small server
@@ -99,5 +99,5 @@ def _rows(lines: CsvReader, span: Span) -> tuple[bytes, Span]:
 
 def _are_sound(timeframe: Timeframe, text: bytes) -> bool:
     """Whether all lines are rows of ours, each later than the one before."""
-    opens = open_times(timeframe, text, LATEST_MS + 1, likely_sound=True)
+    opens = open_times(timeframe, Text(text), LATEST_MS + 1, likely_sound=True)
     return not opens.null_count() and bool((opens.slice(1) > opens.head(-1)).all())

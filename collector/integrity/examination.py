@@ -268,7 +268,7 @@ class _Reading:
         if end > self.start:
             for text, opens in times_of_each(self.timeframe, self._texts(end), self.before_ms):
                 if opens.null_count():
-                    self._take_unsound(text.rows, opens)
+                    self._take_unsound(text, opens)
                 else:
                     self._take(opens)
         if end < len(self.data):
@@ -297,11 +297,11 @@ class _Reading:
     def _end_of_lines(self) -> int:
         return max(self.start, self.data.rfind(b"\n") + 1)
 
-    def _take_unsound(self, text: bytes, opens: pl.Series) -> None:
+    def _take_unsound(self, text: Text, opens: pl.Series) -> None:
         """Takes in a block with invalid rows, which have no time yet."""
-        lines, invalid = text[:-1].split(b"\n"), opens.is_null()
+        invalid = opens.is_null()
         places = invalid.arg_true()
-        times = [self._told(place, lines[place]) for place in places]
+        times = [self._told(place, text.each[place]) for place in places]
         stand = [ms is not None and ms < self.before_ms and self.timeframe.is_open(ms) for ms in times]
         every = opens.scatter(places, pl.Series(times, dtype=pl.Int64))
         self.blocks.append(RowBlock(self.rows, every, ~invalid, (~invalid).scatter(places, pl.Series(stand))))

@@ -12,7 +12,7 @@ these columns then say of a row is true of it by itself, and only what is left i
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 
 import attrs
@@ -58,6 +58,11 @@ class Text:
     def rows(self) -> bytes:
         return self.lines[self.first :]
 
+    @cached_property
+    def each(self) -> list[bytes]:
+        """The rows without their ends."""
+        return self.rows[:-1].split(b"\n")
+
 
 def blocks(data: Bytes, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     """Where blocks of whole lines start and end.
@@ -88,28 +93,26 @@ def validate_each(
         yield from ((text, proven()) for text, proven in under_way)
 
 
-def open_times(timeframe: Timeframe, text: bytes, before_ms: int, *, likely_sound: bool = False) -> pl.Series:
-    """Of every one of some whole lines the open time, if it is a sound row by itself that opens before `before_ms`;
-    else null.
+def open_times(timeframe: Timeframe, text: Text, before_ms: int, *, likely_sound: bool = False) -> pl.Series:
+    """Of every row the open time, if it is a sound one by itself that opens before `before_ms`; else null.
 
     What is likely sound is first looked at as a whole.
     """
-    if not text:
+    rows = text.rows
+    if not rows:
         return pl.Series(dtype=pl.Int64)
-    if len(text) > _FEW:
-        whole = Text(text)
-        if likely_sound and _is_plain(whole) and (sound := _read(timeframe, whole, before_ms)) is not None:
+    if len(rows) > _FEW:
+        if likely_sound and _is_plain(text) and (sound := _read(timeframe, text, before_ms)) is not None:
             return sound
-        opens = _sure_times(timeframe, text, before_ms)
-    elif (proven := _checked(timeframe, text, before_ms)) is not None:
+        opens = _sure_times(timeframe, rows, before_ms)
+    elif (proven := _checked(timeframe, rows, before_ms)) is not None:
         return proven
     else:
-        opens = pl.Series([None] * text.count(b"\n"), dtype=pl.Int64)
+        opens = pl.Series([None] * len(text.each), dtype=pl.Int64)
     unsure = opens.is_null().arg_true()
     if not len(unsure):
         return opens
-    lines = text[:-1].split(b"\n")
-    looked_at = (valid_open_ms(timeframe, lines[place]) for place in unsure)
+    looked_at = (valid_open_ms(timeframe, text.each[place]) for place in unsure)
     found = [open_ms if open_ms is not None and open_ms < before_ms else None for open_ms in looked_at]
     return opens.scatter(unsure, pl.Series(found, dtype=pl.Int64))
 
@@ -146,7 +149,7 @@ def times_of_each(timeframe: Timeframe, texts: Iterable[Text], before_ms: int) -
         def first() -> tuple[Text, pl.Series]:
             text, proven = under_way.popleft()
             opens = proven()
-            return text, open_times(timeframe, text.rows, before_ms) if opens is None else opens
+            return text, open_times(timeframe, text, before_ms) if opens is None else opens
 
         for text in texts:
             under_way.append((text, _submit(pool, timeframe, text, before_ms) if sound else _unproven))

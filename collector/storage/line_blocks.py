@@ -30,13 +30,13 @@ class LineBlock:
 
     start: int
     end: int
-    text: bytes
+    text: Text
     opens: pl.Series
 
     @property
     def lines(self) -> list[bytes]:
         """The lines without their ends."""
-        return self.text.split(b"\n")[:-1]
+        return self.text.each if len(self.opens) else []
 
 
 def sound_blocks(timeframe: Timeframe, data: Bytes, end: int) -> Iterator[pl.Series | None]:
@@ -49,7 +49,7 @@ def line_blocks(timeframe: Timeframe, data: Bytes, end: int) -> Iterator[LineBlo
     """All lines up to a place where one ends."""
     sound = False  # the block before
     for at, behind in released_blocks(data, 0, end):
-        text = clean_text(data, at, behind)
+        text = Text(clean_text(data, at, behind))
         opens = open_times(timeframe, text, _AFTER_ALL, likely_sound=sound)
         yield LineBlock(at, behind, text, opens)
         sound = not opens.null_count()

@@ -16,7 +16,7 @@ from collector.core.rows import HEADER
 from collector.core.spans import Spans
 from collector.machine.disk import THIS_DISK
 from collector.storage.defects import valid_open_ms
-from collector.storage.fast_check import open_times
+from collector.storage.fast_check import Text, open_times
 from collector.storage.inspection import mmap_file
 from collector.storage.ordering import Steps
 from collector.storage.recovery import recover, valid_opens, valid_rows
@@ -115,7 +115,7 @@ def test_the_time_of_each_line_is_that_of_a_look_at_it_alone(names: list[str], s
     alone = [valid_open_ms(MINUTES, line) for line in lines_of(data)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("collector.storage.fast_check._FEW", few)
-        found = open_times(MINUTES, b"".join(line + b"\n" for line in lines_of(data)), before_ms)
+        found = open_times(MINUTES, Text(b"".join(line + b"\n" for line in lines_of(data))), before_ms)
     assert found.to_list() == [each if each is not None and each < before_ms else None for each in alone]
 
 
