@@ -17,8 +17,9 @@ from collector.core.candle import Series
 from collector.core.errors import SkipFile
 from collector.core.rows import HEADER
 from collector.machine.disk import Disk
+from collector.machine.own_files import remove_if_there
 from collector.storage.files import Files, map_file_errors, map_os_errors, target_of
-from collector.storage.inspection import Checkpoint, file_exists, mmap_file
+from collector.storage.inspection import Checkpoint, file_exists, mmap_file, stamp_of
 from collector.storage.opening import Finding, Opening
 from collector.storage.quarantine import Piece, Quarantine
 from collector.storage.recovery import recover
@@ -76,7 +77,14 @@ class Store:
         path = self.path(series)
         with map_file_errors(self.disk, path):
             beside = self._quarantine.keep_removed(path, b"".join(removed)) if removed else None
-            self.files.replace(path, [HEADER, b"".join(kept)])
+            before = stamp_of(path)
+            try:
+                self.files.replace(path, [HEADER, b"".join(kept)])
+            except OSError:
+                if beside and stamp_of(path) == before:  # nothing was removed
+                    with suppress(OSError):
+                        remove_if_there(self.disk, beside)
+                raise
         return beside
 
     def keep_imported(self, series: Series, text: bytes) -> Path:

@@ -169,7 +169,8 @@ def file_error(disk: Disk, path: Path, error: OSError) -> StorageError:
     if not is_refused(disk, path, error):
         return storage_error(path, error)
     why = reason(target_of(path), OSError(error.errno, error.strerror))
-    return SkipFile(f"{path} may not be written ({why}); what it holds is intact; let this user read and write it")
+    remedy = "let this user read and write it" if error.errno in NOT_OURS else "mount its directory, not the file alone"
+    return SkipFile(f"{path} may not be written ({why}); what it holds is intact; {remedy}")
 
 
 def is_refused(disk: Disk, path: Path, error: OSError) -> bool:

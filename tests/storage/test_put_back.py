@@ -230,7 +230,7 @@ class _Refusing(Disk):
         return super().open(path, flags, mode, within)
 
 
-@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_a_file_that_we_may_not_write_is_left_alone(tmp_path: Path, error: int) -> None:
     journaled(tmp_path)
     (tmp_path / NAME).write_bytes(SYNCED)

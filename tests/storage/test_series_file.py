@@ -241,13 +241,17 @@ def test_a_sync_that_fails_is_a_storage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY])
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [(each, "let this user read and write it") for each in (errno.EACCES, errno.EPERM)]
+    + [(each, "mount its directory") for each in (errno.EROFS, errno.EBUSY)],
+)
 def test_one_file_that_may_not_be_changed_is_left_alone_as_it_was(
-    tmp_path: Path, change: Callable[[SeriesFile], None], error: int
+    tmp_path: Path, change: Callable[[SeriesFile], None], error: int, remedy: str
 ) -> None:
     opened(tmp_path).append(rows(10, 20))
     file = opened(tmp_path, RefusingDisk(NAME, error))
-    with pytest.raises(SkipFile, match=f"{NAME} may not be written .*let this user read and write it"):
+    with pytest.raises(SkipFile, match=f"{NAME} may not be written .*; {remedy}"):
         change(file)
     assert (tmp_path / NAME).read_bytes() == content(rows(10, 20))
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
