@@ -120,7 +120,7 @@ def together(runs: Sequence[Path]) -> None:
     ]
     mostly = sum(2 * sum(each.met for each in aims) > len(aims) for aims in found.values())
     columns = ["", "reached", "aim", "met"]
-    show(f"Aims in {len(runs)} runs", columns, rows, [f"{mostly} of {len(rows)} met in more than half of the runs"])
+    show("Aims, in several runs", columns, rows, [f"{mostly} of {len(rows)} met in more than half of the runs"])
 
 
 def _saved(path: Path) -> Mapping[str, Aim]:
