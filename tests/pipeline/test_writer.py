@@ -673,6 +673,19 @@ async def test_a_file_that_may_not_be_written_costs_no_other_candle_of_its_momen
     assert not [path.name for path in bench.directory.glob("*.new")]
 
 
+@pytest.mark.parametrize(("limited", "beside"), [(False, False), (True, False), (True, True)])
+async def test_a_file_that_may_not_be_written_is_left_alone_at_its_first_candle(
+    bench: Bench, limited: bool, beside: bool
+) -> None:
+    for series in (BTC, ETH):
+        (bench.directory / series.file_name).write_bytes(content(rows(0, 50)))
+    bench.disk = RefusingDisk(ETH.file_name, errno.EACCES, beside=beside)
+    async with opened_writer(bench, ETH, limit_to_50_entries=limited) as writer:
+        await writer.handle((confirmed(50, ETH), confirmed(50)))
+        assert list(bench.coverage.skipped) == [ETH]
+    assert bench.data == content(rows(1 if limited else 0, 51))
+
+
 @pytest.mark.parametrize("event", [answered(10, 20), answered(0, 5), (confirmed(10),)])
 async def test_a_series_whose_file_may_not_be_written_is_collected_no_longer(
     bench: Bench, event: Event, caplog: pytest.LogCaptureFixture

@@ -41,11 +41,12 @@ class DeafDisk(Disk):
 class RefusingDisk(Disk):
     """Lets this user read one file, and neither change it nor put another in its place.
 
-    With `whole` it is the same with everything there is.
+    With `beside` nothing that begins with its name can be made either. With `whole` it is the same with everything
+    there is.
     """
 
-    def __init__(self, name: str, error: int, *, whole: bool = False) -> None:
-        self._name, self._error, self._whole = name, error, whole
+    def __init__(self, name: str, error: int, *, beside: bool = False, whole: bool = False) -> None:
+        self._name, self._error, self._beside, self._whole = name, error, beside, whole
 
     def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
         if flags & (os.O_WRONLY | os.O_RDWR):
@@ -61,7 +62,7 @@ class RefusingDisk(Disk):
         return not self._whole
 
     def _meet(self, path: Path) -> None:
-        if self._whole or path.name == self._name:
+        if self._whole or path.name == self._name or (self._beside and path.name.startswith(self._name)):
             raise OSError(self._error, os.strerror(self._error), str(path))
 
 
