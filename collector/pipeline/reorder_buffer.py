@@ -6,7 +6,7 @@ a file. An answer is in one of two states:
     waiting     something before it is about to be fetched
     ready       it can be written; `take_ready` hands it out and forgets it
 
-What follows on what was handed out a moment ago gathers, since writing six pages costs little more than writing one. It
+What follows on what was handed out a moment ago gathers: a call of the disk thread costs more than writing a page. It
 is handed out when there is enough of it, when nothing more of its series is about to come, or when a second has passed.
 
 What makes an answer ready depends on where it lies relative to the end of its file:
@@ -71,6 +71,10 @@ class _Waiting:
         """Of answers that have all had to wait."""
         spans = Spans.of(*(answer.asked for answer in staged))
         return cls(since_s, staged, spans, _bytes(staged), set(map(id, staged)))
+
+    def handed_out(self, answers: list[Answer]) -> Ready:
+        """Some of these answers, as they are handed out."""
+        return Ready(answers, [answer for answer in answers if id(answer) in self.staged])
 
 
 @attrs.define(eq=False)
@@ -139,13 +143,13 @@ class ReorderBuffer:
         if rest:
             self._waiting[series] = _Waiting.of(now_s, rest)
             self.bytes += self._waiting[series].bytes
-        return Ready(ready, [answer for answer in ready if id(answer) in waiting.staged])
+        return waiting.handed_out(ready)
 
     def drain(self) -> Iterator[tuple[Series, Ready]]:
         """Hands out everything, a series at a time."""
         for series, waiting in list(self._waiting.items()):
             self.discard(series)
-            yield series, Ready(waiting.answers, waiting.answers)
+            yield series, waiting.handed_out(waiting.answers)
 
     def _gathers(self, series: Series, ready: list[Answer], end_ms: int) -> bool:
         """Whether more is to come that is written with these.

@@ -796,6 +796,11 @@ async def test_rows_that_waited_are_counted_without_the_ones_that_came_last(benc
     assert bench.counters.reached_ms == T0 + 30 * MINUTE_MS
 
 
+async def test_rows_that_only_gathered_until_the_end_did_not_wait_for_others(bench: Bench) -> None:
+    await bench.write(answered(0, 10), answered(10, 20), flying=spans(20, 30))
+    assert (bench.counters.rows, bench.counters.staged) == (20, 0)
+
+
 async def test_what_is_left_alone_is_taken_back_when_it_comes(bench: Bench) -> None:
     with open_ledger(THIS_DISK, bench.directory, "bybit", "linear") as ledger:
         writer = bench.writer(ledger)
